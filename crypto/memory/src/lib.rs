@@ -1,1 +1,11 @@
-//! (to come)
+//! What safe Rust cannot say about memory: wiping the stack below the caller, pages that no dump
+//! shows, and wiping a network frame in place. It is the only crate of Selkie with `unsafe` code,
+//! each block argued, and it will never know what the bytes mean.
+
+mod frame;
+mod page;
+mod stack;
+
+pub use frame::wipe_frame;
+pub use page::{PageError, SecretPage};
+pub use stack::{SCRUBBED_BYTES, scrub_stack, with_scrubbed_stack};

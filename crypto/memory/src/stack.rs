@@ -1,0 +1,77 @@
+use std::mem::MaybeUninit;
+
+/// How far below its caller [`scrub_stack`] wipes, in bytes.
+///
+/// AES-GCM keeps 14 round keys and up to 64 blocks of plaintext there, in frames of about 8 KiB
+/// altogether; four times that leaves room for other compilers' frames.
+pub const SCRUBBED_BYTES: usize = 32 * 1024;
+
+/// Runs `operation` and then wipes the stack that it used.
+///
+/// What `operation` returns is moved out before the wipe, so a secret must be returned behind a
+/// pointer (a boxed secret type), never by value.
+pub fn with_scrubbed_stack<R>(operation: impl FnOnce() -> R) -> R {
+    let result = call(operation);
+    scrub_stack();
+    result
+}
+
+/// Keeps `operation`'s frames below those of [`with_scrubbed_stack`], where the wipe reaches them.
+#[inline(never)]
+fn call<R>(operation: impl FnOnce() -> R) -> R {
+    operation()
+}
+
+/// Wipes [`SCRUBBED_BYTES`] of stack below the caller.
+#[inline(never)]
+pub fn scrub_stack() {
+    let mut below = MaybeUninit::<[u8; SCRUBBED_BYTES]>::uninit();
+    // SAFETY: the pointer is to a live local of exactly this many bytes, which nothing else
+    // refers to; any byte value is valid for `MaybeUninit`.
+    unsafe {
+        libc::explicit_bzero(below.as_mut_ptr().cast(), SCRUBBED_BYTES);
+    }
+    std::hint::black_box(&below);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: [u8; 16] = *b"selkie-stack-Mk!";
+
+    /// Leaves `MARK` in a dead stack frame.
+    #[inline(never)]
+    fn leave_mark() {
+        let mut copies = [MARK; 64];
+        std::hint::black_box(&mut copies);
+    }
+
+    /// Counts what `leave_mark` left, from a frame that overlaps it.
+    #[inline(never)]
+    fn count_marks() -> usize {
+        let below = MaybeUninit::<[u8; 4096]>::uninit();
+        let below = std::hint::black_box(&below);
+        let start: *const u8 = below.as_ptr().cast();
+        // SAFETY: the bytes are inside a live local; volatile reads of stale stack are what the
+        // test is about.
+        let bytes: Vec<u8> = (0..4096)
+            .map(|at| unsafe { start.wrapping_add(at).read_volatile() })
+            .collect();
+        bytes
+            .windows(MARK.len())
+            .filter(|window| *window == MARK)
+            .count()
+    }
+
+    #[test]
+    fn scrub_removes_what_a_dead_frame_left() {
+        leave_mark();
+        assert!(
+            count_marks() > 0,
+            "control: the mark must be found without a scrub"
+        );
+        with_scrubbed_stack(leave_mark);
+        assert_eq!(count_marks(), 0);
+    }
+}
