@@ -1,0 +1,219 @@
+//! One field of a section, read as exactly the type that its reader names.
+
+use std::time::Duration;
+
+use hcl_edit::expr::Expression;
+use hcl_edit::structure::Attribute;
+use hcl_edit::template::Element;
+use hcl_edit::{Formatted, Number};
+
+use crate::document::{Located, Place};
+use crate::duration::parse_duration;
+use crate::problem::{Expected, Found, Kind};
+
+/// A field that was asked for. A value of another type is reported and reads as absent.
+#[derive(Debug)]
+pub struct Field<'d> {
+    name: &'static str,
+    section: Place<'d>,
+    section_title: String,
+    value: Option<(&'d Expression, Place<'d>)>,
+}
+
+/// Why a text in quotes is no number.
+#[derive(Debug, thiserror::Error)]
+#[error("field {field:?}: the text between the quotes is not a whole number")]
+pub struct NumberTextError {
+    field: &'static str,
+}
+
+impl<'d> Field<'d> {
+    pub(crate) fn new(
+        name: &'static str,
+        section: Place<'d>,
+        attribute: Option<&'d Attribute>,
+        section_title: &str,
+    ) -> Self {
+        let value = attribute.map(|a| (&a.value, Place::of(section.document, &a.value)));
+        Self {
+            name,
+            section,
+            section_title: section_title.to_owned(),
+            value,
+        }
+    }
+
+    /// Where the value stands, if the field is set, whatever its type.
+    pub fn place(&self) -> Option<Place<'d>> {
+        self.value.map(|(_, place)| place)
+    }
+
+    /// Reports the field as missing where it is not set.
+    #[must_use]
+    pub fn required(self) -> Self {
+        if self.value.is_none() {
+            let section = self.section_title.clone();
+            self.section.add(Kind::MissingField {
+                name: self.name,
+                section,
+            });
+        }
+        self
+    }
+
+    /// A text.
+    pub fn string(self) -> Option<Located<'d, String>> {
+        self.read(Expected::String, text_of)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(self) -> Option<Located<'d, bool>> {
+        self.read(Expected::Boolean, Expression::as_bool)
+    }
+
+    /// A whole number from 0.
+    pub fn unsigned(self) -> Option<Located<'d, u64>> {
+        self.read(Expected::Unsigned, unsigned_of)
+    }
+
+    /// A whole number, which may stand in quotes.
+    pub fn unsigned_or_text(self) -> Option<Located<'d, u64>> {
+        let field = self.name;
+        let (value, place) = self.value?;
+        match text_of(value) {
+            None => self.read(Expected::UnsignedOrText, unsigned_of),
+            Some(text) => Located::new(text, place)
+                .try_map(|text| text.parse().ok().ok_or(NumberTextError { field })),
+        }
+    }
+
+    /// A time such as `"24h"`, `"90s"` or `"1h30m"`, or a whole number of seconds.
+    pub fn duration(self) -> Option<Located<'d, Duration>> {
+        let field = self.name;
+        let (value, place) = self.value?;
+        match text_of(value) {
+            None => self.read(Expected::Duration, |v| {
+                unsigned_of(v).map(Duration::from_secs)
+            }),
+            Some(text) => Located::new(text, place).try_map(|text| parse_duration(field, &text)),
+        }
+    }
+
+    /// A list of texts.
+    pub fn strings(self) -> Option<Located<'d, Vec<Located<'d, String>>>> {
+        self.list(Expected::Strings)
+    }
+
+    /// A list of texts, or one text that stands for a list of one.
+    pub fn string_or_strings(self) -> Option<Located<'d, Vec<Located<'d, String>>>> {
+        let (value, place) = self.value?;
+        match text_of(value) {
+            Some(text) => Some(Located::new(vec![Located::new(text, place)], place)),
+            None => self.list(Expected::StringOrStrings),
+        }
+    }
+
+    /// All elements that are wrong are reported; then the whole list reads as absent.
+    fn list(self, expected: Expected) -> Option<Located<'d, Vec<Located<'d, String>>>> {
+        let list = self.read(expected, Expression::as_array)?;
+        let document = list.place.document;
+        let elements: Vec<_> = list
+            .value
+            .iter()
+            .map(|element| {
+                let place = Place::of(document, element);
+                let field = Field {
+                    value: Some((element, place)),
+                    ..self.bare()
+                };
+                field.read(Expected::Element, text_of)
+            })
+            .collect();
+        let whole: Option<Vec<_>> = elements.into_iter().collect();
+        Some(Located::new(whole?, list.place))
+    }
+
+    fn bare(&self) -> Self {
+        let section_title = String::new();
+        Self {
+            name: self.name,
+            section: self.section,
+            section_title,
+            value: None,
+        }
+    }
+
+    fn read<T>(
+        &self,
+        expected: Expected,
+        convert: impl FnOnce(&'d Expression) -> Option<T>,
+    ) -> Option<Located<'d, T>> {
+        let (value, place) = self.value?;
+        let converted = convert(value);
+        if converted.is_none() {
+            let (field, found) = (self.name, what_is(value));
+            place.add(if found.is_literal() {
+                Kind::WrongType {
+                    field,
+                    expected,
+                    found,
+                }
+            } else {
+                Kind::NotLiteral { field, found }
+            });
+        }
+        Some(Located::new(converted?, place))
+    }
+}
+
+fn unsigned_of(value: &Expression) -> Option<u64> {
+    match value {
+        Expression::Number(number) if is_whole(number) => number.value().as_u64(),
+        _ => None,
+    }
+}
+
+/// By how it is written: hcl-edit makes `1.0` and `1e3` whole numbers.
+fn is_whole(number: &Formatted<Number>) -> bool {
+    let written = number.as_repr().map_or("", |written| written);
+    !number.value().is_f64() && !written.contains(['.', 'e', 'E'])
+}
+
+/// A quoted text, or a heredoc without interpolation.
+fn text_of(value: &Expression) -> Option<String> {
+    match value {
+        Expression::String(text) => Some(text.value().clone()),
+        Expression::HeredocTemplate(heredoc) => heredoc
+            .template
+            .iter()
+            .map(|element| match element {
+                Element::Literal(text) => Some(text.as_str()),
+                Element::Interpolation(_) | Element::Directive(_) => None,
+            })
+            .collect(),
+        _ => None,
+    }
+}
+
+fn what_is(value: &Expression) -> Found {
+    match value {
+        Expression::Null(_) => Found::Null,
+        Expression::Bool(_) => Found::Boolean,
+        Expression::Number(number) if is_whole(number) && number.value().is_u64() => Found::Number,
+        Expression::Number(number) if is_whole(number) => Found::NegativeNumber,
+        Expression::Number(_) => Found::Fraction,
+        Expression::String(_) => Found::String,
+        Expression::HeredocTemplate(_) if text_of(value).is_some() => Found::String,
+        Expression::Array(_) => Found::List,
+        Expression::Object(_) => Found::Map,
+        Expression::StringTemplate(_) | Expression::HeredocTemplate(_) => Found::Template,
+        Expression::Variable(_) => Found::Variable,
+        Expression::FuncCall(_) => Found::FunctionCall,
+        Expression::Parenthesis(_)
+        | Expression::Conditional(_)
+        | Expression::Traversal(_)
+        | Expression::UnaryOp(_)
+        | Expression::BinaryOp(_)
+        | Expression::ForExpr(_) => Found::Expression,
+    }
+}
