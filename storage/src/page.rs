@@ -1,0 +1,50 @@
+//! Listing, a page at a time.
+
+use std::num::NonZeroUsize;
+
+use crate::key::RecordKey;
+use crate::record::{Record, Revision};
+
+const DEFAULT_LIMIT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+/// What part of the store to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Only records [under](RecordKey::is_under) this key; all records without it.
+    pub under: Option<RecordKey>,
+    /// Only records whose key is greater than this one.
+    pub after: Option<RecordKey>,
+    /// At most so many records; a store may give fewer although there are more.
+    pub limit: NonZeroUsize,
+}
+
+impl Page {
+    /// The first page of the whole store.
+    pub const fn all() -> Self {
+        Self {
+            under: None,
+            after: None,
+            limit: DEFAULT_LIMIT,
+        }
+    }
+
+    /// The first page of the records under `key`.
+    pub const fn under(key: RecordKey) -> Self {
+        Self {
+            under: Some(key),
+            after: None,
+            limit: DEFAULT_LIMIT,
+        }
+    }
+}
+
+/// One page of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The records, in the order of their keys.
+    pub records: Vec<Record>,
+    /// The newest revision when the page was read; a watch from here misses nothing.
+    pub revision: Revision,
+    /// The page that follows; `None` at the end, and only there.
+    pub next: Option<Page>,
+}
