@@ -1,1 +1,59 @@
-//! (to come)
+//! Selkie's cryptography: the secret types, AES-256-GCM, the wrapping of data-encryption keys, the
+//! self-contained envelope and the `vault:v<N>:` text around it. It is the one place that names a
+//! cipher. It will never do I/O, await, read a clock, write a log, or keep a secret in a type that
+//! can be cloned or printed.
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+
+pub mod aead;
+pub mod base64;
+mod ciphertext;
+mod digest;
+pub mod envelope;
+mod kek;
+mod mac;
+mod name;
+mod random;
+mod rsa;
+mod secret;
+mod version;
+
+pub use ciphertext::{Ciphertext, CiphertextError};
+pub use digest::sha256;
+pub use envelope::{DecryptError, Envelope};
+pub use kek::{Kek, UnwrapFailed, WRAPPED_DEK_BYTES};
+pub use name::{KekId, NameError, SealName};
+pub use random::{Random, RandomError, os_random};
+pub use rsa::{RsaPublicKey, RsaPublicKeyError, WrapFailed};
+pub use secret::{OriginKey, Plaintext, RecipientSecret};
+pub use selkie_memory::PageError;
+pub use version::KeyVersion;
+
+/// How a DEK is wrapped for one recipient, by its JOSE name (RFC 7518 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WrapAlgorithm {
+    /// AES key wrap (RFC 3394) under a 256-bit KEK.
+    A256Kw,
+    /// RSAES-OAEP with SHA-256 and MGF1 with SHA-256 (RFC 8017 §7.1), empty label.
+    RsaOaep256,
+}
+
+impl WrapAlgorithm {
+    /// The value of the JOSE header parameter `alg`.
+    #[must_use]
+    pub const fn jose_name(self) -> &'static str {
+        match self {
+            Self::A256Kw => "A256KW",
+            Self::RsaOaep256 => "RSA-OAEP-256",
+        }
+    }
+
+    fn from_jose_name(name: &str) -> Option<Self> {
+        [Self::A256Kw, Self::RsaOaep256]
+            .into_iter()
+            .find(|alg| alg.jose_name() == name)
+    }
+}

@@ -5,21 +5,18 @@ use std::ptr::{self, NonNull};
 
 use zeroize::Zeroize;
 
-/// One page that holds a long-lived key: never swapped, in no core dump, read-only once filled.
+/// One page that holds a long-lived key of `LEN` bytes (4096 at most): never swapped, in no core dump, read-only once filled.
 ///
 /// Where the kernel has `memfd_secret(2)` the page is unmapped from the kernel itself, so that not
 /// even root reads it through `/proc/PID/mem`; elsewhere it is locked and left out of dumps.
-pub struct SecretPage {
-    start: NonNull<u8>,
-    len: usize,
+pub struct SecretPage<const LEN: usize> {
+    start: NonNull<[u8; LEN]>,
     hidden: bool,
 }
 
 /// Why a page for keys could not be had.
 #[derive(Debug)]
 pub enum PageError {
-    /// The key is longer than a page.
-    TooLong,
     /// No memory could be mapped.
     Map(io::Error),
     /// The page could not be locked; raise `RLIMIT_MEMLOCK` (systemd: `LimitMEMLOCK=`).
@@ -31,7 +28,6 @@ pub enum PageError {
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong => f.write_str("the key is longer than a page"),
             Self::Map(error) => write!(f, "no memory for a key page: {error}"),
             Self::Lock(error) => write!(
                 f,
@@ -47,32 +43,31 @@ impl std::error::Error for PageError {}
 
 const PAGE_BYTES: usize = 4096;
 
-impl SecretPage {
-    /// A page whose first `len` bytes `fill` has written.
+impl<const LEN: usize> SecretPage<LEN> {
+    /// A page whose first `LEN` bytes `fill` has written; they are zero before.
     ///
     /// # Errors
     ///
     /// See [`PageError`]; nothing of the secret is left behind then.
-    pub fn new(len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Self, PageError> {
-        if len > PAGE_BYTES {
-            return Err(PageError::TooLong);
-        }
+    pub fn new(fill: impl FnOnce(&mut [u8; LEN])) -> Result<Self, PageError> {
+        const { assert!(LEN <= PAGE_BYTES) };
         let (start, hidden) = match map_hidden() {
             Some(start) => (start, true),
             None => (map_locked()?, false),
         };
-        let mut page = Self { start, len, hidden };
+        let mut page = Self { start: start.cast(), hidden };
         fill(page.bytes_mut());
-        protect(start, libc::PROT_READ).map_err(PageError::Protect)?;
+        page.protect(libc::PROT_READ).map_err(PageError::Protect)?;
         Ok(page)
     }
 
     /// The secret.
     #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        // SAFETY: the page is mapped readable for as long as `self` lives and `len` is within it;
-        // it is written only in `new` and `drop`, which hold it alone.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    pub fn expose(&self) -> &[u8; LEN] {
+        // SAFETY: the page is mapped readable for as long as `self` lives, and `LEN` bytes of it
+        // are initialised (the kernel hands out zeroes); it is written only in `new` and `drop`,
+        // which hold it alone.
+        unsafe { self.start.as_ref() }
     }
 
     /// Whether the page is hidden from the kernel and from root (`memfd_secret`).
@@ -81,28 +76,34 @@ impl SecretPage {
         self.hidden
     }
 
-    fn bytes_mut(&mut self) -> &mut [u8] {
+    fn bytes_mut(&mut self) -> &mut [u8; LEN] {
         // SAFETY: as in `expose`; the page is mapped writable at both call sites and `&mut self`
         // makes this the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        unsafe { self.start.as_mut() }
+    }
+
+    fn protect(&self, access: libc::c_int) -> io::Result<()> {
+        // SAFETY: a page of our own mapping; no reference into it is in use at either call site.
+        let done = unsafe { libc::mprotect(self.start.as_ptr().cast(), PAGE_BYTES, access) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
 
 // SAFETY: the page is owned by this value alone and not tied to a thread.
-unsafe impl Send for SecretPage {}
+unsafe impl<const LEN: usize> Send for SecretPage<LEN> {}
 
 // SAFETY: through a shared reference the page is only read.
-unsafe impl Sync for SecretPage {}
+unsafe impl<const LEN: usize> Sync for SecretPage<LEN> {}
 
-impl fmt::Debug for SecretPage {
+impl<const LEN: usize> fmt::Debug for SecretPage<LEN> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretPage").finish_non_exhaustive()
     }
 }
 
-impl Drop for SecretPage {
+impl<const LEN: usize> Drop for SecretPage<LEN> {
     fn drop(&mut self) {
-        if protect(self.start, libc::PROT_READ | libc::PROT_WRITE).is_ok() {
+        if self.protect(libc::PROT_READ | libc::PROT_WRITE).is_ok() {
             self.bytes_mut().zeroize();
         }
         // SAFETY: exactly what was mapped in `new`; no reference outlives `self`. Unmapping also
@@ -161,16 +162,6 @@ fn map(flags: libc::c_int, fd: libc::c_int) -> io::Result<NonNull<u8>> {
     NonNull::new(start.cast()).ok_or_else(io::Error::last_os_error)
 }
 
-fn protect(start: NonNull<u8>, access: libc::c_int) -> io::Result<()> {
-    // SAFETY: a page of our own mapping; no reference into it is in use at either call site.
-    let done = unsafe { libc::mprotect(start.as_ptr().cast(), PAGE_BYTES, access) };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -180,13 +171,13 @@ mod tests {
 
     #[test]
     fn what_was_filled_in_is_read_back() {
-        let page = SecretPage::new(32, |bytes| bytes.fill(7)).unwrap();
+        let page = SecretPage::<32>::new(|bytes| bytes.fill(7)).unwrap();
         assert_eq!(page.expose(), [7; 32]);
     }
 
     #[test]
     fn a_hidden_page_is_unreadable_through_proc_mem() {
-        let page = SecretPage::new(32, |bytes| bytes.fill(9)).unwrap();
+        let page = SecretPage::<32>::new(|bytes| bytes.fill(9)).unwrap();
         let control = Box::new([9u8; 32]);
         let memory = File::open("/proc/self/mem").unwrap();
         let mut seen = [0; 32];
@@ -216,13 +207,5 @@ mod tests {
         };
         page.bytes_mut().copy_from_slice(b"abcd");
         assert_eq!(page.expose(), b"abcd");
-    }
-
-    #[test]
-    fn a_key_longer_than_a_page_is_refused() {
-        assert!(matches!(
-            SecretPage::new(PAGE_BYTES + 1, |_| ()),
-            Err(PageError::TooLong)
-        ));
     }
 }

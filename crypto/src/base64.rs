@@ -1,0 +1,154 @@
+//! Base64 in constant time for the length given (RFC 4648): no table look-up, no branch on a
+//! character. Padding is judged apart, because it says no more than the length does.
+
+use base64ct::{Base64, Base64Unpadded, Base64UrlUnpadded, Encoding};
+
+use crate::Plaintext;
+
+/// The text is not base64 of the form asked for; says nothing more, the text may be secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base64Error;
+
+/// Decodes standard, padded base64 (RFC 4648 §4) into a secret.
+///
+/// # Errors
+///
+/// [`Base64Error`] for other characters, white space, wrong padding or unused bits that are set.
+#[expect(
+    clippy::map_err_ignore,
+    reason = "detail could tell a part of the secret"
+)]
+pub fn decode_secret(text: &[u8]) -> Result<Plaintext, Base64Error> {
+    let unpadded = strip_padding(text)?;
+    let mut plaintext = Plaintext::new(vec![0; decoded_len(unpadded)]);
+    Base64Unpadded::decode(unpadded, plaintext.expose_for_cipher()).map_err(|_| Base64Error)?;
+    Ok(plaintext)
+}
+
+/// Decodes standard, padded base64 that is no secret.
+pub(crate) fn decode_public(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
+    decode_secret(text).map(Plaintext::into_ciphertext)
+}
+
+/// Standard, padded base64 of `bytes` that are no secret.
+pub(crate) fn encode_public(bytes: &[u8]) -> String {
+    Base64::encode_string(bytes)
+}
+
+/// Appends standard, padded base64 of `bytes` to `text`.
+///
+/// Reserve [`encoded_len`] before, lest the growth of `text` leave a copy behind.
+pub fn encode_into(bytes: &[u8], text: &mut Vec<u8>) {
+    let start = text.len();
+    text.resize(start.saturating_add(encoded_len(bytes.len())), b'=');
+    if let Some(place) = text.get_mut(start..) {
+        let written = Base64::encode(bytes, place);
+        debug_assert!(
+            written.is_ok(),
+            "the place is exactly as long as the encoding"
+        );
+    }
+}
+
+/// Length of the standard, padded base64 of `bytes` bytes.
+#[must_use]
+pub const fn encoded_len(bytes: usize) -> usize {
+    bytes.div_ceil(3).saturating_mul(4)
+}
+
+/// Decodes unpadded base64url (RFC 4648 §5).
+#[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
+pub(crate) fn decode_url(text: &str) -> Result<Vec<u8>, Base64Error> {
+    Base64UrlUnpadded::decode_vec(text).map_err(|_| Base64Error)
+}
+
+/// Decodes unpadded base64url of exactly `N` bytes.
+#[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
+pub(crate) fn decode_url_array<const N: usize>(text: &str) -> Result<[u8; N], Base64Error> {
+    let mut bytes = [0; N];
+    let decoded = Base64UrlUnpadded::decode(text, &mut bytes).map_err(|_| Base64Error)?;
+    if decoded.len() == N {
+        Ok(bytes)
+    } else {
+        Err(Base64Error)
+    }
+}
+
+/// Unpadded base64url of `bytes`.
+pub(crate) fn encode_url(bytes: &[u8]) -> String {
+    Base64UrlUnpadded::encode_string(bytes)
+}
+
+fn strip_padding(text: &[u8]) -> Result<&[u8], Base64Error> {
+    if !text.len().is_multiple_of(4) {
+        return Err(Base64Error);
+    }
+    Ok(match text {
+        [unpadded @ .., b'=', b'='] | [unpadded @ .., b'='] => unpadded,
+        unpadded => unpadded,
+    })
+}
+
+const fn decoded_len(unpadded: &[u8]) -> usize {
+    let rest = match unpadded.len() % 4 {
+        2 => 1,
+        3 => 2,
+        _ => 0,
+    };
+    (unpadded.len() / 4).saturating_mul(3).saturating_add(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(bytes: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(encoded_len(bytes.len()));
+        encode_into(bytes, &mut text);
+        text
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_4648_hold_both_ways() {
+        for (plain, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(encoded(plain.as_bytes()), text.as_bytes());
+            let decoded = decode_secret(text.as_bytes()).unwrap();
+            assert_eq!(decoded.expose_for_reply(), plain.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_not_canonical_is_refused() {
+        for bad in [
+            "Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm9v\n", "Zm-v", "====", "=m9v",
+        ] {
+            assert!(decode_secret(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decode_inverts_encode(bytes: Vec<u8>) {
+            let text = encoded(&bytes);
+            prop_assert_eq!(text.len(), encoded_len(bytes.len()));
+            prop_assert_eq!(decode_public(&text).unwrap(), bytes);
+        }
+
+        #[test]
+        fn encode_inverts_decode(text in "[A-Za-z0-9+/=]{0,40}") {
+            if let Ok(bytes) = decode_public(text.as_bytes()) {
+                prop_assert_eq!(encoded(&bytes), text.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+use std::fmt;
+
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+
+use super::{Aad, Header, Purpose, Recipient, commitment, header, origin, recipient, wire};
+use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
+use crate::base64::{decode_url, decode_url_array};
+use crate::{KeyVersion, OriginKey, Plaintext, RecipientSecret};
+
+/// What the caller demands of an envelope before a KMS is asked anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// What it must be for.
+    pub purpose: Purpose,
+    /// This deployment's name and its accepted aliases.
+    pub realms: &'a [String],
+    /// The mount's path and its accepted aliases.
+    pub mounts: &'a [String],
+    /// The name of the transit key.
+    pub key: &'a str,
+    /// The version outside; the one inside must be the same.
+    pub version: KeyVersion,
+    /// As many recipients as there are configured seals.
+    pub max_recipients: usize,
+    /// If declared, only envelopes made with it are opened.
+    pub origin_key: Option<&'a OriginKey>,
+}
+
+/// An envelope in the right place, and of the right origin where one is demanded; its DEK is still
+/// wrapped.
+#[derive(Debug)]
+pub struct Envelope {
+    header: Header<'static>,
+    pub(super) commitment: [u8; 32],
+    protected: String,
+    recipients: Vec<Recipient>,
+    recipients_json: Vec<u8>,
+    nonce: [u8; NONCE_BYTES],
+    ciphertext: Vec<u8>,
+    pub(super) tag: [u8; TAG_BYTES],
+}
+
+/// The envelope does not open. One meaning for whoever sent it (invariant I4): only a log may be
+/// told the [`Refusal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecryptError(Refusal);
+
+/// Why an envelope did not open, for the operator's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not an envelope in its one spelling.
+    Malformed,
+    /// More recipients than seals are configured.
+    TooManyRecipients,
+    /// Made without the declared `origin_key`, or changed since.
+    Origin,
+    /// Made for another purpose.
+    Purpose,
+    /// Made by a deployment of another name.
+    Realm,
+    /// Made under another mount.
+    Mount,
+    /// Made by another transit key.
+    Key,
+    /// Another version inside than outside.
+    Version,
+    /// The DEK is not the one that the envelope commits to, or a recipient was changed.
+    Commitment,
+    /// Ciphertext, header, nonce or the client's associated data were changed.
+    Tag,
+}
+
+impl Envelope {
+    /// The envelope in `json`, checked against `expected`; costs no KMS call.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`].
+    pub fn parse(json: &[u8], expected: &Expected<'_>) -> Result<Self, DecryptError> {
+        let mut jwe = wire::parse(json).ok_or(DecryptError(Refusal::Malformed))?;
+        if jwe.recipients.len() > expected.max_recipients {
+            return Err(DecryptError(Refusal::TooManyRecipients));
+        }
+        let signed = jwe.unprotected.take();
+        if let Some(key) = expected.origin_key {
+            verify_origin(key, signed, &jwe)?;
+        }
+        let envelope = Self::from_wire(&jwe).ok_or(DecryptError(Refusal::Malformed))?;
+        envelope.verify_place(expected)?;
+        Ok(envelope)
+    }
+
+    fn from_wire(jwe: &wire::Jwe<'_>) -> Option<Self> {
+        let (header, commitment) = header::parse(jwe.protected)?;
+        Some(Self {
+            header,
+            commitment,
+            protected: jwe.protected.to_owned(),
+            recipients: recipient::parse_all(&jwe.recipients)?,
+            recipients_json: wire::print(&jwe.recipients),
+            nonce: decode_url_array(jwe.iv).ok()?,
+            ciphertext: decode_url(jwe.ciphertext).ok()?,
+            tag: decode_url_array(jwe.tag).ok()?,
+        })
+    }
+
+    fn verify_place(&self, expected: &Expected<'_>) -> Result<(), DecryptError> {
+        let header = &self.header;
+        let refusals = [
+            (header.purpose == expected.purpose, Refusal::Purpose),
+            (
+                expected.realms.iter().any(|realm| *realm == header.realm),
+                Refusal::Realm,
+            ),
+            (
+                expected.mounts.iter().any(|mount| *mount == header.mount),
+                Refusal::Mount,
+            ),
+            (header.key == expected.key, Refusal::Key),
+            (header.version == expected.version, Refusal::Version),
+        ];
+        match refusals.into_iter().find(|(holds, _)| !holds) {
+            Some((_, refusal)) => Err(DecryptError(refusal)),
+            None => Ok(()),
+        }
+    }
+
+    /// What the envelope claims of itself; bound by the cipher, but vouched for only with an
+    /// origin key.
+    #[must_use]
+    pub const fn header(&self) -> &Header<'static> {
+        &self.header
+    }
+
+    /// The wrapped DEKs, in the order in which they were written.
+    #[must_use]
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+
+    /// The plaintext, with a DEK that a KMS has unwrapped from one of the recipients.
+    ///
+    /// Every failure takes equal work: under a DEK that is not the committed one, the cipher is
+    /// given a tag that is wrong as well.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`].
+    pub fn decrypt(&self, dek: &RecipientSecret, aad: Aad<'_>) -> Result<Plaintext, DecryptError> {
+        let committed = selkie_memory::with_scrubbed_stack(|| {
+            commitment(dek, &self.recipients_json).ct_eq(&self.commitment)
+        });
+        let tag = spoiled_unless(committed, &self.tag);
+        let input = aad.with_protected(&self.protected);
+        let opened = aead::decrypt(dek, &self.nonce, &input, &self.ciphertext, &tag);
+        // The spoiled tag only equalises the work: a forger who knows the DEK can make it fit.
+        match (bool::from(committed), opened) {
+            (true, Ok(plaintext)) => Ok(plaintext),
+            (true, Err(aead::TagMismatch)) => Err(DecryptError(Refusal::Tag)),
+            (false, _) => Err(DecryptError(Refusal::Commitment)),
+        }
+    }
+}
+
+/// `tag` where `right`, else its complement.
+fn spoiled_unless(right: Choice, tag: &[u8; TAG_BYTES]) -> [u8; TAG_BYTES] {
+    tag.map(|byte| u8::conditional_select(&!byte, &byte, right))
+}
+
+fn verify_origin(
+    key: &OriginKey,
+    signed: Option<wire::Unprotected<'_>>,
+    unsigned: &wire::Jwe<'_>,
+) -> Result<(), DecryptError> {
+    let refused = DecryptError(Refusal::Origin);
+    let claimed: [u8; 32] = signed
+        .and_then(|signed| decode_url_array(signed.origin).ok())
+        .ok_or(refused)?;
+    let genuine = origin(key, &wire::print(unsigned)).ct_eq(&claimed);
+    if genuine.into() { Ok(()) } else { Err(refused) }
+}
+
+impl DecryptError {
+    /// The reason, for the operator's log and never for the client.
+    #[must_use]
+    pub const fn refusal_for_log(self) -> Refusal {
+        self.0
+    }
+}
+
+impl fmt::Display for DecryptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cipher: message authentication failed")
+    }
+}
+
+impl std::error::Error for DecryptError {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "not an envelope in its one spelling",
+            Self::TooManyRecipients => "more recipients than configured seals",
+            Self::Origin => "not made with the declared origin_key",
+            Self::Purpose => "made for another purpose",
+            Self::Realm => "made by a deployment with another realm",
+            Self::Mount => "made under another mount",
+            Self::Key => "made by another transit key",
+            Self::Version => "another key version inside than outside",
+            Self::Commitment => "the unwrapped DEK is not the one committed to",
+            Self::Tag => "changed, or other associated data or context",
+        })
+    }
+}
