@@ -1,4 +1,4 @@
-module selkie.example/tests/peers/vault
+module selkie.example/peers/vault-core
 
 go 1.26
 

@@ -24,6 +24,7 @@ type settings struct {
 	storage     string
 	raft        bool
 	node        string
+	unsealDelay time.Duration
 	unsealRetry time.Duration
 	logLevel    string
 	seal        sealStanza
@@ -37,6 +38,7 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.BoolVar(&s.raft, "raft", false, "raft storage instead of file storage")
 	flags.StringVar(&s.node, "raft-node", "node1", "name of this raft node")
 	flags.StringVar(&s.cluster, "raft-cluster", "", "raft's own address (default: the API's port + 1)")
+	flags.DurationVar(&s.unsealDelay, "unseal-delay", 0, "pause before the first attempt to unseal (tests only)")
 	flags.DurationVar(&s.unsealRetry, "unseal-retry", 5*time.Second, "pause between attempts to unseal")
 	flags.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
 	s.seal = sealFlags(flags)
@@ -75,7 +77,7 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	}
 	handler := vaulthttp.Handler.Handler(&vault.HandlerProperties{Core: core})
 	core.SetClusterHandler(handler)
-	go unsealLoop(ctx, core, s.unsealRetry, logger)
+	go unsealLoop(ctx, core, s, logger)
 
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go server.Serve(listener)
@@ -136,9 +138,16 @@ func clusterAddr(given string, api net.Addr) (*net.TCPAddr, error) {
 	return net.ResolveTCPAddr("tcp", net.JoinHostPort(host, strconv.Itoa(number+1)))
 }
 
-// unsealLoop is `runUnseal` of `vault server`, with the pause between attempts as an argument.
-func unsealLoop(ctx context.Context, core *vault.Core, pause time.Duration, logger hclog.Logger) {
+// unsealLoop is `runUnseal` of `vault server` with other pauses. The delay before the first attempt is not Vault's: it
+// lets a test take the transit server away between the seal's set-up and the first decryption.
+func unsealLoop(ctx context.Context, core *vault.Core, s settings, logger hclog.Logger) {
+	pause := s.unsealDelay
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
 		err := core.UnsealWithStoredKeys(ctx)
 		if err == nil {
 			return
@@ -148,11 +157,7 @@ func unsealLoop(ctx context.Context, core *vault.Core, pause time.Duration, logg
 			return
 		}
 		logger.Warn("failed to unseal core", "error", err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
+		pause = s.unsealRetry
 	}
 }
 

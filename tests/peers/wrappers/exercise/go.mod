@@ -1,0 +1,3 @@
+module selkie.example/peers/exercise
+
+go 1.26
