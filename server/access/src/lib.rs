@@ -1,1 +1,19 @@
-//! (to come)
+//! Who may do what: policies in Vault's language, the ACL they compile to, the permits that only its
+//! check can make, and the text of tokens. This crate does no I/O, reads no clock, writes no log and
+//! knows no HTTP; it never decides who somebody is, only what their policies allow.
+
+mod acl;
+mod capability;
+mod names;
+pub mod operation;
+mod pattern;
+mod permit;
+mod policy;
+mod token;
+
+pub use self::acl::Acl;
+pub use self::capability::{Capability, UnknownCapability};
+pub use self::names::{KeyName, MountPath, NameError, PolicyName};
+pub use self::permit::{Denied, ListPermit, PathPermit, Permit};
+pub use self::policy::{Policy, PolicyError};
+pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError};

@@ -1,0 +1,213 @@
+//! Bearer tokens: the secret text, and the public hash by which it is known here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+/// The text of a token as a client sent it. It cannot be cloned, printed or compared, and is wiped when
+/// dropped; a server keeps only its [`TokenHash`].
+pub struct TokenText(Zeroizing<Box<str>>);
+
+/// Why a text is no token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenTextError {
+    /// Nothing there, which is the same as no token.
+    #[error("empty token")]
+    Empty,
+    /// Longer than any token is.
+    #[error("token too long")]
+    TooLong,
+    /// Something else than printable ASCII, or a space at either end, which HTTP would have dropped.
+    #[error("token with characters that no token has")]
+    Character,
+}
+
+impl TokenText {
+    /// The longest text that is taken for a token, in bytes.
+    pub const LONGEST: usize = 8192;
+
+    /// Takes a copy of the value of `X-Vault-Token`. Wiping the original is the caller's duty.
+    pub fn from_header(value: &[u8]) -> Result<Self, TokenTextError> {
+        match value.len() {
+            0 => return Err(TokenTextError::Empty),
+            1..=Self::LONGEST => {}
+            _ => return Err(TokenTextError::TooLong),
+        }
+        let is_printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        let has_outer_space = value.first() == Some(&b' ') || value.last() == Some(&b' ');
+        match str::from_utf8(value) {
+            Ok(text) if is_printable && !has_outer_space => Ok(Self(Zeroizing::new(text.into()))),
+            _ => Err(TokenTextError::Character),
+        }
+    }
+
+    /// Takes a copy of the token in a value of `Authorization`; `None` if that is of another scheme.
+    pub fn from_authorization(value: &[u8]) -> Option<Result<Self, TokenTextError>> {
+        value
+            .strip_prefix(b"Bearer ")
+            .map(|rest| Self::from_header(rest.trim_ascii()))
+    }
+
+    /// The bytes that the token's hash is made of.
+    #[must_use]
+    pub fn expose_for_hash(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The text for a reply that must repeat it to the client who sent it.
+    #[must_use]
+    pub fn expose_for_reply(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("TokenText")
+    }
+}
+
+/// The SHA-256 of a token's text, by which the token is declared and looked up. It is public: a token
+/// is random enough that its hash says nothing about it, so an ordinary comparison will do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Takes the hash, which `crypto` computes.
+    #[must_use]
+    pub const fn new(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// The hash as bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// A text that is not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hexadecimal digits")]
+pub struct InvalidTokenHash;
+
+impl FromStr for TokenHash {
+    type Err = InvalidTokenHash;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTokenHash> {
+        let mut hash = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != hash.len() || !rest.is_empty() {
+            return Err(InvalidTokenHash);
+        }
+        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+            *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+fn hex_digit(digit: u8) -> Result<u8, InvalidTokenHash> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        b'A'..=b'F' => Ok(digit - b'A' + 10),
+        _ => Err(InvalidTokenHash),
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "TokenHash({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+    use super::*;
+
+    assert_not_impl_any!(TokenText: Clone, Copy, fmt::Display, AsRef<[u8]>, AsRef<str>, PartialEq);
+    assert_impl_all!(TokenHash: Copy, Eq, std::hash::Hash);
+
+    fn text(value: &[u8]) -> Result<String, TokenTextError> {
+        TokenText::from_header(value).map(|token| token.expose_for_reply().to_owned())
+    }
+
+    #[test]
+    fn debug_does_not_show_the_token() {
+        let token = TokenText::from_header(b"hvs.secret");
+        assert_eq!(format!("{token:?}"), "Ok(TokenText)");
+    }
+
+    #[test]
+    fn token_is_printable_ascii() {
+        assert_eq!(text(b"hvs.CAESIJ-_x").as_deref(), Ok("hvs.CAESIJ-_x"));
+        assert_eq!(text(b"two words").as_deref(), Ok("two words"));
+        assert_eq!(text(b""), Err(TokenTextError::Empty));
+        for value in [
+            &b"a\nb"[..],
+            b"a\x7f",
+            b"\x00",
+            b"caf\xc3\xa9",
+            b"\xff",
+            b" a",
+            b"a ",
+            b" ",
+        ] {
+            assert_eq!(text(value), Err(TokenTextError::Character), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn token_is_bounded() {
+        assert!(text(&[b'a'; TokenText::LONGEST]).is_ok());
+        assert_eq!(
+            text(&[b'a'; TokenText::LONGEST + 1]),
+            Err(TokenTextError::TooLong)
+        );
+    }
+
+    #[test]
+    fn authorization_counts_only_as_bearer() {
+        let bearer = |value: &[u8]| {
+            TokenText::from_authorization(value)
+                .map(|token| token.map(|token| token.expose_for_reply().to_owned()))
+        };
+        assert_eq!(bearer(b"Bearer hvs.a"), Some(Ok("hvs.a".into())));
+        assert_eq!(bearer(b"Bearer   hvs.a "), Some(Ok("hvs.a".into())));
+        assert_eq!(bearer(b"Bearer "), Some(Err(TokenTextError::Empty)));
+        assert_eq!(bearer(b"bearer hvs.a"), None);
+        assert_eq!(bearer(b"Basic aGk6aGk="), None);
+    }
+
+    #[test]
+    fn hash_is_written_as_it_is_read() {
+        let text = "00ff10".to_owned() + &"ab".repeat(29);
+        let hash: TokenHash = text.parse().expect("64 digits");
+        assert_eq!(hash.as_bytes()[..4], [0x00, 0xff, 0x10, 0xab]);
+        assert_eq!(hash.to_string(), text);
+        assert_eq!(text.to_uppercase().parse(), Ok(hash));
+    }
+
+    #[test]
+    fn hash_takes_exactly_64_digits() {
+        for text in [
+            "",
+            &"a".repeat(63),
+            &"a".repeat(65),
+            &"g".repeat(64),
+            &"\u{e9}".repeat(32),
+        ] {
+            assert_eq!(text.parse::<TokenHash>(), Err(InvalidTokenHash), "{text:?}");
+        }
+    }
+}
