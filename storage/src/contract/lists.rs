@@ -26,7 +26,7 @@ pub async fn list_answers_all_records_in_key_order(store: Arc<dyn Store>) {
 
 pub async fn list_under_a_key_leaves_out_look_alikes(store: Arc<dyn Store>) {
     for name in [
-        "k", "k!/x", "k-/x", "k/a", "k/a/b", "k/z", "k0", "ka/x", "l/k/a",
+        "b", "k", "k!/x", "k-/x", "k/a", "k/a/b", "k/z", "k0", "ka/x", "l/k/a",
     ] {
         write(&store, &[put(name, b"")]).await;
     }
