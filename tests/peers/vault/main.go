@@ -1,6 +1,7 @@
-// Command vault-core is a real Vault 1.14.0 core as a program of ours: the seal client that Selkie's end-to-end tests
-// run in place of the `vault server` binary. Storage, barrier, seal, unseal loop and HTTP handler are HashiCorp's own
-// code; only the flags stand for the configuration file. It never ships: Vault is a dependency of the tests alone.
+// Command vault-core is a real Vault 1.14.0 core as a program of ours: the seal client that
+// Selkie's end-to-end tests run in place of the `vault server` binary. Storage, barrier, seal,
+// unseal loop and HTTP handler are HashiCorp's own code; only the flags stand for the configuration
+// file. It never ships: Vault is a dependency of the tests alone.
 package main
 
 import (
@@ -11,7 +12,8 @@ import (
 )
 
 const usage = `usage:
-  vault-core server  -listen HOST:PORT -storage DIR [-raft] -seal-address URL -seal-mount M -seal-key K [...]
+  vault-core server  -listen HOST:PORT -storage DIR [-raft]
+                     -seal-address URL -seal-token T -seal-mount M -seal-key K [...]
   vault-core key-ids -storage DIR [-raft]
 `
 
@@ -50,7 +52,8 @@ func report(err error, stderr io.Writer) int {
 	return exitFailed
 }
 
-// newFlags makes a flag set that returns its errors, so that a mistyped flag and a failed start end alike.
+// newFlags makes a flag set that returns its errors, so that a mistyped flag and a failed start end
+// alike.
 func newFlags(name string, stderr io.Writer) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -44,8 +44,8 @@ func sealFlags(flags *flag.FlagSet) sealStanza {
 	return stanza
 }
 
-// newSeal goes through Vault's own set-up of a transit seal, test encryption included. Its error carries the words of
-// `vault server`, which ends on it.
+// newSeal goes through Vault's own set-up of a transit seal, test encryption included. Its error
+// carries the words of `vault server`, which ends on it.
 func newSeal(stanza sealStanza, logger hclog.Logger) (vault.Seal, error) {
 	kms := &configutil.KMS{Type: wrapping.WrapperTypeTransit.String(), Config: stanza}
 	wrapper, err := configutil.ConfigureWrapper(kms, nil, nil, logger, transit.WithLogger(logger))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"strconv"
 	"syscall"
@@ -37,17 +38,17 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.storage, "storage", "", "directory of the storage")
 	flags.BoolVar(&s.raft, "raft", false, "raft storage instead of file storage")
 	flags.StringVar(&s.node, "raft-node", "node1", "name of this raft node")
-	flags.StringVar(&s.cluster, "raft-cluster", "", "raft's own address (default: the API's port + 1)")
-	flags.DurationVar(&s.unsealDelay, "unseal-delay", 0, "pause before the first attempt to unseal (tests only)")
-	flags.DurationVar(&s.unsealRetry, "unseal-retry", 5*time.Second, "pause between attempts to unseal")
+	flags.StringVar(&s.cluster, "raft-cluster", "", "raft's own address (default: API port + 1)")
+	flags.DurationVar(&s.unsealDelay, "unseal-delay", 0, "pause before the first unsealing")
+	flags.DurationVar(&s.unsealRetry, "unseal-retry", 5*time.Second, "pause between unsealings")
 	flags.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
 	s.seal = sealFlags(flags)
 	err := flags.Parse(args)
 	return s, err
 }
 
-// serve runs the server until SIGINT or SIGTERM. The order is that of `vault server`: storage, then the seal (whose
-// failure is fatal), then the core, and the unseal loop before the first request.
+// serve runs the server until SIGINT or SIGTERM. The order is that of `vault server`: storage, then
+// the seal (whose failure is fatal), then the core, and the unseal loop before the first request.
 func serve(args []string, stdout, stderr io.Writer) error {
 	s, err := parseSettings(args, stderr)
 	if err != nil {
@@ -56,7 +57,11 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 
-	logger := hclog.New(&hclog.LoggerOptions{Output: stderr, Level: hclog.LevelFromString(s.logLevel)})
+	level := hclog.LevelFromString(s.logLevel)
+	logger := hclog.New(&hclog.LoggerOptions{Output: stderr, Level: level})
+	if err := os.MkdirAll(s.storage, 0o700); err != nil {
+		return fmt.Errorf("Error initializing storage: %w", err)
+	}
 	storage, err := openStorage(s.storage, s.raft, s.node, logger)
 	if err != nil {
 		return fmt.Errorf("Error initializing storage: %w", err)
@@ -66,7 +71,17 @@ func serve(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer barrierSeal.Finalize(context.Background())
+	return serveCore(ctx, s, storage, barrierSeal, logger, stdout)
+}
 
+func serveCore(
+	ctx context.Context,
+	s settings,
+	storage physical.Backend,
+	barrierSeal vault.Seal,
+	logger hclog.Logger,
+	stdout io.Writer,
+) error {
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("Error initializing listener: %w", err)
@@ -93,7 +108,11 @@ func serve(args []string, stdout, stderr io.Writer) error {
 }
 
 func newCore(
-	s settings, storage physical.Backend, barrierSeal vault.Seal, addr net.Addr, logger hclog.Logger,
+	s settings,
+	storage physical.Backend,
+	barrierSeal vault.Seal,
+	addr net.Addr,
+	logger hclog.Logger,
 ) (*vault.Core, error) {
 	conf := &vault.CoreConfig{
 		Physical:        storage,
@@ -138,8 +157,9 @@ func clusterAddr(given string, api net.Addr) (*net.TCPAddr, error) {
 	return net.ResolveTCPAddr("tcp", net.JoinHostPort(host, strconv.Itoa(number+1)))
 }
 
-// unsealLoop is `runUnseal` of `vault server` with other pauses. The delay before the first attempt is not Vault's: it
-// lets a test take the transit server away between the seal's set-up and the first decryption.
+// unsealLoop is `runUnseal` of `vault server` with other pauses. The delay before the first attempt
+// is not Vault's: it lets a test take the transit server away between the seal's set-up and the
+// first decryption.
 func unsealLoop(ctx context.Context, core *vault.Core, s settings, logger hclog.Logger) {
 	pause := s.unsealDelay
 	for {
@@ -161,8 +181,9 @@ func unsealLoop(ctx context.Context, core *vault.Core, s settings, logger hclog.
 	}
 }
 
-// noPlugins answers for the catalogue of built-in plugins. The core asks it without a nil check when mounts are
-// listed; the engines that tests need (kv version 1, cubbyhole, identity, system) are in the core itself.
+// noPlugins answers for the catalogue of built-in plugins. The core asks it without a nil check
+// when mounts are listed; the engines that tests need (kv version 1, cubbyhole, identity, system)
+// are in the core itself.
 type noPlugins struct{}
 
 func (noPlugins) Contains(string, consts.PluginType) bool { return false }

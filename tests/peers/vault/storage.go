@@ -19,15 +19,14 @@ import (
 // sealedRecords are the two places where Vault keeps what its seal has encrypted.
 var sealedRecords = []string{"core/hsm/barrier-unseal-keys", "core/recovery-key"}
 
-var errNotInitialised = errors.New("this storage holds no sealed keys: never initialised, or not a Vault's")
+var errNotInitialised = errors.New("no sealed keys: never initialised, or not a Vault's storage")
 
-// openStorage opens a directory as `storage "file"` or `storage "raft"` does, making it if need be.
-func openStorage(dir string, useRaft bool, node string, logger hclog.Logger) (physical.Backend, error) {
-	if dir == "" {
-		return nil, errors.New("-storage is required")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+// openStorage opens an existing directory as `storage "file"` or `storage "raft"` does.
+func openStorage(
+	dir string, useRaft bool, node string, logger hclog.Logger,
+) (physical.Backend, error) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("-storage %q is not a directory", dir)
 	}
 	conf := map[string]string{"path": dir}
 	if useRaft {
@@ -37,8 +36,8 @@ func openStorage(dir string, useRaft bool, node string, logger hclog.Logger) (ph
 	return file.NewFileBackend(conf, logger.Named("storage.file"))
 }
 
-// printKeyIDs prints, as JSON, under which version of the transit key each sealed record was last encrypted. It reads
-// the storage directly, so no server may be running on it.
+// printKeyIDs prints, as JSON, under which version of the transit key each sealed record was last
+// encrypted. It reads the storage directly, so no server may be running on it.
 func printKeyIDs(args []string, stdout, stderr io.Writer) error {
 	flags := newFlags("key-ids", stderr)
 	dir := flags.String("storage", "", "directory of the storage")

@@ -1,5 +1,6 @@
-// Command api-client calls a server with HashiCorp's plain Go API client, as operators' own programs do: the system
-// paths, the token's own paths, and one transit key from its creation to its end.
+// Command api-client calls a server with HashiCorp's plain Go API client, as operators' own
+// programs do: the system paths, the token's own paths, and one transit key from its creation to
+// its end.
 package main
 
 import (
@@ -137,7 +138,8 @@ func tokenCalls(client *api.Client) []call {
 	}
 }
 
-// refusal returns the texts of a 400: what Vault answers to the renewal of a token that does not expire.
+// refusal returns the texts of a 400: what Vault answers to the renewal of a token that does not
+// expire.
 func refusal(err error) ([]string, error) {
 	var answer *api.ResponseError
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusBadRequest {

@@ -37,7 +37,7 @@ func parseArguments(name string, args []string) (arguments, error) {
 		parsed.stanza["disable_renewal"] = value
 		return nil
 	})
-	flags.DurationVar(&parsed.watch, "watch", 0, "stay this long while the token is renewed, then work again")
+	flags.DurationVar(&parsed.watch, "watch", 0, "let the token be renewed this long, then repeat")
 	flags.IntVar(&parsed.minRenewals, "min-renewals", 0, "with -watch: fail after fewer renewals")
 	err := flags.Parse(args)
 	return parsed, err

@@ -1,6 +1,7 @@
-// Package exercise puts a published transit seal wrapper through what a Vault does with it: set-up with its test
-// encryption, encryption and decryption, and token renewal while time passes. It imports no HashiCorp code, so that
-// each wrapper program is built with the API client of its own era.
+// Package exercise puts a published transit seal wrapper through what a Vault does with it: set-up
+// with its test encryption, encryption and decryption, and token renewal while time passes. It
+// imports no HashiCorp code, so that each wrapper program is built with the API client of its own
+// era.
 package exercise
 
 import (
@@ -37,7 +38,8 @@ const (
 	exitUsage     = 64
 )
 
-// plaintextSizes: Vault's test byte, a recovery key, its stored keys, and one that fills more than a block.
+// plaintextSizes: Vault's test byte, a recovery key, its stored keys, and one that fills more than
+// a block.
 var plaintextSizes = []int{1, 32, 48, 4096}
 
 // Report is printed as one JSON object.
@@ -51,8 +53,9 @@ type Report struct {
 	Error          string `json:"error,omitempty"`
 }
 
-// Main is the whole program around one wrapper, whose log goes to the given writer. It exits with 0 only if everything
-// was right, with 2 if SetConfig failed (which would end a Vault server), else with 1.
+// Main is the whole program around one wrapper, whose log goes to the given writer. It exits with 0
+// only if everything was right, with 2 if SetConfig failed (which would end a Vault server), else
+// with 1.
 func Main(name string, newWrapper func(log io.Writer) Wrapper) {
 	args, err := parseArguments(name, os.Args[1:])
 	if err != nil {
@@ -69,8 +72,8 @@ func Main(name string, newWrapper func(log io.Writer) Wrapper) {
 }
 
 func run(args arguments, wrapper Wrapper, log *renewalLog, report *Report) (code int) {
-	// Wrappers of the first era panic on an answer without data, and Go's exit code for a panic would read as a failed
-	// SetConfig.
+	// Wrappers of the first era panic on an answer without data, and Go's exit code for a panic
+	// would read as a failed SetConfig.
 	defer func() {
 		if cause := recover(); cause != nil {
 			report.Error, code = fmt.Sprintf("panic: %v", cause), exitFailed
@@ -99,7 +102,7 @@ func work(args arguments, wrapper Wrapper, log *renewalLog, report *Report) erro
 	}
 	time.Sleep(args.watch)
 	if renewals, _ := log.counts(); renewals < args.minRenewals {
-		return fmt.Errorf("%d renewals within %s, expected %d or more", renewals, args.watch, args.minRenewals)
+		return fmt.Errorf("%d renewals in %s, not %d", renewals, args.watch, args.minRenewals)
 	}
 	second, err := encryptAll(wrapper)
 	if err != nil {

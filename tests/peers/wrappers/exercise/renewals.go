@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// renewalLog passes the wrapper's log on and counts what it says about renewal, which the wrappers tell in no other way.
-// Both eras use the same words.
+// renewalLog passes the wrapper's log on and counts what it says about renewal, which the wrappers
+// tell in no other way. Both eras use the same words.
 type renewalLog struct {
 	to       io.Writer
 	mutex    sync.Mutex

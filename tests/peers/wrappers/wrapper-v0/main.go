@@ -1,5 +1,6 @@
-// Command wrapper-v0 runs HashiCorp's transit seal wrapper v0.7.0, the seal client of Vault 1.4 to 1.11, with the API
-// client that it was released with (retries, renewal and parsing are that client's).
+// Command wrapper-v0 runs HashiCorp's transit seal wrapper v0.7.0, the seal client of Vault 1.4 to
+// 1.11, with the API client that it was released with (retries, renewal and parsing are that
+// client's).
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command wrapper-v2 runs HashiCorp's transit seal wrapper v2.0.13, the seal client of Vault 1.12 and later, with the
-// API client that it was released with.
+// Command wrapper-v2 runs HashiCorp's transit seal wrapper v2.0.13, the seal client of Vault 1.12
+// and later, with the API client that it was released with.
 package main
 
 import (
@@ -40,7 +40,8 @@ func (w wrapper) Encrypt(plaintext []byte) (exercise.Sealed, error) {
 }
 
 func (w wrapper) Decrypt(sealed exercise.Sealed) ([]byte, error) {
-	return w.Wrapper.Decrypt(context.Background(), &wrapping.BlobInfo{Ciphertext: sealed.Ciphertext})
+	blob := &wrapping.BlobInfo{Ciphertext: sealed.Ciphertext}
+	return w.Wrapper.Decrypt(context.Background(), blob)
 }
 
 func (w wrapper) Finalize() error { return w.Wrapper.Finalize(context.Background()) }
