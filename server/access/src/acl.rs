@@ -8,9 +8,9 @@ use crate::names::MountPath;
 use crate::pattern::{Pattern, RulePath};
 use crate::policy::{Policy, Rule, Rules};
 
-/// What a set of policies allows together, by Vault's rules: an exact path goes before every pattern, of
-/// several patterns the most specific one counts, rules for the same path add up, and a denial among
-/// those wins. Whatever no rule matches is denied.
+/// What a set of policies allows together, by Vault's rules: an exact path goes before every
+/// pattern, of several patterns the most specific one counts, rules for the same path add up, and a
+/// denial among those wins. Whatever no rule matches is denied.
 ///
 /// Compiling costs time; a server does it once per set of policies.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ impl Acl {
         }
     }
 
-    /// The names of what is allowed on a path, in their order; `deny` alone if nothing is, `root` alone
-    /// if everything is everywhere. The path is read as for a list, which more rules match.
+    /// The names of what is allowed on a path, in their order; `deny` alone if nothing is, `root`
+    /// alone if everything is everywhere. The path is read as for a list, which more rules match.
     #[must_use]
     pub fn capabilities(&self, path: &str) -> Vec<&'static str> {
         let rules = match &self.scope {
@@ -68,8 +68,8 @@ impl Acl {
         }
     }
 
-    /// Whether one capability is allowed on a path. Outside this crate the answer is a permit, so that
-    /// it cannot come apart from what was asked (I9).
+    /// Whether one capability is allowed on a path. Outside this crate the answer is a permit, so
+    /// that it cannot come apart from what was asked (I9).
     pub(crate) fn allows(&self, path: &str, capability: Capability) -> bool {
         let rules = match &self.scope {
             Scope::Everything => return true,
@@ -120,7 +120,8 @@ impl RuleSet {
             .unwrap_or(Grant::NOTHING)
     }
 
-    /// The same for a list, whose path ends with a slash: rules without it count too, and in this order.
+    /// The same for a list, whose path ends with a slash: rules without it count too, and in this
+    /// order.
     fn grant_for_list(&self, path: &str) -> Grant {
         let path = path.trim_start_matches('/');
         let Some(bare) = path.strip_suffix('/') else {
@@ -128,7 +129,8 @@ impl RuleSet {
         };
         self.exact(path)
             .or_else(|| self.exact(bare))
-            // Vault before 1.14.6 did not ask this: there "+/keys" allowed no list of "transit/keys/".
+            // Vault before 1.14.6 did not ask this: there "+/keys" allowed no list of
+            // "transit/keys/".
             .or_else(|| self.best_pattern(bare))
             .or_else(|| self.best_pattern(path))
             .unwrap_or(Grant::NOTHING)
@@ -146,8 +148,8 @@ impl RuleSet {
         best.map(|(_, grant)| *grant)
     }
 
-    /// Whether something is allowed on or below a path that ends with a slash. A denial hides only its
-    /// own rule, as in Vault, because a more specific rule may still allow.
+    /// Whether something is allowed on or below a path that ends with a slash. A denial hides only
+    /// its own rule, as in Vault, because a more specific rule may still allow.
     fn reach_below(&self, mount: &str) -> bool {
         let exact = self
             .exact

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-/// What a policy can allow on a path. `deny` is not among them: it is the absence of all of them, and
-/// nobody can ask for it.
+/// What a policy can allow on a path. `deny` is not among them: it is the absence of all of them,
+/// and nobody can ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Capability {
     /// Write where nothing is yet.

@@ -1,6 +1,6 @@
-//! Who may do what: policies in Vault's language, the ACL they compile to, the permits that only its
-//! check can make, and the text of tokens. This crate does no I/O, reads no clock, writes no log and
-//! knows no HTTP; it never decides who somebody is, only what their policies allow.
+//! Who may do what: policies in Vault's language, the ACL they compile to, the permits that only
+//! its check can make, and the text of tokens. This crate does no I/O, reads no clock, writes no
+//! log and knows no HTTP; it never decides who somebody is, only what their policies allow.
 
 mod acl;
 mod capability;

@@ -1,6 +1,7 @@
 //! The paths of policy rules: which request paths they match, and which of them goes first.
 
 use std::cmp::Reverse;
+use std::mem;
 
 /// The path of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub(crate) enum RulePathError {
 }
 
 impl RulePath {
-    /// Reads a path as Vault does: one leading slash is dropped; `+` matches one segment when it is a
-    /// whole one; `*` matches any rest when it is the last character, and itself anywhere else.
+    /// Reads a path as Vault does: one leading slash is dropped; `+` matches one segment when it is
+    /// a whole one; `*` matches any rest when it is the last character, and itself anywhere else.
     pub(crate) fn parse(text: &str) -> Result<Self, RulePathError> {
         let path = text.strip_prefix('/').unwrap_or(text);
         if path.contains("+*") {
@@ -43,14 +44,14 @@ impl RulePath {
     }
 }
 
-/// Vault's test, which also takes a segment that merely begins with `+` (`a/+b`). Such a segment matches
-/// only itself, yet its rule ranks among the patterns.
+/// Vault's test, which also takes a segment that merely begins with `+` (`a/+b`). Such a segment
+/// matches only itself, yet its rule ranks among the patterns.
 fn counts_as_wildcard(path: &str) -> bool {
     path == "+" || path.starts_with("+/") || path.contains("/+")
 }
 
-/// A path with wildcards. The greater of two patterns that match the same request path is the one that
-/// counts; the order of the fields is Vault's order of priority.
+/// A path with wildcards. The greater of two patterns that match the same request path is the one
+/// that counts; the order of the fields is Vault's order of priority.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Pattern {
     /// The later the first wildcard, the higher the priority.
@@ -63,6 +64,9 @@ pub(crate) struct Pattern {
     length: usize,
     /// Without the `*` at the end.
     text: Box<str>,
+    /// What stands before, between and after the `+` segments; at least one, each but the first
+    /// empty or beginning with a slash.
+    literals: Box<[Box<str>]>,
 }
 
 impl Pattern {
@@ -72,42 +76,48 @@ impl Pattern {
         } else {
             None
         };
+        let literals = literals(text);
         Self {
             first_wildcard: plus.unwrap_or(text.len()),
             whole,
-            plus_segments: Reverse(text.split('/').filter(|segment| *segment == "+").count()),
+            plus_segments: Reverse(literals.len().saturating_sub(1)),
             length: text.len(),
             text: text.into(),
+            literals,
         }
     }
 
-    /// Whether this pattern matches the request path. A `+` matches an empty segment too, as in Vault.
+    /// Whether this pattern matches the request path. A `+` matches an empty segment too, as in
+    /// Vault.
     pub(crate) fn matches(&self, path: &str) -> bool {
-        let Some((literal, _)) = self.text.split_at_checked(self.first_wildcard) else {
-            return false;
-        };
-        path.starts_with(literal) && self.matches_segments(path)
+        // Of many patterns that begin alike, most are told apart by their ends.
+        let may_match = !self.whole
+            || self
+                .literals
+                .last()
+                .is_some_and(|last| path.ends_with(&**last));
+        may_match
+            && self
+                .rest_of(path)
+                .is_some_and(|rest| rest.is_empty() || !self.whole)
     }
 
-    fn matches_segments(&self, path: &str) -> bool {
-        let mut expected = self.text.split('/').peekable();
-        let mut given = path.split('/');
-        while let Some(pattern) = expected.next() {
-            let Some(segment) = given.next() else {
-                return false;
-            };
-            if !self.whole && expected.peek().is_none() {
-                return segment.starts_with(pattern);
-            }
-            if pattern != "+" && pattern != segment {
-                return false;
-            }
+    /// What is left of a path behind the last literal, if all of them are in it in their places.
+    fn rest_of<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let (first, others) = self.literals.split_first()?;
+        let mut rest = path.strip_prefix(&**first)?;
+        for literal in others {
+            let slash = rest.bytes().position(|byte| byte == b'/');
+            let behind_segment = slash.and_then(|at| rest.get(at..));
+            rest = behind_segment
+                .unwrap_or_default()
+                .strip_prefix(&**literal)?;
         }
-        given.next().is_none()
+        Some(rest)
     }
 
-    /// Whether paths below the mount can match: what Vault asks before it shows that the mount exists.
-    /// `mount` ends with a slash.
+    /// Whether paths below the mount can match: what Vault asks before it shows that the mount
+    /// exists. `mount` ends with a slash.
     pub(crate) fn reaches_below(&self, mount: &str) -> bool {
         if !counts_as_wildcard(&self.text) {
             return self.text.starts_with(mount);
@@ -119,4 +129,21 @@ impl Pattern {
                 .is_some_and(|own| own == "+" || own == segment)
         })
     }
+}
+
+fn literals(text: &str) -> Box<[Box<str>]> {
+    let mut literals = Vec::new();
+    let mut literal = String::new();
+    for (index, segment) in text.split('/').enumerate() {
+        if index > 0 {
+            literal.push('/');
+        }
+        if segment == "+" {
+            literals.push(mem::take(&mut literal).into());
+        } else {
+            literal.push_str(segment);
+        }
+    }
+    literals.push(literal.into());
+    literals.into()
 }

@@ -1,7 +1,8 @@
 //! Permits: the proof that the policy check allowed one operation on one thing (I9).
 //!
-//! Only [`Acl::permit`] and its siblings make them. A permit carries what was checked, so an operation
-//! takes nothing else that names a key; it cannot be cloned, so one check allows one request.
+//! Only [`Acl::permit`] and its siblings make them. A permit carries what was checked, so an
+//! operation takes nothing else that names a key; it cannot be cloned, so one check allows one
+//! request.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -188,8 +189,8 @@ impl Acl {
         })
     }
 
-    /// Allows a capability on a path outside the secrets engines (`sys/…`, `auth/…`), or does not. The
-    /// path of a list gets the slash at its end that Vault gives it.
+    /// Allows a capability on a path outside the secrets engines (`sys/…`, `auth/…`), or does not.
+    /// The path of a list gets the slash at its end that Vault gives it.
     pub fn check(&self, path: &str, capability: Capability) -> Result<PathPermit, Denied> {
         let slash = match capability {
             Capability::List if !path.ends_with('/') => "/",

@@ -8,7 +8,8 @@ use crate::capability::{Capability, CapabilitySet, Grant, UnknownCapability};
 use crate::names::PolicyName;
 use crate::pattern::{RulePath, RulePathError};
 
-/// A policy. Alone it decides nothing: an [`Acl`](crate::Acl) is compiled from all that a client has.
+/// A policy. Alone it decides nothing: an [`Acl`](crate::Acl) is compiled from all that a client
+/// has.
 #[derive(Clone, Debug)]
 pub struct Policy {
     name: PolicyName,
@@ -52,7 +53,8 @@ enum RuleError {
     Path(#[from] RulePathError),
 }
 
-/// What Vault or OpenBao know beside capabilities. All of it narrows a rule, so none may be ignored.
+/// What Vault or OpenBao know beside capabilities. All of it narrows a rule, so none may be
+/// ignored.
 const NARROWING_FIELDS: [&str; 11] = [
     "allowed_parameters",
     "denied_parameters",
@@ -99,8 +101,9 @@ impl Policy {
         }
     }
 
-    /// Reads a policy text, in HCL or, when it begins with `{`, in JSON. `file` is what its problems
-    /// are reported under. The name that Vault tolerates inside the text is not used, as there.
+    /// Reads a policy text, in HCL or, when it begins with `{`, in JSON. `file` is what its
+    /// problems are reported under. The name that Vault tolerates inside the text is not used, as
+    /// there.
     ///
     /// # Errors
     ///
@@ -118,8 +121,8 @@ impl Policy {
     }
 
     /// Reads the `path` blocks of a section; the caller finishes the section. Problems go to its
-    /// document, and if that has any the answer is `None`, because a policy that lost a rule on the way
-    /// might have lost a denial.
+    /// document, and if that has any the answer is `None`, because a policy that lost a rule on the
+    /// way might have lost a denial.
     pub fn from_section(name: PolicyName, section: &mut Section<'_>) -> Option<Self> {
         let rules = Rules::Listed(section_rules(section));
         let is_sound = !section.place().document().has_problems();

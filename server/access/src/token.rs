@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-/// The text of a token as a client sent it. It cannot be cloned, printed or compared, and is wiped when
-/// dropped; a server keeps only its [`TokenHash`].
+/// The text of a token as a client sent it. It cannot be cloned, printed or compared, and is wiped
+/// when dropped; a server keeps only its [`TokenHash`].
 pub struct TokenText(Zeroizing<Box<str>>);
 
 /// Why a text is no token.
@@ -18,7 +18,8 @@ pub enum TokenTextError {
     /// Longer than any token is.
     #[error("token too long")]
     TooLong,
-    /// Something else than printable ASCII, or a space at either end, which HTTP would have dropped.
+    /// Something else than printable ASCII, or a space at either end, which HTTP would have
+    /// dropped.
     #[error("token with characters that no token has")]
     Character,
 }
@@ -42,7 +43,8 @@ impl TokenText {
         }
     }
 
-    /// Takes a copy of the token in a value of `Authorization`; `None` if that is of another scheme.
+    /// Takes a copy of the token in a value of `Authorization`; `None` if that is of another
+    /// scheme.
     pub fn from_authorization(value: &[u8]) -> Option<Result<Self, TokenTextError>> {
         value
             .strip_prefix(b"Bearer ")
@@ -68,8 +70,8 @@ impl fmt::Debug for TokenText {
     }
 }
 
-/// The SHA-256 of a token's text, by which the token is declared and looked up. It is public: a token
-/// is random enough that its hash says nothing about it, so an ordinary comparison will do.
+/// The SHA-256 of a token's text, by which the token is declared and looked up. It is public: a
+/// token is random enough that its hash says nothing about it, so an ordinary comparison will do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenHash([u8; 32]);
 

@@ -1,7 +1,7 @@
 //! Policies as JSON: `{"path": {"transit/encrypt/a": {"capabilities": ["update"]}}}`.
 //!
-//! Objects are read member by member: a map type would drop one of two rules for the same path, and that
-//! may be the one that denies.
+//! Objects are read member by member: a map type would drop one of two rules for the same path, and
+//! that may be the one that denies.
 
 use std::fmt;
 

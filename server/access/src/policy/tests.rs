@@ -196,7 +196,7 @@ fn section_of_a_configuration_is_read_as_a_policy() {
 
 #[test]
 fn section_with_a_problem_yields_no_policy() {
-    let text = "policy \"p\" {\n  path \"a\" { policy = \"dennied\" }\n  path \"*\" { policy = \"read\" }\n}\n";
+    let text = "policy \"p\" {\n  path \"a\" { policy = \"dennied\" }\n  path \"*\" {}\n}\n";
     let document = Document::parse("c.hcl", text).expect("HCL");
     let mut root = document.root();
     for (_, mut section) in root.labelled("policy") {
