@@ -1,1 +1,3 @@
+//! The program `selkie`.
+
 fn main() {}

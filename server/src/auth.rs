@@ -1,0 +1,192 @@
+//! Who is asking: bearer tokens of declared clients, found by their SHA-256 alone.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use selkie_access::{Acl, Policy, PolicyName, TokenHash, TokenText};
+use selkie_config::DeclaredClient;
+use selkie_crypto::sha256;
+
+/// The declared clients, by the hash of their token.
+#[derive(Debug, Default)]
+pub struct Clients(HashMap<TokenHash, Arc<Client>>);
+
+/// A client, as declared.
+#[derive(Debug)]
+pub struct Client {
+    /// Its name.
+    pub name: String,
+    /// Names its token without being one; the same on every replica.
+    pub accessor: String,
+    /// Its policies in order, `default` among them unless it was declared without.
+    pub policies: Vec<PolicyName>,
+    /// What those policies allow.
+    pub acl: Acl,
+    /// What a renewal is worth; without it the token never expires and cannot be renewed.
+    pub period: Option<Duration>,
+    bound_cidrs: Vec<IpNet>,
+}
+
+/// The token is missing, unknown, or not to be used from where it was: one answer for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("permission denied")]
+pub struct NotAuthenticated;
+
+impl Clients {
+    /// `declared`, each with the policies that it names.
+    #[must_use]
+    pub fn new(declared: Vec<DeclaredClient>, policies: &[Policy]) -> Self {
+        let client = |one: DeclaredClient| (one.token, Arc::new(Client::new(one, policies)));
+        Self(declared.into_iter().map(client).collect())
+    }
+
+    /// The client whose token this is.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAuthenticated`].
+    pub fn authenticate(
+        &self,
+        token: &TokenText,
+        from: IpAddr,
+    ) -> Result<Arc<Client>, NotAuthenticated> {
+        let hash = TokenHash::new(sha256(token.expose_for_hash()));
+        let client = self
+            .0
+            .get(&hash)
+            .filter(|client| client.may_come_from(from));
+        client.cloned().ok_or(NotAuthenticated)
+    }
+}
+
+impl Client {
+    fn new(declared: DeclaredClient, policies: &[Policy]) -> Self {
+        let built_in = [Policy::root(), Policy::default_policy()];
+        let mut names = declared.policies;
+        let is_root = names.iter().any(PolicyName::is_root);
+        if !is_root && !declared.no_default_policy {
+            names.push(Policy::default_policy().name().clone());
+        }
+        names.sort();
+        let known = || policies.iter().chain(&built_in);
+        let named = known().filter(|policy| names.contains(policy.name()));
+        Self {
+            name: declared.name.as_str().to_owned(),
+            accessor: accessor(&declared.token),
+            acl: Acl::new(named),
+            policies: names,
+            period: declared.period,
+            bound_cidrs: declared.token_bound_cidrs,
+        }
+    }
+
+    fn may_come_from(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.bound_cidrs.is_empty() || self.bound_cidrs.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether the client may do everything.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.policies.iter().any(PolicyName::is_root)
+    }
+}
+
+/// 24 characters of base62, as Vault's accessors are, from a hash of the token's hash.
+fn accessor(token: &TokenHash) -> String {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let digest = sha256(&[b"selkie accessor", token.as_bytes().as_slice()].concat());
+    let digit = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
+    digest.iter().take(24).map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie_config::ClientName;
+
+    use super::*;
+
+    fn token(text: &str) -> TokenText {
+        TokenText::from_header(text.as_bytes()).unwrap()
+    }
+
+    fn declared(name: &str, token: &str) -> DeclaredClient {
+        DeclaredClient {
+            name: ClientName::new(name).unwrap(),
+            token: TokenHash::new(sha256(token.as_bytes())),
+            policies: Vec::new(),
+            period: None,
+            token_bound_cidrs: Vec::new(),
+            no_default_policy: false,
+        }
+    }
+
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_token_is_found_by_its_hash_alone() {
+        let clients = Clients::new(vec![declared("a", "s.one"), declared("b", "s.two")], &[]);
+        let found = |text| {
+            clients
+                .authenticate(&token(text), HOME)
+                .map(|c| c.name.clone())
+        };
+        assert_eq!(found("s.one").as_deref(), Ok("a"));
+        assert_eq!(found("s.two").as_deref(), Ok("b"));
+        assert_eq!(found("s.three"), Err(NotAuthenticated));
+        let hash = TokenHash::new(sha256(b"s.one")).to_string();
+        assert_eq!(
+            found(&hash),
+            Err(NotAuthenticated),
+            "the declaration is no token"
+        );
+    }
+
+    #[test]
+    fn a_bound_token_is_good_from_its_networks_alone() {
+        let bound = DeclaredClient {
+            token_bound_cidrs: vec!["10.1.0.0/16".parse().unwrap()],
+            ..declared("a", "s.one")
+        };
+        let clients = Clients::new(vec![bound], &[]);
+        let from = |text: &str| clients.authenticate(&token("s.one"), text.parse().unwrap());
+        assert!(from("10.1.2.3").is_ok());
+        assert!(from("::ffff:10.1.2.3").is_ok());
+        assert_eq!(from("10.2.0.1").unwrap_err(), NotAuthenticated);
+    }
+
+    #[test]
+    fn every_client_has_the_default_policy_unless_it_declines_or_is_root() {
+        let names = |declared| {
+            let client = Client::new(declared, &[]);
+            client
+                .policies
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(declared("a", "t")), ["default"]);
+        let without = DeclaredClient {
+            no_default_policy: true,
+            ..declared("a", "t")
+        };
+        assert_eq!(names(without), Vec::<String>::new());
+        let root = DeclaredClient {
+            policies: vec!["root".parse().unwrap()],
+            ..declared("a", "t")
+        };
+        assert_eq!(names(root), ["root"]);
+    }
+
+    #[test]
+    fn an_accessor_looks_like_vaults_and_is_no_hash_of_the_token() {
+        let hash = TokenHash::new(sha256(b"s.one"));
+        let accessor = accessor(&hash);
+        assert_eq!(accessor.len(), 24);
+        assert!(accessor.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert!(!hash.to_string().contains(&accessor));
+    }
+}

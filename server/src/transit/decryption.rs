@@ -1,0 +1,103 @@
+use std::sync::Arc;
+
+use selkie_access::{MountPath, Permit, operation};
+use selkie_crypto::envelope::{Aad, Expected, Purpose};
+use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
+
+use super::{Transit, TransitError, TransitKey};
+
+/// One thing to decrypt.
+#[derive(Debug)]
+pub struct DecryptionItem<'a> {
+    /// The text form, `vault:v<N>:<base64>`.
+    pub ciphertext: &'a str,
+    /// As it was bound.
+    pub associated_data: Vec<u8>,
+    /// As it was bound.
+    pub context: Vec<u8>,
+}
+
+/// The right and the means to decrypt under one key, for as many items as one request has.
+#[derive(Debug)]
+pub struct Decryption {
+    transit: Transit,
+    mount: MountPath,
+    key: Arc<TransitKey>,
+}
+
+impl Transit {
+    /// Begins to decrypt.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::KeyNotFound`].
+    pub fn decryption(
+        &self,
+        permit: &Permit<operation::Decrypt>,
+    ) -> Result<Decryption, TransitError> {
+        self.decryption_under(permit.mount(), permit.key().as_str())
+    }
+
+    /// Begins to decrypt what a rewrap encrypts anew.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::KeyNotFound`].
+    pub fn rewrap_decryption(
+        &self,
+        permit: &Permit<operation::Rewrap>,
+    ) -> Result<Decryption, TransitError> {
+        self.decryption_under(permit.mount(), permit.key().as_str())
+    }
+
+    fn decryption_under(&self, mount: &MountPath, key: &str) -> Result<Decryption, TransitError> {
+        let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
+        Ok(Decryption {
+            transit: self.clone(),
+            mount: mount.clone(),
+            key,
+        })
+    }
+}
+
+impl Decryption {
+    /// Decrypts one item. What is wrong outside the envelope costs no KMS call, nor does an
+    /// envelope from another place.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError`].
+    pub async fn decrypt(&self, item: &DecryptionItem<'_>) -> Result<Plaintext, TransitError> {
+        let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
+        self.key.admit_version(ciphertext.version())?;
+        let canonical = ciphertext.canonical_version();
+        let json = ciphertext
+            .into_envelope_bytes()
+            .map_err(TransitError::Ciphertext)?;
+        let context = self.key.bound_context(&item.context)?;
+        let version = canonical.ok_or(TransitError::VersionSpelling)?;
+        let envelope = self.parse(&json, version)?;
+        let aad = Aad {
+            associated_data: &item.associated_data,
+            context,
+        };
+        self.transit.deployment.seals.decrypt(&envelope, aad).await
+    }
+
+    fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {
+        let deployment = &self.transit.deployment;
+        let own_path = [self.mount.as_str().to_owned()];
+        let mount = deployment.mount(&self.mount);
+        let expected = Expected {
+            purpose: Purpose::Client,
+            realms: &deployment.realms,
+            mounts: mount.map_or(&own_path[..], |mount| &mount.accepted_paths),
+            key: self.key.name.as_str(),
+            version,
+            max_recipients: deployment.seals.count(),
+            origin_key: deployment.origin_key.as_deref(),
+        };
+        Envelope::parse(json, &expected)
+            .map_err(|error| TransitError::Refused(error.refusal_for_log()))
+    }
+}

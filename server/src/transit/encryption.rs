@@ -1,0 +1,125 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use selkie_access::{MountPath, Permit, operation};
+use selkie_crypto::envelope::{Aad, Draft, Header, Purpose};
+use selkie_crypto::{Ciphertext, KeyVersion, Plaintext};
+
+use super::{Transit, TransitError, TransitKey};
+
+/// One thing to encrypt.
+#[derive(Debug)]
+pub struct EncryptionItem {
+    /// What to encrypt; it is encrypted in its own memory.
+    pub plaintext: Plaintext,
+    /// Bound to the ciphertext, not stored.
+    pub associated_data: Vec<u8>,
+    /// Bound to the ciphertext if the key is derived, ignored otherwise, as by Vault.
+    pub context: Vec<u8>,
+    /// The version asked for; `None` and 0 for the latest.
+    pub version: Option<i64>,
+}
+
+/// A ciphertext.
+#[derive(Debug)]
+pub struct Encrypted {
+    /// Its text form, `vault:v<N>:<base64>`.
+    pub ciphertext: String,
+    /// The `N` in it.
+    pub version: KeyVersion,
+}
+
+/// The right and the means to encrypt under one key, for as many items as one request has.
+#[derive(Debug)]
+pub struct Encryption {
+    transit: Transit,
+    mount: MountPath,
+    key: Arc<TransitKey>,
+}
+
+impl Transit {
+    /// Begins to encrypt.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::KeyNotFound`].
+    pub fn encryption(
+        &self,
+        permit: &Permit<operation::Encrypt>,
+    ) -> Result<Encryption, TransitError> {
+        self.encryption_under(permit.mount(), permit.key().as_str())
+    }
+
+    /// Begins to encrypt the plaintexts that a rewrap decrypts.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::KeyNotFound`].
+    pub fn re_encryption(
+        &self,
+        permit: &Permit<operation::Rewrap>,
+    ) -> Result<Encryption, TransitError> {
+        self.encryption_under(permit.mount(), permit.key().as_str())
+    }
+
+    fn encryption_under(&self, mount: &MountPath, key: &str) -> Result<Encryption, TransitError> {
+        let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
+        Ok(Encryption {
+            transit: self.clone(),
+            mount: mount.clone(),
+            key,
+        })
+    }
+}
+
+impl Encryption {
+    /// Encrypts one item for every master key behind the version: a fresh DEK, wrapped locally
+    /// where the master key is public, by its KMS where it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError`].
+    pub async fn encrypt(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
+        let version = self.key.encryption_version(item.version)?;
+        let context = self.context(&item.context)?;
+        let deployment = &self.transit.deployment;
+        let draft = Draft::new(&*self.transit.random)?;
+        let recipients = deployment
+            .seals
+            .wrap(draft.secret(), self.key.keks(version))
+            .await?;
+        let header = Header {
+            purpose: Purpose::Client,
+            realm: Cow::Borrowed(deployment.realm()),
+            mount: Cow::Borrowed(self.mount.as_str()),
+            key: Cow::Borrowed(self.key.name.as_str()),
+            version,
+            created: self.transit.clock.unix_seconds(),
+        };
+        let aad = Aad {
+            associated_data: &item.associated_data,
+            context,
+        };
+        let origin_key = deployment.origin_key.as_deref();
+        let envelope = draft.encrypt(&header, aad, item.plaintext, &recipients, origin_key)?;
+        Ok(Encrypted {
+            ciphertext: Ciphertext::print(version, &envelope),
+            version,
+        })
+    }
+
+    fn context<'a>(&self, context: &'a [u8]) -> Result<&'a [u8], TransitError> {
+        self.key.bound_context(context)
+    }
+}
+
+impl TransitKey {
+    /// What of a request's context is bound to the ciphertext.
+    pub(super) fn bound_context<'a>(&self, context: &'a [u8]) -> Result<&'a [u8], TransitError> {
+        match (self.derived, context.is_empty()) {
+            (true, true) => Err(TransitError::ContextMissing),
+            (true, false) => Ok(context),
+            (false, _) => Ok(&[]),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The transit engine: what Vault's `transit/` does, on keys whose ciphertexts are envelopes. It
+//! knows no HTTP and no wire names; every operation takes the permit that only the policy check
+//! can make.
+
+mod decryption;
+mod encryption;
+mod error;
+mod key;
+mod keys;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use selkie_crypto::Random;
+
+pub use decryption::{Decryption, DecryptionItem};
+pub use encryption::{Encrypted, Encryption, EncryptionItem};
+pub use error::{SettingError, TransitError};
+pub use key::{KeySource, TransitKey, VersionRecord};
+pub use keys::Keys;
+pub use settings::{KeyChanges, NewKey};
+
+use crate::clock::Clock;
+use crate::deployment::Deployment;
+
+/// What an operation works with: one reading of the configuration, the keys, time and randomness.
+#[derive(Clone)]
+pub struct Transit {
+    /// What the configuration file says, as of when the request came in.
+    pub deployment: Arc<Deployment>,
+    /// The managed keys.
+    pub keys: Arc<Keys>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for DEKs and nonces.
+    pub random: Arc<Random>,
+}
+
+impl fmt::Debug for Transit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transit").finish_non_exhaustive()
+    }
+}
