@@ -1,1 +1,33 @@
-//! (to come)
+//! Selkie's configuration file: text in, a checked [`Config`] or every located problem out. The
+//! stanzas and fields are Vault's wherever Vault has them. Reading has no side effect but the
+//! resolving of secret references through [`Sources`]; a secret never stands in the file itself,
+//! nothing is coerced and nothing is silently ignored. It opens no socket, loads no certificate and
+//! talks to no master key.
+
+mod client;
+mod config;
+mod key;
+mod listener;
+mod mount;
+mod network;
+mod policy;
+mod previous;
+mod quantity;
+mod seal;
+mod secret;
+mod sources;
+mod warning;
+
+pub use client::{ClientName, DeclaredClient, InvalidClientName};
+pub use config::{Config, LogFormat, LogLevel, Logging, Storage};
+pub use key::{DeclaredKey, VersionRule};
+pub use listener::{
+    ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
+    TlsVersion,
+};
+pub use mount::Mount;
+pub use previous::Regression;
+pub use seal::{Seal, SealKind, StaticKey, StaticSeal};
+pub use selkie_hcl::{Position, Problem, Problems};
+pub use sources::{Placeholders, SourceError, Sources, SystemSources};
+pub use warning::{Warning, WarningKind};

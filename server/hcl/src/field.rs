@@ -20,6 +20,15 @@ pub struct Field<'d> {
     value: Option<(&'d Expression, Place<'d>)>,
 }
 
+/// The value of a field that takes either.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StringOrUnsigned {
+    /// A text.
+    String(String),
+    /// A whole number from 0.
+    Unsigned(u64),
+}
+
 /// Why a text in quotes is no number.
 #[derive(Debug, thiserror::Error)]
 #[error("field {field:?}: the text between the quotes is not a whole number")]
@@ -41,6 +50,11 @@ impl<'d> Field<'d> {
             section_title: section_title.to_owned(),
             value,
         }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Where the value stands, if the field is set, whatever its type.
@@ -85,6 +99,14 @@ impl<'d> Field<'d> {
             Some(text) => Located::new(text, place)
                 .try_map(|text| text.parse().ok().ok_or(NumberTextError { field })),
         }
+    }
+
+    /// A text or a whole number from 0.
+    pub fn string_or_unsigned(self) -> Option<Located<'d, StringOrUnsigned>> {
+        self.read(Expected::StringOrUnsigned, |value| {
+            let text = text_of(value).map(StringOrUnsigned::String);
+            text.or_else(|| unsigned_of(value).map(StringOrUnsigned::Unsigned))
+        })
     }
 
     /// A time such as `"24h"`, `"90s"` or `"1h30m"`, or a whole number of seconds.

@@ -197,6 +197,8 @@ pub enum Expected {
     Unsigned,
     /// The same, also between quotes.
     UnsignedOrText,
+    /// A text or a whole number from 0.
+    StringOrUnsigned,
     /// A time such as `"1h30m"`, or whole seconds.
     Duration,
     /// A list of texts.
@@ -212,8 +214,8 @@ impl fmt::Display for Expected {
         f.write_str(match self {
             Self::String => "a string",
             Self::Boolean => "true or false",
-            Self::Unsigned => "a whole number",
-            Self::UnsignedOrText => "a whole number",
+            Self::Unsigned | Self::UnsignedOrText => "a whole number",
+            Self::StringOrUnsigned => "a string or a whole number",
             Self::Duration => "a duration such as \"90s\" or a whole number of seconds",
             Self::Strings => "a list of strings",
             Self::StringOrStrings => "a string or a list of strings",

@@ -16,6 +16,7 @@ fn problems(text: &str) -> String {
             listener.field("max_connections").unsigned();
             listener.field("priority").unsigned_or_text();
             listener.field("idle").duration();
+            listener.field("socket").string_or_unsigned();
             listener.field("names").strings();
             listener.field("peers").string_or_strings();
             listener.finish();
@@ -56,6 +57,7 @@ EOT
         seconds = 90
         names = ["a", "b",]
         one = "c"
+        socket = 3
     "#;
     let document = Document::parse(FILE, text).expect("parses");
     let mut root = document.root();
@@ -96,6 +98,8 @@ EOT
         root.field("one").string_or_strings().map(texts),
         Some(vec!["c".into()])
     );
+    let socket = root.field("socket").string_or_unsigned().map(|v| v.value);
+    assert_eq!(socket, Some(StringOrUnsigned::Unsigned(3)));
     assert!(root.field("absent").string().is_none());
     root.finish();
     document.finish().expect("no problems");
@@ -122,66 +126,73 @@ fn an_unknown_block_is_named_with_its_likely_meaning() {
     );
 }
 
+/// A line, and what is told about it.
+const WRONG_TYPES: &[(&str, &str)] = &[
+    (
+        "tls_cert_file = 5",
+        "3:19: field \"tls_cert_file\": expected a string, found a number",
+    ),
+    (
+        "tls_disable = \"true\"",
+        "3:17: field \"tls_disable\": expected true or false, found a string",
+    ),
+    (
+        "tls_disable = 1",
+        "3:17: field \"tls_disable\": expected true or false, found a number",
+    ),
+    (
+        "max_connections = -1",
+        "3:21: field \"max_connections\": expected a whole number, found a negative number",
+    ),
+    (
+        "max_connections = 1.0",
+        "3:21: field \"max_connections\": expected a whole number, found a fraction or too large a number",
+    ),
+    (
+        "max_connections = 18446744073709551616",
+        "3:21: field \"max_connections\": expected a whole number, found a fraction or too large a number",
+    ),
+    (
+        "max_connections = \"5\"",
+        "3:21: field \"max_connections\": expected a whole number, found a string",
+    ),
+    (
+        "priority = \"x\"",
+        "3:14: field \"priority\": the text between the quotes is not a whole number",
+    ),
+    (
+        "priority = []",
+        "3:14: field \"priority\": expected a whole number, found a list",
+    ),
+    (
+        "idle = \"5 minutes\"",
+        "3:10: field \"idle\": expected a duration such as \"24h\", \"90s\" or \"1h30m\"",
+    ),
+    (
+        "idle = true",
+        "3:10: field \"idle\": expected a duration such as \"90s\" or a whole number of seconds, found a boolean",
+    ),
+    (
+        "socket = true",
+        "3:12: field \"socket\": expected a string or a whole number, found a boolean",
+    ),
+    (
+        "names = \"a\"",
+        "3:11: field \"names\": expected a list of strings, found a string",
+    ),
+    (
+        "peers = {}",
+        "3:11: field \"peers\": expected a string or a list of strings, found a map",
+    ),
+    (
+        "peers = null",
+        "3:11: field \"peers\": expected a string or a list of strings, found null",
+    ),
+];
+
 #[test]
 fn a_value_of_another_type_is_refused() {
-    for (line, message) in [
-        (
-            "tls_cert_file = 5",
-            "3:19: field \"tls_cert_file\": expected a string, found a number",
-        ),
-        (
-            "tls_disable = \"true\"",
-            "3:17: field \"tls_disable\": expected true or false, found a string",
-        ),
-        (
-            "tls_disable = 1",
-            "3:17: field \"tls_disable\": expected true or false, found a number",
-        ),
-        (
-            "max_connections = -1",
-            "3:21: field \"max_connections\": expected a whole number, found a negative number",
-        ),
-        (
-            "max_connections = 1.0",
-            "3:21: field \"max_connections\": expected a whole number, found a fraction or too large a number",
-        ),
-        (
-            "max_connections = 18446744073709551616",
-            "3:21: field \"max_connections\": expected a whole number, found a fraction or too large a number",
-        ),
-        (
-            "max_connections = \"5\"",
-            "3:21: field \"max_connections\": expected a whole number, found a string",
-        ),
-        (
-            "priority = \"x\"",
-            "3:14: field \"priority\": the text between the quotes is not a whole number",
-        ),
-        (
-            "priority = []",
-            "3:14: field \"priority\": expected a whole number, found a list",
-        ),
-        (
-            "idle = \"5 minutes\"",
-            "3:10: field \"idle\": expected a duration such as \"24h\", \"90s\" or \"1h30m\"",
-        ),
-        (
-            "idle = true",
-            "3:10: field \"idle\": expected a duration such as \"90s\" or a whole number of seconds, found a boolean",
-        ),
-        (
-            "names = \"a\"",
-            "3:11: field \"names\": expected a list of strings, found a string",
-        ),
-        (
-            "peers = {}",
-            "3:11: field \"peers\": expected a string or a list of strings, found a map",
-        ),
-        (
-            "peers = null",
-            "3:11: field \"peers\": expected a string or a list of strings, found null",
-        ),
-    ] {
+    for (line, message) in WRONG_TYPES {
         assert_eq!(problems_of_field(line), format!("selkie.hcl:{message}"));
     }
 }

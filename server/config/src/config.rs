@@ -1,0 +1,315 @@
+//! The whole file.
+
+use std::path::PathBuf;
+
+use selkie_access::Policy;
+use selkie_crypto::OriginKey;
+use selkie_hcl::{Document, Located, Problems, Section};
+
+use crate::client::{self, DeclaredClient};
+use crate::key::{self, DeclaredKey};
+use crate::listener::{self, Listener};
+use crate::mount::{self, Mount};
+use crate::policy;
+use crate::seal::{self, Seal};
+use crate::secret::Reading;
+use crate::sources::Sources;
+use crate::warning::{Warning, WarningKind};
+
+/// A configuration that passed every check, or one made in code (which then owes them).
+///
+/// It holds keys, so it can be neither cloned nor printed in full.
+#[derive(Debug)]
+pub struct Config {
+    /// `realm`: the name of this deployment, bound into every envelope.
+    pub realm: String,
+    /// `realm_aliases`: names it had before; what was encrypted under them still opens.
+    pub realm_aliases: Vec<String>,
+    /// `origin_key`: proves which deployment made an envelope; once set, decrypt requires it.
+    pub origin_key: Option<OriginKey>,
+    /// `log_level` and `log_format`.
+    pub logging: Logging,
+    /// `api_addr`: the URL that `sys/leader` tells clients.
+    pub api_addr: Option<String>,
+    /// `cluster_name`, as `sys/health` tells it.
+    pub cluster_name: Option<String>,
+    /// `pid_file`: where the server writes its process id.
+    pub pid_file: Option<PathBuf>,
+    /// `disable_mlock = false`: lock the whole process into memory. Pages of keys are locked
+    /// always; the whole process only on this word, as it needs a high RLIMIT_MEMLOCK.
+    pub lock_all_memory: bool,
+    /// `listener`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `seal`, at least one, in order of priority.
+    pub seals: Vec<Seal>,
+    /// `storage`.
+    pub storage: Option<Storage>,
+    /// `mount`, at least one.
+    pub mounts: Vec<Mount>,
+    /// `key`.
+    pub keys: Vec<DeclaredKey>,
+    /// `client`.
+    pub clients: Vec<DeclaredClient>,
+    /// `policy`, without the built-in ones.
+    pub policies: Vec<Policy>,
+    /// What works and is worth telling.
+    pub warnings: Vec<Warning>,
+}
+
+/// What is logged and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// `log_level`.
+    pub level: LogLevel,
+    /// `log_format`.
+    pub format: LogFormat,
+}
+
+/// From where on events are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// A line for each request.
+    Debug,
+    /// Events; the default.
+    #[default]
+    Info,
+    /// What needs attention.
+    Warn,
+    /// Failures.
+    Error,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text; the default.
+    #[default]
+    Standard,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where managed state is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// `storage "inmem"`: in memory, lost at exit.
+    InMemory,
+}
+
+/// What is wrong at the top level.
+#[derive(Debug, thiserror::Error)]
+enum ConfigError {
+    #[error("field {field:?}: a realm has 1 to 128 of the characters A-Z a-z 0-9 _ - . /")]
+    NotARealm { field: &'static str },
+    #[error(
+        "field \"log_level\": there are \"trace\", \"debug\", \"info\", \"warn\" and \"error\""
+    )]
+    UnknownLogLevel,
+    #[error("field \"log_format\": there are \"standard\" and \"json\"")]
+    UnknownLogFormat,
+    #[error("field \"api_addr\": expected a URL that begins with \"https://\" or \"http://\"")]
+    NotAUrl,
+    #[error("field {field:?}: must not be empty")]
+    Empty { field: &'static str },
+    #[error("storage type {found:?} is not in this build: there is \"inmem\"")]
+    UnknownStorage { found: String },
+    #[error("storage may stand once only")]
+    RepeatedStorage,
+    #[error("{name:?} is not built yet: remove it")]
+    NotBuilt { name: &'static str },
+    #[error("{name:?} is not used by Selkie: remove it")]
+    NotUsed { name: &'static str },
+}
+
+/// Never silently ignored: an operator who wrote `audit` must not believe that there is one.
+const NOT_BUILT: [&str; 2] = ["audit", "telemetry"];
+
+/// What stands in many a Vault's configuration and has no meaning here.
+const NOT_USED: [&str; 20] = [
+    "administrative_namespace_path",
+    "cluster_addr",
+    "default_lease_ttl",
+    "disable_cache",
+    "disable_clustering",
+    "disable_performance_standby",
+    "disable_sealwrap",
+    "enable_response_header_hostname",
+    "enable_response_header_raft_node_id",
+    "ha_storage",
+    "introspection_endpoint",
+    "license_path",
+    "max_lease_ttl",
+    "plugin",
+    "plugin_directory",
+    "raw_storage_endpoint",
+    "replication",
+    "sentinel",
+    "service_registration",
+    "ui",
+];
+
+impl Config {
+    /// Reads the text of a configuration; `file` is the name its problems are reported under.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, in order of position.
+    pub fn parse(file: &str, text: &str, sources: &dyn Sources) -> Result<Self, Problems> {
+        let document = Document::parse(file, text)?;
+        let config = decode(document.root(), Reading::new(sources));
+        document.finish()?;
+        Ok(config)
+    }
+}
+
+/// What has problems is left out or reads as its default; the caller looks at the document's
+/// problems before it uses the result.
+fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
+    let seals = seal::decode(&mut root, &reading);
+    let mounts = mount::decode(&mut root);
+    let (policies, policy_names) = policy::decode(&mut root, &reading);
+    let keys = key::decode(&mut root, &mounts, &seals);
+    let clients = client::decode(&mut root, &policy_names);
+    let config = Config {
+        realm: realm(&mut root),
+        realm_aliases: realm_aliases(&mut root),
+        origin_key: origin_key(&mut root, &reading),
+        logging: logging(&mut root),
+        api_addr: api_addr(&mut root),
+        cluster_name: non_empty(&mut root, "cluster_name"),
+        pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
+        lock_all_memory: root
+            .field("disable_mlock")
+            .boolean()
+            .is_some_and(|flag| !flag.value),
+        listeners: listener::decode(&mut root, &reading),
+        storage: storage(&mut root, &reading),
+        warnings: Vec::new(),
+        seals,
+        mounts,
+        keys,
+        clients,
+        policies,
+    };
+    refuse_what_is_not_here(&mut root);
+    root.finish();
+    Config {
+        warnings: reading.into_warnings(),
+        ..config
+    }
+}
+
+fn refuse_what_is_not_here(root: &mut Section<'_>) {
+    for name in NOT_BUILT {
+        root.refuse(name, || ConfigError::NotBuilt { name });
+    }
+    for name in NOT_USED {
+        root.refuse(name, || ConfigError::NotUsed { name });
+    }
+}
+
+fn realm(root: &mut Section<'_>) -> String {
+    let realm = root
+        .field("realm")
+        .string()
+        .and_then(|text| checked_realm(text, "realm"));
+    realm.unwrap_or_else(|| "default".to_owned())
+}
+
+fn realm_aliases(root: &mut Section<'_>) -> Vec<String> {
+    let aliases = root.field("realm_aliases").strings().map(|list| list.value);
+    let aliases = aliases.unwrap_or_default().into_iter();
+    aliases
+        .filter_map(|alias| checked_realm(alias, "realm_aliases"))
+        .collect()
+}
+
+fn checked_realm(text: Located<'_, String>, field: &'static str) -> Option<String> {
+    let realm = text.try_map(|text| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
+        let fits = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
+        if fits {
+            Ok(text)
+        } else {
+            Err(ConfigError::NotARealm { field })
+        }
+    });
+    realm.map(|realm| realm.value)
+}
+
+fn origin_key(root: &mut Section<'_>, reading: &Reading<'_>) -> Option<OriginKey> {
+    let reference = root.field("origin_key").string()?;
+    let keep = |bytes: &[u8; 32]| OriginKey::init_with(|page| page.copy_from_slice(bytes));
+    reading.key("origin_key", &reference, keep)
+}
+
+fn logging(root: &mut Section<'_>) -> Logging {
+    let level = root.field("log_level").string().and_then(|text| {
+        text.try_map(|text| match text.as_str() {
+            "trace" => Ok(LogLevel::Trace),
+            "debug" => Ok(LogLevel::Debug),
+            "info" => Ok(LogLevel::Info),
+            "warn" => Ok(LogLevel::Warn),
+            "error" => Ok(LogLevel::Error),
+            _ => Err(ConfigError::UnknownLogLevel),
+        })
+    });
+    let format = root.field("log_format").string().and_then(|text| {
+        text.try_map(|text| match text.as_str() {
+            "standard" => Ok(LogFormat::Standard),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(ConfigError::UnknownLogFormat),
+        })
+    });
+    Logging {
+        level: level.map(|level| level.value).unwrap_or_default(),
+        format: format.map(|format| format.value).unwrap_or_default(),
+    }
+}
+
+fn api_addr(root: &mut Section<'_>) -> Option<String> {
+    let url = root.field("api_addr").string()?.try_map(|text| {
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        match rest {
+            Some(rest) if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()) => {
+                Ok(text)
+            }
+            _ => Err(ConfigError::NotAUrl),
+        }
+    });
+    url.map(|url| url.value)
+}
+
+fn non_empty(root: &mut Section<'_>, field: &'static str) -> Option<String> {
+    let text = root.field(field).string()?.try_map(|text| {
+        if text.is_empty() {
+            Err(ConfigError::Empty { field })
+        } else {
+            Ok(text)
+        }
+    });
+    text.map(|text| text.value)
+}
+
+fn storage(root: &mut Section<'_>, reading: &Reading<'_>) -> Option<Storage> {
+    let mut found = None;
+    for (label, section) in root.labelled("storage") {
+        if found.is_some() {
+            label.place.report(ConfigError::RepeatedStorage);
+        }
+        if label.value != "inmem" {
+            label
+                .place
+                .report(ConfigError::UnknownStorage { found: label.value });
+            continue;
+        }
+        reading.warn(label.place, WarningKind::ForgetfulStorage);
+        section.finish();
+        found = Some(Storage::InMemory);
+    }
+    found
+}

@@ -1,0 +1,216 @@
+//! `key`: declared transit keys, which need no storage (I6).
+
+use std::collections::BTreeSet;
+
+use selkie_access::{KeyName, MountPath, NameError};
+use selkie_crypto::{KeyVersion, SealName};
+use selkie_hcl::{Located, Place, Section};
+
+use crate::mount::Mount;
+use crate::quantity::number;
+use crate::seal::Seal;
+
+/// A declared transit key. It cannot be changed through the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredKey {
+    /// Its name.
+    pub name: KeyName,
+    /// The mount it is in.
+    pub mount: MountPath,
+    /// The seals that each of its envelopes is made for, in order of priority; never empty.
+    pub seals: Vec<SealName>,
+    /// Where its version number comes from.
+    pub version: VersionRule,
+    /// The oldest version that is decrypted.
+    pub min_decryption_version: KeyVersion,
+    /// The oldest version that may be asked for when encrypting; `None` leaves the choice to the
+    /// latest, as Vault's 0 does.
+    pub min_encryption_version: Option<KeyVersion>,
+}
+
+/// Where the version number of a declared key comes from (design §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionRule {
+    /// `generation x 10,000 +` the number of versions that its seals list.
+    Counted {
+        /// Raised by the operator whenever the key's list of seals changes.
+        generation: u32,
+    },
+    /// `version`: stated by hand, where a seal's versions cannot be listed.
+    Stated(KeyVersion),
+}
+
+impl VersionRule {
+    /// Versions of seals that fit into one generation.
+    pub const GENERATION_SIZE: u32 = 10_000;
+
+    /// The highest generation whose versions all fit into 32 bits.
+    pub const LAST_GENERATION: u32 = u32::MAX / Self::GENERATION_SIZE - 1;
+}
+
+/// What is wrong with a key.
+#[derive(Debug, thiserror::Error)]
+enum KeyError {
+    #[error("key {name:?}: {source}")]
+    Name { name: String, source: NameError },
+    #[error("with more than one mount each key says which it is in: missing field \"mount\"")]
+    NoMount,
+    #[error("mount {path:?} is not declared")]
+    UnknownMount { path: String },
+    #[error("key {name:?} is declared twice in the mount {mount:?}")]
+    Repeated { name: String, mount: String },
+    #[error("seal {name:?} is not declared")]
+    UnknownSeal { name: String },
+    #[error("seal {name:?} is disabled: it wraps nothing")]
+    DisabledSeal { name: String },
+    #[error("seal {name:?} is listed twice")]
+    RepeatedSeal { name: String },
+    #[error("field \"seals\": at least one seal is needed")]
+    NoSeals,
+    #[error("fields \"generation\" and \"version\" exclude each other")]
+    GenerationAndVersion,
+    #[error("field \"min_encryption_version\": is below \"min_decryption_version\"")]
+    EncryptsWhatItWillNotDecrypt,
+    #[error("exportable keys do not exist here: the master keys never leave their seals")]
+    Exportable,
+}
+
+/// All `key` stanzas, without those that have problems of their own.
+pub(crate) fn decode(root: &mut Section<'_>, mounts: &[Mount], seals: &[Seal]) -> Vec<DeclaredKey> {
+    let mut seen = BTreeSet::new();
+    let mut keys = Vec::new();
+    for (label, section) in root.labelled("key") {
+        let place = label.place;
+        let Some(key) = key(label, section, mounts, seals) else {
+            continue;
+        };
+        if !seen.insert((key.mount.clone(), key.name.clone())) {
+            let (name, mount) = (key.name.to_string(), key.mount.to_string());
+            place.report(KeyError::Repeated { name, mount });
+        }
+        keys.push(key);
+    }
+    keys
+}
+
+fn key(
+    label: Located<'_, String>,
+    mut section: Section<'_>,
+    mounts: &[Mount],
+    seals: &[Seal],
+) -> Option<DeclaredKey> {
+    let name = label.try_map(|text| {
+        text.parse()
+            .map_err(|source| KeyError::Name { name: text, source })
+    });
+    let mount = mount(&mut section, mounts);
+    let seals = key_seals(&mut section, seals);
+    let version = version_rule(&mut section);
+    let min_decryption_version = min_version(&mut section, "min_decryption_version");
+    let min_encryption_version = min_version(&mut section, "min_encryption_version");
+    if let (Some(decryption), Some(encryption)) = (&min_decryption_version, &min_encryption_version)
+        && encryption.value < decryption.value
+    {
+        encryption
+            .place
+            .report(KeyError::EncryptsWhatItWillNotDecrypt);
+    }
+    if let Some(Located { value: true, place }) = section.field("exportable").boolean() {
+        place.report(KeyError::Exportable);
+    }
+    section.finish();
+    Some(DeclaredKey {
+        name: name?.value,
+        mount: mount?,
+        seals: seals?,
+        version,
+        min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
+        min_encryption_version: min_encryption_version.map(|v| v.value),
+    })
+}
+
+fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
+    let field = section.field("mount");
+    if field.place().is_none() {
+        if let [only] = mounts {
+            return Some(only.path.clone());
+        }
+        section.place().report(KeyError::NoMount);
+    }
+    let mount = field.string()?.try_map(|text| {
+        let path = text.parse::<MountPath>().ok();
+        let is_declared = |path: &MountPath| mounts.iter().any(|mount| mount.path == *path);
+        path.filter(is_declared)
+            .ok_or(KeyError::UnknownMount { path: text })
+    });
+    mount.map(|mount| mount.value)
+}
+
+/// The seals of a key in order of priority, in which `seals` come.
+fn key_seals(section: &mut Section<'_>, seals: &[Seal]) -> Option<Vec<SealName>> {
+    let field = section.field("seals");
+    let enabled = seals.iter().filter(|seal| !seal.disabled);
+    if field.place().is_none() {
+        return Some(enabled.map(|seal| seal.name.clone()).collect());
+    }
+    let list = field.strings()?;
+    if list.value.is_empty() {
+        list.place.report(KeyError::NoSeals);
+    }
+    let mut listed = BTreeSet::new();
+    for Located { value: name, place } in list.value {
+        refuse_seal(seals, &name, place);
+        if !listed.insert(name.clone()) {
+            place.report(KeyError::RepeatedSeal { name });
+        }
+    }
+    let chosen = enabled.filter(|seal| listed.contains(seal.name.as_str()));
+    Some(chosen.map(|seal| seal.name.clone()).collect())
+}
+
+fn refuse_seal(seals: &[Seal], name: &str, place: Place<'_>) {
+    match seals.iter().find(|seal| seal.name.as_str() == name) {
+        None => place.report(KeyError::UnknownSeal {
+            name: name.to_owned(),
+        }),
+        Some(seal) if seal.disabled => {
+            place.report(KeyError::DisabledSeal {
+                name: name.to_owned(),
+            });
+        }
+        Some(_) => {}
+    }
+}
+
+fn version_rule(section: &mut Section<'_>) -> VersionRule {
+    let last = u64::from(VersionRule::LAST_GENERATION);
+    let generation = number::<u32>(section, "generation", 0..=last);
+    let stated = version(section, "version", 1);
+    match (generation, stated) {
+        (Some(_), Some(stated)) => {
+            stated.place.report(KeyError::GenerationAndVersion);
+            VersionRule::Stated(stated.value)
+        }
+        (None, Some(stated)) => VersionRule::Stated(stated.value),
+        (generation, None) => VersionRule::Counted {
+            generation: generation.map_or(0, |located| located.value),
+        },
+    }
+}
+
+/// Vault reads a minimum of 0 as "not set".
+fn min_version<'d>(
+    section: &mut Section<'d>,
+    field: &'static str,
+) -> Option<Located<'d, KeyVersion>> {
+    version(section, field, 0)
+}
+
+fn version<'d>(
+    section: &mut Section<'d>,
+    field: &'static str,
+    least: u64,
+) -> Option<Located<'d, KeyVersion>> {
+    let Located { value, place } = number(section, field, least..=u64::from(u32::MAX))?;
+    KeyVersion::new(value).map(|value| Located { value, place })
+}

@@ -1,0 +1,238 @@
+//! Secret references, and the 32-byte keys behind them.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use selkie_crypto::{PageError, base64};
+use selkie_hcl::{Located, Place};
+use zeroize::Zeroizing;
+
+use crate::sources::{SourceError, Sources};
+use crate::warning::{Warning, WarningKind};
+
+const KEY_BYTES: usize = 32;
+
+/// Why a field gives no secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    #[error(
+        "field {field:?}: a secret never stands in this file: write \"env://NAME\" for an \
+         environment variable or \"file:///path\" for a file"
+    )]
+    Literal { field: &'static str },
+    #[error("field {field:?}: the path after \"file://\" must be absolute")]
+    RelativePath { field: &'static str },
+    #[error("field {field:?}: environment variable {name:?} is not set")]
+    Variable { field: &'static str, name: String },
+    #[error("field {field:?}: file {path:?} {error}")]
+    File {
+        field: &'static str,
+        path: PathBuf,
+        error: SourceError,
+    },
+    #[error(
+        "field {field:?}: no 32-byte key there: it must be 32 raw bytes, or their base64 (44 \
+         characters) or hex (64 characters)"
+    )]
+    NotAKey { field: &'static str },
+    #[error("field {field:?}: there is no protected memory for the key (RLIMIT_MEMLOCK too low?)")]
+    NoPage {
+        field: &'static str,
+        source: PageError,
+    },
+}
+
+/// One reading of a configuration: where its references lead, and what is worth telling.
+pub(crate) struct Reading<'s> {
+    pub(crate) sources: &'s dyn Sources,
+    warnings: RefCell<Vec<Warning>>,
+}
+
+impl<'s> Reading<'s> {
+    pub(crate) fn new(sources: &'s dyn Sources) -> Self {
+        Self {
+            sources,
+            warnings: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn warn(&self, place: Place<'_>, kind: WarningKind) {
+        self.warnings.borrow_mut().push(Warning::at(place, kind));
+    }
+
+    pub(crate) fn warn_if_exposed(&self, place: Place<'_>, path: &Path) {
+        if self.sources.is_exposed(path) {
+            self.warn(
+                place,
+                WarningKind::ExposedFile {
+                    path: path.to_owned(),
+                },
+            );
+        }
+    }
+
+    /// The warnings in order of position.
+    pub(crate) fn into_warnings(self) -> Vec<Warning> {
+        let mut warnings = self.warnings.into_inner();
+        warnings.sort_by_key(|warning| warning.position);
+        warnings
+    }
+
+    /// The key that `reference` leads to. `make` copies the bytes into the type that keeps them.
+    pub(crate) fn key<K>(
+        &self,
+        field: &'static str,
+        reference: &Located<'_, String>,
+        make: impl FnOnce(&[u8; KEY_BYTES]) -> Result<K, PageError>,
+    ) -> Option<K> {
+        let place = reference.place;
+        let made = self.secret(field, reference).and_then(|secret| {
+            let mut key = Zeroizing::new([0; KEY_BYTES]);
+            if !decode_key(&secret, &mut key) {
+                return Err(SecretError::NotAKey { field });
+            }
+            if key.iter().all(u8::is_ascii_graphic) {
+                self.warn(place, WarningKind::PrintableKey);
+            }
+            make(&key).map_err(|source| SecretError::NoPage { field, source })
+        });
+        made.map_err(|error| place.report(error)).ok()
+    }
+
+    fn secret(
+        &self,
+        field: &'static str,
+        reference: &Located<'_, String>,
+    ) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let text = reference.value.as_str();
+        if let Some(name) = text.strip_prefix("env://") {
+            let missing = || SecretError::Variable {
+                field,
+                name: name.to_owned(),
+            };
+            return self.sources.variable(name).ok_or_else(missing);
+        }
+        let path = Path::new(
+            text.strip_prefix("file://")
+                .ok_or(SecretError::Literal { field })?,
+        );
+        if !path.is_absolute() {
+            return Err(SecretError::RelativePath { field });
+        }
+        let failed = |error| SecretError::File {
+            field,
+            path: path.to_owned(),
+            error,
+        };
+        let secret = self.sources.secret_file(path).map_err(failed)?;
+        self.warn_if_exposed(reference.place, path);
+        Ok(secret)
+    }
+}
+
+/// OpenBao's forms of a static key. 32 bytes are raw whatever they are; otherwise one line end is
+/// no part of the text.
+fn decode_key(secret: &[u8], key: &mut [u8; KEY_BYTES]) -> bool {
+    let line = secret.strip_suffix(b"\n").unwrap_or(secret);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match (secret.len(), line.len()) {
+        (KEY_BYTES, _) => fill(key, secret),
+        (_, 44) => {
+            base64::decode_secret(line).is_ok_and(|decoded| fill(key, decoded.expose_for_reply()))
+        }
+        (_, 64) => decode_hex(line, key),
+        _ => false,
+    }
+}
+
+fn fill(key: &mut [u8; KEY_BYTES], bytes: &[u8]) -> bool {
+    let fits = bytes.len() == KEY_BYTES;
+    if fits {
+        key.copy_from_slice(bytes);
+    }
+    fits
+}
+
+fn decode_hex(text: &[u8], key: &mut [u8; KEY_BYTES]) -> bool {
+    let mut invalid = 0;
+    for (byte, digits) in key.iter_mut().zip(text.chunks_exact(2)) {
+        let value = digits
+            .iter()
+            .fold(0, |value, digit| (value << 4) | nibble(*digit));
+        // Bits above the byte come only from the -1 of a character that is no digit.
+        invalid |= value >> 8;
+        *byte = value.to_le_bytes()[0];
+    }
+    invalid == 0
+}
+
+/// The value of a hex digit, -1 for another character; no branch and no table, as the digit is
+/// secret.
+fn nibble(digit: u8) -> i16 {
+    let digit = i16::from(digit);
+    let mut value = -1;
+    for (before, after, offset) in [(0x2f, 0x3a, 47), (0x40, 0x47, 54), (0x60, 0x67, 86)] {
+        value += (((before - digit) & (digit - after)) >> 8) & (digit - offset);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(secret: &[u8]) -> Option<[u8; 32]> {
+        let mut key = [0; 32];
+        decode_key(secret, &mut key).then_some(key)
+    }
+
+    #[test]
+    fn a_key_reads_the_same_in_all_its_forms() {
+        let key: [u8; 32] = std::array::from_fn(|i| u8::try_from(i * 8 + 3).unwrap());
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut text = Vec::new();
+        base64::encode_into(&key, &mut text);
+        assert_eq!(decoded(&key), Some(key));
+        assert_eq!(decoded(&text), Some(key));
+        assert_eq!(decoded(hex.as_bytes()), Some(key));
+        assert_eq!(decoded(hex.to_uppercase().as_bytes()), Some(key));
+        assert_eq!(decoded(format!("{hex}\n").as_bytes()), Some(key));
+        assert_eq!(decoded(format!("{hex}\r\n").as_bytes()), Some(key));
+    }
+
+    #[test]
+    fn a_raw_key_may_end_in_a_line_end() {
+        assert_eq!(decoded(&[b'\n'; 32]), Some([b'\n'; 32]));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for length in (0..100).filter(|length| *length != 32) {
+            assert_eq!(decoded(&vec![b' '; length]), None, "{length}");
+        }
+        assert_eq!(
+            decoded(&[b'A'; 44]),
+            None,
+            "44 characters of base64 are 33 bytes"
+        );
+        assert_eq!(decoded(&[0; 33]), None);
+    }
+
+    #[test]
+    fn every_character_has_its_value_as_a_hex_digit() {
+        for digit in 0..=u8::MAX {
+            let value = char::from(digit).to_digit(16).map(i16::try_from);
+            let expected = value.map_or(-1, Result::unwrap);
+            assert_eq!(nibble(digit), expected, "{digit:#x}");
+        }
+    }
+
+    #[test]
+    fn one_wrong_hex_digit_anywhere_is_refused() {
+        for at in 0..64 {
+            let mut text = [b'a'; 64];
+            text[at] = b'g';
+            assert_eq!(decoded(&text), None, "{at}");
+        }
+    }
+}

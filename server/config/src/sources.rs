@@ -1,0 +1,203 @@
+//! Where the values behind `env://` and `file://` come from.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// No key and no policy comes near; a device or a wrong path shall not fill the memory.
+const LARGEST_FILE: usize = 1 << 20;
+
+/// The environment and the files that a configuration refers to.
+pub trait Sources {
+    /// The value of an environment variable, `None` if it is not set.
+    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>>;
+
+    /// The content of a file that holds a secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`SourceError`] says.
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError>;
+
+    /// The content of a file that holds no secret.
+    ///
+    /// # Errors
+    ///
+    /// As [`SourceError`] says.
+    fn text_file(&self, path: &Path) -> Result<String, SourceError>;
+
+    /// Whether others than its owner may read the file; `false` if it cannot be told.
+    fn is_exposed(&self, path: &Path) -> bool;
+}
+
+/// Why a reference has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// There is nothing of that name.
+    #[error("does not exist")]
+    Missing,
+    /// This process may not read it.
+    #[error("may not be read by this user")]
+    Denied,
+    /// It is longer than anything that belongs there.
+    #[error("is larger than 1 MiB")]
+    TooLarge,
+    /// It is no UTF-8.
+    #[error("is not text")]
+    NotText,
+    /// Reading failed.
+    #[error("cannot be read ({0})")]
+    Unreadable(io::ErrorKind),
+}
+
+impl SourceError {
+    fn from_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            kind => Self::Unreadable(kind),
+        }
+    }
+}
+
+/// The process's own environment and file system.
+///
+/// A variable stays readable in `/proc/PID/environ` as long as the process lives; a file does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemSources;
+
+impl Sources for SystemSources {
+    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        std::env::var_os(name).map(|value| Zeroizing::new(value.into_vec()))
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        let opened = File::open(path).map_err(|error| SourceError::from_io(&error))?;
+        // The buffer never grows, so no copy of a secret is left behind by growing.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST_FILE.saturating_add(64)));
+        opened
+            .take(LARGEST_FILE.saturating_add(1) as u64)
+            .read_to_end(&mut bytes)
+            .map_err(|error| SourceError::from_io(&error))?;
+        if bytes.len() > LARGEST_FILE {
+            Err(SourceError::TooLarge)
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    fn text_file(&self, path: &Path) -> Result<String, SourceError> {
+        let bytes = self.secret_file(path)?;
+        let text = str::from_utf8(&bytes).ok().ok_or(SourceError::NotText)?;
+        Ok(text.to_owned())
+    }
+
+    fn is_exposed(&self, path: &Path) -> bool {
+        path.metadata()
+            .is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+    }
+}
+
+/// Stands in for what a *previous* configuration referred to, which may be gone by now: a
+/// different key for each reference, and policies without rules. Never for serving.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Placeholders;
+
+impl Placeholders {
+    fn key_for(scheme: &str, name: &OsStr) -> Zeroizing<Vec<u8>> {
+        let mut reference = scheme.as_bytes().to_vec();
+        reference.extend_from_slice(name.as_encoded_bytes());
+        Zeroizing::new(selkie_crypto::sha256(&reference).to_vec())
+    }
+}
+
+impl Sources for Placeholders {
+    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        Some(Self::key_for("env", OsStr::new(name)))
+    }
+
+    fn text_file(&self, _path: &Path) -> Result<String, SourceError> {
+        Ok(String::new())
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        Ok(Self::key_for("file", path.as_os_str()))
+    }
+
+    fn is_exposed(&self, _path: &Path) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A file that is gone when the test ends.
+    struct TemporaryFile(PathBuf);
+
+    impl TemporaryFile {
+        fn new(name: &str, content: &[u8], mode: u32) -> Self {
+            let name = format!("selkie-config-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for TemporaryFile {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_is_exposed_when_group_or_others_may_read_it() {
+        for (mode, exposed) in [(0o400, false), (0o600, false), (0o640, true), (0o604, true)] {
+            let file = TemporaryFile::new(&format!("mode-{mode:o}"), b"x", mode);
+            assert_eq!(SystemSources.is_exposed(&file.0), exposed, "{mode:o}");
+        }
+        assert!(!SystemSources.is_exposed(Path::new("/nonexistent")));
+    }
+
+    #[test]
+    fn a_file_reads_as_it_is() {
+        let file = TemporaryFile::new("content", b"\xffabc\n", 0o600);
+        assert_eq!(**SystemSources.secret_file(&file.0).unwrap(), *b"\xffabc\n");
+        assert_eq!(SystemSources.text_file(&file.0), Err(SourceError::NotText));
+    }
+
+    #[test]
+    fn what_cannot_be_a_secret_is_refused() {
+        let read = |path: &str| SystemSources.secret_file(Path::new(path)).err();
+        assert_eq!(read("/nonexistent/key"), Some(SourceError::Missing));
+        assert_eq!(read("/dev/zero"), Some(SourceError::TooLarge));
+        assert!(matches!(read("/"), Some(SourceError::Unreadable(_))));
+    }
+
+    #[test]
+    fn the_environment_is_the_process_own() {
+        let path = SystemSources.variable("PATH").map(|value| value.to_vec());
+        assert_eq!(path, std::env::var_os("PATH").map(OsStringExt::into_vec));
+        assert!(SystemSources.variable("SELKIE_NO_SUCH_VARIABLE").is_none());
+    }
+
+    #[test]
+    fn placeholders_give_each_reference_its_own_key() {
+        let (a, b) = (Path::new("/a"), Path::new("/b"));
+        let key = |path| Placeholders.secret_file(path).unwrap().to_vec();
+        assert_eq!(key(a).len(), 32);
+        assert_eq!(key(a), key(a));
+        assert_ne!(key(a), key(b));
+        assert_ne!(key(a), Placeholders.variable("/a").unwrap().to_vec());
+    }
+}

@@ -1,0 +1,20 @@
+listener "tcp" {
+  tls_disable = true
+}
+seal "static" {
+  priority = 1
+  current_key_id = "1"
+  current_key = "file:///keys/raw"
+  previous "1" {
+    key = "env://KEY_HEX"
+  }
+}
+seal "static" {
+  priority = 1
+  current_key_id = "1"
+  current_key = "file:///keys/raw_as_hex"
+}
+#! 8:12: this key id is used for another key already
+#! 12:6: another seal has the name "static" already; set "name"
+#! 12:6: another seal has the priority 1 already
+#! 14:20: this key is declared already, under another id or in another seal
