@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod clock;
 pub mod deployment;
+pub mod node;
 pub mod seal;
 pub mod state;
 pub mod transit;

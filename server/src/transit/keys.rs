@@ -70,6 +70,12 @@ impl Keys {
         })
     }
 
+    /// Whether keys can be made through the API.
+    #[must_use]
+    pub const fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
     fn find(&self, mount: &MountPath, name: &str) -> Option<Held> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.get(mount)?.get(name).cloned()

@@ -35,7 +35,6 @@ impl TestSeal {
         let kms = StaticKms::new(keks, &id(versions.last().unwrap())).unwrap();
         Self {
             name,
-            versions,
             kms: Arc::new(Faulty::new(Arc::new(kms))),
         }
     }

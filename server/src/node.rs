@@ -1,0 +1,107 @@
+//! One running Selkie: the deployment of the moment, the managed keys, time and randomness.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use selkie_config::{Config, Storage};
+use selkie_crypto::{Random, os_random};
+use selkie_storage::{MemoryStore, Store};
+
+use crate::clock::{Clock, SystemClock};
+use crate::deployment::{Deployment, DeploymentError};
+use crate::transit::{Keys, Transit, TransitError};
+
+/// What all requests share.
+pub struct Node {
+    deployment: ArcSwap<Deployment>,
+    keys: Arc<Keys>,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+}
+
+/// Why a configuration could not be put to work; a reload that fails so has changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration cannot be put to work.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// The managed keys could not be read, or not be brought to what the seals are now.
+    #[error("managed keys: {0}")]
+    Keys(#[from] TransitError),
+    /// A reload cannot add, remove or change the storage; restart for that.
+    #[error("the storage cannot change without a restart")]
+    StorageChanged,
+}
+
+impl Node {
+    /// Puts `config` to work, with the operating system's time and randomness.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`].
+    pub async fn start(config: Config) -> Result<Self, NodeError> {
+        let keys = match config.storage {
+            None => Keys::without_store(),
+            Some(Storage::InMemory) => {
+                let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+                Keys::load(store).await?
+            }
+        };
+        let deployment = Deployment::connect(config).await?;
+        let clock = Arc::new(SystemClock);
+        keys.follow_seals(&deployment, clock.unix_seconds()).await?;
+        Ok(Self {
+            deployment: ArcSwap::from_pointee(deployment),
+            keys: Arc::new(keys),
+            clock,
+            random: Arc::new(os_random),
+        })
+    }
+
+    /// Puts `config` in the place of what was: at once, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`].
+    pub async fn reload(&self, config: Config) -> Result<(), NodeError> {
+        if config.storage.is_some() != self.keys.has_store() {
+            return Err(NodeError::StorageChanged);
+        }
+        let deployment = Deployment::connect(config).await?;
+        self.keys
+            .follow_seals(&deployment, self.clock.unix_seconds())
+            .await?;
+        self.deployment.store(Arc::new(deployment));
+        Ok(())
+    }
+
+    /// The deployment of this moment; a request works with one from beginning to end.
+    #[must_use]
+    pub fn deployment(&self) -> Arc<Deployment> {
+        self.deployment.load_full()
+    }
+
+    /// Wall time.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The transit engine, on `deployment`.
+    #[must_use]
+    pub fn transit(&self, deployment: Arc<Deployment>) -> Transit {
+        Transit {
+            deployment,
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").finish_non_exhaustive()
+    }
+}
