@@ -167,10 +167,10 @@ impl Config {
 /// What has problems is left out or reads as its default; the caller looks at the document's
 /// problems before it uses the result.
 fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
-    let seals = seal::decode(&mut root, &reading);
+    let (seals, seal_names) = seal::decode(&mut root, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let keys = key::decode(&mut root, &mounts, &seals);
+    let keys = key::decode(&mut root, &mounts, (&seals, &seal_names));
     let clients = client::decode(&mut root, &policy_names);
     let config = Config {
         realm: realm(&mut root),

@@ -75,8 +75,15 @@ enum KeyError {
     Exportable,
 }
 
+/// The sound seals in order of priority, and the names of all.
+type Seals<'s> = (&'s [Seal], &'s BTreeSet<String>);
+
 /// All `key` stanzas, without those that have problems of their own.
-pub(crate) fn decode(root: &mut Section<'_>, mounts: &[Mount], seals: &[Seal]) -> Vec<DeclaredKey> {
+pub(crate) fn decode(
+    root: &mut Section<'_>,
+    mounts: &[Mount],
+    seals: Seals<'_>,
+) -> Vec<DeclaredKey> {
     let mut seen = BTreeSet::new();
     let mut keys = Vec::new();
     for (label, section) in root.labelled("key") {
@@ -97,7 +104,7 @@ fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
     mounts: &[Mount],
-    seals: &[Seal],
+    seals: Seals<'_>,
 ) -> Option<DeclaredKey> {
     let name = label.try_map(|text| {
         text.parse()
@@ -147,7 +154,7 @@ fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
 }
 
 /// The seals of a key in order of priority, in which `seals` come.
-fn key_seals(section: &mut Section<'_>, seals: &[Seal]) -> Option<Vec<SealName>> {
+fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec<SealName>> {
     let field = section.field("seals");
     let enabled = seals.iter().filter(|seal| !seal.disabled);
     if field.place().is_none() {
@@ -159,7 +166,7 @@ fn key_seals(section: &mut Section<'_>, seals: &[Seal]) -> Option<Vec<SealName>>
     }
     let mut listed = BTreeSet::new();
     for Located { value: name, place } in list.value {
-        refuse_seal(seals, &name, place);
+        refuse_seal((seals, names), &name, place);
         if !listed.insert(name.clone()) {
             place.report(KeyError::RepeatedSeal { name });
         }
@@ -168,17 +175,16 @@ fn key_seals(section: &mut Section<'_>, seals: &[Seal]) -> Option<Vec<SealName>>
     Some(chosen.map(|seal| seal.name.clone()).collect())
 }
 
-fn refuse_seal(seals: &[Seal], name: &str, place: Place<'_>) {
-    match seals.iter().find(|seal| seal.name.as_str() == name) {
-        None => place.report(KeyError::UnknownSeal {
+fn refuse_seal((seals, names): Seals<'_>, name: &str, place: Place<'_>) {
+    let seal = seals.iter().find(|seal| seal.name.as_str() == name);
+    if seal.is_some_and(|seal| seal.disabled) {
+        place.report(KeyError::DisabledSeal {
             name: name.to_owned(),
-        }),
-        Some(seal) if seal.disabled => {
-            place.report(KeyError::DisabledSeal {
-                name: name.to_owned(),
-            });
-        }
-        Some(_) => {}
+        });
+    } else if !names.contains(name) {
+        place.report(KeyError::UnknownSeal {
+            name: name.to_owned(),
+        });
     }
 }
 

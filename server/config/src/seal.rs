@@ -101,49 +101,53 @@ const NOT_BUILT: [&str; 8] = [
     "transit",
 ];
 
-/// All `seal` stanzas in order of priority, without those that have problems of their own.
-pub(crate) fn decode(root: &mut Section<'_>, reading: &Reading<'_>) -> Vec<Seal> {
+/// All `seal` stanzas that are sound, in order of priority, and the names that keys may list: those
+/// of all stanzas, so that one mistake in a seal is not reported at every key again.
+pub(crate) fn decode(
+    root: &mut Section<'_>,
+    reading: &Reading<'_>,
+) -> (Vec<Seal>, BTreeSet<String>) {
     let stanzas = root.labelled("seal");
     if stanzas.is_empty() {
         root.place().report(SealError::NoSeal);
     }
-    let is_only_one = stanzas.len() == 1;
+    let count = stanzas.len();
+    let mut names = BTreeSet::new();
     let mut seals: Vec<Seal> = Vec::new();
-    for (label, section) in stanzas {
-        let place = label.place;
-        let Some((seal, key_places)) = seal(label, section, is_only_one, reading) else {
+    for (kind, mut section) in stanzas {
+        let place = kind.place;
+        let name = section.field("name").string();
+        names.insert(name.as_ref().unwrap_or(&kind).value.clone());
+        let Some((seal, key_places)) = seal(kind, name, section, count == 1, reading) else {
             continue;
         };
         refuse_repeated(&seals, &seal, place);
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
-    if !seals.is_empty() && seals.iter().all(|seal| seal.disabled) {
+    if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
         root.place().report(SealError::AllDisabled);
     }
     seals.sort_by_key(|seal| seal.priority);
-    seals
+    (seals, names)
 }
 
 fn seal<'d>(
-    label: Located<'d, String>,
+    kind: Located<'d, String>,
+    name: Option<Located<'d, String>>,
     mut section: Section<'d>,
     is_only_one: bool,
     reading: &Reading<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if label.value != "static" {
-        let is_known = NOT_BUILT.contains(&label.value.as_str());
-        let found = label.value;
-        label.place.report(match is_known {
+    if kind.value != "static" {
+        let is_known = NOT_BUILT.contains(&kind.value.as_str());
+        let found = kind.value;
+        kind.place.report(match is_known {
             true => SealError::NotBuilt { found },
             false => SealError::UnknownType { found },
         });
         return None;
     }
-    let name = match section.field("name").string() {
-        Some(name) => name,
-        None => label,
-    };
     let priority = priority(&mut section, is_only_one);
     let disabled = section
         .field("disabled")
@@ -151,8 +155,9 @@ fn seal<'d>(
         .is_some_and(|flag| flag.value);
     let keys = static_keys(&mut section, reading);
     section.finish();
-    let name =
-        name.try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { source }))?;
+    let name = name
+        .unwrap_or(kind)
+        .try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { source }))?;
     let (places, mut keys): (Vec<_>, Vec<_>) =
         keys?.into_iter().map(|key| (key.place, key.value)).unzip();
     let current = if keys.is_empty() {

@@ -36,7 +36,7 @@ impl Document {
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
         let file = Arc::<str>::from(file);
         let body = parse_body(text)
-            .map_err(|error| Problems::from_one(Problem::from_syntax(&file, text, error)))?;
+            .map_err(|error| Problems::from_one(Problem::from_syntax(&file, text, &error)))?;
         Ok(Self {
             file,
             text: text.to_owned(),

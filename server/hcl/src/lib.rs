@@ -27,7 +27,7 @@ mod suggestion;
 pub use document::{Document, Located, Place};
 pub use duration::DurationError;
 pub use field::{Field, NumberTextError, StringOrUnsigned};
-pub use problem::{Expected, Found, Kind, Position, Problem, Problems};
+pub use problem::{Expected, Found, Hint, Kind, Position, Problem, Problems};
 pub use section::Section;
 
 #[cfg(test)]

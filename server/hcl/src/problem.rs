@@ -51,21 +51,24 @@ pub struct Problem {
 
 impl Problem {
     /// hcl-edit tells a repeated field as a syntax error like any other.
-    pub(crate) fn from_syntax(file: &Arc<str>, text: &str, error: parser::Error) -> Self {
+    pub(crate) fn from_syntax(file: &Arc<str>, text: &str, error: &parser::Error) -> Self {
         let at = error.location();
         let position = Position {
             line: at.line(),
             column: at.column(),
         };
+        let rest = text.get(at.offset()..).unwrap_or_default();
         let kind = if error.message().ends_with("found redefined attribute") {
-            let rest = text.get(at.offset()..).unwrap_or_default();
             let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
             let name = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
             Kind::RepeatedField {
                 name: name.to_owned(),
             }
         } else {
-            Kind::Syntax(error)
+            Kind::Syntax {
+                message: error.message().into(),
+                hint: Hint::of(text, rest, position),
+            }
         };
         Self {
             file: Arc::clone(file),
@@ -91,8 +94,13 @@ impl Error for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum Kind {
     /// The text is no HCL.
-    #[error("{}", .0.message())]
-    Syntax(parser::Error),
+    #[error("{message}{}", Told(hint.as_ref()))]
+    Syntax {
+        /// What the parser says. Not its error, which quotes the line and what may be secret in it.
+        message: Box<str>,
+        /// What may be the reason.
+        hint: Option<Hint>,
+    },
     /// A field is set twice.
     #[error("field {} is set twice", Name(name))]
     RepeatedField {
@@ -184,6 +192,39 @@ pub enum Kind {
     /// What the reader of the values found wrong.
     #[error("{0}")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// A likely reason of a syntax error, for what the parser tells worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Hint {
+    /// A line with an odd number of quotes: the text that begins there swallows what follows.
+    #[error("is a quote left open in line {line}?")]
+    OpenQuote {
+        /// The first such line.
+        line: usize,
+    },
+    /// A name in quotes, as in HCL 1 and JSON.
+    #[error("the names of fields and blocks stand without quotes")]
+    QuotedName,
+}
+
+impl Hint {
+    fn of(text: &str, rest: &str, position: Position) -> Option<Self> {
+        let has_open_quote = |line: &str| {
+            let is_comment = line.trim_start().starts_with(['#', '/']);
+            let quotes = line
+                .matches('"')
+                .count()
+                .saturating_sub(line.matches("\\\"").count());
+            !is_comment && quotes % 2 == 1
+        };
+        let mut lines = text.lines().take(position.line);
+        let open = lines
+            .position(has_open_quote)
+            .map(|index| index.saturating_add(1));
+        let quoted_name = rest.starts_with('"').then_some(Self::QuotedName);
+        open.map(|line| Self::OpenQuote { line }).or(quoted_name)
+    }
 }
 
 /// What a field takes.
@@ -371,6 +412,14 @@ impl fmt::Display for DidYouMean {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0
             .map_or(Ok(()), |meant| write!(f, "; did you mean {meant:?}?"))
+    }
+}
+
+struct Told<'a>(Option<&'a Hint>);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 

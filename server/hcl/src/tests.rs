@@ -307,6 +307,50 @@ fn a_syntax_error_has_its_line_and_column() {
 }
 
 #[test]
+fn a_quote_left_open_is_found() {
+    assert_eq!(
+        problems("# it\"s\nlistener \"tcp\" {\n  address = \"a\\\"b\n  idle = 1\n}\n"),
+        "selkie.hcl:3:3: invalid block body; expected `}`, newline or identifier; \
+         is a quote left open in line 3?"
+    );
+    assert_eq!(
+        problems("\n\nrealm = \"x\nzone = \"y\"\n"),
+        "selkie.hcl:4:9: expected newline or eof; is a quote left open in line 3?"
+    );
+}
+
+#[test]
+fn no_problem_quotes_a_value() {
+    for text in [
+        "a = \"hunter2\" b",
+        "a = \"hunter2",
+        "a { x = \"hunter2\" }",
+        "realm = [\"hunter2\"]",
+    ] {
+        let read = |text: &str| -> Result<(), Problems> {
+            let document = Document::parse(FILE, text)?;
+            let mut root = document.root();
+            root.field("realm").string();
+            root.finish();
+            document.finish()
+        };
+        let problems = read(text).expect_err("is broken");
+        assert!(
+            !format!("{problems} {problems:?}").contains("hunter2"),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_in_quotes_is_understood() {
+    assert_eq!(
+        problems("\"realm\" = \"x\""),
+        "selkie.hcl:1:1: unexpected token; the names of fields and blocks stand without quotes"
+    );
+}
+
+#[test]
 fn problems_come_in_order_of_position_and_refusals_are_never_suggested() {
     assert_eq!(
         problems("uj = 1\nui = true\nlistener \"tcp\" {\n b = 1\n}\nrealm = 1\n"),

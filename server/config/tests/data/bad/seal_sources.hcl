@@ -17,6 +17,9 @@ seal "static" {
     key = "env://KEY_HEX"
   }
 }
+key "k" {
+  seals = ["static"]
+}
 #! 6:17: field "current_key": environment variable "UNSET" is not set
 #! 8:18: field "previous_key": no 32-byte key there: it must be 32 raw bytes, or their base64 (44 characters) or hex (64 characters)
 #! 10:11: field "key": file "/gone" does not exist
