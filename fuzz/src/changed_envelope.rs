@@ -72,7 +72,6 @@ fn without_claim(json: &[u8]) -> Option<Vec<u8>> {
 /// The first byte chooses an envelope and whether an `origin_key` is declared; every four further bytes are one
 /// change: of the text, of the bytes inside a base64url member, or of a member for that of another
 /// genuine envelope, so that changes also get past the checks of spelling.
-#[must_use]
 pub fn changed_envelope(data: &[u8]) -> bool {
     let Some((choice, changes)) = data.split_first() else {
         return false;

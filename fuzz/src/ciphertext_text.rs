@@ -6,7 +6,6 @@ use selkie_crypto::{Ciphertext, CiphertextError, KeyVersion};
 ///
 /// What is printed parses back to itself; what parses and is in our own spelling prints back to
 /// itself; the base64 agrees with a second implementation.
-#[must_use]
 pub fn ciphertext_text(data: &[u8]) -> bool {
     parse_inverts_print(data);
     let Ok(text) = str::from_utf8(data) else {

@@ -10,7 +10,6 @@ use crate::deployment::{self, Origin};
 ///
 /// What it accepts is the one spelling of what a second JSON parser sees, outside and inside the
 /// protected header, and every name in it says the same.
-#[must_use]
 pub fn envelope(data: &[u8]) -> bool {
     let parsed = match deployment::parse(data, Origin::Undeclared) {
         Ok(parsed) => parsed,

@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Selkie's envelope against jwcrypto, an implementation of JOSE by other people.
+
+EMERGENCY: opening a ciphertext without Selkie, with the master key and `pip install jwcrypto` only
+
+    import base64, json
+    from jwcrypto import jwe, jwk
+    from jwcrypto.common import base64url_encode
+
+    ciphertext = "vault:v1:..."                                       # as the client stored it
+    envelope = json.loads(base64.b64decode(ciphertext.split(":", 2)[2]))
+    # Only if the client sent associated_data or a context (leave out the one that it did not send):
+    # envelope["aad"] = base64url_encode(json.dumps({
+    #     "associated_data": base64url_encode(b"..."), "context": base64url_encode(b"..."),
+    # }, separators=(",", ":")))
+    key = jwk.JWK(kty="oct", k=base64url_encode(open("kek.bin", "rb").read()))   # a static seal
+    # key = jwk.JWK.from_pem(open("private.pem", "rb").read())                   # an RSA master key
+    token = jwe.JWE()
+    token.deserialize(json.dumps(envelope), key)                      # tries every recipient
+    print(token.payload)
+
+Where the RSA key cannot leave its KMS, let the KMS unwrap the `encrypted_key` of the recipient whose
+`kid` is that key (RSA-OAEP-256), and open with what it returns:
+
+    envelope["recipients"] = [{"header": {"alg": "dir"}}]
+    key = jwk.JWK(kty="oct", k=base64url_encode(dek))
+
+jwcrypto takes an empty plaintext for a failure, and knows nothing of `commitment` and `origin`.
+
+USAGE, for tests: everything passes in the clear, bytes in hexadecimal
+    interop.py open < request.json      {"envelope": TEXT, KEY, BINDING}
+        -> {"plaintext": HEX, "origin": "good" | "unchecked"}
+    interop.py make < request.json      {"header": {...}, "plaintext": HEX,
+                                         "recipients": [{"seal", "kid", KEY}, ..], BINDING}
+        -> {"envelope": TEXT}
+    interop.py cross PROGRAM            all combinations, both ways, with PROGRAM on Selkie's side:
+                                        crypto/examples/envelope.rs, which documents KEY and BINDING
+        "open" also takes "dek": HEX as KEY
+Exit status 1, with the reason on standard error, where something does not hold.
+"""
+
+import functools
+import hashlib
+import hmac
+import json
+import subprocess
+import sys
+
+from jwcrypto import jwe, jwk
+from jwcrypto.common import base64url_decode, base64url_encode
+
+
+def spell(value):
+    """The one spelling: members in alphabetical order, no white space, UTF-8 unescaped."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def mac(key, label, text):
+    message = label.encode() + b"\0" + text.encode()
+    return base64url_encode(hmac.digest(key, message, hashlib.sha256))
+
+
+def octets(key):
+    return jwk.JWK(kty="oct", k=base64url_encode(key))
+
+
+def jose_key(fields):
+    """The key among `fields`, with the `alg` that it is used with."""
+    if "kek" in fields:
+        return octets(bytes.fromhex(fields["kek"])), "A256KW"
+    if "dek" in fields:
+        return octets(bytes.fromhex(fields["dek"])), "dir"
+    pem = fields.get("rsa_private_pem") or fields["rsa_public_pem"]
+    return rsa_key(pem), "RSA-OAEP-256"
+
+
+@functools.cache
+def rsa_key(pem):
+    """Kept, because checking a private key takes a tenth of a second."""
+    return jwk.JWK.from_pem(pem.encode())
+
+
+def associated(request):
+    """The JWE `aad`, or None where the client sent neither part."""
+    parts = {
+        name: base64url_encode(bytes.fromhex(request[name]))
+        for name in ("associated_data", "context")
+        if request.get(name)
+    }
+    return spell(parts) if parts else None
+
+
+class Refused(Exception):
+    """Something does not hold; says what."""
+
+
+def demand(holds, reason):
+    if not holds:
+        raise Refused(reason)
+
+
+def open_envelope(request):
+    envelope = json.loads(request["envelope"])
+    demand(spell(envelope) == request["envelope"], "not in the one spelling")
+    token = open_token(envelope, associated(request), *jose_key(request))
+    verify_commitment(envelope, token.cek)
+    origin = verify_origin(envelope, request.get("origin_key"))
+    return {"plaintext": token.payload.hex(), "origin": origin}
+
+
+def open_token(envelope, aad, key, algorithm):
+    """The emergency recipe."""
+    standard = dict(envelope)
+    if aad is not None:
+        standard["aad"] = base64url_encode(aad)
+    if algorithm == "dir":
+        standard["recipients"] = [{"header": {"alg": "dir"}}]
+    token = jwe.JWE()
+    try:
+        token.deserialize(json.dumps(standard), key)
+    except jwe.InvalidJWEData as error:
+        raise Refused(f"jwcrypto: {error}") from error
+    return token
+
+
+def verify_commitment(envelope, dek):
+    text = base64url_decode(envelope["protected"]).decode()
+    protected = json.loads(text)
+    demand(spell(protected) == text, "protected header not in the one spelling")
+    expected = mac(dek, "selkie commitment", spell(envelope["recipients"]))
+    demand(protected["selkie"]["commitment"] == expected, "commitment")
+
+
+def verify_origin(envelope, origin_key):
+    if origin_key is None:
+        return "unchecked"
+    unsigned = {name: value for name, value in envelope.items() if name != "unprotected"}
+    expected = mac(bytes.fromhex(origin_key), "selkie origin", spell(unsigned))
+    demand(envelope.get("unprotected") == {"origin": expected}, "origin")
+    return "good"
+
+
+def make_envelope(request):
+    dek, recipients = wrap(request["recipients"])
+    commitment = mac(dek, "selkie commitment", spell(recipients))
+    selkie = {**request["header"], "commitment": commitment, "format": 1}
+    protected = spell({"enc": "A256GCM", "selkie": selkie})
+    token = jwe.JWE(bytes.fromhex(request["plaintext"]), protected, aad=associated(request))
+    token.add_recipient(octets(dek), {"alg": "dir"})
+    made = json.loads(token.serialize())
+    envelope = {name: made[name] for name in ("ciphertext", "iv", "protected", "tag")}
+    envelope["recipients"] = recipients
+    if request.get("origin_key"):
+        origin_key = bytes.fromhex(request["origin_key"])
+        envelope["unprotected"] = {"origin": mac(origin_key, "selkie origin", spell(envelope))}
+    return {"envelope": spell(envelope)}
+
+
+def wrap(recipients):
+    """A new DEK, and it wrapped for each of `recipients`.
+
+    jwcrypto has no key wrap by itself: it is taken from a token whose content is thrown away.
+    """
+    token = jwe.JWE(b"", {"enc": "A256GCM"}, flattened=False)
+    for recipient in recipients:
+        key, algorithm = jose_key(recipient)
+        header = {"alg": algorithm, "kid": recipient["kid"], "seal": recipient["seal"]}
+        token.add_recipient(key, header)
+    return token.cek, json.loads(token.serialize())["recipients"]
+
+
+# The cross check.
+
+HEADER = {
+    "purpose": "client",
+    "realm": 'prod "eu" \\ \u00fc \u2028 \x01\x7f \U0001f512',
+    "mount": "team/transit",
+    "key": "unseal",
+    "version": 3,
+    "created": 1764000000,
+}
+PLAINTEXTS = [bytes(range(length % 256)) * (length // 256) + bytes(length % 256)
+              for length in (1, 32, 1000)]
+BINDINGS = [
+    {},
+    {"associated_data": b"vault-1".hex()},
+    {"context": b"ctx".hex()},
+    {"associated_data": bytes(range(256)).hex(), "context": b"c".hex()},
+]
+ORIGINS = [{}, {"origin_key": (b"\x09" * 32).hex()}]
+
+
+def key_pair(bits):
+    key = jwk.JWK.generate(kty="RSA", size=bits)
+    private = key.export_to_pem(private_key=True, password=None).decode()
+    public = key.export_to_pem().decode()
+    return {"rsa_public_pem": public}, {"rsa_private_pem": private}
+
+
+def sets_of_recipients():
+    """Name -> [(key that makes, key that opens)]."""
+    one, two = ({"kek": (bytes([fill]) * 32).hex()} for fill in (1, 2))
+    small, middle, large = (key_pair(bits) for bits in (2048, 3072, 4096))
+    return {
+        "A256KW": [(one, one)],
+        "A256KW x 2": [(one, one), (two, two)],
+        "RSA-OAEP-256 (2048)": [small],
+        "RSA-OAEP-256 (3072)": [middle],
+        "RSA-OAEP-256 (4096)": [large],
+        "A256KW + RSA x 2": [(one, one), small, middle],
+    }
+
+
+def selkie(program):
+    """Selkie's `make` and `open`."""
+    def call(command, request):
+        text = json.dumps(request).encode()
+        done = subprocess.run([program, command], input=text, capture_output=True)
+        if done.returncode == 1:
+            raise Refused(done.stderr.decode())
+        done.check_returncode()
+        return json.loads(done.stdout)
+    return (lambda request: call("make", request)), (lambda request: call("open", request))
+
+
+def open_twice(request):
+    """Opens with the master key, then once more with the DEK alone, as after a KMS's unwrap."""
+    reply = open_envelope(request)
+    token = open_token(json.loads(request["envelope"]), associated(request), *jose_key(request))
+    again = open_envelope({name: value for name, value in request.items()
+                           if name not in ("kek", "rsa_private_pem")} | {"dek": token.cek.hex()})
+    demand(again == reply, "the DEK opens something else")
+    return reply
+
+
+def cross(program):
+    selkie_makes, selkie_opens = selkie(program)
+    sets = sets_of_recipients()
+    failures = 0
+    for direction, make, opens in (
+        ("Selkie makes, jwcrypto opens", selkie_makes, open_twice),
+        ("jwcrypto makes, Selkie opens", make_envelope, selkie_opens),
+    ):
+        for name, keys in sets.items():
+            opened, refused, wrong = cross_set(make, opens, keys)
+            failures += len(wrong)
+            print(f"{direction}  {name:20} opened {opened:3}  refused as it must {refused:3}"
+                  f"  wrong {len(wrong)}")
+            for what in wrong:
+                print(f"  WRONG: {what}")
+    demand(failures == 0, f"{failures} combinations went wrong")
+
+
+def cross_set(make, opens, keys):
+    opened, refused, wrong = 0, 0, []
+    recipients = [
+        {"seal": f"s{index}", "kid": f"https://kms/keys/{index}", **making}
+        for index, (making, _) in enumerate(keys)
+    ]
+    for number, (binding, origin) in enumerate((b, o) for b in BINDINGS for o in ORIGINS):
+        plaintext = PLAINTEXTS[number % len(PLAINTEXTS)].hex()
+        request = {"header": HEADER, "plaintext": plaintext, "recipients": recipients}
+        made = make({**request, **binding, **origin})
+        for index, (_, key) in enumerate(keys):
+            where = f"recipient {index} {binding} {origin}"
+            right = {"header": HEADER, "recipient": index, **made, **key, **binding, **origin}
+            try:
+                demand(opens(right)["plaintext"] == plaintext, "another plaintext")
+                opened += 1
+            except Refused as reason:
+                wrong.append(f"not opened: {where}: {reason}")
+            for change in wrong_requests(right):
+                try:
+                    opens({**right, **change})
+                    wrong.append(f"opened: {where} with {change}")
+                except Refused:
+                    refused += 1
+    return opened, refused, wrong
+
+
+def wrong_requests(right):
+    """What must not open: another binding, another origin key, a changed envelope."""
+    yield {"associated_data": b"other".hex()}
+    yield {"origin_key": (b"\x08" * 32).hex()}
+    envelope = json.loads(right["envelope"])
+    protected = base64url_decode(envelope["protected"]).decode()
+    envelope["protected"] = base64url_encode(protected.replace("team/", "cave/"))
+    yield {"envelope": spell(envelope)}
+    envelope = json.loads(right["envelope"])
+    envelope["recipients"].reverse()
+    envelope["recipients"][0]["header"]["seal"] += "x"
+    yield {"envelope": spell(envelope)}
+
+
+def main():
+    match sys.argv[1:]:
+        case ["open"]:
+            print(json.dumps(open_envelope(json.load(sys.stdin))))
+        case ["make"]:
+            print(json.dumps(make_envelope(json.load(sys.stdin))))
+        case ["cross", program]:
+            cross(program)
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Refused as reason:
+        sys.exit(f"refused: {reason}")
