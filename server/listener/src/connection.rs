@@ -1,0 +1,253 @@
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::rt::TokioIo;
+use rustls::ProtocolVersion;
+use rustls_pki_types::CertificateDer;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, watch},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::debug;
+
+use crate::{
+    forwarded::ForwardedFor,
+    limits::Limits,
+    patience::{PatientIo, Phase},
+    preread::Preread,
+    proxy_protocol::{ProxyError, ProxyProtocol},
+    tls::{TlsSource, TlsVersion},
+    wipe::WipeIo,
+};
+
+/// What is known of a connection; every request carries it as an extension of type
+/// `Arc<ConnectionInfo>`.
+///
+/// IPv4 addresses are always that, also when they came in over an IPv6 socket.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// The name of the listener that accepted it.
+    pub listener: Arc<str>,
+    /// Who is at the other end: the PROXY header's word if it is believed, else the socket's.
+    /// Behind a proxy that speaks HTTP the client is somebody else, see
+    /// [`client_address`](crate::client_address).
+    pub peer: SocketAddr,
+    /// The other end of the socket.
+    pub socket: SocketAddr,
+    /// None on a plain connection.
+    pub tls: Option<TlsInfo>,
+    /// The listener's policy on `X-Forwarded-For`, if it has one.
+    pub forwarded_for: Option<Arc<ForwardedFor>>,
+}
+
+/// What the handshake came to.
+#[derive(Clone, Debug)]
+pub struct TlsInfo {
+    /// As negotiated.
+    pub version: TlsVersion,
+    /// The client's certificate and its intermediates, verified; empty if it presented none.
+    pub client_certificates: Vec<CertificateDer<'static>>,
+}
+
+impl ConnectionInfo {
+    /// A plain connection without a proxy; for tests of services.
+    #[must_use]
+    pub fn plain(listener: &str, peer: SocketAddr) -> Self {
+        Self { listener: listener.into(), peer, socket: peer, tls: None, forwarded_for: None }
+    }
+}
+
+/// What a listener's accept loop says to its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Rises each time a new connection finds no room.
+    pub(crate) crowded: u64,
+    pub(crate) draining: bool,
+}
+
+/// What the connections of one listener have in common.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) listener: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) tls: Option<TlsSource>,
+    pub(crate) proxy_protocol: ProxyProtocol,
+    pub(crate) forwarded_for: Option<Arc<ForwardedFor>>,
+    pub(crate) http: http1::Builder,
+}
+
+impl Terms {
+    pub(crate) fn http(limits: &Limits) -> http1::Builder {
+        let mut http = http1::Builder::new();
+        http.max_header_size(limits.header_bytes)
+            .max_buf_size(limits.buffer_bytes())
+            .header_read_timeout(None::<Duration>);
+        http
+    }
+}
+
+/// Why a connection never came to HTTP.
+#[derive(Debug, thiserror::Error)]
+enum PrefaceError {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error("no PROXY header in time")]
+    ProxyTimeout,
+    #[error("TLS handshake failed")]
+    Handshake(#[source] io::Error),
+    #[error("TLS handshake took too long")]
+    HandshakeTimeout,
+}
+
+/// An accepted socket, before anything was read from it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) socket: SocketAddr,
+    pub(crate) terms: Arc<Terms>,
+    pub(crate) pace: watch::Receiver<Pace>,
+    /// Held for as long as the connection lasts.
+    pub(crate) _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Serves the connection to its end.
+    pub(crate) async fn serve<S, B>(mut self, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: Body + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let socket = SocketAddr::new(self.socket.ip().to_canonical(), self.socket.port());
+        let terms = Arc::clone(&self.terms);
+        let greeted = tokio::select! {
+            biased;
+            greeted = greet(self.stream, socket, &terms) => greeted,
+            // Nobody waits for an answer yet.
+            _ = self.pace.wait_for(|pace| pace.draining) => return,
+        };
+        match greeted {
+            Ok((Greeted::Plain(stream), info)) => {
+                converse(stream, info, &terms, self.pace, service).await;
+            }
+            Ok((Greeted::Tls(stream), info)) => {
+                converse(*stream, info, &terms, self.pace, service).await;
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(tracing::field::display);
+                debug!(listener = %terms.listener, %socket, %error, cause, "connection refused");
+            }
+        }
+    }
+}
+
+enum Greeted {
+    Plain(Preread),
+    Tls(Box<TlsStream<WipeIo<Preread>>>),
+}
+
+/// PROXY header, then TLS, each within the handshake time.
+async fn greet(
+    stream: TcpStream,
+    socket: SocketAddr,
+    terms: &Terms,
+) -> Result<(Greeted, ConnectionInfo), PrefaceError> {
+    let patience = terms.limits.handshake;
+    let header = terms.proxy_protocol.accept(stream, socket);
+    let Ok(accepted) = timeout(patience, header).await else {
+        return Err(PrefaceError::ProxyTimeout);
+    };
+    let (stream, peer) = accepted?;
+    let info = |tls| ConnectionInfo {
+        listener: Arc::clone(&terms.listener),
+        peer,
+        socket,
+        tls,
+        forwarded_for: terms.forwarded_for.clone(),
+    };
+    let Some(source) = &terms.tls else {
+        return Ok((Greeted::Plain(stream), info(None)));
+    };
+    let handshake = TlsAcceptor::from(source.current()).accept(WipeIo::new(stream));
+    let Ok(shaken) = timeout(patience, handshake).await else {
+        return Err(PrefaceError::HandshakeTimeout);
+    };
+    let stream = shaken.map_err(PrefaceError::Handshake)?;
+    let tls = tls_info(&stream);
+    Ok((Greeted::Tls(Box::new(stream)), info(Some(tls))))
+}
+
+fn tls_info(stream: &TlsStream<WipeIo<Preread>>) -> TlsInfo {
+    let (_, session) = stream.get_ref();
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+        _ => TlsVersion::Tls13,
+    };
+    let certificates = session.peer_certificates().unwrap_or_default();
+    let client_certificates =
+        certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    TlsInfo { version, client_certificates }
+}
+
+/// HTTP/1 until either side has enough.
+async fn converse<T, S, B>(
+    stream: T,
+    info: ConnectionInfo,
+    terms: &Terms,
+    mut pace: watch::Receiver<Pace>,
+    service: S,
+) where
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let phase = Phase::default();
+    let io = PatientIo::new(WipeIo::new(stream), phase.clone(), &terms.limits);
+    let info = Arc::new(info);
+    let tracked = service_fn(|mut request: Request<Incoming>| {
+        phase.request_begins();
+        request.extensions_mut().insert(Arc::clone(&info));
+        let reply = service.call(request);
+        let phase = phase.clone();
+        async move {
+            let response = reply.await;
+            phase.request_ends();
+            response
+        }
+    });
+    let mut http = pin!(terms.http.serve_connection(TokioIo::new(io), tracked));
+    loop {
+        tokio::select! {
+            biased;
+            ended = http.as_mut() => {
+                if let Err(error) = ended {
+                    let ConnectionInfo { listener, peer, .. } = &*info;
+                    debug!(%listener, %peer, %error, "connection ended");
+                }
+                return;
+            }
+            changed = pace.changed() => {
+                let draining = changed.is_err() || pace.borrow_and_update().draining;
+                if draining || phase.is_idle() {
+                    http.as_mut().graceful_shutdown();
+                }
+                if changed.is_err() {
+                    // The listener is gone, and with it whoever would count.
+                    let _ = http.as_mut().await;
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Beyond any configured time that means something; keeps additions to the clock from overflowing.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The smallest read buffer that hyper accepts.
+const SMALLEST_BUFFER: usize = 8 * 1024;
+
+/// A read buffer larger than this buys nothing (a TLS record has 16 KiB), and is what a peer can
+/// make each connection hold and wipe.
+const LARGEST_USEFUL_BUFFER: usize = 64 * 1024;
+
+/// What one listener lets its peers hold, and for how long.
+///
+/// A request has at most 100 header fields, which is hyper's own limit: any other number would cost
+/// an allocation per request.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections. At the limit the listener stops accepting and asks idle connections to go,
+    /// see [`Listener::serve`](crate::Listener::serve).
+    pub connections: usize,
+    /// Bytes of a request's head (request line and header fields); more is answered with 431.
+    pub header_bytes: usize,
+    /// For a PROXY header to arrive, and again for the TLS handshake.
+    pub handshake: Duration,
+    /// From the start of a connection to the end of its first head, and from the first byte of each
+    /// later head to its end.
+    pub header: Duration,
+    /// Between the end of one request and the first byte of the next.
+    pub idle: Duration,
+    /// How long a peer may refuse to take a single byte of a reply.
+    pub stall: Duration,
+}
+
+impl Limits {
+    /// The read buffer that hyper may grow to: a whole head must fit into it.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.header_bytes.max(SMALLEST_BUFFER).max(LARGEST_USEFUL_BUFFER)
+    }
+}
+
+impl Default for Limits {
+    /// Vault's own times; fewer header bytes than Go's 1 MiB.
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            header_bytes: 64 * 1024,
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            idle: Duration::from_secs(300),
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The instant at which a wait of this length, beginning now, is over.
+pub(crate) fn deadline_after(wait: Duration) -> Instant {
+    Instant::now() + wait.min(LONGEST_WAIT)
+}

@@ -1,0 +1,91 @@
+use std::{io, path::PathBuf};
+
+use rustls::server::VerifierBuilderError;
+use rustls_pki_types::pem;
+
+/// Why TLS material cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file cannot be opened or read.
+    #[error("{file}: cannot be read", file = file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is far larger than certificates and keys are.
+    #[error("{file}: larger than 1 MiB", file = file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A certificate file is not PEM.
+    #[error("{file}: malformed PEM", file = file.display())]
+    CertificatePem {
+        /// The file.
+        file: PathBuf,
+        /// Where the reading stopped.
+        source: pem::Error,
+    },
+    /// A certificate file without a certificate.
+    #[error("{file}: no certificate in it", file = file.display())]
+    NoCertificate {
+        /// The file.
+        file: PathBuf,
+    },
+    /// One of the certificates is not acceptable.
+    #[error("{file}: unusable certificate", file = file.display())]
+    Certificate {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// The key file is not PEM; the cause is left out because it could quote the file.
+    #[error("{file}: malformed PEM", file = file.display())]
+    KeyPem {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The key file holds no plain private key.
+    #[error(
+        "{file}: no private key in it as PKCS#8, PKCS#1 or SEC1 (encrypted keys are not supported)",
+        file = file.display()
+    )]
+    NoKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The private key cannot be parsed, or is of an algorithm or size that is not supported.
+    #[error("{file}: private key malformed or of an unsupported type", file = file.display())]
+    UnsupportedKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Certificate and key do not belong together.
+    #[error(
+        "{key}: not the private key of the first certificate in {certificate}",
+        key = key.display(), certificate = certificate.display()
+    )]
+    KeyMismatch {
+        /// The key file.
+        key: PathBuf,
+        /// The certificate file.
+        certificate: PathBuf,
+    },
+    /// The client CA file cannot be used.
+    #[error("{file}: unusable as client CA", file = file.display())]
+    ClientCa {
+        /// The file.
+        file: PathBuf,
+        /// What rustls says.
+        source: VerifierBuilderError,
+    },
+    /// The oldest version to be spoken is newer than the newest.
+    #[error("the minimum TLS version is above the maximum")]
+    NoVersion,
+    /// The cryptography was built without what the versions need.
+    #[error("the TLS versions are not supported by this build")]
+    Provider(#[source] rustls::Error),
+}

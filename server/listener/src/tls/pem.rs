@@ -1,0 +1,98 @@
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use rustls::{
+    Error, RootCertStore, crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::TlsError;
+
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// A certificate chain and its private key, known to belong together.
+#[derive(Debug)]
+pub(super) struct Identity(CertifiedKey);
+
+impl Identity {
+    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let chain = load_certificates(certificate)?;
+        Self::check(certificate, chain, key, load_key(key)?)
+    }
+
+    pub(super) fn check(
+        certificate: &Path,
+        chain: Vec<CertificateDer<'static>>,
+        key: &Path,
+        mut der: PrivateKeyDer<'static>,
+    ) -> Result<Self, TlsError> {
+        let signing = any_supported_type(&der);
+        der.zeroize();
+        let Ok(signing) = signing else {
+            return Err(TlsError::UnsupportedKey { file: key.to_owned() });
+        };
+        let certified = CertifiedKey::new(chain, signing);
+        match certified.keys_match() {
+            Ok(()) => Ok(Self(certified)),
+            Err(Error::InconsistentKeys(_)) => Err(TlsError::KeyMismatch {
+                key: key.to_owned(),
+                certificate: certificate.to_owned(),
+            }),
+            Err(source) => Err(TlsError::Certificate { file: certificate.to_owned(), source }),
+        }
+    }
+
+    pub(super) fn into_certified(self) -> CertifiedKey {
+        self.0
+    }
+}
+
+/// The CAs that client certificates are to be issued under.
+pub(super) fn load_roots(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in load_certificates(file)? {
+        roots
+            .add(certificate)
+            .map_err(|source| TlsError::Certificate { file: file.to_owned(), source })?;
+    }
+    Ok(roots)
+}
+
+fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(file)?;
+    let certificates = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|source| TlsError::CertificatePem { file: file.to_owned(), source })?;
+    if certificates.is_empty() {
+        return Err(TlsError::NoCertificate { file: file.to_owned() });
+    }
+    Ok(certificates)
+}
+
+/// Not covered: the copies that the PEM reader makes and frees; the program's zeroizing allocator
+/// wipes those.
+fn load_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    match PrivateKeyDer::from_pem_slice(&read(file)?) {
+        Ok(key) => Ok(key),
+        Err(pem::Error::NoItemsFound) => Err(TlsError::NoKey { file: file.to_owned() }),
+        Err(_) => Err(TlsError::KeyPem { file: file.to_owned() }),
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let failed = |source| TlsError::Read { file: PathBuf::from(path), source };
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let Some(capacity) = usize::try_from(length).ok().filter(|_| length <= LARGEST_FILE) else {
+        return Err(TlsError::TooLarge { file: path.to_owned() });
+    };
+    // With room for one byte more the end is seen without growing, and so without leaving a copy
+    // behind. A file that is being written meanwhile is cut here and then does not parse.
+    let mut content = Zeroizing::new(Vec::with_capacity(capacity.saturating_add(1)));
+    file.take(length).read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
+}

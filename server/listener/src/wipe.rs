@@ -1,0 +1,129 @@
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream that zeroes the buffer it is asked to read into before it reads, because the free part
+/// of a reused buffer still holds what lay there before: an earlier request in hyper's buffer, a
+/// decrypted record in rustls' (which decrypts in place). So it stands both below TLS and below
+/// HTTP.
+///
+/// Not covered: the part of a buffer that its owner has not offered for reading again.
+#[derive(Debug)]
+pub struct WipeIo<S> {
+    stream: S,
+}
+
+impl<S> WipeIo<S> {
+    /// Wraps a stream.
+    pub fn new(stream: S) -> Self {
+        Self { stream }
+    }
+
+    /// The stream inside.
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WipeIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let used_before = buf.initialized().len().saturating_sub(buf.filled().len());
+        // Zeroes only what was never initialised; what was used before is the part that matters. A
+        // plain fill stays: the buffer outlives the call, so no store to it is dead. (`zeroize`
+        // writes byte by byte.)
+        let free = buf.initialize_unfilled();
+        if let Some(stale) = free.get_mut(..used_before) {
+            stale.fill(0);
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WipeIo<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    fn poll_once(io: &mut WipeIo<impl AsyncRead + Unpin>, buf: &mut ReadBuf<'_>) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        Pin::new(io).poll_read(&mut cx, buf).is_ready()
+    }
+
+    #[test]
+    fn a_read_that_finds_nothing_still_zeroes_the_destination() {
+        let (ours, _peer) = duplex(64);
+        let mut memory = *b"secret of an earlier request";
+        assert!(!poll_once(&mut WipeIo::new(ours), &mut ReadBuf::new(&mut memory)));
+        assert_eq!(memory, [0; 28]);
+    }
+
+    #[test]
+    fn a_read_leaves_what_is_filled_and_zeroes_the_rest() {
+        let (ours, _peer) = duplex(64);
+        let mut memory = *b"keepsecret";
+        let mut buf = ReadBuf::new(&mut memory);
+        buf.set_filled(4);
+        assert!(!poll_once(&mut WipeIo::new(ours), &mut buf));
+        assert_eq!(&memory, b"keep\0\0\0\0\0\0");
+    }
+
+    #[tokio::test]
+    async fn a_short_read_leaves_nothing_behind_it() {
+        let (ours, mut peer) = duplex(64);
+        peer.write_all(b"new").await.unwrap();
+        let mut memory = *b"old secret";
+        assert!(poll_once(&mut WipeIo::new(ours), &mut ReadBuf::new(&mut memory)));
+        assert_eq!(&memory, b"new\0\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn uninitialised_memory_becomes_zero() {
+        let (ours, _peer) = duplex(64);
+        let mut memory = [MaybeUninit::new(0xa5_u8); 16];
+        let mut buf = ReadBuf::uninit(&mut memory);
+        assert!(!poll_once(&mut WipeIo::new(ours), &mut buf));
+        assert_eq!(buf.initialize_unfilled(), [0; 16]);
+        assert_eq!(buf.initialized().len(), 16);
+    }
+}

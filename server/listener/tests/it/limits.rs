@@ -1,0 +1,153 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use selkie_listener::{Admitting, Drained, InFlight, Limits, Overloaded};
+use tokio::{net::TcpStream, time::Instant};
+
+use crate::harness::{Client, Running, TestService, settings, with_limits};
+
+const WAIT: &str = "GET /wait HTTP/1.1\r\nhost: t\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_cut_after_the_header_time() {
+    let limits = Limits { header: Duration::from_secs(7), ..Limits::default() };
+    let running = Running::start(with_limits(limits));
+    let mut client = running.connect().await;
+    client.send("GET / HTTP/1.1\r\nhost").await;
+    let start = Instant::now();
+    assert!(client.is_closed().await);
+    assert_eq!(start.elapsed().as_secs(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_after_the_idle_time() {
+    let running = Running::start(settings());
+    let mut client = running.connect().await;
+    client.get("/").await;
+    let start = Instant::now();
+    assert!(client.is_closed().await);
+    assert_eq!(start.elapsed().as_secs(), Limits::default().idle.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_makes_room_for_a_new_one() {
+    let running = Running::start(with_limits(Limits { connections: 1, ..Limits::default() }));
+    let mut idle = running.connect().await;
+    idle.get("/").await;
+    let mut newcomer = running.connect().await;
+    assert!(newcomer.get("/").await.ends_with("hello"));
+    assert!(idle.is_closed().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_connections_wait_for_their_turn() {
+    let running = Running::start(with_limits(Limits { connections: 1, ..Limits::default() }));
+    let mut first = running.connect().await;
+    first.send(WAIT).await;
+    let mut second = running.connect().await;
+    second.send("GET / HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    assert!(second.hears_nothing_for(Duration::from_secs(60)).await);
+    running.service.go.notify_one();
+    assert!(first.reply().await.ends_with("waited"));
+    assert!(second.reply().await.ends_with("hello"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_gives_its_place_back() {
+    let running = Running::start(with_limits(Limits { connections: 1, ..Limits::default() }));
+    let mut silent = running.connect().await;
+    tokio::task::yield_now().await;
+    let mut second = running.connect().await;
+    let start = Instant::now();
+    assert!(second.get("/").await.ends_with("hello"));
+    assert!(start.elapsed() <= Limits::default().header + Duration::from_secs(1));
+    assert!(silent.is_closed().await);
+}
+
+fn unavailable(_: &Request<Incoming>, overloaded: Overloaded) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(overloaded.to_string().into()));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}
+
+#[tokio::test(start_paused = true)]
+async fn overload_is_answered_by_the_caller_after_the_wait() {
+    let service = TestService::default();
+    let in_flight = InFlight::new(1, Duration::from_secs(1));
+    let front = Admitting::new(service.clone(), in_flight, unavailable);
+    let running = Running::start_with(settings(), front, service);
+    let mut first = running.connect().await;
+    first.send(WAIT).await;
+    let mut second = running.connect().await;
+    let start = Instant::now();
+    let refused = second.get("/").await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert_eq!(start.elapsed().as_secs(), 1);
+    running.service.go.notify_one();
+    first.reply().await;
+    assert!(second.get("/").await.starts_with("HTTP/1.1 200 "), "the connection stays good");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_a_request_finish_and_closes_what_is_idle() {
+    let running = Running::start(settings());
+    let mut idle = running.connect().await;
+    idle.get("/").await;
+    let mut busy = running.connect().await;
+    busy.send(WAIT).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    running.drain.begin(Duration::from_secs(30));
+    assert!(idle.is_closed().await);
+    assert!(TcpStream::connect(running.address).await.is_err(), "the socket is still open");
+    running.service.go.notify_one();
+    let reply = busy.reply().await;
+    assert!(reply.contains("connection: close\r\n") && reply.ends_with("waited"), "{reply}");
+    assert!(busy.is_closed().await);
+    assert_eq!(running.served.await.unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_cuts_what_does_not_finish_and_counts_it() {
+    let running = Running::start(settings());
+    let mut clients = [running.connect().await, running.connect().await];
+    for client in &mut clients {
+        client.send(WAIT).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let start = Instant::now();
+    running.drain.begin(Duration::from_secs(30));
+    assert_eq!(running.served.await.unwrap(), Drained { cut: 2 });
+    assert_eq!(start.elapsed().as_secs(), 30);
+    for client in &mut clients {
+        assert!(client.is_closed().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_shortens_the_drain() {
+    let running = Running::start(settings());
+    let mut client = running.connect().await;
+    client.send(WAIT).await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    running.drain.begin(Duration::from_secs(3600));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let start = Instant::now();
+    running.drain.begin(Duration::ZERO);
+    assert_eq!(running.served.await.unwrap(), Drained { cut: 1 });
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn several_listeners_share_a_service_and_a_drain() {
+    let one = Running::start(settings());
+    let service = TestService { go: Arc::clone(&one.service.go) };
+    let two = Running::start_with(settings(), service.clone(), service);
+    for address in [one.address, two.address] {
+        let mut client = Client::new(TcpStream::connect(address).await.unwrap());
+        assert!(client.get("/").await.ends_with("hello"));
+    }
+    assert_ne!(one.address.port(), two.address.port());
+}
