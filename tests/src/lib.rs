@@ -1,1 +1,25 @@
-//! (to come)
+//! The harness of the end-to-end tests: it starts the released `selkie` and the real peers as
+//! processes, speaks plain HTTP/1.1 to them byte by byte where that matters, and reads what is left
+//! in a process's memory. It links nothing of Selkie: what it sees is what any client sees.
+
+mod certificate;
+mod http;
+mod peer;
+mod port;
+mod process;
+mod scan;
+mod selkie;
+mod site;
+mod vault;
+mod wait;
+
+pub use certificate::{Authority, Certificate};
+pub use http::{Answer, Client, Connection, Request};
+pub use peer::{Peer, python, skip};
+pub use port::free_port;
+pub use process::{Process, Signal};
+pub use scan::{Findings, Needles};
+pub use selkie::{Selkie, Target, binary};
+pub use site::{Site, token};
+pub use vault::{SealArguments, VaultCore, key_ids};
+pub use wait::until;

@@ -1,0 +1,113 @@
+"""The calls of hvac 2.4.0 that a seal's operator makes, and hvac's own exceptions for our errors.
+
+usage: calls.py URL ROOT_TOKEN PERIODIC_TOKEN
+
+The periodic token may encrypt under `autounseal` and has the policy `default`.
+"""
+
+import base64
+import sys
+
+import hvac
+from hvac import exceptions
+
+PLAINTEXT = base64.b64encode(b"0123456789abcdef" * 3).decode()
+
+
+def raises(expected, text, call, *args, **kwargs):
+    """Checks that a call raises exactly this exception with exactly this error."""
+    try:
+        answer = call(*args, **kwargs)
+    except exceptions.VaultError as error:
+        assert type(error) is expected, f"{type(error)} instead of {expected}: {error}"
+        assert error.errors == [text] if text else not error.errors, error.errors
+        return
+    raise AssertionError(f"no exception, but {answer}")
+
+
+def keys(transit):
+    transit.create_key(name="k")
+    key = transit.read_key(name="k")["data"]
+    assert key["latest_version"] == 1 and key["type"] == "aes256-gcm96", key
+    assert transit.list_keys()["data"]["keys"] == ["autounseal", "k"]
+    transit.rotate_key(name="k")
+    assert transit.read_key(name="k")["data"]["latest_version"] == 2
+    transit.update_key_configuration(name="k", min_decryption_version=2, min_encryption_version=2)
+    transit.trim_key(name="k", min_version=2)
+    transit.update_key_configuration(name="k", deletion_allowed=True)
+    transit.delete_key(name="k")
+    raises(exceptions.InvalidPath, None, transit.read_key, name="k")
+
+
+def data(transit):
+    sealed = transit.encrypt_data(name="autounseal", plaintext=PLAINTEXT)["data"]["ciphertext"]
+    assert sealed.startswith("vault:v1:"), sealed
+    opened = transit.decrypt_data(name="autounseal", ciphertext=sealed)["data"]["plaintext"]
+    assert opened == PLAINTEXT
+    rewrapped = transit.rewrap_data(name="autounseal", ciphertext=sealed)["data"]["ciphertext"]
+    assert rewrapped != sealed and rewrapped.startswith("vault:v1:")
+    batch = transit.encrypt_data(
+        name="autounseal", batch_input=[{"plaintext": PLAINTEXT}, {"plaintext": ""}]
+    )["data"]["batch_results"]
+    opened = transit.decrypt_data(
+        name="autounseal", batch_input=[{"ciphertext": item["ciphertext"]} for item in batch]
+    )["data"]["batch_results"]
+    assert [item["plaintext"] for item in opened] == [PLAINTEXT, ""], opened
+
+
+def refusals(client, transit):
+    invalid = exceptions.InvalidRequest
+    raises(invalid, "invalid ciphertext: no prefix",
+           transit.decrypt_data, name="autounseal", ciphertext="nonsense")
+    raises(invalid, "cipher: message authentication failed",
+           transit.decrypt_data, name="autounseal", ciphertext="vault:v1:" + PLAINTEXT)
+    raises(invalid, "illegal base64 data at input byte 1",
+           transit.encrypt_data, name="autounseal", plaintext="a!b=")
+    raises(invalid, "encryption key not found",
+           transit.decrypt_data, name="nobody", ciphertext="vault:v1:" + PLAINTEXT)
+    raises(exceptions.UnsupportedOperation, "1 error occurred:\n\t* unsupported operation\n\n",
+           client.read, "transit/encrypt/autounseal")
+    nowhere = 'no handler for route "nowhere/x". route entry not found.'
+    raises(exceptions.InvalidPath, nowhere, client.adapter.get, url="/v1/nowhere/x")
+
+
+def system(client):
+    assert client.is_authenticated()
+    assert client.sys.read_health_status(method="GET")["sealed"] is False
+    assert client.sys.read_health_status().status_code == 200
+    assert client.sys.is_initialized() and not client.sys.is_sealed()
+    assert client.sys.read_seal_status()["version"].startswith("1.14.0")
+    assert client.sys.read_leader_status()["ha_enabled"] is False
+    assert client.sys.list_mounted_secrets_engines()["data"]["transit/"]["type"] == "transit"
+    capabilities = client.sys.get_capabilities(paths=["transit/keys/x"])["data"]
+    assert capabilities["transit/keys/x"] == ["root"], capabilities
+
+
+def tokens(url, root, periodic):
+    raises(exceptions.InvalidRequest, "invalid lease ID", root.auth.token.renew_self)
+    client = hvac.Client(url=url, token=periodic)
+    auth = client.auth.token.renew_self()["auth"]
+    assert auth["client_token"] == periodic and auth["lease_duration"] == 3600, auth
+    assert client.auth.token.lookup_self()["data"]["period"] == 3600
+    sealed = client.secrets.transit.encrypt_data(name="autounseal", plaintext=PLAINTEXT)
+    denied = "1 error occurred:\n\t* permission denied\n\n"
+    raises(exceptions.Forbidden, denied, client.secrets.transit.decrypt_data,
+           name="autounseal", ciphertext=sealed["data"]["ciphertext"])
+    stranger = hvac.Client(url=url, token="hvs.stranger")
+    assert not stranger.is_authenticated()
+    raises(exceptions.Forbidden, "permission denied", stranger.secrets.transit.list_keys)
+
+
+def main():
+    url, root_token, periodic = sys.argv[1:]
+    root = hvac.Client(url=url, token=root_token)
+    keys(root.secrets.transit)
+    data(root.secrets.transit)
+    refusals(root, root.secrets.transit)
+    system(root)
+    tokens(url, root, periodic)
+    print("all calls as expected")
+
+
+if __name__ == "__main__":
+    main()

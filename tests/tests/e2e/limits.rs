@@ -1,0 +1,238 @@
+//! Invariant I10: whatever a client does, the others are served.
+
+use std::io::ErrorKind;
+
+use anyhow::{Context, Result};
+use selkie_tests::{Client, Connection, Request, Selkie, Site};
+use serde_json::json;
+
+use crate::answer::{assert_envelope, assert_refused};
+
+/// A server with these fields in its listener.
+fn served(listener: &str) -> Result<(Site, Selkie, Client)> {
+    let mut site = Site::new()?;
+    site.listener = listener.into();
+    let token = site.client("c", &["root"], "")?;
+    let selkie = site.start()?;
+    let client = selkie.client().with_token(&token);
+    Ok((site, selkie, client))
+}
+
+fn assert_works(client: &Client) -> Result<()> {
+    let body = json!({ "plaintext": "YQ==" });
+    let sealed = client.put("transit/encrypt/autounseal", &body)?.field("ciphertext")?;
+    let body = json!({ "ciphertext": sealed });
+    assert_eq!(client.put("transit/decrypt/autounseal", &body)?.field("plaintext")?, "YQ==");
+    Ok(())
+}
+
+/// A connection on which a request with a body of this length has begun.
+fn begun(client: &Client, headers: &str) -> Result<Connection> {
+    let mut connection = client.connect()?;
+    let token = client.token.clone().context("no token")?;
+    let head = format!(
+        "PUT /v1/transit/encrypt/autounseal HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\n\
+         {headers}\r\n\r\n"
+    );
+    connection.write(head.as_bytes())?;
+    Ok(connection)
+}
+
+const TOO_LARGE: &str = "http: request body too large";
+
+#[test]
+fn a_body_of_33_mib_is_refused() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let body = vec![b' '; 33 << 20];
+    let answer = client.send(Request::new("PUT", "transit/encrypt/autounseal").body(body))?;
+    assert_refused(&answer, 413, TOO_LARGE);
+    assert_works(&client)
+}
+
+#[test]
+fn a_body_that_announces_33_mib_is_refused_before_it_comes() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let headers = format!("Expect: 100-continue\r\nContent-Length: {}", 33 << 20);
+    let mut connection = begun(&client, &headers)?;
+    assert_refused(&connection.answer(false)?, 413, TOO_LARGE);
+    assert_works(&client)
+}
+
+#[test]
+fn chunks_of_33_mib_are_refused() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let mut connection = begun(&client, "Transfer-Encoding: chunked")?;
+    let chunk = [b"100000\r\n".to_vec(), vec![b' '; 1 << 20], b"\r\n".to_vec()].concat();
+    for _ in 0..33 {
+        // The server may have stopped reading by now.
+        if connection.write(&chunk).is_err() {
+            break;
+        }
+    }
+    assert_refused(&connection.answer(false)?, 413, TOO_LARGE);
+    assert_works(&client)
+}
+
+#[test]
+fn a_body_of_31_mib_is_served() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let plaintext = "QUFB".repeat((31 << 20) / 4);
+    let sealed = client.put("transit/encrypt/autounseal", &json!({ "plaintext": plaintext }))?;
+    assert!(sealed.field("ciphertext")?.len() > plaintext.len());
+    assert_works(&client)
+}
+
+#[test]
+fn a_smaller_limit_is_kept_too() -> Result<()> {
+    let (_site, _selkie, client) = served("max_request_size = 1000")?;
+    let body = json!({ "plaintext": "QUFB".repeat(300) });
+    assert_refused(&client.put("transit/encrypt/autounseal", &body)?, 413, TOO_LARGE);
+    assert_works(&client)
+}
+
+#[test]
+fn a_batch_of_10_000_items_is_served() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let items = vec![json!({ "plaintext": "YQ==" }); 10_000];
+    let sealed = client.put("transit/encrypt/autounseal", &json!({ "batch_input": items }))?;
+    let items = assert_envelope(&sealed)?["batch_results"].clone();
+    let opened = client.put("transit/decrypt/autounseal", &json!({ "batch_input": items }))?;
+    let results = assert_envelope(&opened)?["batch_results"].clone();
+    let results = results.as_array().context("no results")?;
+    assert_eq!(results.len(), 10_000);
+    assert!(results.iter().all(|item| item["plaintext"] == "YQ=="));
+    Ok(())
+}
+
+#[test]
+fn headers_that_do_not_end_are_cut() -> Result<()> {
+    let (_site, _selkie, client) = served("http_read_header_timeout = \"1s\"")?;
+    for start in ["", "PUT /v1/", "PUT /v1/transit/encrypt/autounseal HTTP/1.1\r\nHost: x\r\n"] {
+        let mut slow = client.connect()?;
+        slow.write(start.as_bytes())?;
+        assert_works(&client)?;
+        let rest = String::from_utf8_lossy(&slow.rest()?).into_owned();
+        assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 408"), "{start:?}: {rest}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_body_that_does_not_end_is_cut() -> Result<()> {
+    let (_site, _selkie, client) = served("http_read_timeout = \"1s\"")?;
+    let mut slow = begun(&client, "Content-Length: 1000")?;
+    slow.write(b"{\"plaintext\":\"")?;
+    assert_works(&client)?;
+    let rest = String::from_utf8_lossy(&slow.rest()?).into_owned();
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 4"), "{rest}");
+    assert_works(&client)
+}
+
+#[test]
+fn an_idle_connection_is_closed() -> Result<()> {
+    let (_site, _selkie, client) = served("http_idle_timeout = \"1s\"")?;
+    let mut idle = client.connect()?;
+    assert_eq!(idle.send(Request::new("GET", "sys/health"))?.status, 200);
+    assert_eq!(idle.rest()?, b"");
+    Ok(())
+}
+
+#[test]
+fn too_many_and_too_long_headers_are_refused() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let many = (0..10_000).map(|i| format!("X-{i}: y\r\n")).collect::<String>();
+    for headers in [many, format!("X-Long: {}", "y".repeat(4 << 20))] {
+        let answer = begun(&client, headers.trim_end()).and_then(|mut c| c.answer(false));
+        // A server that stops reading may be gone before its answer is read.
+        if let Ok(answer) = answer {
+            assert!(matches!(answer.status, 400 | 431), "{}", answer.status);
+        }
+        assert_works(&client)?;
+    }
+    Ok(())
+}
+
+/// Bytes that are no request, each in its own way.
+const GARBAGE: [&[u8]; 8] = [
+    b"\0\0\0\0\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"PUT /v1/transit/encrypt/autounseal HTTP/9.9\r\n\r\n",
+    b"PUT /v1/x HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"PUT /v1/x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+    b"PUT /v1/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+    b"PUT /v1/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+];
+
+fn send_garbage(client: &Client, times: usize) -> Result<()> {
+    for garbage in GARBAGE.iter().cycle().take(times) {
+        let mut connection = client.connect()?;
+        if let Err(error) = connection.write(garbage) {
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            assert!(matches!(kind, Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)));
+        }
+    }
+    Ok(())
+}
+
+fn send_bad_requests(client: &Client, times: usize) -> Result<()> {
+    let bodies = ["{", "[]", "{\"plaintext\":\"!\"}", "{\"plaintext\":{}}", "{\"batch_input\":5}"];
+    let mut connection = client.connect()?;
+    for body in bodies.iter().cycle().take(times) {
+        let request = Request::new("PUT", "transit/encrypt/autounseal").body(*body);
+        let status = connection.send(request)?.status;
+        assert!(matches!(status, 400 | 500), "{body}: {status}");
+    }
+    Ok(())
+}
+
+#[test]
+fn twenty_thousand_malformed_requests_leave_the_server_working() -> Result<()> {
+    let (_site, mut selkie, client) = served("")?;
+    std::thread::scope(|scope| {
+        let garbage = scope.spawn(|| send_garbage(&client, 4_000));
+        let bad = [0, 1].map(|_| scope.spawn(|| send_bad_requests(&client, 8_000)));
+        for thread in bad.into_iter().chain([garbage]) {
+            thread.join().map_err(|_panic| anyhow::anyhow!("a sender failed"))??;
+        }
+        anyhow::Ok(())
+    })?;
+    assert_works(&client)?;
+    assert!(!selkie.log().contains("panic"), "{}", selkie.log());
+    assert!(selkie.process.is_running()?);
+    Ok(())
+}
+
+#[test]
+fn overload_is_answered_with_503_and_never_with_429() -> Result<()> {
+    let (_site, _selkie, client) = served("max_in_flight_requests = 1")?;
+    let body = json!({ "plaintext": "YQ==" }).to_string();
+    let mut occupying = begun(&client, &format!("Content-Length: {}", body.len()))?;
+    occupying.write(b"{")?;
+    let refused = client.put("transit/encrypt/autounseal", &json!({ "plaintext": "YQ==" }))?;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.json()["errors"][0].is_string(), "{}", refused.text());
+    occupying.write(body.get(1..).context("no rest")?.as_bytes())?;
+    assert_envelope(&occupying.answer(false)?)?;
+    assert_works(&client)
+}
+
+#[test]
+fn idle_connections_beyond_the_limit_do_not_lock_others_out_for_good() -> Result<()> {
+    let (_site, _selkie, client) = served("max_connections = 10")?;
+    let idle = (0..50).map(|_| client.connect()).collect::<Result<Vec<_>>>()?;
+    drop(idle);
+    selkie_tests::until("an honest client is served", || {
+        Ok(client.get("sys/health").ok().filter(|answer| answer.status == 200))
+    })?;
+    assert_works(&client)
+}
+
+#[test]
+fn a_thousand_idle_connections_do_not_disturb() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let idle = (0..1_000).map(|_| client.connect()).collect::<Result<Vec<_>>>()?;
+    assert_works(&client)?;
+    drop(idle);
+    assert_works(&client)
+}

@@ -1,0 +1,15 @@
+//! End to end: the released program, as clients, operators and attackers meet it, against what
+//! Vault 1.14 answers (`transit-api.md`) and against the real peers.
+
+mod answer;
+mod clients;
+mod config;
+mod dev;
+mod jwcrypto;
+mod limits;
+mod listener;
+mod memory;
+mod tls;
+mod vault;
+mod wire;
+mod wrappers;
