@@ -35,6 +35,7 @@ impl TestService {
                 self.go.notified().await;
                 (StatusCode::OK, Bytes::from_static(b"waited"))
             }
+            #[expect(clippy::panic, reason = "what the test is about")]
             "/panic" => panic!("as asked"),
             "/client" => match client_address(&info, request.headers()) {
                 Ok(address) => (StatusCode::OK, address.to_string().into()),

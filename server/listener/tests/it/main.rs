@@ -1,4 +1,5 @@
 //! The listener over real sockets: plain and TLS, limits, proxies, drain.
+#![expect(clippy::unwrap_used, reason = "the tests' own helpers fail by panicking")]
 
 mod activation;
 mod harness;
