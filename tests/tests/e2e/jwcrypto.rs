@@ -56,7 +56,7 @@ fn jwcrypto_and_the_crypto_core_open_each_others_envelopes() -> Result<()> {
     let Some(python) = python()? else { return Ok(()) };
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/examples/envelope");
     if !program.exists() {
-        let how = "cargo build --release -p selkie-crypto --example envelope";
+        let how = "make build";
         return skip("crypto's example program", how);
     }
     let output =

@@ -245,7 +245,7 @@ fn no_master_key_is_in_memory_that_can_be_read() -> Result<()> {
 fn unhygienic() -> Result<Option<PathBuf>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/unhygienic/release/selkie");
     if !path.exists() {
-        skip("the build without memory hygiene", "make control")?;
+        skip("the build without memory hygiene", "make build")?;
         return Ok(None);
     }
     Ok(Some(path))

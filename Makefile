@@ -1,0 +1,27 @@
+# `make test` is the whole test; it needs Rust, Go and Python 3, and installs what else the tests need.
+
+.PHONY: test unit bench proof build peers
+
+# Everything that a change must pass, with the real peers; ends with a table of stage times.
+test:
+	tests/run peers build format lint unit constant-time fuzz e2e
+
+# The quick part: no network, no peer.
+unit:
+	tests/run unit
+
+# The figures, measured on this machine, side by side.
+bench: build
+	tests/bench/run
+
+# What takes too long for every change: all of the above with ten minutes for each fuzz target.
+proof:
+	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time fuzz e2e
+
+# The program, the same without memory hygiene (the memory scan's control), crypto's example.
+build:
+	tests/run build
+
+# What the tests run Selkie against: see tests/peers/README.md.
+peers:
+	tests/run peers
