@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! envelope make < request.json > reply.json
-//!   {"header": HEADER, "plaintext": HEX, "recipients": [{"seal": .., "kid": .., KEY}, ..], BINDING}
-//!   -> {"envelope": TEXT}
+//!   {"header": HEADER, "plaintext": HEX, BINDING,
+//!    "recipients": [{"seal": .., "kid": .., KEY}, ..]} -> {"envelope": TEXT}
 //! envelope open < request.json > reply.json
 //!   {"header": HEADER, "envelope": TEXT, "recipient": INDEX, KEY, BINDING} -> {"plaintext": HEX}
 //! HEADER   {"purpose": .., "realm": .., "mount": .., "key": .., "version": .., "created": ..}

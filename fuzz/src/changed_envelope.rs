@@ -53,25 +53,26 @@ impl Genuine {
 
 /// `json` without its claim of origin, which nobody looks at where no `origin_key` is declared.
 ///
-/// `None` for what is not the one spelling of a JSON object.
+/// `None` for what is not the one spelling of a JSON object, or whose claim is not plain text.
 fn without_claim(json: &[u8]) -> Option<Vec<u8>> {
     let mut value: Value = serde_json::from_slice(json).ok()?;
     if value.to_string().as_bytes() != json {
         return None;
     }
     let claim = value.as_object_mut()?.remove("unprotected");
-    let well_formed = claim.is_none_or(|claim| {
-        let members = claim.as_object().map(serde_json::Map::len);
-        members == Some(1) && claim["origin"].is_string()
+    let plain = claim.is_none_or(|claim| {
+        let text = claim["origin"].as_str().unwrap_or_default();
+        let spelling = claim.to_string();
+        spelling == format!(r#"{{"origin":"{text}"}}"#)
     });
-    well_formed.then(|| value.to_string().into_bytes())
+    plain.then(|| value.to_string().into_bytes())
 }
 
 /// Changes an envelope as `data` says, and demands that it no longer opens for anyone.
 ///
-/// The first byte chooses an envelope and whether an `origin_key` is declared; every four further bytes are one
-/// change: of the text, of the bytes inside a base64url member, or of a member for that of another
-/// genuine envelope, so that changes also get past the checks of spelling.
+/// The first byte chooses an envelope and whether an `origin_key` is declared; every four further
+/// bytes are one change: of the text, of the bytes inside a base64url member, or of a member for
+/// that of another genuine envelope, so that changes also get past the checks of spelling.
 pub fn changed_envelope(data: &[u8]) -> bool {
     let Some((choice, changes)) = data.split_first() else {
         return false;
@@ -83,28 +84,17 @@ pub fn changed_envelope(data: &[u8]) -> bool {
         json = changed(&json, &genuine.donor, *change);
     }
     let opened = deployment::decrypt(&json, genuine.declared);
-    assert_eq!(
-        opened.as_deref(),
-        genuine.expected(&json),
-        "{}",
-        json.escape_ascii()
-    );
+    assert_eq!(opened.as_deref(), genuine.expected(&json), "{}", json.escape_ascii());
     opened.is_some()
 }
 
 fn changed(json: &[u8], donor: &[u8], [kind, first, second, byte]: [u8; 4]) -> Vec<u8> {
     let at = usize::from(u16::from_be_bytes([first, second]));
     match kind % 5 {
-        0 => with_text(json, at, |rest| {
-            rest.splice(..rest.len().min(1), [byte]).for_each(drop)
-        }),
+        0 => with_text(json, at, |rest| rest.splice(..rest.len().min(1), [byte]).for_each(drop)),
         1 => with_text(json, at, |rest| rest.insert(0, byte)),
-        2 => with_text(json, at, |rest| {
-            drop(rest.drain(..usize::from(byte).min(rest.len())))
-        }),
-        3 => with_member(json, donor, first, |member, _| {
-            change_inside(member, second, byte)
-        }),
+        2 => with_text(json, at, |rest| drop(rest.drain(..usize::from(byte).min(rest.len())))),
+        3 => with_member(json, donor, first, |member, _| change_inside(member, second, byte)),
         _ => with_member(json, donor, first, |member, donor| member.clone_from(donor)),
     }
 }
@@ -145,10 +135,9 @@ fn with_member(
     change: impl FnOnce(&mut Value, &Value),
 ) -> Vec<u8> {
     let path = MEMBERS[usize::from(choice) % MEMBERS.len()];
-    let (Ok(mut changed), Ok(donor)) = (
-        serde_json::from_slice::<Value>(json),
-        serde_json::from_slice::<Value>(donor),
-    ) else {
+    let (Ok(mut changed), Ok(donor)) =
+        (serde_json::from_slice::<Value>(json), serde_json::from_slice::<Value>(donor))
+    else {
         return json.to_vec();
     };
     if let (Some(member), Some(donor)) = (changed.pointer_mut(path), donor.pointer(path)) {
@@ -159,10 +148,7 @@ fn with_member(
 
 /// Changes a byte of what the member encodes, and spells it properly again.
 fn change_inside(member: &mut Value, at: u8, byte: u8) {
-    let Some(mut bytes) = member
-        .as_str()
-        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
-    else {
+    let Some(mut bytes) = member.as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()) else {
         return;
     };
     let length = bytes.len().max(1);

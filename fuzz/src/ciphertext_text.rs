@@ -14,11 +14,7 @@ pub fn ciphertext_text(data: &[u8]) -> bool {
     match Ciphertext::parse(text) {
         Ok(parsed) => print_inverts_parse(text, parsed),
         Err(error) => {
-            assert_ne!(
-                error,
-                CiphertextError::BadBase64,
-                "parse leaves the base64 for later"
-            );
+            assert_ne!(error, CiphertextError::BadBase64, "parse leaves the base64 for later");
             false
         }
     }
@@ -45,11 +41,7 @@ fn print_inverts_parse(text: &str, parsed: Ciphertext<'_>) -> bool {
     }
     let body = text.splitn(3, ':').nth(2).expect("parse found two colons");
     let envelope = parsed.into_envelope_bytes();
-    assert_eq!(
-        envelope.clone().ok(),
-        STANDARD.decode(body).ok(),
-        "base64 disagrees"
-    );
+    assert_eq!(envelope.clone().ok(), STANDARD.decode(body).ok(), "base64 disagrees");
     let (Some(version), Ok(envelope)) = (version, envelope) else {
         return false;
     };

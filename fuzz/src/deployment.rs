@@ -8,10 +8,7 @@ use selkie_crypto::{
 };
 
 /// The client's associated data and context.
-pub(crate) const AAD: Aad<'static> = Aad {
-    associated_data: b"vault-1",
-    context: b"ctx",
-};
+pub(crate) const AAD: Aad<'static> = Aad { associated_data: b"vault-1", context: b"ctx" };
 
 static REALMS: LazyLock<[String; 1]> = LazyLock::new(|| ["realm".to_owned()]);
 static MOUNTS: LazyLock<[String; 1]> = LazyLock::new(|| ["transit".to_owned()]);
@@ -75,13 +72,10 @@ pub(crate) fn parse(json: &[u8], origin: Origin) -> Result<Envelope, DecryptErro
 pub(crate) fn decrypt(json: &[u8], origin: Origin) -> Option<Vec<u8>> {
     let envelope = parse(json, origin).ok()?;
     let deks = envelope.recipients().iter().flat_map(|recipient| {
-        KEKS.iter()
-            .filter_map(|kek| kek.unwrap_dek(&recipient.wrapped_dek).ok())
+        KEKS.iter().filter_map(|kek| kek.unwrap_dek(&recipient.wrapped_dek).ok())
     });
     let mut plaintexts = deks.filter_map(|dek| envelope.decrypt(&dek, AAD).ok());
-    plaintexts
-        .next()
-        .map(|plaintext| plaintext.expose_for_reply().to_vec())
+    plaintexts.next().map(|plaintext| plaintext.expose_for_reply().to_vec())
 }
 
 fn header() -> Header<'static> {

@@ -19,8 +19,8 @@ EMERGENCY: opening a ciphertext without Selkie, with the master key and `pip ins
     token.deserialize(json.dumps(envelope), key)                      # tries every recipient
     print(token.payload)
 
-Where the RSA key cannot leave its KMS, let the KMS unwrap the `encrypted_key` of the recipient whose
-`kid` is that key (RSA-OAEP-256), and open with what it returns:
+Where the RSA key cannot leave its KMS, let the KMS unwrap the `encrypted_key` of the recipient
+whose `kid` is that key (RSA-OAEP-256), and open with what it returns:
 
     envelope["recipients"] = [{"header": {"alg": "dir"}}]
     key = jwk.JWK(kty="oct", k=base64url_encode(dek))

@@ -70,7 +70,7 @@ fn compare(table: &mut Table) -> Result<(), Box<dyn Error>> {
 fn wrap_rsa(table: &mut Table) -> Result<(), Box<dyn Error>> {
     let public_key = RsaPublicKey::from_spki_der(RSA_2048_SPKI)?;
     let dek = poisoned::dek(7);
-    let reason = "aws-lc's bn_reduce_once asserts that its subtraction borrowed 0 or 1; true of every DEK";
+    let reason = "aws-lc's bn_reduce_once asserts a borrow of 0 or 1; true of every DEK";
     let mut wrapped = table.observe(call("RsaPublicKey::wrap_dek", 1, reason), || {
         public_key.wrap_dek(&dek)
     })?;
