@@ -27,7 +27,8 @@ pub struct Deployment {
     pub clients: Clients,
     /// As `sys/health` and `sys/leader` tell them.
     pub cluster: Cluster,
-    mounts: Vec<MountPoint>,
+    /// The mounted transit engines.
+    pub mounts: Mounts,
     keys: HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>,
 }
 
@@ -115,7 +116,7 @@ impl Deployment {
                 api_addr: config.api_addr,
                 name: config.cluster_name,
             },
-            mounts: config.mounts.into_iter().map(MountPoint::new).collect(),
+            mounts: Mounts::new(config.mounts),
             keys,
         })
     }
@@ -124,18 +125,6 @@ impl Deployment {
     #[must_use]
     pub fn realm(&self) -> &str {
         self.realms.first().map_or("", String::as_str)
-    }
-
-    /// The mounted transit engines.
-    #[must_use]
-    pub fn mounts(&self) -> &[MountPoint] {
-        &self.mounts
-    }
-
-    /// The engine mounted at exactly `path`.
-    #[must_use]
-    pub fn mount(&self, path: &MountPath) -> Option<&MountPoint> {
-        self.mounts.iter().find(|mount| mount.path == *path)
     }
 
     /// The declared key of this name.
@@ -150,6 +139,40 @@ impl Deployment {
             .get(mount)
             .into_iter()
             .flat_map(|keys| keys.keys().cloned())
+    }
+}
+
+/// The mounted transit engines, none inside another.
+#[derive(Debug, Default)]
+pub struct Mounts(Vec<MountPoint>);
+
+impl Mounts {
+    /// `mounts`, as configured.
+    #[must_use]
+    pub fn new(mounts: Vec<Mount>) -> Self {
+        Self(mounts.into_iter().map(MountPoint::new).collect())
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &MountPoint> {
+        self.0.iter()
+    }
+
+    /// The engine mounted at exactly `path`.
+    #[must_use]
+    pub fn at(&self, path: &MountPath) -> Option<&MountPoint> {
+        self.0.iter().find(|mount| mount.path == *path)
+    }
+
+    /// The mount that a request path lies in, and the rest of the path. A path may lack the final
+    /// slash of the mount itself.
+    #[must_use]
+    pub fn split<'p>(&self, path: &'p str) -> Option<(&MountPath, &'p str)> {
+        self.0.iter().find_map(|mount| {
+            let rest = path.strip_prefix(mount.path.as_str())?;
+            let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
+            Some((&mount.path, rest))
+        })
     }
 }
 
@@ -171,13 +194,13 @@ async fn connect_seal(seal: selkie_config::Seal) -> Result<Seal, DeploymentError
         kind,
         ..
     } = seal;
-    let kms: Arc<dyn Kms> = match kind {
+    let (kind, kms): (_, Arc<dyn Kms>) = match kind {
         SealKind::Static(keys) => {
             let failed = |source| DeploymentError::StaticSeal {
                 seal: name.clone(),
                 source,
             };
-            Arc::new(static_kms(keys).map_err(failed)?)
+            ("static", Arc::new(static_kms(keys).map_err(failed)?))
         }
     };
     let failed = |source| DeploymentError::Describe {
@@ -185,9 +208,7 @@ async fn connect_seal(seal: selkie_config::Seal) -> Result<Seal, DeploymentError
         source,
     };
     let keks = kms.describe().await.map_err(failed)?;
-    Ok(Seal {
-        name,
-        disabled,
+    Ok(Seal { name, kind, disabled,
         kms,
         keks,
     })

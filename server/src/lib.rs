@@ -3,10 +3,17 @@
 //! process (allocator, hardening, signals) is the binary's. It never names a cipher and never talks
 //! to a cloud itself.
 
+pub mod api;
 pub mod auth;
+pub mod cli;
 pub mod clock;
 pub mod deployment;
+pub mod dev;
+pub mod hardening;
 pub mod node;
 pub mod seal;
+pub mod seal_client;
+pub mod serve;
 pub mod state;
+pub mod telemetry;
 pub mod transit;

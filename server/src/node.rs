@@ -82,6 +82,12 @@ impl Node {
         self.deployment.load_full()
     }
 
+    /// The type of the storage, as in the label of its stanza.
+    #[must_use]
+    pub fn storage_type(&self) -> Option<&'static str> {
+        self.keys.has_store().then_some("inmem")
+    }
+
     /// Wall time.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {

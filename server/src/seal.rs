@@ -41,6 +41,8 @@ pub struct SealError {
 pub struct Seal {
     /// Its name in the configuration.
     pub name: SealName,
+    /// Its type, as in the label of its stanza.
+    pub kind: &'static str,
     /// It wraps nothing more, but still unwraps.
     pub disabled: bool,
     /// Who holds the master key.
@@ -64,6 +66,12 @@ impl Seals {
     #[must_use]
     pub const fn count(&self) -> usize {
         self.0.len()
+    }
+
+    /// The type of the seal that is asked first.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.0.first().map_or("", |seal| seal.kind)
     }
 
     /// The enabled ones.

@@ -87,7 +87,7 @@ impl Decryption {
     fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {
         let deployment = &self.transit.deployment;
         let own_path = [self.mount.as_str().to_owned()];
-        let mount = deployment.mount(&self.mount);
+        let mount = deployment.mounts.at(&self.mount);
         let expected = Expected {
             purpose: Purpose::Client,
             realms: &deployment.realms,

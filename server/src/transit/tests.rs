@@ -44,6 +44,7 @@ impl TestSeal {
         let keks = kms.describe().await.unwrap();
         Seal {
             name: SealName::new(self.name).unwrap(),
+            kind: "static",
             disabled: false,
             kms,
             keks,

@@ -1,0 +1,104 @@
+//! Reads a request's body frame by frame, so that no copy of a secret in it outlives the request:
+//! each frame is wiped in place once copied, and the copy wipes itself.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
+use selkie_memory::wipe_frame;
+use zeroize::Zeroizing;
+
+/// A whole request body; wiped when dropped.
+pub type BodyBuffer = Zeroizing<Vec<u8>>;
+
+/// What is reserved on the word of a Content-Length alone.
+const LARGEST_RESERVE_BYTES: usize = 1 << 20;
+
+/// How much a client may send, and how slowly.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Longest body; Vault's own default is 32 MiB.
+    pub bytes: usize,
+    /// From the call to the last byte.
+    pub time: Duration,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            bytes: 32 << 20,
+            time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why there is no whole body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// It is, or is declared to be, longer than the limit.
+    TooLarge,
+    /// It did not arrive in time.
+    TimedOut,
+    /// The connection ended, or broke the framing, before the body was whole.
+    Incomplete,
+}
+
+/// Reads `body` to its end.
+///
+/// A body that is declared too long is refused before the first byte is asked for, so a client
+/// that waits for `100 Continue` never sends it.
+///
+/// # Errors
+///
+/// [`BodyError`]; what had been read is wiped.
+pub async fn read<B>(body: B, limits: BodyLimits) -> Result<BodyBuffer, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > limits.bytes {
+        return Err(BodyError::TooLarge);
+    }
+    tokio::time::timeout(limits.time, read_frames(body, declared, limits.bytes))
+        .await
+        .unwrap_or(Err(BodyError::TimedOut))
+}
+
+async fn read_frames<B>(mut body: B, declared: usize, limit: usize) -> Result<BodyBuffer, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut whole = Zeroizing::new(Vec::with_capacity(declared.min(LARGEST_RESERVE_BYTES)));
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(BodyError::Incomplete);
+        };
+        // Anything but data is trailers, for which Vault's API has no use.
+        if let Ok(data) = frame.into_data() {
+            let fits = append(&mut whole, &data, limit);
+            wipe_frame(data);
+            fits?;
+        }
+    }
+    Ok(whole)
+}
+
+fn append(whole: &mut BodyBuffer, data: &[u8], limit: usize) -> Result<(), BodyError> {
+    let length = whole.len().saturating_add(data.len());
+    if length > limit {
+        return Err(BodyError::TooLarge);
+    }
+    if length > whole.capacity() {
+        // `Vec` would free the old block with the secret in it; here it is wiped when replaced.
+        let capacity = whole.capacity().saturating_mul(2).clamp(length, limit);
+        let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
+        grown.extend_from_slice(whole);
+        *whole = grown;
+    }
+    whole.extend_from_slice(data);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

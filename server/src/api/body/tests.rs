@@ -1,0 +1,131 @@
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::{Frame, SizeHint};
+
+use super::*;
+
+/// A body that yields what it is told to, then ends, breaks or hangs.
+struct Scripted {
+    frames: VecDeque<Bytes>,
+    end: End,
+    declared: u64,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Whole,
+    Broken,
+    Hanging,
+}
+
+struct Broken;
+
+impl Body for Scripted {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match (self.frames.pop_front(), self.end) {
+            (Some(data), _) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            (None, End::Whole) => Poll::Ready(None),
+            (None, End::Broken) => Poll::Ready(Some(Err(Broken))),
+            (None, End::Hanging) => Poll::Pending,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.declared);
+        hint
+    }
+}
+
+fn scripted(frames: &[&'static [u8]], end: End) -> Scripted {
+    let frames = frames.iter().map(|frame| Bytes::from_static(frame));
+    Scripted {
+        // Static memory cannot be written to, so each frame is a copy of its own.
+        frames: frames.map(|frame| Bytes::from(frame.to_vec())).collect(),
+        end,
+        declared: 0,
+    }
+}
+
+const LIMITS: BodyLimits = BodyLimits {
+    bytes: 10,
+    time: Duration::from_secs(30),
+};
+
+#[tokio::test]
+async fn a_chunked_body_up_to_the_limit_is_read_whole() {
+    let body = scripted(&[b"12345", b"", b"67", b"890"], End::Whole);
+    assert_eq!(
+        read(body, LIMITS).await.as_deref(),
+        Ok(&b"1234567890".to_vec())
+    );
+}
+
+#[tokio::test]
+async fn one_byte_over_the_limit_is_too_large() {
+    let body = scripted(&[b"12345", b"678901"], End::Whole);
+    assert_eq!(read(body, LIMITS).await, Err(BodyError::TooLarge));
+}
+
+#[tokio::test]
+async fn a_body_declared_too_large_is_refused_unread() {
+    let mut body = scripted(&[], End::Hanging);
+    body.declared = 11;
+    assert_eq!(read(body, LIMITS).await, Err(BodyError::TooLarge));
+}
+
+#[tokio::test]
+async fn a_huge_declaration_reserves_little() {
+    let mut body = scripted(&[b"{}"], End::Whole);
+    body.declared = 32 << 20;
+    let whole = read(body, BodyLimits::default()).await.unwrap();
+    assert!(whole.capacity() <= LARGEST_RESERVE_BYTES);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_incomplete() {
+    let body = scripted(&[b"1234"], End::Broken);
+    assert_eq!(read(body, LIMITS).await, Err(BodyError::Incomplete));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_ends_times_out() {
+    let body = scripted(&[b"1234"], End::Hanging);
+    assert_eq!(read(body, LIMITS).await, Err(BodyError::TimedOut));
+}
+
+#[tokio::test]
+async fn every_frame_is_wiped_once_copied() {
+    let frame = Bytes::from(b"secret".to_vec());
+    let alias = frame.clone();
+    let body = Scripted {
+        frames: VecDeque::from([frame]),
+        end: End::Whole,
+        declared: 0,
+    };
+    assert_eq!(read(body, LIMITS).await.as_deref(), Ok(&b"secret".to_vec()));
+    assert_eq!(&alias[..], [0; 6]);
+}
+
+#[tokio::test]
+async fn the_frame_that_exceeds_the_limit_is_wiped_too() {
+    let frame = Bytes::from(b"secret secret".to_vec());
+    let alias = frame.clone();
+    let body = Scripted {
+        frames: VecDeque::from([frame]),
+        end: End::Whole,
+        declared: 0,
+    };
+    assert_eq!(read(body, LIMITS).await, Err(BodyError::TooLarge));
+    assert_eq!(&alias[..], [0; 13]);
+}

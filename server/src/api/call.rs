@@ -1,0 +1,186 @@
+use std::sync::Arc;
+
+use http::request::Parts;
+use selkie_access::TokenText;
+use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
+
+use super::error::{ApiError, ItemError};
+use super::fields::Warnings;
+use super::reply::Envelope;
+use crate::auth::Client;
+use crate::deployment::Deployment;
+use crate::node::Node;
+use crate::transit::{Transit, TransitError};
+
+/// A request of a known client.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) node: &'a Node,
+    /// As of when the request came in.
+    pub(super) deployment: Arc<Deployment>,
+    pub(super) client: Arc<Client>,
+    pub(super) token: Option<TokenText>,
+    /// A UUID, in the reply and in the log.
+    pub(super) id: &'a str,
+}
+
+impl Call<'_> {
+    pub(super) fn transit(&self) -> Transit {
+        self.node.transit(Arc::clone(&self.deployment))
+    }
+
+    pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {
+        Envelope { request_id: self.id, warnings }
+    }
+
+    pub(super) fn refusal(&self, error: ApiError) -> Refusal {
+        Refusal::from(error).by(&self.client)
+    }
+
+    /// Logs why an item of a batch failed, and gives what the client is told.
+    pub(super) fn item_error(&self, key: &str, index: usize, error: &TransitError) -> ItemError {
+        tracing::warn!(
+            request_id = self.id,
+            client = self.client.name,
+            key,
+            item = index,
+            reason = %error,
+            advice = advice(error),
+            "an item of a batch failed"
+        );
+        told(error)
+    }
+}
+
+/// Why a request is refused: what the client is told, and what the log knows besides.
+#[derive(Debug)]
+pub(super) struct Refusal(Box<Refused>);
+
+#[derive(Debug)]
+struct Refused {
+    error: ApiError,
+    cause: Option<TransitError>,
+    client: String,
+    key: String,
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        let (client, key) = Default::default();
+        Self(Box::new(Refused { error, cause: None, client, key }))
+    }
+}
+
+impl Refusal {
+    /// The refusal that a failure of the engine on `key` leads to.
+    pub(super) fn of(cause: TransitError, error: ApiError, key: &str) -> Self {
+        let (client, key) = (String::new(), key.to_owned());
+        Self(Box::new(Refused { error, cause: Some(cause), client, key }))
+    }
+
+    /// The refusal of the only item of a request.
+    pub(super) fn of_item(cause: TransitError, key: &str) -> Self {
+        let error = match &cause {
+            TransitError::KeyNotFound => ApiError::KeyNotFound,
+            cause => ApiError::Item(told(cause)),
+        };
+        Self::of(cause, error, key)
+    }
+
+    pub(super) fn by(mut self, client: &Client) -> Self {
+        self.0.client.clone_from(&client.name);
+        self
+    }
+
+    /// What the client is told.
+    pub(super) fn into_error(self) -> ApiError {
+        self.0.error
+    }
+
+    /// One line: what failed, for whom, why, and what to do.
+    pub(super) fn log(&self, id: &str, parts: &Parts) {
+        let Refused { error, cause, client, key } = &*self.0;
+        let reason = cause.as_ref().map_or_else(|| error.to_string(), ToString::to_string);
+        let advice = cause.as_ref().map_or("", advice);
+        let (method, path) = (&parts.method, parts.uri.path());
+        let code = error.status().as_u16();
+        if error.status().is_server_error() {
+            tracing::error!(
+                request_id = id, client, key, %method, path, status = code, reason, advice,
+                "request failed"
+            );
+        } else {
+            tracing::warn!(
+                request_id = id, client, key, %method, path, status = code, reason, advice,
+                "request refused"
+            );
+        }
+    }
+}
+
+/// What the client is told of a failed item: Vault's own words outside the envelope, one answer
+/// for whatever is wrong inside it (invariant I4).
+fn told(error: &TransitError) -> ItemError {
+    match error {
+        TransitError::RequestedVersionNegative => ItemError::WantedVersionNegative,
+        TransitError::RequestedVersionTooHigh => ItemError::WantedVersionTooHigh,
+        TransitError::RequestedVersionTooLow => ItemError::WantedVersionTooLow,
+        TransitError::ContextMissing => ItemError::MissingContext,
+        TransitError::Ciphertext(error) => ItemError::Ciphertext(*error),
+        TransitError::VersionTooNew => ItemError::VersionTooNew,
+        TransitError::VersionTooOld => ItemError::VersionTooOld,
+        TransitError::VersionSpelling
+        | TransitError::Refused(_)
+        | TransitError::NoUsableRecipient
+        | TransitError::UnwrapRejected => ItemError::Authentication,
+        TransitError::Seal(_) => ItemError::MasterKeyUnavailable,
+        TransitError::KeyNotFound
+        | TransitError::Declared
+        | TransitError::NoStorage
+        | TransitError::NameTooLong
+        | TransitError::Encrypt(_)
+        | TransitError::Random(_)
+        | TransitError::Store(_)
+        | TransitError::RecordUnreadable
+        | TransitError::VersionsExhausted
+        | TransitError::ChangePanicked
+        | TransitError::Setting(_) => ItemError::Internal,
+    }
+}
+
+/// What an operator can do about it.
+fn advice(error: &TransitError) -> &'static str {
+    match error {
+        TransitError::NoUsableRecipient => {
+            "declare the seal and key id that the ciphertext was made for; a retired key of a \
+             static seal goes into a \"previous\" block"
+        }
+        TransitError::UnwrapRejected => {
+            "the seal holds another key under this id: check current_key and current_key_id"
+        }
+        TransitError::Refused(EnvelopeRefusal::Realm) => {
+            "if the realm was renamed, add its old name to realm_aliases"
+        }
+        TransitError::Refused(EnvelopeRefusal::Mount) => {
+            "if the mount was renamed, add its old path to the mount's aliases"
+        }
+        TransitError::Refused(EnvelopeRefusal::Origin) => {
+            "check origin_key; what was made without it does not open once it is declared"
+        }
+        TransitError::Refused(EnvelopeRefusal::TooManyRecipients) => {
+            "declare all seals that the ciphertext was made for, disabled if need be"
+        }
+        TransitError::VersionTooNew => {
+            "this replica's configuration is behind: same seals, generation and version everywhere?"
+        }
+        TransitError::VersionTooOld => "lower min_decryption_version of the key",
+        TransitError::KeyNotFound => "declare the key, or create it through the API",
+        TransitError::NoStorage => "declare the key in the configuration file",
+        TransitError::Declared => "change it in the configuration file and reload",
+        TransitError::Seal(_) => "check the seal; the client tries again by itself",
+        TransitError::RecordUnreadable => "restore the store; nothing is made anew in its place",
+        TransitError::VersionsExhausted => "trim the key's old versions",
+        TransitError::ChangePanicked => "read the key to see whether it changed; report the defect",
+        _ => "",
+    }
+}

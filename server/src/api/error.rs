@@ -1,0 +1,343 @@
+//! Every error that a client can be told, with the status code and the text that Vault 1.14.0
+//! gives it.
+
+mod item;
+mod key;
+
+use std::fmt;
+
+use http::StatusCode;
+use selkie_listener::ForwardedError;
+
+pub use self::{
+    item::{Blame, ItemError},
+    key::{KeyError, TrimError, VersionError},
+};
+use super::{
+    batch::BatchShapeError,
+    body::BodyError,
+    fields::{FieldError, Warnings},
+    quote::Quoted,
+};
+
+/// Why a request is refused. The cause is for the log; the client gets [`ApiError::message`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiError {
+    /// The URL does not begin with `/v1/`.
+    OutsideApi,
+    /// The URL's path is not text that can be printed.
+    UnreadablePath,
+    /// Not a method that Vault knows, or not one that this path outside the request path knows.
+    UnknownMethod,
+    /// `list` is no truth value.
+    BadListParameter,
+    /// A write to a path that ends in a slash.
+    WriteToSlash,
+    /// The path contains `..`.
+    RelativePath,
+    /// No mount at this path.
+    NoMount {
+        /// The path asked for.
+        path: Box<str>,
+    },
+    /// The mount has no such path.
+    UnsupportedPath,
+    /// The path does not support the operation.
+    UnsupportedOperation,
+
+    /// The body could not be read to its end.
+    Body(BodyError),
+    /// The body is not a JSON object.
+    MalformedJson,
+    /// The body is not the form that it says it is.
+    MalformedForm,
+    /// A field cannot be converted.
+    Field(FieldError),
+    /// The same for `encrypt`, where Vault finds it in another place and words it so.
+    EncryptField(FieldError),
+    /// `X-Forwarded-For` is missing, or not to be believed.
+    Forwarded(ForwardedError),
+    /// A query parameter of `sys/health` is no code or no truth value.
+    BadHealthParameter,
+
+    /// No token, or none that is known and valid.
+    InvalidToken,
+    /// The policy does not allow it.
+    PolicyDenies,
+    /// `internal/ui/mounts/:path`: no such mount, or no right to it.
+    PreflightDenied {
+        /// The path asked for, with a final slash.
+        path: Box<str>,
+    },
+
+    /// `encrypt` without a plaintext.
+    MissingPlaintext,
+    /// `decrypt` or `rewrap` without a ciphertext.
+    MissingCiphertext,
+    /// `batch_input` is empty.
+    EmptyBatch,
+    /// Some items have a context and some have none.
+    MixedContexts,
+    /// `batch_input` has not the form of a batch.
+    BatchShape(BatchShapeError),
+    /// The key does not exist.
+    KeyNotFound,
+    /// The only item of the request failed.
+    Item(ItemError),
+    /// A convergent key was to be created by an encrypt without context.
+    ConvergentWithoutContext,
+    /// A key was not created, configured, rotated, trimmed or deleted.
+    Key(KeyError),
+    /// A read or list found nothing.
+    NotFound,
+
+    /// Root and other tokens without expiry have no lease that could be renewed.
+    InvalidLease,
+    /// The token is not renewable.
+    NotRenewable,
+    /// `capabilities-self` without a path.
+    MissingPaths,
+    /// `sys/init`: it always is.
+    AlreadyInitialized,
+
+    /// More requests at once than the configured limit.
+    Overloaded,
+    /// No audit device took the line (invariant I8).
+    AuditFailed,
+    /// Storage does not answer.
+    StorageUnavailable,
+    /// A bug, or a state that cannot be read; the log knows more.
+    Internal,
+}
+
+/// How Vault wraps a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// `{"errors":[]}`
+    NoText,
+    /// `{"errors":["text"]}`
+    Bare,
+    /// As Bare, in the layout of go-multierror.
+    List,
+}
+
+impl ApiError {
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.answer().0
+    }
+
+    /// The only element of `errors`; `None` where Vault sends an empty list.
+    #[must_use]
+    pub fn message(&self) -> Option<String> {
+        match self.answer().1 {
+            Layout::NoText => None,
+            Layout::Bare => Some(self.to_string()),
+            Layout::List => Some(format!("1 error occurred:\n\t* {self}\n\n")),
+        }
+    }
+
+    fn answer(&self) -> (StatusCode, Layout) {
+        use Layout::{Bare, List, NoText};
+        match self {
+            Self::OutsideApi | Self::NotFound => (StatusCode::NOT_FOUND, NoText),
+            Self::UnknownMethod => (StatusCode::METHOD_NOT_ALLOWED, NoText),
+            Self::UnreadablePath | Self::BadListParameter | Self::BadHealthParameter => {
+                (StatusCode::BAD_REQUEST, NoText)
+            }
+            Self::NoMount { .. } => (StatusCode::NOT_FOUND, Bare),
+            Self::UnsupportedPath => (StatusCode::NOT_FOUND, List),
+            Self::UnsupportedOperation => (StatusCode::METHOD_NOT_ALLOWED, List),
+            Self::RelativePath => (StatusCode::BAD_REQUEST, List),
+            Self::Body(BodyError::TooLarge) => (StatusCode::PAYLOAD_TOO_LARGE, Bare),
+            Self::InvalidToken | Self::PreflightDenied { .. } => (StatusCode::FORBIDDEN, Bare),
+            Self::PolicyDenies => (StatusCode::FORBIDDEN, List),
+            Self::Body(BodyError::TimedOut | BodyError::Incomplete)
+            | Self::WriteToSlash
+            | Self::MalformedJson
+            | Self::Forwarded(_)
+            | Self::MalformedForm
+            | Self::Field(_)
+            | Self::EncryptField(_)
+            | Self::MissingPlaintext
+            | Self::MissingCiphertext
+            | Self::EmptyBatch
+            | Self::MixedContexts
+            | Self::KeyNotFound
+            | Self::ConvergentWithoutContext
+            | Self::Key(_)
+            | Self::InvalidLease
+            | Self::NotRenewable
+            | Self::MissingPaths
+            | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
+            Self::BatchShape(_) => (StatusCode::INTERNAL_SERVER_ERROR, List),
+            Self::Item(error) => match error.blame() {
+                Blame::Client => (blamed(Blame::Client), Bare),
+                Blame::MasterKey => (blamed(Blame::MasterKey), Bare),
+                Blame::Server => (blamed(Blame::Server), List),
+            },
+            Self::AuditFailed | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, List),
+            Self::Overloaded | Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, Bare),
+        }
+    }
+}
+
+const fn blamed(blame: Blame) -> StatusCode {
+    match blame {
+        Blame::Client => StatusCode::BAD_REQUEST,
+        // Every era of the seal client tries a 503 again; see reference/transit-api.md §1.7.
+        Blame::MasterKey => StatusCode::SERVICE_UNAVAILABLE,
+        Blame::Server => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The status of an encrypt or decrypt batch, of which the replies carry the items' errors; `None`
+/// when every item succeeded. A rewrap batch has none: Vault answers it with 200 whatever failed.
+///
+/// `wanted` is `partial_failure_response_code`, which counts only if a part succeeded; one that is
+/// no status code leaves a warning.
+pub fn batch_status(
+    failures: impl IntoIterator<Item = Option<Blame>>,
+    wanted: Option<i64>,
+    warnings: &mut Warnings,
+) -> Option<StatusCode> {
+    let mut succeeded = false;
+    let mut worst: Option<Blame> = None;
+    for failure in failures {
+        match (failure, worst) {
+            (None, _) => succeeded = true,
+            (Some(blame), None) => worst = Some(blame),
+            (Some(blame), Some(other)) => worst = Some(more_telling(blame, other)),
+        }
+    }
+    let status = blamed(worst?);
+    let (true, Some(wanted)) = (succeeded, wanted) else {
+        return Some(status);
+    };
+    Some(override_status(wanted).unwrap_or_else(|| {
+        warnings.add(format!(
+            "invalid HTTP response code override from partial_failure_response_code, reverting to \
+             {}",
+            status.as_u16()
+        ));
+        status
+    }))
+}
+
+/// What can be mended only by the client comes first, as in Vault; then what a retry may mend.
+const fn more_telling(one: Blame, other: Blame) -> Blame {
+    match (one, other) {
+        (Blame::Client, _) | (_, Blame::Client) => Blame::Client,
+        (Blame::MasterKey, _) | (_, Blame::MasterKey) => Blame::MasterKey,
+        (Blame::Server, Blame::Server) => Blame::Server,
+    }
+}
+
+/// Vault takes 1 to 599; an interim or bodiless status could not carry the reply.
+fn override_status(wanted: i64) -> Option<StatusCode> {
+    let code = u16::try_from(wanted)
+        .ok()
+        .filter(|code| (200..600).contains(code))?;
+    StatusCode::from_u16(code).ok()
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<FieldError> for ApiError {
+    fn from(error: FieldError) -> Self {
+        Self::Field(error)
+    }
+}
+
+impl From<ItemError> for ApiError {
+    fn from(error: ItemError) -> Self {
+        Self::Item(error)
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl From<VersionError> for ApiError {
+    fn from(error: VersionError) -> Self {
+        Self::Key(KeyError::Version(error))
+    }
+}
+
+impl From<TrimError> for ApiError {
+    fn from(error: TrimError) -> Self {
+        Self::Key(KeyError::Trim(error))
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoMount { path } => {
+                let path = Quoted(path);
+                return write!(f, "no handler for route {path}. route entry not found.");
+            }
+            Self::PreflightDenied { path } => {
+                let path = Quoted(path);
+                return write!(
+                    f,
+                    "preflight capability check returned 403, please ensure client's policies \
+                     grant access to path {path}"
+                );
+            }
+            Self::Field(error) => return write!(f, "Field validation failed: {error}"),
+            Self::EncryptField(error) => return error.fmt(f),
+            Self::BatchShape(error) => return write!(f, "failed to parse batch input: {error}"),
+            Self::Forwarded(error) => return error.fmt(f),
+            Self::Item(error) => return error.fmt(f),
+            Self::Key(error) => return error.fmt(f),
+            Self::OutsideApi => "the URL lies outside the API",
+            Self::UnreadablePath => "the URL's path is not printable text",
+            Self::UnknownMethod => "unknown method",
+            Self::BadListParameter => "list is not a truth value",
+            Self::BadHealthParameter => "a parameter is not a code or truth value",
+            Self::NotFound => "nothing there",
+            Self::WriteToSlash => "cannot write to a path ending in '/'",
+            Self::RelativePath => "relative paths not supported",
+            Self::UnsupportedPath => "unsupported path",
+            Self::UnsupportedOperation => "unsupported operation",
+            Self::Body(BodyError::TooLarge) => "http: request body too large",
+            Self::Body(BodyError::TimedOut | BodyError::Incomplete) => {
+                "failed to read request body"
+            }
+            Self::MalformedJson => "error parsing JSON",
+            Self::MalformedForm => "error parsing form data",
+            Self::InvalidToken | Self::PolicyDenies => "permission denied",
+            Self::MissingPlaintext => "missing plaintext to encrypt",
+            Self::MissingCiphertext => "missing ciphertext to decrypt",
+            Self::EmptyBatch => "missing batch input to process",
+            Self::MixedContexts => {
+                "context should be set either in all the request blocks or in none"
+            }
+            Self::KeyNotFound => "encryption key not found",
+            Self::ConvergentWithoutContext => {
+                "convergent encryption requires derivation to be enabled, so context is required"
+            }
+            Self::InvalidLease => "invalid lease ID",
+            Self::NotRenewable => "lease is not renewable",
+            Self::MissingPaths => "paths must be supplied",
+            Self::AlreadyInitialized => "Vault is already initialized",
+            Self::Overloaded => "too many requests at once",
+            Self::StorageUnavailable => "storage does not answer",
+            Self::AuditFailed | Self::Internal => "internal error",
+        })
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+#[cfg(test)]
+mod tests;

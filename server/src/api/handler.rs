@@ -1,0 +1,43 @@
+//! One short function an endpoint: extract, permit, operate, reply.
+
+mod keys;
+mod sys;
+mod token;
+mod transit;
+
+pub(super) use sys::{open, ui_mounts_for_nobody};
+
+use super::call::{Call, Refusal};
+use super::fields::Fields;
+use super::reply::Reply;
+use super::route::Endpoint;
+
+/// Answers a request of a known client.
+pub(super) async fn answer(
+    call: &Call<'_>,
+    endpoint: Endpoint,
+    fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    match endpoint {
+        Endpoint::Encrypt(at) => transit::encrypt(call, at, fields).await,
+        Endpoint::Decrypt(at) => transit::decrypt(call, at, fields).await,
+        Endpoint::Rewrap(at) => transit::rewrap(call, at, fields).await,
+        Endpoint::CreateKey(at) => keys::create(call, at, fields).await,
+        Endpoint::ReadKey(at) => keys::read(call, at, fields),
+        Endpoint::DeleteKey(at) => keys::delete(call, at).await,
+        Endpoint::ConfigureKey(at) => keys::configure(call, at, fields).await,
+        Endpoint::RotateKey(at) => keys::rotate(call, at, fields).await,
+        Endpoint::TrimKey(at) => keys::trim(call, at, fields).await,
+        Endpoint::ListKeys(mount) => keys::list(call, mount, fields),
+        Endpoint::RenewSelf => token::renew_self(call, fields),
+        Endpoint::LookupSelf => token::lookup_self(call, fields),
+        Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
+        Endpoint::Mounts => sys::mounts(call, fields),
+        Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),
+        Endpoint::UiMount(path) => sys::ui_mount(call, &path, fields),
+        Endpoint::Health | Endpoint::SealStatus | Endpoint::Leader | Endpoint::Init => {
+            // Invariant: open endpoints are answered before a client is looked for.
+            Err(super::ApiError::Internal.into())
+        }
+    }
+}

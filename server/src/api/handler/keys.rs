@@ -1,0 +1,251 @@
+use std::collections::BTreeMap;
+
+use selkie_access::{MountPath, operation};
+
+use super::transit::{KEY_TYPE, denied};
+use crate::api::call::{Call, Refusal};
+use crate::api::data;
+use crate::api::error::{ApiError, KeyError, TrimError, VersionError};
+use crate::api::fields::{Fields, Warnings};
+use crate::api::reply::Reply;
+use crate::api::request;
+use crate::api::route::KeyPath;
+use crate::transit::{KeyChanges, NewKey, SettingError, TransitError, TransitKey};
+
+/// Key types that Vault 1.14 has and that have no envelope form.
+const OTHER_TYPES: [&str; 12] = [
+    "aes128-gcm96",
+    "chacha20-poly1305",
+    "ecdsa-p256",
+    "ecdsa-p384",
+    "ecdsa-p521",
+    "ed25519",
+    "hmac",
+    "managed_key",
+    "rsa-2048",
+    "rsa-3072",
+    "rsa-4096",
+    "xchacha20-poly1305",
+];
+
+/// Refuses every type but the one there is; no type is that one.
+pub(super) fn require_type(key_type: Option<&str>) -> Result<(), ApiError> {
+    match key_type {
+        None | Some("" | KEY_TYPE) => Ok(()),
+        Some(other) if OTHER_TYPES.contains(&other) => {
+            Err(KeyError::TypeNotSupported(other.into()).into())
+        }
+        Some(other) => Err(KeyError::UnknownType(other.into()).into()),
+    }
+}
+
+pub(super) async fn create(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
+    let permit = call.client.acl.permit(operation::CreateKey, at.mount, at.key).map_err(denied)?;
+    let request = request::CreateKey::decode(&mut fields)?;
+    let new = new_key(&request)?;
+    let key = call.transit().create_key(permit, new).await;
+    let key = key.map_err(|error| refusal(error, &name, ApiError::KeyNotFound))?;
+    Ok(reply(call, &key, &fields.into_warnings(&["name"])))
+}
+
+fn new_key(request: &request::CreateKey<'_>) -> Result<NewKey, ApiError> {
+    check_auto_rotate(request.auto_rotate_period)?;
+    if request.convergent_encryption && !request.derived {
+        return Err(KeyError::ConvergentWithoutDerivation.into());
+    }
+    require_type(request.key_type.as_deref())?;
+    if request.key_size != 0 {
+        return Err(KeyError::SizeNotValidFor(KEY_TYPE.into()).into());
+    }
+    let refused = [
+        (request.convergent_encryption, "convergent_encryption"),
+        (request.exportable, "exportable"),
+        (request.allow_plaintext_backup, "allow_plaintext_backup"),
+    ];
+    refuse_options(&refused)?;
+    Ok(NewKey { derived: request.derived })
+}
+
+fn check_auto_rotate(period: i64) -> Result<(), ApiError> {
+    match period {
+        0 => Ok(()),
+        1..3600 => Err(KeyError::AutoRotatePeriodTooShort.into()),
+        _ => Err(KeyError::OptionNotSupported("auto_rotate_period").into()),
+    }
+}
+
+/// An option that would silently not hold is refused.
+fn refuse_options(options: &[(bool, &'static str)]) -> Result<(), ApiError> {
+    match options.iter().find(|(wanted, _)| *wanted) {
+        Some((_, option)) => Err(KeyError::OptionNotSupported(option).into()),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn read(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let permit = call.client.acl.permit(operation::ReadKey, at.mount, at.key).map_err(denied)?;
+    request::ReadKey::decode(&mut fields)?;
+    let key = call.transit().read_key(permit).ok_or(ApiError::NotFound)?;
+    Ok(reply(call, &key, &fields.into_warnings(&["name"])))
+}
+
+pub(super) async fn delete(call: &Call<'_>, at: KeyPath) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
+    let permit = call.client.acl.permit(operation::DeleteKey, at.mount, at.key).map_err(denied)?;
+    let missing = ApiError::Key(KeyError::NothingToDelete(name.clone().into()));
+    let deleted = call.transit().delete_key(permit).await;
+    deleted.map_err(|error| refusal(error, &name, missing))?;
+    Ok(Reply::no_content())
+}
+
+pub(super) async fn configure(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
+    let acl = &call.client.acl;
+    let permit = acl.permit(operation::ConfigureKey, at.mount, at.key).map_err(denied)?;
+    let request = request::ConfigureKey::decode(&mut fields)?;
+    let missing = ApiError::Key(KeyError::NothingToConfigure(name.clone().into()));
+    check_auto_rotate(request.auto_rotate_period.unwrap_or(0))?;
+    refuse_options(&[
+        (request.exportable == Some(true), "exportable"),
+        (request.allow_plaintext_backup == Some(true), "allow_plaintext_backup"),
+    ])?;
+    let changes = KeyChanges {
+        min_decryption_version: request.min_decryption_version,
+        min_encryption_version: request.min_encryption_version,
+        deletion_allowed: request.deletion_allowed,
+    };
+    let key = call.transit().configure_key(permit, changes).await;
+    let key = key.map_err(|error| refusal(error, &name, missing))?;
+    let mut warnings = Warnings::default();
+    if request.min_decryption_version == Some(0) {
+        let text = "since Vault 0.3, transit key numbering starts at 1; forcing minimum to 1";
+        warnings.add(text.to_owned());
+    }
+    warnings.extend(fields.into_warnings(&["name"]));
+    Ok(reply(call, &key, &warnings))
+}
+
+pub(super) async fn rotate(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
+    let permit = call.client.acl.permit(operation::RotateKey, at.mount, at.key).map_err(denied)?;
+    request::decode_rotate(&mut fields)?;
+    let key = call.transit().rotate_key(permit).await;
+    let missing = ApiError::Key(KeyError::NothingToRotate);
+    let key = key.map_err(|error| refusal(error, &name, missing))?;
+    Ok(reply(call, &key, &fields.into_warnings(&["name"])))
+}
+
+pub(super) async fn trim(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
+    let permit = call.client.acl.permit(operation::TrimKey, at.mount, at.key).map_err(denied)?;
+    let request = request::TrimKey::decode(&mut fields)?;
+    let key = call.transit().trim_key(permit, request.min_available_version).await;
+    let missing = ApiError::Key(KeyError::Trim(TrimError::NoKey));
+    let key = key.map_err(|error| refusal(error, &name, missing))?;
+    Ok(reply(call, &key, &fields.into_warnings(&["name"])))
+}
+
+pub(super) fn list(
+    call: &Call<'_>,
+    mount: MountPath,
+    fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let permit = call.client.acl.permit_list(mount).map_err(denied)?;
+    let names = call.transit().list_keys(permit);
+    if names.is_empty() {
+        return Err(ApiError::NotFound.into());
+    }
+    let keys: Vec<&str> = names.iter().map(selkie_access::KeyName::as_str).collect();
+    let warnings = fields.into_warnings(&[]);
+    Ok(call.envelope(&warnings).data(&data::KeyList { keys: &keys }))
+}
+
+fn reply(call: &Call<'_>, key: &TransitKey, warnings: &Warnings) -> Reply {
+    let shown = key.versions.range(key.min_decryption..);
+    let created = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    let keys: BTreeMap<_, _> =
+        shown.map(|(version, record)| (version.to_string(), created(record.created))).collect();
+    call.envelope(warnings).data(&data::Key {
+        allow_plaintext_backup: false,
+        auto_rotate_period: 0,
+        deletion_allowed: key.deletion_allowed,
+        derived: key.derived,
+        exportable: false,
+        imported_key: false,
+        keys,
+        latest_version: key.latest.get(),
+        min_available_version: key.min_available.map_or(0, |version| version.get()),
+        min_decryption_version: key.min_decryption.get(),
+        min_encryption_version: key.min_encryption.map_or(0, |version| version.get()),
+        name: key.name.as_str(),
+        supports_decryption: true,
+        supports_derivation: true,
+        supports_encryption: true,
+        supports_signing: false,
+        key_type: KEY_TYPE,
+    })
+}
+
+/// What the client is told of a key that could not be changed; `missing` where there is none.
+pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Refusal {
+    let told = match &error {
+        TransitError::KeyNotFound => missing,
+        TransitError::Declared => KeyError::Declared(name.into()).into(),
+        TransitError::NoStorage => KeyError::NoStorage.into(),
+        TransitError::Setting(setting) => setting_error(*setting, name),
+        TransitError::Store(_) => ApiError::StorageUnavailable,
+        _ => ApiError::Internal,
+    };
+    Refusal::of(error, told, name)
+}
+
+fn setting_error(error: SettingError, name: &str) -> ApiError {
+    use SettingError as E;
+    let version = match error {
+        E::MinDecryptionNegative => VersionError::MinDecryptionNegative,
+        E::MinEncryptionNegative => VersionError::MinEncryptionNegative,
+        E::MinDecryptionAboveLatest { requested, latest } => {
+            VersionError::MinDecryptionAboveLatest { wanted: requested, latest: latest.get() }
+        }
+        E::MinEncryptionAboveLatest { requested, latest } => {
+            VersionError::MinEncryptionAboveLatest { wanted: requested, latest: latest.get() }
+        }
+        E::MinEncryptionBelowMinDecryption { encryption, decryption } => {
+            let (encryption, decryption) = (encryption.get().into(), decryption.get().into());
+            VersionError::MinEncryptionBelowMinDecryption { encryption, decryption }
+        }
+        E::MinEncryptionBelowAvailable => VersionError::MinEncryptionBelowAvailable,
+        E::MinDecryptionBelowAvailable => VersionError::MinDecryptionBelowAvailable,
+        E::DeletionNotAllowed => return KeyError::DeletionNotAllowed(name.into()).into(),
+        E::MinAvailableMissing => return TrimError::MissingVersion.into(),
+        E::MinAvailableNegative => return TrimError::Negative.into(),
+        E::MinAvailableZero => return TrimError::Zero.into(),
+        E::MinAvailableDecremented => return TrimError::Decremented.into(),
+        E::MinAvailableWithoutMinEncryption => return TrimError::MinEncryptionUnset.into(),
+        E::MinAvailableWithoutMinDecryption => return TrimError::MinDecryptionUnset.into(),
+        E::MinAvailableAboveMinEncryption => return TrimError::AboveMinEncryption.into(),
+        E::MinAvailableAboveMinDecryption => return TrimError::AboveMinDecryption.into(),
+    };
+    KeyError::Version(version).into()
+}

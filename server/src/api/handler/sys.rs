@@ -1,0 +1,201 @@
+use std::collections::BTreeMap;
+
+use selkie_access::{Capability, MountPath};
+use selkie_crypto::sha256;
+use uuid::Uuid;
+
+use super::transit::denied;
+use crate::api::call::{Call, Refusal};
+use crate::api::data::{self, Mount, MountConfig};
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Warnings};
+use crate::api::health::{self, Cluster, HealthBody, NodeState};
+use crate::api::reply::{Envelope, Reply};
+use crate::api::request;
+use crate::api::route::{Endpoint, Operation, Route};
+use crate::api::{RUNNING_PLUGIN_VERSION, VERSION};
+use crate::deployment::Deployment;
+use crate::node::Node;
+
+/// Answers what Vault answers without a token.
+pub(in crate::api) fn open(
+    node: &Node,
+    deployment: &Deployment,
+    endpoint: &Endpoint,
+    route: &Route<'_>,
+) -> Result<Reply, Refusal> {
+    let identity = ClusterIdentity::of(deployment);
+    match endpoint {
+        Endpoint::Health => {
+            let state = NodeState::Active;
+            let status = health::status(state, &route.query)?;
+            let now = i64::try_from(node.clock().unix_seconds()).unwrap_or(i64::MAX);
+            let cluster = Cluster { name: &identity.name, id: &identity.id };
+            let reply = Reply::bare_with_status(status, &HealthBody::new(state, now, cluster));
+            Ok(if route.operation == Operation::Header { reply.into_head() } else { reply })
+        }
+        Endpoint::SealStatus => Ok(Reply::bare(&seal_status(node, deployment, &identity))),
+        Endpoint::Leader => Ok(Reply::bare(&data::Leader::ALONE)),
+        Endpoint::Init => Ok(Reply::bare(&data::Init { initialized: true })),
+        _ => Err(ApiError::Internal.into()),
+    }
+}
+
+/// How the deployment names itself; the same on every replica.
+struct ClusterIdentity {
+    name: String,
+    id: String,
+}
+
+impl ClusterIdentity {
+    fn of(deployment: &Deployment) -> Self {
+        let name = deployment.cluster.name.clone();
+        let name = name.unwrap_or_else(|| format!("selkie-{}", deployment.realm()));
+        Self { name, id: stable_uuid("cluster", deployment.realm()).to_string() }
+    }
+}
+
+fn seal_status<'a>(
+    node: &Node,
+    deployment: &Deployment,
+    identity: &'a ClusterIdentity,
+) -> data::SealStatus<'a> {
+    data::SealStatus {
+        seal_type: deployment.seals.kind(),
+        initialized: true,
+        sealed: false,
+        t: 1,
+        n: 1,
+        progress: 0,
+        nonce: "",
+        version: VERSION,
+        build_date: "",
+        migration: false,
+        cluster_name: Some(&identity.name),
+        cluster_id: Some(&identity.id),
+        recovery_seal: true,
+        storage_type: node.storage_type(),
+    }
+}
+
+pub(super) fn capabilities_self(
+    call: &Call<'_>,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let acl = &call.client.acl;
+    let _permit = acl.check("sys/capabilities-self", Capability::Update).map_err(denied)?;
+    let request = request::CapabilitiesSelf::decode(&mut fields)?;
+    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for path in &request.paths {
+        by_path.insert(path, acl.capabilities(path.trim_start_matches('/')));
+    }
+    if let [only] = &request.paths[..] {
+        by_path.insert("capabilities", acl.capabilities(only.trim_start_matches('/')));
+    }
+    let data: Vec<_> = by_path.into_iter().collect();
+    let warnings = fields.into_warnings(&[]);
+    Ok(call.envelope(&warnings).data_twice(&data))
+}
+
+pub(super) fn mounts(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let _permit = call.client.acl.check("sys/mounts", Capability::Read).map_err(denied)?;
+    let described = Described::all(&call.deployment);
+    let mounts: Vec<_> = described.iter().map(|one| (&one.path, one.wire(None))).collect();
+    let warnings = fields.into_warnings(&[]);
+    Ok(call.envelope(&warnings).data_twice(&mounts))
+}
+
+/// What a client may see, which is all below which it may do anything.
+pub(super) fn ui_mounts(call: &Call<'_>, fields: Fields<'_>) -> Reply {
+    let described = Described::all(&call.deployment);
+    let visible = described.iter().filter(|one| one.is_visible_to(call));
+    let secret = visible.map(|one| (&one.path[..], one.wire(None))).collect();
+    let warnings = fields.into_warnings(&[]);
+    call.envelope(&warnings).data(&data::UiMounts { auth: BTreeMap::new(), secret })
+}
+
+/// Without a token there is nothing to see, and no error.
+pub(in crate::api) fn ui_mounts_for_nobody(id: &str) -> Reply {
+    let warnings = Warnings::default();
+    Envelope { request_id: id, warnings: &warnings }.data(&data::UiMounts::default())
+}
+
+pub(super) fn ui_mount(
+    call: &Call<'_>,
+    path: &str,
+    fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let asked = format!("{}/", path.trim_end_matches('/'));
+    let described = Described::all(&call.deployment);
+    let found = described.iter().find(|one| asked.starts_with(&one.path));
+    let found = found.filter(|one| one.is_visible_to(call));
+    let refused = || ApiError::PreflightDenied { path: asked.clone().into() };
+    let found = found.ok_or_else(refused)?;
+    let warnings = fields.into_warnings(&["path"]);
+    Ok(call.envelope(&warnings).data(&found.wire(Some(&found.path))))
+}
+
+/// A mount as the wire describes it.
+struct Described {
+    mount: Option<MountPath>,
+    path: String,
+    mount_type: &'static str,
+    description: &'static str,
+    accessor: String,
+    uuid: String,
+}
+
+impl Described {
+    fn all(deployment: &Deployment) -> Vec<Self> {
+        let mut all = vec![Self::new("sys", "system", "system endpoints used for control")];
+        for mount in deployment.mounts.iter() {
+            let described = Self::new(mount.path.as_str(), "transit", "");
+            all.push(Self { mount: Some(mount.path.clone()), ..described });
+        }
+        all.sort_by(|one, other| one.path.cmp(&other.path));
+        all
+    }
+
+    fn new(path: &str, mount_type: &'static str, description: &'static str) -> Self {
+        let uuid = stable_uuid("mount", path);
+        let short = uuid.simple().to_string();
+        Self {
+            mount: None,
+            path: format!("{path}/"),
+            mount_type,
+            description,
+            accessor: format!("{mount_type}_{}", short.get(..8).unwrap_or_default()),
+            uuid: uuid.to_string(),
+        }
+    }
+
+    fn is_visible_to(&self, call: &Call<'_>) -> bool {
+        self.mount.as_ref().is_some_and(|mount| call.client.acl.reaches_mount(mount))
+    }
+
+    fn wire<'a>(&'a self, path: Option<&'a str>) -> Mount<'a> {
+        Mount {
+            accessor: &self.accessor,
+            config: MountConfig::default(),
+            description: self.description,
+            external_entropy_access: false,
+            local: false,
+            options: None,
+            path,
+            plugin_version: "",
+            running_plugin_version: RUNNING_PLUGIN_VERSION,
+            running_sha256: "",
+            seal_wrap: false,
+            mount_type: self.mount_type,
+            uuid: &self.uuid,
+        }
+    }
+}
+
+/// A UUID (version 8, RFC 9562 §5.8) that follows from a name, so that all replicas agree on it.
+fn stable_uuid(kind: &str, name: &str) -> Uuid {
+    let digest = sha256(format!("selkie {kind}\0{name}").as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}

@@ -1,0 +1,271 @@
+use selkie_access::{Denied, Permit, operation};
+use selkie_crypto::Plaintext;
+
+use crate::api::base64;
+use crate::api::batch::BatchItem;
+use crate::api::call::{Call, Refusal};
+use crate::api::data;
+use crate::api::error::{ApiError, ItemError, KeyError, batch_status};
+use crate::api::fields::Fields;
+use crate::api::reply::{DecryptedItem, Reply};
+use crate::api::request::{self, Input};
+use crate::api::route::KeyPath;
+use crate::transit::{
+    Decryption, DecryptionItem, Encrypted, Encryption, EncryptionItem, NewKey, Transit,
+    TransitError,
+};
+
+/// The type of every key here, in Vault's words.
+pub(super) const KEY_TYPE: &str = "aes256-gcm96";
+
+/// Why an item failed: its own form, which is told at once, or the engine.
+enum Failure {
+    Form(ItemError),
+    Engine(TransitError),
+}
+
+impl From<TransitError> for Failure {
+    fn from(error: TransitError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<ItemError> for Failure {
+    fn from(error: ItemError) -> Self {
+        Self::Form(error)
+    }
+}
+
+impl Failure {
+    fn of_the_only_item(self, key: &str) -> Refusal {
+        match self {
+            Self::Form(error) => ApiError::Item(error).into(),
+            Self::Engine(error) => Refusal::of_item(error, key),
+        }
+    }
+
+    fn of_item(self, call: &Call<'_>, key: &str, index: usize) -> ItemError {
+        match self {
+            Self::Form(error) => error,
+            Self::Engine(error) => call.item_error(key, index, &error),
+        }
+    }
+}
+
+pub(super) fn denied(_: Denied) -> Refusal {
+    ApiError::PolicyDenies.into()
+}
+
+pub(super) async fn encrypt(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let (transit, acl) = (call.transit(), &call.client.acl);
+    let name = at.key.to_string();
+    let (permit, request) = if transit.has_key(&at.mount, &at.key) {
+        let permit = acl.permit(operation::Encrypt, at.mount, at.key).map_err(denied)?;
+        (permit, request::Encrypt::decode(&mut fields)?)
+    } else {
+        let permit = acl.permit(operation::EncryptUpsert, at.mount, at.key).map_err(denied)?;
+        let request = request::Encrypt::decode(&mut fields)?;
+        (upsert(&transit, permit, &request).await?, request)
+    };
+    let refused = |error| Refusal::of_item(error, &name);
+    let encryption = transit.encryption(&permit).map_err(refused)?;
+    let mut warnings = fields.into_warnings(&["name"]);
+    match request.input {
+        Input::Single(item) => {
+            let made = encrypt_item(&encryption, item).await;
+            let made = made.map_err(|failure| failure.of_the_only_item(&name))?;
+            Ok(call.envelope(&warnings).data(&wire(&made)))
+        }
+        Input::Batch(items) => {
+            let mut results = Vec::with_capacity(items.len());
+            for (index, mut item) in items.into_iter().enumerate() {
+                let reference = std::mem::take(&mut item.reference);
+                let made = encrypt_item(&encryption, item).await;
+                results.push((made.map_err(|one| one.of_item(call, &name, index)), reference));
+                tokio::task::consume_budget().await;
+            }
+            let failures = results.iter().map(|(made, _)| made.as_ref().err().map(|e| e.blame()));
+            let wanted = request.partial_failure_response_code;
+            let status = batch_status(failures, wanted, &mut warnings);
+            let items: Vec<_> = results.iter().map(wire_item).collect();
+            let batch = data::EncryptedBatch { batch_results: &items };
+            Ok(call.envelope(&warnings).encrypted(&batch, status))
+        }
+    }
+}
+
+pub(super) async fn decrypt(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
+    let permit = call.client.acl.permit(operation::Decrypt, at.mount, at.key).map_err(denied)?;
+    let request = request::Decrypt::decode(&mut fields)?;
+    let refused = |error| Refusal::of_item(error, &name);
+    let decryption = call.transit().decryption(&permit).map_err(refused)?;
+    let mut warnings = fields.into_warnings(&["name"]);
+    match request.input {
+        Input::Single(item) => {
+            let opened = decrypt_item(&decryption, &item).await;
+            let opened = opened.map_err(|failure| failure.of_the_only_item(&name))?;
+            Ok(call.envelope(&warnings).plaintext(&opened))
+        }
+        Input::Batch(items) => {
+            let mut results = Vec::with_capacity(items.len());
+            for (index, item) in items.iter().enumerate() {
+                let opened = decrypt_item(&decryption, item).await;
+                results.push(opened.map_err(|one| one.of_item(call, &name, index)));
+                tokio::task::consume_budget().await;
+            }
+            let failures = results.iter().map(|opened| opened.as_ref().err().map(|e| e.blame()));
+            let wanted = request.partial_failure_response_code;
+            let status = batch_status(failures, wanted, &mut warnings);
+            let items: Vec<_> = results.iter().zip(&items).map(opened_item).collect();
+            Ok(call.envelope(&warnings).plaintexts(&items, status))
+        }
+    }
+}
+
+pub(super) async fn rewrap(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
+    let permit = call.client.acl.permit(operation::Rewrap, at.mount, at.key).map_err(denied)?;
+    let request = request::Rewrap::decode(&mut fields)?;
+    let refused = |error| Refusal::of_item(error, &name);
+    let rewrapping = Rewrapping::begin(&call.transit(), &permit).map_err(refused)?;
+    let warnings = fields.into_warnings(&["name"]);
+    match request.input {
+        Input::Single(item) => {
+            let made = rewrapping.item(&item).await;
+            let made = made.map_err(|failure| failure.of_the_only_item(&name))?;
+            Ok(call.envelope(&warnings).data(&wire(&made)))
+        }
+        Input::Batch(items) => {
+            let mut results = Vec::with_capacity(items.len());
+            for (index, mut item) in items.into_iter().enumerate() {
+                let reference = std::mem::take(&mut item.reference);
+                let made = rewrapping.item(&item).await;
+                results.push((made.map_err(|one| one.of_item(call, &name, index)), reference));
+                tokio::task::consume_budget().await;
+            }
+            let items: Vec<_> = results.iter().map(wire_item).collect();
+            let batch = data::EncryptedBatch { batch_results: &items };
+            Ok(call.envelope(&warnings).encrypted(&batch, None))
+        }
+    }
+}
+
+async fn upsert(
+    transit: &Transit,
+    permit: Permit<operation::EncryptUpsert>,
+    request: &request::Encrypt<'_>,
+) -> Result<Permit<operation::Encrypt>, Refusal> {
+    let derived = match &request.input {
+        Input::Single(item) => item.context.is_some(),
+        Input::Batch(items) => items.iter().any(|item| item.context.is_some()),
+    };
+    if request.convergent_encryption {
+        return Err(if derived {
+            ApiError::Key(KeyError::OptionNotSupported("convergent_encryption")).into()
+        } else {
+            ApiError::ConvergentWithoutContext.into()
+        });
+    }
+    super::keys::require_type(request.key_type.as_deref())?;
+    let name = permit.key().to_string();
+    let created = transit.upsert_key(permit, NewKey { derived }).await;
+    created.map_err(|error| super::keys::refusal(error, &name, ApiError::KeyNotFound))
+}
+
+/// Decrypts and encrypts anew under one permit.
+struct Rewrapping {
+    decryption: Decryption,
+    encryption: Encryption,
+}
+
+impl Rewrapping {
+    fn begin(
+        transit: &Transit,
+        permit: &Permit<operation::Rewrap>,
+    ) -> Result<Self, TransitError> {
+        let decryption = transit.rewrap_decryption(permit)?;
+        Ok(Self { decryption, encryption: transit.re_encryption(permit)? })
+    }
+
+    async fn item(&self, item: &BatchItem<'_>) -> Result<Encrypted, Failure> {
+        let plaintext = decrypt_item(&self.decryption, item).await?;
+        let item = EncryptionItem {
+            plaintext,
+            associated_data: associated_data(item)?,
+            context: context(item)?,
+            version: Some(item.key_version),
+        };
+        Ok(self.encryption.encrypt(item).await?)
+    }
+}
+
+async fn encrypt_item(encryption: &Encryption, item: BatchItem<'_>) -> Result<Encrypted, Failure> {
+    let item = EncryptionItem {
+        plaintext: base64::decode(item.text.expose_to_decode())
+            .map_err(ItemError::IllegalBase64)?,
+        associated_data: associated_data(&item)?,
+        context: context(&item)?,
+        version: Some(item.key_version),
+    };
+    Ok(encryption.encrypt(item).await?)
+}
+
+async fn decrypt_item(
+    decryption: &Decryption,
+    item: &BatchItem<'_>,
+) -> Result<Plaintext, Failure> {
+    if item.text.is_empty() {
+        return Err(ItemError::MissingCiphertext.into());
+    }
+    let item = DecryptionItem {
+        ciphertext: item.text.expose_to_decode(),
+        associated_data: associated_data(item)?,
+        context: context(item)?,
+    };
+    Ok(decryption.decrypt(&item).await?)
+}
+
+fn associated_data(item: &BatchItem<'_>) -> Result<Vec<u8>, ItemError> {
+    let Some(text) = &item.associated_data else { return Ok(Vec::new()) };
+    let bytes = base64::decode(text.expose_to_decode());
+    Ok(bytes.map_err(ItemError::IllegalAssociatedData)?.expose_for_reply().to_vec())
+}
+
+/// The context; a nonce, which only convergent keys of an old Vault have a use for, is refused.
+fn context(item: &BatchItem<'_>) -> Result<Vec<u8>, ItemError> {
+    if item.nonce.is_some() {
+        return Err(ItemError::NonceNotAllowed);
+    }
+    let Some(text) = &item.context else { return Ok(Vec::new()) };
+    let bytes = base64::decode(text.expose_to_decode()).map_err(ItemError::IllegalBase64)?;
+    Ok(bytes.expose_for_reply().to_vec())
+}
+
+fn wire(made: &Encrypted) -> data::Encrypted<'_> {
+    data::Encrypted { ciphertext: &made.ciphertext, key_version: made.version.get() }
+}
+
+fn wire_item<'a>(
+    (made, reference): &'a (Result<Encrypted, ItemError>, std::borrow::Cow<'_, str>),
+) -> data::EncryptedItem<'a> {
+    data::EncryptedItem { result: made.as_ref().map(wire).map_err(|error| *error), reference }
+}
+
+fn opened_item<'a>(
+    (opened, item): (&'a Result<Plaintext, ItemError>, &'a BatchItem<'_>),
+) -> DecryptedItem<'a> {
+    DecryptedItem { result: opened.as_ref().map_err(|error| *error), reference: &item.reference }
+}

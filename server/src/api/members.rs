@@ -1,0 +1,246 @@
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize,
+    de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::text::{SecretText, quotable};
+
+/// Members of one object; Vault has no such limit, but no endpoint of its knows a tenth of these.
+const MOST_MEMBERS: usize = 1024;
+
+/// A field's value as it was sent, typed only when an endpoint asks for it.
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// The digits, as they stand in the body.
+    Number(&'a str),
+    Text(SecretText<'a>),
+    Array(&'a RawValue),
+    Object(&'a RawValue),
+    /// A query parameter that is given more than once.
+    Repeated,
+}
+
+/// The members of a JSON object, or of what stands for one (a form, a query), by name.
+///
+/// As in Go, the last one of duplicates wins.
+#[derive(Debug, Default)]
+pub(super) struct Members<'a>(pub(super) BTreeMap<Cow<'a, str>, Value<'a>>);
+
+/// It is not a JSON object, or one with too many members; why is not told, it may be secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotAnObject;
+
+impl<'a> Members<'a> {
+    /// Reads the first JSON value of `json`, which must be an object or `null`; nothing at all is
+    /// the same as an empty object. As in Vault, what follows that value is not looked at.
+    ///
+    /// Nesting costs no stack: a nested value is skipped without recursion, and kept as text.
+    pub(super) fn parse(json: &'a [u8]) -> Result<Self, NotAnObject> {
+        if json.trim_ascii().is_empty() {
+            return Ok(Self::default());
+        }
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        Self::deserialize(&mut reader).or(Err(NotAnObject))
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Value<'a>> {
+        self.0.remove(name)
+    }
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn from_json(raw: &'a RawValue) -> Self {
+        let text = raw.get();
+        match text.as_bytes().first() {
+            Some(b'{') => Self::Object(raw),
+            Some(b'[') => Self::Array(raw),
+            Some(b't') => Self::Bool(true),
+            Some(b'f') => Self::Bool(false),
+            Some(b'n') => Self::Null,
+            Some(b'"') => Self::Text(SecretText::from_json(between_quotes(text))),
+            _ => Self::Number(text),
+        }
+    }
+
+    /// The elements of an array; `None` if there are more than `most`.
+    pub(super) fn elements(array: &'a RawValue, most: usize) -> Option<Vec<Self>> {
+        let mut reader = serde_json::Deserializer::from_str(array.get());
+        let elements = reader.deserialize_seq(Elements { most }).ok()?;
+        Some(elements.into_iter().map(Self::from_json).collect())
+    }
+
+    pub(super) const fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// A scalar as an error text may quote it.
+    pub(super) fn quotable(&self) -> Option<Box<str>> {
+        match self {
+            Self::Null | Self::Array(_) | Self::Object(_) | Self::Repeated => None,
+            Self::Bool(truth) => quotable(if *truth { "true" } else { "false" }),
+            Self::Number(digits) => quotable(digits),
+            Self::Text(text) => quotable(text.expose_to_decode()),
+        }
+    }
+
+    /// The type's name in Go, which Vault's error texts quote.
+    pub(super) const fn go_type(&self) -> &'static str {
+        match self {
+            Self::Null => "<nil>",
+            Self::Bool(_) => "bool",
+            Self::Number(_) => "json.Number",
+            Self::Text(_) => "string",
+            Self::Array(_) => "[]interface {}",
+            Self::Object(_) => "map[string]interface {}",
+            Self::Repeated => "[]string",
+        }
+    }
+
+    /// The kind's name in Go's reflection, which other error texts quote.
+    pub(super) const fn go_kind(&self) -> &'static str {
+        match self {
+            Self::Null => "invalid",
+            Self::Bool(_) => "bool",
+            Self::Number(_) | Self::Text(_) => "string",
+            Self::Array(_) | Self::Repeated => "slice",
+            Self::Object(_) => "map",
+        }
+    }
+}
+
+fn between_quotes(text: &str) -> &str {
+    text.strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectOrNull;
+        impl<'de> Visitor<'de> for ObjectOrNull {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Members<'de>, E> {
+                Ok(Members::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((Name(name), raw)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    members.insert(name, Value::from_json(raw));
+                    if members.len() > MOST_MEMBERS {
+                        return Err(A::Error::custom("too many members"));
+                    }
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_any(ObjectOrNull)
+    }
+}
+
+struct Elements {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = seq.next_element::<&'de RawValue>()? {
+            if elements.len() == self.most {
+                return Err(A::Error::custom("too many elements"));
+            }
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(json: &str) -> Result<Vec<String>, NotAnObject> {
+        let members = Members::parse(json.as_bytes())?;
+        Ok(members.0.keys().map(|name| name.to_string()).collect())
+    }
+
+    #[test]
+    fn nothing_null_and_an_empty_object_are_no_fields() {
+        for json in ["", " \n", "null", "{}", " { } "] {
+            assert_eq!(names(json), Ok(vec![]), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_refused() {
+        for json in [
+            "[1]",
+            "1",
+            "\"x\"",
+            "true",
+            "{",
+            "{\"a\"",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":'b'}",
+            "nul",
+            "{\"a\":\"\u{1}\"}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":01}",
+            "{a:1}",
+        ] {
+            assert_eq!(names(json), Err(NotAnObject), "{json:?}");
+        }
+        assert!(Members::parse(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn what_follows_the_object_is_not_read() {
+        assert_eq!(names("{\"a\":1}x"), Ok(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn the_last_of_duplicate_members_wins() {
+        let mut members = Members::parse(br#"{"a":1,"\u0061":"two"}"#).unwrap();
+        let Some(Value::Text(text)) = members.take("a") else {
+            panic!("not text");
+        };
+        assert_eq!(text.expose_to_decode(), "two");
+    }
+
+    #[test]
+    fn deep_nesting_costs_no_stack() {
+        let depth = 1_000_000;
+        let json = format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(names(&json), Ok(vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn too_many_members_are_refused() {
+        let object = |count: usize| {
+            let members: Vec<String> = (0..count).map(|i| format!("\"{i}\":1")).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        assert!(names(&object(MOST_MEMBERS)).is_ok());
+        assert_eq!(names(&object(MOST_MEMBERS + 1)), Err(NotAnObject));
+    }
+}

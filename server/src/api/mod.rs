@@ -1,0 +1,40 @@
+//! The wire: Vault's HTTP API as Vault 1.14.0 speaks it, in four steps that a handler puts together:
+//! [`route`] says which endpoint a request means, [`body`] and [`fields`] turn its bytes into typed
+//! fields over borrowed text, the operation runs elsewhere, [`reply`] and [`error`] write the
+//! answer. Vault's names, texts and status codes are known here alone. It never decides who may do
+//! what, and never puts a value from a request that may be secret into an error or a log.
+
+pub mod base64;
+pub mod batch;
+pub mod body;
+pub mod data;
+mod call;
+mod credential;
+mod duration;
+pub mod error;
+pub mod fields;
+mod handler;
+pub mod health;
+mod json;
+mod members;
+pub mod query;
+mod quote;
+pub mod reply;
+pub mod request;
+pub mod route;
+mod service;
+mod text;
+
+pub use body::BodyLimits;
+pub use error::ApiError;
+pub use service::{overloaded, router};
+pub use text::SecretText;
+
+/// The Vault release whose answers these are; clients gate features on it.
+pub const VAULT_VERSION: &str = "1.14.0";
+
+/// The version that health and seal-status report: Vault's, with ours as build metadata.
+pub const VERSION: &str = concat!("1.14.0", "+selkie.", env!("CARGO_PKG_VERSION"));
+
+/// The version that mounts report for the plugin behind them, in Vault's form.
+const RUNNING_PLUGIN_VERSION: &str = "v1.14.0+builtin.vault";

@@ -1,0 +1,373 @@
+//! A reply as Vault writes it: its envelope, its order of keys, its headers. Every body is built
+//! at its exact length in a buffer that wipes itself once it has been sent.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use selkie_crypto::{
+    Plaintext,
+    base64::{encode_into, encoded_len},
+};
+use serde::{
+    Serialize,
+    ser::{SerializeMap, Serializer},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    data::{Auth, EncryptedBatch},
+    error::{ApiError, ItemError},
+    fields::Warnings,
+    json::to_go_json,
+};
+
+/// A status and a body, without the headers that every reply has.
+#[derive(Debug)]
+pub struct Reply {
+    status: StatusCode,
+    body: ReplyBody,
+}
+
+struct ReplyBody(Zeroizing<Vec<u8>>);
+
+/// What surrounds the data of a reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// A UUID.
+    pub request_id: &'a str,
+    /// What the client should know.
+    pub warnings: &'a Warnings,
+}
+
+/// One item of a decrypt batch.
+#[derive(Debug)]
+pub struct DecryptedItem<'a> {
+    /// The plaintext, or why there is none.
+    pub result: Result<&'a Plaintext, ItemError>,
+    /// The client's name for the item.
+    pub reference: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    /// 200 with data.
+    #[must_use]
+    pub fn data(&self, data: &impl Serialize) -> Reply {
+        Reply::json(StatusCode::OK, &self.around(Some(data), None))
+    }
+
+    /// 200 with `auth`, and no data.
+    #[must_use]
+    pub fn auth(&self, auth: &'a Auth<'a>) -> Reply {
+        Reply::json(StatusCode::OK, &self.around(None::<&()>, Some(auth)))
+    }
+
+    /// 200 with the members of the data at the top level as well, as Vault answers on a few paths
+    /// of `sys/`. The data's keys must be text.
+    #[must_use]
+    pub fn data_twice<K: AsRef<str> + Serialize, V: Serialize>(&self, data: &[(K, V)]) -> Reply {
+        Reply::json(
+            StatusCode::OK,
+            &Twice {
+                envelope: *self,
+                data: Members(data),
+            },
+        )
+    }
+
+    /// A batch of encrypt or rewrap; with a `failure` it has that status and, as in Vault, no
+    /// final line end.
+    #[must_use]
+    pub fn encrypted(&self, batch: &EncryptedBatch<'_>, failure: Option<StatusCode>) -> Reply {
+        let envelope = self.around(Some(batch), None);
+        match failure {
+            None => Reply::json(StatusCode::OK, &envelope),
+            Some(status) => match to_go_json(&envelope, 0) {
+                Ok(body) => Reply::new(status, body),
+                Err(_) => Reply::error(&ApiError::Internal),
+            },
+        }
+    }
+
+    /// A decrypt's answer, its base64 made in constant time and in place.
+    #[must_use]
+    pub fn plaintext(&self, plaintext: &Plaintext) -> Reply {
+        self.around_pieces(
+            &[
+                Piece::Json(b"{\"plaintext\":\""),
+                Piece::Secret(plaintext),
+                Piece::Json(b"\"}"),
+            ],
+            None,
+        )
+    }
+
+    /// A batch of decrypt; with a `failure` it has that status and, as in Vault, no final line
+    /// end.
+    #[must_use]
+    pub fn plaintexts(&self, items: &[DecryptedItem<'_>], failure: Option<StatusCode>) -> Reply {
+        let Some(ends) = items
+            .iter()
+            .map(DecryptedItem::end)
+            .collect::<Option<Vec<_>>>()
+        else {
+            return Reply::error(&ApiError::Internal);
+        };
+        let mut pieces = Vec::with_capacity(items.len().saturating_mul(3).saturating_add(2));
+        let mut begin: &[u8] = b"{\"batch_results\":[{\"plaintext\":\"";
+        for (item, end) in items.iter().zip(&ends) {
+            pieces.push(Piece::Json(begin));
+            pieces.extend(item.result.ok().map(Piece::Secret));
+            pieces.push(Piece::Json(end));
+            begin = b",{\"plaintext\":\"";
+        }
+        pieces.push(Piece::Json(b"]}"));
+        self.around_pieces(&pieces, failure)
+    }
+
+    const fn around<'d, D>(&self, data: Option<&'d D>, auth: Option<&'d Auth<'d>>) -> Wire<'d, D>
+    where
+        'a: 'd,
+    {
+        Wire {
+            request_id: self.request_id,
+            lease_id: "",
+            renewable: false,
+            lease_duration: 0,
+            data,
+            wrap_info: None,
+            warnings: self.warnings,
+            auth,
+        }
+    }
+
+    fn around_pieces(&self, pieces: &[Piece<'_>], failure: Option<StatusCode>) -> Reply {
+        const DATA: &[u8] = b"\"data\":";
+        const NULL: &[u8] = b"null";
+        let Ok(envelope) = to_go_json(&self.around(None::<&()>, None), 0) else {
+            return Reply::error(&ApiError::Internal);
+        };
+        // The request id before it is a UUID, so the first `"data":` is the envelope's own.
+        let Some(at) = envelope.windows(DATA.len()).position(|bytes| bytes == DATA) else {
+            return Reply::error(&ApiError::Internal);
+        };
+        let (head, tail) = envelope.split_at(at.saturating_add(DATA.len()));
+        let tail = tail.strip_prefix(NULL).unwrap_or(tail);
+        let line_end: &[u8] = if failure.is_none() { b"\n" } else { b"" };
+        let around = head
+            .len()
+            .saturating_add(tail.len())
+            .saturating_add(line_end.len());
+        let length = pieces
+            .iter()
+            .map(Piece::length)
+            .fold(around, usize::saturating_add);
+        let mut body = Zeroizing::new(Vec::with_capacity(length));
+        body.extend_from_slice(head);
+        for piece in pieces {
+            piece.write(&mut body);
+        }
+        body.extend_from_slice(tail);
+        body.extend_from_slice(line_end);
+        Reply::new(failure.unwrap_or(StatusCode::OK), body)
+    }
+}
+
+/// What a body with plaintext is put together from.
+enum Piece<'a> {
+    Json(&'a [u8]),
+    Secret(&'a Plaintext),
+}
+
+impl Piece<'_> {
+    fn length(&self) -> usize {
+        match self {
+            Self::Json(json) => json.len(),
+            Self::Secret(plaintext) => encoded_len(plaintext.expose_for_reply().len()),
+        }
+    }
+
+    fn write(&self, body: &mut Vec<u8>) {
+        match self {
+            Self::Json(json) => body.extend_from_slice(json),
+            Self::Secret(plaintext) => encode_into(plaintext.expose_for_reply(), body),
+        }
+    }
+}
+
+impl DecryptedItem<'_> {
+    /// What follows the item's plaintext.
+    fn end(&self) -> Option<Zeroizing<Vec<u8>>> {
+        #[derive(Serialize)]
+        struct End<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error: Option<String>,
+            reference: &'a str,
+        }
+        let members = to_go_json(
+            &End {
+                error: self.result.err().map(|error| error.to_string()),
+                reference: self.reference,
+            },
+            0,
+        );
+        let members = members.ok()?;
+        let mut end = Zeroizing::new(b"\",".to_vec());
+        end.extend_from_slice(members.strip_prefix(b"{")?);
+        Some(end)
+    }
+}
+
+impl Reply {
+    /// An error, in Vault's form.
+    #[must_use]
+    pub fn error(error: &ApiError) -> Self {
+        #[derive(Serialize)]
+        struct Errors<'a> {
+            errors: &'a [String],
+        }
+        let message = error.message();
+        let errors = Errors {
+            errors: message.as_slice(),
+        };
+        Self::json(error.status(), &errors)
+    }
+
+    /// 200 without an envelope, as the open paths of `sys/` answer.
+    #[must_use]
+    pub fn bare(body: &impl Serialize) -> Self {
+        Self::json(StatusCode::OK, body)
+    }
+
+    /// The same with a status that the client has chosen, for `sys/health`.
+    #[must_use]
+    pub fn bare_with_status(status: StatusCode, body: &impl Serialize) -> Self {
+        Self::json(status, body)
+    }
+
+    /// 204: done, and nothing to say.
+    #[must_use]
+    pub fn no_content() -> Self {
+        Self::new(StatusCode::NO_CONTENT, Zeroizing::default())
+    }
+
+    /// The answer to HEAD: the same without a body.
+    #[must_use]
+    pub fn into_head(self) -> Self {
+        Self::new(self.status, Zeroizing::default())
+    }
+
+    /// The status; what the audit log and metrics name.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The HTTP response, with the headers that Vault sends on every path. `namespace` is the
+    /// request's own `X-Vault-Namespace`, which goes back.
+    #[must_use]
+    pub fn into_response(self, namespace: Option<&HeaderValue>) -> Response<Full<Bytes>> {
+        let body = if self.body.0.is_empty() {
+            Bytes::new()
+        } else {
+            Bytes::from_owner(self.body.0)
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        // hvac compares this for equality, so never with a charset.
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+        );
+        if let Some(namespace) = namespace {
+            headers.insert("x-vault-namespace", namespace.clone());
+        }
+        response
+    }
+
+    fn new(status: StatusCode, body: Zeroizing<Vec<u8>>) -> Self {
+        Self {
+            status,
+            body: ReplyBody(body),
+        }
+    }
+
+    fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        let Ok(mut body) = to_go_json(value, 1) else {
+            return Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Zeroizing::new(b"{\"errors\":[\"internal error\"]}\n".to_vec()),
+            );
+        };
+        body.push(b'\n');
+        Self::new(status, body)
+    }
+}
+
+impl std::fmt::Debug for ReplyBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ReplyBody")
+    }
+}
+
+/// The envelope, in the order of Vault 1.14's struct.
+#[derive(Serialize)]
+struct Wire<'a, D> {
+    request_id: &'a str,
+    lease_id: &'a str,
+    renewable: bool,
+    lease_duration: u64,
+    data: Option<&'a D>,
+    wrap_info: Option<()>,
+    warnings: &'a Warnings,
+    auth: Option<&'a Auth<'a>>,
+}
+
+impl Serialize for Warnings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_empty() {
+            serializer.serialize_none()
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+struct Members<'a, K, V>(&'a [(K, V)]);
+
+impl<K: Serialize, V: Serialize> Serialize for Members<'_, K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+struct Twice<'a, K, V> {
+    envelope: Envelope<'a>,
+    data: Members<'a, K, V>,
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Twice<'_, K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.data.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.serialize_entry("request_id", self.envelope.request_id)?;
+        map.serialize_entry("lease_id", "")?;
+        map.serialize_entry("renewable", &false)?;
+        map.serialize_entry("lease_duration", &0)?;
+        map.serialize_entry("data", &self.data)?;
+        map.serialize_entry("wrap_info", &None::<()>)?;
+        map.serialize_entry("warnings", self.envelope.warnings)?;
+        map.serialize_entry("auth", &None::<()>)?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests;

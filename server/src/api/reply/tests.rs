@@ -1,0 +1,221 @@
+use std::collections::BTreeMap;
+
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::api::{
+    base64::IllegalByte,
+    data::{Encrypted, EncryptedItem},
+};
+
+const ID: &str = "c522ec2c-4db1-6fa6-233e-5255dc483b44";
+
+fn body(reply: &Reply) -> &str {
+    str::from_utf8(&reply.body.0).unwrap()
+}
+
+fn answer(with: impl FnOnce(Envelope<'_>) -> Reply) -> String {
+    let warnings = Warnings::default();
+    let reply = with(Envelope {
+        request_id: ID,
+        warnings: &warnings,
+    });
+    // No copy of a secret may be left where the body grew.
+    assert!(reply.body.0.capacity() - reply.body.0.len() <= 1);
+    body(&reply).to_owned()
+}
+
+fn plaintext(bytes: &[u8]) -> Plaintext {
+    Plaintext::new(bytes.to_vec())
+}
+
+const HEAD: &str = r#"{"request_id":"c522ec2c-4db1-6fa6-233e-5255dc483b44","lease_id":"","renewable":false,"lease_duration":0,"data":"#;
+const TAIL: &str = r#","wrap_info":null,"warnings":null,"auth":null}"#;
+
+#[test]
+fn data_stands_in_vaults_envelope() {
+    let encrypted = Encrypted {
+        ciphertext: "vault:v1:YQ==",
+        key_version: 1,
+    };
+    let expected = format!(r#"{HEAD}{{"ciphertext":"vault:v1:YQ==","key_version":1}}{TAIL}"#);
+    assert_eq!(
+        answer(|envelope| envelope.data(&encrypted)),
+        expected + "\n"
+    );
+}
+
+#[test]
+fn a_plaintext_is_encoded_in_place() {
+    for (bytes, text) in [(&b""[..], ""), (b"a", "YQ=="), (b"\xff\xfe\xfd", "//79")] {
+        let expected = format!("{HEAD}{{\"plaintext\":\"{text}\"}}{TAIL}\n");
+        assert_eq!(
+            answer(|envelope| envelope.plaintext(&plaintext(bytes))),
+            expected
+        );
+    }
+}
+
+#[test]
+fn a_decrypt_batch_shows_plaintexts_and_errors_in_order() {
+    let secret = plaintext(b"a");
+    let items = [
+        DecryptedItem {
+            result: Ok(&secret),
+            reference: "<1>",
+        },
+        DecryptedItem {
+            result: Err(ItemError::Authentication),
+            reference: "",
+        },
+    ];
+    let expected = format!(
+        "{HEAD}{{\"batch_results\":[{{\"plaintext\":\"YQ==\",\"reference\":\"\\u003c1\\u003e\"}},\
+         {{\"plaintext\":\"\",\"error\":\"cipher: message authentication failed\",\
+         \"reference\":\"\"}}]}}{TAIL}"
+    );
+    assert_eq!(
+        answer(|envelope| envelope.plaintexts(&items, None)),
+        expected.clone() + "\n"
+    );
+    let failure = Some(StatusCode::BAD_REQUEST);
+    assert_eq!(
+        answer(|envelope| envelope.plaintexts(&items, failure)),
+        expected
+    );
+}
+
+#[test]
+fn an_encrypt_batch_omits_what_an_item_has_not() {
+    let items = [
+        EncryptedItem {
+            result: Ok(Encrypted {
+                ciphertext: "vault:v2:YQ==",
+                key_version: 2,
+            }),
+            reference: "r",
+        },
+        EncryptedItem {
+            result: Err(ItemError::IllegalBase64(IllegalByte(3))),
+            reference: "",
+        },
+    ];
+    let batch = EncryptedBatch {
+        batch_results: &items,
+    };
+    let expected = format!(
+        "{HEAD}{{\"batch_results\":[{{\"ciphertext\":\"vault:v2:YQ==\",\"key_version\":2,\
+         \"reference\":\"r\"}},{{\"error\":\"illegal base64 data at input byte 3\",\
+         \"reference\":\"\"}}]}}{TAIL}"
+    );
+    assert_eq!(
+        answer(|envelope| envelope.encrypted(&batch, None)),
+        expected.clone() + "\n"
+    );
+    let failure = Some(StatusCode::BAD_REQUEST);
+    assert_eq!(
+        answer(|envelope| envelope.encrypted(&batch, failure)),
+        expected
+    );
+}
+
+/// Byte for byte what Vault 1.14.0 answered.
+#[test]
+fn auth_stands_in_vaults_order() {
+    let auth = Auth {
+        client_token: "hvs.secret",
+        accessor: "5Tg5DvhAkOGedae3kqhDLNsS",
+        policies: &["default"],
+        token_policies: &["default"],
+        metadata: Some(BTreeMap::from([
+            ("b".into(), "1".into()),
+            ("a".into(), "2".into()),
+        ])),
+        lease_duration: 3600,
+        renewable: true,
+        entity_id: "",
+        token_type: "service",
+        orphan: true,
+        mfa_requirement: None,
+        num_uses: 0,
+    };
+    let expected = format!(
+        r#"{HEAD}null,"wrap_info":null,"warnings":null,"auth":{{"client_token":"hvs.secret","accessor":"5Tg5DvhAkOGedae3kqhDLNsS","policies":["default"],"token_policies":["default"],"metadata":{{"a":"2","b":"1"}},"lease_duration":3600,"renewable":true,"entity_id":"","token_type":"service","orphan":true,"mfa_requirement":null,"num_uses":0}}}}"#
+    );
+    assert_eq!(answer(|envelope| envelope.auth(&auth)), expected + "\n");
+}
+
+#[test]
+fn some_paths_show_their_data_twice() {
+    let data = [("a<b", ["deny"]), ("warnings", ["deny"])];
+    let expected = format!(
+        "{{\"a\\u003cb\":[\"deny\"],\"warnings\":[\"deny\"],{}{{\"a\\u003cb\":[\"deny\"],\
+         \"warnings\":[\"deny\"]}}{TAIL}\n",
+        &HEAD[1..]
+    );
+    assert_eq!(answer(|envelope| envelope.data_twice(&data)), expected);
+}
+
+#[test]
+fn warnings_are_a_list() {
+    let mut warnings = Warnings::default();
+    warnings.add("first".to_owned());
+    let envelope = Envelope {
+        request_id: ID,
+        warnings: &warnings,
+    };
+    assert!(body(&envelope.data(&())).contains(r#","warnings":["first"],"#));
+    assert!(body(&envelope.plaintext(&plaintext(b""))).contains(r#","warnings":["first"],"#));
+}
+
+#[test]
+fn errors_have_vaults_form() {
+    assert_eq!(
+        body(&Reply::error(&ApiError::NotFound)),
+        "{\"errors\":[]}\n"
+    );
+    assert_eq!(
+        body(&Reply::error(&ApiError::PolicyDenies)),
+        "{\"errors\":[\"1 error occurred:\\n\\t* permission denied\\n\\n\"]}\n"
+    );
+}
+
+#[tokio::test]
+async fn every_response_has_vaults_headers() {
+    let namespace = HeaderValue::from_static("ns1");
+    let response = Reply::error(&ApiError::NotFound).into_response(Some(&namespace));
+    assert_eq!(response.status(), 404);
+    let headers = response.headers();
+    assert_eq!(headers["content-type"], "application/json");
+    assert_eq!(headers["cache-control"], "no-store");
+    assert_eq!(
+        headers["strict-transport-security"],
+        "max-age=31536000; includeSubDomains"
+    );
+    assert_eq!(headers["x-vault-namespace"], "ns1");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "{\"errors\":[]}\n");
+}
+
+#[test]
+fn no_content_still_has_a_content_type() {
+    let response = Reply::no_content().into_response(None);
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert!(!response.headers().contains_key("x-vault-namespace"));
+}
+
+#[test]
+fn debug_shows_no_body() {
+    let reply = answer_reply();
+    assert!(!format!("{reply:?}").contains("YQ=="));
+}
+
+fn answer_reply() -> Reply {
+    let warnings = Warnings::default();
+    Envelope {
+        request_id: ID,
+        warnings: &warnings,
+    }
+    .plaintext(&plaintext(b"a"))
+}

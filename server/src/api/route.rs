@@ -1,0 +1,334 @@
+//! From a method and a URL to the endpoint they mean, or to the error that Vault gives.
+//!
+//! Vault finds some faults before it looks at the token ([`route`] fails) and others only after
+//! the policy has let the request through ([`Route::target`] holds the error): without a right to
+//! a path, nobody learns whether it exists.
+
+use std::borrow::Cow;
+
+use http::{Method, Uri};
+use selkie_access::{Capability, KeyName, MountPath};
+
+use super::{
+    ApiError,
+    fields::go_bool,
+    query::{Plus, Query, decode},
+};
+use crate::deployment::Mounts;
+
+/// What a request wants of a path, in the words of Vault's policies; [`Operation::Update`] is
+/// `create` where the operation finds that the key does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// GET
+    Read,
+    /// LIST, or GET with `list=true`
+    List,
+    /// PUT or POST
+    Update,
+    /// PATCH, which no endpoint here supports
+    Patch,
+    /// DELETE
+    Delete,
+    /// HEAD, which only health supports
+    Header,
+    /// OPTIONS, which no endpoint supports
+    Options,
+}
+
+impl Operation {
+    /// The capability that a policy must grant for it, where nothing more is known of the path.
+    #[must_use]
+    pub const fn capability(self) -> Capability {
+        match self {
+            Self::Read | Self::Header | Self::Options => Capability::Read,
+            Self::List => Capability::List,
+            Self::Update => Capability::Update,
+            Self::Patch => Capability::Patch,
+            Self::Delete => Capability::Delete,
+        }
+    }
+}
+
+/// A transit key by where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPath {
+    /// The mount.
+    pub mount: MountPath,
+    /// The key's name.
+    pub key: KeyName,
+}
+
+/// What can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `encrypt/:name`
+    Encrypt(KeyPath),
+    /// `decrypt/:name`
+    Decrypt(KeyPath),
+    /// `rewrap/:name`
+    Rewrap(KeyPath),
+    /// `keys/:name`
+    CreateKey(KeyPath),
+    /// `keys/:name`
+    ReadKey(KeyPath),
+    /// `keys/:name`
+    DeleteKey(KeyPath),
+    /// `keys/:name/config`
+    ConfigureKey(KeyPath),
+    /// `keys/:name/rotate`
+    RotateKey(KeyPath),
+    /// `keys/:name/trim`
+    TrimKey(KeyPath),
+    /// `keys`, of this mount
+    ListKeys(MountPath),
+    /// `auth/token/renew-self`
+    RenewSelf,
+    /// `auth/token/lookup-self`
+    LookupSelf,
+    /// `sys/capabilities-self`
+    CapabilitiesSelf,
+    /// `sys/mounts`
+    Mounts,
+    /// `sys/internal/ui/mounts`
+    UiMounts,
+    /// `sys/internal/ui/mounts/:path`
+    UiMount(Box<str>),
+    /// `sys/health`
+    Health,
+    /// `sys/seal-status`
+    SealStatus,
+    /// `sys/leader`
+    Leader,
+    /// `sys/init`
+    Init,
+}
+
+/// What stands between a request and an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: no token is looked at.
+    Open,
+    /// No policy on the path itself; the answer shows what the token, if there is one, may see.
+    ByToken,
+    /// A valid token, and a policy that allows the operation on the path.
+    ByPolicy,
+}
+
+impl Endpoint {
+    /// What must be checked before it is asked.
+    #[must_use]
+    pub const fn access(&self) -> Access {
+        match self {
+            Self::Health | Self::SealStatus | Self::Leader | Self::Init => Access::Open,
+            Self::UiMounts | Self::UiMount(_) => Access::ByToken,
+            Self::Encrypt(_)
+            | Self::Decrypt(_)
+            | Self::Rewrap(_)
+            | Self::CreateKey(_)
+            | Self::ReadKey(_)
+            | Self::DeleteKey(_)
+            | Self::ConfigureKey(_)
+            | Self::RotateKey(_)
+            | Self::TrimKey(_)
+            | Self::ListKeys(_)
+            | Self::RenewSelf
+            | Self::LookupSelf
+            | Self::CapabilitiesSelf
+            | Self::Mounts => Access::ByPolicy,
+        }
+    }
+}
+
+/// What a request means.
+#[derive(Debug)]
+pub struct Route<'r> {
+    /// The path that policies speak of: without `/v1/`, with a final slash for a list.
+    pub path: Cow<'r, str>,
+    /// What is wanted of it.
+    pub operation: Operation,
+    /// What to do, or the error to give once token and policy have let the request through.
+    pub target: Result<Endpoint, ApiError>,
+    /// The parameters of the URL.
+    pub query: Query<'r>,
+}
+
+/// Finds out what a request means.
+///
+/// # Errors
+///
+/// What Vault refuses whoever asks: a URL outside `/v1/` or with bytes that are no text, a method
+/// it does not know, `list` that is no truth value, a write to a path that ends in `/`.
+pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route<'r>, ApiError> {
+    let url_path = decode(uri.path(), Plus::Plus)
+        .or(Err(ApiError::UnreadablePath))?
+        .into_public();
+    if url_path.contains(char::is_control) {
+        return Err(ApiError::UnreadablePath);
+    }
+    let mut path = strip_version(url_path)?;
+    let query = Query::parse(uri.query());
+    if let Some(endpoint) = open_endpoint(&path) {
+        let operation = open_operation(method, &endpoint)?;
+        return Ok(Route {
+            path,
+            operation,
+            target: Ok(endpoint),
+            query,
+        });
+    }
+    let operation = operation(method, &query)?;
+    if operation == Operation::List && !path.ends_with('/') {
+        path.to_mut().push('/');
+    }
+    if operation == Operation::Update && path.ends_with('/') {
+        return Err(ApiError::WriteToSlash);
+    }
+    let target = target(&path, operation, mounts);
+    Ok(Route {
+        path,
+        operation,
+        target,
+        query,
+    })
+}
+
+fn strip_version(path: Cow<'_, str>) -> Result<Cow<'_, str>, ApiError> {
+    const VERSION: &str = "/v1/";
+    match path {
+        Cow::Borrowed(path) => path.strip_prefix(VERSION).map(Cow::Borrowed),
+        Cow::Owned(path) => path
+            .strip_prefix(VERSION)
+            .map(|path| Cow::Owned(path.to_owned())),
+    }
+    .ok_or(ApiError::OutsideApi)
+}
+
+fn open_endpoint(path: &str) -> Option<Endpoint> {
+    Some(match path {
+        "sys/health" => Endpoint::Health,
+        "sys/seal-status" => Endpoint::SealStatus,
+        "sys/leader" => Endpoint::Leader,
+        "sys/init" => Endpoint::Init,
+        _ => return None,
+    })
+}
+
+/// These answer outside Vault's request path, and so know methods, not operations.
+fn open_operation(method: &Method, endpoint: &Endpoint) -> Result<Operation, ApiError> {
+    match (method.as_str(), endpoint) {
+        ("GET", _) => Ok(Operation::Read),
+        ("HEAD", Endpoint::Health) => Ok(Operation::Header),
+        ("PUT" | "POST", Endpoint::Init) => Err(ApiError::AlreadyInitialized),
+        _ => Err(ApiError::UnknownMethod),
+    }
+}
+
+fn operation(method: &Method, query: &Query<'_>) -> Result<Operation, ApiError> {
+    match method.as_str() {
+        "GET" => match query.first("list").map(go_bool) {
+            Some(Some(true)) => Ok(Operation::List),
+            Some(None) => Err(ApiError::BadListParameter),
+            Some(Some(false)) | None => Ok(Operation::Read),
+        },
+        "LIST" => Ok(Operation::List),
+        "PUT" | "POST" => Ok(Operation::Update),
+        "PATCH" => Ok(Operation::Patch),
+        "DELETE" => Ok(Operation::Delete),
+        "HEAD" => Ok(Operation::Header),
+        "OPTIONS" => Ok(Operation::Options),
+        _ => Err(ApiError::UnknownMethod),
+    }
+}
+
+fn target(path: &str, operation: Operation, mounts: &Mounts) -> Result<Endpoint, ApiError> {
+    // Vault's storage refuses such a key, wherever the dots are.
+    if path.contains("..") {
+        return Err(ApiError::RelativePath);
+    }
+    if let Some(rest) = strip_mount(path, "auth/token/") {
+        return token_target(rest, operation);
+    }
+    if let Some(rest) = strip_mount(path, "sys/") {
+        return sys_target(rest, operation);
+    }
+    let Some((mount, rest)) = mounts.split(path) else {
+        return Err(ApiError::NoMount { path: path.into() });
+    };
+    transit_target(mount, rest, operation)
+}
+
+fn strip_mount<'p>(path: &'p str, mount: &str) -> Option<&'p str> {
+    path.strip_prefix(mount)
+        .or_else(|| (mount.strip_suffix('/') == Some(path)).then_some(""))
+}
+
+fn token_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    match (rest, operation) {
+        ("renew-self", Operation::Update) => Ok(Endpoint::RenewSelf),
+        ("lookup-self", Operation::Read | Operation::Update) => Ok(Endpoint::LookupSelf),
+        ("renew-self" | "lookup-self", _) => Err(ApiError::UnsupportedOperation),
+        _ => Err(ApiError::UnsupportedPath),
+    }
+}
+
+fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    let endpoint = match rest {
+        "capabilities-self" if operation == Operation::Update => {
+            return Ok(Endpoint::CapabilitiesSelf);
+        }
+        "capabilities-self" => return Err(ApiError::UnsupportedOperation),
+        "mounts" => Endpoint::Mounts,
+        "internal/ui/mounts" => Endpoint::UiMounts,
+        _ => match rest.strip_prefix("internal/ui/mounts/") {
+            Some(path) if !path.is_empty() => Endpoint::UiMount(path.into()),
+            _ => return Err(ApiError::UnsupportedPath),
+        },
+    };
+    if operation == Operation::Read {
+        Ok(endpoint)
+    } else {
+        Err(ApiError::UnsupportedOperation)
+    }
+}
+
+fn transit_target(
+    mount: &MountPath,
+    rest: &str,
+    operation: Operation,
+) -> Result<Endpoint, ApiError> {
+    if matches!(rest, "keys" | "keys/") {
+        return match operation {
+            Operation::List => Ok(Endpoint::ListKeys(mount.clone())),
+            _ => Err(ApiError::UnsupportedOperation),
+        };
+    }
+    let mut segments = rest.split('/');
+    let (Some(verb), Some(name)) = (segments.next(), segments.next()) else {
+        return Err(ApiError::UnsupportedPath);
+    };
+    let (action, None) = (segments.next(), segments.next()) else {
+        return Err(ApiError::UnsupportedPath);
+    };
+    let Ok(key) = name.parse() else {
+        return Err(ApiError::UnsupportedPath);
+    };
+    let key = KeyPath { mount: mount.clone(), key };
+    match (verb, action, operation) {
+        ("encrypt", None, Operation::Update) => Ok(Endpoint::Encrypt(key)),
+        ("decrypt", None, Operation::Update) => Ok(Endpoint::Decrypt(key)),
+        ("rewrap", None, Operation::Update) => Ok(Endpoint::Rewrap(key)),
+        ("keys", None, Operation::Update) => Ok(Endpoint::CreateKey(key)),
+        ("keys", None, Operation::Read) => Ok(Endpoint::ReadKey(key)),
+        ("keys", None, Operation::Delete) => Ok(Endpoint::DeleteKey(key)),
+        ("keys", Some("config"), Operation::Update) => Ok(Endpoint::ConfigureKey(key)),
+        ("keys", Some("rotate"), Operation::Update) => Ok(Endpoint::RotateKey(key)),
+        ("keys", Some("trim"), Operation::Update) => Ok(Endpoint::TrimKey(key)),
+        ("encrypt" | "decrypt" | "rewrap" | "keys", None, _)
+        | ("keys", Some("config" | "rotate" | "trim"), _) => Err(ApiError::UnsupportedOperation),
+        _ => Err(ApiError::UnsupportedPath),
+    }
+}
+
+#[cfg(test)]
+mod tests;

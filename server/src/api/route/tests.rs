@@ -1,0 +1,243 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn mounts() -> Mounts {
+    let mount = |path: &str| selkie_config::Mount { path: path.parse().unwrap(), aliases: vec![] };
+    Mounts::new(vec![mount("transit"), mount("a/b"), mount("a/c")])
+}
+
+fn routed(
+    method: &str,
+    uri: &str,
+) -> Result<(String, Operation, Result<Endpoint, ApiError>), ApiError> {
+    let uri: Uri = uri.parse().unwrap();
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let route = route(&method, &uri, &mounts())?;
+    Ok((route.path.into_owned(), route.operation, route.target))
+}
+
+fn target(method: &str, uri: &str) -> Result<Endpoint, ApiError> {
+    routed(method, uri).and_then(|(_, _, target)| target)
+}
+
+fn key(mount: &str, key: &str) -> KeyPath {
+    KeyPath {
+        mount: mount.parse().unwrap(),
+        key: key.parse().unwrap(),
+    }
+}
+
+#[test]
+fn every_transit_path_leads_to_its_endpoint() {
+    let k = || key("transit", "k");
+    for (method, path, endpoint) in [
+        ("PUT", "encrypt/k", Endpoint::Encrypt(k())),
+        ("POST", "encrypt/k", Endpoint::Encrypt(k())),
+        ("PUT", "decrypt/k", Endpoint::Decrypt(k())),
+        ("POST", "rewrap/k", Endpoint::Rewrap(k())),
+        ("POST", "keys/k", Endpoint::CreateKey(k())),
+        ("GET", "keys/k", Endpoint::ReadKey(k())),
+        ("DELETE", "keys/k", Endpoint::DeleteKey(k())),
+        ("POST", "keys/k/config", Endpoint::ConfigureKey(k())),
+        ("PUT", "keys/k/rotate", Endpoint::RotateKey(k())),
+        ("POST", "keys/k/trim", Endpoint::TrimKey(k())),
+        ("LIST", "keys", Endpoint::ListKeys("transit".parse().unwrap())),
+        ("LIST", "keys/", Endpoint::ListKeys("transit".parse().unwrap())),
+        (
+            "GET",
+            "keys?list=true",
+            Endpoint::ListKeys("transit".parse().unwrap()),
+        ),
+    ] {
+        let uri = format!("/v1/transit/{path}");
+        assert_eq!(target(method, &uri), Ok(endpoint), "{method} {path}");
+    }
+}
+
+#[test]
+fn every_path_of_auth_and_sys_leads_to_its_endpoint() {
+    for (method, path, endpoint) in [
+        ("PUT", "auth/token/renew-self", Endpoint::RenewSelf),
+        ("GET", "auth/token/lookup-self", Endpoint::LookupSelf),
+        ("POST", "auth/token/lookup-self", Endpoint::LookupSelf),
+        ("POST", "sys/capabilities-self", Endpoint::CapabilitiesSelf),
+        ("GET", "sys/mounts", Endpoint::Mounts),
+        ("GET", "sys/internal/ui/mounts", Endpoint::UiMounts),
+        (
+            "GET",
+            "sys/internal/ui/mounts/a/b/",
+            Endpoint::UiMount("a/b/".into()),
+        ),
+        ("GET", "sys/health", Endpoint::Health),
+        ("HEAD", "sys/health", Endpoint::Health),
+        ("GET", "sys/seal-status", Endpoint::SealStatus),
+        ("GET", "sys/leader", Endpoint::Leader),
+        ("GET", "sys/init", Endpoint::Init),
+    ] {
+        assert_eq!(
+            target(method, &format!("/v1/{path}")),
+            Ok(endpoint),
+            "{method} {path}"
+        );
+    }
+}
+
+#[test]
+fn what_vault_has_and_we_have_not_is_an_unsupported_path() {
+    for path in [
+        "datakey/plaintext/k",
+        "random",
+        "random/32",
+        "hash/sha2-256",
+        "hmac/k",
+        "sign/k",
+        "verify/k",
+        "export/encryption-key/k",
+        "backup/k",
+        "restore",
+        "keys/k/import",
+        "wrapping_key",
+        "cache-config",
+        "",
+        "encrypt",
+        "encrypt/k/x",
+        "keys/k/config/x",
+    ] {
+        let uri = format!("/v1/transit/{path}?x=1").replace("/?", "?");
+        assert_eq!(
+            target("GET", &uri),
+            Err(ApiError::UnsupportedPath),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        target("PUT", "/v1/auth/token/create"),
+        Err(ApiError::UnsupportedPath)
+    );
+    assert_eq!(
+        target("GET", "/v1/sys/health/"),
+        Err(ApiError::UnsupportedPath)
+    );
+    assert_eq!(
+        target("LIST", "/v1/transit/keys/k"),
+        Err(ApiError::UnsupportedPath)
+    );
+    assert_eq!(
+        target("GET", "/v1/sys/internal/ui/mounts/"),
+        Err(ApiError::UnsupportedPath)
+    );
+}
+
+#[test]
+fn an_operation_the_path_does_not_have_is_unsupported() {
+    for (method, path) in [
+        ("GET", "transit/encrypt/k"),
+        ("HEAD", "transit/encrypt/k"),
+        ("DELETE", "transit/decrypt/k"),
+        ("GET", "transit/keys"),
+        ("PUT", "transit/keys"),
+        ("PATCH", "transit/keys/k"),
+        ("OPTIONS", "transit/keys/k"),
+        ("GET", "transit/keys/k/config"),
+        ("DELETE", "auth/token/lookup-self"),
+        ("GET", "sys/capabilities-self"),
+        ("PUT", "sys/mounts"),
+    ] {
+        let outcome = target(method, &format!("/v1/{path}"));
+        assert_eq!(
+            outcome,
+            Err(ApiError::UnsupportedOperation),
+            "{method} {path}"
+        );
+    }
+}
+
+#[test]
+fn faults_of_the_request_come_before_the_token() {
+    for (method, uri, error) in [
+        ("GET", "/", ApiError::OutsideApi),
+        ("GET", "/v1", ApiError::OutsideApi),
+        ("GET", "/v2/sys/health", ApiError::OutsideApi),
+        ("GET", "/v1/%zz", ApiError::UnreadablePath),
+        ("GET", "/v1/a%00b", ApiError::UnreadablePath),
+        ("GET", "/v1/a%ffb", ApiError::UnreadablePath),
+        ("FOO", "/v1/transit/keys", ApiError::UnknownMethod),
+        ("POST", "/v1/sys/health", ApiError::UnknownMethod),
+        ("HEAD", "/v1/sys/leader", ApiError::UnknownMethod),
+        ("PUT", "/v1/sys/init", ApiError::AlreadyInitialized),
+        (
+            "GET",
+            "/v1/transit/keys?list=maybe",
+            ApiError::BadListParameter,
+        ),
+        ("PUT", "/v1/transit/keys/k/", ApiError::WriteToSlash),
+        ("PUT", "/v1/nowhere/", ApiError::WriteToSlash),
+    ] {
+        assert_eq!(routed(method, uri).err(), Some(error), "{method} {uri}");
+    }
+}
+
+#[test]
+fn faults_of_the_path_wait_for_the_policy() {
+    let (path, operation, target) = routed("GET", "/v1/foo/bar?list=1").unwrap();
+    assert_eq!((path.as_str(), operation), ("foo/bar/", Operation::List));
+    assert_eq!(
+        target,
+        Err(ApiError::NoMount {
+            path: "foo/bar/".into()
+        })
+    );
+    let (_, _, target) = routed("GET", "/v1/transit/keys/a..b").unwrap();
+    assert_eq!(target, Err(ApiError::RelativePath));
+}
+
+#[test]
+fn a_mount_may_have_several_segments() {
+    assert_eq!(target("GET", "/v1/a/b/keys/k"), Ok(Endpoint::ReadKey(key("a/b", "k"))));
+    assert_eq!(target("GET", "/v1/a/c/keys/k"), Ok(Endpoint::ReadKey(key("a/c", "k"))));
+    assert_eq!(target("GET", "/v1/a/b"), Err(ApiError::UnsupportedPath));
+    for outside in ["/v1/a/bb/keys/k", "/v1/a/keys/k", "/v1/transit2/keys/k"] {
+        assert!(matches!(target("GET", outside), Err(ApiError::NoMount { .. })), "{outside}");
+    }
+}
+
+#[test]
+fn paths_are_decoded_once_as_go_does() {
+    assert_eq!(
+        target("GET", "/v1/a%2Fb/k%65ys/k"),
+        Ok(Endpoint::ReadKey(key("a/b", "k")))
+    );
+    assert_eq!(
+        target("GET", "/v1/a/b/keys/k+1"),
+        Err(ApiError::UnsupportedPath)
+    );
+    assert_eq!(
+        target("GET", "/v1/a/b/keys/k%2565"),
+        Err(ApiError::UnsupportedPath)
+    );
+}
+
+#[test]
+fn list_false_is_a_read() {
+    let (path, operation, _) = routed("GET", "/v1/transit/keys/k?list=false").unwrap();
+    assert_eq!(
+        (path.as_str(), operation),
+        ("transit/keys/k", Operation::Read)
+    );
+    let (_, operation, _) = routed("GET", "/v1/transit/keys/k?list=").unwrap();
+    assert_eq!(operation, Operation::Read);
+}
+
+proptest! {
+    #[test]
+    fn any_url_is_routed_or_refused(
+        path in "/v1/[a-c/%0-9.~é ]{0,20}",
+        query in proptest::option::of("[a-c&=;%+list0-9]{0,20}"),
+    ) {
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        if let Ok(uri) = format!("{path}{query}").parse() {
+            let _ = route(&Method::GET, &uri, &mounts());
+        }
+    }
+}

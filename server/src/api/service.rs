@@ -1,0 +1,138 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::Request;
+use http::request::Parts;
+use selkie_listener::{ConnectionInfo, client_address};
+use uuid::Uuid;
+
+use super::body::{self, BodyLimits};
+use super::call::{Call, Refusal};
+use super::error::ApiError;
+use super::fields::Fields;
+use super::handler;
+use super::reply::Reply;
+use super::route::{Access, Endpoint, Operation, Route, route};
+use crate::auth::NotAuthenticated;
+use crate::node::Node;
+
+/// What one listener's requests are answered with.
+#[derive(Clone, Debug)]
+struct Service {
+    node: Arc<Node>,
+    limits: BodyLimits,
+}
+
+/// Vault's HTTP API on `node`, for a listener whose requests may have bodies within `limits`.
+///
+/// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
+pub fn router(node: Arc<Node>, limits: BodyLimits) -> Router {
+    Router::new().fallback(serve).with_state(Service { node, limits })
+}
+
+/// The answer to a request that found no place within the listener's patience: 503, which every
+/// seal client tries again, and never 429, which old ones take for success.
+#[must_use]
+pub fn overloaded() -> Response {
+    Reply::error(&ApiError::Overloaded).into_response(None).map(Body::new)
+}
+
+async fn serve(State(service): State<Service>, request: Request<Body>) -> Response {
+    let began = Instant::now();
+    let (parts, body) = request.into_parts();
+    let id = Uuid::new_v4().to_string();
+    let outcome = service.answer(&parts, body, &id).await;
+    let reply = outcome.unwrap_or_else(|refusal| {
+        refusal.log(&id, &parts);
+        Reply::error(&refusal.into_error())
+    });
+    tracing::debug!(
+        request_id = id,
+        method = %parts.method,
+        path = parts.uri.path(),
+        address = %address_for_log(&parts),
+        status = reply.status().as_u16(),
+        micros = began.elapsed().as_micros(),
+        "request"
+    );
+    reply.into_response(parts.headers.get("x-vault-namespace")).map(Body::new)
+}
+
+fn address_for_log(parts: &Parts) -> String {
+    let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
+    let address = connection.and_then(|info| client_address(info, &parts.headers).ok());
+    address.map(|address| address.to_string()).unwrap_or_default()
+}
+
+impl Service {
+    async fn answer(&self, parts: &Parts, body: Body, id: &str) -> Result<Reply, Refusal> {
+        let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
+        let connection = connection.ok_or(ApiError::Internal)?;
+        let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
+        let deployment = self.node.deployment();
+        let route = route(&parts.method, &parts.uri, &deployment.mounts)?;
+        if let Ok(endpoint) = &route.target
+            && endpoint.access() == Access::Open
+        {
+            return handler::open(&self.node, &deployment, endpoint, &route);
+        }
+        let token = super::credential::token(&parts.headers);
+        let client = match &token {
+            Some(token) => deployment.clients.authenticate(token, address),
+            None => Err(NotAuthenticated),
+        };
+        let client = match client {
+            Ok(client) => client,
+            Err(NotAuthenticated) if route.target == Ok(Endpoint::UiMounts) => {
+                return Ok(handler::ui_mounts_for_nobody(id));
+            }
+            Err(NotAuthenticated) => return Err(ApiError::InvalidToken.into()),
+        };
+        let call = Call { node: &self.node, deployment, client, token, id };
+        let endpoint = known_endpoint(&call, &route).map_err(|error| call.refusal(error))?;
+        self.handle(&call, parts, body, route, endpoint)
+            .await
+            .map_err(|refusal| refusal.by(&call.client))
+    }
+
+    /// The body is read only for a client that is known: nobody else can make the server hold it.
+    async fn handle(
+        &self,
+        call: &Call<'_>,
+        parts: &Parts,
+        body: Body,
+        route: Route<'_>,
+        endpoint: Endpoint,
+    ) -> Result<Reply, Refusal> {
+        let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
+        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let fields = match route.operation {
+            Operation::Update | Operation::Patch => Fields::parse(&body, content_type)?,
+            Operation::Read
+            | Operation::List
+            | Operation::Delete
+            | Operation::Header
+            | Operation::Options => {
+                Fields::from_query(route.query, route.operation == Operation::List)
+            }
+        };
+        handler::answer(call, endpoint, fields).await
+    }
+}
+
+/// The endpoint, or the error that only those hear who have a right to the path.
+fn known_endpoint(call: &Call<'_>, route: &Route<'_>) -> Result<Endpoint, ApiError> {
+    match &route.target {
+        Ok(endpoint) => Ok(endpoint.clone()),
+        Err(error) => {
+            let checked = call.client.acl.check(&route.path, route.operation.capability());
+            let _permit = checked.map_err(|_denied| ApiError::PolicyDenies)?;
+            Err(error.clone())
+        }
+    }
+}
