@@ -1,0 +1,137 @@
+//! The command line: what is asked for, what is said about it, and the exit code.
+
+mod client;
+mod error;
+mod server;
+mod validate;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use selkie_config::{Config, Sources, SystemSources};
+
+pub use self::error::CommandError;
+use crate::telemetry::WithCauses;
+
+/// A transit unsealer for Vault and OpenBao.
+#[derive(Debug, Parser)]
+#[command(name = "selkie", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the transit API.
+    Server(server::Arguments),
+    /// Check a configuration file and print what it comes to.
+    Validate(validate::Arguments),
+    /// What concerns the clients of a configured server.
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClientCommand {
+    /// Print all that a new seal client needs: its token, declaration, policy and seal stanza.
+    Add(client::Arguments),
+}
+
+/// How a run of the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// As asked.
+    Success,
+    /// Something outside did not work.
+    Failure,
+    /// The command line is wrong (`EX_USAGE`).
+    Usage,
+    /// A bug (`EX_SOFTWARE`).
+    Bug,
+    /// The configuration is wrong (`EX_CONFIG`).
+    Config,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Success => Self::SUCCESS,
+            Exit::Failure => Self::FAILURE,
+            Exit::Usage => Self::from(64),
+            Exit::Bug => Self::from(70),
+            Exit::Config => Self::from(78),
+        }
+    }
+}
+
+/// Runs the program on `arguments`, of which the first is its own name.
+///
+/// What was asked for goes to `output`, which should not buffer: tokens pass through it. What went
+/// wrong goes to `errors`. To be called once, before the process has threads.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> Exit {
+    let done = Arguments::try_parse_from(arguments)
+        .map_err(CommandError::Arguments)
+        .and_then(|arguments| arguments.command.run(output, errors));
+    match done {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            // Where even this cannot be written, the exit code must do.
+            let _ = tell(&error, output, errors);
+            error.exit()
+        }
+    }
+}
+
+impl Command {
+    fn run(self, output: &mut dyn Write, errors: &mut dyn Write) -> Result<(), CommandError> {
+        if cfg!(feature = "unhygienic") && !matches!(&self, Self::Server(server) if server.dev) {
+            return Err(CommandError::Unhygienic);
+        }
+        match self {
+            Self::Server(arguments) => server::run(arguments, output),
+            Self::Validate(arguments) => validate::run(&arguments, output, errors),
+            Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
+            Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
+        }
+    }
+}
+
+fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) -> io::Result<()> {
+    match error {
+        CommandError::Arguments(help) if !help.use_stderr() => write!(output, "{help}"),
+        CommandError::Arguments(usage) => write!(errors, "{usage}"),
+        CommandError::Config(problems) => writeln!(errors, "{problems}"),
+        CommandError::Regressions(regressions) => {
+            regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))
+        }
+        other => writeln!(errors, "selkie: {}", WithCauses(other)),
+    }
+}
+
+fn print(output: &mut dyn Write, text: &str) -> Result<(), CommandError> {
+    output.write_all(text.as_bytes()).map_err(CommandError::Output)
+}
+
+/// The configuration file at `path`, with its secrets.
+fn read_config(path: &Path) -> Result<Config, CommandError> {
+    let text = read_text(path)?;
+    Config::parse(&path.display().to_string(), &text, &SystemSources).map_err(CommandError::Config)
+}
+
+fn read_text(path: &Path) -> Result<String, CommandError> {
+    let read = SystemSources.text_file(path);
+    read.map_err(|source| CommandError::Unreadable { path: PathBuf::from(path), source })
+}
+
+#[cfg(test)]
+mod tests;

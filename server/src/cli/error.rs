@@ -1,0 +1,88 @@
+use std::io;
+use std::path::PathBuf;
+
+use selkie_config::{Problems, Regression, SourceError};
+use selkie_crypto::RandomError;
+
+use super::Exit;
+use crate::deployment::DeploymentError;
+use crate::dev::DevError;
+use crate::hardening::HardeningError;
+use crate::serve::ServeError;
+use crate::telemetry::TelemetryError;
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The command line is wrong, or it asked for help.
+    #[error(transparent)]
+    Arguments(clap::Error),
+    /// This build leaves secrets in its memory.
+    #[error(
+        "this build does not wipe its memory (feature \"unhygienic\") and runs \"server --dev\" \
+         only; build without the feature"
+    )]
+    Unhygienic,
+    /// The configuration file cannot be read.
+    #[error("{} {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SourceError,
+    },
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(Problems),
+    /// The configuration breaks what the previous one promised.
+    #[error("the new configuration breaks what the previous one promised")]
+    Regressions(Vec<Regression>),
+    /// The configuration cannot be put to work.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// The server did not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Dev mode did not start.
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    /// The log did not start.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The process could not be protected as configured.
+    #[error(transparent)]
+    Hardening(#[from] HardeningError),
+    /// There are no threads or no signals to be had.
+    #[error("the operating system refuses what a server needs")]
+    Runtime(#[source] io::Error),
+    /// There is no randomness for a token.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// What was asked for cannot be written.
+    #[error("the output cannot be written")]
+    Output(#[source] io::Error),
+}
+
+impl CommandError {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Arguments(error) if !error.use_stderr() => Exit::Success,
+            Self::Arguments(_)
+            | Self::Unhygienic
+            | Self::Telemetry(TelemetryError::UnknownLevel) => Exit::Usage,
+            Self::Unreadable { .. }
+            | Self::Config(_)
+            | Self::Regressions(_)
+            | Self::Deployment(_)
+            | Self::Serve(ServeError::Tls { .. }) => Exit::Config,
+            Self::Dev(DevError::Name(_) | DevError::ClientName(_))
+            | Self::Telemetry(TelemetryError::Started(_)) => Exit::Bug,
+            Self::Serve(_)
+            | Self::Dev(DevError::Random(_) | DevError::Certificates(_))
+            | Self::Hardening(_)
+            | Self::Runtime(_)
+            | Self::Random(_)
+            | Self::Output(_) => Exit::Failure,
+        }
+    }
+}

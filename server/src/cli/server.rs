@@ -1,0 +1,192 @@
+//! `selkie server`: serves until a signal ends it.
+
+mod signals;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ArgGroup;
+use selkie_access::{TokenText, TokenTextError};
+use selkie_config::{Config, Sources, SystemSources, Warning};
+use selkie_listener::ActivatedSockets;
+use tracing::{error, info, warn};
+use zeroize::Zeroizing;
+
+use self::signals::{Signals, Wish};
+use super::{CommandError, read_config};
+use crate::dev::{Dev, DevSettings};
+use crate::hardening::lock_all_memory;
+use crate::serve::{Inventory, Server, serve};
+use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
+
+/// How long requests under way have to finish once the server is told to stop, or a listener is
+/// replaced: as long as a decrypt may take is more than service managers wait for.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("origin").required(true).args(["config", "dev"])))]
+pub(super) struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Try Selkie out: no configuration, nothing kept, a published master key.
+    #[arg(long)]
+    pub(super) dev: bool,
+    /// The root token of dev mode; with the same one, tokens stay the same across restarts.
+    #[arg(long, value_name = "TOKEN", requires = "dev", value_parser = token)]
+    dev_root_token_id: Option<String>,
+    /// Where dev mode listens.
+    #[arg(long, value_name = "IP:PORT", requires = "dev", default_value = "127.0.0.1:8200")]
+    dev_listen_address: SocketAddr,
+    /// Let dev mode speak TLS, with certificates of its own.
+    #[arg(long, requires = "dev")]
+    dev_tls: bool,
+}
+
+/// Where the configuration comes from.
+enum Origin {
+    File(PathBuf),
+    Dev(Box<Dev>),
+}
+
+pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+    let names = SystemSources.variable("LISTEN_FDNAMES");
+    let names = names.as_ref().and_then(|names| str::from_utf8(names).ok());
+    let sockets = ActivatedSockets::inherit(names);
+    let origin = Origin::new(arguments)?;
+    let config = origin.read()?;
+    let level = SystemSources.variable(LEVEL_VARIABLE);
+    let telemetry = Telemetry::start(config.logging, level.as_ref().map(|level| &***level))?;
+    if config.lock_all_memory {
+        lock_all_memory()?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let running = Running::start(&origin, config, sockets, output);
+    runtime.block_on(async { running.await?.run(&origin, &telemetry).await })
+}
+
+fn token(text: &str) -> Result<String, TokenTextError> {
+    TokenText::from_header(text.as_bytes()).map(|_| text.to_owned())
+}
+
+impl Origin {
+    fn new(arguments: Arguments) -> Result<Self, CommandError> {
+        match arguments.config {
+            Some(path) => Ok(Self::File(path)),
+            None => Ok(Self::Dev(Box::new(Dev::new(DevSettings {
+                listen_address: arguments.dev_listen_address,
+                root_token: arguments.dev_root_token_id.map(Zeroizing::new),
+                tls: arguments.dev_tls,
+            })?))),
+        }
+    }
+
+    fn read(&self) -> Result<Config, CommandError> {
+        match self {
+            Self::File(path) => read_config(path),
+            Self::Dev(dev) => dev.config().map_err(CommandError::Config),
+        }
+    }
+}
+
+/// A server and the signals that steer it.
+struct Running {
+    server: Server,
+    signals: Signals,
+}
+
+impl Running {
+    async fn start(
+        origin: &Origin,
+        config: Config,
+        mut sockets: ActivatedSockets,
+        output: &mut dyn Write,
+    ) -> Result<Self, CommandError> {
+        // Before anyone is told that the server is there: a signal must not end it unasked.
+        let signals = Signals::new().map_err(CommandError::Runtime)?;
+        info!(version = env!("CARGO_PKG_VERSION"), "selkie starts");
+        if let Origin::Dev(_) = origin {
+            warn!("dev mode: the master key is public; for trying out only, never for production");
+        }
+        config.warnings.iter().for_each(log_warning);
+        let inventory = Inventory::of(&config);
+        let server = serve(config, &mut sockets).await?;
+        inventory.log(&server.node().deployment());
+        announce(origin, &server, output);
+        Ok(Self { server, signals })
+    }
+
+    async fn run(mut self, origin: &Origin, telemetry: &Telemetry) -> Result<(), CommandError> {
+        let mut grace = GRACE;
+        loop {
+            tokio::select! {
+                () = self.server.ended() => break,
+                wish = self.signals.next() => match wish {
+                    Wish::Reload => self.reload(origin, telemetry).await,
+                    Wish::Stop => {
+                        info!(seconds = grace.as_secs(), "stopping; a second signal ends it at once");
+                        self.server.drain(std::mem::take(&mut grace));
+                    }
+                },
+            }
+        }
+        info!("stopped");
+        Ok(())
+    }
+
+    async fn reload(&mut self, origin: &Origin, telemetry: &Telemetry) {
+        if let Origin::Dev(_) = origin {
+            warn!("no reload: dev mode has no configuration file");
+            return;
+        }
+        let config = match origin.read() {
+            Ok(config) => config,
+            Err(CommandError::Config(problems)) => {
+                for problem in problems.iter() {
+                    error!(%problem, "the configuration is wrong");
+                }
+                return refuse(&"the configuration is wrong");
+            }
+            Err(error) => return refuse(&WithCauses(&error)),
+        };
+        let level = config.logging.level;
+        let (inventory, warnings) = (Inventory::of(&config), config.warnings.clone());
+        match self.server.reload(config, GRACE).await {
+            Ok(()) => {
+                warnings.iter().for_each(log_warning);
+                inventory.log(&self.server.node().deployment());
+                info!("the configuration was reloaded");
+                telemetry.set_level(level);
+            }
+            Err(error) => refuse(&WithCauses(&error)),
+        }
+    }
+}
+
+fn refuse(reason: &dyn std::fmt::Display) {
+    error!(%reason, "reload refused, nothing has changed; correct the file and send SIGHUP again");
+}
+
+fn log_warning(warning: &Warning) {
+    let Warning { file, position, kind } = warning;
+    warn!(%file, %position, warning = %kind, "the configuration works, but");
+}
+
+/// Says where it listens, in dev mode after all that a newcomer needs. A closed output is no reason
+/// to stop serving.
+fn announce(origin: &Origin, server: &Server, output: &mut dyn Write) {
+    let mut text = Zeroizing::new(String::new());
+    if let (Origin::Dev(dev), Some(first)) = (origin, server.listening().next()) {
+        text = dev.banner(first.address);
+    }
+    for listening in server.listening() {
+        info!(%listening, "listening");
+        text.push_str(&format!("selkie: listening on {listening}\n"));
+    }
+    if let Err(error) = output.write_all(text.as_bytes()) {
+        warn!(%error, "nobody reads what the server prints");
+    }
+}

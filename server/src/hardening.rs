@@ -1,0 +1,54 @@
+//! What a process can do against being looked into, without privileges and before it has read
+//! anything secret. It is the process's own business: nothing but the binary calls it.
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::mm::MlockAllFlags;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+/// A protection that the kernel would not give.
+#[derive(Debug, thiserror::Error)]
+pub enum HardeningError {
+    /// Core dumps could not be switched off.
+    #[error("core dumps cannot be switched off")]
+    Core(#[source] Errno),
+    /// The process stays open to debuggers.
+    #[error("the process cannot be closed to debuggers")]
+    Dumpable(#[source] Errno),
+    /// The process could still gain privileges.
+    #[error("privileges cannot be given up")]
+    Privileges(#[source] Errno),
+    /// The memory could not be locked.
+    #[error(
+        "\"disable_mlock = false\" asks for all memory to be locked, which needs the limit \
+         RLIMIT_MEMLOCK raised (systemd: LimitMEMLOCK=infinity) or the capability CAP_IPC_LOCK; or \
+         leave the field out: pages of keys are locked always"
+    )]
+    Lock(#[source] Errno),
+}
+
+/// No core dump, no debugger of the same user, no new privileges, no file for group and others.
+///
+/// # Errors
+///
+/// [`HardeningError`]: then nothing secret should be read.
+pub fn harden_process() -> Result<(), HardeningError> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, none).map_err(HardeningError::Core)?;
+    // Also makes /proc/PID/mem and its like root's.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(HardeningError::Dumpable)?;
+    rustix::thread::set_no_new_privs(true).map_err(HardeningError::Privileges)
+}
+
+/// Locks everything that is or will be mapped, each page once it is used.
+///
+/// # Errors
+///
+/// [`HardeningError::Lock`].
+pub fn lock_all_memory() -> Result<(), HardeningError> {
+    // Without ONFAULT the unused part of every thread's stack would be resident.
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    rustix::mm::mlockall(flags).map_err(HardeningError::Lock)
+}

@@ -1,0 +1,262 @@
+//! From a configuration to running listeners, its reload, and its end.
+
+mod front;
+mod inventory;
+mod pid_file;
+mod settings;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_config::{Config, Endpoint, Listener, LogFormat};
+use selkie_listener::{ActivatedSockets, ActivationError, Drained, TlsError};
+use tokio::task::JoinSet;
+
+pub use self::front::Listening;
+use self::front::{Bound, Front};
+pub use self::inventory::Inventory;
+use self::pid_file::PidFile;
+pub use self::settings::load_tls;
+use crate::node::{Node, NodeError};
+
+/// A server that serves until it is drained.
+#[derive(Debug)]
+pub struct Server {
+    node: Arc<Node>,
+    fronts: Vec<Front>,
+    accept_loops: JoinSet<Drained>,
+    fixed: Fixed,
+    _pid_file: Option<PidFile>,
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A listener's certificates cannot be used.
+    #[error("listener {endpoint}")]
+    Tls {
+        /// The listener.
+        endpoint: EndpointName,
+        /// Why.
+        source: TlsError,
+    },
+    /// An address cannot be listened at.
+    #[error("{}", CannotListen(*address, source))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// systemd did not pass the socket.
+    #[error("listener {endpoint}: check Sockets= and FileDescriptorName= in the units")]
+    Activation {
+        /// The listener.
+        endpoint: EndpointName,
+        /// Why.
+        source: ActivationError,
+    },
+    /// A socket does not work.
+    #[error("listener {endpoint}")]
+    Socket {
+        /// The listener.
+        endpoint: EndpointName,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The configuration cannot be put to work.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The file with the process id cannot be written.
+    #[error("pid_file {}", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Why a reload was refused; nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The listeners are at other addresses or sockets than at the start.
+    #[error("the addresses and sockets of the listeners cannot change without a restart")]
+    ListenersChanged,
+    /// A field has changed that only counts at the start.
+    #[error("{field:?} cannot change without a restart")]
+    NeedsRestart {
+        /// The field.
+        field: &'static str,
+    },
+    /// What the new configuration needs cannot be had.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// What is set at the start for good.
+#[derive(Debug, PartialEq, Eq)]
+struct Fixed {
+    pid_file: Option<PathBuf>,
+    lock_all_memory: bool,
+    log_format: LogFormat,
+}
+
+/// Starts to serve what `config` says. All that can fail comes before the first request.
+///
+/// Listeners take their activated sockets out of `sockets`. The log, the locking of memory and the
+/// signals are the caller's.
+///
+/// # Errors
+///
+/// [`ServeError`].
+pub async fn serve(
+    mut config: Config,
+    sockets: &mut ActivatedSockets,
+) -> Result<Server, ServeError> {
+    let listeners = std::mem::take(&mut config.listeners);
+    let fixed = Fixed::of(&config);
+    let mut bound = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        bound.push(Bound::new(listener, sockets)?);
+    }
+    let node = Arc::new(Node::start(config).await?);
+    let pid_file = fixed.pid_file.clone().map(PidFile::write).transpose()?;
+    let mut accept_loops = JoinSet::new();
+    let open = |one: Bound| one.open(&node, &mut accept_loops);
+    let fronts = bound.into_iter().map(open).collect();
+    Ok(Server { node, fronts, accept_loops, fixed, _pid_file: pid_file })
+}
+
+impl Server {
+    /// Where it listens, in the order of the configuration.
+    pub fn listening(&self) -> impl Iterator<Item = Listening> {
+        self.fronts.iter().map(Front::listening)
+    }
+
+    /// What the requests share.
+    #[must_use]
+    pub const fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Puts `config` in the place of what was, at once, or not at all.
+    ///
+    /// Open connections live on, except those of a listener whose protocol or connection limits
+    /// changed: they finish what is under way, within `grace`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`].
+    pub async fn reload(&mut self, mut config: Config, grace: Duration) -> Result<(), ReloadError> {
+        self.fixed.check_unchanged(&Fixed::of(&config))?;
+        let listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
+        let mut changes = Vec::with_capacity(listeners.len());
+        for (front, listener) in self.fronts.iter().zip(listeners) {
+            changes.push(front.prepare(listener)?);
+        }
+        self.node.reload(config).await.map_err(ServeError::from)?;
+        for (front, change) in self.fronts.iter_mut().zip(changes) {
+            front.apply(change, &self.node, &mut self.accept_loops, grace);
+        }
+        Ok(())
+    }
+
+    fn in_order_of_fronts(&self, mut new: Vec<Listener>) -> Result<Vec<Listener>, ReloadError> {
+        let mut ordered = Vec::with_capacity(self.fronts.len());
+        for front in &self.fronts {
+            let is_this = |listener: &Listener| listener.endpoint == *front.endpoint();
+            let at = new.iter().position(is_this);
+            ordered.push(new.remove(at.ok_or(ReloadError::ListenersChanged)?));
+        }
+        if new.is_empty() { Ok(ordered) } else { Err(ReloadError::ListenersChanged) }
+    }
+
+    /// Stops to accept and lets what is under way finish; what is not finished after `grace` is
+    /// cut. Called again, the new time counts.
+    pub fn drain(&self, grace: Duration) {
+        for front in &self.fronts {
+            front.drain(grace);
+        }
+    }
+
+    /// Waits until everything has ended after [`Server::drain`]. May be dropped and called again.
+    pub async fn ended(&mut self) {
+        while self.accept_loops.join_next().await.is_some() {}
+    }
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            pid_file: config.pid_file.clone(),
+            lock_all_memory: config.lock_all_memory,
+            log_format: config.logging.format,
+        }
+    }
+
+    fn check_unchanged(&self, new: &Self) -> Result<(), ReloadError> {
+        let changed = [
+            ("pid_file", self.pid_file != new.pid_file),
+            ("disable_mlock", self.lock_all_memory != new.lock_all_memory),
+            ("log_format", self.log_format != new.log_format),
+        ];
+        match changed.into_iter().find(|(_, is_changed)| *is_changed) {
+            Some((field, _)) => Err(ReloadError::NeedsRestart { field }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A listener as its operator knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointName(Endpoint);
+
+impl From<Endpoint> for EndpointName {
+    fn from(endpoint: Endpoint) -> Self {
+        Self(endpoint)
+    }
+}
+
+impl fmt::Display for EndpointName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Endpoint::Address(address) => write!(f, "{address}"),
+            Endpoint::ActivatedName(name) => write!(f, "activated_socket {name:?}"),
+            Endpoint::ActivatedIndex(index) => write!(f, "activated_socket {index}"),
+        }
+    }
+}
+
+struct CannotListen<'e>(SocketAddr, &'e io::Error);
+
+impl fmt::Display for CannotListen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(address, error) = self;
+        match error.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "cannot listen at {address}: another program has this port; stop that, or choose \
+                 another with \"address\" in the listener stanza (dev mode: \
+                 --dev-listen-address={})",
+                SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024))
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "cannot listen at {address}: this machine does not have that address")
+            }
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "cannot listen at {address}: ports below 1024 need the capability \
+                 CAP_NET_BIND_SERVICE or a socket from systemd (\"activated_socket\")"
+            ),
+            _ => write!(f, "cannot listen at {address}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use selkie_config::{Endpoint, Listener, ListenerLimits};
+use selkie_listener::{
+    ActivatedSocket, ActivatedSockets, Admitting, Drain, Drained, InFlight, Overloaded,
+    TlsMaterial, TlsSource,
+};
+use tokio::task::JoinSet;
+
+use super::{ServeError, settings};
+use crate::api::{self, BodyLimits};
+use crate::node::Node;
+
+/// Connections that the kernel completes and holds for us, as in selkie-listener; the standard
+/// library asks for 128, which many Vaults that start at once overrun.
+const BACKLOG: i32 = 4096;
+
+/// How long a request waits for its place among those in flight: little, so that encrypting can
+/// still take its 1.5 s within the patience of a Vault that starts (I10).
+const QUEUE_PATIENCE: Duration = Duration::from_millis(250);
+
+/// A declared listener with everything that it needs to serve. The kernel queues connections from
+/// here on.
+#[derive(Debug)]
+pub(super) struct Bound {
+    listener: Listener,
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsSource>,
+    accepting: selkie_listener::Listener,
+}
+
+/// A listener that serves, with what a reload can swap.
+#[derive(Debug)]
+pub(super) struct Front {
+    listener: Listener,
+    /// Outlives the accept loop that has a handle of its own, so that another can take over.
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsSource>,
+    in_flight: InFlight,
+    service: Current,
+    drain: Drain,
+}
+
+/// What a reload makes of a front.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// The accept loop goes on, with these certificates.
+    Keep(Box<Listener>, Option<TlsMaterial>),
+    /// Another accept loop takes over.
+    Replace(Box<Bound>),
+}
+
+/// Where a listener listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The bound address; its port is never 0.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
+}
+
+impl fmt::Display for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
+impl Bound {
+    /// Reads the TLS files of `listener` and binds its address, or takes its socket out of
+    /// `sockets`.
+    pub(super) fn new(
+        listener: Listener,
+        sockets: &mut ActivatedSockets,
+    ) -> Result<Self, ServeError> {
+        let material = settings::load_tls(&listener)?;
+        let mut take = |socket| {
+            let taken = sockets.take(&socket);
+            taken.map_err(|source| ServeError::Activation {
+                endpoint: listener.endpoint.clone().into(),
+                source,
+            })
+        };
+        let socket = match &listener.endpoint {
+            Endpoint::Address(address) => bind(*address)?,
+            Endpoint::ActivatedName(name) => take(ActivatedSocket::Name(name.clone()))?,
+            Endpoint::ActivatedIndex(index) => {
+                let index = usize::try_from(*index).unwrap_or(usize::MAX);
+                take(ActivatedSocket::Index(index))?
+            }
+        };
+        Self::on(socket, listener, material)
+    }
+
+    fn on(
+        socket: TcpListener,
+        listener: Listener,
+        material: Option<TlsMaterial>,
+    ) -> Result<Self, ServeError> {
+        let tls = material.map(TlsSource::new);
+        let accept_on = |socket: &TcpListener| -> io::Result<_> {
+            let address = socket.local_addr()?;
+            let settings = settings::listener_settings(&listener, address, tls.clone());
+            let own = socket.try_clone()?;
+            let accepting = selkie_listener::Listener::from_socket(own, settings)?;
+            Ok((address, accepting))
+        };
+        match accept_on(&socket) {
+            Ok((address, accepting)) => Ok(Self { listener, socket, address, tls, accepting }),
+            Err(source) => Err(ServeError::Socket { endpoint: listener.endpoint.into(), source }),
+        }
+    }
+
+    /// Serves the API on `node`.
+    pub(super) fn open(self, node: &Arc<Node>, accept_loops: &mut JoinSet<Drained>) -> Front {
+        let Self { listener, socket, address, tls, accepting } = self;
+        let in_flight = in_flight(&listener.limits);
+        let service = Current::new(api(node, &in_flight, &listener.limits));
+        let drain = Drain::new();
+        accept_loops.spawn(accepting.serve(service.clone(), drain.clone()));
+        Front { listener, socket, address, tls, in_flight, service, drain }
+    }
+}
+
+impl Front {
+    pub(super) const fn endpoint(&self) -> &Endpoint {
+        &self.listener.endpoint
+    }
+
+    pub(super) const fn listening(&self) -> Listening {
+        Listening { address: self.address, is_tls: self.tls.is_some() }
+    }
+
+    pub(super) fn drain(&self, grace: Duration) {
+        self.drain.begin(grace);
+    }
+
+    /// All that can fail when this front is to become `listener`.
+    pub(super) fn prepare(&self, listener: Listener) -> Result<Change, ServeError> {
+        let material = settings::load_tls(&listener)?;
+        if settings::is_same_protocol(&self.listener, &listener) {
+            return Ok(Change::Keep(Box::new(listener), material));
+        }
+        match self.socket.try_clone() {
+            Ok(socket) => {
+                let bound = Bound::on(socket, listener, material)?;
+                Ok(Change::Replace(Box::new(bound)))
+            }
+            Err(source) => Err(ServeError::Socket { endpoint: listener.endpoint.into(), source }),
+        }
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        change: Change,
+        node: &Arc<Node>,
+        accept_loops: &mut JoinSet<Drained>,
+        grace: Duration,
+    ) {
+        match change {
+            Change::Keep(listener, material) => {
+                if let (Some(tls), Some(material)) = (&self.tls, material) {
+                    tls.replace(material);
+                }
+                let limits = &listener.limits;
+                if limits.max_in_flight_requests != self.listener.limits.max_in_flight_requests {
+                    self.in_flight = in_flight(limits);
+                }
+                self.service.replace(api(node, &self.in_flight, limits));
+                self.listener = *listener;
+            }
+            Change::Replace(bound) => {
+                self.drain(grace);
+                *self = bound.open(node, accept_loops);
+            }
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listen = || -> io::Result<TcpListener> {
+        let socket = TcpListener::bind(address)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    };
+    listen().map_err(|source| ServeError::Bind { address, source })
+}
+
+fn in_flight(limits: &ListenerLimits) -> InFlight {
+    InFlight::new(limits.max_in_flight_requests, QUEUE_PATIENCE)
+}
+
+type Refuse = fn(&Request<Incoming>, Overloaded) -> Response;
+type Api = Admitting<TowerToHyperService<Router>, Refuse>;
+
+fn api(node: &Arc<Node>, in_flight: &InFlight, limits: &ListenerLimits) -> Api {
+    let body = BodyLimits { bytes: limits.max_request_size, time: limits.read_timeout };
+    let router = TowerToHyperService::new(api::router(Arc::clone(node), body));
+    Admitting::new(router, in_flight.clone(), |_, _| api::overloaded())
+}
+
+/// The API as of now; open connections see a new one with their next request.
+#[derive(Clone, Debug)]
+struct Current(Arc<ArcSwap<Api>>);
+
+impl Current {
+    fn new(api: Api) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(api)))
+    }
+
+    fn replace(&self, api: Api) {
+        self.0.store(Arc::new(api));
+    }
+}
+
+impl Service<Request<Incoming>> for Current {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <Api as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.0.load().call(request)
+    }
+}
