@@ -136,3 +136,6 @@ fn known_endpoint(call: &Call<'_>, route: &Route<'_>) -> Result<Endpoint, ApiErr
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
