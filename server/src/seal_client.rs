@@ -140,3 +140,25 @@ fn push_escaped(text: &mut String, value: &str) {
         text.push(character);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use static_assertions::assert_not_impl_any;
+
+    use super::*;
+
+    assert_not_impl_any!(NewToken: Clone, Copy, fmt::Display, AsRef<str>);
+
+    #[test]
+    fn a_token_is_not_shown_by_debug() {
+        let token = NewToken::random().unwrap();
+        assert_eq!(format!("{token:?}"), "NewToken");
+    }
+
+    #[test]
+    fn no_value_breaks_out_of_the_stanza() {
+        let mut text = String::new();
+        push_escaped(&mut text, r#"a"\b"#);
+        assert_eq!(text, r#"a\"\\b"#);
+    }
+}

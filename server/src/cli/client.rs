@@ -69,8 +69,10 @@ fn period(text: &str) -> Result<String, NotAPeriod> {
     let line = format!("period = {text:?}");
     let read = || {
         let document = Document::parse("--period", &line).ok()?;
-        let period = document.root().field("period").duration()?.value;
-        document.finish().ok().map(|()| period)
+        let mut root = document.root();
+        let period = root.field("period").duration().map(|period| period.value);
+        root.finish();
+        document.finish().ok().and(period)
     };
     match read() {
         Some(period) if period >= Duration::from_secs(1) => Ok(text.to_owned()),

@@ -35,13 +35,18 @@ pub(super) struct Arguments {
     #[arg(long)]
     pub(super) dev: bool,
     /// The root token of dev mode; with the same one, tokens stay the same across restarts.
-    #[arg(long, value_name = "TOKEN", requires = "dev", value_parser = token)]
+    #[arg(long, value_name = "TOKEN", conflicts_with = "config", value_parser = token)]
     dev_root_token_id: Option<String>,
     /// Where dev mode listens.
-    #[arg(long, value_name = "IP:PORT", requires = "dev", default_value = "127.0.0.1:8200")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        conflicts_with = "config",
+        default_value = "127.0.0.1:8200"
+    )]
     dev_listen_address: SocketAddr,
     /// Let dev mode speak TLS, with certificates of its own.
-    #[arg(long, requires = "dev")]
+    #[arg(long, conflicts_with = "config")]
     dev_tls: bool,
 }
 

@@ -1,1 +1,125 @@
+use std::fs;
 
+use tempfile::TempDir;
+
+use super::*;
+
+/// The exit, and what was written to output and errors.
+fn ran(arguments: &[&str]) -> (Exit, String, String) {
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
+    let words = ["selkie"].iter().chain(arguments).map(OsString::from);
+    let exit = run(words, &mut output, &mut errors);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (exit, text(output), text(errors))
+}
+
+/// A directory with a configuration that is complete without `further`.
+fn site(further: &str) -> (TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("key");
+    fs::write(&key, [0xa5; 32]).unwrap();
+    let path = dir.path().join("selkie.hcl");
+    let text = format!(
+        "listener \"tcp\" {{ tls_disable = true }}\n\
+         seal \"static\" {{\n  current_key_id = \"k1\"\n  current_key = \"file://{}\"\n}}\n\
+         key \"autounseal\" {{}}\n{further}\n",
+        key.display()
+    );
+    fs::write(&path, text).unwrap();
+    (dir, path.display().to_string())
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    for arguments in [
+        &["serve"][..],
+        &[],
+        &["server"],
+        &["server", "--dev", "--config", "x"],
+        &["server", "--config", "x", "--dev-tls"],
+        &["server", "--dev", "--dev-root-token-id", "new\nline"],
+        &["server", "--dev", "--dev-listen-address", "localhost:8200"],
+        &["client", "add"],
+    ] {
+        let (exit, output, errors) = ran(arguments);
+        assert_eq!((exit, output.as_str()), (Exit::Usage, ""), "{arguments:?}");
+        assert!(errors.contains("--help"), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn help_and_version_are_what_was_asked_for() {
+    for arguments in [&["--help"][..], &["server", "--help"], &["--version"], &["version"]] {
+        let (exit, output, errors) = ran(arguments);
+        assert_eq!((exit, errors.as_str()), (Exit::Success, ""));
+        assert!(output.contains("selkie"), "{output}");
+    }
+}
+
+#[test]
+fn exits_have_the_codes_of_sysexits() {
+    let codes = [
+        (Exit::Success, 0),
+        (Exit::Failure, 1),
+        (Exit::Usage, 64),
+        (Exit::Bug, 70),
+        (Exit::Config, 78),
+    ];
+    for (exit, code) in codes {
+        assert_eq!(ExitCode::from(exit), ExitCode::from(code));
+    }
+}
+
+#[test]
+fn validate_prints_what_a_good_file_comes_to() {
+    let (_dir, file) = site("");
+    let (exit, output, _) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success);
+    for line in [
+        &format!("{file}: valid")[..],
+        "  listener  http, 127.0.0.1:8200",
+        "  seal      static: k1 (current)",
+        "  key       transit/autounseal: version 1 under static",
+    ] {
+        assert!(output.lines().any(|other| other == line), "{line}: {output}");
+    }
+}
+
+#[test]
+fn validate_prints_every_problem_with_its_place() {
+    let (_dir, file) = site("one = 1\ntwo = 2");
+    let (exit, output, errors) = ran(&["validate", &file]);
+    assert_eq!((exit, output.as_str()), (Exit::Config, ""));
+    assert!(errors.contains(&format!("{file}:7:1: ")), "{errors}");
+    assert!(errors.contains(&format!("{file}:8:1: ")), "{errors}");
+}
+
+#[test]
+fn validate_reads_the_certificates() {
+    let (_dir, file) = site(
+        "listener \"tcp\" {\n  address = \"127.0.0.1:1\"\n  tls_cert_file = \"/nonexistent\"\n  \
+         tls_key_file = \"/nonexistent\"\n}",
+    );
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Config);
+    assert!(errors.contains("/nonexistent: cannot be read: No such file"), "{errors}");
+}
+
+#[test]
+fn validate_refuses_what_breaks_the_previous_file() {
+    let (_old_dir, old) = site("realm = \"a\"");
+    let (_dir, new) = site("realm = \"b\"");
+    let (exit, _, errors) = ran(&["validate", &new, "--previous", &old]);
+    assert_eq!(exit, Exit::Config);
+    assert!(errors.contains("realm \"a\" is neither the realm nor an alias"), "{errors}");
+    assert_eq!(ran(&["validate", &new, "--previous", &new]).0, Exit::Success);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    for arguments in [["validate", "/nonexistent"], ["server", "--config=/nonexistent"]] {
+        let (exit, _, errors) = ran(&arguments);
+        let told = (exit, errors.as_str());
+        assert_eq!(told, (Exit::Config, "selkie: /nonexistent does not exist\n"));
+    }
+}

@@ -1,1 +1,167 @@
+use std::fs;
+use std::path::Path;
 
+use rcgen::generate_simple_self_signed;
+use selkie_config::Placeholders;
+use tempfile::{TempDir, tempdir};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::deployment::Deployment;
+
+const TIME: Duration = Duration::from_secs(5);
+const PLAIN: &str = "address = \"127.0.0.1:0\"\ntls_disable = true\n";
+/// Of the client "root", whose token is `root`.
+const ROOT: &str = "client \"root\" {\n  policies = [\"root\"]\n  token_sha256 = \
+                    \"4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2\"\n}\n";
+
+fn config(listener: &str, further: &str) -> Config {
+    let text = format!(
+        "listener \"tcp\" {{\n{listener}\n}}\nkey \"autounseal\" {{}}\n{ROOT}{further}\n\
+         seal \"static\" {{\n  current_key_id = \"1\"\n  current_key = \"env://K\"\n}}\n"
+    );
+    Config::parse("test.hcl", &text, &Placeholders).unwrap()
+}
+
+async fn served(config: Config) -> Result<Server, ServeError> {
+    serve(config, &mut ActivatedSockets::inherit(None)).await
+}
+
+fn address(server: &Server) -> SocketAddr {
+    server.listening().next().unwrap().address
+}
+
+/// The status of the answer to an encrypt with the token `root`.
+async fn encrypt(address: SocketAddr) -> io::Result<String> {
+    let body = r#"{"plaintext":"YQ=="}"#;
+    let request = format!(
+        "PUT /v1/transit/encrypt/autounseal HTTP/1.1\r\nHost: x\r\nX-Vault-Token: root\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.split(' ').nth(1).unwrap_or_default().to_owned())
+}
+
+/// Certificate and key of a new identity, as `cert.pem` and `key.pem`.
+fn write_identity(dir: &Path) {
+    let identity = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(dir.join("cert.pem"), identity.cert.pem()).unwrap();
+    fs::write(dir.join("key.pem"), identity.signing_key.serialize_pem()).unwrap();
+}
+
+fn tls_listener(dir: &TempDir) -> String {
+    let dir = dir.path().display();
+    format!(
+        "address = \"127.0.0.1:0\"\ntls_cert_file = \"{dir}/cert.pem\"\n\
+         tls_key_file = \"{dir}/key.pem\"\n"
+    )
+}
+
+#[tokio::test]
+async fn a_server_serves_until_it_is_drained() {
+    let mut server = served(config(PLAIN, "")).await.unwrap();
+    let address = address(&server);
+    assert_eq!(encrypt(address).await.unwrap(), "200");
+    server.drain(TIME);
+    server.ended().await;
+    drop(server);
+    assert!(encrypt(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_reload_reaches_requests_on_open_listeners() {
+    let mut server = served(config(PLAIN, "")).await.unwrap();
+    let small = format!("{PLAIN}max_request_size = 4");
+    server.reload(config(&small, ""), TIME).await.unwrap();
+    assert_ne!(encrypt(address(&server)).await.unwrap(), "200");
+    server.reload(config(PLAIN, ""), TIME).await.unwrap();
+    assert_eq!(encrypt(address(&server)).await.unwrap(), "200");
+}
+
+#[tokio::test]
+async fn a_listener_that_speaks_otherwise_stays_at_its_address() {
+    let dir = tempdir().unwrap();
+    write_identity(dir.path());
+    let mut server = served(config(&tls_listener(&dir), "")).await.unwrap();
+    let listening = server.listening().next().unwrap();
+    assert!(listening.is_tls);
+    let fewer = format!("{PLAIN}max_connections = 10");
+    server.reload(config(&fewer, ""), TIME).await.unwrap();
+    let now = server.listening().next().unwrap();
+    assert_eq!((now.address, now.is_tls), (listening.address, false));
+    assert_eq!(encrypt(now.address).await.unwrap(), "200");
+}
+
+/// Asserts that a reload with `config` is refused and that nothing has come of it.
+async fn assert_refused(server: &mut Server, config: Config) -> ReloadError {
+    let before: Arc<Deployment> = server.node().deployment();
+    let error = server.reload(config, TIME).await.unwrap_err();
+    assert!(Arc::ptr_eq(&before, &server.node().deployment()), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn a_broken_certificate_changes_nothing() {
+    let dir = tempdir().unwrap();
+    write_identity(dir.path());
+    let listener = tls_listener(&dir);
+    let mut server = served(config(&listener, "")).await.unwrap();
+    fs::write(dir.path().join("cert.pem"), "no certificate").unwrap();
+    let error = assert_refused(&mut server, config(&listener, "realm = \"new\"")).await;
+    assert!(matches!(error, ReloadError::Serve(ServeError::Tls { .. })), "{error}");
+}
+
+#[tokio::test]
+async fn what_counts_at_the_start_alone_is_refused_at_a_reload() {
+    let mut server = served(config(PLAIN, "")).await.unwrap();
+    let elsewhere = "address = \"127.0.0.2:0\"\ntls_disable = true";
+    let second = format!("{PLAIN}}}\nlistener \"tcp\" {{\n{elsewhere}");
+    for listeners in [elsewhere, second.as_str()] {
+        let error = assert_refused(&mut server, config(listeners, "")).await;
+        assert!(matches!(error, ReloadError::ListenersChanged), "{error}");
+    }
+    for (field, further) in [
+        ("pid_file", "pid_file = \"/tmp/x\""),
+        ("disable_mlock", "disable_mlock = false"),
+        ("log_format", "log_format = \"json\""),
+    ] {
+        let error = assert_refused(&mut server, config(PLAIN, further)).await;
+        assert!(error.to_string().contains(field), "{error}");
+    }
+    let error = assert_refused(&mut server, config(PLAIN, "storage \"inmem\" {}")).await;
+    assert!(matches!(error, ReloadError::Serve(ServeError::Node(_))), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told_with_the_way_out() {
+    let server = served(config(PLAIN, "")).await.unwrap();
+    let address = address(&server);
+    let same = format!("address = \"{address}\"\ntls_disable = true");
+    let text = served(config(&same, "")).await.unwrap_err().to_string();
+    assert!(text.contains(&address.to_string()), "{text}");
+    assert!(text.contains("--dev-listen-address=127.0.0.1:"), "{text}");
+}
+
+#[tokio::test]
+async fn a_socket_that_was_not_passed_is_named() {
+    let activated = "activated_socket = \"api\"\ntls_disable = true";
+    let error = served(config(activated, "")).await.unwrap_err();
+    assert!(error.to_string().contains("activated_socket \"api\""), "{error}");
+}
+
+#[tokio::test]
+async fn the_pid_file_lasts_as_long_as_the_server() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("pid");
+    let further = format!("pid_file = \"{}\"", file.display());
+    let server = served(config(PLAIN, &further)).await.unwrap();
+    let pid = fs::read_to_string(&file).unwrap();
+    assert_eq!(pid, format!("{}\n", std::process::id()));
+    drop(server);
+    assert!(!file.exists());
+}
