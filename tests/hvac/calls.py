@@ -32,7 +32,8 @@ def keys(transit):
     assert transit.list_keys()["data"]["keys"] == ["autounseal", "k"]
     transit.rotate_key(name="k")
     assert transit.read_key(name="k")["data"]["latest_version"] == 2
-    transit.update_key_configuration(name="k", min_decryption_version=2, min_encryption_version=2)
+    transit.update_key_configuration(name="k", min_encryption_version=2)
+    transit.update_key_configuration(name="k", min_decryption_version=2)
     transit.trim_key(name="k", min_version=2)
     transit.update_key_configuration(name="k", deletion_allowed=True)
     transit.delete_key(name="k")
@@ -65,7 +66,7 @@ def refusals(client, transit):
            transit.encrypt_data, name="autounseal", plaintext="a!b=")
     raises(invalid, "encryption key not found",
            transit.decrypt_data, name="nobody", ciphertext="vault:v1:" + PLAINTEXT)
-    raises(exceptions.UnsupportedOperation, "1 error occurred:\n\t* unsupported operation\n\n",
+    raises(exceptions.UnexpectedError, "1 error occurred:\n\t* unsupported operation\n\n",
            client.read, "transit/encrypt/autounseal")
     nowhere = 'no handler for route "nowhere/x". route entry not found.'
     raises(exceptions.InvalidPath, nowhere, client.adapter.get, url="/v1/nowhere/x")

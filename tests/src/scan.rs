@@ -161,4 +161,20 @@ mod tests {
         let secret: Vec<u8> = (0..=255).cycle().take(65_536).collect();
         assert_eq!(pieces(&secret).len(), 257);
     }
+
+    #[test]
+    fn what_a_process_holds_is_found_in_it_and_nothing_else() -> Result<()> {
+        let (held, other) = (crate::site::token()?, crate::site::token()?);
+        let mut command = std::process::Command::new("sleep");
+        command.arg("60").env("HELD", &held);
+        let process = crate::process::Process::start(command)?;
+        let find = |token: &str| {
+            let mut needles = Needles::default();
+            needles.token(token);
+            needles.search(process.id())
+        };
+        assert!(find(&held)?.tokens > 0);
+        assert!(find(&other)?.is_clean());
+        Ok(())
+    }
 }

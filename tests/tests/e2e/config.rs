@@ -110,10 +110,14 @@ fn a_server_does_not_start_with_a_bad_file() -> Result<()> {
 #[test]
 fn a_raised_generation_is_what_a_changed_list_of_seals_needs() -> Result<()> {
     let mut site = Site::new()?;
+    site.seal += "  priority = 1\n";
     let old = site.dir().join("old.hcl");
     fs::copy(site.write()?, &old)?;
     let k2 = site.random_key("k2")?;
-    site.seal = format!("  name = \"new\"\n  current_key_id = \"k2\"\n  current_key = \"{k2}\"\n");
+    site.extra = format!(
+        "seal \"static\" {{\n  name = \"new\"\n  priority = 2\n  current_key_id = \"k2\"\n  \
+         current_key = \"{k2}\"\n}}\n"
+    );
     let check = |site: &Site| {
         let file = site.write()?;
         let mut command = Command::new(binary()?);
@@ -175,7 +179,7 @@ fn an_invalid_file_changes_nothing_at_a_reload() -> Result<()> {
     let selkie = site.start()?;
     site.extra.clear();
     let second = site.client("second", &["root"], "")?;
-    site.extra += "policy \"p\" { path \"x\" { capabilites = [] } }\n";
+    site.extra += "policy \"p\" {\n  path \"x\" { capabilites = [] }\n}\n";
     site.write()?;
     let told = reload(&selkie)?;
     let first = selkie.client().with_token(&first);

@@ -55,6 +55,20 @@ fn without_a_given_root_token_it_makes_one() -> Result<()> {
 }
 
 #[test]
+fn what_was_pasted_outlives_a_restart_with_the_same_root_token() -> Result<()> {
+    let mut selkie = Selkie::dev(&[])?;
+    let before = stanza(&selkie)?;
+    let seal = selkie.client().with_token(&field(&before, "token")?);
+    let sealed = seal.put("transit/encrypt/autounseal", &json!({ "plaintext": "YQ==" }))?;
+    selkie.kill()?;
+    selkie.restart()?;
+    assert_eq!(stanza(&selkie)?, before);
+    let body = json!({ "ciphertext": sealed.field("ciphertext")? });
+    assert_eq!(seal.put("transit/decrypt/autounseal", &body)?.field("plaintext")?, "YQ==");
+    Ok(())
+}
+
+#[test]
 fn port_0_is_the_systems_to_choose() -> Result<()> {
     let arguments = ["server", "--dev", "--dev-listen-address=127.0.0.1:0"].map(Into::into);
     let selkie = Selkie::start(&binary()?, arguments.to_vec(), 1)?;

@@ -207,14 +207,25 @@ fn twenty_thousand_malformed_requests_leave_the_server_working() -> Result<()> {
 fn overload_is_answered_with_503_and_never_with_429() -> Result<()> {
     let (_site, _selkie, client) = served("max_in_flight_requests = 1")?;
     let body = json!({ "plaintext": "YQ==" }).to_string();
-    let mut occupying = begun(&client, &format!("Content-Length: {}", body.len()))?;
-    occupying.write(b"{")?;
+    let headers = format!("Expect: 100-continue\r\nContent-Length: {}", body.len());
+    let mut occupying = begun(&client, &headers)?;
+    assert_eq!(occupying.answer(false)?.status, 100, "it is being worked on");
     let refused = client.put("transit/encrypt/autounseal", &json!({ "plaintext": "YQ==" }))?;
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.json()["errors"][0].is_string(), "{}", refused.text());
-    occupying.write(body.get(1..).context("no rest")?.as_bytes())?;
+    occupying.write(body.as_bytes())?;
     assert_envelope(&occupying.answer(false)?)?;
     assert_works(&client)
+}
+
+#[test]
+fn overload_is_no_reason_to_be_called_unhealthy() -> Result<()> {
+    let (_site, _selkie, client) = served("max_in_flight_requests = 1")?;
+    let mut occupying = begun(&client, "Expect: 100-continue\r\nContent-Length: 9")?;
+    assert_eq!(occupying.answer(false)?.status, 100, "it is being worked on");
+    // I10: health says 503 only when no key at all can be served.
+    assert_eq!(client.get("sys/health")?.status, 200);
+    Ok(())
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn trimming_needs_both_minima_and_forgets_for_good() -> Result<()> {
     assert_refused(&trim(2)?, 400, &text);
     let minima = json!({ "min_encryption_version": 2, "min_decryption_version": 2 });
     root.put("transit/keys/k/config", &minima)?.data()?;
-    assert_refused(&trim(-1)?, 400, &format!("{start} cannot be negative"));
+    assert_refused(&trim(-1)?, 400, &format!("{start} cannot be decremented"));
     assert_refused(&trim(0)?, 400, &format!("{start} should be positive"));
     let text = format!("{start} cannot be greater than minmum encryption version");
     assert_refused(&trim(3)?, 400, &text);

@@ -51,7 +51,7 @@ fn a_real_form_is_read_as_one() -> Result<()> {
 #[test]
 fn what_an_operation_does_not_know_is_a_405() -> Result<()> {
     let (_selkie, root) = dev()?;
-    for method in ["GET", "DELETE", "LIST", "HEAD", "PATCH"] {
+    for method in ["GET", "DELETE", "HEAD", "PATCH"] {
         let answer = root.send(Request::new(method, "transit/encrypt/autounseal"))?;
         assert_eq!(answer.status, 405, "{method}");
     }
