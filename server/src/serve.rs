@@ -93,6 +93,9 @@ pub enum ReloadError {
         /// The field.
         field: &'static str,
     },
+    /// The server drains.
+    #[error("the server is stopping")]
+    Stopping,
     /// What the new configuration needs cannot be had.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -178,8 +181,8 @@ impl Server {
 
     /// Stops to accept and lets what is under way finish; what is not finished after `grace` is
     /// cut. Called again, the new time counts.
-    pub fn drain(&self, grace: Duration) {
-        for front in &self.fronts {
+    pub fn drain(&mut self, grace: Duration) {
+        for front in &mut self.fronts {
             front.drain(grace);
         }
     }

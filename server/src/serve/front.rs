@@ -19,7 +19,7 @@ use selkie_listener::{
 };
 use tokio::task::JoinSet;
 
-use super::{ServeError, settings};
+use super::{ReloadError, ServeError, settings};
 use crate::api::{self, BodyLimits};
 use crate::node::Node;
 
@@ -46,8 +46,9 @@ pub(super) struct Bound {
 #[derive(Debug)]
 pub(super) struct Front {
     listener: Listener,
-    /// Outlives the accept loop that has a handle of its own, so that another can take over.
-    socket: TcpListener,
+    /// Outlives the accept loop, which has a handle of its own, so that another can take over;
+    /// `None` once it drains, so that the kernel refuses connections from then on.
+    socket: Option<TcpListener>,
     address: SocketAddr,
     tls: Option<TlsSource>,
     in_flight: InFlight,
@@ -132,6 +133,7 @@ impl Bound {
         let service = Current::new(api(node, &in_flight, &listener.limits));
         let drain = Drain::new();
         accept_loops.spawn(accepting.serve(service.clone(), drain.clone()));
+        let socket = Some(socket);
         Front { listener, socket, address, tls, in_flight, service, drain }
     }
 }
@@ -145,22 +147,27 @@ impl Front {
         Listening { address: self.address, is_tls: self.tls.is_some() }
     }
 
-    pub(super) fn drain(&self, grace: Duration) {
+    pub(super) fn drain(&mut self, grace: Duration) {
+        self.socket = None;
         self.drain.begin(grace);
     }
 
     /// All that can fail when this front is to become `listener`.
-    pub(super) fn prepare(&self, listener: Listener) -> Result<Change, ServeError> {
+    pub(super) fn prepare(&self, listener: Listener) -> Result<Change, ReloadError> {
+        let socket = self.socket.as_ref().ok_or(ReloadError::Stopping)?;
         let material = settings::load_tls(&listener)?;
         if settings::is_same_protocol(&self.listener, &listener) {
             return Ok(Change::Keep(Box::new(listener), material));
         }
-        match self.socket.try_clone() {
+        match socket.try_clone() {
             Ok(socket) => {
                 let bound = Bound::on(socket, listener, material)?;
                 Ok(Change::Replace(Box::new(bound)))
             }
-            Err(source) => Err(ServeError::Socket { endpoint: listener.endpoint.into(), source }),
+            Err(source) => Err(ReloadError::Serve(ServeError::Socket {
+                endpoint: listener.endpoint.into(),
+                source,
+            })),
         }
     }
 

@@ -69,8 +69,9 @@ async fn a_server_serves_until_it_is_drained() {
     assert_eq!(encrypt(address).await.unwrap(), "200");
     server.drain(TIME);
     server.ended().await;
-    drop(server);
     assert!(encrypt(address).await.is_err());
+    let error = assert_refused(&mut server, config(PLAIN, "")).await;
+    assert!(matches!(error, ReloadError::Stopping), "{error}");
 }
 
 #[tokio::test]
