@@ -1,1 +1,51 @@
-fn main() {}
+//! What `tests/bench/run` measures Selkie against: an echo server on Selkie's own stack (accept
+//! loop, TLS, wiped buffers, allocator) that does none of Selkie's work, and the time of single
+//! operations of the crypto core. It never opens a port but the one it is told to, and its figures
+//! are worth nothing from a debug build.
+
+mod certificate;
+mod echo;
+mod micro;
+
+use std::alloc::System;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
+
+use crate::echo::Echo;
+
+/// As in `selkie` itself: the echo must pay for it too.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+/// What Selkie is measured against.
+#[derive(Debug, Parser)]
+enum Command {
+    /// Answers every request with its own body, repeated or cut to a fixed length.
+    Echo(Echo),
+    /// Writes `cert.pem` and `key.pem` for 127.0.0.1 into a directory.
+    Certificate {
+        /// The directory, which exists.
+        directory: PathBuf,
+    },
+    /// Prints what single operations of the crypto core take.
+    Micro,
+}
+
+fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Echo(echo) => {
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(echo.serve())
+        }
+        Command::Certificate { directory } => certificate::write(&directory),
+        Command::Micro => {
+            for figure in micro::figures()? {
+                writeln!(stdout(), "{figure}")?;
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,17 @@
+-- wrk sends the file $BODY over and over and ends with one line that tests/bench/load.py reads.
+
+local body = assert(io.open(os.getenv("BODY"), "rb"))
+wrk.method = "POST"
+wrk.body = body:read("*a")
+wrk.headers["X-Vault-Request"] = "true"
+wrk.headers["X-Vault-Token"] = os.getenv("TOKEN")
+body:close()
+
+function done(summary, latency)
+    local errors = summary.errors
+    io.write(string.format(
+        "figures requests=%d micros=%d p50=%d p99=%d failed=%d\n",
+        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+        errors.connect + errors.read + errors.write + errors.status
+    ))
+end
