@@ -10,7 +10,7 @@ use std::path::Path;
 use selkie_access::{KeyName, MountPath, NameError, TokenHash};
 use selkie_config::{
     ClientCertificates, ClientName, Config, InvalidClientName, Problems, SourceError, Sources, Tls,
-    TlsVersion,
+    TlsVersion, WarningKind,
 };
 use selkie_crypto::{RandomError, sha256};
 use zeroize::Zeroizing;
@@ -104,7 +104,6 @@ impl Dev {
     /// [`Problems`], which are a bug.
     pub fn config(&self) -> Result<Config, Problems> {
         let mut config = Config::parse("(dev mode)", &self.text(), &DevSources)?;
-        config.warnings.clear();
         let tls = self.certificates.as_ref().map(|certificates| Tls {
             cert_file: certificates.certificate(),
             key_file: certificates.key(),
@@ -112,6 +111,9 @@ impl Dev {
             max_version: TlsVersion::Tls13,
             client_certificates: ClientCertificates::NotRequested,
         });
+        // The others are about what the banner says anyway.
+        let is_plain = tls.is_none();
+        config.warnings.retain(|warning| is_plain && warning.kind == WarningKind::PlainHttp);
         for listener in &mut config.listeners {
             listener.tls.clone_from(&tls);
         }

@@ -52,3 +52,19 @@ pub fn lock_all_memory() -> Result<(), HardeningError> {
     let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     rustix::mm::mlockall(flags).map_err(HardeningError::Lock)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hardened_process_gives_no_dump_and_gains_nothing() {
+        harden_process().unwrap();
+        assert_eq!(rustix::process::getrlimit(Resource::Core).maximum, Some(0));
+        let dumpable = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(dumpable, DumpableBehavior::NotDumpable);
+        assert!(rustix::thread::no_new_privs().unwrap());
+        let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        assert_eq!(mask, Mode::RWXG | Mode::RWXO);
+    }
+}

@@ -189,7 +189,11 @@ impl Server {
 
     /// Waits until everything has ended after [`Server::drain`]. May be dropped and called again.
     pub async fn ended(&mut self) {
-        while self.accept_loops.join_next().await.is_some() {}
+        while let Some(ended) = self.accept_loops.join_next().await {
+            if ended.is_err() {
+                tracing::error!("an accept loop ended in a panic, which is a bug: restart Selkie");
+            }
+        }
     }
 }
 

@@ -55,6 +55,9 @@ pub enum CommandError {
     /// There are no threads or no signals to be had.
     #[error("the operating system refuses what a server needs")]
     Runtime(#[source] io::Error),
+    /// All accept loops have ended unasked: a bug.
+    #[error("all listeners have ended by themselves")]
+    NobodyListens,
     /// There is no randomness for a token.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -76,7 +79,8 @@ impl CommandError {
             | Self::Deployment(_)
             | Self::Serve(ServeError::Tls { .. }) => Exit::Config,
             Self::Dev(DevError::Name(_) | DevError::ClientName(_))
-            | Self::Telemetry(TelemetryError::Started(_)) => Exit::Bug,
+            | Self::Telemetry(TelemetryError::Started(_))
+            | Self::NobodyListens => Exit::Bug,
             Self::Serve(_)
             | Self::Dev(DevError::Random(_) | DevError::Certificates(_))
             | Self::Hardening(_)

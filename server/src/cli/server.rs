@@ -22,7 +22,7 @@ use crate::serve::{Inventory, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 
 /// How long requests under way have to finish once the server is told to stop, or a listener is
-/// replaced: as long as a decrypt may take is more than service managers wait for.
+/// replaced: longer than a healthy KMS takes, shorter than service managers wait before they kill.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
@@ -125,18 +125,27 @@ impl Running {
     }
 
     async fn run(mut self, origin: &Origin, telemetry: &Telemetry) -> Result<(), CommandError> {
-        let mut grace = GRACE;
+        let mut is_stopping = false;
         loop {
             tokio::select! {
                 () = self.server.ended() => break,
                 wish = self.signals.next() => match wish {
                     Wish::Reload => self.reload(origin, telemetry).await,
+                    Wish::Stop if is_stopping => {
+                        warn!("stopping at once: requests under way are cut");
+                        self.server.drain(Duration::ZERO);
+                    }
                     Wish::Stop => {
-                        info!(seconds = grace.as_secs(), "stopping; a second signal ends it at once");
-                        self.server.drain(std::mem::take(&mut grace));
+                        let seconds = GRACE.as_secs();
+                        info!(seconds, "stopping: requests under way have this long to finish");
+                        self.server.drain(GRACE);
+                        is_stopping = true;
                     }
                 },
             }
+        }
+        if !is_stopping {
+            return Err(CommandError::NobodyListens);
         }
         info!("stopped");
         Ok(())
@@ -177,7 +186,7 @@ fn refuse(reason: &dyn std::fmt::Display) {
 
 fn log_warning(warning: &Warning) {
     let Warning { file, position, kind } = warning;
-    warn!(%file, %position, warning = %kind, "the configuration works, but");
+    warn!(%file, %position, warning = %kind, "configuration");
 }
 
 /// Says where it listens, in dev mode after all that a newcomer needs. A closed output is no reason
@@ -188,7 +197,7 @@ fn announce(origin: &Origin, server: &Server, output: &mut dyn Write) {
         text = dev.banner(first.address);
     }
     for listening in server.listening() {
-        info!(%listening, "listening");
+        info!(url = %listening, "listening");
         text.push_str(&format!("selkie: listening on {listening}\n"));
     }
     if let Err(error) = output.write_all(text.as_bytes()) {
