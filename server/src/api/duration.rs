@@ -1,4 +1,4 @@
-use super::quote::Quoted;
+use super::quote::{Quoted, QuotedBytes};
 
 /// Why a text is no duration, in the words of Go's libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +64,22 @@ fn component(text: &str) -> Result<(i128, &str), DurationProblem<'_>> {
     if whole.is_empty() && fraction.is_empty() {
         return Err(DurationProblem::Invalid);
     }
+    // Go looks at the number's size before it looks for the unit.
+    let whole = match whole {
+        "" => 0,
+        digits => digits
+            .parse()
+            .ok()
+            .filter(|number| *number <= 1_u64 << 63)
+            .ok_or(DurationProblem::Invalid)?,
+    };
     let is_number = |c: char| c == '.' || c.is_ascii_digit();
     let (unit, rest) = after.split_at(after.find(is_number).unwrap_or(after.len()));
     if unit.is_empty() {
         return Err(DurationProblem::MissingUnit);
     }
     let scale = nanos_per(unit).ok_or(DurationProblem::UnknownUnit(unit))?;
-    let whole: i128 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().or(Err(DurationProblem::Invalid))?
-    };
-    let nanos = whole.saturating_mul(scale);
+    let nanos = i128::from(whole).saturating_mul(scale);
     Ok((nanos.saturating_add(fraction_of(fraction, scale)), rest))
 }
 
@@ -109,12 +113,15 @@ fn nanos_per(unit: &str) -> Option<i128> {
 impl DurationProblem<'_> {
     /// Vault's text about it; `value` is what was sent.
     pub(super) fn text(self, value: &str) -> String {
-        let value = Quoted(value);
+        let value = QuotedBytes(value);
         match self {
             Self::Invalid => format!("time: invalid duration {value}"),
             Self::MissingUnit => format!("time: missing unit in duration {value}"),
             Self::UnknownUnit(unit) => {
-                format!("time: unknown unit {} in duration {value}", Quoted(unit))
+                format!(
+                    "time: unknown unit {} in duration {value}",
+                    QuotedBytes(unit)
+                )
             }
             Self::DaysNotANumber(days) => {
                 format!("strconv.ParseInt: parsing {}: invalid syntax", Quoted(days))

@@ -25,6 +25,23 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// Text as Go's `time` package quotes it: every byte that is not printable ASCII by its number.
+pub(super) struct QuotedBytes<'a>(pub(super) &'a str);
+
+impl fmt::Display for QuotedBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for byte in self.0.bytes() {
+            match byte {
+                b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
+                b' '..=0x7f => f.write_char(char::from(byte))?,
+                _ => write!(f, "\\x{byte:02x}")?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +51,14 @@ mod tests {
         assert_eq!(
             Quoted("a\"\\\u{7}\u{8}\u{c}\n\r\t\u{b}\0\u{1f}\u{7f}\u{85}é").to_string(),
             r#""a\"\\\a\b\f\n\r\t\v\x00\x1f\x7f\u0085é""#
+        );
+    }
+
+    #[test]
+    fn quotes_as_the_time_package_does() {
+        assert_eq!(
+            QuotedBytes("a\"\\\né").to_string(),
+            r#""a\"\\\x0a\xc3\xa9""#
         );
     }
 }

@@ -1,5 +1,6 @@
-//! A reply as Vault writes it: its envelope, its order of keys, its headers. Every body is built
-//! at its exact length in a buffer that wipes itself once it has been sent.
+//! A reply as Vault writes it: its envelope, its order of keys, its headers. A body that carries a
+//! secret is built at its exact length in a buffer that wipes itself once it has been sent; the
+//! others are not, because the wipe of a ciphertext costs more than all else here.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -15,10 +16,10 @@ use serde::{
 use zeroize::Zeroizing;
 
 use super::{
-    data::{Auth, EncryptedBatch},
+    data::{Auth, EncryptedBatch, Token},
     error::{ApiError, ItemError},
     fields::Warnings,
-    json::to_go_json,
+    json::{NotSerializable, to_go_json, to_secret_go_json_line},
 };
 
 /// A status and a body, without the headers that every reply has.
@@ -28,7 +29,11 @@ pub struct Reply {
     body: ReplyBody,
 }
 
-struct ReplyBody(Zeroizing<Vec<u8>>);
+enum ReplyBody {
+    Public(Vec<u8>),
+    /// With a plaintext or a token in it.
+    Secret(Zeroizing<Vec<u8>>),
+}
 
 /// What surrounds the data of a reply.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +54,22 @@ pub struct DecryptedItem<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// 200 with data.
+    /// 200 with data in which no secret is.
     #[must_use]
     pub fn data(&self, data: &impl Serialize) -> Reply {
         Reply::json(StatusCode::OK, &self.around(Some(data), None))
     }
 
-    /// 200 with `auth`, and no data.
+    /// 200 with what is known of the token, the token among it.
     #[must_use]
-    pub fn auth(&self, auth: &'a Auth<'a>) -> Reply {
-        Reply::json(StatusCode::OK, &self.around(None::<&()>, Some(auth)))
+    pub fn token(&self, token: &Token<'_>) -> Reply {
+        Reply::secret_json(&self.around(Some(token), None))
+    }
+
+    /// 200 with `auth`, in which the token is, and no data.
+    #[must_use]
+    pub fn auth(&self, auth: &Auth<'_>) -> Reply {
+        Reply::secret_json(&self.around(None::<&()>, Some(auth)))
     }
 
     /// 200 with the members of the data at the top level as well, as Vault answers on a few paths
@@ -81,9 +92,9 @@ impl<'a> Envelope<'a> {
         let envelope = self.around(Some(batch), None);
         match failure {
             None => Reply::json(StatusCode::OK, &envelope),
-            Some(status) => match to_go_json(&envelope, 0) {
-                Ok(body) => Reply::new(status, body),
-                Err(_) => Reply::error(&ApiError::Internal),
+            Some(status) => match to_go_json(&envelope) {
+                Ok(body) => Reply::new(status, ReplyBody::Public(body)),
+                Err(NotSerializable) => Reply::unserializable(),
             },
         }
     }
@@ -110,7 +121,7 @@ impl<'a> Envelope<'a> {
             .map(DecryptedItem::end)
             .collect::<Option<Vec<_>>>()
         else {
-            return Reply::error(&ApiError::Internal);
+            return Reply::unserializable();
         };
         let mut pieces = Vec::with_capacity(items.len().saturating_mul(3).saturating_add(2));
         let mut begin: &[u8] = b"{\"batch_results\":[{\"plaintext\":\"";
@@ -143,12 +154,12 @@ impl<'a> Envelope<'a> {
     fn around_pieces(&self, pieces: &[Piece<'_>], failure: Option<StatusCode>) -> Reply {
         const DATA: &[u8] = b"\"data\":";
         const NULL: &[u8] = b"null";
-        let Ok(envelope) = to_go_json(&self.around(None::<&()>, None), 0) else {
-            return Reply::error(&ApiError::Internal);
+        let Ok(envelope) = to_go_json(&self.around(None::<&()>, None)) else {
+            return Reply::unserializable();
         };
         // The request id before it is a UUID, so the first `"data":` is the envelope's own.
         let Some(at) = envelope.windows(DATA.len()).position(|bytes| bytes == DATA) else {
-            return Reply::error(&ApiError::Internal);
+            return Reply::unserializable();
         };
         let (head, tail) = envelope.split_at(at.saturating_add(DATA.len()));
         let tail = tail.strip_prefix(NULL).unwrap_or(tail);
@@ -168,7 +179,7 @@ impl<'a> Envelope<'a> {
         }
         body.extend_from_slice(tail);
         body.extend_from_slice(line_end);
-        Reply::new(failure.unwrap_or(StatusCode::OK), body)
+        Reply::new(failure.unwrap_or(StatusCode::OK), ReplyBody::Secret(body))
     }
 }
 
@@ -196,24 +207,19 @@ impl Piece<'_> {
 
 impl DecryptedItem<'_> {
     /// What follows the item's plaintext.
-    fn end(&self) -> Option<Zeroizing<Vec<u8>>> {
+    fn end(&self) -> Option<Vec<u8>> {
         #[derive(Serialize)]
         struct End<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
             error: Option<String>,
             reference: &'a str,
         }
-        let members = to_go_json(
-            &End {
-                error: self.result.err().map(|error| error.to_string()),
-                reference: self.reference,
-            },
-            0,
-        );
-        let members = members.ok()?;
-        let mut end = Zeroizing::new(b"\",".to_vec());
-        end.extend_from_slice(members.strip_prefix(b"{")?);
-        Some(end)
+        let end = End {
+            error: self.result.err().map(|error| error.to_string()),
+            reference: self.reference,
+        };
+        let members = to_go_json(&end).ok()?;
+        Some([b"\",", members.strip_prefix(b"{")?].concat())
     }
 }
 
@@ -247,13 +253,13 @@ impl Reply {
     /// 204: done, and nothing to say.
     #[must_use]
     pub fn no_content() -> Self {
-        Self::new(StatusCode::NO_CONTENT, Zeroizing::default())
+        Self::new(StatusCode::NO_CONTENT, ReplyBody::EMPTY)
     }
 
     /// The answer to HEAD: the same without a body.
     #[must_use]
     pub fn into_head(self) -> Self {
-        Self::new(self.status, Zeroizing::default())
+        Self::new(self.status, ReplyBody::EMPTY)
     }
 
     /// The status; what the audit log and metrics name.
@@ -266,10 +272,9 @@ impl Reply {
     /// request's own `X-Vault-Namespace`, which goes back.
     #[must_use]
     pub fn into_response(self, namespace: Option<&HeaderValue>) -> Response<Full<Bytes>> {
-        let body = if self.body.0.is_empty() {
-            Bytes::new()
-        } else {
-            Bytes::from_owner(self.body.0)
+        let body = match self.body {
+            ReplyBody::Public(body) => Bytes::from(body),
+            ReplyBody::Secret(body) => Bytes::from_owner(body),
         };
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = self.status;
@@ -290,23 +295,36 @@ impl Reply {
         response
     }
 
-    fn new(status: StatusCode, body: Zeroizing<Vec<u8>>) -> Self {
-        Self {
-            status,
-            body: ReplyBody(body),
-        }
+    const fn new(status: StatusCode, body: ReplyBody) -> Self {
+        Self { status, body }
     }
 
     fn json(status: StatusCode, value: &impl Serialize) -> Self {
-        let Ok(mut body) = to_go_json(value, 1) else {
-            return Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Zeroizing::new(b"{\"errors\":[\"internal error\"]}\n".to_vec()),
-            );
-        };
-        body.push(b'\n');
-        Self::new(status, body)
+        match to_go_json(value) {
+            Ok(mut body) => {
+                body.push(b'\n');
+                Self::new(status, ReplyBody::Public(body))
+            }
+            Err(NotSerializable) => Self::unserializable(),
+        }
     }
+
+    fn secret_json(value: &impl Serialize) -> Self {
+        to_secret_go_json_line(value).map_or_else(
+            |NotSerializable| Self::unserializable(),
+            |body| Self::new(StatusCode::OK, ReplyBody::Secret(body)),
+        )
+    }
+
+    /// The answer to a bug of ours, which must not itself need serializing.
+    fn unserializable() -> Self {
+        let body = b"{\"errors\":[\"internal error\"]}\n".to_vec();
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, ReplyBody::Public(body))
+    }
+}
+
+impl ReplyBody {
+    const EMPTY: Self = Self::Public(Vec::new());
 }
 
 impl std::fmt::Debug for ReplyBody {

@@ -189,6 +189,13 @@ mod tests {
     }
 
     #[test]
+    fn the_buffer_of_decoded_text_never_grows() {
+        for escaped in [r"\/a", r"\ud800\ud800", r"\u2028", r"\n\n"] {
+            assert_eq!(unescape(escaped).capacity(), escaped.len(), "{escaped}");
+        }
+    }
+
+    #[test]
     fn debug_shows_nothing_of_the_text() {
         assert_eq!(
             format!("{:?}", SecretText::borrowed("c2VjcmV0")),

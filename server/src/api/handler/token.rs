@@ -66,7 +66,7 @@ pub(super) fn lookup_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Rep
         token_type: "service",
     };
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data(&token))
+    Ok(call.envelope(&warnings).token(&token))
 }
 
 fn policy_names<'a>(call: &'a Call<'_>) -> Vec<&'a str> {

@@ -1,0 +1,155 @@
+use std::num::IntErrorKind;
+
+use serde_json::value::RawValue;
+
+use super::error::{FieldError, FieldProblem};
+use crate::api::{SecretText, duration::parse_seconds, members::Value};
+
+/// Any scalar is text in Vault: a number by its digits, a truth value as `1` or `0`.
+pub(in crate::api) fn text<'a>(
+    field: &'static str,
+    value: Value<'a>,
+) -> Result<SecretText<'a>, FieldError> {
+    scalar_text(value).map_err(|value| FieldError::unconvertible(field, "string", &value))
+}
+
+fn scalar_text(value: Value<'_>) -> Result<SecretText<'_>, Value<'_>> {
+    match value {
+        Value::Text(text) => Ok(text),
+        Value::Number(digits) => Ok(SecretText::borrowed(digits)),
+        Value::Bool(true) => Ok(SecretText::borrowed("1")),
+        Value::Bool(false) => Ok(SecretText::borrowed("0")),
+        Value::Null => Ok(SecretText::borrowed("")),
+        Value::Array(_) | Value::Object(_) | Value::Repeated => Err(value),
+    }
+}
+
+pub(in crate::api) fn int(field: &'static str, value: &Value<'_>) -> Result<i64, FieldError> {
+    match value {
+        Value::Null => Ok(0),
+        Value::Bool(truth) => Ok(i64::from(*truth)),
+        Value::Number(digits) => {
+            go_int(digits).map_err(|problem| FieldError::about(field, digits, problem))
+        }
+        Value::Text(text) => {
+            let digits = text.expose_to_decode();
+            go_int(digits).map_err(|problem| FieldError::about(field, digits, problem))
+        }
+        Value::Array(_) | Value::Object(_) | Value::Repeated => {
+            Err(FieldError::unconvertible(field, "int", value))
+        }
+    }
+}
+
+/// Go's `strconv.ParseInt` with base 0: the prefix says the base; no text at all is 0.
+fn go_int(text: &str) -> Result<i64, FieldProblem> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let (sign, magnitude) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (digits, radix) = match magnitude.split_at_checked(2) {
+        Some(("0x" | "0X", digits)) => (digits, 16),
+        Some(("0o" | "0O", digits)) => (digits, 8),
+        Some(("0b" | "0B", digits)) => (digits, 2),
+        Some(_) if magnitude.starts_with('0') => (magnitude, 8),
+        _ => (magnitude, 10),
+    };
+    if !digits.starts_with(|c: char| c.is_ascii_hexdigit()) {
+        return Err(FieldProblem::NotAnInt);
+    }
+    i64::from_str_radix(&format!("{sign}{digits}"), radix).map_err(|error| match error.kind() {
+        IntErrorKind::NegOverflow | IntErrorKind::PosOverflow => FieldProblem::IntOutOfRange,
+        _ => FieldProblem::NotAnInt,
+    })
+}
+
+pub(in crate::api) fn bool(field: &'static str, value: &Value<'_>) -> Result<bool, FieldError> {
+    let text = match value {
+        Value::Bool(truth) => return Ok(*truth),
+        Value::Null => return Ok(false),
+        Value::Number(digits) => digits,
+        Value::Text(text) => text.expose_to_decode(),
+        Value::Array(_) | Value::Object(_) | Value::Repeated => {
+            return Err(FieldError::unconvertible(field, "bool", value));
+        }
+    };
+    go_bool(text).ok_or_else(|| FieldError::about(field, text, FieldProblem::NotABool))
+}
+
+/// Go's `strconv.ParseBool`; no text at all is false.
+pub(in crate::api) fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+pub(in crate::api) fn seconds(field: &'static str, value: &Value<'_>) -> Result<i64, FieldError> {
+    let text = match value {
+        Value::Number(digits) => digits,
+        Value::Text(text) => text.expose_to_decode(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) | Value::Repeated => {
+            return Err(FieldError {
+                field,
+                value: value.quotable(),
+                problem: FieldProblem::NoDurationType,
+            });
+        }
+    };
+    match parse_seconds(text) {
+        Ok(seconds) if seconds < 0 => {
+            let problem = FieldProblem::NegativeDuration { seconds };
+            Err(FieldError::about(field, text, problem))
+        }
+        Ok(seconds) => Ok(seconds),
+        Err(_) => Err(FieldError::about(field, text, FieldProblem::NotADuration)),
+    }
+}
+
+/// A list may be sent as text with commas, and a single value stands for a list of it.
+pub(in crate::api) fn list(
+    field: &'static str,
+    value: Value<'_>,
+) -> Result<Vec<String>, FieldError> {
+    const MOST_ELEMENTS: usize = 10_000;
+    let elements = match value {
+        Value::Null => return Ok(Vec::new()),
+        Value::Text(text) => return Ok(split_list(text.expose_to_decode())),
+        Value::Object(object) if is_empty_object(object) => return Ok(Vec::new()),
+        Value::Array(array) => Value::elements(array, MOST_ELEMENTS).ok_or(FieldError {
+            field,
+            value: None,
+            problem: FieldProblem::TooManyElements,
+        })?,
+        single => vec![single],
+    };
+    let texts = elements.into_iter().enumerate().map(|(index, element)| {
+        let text = scalar_text(element).map_err(|element| FieldError {
+            field,
+            value: None,
+            problem: FieldProblem::UnconvertibleElement {
+                index,
+                got: element.go_type(),
+            },
+        })?;
+        Ok(text.into_public().trim().to_owned())
+    });
+    texts.collect()
+}
+
+fn is_empty_object(object: &RawValue) -> bool {
+    let json = object.get();
+    let members = json.get(1..json.len().saturating_sub(1));
+    members.is_some_and(|members| members.trim_ascii().is_empty())
+}
+
+fn split_list(text: &str) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(',').map(|part| part.trim().to_owned()).collect()
+}

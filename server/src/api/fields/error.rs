@@ -1,0 +1,117 @@
+use std::fmt;
+
+use crate::api::{duration::parse_seconds, members::Value, quote::Quoted, text::quotable};
+
+/// A field's value does not have, and cannot be made to have, the type asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    pub(super) field: &'static str,
+    /// What was sent, if it is short and no secret.
+    pub(super) value: Option<Box<str>>,
+    pub(super) problem: FieldProblem,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldProblem {
+    Unconvertible {
+        wanted: &'static str,
+        got: &'static str,
+    },
+    UnconvertibleElement {
+        index: usize,
+        got: &'static str,
+    },
+    NotAnInt,
+    IntOutOfRange,
+    NotABool,
+    NotADuration,
+    NoDurationType,
+    NegativeDuration {
+        seconds: i64,
+    },
+    TooManyElements,
+}
+
+impl FieldError {
+    pub(super) fn about(field: &'static str, value: &str, problem: FieldProblem) -> Self {
+        Self {
+            field,
+            value: quotable(value),
+            problem,
+        }
+    }
+
+    /// A value of a type that has no scalar text is never quoted: it may hold a secret.
+    pub(super) fn unconvertible(
+        field: &'static str,
+        wanted: &'static str,
+        value: &Value<'_>,
+    ) -> Self {
+        Self {
+            field,
+            value: None,
+            problem: FieldProblem::Unconvertible {
+                wanted,
+                got: value.go_type(),
+            },
+        }
+    }
+}
+
+/// Vault's text, as its framework writes it; a value that is not quoted is left out of it.
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = Quoted(self.field);
+        let value = self.value.as_deref().unwrap_or_default();
+        match &self.value {
+            Some(value) => write!(f, "error converting input {value} for field {field}: ")?,
+            None => write!(f, "error converting input for field {field}: ")?,
+        }
+        let parsing = match &self.value {
+            Some(value) => format!(" parsing {}:", Quoted(value)),
+            None => String::new(),
+        };
+        match self.problem {
+            FieldProblem::Unconvertible { wanted, got } => {
+                write!(
+                    f,
+                    "'' expected type '{wanted}', got unconvertible type '{got}'"
+                )
+            }
+            FieldProblem::UnconvertibleElement { index, got } => write!(
+                f,
+                "1 error(s) decoding:\n\n* '[{index}]' expected type 'string', got unconvertible \
+                 type '{got}'"
+            ),
+            FieldProblem::NotAnInt => {
+                write!(
+                    f,
+                    "cannot parse '' as int: strconv.ParseInt:{parsing} invalid syntax"
+                )
+            }
+            FieldProblem::IntOutOfRange => {
+                write!(
+                    f,
+                    "cannot parse '' as int: strconv.ParseInt:{parsing} value out of range"
+                )
+            }
+            FieldProblem::NotABool => {
+                write!(
+                    f,
+                    "cannot parse '' as bool: strconv.ParseBool:{parsing} invalid syntax"
+                )
+            }
+            FieldProblem::NotADuration => match parse_seconds(value) {
+                Err(problem) => f.write_str(&problem.text(value)),
+                Ok(_) => f.write_str("time: invalid duration"),
+            },
+            FieldProblem::NoDurationType => f.write_str("could not parse duration from input"),
+            FieldProblem::NegativeDuration { seconds } => {
+                write!(f, "cannot provide negative value '{seconds}'")
+            }
+            FieldProblem::TooManyElements => f.write_str("too many elements"),
+        }
+    }
+}
+
+impl std::error::Error for FieldError {}
