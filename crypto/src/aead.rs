@@ -36,23 +36,13 @@ pub struct Encrypted {
 /// # Errors
 ///
 /// [`TooLong`].
-#[expect(clippy::map_err_ignore, reason = "the library's error has no content")]
 pub fn encrypt(
     dek: &RecipientSecret,
     nonce: &[u8; NONCE_BYTES],
     aad: &[u8],
-    mut plaintext: Plaintext,
+    plaintext: Plaintext,
 ) -> Result<Encrypted, TooLong> {
-    let tag = with_scrubbed_stack(|| {
-        let cipher = Aes256Gcm::new(dek.expose_as_dek().into());
-        let buffer = InOutBuf::from(plaintext.expose_for_cipher());
-        cipher.encrypt_inout_detached(nonce.into(), aad, buffer)
-    });
-    let tag = tag.map_err(|_| TooLong)?.into();
-    Ok(Encrypted {
-        ciphertext: plaintext.into_ciphertext(),
-        tag,
-    })
+    with_scrubbed_stack(|| encrypt_unscrubbed(dek, nonce, aad, plaintext))
 }
 
 /// The inverse of [`encrypt`]; a wrong tag gives no byte of the message.
@@ -60,7 +50,6 @@ pub fn encrypt(
 /// # Errors
 ///
 /// [`TagMismatch`].
-#[expect(clippy::map_err_ignore, reason = "the library's error has no content")]
 pub fn decrypt(
     dek: &RecipientSecret,
     nonce: &[u8; NONCE_BYTES],
@@ -68,11 +57,36 @@ pub fn decrypt(
     ciphertext: &[u8],
     tag: &[u8; TAG_BYTES],
 ) -> Result<Plaintext, TagMismatch> {
+    with_scrubbed_stack(|| decrypt_unscrubbed(dek, nonce, aad, ciphertext, tag))
+}
+
+/// [`encrypt`] for a caller who scrubs the stack after more than this.
+#[expect(clippy::map_err_ignore, reason = "the library's error has no content")]
+pub(crate) fn encrypt_unscrubbed(
+    dek: &RecipientSecret,
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    mut plaintext: Plaintext,
+) -> Result<Encrypted, TooLong> {
+    let cipher = Aes256Gcm::new(dek.expose_as_dek().into());
+    let buffer = InOutBuf::from(plaintext.expose_for_cipher());
+    let tag = cipher.encrypt_inout_detached(nonce.into(), aad, buffer);
+    let tag = tag.map_err(|_| TooLong)?.into();
+    Ok(Encrypted { ciphertext: plaintext.into_ciphertext(), tag })
+}
+
+/// [`decrypt`] for a caller who scrubs the stack after more than this.
+#[expect(clippy::map_err_ignore, reason = "the library's error has no content")]
+pub(crate) fn decrypt_unscrubbed(
+    dek: &RecipientSecret,
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    ciphertext: &[u8],
+    tag: &[u8; TAG_BYTES],
+) -> Result<Plaintext, TagMismatch> {
+    let cipher = Aes256Gcm::new(dek.expose_as_dek().into());
     let mut plaintext = Plaintext::new(ciphertext.to_vec());
-    let opened = with_scrubbed_stack(|| {
-        let cipher = Aes256Gcm::new(dek.expose_as_dek().into());
-        let buffer = InOutBuf::from(plaintext.expose_for_cipher());
-        cipher.decrypt_inout_detached(nonce.into(), aad, buffer, tag.into())
-    });
+    let buffer = InOutBuf::from(plaintext.expose_for_cipher());
+    let opened = cipher.decrypt_inout_detached(nonce.into(), aad, buffer, tag.into());
     opened.map(|()| plaintext).map_err(|_| TagMismatch)
 }

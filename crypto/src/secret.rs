@@ -1,8 +1,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretBox};
-use selkie_memory::{PageError, SecretPage};
-use zeroize::Zeroizing;
+use selkie_memory::{PageError, SecretPage, WipedVec};
 
 use crate::{Random, RandomError};
 
@@ -52,13 +51,13 @@ impl fmt::Debug for RecipientSecret {
 }
 
 /// What a client encrypts or gets back: any bytes, any length, wiped when dropped.
-pub struct Plaintext(Zeroizing<Vec<u8>>);
+pub struct Plaintext(WipedVec);
 
 impl Plaintext {
     /// Takes over `bytes`; spare capacity is wiped with the rest.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(WipedVec::new(bytes))
     }
 
     /// The bytes, for the reply to the client who may have them.
@@ -73,8 +72,8 @@ impl Plaintext {
     }
 
     /// Takes the bytes out once the cipher has turned them into ciphertext.
-    pub(crate) fn into_ciphertext(mut self) -> Vec<u8> {
-        std::mem::take(&mut *self.0)
+    pub(crate) fn into_ciphertext(self) -> Vec<u8> {
+        self.0.into_unwiped()
     }
 }
 

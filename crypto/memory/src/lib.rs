@@ -2,10 +2,12 @@
 //! shows, and wiping a network frame in place. It is the only crate of Selkie with `unsafe` code,
 //! each block argued, and it will never know what the bytes mean.
 
+mod buffer;
 mod frame;
 mod page;
 mod stack;
 
+pub use buffer::{WipedVec, wipe};
 pub use frame::wipe_frame;
 pub use page::{PageError, SecretPage};
 pub use stack::{SCRUBBED_BYTES, scrub_stack, with_scrubbed_stack};

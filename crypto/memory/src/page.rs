@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn what_was_filled_in_is_read_back() {
         let page = SecretPage::<32>::new(|bytes| bytes.fill(7)).unwrap();
-        assert_eq!(page.expose(), [7; 32]);
+        assert_eq!(*page.expose(), [7; 32]);
     }
 
     #[test]
@@ -200,11 +200,7 @@ mod tests {
     #[test]
     fn the_locked_fallback_works_where_there_are_no_hidden_pages() {
         let start = map_locked().unwrap();
-        let mut page = SecretPage {
-            start,
-            len: 4,
-            hidden: false,
-        };
+        let mut page = SecretPage::<4> { start: start.cast(), hidden: false };
         page.bytes_mut().copy_from_slice(b"abcd");
         assert_eq!(page.expose(), b"abcd");
     }

@@ -3,8 +3,8 @@ use std::mem::MaybeUninit;
 /// How far below its caller [`scrub_stack`] wipes, in bytes.
 ///
 /// AES-GCM keeps 14 round keys and up to 64 blocks of plaintext there, in frames of about 8 KiB
-/// altogether; four times that leaves room for other compilers' frames.
-pub const SCRUBBED_BYTES: usize = 32 * 1024;
+/// altogether; twice that leaves room for other compilers' frames.
+pub const SCRUBBED_BYTES: usize = 16 * 1024;
 
 /// Runs `operation` and then wipes the stack that it used.
 ///

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use zeroize::Zeroizing;
+use selkie_memory::WipedVec;
 
 use crate::base64::encode_url;
 
@@ -25,8 +25,8 @@ struct Wire {
 
 impl Aad<'_> {
     /// The AAD of the cipher: `protected` or `protected ‖ "." ‖ base64url(aad)` (RFC 7516 §5.1).
-    pub(super) fn with_protected(&self, protected: &str) -> Zeroizing<Vec<u8>> {
-        let mut input = Zeroizing::new(protected.as_bytes().to_vec());
+    pub(super) fn with_protected(&self, protected: &str) -> WipedVec {
+        let mut input = WipedVec::new(protected.as_bytes().to_vec());
         if self.associated_data.is_empty() && self.context.is_empty() {
             return input;
         }
@@ -35,7 +35,7 @@ impl Aad<'_> {
             context: encode_url(self.context),
         };
         // Invariant: a struct of strings always serialises.
-        let json = Zeroizing::new(serde_json::to_vec(&wire).unwrap_or_default());
+        let json = WipedVec::new(serde_json::to_vec(&wire).unwrap_or_default());
         input.push(b'.');
         input.extend_from_slice(encode_url(&json).as_bytes());
         input

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use selkie_memory::with_scrubbed_stack;
+
 use super::{Aad, Header, Recipient, commitment, header, origin, recipient, wire};
 use crate::aead::{self, NONCE_BYTES};
 use crate::base64::encode_url;
@@ -49,7 +51,6 @@ impl Draft {
     /// # Errors
     ///
     /// [`EncryptError`].
-    #[expect(clippy::map_err_ignore, reason = "the variant says it all")]
     pub fn encrypt(
         self,
         header: &Header<'_>,
@@ -63,12 +64,15 @@ impl Draft {
         }
         let owned = recipient::print_all(recipients);
         let recipients: Vec<_> = owned.iter().map(recipient::OwnedWire::as_wire).collect();
-        let commitment =
-            selkie_memory::with_scrubbed_stack(|| commitment(&self.dek, &wire::print(&recipients)));
-        let protected = header::print(header, &commitment);
-        let input = aad.with_protected(&protected);
-        let encrypted = aead::encrypt(&self.dek, &self.nonce, &input, plaintext)
-            .map_err(|_| EncryptError::TooLong)?;
+        let recipients_json = wire::print(&recipients);
+        let (protected, encrypted) = with_scrubbed_stack(|| {
+            let protected = header::print(header, &commitment(&self.dek, &recipients_json));
+            let input = aad.with_protected(&protected);
+            let encrypted =
+                aead::encrypt_unscrubbed(&self.dek, &self.nonce, &input, plaintext);
+            (protected, encrypted)
+        });
+        let encrypted = encrypted.map_err(|aead::TooLong| EncryptError::TooLong)?;
         let mut jwe = wire::Jwe {
             ciphertext: &encode_url(&encrypted.ciphertext),
             iv: &encode_url(&self.nonce),

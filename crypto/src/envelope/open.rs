@@ -1,5 +1,6 @@
 use std::fmt;
 
+use selkie_memory::with_scrubbed_stack;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::{Aad, Header, Purpose, Recipient, commitment, header, origin, recipient, wire};
@@ -147,12 +148,14 @@ impl Envelope {
     ///
     /// [`DecryptError`].
     pub fn decrypt(&self, dek: &RecipientSecret, aad: Aad<'_>) -> Result<Plaintext, DecryptError> {
-        let committed = selkie_memory::with_scrubbed_stack(|| {
-            commitment(dek, &self.recipients_json).ct_eq(&self.commitment)
+        let (committed, opened) = with_scrubbed_stack(|| {
+            let committed = commitment(dek, &self.recipients_json).ct_eq(&self.commitment);
+            let tag = spoiled_unless(committed, &self.tag);
+            let input = aad.with_protected(&self.protected);
+            let opened =
+                aead::decrypt_unscrubbed(dek, &self.nonce, &input, &self.ciphertext, &tag);
+            (committed, opened)
         });
-        let tag = spoiled_unless(committed, &self.tag);
-        let input = aad.with_protected(&self.protected);
-        let opened = aead::decrypt(dek, &self.nonce, &input, &self.ciphertext, &tag);
         // The spoiled tag only equalises the work: a forger who knows the DEK can make it fit.
         match (bool::from(committed), opened) {
             (true, Ok(plaintext)) => Ok(plaintext),

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use selkie_crypto::{Plaintext, base64::decode_secret};
-use zeroize::Zeroizing;
+use selkie_memory::WipedVec;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -35,11 +35,11 @@ pub fn decode(text: &str) -> Result<Plaintext, IllegalByte> {
 }
 
 /// The same text without line ends and with the unused bits of its last character cleared.
-fn canonical(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, IllegalByte> {
+fn canonical(text: &[u8]) -> Result<WipedVec, IllegalByte> {
     if let Some(offset) = corrupt_offset(text) {
         return Err(IllegalByte(offset));
     }
-    let mut canonical = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut canonical = WipedVec::with_capacity(text.len());
     canonical.extend(text.iter().copied().filter(|byte| !is_line_end(*byte)));
     if let [.., last, b'=', b'='] = canonical.as_mut_slice() {
         *last = without_unused_bits(*last, 0b11_0000);

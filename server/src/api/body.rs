@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use selkie_memory::wipe_frame;
-use zeroize::Zeroizing;
+use selkie_memory::WipedVec;
 
 /// A whole request body; wiped when dropped.
-pub type BodyBuffer = Zeroizing<Vec<u8>>;
+pub type BodyBuffer = WipedVec;
 
 /// What is reserved on the word of a Content-Length alone.
 const LARGEST_RESERVE_BYTES: usize = 1 << 20;
@@ -69,7 +69,7 @@ async fn read_frames<B>(mut body: B, declared: usize, limit: usize) -> Result<Bo
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut whole = Zeroizing::new(Vec::with_capacity(declared.min(LARGEST_RESERVE_BYTES)));
+    let mut whole = WipedVec::with_capacity(declared.min(LARGEST_RESERVE_BYTES));
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
             return Err(BodyError::Incomplete);
@@ -92,7 +92,7 @@ fn append(whole: &mut BodyBuffer, data: &[u8], limit: usize) -> Result<(), BodyE
     if length > whole.capacity() {
         // `Vec` would free the old block with the secret in it; here it is wiped when replaced.
         let capacity = whole.capacity().saturating_mul(2).clamp(length, limit);
-        let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
+        let mut grown = WipedVec::with_capacity(capacity);
         grown.extend_from_slice(whole);
         *whole = grown;
     }

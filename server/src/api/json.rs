@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
-use zeroize::Zeroizing;
+use selkie_memory::WipedVec;
 
 /// A type of ours whose map has keys that are no text; a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub(super) fn to_go_json(value: &impl Serialize) -> Result<Vec<u8>, NotSerializa
 /// left behind.
 pub(super) fn to_secret_go_json_line(
     value: &impl Serialize,
-) -> Result<Zeroizing<Vec<u8>>, NotSerializable> {
+) -> Result<WipedVec, NotSerializable> {
     let mut length = Length(1);
     write_go_json(&mut length, value)?;
-    let mut json = Zeroizing::new(Vec::with_capacity(length.0));
+    let mut json = WipedVec::with_capacity(length.0);
     write_go_json(&mut *json, value)?;
     json.push(b'\n');
     Ok(json)

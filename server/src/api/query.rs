@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use selkie_memory::WipedVec;
 use zeroize::Zeroizing;
 
 use super::text::SecretText;
@@ -82,7 +83,7 @@ pub(super) fn decode(text: &str, plus: Plus) -> Result<SecretText<'_>, BadEncodi
     if !text.bytes().any(is_encoded) {
         return Ok(SecretText::borrowed(text));
     }
-    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut decoded = WipedVec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         decoded.push(match byte {

@@ -13,7 +13,7 @@ use serde::{
     Serialize,
     ser::{SerializeMap, Serializer},
 };
-use zeroize::Zeroizing;
+use selkie_memory::WipedVec;
 
 use super::{
     data::{Auth, EncryptedBatch, Token},
@@ -32,7 +32,7 @@ pub struct Reply {
 enum ReplyBody {
     Public(Vec<u8>),
     /// With a plaintext or a token in it.
-    Secret(Zeroizing<Vec<u8>>),
+    Secret(WipedVec),
 }
 
 /// What surrounds the data of a reply.
@@ -172,7 +172,7 @@ impl<'a> Envelope<'a> {
             .iter()
             .map(Piece::length)
             .fold(around, usize::saturating_add);
-        let mut body = Zeroizing::new(Vec::with_capacity(length));
+        let mut body = WipedVec::with_capacity(length);
         body.extend_from_slice(head);
         for piece in pieces {
             piece.write(&mut body);

@@ -74,14 +74,14 @@ async fn a_chunked_body_up_to_the_limit_is_read_whole() {
 #[tokio::test]
 async fn one_byte_over_the_limit_is_too_large() {
     let body = scripted(&[b"12345", b"678901"], End::Whole);
-    assert_eq!(read(body, LIMITS).await, Err(BodyError::TooLarge));
+    assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TooLarge);
 }
 
 #[tokio::test]
 async fn a_body_declared_too_large_is_refused_unread() {
     let mut body = scripted(&[], End::Hanging);
     body.declared = 11;
-    assert_eq!(read(body, LIMITS).await, Err(BodyError::TooLarge));
+    assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TooLarge);
 }
 
 #[tokio::test]
@@ -95,13 +95,13 @@ async fn a_huge_declaration_reserves_little() {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_incomplete() {
     let body = scripted(&[b"1234"], End::Broken);
-    assert_eq!(read(body, LIMITS).await, Err(BodyError::Incomplete));
+    assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::Incomplete);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_times_out() {
     let body = scripted(&[b"1234"], End::Hanging);
-    assert_eq!(read(body, LIMITS).await, Err(BodyError::TimedOut));
+    assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TimedOut);
 }
 
 #[tokio::test]
@@ -126,6 +126,6 @@ async fn the_frame_that_exceeds_the_limit_is_wiped_too() {
         end: End::Whole,
         declared: 0,
     };
-    assert_eq!(read(body, LIMITS).await, Err(BodyError::TooLarge));
+    assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TooLarge);
     assert_eq!(&alias[..], [0; 13]);
 }
