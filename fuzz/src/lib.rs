@@ -9,9 +9,11 @@ mod changed_envelope;
 mod ciphertext_text;
 mod deployment;
 mod envelope;
+mod json_bodies;
 #[cfg(test)]
 mod tests;
 
 pub use changed_envelope::changed_envelope;
 pub use ciphertext_text::ciphertext_text;
 pub use envelope::envelope;
+pub use json_bodies::json_bodies;

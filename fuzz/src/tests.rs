@@ -36,6 +36,11 @@ fn the_corpus_of_changed_envelope_holds() {
 }
 
 #[test]
+fn the_corpus_of_json_bodies_holds() {
+    replay("json_bodies", crate::json_bodies);
+}
+
+#[test]
 fn every_target_has_a_corpus_that_is_replayed_here() {
     let names = |within: &str| -> Vec<_> {
         fs::read_dir(folder().join(within))
