@@ -107,11 +107,7 @@ fn main() -> Outcome<()> {
 fn make(request: &Make) -> Outcome<Reply> {
     let draft = Draft::new(&os_random)?;
     let wrap = |recipient: &RecipientFields| recipient.wrap(draft.secret());
-    let recipients = request
-        .recipients
-        .iter()
-        .map(wrap)
-        .collect::<Outcome<Vec<_>>>()?;
+    let recipients = request.recipients.iter().map(wrap).collect::<Outcome<Vec<_>>>()?;
     let origin_key = request.binding.origin_key()?;
     let json = draft.encrypt(
         &request.header.header()?,
@@ -140,10 +136,7 @@ fn open(request: &Open) -> Outcome<Reply> {
     if *envelope.header() != header {
         return Err("another header".into());
     }
-    let recipient = envelope
-        .recipients()
-        .get(request.recipient)
-        .ok_or("no such recipient")?;
+    let recipient = envelope.recipients().get(request.recipient).ok_or("no such recipient")?;
     let plaintext = envelope
         .decrypt(&request.key.unwrap_dek(recipient)?, request.binding.aad())
         .map_err(|error| error.refusal_for_log().to_string())?;
@@ -194,9 +187,7 @@ impl Key {
                 let wrapped = &recipient.wrapped_dek;
                 let dek = key.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None)?;
                 let dek: &[u8; 32] = (&*dek).try_into()?;
-                Ok(RecipientSecret::init_with(|bytes| {
-                    bytes.copy_from_slice(dek)
-                }))
+                Ok(RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek)))
             }
             Self::RsaPublicPem(_) => Err("unwrapping takes the private key".into()),
         }
@@ -205,10 +196,7 @@ impl Key {
 
 impl Binding {
     fn aad(&self) -> Aad<'_> {
-        Aad {
-            associated_data: &self.associated_data.0,
-            context: &self.context.0,
-        }
+        Aad { associated_data: &self.associated_data.0, context: &self.context.0 }
     }
 
     fn origin_key(&self) -> Outcome<Option<OriginKey>> {
@@ -222,11 +210,7 @@ impl Binding {
 
 impl Hex {
     fn key(&self) -> Outcome<&[u8; 32]> {
-        Ok(self
-            .0
-            .first_chunk()
-            .filter(|_| self.0.len() == 32)
-            .ok_or("a key has 32 bytes")?)
+        Ok(self.0.first_chunk().filter(|_| self.0.len() == 32).ok_or("a key has 32 bytes")?)
     }
 
     fn kek(&self) -> Outcome<Kek> {
@@ -240,11 +224,7 @@ impl TryFrom<String> for Hex {
 
     fn try_from(text: String) -> Outcome<Self> {
         let digits = |pair: &[u8]| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?);
-        text.as_bytes()
-            .chunks(2)
-            .map(digits)
-            .collect::<Outcome<_>>()
-            .map(Self)
+        text.as_bytes().chunks(2).map(digits).collect::<Outcome<_>>().map(Self)
     }
 }
 

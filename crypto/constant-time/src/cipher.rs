@@ -24,12 +24,7 @@ pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
 fn encrypt(table: &mut Table, bytes: usize) -> Result<aead::Encrypted, Box<dyn Error>> {
     let dek = poisoned::dek(7);
     let plaintext = poisoned::plaintext(bytes);
-    let call = Call {
-        name: "aead::encrypt",
-        bytes,
-        expected: Expected::Exactly(0),
-        reason: "",
-    };
+    let call = Call { name: "aead::encrypt", bytes, expected: Expected::Exactly(0), reason: "" };
     let mut encrypted = table
         .observe(call, || aead::encrypt(&dek, &NONCE, AAD, plaintext))
         .map_err(|_| "too long")?;
@@ -47,9 +42,7 @@ fn decrypt(table: &mut Table, encrypted: &aead::Encrypted) -> Result<(), Box<dyn
         reason: ACCEPT,
     };
     let plaintext = table
-        .observe(call, || {
-            aead::decrypt(&dek, &NONCE, AAD, &encrypted.ciphertext, &encrypted.tag)
-        })
+        .observe(call, || aead::decrypt(&dek, &NONCE, AAD, &encrypted.ciphertext, &encrypted.tag))
         .map_err(|_| "a good tag was refused")?;
     table.must_carry_secret(plaintext.expose_for_reply());
     Ok(())
@@ -67,9 +60,9 @@ fn decrypt_bad_tag(
         expected: Expected::Exactly(2),
         reason: ACCEPT,
     };
-    match table.observe(call, || {
-        aead::decrypt(&dek, &NONCE, AAD, &encrypted.ciphertext, &encrypted.tag)
-    }) {
+    match table
+        .observe(call, || aead::decrypt(&dek, &NONCE, AAD, &encrypted.ciphertext, &encrypted.tag))
+    {
         Ok(_) => Err("a bad tag was accepted".into()),
         Err(aead::TagMismatch) => Ok(()),
     }

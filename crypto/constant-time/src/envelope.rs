@@ -28,12 +28,7 @@ pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
 }
 
 fn draft(table: &mut Table) -> Result<(), Box<dyn Error>> {
-    let call = Call {
-        name: "Draft::new",
-        bytes: 32,
-        expected: Expected::Exactly(0),
-        reason: "",
-    };
+    let call = Call { name: "Draft::new", bytes: 32, expected: Expected::Exactly(0), reason: "" };
     let draft = table.observe(call, new_draft)?;
     table.must_carry_secret(draft.secret().expose_for_wrap());
     Ok(())
@@ -76,15 +71,9 @@ fn parse(
     json: &[u8],
     origin_key: &OriginKey,
 ) -> Result<(), Box<dyn Error>> {
-    let call = |name| Call {
-        name,
-        bytes,
-        expected: Expected::Exactly(1),
-        reason: "accept or refuse",
-    };
-    table.observe(call("Envelope::parse, origin key"), || {
-        envelope(json, Some(origin_key))
-    })?;
+    let call =
+        |name| Call { name, bytes, expected: Expected::Exactly(1), reason: "accept or refuse" };
+    table.observe(call("Envelope::parse, origin key"), || envelope(json, Some(origin_key)))?;
     let another = poisoned::origin_key(6)?;
     let name = "Envelope::parse, another origin key";
     let refused = table.observe(call(name), || envelope(json, Some(&another)));
@@ -94,10 +83,7 @@ fn parse(
 fn decrypt(table: &mut Table, bytes: usize, json: &[u8]) -> Result<(), Box<dyn Error>> {
     let envelope = envelope(json, None)?;
     let bound = Aad::default();
-    let other = Aad {
-        associated_data: b"other",
-        context: b"",
-    };
+    let other = Aad { associated_data: b"other", context: b"" };
     let call = |name| Call {
         name,
         bytes,
@@ -149,13 +135,7 @@ fn encrypt(bytes: usize, origin_key: Option<&OriginKey>) -> Result<Vec<u8>, Box<
         wrapped_dek,
     };
     let plaintext = poisoned::plaintext(bytes);
-    Ok(draft.encrypt(
-        &header(),
-        Aad::default(),
-        plaintext,
-        &[recipient],
-        origin_key,
-    )?)
+    Ok(draft.encrypt(&header(), Aad::default(), plaintext, &[recipient], origin_key)?)
 }
 
 fn header() -> Header<'static> {

@@ -19,12 +19,7 @@ pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
 }
 
 const fn call(name: &'static str, expected: usize, reason: &'static str) -> Call {
-    Call {
-        name,
-        bytes: 32,
-        expected: Expected::Exactly(expected),
-        reason,
-    }
+    Call { name, bytes: 32, expected: Expected::Exactly(expected), reason }
 }
 
 fn wrap(table: &mut Table) -> Result<[u8; WRAPPED_DEK_BYTES], Box<dyn Error>> {
@@ -55,9 +50,7 @@ fn compare(table: &mut Table) -> Result<(), Box<dyn Error>> {
         ("Kek::is_same_key, another", poisoned::kek(4)?, 0),
     ] {
         let mut answer = [0];
-        table.observe(call(name, 0, ""), || {
-            answer[0] = u8::from(kek.is_same_key(&other))
-        });
+        table.observe(call(name, 0, ""), || answer[0] = u8::from(kek.is_same_key(&other)));
         table.must_carry_secret(&answer);
         declassify(&mut answer);
         if answer[0] != same {
@@ -71,9 +64,8 @@ fn wrap_rsa(table: &mut Table) -> Result<(), Box<dyn Error>> {
     let public_key = RsaPublicKey::from_spki_der(RSA_2048_SPKI)?;
     let dek = poisoned::dek(7);
     let reason = "aws-lc's bn_reduce_once asserts a borrow of 0 or 1; true of every DEK";
-    let mut wrapped = table.observe(call("RsaPublicKey::wrap_dek", 1, reason), || {
-        public_key.wrap_dek(&dek)
-    })?;
+    let mut wrapped =
+        table.observe(call("RsaPublicKey::wrap_dek", 1, reason), || public_key.wrap_dek(&dek))?;
     table.publish(&mut wrapped);
     Ok(())
 }

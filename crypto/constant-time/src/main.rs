@@ -26,10 +26,7 @@ use table::Table;
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut out = io::stdout().lock();
     if !memcheck::is_running() {
-        writeln!(
-            out,
-            "not under valgrind, where alone this program means anything: run ./check"
-        )?;
+        writeln!(out, "not under valgrind, where alone this program means anything: run ./check")?;
         return Ok(ExitCode::from(2));
     }
     let mut table = Table::default();
@@ -39,9 +36,5 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     key_wrap::observe(&mut table)?;
     envelope::observe(&mut table)?;
     table.print(&mut out)?;
-    Ok(if table.holds() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if table.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -25,22 +25,12 @@ pub(crate) fn reports() -> usize {
 
 /// Declares `bytes` secret.
 pub(crate) fn poison(bytes: &mut [u8]) {
-    request([
-        MAKE_MEM_UNDEFINED,
-        bytes.as_mut_ptr().expose_provenance(),
-        bytes.len(),
-        0,
-    ]);
+    request([MAKE_MEM_UNDEFINED, bytes.as_mut_ptr().expose_provenance(), bytes.len(), 0]);
 }
 
 /// Declares `bytes` public.
 pub(crate) fn declassify(bytes: &mut [u8]) {
-    request([
-        MAKE_MEM_DEFINED,
-        bytes.as_mut_ptr().expose_provenance(),
-        bytes.len(),
-        0,
-    ]);
+    request([MAKE_MEM_DEFINED, bytes.as_mut_ptr().expose_provenance(), bytes.len(), 0]);
 }
 
 /// How many of `bytes` are secret or were computed from a secret.

@@ -58,8 +58,7 @@ impl Table {
     /// the call's reports were all that it caused on its whole way.
     pub(crate) fn must_carry_secret(&mut self, result: &[u8]) {
         if memcheck::poisoned_bytes(result) == 0 {
-            self.vacuous
-                .extend(self.rows.last().map(|(call, _)| call.name));
+            self.vacuous.extend(self.rows.last().map(|(call, _)| call.name));
         }
     }
 
@@ -82,17 +81,8 @@ impl Table {
             "", "call", "bytes", "reports", "expected"
         )?;
         for (call, reports) in &self.rows {
-            let verdict = if call.expected.is(*reports) {
-                "ok"
-            } else {
-                "WRONG"
-            };
-            let Call {
-                name,
-                bytes,
-                expected,
-                reason,
-            } = call;
+            let verdict = if call.expected.is(*reports) { "ok" } else { "WRONG" };
+            let Call { name, bytes, expected, reason } = call;
             writeln!(
                 out,
                 "{verdict:6} {name:<44} {bytes:>5} {reports:>7} {expected:>8}  {reason}"

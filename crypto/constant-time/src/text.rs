@@ -22,12 +22,8 @@ pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
 fn encode(table: &mut Table, bytes: usize) {
     let secret = poisoned::bytes(bytes);
     let mut text = Vec::with_capacity(encoded_len(bytes));
-    let call = Call {
-        name: "base64::encode_into",
-        bytes,
-        expected: Expected::Exactly(0),
-        reason: "",
-    };
+    let call =
+        Call { name: "base64::encode_into", bytes, expected: Expected::Exactly(0), reason: "" };
     table.observe(call, || encode_into(&secret, &mut text));
     table.must_carry_secret(&text);
 }
@@ -45,18 +41,13 @@ fn decode(table: &mut Table, bytes: usize) -> Result<(), Box<dyn Error>> {
         2,
         "accept or refuse: alphabet; unused bits of the last block",
     );
-    let secret = table
-        .observe(good, || decode_secret(&text))
-        .map_err(|_| "valid base64 was refused")?;
+    let secret =
+        table.observe(good, || decode_secret(&text)).map_err(|_| "valid base64 was refused")?;
     table.must_carry_secret(secret.expose_for_reply());
 
     text[0] = b'!';
     poison(&mut text[..1]);
-    let bad = call(
-        "base64::decode_secret, bad character",
-        1,
-        "accept or refuse: alphabet",
-    );
+    let bad = call("base64::decode_secret, bad character", 1, "accept or refuse: alphabet");
     match table.observe(bad, || decode_secret(&text)) {
         Ok(_) => Err("invalid base64 was accepted".into()),
         Err(_) => Ok(()),
@@ -75,12 +66,7 @@ fn poisoned_text(bytes: usize) -> Vec<u8> {
 
 fn digest(table: &mut Table, bytes: usize) {
     let token = poisoned::bytes(bytes);
-    let call = Call {
-        name: "sha256",
-        bytes,
-        expected: Expected::Exactly(0),
-        reason: "",
-    };
+    let call = Call { name: "sha256", bytes, expected: Expected::Exactly(0), reason: "" };
     let mut digest = table.observe(call, || sha256(&token));
     table.publish(&mut digest);
 }
