@@ -88,7 +88,7 @@ impl Process {
 
     fn line<T>(&self, said: &Said, from: usize, accept: impl Fn(&str) -> Option<T>) -> Result<T> {
         said.wait(from, accept).with_context(|| {
-            let (out, err) = (self.stdout().join("\n"), self.stderr().join("\n"));
+            let (out, err) = (last_lines(&self.stdout()), last_lines(&self.stderr()));
             format!("{} never said it.\nstdout:\n{out}\nstderr:\n{err}", self.name)
         })
     }
@@ -135,6 +135,10 @@ impl Process {
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
+}
+
+fn last_lines(lines: &[String]) -> String {
+    lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
 }
 
 fn code(status: ExitStatus) -> Result<i32> {

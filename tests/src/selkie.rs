@@ -54,19 +54,19 @@ impl Selkie {
     ///
     /// If it does not come up.
     pub fn dev(further: &[&str]) -> Result<Self> {
-        Self::dev_of(&binary()?, further)
+        let token = format!("--dev-root-token-id={ROOT_TOKEN}");
+        Self::dev_of(&binary()?, &[&[token.as_str()], further].concat())
     }
 
-    /// The same with another build of the program.
+    /// Dev mode of some build of the program, with a root token that it makes itself unless the
+    /// arguments have one.
     ///
     /// # Errors
     ///
     /// If it does not come up.
     pub fn dev_of(program: &Path, further: &[&str]) -> Result<Self> {
         let listen = format!("--dev-listen-address=127.0.0.1:{}", free_port()?);
-        let token = format!("--dev-root-token-id={ROOT_TOKEN}");
-        let mut arguments: Vec<OsString> =
-            vec!["server".into(), "--dev".into(), listen.into(), token.into()];
+        let mut arguments: Vec<OsString> = vec!["server".into(), "--dev".into(), listen.into()];
         arguments.extend(further.iter().map(OsString::from));
         Self::start(program, arguments, 1)
     }
@@ -149,10 +149,12 @@ impl Selkie {
     ///
     /// # Errors
     ///
-    /// If the certificate of the authority cannot be read.
+    /// If the token was not printed, or the certificate of the authority cannot be read.
     pub fn root(&self) -> Result<Client> {
-        let client = self.client().with_token(ROOT_TOKEN);
-        Ok(Client { tls: self.dev_tls()?, ..client })
+        let token = self
+            .process
+            .stdout_line(|line| line.trim().strip_prefix("export VAULT_TOKEN=").map(unquoted))?;
+        Ok(Client { tls: self.dev_tls()?, ..self.client().with_token(&token) })
     }
 
     /// The file with the authority's certificate, from the line `export VAULT_CACERT='…'`.
@@ -164,7 +166,7 @@ impl Selkie {
         self.process
             .stdout_line(|line| {
                 let (_, value) = line.split_once("export VAULT_CACERT=")?;
-                Some(value.trim_matches(|c| c == '\'' || c == '"').into())
+                Some(unquoted(value).into())
             })
             .context("dev mode names no VAULT_CACERT")
     }
@@ -179,6 +181,11 @@ impl Selkie {
     fn first(&self) -> Target {
         self.targets[0]
     }
+}
+
+/// A value as the line `export NAME='VALUE'` has it.
+fn unquoted(value: &str) -> String {
+    value.trim_matches(|c| c == '\'' || c == '"').to_owned()
 }
 
 fn listening(process: &Process, listeners: usize) -> Result<Vec<Target>> {
