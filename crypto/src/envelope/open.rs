@@ -82,9 +82,12 @@ impl Envelope {
         if jwe.recipients.len() > expected.max_recipients {
             return Err(DecryptError(Refusal::TooManyRecipients));
         }
-        let signed = jwe.unprotected.take();
+        let claimed = match jwe.unprotected.take() {
+            Some(unprotected) => Some(parse_origin(&unprotected)?),
+            None => None,
+        };
         if let Some(key) = expected.origin_key {
-            verify_origin(key, signed, &jwe)?;
+            verify_origin(key, claimed, &jwe)?;
         }
         let envelope = Self::from_wire(&jwe).ok_or(DecryptError(Refusal::Malformed))?;
         envelope.verify_place(expected)?;
@@ -170,15 +173,19 @@ fn spoiled_unless(right: Choice, tag: &[u8; TAG_BYTES]) -> [u8; TAG_BYTES] {
     tag.map(|byte| u8::conditional_select(&!byte, &byte, right))
 }
 
+/// The claimed origin, which has one spelling also where nobody checks it.
+#[expect(clippy::map_err_ignore, reason = "the refusal says it all")]
+fn parse_origin(unprotected: &wire::Unprotected<'_>) -> Result<[u8; 32], DecryptError> {
+    decode_url_array(unprotected.origin).map_err(|_| DecryptError(Refusal::Malformed))
+}
+
 fn verify_origin(
     key: &OriginKey,
-    signed: Option<wire::Unprotected<'_>>,
+    claimed: Option<[u8; 32]>,
     unsigned: &wire::Jwe<'_>,
 ) -> Result<(), DecryptError> {
     let refused = DecryptError(Refusal::Origin);
-    let claimed: [u8; 32] = signed
-        .and_then(|signed| decode_url_array(signed.origin).ok())
-        .ok_or(refused)?;
+    let claimed = claimed.ok_or(refused)?;
     let genuine = origin(key, &wire::print(unsigned)).ct_eq(&claimed);
     if genuine.into() { Ok(()) } else { Err(refused) }
 }

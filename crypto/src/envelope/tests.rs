@@ -294,6 +294,17 @@ fn with_an_origin_key_only_its_own_envelopes_are_accepted() {
 }
 
 #[test]
+fn an_origin_that_nobody_checks_has_one_spelling_all_the_same() {
+    let signed = encrypt(b"x", Aad::default(), &[1], Some(&origin_key(1)));
+    let mut json: serde_json::Value = serde_json::from_slice(&signed).unwrap();
+    for origin in ["", "AAAA", "not base64url!"] {
+        json["unprotected"]["origin"] = origin.into();
+        let changed = serde_json::to_vec(&json).unwrap();
+        assert_eq!(Place::default().refusal(&changed, None), Refusal::Malformed, "{origin}");
+    }
+}
+
+#[test]
 fn a_recipient_of_another_envelope_is_refused() {
     let (one, two) = (
         encrypt(b"one", Aad::default(), &[1, 2], None),
