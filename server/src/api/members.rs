@@ -40,7 +40,7 @@ impl<'a> Members<'a> {
     ///
     /// Nesting costs no stack: a nested value is skipped without recursion, and kept as text.
     pub(super) fn parse(json: &'a [u8]) -> Result<Self, NotAnObject> {
-        if json.trim_ascii().is_empty() {
+        if json.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
             return Ok(Self::default());
         }
         let mut reader = serde_json::Deserializer::from_slice(json);
