@@ -14,10 +14,7 @@ pub struct Base64Error;
 /// # Errors
 ///
 /// [`Base64Error`] for other characters, white space, wrong padding or unused bits that are set.
-#[expect(
-    clippy::map_err_ignore,
-    reason = "detail could tell a part of the secret"
-)]
+#[expect(clippy::map_err_ignore, reason = "detail could tell a part of the secret")]
 pub fn decode_secret(text: &[u8]) -> Result<Plaintext, Base64Error> {
     let unpadded = strip_padding(text)?;
     let mut plaintext = Plaintext::new(vec![0; decoded_len(unpadded)]);
@@ -43,10 +40,7 @@ pub fn encode_into(bytes: &[u8], text: &mut Vec<u8>) {
     text.resize(start.saturating_add(encoded_len(bytes.len())), b'=');
     if let Some(place) = text.get_mut(start..) {
         let written = Base64::encode(bytes, place);
-        debug_assert!(
-            written.is_ok(),
-            "the place is exactly as long as the encoding"
-        );
+        debug_assert!(written.is_ok(), "the place is exactly as long as the encoding");
     }
 }
 
@@ -67,11 +61,7 @@ pub(crate) fn decode_url(text: &str) -> Result<Vec<u8>, Base64Error> {
 pub(crate) fn decode_url_array<const N: usize>(text: &str) -> Result<[u8; N], Base64Error> {
     let mut bytes = [0; N];
     let decoded = Base64UrlUnpadded::decode(text, &mut bytes).map_err(|_| Base64Error)?;
-    if decoded.len() == N {
-        Ok(bytes)
-    } else {
-        Err(Base64Error)
-    }
+    if decoded.len() == N { Ok(bytes) } else { Err(Base64Error) }
 }
 
 /// Unpadded base64url of `bytes`.
@@ -129,9 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_not_canonical_is_refused() {
-        for bad in [
-            "Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm9v\n", "Zm-v", "====", "=m9v",
-        ] {
+        for bad in ["Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm9v\n", "Zm-v", "====", "=m9v"] {
             assert!(decode_secret(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }

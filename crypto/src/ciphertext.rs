@@ -37,17 +37,10 @@ impl<'a> Ciphertext<'a> {
     #[expect(clippy::map_err_ignore, reason = "the variant says it all")]
     pub fn parse(text: &'a str) -> Result<Self, CiphertextError> {
         let rest = text.strip_prefix(PREFIX).ok_or(CiphertextError::NoPrefix)?;
-        let (version_text, body) = rest
-            .split_once(':')
-            .ok_or(CiphertextError::WrongNumberOfFields)?;
-        let version = version_text
-            .parse()
-            .map_err(|_| CiphertextError::VersionNotANumber)?;
-        Ok(Self {
-            version,
-            version_text,
-            body,
-        })
+        let (version_text, body) =
+            rest.split_once(':').ok_or(CiphertextError::WrongNumberOfFields)?;
+        let version = version_text.parse().map_err(|_| CiphertextError::VersionNotANumber)?;
+        Ok(Self { version, version_text, body })
     }
 
     /// The version as Vault reads it: any number, and 0 for 1.
@@ -116,11 +109,7 @@ mod tests {
         for body in ["A", "AAA", "AA-_", "AA:A", "AAAA\n", "YR=="] {
             let text = format!("vault:v1:{body}");
             let parsed = Ciphertext::parse(&text).unwrap();
-            assert_eq!(
-                parsed.into_envelope_bytes().unwrap_err(),
-                E::BadBase64,
-                "{text}"
-            );
+            assert_eq!(parsed.into_envelope_bytes().unwrap_err(), E::BadBase64, "{text}");
         }
     }
 
@@ -133,17 +122,8 @@ mod tests {
 
     #[test]
     fn other_spellings_of_a_version_are_not_ours() {
-        for text in [
-            "vault:v+1:",
-            "vault:v01:",
-            "vault:v-1:",
-            "vault:v4294967296:",
-        ] {
-            assert_eq!(
-                Ciphertext::parse(text).unwrap().canonical_version(),
-                None,
-                "{text}"
-            );
+        for text in ["vault:v+1:", "vault:v01:", "vault:v-1:", "vault:v4294967296:"] {
+            assert_eq!(Ciphertext::parse(text).unwrap().canonical_version(), None, "{text}");
         }
     }
 

@@ -42,9 +42,7 @@ impl Kek {
     pub fn wrap_dek(&self, secret: &RecipientSecret) -> [u8; WRAPPED_DEK_BYTES] {
         with_scrubbed_stack(|| {
             let cipher = KwAes256::new(self.0.expose().into());
-            cipher
-                .wrap_fixed_key::<U32>(secret.expose_for_wrap().into())
-                .into()
+            cipher.wrap_fixed_key::<U32>(secret.expose_for_wrap().into()).into()
         })
     }
 
@@ -59,10 +57,7 @@ impl Kek {
         RecipientSecret::try_init_with(|bytes| {
             with_scrubbed_stack(|| {
                 let cipher = KwAes256::new(self.0.expose().into());
-                cipher
-                    .unwrap_key(wrapped, bytes)
-                    .map(drop)
-                    .map_err(|_| UnwrapFailed)
+                cipher.unwrap_key(wrapped, bytes).map(drop).map_err(|_| UnwrapFailed)
             })
         })
     }

@@ -3,10 +3,7 @@
 //! cipher. It will never do I/O, await, read a clock, write a log, or keep a secret in a type that
 //! can be cloned or printed.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
-)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod aead;
 pub mod base64;
@@ -52,8 +49,6 @@ impl WrapAlgorithm {
     }
 
     fn from_jose_name(name: &str) -> Option<Self> {
-        [Self::A256Kw, Self::RsaOaep256]
-            .into_iter()
-            .find(|alg| alg.jose_name() == name)
+        [Self::A256Kw, Self::RsaOaep256].into_iter().find(|alg| alg.jose_name() == name)
     }
 }

@@ -59,11 +59,7 @@ impl KekId {
 
 fn checked(name: &str, longest: usize, allowed: fn(u8) -> bool) -> Result<Box<str>, NameError> {
     let fits = (1..=longest).contains(&name.len());
-    if fits && name.bytes().all(allowed) {
-        Ok(name.into())
-    } else {
-        Err(NameError)
-    }
+    if fits && name.bytes().all(allowed) { Ok(name.into()) } else { Err(NameError) }
 }
 
 impl fmt::Display for SealName {

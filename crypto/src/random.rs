@@ -22,10 +22,7 @@ impl std::error::Error for RandomError {}
 /// # Errors
 ///
 /// [`RandomError`] where the kernel has no entropy source (before early boot is over).
-#[expect(
-    clippy::map_err_ignore,
-    reason = "the cause is an opaque number of the kernel's"
-)]
+#[expect(clippy::map_err_ignore, reason = "the cause is an opaque number of the kernel's")]
 pub fn os_random(buffer: &mut [u8]) -> Result<(), RandomError> {
     getrandom::fill(buffer).map_err(|_| RandomError)
 }

@@ -36,10 +36,7 @@ impl RsaPublicKey {
     /// # Errors
     ///
     /// [`RsaPublicKeyError`].
-    #[expect(
-        clippy::map_err_ignore,
-        reason = "the library's errors have no content"
-    )]
+    #[expect(clippy::map_err_ignore, reason = "the library's errors have no content")]
     pub fn from_spki_der(der: &[u8]) -> Result<Self, RsaPublicKeyError> {
         let key = PublicEncryptingKey::from_der(der).map_err(|_| RsaPublicKeyError::Malformed)?;
         let bits = key.key_size_bits();
@@ -47,10 +44,7 @@ impl RsaPublicKey {
             return Err(RsaPublicKeyError::Size { bits });
         }
         let key = OaepPublicEncryptingKey::new(key).map_err(|_| RsaPublicKeyError::Malformed)?;
-        Ok(Self {
-            key,
-            spki_der: der.into(),
-        })
+        Ok(Self { key, spki_der: der.into() })
     }
 
     /// The DER `SubjectPublicKeyInfo`; its SHA-256 is the fingerprint that is declared and pinned.
@@ -70,9 +64,7 @@ impl RsaPublicKey {
         let mut wrapped = vec![0; self.key.ciphertext_size()];
         with_scrubbed_stack(|| {
             let dek = secret.expose_for_wrap();
-            self.key
-                .encrypt(&OAEP_SHA256_MGF1SHA256, dek, &mut wrapped, None)
-                .map(|_| ())
+            self.key.encrypt(&OAEP_SHA256_MGF1SHA256, dek, &mut wrapped, None).map(|_| ())
         })
         .map_err(|_| WrapFailed)?;
         Ok(wrapped)
@@ -84,10 +76,7 @@ impl fmt::Display for RsaPublicKeyError {
         match self {
             Self::Malformed => f.write_str("not an RSA public key in DER (SubjectPublicKeyInfo)"),
             Self::Size { bits } => {
-                write!(
-                    f,
-                    "an RSA key of {bits} bits; 2048, 3072 and 4096 are supported"
-                )
+                write!(f, "an RSA key of {bits} bits; 2048, 3072 and 4096 are supported")
             }
         }
     }

@@ -130,10 +130,7 @@ mod tests {
     fn debug_shows_no_byte() {
         let secret = RecipientSecret::init_with(|bytes| bytes.fill(0xAB));
         assert_eq!(format!("{secret:?}"), "RecipientSecret");
-        assert_eq!(
-            format!("{:?}", Plaintext::new(b"abc".to_vec())),
-            "Plaintext"
-        );
+        assert_eq!(format!("{:?}", Plaintext::new(b"abc".to_vec())), "Plaintext");
         let key = OriginKey::init_with(|bytes| bytes.fill(1)).unwrap();
         assert_eq!(format!("{key:?}"), "OriginKey");
     }

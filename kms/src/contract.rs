@@ -5,10 +5,7 @@
 //! each claim then runs as a test of its own. The provider's crate needs tokio with `macros` and
 //! `rt-multi-thread`.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a claim fails by panicking: that is how a test fails"
-)]
+#![expect(clippy::expect_used, reason = "a claim fails by panicking: that is how a test fails")]
 #![expect(missing_docs, reason = "the name of a claim says all of it")]
 
 use std::collections::BTreeSet;
@@ -64,10 +61,7 @@ fn secret(seed: u8) -> RecipientSecret {
 }
 
 fn assert_same(found: &RecipientSecret, wanted: &RecipientSecret) {
-    assert!(
-        found.expose_for_wrap() == wanted.expose_for_wrap(),
-        "another secret came back"
-    );
+    assert!(found.expose_for_wrap() == wanted.expose_for_wrap(), "another secret came back");
 }
 
 async fn describe(kms: &Arc<dyn Kms>) -> KekDescription {
@@ -77,10 +71,7 @@ async fn describe(kms: &Arc<dyn Kms>) -> KekDescription {
 async fn enabled(kms: &Arc<dyn Kms>) -> Vec<KekVersion> {
     let mut versions = describe(kms).await.versions().to_vec();
     versions.retain(|version| version.state == KekState::Enabled);
-    assert!(
-        versions.len() > 1,
-        "the contract needs two enabled versions"
-    );
+    assert!(versions.len() > 1, "the contract needs two enabled versions");
     versions
 }
 
@@ -107,17 +98,12 @@ async fn assert_unwraps(
     wrapped: &[u8],
     wanted: &RecipientSecret,
 ) {
-    let found = unwrap(kms, version, wrapped)
-        .await
-        .expect("an unwrapped DEK");
+    let found = unwrap(kms, version, wrapped).await.expect("an unwrapped DEK");
     assert_same(&found, wanted);
 }
 
 fn assert_rejected(outcome: &Result<RecipientSecret, KmsError>, what: &str) {
-    assert!(
-        matches!(outcome, Err(KmsError::Rejected(_))),
-        "{what}: {outcome:?}"
-    );
+    assert!(matches!(outcome, Err(KmsError::Rejected(_))), "{what}: {outcome:?}");
 }
 
 pub async fn describe_is_stable(kms: Arc<dyn Kms>) {
@@ -131,12 +117,7 @@ pub async fn describe_lists_each_version_once_and_oldest_first(kms: Arc<dyn Kms>
     let versions = description.versions();
     let ids: BTreeSet<&KekId> = versions.iter().map(|version| &version.id).collect();
     assert_eq!(ids.len(), versions.len());
-    assert!(
-        versions
-            .iter()
-            .filter_map(|version| version.created)
-            .is_sorted()
-    );
+    assert!(versions.iter().filter_map(|version| version.created).is_sorted());
 }
 
 pub async fn describe_puts_the_current_version_among_the_listed(kms: Arc<dyn Kms>) {
@@ -148,11 +129,7 @@ pub async fn describe_puts_the_current_version_among_the_listed(kms: Arc<dyn Kms
 
 pub async fn each_version_unwraps_what_was_wrapped_for_it(kms: Arc<dyn Kms>) {
     for version in enabled(&kms).await {
-        for dek in [
-            secret(1),
-            secret(2),
-            RecipientSecret::init_with(|bytes| bytes.fill(0)),
-        ] {
+        for dek in [secret(1), secret(2), RecipientSecret::init_with(|bytes| bytes.fill(0))] {
             let wrapped = wrap(&kms, &version, &dek).await;
             assert_unwraps(&kms, &version, &wrapped, &dek).await;
             assert_unwraps(&kms, &version, &wrapped, &dek).await;
@@ -163,10 +140,7 @@ pub async fn each_version_unwraps_what_was_wrapped_for_it(kms: Arc<dyn Kms>) {
 pub async fn each_version_wraps_in_the_kms_too(kms: Arc<dyn Kms>) {
     for version in enabled(&kms).await {
         let dek = secret(3);
-        let wrapped = kms
-            .wrap_dek(&version.id, &dek)
-            .await
-            .expect("a remote wrap");
+        let wrapped = kms.wrap_dek(&version.id, &dek).await.expect("a remote wrap");
         assert_unwraps(&kms, &version, &wrapped, &dek).await;
     }
 }
@@ -175,11 +149,9 @@ pub async fn wrapped_dek_does_not_show_the_dek(kms: Arc<dyn Kms>) {
     let dek = secret(4);
     for version in enabled(&kms).await {
         let wrapped = wrap(&kms, &version, &dek).await;
-        let shown = wrapped.windows(8).any(|part| {
-            dek.expose_for_wrap()
-                .windows(8)
-                .any(|secret| secret == part)
-        });
+        let shown = wrapped
+            .windows(8)
+            .any(|part| dek.expose_for_wrap().windows(8).any(|secret| secret == part));
         assert!(!shown, "part of the DEK stands in its wrapped form");
     }
 }
@@ -235,23 +207,12 @@ pub async fn unwrap_by_another_algorithm_is_rejected(kms: Arc<dyn Kms>) {
 pub async fn unknown_kek_is_named_as_such(kms: Arc<dyn Kms>) {
     let current = describe(&kms).await.current().clone();
     let wrapped = wrap(&kms, &current, &secret(9)).await;
-    for id in [
-        "no-such-key",
-        "https://other.example/keys/a/0123456789abcdef0123456789abcdef",
-    ] {
+    for id in ["no-such-key", "https://other.example/keys/a/0123456789abcdef0123456789abcdef"] {
         let id = KekId::new(id).expect("a valid id");
         let outcome = kms.wrap_dek(&id, &secret(9)).await;
-        assert!(
-            matches!(outcome, Err(KmsError::UnknownKek(_))),
-            "wrap: {outcome:?}"
-        );
-        let outcome = kms
-            .unwrap_dek(&id, current.wrapping.algorithm(), &wrapped)
-            .await;
-        assert!(
-            matches!(outcome, Err(KmsError::UnknownKek(_))),
-            "unwrap: {outcome:?}"
-        );
+        assert!(matches!(outcome, Err(KmsError::UnknownKek(_))), "wrap: {outcome:?}");
+        let outcome = kms.unwrap_dek(&id, current.wrapping.algorithm(), &wrapped).await;
+        assert!(matches!(outcome, Err(KmsError::UnknownKek(_))), "unwrap: {outcome:?}");
     }
 }
 
@@ -282,10 +243,7 @@ pub async fn dropped_calls_leave_the_provider_whole(kms: Arc<dyn Kms>) {
     }
     assert_eq!(describe(&kms).await.current(), &current);
     assert_unwraps(&kms, &current, &wrapped, &dek).await;
-    let wrapped = kms
-        .wrap_dek(&current.id, &dek)
-        .await
-        .expect("a remote wrap");
+    let wrapped = kms.wrap_dek(&current.id, &dek).await.expect("a remote wrap");
     assert_unwraps(&kms, &current, &wrapped, &dek).await;
 }
 

@@ -23,10 +23,7 @@ impl KekDescription {
         if !versions.iter().all(|version| ids.insert(&version.id)) {
             return Err(InvalidDescription::ListedTwice);
         }
-        let current = versions
-            .iter()
-            .find(|version| version.id == *current)
-            .cloned();
+        let current = versions.iter().find(|version| version.id == *current).cloned();
         let current = current.ok_or(InvalidDescription::CurrentMissing)?;
         Ok(Self { versions, current })
     }
@@ -123,20 +120,12 @@ mod tests {
 
     fn version(text: &str, state: KekState) -> KekVersion {
         let wrapping = Wrapping::Remote(WrapAlgorithm::A256Kw);
-        KekVersion {
-            id: id(text),
-            wrapping,
-            state,
-            created: None,
-        }
+        KekVersion { id: id(text), wrapping, state, created: None }
     }
 
     #[test]
     fn description_keeps_order_and_finds_versions() {
-        let versions = vec![
-            version("b", KekState::Enabled),
-            version("a", KekState::Disabled),
-        ];
+        let versions = vec![version("b", KekState::Enabled), version("a", KekState::Disabled)];
         let description = KekDescription::new(versions.clone(), &id("a")).unwrap();
         assert_eq!(description.versions(), versions);
         assert_eq!(description.current(), &versions[1]);
@@ -148,18 +137,12 @@ mod tests {
     fn description_refuses_a_current_version_that_is_not_listed() {
         let outcome = KekDescription::new(vec![version("a", KekState::Enabled)], &id("b"));
         assert_eq!(outcome, Err(InvalidDescription::CurrentMissing));
-        assert_eq!(
-            KekDescription::new(vec![], &id("a")),
-            Err(InvalidDescription::CurrentMissing)
-        );
+        assert_eq!(KekDescription::new(vec![], &id("a")), Err(InvalidDescription::CurrentMissing));
     }
 
     #[test]
     fn description_refuses_a_version_listed_twice() {
-        let versions = vec![
-            version("a", KekState::Enabled),
-            version("a", KekState::Disabled),
-        ];
+        let versions = vec![version("a", KekState::Enabled), version("a", KekState::Disabled)];
         let outcome = KekDescription::new(versions, &id("a"));
         assert_eq!(outcome, Err(InvalidDescription::ListedTwice));
     }

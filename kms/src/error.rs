@@ -64,10 +64,7 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_by_itself_is_transient() {
-        let throttled = KmsError::Throttled {
-            retry_after: None,
-            cause: None,
-        };
+        let throttled = KmsError::Throttled { retry_after: None, cause: None };
         for passing in [
             throttled,
             KmsError::Unavailable(None),
@@ -91,9 +88,6 @@ mod tests {
         let cause: Cause = Arc::new(std::io::Error::other("request 4711"));
         let error = KmsError::Denied(Some(cause));
         assert_eq!(error.to_string(), "the KMS denies us the operation");
-        assert_eq!(
-            error.source().map(ToString::to_string),
-            Some("request 4711".to_owned())
-        );
+        assert_eq!(error.source().map(ToString::to_string), Some("request 4711".to_owned()));
     }
 }

@@ -69,10 +69,7 @@ impl Kms for Faulty {
         algorithm: WrapAlgorithm,
         wrapped: &'a [u8],
     ) -> KmsFuture<'a, RecipientSecret> {
-        Box::pin(
-            self.unwrap
-                .apply(self.inner.unwrap_dek(kek, algorithm, wrapped)),
-        )
+        Box::pin(self.unwrap.apply(self.inner.unwrap_dek(kek, algorithm, wrapped)))
     }
 }
 
@@ -139,22 +136,14 @@ impl<T> FaultScript<T> {
 
 impl<T> Default for FaultScript<T> {
     fn default() -> Self {
-        let state = ScriptState {
-            next: VecDeque::new(),
-            always: None,
-            calls: 0,
-        };
-        Self {
-            state: Mutex::new(state),
-        }
+        let state = ScriptState { next: VecDeque::new(), always: None, calls: 0 };
+        Self { state: Mutex::new(state) }
     }
 }
 
 impl<T> fmt::Debug for FaultScript<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultScript")
-            .field("calls", &self.calls())
-            .finish_non_exhaustive()
+        f.debug_struct("FaultScript").field("calls", &self.calls()).finish_non_exhaustive()
     }
 }
 
@@ -174,10 +163,7 @@ enum Outcome<T> {
 impl<T> Fault<T> {
     /// The call takes `delay` longer.
     pub const fn delay(delay: Duration) -> Self {
-        Self {
-            delay,
-            outcome: Outcome::Answer,
-        }
+        Self { delay, outcome: Outcome::Answer }
     }
 
     /// The call fails, and the provider behind is not asked.
@@ -202,10 +188,7 @@ impl<T> Fault<T> {
     }
 
     const fn of(outcome: Outcome<T>) -> Self {
-        Self {
-            delay: Duration::ZERO,
-            outcome,
-        }
+        Self { delay: Duration::ZERO, outcome }
     }
 }
 
@@ -249,10 +232,7 @@ impl<T> Clone for Fault<T> {
             Outcome::Hang => Outcome::Hang,
             Outcome::Alter(alter) => Outcome::Alter(Arc::clone(alter)),
         };
-        Self {
-            delay: self.delay,
-            outcome,
-        }
+        Self { delay: self.delay, outcome }
     }
 }
 

@@ -40,9 +40,9 @@ impl StaticKms {
     ) -> Result<RecipientSecret, KmsError> {
         let kek = self.kek(kek)?;
         match algorithm {
-            WrapAlgorithm::A256Kw => kek
-                .unwrap_dek(wrapped)
-                .map_err(|UnwrapFailed| KmsError::Rejected(None)),
+            WrapAlgorithm::A256Kw => {
+                kek.unwrap_dek(wrapped).map_err(|UnwrapFailed| KmsError::Rejected(None))
+            }
             WrapAlgorithm::RsaOaep256 => Err(KmsError::Rejected(None)),
         }
     }
@@ -110,10 +110,7 @@ mod tests {
     }
 
     fn kek(id: &str, byte: u8) -> (KekId, Kek) {
-        (
-            KekId::new(id).unwrap(),
-            Kek::init_with(|bytes| bytes.fill(byte)).unwrap(),
-        )
+        (KekId::new(id).unwrap(), Kek::init_with(|bytes| bytes.fill(byte)).unwrap())
     }
 
     async fn three_versions() -> Arc<dyn Kms> {
@@ -126,11 +123,7 @@ mod tests {
     #[tokio::test]
     async fn description_keeps_the_ids_and_the_order_as_given() {
         let description = three_versions().await.describe().await.unwrap();
-        let ids: Vec<&str> = description
-            .versions()
-            .iter()
-            .map(|v| v.id.as_str())
-            .collect();
+        let ids: Vec<&str> = description.versions().iter().map(|v| v.id.as_str()).collect();
         assert_eq!(ids, ["2024", "2025", "2026"]);
         assert_eq!(description.current().id, id("2025"));
     }
@@ -140,10 +133,7 @@ mod tests {
         let outcomes = [
             (vec![], InvalidDescription::CurrentMissing),
             (vec![kek("a", 1)], InvalidDescription::CurrentMissing),
-            (
-                vec![kek("b", 1), kek("b", 2)],
-                InvalidDescription::ListedTwice,
-            ),
+            (vec![kek("b", 1), kek("b", 2)], InvalidDescription::ListedTwice),
         ];
         for (keks, why) in outcomes {
             let refused = StaticKms::new(keks, &id("b")).unwrap_err();
@@ -154,19 +144,13 @@ mod tests {
     #[test]
     fn one_key_under_two_ids_is_refused() {
         let refused = StaticKms::new(vec![kek("a", 1), kek("b", 2), kek("c", 1)], &id("b"));
-        assert_eq!(
-            refused.unwrap_err(),
-            StaticKmsError::SameKey { id: id("c") }
-        );
+        assert_eq!(refused.unwrap_err(), StaticKmsError::SameKey { id: id("c") });
     }
 
     #[test]
     fn provider_prints_no_byte_of_a_key() {
         let provider = StaticKms::new(vec![kek("a", 0x5a)], &id("a")).unwrap();
         let printed = format!("{provider:?}").to_lowercase();
-        assert!(
-            !printed.contains("90") && !printed.contains("5a"),
-            "{printed}"
-        );
+        assert!(!printed.contains("90") && !printed.contains("5a"), "{printed}");
     }
 }

@@ -54,10 +54,7 @@ impl Clients {
         from: IpAddr,
     ) -> Result<Arc<Client>, NotAuthenticated> {
         let hash = TokenHash::new(sha256(token.expose_for_hash()));
-        let client = self
-            .0
-            .get(&hash)
-            .filter(|client| client.may_come_from(from));
+        let client = self.0.get(&hash).filter(|client| client.may_come_from(from));
         client.cloned().ok_or(NotAuthenticated)
     }
 }
@@ -129,20 +126,12 @@ mod tests {
     #[test]
     fn a_token_is_found_by_its_hash_alone() {
         let clients = Clients::new(vec![declared("a", "s.one"), declared("b", "s.two")], &[]);
-        let found = |text| {
-            clients
-                .authenticate(&token(text), HOME)
-                .map(|c| c.name.clone())
-        };
+        let found = |text| clients.authenticate(&token(text), HOME).map(|c| c.name.clone());
         assert_eq!(found("s.one").as_deref(), Ok("a"));
         assert_eq!(found("s.two").as_deref(), Ok("b"));
         assert_eq!(found("s.three"), Err(NotAuthenticated));
         let hash = TokenHash::new(sha256(b"s.one")).to_string();
-        assert_eq!(
-            found(&hash),
-            Err(NotAuthenticated),
-            "the declaration is no token"
-        );
+        assert_eq!(found(&hash), Err(NotAuthenticated), "the declaration is no token");
     }
 
     #[test]
@@ -162,22 +151,12 @@ mod tests {
     fn every_client_has_the_default_policy_unless_it_declines_or_is_root() {
         let names = |declared| {
             let client = Client::new(declared, &[]);
-            client
-                .policies
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
+            client.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names(declared("a", "t")), ["default"]);
-        let without = DeclaredClient {
-            no_default_policy: true,
-            ..declared("a", "t")
-        };
+        let without = DeclaredClient { no_default_policy: true, ..declared("a", "t") };
         assert_eq!(names(without), Vec::<String>::new());
-        let root = DeclaredClient {
-            policies: vec!["root".parse().unwrap()],
-            ..declared("a", "t")
-        };
+        let root = DeclaredClient { policies: vec!["root".parse().unwrap()], ..declared("a", "t") };
         assert_eq!(names(root), ["root"]);
     }
 

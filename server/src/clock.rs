@@ -14,14 +14,9 @@ pub trait Clock: Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the Clock that everyone else takes"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everyone else takes")]
     fn unix_seconds(&self) -> u64 {
         // Before 1970 the clock is plainly wrong; 0 says so as well as anything.
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs())
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 }

@@ -101,9 +101,7 @@ impl Deployment {
         for declared in config.keys {
             let mount = declared.mount.clone();
             let key = declared_key(declared, &seals)?;
-            keys.entry(mount)
-                .or_default()
-                .insert(key.name.clone(), Arc::new(key));
+            keys.entry(mount).or_default().insert(key.name.clone(), Arc::new(key));
         }
         let mut realms = vec![config.realm];
         realms.extend(config.realm_aliases);
@@ -112,10 +110,7 @@ impl Deployment {
             origin_key: config.origin_key.map(Arc::new),
             seals,
             clients: Clients::new(config.clients, &config.policies),
-            cluster: Cluster {
-                api_addr: config.api_addr,
-                name: config.cluster_name,
-            },
+            cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keys,
         })
@@ -135,10 +130,7 @@ impl Deployment {
 
     /// The names of the declared keys of a mount.
     pub fn declared_names(&self, mount: &MountPath) -> impl Iterator<Item = KeyName> {
-        self.keys
-            .get(mount)
-            .into_iter()
-            .flat_map(|keys| keys.keys().cloned())
+        self.keys.get(mount).into_iter().flat_map(|keys| keys.keys().cloned())
     }
 }
 
@@ -180,66 +172,37 @@ impl MountPoint {
     fn new(mount: Mount) -> Self {
         let paths = std::iter::once(&mount.path).chain(&mount.aliases);
         let accepted_paths = paths.map(ToString::to_string).collect();
-        Self {
-            path: mount.path,
-            accepted_paths,
-        }
+        Self { path: mount.path, accepted_paths }
     }
 }
 
 async fn connect_seal(seal: selkie_config::Seal) -> Result<Seal, DeploymentError> {
-    let selkie_config::Seal {
-        name,
-        disabled,
-        kind,
-        ..
-    } = seal;
+    let selkie_config::Seal { name, disabled, kind, .. } = seal;
     let (kind, kms): (_, Arc<dyn Kms>) = match kind {
         SealKind::Static(keys) => {
-            let failed = |source| DeploymentError::StaticSeal {
-                seal: name.clone(),
-                source,
-            };
+            let failed = |source| DeploymentError::StaticSeal { seal: name.clone(), source };
             ("static", Arc::new(static_kms(keys).map_err(failed)?))
         }
     };
-    let failed = |source| DeploymentError::Describe {
-        seal: name.clone(),
-        source,
-    };
+    let failed = |source| DeploymentError::Describe { seal: name.clone(), source };
     let keks = kms.describe().await.map_err(failed)?;
-    Ok(Seal { name, kind, disabled,
-        kms,
-        keks,
-    })
+    Ok(Seal { name, kind, disabled, kms, keks })
 }
 
 fn static_kms(seal: StaticSeal) -> Result<StaticKms, StaticKmsError> {
     let current = seal.current.id.clone();
     let oldest_first = seal.previous.into_iter().chain([seal.current]);
-    StaticKms::new(
-        oldest_first.map(|key| (key.id, key.key)).collect(),
-        &current,
-    )
+    StaticKms::new(oldest_first.map(|key| (key.id, key.key)).collect(), &current)
 }
 
 fn declared_key(declared: DeclaredKey, seals: &Seals) -> Result<TransitKey, DeploymentError> {
     let of_key = || declared.seals.iter().filter_map(|name| seals.find(name));
     let listed = of_key().map(|seal| seal.keks.versions().len()).sum();
-    let latest = latest_version(declared.version, listed).ok_or_else(|| {
-        DeploymentError::VersionTooHigh {
-            key: declared.name.clone(),
-        }
-    })?;
+    let latest = latest_version(declared.version, listed)
+        .ok_or_else(|| DeploymentError::VersionTooHigh { key: declared.name.clone() })?;
     let keks: Vec<KekRef> = of_key().map(Seal::current_kek).collect();
-    let created = of_key()
-        .filter_map(|seal| seal.keks.current().created)
-        .map(unix_seconds)
-        .max();
-    let record = VersionRecord {
-        created: created.unwrap_or(0),
-        keks,
-    };
+    let created = of_key().filter_map(|seal| seal.keks.current().created).map(unix_seconds).max();
+    let record = VersionRecord { created: created.unwrap_or(0), keks };
     Ok(TransitKey {
         name: declared.name,
         source: KeySource::Declared,
@@ -266,6 +229,5 @@ fn latest_version(rule: VersionRule, listed: usize) -> Option<KeyVersion> {
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -69,9 +69,7 @@ impl Node {
             return Err(NodeError::StorageChanged);
         }
         let deployment = Deployment::connect(config).await?;
-        self.keys
-            .follow_seals(&deployment, self.clock.unix_seconds())
-            .await?;
+        self.keys.follow_seals(&deployment, self.clock.unix_seconds()).await?;
         self.deployment.store(Arc::new(deployment));
         Ok(())
     }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use selkie_crypto::envelope::{Aad, Recipient, Refusal};
 use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret, SealName};
 use selkie_kms::{KekDescription, KekState, Kms, KmsError, Wrapping};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::transit::TransitError;
 
-/// How long an encrypt may wait for its seals (invariant I10: a starting Vault gives up after
+/// How long an encrypt may wait for all its seals together (invariant I10: a starting Vault gives up after
 /// about 4 s of tries).
 const WRAP_PATIENCE: Duration = Duration::from_millis(1500);
-/// How long a decrypt may wait for its seals (invariant I10).
+/// How long a decrypt may wait for all its seals together (invariant I10).
 const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
 
 /// One version of one seal's master key.
@@ -102,16 +102,12 @@ impl Seals {
         dek: &RecipientSecret,
         keks: &[KekRef],
     ) -> Result<Vec<Recipient>, SealError> {
+        let deadline = Instant::now() + WRAP_PATIENCE;
         let mut recipients = Vec::with_capacity(keks.len());
         for kek in keks {
-            let failed = |source| SealError {
-                seal: kek.seal.clone(),
-                source,
-            };
-            let seal = self
-                .find(&kek.seal)
-                .ok_or_else(|| failed(KmsError::UnknownKek(None)))?;
-            recipients.push(seal.wrap(dek, &kek.kek).await.map_err(failed)?);
+            let failed = |source| SealError { seal: kek.seal.clone(), source };
+            let seal = self.find(&kek.seal).ok_or_else(|| failed(KmsError::UnknownKek(None)))?;
+            recipients.push(seal.wrap(dek, &kek.kek, deadline).await.map_err(failed)?);
         }
         Ok(recipients)
     }
@@ -131,17 +127,18 @@ impl Seals {
         envelope: &Envelope,
         aad: Aad<'_>,
     ) -> Result<Plaintext, TransitError> {
+        let by_priority = self.0.iter().flat_map(|seal| {
+            let own = |recipient: &&Recipient| recipient.seal == seal.name;
+            envelope.recipients().iter().filter(own).map(move |recipient| (seal, recipient))
+        });
+        let candidates: Vec<_> = by_priority.collect();
+        let deadline = Instant::now() + UNWRAP_PATIENCE;
         let mut verdict = TransitError::NoUsableRecipient;
-        for seal in &self.0 {
-            for recipient in envelope
-                .recipients()
-                .iter()
-                .filter(|one| one.seal == seal.name)
-            {
-                match seal.decrypt(envelope, recipient, aad).await {
-                    Ok(plaintext) => return Ok(plaintext),
-                    Err(error) => verdict = graver(verdict, error),
-                }
+        for (turn, (seal, recipient)) in candidates.iter().enumerate() {
+            let share = share(deadline, candidates.len() - turn);
+            match seal.decrypt(envelope, recipient, aad, share).await {
+                Ok(plaintext) => return Ok(plaintext),
+                Err(error) => verdict = graver(verdict, error),
             }
         }
         Err(verdict)
@@ -152,22 +149,24 @@ impl Seal {
     /// The version that new DEKs are wrapped under.
     #[must_use]
     pub fn current_kek(&self) -> KekRef {
-        KekRef {
-            seal: self.name.clone(),
-            kek: self.keks.current().id.clone(),
-        }
+        KekRef { seal: self.name.clone(), kek: self.keks.current().id.clone() }
     }
 
-    async fn wrap(&self, dek: &RecipientSecret, id: &KekId) -> Result<Recipient, KmsError> {
+    async fn wrap(
+        &self,
+        dek: &RecipientSecret,
+        id: &KekId,
+        deadline: Instant,
+    ) -> Result<Recipient, KmsError> {
         let version = self.keks.version(id).ok_or(KmsError::UnknownKek(None))?;
         if version.state != KekState::Enabled || self.disabled {
             return Err(KmsError::Disabled(None));
         }
         let wrapped_dek = match &version.wrapping {
-            Wrapping::Local(key) => key
-                .wrap_dek(dek)
-                .map_err(|error| KmsError::Misbehaved(Some(Arc::new(error))))?,
-            Wrapping::Remote(_) => timeout(WRAP_PATIENCE, self.kms.wrap_dek(id, dek))
+            Wrapping::Local(key) => {
+                key.wrap_dek(dek).map_err(|error| KmsError::Misbehaved(Some(Arc::new(error))))?
+            }
+            Wrapping::Remote(_) => timeout_at(deadline, self.kms.wrap_dek(id, dek))
                 .await
                 .map_err(|elapsed| KmsError::TimedOut(Some(Arc::new(elapsed))))??,
         };
@@ -184,23 +183,14 @@ impl Seal {
         envelope: &Envelope,
         recipient: &Recipient,
         aad: Aad<'_>,
+        deadline: Instant,
     ) -> Result<Plaintext, TransitError> {
-        let Recipient {
-            kek,
-            algorithm,
-            wrapped_dek,
-            ..
-        } = recipient;
-        let dek = timeout(
-            UNWRAP_PATIENCE,
-            self.kms.unwrap_dek(kek, *algorithm, wrapped_dek),
-        )
-        .await
-        .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))))
-        .map_err(|error| self.judge(error))?;
-        envelope
-            .decrypt(&dek, aad)
-            .map_err(|error| TransitError::Refused(error.refusal_for_log()))
+        let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
+        let dek = timeout_at(deadline, self.kms.unwrap_dek(kek, *algorithm, wrapped_dek))
+            .await
+            .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))))
+            .map_err(|error| self.judge(error))?;
+        envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
     }
 
     /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.
@@ -213,12 +203,19 @@ impl Seal {
             | KmsError::Throttled { .. }
             | KmsError::Unavailable(_)
             | KmsError::TimedOut(_)
-            | KmsError::Misbehaved(_)) => TransitError::Seal(SealError {
-                seal: self.name.clone(),
-                source: trouble,
-            }),
+            | KmsError::Misbehaved(_)) => {
+                TransitError::Seal(SealError { seal: self.name.clone(), source: trouble })
+            }
         }
     }
+}
+
+/// Until when the next of `turns` seals may take, so that a hanging one leaves the others their
+/// part of the time.
+fn share(deadline: Instant, turns: usize) -> Instant {
+    let now = Instant::now();
+    let turns = u32::try_from(turns).unwrap_or(u32::MAX).max(1);
+    now + deadline.saturating_duration_since(now) / turns
 }
 
 /// Of two failures of two recipients, the one to answer with: a seal in trouble before a refusal,
@@ -232,9 +229,5 @@ fn graver(one: TransitError, other: TransitError) -> TransitError {
         TransitError::UnwrapRejected => 1,
         _ => 0,
     };
-    if gravity(&other) > gravity(&one) {
-        other
-    } else {
-        one
-    }
+    if gravity(&other) > gravity(&one) { other } else { one }
 }

@@ -4,10 +4,7 @@
 //! empty `Arc<dyn Store>`; each claim then runs as a test of its own. The backend's crate needs
 //! tokio with `macros` and `rt-multi-thread`.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a claim fails by panicking: that is how a test fails"
-)]
+#![expect(clippy::expect_used, reason = "a claim fails by panicking: that is how a test fails")]
 #![expect(missing_docs, reason = "the name of a claim says all of it")]
 
 pub mod commits;
@@ -95,10 +92,7 @@ fn delete(at: &str) -> Write {
 }
 
 async fn write(store: &Arc<dyn Store>, writes: &[Write]) -> Revision {
-    store
-        .commit(&[], writes)
-        .await
-        .expect("an unconditional commit")
+    store.commit(&[], writes).await.expect("an unconditional commit")
 }
 
 async fn read(store: &Arc<dyn Store>, at: &str) -> Option<Record> {
@@ -123,10 +117,7 @@ async fn names(store: &Arc<dyn Store>, page: Page) -> Vec<String> {
     let mut next = Some(page);
     while let Some(page) = next {
         let listing = list(store, &page).await;
-        assert!(
-            listing.records.len() <= page.limit.get(),
-            "more records than the page allows"
-        );
+        assert!(listing.records.len() <= page.limit.get(), "more records than the page allows");
         names.extend(listing.records.iter().map(|record| record.key.to_string()));
         next = listing.next;
     }
@@ -134,10 +125,7 @@ async fn names(store: &Arc<dyn Store>, page: Page) -> Vec<String> {
 }
 
 fn page_of(limit: usize) -> Page {
-    Page {
-        limit: NonZeroUsize::new(limit).expect("a page of something"),
-        ..Page::all()
-    }
+    Page { limit: NonZeroUsize::new(limit).expect("a page of something"), ..Page::all() }
 }
 
 async fn watch(store: &Arc<dyn Store>, from: Revision) -> Box<dyn Watch> {
@@ -163,16 +151,11 @@ mod tests {
             include_str!("contract/lists.rs"),
             include_str!("contract/watches.rs"),
         ] {
-            let claims = source
-                .lines()
-                .filter_map(|line| line.strip_prefix("pub async fn "));
+            let claims = source.lines().filter_map(|line| line.strip_prefix("pub async fn "));
             let names: Vec<&str> = claims.filter_map(|claim| claim.split('(').next()).collect();
             assert!(!names.is_empty(), "no claims found");
             for name in names {
-                assert!(
-                    listed.contains(&format!("            {name},\n")),
-                    "{name} is not listed"
-                );
+                assert!(listed.contains(&format!("            {name},\n")), "{name} is not listed");
             }
         }
     }

@@ -31,9 +31,7 @@ impl RecordKey {
 
     /// Whether this key has more segments than `ancestor` and begins with all of its.
     pub fn is_under(&self, ancestor: &Self) -> bool {
-        self.0
-            .strip_prefix(&*ancestor.0)
-            .is_some_and(|rest| rest.starts_with(SEPARATOR))
+        self.0.strip_prefix(&*ancestor.0).is_some_and(|rest| rest.starts_with(SEPARATOR))
     }
 
     /// The key as text.
@@ -82,11 +80,7 @@ pub enum InvalidKey {
 }
 
 fn check_length(key: &str) -> Result<(), InvalidKey> {
-    if key.len() > MAX_KEY_BYTES {
-        Err(InvalidKey::TooLong)
-    } else {
-        Ok(())
-    }
+    if key.len() > MAX_KEY_BYTES { Err(InvalidKey::TooLong) } else { Ok(()) }
 }
 
 fn check_segment(segment: &str) -> Result<(), InvalidKey> {
@@ -108,13 +102,7 @@ mod tests {
 
     #[test]
     fn key_prints_as_it_was_parsed() {
-        for text in [
-            "a",
-            "keys/transit/root",
-            "tokens/9f86d0%2F",
-            "..a/.b/c.",
-            "~!@",
-        ] {
+        for text in ["a", "keys/transit/root", "tokens/9f86d0%2F", "..a/.b/c.", "~!@"] {
             assert_eq!(key(text).as_str(), text);
             assert_eq!(key(text).to_string(), text);
         }
@@ -143,10 +131,7 @@ mod tests {
     fn key_is_bounded_to_the_byte() {
         let longest = "k".repeat(MAX_KEY_BYTES);
         assert!(longest.parse::<RecordKey>().is_ok());
-        assert_eq!(
-            format!("{longest}k").parse::<RecordKey>(),
-            Err(InvalidKey::TooLong)
-        );
+        assert_eq!(format!("{longest}k").parse::<RecordKey>(), Err(InvalidKey::TooLong));
         let parent = key(&"k".repeat(MAX_KEY_BYTES - 2));
         assert!(parent.child("c").is_ok());
         assert_eq!(parent.child("cc"), Err(InvalidKey::TooLong));

@@ -53,12 +53,7 @@ impl MemoryStore {
             forgotten: Revision::ORIGIN,
         };
         let newest = watch::Sender::new(Revision::ORIGIN);
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                newest,
-            }),
-        }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), newest }) }
     }
 }
 
@@ -98,11 +93,7 @@ impl Store for MemoryStore {
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         let start = self.shared.state().check_start(from).map(|()| {
             let newest = self.shared.newest.subscribe();
-            let watch = MemoryWatch {
-                shared: Arc::clone(&self.shared),
-                newest,
-                seen: from,
-            };
+            let watch = MemoryWatch { shared: Arc::clone(&self.shared), newest, seen: from };
             Box::new(watch) as Box<dyn Watch>
         });
         Box::pin(ready(start))
@@ -118,9 +109,7 @@ struct MemoryWatch {
 
 impl fmt::Debug for MemoryWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryWatch")
-            .field("seen", &self.seen)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryWatch").field("seen", &self.seen).finish_non_exhaustive()
     }
 }
 
@@ -133,9 +122,7 @@ impl Watch for MemoryWatch {
                     self.seen = commit.revision;
                     return Ok(commit);
                 }
-                let closed = |source| StoreError::Unavailable {
-                    source: Box::new(source),
-                };
+                let closed = |source| StoreError::Unavailable { source: Box::new(source) };
                 self.newest.changed().await.map_err(closed)?;
             }
         })
@@ -156,11 +143,7 @@ impl State {
 
     fn list(&self, page: &Page) -> Listing {
         let under = page.under.as_ref();
-        let start = page
-            .after
-            .as_ref()
-            .max(under)
-            .map_or(Bound::Unbounded, Bound::Excluded);
+        let start = page.after.as_ref().max(under).map_or(Bound::Unbounded, Bound::Excluded);
         // Keys that begin with the text of `under` stand together, look-alikes among them.
         let mut found = self
             .records
@@ -170,26 +153,14 @@ impl State {
             .map(|(key, stored)| record(key, stored));
         let records: Vec<Record> = found.by_ref().take(page.limit.get()).collect();
         let more = found.next().and_then(|_| records.last());
-        let next = more.map(|last| Page {
-            after: Some(last.key.clone()),
-            ..page.clone()
-        });
-        Listing {
-            records,
-            revision: self.newest,
-            next,
-        }
+        let next = more.map(|last| Page { after: Some(last.key.clone()), ..page.clone() });
+        Listing { records, revision: self.newest, next }
     }
 
     fn check_guards(&self, guards: &[Guard]) -> Result<(), StoreError> {
         let revision = |key| self.records.get(key).map(|(_, revision)| *revision);
-        match guards
-            .iter()
-            .find(|guard| !guard.holds(revision(guard.key())))
-        {
-            Some(guard) => Err(StoreError::GuardFailed {
-                key: guard.key().clone(),
-            }),
+        match guards.iter().find(|guard| !guard.holds(revision(guard.key()))) {
+            Some(guard) => Err(StoreError::GuardFailed { key: guard.key().clone() }),
             None => Ok(()),
         }
     }
@@ -211,10 +182,7 @@ impl State {
         }
         if !changed.is_empty() {
             changed.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-            self.remember(Commit {
-                revision,
-                writes: changed,
-            });
+            self.remember(Commit { revision, writes: changed });
         }
     }
 
@@ -230,33 +198,23 @@ impl State {
 
     fn check_start(&self, from: Revision) -> Result<(), StoreError> {
         if from < self.forgotten {
-            return Err(StoreError::Compacted {
-                oldest: self.forgotten,
-            });
+            return Err(StoreError::Compacted { oldest: self.forgotten });
         }
         if from > self.newest {
-            return Err(StoreError::NotReached {
-                newest: self.newest,
-            });
+            return Err(StoreError::NotReached { newest: self.newest });
         }
         Ok(())
     }
 
     fn commit_after(&self, seen: Revision) -> Result<Option<Commit>, StoreError> {
         self.check_start(seen)?;
-        let next = self
-            .history
-            .partition_point(|commit| commit.revision <= seen);
+        let next = self.history.partition_point(|commit| commit.revision <= seen);
         Ok(self.history.get(next).cloned())
     }
 }
 
 fn record(key: &RecordKey, (value, revision): &(RecordValue, Revision)) -> Record {
-    Record {
-        key: key.clone(),
-        value: value.clone(),
-        revision: *revision,
-    }
+    Record { key: key.clone(), value: value.clone(), revision: *revision }
 }
 
 #[cfg(test)]

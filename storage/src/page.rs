@@ -21,20 +21,12 @@ pub struct Page {
 impl Page {
     /// The first page of the whole store.
     pub const fn all() -> Self {
-        Self {
-            under: None,
-            after: None,
-            limit: DEFAULT_LIMIT,
-        }
+        Self { under: None, after: None, limit: DEFAULT_LIMIT }
     }
 
     /// The first page of the records under `key`.
     pub const fn under(key: RecordKey) -> Self {
-        Self {
-            under: Some(key),
-            after: None,
-            limit: DEFAULT_LIMIT,
-        }
+        Self { under: Some(key), after: None, limit: DEFAULT_LIMIT }
     }
 }
 

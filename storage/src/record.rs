@@ -21,11 +21,7 @@ impl RecordValue {
     /// [`ValueTooLarge`].
     pub fn new(bytes: impl Into<Arc<[u8]>>) -> Result<Self, ValueTooLarge> {
         let bytes = bytes.into();
-        if bytes.len() > MAX_VALUE_BYTES {
-            Err(ValueTooLarge)
-        } else {
-            Ok(Self(bytes))
-        }
+        if bytes.len() > MAX_VALUE_BYTES { Err(ValueTooLarge) } else { Ok(Self(bytes)) }
     }
 
     /// The bytes.
@@ -89,10 +85,7 @@ mod tests {
     #[test]
     fn value_is_bounded_to_the_byte() {
         assert!(RecordValue::new(vec![0; MAX_VALUE_BYTES]).is_ok());
-        assert_eq!(
-            RecordValue::new(vec![0; MAX_VALUE_BYTES + 1]),
-            Err(ValueTooLarge)
-        );
+        assert_eq!(RecordValue::new(vec![0; MAX_VALUE_BYTES + 1]), Err(ValueTooLarge));
     }
 
     #[test]

@@ -11,7 +11,7 @@ SERVER_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 32
 POST = Path(__file__).with_name("post.lua")
 # What wrk is told; the request's body and the token come through the environment.
-WRK = f"taskset -c {LOAD_CORE} wrk -t1 -c{CONNECTIONS} -d{{seconds}}s -s tests/bench/post.lua {{url}}"
+WRK = f"taskset -c {{core}} wrk -t1 -c{CONNECTIONS} -d{{seconds}}s -s tests/bench/post.lua {{url}}"
 
 
 @dataclass
@@ -53,20 +53,20 @@ class Figures:
         return cls(*medians, (min(cpu), max(cpu)))
 
 
-def side_by_side(targets, rounds, seconds):
+def side_by_side(targets, rounds, seconds, core=LOAD_CORE):
     """Each target's figures; the targets take turns, so that all see the same machine."""
     samples = {target.server: [] for target in targets}
     for target in targets:
-        measure(target, 1)
+        measure(target, 1, core)
     for _ in range(rounds):
         for target in targets:
-            samples[target.server].append(measure(target, seconds))
+            samples[target.server].append(measure(target, seconds, core))
     return {server: Figures.of(taken) for server, taken in samples.items()}
 
 
-def measure(target, seconds):
+def measure(target, seconds, core):
     """One round. The 32 handshakes count too; they are less than a thousandth of it."""
-    command = WRK.format(seconds=seconds, url=target.url).split()
+    command = WRK.format(core=core, seconds=seconds, url=target.url).split()
     command[command.index("-s") + 1] = str(POST)
     env = {**os.environ, "BODY": str(target.body), "TOKEN": target.token}
     cpu = cpu_seconds(target.pid)

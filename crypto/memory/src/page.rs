@@ -121,11 +121,7 @@ fn map_hidden() -> Option<NonNull<u8>> {
     let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
     // SAFETY: `fd` is the descriptor just made; the size is a plain number.
     let sized = unsafe { libc::ftruncate(fd, PAGE_BYTES as libc::off_t) } == 0;
-    let mapped = if sized {
-        map(libc::MAP_SHARED, fd).ok()
-    } else {
-        None
-    };
+    let mapped = if sized { map(libc::MAP_SHARED, fd).ok() } else { None };
     // SAFETY: ours, and used no further; the mapping keeps the memory.
     unsafe {
         libc::close(fd);
@@ -181,19 +177,10 @@ mod tests {
         let control = Box::new([9u8; 32]);
         let memory = File::open("/proc/self/mem").unwrap();
         let mut seen = [0; 32];
-        memory
-            .read_exact_at(&mut seen, control.as_ptr() as u64)
-            .unwrap();
-        assert_eq!(
-            seen, [9; 32],
-            "control: ordinary memory is readable this way"
-        );
+        memory.read_exact_at(&mut seen, control.as_ptr() as u64).unwrap();
+        assert_eq!(seen, [9; 32], "control: ordinary memory is readable this way");
         if page.is_hidden() {
-            assert!(
-                memory
-                    .read_exact_at(&mut seen, page.start.as_ptr() as u64)
-                    .is_err()
-            );
+            assert!(memory.read_exact_at(&mut seen, page.start.as_ptr() as u64).is_err());
         }
     }
 

@@ -58,22 +58,15 @@ mod tests {
         let start: *const u8 = below.as_ptr().cast();
         // SAFETY: the bytes are inside a live local; volatile reads of stale stack are what the
         // test is about.
-        let bytes: Vec<u8> = (0..4096)
-            .map(|at| unsafe { start.wrapping_add(at).read_volatile() })
-            .collect();
-        bytes
-            .windows(MARK.len())
-            .filter(|window| *window == MARK)
-            .count()
+        let bytes: Vec<u8> =
+            (0..4096).map(|at| unsafe { start.wrapping_add(at).read_volatile() }).collect();
+        bytes.windows(MARK.len()).filter(|window| *window == MARK).count()
     }
 
     #[test]
     fn scrub_removes_what_a_dead_frame_left() {
         leave_mark();
-        assert!(
-            count_marks() > 0,
-            "control: the mark must be found without a scrub"
-        );
+        assert!(count_marks() > 0, "control: the mark must be found without a scrub");
         with_scrubbed_stack(leave_mark);
         assert_eq!(count_marks(), 0);
     }

@@ -1,5 +1,5 @@
-use serde::Serialize;
 use selkie_memory::WipedVec;
+use serde::Serialize;
 
 use crate::base64::encode_url;
 

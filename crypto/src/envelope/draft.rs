@@ -34,10 +34,7 @@ impl Draft {
     pub fn new(random: &Random) -> Result<Self, RandomError> {
         let mut nonce = [0; NONCE_BYTES];
         random(&mut nonce)?;
-        Ok(Self {
-            dek: RecipientSecret::random(random)?,
-            nonce,
-        })
+        Ok(Self { dek: RecipientSecret::random(random)?, nonce })
     }
 
     /// What each recipient wraps.
@@ -68,8 +65,7 @@ impl Draft {
         let (protected, encrypted) = with_scrubbed_stack(|| {
             let protected = header::print(header, &commitment(&self.dek, &recipients_json));
             let input = aad.with_protected(&protected);
-            let encrypted =
-                aead::encrypt_unscrubbed(&self.dek, &self.nonce, &input, plaintext);
+            let encrypted = aead::encrypt_unscrubbed(&self.dek, &self.nonce, &input, plaintext);
             (protected, encrypted)
         });
         let encrypted = encrypted.map_err(|aead::TooLong| EncryptError::TooLong)?;

@@ -78,10 +78,7 @@ pub(super) fn print(header: &Header<'_>, commitment: &[u8; 32]) -> String {
         realm: Cow::Borrowed(&header.realm),
         version: header.version.get(),
     };
-    let protected = Protected {
-        enc: ENC.into(),
-        selkie,
-    };
+    let protected = Protected { enc: ENC.into(), selkie };
     // Invariant: strings and numbers always serialise.
     encode_url(&serde_json::to_vec(&protected).unwrap_or_default())
 }

@@ -112,14 +112,8 @@ impl Envelope {
         let header = &self.header;
         let refusals = [
             (header.purpose == expected.purpose, Refusal::Purpose),
-            (
-                expected.realms.iter().any(|realm| *realm == header.realm),
-                Refusal::Realm,
-            ),
-            (
-                expected.mounts.iter().any(|mount| *mount == header.mount),
-                Refusal::Mount,
-            ),
+            (expected.realms.iter().any(|realm| *realm == header.realm), Refusal::Realm),
+            (expected.mounts.iter().any(|mount| *mount == header.mount), Refusal::Mount),
             (header.key == expected.key, Refusal::Key),
             (header.version == expected.version, Refusal::Version),
         ];
@@ -155,8 +149,7 @@ impl Envelope {
             let committed = commitment(dek, &self.recipients_json).ct_eq(&self.commitment);
             let tag = spoiled_unless(committed, &self.tag);
             let input = aad.with_protected(&self.protected);
-            let opened =
-                aead::decrypt_unscrubbed(dek, &self.nonce, &input, &self.ciphertext, &tag);
+            let opened = aead::decrypt_unscrubbed(dek, &self.nonce, &input, &self.ciphertext, &tag);
             (committed, opened)
         });
         // The spoiled tag only equalises the work: a forger who knows the DEK can make it fit.

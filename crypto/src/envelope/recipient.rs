@@ -29,10 +29,7 @@ pub(super) struct OwnedWire<'a> {
 
 impl<'a> OwnedWire<'a> {
     fn new(recipient: &'a Recipient) -> Self {
-        Self {
-            recipient,
-            encrypted_key: encode_url(&recipient.wrapped_dek),
-        }
+        Self { recipient, encrypted_key: encode_url(&recipient.wrapped_dek) }
     }
 
     pub(super) fn as_wire(&self) -> wire::Recipient<'_> {
@@ -52,10 +49,7 @@ impl<'a> OwnedWire<'a> {
 pub(super) fn parse_all(wire: &[wire::Recipient<'_>]) -> Option<Vec<Recipient>> {
     let recipients: Vec<_> = wire.iter().map(parse).collect::<Option<_>>()?;
     let twice = recipients.iter().enumerate().any(|(index, one)| {
-        recipients
-            .iter()
-            .take(index)
-            .any(|other| one.seal == other.seal && one.kek == other.kek)
+        recipients.iter().take(index).any(|other| one.seal == other.seal && one.kek == other.kek)
     });
     (!twice && !recipients.is_empty()).then_some(recipients)
 }

@@ -43,9 +43,7 @@ fn encrypt(plaintext: &[u8], aad: Aad<'_>, fills: &[u8], origin: Option<&OriginK
     let draft = Draft::new(&os_random).unwrap();
     let recipients = recipients(&draft, fills);
     let plaintext = Plaintext::new(plaintext.to_vec());
-    draft
-        .encrypt(&header(), aad, plaintext, &recipients, origin)
-        .unwrap()
+    draft.encrypt(&header(), aad, plaintext, &recipients, origin).unwrap()
 }
 
 struct Place {
@@ -93,28 +91,19 @@ impl Place {
 fn decrypt(json: &[u8], aad: Aad<'_>, fill: u8, origin: Option<&OriginKey>) -> Option<Vec<u8>> {
     let envelope = Place::default().parse(json, origin).ok()?;
     let id = KekId::new(&format!("k{fill}")).unwrap();
-    let recipient = envelope
-        .recipients()
-        .iter()
-        .find(|recipient| recipient.kek == id)?;
+    let recipient = envelope.recipients().iter().find(|recipient| recipient.kek == id)?;
     let dek = kek(fill).unwrap_dek(&recipient.wrapped_dek).ok()?;
     let plaintext = envelope.decrypt(&dek, aad).ok()?;
     Some(plaintext.expose_for_reply().to_vec())
 }
 
-const BOUND: Aad<'static> = Aad {
-    associated_data: b"vault-1",
-    context: b"ctx",
-};
+const BOUND: Aad<'static> = Aad { associated_data: b"vault-1", context: b"ctx" };
 
 #[test]
 fn every_recipient_opens_the_same_envelope() {
     let json = encrypt(b"root key", Aad::default(), &[1, 2, 3], None);
     for fill in [1, 2, 3] {
-        assert_eq!(
-            decrypt(&json, Aad::default(), fill, None).unwrap(),
-            b"root key"
-        );
+        assert_eq!(decrypt(&json, Aad::default(), fill, None).unwrap(), b"root key");
     }
     assert_eq!(decrypt(&json, Aad::default(), 4, None), None);
 }
@@ -134,21 +123,14 @@ fn an_rsa_recipient_stands_beside_a_static_one() {
             wrapped_dek: public.wrap_dek(draft.secret()).unwrap(),
         });
         let plaintext = Plaintext::new(b"root key".to_vec());
-        let json = draft
-            .encrypt(&header(), Aad::default(), plaintext, &recipients, None)
-            .unwrap();
-        assert_eq!(
-            decrypt(&json, Aad::default(), 1, None).unwrap(),
-            b"root key"
-        );
+        let json = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None).unwrap();
+        assert_eq!(decrypt(&json, Aad::default(), 1, None).unwrap(), b"root key");
 
         let envelope = Place::default().parse(&json, None).unwrap();
         let private = OaepPrivateDecryptingKey::new(private).unwrap();
         let mut output = vec![0; private.min_output_size()];
         let wrapped = &envelope.recipients()[1].wrapped_dek;
-        let dek = private
-            .decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None)
-            .unwrap();
+        let dek = private.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None).unwrap();
         let dek = RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek));
         let plaintext = envelope.decrypt(&dek, Aad::default()).unwrap();
         assert_eq!(plaintext.expose_for_reply(), b"root key");
@@ -160,10 +142,7 @@ fn every_single_bit_change_is_refused_with_the_same_error() {
     let origin = origin_key(9);
     for origin in [None, Some(&origin)] {
         let json = encrypt(b"root key", BOUND, &[1, 2], origin);
-        assert!(
-            decrypt(&json, BOUND, 1, origin).is_some(),
-            "control: unchanged, it opens"
-        );
+        assert!(decrypt(&json, BOUND, 1, origin).is_some(), "control: unchanged, it opens");
         for bit in 0..json.len() * 8 {
             let mut changed = json.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -181,10 +160,7 @@ fn every_single_bit_change_is_refused_with_the_same_error() {
 fn every_truncation_and_extension_is_refused() {
     let json = encrypt(b"root key", Aad::default(), &[1], None);
     for length in 0..json.len() {
-        assert_eq!(
-            Place::default().refusal(&json[..length], None),
-            Refusal::Malformed
-        );
+        assert_eq!(Place::default().refusal(&json[..length], None), Refusal::Malformed);
     }
     for tail in ["\n", " ", "}", "\0", "{}"] {
         let longer = [&json[..], tail.as_bytes()].concat();
@@ -198,26 +174,11 @@ fn associated_data_and_context_are_bound_and_kept_apart() {
     assert!(decrypt(&json, BOUND, 1, None).is_some());
     for other in [
         Aad::default(),
-        Aad {
-            associated_data: b"vault-2",
-            ..BOUND
-        },
-        Aad {
-            context: b"",
-            ..BOUND
-        },
-        Aad {
-            associated_data: b"",
-            ..BOUND
-        },
-        Aad {
-            associated_data: b"ctx",
-            context: b"vault-1",
-        },
-        Aad {
-            associated_data: b"vault-1ctx",
-            context: b"",
-        },
+        Aad { associated_data: b"vault-2", ..BOUND },
+        Aad { context: b"", ..BOUND },
+        Aad { associated_data: b"", ..BOUND },
+        Aad { associated_data: b"ctx", context: b"vault-1" },
+        Aad { associated_data: b"vault-1ctx", context: b"" },
     ] {
         assert_eq!(decrypt(&json, other, 1, None), None);
     }
@@ -228,41 +189,11 @@ fn an_envelope_of_another_place_is_refused_before_any_kms_is_asked() {
     let json = encrypt(b"x", Aad::default(), &[1], None);
     let place = Place::default;
     for (elsewhere, refusal) in [
-        (
-            Place {
-                purpose: Purpose::State,
-                ..place()
-            },
-            Refusal::Purpose,
-        ),
-        (
-            Place {
-                realms: vec!["prod".into()],
-                ..place()
-            },
-            Refusal::Realm,
-        ),
-        (
-            Place {
-                mounts: vec!["transit".into()],
-                ..place()
-            },
-            Refusal::Mount,
-        ),
-        (
-            Place {
-                key: "other",
-                ..place()
-            },
-            Refusal::Key,
-        ),
-        (
-            Place {
-                version: 2,
-                ..place()
-            },
-            Refusal::Version,
-        ),
+        (Place { purpose: Purpose::State, ..place() }, Refusal::Purpose),
+        (Place { realms: vec!["prod".into()], ..place() }, Refusal::Realm),
+        (Place { mounts: vec!["transit".into()], ..place() }, Refusal::Mount),
+        (Place { key: "other", ..place() }, Refusal::Key),
+        (Place { version: 2, ..place() }, Refusal::Version),
     ] {
         assert_eq!(elsewhere.refusal(&json, None), refusal);
     }
@@ -271,10 +202,7 @@ fn an_envelope_of_another_place_is_refused_before_any_kms_is_asked() {
 #[test]
 fn more_recipients_than_seals_are_refused() {
     let json = encrypt(b"x", Aad::default(), &[1, 2, 3], None);
-    let place = Place {
-        max_recipients: 2,
-        ..Place::default()
-    };
+    let place = Place { max_recipients: 2, ..Place::default() };
     assert_eq!(place.refusal(&json, None), Refusal::TooManyRecipients);
 }
 
@@ -287,10 +215,7 @@ fn with_an_origin_key_only_its_own_envelopes_are_accepted() {
     assert!(place.parse(&signed, Some(&ours)).is_ok());
     assert_eq!(place.refusal(&signed, Some(&theirs)), Refusal::Origin);
     assert_eq!(place.refusal(&unsigned, Some(&ours)), Refusal::Origin);
-    assert!(
-        place.parse(&signed, None).is_ok(),
-        "without the key the claim is ignored"
-    );
+    assert!(place.parse(&signed, None).is_ok(), "without the key the claim is ignored");
 }
 
 #[test]
@@ -316,9 +241,7 @@ fn a_recipient_of_another_envelope_is_refused() {
     let spliced = serde_json::to_vec(&one).unwrap();
     let envelope = Place::default().parse(&spliced, None).unwrap();
     for (index, fill) in [(0, 1), (1, 2)] {
-        let dek = kek(fill)
-            .unwrap_dek(&envelope.recipients()[index].wrapped_dek)
-            .unwrap();
+        let dek = kek(fill).unwrap_dek(&envelope.recipients()[index].wrapped_dek).unwrap();
         let error = envelope.decrypt(&dek, Aad::default()).unwrap_err();
         assert_eq!(error.refusal_for_log(), Refusal::Commitment);
     }
@@ -330,9 +253,7 @@ fn a_recipient_of_another_envelope_is_refused() {
 fn a_false_commitment_is_refused_even_when_the_spoiled_tag_fits() {
     let json = encrypt(b"x", Aad::default(), &[1], None);
     let mut envelope = Place::default().parse(&json, None).unwrap();
-    let dek = kek(1)
-        .unwrap_dek(&envelope.recipients()[0].wrapped_dek)
-        .unwrap();
+    let dek = kek(1).unwrap_dek(&envelope.recipients()[0].wrapped_dek).unwrap();
     envelope.commitment[0] ^= 1;
     envelope.tag = envelope.tag.map(|byte| !byte);
     let error = envelope.decrypt(&dek, Aad::default()).unwrap_err();
@@ -348,18 +269,9 @@ fn only_the_one_spelling_is_accepted() {
     };
     for (what, text) in [
         ("white space", swap(",\"tag\"", ", \"tag\"")),
-        (
-            "an unknown member",
-            swap("{\"ciphertext\"", "{\"a\":1,\"ciphertext\""),
-        ),
-        (
-            "a duplicate member",
-            swap("\"iv\":", "\"iv\":\"AAAAAAAAAAAAAAAA\",\"iv\":"),
-        ),
-        (
-            "a crit header",
-            swap("\"header\":{", "\"header\":{\"crit\":[\"x\"],"),
-        ),
+        ("an unknown member", swap("{\"ciphertext\"", "{\"a\":1,\"ciphertext\"")),
+        ("a duplicate member", swap("\"iv\":", "\"iv\":\"AAAAAAAAAAAAAAAA\",\"iv\":")),
+        ("a crit header", swap("\"header\":{", "\"header\":{\"crit\":[\"x\"],")),
         ("an unknown alg", swap("A256KW", "A128KW")),
         ("alg dir", swap("A256KW", "dir")),
         ("no recipients", {
@@ -368,16 +280,9 @@ fn only_the_one_spelling_is_accepted() {
         }),
         ("padding", swap("\",\"iv\"", "=\",\"iv\"")),
         ("an escape", swap("A256KW", "A256K\\u0057")),
-        (
-            "a shared unprotected header",
-            swap("}]", "}],\"unprotected\":{}"),
-        ),
+        ("a shared unprotected header", swap("}]", "}],\"unprotected\":{}")),
     ] {
-        assert_eq!(
-            Place::default().refusal(text.as_bytes(), None),
-            Refusal::Malformed,
-            "{what}"
-        );
+        assert_eq!(Place::default().refusal(text.as_bytes(), None), Refusal::Malformed, "{what}");
     }
 }
 
@@ -387,9 +292,7 @@ fn two_recipients_of_one_kek_are_refused() {
     let mut recipients = recipients(&draft, &[1, 1]);
     recipients[1].seal = recipients[0].seal.clone();
     let plaintext = Plaintext::new(Vec::new());
-    let json = draft
-        .encrypt(&header(), Aad::default(), plaintext, &recipients, None)
-        .unwrap();
+    let json = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None).unwrap();
     assert_eq!(Place::default().refusal(&json, None), Refusal::Malformed);
 }
 
@@ -403,10 +306,8 @@ fn an_envelope_without_recipients_is_never_made() {
 
 #[test]
 fn two_envelopes_of_one_plaintext_share_no_secret_part() {
-    let (one, two) = (
-        encrypt(b"x", Aad::default(), &[1], None),
-        encrypt(b"x", Aad::default(), &[1], None),
-    );
+    let (one, two) =
+        (encrypt(b"x", Aad::default(), &[1], None), encrypt(b"x", Aad::default(), &[1], None));
     let part = |json: &[u8], name: &str| {
         serde_json::from_slice::<serde_json::Value>(json).unwrap()[name].clone()
     };

@@ -34,11 +34,7 @@ impl RsaKey {
             state: KekState::Enabled,
             created: None,
         };
-        Self {
-            version,
-            public,
-            private: OaepPrivateDecryptingKey::new(private).unwrap(),
-        }
+        Self { version, public, private: OaepPrivateDecryptingKey::new(private).unwrap() }
     }
 
     fn find(id: &KekId) -> Result<&'static Self, KmsError> {
@@ -48,14 +44,9 @@ impl RsaKey {
 
     fn unwrap(&self, wrapped: &[u8]) -> Option<RecipientSecret> {
         let mut output = vec![0; self.private.min_output_size()];
-        let dek = self
-            .private
-            .decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None)
-            .ok()?;
+        let dek = self.private.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None).ok()?;
         let dek: &[u8; 32] = (&*dek).try_into().ok()?;
-        Some(RecipientSecret::init_with(|bytes| {
-            bytes.copy_from_slice(dek)
-        }))
+        Some(RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek)))
     }
 }
 
@@ -96,16 +87,11 @@ crate::kms_contract!(rsa);
 #[test]
 fn every_claim_is_made_a_test_of() {
     let source = include_str!("../contract.rs");
-    let claims = source
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub async fn "));
+    let claims = source.lines().filter_map(|line| line.strip_prefix("pub async fn "));
     let names: Vec<&str> = claims.filter_map(|claim| claim.split('(').next()).collect();
     assert!(!names.is_empty(), "no claims found");
     for name in names {
-        assert!(
-            source.contains(&format!("            {name},\n")),
-            "{name} is not listed"
-        );
+        assert!(source.contains(&format!("            {name},\n")), "{name} is not listed");
     }
 }
 

@@ -12,10 +12,7 @@ fn id(text: &str) -> KekId {
 
 fn provider() -> Faulty {
     let kek = |id: &str, byte: u8| {
-        (
-            KekId::new(id).unwrap(),
-            Kek::init_with(|bytes| bytes.fill(byte)).unwrap(),
-        )
+        (KekId::new(id).unwrap(), Kek::init_with(|bytes| bytes.fill(byte)).unwrap())
     };
     let inner = StaticKms::new(vec![kek("a", 1), kek("b", 2)], &id("a")).unwrap();
     Faulty::new(Arc::new(inner))
@@ -26,8 +23,7 @@ fn dek() -> RecipientSecret {
 }
 
 async fn unwrap(kms: &Faulty, wrapped: &[u8]) -> Result<RecipientSecret, KmsError> {
-    kms.unwrap_dek(&id("a"), WrapAlgorithm::A256Kw, wrapped)
-        .await
+    kms.unwrap_dek(&id("a"), WrapAlgorithm::A256Kw, wrapped).await
 }
 
 async fn wrap(kms: &Faulty) -> Vec<u8> {
@@ -43,35 +39,24 @@ crate::kms_contract!(without_faults);
 #[tokio::test]
 async fn fault_befalls_as_many_calls_as_it_says() {
     let kms = provider();
-    kms.on_describe()
-        .next(2, Fault::fail(KmsError::Denied(None)));
-    kms.on_describe()
-        .next(1, Fault::fail(KmsError::Unavailable(None)));
+    kms.on_describe().next(2, Fault::fail(KmsError::Denied(None)));
+    kms.on_describe().next(1, Fault::fail(KmsError::Unavailable(None)));
     assert!(matches!(kms.describe().await, Err(KmsError::Denied(_))));
     assert!(matches!(kms.describe().await, Err(KmsError::Denied(_))));
-    assert!(matches!(
-        kms.describe().await,
-        Err(KmsError::Unavailable(_))
-    ));
+    assert!(matches!(kms.describe().await, Err(KmsError::Unavailable(_))));
     assert!(kms.describe().await.is_ok());
 }
 
 #[tokio::test]
 async fn lasting_fault_lasts_until_cleared_and_yields_to_the_next_ones() {
     let kms = provider();
-    kms.on_describe()
-        .always(Fault::fail(KmsError::Unavailable(None)));
-    kms.on_describe()
-        .next(1, Fault::fail(KmsError::Denied(None)));
+    kms.on_describe().always(Fault::fail(KmsError::Unavailable(None)));
+    kms.on_describe().next(1, Fault::fail(KmsError::Denied(None)));
     assert!(matches!(kms.describe().await, Err(KmsError::Denied(_))));
     for _ in 0..3 {
-        assert!(matches!(
-            kms.describe().await,
-            Err(KmsError::Unavailable(_))
-        ));
+        assert!(matches!(kms.describe().await, Err(KmsError::Unavailable(_))));
     }
-    kms.on_describe()
-        .next(1, Fault::fail(KmsError::Denied(None)));
+    kms.on_describe().next(1, Fault::fail(KmsError::Denied(None)));
     kms.on_describe().clear();
     assert!(kms.describe().await.is_ok());
 }
@@ -79,16 +64,13 @@ async fn lasting_fault_lasts_until_cleared_and_yields_to_the_next_ones() {
 #[tokio::test]
 async fn fault_of_one_operation_leaves_the_others_alone() {
     let kms = provider();
-    kms.on_describe()
-        .always(Fault::fail(KmsError::Unavailable(None)));
+    kms.on_describe().always(Fault::fail(KmsError::Unavailable(None)));
     let wrapped = wrap(&kms).await;
     assert!(unwrap(&kms, &wrapped).await.is_ok());
-    kms.on_wrap()
-        .always(Fault::fail(KmsError::Unavailable(None)));
+    kms.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
     assert!(kms.wrap_dek(&id("a"), &dek()).await.is_err());
     assert!(unwrap(&kms, &wrapped).await.is_ok());
-    kms.on_unwrap()
-        .always(Fault::fail(KmsError::Unavailable(None)));
+    kms.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
     assert!(unwrap(&kms, &wrapped).await.is_err());
 }
 
@@ -96,10 +78,7 @@ async fn fault_of_one_operation_leaves_the_others_alone() {
 async fn delay_holds_back_success_and_failure_alike() {
     let kms = provider();
     kms.on_describe().next(1, Fault::delay(SECOND));
-    kms.on_describe().next(
-        1,
-        Fault::fail(KmsError::Unavailable(None)).after(2 * SECOND),
-    );
+    kms.on_describe().next(1, Fault::fail(KmsError::Unavailable(None)).after(2 * SECOND));
     let start = Instant::now();
     assert!(kms.describe().await.is_ok());
     assert_eq!(start.elapsed(), SECOND);
@@ -126,10 +105,7 @@ async fn other_secret_is_answered_as_if_it_were_right() {
     kms.on_unwrap().next(1, Fault::other_secret());
     let other = unwrap(&kms, &wrapped).await.unwrap();
     assert_eq!(other.expose_for_wrap(), &[!7; 32]);
-    assert_eq!(
-        unwrap(&kms, &wrapped).await.unwrap().expose_for_wrap(),
-        &[7; 32]
-    );
+    assert_eq!(unwrap(&kms, &wrapped).await.unwrap().expose_for_wrap(), &[7; 32]);
 }
 
 #[tokio::test]
@@ -137,10 +113,7 @@ async fn damaged_dek_does_not_unwrap() {
     let kms = provider();
     kms.on_wrap().next(1, Fault::damaged());
     let damaged = wrap(&kms).await;
-    assert!(matches!(
-        unwrap(&kms, &damaged).await,
-        Err(KmsError::Rejected(_))
-    ));
+    assert!(matches!(unwrap(&kms, &damaged).await, Err(KmsError::Rejected(_))));
     let whole = wrap(&kms).await;
     assert!(unwrap(&kms, &whole).await.is_ok());
 }
@@ -159,10 +132,7 @@ async fn other_kek_is_described_in_place_of_the_true_one() {
 async fn altered_call_that_fails_still_fails() {
     let kms = provider();
     kms.on_unwrap().next(1, Fault::other_secret());
-    assert!(matches!(
-        unwrap(&kms, b"garbage").await,
-        Err(KmsError::Rejected(_))
-    ));
+    assert!(matches!(unwrap(&kms, b"garbage").await, Err(KmsError::Rejected(_))));
 }
 
 #[tokio::test]
@@ -172,15 +142,10 @@ async fn every_call_that_began_is_counted_and_no_other() {
     assert_eq!(kms.calls(), 0);
     assert!(kms.describe().await.is_ok());
     let wrapped = wrap(&kms).await;
-    kms.on_unwrap()
-        .next(1, Fault::fail(KmsError::Unavailable(None)));
+    kms.on_unwrap().next(1, Fault::fail(KmsError::Unavailable(None)));
     assert!(unwrap(&kms, &wrapped).await.is_err());
     assert!(unwrap(&kms, &wrapped).await.is_ok());
-    let counts = [
-        kms.on_describe().calls(),
-        kms.on_wrap().calls(),
-        kms.on_unwrap().calls(),
-    ];
+    let counts = [kms.on_describe().calls(), kms.on_wrap().calls(), kms.on_unwrap().calls()];
     assert_eq!(counts, [1, 1, 2]);
     assert_eq!(kms.calls(), 4);
 }
@@ -188,18 +153,12 @@ async fn every_call_that_began_is_counted_and_no_other() {
 #[tokio::test]
 async fn of_concurrent_calls_exactly_the_scripted_number_fails() {
     let kms = Arc::new(provider());
-    kms.on_describe()
-        .next(5, Fault::fail(KmsError::Unavailable(None)));
+    kms.on_describe().next(5, Fault::fail(KmsError::Unavailable(None)));
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let kms = Arc::clone(&kms);
         calls.spawn(async move { kms.describe().await.is_err() });
     }
-    let failed = calls
-        .join_all()
-        .await
-        .into_iter()
-        .filter(|failed| *failed)
-        .count();
+    let failed = calls.join_all().await.into_iter().filter(|failed| *failed).count();
     assert_eq!(failed, 5);
 }

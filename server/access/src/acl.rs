@@ -31,16 +31,12 @@ impl Acl {
         for policy in policies {
             match policy.rules() {
                 Rules::Everything => {
-                    return Self {
-                        scope: Scope::Everything,
-                    };
+                    return Self { scope: Scope::Everything };
                 }
                 Rules::Listed(rules) => listed.extend(rules),
             }
         }
-        Self {
-            scope: Scope::Listed(RuleSet::new(listed)),
-        }
+        Self { scope: Scope::Listed(RuleSet::new(listed)) }
     }
 
     /// The names of what is allowed on a path, in their order; `deny` alone if nothing is, `root`
@@ -103,21 +99,14 @@ impl RuleSet {
             };
             *sum = sum.union(*grant);
         }
-        let patterns = patterns
-            .into_iter()
-            .map(|(Reverse(pattern), grant)| (pattern, grant));
-        Self {
-            exact,
-            patterns: patterns.collect(),
-        }
+        let patterns = patterns.into_iter().map(|(Reverse(pattern), grant)| (pattern, grant));
+        Self { exact, patterns: patterns.collect() }
     }
 
     /// What the one rule that counts for a path grants.
     fn grant(&self, path: &str) -> Grant {
         let path = path.trim_start_matches('/');
-        self.exact(path)
-            .or_else(|| self.best_pattern(path))
-            .unwrap_or(Grant::NOTHING)
+        self.exact(path).or_else(|| self.best_pattern(path)).unwrap_or(Grant::NOTHING)
     }
 
     /// The same for a list, whose path ends with a slash: rules without it count too, and in this
@@ -141,29 +130,18 @@ impl RuleSet {
     }
 
     fn best_pattern(&self, path: &str) -> Option<Grant> {
-        let best = self
-            .patterns
-            .iter()
-            .find(|(pattern, _)| pattern.matches(path));
+        let best = self.patterns.iter().find(|(pattern, _)| pattern.matches(path));
         best.map(|(_, grant)| *grant)
     }
 
     /// Whether something is allowed on or below a path that ends with a slash. A denial hides only
     /// its own rule, as in Vault, because a more specific rule may still allow.
     fn reach_below(&self, mount: &str) -> bool {
-        let exact = self
-            .exact
-            .iter()
-            .filter(|(path, _)| path.starts_with(mount));
-        let patterns = self
-            .patterns
-            .iter()
-            .filter(|(pattern, _)| pattern.reaches_below(mount));
+        let exact = self.exact.iter().filter(|(path, _)| path.starts_with(mount));
+        let patterns = self.patterns.iter().filter(|(pattern, _)| pattern.reaches_below(mount));
         self.grant_for_list(mount).allows_anything()
             || exact.into_iter().any(|(_, grant)| grant.allows_anything())
-            || patterns
-                .into_iter()
-                .any(|(_, grant)| grant.allows_anything())
+            || patterns.into_iter().any(|(_, grant)| grant.allows_anything())
     }
 }
 

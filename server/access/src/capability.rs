@@ -24,15 +24,8 @@ pub enum Capability {
 
 impl Capability {
     /// All of them in the order of their names, in which `capabilities-self` answers.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Create,
-        Self::Delete,
-        Self::List,
-        Self::Patch,
-        Self::Read,
-        Self::Sudo,
-        Self::Update,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Create, Self::Delete, Self::List, Self::Patch, Self::Read, Self::Sudo, Self::Update];
 
     /// The word that policies use.
     #[must_use]
@@ -62,10 +55,7 @@ impl FromStr for Capability {
     type Err = UnknownCapability;
 
     fn from_str(name: &str) -> Result<Self, UnknownCapability> {
-        Self::ALL
-            .into_iter()
-            .find(|capability| capability.name() == name)
-            .ok_or(UnknownCapability)
+        Self::ALL.into_iter().find(|capability| capability.name() == name).ok_or(UnknownCapability)
     }
 }
 
@@ -149,11 +139,7 @@ mod tests {
     #[test]
     fn deny_and_root_are_no_capabilities_to_ask_for() {
         for name in ["deny", "root", "Read", "read ", ""] {
-            assert_eq!(
-                name.parse::<Capability>(),
-                Err(UnknownCapability),
-                "{name:?}"
-            );
+            assert_eq!(name.parse::<Capability>(), Err(UnknownCapability), "{name:?}");
         }
     }
 

@@ -39,9 +39,7 @@ impl FromStr for MountPath {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let path = text.strip_suffix('/').unwrap_or(text);
         check_length(path)?;
-        check_characters(path, |byte| {
-            is_word(byte) || matches!(byte, b'-' | b'.' | b'/')
-        })?;
+        check_characters(path, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b'/'))?;
         for segment in path.split('/') {
             match segment {
                 "" => return Err(NameError::Empty),
@@ -197,31 +195,16 @@ mod tests {
     #[test]
     fn key_name_follows_vaults_pattern() {
         for text in ["a", "_", "0", "autounseal", "a-b", "a..b", "A-.-z", "_x_"] {
-            assert_eq!(
-                text.parse::<KeyName>()
-                    .map(|name| name.to_string())
-                    .as_deref(),
-                Ok(text)
-            );
+            assert_eq!(text.parse::<KeyName>().map(|name| name.to_string()).as_deref(), Ok(text));
         }
-        let refused = [
-            ("-a", 0),
-            (".a", 0),
-            ("a-", 1),
-            ("a.", 1),
-            ("-", 0),
-            ("a/b", 1),
-            ("a b", 1),
-        ];
+        let refused =
+            [("-a", 0), (".a", 0), ("a-", 1), ("a.", 1), ("-", 0), ("a/b", 1), ("a b", 1)];
         for (text, at) in refused {
             let error = text.parse::<KeyName>();
             assert_eq!(error, Err(NameError::Character { at }), "{text:?}");
         }
         assert_eq!("".parse::<KeyName>(), Err(NameError::Empty));
-        assert_eq!(
-            "caf\u{e9}".parse::<KeyName>(),
-            Err(NameError::Character { at: 3 })
-        );
+        assert_eq!("caf\u{e9}".parse::<KeyName>(), Err(NameError::Character { at: 3 }));
     }
 
     #[test]
@@ -239,31 +222,14 @@ mod tests {
     #[test]
     fn key_names_keep_their_case_and_policy_names_lose_it() {
         assert_ne!("Key".parse::<KeyName>(), "key".parse::<KeyName>());
-        assert_eq!(
-            "Seal-Client".parse::<PolicyName>(),
-            "seal-client".parse::<PolicyName>()
-        );
-        assert!(
-            "ROOT"
-                .parse::<PolicyName>()
-                .is_ok_and(|name| name.is_root())
-        );
-        assert!(
-            "roots"
-                .parse::<PolicyName>()
-                .is_ok_and(|name| !name.is_root())
-        );
+        assert_eq!("Seal-Client".parse::<PolicyName>(), "seal-client".parse::<PolicyName>());
+        assert!("ROOT".parse::<PolicyName>().is_ok_and(|name| name.is_root()));
+        assert!("roots".parse::<PolicyName>().is_ok_and(|name| !name.is_root()));
     }
 
     #[test]
     fn policy_names_refuse_commas_and_spaces() {
-        assert_eq!(
-            "a,b".parse::<PolicyName>(),
-            Err(NameError::Character { at: 1 })
-        );
-        assert_eq!(
-            "a b".parse::<PolicyName>(),
-            Err(NameError::Character { at: 1 })
-        );
+        assert_eq!("a,b".parse::<PolicyName>(), Err(NameError::Character { at: 1 }));
+        assert_eq!("a b".parse::<PolicyName>(), Err(NameError::Character { at: 1 }));
     }
 }

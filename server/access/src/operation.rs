@@ -14,10 +14,7 @@ pub trait KeyOperation: sealed::Sealed {
 }
 
 mod sealed {
-    #[expect(
-        unnameable_types,
-        reason = "that is what keeps other crates from adding operations"
-    )]
+    #[expect(unnameable_types, reason = "that is what keeps other crates from adding operations")]
     pub trait Sealed {}
 }
 

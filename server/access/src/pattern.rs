@@ -37,10 +37,7 @@ impl RulePath {
         if glob.is_none() && !counts_as_wildcard(path) {
             return Ok(Self::Exact(path.into()));
         }
-        Ok(Self::Pattern(Pattern::new(
-            glob.unwrap_or(path),
-            glob.is_none(),
-        )))
+        Ok(Self::Pattern(Pattern::new(glob.unwrap_or(path), glob.is_none())))
     }
 }
 
@@ -71,11 +68,7 @@ pub(crate) struct Pattern {
 
 impl Pattern {
     fn new(text: &str, whole: bool) -> Self {
-        let plus = if counts_as_wildcard(text) {
-            text.find('+')
-        } else {
-            None
-        };
+        let plus = if counts_as_wildcard(text) { text.find('+') } else { None };
         let literals = literals(text);
         Self {
             first_wildcard: plus.unwrap_or(text.len()),
@@ -91,15 +84,9 @@ impl Pattern {
     /// Vault.
     pub(crate) fn matches(&self, path: &str) -> bool {
         // Of many patterns that begin alike, most are told apart by their ends.
-        let may_match = !self.whole
-            || self
-                .literals
-                .last()
-                .is_some_and(|last| path.ends_with(&**last));
-        may_match
-            && self
-                .rest_of(path)
-                .is_some_and(|rest| rest.is_empty() || !self.whole)
+        let may_match =
+            !self.whole || self.literals.last().is_some_and(|last| path.ends_with(&**last));
+        may_match && self.rest_of(path).is_some_and(|rest| rest.is_empty() || !self.whole)
     }
 
     /// What is left of a path behind the last literal, if all of them are in it in their places.
@@ -109,9 +96,7 @@ impl Pattern {
         for literal in others {
             let slash = rest.bytes().position(|byte| byte == b'/');
             let behind_segment = slash.and_then(|at| rest.get(at..));
-            rest = behind_segment
-                .unwrap_or_default()
-                .strip_prefix(&**literal)?;
+            rest = behind_segment.unwrap_or_default().strip_prefix(&**literal)?;
         }
         Some(rest)
     }
@@ -123,11 +108,10 @@ impl Pattern {
             return self.text.starts_with(mount);
         }
         let mut expected = self.text.split('/');
-        mount.trim_end_matches('/').split('/').all(|segment| {
-            expected
-                .next()
-                .is_some_and(|own| own == "+" || own == segment)
-        })
+        mount
+            .trim_end_matches('/')
+            .split('/')
+            .all(|segment| expected.next().is_some_and(|own| own == "+" || own == segment))
     }
 }
 

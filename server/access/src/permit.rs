@@ -104,15 +104,8 @@ impl<O> Permit<O> {
 impl Permit<EncryptUpsert> {
     /// The right to encrypt under the key that this permit has created.
     pub fn into_encrypt(self) -> Permit<Encrypt> {
-        let Self {
-            mount, key, path, ..
-        } = self;
-        Permit {
-            mount,
-            key,
-            path,
-            operation: PhantomData,
-        }
+        let Self { mount, key, path, .. } = self;
+        Permit { mount, key, path, operation: PhantomData }
     }
 }
 
@@ -171,22 +164,14 @@ impl Acl {
     ) -> Result<Permit<O>, Denied> {
         let path = [mount.as_str(), O::BEFORE_KEY, key.as_str(), O::AFTER_KEY].concat();
         self.require(&path, O::CAPABILITY)?;
-        Ok(Permit {
-            mount,
-            key,
-            path: path.into(),
-            operation: PhantomData,
-        })
+        Ok(Permit { mount, key, path: path.into(), operation: PhantomData })
     }
 
     /// Allows listing the keys of a mount, or does not.
     pub fn permit_list(&self, mount: MountPath) -> Result<ListPermit, Denied> {
         let path = [mount.as_str(), "/keys/"].concat();
         self.require(&path, Capability::List)?;
-        Ok(ListPermit {
-            mount,
-            path: path.into(),
-        })
+        Ok(ListPermit { mount, path: path.into() })
     }
 
     /// Allows a capability on a path outside the secrets engines (`sys/…`, `auth/…`), or does not.
@@ -198,18 +183,11 @@ impl Acl {
         };
         let path = [path, slash].concat();
         self.require(&path, capability)?;
-        Ok(PathPermit {
-            path: path.into(),
-            capability,
-        })
+        Ok(PathPermit { path: path.into(), capability })
     }
 
     fn require(&self, path: &str, capability: Capability) -> Result<(), Denied> {
-        if self.allows(path, capability) {
-            Ok(())
-        } else {
-            Err(Denied)
-        }
+        if self.allows(path, capability) { Ok(()) } else { Err(Denied) }
     }
 }
 

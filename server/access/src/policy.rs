@@ -81,10 +81,7 @@ impl Policy {
     /// The policy that allows everything.
     #[must_use]
     pub fn root() -> Self {
-        Self {
-            name: PolicyName::root(),
-            rules: Rules::Everything,
-        }
+        Self { name: PolicyName::root(), rules: Rules::Everything }
     }
 
     /// The policy that every client has unless it was made without: a token may look at, renew and
@@ -95,10 +92,7 @@ impl Policy {
             path: RulePath::Exact(path.into()),
             grant: Grant::Allow(CapabilitySet::of(&[capability])),
         });
-        Self {
-            name: PolicyName::default_policy(),
-            rules: Rules::Listed(rules.into()),
-        }
+        Self { name: PolicyName::default_policy(), rules: Rules::Listed(rules.into()) }
     }
 
     /// Reads a policy text, in HCL or, when it begins with `{`, in JSON. `file` is what its
@@ -114,10 +108,7 @@ impl Policy {
         } else {
             document_rules(file, text).map_err(PolicyError::Hcl)?
         };
-        Ok(Self {
-            name,
-            rules: Rules::Listed(rules),
-        })
+        Ok(Self { name, rules: Rules::Listed(rules) })
     }
 
     /// Reads the `path` blocks of a section; the caller finishes the section. Problems go to its
@@ -153,10 +144,7 @@ fn document_rules(file: &str, text: &str) -> Result<Vec<Rule>, Problems> {
 /// Rules that have problems are left out, so the caller must look at the document's.
 fn section_rules(section: &mut Section<'_>) -> Vec<Rule> {
     let blocks = section.labelled("path");
-    blocks
-        .into_iter()
-        .filter_map(|(label, body)| rule(label, body))
-        .collect()
+    blocks.into_iter().filter_map(|(label, body)| rule(label, body)).collect()
 }
 
 fn rule(label: Located<'_, String>, mut body: Section<'_>) -> Option<Rule> {
@@ -172,13 +160,8 @@ fn rule(label: Located<'_, String>, mut body: Section<'_>) -> Option<Rule> {
     let words = capabilities.into_iter().flat_map(|list| list.value);
     let granted = words.filter_map(|word| word.try_map(|text| granted_by_word(&text)));
     let legacy = legacy.and_then(|word| word.try_map(|text| granted_by_legacy_policy(&text)));
-    let grant = granted
-        .chain(legacy)
-        .fold(Grant::NOTHING, |sum, grant| sum.union(grant.value));
-    Some(Rule {
-        path: path?.value,
-        grant,
-    })
+    let grant = granted.chain(legacy).fold(Grant::NOTHING, |sum, grant| sum.union(grant.value));
+    Some(Rule { path: path?.value, grant })
 }
 
 /// What one word of a `capabilities` list grants.

@@ -46,9 +46,7 @@ impl TokenText {
     /// Takes a copy of the token in a value of `Authorization`; `None` if that is of another
     /// scheme.
     pub fn from_authorization(value: &[u8]) -> Option<Result<Self, TokenTextError>> {
-        value
-            .strip_prefix(b"Bearer ")
-            .map(|rest| Self::from_header(rest.trim_ascii()))
+        value.strip_prefix(b"Bearer ").map(|rest| Self::from_header(rest.trim_ascii()))
     }
 
     /// The bytes that the token's hash is made of.
@@ -155,16 +153,8 @@ mod tests {
         assert_eq!(text(b"hvs.CAESIJ-_x").as_deref(), Ok("hvs.CAESIJ-_x"));
         assert_eq!(text(b"two words").as_deref(), Ok("two words"));
         assert_eq!(text(b""), Err(TokenTextError::Empty));
-        for value in [
-            &b"a\nb"[..],
-            b"a\x7f",
-            b"\x00",
-            b"caf\xc3\xa9",
-            b"\xff",
-            b" a",
-            b"a ",
-            b" ",
-        ] {
+        for value in [&b"a\nb"[..], b"a\x7f", b"\x00", b"caf\xc3\xa9", b"\xff", b" a", b"a ", b" "]
+        {
             assert_eq!(text(value), Err(TokenTextError::Character), "{value:?}");
         }
     }
@@ -172,10 +162,7 @@ mod tests {
     #[test]
     fn token_is_bounded() {
         assert!(text(&[b'a'; TokenText::LONGEST]).is_ok());
-        assert_eq!(
-            text(&[b'a'; TokenText::LONGEST + 1]),
-            Err(TokenTextError::TooLong)
-        );
+        assert_eq!(text(&[b'a'; TokenText::LONGEST + 1]), Err(TokenTextError::TooLong));
     }
 
     #[test]
@@ -202,13 +189,7 @@ mod tests {
 
     #[test]
     fn hash_takes_exactly_64_digits() {
-        for text in [
-            "",
-            &"a".repeat(63),
-            &"a".repeat(65),
-            &"g".repeat(64),
-            &"\u{e9}".repeat(32),
-        ] {
+        for text in ["", &"a".repeat(63), &"a".repeat(65), &"g".repeat(64), &"\u{e9}".repeat(32)] {
             assert_eq!(text.parse::<TokenHash>(), Err(InvalidTokenHash), "{text:?}");
         }
     }

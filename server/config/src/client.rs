@@ -47,11 +47,7 @@ impl ClientName {
     pub fn new(name: &str) -> Result<Self, InvalidClientName> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./@".contains(&byte);
         let fits = (1..=128).contains(&name.len()) && name.bytes().all(allowed);
-        if fits {
-            Ok(Self(name.into()))
-        } else {
-            Err(InvalidClientName)
-        }
+        if fits { Ok(Self(name.into())) } else { Err(InvalidClientName) }
     }
 
     /// The name as text.
@@ -108,26 +104,17 @@ fn client(
     known: &BTreeSet<PolicyName>,
 ) -> Option<DeclaredClient> {
     let name = label.try_map(|text| ClientName::new(&text));
-    let token = section
-        .field("token_sha256")
-        .required()
-        .string()
-        .and_then(|text| {
-            text.try_map(|text| {
-                text.parse()
-                    .map_err(|source| ClientError::TokenHash { source })
-            })
-        });
+    let token = section.field("token_sha256").required().string().and_then(|text| {
+        text.try_map(|text| text.parse().map_err(|source| ClientError::TokenHash { source }))
+    });
     let policies = policies(&mut section, known);
     let period = duration(&mut section, "period", LONGEST_PERIOD);
     let bound = networks(section.field("token_bound_cidrs"));
     if let Some(list) = bound.as_ref().filter(|list| list.value.is_empty()) {
         list.place.report(ClientError::EmptyBound);
     }
-    let no_default_policy = section
-        .field("no_default_policy")
-        .boolean()
-        .is_some_and(|flag| flag.value);
+    let no_default_policy =
+        section.field("no_default_policy").boolean().is_some_and(|flag| flag.value);
     section.finish();
     Some(DeclaredClient {
         name: name?.value,

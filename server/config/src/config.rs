@@ -180,10 +180,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         api_addr: api_addr(&mut root),
         cluster_name: non_empty(&mut root, "cluster_name"),
         pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
-        lock_all_memory: root
-            .field("disable_mlock")
-            .boolean()
-            .is_some_and(|flag| !flag.value),
+        lock_all_memory: root.field("disable_mlock").boolean().is_some_and(|flag| !flag.value),
         listeners: listener::decode(&mut root, &reading),
         storage: storage(&mut root, &reading),
         warnings: Vec::new(),
@@ -195,10 +192,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     };
     refuse_what_is_not_here(&mut root);
     root.finish();
-    Config {
-        warnings: reading.into_warnings(),
-        ..config
-    }
+    Config { warnings: reading.into_warnings(), ..config }
 }
 
 fn refuse_what_is_not_here(root: &mut Section<'_>) {
@@ -211,30 +205,21 @@ fn refuse_what_is_not_here(root: &mut Section<'_>) {
 }
 
 fn realm(root: &mut Section<'_>) -> String {
-    let realm = root
-        .field("realm")
-        .string()
-        .and_then(|text| checked_realm(text, "realm"));
+    let realm = root.field("realm").string().and_then(|text| checked_realm(text, "realm"));
     realm.unwrap_or_else(|| "default".to_owned())
 }
 
 fn realm_aliases(root: &mut Section<'_>) -> Vec<String> {
     let aliases = root.field("realm_aliases").strings().map(|list| list.value);
     let aliases = aliases.unwrap_or_default().into_iter();
-    aliases
-        .filter_map(|alias| checked_realm(alias, "realm_aliases"))
-        .collect()
+    aliases.filter_map(|alias| checked_realm(alias, "realm_aliases")).collect()
 }
 
 fn checked_realm(text: Located<'_, String>, field: &'static str) -> Option<String> {
     let realm = text.try_map(|text| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
         let fits = (1..=128).contains(&text.len()) && text.bytes().all(allowed);
-        if fits {
-            Ok(text)
-        } else {
-            Err(ConfigError::NotARealm { field })
-        }
+        if fits { Ok(text) } else { Err(ConfigError::NotARealm { field }) }
     });
     realm.map(|realm| realm.value)
 }
@@ -271,9 +256,7 @@ fn logging(root: &mut Section<'_>) -> Logging {
 
 fn api_addr(root: &mut Section<'_>) -> Option<String> {
     let url = root.field("api_addr").string()?.try_map(|text| {
-        let rest = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"));
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         match rest {
             Some(rest) if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()) => {
                 Ok(text)
@@ -285,13 +268,10 @@ fn api_addr(root: &mut Section<'_>) -> Option<String> {
 }
 
 fn non_empty(root: &mut Section<'_>, field: &'static str) -> Option<String> {
-    let text = root.field(field).string()?.try_map(|text| {
-        if text.is_empty() {
-            Err(ConfigError::Empty { field })
-        } else {
-            Ok(text)
-        }
-    });
+    let text = root
+        .field(field)
+        .string()?
+        .try_map(|text| if text.is_empty() { Err(ConfigError::Empty { field }) } else { Ok(text) });
     text.map(|text| text.value)
 }
 
@@ -302,9 +282,7 @@ fn storage(root: &mut Section<'_>, reading: &Reading<'_>) -> Option<Storage> {
             label.place.report(ConfigError::RepeatedStorage);
         }
         if label.value != "inmem" {
-            label
-                .place
-                .report(ConfigError::UnknownStorage { found: label.value });
+            label.place.report(ConfigError::UnknownStorage { found: label.value });
             continue;
         }
         reading.warn(label.place, WarningKind::ForgetfulStorage);

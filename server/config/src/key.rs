@@ -106,10 +106,8 @@ fn key(
     mounts: &[Mount],
     seals: Seals<'_>,
 ) -> Option<DeclaredKey> {
-    let name = label.try_map(|text| {
-        text.parse()
-            .map_err(|source| KeyError::Name { name: text, source })
-    });
+    let name =
+        label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
     let seals = key_seals(&mut section, seals);
     let version = version_rule(&mut section);
@@ -118,9 +116,7 @@ fn key(
     if let (Some(decryption), Some(encryption)) = (&min_decryption_version, &min_encryption_version)
         && encryption.value < decryption.value
     {
-        encryption
-            .place
-            .report(KeyError::EncryptsWhatItWillNotDecrypt);
+        encryption.place.report(KeyError::EncryptsWhatItWillNotDecrypt);
     }
     if let Some(Located { value: true, place }) = section.field("exportable").boolean() {
         place.report(KeyError::Exportable);
@@ -147,8 +143,7 @@ fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
     let mount = field.string()?.try_map(|text| {
         let path = text.parse::<MountPath>().ok();
         let is_declared = |path: &MountPath| mounts.iter().any(|mount| mount.path == *path);
-        path.filter(is_declared)
-            .ok_or(KeyError::UnknownMount { path: text })
+        path.filter(is_declared).ok_or(KeyError::UnknownMount { path: text })
     });
     mount.map(|mount| mount.value)
 }
@@ -178,13 +173,9 @@ fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec
 fn refuse_seal((seals, names): Seals<'_>, name: &str, place: Place<'_>) {
     let seal = seals.iter().find(|seal| seal.name.as_str() == name);
     if seal.is_some_and(|seal| seal.disabled) {
-        place.report(KeyError::DisabledSeal {
-            name: name.to_owned(),
-        });
+        place.report(KeyError::DisabledSeal { name: name.to_owned() });
     } else if !names.contains(name) {
-        place.report(KeyError::UnknownSeal {
-            name: name.to_owned(),
-        });
+        place.report(KeyError::UnknownSeal { name: name.to_owned() });
     }
 }
 
@@ -198,9 +189,9 @@ fn version_rule(section: &mut Section<'_>) -> VersionRule {
             VersionRule::Stated(stated.value)
         }
         (None, Some(stated)) => VersionRule::Stated(stated.value),
-        (generation, None) => VersionRule::Counted {
-            generation: generation.map_or(0, |located| located.value),
-        },
+        (generation, None) => {
+            VersionRule::Counted { generation: generation.map_or(0, |located| located.value) }
+        }
     }
 }
 

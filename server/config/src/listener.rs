@@ -122,9 +122,7 @@ pub(crate) fn decode(root: &mut Section<'_>, reading: &Reading<'_>) -> Vec<Liste
         };
         let is_chosen_by_system =
             matches!(listener.endpoint, Endpoint::Address(address) if address.port() == 0);
-        let is_taken = listeners
-            .iter()
-            .any(|other| other.endpoint == listener.endpoint);
+        let is_taken = listeners.iter().any(|other| other.endpoint == listener.endpoint);
         if is_taken && !is_chosen_by_system {
             place.report(ListenerError::RepeatedEndpoint);
         }
@@ -139,9 +137,7 @@ fn listener(
     reading: &Reading<'_>,
 ) -> Option<Listener> {
     if label.value != "tcp" {
-        label
-            .place
-            .report(ListenerError::UnknownType { found: label.value });
+        label.place.report(ListenerError::UnknownType { found: label.value });
         return None;
     }
     let endpoint = endpoint(&mut section);
@@ -174,10 +170,7 @@ fn endpoint(section: &mut Section<'_>) -> Endpoint {
     }
     let socket = socket.string_or_unsigned().and_then(activated_socket);
     let address = address.and_then(|text| {
-        text.try_map(|text| {
-            text.parse()
-                .map_err(|source| ListenerError::NotAnAddress { source })
-        })
+        text.try_map(|text| text.parse().map_err(|source| ListenerError::NotAnAddress { source }))
     });
     let address = address.map(|address| Endpoint::Address(address.value));
     let default = || Endpoint::Address(SocketAddr::from((Ipv4Addr::LOCALHOST, 8200)));
@@ -204,11 +197,7 @@ fn limits(section: &mut Section<'_>) -> ListenerLimits {
     for (field, most, limit) in [
         ("max_request_size", 1 << 30, &mut limits.max_request_size),
         ("max_connections", 1_000_000, &mut limits.max_connections),
-        (
-            "max_in_flight_requests",
-            1_000_000,
-            &mut limits.max_in_flight_requests,
-        ),
+        ("max_in_flight_requests", 1_000_000, &mut limits.max_in_flight_requests),
     ] {
         if let Some(declared) = number(section, field, 1..=most) {
             *limit = declared.value;

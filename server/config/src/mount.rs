@@ -19,14 +19,7 @@ impl Mount {
     /// What is mounted when nothing is declared: `transit`.
     #[must_use]
     pub fn default_list() -> Vec<Self> {
-        "transit"
-            .parse()
-            .map(|path| Self {
-                path,
-                aliases: Vec::new(),
-            })
-            .into_iter()
-            .collect()
+        "transit".parse().map(|path| Self { path, aliases: Vec::new() }).into_iter().collect()
     }
 }
 
@@ -38,10 +31,7 @@ enum MountError {
     #[error("mount {path:?}: a mount path does not begin with a slash")]
     LeadingSlash { path: String },
     #[error("mount \"{path}\": {reserved:?} belongs to the server itself")]
-    Reserved {
-        path: MountPath,
-        reserved: &'static str,
-    },
+    Reserved { path: MountPath, reserved: &'static str },
     #[error("mount \"{path}\" lies inside the mount {outer:?}")]
     Nested { path: MountPath, outer: String },
     #[error("\"{path}\" is a mount or an alias already")]
@@ -58,10 +48,7 @@ pub(crate) fn decode(root: &mut Section<'_>) -> Vec<Mount> {
         let aliases = section.field("aliases").strings().map(|list| list.value);
         section.finish();
         if let Some(path) = path(label) {
-            let aliases = aliases
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(path_of_alias);
+            let aliases = aliases.unwrap_or_default().into_iter().filter_map(path_of_alias);
             stanzas.push((path, aliases.collect::<Vec<_>>()));
         }
     }
@@ -92,10 +79,7 @@ fn path(label: Located<'_, String>) -> Option<Located<'_, MountPath>> {
     let first = path.value.as_str().split('/').next();
     if let Some(reserved) = RESERVED.into_iter().find(|name| first == Some(name)) {
         let path_text = path.value.clone();
-        path.place.report(MountError::Reserved {
-            path: path_text,
-            reserved,
-        });
+        path.place.report(MountError::Reserved { path: path_text, reserved });
     }
     Some(path)
 }
@@ -106,30 +90,20 @@ fn refuse_repeated(stanzas: &[Stanza<'_>]) {
     let aliases = stanzas.iter().flat_map(|(_, aliases)| aliases);
     for path in mounts.chain(aliases) {
         if !seen.insert(&path.value) {
-            path.place.report(MountError::Repeated {
-                path: path.value.clone(),
-            });
+            path.place.report(MountError::Repeated { path: path.value.clone() });
         }
     }
 }
 
 /// A request under an inner mount would belong to both.
 fn refuse_nested(stanzas: &[Stanza<'_>]) {
-    let mounts: BTreeSet<&str> = stanzas
-        .iter()
-        .map(|(path, _)| path.value.as_str())
-        .collect();
+    let mounts: BTreeSet<&str> = stanzas.iter().map(|(path, _)| path.value.as_str()).collect();
     for (path, _) in stanzas {
         let text = path.value.as_str();
-        let mut ancestors = text
-            .match_indices('/')
-            .filter_map(|(end, _)| text.get(..end));
+        let mut ancestors = text.match_indices('/').filter_map(|(end, _)| text.get(..end));
         if let Some(outer) = ancestors.find(|ancestor| mounts.contains(ancestor)) {
             let (path_text, outer) = (path.value.clone(), outer.to_owned());
-            path.place.report(MountError::Nested {
-                path: path_text,
-                outer,
-            });
+            path.place.report(MountError::Nested { path: path_text, outer });
         }
     }
 }

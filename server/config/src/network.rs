@@ -18,29 +18,19 @@ pub(crate) fn networks<'d>(field: Field<'d>) -> Option<Located<'d, Vec<IpNet>>> 
     let list = field.string_or_strings()?;
     let mut found = Vec::new();
     for element in list.value {
-        for text in element
-            .value
-            .split(',')
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
+        for text in element.value.split(',').map(str::trim).filter(|text| !text.is_empty()) {
             match network(text) {
                 Ok(network) => found.push(network),
                 Err(error) => element.place.report(error),
             }
         }
     }
-    Some(Located {
-        value: found,
-        place: list.place,
-    })
+    Some(Located { value: found, place: list.place })
 }
 
 fn network(text: &str) -> Result<IpNet, NotANetwork> {
     if let Ok(network) = text.parse::<IpNet>() {
         return Ok(network.trunc());
     }
-    text.parse::<IpAddr>()
-        .map(IpNet::from)
-        .map_err(|source| NotANetwork { source })
+    text.parse::<IpAddr>().map(IpNet::from).map_err(|source| NotANetwork { source })
 }

@@ -61,8 +61,7 @@ fn policy(name: PolicyName, mut section: Section<'_>, reading: &Reading<'_>) -> 
         if !section.labelled("path").is_empty() {
             section.place().report(DeclarationError::RulesAndFile);
         }
-        file.string()
-            .and_then(|file| policy_file(name, &file, reading))
+        file.string().and_then(|file| policy_file(name, &file, reading))
     } else {
         Policy::from_section(name, &mut section)
     };
@@ -78,20 +77,14 @@ fn policy_file(
 ) -> Option<Policy> {
     let path = Path::new(&file.value);
     let text = reading.sources.text_file(path).map_err(|error| {
-        file.place.report(DeclarationError::File {
-            path: path.to_owned(),
-            error,
-        });
+        file.place.report(DeclarationError::File { path: path.to_owned(), error });
     });
     let parsed = Policy::parse(name, &file.value, &text.ok()?);
     parsed
         .map_err(|error| match error {
             PolicyError::Hcl(problems) => file.place.document().include(problems),
             error @ PolicyError::Json(_) => {
-                file.place.report(DeclarationError::Content {
-                    path: path.to_owned(),
-                    error,
-                });
+                file.place.report(DeclarationError::Content { path: path.to_owned(), error });
             }
         })
         .ok()

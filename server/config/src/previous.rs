@@ -124,9 +124,7 @@ impl Config {
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
             let Some(now) = self.seal_named(&seal.name) else {
-                regressions.push(Regression::SealRemoved {
-                    seal: seal.name.clone(),
-                });
+                regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
             };
             let ids: BTreeSet<&KekId> = key_ids(now).collect();
@@ -144,11 +142,7 @@ impl Config {
     fn check_key(&self, previous: &Self, old: &DeclaredKey) -> Option<Regression> {
         let mount = self.mount_now(&old.mount)?;
         let (key, mount) = (old.name.clone(), mount.clone());
-        let Some(new) = self
-            .keys
-            .iter()
-            .find(|new| new.name == key && new.mount == mount)
-        else {
+        let Some(new) = self.keys.iter().find(|new| new.name == key && new.mount == mount) else {
             return Some(Regression::KeyRemoved { key, mount });
         };
         let seals_changed = old.seals.iter().collect::<BTreeSet<_>>() != new.seals.iter().collect();
@@ -165,12 +159,7 @@ impl Config {
         let was = previous.version_of(old);
         let needed = was.saturating_add(u32::from(seals_changed));
         let is_raised = self.version_of(new) >= needed;
-        (!is_raised).then_some(Regression::VersionNotRaised {
-            key,
-            mount,
-            was,
-            needed,
-        })
+        (!is_raised).then_some(Regression::VersionNotRaised { key, mount, was, needed })
     }
 
     /// The version number of a declared key. All that a static seal ever listed is declared.

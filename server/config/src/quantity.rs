@@ -9,11 +9,7 @@ use selkie_hcl::{Located, Section};
 #[derive(Debug, thiserror::Error)]
 enum QuantityError {
     #[error("field {field:?}: must be from {least} to {most}")]
-    Number {
-        field: &'static str,
-        least: u64,
-        most: u64,
-    },
+    Number { field: &'static str, least: u64, most: u64 },
     #[error("field {field:?}: must be from 1s to {}s", most.as_secs())]
     Duration { field: &'static str, most: Duration },
 }
@@ -36,11 +32,7 @@ pub(crate) fn limited<'d, N: TryFrom<u64>>(
     let (least, most) = range.into_inner();
     value.try_map(|value| {
         let within = (least..=most).contains(&value);
-        let converted = if within {
-            N::try_from(value).ok()
-        } else {
-            None
-        };
+        let converted = if within { N::try_from(value).ok() } else { None };
         converted.ok_or(QuantityError::Number { field, least, most })
     })
 }
@@ -54,11 +46,7 @@ pub(crate) fn duration(
 ) -> Option<Duration> {
     let value = section.field(field).duration()?.try_map(|value| {
         let within = (Duration::from_secs(1)..=most).contains(&value);
-        if within {
-            Ok(value)
-        } else {
-            Err(QuantityError::Duration { field, most })
-        }
+        if within { Ok(value) } else { Err(QuantityError::Duration { field, most }) }
     });
     value.map(|located| located.value)
 }

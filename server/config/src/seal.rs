@@ -77,10 +77,7 @@ enum SealError {
     #[error(
         "{field:?}: a key id has 1 to 512 visible ASCII characters without quote and backslash"
     )]
-    KeyId {
-        field: &'static str,
-        source: NameError,
-    },
+    KeyId { field: &'static str, source: NameError },
     #[error("missing field {missing:?}: \"previous_key_id\" and \"previous_key\" belong together")]
     HalfAPreviousKey { missing: &'static str },
     #[error("this key id is used for another key already")]
@@ -90,16 +87,8 @@ enum SealError {
 }
 
 /// Vault's and OpenBao's other seal types.
-const NOT_BUILT: [&str; 8] = [
-    "alicloudkms",
-    "awskms",
-    "azurekeyvault",
-    "gcpckms",
-    "kmip",
-    "ocikms",
-    "pkcs11",
-    "transit",
-];
+const NOT_BUILT: [&str; 8] =
+    ["alicloudkms", "awskms", "azurekeyvault", "gcpckms", "kmip", "ocikms", "pkcs11", "transit"];
 
 /// All `seal` stanzas that are sound, in order of priority, and the names that keys may list: those
 /// of all stanzas, so that one mistake in a seal is not reported at every key again.
@@ -149,10 +138,7 @@ fn seal<'d>(
         return None;
     }
     let priority = priority(&mut section, is_only_one);
-    let disabled = section
-        .field("disabled")
-        .boolean()
-        .is_some_and(|flag| flag.value);
+    let disabled = section.field("disabled").boolean().is_some_and(|flag| flag.value);
     let keys = static_keys(&mut section, reading);
     section.finish();
     let name = name
@@ -165,19 +151,8 @@ fn seal<'d>(
     } else {
         keys.remove(0)
     };
-    let kind = SealKind::Static(StaticSeal {
-        current,
-        previous: keys,
-    });
-    Some((
-        Seal {
-            name: name.value,
-            priority: priority?,
-            disabled,
-            kind,
-        },
-        places,
-    ))
+    let kind = SealKind::Static(StaticSeal { current, previous: keys });
+    Some((Seal { name: name.value, priority: priority?, disabled, kind }, places))
 }
 
 fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
@@ -188,11 +163,7 @@ fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
         }
         return is_only_one.then_some(1);
     }
-    let priority = limited(
-        field.unsigned_or_text()?,
-        "priority",
-        1..=u64::from(u32::MAX),
-    )?;
+    let priority = limited(field.unsigned_or_text()?, "priority", 1..=u64::from(u32::MAX))?;
     Some(priority.value)
 }
 
@@ -203,31 +174,20 @@ fn static_keys<'d>(
 ) -> Option<Vec<Located<'d, StaticKey>>> {
     let id = section.field("current_key_id").required().string();
     let key = section.field("current_key").required().string();
-    let mut keys = vec![static_key(
-        ("current_key_id", id),
-        ("current_key", key),
-        reading,
-    )];
+    let mut keys = vec![static_key(("current_key_id", id), ("current_key", key), reading)];
 
     let id = section.field("previous_key_id");
     let key = section.field("previous_key");
     match (id.place(), key.place()) {
         (None, None) => {}
         (Some(place), None) => {
-            place.report(SealError::HalfAPreviousKey {
-                missing: "previous_key",
-            });
+            place.report(SealError::HalfAPreviousKey { missing: "previous_key" });
         }
         (None, Some(place)) => {
-            place.report(SealError::HalfAPreviousKey {
-                missing: "previous_key_id",
-            });
+            place.report(SealError::HalfAPreviousKey { missing: "previous_key_id" });
         }
         (Some(_), Some(_)) => {
-            let (id, key) = (
-                ("previous_key_id", id.string()),
-                ("previous_key", key.string()),
-            );
+            let (id, key) = (("previous_key_id", id.string()), ("previous_key", key.string()));
             keys.push(static_key(id, key, reading));
         }
     }
@@ -248,10 +208,7 @@ fn static_key<'d>(
 ) -> Option<Located<'d, StaticKey>> {
     let id = id.and_then(|id| {
         id.try_map(|text| {
-            KekId::new(&text).map_err(|source| SealError::KeyId {
-                field: id_field,
-                source,
-            })
+            KekId::new(&text).map_err(|source| SealError::KeyId { field: id_field, source })
         })
     });
     let key = reference.and_then(|reference| {
@@ -264,9 +221,7 @@ fn static_key<'d>(
 
 fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
     if earlier.iter().any(|other| other.name == seal.name) {
-        place.report(SealError::RepeatedName {
-            name: seal.name.to_string(),
-        });
+        place.report(SealError::RepeatedName { name: seal.name.to_string() });
     }
     let priority = seal.priority;
     if earlier.iter().any(|other| other.priority == priority) {

@@ -25,21 +25,14 @@ pub(crate) enum SecretError {
     #[error("field {field:?}: environment variable {name:?} is not set")]
     Variable { field: &'static str, name: String },
     #[error("field {field:?}: file {path:?} {error}")]
-    File {
-        field: &'static str,
-        path: PathBuf,
-        error: SourceError,
-    },
+    File { field: &'static str, path: PathBuf, error: SourceError },
     #[error(
         "field {field:?}: no 32-byte key there: it must be 32 raw bytes, or their base64 (44 \
          characters) or hex (64 characters)"
     )]
     NotAKey { field: &'static str },
     #[error("field {field:?}: there is no protected memory for the key (RLIMIT_MEMLOCK too low?)")]
-    NoPage {
-        field: &'static str,
-        source: PageError,
-    },
+    NoPage { field: &'static str, source: PageError },
 }
 
 /// One reading of a configuration: where its references lead, and what is worth telling.
@@ -50,10 +43,7 @@ pub(crate) struct Reading<'s> {
 
 impl<'s> Reading<'s> {
     pub(crate) fn new(sources: &'s dyn Sources) -> Self {
-        Self {
-            sources,
-            warnings: RefCell::default(),
-        }
+        Self { sources, warnings: RefCell::default() }
     }
 
     pub(crate) fn warn(&self, place: Place<'_>, kind: WarningKind) {
@@ -62,12 +52,7 @@ impl<'s> Reading<'s> {
 
     pub(crate) fn warn_if_exposed(&self, place: Place<'_>, path: &Path) {
         if self.sources.is_exposed(path) {
-            self.warn(
-                place,
-                WarningKind::ExposedFile {
-                    path: path.to_owned(),
-                },
-            );
+            self.warn(place, WarningKind::ExposedFile { path: path.to_owned() });
         }
     }
 
@@ -106,24 +91,14 @@ impl<'s> Reading<'s> {
     ) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let text = reference.value.as_str();
         if let Some(name) = text.strip_prefix("env://") {
-            let missing = || SecretError::Variable {
-                field,
-                name: name.to_owned(),
-            };
+            let missing = || SecretError::Variable { field, name: name.to_owned() };
             return self.sources.variable(name).ok_or_else(missing);
         }
-        let path = Path::new(
-            text.strip_prefix("file://")
-                .ok_or(SecretError::Literal { field })?,
-        );
+        let path = Path::new(text.strip_prefix("file://").ok_or(SecretError::Literal { field })?);
         if !path.is_absolute() {
             return Err(SecretError::RelativePath { field });
         }
-        let failed = |error| SecretError::File {
-            field,
-            path: path.to_owned(),
-            error,
-        };
+        let failed = |error| SecretError::File { field, path: path.to_owned(), error };
         let secret = self.sources.secret_file(path).map_err(failed)?;
         self.warn_if_exposed(reference.place, path);
         Ok(secret)
@@ -156,9 +131,7 @@ fn fill(key: &mut [u8; KEY_BYTES], bytes: &[u8]) -> bool {
 fn decode_hex(text: &[u8], key: &mut [u8; KEY_BYTES]) -> bool {
     let mut invalid = 0;
     for (byte, digits) in key.iter_mut().zip(text.chunks_exact(2)) {
-        let value = digits
-            .iter()
-            .fold(0, |value, digit| (value << 4) | nibble(*digit));
+        let value = digits.iter().fold(0, |value, digit| (value << 4) | nibble(*digit));
         // Bits above the byte come only from the -1 of a character that is no digit.
         invalid |= value >> 8;
         *byte = value.to_le_bytes()[0];
@@ -210,11 +183,7 @@ mod tests {
         for length in (0..100).filter(|length| *length != 32) {
             assert_eq!(decoded(&vec![b' '; length]), None, "{length}");
         }
-        assert_eq!(
-            decoded(&[b'A'; 44]),
-            None,
-            "44 characters of base64 are 33 bytes"
-        );
+        assert_eq!(decoded(&[b'A'; 44]), None, "44 characters of base64 are 33 bytes");
         assert_eq!(decoded(&[0; 33]), None);
     }
 

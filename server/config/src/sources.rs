@@ -84,11 +84,7 @@ impl Sources for SystemSources {
             .take(LARGEST_FILE.saturating_add(1) as u64)
             .read_to_end(&mut bytes)
             .map_err(|error| SourceError::from_io(&error))?;
-        if bytes.len() > LARGEST_FILE {
-            Err(SourceError::TooLarge)
-        } else {
-            Ok(bytes)
-        }
+        if bytes.len() > LARGEST_FILE { Err(SourceError::TooLarge) } else { Ok(bytes) }
     }
 
     fn text_file(&self, path: &Path) -> Result<String, SourceError> {
@@ -98,8 +94,7 @@ impl Sources for SystemSources {
     }
 
     fn is_exposed(&self, path: &Path) -> bool {
-        path.metadata()
-            .is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+        path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
     }
 }
 

@@ -42,11 +42,7 @@ pub enum WarningKind {
 
 impl Warning {
     pub(crate) fn at(place: Place<'_>, kind: WarningKind) -> Self {
-        Self {
-            file: place.file(),
-            position: place.position(),
-            kind,
-        }
+        Self { file: place.file(), position: place.position(), kind }
     }
 }
 

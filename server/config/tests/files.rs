@@ -34,18 +34,12 @@ fn every_mistake_is_told_where_it_stands_and_nothing_else_is() {
     let mut wrong = String::new();
     for path in files {
         let text = fs::read_to_string(&path).expect("reads");
-        let expected: Vec<_> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("#! "))
-            .collect();
+        let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#! ")).collect();
         let told = match Config::parse("x", &text, &TestSources) {
             Ok(_) => String::new(),
             Err(problems) => problems.to_string(),
         };
-        let told: Vec<_> = told
-            .lines()
-            .map(|l| l.strip_prefix("x:").unwrap_or(l))
-            .collect();
+        let told: Vec<_> = told.lines().map(|l| l.strip_prefix("x:").unwrap_or(l)).collect();
         if told != expected || told.is_empty() {
             wrong += &format!("\n{}\n#! {}\n", path.display(), told.join("\n#! "));
         }
@@ -61,15 +55,9 @@ fn the_top_level_reads_as_written() {
     assert!(config.origin_key.is_some());
     assert_eq!(config.logging.level, LogLevel::Debug);
     assert_eq!(config.logging.format, LogFormat::Json);
-    assert_eq!(
-        config.api_addr.as_deref(),
-        Some("https://selkie.example.com:8200")
-    );
+    assert_eq!(config.api_addr.as_deref(), Some("https://selkie.example.com:8200"));
     assert_eq!(config.cluster_name.as_deref(), Some("selkie-eu"));
-    assert_eq!(
-        config.pid_file.as_deref(),
-        Some(Path::new("/run/selkie.pid"))
-    );
+    assert_eq!(config.pid_file.as_deref(), Some(Path::new("/run/selkie.pid")));
     assert!(config.lock_all_memory);
     assert_eq!(config.storage, Some(Storage::InMemory));
 }
@@ -78,10 +66,7 @@ fn the_top_level_reads_as_written() {
 fn listeners_read_as_written() {
     let config = good().expect("is sound");
     let [tls, by_name, by_index] = config.listeners.try_into().expect("three listeners");
-    assert_eq!(
-        tls.endpoint,
-        Endpoint::Address("[::]:8200".parse().expect("address"))
-    );
+    assert_eq!(tls.endpoint, Endpoint::Address("[::]:8200".parse().expect("address")));
     let settings = tls.tls.expect("TLS");
     assert_eq!(settings.cert_file, Path::new("/etc/selkie/tls.crt"));
     assert_eq!(settings.key_file, Path::new("/etc/selkie/tls.key"));
@@ -90,15 +75,9 @@ fn listeners_read_as_written() {
         (TlsVersion::Tls13, TlsVersion::Tls13)
     );
     let authorities = PathBuf::from("/etc/selkie/clients.pem");
-    assert_eq!(
-        settings.client_certificates,
-        ClientCertificates::Required(authorities)
-    );
+    assert_eq!(settings.client_certificates, ClientCertificates::Required(authorities));
     assert_eq!(tls.limits, declared_limits());
-    assert_eq!(
-        by_name.endpoint,
-        Endpoint::ActivatedName("selkie.socket".to_owned())
-    );
+    assert_eq!(by_name.endpoint, Endpoint::ActivatedName("selkie.socket".to_owned()));
     assert!(by_name.tls.is_none() && by_name.forwarded_for.is_none());
     assert_eq!(by_name.proxy_protocol, ProxyProtocol::Off);
     assert_eq!(by_index.endpoint, Endpoint::ActivatedIndex(1));
@@ -121,10 +100,7 @@ fn what_is_said_of_proxies_reads_as_written() {
     let listener = config.listeners.into_iter().next().expect("a listener");
     let networks = |texts: [&str; 2]| texts.map(|text| text.parse().expect("network")).to_vec();
     let proxies = networks(["10.0.0.1/32", "192.168.0.0/16"]);
-    assert_eq!(
-        listener.proxy_protocol,
-        ProxyProtocol::DenyUnauthorized(proxies)
-    );
+    assert_eq!(listener.proxy_protocol, ProxyProtocol::DenyUnauthorized(proxies));
     let expected = ForwardedFor {
         authorized: networks(["10.0.0.0/8", "fd00::/8"]),
         hop_skips: 1,
@@ -143,23 +119,10 @@ fn seals_come_in_order_of_priority_with_all_their_keys() {
         .map(|seal| {
             let SealKind::Static(keys) = &seal.kind;
             let ids: Vec<_> = keys.keys().map(|key| key.id.as_str()).collect();
-            format!(
-                "{} {} {} {}",
-                seal.name,
-                seal.priority,
-                seal.disabled,
-                ids.join(",")
-            )
+            format!("{} {} {} {}", seal.name, seal.priority, seal.disabled, ids.join(","))
         })
         .collect();
-    assert_eq!(
-        told,
-        [
-            "new 1 false 2026",
-            "old 2 false 2024,2023,2022",
-            "retired 3 true 2019"
-        ]
-    );
+    assert_eq!(told, ["new 1 false 2026", "old 2 false 2024,2023,2022", "retired 3 true 2019"]);
 }
 
 #[test]
@@ -167,44 +130,27 @@ fn mounts_and_keys_read_as_written() {
     let config = good().expect("is sound");
     let [first, second] = config.keys.try_into().expect("two keys");
     let names = |key: &selkie_config::DeclaredKey| {
-        key.seals
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+        key.seals.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(
-        (first.mount.as_str(), first.name.as_str()),
-        ("transit", "autounseal")
-    );
+    assert_eq!((first.mount.as_str(), first.name.as_str()), ("transit", "autounseal"));
     assert_eq!(names(&first), ["new", "old"], "in order of priority");
     assert_eq!(first.version, VersionRule::Counted { generation: 3 });
     assert_eq!(first.min_decryption_version, KeyVersion::FIRST);
     assert_eq!(first.min_encryption_version, None);
     assert_eq!(second.mount.as_str(), "team/a/transit");
     assert_eq!(names(&second), ["new", "old"], "all that are not disabled");
-    assert_eq!(
-        Some(second.version),
-        KeyVersion::new(7).map(VersionRule::Stated)
-    );
+    assert_eq!(Some(second.version), KeyVersion::new(7).map(VersionRule::Stated));
     assert_eq!(second.min_decryption_version.get(), 2);
     assert_eq!(second.min_encryption_version, KeyVersion::new(7));
 
-    let aliases: Vec<_> = config
-        .mounts
-        .iter()
-        .map(|mount| mount.aliases.len())
-        .collect();
+    let aliases: Vec<_> = config.mounts.iter().map(|mount| mount.aliases.len()).collect();
     assert_eq!(aliases, [1, 0]);
 }
 
 #[test]
 fn clients_and_policies_read_as_written() {
     let config = good().expect("is sound");
-    let policies: Vec<_> = config
-        .policies
-        .iter()
-        .map(|policy| policy.name().as_str())
-        .collect();
+    let policies: Vec<_> = config.policies.iter().map(|policy| policy.name().as_str()).collect();
     assert_eq!(policies, ["vault-eu", "shared"]);
     let [vault, admin] = config.clients.try_into().expect("two clients");
     assert_eq!(vault.name.as_str(), "vault-eu-1");
@@ -219,12 +165,7 @@ fn clients_and_policies_read_as_written() {
 
 #[test]
 fn what_works_but_should_be_known_is_a_warning() {
-    let told: Vec<_> = good()
-        .expect("is sound")
-        .warnings
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let told: Vec<_> = good().expect("is sound").warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
         [
@@ -244,25 +185,14 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert_eq!(config.realm, "default");
     assert!(!config.lock_all_memory && config.storage.is_none() && config.origin_key.is_none());
     let listener = config.listeners.first().expect("a listener");
-    assert_eq!(
-        listener.endpoint,
-        Endpoint::Address("127.0.0.1:8200".parse().expect("address"))
-    );
+    assert_eq!(listener.endpoint, Endpoint::Address("127.0.0.1:8200".parse().expect("address")));
     assert_eq!(listener.limits.max_request_size, 33_554_432);
-    let mounts: Vec<_> = config
-        .mounts
-        .iter()
-        .map(|mount| mount.path.as_str())
-        .collect();
+    let mounts: Vec<_> = config.mounts.iter().map(|mount| mount.path.as_str()).collect();
     assert_eq!(mounts, ["transit"]);
     let key = config.keys.first().expect("a key");
     assert_eq!((key.mount.as_str(), key.seals.len()), ("transit", 1));
     assert_eq!(key.version, VersionRule::Counted { generation: 0 });
-    let warnings: Vec<_> = config
-        .warnings
-        .iter()
-        .map(|warning| &warning.kind)
-        .collect();
+    let warnings: Vec<_> = config.warnings.iter().map(|warning| &warning.kind).collect();
     assert_eq!(warnings, [&WarningKind::PrintableKey]);
 }
 
@@ -272,11 +202,7 @@ fn exposed_secrets_open_proxies_and_plain_http_are_warned_of() {
                 proxy_protocol_behavior = \"use_always\"\n}\nseal \"static\" {\n  \
                 current_key_id = \"1\"\n  current_key = \"file:///keys/exposed\"\n}\n";
     let config = Config::parse("x", text, &TestSources).expect("is sound");
-    let kinds: Vec<_> = config
-        .warnings
-        .into_iter()
-        .map(|warning| warning.kind)
-        .collect();
+    let kinds: Vec<_> = config.warnings.into_iter().map(|warning| warning.kind).collect();
     let path = PathBuf::from("/keys/exposed");
     assert_eq!(
         kinds,
@@ -291,10 +217,7 @@ fn exposed_secrets_open_proxies_and_plain_http_are_warned_of() {
 #[test]
 fn neither_debug_nor_a_message_shows_a_secret() {
     let shown = format!("{:?}", good().expect("is sound"));
-    assert!(
-        shown.contains("Kek") && shown.contains("OriginKey"),
-        "{shown}"
-    );
+    assert!(shown.contains("Kek") && shown.contains("OriginKey"), "{shown}");
     for secret in ["11, 11", "0x11", "aaaa"] {
         assert!(!shown.contains(secret), "{secret}");
     }

@@ -58,38 +58,22 @@ fn another_list_of_seals_needs_another_generation() {
     let message = "key \"k\" in mount \"transit\": its list of seals changed, so set \
                    \"generation\" to 1 or more, or Vaults that use it never move to the new seals";
     let list = "seals = [\"a\", \"b\"]";
-    assert_eq!(
-        told(&[(list, "seals = [\"a\"]")]).expect("is sound"),
-        [message]
-    );
-    assert_eq!(
-        told(&[(list, "seals = [\"b\"]")]).expect("is sound"),
-        [message]
-    );
+    assert_eq!(told(&[(list, "seals = [\"a\"]")]).expect("is sound"), [message]);
+    assert_eq!(told(&[(list, "seals = [\"b\"]")]).expect("is sound"), [message]);
     let raised = told(&[(list, "seals = [\"a\"]\n  generation = 1")]);
     assert_eq!(raised.expect("is sound"), [""; 0]);
     let reordered = told(&[(list, "seals = [\"b\", \"a\"]")]);
-    assert_eq!(
-        reordered.expect("is sound"),
-        [""; 0],
-        "priority orders them, not the list"
-    );
+    assert_eq!(reordered.expect("is sound"), [""; 0], "priority orders them, not the list");
 }
 
 #[test]
 fn a_disabled_seal_is_a_changed_list() {
     let told = told(&[
         ("  seals = [\"a\", \"b\"]\n", ""),
-        (
-            "  priority       = 2",
-            "  priority       = 2\n  disabled = true",
-        ),
+        ("  priority       = 2", "  priority       = 2\n  disabled = true"),
     ]);
     let told = told.expect("is sound");
-    assert!(
-        told.len() == 1 && told[0].contains("\"generation\" to 1 or more"),
-        "{told:?}"
-    );
+    assert!(told.len() == 1 && told[0].contains("\"generation\" to 1 or more"), "{told:?}");
 }
 
 #[test]
@@ -102,10 +86,7 @@ fn a_key_id_that_is_gone_is_told_and_the_version_may_not_go_back_with_it() {
             "key \"k\" in mount \"transit\": its version was 3 and must now be 3 or more",
         ]
     );
-    let raised = told(&[
-        (previous, ""),
-        ("key \"k\" {", "key \"k\" {\n  generation = 1"),
-    ]);
+    let raised = told(&[(previous, ""), ("key \"k\" {", "key \"k\" {\n  generation = 1")]);
     assert_eq!(raised.expect("is sound").len(), 1, "only the id is gone");
 }
 
@@ -167,10 +148,7 @@ fn what_is_removed_is_told() {
     assert!(renamed.contains(
         &"seal \"b\" is no longer declared: what only it wrapped does not open".to_owned()
     ));
-    let origin = told(&[(
-        "mount \"transit\" {}",
-        "origin_key = \"file:///keys/origin\"",
-    )]);
+    let origin = told(&[("mount \"transit\" {}", "origin_key = \"file:///keys/origin\"")]);
     assert_eq!(
         origin.expect("is sound"),
         ["\"origin_key\" is new: ciphertexts made before it do not open"]
@@ -180,14 +158,7 @@ fn what_is_removed_is_told() {
 #[test]
 fn regressions_are_facts_to_act_on() {
     let before = before().expect("is sound");
-    let now = Config::parse(
-        "new.hcl",
-        &BEFORE.replace("\"a\", \"b\"", "\"a\""),
-        &TestSources,
-    );
+    let now = Config::parse("new.hcl", &BEFORE.replace("\"a\", \"b\"", "\"a\""), &TestSources);
     let told = now.expect("is sound").check_against_previous(&before);
-    assert!(matches!(
-        told.as_slice(),
-        [Regression::GenerationNotRaised { needed: 1, .. }]
-    ));
+    assert!(matches!(told.as_slice(), [Regression::GenerationNotRaised { needed: 1, .. }]));
 }

@@ -19,9 +19,7 @@ fn is_in_order(text: &str, problems: &Problems) -> bool {
     let own = problems.iter().filter(|problem| &*problem.file == "x");
     let positions: Vec<_> = own.map(|problem| problem.position).collect();
     let lines = text.split('\n').count();
-    let inside = positions
-        .iter()
-        .all(|p| (1..=lines).contains(&p.line) && p.column >= 1);
+    let inside = positions.iter().all(|p| (1..=lines).contains(&p.line) && p.column >= 1);
     inside && positions.is_sorted()
 }
 

@@ -50,14 +50,7 @@ impl Document {
 
     /// The top level of the file.
     pub fn root(&self) -> Section<'_> {
-        Section::new(
-            Place {
-                document: self,
-                offset: 0,
-            },
-            &self.body,
-            String::new(),
-        )
+        Section::new(Place { document: self, offset: 0 }, &self.body, String::new())
     }
 
     /// Adds problems of another file that this one names.
@@ -77,21 +70,14 @@ impl Document {
     ///
     /// All problems, those of one file in order of position.
     pub fn finish(self) -> Result<(), Problems> {
-        debug_assert!(
-            self.has_problems() || self.open_sections.get() == 0,
-            "unfinished section"
-        );
+        debug_assert!(self.has_problems() || self.open_sections.get() == 0, "unfinished section");
         let mut found = self.found.into_inner();
         found.sort_by_key(|(offset, _)| *offset);
         let mut cursor = Cursor::new(&self.text);
         let mut list = Vec::with_capacity(found.len());
         for (offset, kind) in found {
             let position = cursor.advance_to(offset);
-            list.push(Problem {
-                file: Arc::clone(&self.file),
-                position,
-                kind,
-            });
+            list.push(Problem { file: Arc::clone(&self.file), position, kind });
         }
         list.append(&mut self.elsewhere.into_inner());
         Problems::from_list(list, self.omitted.get()).map_or(Ok(()), Err)
@@ -112,9 +98,7 @@ impl Document {
 
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Document")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
+        f.debug_struct("Document").field("file", &self.file).finish_non_exhaustive()
     }
 }
 
@@ -127,10 +111,7 @@ pub struct Place<'d> {
 
 impl<'d> Place<'d> {
     pub(crate) fn of(document: &'d Document, what: &impl Span) -> Self {
-        Self {
-            document,
-            offset: what.span().map_or(0, |span| span.start),
-        }
+        Self { document, offset: what.span().map_or(0, |span| span.start) }
     }
 
     /// The document this is a place in.
@@ -155,9 +136,7 @@ impl<'d> Place<'d> {
 
     pub(crate) fn add(self, kind: Kind) {
         if self.document.is_full() {
-            self.document
-                .omitted
-                .update(|omitted| omitted.saturating_add(1));
+            self.document.omitted.update(|omitted| omitted.saturating_add(1));
         } else {
             self.document.found.borrow_mut().push((self.offset, kind));
         }
@@ -213,17 +192,11 @@ struct Cursor<'t> {
 
 impl<'t> Cursor<'t> {
     fn new(text: &'t str) -> Self {
-        Self {
-            rest: text,
-            offset: 0,
-            position: Position::START,
-        }
+        Self { rest: text, offset: 0, position: Position::START }
     }
 
     fn advance_to(&mut self, offset: usize) -> Position {
-        let Some((passed, rest)) = self
-            .rest
-            .split_at_checked(offset.saturating_sub(self.offset))
+        let Some((passed, rest)) = self.rest.split_at_checked(offset.saturating_sub(self.offset))
         else {
             return self.position;
         };

@@ -25,9 +25,7 @@ pub(crate) fn parse_duration(field: &'static str, text: &str) -> Result<Duration
 
 fn leading_part(text: &str) -> Option<(Duration, &str)> {
     let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let unit_end = rest
-        .find(|c: char| c.is_ascii_digit())
-        .unwrap_or(rest.len());
+    let unit_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(unit_end);
     let number: u64 = number.parse().ok()?;
     let part = match unit {
@@ -46,9 +44,7 @@ mod tests {
     use super::*;
 
     fn seconds(text: &str) -> Option<f64> {
-        parse_duration("ttl", text)
-            .ok()
-            .map(|duration| duration.as_secs_f64())
+        parse_duration("ttl", text).ok().map(|duration| duration.as_secs_f64())
     }
 
     #[test]
@@ -62,9 +58,7 @@ mod tests {
 
     #[test]
     fn what_go_would_misread_is_refused() {
-        for text in [
-            "", "5", "h", "1 h", "-1h", "1.5h", "1w", "1h ", "1hh", "+1s", "1µs", "٣s",
-        ] {
+        for text in ["", "5", "h", "1 h", "-1h", "1.5h", "1w", "1h ", "1hh", "+1s", "1µs", "٣s"] {
             assert_eq!(seconds(text), None, "{text:?}");
         }
     }

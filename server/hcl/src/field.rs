@@ -44,12 +44,7 @@ impl<'d> Field<'d> {
         section_title: &str,
     ) -> Self {
         let value = attribute.map(|a| (&a.value, Place::of(section.document, &a.value)));
-        Self {
-            name,
-            section,
-            section_title: section_title.to_owned(),
-            value,
-        }
+        Self { name, section, section_title: section_title.to_owned(), value }
     }
 
     /// Its name.
@@ -67,10 +62,7 @@ impl<'d> Field<'d> {
     pub fn required(self) -> Self {
         if self.value.is_none() {
             let section = self.section_title.clone();
-            self.section.add(Kind::MissingField {
-                name: self.name,
-                section,
-            });
+            self.section.add(Kind::MissingField { name: self.name, section });
         }
         self
     }
@@ -114,9 +106,7 @@ impl<'d> Field<'d> {
         let field = self.name;
         let (value, place) = self.value?;
         match text_of(value) {
-            None => self.read(Expected::Duration, |v| {
-                unsigned_of(v).map(Duration::from_secs)
-            }),
+            None => self.read(Expected::Duration, |v| unsigned_of(v).map(Duration::from_secs)),
             Some(text) => Located::new(text, place).try_map(|text| parse_duration(field, &text)),
         }
     }
@@ -144,10 +134,7 @@ impl<'d> Field<'d> {
             .iter()
             .map(|element| {
                 let place = Place::of(document, element);
-                let field = Field {
-                    value: Some((element, place)),
-                    ..self.bare()
-                };
+                let field = Field { value: Some((element, place)), ..self.bare() };
                 field.read(Expected::Element, text_of)
             })
             .collect();
@@ -157,12 +144,7 @@ impl<'d> Field<'d> {
 
     fn bare(&self) -> Self {
         let section_title = String::new();
-        Self {
-            name: self.name,
-            section: self.section,
-            section_title,
-            value: None,
-        }
+        Self { name: self.name, section: self.section, section_title, value: None }
     }
 
     fn read<T>(
@@ -175,11 +157,7 @@ impl<'d> Field<'d> {
         if converted.is_none() {
             let (field, found) = (self.name, what_is(value));
             place.add(if found.is_literal() {
-                Kind::WrongType {
-                    field,
-                    expected,
-                    found,
-                }
+                Kind::WrongType { field, expected, found }
             } else {
                 Kind::NotLiteral { field, found }
             });

@@ -20,14 +20,8 @@ impl Position {
 
     pub(crate) fn after(self, passed: char) -> Self {
         match passed {
-            '\n' => Self {
-                line: self.line.saturating_add(1),
-                column: 1,
-            },
-            _ => Self {
-                column: self.column.saturating_add(1),
-                ..self
-            },
+            '\n' => Self { line: self.line.saturating_add(1), column: 1 },
+            _ => Self { column: self.column.saturating_add(1), ..self },
         }
     }
 }
@@ -53,28 +47,16 @@ impl Problem {
     /// hcl-edit tells a repeated field as a syntax error like any other.
     pub(crate) fn from_syntax(file: &Arc<str>, text: &str, error: &parser::Error) -> Self {
         let at = error.location();
-        let position = Position {
-            line: at.line(),
-            column: at.column(),
-        };
+        let position = Position { line: at.line(), column: at.column() };
         let rest = text.get(at.offset()..).unwrap_or_default();
         let kind = if error.message().ends_with("found redefined attribute") {
             let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
             let name = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-            Kind::RepeatedField {
-                name: name.to_owned(),
-            }
+            Kind::RepeatedField { name: name.to_owned() }
         } else {
-            Kind::Syntax {
-                message: error.message().into(),
-                hint: Hint::of(text, rest, position),
-            }
+            Kind::Syntax { message: error.message().into(), hint: Hint::of(text, rest, position) }
         };
-        Self {
-            file: Arc::clone(file),
-            position,
-            kind,
-        }
+        Self { file: Arc::clone(file), position, kind }
     }
 }
 
@@ -212,16 +194,11 @@ impl Hint {
     fn of(text: &str, rest: &str, position: Position) -> Option<Self> {
         let has_open_quote = |line: &str| {
             let is_comment = line.trim_start().starts_with(['#', '/']);
-            let quotes = line
-                .matches('"')
-                .count()
-                .saturating_sub(line.matches("\\\"").count());
+            let quotes = line.matches('"').count().saturating_sub(line.matches("\\\"").count());
             !is_comment && quotes % 2 == 1
         };
         let mut lines = text.lines().take(position.line);
-        let open = lines
-            .position(has_open_quote)
-            .map(|index| index.saturating_add(1));
+        let open = lines.position(has_open_quote).map(|index| index.saturating_add(1));
         let quoted_name = rest.starts_with('"').then_some(Self::QuotedName);
         open.map(|line| Self::OpenQuote { line }).or(quoted_name)
     }
@@ -340,10 +317,7 @@ pub struct Problems {
 
 impl Problems {
     pub(crate) fn from_one(problem: Problem) -> Self {
-        Self {
-            list: vec![problem],
-            omitted: 0,
-        }
+        Self { list: vec![problem], omitted: 0 }
     }
 
     pub(crate) fn from_list(list: Vec<Problem>, omitted: usize) -> Option<Self> {
@@ -382,12 +356,7 @@ struct Name<'a>(&'a str);
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 80;
-        match self
-            .0
-            .char_indices()
-            .nth(LONGEST)
-            .and_then(|(end, _)| self.0.get(..end))
-        {
+        match self.0.char_indices().nth(LONGEST).and_then(|(end, _)| self.0.get(..end)) {
             Some(start) => write!(f, "{start:?}..."),
             None => write!(f, "{:?}", self.0),
         }
@@ -398,11 +367,7 @@ struct In<'a>(&'a str);
 
 impl fmt::Display for In<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " in {}", self.0)
-        }
+        if self.0.is_empty() { Ok(()) } else { write!(f, " in {}", self.0) }
     }
 }
 
@@ -410,8 +375,7 @@ struct DidYouMean(Option<&'static str>);
 
 impl fmt::Display for DidYouMean {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .map_or(Ok(()), |meant| write!(f, "; did you mean {meant:?}?"))
+        self.0.map_or(Ok(()), |meant| write!(f, "; did you mean {meant:?}?"))
     }
 }
 
@@ -436,8 +400,5 @@ impl fmt::Display for Labels {
 }
 
 pub(crate) fn title(block: &str, label: Option<&str>) -> String {
-    label.map_or_else(
-        || block.to_owned(),
-        |label| format!("{block} {}", Name(label)),
-    )
+    label.map_or_else(|| block.to_owned(), |label| format!("{block} {}", Name(label)))
 }

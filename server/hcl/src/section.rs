@@ -25,14 +25,7 @@ pub struct Section<'d> {
 impl<'d> Section<'d> {
     pub(crate) fn new(place: Place<'d>, body: &'d Body, title: String) -> Self {
         place.document.section_opened();
-        Self {
-            place,
-            body,
-            title,
-            fields: vec![],
-            blocks: vec![],
-            refused: vec![],
-        }
+        Self { place, body, title, fields: vec![], blocks: vec![], refused: vec![] }
     }
 
     /// Where the section begins.
@@ -96,10 +89,7 @@ impl<'d> Section<'d> {
             let is_new = seen.insert(label.value.clone());
             if !is_new {
                 let label_text = label.value.clone();
-                label.place.add(Kind::RepeatedLabel {
-                    name,
-                    label: label_text,
-                });
+                label.place.add(Kind::RepeatedLabel { name, label: label_text });
             }
             is_new
         });
@@ -146,31 +136,17 @@ impl<'d> Section<'d> {
 
     fn unknown(&self, name: &str, is_field: bool) -> Kind {
         let known = if is_field { &self.fields } else { &self.blocks };
-        let meant = if self.place.document.is_full() {
-            None
-        } else {
-            closest(name, known)
-        };
+        let meant = if self.place.document.is_full() { None } else { closest(name, known) };
         let (name, section) = (name.to_owned(), self.title.clone());
         if is_field {
-            Kind::UnknownField {
-                name,
-                section,
-                meant,
-            }
+            Kind::UnknownField { name, section, meant }
         } else {
-            Kind::UnknownBlock {
-                name,
-                section,
-                meant,
-            }
+            Kind::UnknownBlock { name, section, meant }
         }
     }
 
     fn blocks_named(&self, name: &'static str) -> impl Iterator<Item = &'d Block> + use<'d> {
-        self.body
-            .blocks()
-            .filter(move |block| block.ident.as_str() == name)
+        self.body.blocks().filter(move |block| block.ident.as_str() == name)
     }
 
     fn expect_blocks(&mut self, name: &'static str) -> impl Iterator<Item = &'d Block> + use<'d> {
@@ -197,11 +173,7 @@ impl<'d> Section<'d> {
         let found = labels.len();
         let labels = <[_; N]>::try_from(labels).ok();
         if labels.is_none() {
-            let kind = Kind::LabelCount {
-                name,
-                wanted: N,
-                found,
-            };
+            let kind = Kind::LabelCount { name, wanted: N, found };
             Place::of(self.place.document, &block.ident).add(kind);
         }
         labels

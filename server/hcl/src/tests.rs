@@ -30,17 +30,12 @@ fn problems(text: &str) -> String {
         root.finish();
         document.finish()
     };
-    read(text)
-        .err()
-        .map(|problems| problems.to_string())
-        .unwrap_or_default()
+    read(text).err().map(|problems| problems.to_string()).unwrap_or_default()
 }
 
 /// The problems of one line inside a listener that is otherwise complete.
 fn problems_of_field(line: &str) -> String {
-    problems(&format!(
-        "listener \"tcp\" {{\n  address = \"x\"\n  {line}\n}}\n"
-    ))
+    problems(&format!("listener \"tcp\" {{\n  address = \"x\"\n  {line}\n}}\n"))
 }
 
 #[test]
@@ -62,42 +57,18 @@ EOT
     let document = Document::parse(FILE, text).expect("parses");
     let mut root = document.root();
     let texts = |list: Located<'_, Vec<Located<'_, String>>>| -> Vec<String> {
-        list.value
-            .into_iter()
-            .map(|element| element.value)
-            .collect()
+        list.value.into_iter().map(|element| element.value).collect()
     };
     let string = root.field("text").string().map(|v| v.value);
     assert_eq!(string.as_deref(), Some("a${b}\n{{identity.entity.id}}"));
-    assert_eq!(
-        root.field("long").string().map(|v| v.value).as_deref(),
-        Some("line\n")
-    );
+    assert_eq!(root.field("long").string().map(|v| v.value).as_deref(), Some("line\n"));
     assert_eq!(root.field("yes").boolean().map(|v| v.value), Some(true));
-    assert_eq!(
-        root.field("count").unsigned().map(|v| v.value),
-        Some(u64::MAX)
-    );
-    assert_eq!(
-        root.field("rank").unsigned_or_text().map(|v| v.value),
-        Some(7)
-    );
-    assert_eq!(
-        root.field("span").duration().map(|v| v.value.as_secs()),
-        Some(5400)
-    );
-    assert_eq!(
-        root.field("seconds").duration().map(|v| v.value.as_secs()),
-        Some(90)
-    );
-    assert_eq!(
-        root.field("names").strings().map(texts),
-        Some(vec!["a".into(), "b".into()])
-    );
-    assert_eq!(
-        root.field("one").string_or_strings().map(texts),
-        Some(vec!["c".into()])
-    );
+    assert_eq!(root.field("count").unsigned().map(|v| v.value), Some(u64::MAX));
+    assert_eq!(root.field("rank").unsigned_or_text().map(|v| v.value), Some(7));
+    assert_eq!(root.field("span").duration().map(|v| v.value.as_secs()), Some(5400));
+    assert_eq!(root.field("seconds").duration().map(|v| v.value.as_secs()), Some(90));
+    assert_eq!(root.field("names").strings().map(texts), Some(vec!["a".into(), "b".into()]));
+    assert_eq!(root.field("one").string_or_strings().map(texts), Some(vec!["c".into()]));
     let socket = root.field("socket").string_or_unsigned().map(|v| v.value);
     assert_eq!(socket, Some(StringOrUnsigned::Unsigned(3)));
     assert!(root.field("absent").string().is_none());
@@ -112,10 +83,7 @@ fn an_unknown_field_is_named_with_its_likely_meaning() {
         "selkie.hcl:3:3: unknown field \"tls_cert_fle\" in listener \"tcp\"; \
          did you mean \"tls_cert_file\"?"
     );
-    assert_eq!(
-        problems("zone = 1"),
-        "selkie.hcl:1:1: unknown field \"zone\""
-    );
+    assert_eq!(problems("zone = 1"), "selkie.hcl:1:1: unknown field \"zone\"");
 }
 
 #[test]
@@ -128,18 +96,12 @@ fn an_unknown_block_is_named_with_its_likely_meaning() {
 
 /// A line, and what is told about it.
 const WRONG_TYPES: &[(&str, &str)] = &[
-    (
-        "tls_cert_file = 5",
-        "3:19: field \"tls_cert_file\": expected a string, found a number",
-    ),
+    ("tls_cert_file = 5", "3:19: field \"tls_cert_file\": expected a string, found a number"),
     (
         "tls_disable = \"true\"",
         "3:17: field \"tls_disable\": expected true or false, found a string",
     ),
-    (
-        "tls_disable = 1",
-        "3:17: field \"tls_disable\": expected true or false, found a number",
-    ),
+    ("tls_disable = 1", "3:17: field \"tls_disable\": expected true or false, found a number"),
     (
         "max_connections = -1",
         "3:21: field \"max_connections\": expected a whole number, found a negative number",
@@ -160,10 +122,7 @@ const WRONG_TYPES: &[(&str, &str)] = &[
         "priority = \"x\"",
         "3:14: field \"priority\": the text between the quotes is not a whole number",
     ),
-    (
-        "priority = []",
-        "3:14: field \"priority\": expected a whole number, found a list",
-    ),
+    ("priority = []", "3:14: field \"priority\": expected a whole number, found a list"),
     (
         "idle = \"5 minutes\"",
         "3:10: field \"idle\": expected a duration such as \"24h\", \"90s\" or \"1h30m\"",
@@ -176,18 +135,9 @@ const WRONG_TYPES: &[(&str, &str)] = &[
         "socket = true",
         "3:12: field \"socket\": expected a string or a whole number, found a boolean",
     ),
-    (
-        "names = \"a\"",
-        "3:11: field \"names\": expected a list of strings, found a string",
-    ),
-    (
-        "peers = {}",
-        "3:11: field \"peers\": expected a string or a list of strings, found a map",
-    ),
-    (
-        "peers = null",
-        "3:11: field \"peers\": expected a string or a list of strings, found null",
-    ),
+    ("names = \"a\"", "3:11: field \"names\": expected a list of strings, found a string"),
+    ("peers = {}", "3:11: field \"peers\": expected a string or a list of strings, found a map"),
+    ("peers = null", "3:11: field \"peers\": expected a string or a list of strings, found null"),
 ];
 
 #[test]
@@ -210,10 +160,7 @@ fn every_wrong_element_of_a_list_is_reported() {
 #[test]
 fn what_would_have_to_be_computed_is_refused() {
     for (value, found) in [
-        (
-            "\"a${b}\"",
-            "a template; write \"$${\" or \"%%{\" where these characters are meant",
-        ),
+        ("\"a${b}\"", "a template; write \"$${\" or \"%%{\" where these characters are meant"),
         ("info", "a variable; a text stands in quotes"),
         ("file(\"x\")", "a function call"),
         ("1 + 2", "an expression"),
@@ -300,10 +247,7 @@ fn a_syntax_error_has_its_line_and_column() {
         problems("realm = \"x\"\nlistener \"tcp\" {\n  address \"x\"\n}\n"),
         "selkie.hcl:3:14: expected `{`"
     );
-    assert_eq!(
-        problems("{\"path\": {}}"),
-        "selkie.hcl:1:1: unexpected token"
-    );
+    assert_eq!(problems("{\"path\": {}}"), "selkie.hcl:1:1: unexpected token");
 }
 
 #[test]
@@ -321,12 +265,9 @@ fn a_quote_left_open_is_found() {
 
 #[test]
 fn no_problem_quotes_a_value() {
-    for text in [
-        "a = \"hunter2\" b",
-        "a = \"hunter2",
-        "a { x = \"hunter2\" }",
-        "realm = [\"hunter2\"]",
-    ] {
+    for text in
+        ["a = \"hunter2\" b", "a = \"hunter2", "a { x = \"hunter2\" }", "realm = [\"hunter2\"]"]
+    {
         let read = |text: &str| -> Result<(), Problems> {
             let document = Document::parse(FILE, text)?;
             let mut root = document.root();
@@ -335,10 +276,7 @@ fn no_problem_quotes_a_value() {
             document.finish()
         };
         let problems = read(text).expect_err("is broken");
-        assert!(
-            !format!("{problems} {problems:?}").contains("hunter2"),
-            "{problems:?}"
-        );
+        assert!(!format!("{problems} {problems:?}").contains("hunter2"), "{problems:?}");
     }
 }
 
@@ -380,12 +318,7 @@ fn problems_of_a_named_file_join_those_of_the_file_that_names_it() {
     let told = document.finish().expect_err("problems").to_string();
     let lines: Vec<_> = told.lines().collect();
     assert_eq!(lines.first(), Some(&"selkie.hcl:1:1: unknown field \"a\""));
-    assert!(
-        lines
-            .get(1)
-            .is_some_and(|line| line.starts_with("policy.hcl:1:")),
-        "{told}"
-    );
+    assert!(lines.get(1).is_some_and(|line| line.starts_with("policy.hcl:1:")), "{told}");
 }
 
 #[test]
@@ -398,14 +331,9 @@ fn a_section_that_is_never_finished_is_caught() {
 
 #[test]
 fn deep_nesting_is_refused_and_does_not_overflow() {
-    for (open, close) in [
-        ("[", "]"),
-        ("(", ")"),
-        ("{a=", "}"),
-        ("\"${", "}\""),
-        ("-", ""),
-        ("!", ""),
-    ] {
+    for (open, close) in
+        [("[", "]"), ("(", ")"), ("{a=", "}"), ("\"${", "}\""), ("-", ""), ("!", "")]
+    {
         let text = format!("realm = {}1{}", open.repeat(20_000), close.repeat(20_000));
         assert!(!problems(&text).is_empty(), "{open}");
     }
@@ -418,10 +346,7 @@ fn a_megabyte_is_read_in_one_pass() {
     let list = "1,".repeat(500_000);
     assert!(problems_of_field(&format!("names = [{list}]")).ends_with("and 499900 more"));
     assert!(problems(&"key a {}\n".repeat(100_000)).ends_with("and 99899 more"));
-    assert_eq!(
-        problems_of_field(&format!("names = [\"{}\"]", "x".repeat(1 << 20))),
-        ""
-    );
+    assert_eq!(problems_of_field(&format!("names = [\"{}\"]", "x".repeat(1 << 20))), "");
     assert!(!problems(&"\"".repeat(1 << 20)).is_empty());
     assert!(!problems(&"/*".repeat(1 << 19)).is_empty());
 }

@@ -51,14 +51,11 @@ fn canonical(text: &[u8]) -> Result<WipedVec, IllegalByte> {
 
 /// Walks the whole alphabet, so that the time does not tell which character it was.
 fn without_unused_bits(character: u8, used: usize) -> u8 {
-    ALPHABET
-        .iter()
-        .enumerate()
-        .fold(0, |found, (value, candidate)| {
-            let is_it = u8::from(*candidate == character).wrapping_neg();
-            let replacement = ALPHABET.get(value & used).copied().unwrap_or_default();
-            found | (replacement & is_it)
-        })
+    ALPHABET.iter().enumerate().fold(0, |found, (value, candidate)| {
+        let is_it = u8::from(*candidate == character).wrapping_neg();
+        let replacement = ALPHABET.get(value & used).copied().unwrap_or_default();
+        found | (replacement & is_it)
+    })
 }
 
 /// Go's `CorruptInputError` for `text`, or `None` where Go accepts it: a transcription of
@@ -94,8 +91,7 @@ fn second_padding(text: &[u8], first: usize) -> Option<usize> {
 }
 
 fn garbage_after(mut rest: impl Iterator<Item = (usize, u8)>) -> Option<usize> {
-    rest.find(|(_, byte)| !is_line_end(*byte))
-        .map(|(offset, _)| offset)
+    rest.find(|(_, byte)| !is_line_end(*byte)).map(|(offset, _)| offset)
 }
 
 const fn is_line_end(byte: u8) -> bool {

@@ -72,16 +72,9 @@ struct ItemFault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ItemProblem {
     Missing,
-    NotAMap {
-        got: &'static str,
-    },
-    Unconvertible {
-        wanted: &'static str,
-        got: &'static str,
-    },
-    NotAnInt {
-        value: Option<Box<str>>,
-    },
+    NotAMap { got: &'static str },
+    Unconvertible { wanted: &'static str, got: &'static str },
+    NotAnInt { value: Option<Box<str>> },
 }
 
 /// Items whose faults are spelled out; all are counted.
@@ -113,10 +106,7 @@ pub(super) fn decode<'a>(
     operation: BatchOperation,
 ) -> Result<Vec<BatchItem<'a>>, ApiError> {
     let items = decode_items(batch, operation).map_err(|fault| {
-        ApiError::BatchShape(BatchShapeError {
-            operation: operation.shape(),
-            fault,
-        })
+        ApiError::BatchShape(BatchShapeError { operation: operation.shape(), fault })
     })?;
     let Some(first) = items.first() else {
         return Err(ApiError::EmptyBatch);
@@ -149,28 +139,14 @@ fn decode_items<'a>(
             }
             (Value::Null, Shape::Library) => Members::default(),
             (other, Shape::Library) => {
-                faults.add(
-                    index,
-                    "",
-                    ItemProblem::NotAMap {
-                        got: other.go_kind(),
-                    },
-                );
+                faults.add(index, "", ItemProblem::NotAMap { got: other.go_kind() });
                 continue;
             }
             (other, Shape::Vault) => {
-                return Err(Fault::NotAMap {
-                    index,
-                    got: other.go_type(),
-                });
+                return Err(Fault::NotAMap { index, got: other.go_type() });
             }
         };
-        let mut reader = ItemReader {
-            index,
-            members,
-            operation,
-            faults: &mut faults,
-        };
+        let mut reader = ItemReader { index, members, operation, faults: &mut faults };
         items.push(reader.item());
     }
     faults.into_result(items)
@@ -186,11 +162,7 @@ impl Faults {
     fn add(&mut self, index: usize, field: &'static str, problem: ItemProblem) {
         self.count = self.count.saturating_add(1);
         if self.shown.len() < MOST_FAULTS_SHOWN {
-            self.shown.push(ItemFault {
-                index,
-                field,
-                problem,
-            });
+            self.shown.push(ItemFault { index, field, problem });
         }
     }
 
@@ -198,10 +170,7 @@ impl Faults {
         if self.count == 0 {
             return Ok(items);
         }
-        Err(Fault::Items {
-            shown: self.shown,
-            count: self.count,
-        })
+        Err(Fault::Items { shown: self.shown, count: self.count })
     }
 }
 
@@ -228,10 +197,7 @@ impl<'a> ItemReader<'a, '_> {
             nonce: self.text("nonce").filter(|text| !text.is_empty()),
             key_version: self.key_version(),
             associated_data: self.text("associated_data").filter(|text| !text.is_empty()),
-            reference: self
-                .text("reference")
-                .map(SecretText::into_public)
-                .unwrap_or_default(),
+            reference: self.text("reference").map(SecretText::into_public).unwrap_or_default(),
         }
     }
 
@@ -262,9 +228,7 @@ impl<'a> ItemReader<'a, '_> {
         match self.members.take(FIELD) {
             None | Some(Value::Null) => 0,
             Some(Value::Number(digits)) => digits.parse().unwrap_or_else(|_| {
-                let problem = ItemProblem::NotAnInt {
-                    value: quotable(digits),
-                };
+                let problem = ItemProblem::NotAnInt { value: quotable(digits) };
                 self.faults.add(self.index, FIELD, problem);
                 0
             }),
@@ -277,11 +241,7 @@ impl<'a> ItemReader<'a, '_> {
 
     fn unconvertible(&mut self, field: &'static str, wanted: &'static str, value: &Value<'_>) {
         let got = value.go_type();
-        self.faults.add(
-            self.index,
-            field,
-            ItemProblem::Unconvertible { wanted, got },
-        );
+        self.faults.add(self.index, field, ItemProblem::Unconvertible { wanted, got });
     }
 }
 
@@ -294,10 +254,7 @@ impl fmt::Display for BatchShapeError {
                     Shape::Vault => "",
                     Shape::Library => "'': ",
                 };
-                write!(
-                    f,
-                    "{prefix}source data must be an array or slice, got {got}"
-                )
+                write!(f, "{prefix}source data must be an array or slice, got {got}")
             }
             Fault::NotAMap { index, got } => write!(f, "[{index}] expected a map, got '{got}'"),
             Fault::Items { shown, count } => {
@@ -312,18 +269,10 @@ impl fmt::Display for BatchShapeError {
 
 impl fmt::Display for ItemFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            index,
-            field,
-            problem,
-        } = self;
+        let Self { index, field, problem } = self;
         match problem {
             ItemProblem::Missing => {
-                let purpose = if *field == "plaintext" {
-                    "encrypt"
-                } else {
-                    "decrypt"
-                };
+                let purpose = if *field == "plaintext" { "encrypt" } else { "decrypt" };
                 write!(f, "'[{index}].{field}' missing {field} to {purpose}")
             }
             ItemProblem::NotAMap { got } => write!(f, "'[{index}]' expected a map, got '{got}'"),

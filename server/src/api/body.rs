@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use selkie_memory::wipe_frame;
 use selkie_memory::WipedVec;
+use selkie_memory::wipe_frame;
 
 /// A whole request body; wiped when dropped.
 pub type BodyBuffer = WipedVec;
@@ -26,10 +26,7 @@ pub struct BodyLimits {
 
 impl Default for BodyLimits {
     fn default() -> Self {
-        Self {
-            bytes: 32 << 20,
-            time: Duration::from_secs(30),
-        }
+        Self { bytes: 32 << 20, time: Duration::from_secs(30) }
     }
 }
 

@@ -98,7 +98,7 @@ impl Refusal {
     }
 
     /// One line: what failed, for whom, why, and what to do.
-    pub(super) fn log(&self, id: &str, parts: &Parts) {
+    pub(super) fn log(&self, id: &str, address: &str, parts: &Parts) {
         let Refused { error, cause, client, key } = &*self.0;
         let reason = cause.as_ref().map_or_else(|| error.to_string(), ToString::to_string);
         let advice = cause.as_ref().map_or("", advice);
@@ -106,12 +106,12 @@ impl Refusal {
         let code = error.status().as_u16();
         if error.status().is_server_error() {
             tracing::error!(
-                request_id = id, client, key, %method, path, status = code, reason, advice,
+                request_id = id, address, client, key, %method, path, status = code, reason, advice,
                 "request failed"
             );
         } else {
             tracing::warn!(
-                request_id = id, client, key, %method, path, status = code, reason, advice,
+                request_id = id, address, client, key, %method, path, status = code, reason, advice,
                 "request refused"
             );
         }

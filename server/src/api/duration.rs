@@ -22,9 +22,7 @@ pub(super) fn parse_seconds(text: &str) -> Result<i64, DurationProblem<'_>> {
         return within_go(i128::from(seconds).saturating_mul(NANOS_PER_SECOND));
     }
     if let Some(days) = text.strip_suffix('d') {
-        let number: i64 = days
-            .parse()
-            .or(Err(DurationProblem::DaysNotANumber(days)))?;
+        let number: i64 = days.parse().or(Err(DurationProblem::DaysNotANumber(days)))?;
         let nanos = i128::from(number).saturating_mul(86_400 * NANOS_PER_SECOND);
         return within_go(nanos);
     }
@@ -92,9 +90,7 @@ fn fraction_of(digits: &str, scale: i128) -> i128 {
 }
 
 fn digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -118,10 +114,7 @@ impl DurationProblem<'_> {
             Self::Invalid => format!("time: invalid duration {value}"),
             Self::MissingUnit => format!("time: missing unit in duration {value}"),
             Self::UnknownUnit(unit) => {
-                format!(
-                    "time: unknown unit {} in duration {value}",
-                    QuotedBytes(unit)
-                )
+                format!("time: unknown unit {} in duration {value}", QuotedBytes(unit))
             }
             Self::DaysNotANumber(days) => {
                 format!("strconv.ParseInt: parsing {}: invalid syntax", Quoted(days))
@@ -168,10 +161,7 @@ mod tests {
             ("5x", "time: unknown unit \"x\" in duration \"5x\""),
             ("1h<>&", "time: unknown unit \"h<>&\" in duration \"1h<>&\""),
             ("xd", "strconv.ParseInt: parsing \"x\": invalid syntax"),
-            (
-                "9999999999999h",
-                "time: invalid duration \"9999999999999h\"",
-            ),
+            ("9999999999999h", "time: invalid duration \"9999999999999h\""),
             ("9223372036854775807", TOO_LONG),
         ] {
             let problem = parse_seconds(text).unwrap_err();

@@ -236,9 +236,7 @@ const fn more_telling(one: Blame, other: Blame) -> Blame {
 
 /// Vault takes 1 to 599; an interim or bodiless status could not carry the reply.
 fn override_status(wanted: i64) -> Option<StatusCode> {
-    let code = u16::try_from(wanted)
-        .ok()
-        .filter(|code| (200..600).contains(code))?;
+    let code = u16::try_from(wanted).ok().filter(|code| (200..600).contains(code))?;
     StatusCode::from_u16(code).ok()
 }
 

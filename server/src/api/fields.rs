@@ -36,9 +36,7 @@ impl<'a> Fields<'a> {
         if is_form(body, content_type) {
             return Self::from_form(body).ok_or(ApiError::MalformedForm);
         }
-        Members::parse(body)
-            .map(Self)
-            .or(Err(ApiError::MalformedJson))
+        Members::parse(body).map(Self).or(Err(ApiError::MalformedJson))
     }
 
     /// The query parameters of a request without a body. `help` is Vault's own word, and `list` is
@@ -65,9 +63,8 @@ impl<'a> Fields<'a> {
         for pair in query::form(str::from_utf8(body).ok()?).ok()? {
             values.entry(pair.name).or_default().push(pair.value);
         }
-        let members = values
-            .into_iter()
-            .map(|(name, values)| (name, Value::Text(SecretText::join(values))));
+        let members =
+            values.into_iter().map(|(name, values)| (name, Value::Text(SecretText::join(values))));
         Some(Self(Members(members.collect())))
     }
 
@@ -83,9 +80,7 @@ impl<'a> Fields<'a> {
         let mut warnings = Warnings::default();
         if !self.0.0.is_empty() {
             let names = bracketed(self.0.0.keys().map(AsRef::as_ref));
-            warnings.add(format!(
-                "Endpoint ignored these unrecognized parameters: {names}"
-            ));
+            warnings.add(format!("Endpoint ignored these unrecognized parameters: {names}"));
         }
         if !replaced.is_empty() {
             let names = bracketed(replaced.into_iter());
@@ -101,10 +96,7 @@ impl<'a> Fields<'a> {
         &mut self,
         field: &'static str,
     ) -> Result<Option<SecretText<'a>>, FieldError> {
-        self.0
-            .take(field)
-            .map(|value| conversion::text(field, value))
-            .transpose()
+        self.0.take(field).map(|value| conversion::text(field, value)).transpose()
     }
 
     pub(super) fn text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
@@ -112,17 +104,11 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn int(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
-        self.0
-            .take(field)
-            .map(|value| conversion::int(field, &value))
-            .transpose()
+        self.0.take(field).map(|value| conversion::int(field, &value)).transpose()
     }
 
     pub(super) fn bool(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
-        self.0
-            .take(field)
-            .map(|value| conversion::bool(field, &value))
-            .transpose()
+        self.0.take(field).map(|value| conversion::bool(field, &value)).transpose()
     }
 
     pub(super) fn seconds(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
@@ -133,9 +119,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
-        self.0
-            .take(field)
-            .map_or(Ok(Vec::new()), |value| conversion::list(field, value))
+        self.0.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
     }
 
     /// The raw value of `batch_input`, which counts as absent when `null`.
@@ -162,9 +146,7 @@ fn is_form(body: &[u8], content_type: Option<&str>) -> bool {
     if !media_type.is_some_and(|value| value.trim().eq_ignore_ascii_case(FORM)) {
         return false;
     }
-    let first = body
-        .iter()
-        .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    let first = body.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     !matches!(first, Some(b'{' | b'['))
 }
 

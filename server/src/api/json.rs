@@ -1,8 +1,8 @@
 use std::io::{self, Write};
 
+use selkie_memory::WipedVec;
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
-use selkie_memory::WipedVec;
 
 /// A type of ours whose map has keys that are no text; a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,7 @@ pub(super) fn to_go_json(value: &impl Serialize) -> Result<Vec<u8>, NotSerializa
 ///
 /// It is written twice: first to learn the length, so that the buffer never grows and no copy is
 /// left behind.
-pub(super) fn to_secret_go_json_line(
-    value: &impl Serialize,
-) -> Result<WipedVec, NotSerializable> {
+pub(super) fn to_secret_go_json_line(value: &impl Serialize) -> Result<WipedVec, NotSerializable> {
     let mut length = Length(1);
     write_go_json(&mut length, value)?;
     let mut json = WipedVec::with_capacity(length.0);

@@ -120,9 +120,7 @@ impl fmt::Debug for Value<'_> {
 }
 
 fn between_quotes(text: &str) -> &str {
-    text.strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or_default()
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -238,10 +236,7 @@ mod tests {
         let body = br#"{"a":"s3cret","b":["s3cret"],"c":{"d":"s3cret"},"e":537}"#;
         let shown = format!("{:?}", Members::parse(body).unwrap());
         assert!(shown.contains("\"b\": []interface {}"), "{shown}");
-        assert!(
-            !shown.contains("s3cret") && !shown.contains("537"),
-            "{shown}"
-        );
+        assert!(!shown.contains("s3cret") && !shown.contains("537"), "{shown}");
     }
 
     #[test]

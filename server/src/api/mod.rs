@@ -7,15 +7,16 @@
 pub mod base64;
 pub mod batch;
 pub mod body;
-pub mod data;
 mod call;
 mod credential;
+pub mod data;
 mod duration;
 pub mod error;
 pub mod fields;
 mod handler;
 pub mod health;
 mod json;
+mod log_budget;
 mod members;
 pub mod query;
 mod quote;

@@ -47,9 +47,7 @@ impl<'a> Query<'a> {
 pub(super) fn form(body: &str) -> Result<Vec<Pair<'_>>, BadEncoding> {
     // Vault has no such limit, but no endpoint of its knows a tenth of these.
     const MOST_FIELDS: usize = 1024;
-    let fields: Vec<Pair<'_>> = pairs(body)
-        .take(MOST_FIELDS + 1)
-        .collect::<Result<_, _>>()?;
+    let fields: Vec<Pair<'_>> = pairs(body).take(MOST_FIELDS + 1).collect::<Result<_, _>>()?;
     if fields.len() > MOST_FIELDS {
         return Err(BadEncoding);
     }
@@ -104,9 +102,7 @@ pub(super) fn decode(text: &str, plus: Plus) -> Result<SecretText<'_>, BadEncodi
 
 fn hex_digit(byte: Option<u8>) -> Result<u8, BadEncoding> {
     let value = byte.and_then(|byte| char::from(byte).to_digit(16));
-    value
-        .and_then(|value| u8::try_from(value).ok())
-        .ok_or(BadEncoding)
+    value.and_then(|value| u8::try_from(value).ok()).ok_or(BadEncoding)
 }
 
 #[cfg(test)]

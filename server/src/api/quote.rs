@@ -56,9 +56,6 @@ mod tests {
 
     #[test]
     fn quotes_as_the_time_package_does() {
-        assert_eq!(
-            QuotedBytes("a\"\\\né").to_string(),
-            r#""a\"\\\x0a\xc3\xa9""#
-        );
+        assert_eq!(QuotedBytes("a\"\\\né").to_string(), r#""a\"\\\x0a\xc3\xa9""#);
     }
 }

@@ -9,11 +9,11 @@ use selkie_crypto::{
     Plaintext,
     base64::{encode_into, encoded_len},
 };
+use selkie_memory::WipedVec;
 use serde::{
     Serialize,
     ser::{SerializeMap, Serializer},
 };
-use selkie_memory::WipedVec;
 
 use super::{
     data::{Auth, EncryptedBatch, Token},
@@ -76,13 +76,7 @@ impl<'a> Envelope<'a> {
     /// of `sys/`. The data's keys must be text.
     #[must_use]
     pub fn data_twice<K: AsRef<str> + Serialize, V: Serialize>(&self, data: &[(K, V)]) -> Reply {
-        Reply::json(
-            StatusCode::OK,
-            &Twice {
-                envelope: *self,
-                data: Members(data),
-            },
-        )
+        Reply::json(StatusCode::OK, &Twice { envelope: *self, data: Members(data) })
     }
 
     /// A batch of encrypt or rewrap; with a `failure` it has that status and, as in Vault, no
@@ -103,11 +97,7 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub fn plaintext(&self, plaintext: &Plaintext) -> Reply {
         self.around_pieces(
-            &[
-                Piece::Json(b"{\"plaintext\":\""),
-                Piece::Secret(plaintext),
-                Piece::Json(b"\"}"),
-            ],
+            &[Piece::Json(b"{\"plaintext\":\""), Piece::Secret(plaintext), Piece::Json(b"\"}")],
             None,
         )
     }
@@ -116,11 +106,7 @@ impl<'a> Envelope<'a> {
     /// end.
     #[must_use]
     pub fn plaintexts(&self, items: &[DecryptedItem<'_>], failure: Option<StatusCode>) -> Reply {
-        let Some(ends) = items
-            .iter()
-            .map(DecryptedItem::end)
-            .collect::<Option<Vec<_>>>()
-        else {
+        let Some(ends) = items.iter().map(DecryptedItem::end).collect::<Option<Vec<_>>>() else {
             return Reply::unserializable();
         };
         let mut pieces = Vec::with_capacity(items.len().saturating_mul(3).saturating_add(2));
@@ -164,14 +150,8 @@ impl<'a> Envelope<'a> {
         let (head, tail) = envelope.split_at(at.saturating_add(DATA.len()));
         let tail = tail.strip_prefix(NULL).unwrap_or(tail);
         let line_end: &[u8] = if failure.is_none() { b"\n" } else { b"" };
-        let around = head
-            .len()
-            .saturating_add(tail.len())
-            .saturating_add(line_end.len());
-        let length = pieces
-            .iter()
-            .map(Piece::length)
-            .fold(around, usize::saturating_add);
+        let around = head.len().saturating_add(tail.len()).saturating_add(line_end.len());
+        let length = pieces.iter().map(Piece::length).fold(around, usize::saturating_add);
         let mut body = WipedVec::with_capacity(length);
         body.extend_from_slice(head);
         for piece in pieces {
@@ -232,9 +212,7 @@ impl Reply {
             errors: &'a [String],
         }
         let message = error.message();
-        let errors = Errors {
-            errors: message.as_slice(),
-        };
+        let errors = Errors { errors: message.as_slice() };
         Self::json(error.status(), &errors)
     }
 
@@ -280,10 +258,7 @@ impl Reply {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         // hvac compares this for equality, so never with a charset.
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(
             header::STRICT_TRANSPORT_SECURITY,
@@ -348,11 +323,7 @@ struct Wire<'a, D> {
 
 impl Serialize for Warnings {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_empty() {
-            serializer.serialize_none()
-        } else {
-            self.0.serialize(serializer)
-        }
+        if self.0.is_empty() { serializer.serialize_none() } else { self.0.serialize(serializer) }
     }
 }
 

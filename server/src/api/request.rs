@@ -161,9 +161,7 @@ impl<'a> Rewrap<'a> {
     /// As [`Decrypt::decode`].
     pub fn decode(fields: &mut Fields<'a>) -> Result<Self, ApiError> {
         let item = single(fields, BatchOperation::Rewrap)?;
-        Ok(Self {
-            input: input(fields, BatchOperation::Rewrap, item)?,
-        })
+        Ok(Self { input: input(fields, BatchOperation::Rewrap, item)? })
     }
 }
 
@@ -235,9 +233,7 @@ impl TrimKey {
     ///
     /// A field that cannot be converted.
     pub fn decode(fields: &mut Fields<'_>) -> Result<Self, ApiError> {
-        Ok(Self {
-            min_available_version: fields.int("min_available_version")?,
-        })
+        Ok(Self { min_available_version: fields.int("min_available_version")? })
     }
 }
 
@@ -261,9 +257,7 @@ impl RenewSelf {
     pub fn decode(fields: &mut Fields<'_>) -> Result<Self, ApiError> {
         // The request's own token is what counts here.
         fields.secret("token")?;
-        Ok(Self {
-            increment: fields.seconds("increment")?.unwrap_or_default(),
-        })
+        Ok(Self { increment: fields.seconds("increment")?.unwrap_or_default() })
     }
 }
 
@@ -335,9 +329,9 @@ fn input<'a>(
     match operation {
         // Nothing is a plaintext too, if it is there.
         BatchOperation::Encrypt => item.ok_or(ApiError::MissingPlaintext),
-        BatchOperation::Decrypt | BatchOperation::Rewrap => item
-            .filter(|item| !item.text.is_empty())
-            .ok_or(ApiError::MissingCiphertext),
+        BatchOperation::Decrypt | BatchOperation::Rewrap => {
+            item.filter(|item| !item.text.is_empty()).ok_or(ApiError::MissingCiphertext)
+        }
     }
     .map(Input::Single)
 }

@@ -160,9 +160,7 @@ pub struct Route<'r> {
 /// What Vault refuses whoever asks: a URL outside `/v1/` or with bytes that are no text, a method
 /// it does not know, `list` that is no truth value, a write to a path that ends in `/`.
 pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route<'r>, ApiError> {
-    let url_path = decode(uri.path(), Plus::Plus)
-        .or(Err(ApiError::UnreadablePath))?
-        .into_public();
+    let url_path = decode(uri.path(), Plus::Plus).or(Err(ApiError::UnreadablePath))?.into_public();
     if url_path.contains(char::is_control) {
         return Err(ApiError::UnreadablePath);
     }
@@ -170,12 +168,7 @@ pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route
     let query = Query::parse(uri.query());
     if let Some(endpoint) = open_endpoint(&path) {
         let operation = open_operation(method, &endpoint)?;
-        return Ok(Route {
-            path,
-            operation,
-            target: Ok(endpoint),
-            query,
-        });
+        return Ok(Route { path, operation, target: Ok(endpoint), query });
     }
     let operation = operation(method, &query)?;
     if operation == Operation::List && !path.ends_with('/') {
@@ -185,21 +178,14 @@ pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route
         return Err(ApiError::WriteToSlash);
     }
     let target = target(&path, operation, mounts);
-    Ok(Route {
-        path,
-        operation,
-        target,
-        query,
-    })
+    Ok(Route { path, operation, target, query })
 }
 
 fn strip_version(path: Cow<'_, str>) -> Result<Cow<'_, str>, ApiError> {
     const VERSION: &str = "/v1/";
     match path {
         Cow::Borrowed(path) => path.strip_prefix(VERSION).map(Cow::Borrowed),
-        Cow::Owned(path) => path
-            .strip_prefix(VERSION)
-            .map(|path| Cow::Owned(path.to_owned())),
+        Cow::Owned(path) => path.strip_prefix(VERSION).map(|path| Cow::Owned(path.to_owned())),
     }
     .ok_or(ApiError::OutsideApi)
 }
@@ -259,8 +245,7 @@ fn target(path: &str, operation: Operation, mounts: &Mounts) -> Result<Endpoint,
 }
 
 fn strip_mount<'p>(path: &'p str, mount: &str) -> Option<&'p str> {
-    path.strip_prefix(mount)
-        .or_else(|| (mount.strip_suffix('/') == Some(path)).then_some(""))
+    path.strip_prefix(mount).or_else(|| (mount.strip_suffix('/') == Some(path)).then_some(""))
 }
 
 fn token_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
@@ -285,11 +270,7 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
             _ => return Err(ApiError::UnsupportedPath),
         },
     };
-    if operation == Operation::Read {
-        Ok(endpoint)
-    } else {
-        Err(ApiError::UnsupportedOperation)
-    }
+    if operation == Operation::Read { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
 }
 
 fn transit_target(

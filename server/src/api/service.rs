@@ -15,6 +15,7 @@ use super::call::{Call, Refusal};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::handler;
+use super::log_budget::LogBudget;
 use super::reply::Reply;
 use super::route::{Access, Endpoint, Operation, Route, route};
 use crate::auth::NotAuthenticated;
@@ -25,13 +26,15 @@ use crate::node::Node;
 struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
+    refusals: Arc<LogBudget>,
 }
 
 /// Vault's HTTP API on `node`, for a listener whose requests may have bodies within `limits`.
 ///
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 pub fn router(node: Arc<Node>, limits: BodyLimits) -> Router {
-    Router::new().fallback(serve).with_state(Service { node, limits })
+    let refusals = Arc::default();
+    Router::new().fallback(serve).with_state(Service { node, limits, refusals })
 }
 
 /// The answer to a request that found no place within the listener's patience: 503, which every
@@ -47,7 +50,7 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let id = Uuid::new_v4().to_string();
     let outcome = service.answer(&parts, body, &id).await;
     let reply = outcome.unwrap_or_else(|refusal| {
-        refusal.log(&id, &parts);
+        service.log(&refusal, &id, &parts);
         Reply::error(&refusal.into_error())
     });
     tracing::debug!(
@@ -69,6 +72,15 @@ fn address_for_log(parts: &Parts) -> String {
 }
 
 impl Service {
+    fn log(&self, refusal: &Refusal, id: &str, parts: &Parts) {
+        if let Some(suppressed) = self.refusals.spend(self.node.clock().unix_seconds()) {
+            if suppressed > 0 {
+                tracing::warn!(suppressed, "refusals came too fast for the log");
+            }
+            refusal.log(id, &address_for_log(parts), parts);
+        }
+    }
+
     async fn answer(&self, parts: &Parts, body: Body, id: &str) -> Result<Reply, Refusal> {
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;

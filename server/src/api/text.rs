@@ -49,11 +49,7 @@ impl<'a> SecretText<'a> {
     ///
     /// As in Go, half a surrogate pair becomes U+FFFD.
     pub(super) fn from_json(inner: &'a str) -> Self {
-        if inner.contains('\\') {
-            Self::decoded(unescape(inner))
-        } else {
-            Self::borrowed(inner)
-        }
+        if inner.contains('\\') { Self::decoded(unescape(inner)) } else { Self::borrowed(inner) }
     }
 
     /// Joins texts with commas; a single one stays where it is.
@@ -129,13 +125,9 @@ fn unicode_escape(text: &str) -> (char, &str) {
 
 fn utf16_unit(text: &str) -> (u16, &str) {
     const REPLACEMENT: u16 = 0xfffd;
-    text.split_at_checked(4)
-        .map_or((REPLACEMENT, ""), |(digits, after)| {
-            (
-                u16::from_str_radix(digits, 16).unwrap_or(REPLACEMENT),
-                after,
-            )
-        })
+    text.split_at_checked(4).map_or((REPLACEMENT, ""), |(digits, after)| {
+        (u16::from_str_radix(digits, 16).unwrap_or(REPLACEMENT), after)
+    })
 }
 
 /// A value as an error text may quote it: short, or not at all.
@@ -197,9 +189,6 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing_of_the_text() {
-        assert_eq!(
-            format!("{:?}", SecretText::borrowed("c2VjcmV0")),
-            "SecretText"
-        );
+        assert_eq!(format!("{:?}", SecretText::borrowed("c2VjcmV0")), "SecretText");
     }
 }

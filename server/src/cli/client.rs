@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     /// The mount of that key.
     #[arg(long, default_value = "transit")]
     mount: MountPath,
-    /// How long its token lives without renewal; Vault renews it by itself.
+    /// What the Vault is told that each renewal is worth; a declared token itself never expires.
     #[arg(long, default_value = "24h", value_parser = period)]
     period: String,
     /// The URL under which the Vault reaches Selkie.

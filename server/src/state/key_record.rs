@@ -73,11 +73,7 @@ impl KeyRecord {
     /// The place that a record's key names, or `None` if it is no place of a key.
     #[must_use]
     pub fn place(key: &RecordKey) -> Option<(MountPath, KeyName)> {
-        let (mount, name) = key
-            .as_str()
-            .strip_prefix(ROOT)?
-            .strip_prefix('/')?
-            .rsplit_once('/')?;
+        let (mount, name) = key.as_str().strip_prefix(ROOT)?.strip_prefix('/')?.rsplit_once('/')?;
         Some((mount.parse().ok()?, name.parse().ok()?))
     }
 
@@ -120,11 +116,8 @@ impl KeyRecord {
         if self.format != FORMAT {
             return None;
         }
-        let versions: BTreeMap<_, _> = self
-            .versions
-            .into_iter()
-            .map(Version::into_record)
-            .collect::<Option<_>>()?;
+        let versions: BTreeMap<_, _> =
+            self.versions.into_iter().map(Version::into_record).collect::<Option<_>>()?;
         Some(TransitKey {
             name,
             source: KeySource::Managed,
@@ -141,32 +134,19 @@ impl KeyRecord {
 
 impl Version {
     fn into_record(self) -> Option<(KeyVersion, VersionRecord)> {
-        let keks = self
-            .keks
-            .into_iter()
-            .map(Kek::into_ref)
-            .collect::<Option<_>>()?;
-        let record = VersionRecord {
-            created: self.created,
-            keks,
-        };
+        let keks = self.keks.into_iter().map(Kek::into_ref).collect::<Option<_>>()?;
+        let record = VersionRecord { created: self.created, keks };
         Some((KeyVersion::new(self.version)?, record))
     }
 }
 
 impl Kek {
     fn of(kek: &KekRef) -> Self {
-        Self {
-            seal: kek.seal.as_str().to_owned(),
-            kek: kek.kek.as_str().to_owned(),
-        }
+        Self { seal: kek.seal.as_str().to_owned(), kek: kek.kek.as_str().to_owned() }
     }
 
     fn into_ref(self) -> Option<KekRef> {
-        Some(KekRef {
-            seal: SealName::new(&self.seal).ok()?,
-            kek: KekId::new(&self.kek).ok()?,
-        })
+        Some(KekRef { seal: SealName::new(&self.seal).ok()?, kek: KekId::new(&self.kek).ok()? })
     }
 }
 
@@ -175,14 +155,8 @@ mod tests {
     use super::*;
 
     fn key() -> TransitKey {
-        let kek = KekRef {
-            seal: SealName::new("dev").unwrap(),
-            kek: KekId::new("1").unwrap(),
-        };
-        let record = VersionRecord {
-            created: 7,
-            keks: vec![kek],
-        };
+        let kek = KekRef { seal: SealName::new("dev").unwrap(), kek: KekId::new("1").unwrap() };
+        let record = VersionRecord { created: 7, keks: vec![kek] };
         TransitKey {
             name: "unseal".parse().unwrap(),
             source: KeySource::Managed,
@@ -192,9 +166,7 @@ mod tests {
             min_encryption: KeyVersion::new(4),
             min_available: KeyVersion::new(2),
             latest: KeyVersion::new(4).unwrap(),
-            versions: (2..=4)
-                .map(|n| (KeyVersion::new(n).unwrap(), record.clone()))
-                .collect(),
+            versions: (2..=4).map(|n| (KeyVersion::new(n).unwrap(), record.clone())).collect(),
         }
     }
 
@@ -213,19 +185,12 @@ mod tests {
             "{}".into(),
             good.replace("\"format\":1", "\"format\":2"),
             good.replace("\"derived\"", "\"new_field\":1,\"derived\""),
-            good.replace(
-                "\"min_decryption_version\":3",
-                "\"min_decryption_version\":0",
-            ),
+            good.replace("\"min_decryption_version\":3", "\"min_decryption_version\":0"),
             good.replace("\"seal\":\"dev\"", "\"seal\":\"d/v\""),
         ] {
             assert_ne!(bad, good);
             let value = RecordValue::new(bad.clone().into_bytes()).unwrap();
-            assert_eq!(
-                KeyRecord::decode(key().name, &value),
-                Err(RecordError::Malformed),
-                "{bad}"
-            );
+            assert_eq!(KeyRecord::decode(key().name, &value), Err(RecordError::Malformed), "{bad}");
         }
     }
 

@@ -52,11 +52,7 @@ impl Transit {
 
     fn decryption_under(&self, mount: &MountPath, key: &str) -> Result<Decryption, TransitError> {
         let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
-        Ok(Decryption {
-            transit: self.clone(),
-            mount: mount.clone(),
-            key,
-        })
+        Ok(Decryption { transit: self.clone(), mount: mount.clone(), key })
     }
 }
 
@@ -71,16 +67,11 @@ impl Decryption {
         let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
         self.key.admit_version(ciphertext.version())?;
         let canonical = ciphertext.canonical_version();
-        let json = ciphertext
-            .into_envelope_bytes()
-            .map_err(TransitError::Ciphertext)?;
+        let json = ciphertext.into_envelope_bytes().map_err(TransitError::Ciphertext)?;
         let context = self.key.bound_context(&item.context)?;
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
         let envelope = self.parse(&json, version)?;
-        let aad = Aad {
-            associated_data: &item.associated_data,
-            context,
-        };
+        let aad = Aad { associated_data: &item.associated_data, context };
         self.transit.deployment.seals.decrypt(&envelope, aad).await
     }
 

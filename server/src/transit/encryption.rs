@@ -64,11 +64,7 @@ impl Transit {
 
     fn encryption_under(&self, mount: &MountPath, key: &str) -> Result<Encryption, TransitError> {
         let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
-        Ok(Encryption {
-            transit: self.clone(),
-            mount: mount.clone(),
-            key,
-        })
+        Ok(Encryption { transit: self.clone(), mount: mount.clone(), key })
     }
 }
 
@@ -84,10 +80,7 @@ impl Encryption {
         let context = self.context(&item.context)?;
         let deployment = &self.transit.deployment;
         let draft = Draft::new(&*self.transit.random)?;
-        let recipients = deployment
-            .seals
-            .wrap(draft.secret(), self.key.keks(version))
-            .await?;
+        let recipients = deployment.seals.wrap(draft.secret(), self.key.keks(version)).await?;
         let header = Header {
             purpose: Purpose::Client,
             realm: Cow::Borrowed(deployment.realm()),
@@ -96,16 +89,10 @@ impl Encryption {
             version,
             created: self.transit.clock.unix_seconds(),
         };
-        let aad = Aad {
-            associated_data: &item.associated_data,
-            context,
-        };
+        let aad = Aad { associated_data: &item.associated_data, context };
         let origin_key = deployment.origin_key.as_deref();
         let envelope = draft.encrypt(&header, aad, item.plaintext, &recipients, origin_key)?;
-        Ok(Encrypted {
-            ciphertext: Ciphertext::print(version, &envelope),
-            version,
-        })
+        Ok(Encrypted { ciphertext: Ciphertext::print(version, &envelope), version })
     }
 
     fn context<'a>(&self, context: &'a [u8]) -> Result<&'a [u8], TransitError> {

@@ -63,15 +63,8 @@ impl TransitKey {
         let Some(version) = version.filter(|version| *version <= self.latest) else {
             return Err(TransitError::RequestedVersionTooHigh);
         };
-        let oldest = self
-            .min_encryption
-            .unwrap_or(self.min_decryption)
-            .max(self.min_decryption);
-        if version < oldest {
-            Err(TransitError::RequestedVersionTooLow)
-        } else {
-            Ok(version)
-        }
+        let oldest = self.min_encryption.unwrap_or(self.min_decryption).max(self.min_decryption);
+        if version < oldest { Err(TransitError::RequestedVersionTooLow) } else { Ok(version) }
     }
 
     /// Whether a ciphertext of `version`, as Vault reads the number, may be decrypted.
@@ -87,10 +80,7 @@ impl TransitKey {
 
     /// The master-key versions behind `version`; a declared key wraps every version for its latest.
     pub(super) fn keks(&self, version: KeyVersion) -> &[KekRef] {
-        let record = self
-            .versions
-            .get(&version)
-            .or_else(|| self.versions.get(&self.latest));
+        let record = self.versions.get(&version).or_else(|| self.versions.get(&self.latest));
         record.map_or(&[], |record| &record.keks)
     }
 }
@@ -128,20 +118,11 @@ pub(super) mod tests {
     #[test]
     fn encrypt_refuses_versions_outside_its_range() {
         let refused = |number| key().encryption_version(Some(number)).unwrap_err();
-        assert!(matches!(
-            refused(-1),
-            TransitError::RequestedVersionNegative
-        ));
+        assert!(matches!(refused(-1), TransitError::RequestedVersionNegative));
         assert!(matches!(refused(6), TransitError::RequestedVersionTooHigh));
-        assert!(matches!(
-            refused(i64::MAX),
-            TransitError::RequestedVersionTooHigh
-        ));
+        assert!(matches!(refused(i64::MAX), TransitError::RequestedVersionTooHigh));
         assert!(matches!(refused(3), TransitError::RequestedVersionTooLow));
-        let open = TransitKey {
-            min_encryption: None,
-            ..key()
-        };
+        let open = TransitKey { min_encryption: None, ..key() };
         assert_eq!(open.encryption_version(Some(3)).unwrap(), version(3));
         assert!(matches!(
             open.encryption_version(Some(2)),
@@ -153,17 +134,8 @@ pub(super) mod tests {
     fn decrypt_refuses_version_below_minimum_and_above_latest() {
         assert!(key().admit_version(3).is_ok());
         assert!(key().admit_version(5).is_ok());
-        assert!(matches!(
-            key().admit_version(2),
-            Err(TransitError::VersionTooOld)
-        ));
-        assert!(matches!(
-            key().admit_version(-7),
-            Err(TransitError::VersionTooOld)
-        ));
-        assert!(matches!(
-            key().admit_version(6),
-            Err(TransitError::VersionTooNew)
-        ));
+        assert!(matches!(key().admit_version(2), Err(TransitError::VersionTooOld)));
+        assert!(matches!(key().admit_version(-7), Err(TransitError::VersionTooOld)));
+        assert!(matches!(key().admit_version(6), Err(TransitError::VersionTooNew)));
     }
 }

@@ -39,11 +39,7 @@ impl Keys {
     /// No managed keys, and none can be made.
     #[must_use]
     pub fn without_store() -> Self {
-        Self {
-            store: None,
-            held: RwLock::default(),
-            changes: tokio::sync::Mutex::default(),
-        }
+        Self { store: None, held: RwLock::default(), changes: tokio::sync::Mutex::default() }
     }
 
     /// All keys in `store`.
@@ -63,11 +59,7 @@ impl Keys {
             }
             next = listing.next;
         }
-        Ok(Self {
-            store: Some(store),
-            held: RwLock::new(held),
-            ..Self::without_store()
-        })
+        Ok(Self { store: Some(store), held: RwLock::new(held), ..Self::without_store() })
     }
 
     /// Whether keys can be made through the API.
@@ -83,9 +75,7 @@ impl Keys {
 
     fn names(&self, mount: &MountPath) -> Vec<KeyName> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.get(mount)
-            .map(|keys| keys.keys().cloned().collect())
-            .unwrap_or_default()
+        held.get(mount).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
     }
 
     fn store(&self) -> Result<&Arc<dyn Store>, TransitError> {
@@ -104,15 +94,9 @@ impl Keys {
             Some(held) => Guard::At(place.clone(), held.revision),
             None => Guard::Absent(place.clone()),
         };
-        let revision = self
-            .store()?
-            .commit(&[guard], &[Write::Put(place, value)])
-            .await?;
+        let revision = self.store()?.commit(&[guard], &[Write::Put(place, value)]).await?;
         let (name, key) = (key.name.clone(), Arc::new(key));
-        let one = Held {
-            key: Arc::clone(&key),
-            revision,
-        };
+        let one = Held { key: Arc::clone(&key), revision };
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.entry(mount.clone()).or_default().insert(name, one);
         Ok(key)
@@ -122,9 +106,7 @@ impl Keys {
         let name = &held.key.name;
         let place = record_key(mount, name).map_err(|_long| TransitError::NameTooLong)?;
         let guard = Guard::At(place.clone(), held.revision);
-        self.store()?
-            .commit(&[guard], &[Write::Delete(place)])
-            .await?;
+        self.store()?.commit(&[guard], &[Write::Delete(place)]).await?;
         let mut all = self.held.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(keys) = all.get_mut(mount) {
             keys.remove(name);
@@ -154,9 +136,7 @@ impl Keys {
 
     fn behind(&self, keks: &[KekRef]) -> Vec<(MountPath, TransitKey)> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let all = held
-            .iter()
-            .flat_map(|(mount, keys)| keys.values().map(move |one| (mount, one)));
+        let all = held.iter().flat_map(|(mount, keys)| keys.values().map(move |one| (mount, one)));
         all.filter(|(_, one)| one.key.keks(one.key.latest) != keks)
             .map(|(mount, one)| (mount.clone(), TransitKey::clone(&one.key)))
             .collect()
@@ -166,14 +146,7 @@ impl Keys {
 fn read(record: &Record) -> Option<(MountPath, KeyName, Held)> {
     let (mount, name) = KeyRecord::place(&record.key)?;
     let key = KeyRecord::decode(name.clone(), &record.value).ok()?;
-    Some((
-        mount,
-        name,
-        Held {
-            key: Arc::new(key),
-            revision: record.revision,
-        },
-    ))
+    Some((mount, name, Held { key: Arc::new(key), revision: record.revision }))
 }
 
 impl TransitKey {
@@ -194,8 +167,7 @@ impl TransitKey {
 
     fn rotated(mut self, keks: Vec<KekRef>, created: u64) -> Result<Self, TransitError> {
         self.latest = self.latest.next().ok_or(TransitError::VersionsExhausted)?;
-        self.versions
-            .insert(self.latest, VersionRecord { created, keks });
+        self.versions.insert(self.latest, VersionRecord { created, keks });
         Ok(self)
     }
 }
@@ -215,20 +187,14 @@ impl Transit {
     }
 
     /// The key, or `None`.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a permit is for one operation"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is for one operation")]
     #[must_use]
     pub fn read_key(&self, permit: Permit<operation::ReadKey>) -> Option<Arc<TransitKey>> {
         self.find(permit.mount(), permit.key().as_str())
     }
 
     /// The names of all keys of a mount, in byte order.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a permit is for one operation"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is for one operation")]
     #[must_use]
     pub fn list_keys(&self, permit: ListPermit) -> Vec<KeyName> {
         let mut names: BTreeSet<_> = self.keys.names(permit.mount()).into_iter().collect();
@@ -281,8 +247,7 @@ impl Transit {
         permit: Permit<operation::ConfigureKey>,
         changes: KeyChanges,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, move |_, key| Ok(key.with(changes)?))
-            .await
+        self.change(permit, move |_, key| Ok(key.with(changes)?)).await
     }
 
     /// Gives the key a new version, for the master-key versions that its seals have now.
@@ -311,8 +276,7 @@ impl Transit {
         permit: Permit<operation::TrimKey>,
         min_available: Option<i64>,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, move |_, key| Ok(key.trimmed(min_available)?))
-            .await
+        self.change(permit, move |_, key| Ok(key.trimmed(min_available)?)).await
     }
 
     /// Deletes the key, if its settings allow it.
@@ -371,9 +335,7 @@ impl Transit {
         if self.deployment.declared_key(mount, name.as_str()).is_some() {
             return Err(TransitError::Declared);
         }
-        self.keys
-            .find(mount, name.as_str())
-            .ok_or(TransitError::KeyNotFound)
+        self.keys.find(mount, name.as_str()).ok_or(TransitError::KeyNotFound)
     }
 }
 
@@ -381,7 +343,5 @@ impl Transit {
 async fn in_its_own_task<T: Send + 'static>(
     change: impl Future<Output = Result<T, TransitError>> + Send + 'static,
 ) -> Result<T, TransitError> {
-    tokio::spawn(change)
-        .await
-        .unwrap_or(Err(TransitError::ChangePanicked))
+    tokio::spawn(change).await.unwrap_or(Err(TransitError::ChangePanicked))
 }

@@ -31,10 +31,7 @@ impl TransitKey {
         }
         if let Some(encryption) = self.min_encryption.filter(|one| *one < self.min_decryption) {
             let decryption = self.min_decryption;
-            return Err(SettingError::MinEncryptionBelowMinDecryption {
-                encryption,
-                decryption,
-            });
+            return Err(SettingError::MinEncryptionBelowMinDecryption { encryption, decryption });
         }
         self.deletion_allowed = changes.deletion_allowed.unwrap_or(self.deletion_allowed);
         self.leave_out_nothing_trimmed()
@@ -44,10 +41,7 @@ impl TransitKey {
         if requested < 0 {
             return Err(SettingError::MinDecryptionNegative);
         }
-        let above = SettingError::MinDecryptionAboveLatest {
-            requested,
-            latest: self.latest,
-        };
+        let above = SettingError::MinDecryptionAboveLatest { requested, latest: self.latest };
         self.existing(requested.max(1)).ok_or(above)
     }
 
@@ -58,10 +52,7 @@ impl TransitKey {
         if requested == 0 {
             return Ok(None);
         }
-        let above = SettingError::MinEncryptionAboveLatest {
-            requested,
-            latest: self.latest,
-        };
+        let above = SettingError::MinEncryptionAboveLatest { requested, latest: self.latest };
         self.existing(requested).map(Some).ok_or(above)
     }
 
@@ -100,9 +91,7 @@ impl TransitKey {
         if requested < 0 {
             return Err(SettingError::MinAvailableNegative);
         }
-        let first = self
-            .existing(requested)
-            .ok_or(SettingError::MinAvailableZero)?;
+        let first = self.existing(requested).ok_or(SettingError::MinAvailableZero)?;
         self.versions = self.versions.split_off(&first);
         self.min_available = Some(first);
         Ok(self)

@@ -33,39 +33,23 @@ impl TestSeal {
         let kek = |fill: &u8| Kek::init_with(|key| key.fill(*fill)).unwrap();
         let keks = versions.iter().map(|fill| (id(fill), kek(fill))).collect();
         let kms = StaticKms::new(keks, &id(versions.last().unwrap())).unwrap();
-        Self {
-            name,
-            kms: Arc::new(Faulty::new(Arc::new(kms))),
-        }
+        Self { name, kms: Arc::new(Faulty::new(Arc::new(kms))) }
     }
 
     async fn connected(&self) -> Seal {
         let kms: Arc<dyn Kms> = Arc::clone(&self.kms) as _;
         let keks = kms.describe().await.unwrap();
-        Seal {
-            name: SealName::new(self.name).unwrap(),
-            kind: "static",
-            disabled: false,
-            kms,
-            keks,
-        }
+        Seal { name: SealName::new(self.name).unwrap(), kind: "static", disabled: false, kms, keks }
     }
 }
 
 fn config(declared: &[(&str, u32)], seals: &[TestSeal]) -> Config {
-    let names = || {
-        seals
-            .iter()
-            .map(|seal| SealName::new(seal.name).unwrap())
-            .collect()
-    };
+    let names = || seals.iter().map(|seal| SealName::new(seal.name).unwrap()).collect();
     let key = |(name, generation): &(&str, u32)| DeclaredKey {
         name: name.parse().unwrap(),
         mount: "transit".parse().unwrap(),
         seals: names(),
-        version: VersionRule::Counted {
-            generation: *generation,
-        },
+        version: VersionRule::Counted { generation: *generation },
         min_decryption_version: KeyVersion::FIRST,
         min_encryption_version: None,
     };
@@ -123,64 +107,39 @@ fn item(text: &str) -> EncryptionItem {
 }
 
 async fn encrypt(engine: &Transit, key: &str, text: &str) -> Result<Encrypted, TransitError> {
-    engine
-        .encryption(&permit(operation::Encrypt, key))?
-        .encrypt(item(text))
-        .await
+    engine.encryption(&permit(operation::Encrypt, key))?.encrypt(item(text)).await
 }
 
 async fn decrypt(engine: &Transit, key: &str, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
     let decryption = engine.decryption(&permit(operation::Decrypt, key))?;
-    let item = DecryptionItem {
-        ciphertext,
-        associated_data: Vec::new(),
-        context: Vec::new(),
-    };
+    let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
 }
 
 async fn create(engine: &Transit, key: &str) -> Arc<TransitKey> {
-    engine
-        .create_key(permit(operation::CreateKey, key), NewKey::default())
-        .await
-        .unwrap()
+    engine.create_key(permit(operation::CreateKey, key), NewKey::default()).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_declared_key_opens_what_it_encrypted_and_counts_its_versions() {
     let engine = engine(&[TestSeal::new("a", &[1, 2]), TestSeal::new("b", &[3])]).await;
     let made = encrypt(&engine, "unseal", "root key").await.unwrap();
-    assert_eq!(
-        made.version.get(),
-        3,
-        "three master-key versions are listed"
-    );
+    assert_eq!(made.version.get(), 3, "three master-key versions are listed");
     assert!(made.ciphertext.starts_with("vault:v3:"));
-    assert_eq!(
-        decrypt(&engine, "unseal", &made.ciphertext).await.unwrap(),
-        b"root key"
-    );
+    assert_eq!(decrypt(&engine, "unseal", &made.ciphertext).await.unwrap(), b"root key");
 }
 
 /// Invariant I1.
 #[tokio::test]
 async fn self_contained_a_ciphertext_opens_with_configuration_and_one_master_key_alone() {
     let both = || [TestSeal::new("a", &[1]), TestSeal::new("b", &[2])];
-    let made = encrypt(&engine(&both()).await, "unseal", "x")
-        .await
-        .unwrap();
+    let made = encrypt(&engine(&both()).await, "unseal", "x").await.unwrap();
     for survivor in 0..2 {
         let seals = both();
         let lost = &seals[1 - survivor].kms;
-        lost.on_unwrap()
-            .always(Fault::fail(KmsError::Unavailable(None)));
+        lost.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
         let elsewhere = engine(&seals).await;
-        assert_eq!(
-            decrypt(&elsewhere, "unseal", &made.ciphertext)
-                .await
-                .unwrap(),
-            b"x"
-        );
+        assert_eq!(decrypt(&elsewhere, "unseal", &made.ciphertext).await.unwrap(), b"x");
     }
 }
 
@@ -191,13 +150,8 @@ async fn a_new_master_key_version_moves_the_declared_key_and_the_old_ciphertext_
     let after = engine(&[TestSeal::new("a", &[1, 2])]).await;
     let new = encrypt(&after, "unseal", "x").await.unwrap();
     assert!(new.version > old.version);
-    assert_eq!(
-        decrypt(&after, "unseal", &old.ciphertext).await.unwrap(),
-        b"x"
-    );
-    let error = decrypt(&before, "unseal", &new.ciphertext)
-        .await
-        .unwrap_err();
+    assert_eq!(decrypt(&after, "unseal", &old.ciphertext).await.unwrap(), b"x");
+    let error = decrypt(&before, "unseal", &new.ciphertext).await.unwrap_err();
     assert!(matches!(error, TransitError::VersionTooNew));
 }
 
@@ -222,18 +176,10 @@ async fn garbage_costs_no_kms_call() {
     let kms = Arc::clone(&seals[0].kms);
     let engine = engine(&seals).await;
     let calls = kms.calls();
-    for garbage in [
-        "",
-        "vault:v1",
-        "vault:v1:AAAA",
-        "vault:v0:e30=",
-        "vault:v9:e30=",
-        "vault:v1:e30=",
-    ] {
-        assert!(
-            decrypt(&engine, "unseal", garbage).await.is_err(),
-            "{garbage}"
-        );
+    for garbage in
+        ["", "vault:v1", "vault:v1:AAAA", "vault:v0:e30=", "vault:v9:e30=", "vault:v1:e30="]
+    {
+        assert!(decrypt(&engine, "unseal", garbage).await.is_err(), "{garbage}");
     }
     assert_eq!(kms.calls(), calls);
 }
@@ -252,25 +198,13 @@ async fn rotation_raises_the_version_and_settings_bound_it() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
     let first = encrypt(&engine, "k", "x").await.unwrap();
-    let rotated = engine
-        .rotate_key(permit(operation::RotateKey, "k"))
-        .await
-        .unwrap();
+    let rotated = engine.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
     assert_eq!(rotated.latest.get(), 2);
     assert_eq!(encrypt(&engine, "k", "x").await.unwrap().version.get(), 2);
-    assert_eq!(
-        decrypt(&engine, "k", &first.ciphertext).await.unwrap(),
-        b"x"
-    );
+    assert_eq!(decrypt(&engine, "k", &first.ciphertext).await.unwrap(), b"x");
 
-    let changes = KeyChanges {
-        min_decryption_version: Some(2),
-        ..KeyChanges::default()
-    };
-    engine
-        .configure_key(permit(operation::ConfigureKey, "k"), changes)
-        .await
-        .unwrap();
+    let changes = KeyChanges { min_decryption_version: Some(2), ..KeyChanges::default() };
+    engine.configure_key(permit(operation::ConfigureKey, "k"), changes).await.unwrap();
     let error = decrypt(&engine, "k", &first.ciphertext).await.unwrap_err();
     assert!(matches!(error, TransitError::VersionTooOld));
 }
@@ -289,9 +223,7 @@ async fn set_minima(engine: &Transit, decryption: i64, encryption: i64) -> Resul
         min_encryption_version: Some(encryption),
         deletion_allowed: None,
     };
-    let configured = engine
-        .configure_key(permit(operation::ConfigureKey, "k"), changes)
-        .await;
+    let configured = engine.configure_key(permit(operation::ConfigureKey, "k"), changes).await;
     configured.map(drop).map_err(|error| error.to_string())
 }
 
@@ -301,16 +233,10 @@ async fn trimming_follows_vaults_order_of_checks() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
     for _ in 0..3 {
-        engine
-            .rotate_key(permit(operation::RotateKey, "k"))
-            .await
-            .unwrap();
+        engine.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
     }
     assert_eq!(trim(&engine, None).await, Err(E::MinAvailableMissing));
-    assert_eq!(
-        trim(&engine, Some(2)).await,
-        Err(E::MinAvailableWithoutMinEncryption)
-    );
+    assert_eq!(trim(&engine, Some(2)).await, Err(E::MinAvailableWithoutMinEncryption));
     set_minima(&engine, 2, 3).await.unwrap();
     for (to, error) in [
         (4, E::MinAvailableAboveMinEncryption),
@@ -327,25 +253,12 @@ async fn trimmed_versions_are_gone_and_stay_gone() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
     for _ in 0..3 {
-        engine
-            .rotate_key(permit(operation::RotateKey, "k"))
-            .await
-            .unwrap();
+        engine.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
     }
     set_minima(&engine, 2, 3).await.unwrap();
     let trimmed = trim(&engine, Some(2)).await.unwrap();
-    assert_eq!(
-        trimmed
-            .versions
-            .keys()
-            .map(|one| one.get())
-            .collect::<Vec<_>>(),
-        [2, 3, 4]
-    );
-    assert_eq!(
-        trim(&engine, Some(1)).await,
-        Err(SettingError::MinAvailableDecremented)
-    );
+    assert_eq!(trimmed.versions.keys().map(|one| one.get()).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(trim(&engine, Some(1)).await, Err(SettingError::MinAvailableDecremented));
     let below = SettingError::MinDecryptionBelowAvailable.to_string();
     assert_eq!(set_minima(&engine, 1, 3).await, Err(below));
 }
@@ -355,18 +268,9 @@ async fn deletion_needs_permission_by_the_keys_settings() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
     let delete = async || engine.delete_key(permit(operation::DeleteKey, "k")).await;
-    assert!(matches!(
-        delete().await,
-        Err(TransitError::Setting(SettingError::DeletionNotAllowed))
-    ));
-    let allow = KeyChanges {
-        deletion_allowed: Some(true),
-        ..KeyChanges::default()
-    };
-    engine
-        .configure_key(permit(operation::ConfigureKey, "k"), allow)
-        .await
-        .unwrap();
+    assert!(matches!(delete().await, Err(TransitError::Setting(SettingError::DeletionNotAllowed))));
+    let allow = KeyChanges { deletion_allowed: Some(true), ..KeyChanges::default() };
+    engine.configure_key(permit(operation::ConfigureKey, "k"), allow).await.unwrap();
     delete().await.unwrap();
     assert!(engine.read_key(permit(operation::ReadKey, "k")).is_none());
     assert!(matches!(delete().await, Err(TransitError::KeyNotFound)));
@@ -378,18 +282,11 @@ async fn declared_wins_and_cannot_be_changed_through_the_api() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     let before = engine.read_key(permit(operation::ReadKey, "unseal"));
     assert_eq!(create(&engine, "unseal").await.source, KeySource::Declared);
-    let rotated = engine
-        .rotate_key(permit(operation::RotateKey, "unseal"))
-        .await;
+    let rotated = engine.rotate_key(permit(operation::RotateKey, "unseal")).await;
     assert!(matches!(rotated, Err(TransitError::Declared)));
-    let deleted = engine
-        .delete_key(permit(operation::DeleteKey, "unseal"))
-        .await;
+    let deleted = engine.delete_key(permit(operation::DeleteKey, "unseal")).await;
     assert!(matches!(deleted, Err(TransitError::Declared)));
-    assert_eq!(
-        engine.read_key(permit(operation::ReadKey, "unseal")),
-        before
-    );
+    assert_eq!(engine.read_key(permit(operation::ReadKey, "unseal")), before);
 }
 
 #[tokio::test]
@@ -398,15 +295,9 @@ async fn without_a_store_only_declared_keys_exist() {
     engine.keys = Arc::new(Keys::without_store());
     assert!(encrypt(&engine, "unseal", "x").await.is_ok());
     let upsert = permit(operation::EncryptUpsert, "new");
-    let error = engine
-        .upsert_key(upsert, NewKey::default())
-        .await
-        .unwrap_err();
+    let error = engine.upsert_key(upsert, NewKey::default()).await.unwrap_err();
     assert!(matches!(error, TransitError::NoStorage));
-    assert!(matches!(
-        encrypt(&engine, "new", "x").await,
-        Err(TransitError::KeyNotFound)
-    ));
+    assert!(matches!(encrypt(&engine, "new", "x").await, Err(TransitError::KeyNotFound)));
 }
 
 #[tokio::test]
@@ -416,15 +307,9 @@ async fn managed_keys_survive_in_their_store() {
     let mut engine = engine(&seals).await;
     engine.keys = Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap());
     create(&engine, "k").await;
-    let rotated = engine
-        .rotate_key(permit(operation::RotateKey, "k"))
-        .await
-        .unwrap();
+    let rotated = engine.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
     engine.keys = Arc::new(Keys::load(store).await.unwrap());
-    assert_eq!(
-        engine.read_key(permit(operation::ReadKey, "k")),
-        Some(rotated)
-    );
+    assert_eq!(engine.read_key(permit(operation::ReadKey, "k")), Some(rotated));
 }
 
 /// Invariant I7.
@@ -432,33 +317,17 @@ async fn managed_keys_survive_in_their_store() {
 async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() {
     let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
-    let latest = |engine: &Transit| {
-        engine
-            .read_key(permit(operation::ReadKey, "k"))
-            .unwrap()
-            .latest
-            .get()
-    };
+    let latest =
+        |engine: &Transit| engine.read_key(permit(operation::ReadKey, "k")).unwrap().latest.get();
     for (seals, expected) in [
         (vec![TestSeal::new("a", &[1])], 1),
         (vec![TestSeal::new("a", &[1, 2])], 2),
-        (
-            vec![TestSeal::new("a", &[1, 2]), TestSeal::new("b", &[3])],
-            3,
-        ),
+        (vec![TestSeal::new("a", &[1, 2]), TestSeal::new("b", &[3])], 3),
         (vec![TestSeal::new("b", &[3])], 4),
     ] {
         engine.deployment = deployment(&[], &seals).await;
-        engine
-            .keys
-            .follow_seals(&engine.deployment, 5)
-            .await
-            .unwrap();
-        engine
-            .keys
-            .follow_seals(&engine.deployment, 5)
-            .await
-            .unwrap();
+        engine.keys.follow_seals(&engine.deployment, 5).await.unwrap();
+        engine.keys.follow_seals(&engine.deployment, 5).await.unwrap();
         assert_eq!(latest(&engine), expected);
     }
 }
@@ -467,17 +336,11 @@ async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() 
 async fn a_derived_key_demands_its_context_and_binds_it() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     let new = NewKey { derived: true };
-    engine
-        .create_key(permit(operation::CreateKey, "d"), new)
-        .await
-        .unwrap();
+    engine.create_key(permit(operation::CreateKey, "d"), new).await.unwrap();
     let encryption = engine.encryption(&permit(operation::Encrypt, "d")).unwrap();
     let error = encryption.encrypt(item("x")).await.unwrap_err();
     assert!(matches!(error, TransitError::ContextMissing));
-    let bound = EncryptionItem {
-        context: b"ctx".to_vec(),
-        ..item("x")
-    };
+    let bound = EncryptionItem { context: b"ctx".to_vec(), ..item("x") };
     let made = encryption.encrypt(bound).await.unwrap();
     let decryption = engine.decryption(&permit(operation::Decrypt, "d")).unwrap();
     let with = |context: &[u8]| DecryptionItem {
@@ -488,10 +351,7 @@ async fn a_derived_key_demands_its_context_and_binds_it() {
     assert!(decryption.decrypt(&with(b"ctx")).await.is_ok());
     let error = decryption.decrypt(&with(b"other")).await.unwrap_err();
     assert!(matches!(error, TransitError::Refused(_)));
-    assert!(matches!(
-        decryption.decrypt(&with(b"")).await,
-        Err(TransitError::ContextMissing)
-    ));
+    assert!(matches!(decryption.decrypt(&with(b"")).await, Err(TransitError::ContextMissing)));
 }
 
 #[tokio::test]
@@ -500,13 +360,8 @@ async fn a_seal_that_answers_with_another_secret_does_not_hide_the_one_that_can_
     let lying = Arc::clone(&seals[0].kms);
     let engine = engine(&seals).await;
     let made = encrypt(&engine, "unseal", "x").await.unwrap();
-    lying.on_unwrap().always(Fault::alter(|_| {
-        RecipientSecret::init_with(|key| key.fill(0))
-    }));
-    assert_eq!(
-        decrypt(&engine, "unseal", &made.ciphertext).await.unwrap(),
-        b"x"
-    );
+    lying.on_unwrap().always(Fault::alter(|_| RecipientSecret::init_with(|key| key.fill(0))));
+    assert_eq!(decrypt(&engine, "unseal", &made.ciphertext).await.unwrap(), b"x");
 }
 
 /// Invariant I10.
@@ -523,9 +378,21 @@ async fn bounded_a_hanging_seal_is_given_up_inside_the_clients_patience() {
     assert!(matches!(error, TransitError::Seal(error) if error.source.is_transient()));
     assert!(began.elapsed() <= Duration::from_millis(1501));
     let began = tokio::time::Instant::now();
-    let error = decrypt(&engine, "unseal", &made.ciphertext)
-        .await
-        .unwrap_err();
+    let error = decrypt(&engine, "unseal", &made.ciphertext).await.unwrap_err();
     assert!(matches!(error, TransitError::Seal(error) if error.source.is_transient()));
+    assert!(began.elapsed() <= Duration::from_millis(15_001));
+}
+
+/// Invariant I10.
+#[tokio::test(start_paused = true)]
+async fn a_hanging_seal_leaves_the_next_one_its_time() {
+    let seals = [TestSeal::new("a", &[1]), TestSeal::new("b", &[2])];
+    let (hanging, slow) = (Arc::clone(&seals[0].kms), Arc::clone(&seals[1].kms));
+    let engine = engine(&seals).await;
+    let made = encrypt(&engine, "unseal", "x").await.unwrap();
+    hanging.on_unwrap().always(Fault::hang());
+    slow.on_unwrap().always(Fault::delay(Duration::from_secs(7)));
+    let began = tokio::time::Instant::now();
+    assert_eq!(decrypt(&engine, "unseal", &made.ciphertext).await.unwrap(), b"x");
     assert!(began.elapsed() <= Duration::from_millis(15_001));
 }

@@ -17,13 +17,7 @@ pub async fn watch_sees_each_commit_whole(store: Arc<dyn Store>) {
     let writes = [put("b", b"1"), put("a", b"2")];
     let revision = write(&store, &writes).await;
     let [b, a] = writes;
-    assert_eq!(
-        next(&mut watch).await,
-        Commit {
-            revision,
-            writes: vec![a, b]
-        }
-    );
+    assert_eq!(next(&mut watch).await, Commit { revision, writes: vec![a, b] });
     let writes = vec![delete("a"), put("b", b"3")];
     let revision = write(&store, &writes).await;
     assert_eq!(next(&mut watch).await, Commit { revision, writes });
@@ -46,10 +40,7 @@ pub async fn watch_replays_before_it_follows(store: Arc<dyn Store>) {
 pub async fn watch_sees_no_commit_that_failed_or_changed_nothing(store: Arc<dyn Store>) {
     let mut watch = watch(&store, newest(&store).await).await;
     let guards = [Guard::Absent(key("a"))];
-    store
-        .commit(&guards, &[put("a", b"1")])
-        .await
-        .expect("the guard holds");
+    store.commit(&guards, &[put("a", b"1")]).await.expect("the guard holds");
     assert_guard_failed(store.commit(&guards, &[put("a", b"2")]).await, "a");
     write(&store, &[]).await;
     write(&store, &[delete("b")]).await;
@@ -89,10 +80,7 @@ pub async fn watch_from_a_listing_misses_nothing_and_repeats_nothing(store: Arc<
     let mut watch = watch(&store, first.revision).await;
     while seen.len() < RACERS * EACH {
         let commit = next(&mut watch).await;
-        assert!(
-            commit.revision > first.revision,
-            "what was listed is repeated"
-        );
+        assert!(commit.revision > first.revision, "what was listed is repeated");
         seen.extend(commit.writes.iter().map(|write| write.key().clone()));
     }
     racers.join_all().await;
@@ -123,13 +111,7 @@ pub async fn dropped_next_loses_no_commit(store: Arc<dyn Store>) {
         let writer = Arc::clone(&store);
         let writing = tokio::spawn(async move { write(&writer, &[put("a", &[n])]).await });
         let revision = writing.await.expect("the writer");
-        assert_eq!(
-            next(&mut watch).await,
-            Commit {
-                revision,
-                writes: vec![put("a", &[n])]
-            }
-        );
+        assert_eq!(next(&mut watch).await, Commit { revision, writes: vec![put("a", &[n])] });
     }
 }
 

@@ -41,10 +41,7 @@ async fn watch_that_falls_behind_is_told_and_misses_nothing_silently() {
     for name in ["b", "c", "d"] {
         store.commit(&[], &[put(name)]).await.unwrap();
     }
-    assert!(matches!(
-        watch.next().await,
-        Err(StoreError::Compacted { .. })
-    ));
+    assert!(matches!(watch.next().await, Err(StoreError::Compacted { .. })));
 }
 
 #[tokio::test]

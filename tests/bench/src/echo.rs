@@ -17,7 +17,7 @@ use selkie_listener::{
     Admitting, ClientCertificates, Drain, InFlight, Limits, Listener, ListenerSettings, Overloaded,
     ProxyProtocol, TlsFiles, TlsMaterial, TlsSource, TlsVersion,
 };
-use zeroize::Zeroizing;
+use selkie_memory::WipedVec;
 
 /// Selkie's own settings, see `selkie_config::ListenerLimits` and `selkie::serve`.
 const IN_FLIGHT: usize = 1024;
@@ -82,7 +82,7 @@ async fn echo(State(ReplyBytes(length)): State<ReplyBytes>, request: Request<Bod
 
 /// As `selkie::api::reply` makes it: exact length, wiped once sent, the headers of every reply.
 fn reply(asked: &[u8], length: usize) -> Response {
-    let mut echoed = Zeroizing::new(Vec::with_capacity(length));
+    let mut echoed = WipedVec::with_capacity(length);
     while !asked.is_empty() && echoed.len() < length {
         let missing = length.saturating_sub(echoed.len());
         echoed.extend_from_slice(asked.get(..missing).unwrap_or(asked));

@@ -17,10 +17,7 @@ fn answers(table: &str) -> Vec<Answer<'_>> {
     let mut answers: Vec<Answer<'_>> = Vec::new();
     let mut policies = Vec::new();
     let mut policies_are_complete = true;
-    for line in table
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(policy) = line.strip_prefix("policy") {
             if policies_are_complete {
                 policies.clear();
@@ -60,40 +57,21 @@ fn acl(policies: &[&str]) -> Acl {
 
 /// The answer as far as it is asked for one capability at a time.
 fn allowed(acl: &Acl, path: &str) -> Vec<&'static str> {
-    let not_listed = Capability::ALL
-        .into_iter()
-        .filter(|one| *one != Capability::List);
-    not_listed
-        .filter(|one| acl.allows(path, *one))
-        .map(Capability::name)
-        .collect()
+    let not_listed = Capability::ALL.into_iter().filter(|one| *one != Capability::List);
+    not_listed.filter(|one| acl.allows(path, *one)).map(Capability::name).collect()
 }
 
 fn check(table: &str) {
-    for Answer {
-        policies,
-        path,
-        is_list,
-        expected,
-    } in answers(table)
-    {
+    for Answer { policies, path, is_list, expected } in answers(table) {
         let acl = acl(&policies);
         let what = format!("{path:?} under {policies:?}");
         let words: Vec<_> = expected.split(',').filter(|word| *word != "deny").collect();
         if is_list || !path.ends_with('/') {
             assert_eq!(acl.capabilities(path).join(","), expected, "{what}");
-            assert_eq!(
-                acl.allows(path, Capability::List),
-                words.contains(&"list"),
-                "{what}"
-            );
+            assert_eq!(acl.allows(path, Capability::List), words.contains(&"list"), "{what}");
         }
         if !is_list {
-            let others: Vec<_> = words
-                .iter()
-                .copied()
-                .filter(|word| *word != "list")
-                .collect();
+            let others: Vec<_> = words.iter().copied().filter(|word| *word != "list").collect();
             assert_eq!(allowed(&acl, path), others, "{what}");
         }
     }
@@ -114,11 +92,9 @@ fn answers_to_random_policies_are_those_that_vault_gave() {
 #[test]
 fn root_allows_everything_whatever_is_beside_it() {
     let deny = policy("*=deny");
-    for policies in [
-        vec![Policy::root()],
-        vec![deny.clone(), Policy::root()],
-        vec![Policy::root(), deny],
-    ] {
+    for policies in
+        [vec![Policy::root()], vec![deny.clone(), Policy::root()], vec![Policy::root(), deny]]
+    {
         let acl = Acl::new(&policies);
         assert_eq!(acl.capabilities("sys/raw"), ["root"]);
         assert!(Capability::ALL.into_iter().all(|one| acl.allows("", one)));
@@ -128,11 +104,8 @@ fn root_allows_everything_whatever_is_beside_it() {
 
 #[test]
 fn a_policy_text_named_root_is_not_root() {
-    let named = Policy::parse(
-        "root".parse().expect("a name"),
-        "x",
-        "path \"a\" { policy = \"read\" }",
-    );
+    let named =
+        Policy::parse("root".parse().expect("a name"), "x", "path \"a\" { policy = \"read\" }");
     let acl = Acl::new([&named.expect("a policy")]);
     assert_eq!(acl.capabilities("a"), ["list", "read"]);
     assert_eq!(acl.capabilities("b"), ["deny"]);
@@ -142,19 +115,10 @@ fn a_policy_text_named_root_is_not_root() {
 fn default_policy_is_about_the_token_itself_only() {
     let acl = Acl::new([&Policy::default_policy()]);
     assert_eq!(acl.capabilities("auth/token/lookup-self"), ["read"]);
-    for path in [
-        "auth/token/renew-self",
-        "auth/token/revoke-self",
-        "sys/capabilities-self",
-    ] {
+    for path in ["auth/token/renew-self", "auth/token/revoke-self", "sys/capabilities-self"] {
         assert_eq!(acl.capabilities(path), ["update"]);
     }
-    for path in [
-        "auth/token/create",
-        "sys/mounts",
-        "transit/keys/a",
-        "auth/token/lookup",
-    ] {
+    for path in ["auth/token/create", "sys/mounts", "transit/keys/a", "auth/token/lookup"] {
         assert_eq!(acl.capabilities(path), ["deny"]);
     }
 }
@@ -211,13 +175,8 @@ mod reference {
     use super::{CapabilitySet, Grant};
 
     pub(super) fn grant(rules: &[(String, Grant)], path: &str) -> Grant {
-        let matching: Vec<_> = rules
-            .iter()
-            .filter(|(rule, _)| matches(rule, path))
-            .collect();
-        let Some((best, _)) = matching
-            .iter()
-            .max_by(|one, other| priority(&one.0, &other.0))
+        let matching: Vec<_> = rules.iter().filter(|(rule, _)| matches(rule, path)).collect();
+        let Some((best, _)) = matching.iter().max_by(|one, other| priority(&one.0, &other.0))
         else {
             return Grant::Allow(CapabilitySet::default());
         };
@@ -230,11 +189,7 @@ mod reference {
     }
 
     fn matches(rule: &str, path: &str) -> bool {
-        match (
-            rule.strip_suffix('*'),
-            rule.split_once('/'),
-            path.split_once('/'),
-        ) {
+        match (rule.strip_suffix('*'), rule.split_once('/'), path.split_once('/')) {
             (Some(prefix), None, _) => path.starts_with(prefix),
             (_, None, None) => rule == "+" || rule == path,
             (_, Some((own, rules)), Some((given, paths))) => {

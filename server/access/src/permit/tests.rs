@@ -25,56 +25,31 @@ fn key() -> KeyName {
 
 /// Allowed by exactly one capability on exactly one path, and by all the others nowhere.
 fn assert_takes<O: KeyOperation + Copy>(operation: O, capability: Capability, path: &str) {
-    let only = format!(
-        "path {path:?} {{ capabilities = [{:?}] }}",
-        capability.name()
-    );
-    let permit = acl(&only)
-        .permit(operation, mount(), key())
-        .expect("allowed");
-    assert_eq!(
-        (permit.mount(), permit.key(), permit.path()),
-        (&mount(), &key(), path)
-    );
+    let only = format!("path {path:?} {{ capabilities = [{:?}] }}", capability.name());
+    let permit = acl(&only).permit(operation, mount(), key()).expect("allowed");
+    assert_eq!((permit.mount(), permit.key(), permit.path()), (&mount(), &key(), path));
 
-    let others = Capability::ALL
-        .into_iter()
-        .filter(|other| *other != capability);
+    let others = Capability::ALL.into_iter().filter(|other| *other != capability);
     let names: Vec<_> = others.map(Capability::name).collect();
     let all_but = format!(
         "path {path:?} {{ capabilities = {names:?} }}\n\
          path \"*\" {{ capabilities = [{:?}] }}",
         capability.name()
     );
-    assert_eq!(
-        acl(&all_but).permit(operation, mount(), key()).err(),
-        Some(Denied)
-    );
+    assert_eq!(acl(&all_but).permit(operation, mount(), key()).err(), Some(Denied));
 }
 
 #[test]
 fn every_operation_takes_vaults_capability_on_vaults_path() {
     assert_takes(Encrypt, Capability::Update, "team/transit/encrypt/Key.1");
-    assert_takes(
-        EncryptUpsert,
-        Capability::Create,
-        "team/transit/encrypt/Key.1",
-    );
+    assert_takes(EncryptUpsert, Capability::Create, "team/transit/encrypt/Key.1");
     assert_takes(Decrypt, Capability::Update, "team/transit/decrypt/Key.1");
     assert_takes(Rewrap, Capability::Update, "team/transit/rewrap/Key.1");
     assert_takes(ReadKey, Capability::Read, "team/transit/keys/Key.1");
     assert_takes(CreateKey, Capability::Update, "team/transit/keys/Key.1");
     assert_takes(DeleteKey, Capability::Delete, "team/transit/keys/Key.1");
-    assert_takes(
-        ConfigureKey,
-        Capability::Update,
-        "team/transit/keys/Key.1/config",
-    );
-    assert_takes(
-        RotateKey,
-        Capability::Update,
-        "team/transit/keys/Key.1/rotate",
-    );
+    assert_takes(ConfigureKey, Capability::Update, "team/transit/keys/Key.1/config");
+    assert_takes(RotateKey, Capability::Update, "team/transit/keys/Key.1/rotate");
     assert_takes(TrimKey, Capability::Update, "team/transit/keys/Key.1/trim");
 }
 
@@ -89,24 +64,12 @@ fn upsert_permit_turns_into_an_encrypt_permit_for_the_same_key() {
 
 #[test]
 fn keys_are_listed_with_or_without_the_slash_in_the_rule() {
-    for path in [
-        "team/transit/keys",
-        "team/transit/keys/",
-        "team/+/keys",
-        "team/transit/*",
-    ] {
+    for path in ["team/transit/keys", "team/transit/keys/", "team/+/keys", "team/transit/*"] {
         let text = format!("path {path:?} {{ capabilities = [\"list\"] }}");
         let permit = acl(&text).permit_list(mount()).expect("allowed");
-        assert_eq!(
-            (permit.mount(), permit.path()),
-            (&mount(), "team/transit/keys/")
-        );
+        assert_eq!((permit.mount(), permit.path()), (&mount(), "team/transit/keys/"));
     }
-    for path in [
-        "team/transit/keys/+/x",
-        "transit/keys",
-        "team/transit/keys/a",
-    ] {
+    for path in ["team/transit/keys/+/x", "transit/keys", "team/transit/keys/a"] {
         let text = format!("path {path:?} {{ capabilities = [\"list\"] }}");
         assert_eq!(acl(&text).permit_list(mount()).err(), Some(Denied));
     }
@@ -118,31 +81,16 @@ fn keys_are_listed_with_or_without_the_slash_in_the_rule() {
 fn path_permit_says_what_was_checked() {
     let acl = acl("path \"sys/mounts\" { capabilities = [\"read\", \"list\"] }");
     let permit = acl.check("sys/mounts", Capability::Read).expect("allowed");
-    assert_eq!(
-        (permit.path(), permit.capability()),
-        ("sys/mounts", Capability::Read)
-    );
+    assert_eq!((permit.path(), permit.capability()), ("sys/mounts", Capability::Read));
     let permit = acl.check("sys/mounts", Capability::List).expect("allowed");
-    assert_eq!(
-        (permit.path(), permit.capability()),
-        ("sys/mounts/", Capability::List)
-    );
-    assert_eq!(
-        acl.check("sys/mounts", Capability::Update).err(),
-        Some(Denied)
-    );
-    assert_eq!(
-        acl.check("sys/mounts/", Capability::Read).err(),
-        Some(Denied)
-    );
+    assert_eq!((permit.path(), permit.capability()), ("sys/mounts/", Capability::List));
+    assert_eq!(acl.check("sys/mounts", Capability::Update).err(), Some(Denied));
+    assert_eq!(acl.check("sys/mounts/", Capability::Read).err(), Some(Denied));
 }
 
 #[test]
 fn debug_names_capability_and_path() {
     let acl = Acl::new([&Policy::root()]);
     let permit = acl.permit(Decrypt, mount(), key()).expect("allowed");
-    assert_eq!(
-        format!("{permit:?}"),
-        "Permit(Update on team/transit/decrypt/Key.1)"
-    );
+    assert_eq!(format!("{permit:?}"), "Permit(Update on team/transit/decrypt/Key.1)");
 }

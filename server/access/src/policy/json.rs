@@ -48,10 +48,7 @@ impl<'de> Visitor<'de> for PathsVisitor {
         while let Some(text) = paths.next_key::<String>()? {
             let path = RulePath::parse(&text).map_err(Error::custom)?;
             let body: Body = paths.next_value()?;
-            rules.push(Rule {
-                path,
-                grant: body.grant(),
-            });
+            rules.push(Rule { path, grant: body.grant() });
         }
         Ok(Paths(rules))
     }
@@ -66,9 +63,7 @@ struct Body {
 impl Body {
     fn grant(self) -> Grant {
         let words = self.capabilities.into_iter().flatten().map(|word| word.0);
-        words
-            .chain(self.policy.map(|policy| policy.0))
-            .fold(Grant::NOTHING, Grant::union)
+        words.chain(self.policy.map(|policy| policy.0)).fold(Grant::NOTHING, Grant::union)
     }
 }
 
@@ -126,8 +121,6 @@ struct LegacyPolicy(Grant);
 impl<'de> Deserialize<'de> for LegacyPolicy {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         let word = String::deserialize(input)?;
-        granted_by_legacy_policy(&word)
-            .map(Self)
-            .map_err(Error::custom)
+        granted_by_legacy_policy(&word).map(Self).map_err(Error::custom)
     }
 }

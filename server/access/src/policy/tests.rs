@@ -55,10 +55,7 @@ fn legacy_policy_words_mean_what_they_mean_in_vault() {
         ("deny", &["deny"]),
         ("read", &["list", "read"]),
         ("write", &["create", "delete", "list", "read", "update"]),
-        (
-            "sudo",
-            &["create", "delete", "list", "read", "sudo", "update"],
-        ),
+        ("sudo", &["create", "delete", "list", "read", "sudo", "update"]),
     ];
     for (word, expected) in cases {
         let hcl = format!("path \"a\" {{ policy = {word:?} }}");
@@ -95,10 +92,7 @@ fn whatever_narrows_a_rule_is_refused_never_ignored() {
         let block = format!("path \"a\" {{\n  {field} {{}}\n}}\n");
         assert_eq!(problem(&block), format!("p.hcl:2:3: {expected}"));
         let json = format!("{{\"path\": {{\"a\": {{\"{field}\": 1}}}}}}");
-        assert!(
-            problem(&json).starts_with(&format!("{expected} at line 1 column ")),
-            "{field}"
-        );
+        assert!(problem(&json).starts_with(&format!("{expected} at line 1 column ")), "{field}");
     }
 }
 

@@ -45,10 +45,7 @@ enum ProxyError {
     #[error("{behavior:?} needs addresses in \"proxy_protocol_authorized_addrs\"")]
     NobodyAuthorized { behavior: &'static str },
     #[error("field {field:?} has no effect without {needed:?}")]
-    NoEffect {
-        field: &'static str,
-        needed: &'static str,
-    },
+    NoEffect { field: &'static str, needed: &'static str },
     #[error("field \"x_forwarded_for_authorized_addrs\": at least one address is needed")]
     NobodyForwards,
 }
@@ -58,17 +55,10 @@ pub(super) fn proxy_protocol(section: &mut Section<'_>, reading: &Reading<'_>) -
     let field = section.field("proxy_protocol_authorized_addrs");
     let declared_at = field.place();
     let authorized = networks(field).map(|list| list.value).unwrap_or_default();
-    let Some(Located {
-        value: behavior,
-        place,
-    }) = behavior
-    else {
+    let Some(Located { value: behavior, place }) = behavior else {
         if let Some(place) = declared_at {
             let field = "proxy_protocol_authorized_addrs";
-            place.report(ProxyError::NoEffect {
-                field,
-                needed: "proxy_protocol_behavior",
-            });
+            place.report(ProxyError::NoEffect { field, needed: "proxy_protocol_behavior" });
         }
         return ProxyProtocol::Off;
     };
@@ -77,14 +67,8 @@ pub(super) fn proxy_protocol(section: &mut Section<'_>, reading: &Reading<'_>) -
             reading.warn(place, WarningKind::EveryProxyBelieved);
             return ProxyProtocol::UseAlways;
         }
-        "allow_authorized" => (
-            "allow_authorized",
-            ProxyProtocol::AllowAuthorized(authorized),
-        ),
-        "deny_unauthorized" => (
-            "deny_unauthorized",
-            ProxyProtocol::DenyUnauthorized(authorized),
-        ),
+        "allow_authorized" => ("allow_authorized", ProxyProtocol::AllowAuthorized(authorized)),
+        "deny_unauthorized" => ("deny_unauthorized", ProxyProtocol::DenyUnauthorized(authorized)),
         _ => {
             place.report(ProxyError::UnknownBehavior);
             return ProxyProtocol::Off;
@@ -107,10 +91,7 @@ pub(super) fn forwarded_for(section: &mut Section<'_>) -> Option<ForwardedFor> {
         let needed = "x_forwarded_for_authorized_addrs";
         for set in [&hop_skips, &not_authorized, &not_present] {
             if let Some(place) = set.place() {
-                place.report(ProxyError::NoEffect {
-                    field: set.name(),
-                    needed,
-                });
+                place.report(ProxyError::NoEffect { field: set.name(), needed });
             }
         }
     }
@@ -125,10 +106,5 @@ pub(super) fn forwarded_for(section: &mut Section<'_>) -> Option<ForwardedFor> {
         authorized.place.report(ProxyError::NobodyForwards);
     }
     let authorized = authorized.value;
-    Some(ForwardedFor {
-        authorized,
-        hop_skips,
-        reject_not_authorized,
-        reject_not_present,
-    })
+    Some(ForwardedFor { authorized, hop_skips, reject_not_authorized, reject_not_present })
 }

@@ -79,20 +79,11 @@ pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option
     }
     let client_certificates = client_certificates(section);
     let (cert_file, key_file) = files.filter(|_| !is_disabled)?;
-    Some(Tls {
-        cert_file,
-        key_file,
-        min_version,
-        max_version,
-        client_certificates,
-    })
+    Some(Tls { cert_file, key_file, min_version, max_version, client_certificates })
 }
 
 fn flag(section: &mut Section<'_>, field: &'static str) -> bool {
-    section
-        .field(field)
-        .boolean()
-        .is_some_and(|flag| flag.value)
+    section.field(field).boolean().is_some_and(|flag| flag.value)
 }
 
 fn files(
@@ -112,9 +103,7 @@ fn files(
         _ => None,
     };
     if let Some(missing) = missing {
-        section
-            .place()
-            .report(TlsError::HalfACertificate { missing });
+        section.place().report(TlsError::HalfACertificate { missing });
     }
     let (cert, key) = (cert_field.string(), key_field.string());
     if let Some(key) = &key {
@@ -124,14 +113,11 @@ fn files(
 }
 
 fn version(section: &mut Section<'_>, field: &'static str) -> Option<TlsVersion> {
-    let version = section
-        .field(field)
-        .string()?
-        .try_map(|text| match text.as_str() {
-            "tls12" => Ok(TlsVersion::Tls12),
-            "tls13" => Ok(TlsVersion::Tls13),
-            _ => Err(TlsError::UnknownVersion { field }),
-        });
+    let version = section.field(field).string()?.try_map(|text| match text.as_str() {
+        "tls12" => Ok(TlsVersion::Tls12),
+        "tls13" => Ok(TlsVersion::Tls13),
+        _ => Err(TlsError::UnknownVersion { field }),
+    });
     version.map(|located| located.value)
 }
 

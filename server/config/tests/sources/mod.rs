@@ -32,9 +32,9 @@ impl Sources for TestSources {
 
     fn text_file(&self, path: &Path) -> Result<String, SourceError> {
         match path.to_str().ok_or(SourceError::Missing)? {
-            "/etc/selkie/shared.hcl" => Ok(
-                "path \"auth/token/lookup-self\" {\n  capabilities = [\"read\"]\n}\n".to_owned(),
-            ),
+            "/etc/selkie/shared.hcl" => {
+                Ok("path \"auth/token/lookup-self\" {\n  capabilities = [\"read\"]\n}\n".to_owned())
+            }
             "/etc/selkie/broken.hcl" => Ok("path \"x\" {\n  capabilites = []\n}\n".to_owned()),
             "/etc/selkie/broken.json" => Ok("{\"path\":".to_owned()),
             _ => Err(SourceError::Missing),

@@ -160,10 +160,7 @@ const GO: &[(&str, Result<&[u8], usize>)] = &[
 fn answers_as_go_does_for_every_text_of_the_table() {
     for (text, expected) in GO {
         let decoded = decode(text);
-        let outcome = decoded
-            .as_ref()
-            .map(Plaintext::expose_for_reply)
-            .map_err(|error| error.0);
+        let outcome = decoded.as_ref().map(Plaintext::expose_for_reply).map_err(|error| error.0);
         assert_eq!(outcome, *expected, "{text:?}");
     }
 }

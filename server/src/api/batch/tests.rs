@@ -23,27 +23,18 @@ fn items_keep_their_order_and_reference() {
     let json = r#"[{"plaintext":"YQ==","reference":"one","key_version":2},{"plaintext":""}]"#;
     assert_eq!(
         decoded(json, BatchOperation::Encrypt),
-        Ok(vec![
-            ("YQ==".to_owned(), 2, "one".to_owned()),
-            (String::new(), 0, String::new())
-        ])
+        Ok(vec![("YQ==".to_owned(), 2, "one".to_owned()), (String::new(), 0, String::new())])
     );
 }
 
 #[test]
 fn an_empty_batch_and_mixed_contexts_are_refused() {
-    assert_eq!(
-        decoded("[]", BatchOperation::Encrypt),
-        Err(ApiError::EmptyBatch)
-    );
+    assert_eq!(decoded("[]", BatchOperation::Encrypt), Err(ApiError::EmptyBatch));
     for json in [
         r#"[{"plaintext":"","context":"YQ=="},{"plaintext":""}]"#,
         r#"[{"plaintext":""},{"plaintext":"","context":"YQ=="}]"#,
     ] {
-        assert_eq!(
-            decoded(json, BatchOperation::Encrypt),
-            Err(ApiError::MixedContexts)
-        );
+        assert_eq!(decoded(json, BatchOperation::Encrypt), Err(ApiError::MixedContexts));
     }
     let none = r#"[{"plaintext":"","context":""},{"plaintext":"","context":null}]"#;
     assert!(decoded(none, BatchOperation::Encrypt).is_ok());
@@ -53,48 +44,16 @@ fn an_empty_batch_and_mixed_contexts_are_refused() {
 fn a_batch_that_is_no_list_of_maps_has_vaults_text() {
     use BatchOperation::{Encrypt, Rewrap};
     for (json, operation, text) in [
-        (
-            "\"x\"",
-            Encrypt,
-            "source data must be an array or slice, got string",
-        ),
-        (
-            "7",
-            Encrypt,
-            "source data must be an array or slice, got json.Number",
-        ),
-        (
-            "true",
-            Encrypt,
-            "source data must be an array or slice, got bool",
-        ),
-        (
-            "{}",
-            Encrypt,
-            "source data must be an array or slice, got map[string]interface {}",
-        ),
-        (
-            "{}",
-            Rewrap,
-            "'': source data must be an array or slice, got map",
-        ),
-        (
-            "7",
-            Rewrap,
-            "'': source data must be an array or slice, got string",
-        ),
-        (
-            "[{\"plaintext\":\"\"},\"x\"]",
-            Encrypt,
-            "[1] expected a map, got 'string'",
-        ),
+        ("\"x\"", Encrypt, "source data must be an array or slice, got string"),
+        ("7", Encrypt, "source data must be an array or slice, got json.Number"),
+        ("true", Encrypt, "source data must be an array or slice, got bool"),
+        ("{}", Encrypt, "source data must be an array or slice, got map[string]interface {}"),
+        ("{}", Rewrap, "'': source data must be an array or slice, got map"),
+        ("7", Rewrap, "'': source data must be an array or slice, got string"),
+        ("[{\"plaintext\":\"\"},\"x\"]", Encrypt, "[1] expected a map, got 'string'"),
         ("[null]", Encrypt, "[0] expected a map, got '<nil>'"),
         ("[[]]", Encrypt, "[0] expected a map, got '[]interface {}'"),
-        (
-            "[7]",
-            Rewrap,
-            "1 error(s) decoding:\n\n* '[0]' expected a map, got 'string'",
-        ),
+        ("[7]", Rewrap, "1 error(s) decoding:\n\n* '[0]' expected a map, got 'string'"),
     ] {
         let expected = format!("1 error occurred:\n\t* failed to parse batch input: {text}\n\n");
         assert_eq!(message(json, operation), expected, "{json}");
@@ -125,10 +84,7 @@ fn every_fault_of_every_item_is_named_in_vaults_order() {
 fn rewrap_takes_items_without_ciphertext_and_numbers_for_text() {
     let json = r#"[{},null,{"ciphertext":7}]"#;
     let texts: Vec<_> = decoded(json, BatchOperation::Rewrap).unwrap();
-    assert_eq!(
-        texts.iter().map(|item| item.0.as_str()).collect::<Vec<_>>(),
-        ["", "", "7"]
-    );
+    assert_eq!(texts.iter().map(|item| item.0.as_str()).collect::<Vec<_>>(), ["", "", "7"]);
 }
 
 #[test]

@@ -57,18 +57,12 @@ fn scripted(frames: &[&'static [u8]], end: End) -> Scripted {
     }
 }
 
-const LIMITS: BodyLimits = BodyLimits {
-    bytes: 10,
-    time: Duration::from_secs(30),
-};
+const LIMITS: BodyLimits = BodyLimits { bytes: 10, time: Duration::from_secs(30) };
 
 #[tokio::test]
 async fn a_chunked_body_up_to_the_limit_is_read_whole() {
     let body = scripted(&[b"12345", b"", b"67", b"890"], End::Whole);
-    assert_eq!(
-        read(body, LIMITS).await.as_deref(),
-        Ok(&b"1234567890".to_vec())
-    );
+    assert_eq!(read(body, LIMITS).await.as_deref(), Ok(&b"1234567890".to_vec()));
 }
 
 #[tokio::test]
@@ -108,11 +102,7 @@ async fn a_body_that_never_ends_times_out() {
 async fn every_frame_is_wiped_once_copied() {
     let frame = Bytes::from(b"secret".to_vec());
     let alias = frame.clone();
-    let body = Scripted {
-        frames: VecDeque::from([frame]),
-        end: End::Whole,
-        declared: 0,
-    };
+    let body = Scripted { frames: VecDeque::from([frame]), end: End::Whole, declared: 0 };
     assert_eq!(read(body, LIMITS).await.as_deref(), Ok(&b"secret".to_vec()));
     assert_eq!(&alias[..], [0; 6]);
 }
@@ -121,11 +111,7 @@ async fn every_frame_is_wiped_once_copied() {
 async fn the_frame_that_exceeds_the_limit_is_wiped_too() {
     let frame = Bytes::from(b"secret secret".to_vec());
     let alias = frame.clone();
-    let body = Scripted {
-        frames: VecDeque::from([frame]),
-        end: End::Whole,
-        declared: 0,
-    };
+    let body = Scripted { frames: VecDeque::from([frame]), end: End::Whole, declared: 0 };
     assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TooLarge);
     assert_eq!(&alias[..], [0; 13]);
 }

@@ -109,10 +109,7 @@ impl fmt::Display for KeyError {
                 );
             }
             Self::NothingToDelete(name) => {
-                return write!(
-                    f,
-                    "error deleting policy {name}: could not delete key; not found"
-                );
+                return write!(f, "error deleting policy {name}: could not delete key; not found");
             }
             Self::Declared(name) => {
                 return write!(
@@ -156,10 +153,7 @@ impl fmt::Display for VersionError {
                      is {latest}"
                 );
             }
-            Self::MinEncryptionBelowMinDecryption {
-                encryption,
-                decryption,
-            } => {
+            Self::MinEncryptionBelowMinDecryption { encryption, decryption } => {
                 return write!(
                     f,
                     "cannot set min encryption/decryption values; min encryption version of \

@@ -12,45 +12,21 @@ fn list(text: &str) -> String {
 #[test]
 fn each_error_of_a_request_has_vaults_status_and_text() {
     for (error, status, text) in [
-        (
-            ApiError::MalformedJson,
-            400,
-            "error parsing JSON".to_owned(),
-        ),
-        (
-            BodyError::TooLarge.into(),
-            413,
-            "http: request body too large".to_owned(),
-        ),
+        (ApiError::MalformedJson, 400, "error parsing JSON".to_owned()),
+        (BodyError::TooLarge.into(), 413, "http: request body too large".to_owned()),
         (ApiError::InvalidToken, 403, "permission denied".to_owned()),
         (ApiError::PolicyDenies, 403, list("permission denied")),
         (
-            ApiError::NoMount {
-                path: "a\"\\/bér".into(),
-            },
+            ApiError::NoMount { path: "a\"\\/bér".into() },
             404,
             "no handler for route \"a\\\"\\\\/bér\". route entry not found.".to_owned(),
         ),
         (ApiError::UnsupportedPath, 404, list("unsupported path")),
+        (ApiError::UnsupportedOperation, 405, list("unsupported operation")),
+        (ApiError::RelativePath, 400, list("relative paths not supported")),
+        (ApiError::WriteToSlash, 400, "cannot write to a path ending in '/'".to_owned()),
         (
-            ApiError::UnsupportedOperation,
-            405,
-            list("unsupported operation"),
-        ),
-        (
-            ApiError::RelativePath,
-            400,
-            list("relative paths not supported"),
-        ),
-        (
-            ApiError::WriteToSlash,
-            400,
-            "cannot write to a path ending in '/'".to_owned(),
-        ),
-        (
-            ApiError::PreflightDenied {
-                path: "nope/foo/".into(),
-            },
+            ApiError::PreflightDenied { path: "nope/foo/".into() },
             403,
             "preflight capability check returned 403, please ensure client's policies grant \
              access to path \"nope/foo/\""
@@ -70,11 +46,7 @@ fn each_error_of_an_operation_has_vaults_status_and_text() {
                at input byte 0";
     for (error, status, text) in [
         (ItemError::Authentication.into(), 400, tag.to_owned()),
-        (
-            ItemError::IllegalAssociatedData(IllegalByte(0)).into(),
-            500,
-            list(aad),
-        ),
+        (ItemError::IllegalAssociatedData(IllegalByte(0)).into(), 500, list(aad)),
         (
             ItemError::MasterKeyUnavailable.into(),
             503,
@@ -91,11 +63,7 @@ fn each_error_of_an_operation_has_vaults_status_and_text() {
             "minimum available version cannot be greater than minmum encryption version".to_owned(),
         ),
         (
-            VersionError::MinDecryptionAboveLatest {
-                wanted: 7,
-                latest: 2,
-            }
-            .into(),
+            VersionError::MinDecryptionAboveLatest { wanted: 7, latest: 2 }.into(),
             400,
             "cannot set min decryption version of 7, latest key version is 2".to_owned(),
         ),
@@ -155,10 +123,6 @@ fn a_partial_failure_takes_the_code_that_was_asked_for() {
     assert_eq!(batch(&[None, CLIENT], Some(207)), (Some(207), 0));
     assert_eq!(batch(&[CLIENT, CLIENT], Some(207)), (Some(400), 0));
     for wanted in [0, -1, 600, 199, i64::MAX] {
-        assert_eq!(
-            batch(&[None, CLIENT], Some(wanted)),
-            (Some(400), 1),
-            "{wanted}"
-        );
+        assert_eq!(batch(&[None, CLIENT], Some(wanted)), (Some(400), 1), "{wanted}");
     }
 }

@@ -131,10 +131,7 @@ pub(in crate::api) fn list(
         let text = scalar_text(element).map_err(|element| FieldError {
             field,
             value: None,
-            problem: FieldProblem::UnconvertibleElement {
-                index,
-                got: element.go_type(),
-            },
+            problem: FieldProblem::UnconvertibleElement { index, got: element.go_type() },
         })?;
         Ok(text.into_public().trim().to_owned())
     });

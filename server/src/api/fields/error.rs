@@ -13,32 +13,20 @@ pub struct FieldError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldProblem {
-    Unconvertible {
-        wanted: &'static str,
-        got: &'static str,
-    },
-    UnconvertibleElement {
-        index: usize,
-        got: &'static str,
-    },
+    Unconvertible { wanted: &'static str, got: &'static str },
+    UnconvertibleElement { index: usize, got: &'static str },
     NotAnInt,
     IntOutOfRange,
     NotABool,
     NotADuration,
     NoDurationType,
-    NegativeDuration {
-        seconds: i64,
-    },
+    NegativeDuration { seconds: i64 },
     TooManyElements,
 }
 
 impl FieldError {
     pub(super) fn about(field: &'static str, value: &str, problem: FieldProblem) -> Self {
-        Self {
-            field,
-            value: quotable(value),
-            problem,
-        }
+        Self { field, value: quotable(value), problem }
     }
 
     /// A value of a type that has no scalar text is never quoted: it may hold a secret.
@@ -50,10 +38,7 @@ impl FieldError {
         Self {
             field,
             value: None,
-            problem: FieldProblem::Unconvertible {
-                wanted,
-                got: value.go_type(),
-            },
+            problem: FieldProblem::Unconvertible { wanted, got: value.go_type() },
         }
     }
 }
@@ -73,10 +58,7 @@ impl fmt::Display for FieldError {
         };
         match self.problem {
             FieldProblem::Unconvertible { wanted, got } => {
-                write!(
-                    f,
-                    "'' expected type '{wanted}', got unconvertible type '{got}'"
-                )
+                write!(f, "'' expected type '{wanted}', got unconvertible type '{got}'")
             }
             FieldProblem::UnconvertibleElement { index, got } => write!(
                 f,
@@ -84,22 +66,13 @@ impl fmt::Display for FieldError {
                  type '{got}'"
             ),
             FieldProblem::NotAnInt => {
-                write!(
-                    f,
-                    "cannot parse '' as int: strconv.ParseInt:{parsing} invalid syntax"
-                )
+                write!(f, "cannot parse '' as int: strconv.ParseInt:{parsing} invalid syntax")
             }
             FieldProblem::IntOutOfRange => {
-                write!(
-                    f,
-                    "cannot parse '' as int: strconv.ParseInt:{parsing} value out of range"
-                )
+                write!(f, "cannot parse '' as int: strconv.ParseInt:{parsing} value out of range")
             }
             FieldProblem::NotABool => {
-                write!(
-                    f,
-                    "cannot parse '' as bool: strconv.ParseBool:{parsing} invalid syntax"
-                )
+                write!(f, "cannot parse '' as bool: strconv.ParseBool:{parsing} invalid syntax")
             }
             FieldProblem::NotADuration => match parse_seconds(value) {
                 Err(problem) => f.write_str(&problem.text(value)),

@@ -48,9 +48,9 @@ fn ints_are_weakly_typed_as_in_vault() {
         let body = format!("{{\"v\":{json}}}");
         assert_eq!(fields(&body).int("v"), Ok(Some(expected)), "{json}");
     }
-    for json in [
-        "\"--1\"", "\"+-1\"", "\"0x\"", "\"-\"", "\"1 \"", "\"0x+1\"", "1.0", "1e3", "\"é0\"",
-    ] {
+    for json in
+        ["\"--1\"", "\"+-1\"", "\"0x\"", "\"-\"", "\"1 \"", "\"0x+1\"", "1.0", "1e3", "\"é0\""]
+    {
         let body = format!("{{\"v\":{json}}}");
         assert!(fields(&body).int("v").is_err(), "{json}");
     }
@@ -164,10 +164,7 @@ fn json_under_a_forms_content_type_is_json() {
     let mut fields = Fields::parse(b" {\"plaintext\":\"YQ==\"}", FORM).unwrap();
     let text = fields.secret("plaintext").unwrap().unwrap();
     assert_eq!(text.expose_to_decode(), "YQ==");
-    assert!(matches!(
-        Fields::parse(b"[1]", FORM),
-        Err(ApiError::MalformedJson)
-    ));
+    assert!(matches!(Fields::parse(b"[1]", FORM), Err(ApiError::MalformedJson)));
 }
 
 #[test]
@@ -183,10 +180,7 @@ fn a_form_is_decoded_and_repeated_fields_are_joined() {
 #[test]
 fn a_broken_form_is_malformed() {
     for body in [&b"a=%zz"[..], b"a=1;b=2", b"a=\xff", b"a=%ff"] {
-        assert!(matches!(
-            Fields::parse(body, FORM),
-            Err(ApiError::MalformedForm)
-        ));
+        assert!(matches!(Fields::parse(body, FORM), Err(ApiError::MalformedForm)));
     }
     assert!(Fields::parse(b"", FORM).unwrap().0.0.is_empty());
 }
@@ -210,12 +204,7 @@ fn a_query_is_fields_without_its_reserved_words() {
          type '[]string'"
     );
     assert_eq!(fields.into_warnings(&[]), Warnings::default());
-    assert!(
-        !Fields::from_query(query(), false)
-            .into_warnings(&[])
-            .0
-            .is_empty()
-    );
+    assert!(!Fields::from_query(query(), false).into_warnings(&[]).0.is_empty());
 }
 
 /// What Vault's own framework (sdk of 1.14.0) makes of each value: type wanted, JSON, outcome. A Go
@@ -232,15 +221,11 @@ fn every_conversion_of_the_table_comes_out_as_in_vault() {
         let ours = match kind.as_str() {
             "Text" => fields.text("v").map(|text| text.map(Cow::into_owned)),
             "Int" => fields.int("v").map(|int| int.map(|int| int.to_string())),
-            "Bool" => fields
-                .bool("v")
-                .map(|truth| truth.map(|truth| truth.to_string())),
-            "Seconds" => fields
-                .seconds("v")
-                .map(|int| int.map(|int| int.to_string())),
-            "List" => fields
-                .list("v")
-                .map(|list| Some(format!("{list:?}").replace("\", \"", "\" \""))),
+            "Bool" => fields.bool("v").map(|truth| truth.map(|truth| truth.to_string())),
+            "Seconds" => fields.seconds("v").map(|int| int.map(|int| int.to_string())),
+            "List" => {
+                fields.list("v").map(|list| Some(format!("{list:?}").replace("\", \"", "\" \"")))
+            }
             other => panic!("{other}"),
         };
         let ours = ours

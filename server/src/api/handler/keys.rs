@@ -87,11 +87,7 @@ fn refuse_options(options: &[(bool, &'static str)]) -> Result<(), ApiError> {
     }
 }
 
-pub(super) fn read(
-    call: &Call<'_>,
-    at: KeyPath,
-    mut fields: Fields<'_>,
-) -> Result<Reply, Refusal> {
+pub(super) fn read(call: &Call<'_>, at: KeyPath, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
     let permit = call.client.acl.permit(operation::ReadKey, at.mount, at.key).map_err(denied)?;
     request::ReadKey::decode(&mut fields)?;
     let key = call.transit().read_key(permit).ok_or(ApiError::NotFound)?;

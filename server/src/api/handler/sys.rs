@@ -35,7 +35,10 @@ pub(in crate::api) fn open(
             Ok(if route.operation == Operation::Header { reply.into_head() } else { reply })
         }
         Endpoint::SealStatus => Ok(Reply::bare(&seal_status(node, deployment, &identity))),
-        Endpoint::Leader => Ok(Reply::bare(&data::Leader::ALONE)),
+        Endpoint::Leader => {
+            let address = deployment.cluster.api_addr.as_deref().unwrap_or("");
+            Ok(Reply::bare(&data::Leader { leader_address: address, ..data::Leader::ALONE }))
+        }
         Endpoint::Init => Ok(Reply::bare(&data::Init { initialized: true })),
         _ => Err(ApiError::Internal.into()),
     }
@@ -78,10 +81,7 @@ fn seal_status<'a>(
     }
 }
 
-pub(super) fn capabilities_self(
-    call: &Call<'_>,
-    mut fields: Fields<'_>,
-) -> Result<Reply, Refusal> {
+pub(super) fn capabilities_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
     let acl = &call.client.acl;
     let _permit = acl.check("sys/capabilities-self", Capability::Update).map_err(denied)?;
     let request = request::CapabilitiesSelf::decode(&mut fields)?;
@@ -120,11 +120,7 @@ pub(in crate::api) fn ui_mounts_for_nobody(id: &str) -> Reply {
     Envelope { request_id: id, warnings: &warnings }.data(&data::UiMounts::default())
 }
 
-pub(super) fn ui_mount(
-    call: &Call<'_>,
-    path: &str,
-    fields: Fields<'_>,
-) -> Result<Reply, Refusal> {
+pub(super) fn ui_mount(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, Refusal> {
     let asked = format!("{}/", path.trim_end_matches('/'));
     let described = Described::all(&call.deployment);
     let found = described.iter().find(|one| asked.starts_with(&one.path));

@@ -192,10 +192,7 @@ struct Rewrapping {
 }
 
 impl Rewrapping {
-    fn begin(
-        transit: &Transit,
-        permit: &Permit<operation::Rewrap>,
-    ) -> Result<Self, TransitError> {
+    fn begin(transit: &Transit, permit: &Permit<operation::Rewrap>) -> Result<Self, TransitError> {
         let decryption = transit.rewrap_decryption(permit)?;
         Ok(Self { decryption, encryption: transit.re_encryption(permit)? })
     }
@@ -223,10 +220,7 @@ async fn encrypt_item(encryption: &Encryption, item: BatchItem<'_>) -> Result<En
     Ok(encryption.encrypt(item).await?)
 }
 
-async fn decrypt_item(
-    decryption: &Decryption,
-    item: &BatchItem<'_>,
-) -> Result<Plaintext, Failure> {
+async fn decrypt_item(decryption: &Decryption, item: &BatchItem<'_>) -> Result<Plaintext, Failure> {
     if item.text.is_empty() {
         return Err(ItemError::MissingCiphertext.into());
     }

@@ -33,18 +33,9 @@ fn every_status_can_be_overridden() {
 
 #[test]
 fn a_standby_can_count_as_active() {
-    assert_eq!(
-        answer(NodeState::Standby, "standbyok=true&activecode=210"),
-        Ok(210)
-    );
-    assert_eq!(
-        answer(NodeState::PerformanceStandby, "perfstandbyok=1"),
-        Ok(200)
-    );
-    assert_eq!(
-        answer(NodeState::PerformanceStandby, "standbyok=true"),
-        Ok(473)
-    );
+    assert_eq!(answer(NodeState::Standby, "standbyok=true&activecode=210"), Ok(210));
+    assert_eq!(answer(NodeState::PerformanceStandby, "perfstandbyok=1"), Ok(200));
+    assert_eq!(answer(NodeState::PerformanceStandby, "standbyok=true"), Ok(473));
     assert_eq!(answer(NodeState::Standby, "standbyok"), Ok(429));
     assert_eq!(answer(NodeState::Sealed, "standbyok=true"), Ok(503));
 }
@@ -61,20 +52,13 @@ fn any_malformed_parameter_is_refused_in_every_state() {
         "drsecondarycode=-1",
         "activecode=101",
     ] {
-        assert_eq!(
-            answer(NodeState::Active, query),
-            Err(ApiError::BadHealthParameter),
-            "{query}"
-        );
+        assert_eq!(answer(NodeState::Active, query), Err(ApiError::BadHealthParameter), "{query}");
     }
 }
 
 #[test]
 fn the_body_is_vaults() {
-    let cluster = Cluster {
-        name: "selkie",
-        id: "c0",
-    };
+    let cluster = Cluster { name: "selkie", id: "c0" };
     let body =
         |state| serde_json::to_string(&HealthBody::new(state, 1_795_420_430, cluster)).unwrap();
     assert_eq!(

@@ -19,10 +19,7 @@ fn body(reply: &Reply) -> &str {
 
 fn answer(with: impl FnOnce(Envelope<'_>) -> Reply) -> String {
     let warnings = Warnings::default();
-    let reply = with(Envelope {
-        request_id: ID,
-        warnings: &warnings,
-    });
+    let reply = with(Envelope { request_id: ID, warnings: &warnings });
     body(&reply).to_owned()
 }
 
@@ -47,25 +44,16 @@ const TAIL: &str = r#","wrap_info":null,"warnings":null,"auth":null}"#;
 
 #[test]
 fn data_stands_in_vaults_envelope() {
-    let encrypted = Encrypted {
-        ciphertext: "vault:v1:YQ==",
-        key_version: 1,
-    };
+    let encrypted = Encrypted { ciphertext: "vault:v1:YQ==", key_version: 1 };
     let expected = format!(r#"{HEAD}{{"ciphertext":"vault:v1:YQ==","key_version":1}}{TAIL}"#);
-    assert_eq!(
-        answer(|envelope| envelope.data(&encrypted)),
-        expected + "\n"
-    );
+    assert_eq!(answer(|envelope| envelope.data(&encrypted)), expected + "\n");
 }
 
 #[test]
 fn a_plaintext_is_encoded_in_place() {
     for (bytes, text) in [(&b""[..], ""), (b"a", "YQ=="), (b"\xff\xfe\xfd", "//79")] {
         let expected = format!("{HEAD}{{\"plaintext\":\"{text}\"}}{TAIL}\n");
-        assert_eq!(
-            secret_answer(|envelope| envelope.plaintext(&plaintext(bytes))),
-            expected
-        );
+        assert_eq!(secret_answer(|envelope| envelope.plaintext(&plaintext(bytes))), expected);
     }
 }
 
@@ -73,14 +61,8 @@ fn a_plaintext_is_encoded_in_place() {
 fn a_decrypt_batch_shows_plaintexts_and_errors_in_order() {
     let secret = plaintext(b"a");
     let items = [
-        DecryptedItem {
-            result: Ok(&secret),
-            reference: "<1>",
-        },
-        DecryptedItem {
-            result: Err(ItemError::Authentication),
-            reference: "",
-        },
+        DecryptedItem { result: Ok(&secret), reference: "<1>" },
+        DecryptedItem { result: Err(ItemError::Authentication), reference: "" },
     ];
     let expected = format!(
         "{HEAD}{{\"batch_results\":[{{\"plaintext\":\"YQ==\",\"reference\":\"\\u003c1\\u003e\"}},\
@@ -92,44 +74,27 @@ fn a_decrypt_batch_shows_plaintexts_and_errors_in_order() {
         expected.clone() + "\n"
     );
     let failure = Some(StatusCode::BAD_REQUEST);
-    assert_eq!(
-        secret_answer(|envelope| envelope.plaintexts(&items, failure)),
-        expected
-    );
+    assert_eq!(secret_answer(|envelope| envelope.plaintexts(&items, failure)), expected);
 }
 
 #[test]
 fn an_encrypt_batch_omits_what_an_item_has_not() {
     let items = [
         EncryptedItem {
-            result: Ok(Encrypted {
-                ciphertext: "vault:v2:YQ==",
-                key_version: 2,
-            }),
+            result: Ok(Encrypted { ciphertext: "vault:v2:YQ==", key_version: 2 }),
             reference: "r",
         },
-        EncryptedItem {
-            result: Err(ItemError::IllegalBase64(IllegalByte(3))),
-            reference: "",
-        },
+        EncryptedItem { result: Err(ItemError::IllegalBase64(IllegalByte(3))), reference: "" },
     ];
-    let batch = EncryptedBatch {
-        batch_results: &items,
-    };
+    let batch = EncryptedBatch { batch_results: &items };
     let expected = format!(
         "{HEAD}{{\"batch_results\":[{{\"ciphertext\":\"vault:v2:YQ==\",\"key_version\":2,\
          \"reference\":\"r\"}},{{\"error\":\"illegal base64 data at input byte 3\",\
          \"reference\":\"\"}}]}}{TAIL}"
     );
-    assert_eq!(
-        answer(|envelope| envelope.encrypted(&batch, None)),
-        expected.clone() + "\n"
-    );
+    assert_eq!(answer(|envelope| envelope.encrypted(&batch, None)), expected.clone() + "\n");
     let failure = Some(StatusCode::BAD_REQUEST);
-    assert_eq!(
-        answer(|envelope| envelope.encrypted(&batch, failure)),
-        expected
-    );
+    assert_eq!(answer(|envelope| envelope.encrypted(&batch, failure)), expected);
 }
 
 /// Byte for byte what Vault 1.14.0 answered.
@@ -140,10 +105,7 @@ fn auth_stands_in_vaults_order() {
         accessor: "5Tg5DvhAkOGedae3kqhDLNsS",
         policies: &["default"],
         token_policies: &["default"],
-        metadata: Some(BTreeMap::from([
-            ("b".into(), "1".into()),
-            ("a".into(), "2".into()),
-        ])),
+        metadata: Some(BTreeMap::from([("b".into(), "1".into()), ("a".into(), "2".into())])),
         lease_duration: 3600,
         renewable: true,
         entity_id: "",
@@ -155,10 +117,7 @@ fn auth_stands_in_vaults_order() {
     let expected = format!(
         r#"{HEAD}null,"wrap_info":null,"warnings":null,"auth":{{"client_token":"hvs.secret","accessor":"5Tg5DvhAkOGedae3kqhDLNsS","policies":["default"],"token_policies":["default"],"metadata":{{"a":"2","b":"1"}},"lease_duration":3600,"renewable":true,"entity_id":"","token_type":"service","orphan":true,"mfa_requirement":null,"num_uses":0}}}}"#
     );
-    assert_eq!(
-        secret_answer(|envelope| envelope.auth(&auth)),
-        expected + "\n"
-    );
+    assert_eq!(secret_answer(|envelope| envelope.auth(&auth)), expected + "\n");
 }
 
 /// Byte for byte what Vault 1.14.0 answered.
@@ -176,10 +135,7 @@ fn a_token_is_shown_as_vault_shows_it() {
         issue_time: Some("2026-11-23T07:54:13.600060871Z".to_owned()),
         last_renewal: Some("2026-11-23T07:54:13.792084113Z".to_owned()),
         last_renewal_time: Some(1_795_420_453),
-        meta: Some(BTreeMap::from([
-            ("b".into(), "1".into()),
-            ("a".into(), "2".into()),
-        ])),
+        meta: Some(BTreeMap::from([("b".into(), "1".into()), ("a".into(), "2".into())])),
         num_uses: 0,
         orphan: true,
         path: "auth/token/create",
@@ -192,10 +148,7 @@ fn a_token_is_shown_as_vault_shows_it() {
     let expected = format!(
         r#"{HEAD}{{"accessor":"5Tg5DvhAkOGedae3kqhDLNsS","creation_time":1795420453,"creation_ttl":3600,"display_name":"token","entity_id":"","expire_time":"2026-11-23T08:54:13.792084028Z","explicit_max_ttl":0,"id":"hvs.secret","issue_time":"2026-11-23T07:54:13.600060871Z","last_renewal":"2026-11-23T07:54:13.792084113Z","last_renewal_time":1795420453,"meta":{{"a":"2","b":"1"}},"num_uses":0,"orphan":true,"path":"auth/token/create","period":3600,"policies":["default"],"renewable":true,"ttl":3599,"type":"service"}}{TAIL}"#
     );
-    assert_eq!(
-        secret_answer(|envelope| envelope.token(&token)),
-        expected + "\n"
-    );
+    assert_eq!(secret_answer(|envelope| envelope.token(&token)), expected + "\n");
 }
 
 #[test]
@@ -213,20 +166,14 @@ fn some_paths_show_their_data_twice() {
 fn warnings_are_a_list() {
     let mut warnings = Warnings::default();
     warnings.add("first".to_owned());
-    let envelope = Envelope {
-        request_id: ID,
-        warnings: &warnings,
-    };
+    let envelope = Envelope { request_id: ID, warnings: &warnings };
     assert!(body(&envelope.data(&())).contains(r#","warnings":["first"],"#));
     assert!(body(&envelope.plaintext(&plaintext(b""))).contains(r#","warnings":["first"],"#));
 }
 
 #[test]
 fn errors_have_vaults_form() {
-    assert_eq!(
-        body(&Reply::error(&ApiError::NotFound)),
-        "{\"errors\":[]}\n"
-    );
+    assert_eq!(body(&Reply::error(&ApiError::NotFound)), "{\"errors\":[]}\n");
     assert_eq!(
         body(&Reply::error(&ApiError::PolicyDenies)),
         "{\"errors\":[\"1 error occurred:\\n\\t* permission denied\\n\\n\"]}\n"
@@ -241,10 +188,7 @@ async fn every_response_has_vaults_headers() {
     let headers = response.headers();
     assert_eq!(headers["content-type"], "application/json");
     assert_eq!(headers["cache-control"], "no-store");
-    assert_eq!(
-        headers["strict-transport-security"],
-        "max-age=31536000; includeSubDomains"
-    );
+    assert_eq!(headers["strict-transport-security"], "max-age=31536000; includeSubDomains");
     assert_eq!(headers["x-vault-namespace"], "ns1");
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "{\"errors\":[]}\n");
@@ -266,9 +210,5 @@ fn debug_shows_no_body() {
 
 fn answer_reply() -> Reply {
     let warnings = Warnings::default();
-    Envelope {
-        request_id: ID,
-        warnings: &warnings,
-    }
-    .plaintext(&plaintext(b"a"))
+    Envelope { request_id: ID, warnings: &warnings }.plaintext(&plaintext(b"a"))
 }

@@ -20,10 +20,7 @@ fn what_the_seal_sends_is_understood() {
     };
     assert_eq!((text(item).as_str(), item.key_version), ("YQ==", 0));
     assert!(item.context.is_none() && item.associated_data.is_none());
-    assert_eq!(
-        fields.into_warnings(&["name"]),
-        crate::api::fields::Warnings::default()
-    );
+    assert_eq!(fields.into_warnings(&["name"]), crate::api::fields::Warnings::default());
 }
 
 #[test]
@@ -31,10 +28,7 @@ fn an_empty_plaintext_is_one_and_an_absent_one_is_not() {
     for body in [r#"{"plaintext":""}"#, r#"{"plaintext":null}"#] {
         assert!(matches!(
             Encrypt::decode(&mut fields(body)),
-            Ok(Encrypt {
-                input: Input::Single(_),
-                ..
-            })
+            Ok(Encrypt { input: Input::Single(_), .. })
         ));
     }
     for body in ["{}", "", "null", r#"{"batch_input":null}"#] {
@@ -68,10 +62,7 @@ fn a_field_error_of_encrypt_lacks_the_frameworks_prefix() {
     let encrypt = Encrypt::decode(&mut fields(body)).err().unwrap();
     assert_eq!(encrypt.message().as_deref(), Some(text));
     let rewrap = Rewrap::decode(&mut fields(body)).err().unwrap();
-    assert_eq!(
-        rewrap.message(),
-        Some(format!("Field validation failed: {text}"))
-    );
+    assert_eq!(rewrap.message(), Some(format!("Field validation failed: {text}")));
 }
 
 #[test]
@@ -94,10 +85,7 @@ fn the_fields_of_keys_are_understood() {
     let mut given = fields(body);
     let key = CreateKey::decode(&mut given).unwrap();
     assert_eq!(key.key_type.as_deref(), Some("aes256-gcm96"));
-    assert_eq!(
-        (key.derived, key.exportable, key.auto_rotate_period),
-        (true, false, 86_400)
-    );
+    assert_eq!((key.derived, key.exportable, key.auto_rotate_period), (true, false, 86_400));
     assert_eq!(given.into_warnings(&["name"]).0.len(), 0);
 
     let body = r#"{"min_decryption_version":0,"deletion_allowed":true,"min_encryption_versoin":2}"#;
@@ -108,12 +96,7 @@ fn the_fields_of_keys_are_understood() {
     assert_eq!(config.deletion_allowed, Some(true));
     assert_eq!(given.into_warnings(&["name"]).0.len(), 1);
 
-    assert_eq!(
-        TrimKey::decode(&mut fields("{}"))
-            .unwrap()
-            .min_available_version,
-        None
-    );
+    assert_eq!(TrimKey::decode(&mut fields("{}")).unwrap().min_available_version, None);
     assert!(decode_rotate(&mut fields("null")).is_ok());
 }
 
@@ -125,15 +108,8 @@ fn a_read_of_a_key_takes_its_context() {
 
 #[test]
 fn renew_and_lookup_take_what_clients_send() {
-    for (body, increment) in [
-        ("{\"increment\":0}", 0),
-        ("{\"increment\":\"1h\"}", 3600),
-        ("", 0),
-    ] {
-        assert_eq!(
-            RenewSelf::decode(&mut fields(body)).unwrap().increment,
-            increment
-        );
+    for (body, increment) in [("{\"increment\":0}", 0), ("{\"increment\":\"1h\"}", 3600), ("", 0)] {
+        assert_eq!(RenewSelf::decode(&mut fields(body)).unwrap().increment, increment);
     }
     assert!(decode_lookup_self(&mut fields(r#"{"token":"x"}"#)).is_ok());
 }
@@ -141,14 +117,8 @@ fn renew_and_lookup_take_what_clients_send() {
 #[test]
 fn capabilities_prefer_paths_and_need_one() {
     let paths = |body: &str| CapabilitiesSelf::decode(&mut fields(body)).map(|c| c.paths);
-    assert_eq!(
-        paths(r#"{"paths":["a","b"],"path":"c"}"#),
-        Ok(vec!["a".into(), "b".into()])
-    );
-    assert_eq!(
-        paths(r#"{"paths":[],"path":"c,d"}"#),
-        Ok(vec!["c".into(), "d".into()])
-    );
+    assert_eq!(paths(r#"{"paths":["a","b"],"path":"c"}"#), Ok(vec!["a".into(), "b".into()]));
+    assert_eq!(paths(r#"{"paths":[],"path":"c,d"}"#), Ok(vec!["c".into(), "d".into()]));
     assert_eq!(paths("{}"), Err(ApiError::MissingPaths));
 }
 
@@ -189,12 +159,7 @@ fn json(secret: &'static str) -> impl Strategy<Value = String> {
         Just("\"YQ==\"".to_owned()),
     ];
     leaf.prop_recursive(3, 24, 4, |inner| {
-        let name = prop_oneof![
-            Just("plaintext"),
-            Just("ciphertext"),
-            Just("context"),
-            Just("x")
-        ];
+        let name = prop_oneof![Just("plaintext"), Just("ciphertext"), Just("context"), Just("x")];
         let member = (name, inner.clone()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
         prop_oneof![
             prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),

@@ -22,10 +22,7 @@ fn target(method: &str, uri: &str) -> Result<Endpoint, ApiError> {
 }
 
 fn key(mount: &str, key: &str) -> KeyPath {
-    KeyPath {
-        mount: mount.parse().unwrap(),
-        key: key.parse().unwrap(),
-    }
+    KeyPath { mount: mount.parse().unwrap(), key: key.parse().unwrap() }
 }
 
 #[test]
@@ -44,11 +41,7 @@ fn every_transit_path_leads_to_its_endpoint() {
         ("POST", "keys/k/trim", Endpoint::TrimKey(k())),
         ("LIST", "keys", Endpoint::ListKeys("transit".parse().unwrap())),
         ("LIST", "keys/", Endpoint::ListKeys("transit".parse().unwrap())),
-        (
-            "GET",
-            "keys?list=true",
-            Endpoint::ListKeys("transit".parse().unwrap()),
-        ),
+        ("GET", "keys?list=true", Endpoint::ListKeys("transit".parse().unwrap())),
     ] {
         let uri = format!("/v1/transit/{path}");
         assert_eq!(target(method, &uri), Ok(endpoint), "{method} {path}");
@@ -64,22 +57,14 @@ fn every_path_of_auth_and_sys_leads_to_its_endpoint() {
         ("POST", "sys/capabilities-self", Endpoint::CapabilitiesSelf),
         ("GET", "sys/mounts", Endpoint::Mounts),
         ("GET", "sys/internal/ui/mounts", Endpoint::UiMounts),
-        (
-            "GET",
-            "sys/internal/ui/mounts/a/b/",
-            Endpoint::UiMount("a/b/".into()),
-        ),
+        ("GET", "sys/internal/ui/mounts/a/b/", Endpoint::UiMount("a/b/".into())),
         ("GET", "sys/health", Endpoint::Health),
         ("HEAD", "sys/health", Endpoint::Health),
         ("GET", "sys/seal-status", Endpoint::SealStatus),
         ("GET", "sys/leader", Endpoint::Leader),
         ("GET", "sys/init", Endpoint::Init),
     ] {
-        assert_eq!(
-            target(method, &format!("/v1/{path}")),
-            Ok(endpoint),
-            "{method} {path}"
-        );
+        assert_eq!(target(method, &format!("/v1/{path}")), Ok(endpoint), "{method} {path}");
     }
 }
 
@@ -105,28 +90,12 @@ fn what_vault_has_and_we_have_not_is_an_unsupported_path() {
         "keys/k/config/x",
     ] {
         let uri = format!("/v1/transit/{path}?x=1").replace("/?", "?");
-        assert_eq!(
-            target("GET", &uri),
-            Err(ApiError::UnsupportedPath),
-            "{path}"
-        );
+        assert_eq!(target("GET", &uri), Err(ApiError::UnsupportedPath), "{path}");
     }
-    assert_eq!(
-        target("PUT", "/v1/auth/token/create"),
-        Err(ApiError::UnsupportedPath)
-    );
-    assert_eq!(
-        target("GET", "/v1/sys/health/"),
-        Err(ApiError::UnsupportedPath)
-    );
-    assert_eq!(
-        target("LIST", "/v1/transit/keys/k"),
-        Err(ApiError::UnsupportedPath)
-    );
-    assert_eq!(
-        target("GET", "/v1/sys/internal/ui/mounts/"),
-        Err(ApiError::UnsupportedPath)
-    );
+    assert_eq!(target("PUT", "/v1/auth/token/create"), Err(ApiError::UnsupportedPath));
+    assert_eq!(target("GET", "/v1/sys/health/"), Err(ApiError::UnsupportedPath));
+    assert_eq!(target("LIST", "/v1/transit/keys/k"), Err(ApiError::UnsupportedPath));
+    assert_eq!(target("GET", "/v1/sys/internal/ui/mounts/"), Err(ApiError::UnsupportedPath));
 }
 
 #[test]
@@ -145,11 +114,7 @@ fn an_operation_the_path_does_not_have_is_unsupported() {
         ("PUT", "sys/mounts"),
     ] {
         let outcome = target(method, &format!("/v1/{path}"));
-        assert_eq!(
-            outcome,
-            Err(ApiError::UnsupportedOperation),
-            "{method} {path}"
-        );
+        assert_eq!(outcome, Err(ApiError::UnsupportedOperation), "{method} {path}");
     }
 }
 
@@ -166,11 +131,7 @@ fn faults_of_the_request_come_before_the_token() {
         ("POST", "/v1/sys/health", ApiError::UnknownMethod),
         ("HEAD", "/v1/sys/leader", ApiError::UnknownMethod),
         ("PUT", "/v1/sys/init", ApiError::AlreadyInitialized),
-        (
-            "GET",
-            "/v1/transit/keys?list=maybe",
-            ApiError::BadListParameter,
-        ),
+        ("GET", "/v1/transit/keys?list=maybe", ApiError::BadListParameter),
         ("PUT", "/v1/transit/keys/k/", ApiError::WriteToSlash),
         ("PUT", "/v1/nowhere/", ApiError::WriteToSlash),
     ] {
@@ -182,12 +143,7 @@ fn faults_of_the_request_come_before_the_token() {
 fn faults_of_the_path_wait_for_the_policy() {
     let (path, operation, target) = routed("GET", "/v1/foo/bar?list=1").unwrap();
     assert_eq!((path.as_str(), operation), ("foo/bar/", Operation::List));
-    assert_eq!(
-        target,
-        Err(ApiError::NoMount {
-            path: "foo/bar/".into()
-        })
-    );
+    assert_eq!(target, Err(ApiError::NoMount { path: "foo/bar/".into() }));
     let (_, _, target) = routed("GET", "/v1/transit/keys/a..b").unwrap();
     assert_eq!(target, Err(ApiError::RelativePath));
 }
@@ -204,27 +160,15 @@ fn a_mount_may_have_several_segments() {
 
 #[test]
 fn paths_are_decoded_once_as_go_does() {
-    assert_eq!(
-        target("GET", "/v1/a%2Fb/k%65ys/k"),
-        Ok(Endpoint::ReadKey(key("a/b", "k")))
-    );
-    assert_eq!(
-        target("GET", "/v1/a/b/keys/k+1"),
-        Err(ApiError::UnsupportedPath)
-    );
-    assert_eq!(
-        target("GET", "/v1/a/b/keys/k%2565"),
-        Err(ApiError::UnsupportedPath)
-    );
+    assert_eq!(target("GET", "/v1/a%2Fb/k%65ys/k"), Ok(Endpoint::ReadKey(key("a/b", "k"))));
+    assert_eq!(target("GET", "/v1/a/b/keys/k+1"), Err(ApiError::UnsupportedPath));
+    assert_eq!(target("GET", "/v1/a/b/keys/k%2565"), Err(ApiError::UnsupportedPath));
 }
 
 #[test]
 fn list_false_is_a_read() {
     let (path, operation, _) = routed("GET", "/v1/transit/keys/k?list=false").unwrap();
-    assert_eq!(
-        (path.as_str(), operation),
-        ("transit/keys/k", Operation::Read)
-    );
+    assert_eq!((path.as_str(), operation), ("transit/keys/k", Operation::Read));
     let (_, operation, _) = routed("GET", "/v1/transit/keys/k?list=").unwrap();
     assert_eq!(operation, Operation::Read);
 }

@@ -123,7 +123,8 @@ impl Api {
 #[tokio::test]
 async fn a_seal_client_encrypts_and_decrypts_with_its_scoped_token() {
     let api = Api::start().await;
-    let made = api.send("s.vault", "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#).await;
+    let made =
+        api.send("s.vault", "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#).await;
     assert_eq!(made.status, StatusCode::OK);
     assert_eq!(made.json()["data"]["key_version"], 1);
     let ciphertext = made.json()["data"]["ciphertext"].clone();
@@ -144,7 +145,13 @@ async fn the_envelope_of_a_reply_has_all_of_vaults_members() {
     let json = made.json();
     let members: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
     for member in [
-        "request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings",
+        "request_id",
+        "lease_id",
+        "renewable",
+        "lease_duration",
+        "data",
+        "wrap_info",
+        "warnings",
         "auth",
     ] {
         assert!(members.contains(&member), "{member}");
