@@ -15,8 +15,7 @@ use selkie_config::{
 use selkie_crypto::{RandomError, sha256};
 use zeroize::Zeroizing;
 
-use self::certificate::CertificateDir;
-pub use self::certificate::CertificateError;
+pub use self::certificate::{CertificateDir, CertificateError};
 use crate::seal_client::{NewToken, SealClient};
 
 /// The master key of every dev server, published here, so that a restarted one still opens what
@@ -151,6 +150,13 @@ impl Dev {
             seal_client.declaration(),
             seal_client.policy(),
         )
+    }
+
+    /// What is left of dev mode once its banner is printed: the certificates, whose files are
+    /// removed when this is dropped. The tokens are gone.
+    #[must_use]
+    pub fn into_certificates(self) -> Option<CertificateDir> {
+        self.certificates
     }
 
     /// What is printed once the server listens at `address`: the warning, how to reach it, and the

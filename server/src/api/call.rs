@@ -60,22 +60,21 @@ pub(super) struct Refusal(Box<Refused>);
 struct Refused {
     error: ApiError,
     cause: Option<TransitError>,
-    client: String,
-    key: String,
+    client: Option<String>,
+    key: Option<String>,
 }
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        let (client, key) = Default::default();
-        Self(Box::new(Refused { error, cause: None, client, key }))
+        Self(Box::new(Refused { error, cause: None, client: None, key: None }))
     }
 }
 
 impl Refusal {
     /// The refusal that a failure of the engine on `key` leads to.
     pub(super) fn of(cause: TransitError, error: ApiError, key: &str) -> Self {
-        let (client, key) = (String::new(), key.to_owned());
-        Self(Box::new(Refused { error, cause: Some(cause), client, key }))
+        let key = Some(key.to_owned());
+        Self(Box::new(Refused { error, cause: Some(cause), client: None, key }))
     }
 
     /// The refusal of the only item of a request.
@@ -88,7 +87,7 @@ impl Refusal {
     }
 
     pub(super) fn by(mut self, client: &Client) -> Self {
-        self.0.client.clone_from(&client.name);
+        self.0.client = Some(client.name.clone());
         self
     }
 
@@ -100,8 +99,9 @@ impl Refusal {
     /// One line: what failed, for whom, why, and what to do.
     pub(super) fn log(&self, id: &str, address: &str, parts: &Parts) {
         let Refused { error, cause, client, key } = &*self.0;
+        let (client, key) = (client.as_deref(), key.as_deref());
         let reason = cause.as_ref().map_or_else(|| error.to_string(), ToString::to_string);
-        let advice = cause.as_ref().map_or("", advice);
+        let advice = cause.as_ref().and_then(advice);
         let (method, path) = (&parts.method, parts.uri.path());
         let code = error.status().as_u16();
         if error.status().is_server_error() {
@@ -149,8 +149,8 @@ fn told(error: &TransitError) -> ItemError {
 }
 
 /// What an operator can do about it.
-fn advice(error: &TransitError) -> &'static str {
-    match error {
+fn advice(error: &TransitError) -> Option<&'static str> {
+    Some(match error {
         TransitError::NoUsableRecipient => {
             "declare the seal and key id that the ciphertext was made for; a retired key of a \
              static seal goes into a \"previous\" block"
@@ -181,6 +181,6 @@ fn advice(error: &TransitError) -> &'static str {
         TransitError::RecordUnreadable => "restore the store; nothing is made anew in its place",
         TransitError::VersionsExhausted => "trim the key's old versions",
         TransitError::ChangePanicked => "read the key to see whether it changed; report the defect",
-        _ => "",
-    }
+        _ => return None,
+    })
 }

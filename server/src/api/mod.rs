@@ -28,7 +28,7 @@ mod text;
 
 pub use body::BodyLimits;
 pub use error::ApiError;
-pub use service::{overloaded, router};
+pub use service::router;
 pub use text::SecretText;
 
 /// The Vault release whose answers these are; clients gate features on it.

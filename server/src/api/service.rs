@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Request;
 use http::request::Parts;
-use selkie_listener::{ConnectionInfo, client_address};
+use selkie_listener::{ConnectionInfo, InFlight, Overloaded, client_address};
 use uuid::Uuid;
 
 use super::body::{self, BodyLimits};
@@ -26,22 +26,18 @@ use crate::node::Node;
 struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
+    in_flight: InFlight,
     refusals: Arc<LogBudget>,
 }
 
-/// Vault's HTTP API on `node`, for a listener whose requests may have bodies within `limits`.
+/// Vault's HTTP API on `node`, for a listener whose requests may have bodies within `limits`, and of
+/// which `in_flight` admits so many at a time. What is asked without a token, health above all, is
+/// always answered; nobody unknown takes a place.
 ///
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
-pub fn router(node: Arc<Node>, limits: BodyLimits) -> Router {
+pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
     let refusals = Arc::default();
-    Router::new().fallback(serve).with_state(Service { node, limits, refusals })
-}
-
-/// The answer to a request that found no place within the listener's patience: 503, which every
-/// seal client tries again, and never 429, which old ones take for success.
-#[must_use]
-pub fn overloaded() -> Response {
-    Reply::error(&ApiError::Overloaded).into_response(None).map(Body::new)
+    Router::new().fallback(serve).with_state(Service { node, limits, in_flight, refusals })
 }
 
 async fn serve(State(service): State<Service>, request: Request<Body>) -> Response {
@@ -59,7 +55,7 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
         path = parts.uri.path(),
         address = %address_for_log(&parts),
         status = reply.status().as_u16(),
-        micros = began.elapsed().as_micros(),
+        micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         "request"
     );
     reply.into_response(parts.headers.get("x-vault-namespace")).map(Body::new)
@@ -120,6 +116,9 @@ impl Service {
         route: Route<'_>,
         endpoint: Endpoint,
     ) -> Result<Reply, Refusal> {
+        // 503, which every seal client tries again, and never 429, which old ones take for success.
+        let admitted = self.in_flight.admit().await;
+        let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
         let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
         let content_type = parts.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());

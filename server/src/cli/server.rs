@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use self::signals::{Signals, Wish};
 use super::{CommandError, read_config};
-use crate::dev::{Dev, DevSettings};
+use crate::dev::{CertificateDir, Dev, DevSettings};
 use crate::hardening::lock_all_memory;
 use crate::serve::{Inventory, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
@@ -69,8 +69,8 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let running = Running::start(&origin, config, sockets, output);
-    runtime.block_on(async { running.await?.run(&origin, &telemetry).await })
+    let running = Running::start(origin, config, sockets, output);
+    runtime.block_on(async { running.await?.run(&telemetry).await })
 }
 
 fn token(text: &str) -> Result<String, TokenTextError> {
@@ -101,11 +101,18 @@ impl Origin {
 struct Running {
     server: Server,
     signals: Signals,
+    reload_from: ReloadFrom,
+}
+
+/// What a reload reads. Of dev mode nothing stays but its files: its tokens have been printed.
+enum ReloadFrom {
+    File(PathBuf),
+    Nothing { _certificates: Option<CertificateDir> },
 }
 
 impl Running {
     async fn start(
-        origin: &Origin,
+        origin: Origin,
         config: Config,
         mut sockets: ActivatedSockets,
         output: &mut dyn Write,
@@ -113,24 +120,28 @@ impl Running {
         // Before anyone is told that the server is there: a signal must not end it unasked.
         let signals = Signals::new().map_err(CommandError::Runtime)?;
         info!(version = env!("CARGO_PKG_VERSION"), "selkie starts");
-        if let Origin::Dev(_) = origin {
+        if let Origin::Dev(_) = &origin {
             warn!("dev mode: the master key is public; for trying out only, never for production");
         }
         config.warnings.iter().for_each(log_warning);
         let inventory = Inventory::of(&config);
         let server = serve(config, &mut sockets).await?;
         inventory.log(&server.node().deployment());
-        announce(origin, &server, output);
-        Ok(Self { server, signals })
+        announce(&origin, &server, output);
+        let reload_from = match origin {
+            Origin::File(path) => ReloadFrom::File(path),
+            Origin::Dev(dev) => ReloadFrom::Nothing { _certificates: dev.into_certificates() },
+        };
+        Ok(Self { server, signals, reload_from })
     }
 
-    async fn run(mut self, origin: &Origin, telemetry: &Telemetry) -> Result<(), CommandError> {
+    async fn run(mut self, telemetry: &Telemetry) -> Result<(), CommandError> {
         let mut is_stopping = false;
         loop {
             tokio::select! {
                 () = self.server.ended() => break,
                 wish = self.signals.next() => match wish {
-                    Wish::Reload => self.reload(origin, telemetry).await,
+                    Wish::Reload => self.reload(telemetry).await,
                     Wish::Stop if is_stopping => {
                         warn!("stopping at once: requests under way are cut");
                         self.server.drain(Duration::ZERO);
@@ -151,12 +162,11 @@ impl Running {
         Ok(())
     }
 
-    async fn reload(&mut self, origin: &Origin, telemetry: &Telemetry) {
-        if let Origin::Dev(_) = origin {
-            warn!("no reload: dev mode has no configuration file");
-            return;
-        }
-        let config = match origin.read() {
+    async fn reload(&mut self, telemetry: &Telemetry) {
+        let ReloadFrom::File(path) = &self.reload_from else {
+            return warn!("no reload: dev mode has no configuration file");
+        };
+        let config = match read_config(path) {
             Ok(config) => config,
             Err(CommandError::Config(problems)) => {
                 for problem in problems.iter() {

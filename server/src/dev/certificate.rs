@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 /// A directory that only this user may enter, with a server certificate, its key and the
 /// certificate of the authority that issued it. It is removed when dropped.
 #[derive(Debug)]
-pub(super) struct CertificateDir(TempDir);
+pub struct CertificateDir(TempDir);
 
 /// Why there are no certificates.
 #[derive(Debug, thiserror::Error)]

@@ -14,8 +14,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use selkie_config::{Endpoint, Listener, ListenerLimits};
 use selkie_listener::{
-    ActivatedSocket, ActivatedSockets, Admitting, Drain, Drained, InFlight, Overloaded,
-    TlsMaterial, TlsSource,
+    ActivatedSocket, ActivatedSockets, Drain, Drained, InFlight, TlsMaterial, TlsSource,
 };
 use tokio::task::JoinSet;
 
@@ -211,13 +210,11 @@ fn in_flight(limits: &ListenerLimits) -> InFlight {
     InFlight::new(limits.max_in_flight_requests, QUEUE_PATIENCE)
 }
 
-type Refuse = fn(&Request<Incoming>, Overloaded) -> Response;
-type Api = Admitting<TowerToHyperService<Router>, Refuse>;
+type Api = TowerToHyperService<Router>;
 
 fn api(node: &Arc<Node>, in_flight: &InFlight, limits: &ListenerLimits) -> Api {
     let body = BodyLimits { bytes: limits.max_request_size, time: limits.read_timeout };
-    let router = TowerToHyperService::new(api::router(Arc::clone(node), body));
-    Admitting::new(router, in_flight.clone(), |_, _| api::overloaded())
+    TowerToHyperService::new(api::router(Arc::clone(node), body, in_flight.clone()))
 }
 
 /// The API as of now; open connections see a new one with their next request.

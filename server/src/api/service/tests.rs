@@ -92,7 +92,8 @@ impl Answer {
 impl Api {
     async fn start() -> Self {
         let node = Node::start(config()).await.unwrap();
-        Self(router(Arc::new(node), BodyLimits::default()))
+        let in_flight = InFlight::new(8, Duration::ZERO);
+        Self(router(Arc::new(node), BodyLimits::default(), in_flight))
     }
 
     async fn send(&self, token: &str, method: &str, path: &str, body: impl ToString) -> Answer {
