@@ -1,6 +1,10 @@
-//! Base64 in constant time for the length given (RFC 4648): no table look-up, no branch on a
-//! character. Padding is judged apart, because it says no more than the length does.
+//! Base64 (RFC 4648). Of what may be secret it is encoded and decoded in constant time for the
+//! length given: no table look-up, no branch on a character; padding is judged apart, because it
+//! says no more than the length does. What an envelope shows to everyone is decoded by a faster
+//! library, and encoded by it once all of it is public.
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use base64ct::{Base64, Base64Unpadded, Base64UrlUnpadded, Encoding};
 
 use crate::Plaintext;
@@ -23,13 +27,14 @@ pub fn decode_secret(text: &[u8]) -> Result<Plaintext, Base64Error> {
 }
 
 /// Decodes standard, padded base64 that is no secret.
+#[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
 pub(crate) fn decode_public(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
-    decode_secret(text).map(Plaintext::into_ciphertext)
+    STANDARD.decode(text).map_err(|_| Base64Error)
 }
 
 /// Standard, padded base64 of `bytes` that are no secret.
 pub(crate) fn encode_public(bytes: &[u8]) -> String {
-    Base64::encode_string(bytes)
+    STANDARD.encode(bytes)
 }
 
 /// Appends standard, padded base64 of `bytes` to `text`.
@@ -50,18 +55,16 @@ pub const fn encoded_len(bytes: usize) -> usize {
     bytes.div_ceil(3).saturating_mul(4)
 }
 
-/// Decodes unpadded base64url (RFC 4648 §5).
+/// Decodes unpadded base64url (RFC 4648 §5) that is no secret.
 #[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
 pub(crate) fn decode_url(text: &str) -> Result<Vec<u8>, Base64Error> {
-    Base64UrlUnpadded::decode_vec(text).map_err(|_| Base64Error)
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Base64Error)
 }
 
-/// Decodes unpadded base64url of exactly `N` bytes.
+/// Decodes unpadded base64url of exactly `N` bytes that are no secret.
 #[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
 pub(crate) fn decode_url_array<const N: usize>(text: &str) -> Result<[u8; N], Base64Error> {
-    let mut bytes = [0; N];
-    let decoded = Base64UrlUnpadded::decode(text, &mut bytes).map_err(|_| Base64Error)?;
-    if decoded.len() == N { Ok(bytes) } else { Err(Base64Error) }
+    decode_url(text)?.try_into().map_err(|_| Base64Error)
 }
 
 /// Unpadded base64url of `bytes`.
@@ -121,6 +124,7 @@ mod tests {
     fn what_is_not_canonical_is_refused() {
         for bad in ["Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm9v\n", "Zm-v", "====", "=m9v"] {
             assert!(decode_secret(bad.as_bytes()).is_err(), "{bad:?}");
+            assert!(decode_public(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
 

@@ -2,12 +2,19 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// `HMAC-SHA-256[key](label ‖ 0x00 ‖ message)` (RFC 2104); the label keeps uses of one key apart.
-pub(crate) fn hmac_sha256(key: &[u8; 32], label: &[u8], message: &[u8]) -> [u8; 32] {
+/// `HMAC-SHA-256[key](label ‖ 0x00 ‖ message)` (RFC 2104), the message in parts; the label keeps
+/// uses of one key apart.
+pub(crate) fn hmac_sha256<const PARTS: usize>(
+    key: &[u8; 32],
+    label: &[u8],
+    message: [&[u8]; PARTS],
+) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new((&*pad(key)).into());
     mac.update(label);
     mac.update(&[0]);
-    mac.update(message);
+    for part in message {
+        mac.update(part);
+    }
     mac.finalize().into_bytes().into()
 }
 

@@ -3,6 +3,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretBox};
 use selkie_memory::{PageError, SecretPage, WipedVec};
 
+use crate::aead::NONCE_BYTES;
 use crate::{Random, RandomError};
 
 /// What is wrapped for one recipient, 32 bytes: a DEK, or (for a quorum) a share of one.
@@ -27,9 +28,16 @@ impl RecipientSecret {
         filled.map(|()| secret)
     }
 
-    /// A fresh random secret.
-    pub(crate) fn random(random: &Random) -> Result<Self, RandomError> {
-        Self::try_init_with(|bytes| random(bytes))
+    /// A fresh random secret and a nonce, in one draw: each is a call of the operating system's.
+    pub(crate) fn random_with_nonce(
+        random: &Random,
+    ) -> Result<(Self, [u8; NONCE_BYTES]), RandomError> {
+        let mut drawn = WipedVec::new(vec![0; 32 + NONCE_BYTES]);
+        random(&mut drawn)?;
+        let (secret, rest) = drawn.split_at(32);
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(rest);
+        Ok((Self::init_with(|bytes| bytes.copy_from_slice(secret)), nonce))
     }
 
     /// The bytes, for the KMS or the cipher that wraps them.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use selkie_memory::with_scrubbed_stack;
 
-use super::{Aad, Header, Recipient, commitment, header, origin, recipient, wire};
+use super::{Aad, Header, Recipient, commitment, header, origin, wire};
 use crate::aead::{self, NONCE_BYTES};
 use crate::base64::encode_url;
 use crate::{OriginKey, Plaintext, Random, RandomError, RecipientSecret};
@@ -32,9 +32,8 @@ impl Draft {
     ///
     /// [`RandomError`].
     pub fn new(random: &Random) -> Result<Self, RandomError> {
-        let mut nonce = [0; NONCE_BYTES];
-        random(&mut nonce)?;
-        Ok(Self { dek: RecipientSecret::random(random)?, nonce })
+        let (dek, nonce) = RecipientSecret::random_with_nonce(random)?;
+        Ok(Self { dek, nonce })
     }
 
     /// What each recipient wraps.
@@ -59,31 +58,25 @@ impl Draft {
         if recipients.is_empty() {
             return Err(EncryptError::NoRecipient);
         }
-        let owned = recipient::print_all(recipients);
-        let recipients: Vec<_> = owned.iter().map(recipient::OwnedWire::as_wire).collect();
-        let recipients_json = wire::print(&recipients);
+        let recipients_json = wire::print_recipients(recipients);
         let (protected, encrypted) = with_scrubbed_stack(|| {
-            let protected = header::print(header, &commitment(&self.dek, &recipients_json));
+            let protected =
+                header::print(header, &commitment(&self.dek, recipients_json.as_bytes()));
             let input = aad.with_protected(&protected);
             let encrypted = aead::encrypt_unscrubbed(&self.dek, &self.nonce, &input, plaintext);
             (protected, encrypted)
         });
         let encrypted = encrypted.map_err(|aead::TooLong| EncryptError::TooLong)?;
-        let mut jwe = wire::Jwe {
-            ciphertext: &encode_url(&encrypted.ciphertext),
-            iv: &encode_url(&self.nonce),
-            protected: &protected,
-            recipients,
-            tag: &encode_url(&encrypted.tag),
-            unprotected: None,
-        };
-        let unsigned = wire::print(&jwe);
-        let Some(key) = origin_key else {
-            return Ok(unsigned);
-        };
-        let origin = encode_url(&origin(key, &unsigned));
-        jwe.unprotected = Some(wire::Unprotected { origin: &origin });
-        Ok(wire::print(&jwe))
+        let mut envelope = wire::print_unsigned(
+            &encode_url(&encrypted.ciphertext),
+            &encode_url(&self.nonce),
+            &protected,
+            &recipients_json,
+            &encode_url(&encrypted.tag),
+        );
+        let origin = origin_key.map(|key| encode_url(&origin(key, &envelope)));
+        envelope.push_str(&wire::print_end(origin.as_deref()));
+        Ok(envelope.into_bytes())
     }
 }
 

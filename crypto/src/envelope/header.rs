@@ -1,12 +1,12 @@
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::KeyVersion;
 use crate::base64::{decode_url, decode_url_array, encode_url};
 
 /// What an envelope is for; one made for one purpose opens for no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
     /// A client's ciphertext.
@@ -15,6 +15,16 @@ pub enum Purpose {
     State,
     /// A backup file.
     Backup,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::State => "state",
+            Self::Backup => "backup",
+        }
+    }
 }
 
 /// What an envelope is bound to; integrity-protected and checked before any KMS is asked.
@@ -39,8 +49,8 @@ const ENC: &str = "A256GCM";
 /// Longer than any header that names of legal length can make.
 const LONGEST_PROTECTED: usize = 8192;
 
-/// The JWE protected header; the order of the members is their order on the wire.
-#[derive(Serialize, Deserialize)]
+/// The JWE protected header.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Protected<'a> {
     #[serde(borrow)]
@@ -49,7 +59,7 @@ struct Protected<'a> {
     selkie: Selkie<'a>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Selkie<'a> {
     #[serde(borrow)]
@@ -68,19 +78,26 @@ struct Selkie<'a> {
 
 /// The JWE member `protected`: base64url of the header's JSON.
 pub(super) fn print(header: &Header<'_>, commitment: &[u8; 32]) -> String {
-    let selkie = Selkie {
-        commitment: encode_url(commitment).into(),
-        created: header.created,
-        format: FORMAT,
-        key: Cow::Borrowed(&header.key),
-        mount: Cow::Borrowed(&header.mount),
-        purpose: header.purpose,
-        realm: Cow::Borrowed(&header.realm),
-        version: header.version.get(),
-    };
-    let protected = Protected { enc: ENC.into(), selkie };
-    // Invariant: strings and numbers always serialise.
-    encode_url(&serde_json::to_vec(&protected).unwrap_or_default())
+    encode_url(print_json(header, commitment).as_bytes())
+}
+
+/// The header's one spelling, its members in alphabetical order.
+fn print_json(header: &Header<'_>, commitment: &[u8; 32]) -> String {
+    let Header { purpose, realm, mount, key, version, created } = header;
+    let (key, mount, realm) = (quoted(key), quoted(mount), quoted(realm));
+    let (commitment, purpose) = (encode_url(commitment), purpose.name());
+    format!(
+        "{{\"enc\":\"{ENC}\",\"selkie\":{{\"commitment\":\"{commitment}\",\
+         \"created\":{created},\"format\":{FORMAT},\"key\":{key},\"mount\":{mount},\
+         \"purpose\":\"{purpose}\",\"realm\":{realm},\"version\":{version}}}}}"
+    )
+}
+
+/// `text` as a JSON string.
+///
+/// Invariant: text always serialises; were it ever otherwise, no parser would take the result.
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// The inverse of [`print`]; `None` for anything that `print` does not write.
@@ -90,9 +107,8 @@ pub(super) fn parse(protected: &str) -> Option<(Header<'static>, [u8; 32])> {
     }
     let json = decode_url(protected).ok()?;
     let parsed: Protected<'_> = serde_json::from_slice(&json).ok()?;
-    let canonical = serde_json::to_vec(&parsed).ok()?;
     let selkie = parsed.selkie;
-    if canonical != json || parsed.enc != ENC || selkie.format != FORMAT {
+    if parsed.enc != ENC || selkie.format != FORMAT {
         return None;
     }
     let header = Header {
@@ -104,5 +120,5 @@ pub(super) fn parse(protected: &str) -> Option<(Header<'static>, [u8; 32])> {
         created: selkie.created,
     };
     let commitment = decode_url_array(&selkie.commitment).ok()?;
-    Some((header, commitment))
+    (print_json(&header, &commitment).as_bytes() == json).then_some((header, commitment))
 }

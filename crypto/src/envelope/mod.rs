@@ -37,12 +37,13 @@ use crate::mac::hmac_sha256;
 
 /// `HMAC-SHA-256[DEK]("selkie commitment" ‖ 0x00 ‖ recipients)`, 32 bytes.
 fn commitment(dek: &RecipientSecret, recipients_json: &[u8]) -> [u8; 32] {
-    hmac_sha256(dek.expose_as_dek(), b"selkie commitment", recipients_json)
+    hmac_sha256(dek.expose_as_dek(), b"selkie commitment", [recipients_json])
 }
 
-/// `HMAC-SHA-256[origin key]("selkie origin" ‖ 0x00 ‖ envelope without "unprotected")`, 32 bytes.
-fn origin(key: &crate::OriginKey, envelope_json: &[u8]) -> [u8; 32] {
+/// `HMAC-SHA-256[origin key]("selkie origin" ‖ 0x00 ‖ envelope without "unprotected")`, 32 bytes;
+/// `signed` is that envelope without its last brace.
+fn origin(key: &crate::OriginKey, signed: &str) -> [u8; 32] {
     selkie_memory::with_scrubbed_stack(|| {
-        hmac_sha256(key.expose_for_mac(), b"selkie origin", envelope_json)
+        hmac_sha256(key.expose_for_mac(), b"selkie origin", [signed.as_bytes(), b"}"])
     })
 }

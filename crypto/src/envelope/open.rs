@@ -3,7 +3,7 @@ use std::fmt;
 use selkie_memory::with_scrubbed_stack;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
-use super::{Aad, Header, Purpose, Recipient, commitment, header, origin, recipient, wire};
+use super::{Aad, Header, Purpose, Recipient, commitment, header, origin, wire};
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 use crate::base64::{decode_url, decode_url_array};
 use crate::{KeyVersion, OriginKey, Plaintext, RecipientSecret};
@@ -35,7 +35,7 @@ pub struct Envelope {
     pub(super) commitment: [u8; 32],
     protected: String,
     recipients: Vec<Recipient>,
-    recipients_json: Vec<u8>,
+    recipients_json: String,
     nonce: [u8; NONCE_BYTES],
     ciphertext: Vec<u8>,
     pub(super) tag: [u8; TAG_BYTES],
@@ -78,30 +78,27 @@ impl Envelope {
     ///
     /// [`DecryptError`].
     pub fn parse(json: &[u8], expected: &Expected<'_>) -> Result<Self, DecryptError> {
-        let mut jwe = wire::parse(json).ok_or(DecryptError(Refusal::Malformed))?;
+        let jwe = wire::parse(json).ok_or(DecryptError(Refusal::Malformed))?;
         if jwe.recipients.len() > expected.max_recipients {
             return Err(DecryptError(Refusal::TooManyRecipients));
         }
-        let claimed = match jwe.unprotected.take() {
-            Some(unprotected) => Some(parse_origin(&unprotected)?),
-            None => None,
-        };
+        let claimed = jwe.origin.map(parse_origin).transpose()?;
         if let Some(key) = expected.origin_key {
-            verify_origin(key, claimed, &jwe)?;
+            verify_origin(key, claimed, jwe.signed)?;
         }
-        let envelope = Self::from_wire(&jwe).ok_or(DecryptError(Refusal::Malformed))?;
+        let envelope = Self::from_wire(jwe).ok_or(DecryptError(Refusal::Malformed))?;
         envelope.verify_place(expected)?;
         Ok(envelope)
     }
 
-    fn from_wire(jwe: &wire::Jwe<'_>) -> Option<Self> {
+    fn from_wire(jwe: wire::Jwe<'_>) -> Option<Self> {
         let (header, commitment) = header::parse(jwe.protected)?;
         Some(Self {
             header,
             commitment,
             protected: jwe.protected.to_owned(),
-            recipients: recipient::parse_all(&jwe.recipients)?,
-            recipients_json: wire::print(&jwe.recipients),
+            recipients: jwe.recipients,
+            recipients_json: jwe.recipients_json.to_owned(),
             nonce: decode_url_array(jwe.iv).ok()?,
             ciphertext: decode_url(jwe.ciphertext).ok()?,
             tag: decode_url_array(jwe.tag).ok()?,
@@ -146,7 +143,8 @@ impl Envelope {
     /// [`DecryptError`].
     pub fn decrypt(&self, dek: &RecipientSecret, aad: Aad<'_>) -> Result<Plaintext, DecryptError> {
         let (committed, opened) = with_scrubbed_stack(|| {
-            let committed = commitment(dek, &self.recipients_json).ct_eq(&self.commitment);
+            let committed =
+                commitment(dek, self.recipients_json.as_bytes()).ct_eq(&self.commitment);
             let tag = spoiled_unless(committed, &self.tag);
             let input = aad.with_protected(&self.protected);
             let opened = aead::decrypt_unscrubbed(dek, &self.nonce, &input, &self.ciphertext, &tag);
@@ -168,18 +166,18 @@ fn spoiled_unless(right: Choice, tag: &[u8; TAG_BYTES]) -> [u8; TAG_BYTES] {
 
 /// The claimed origin, which has one spelling also where nobody checks it.
 #[expect(clippy::map_err_ignore, reason = "the refusal says it all")]
-fn parse_origin(unprotected: &wire::Unprotected<'_>) -> Result<[u8; 32], DecryptError> {
-    decode_url_array(unprotected.origin).map_err(|_| DecryptError(Refusal::Malformed))
+fn parse_origin(origin: &str) -> Result<[u8; 32], DecryptError> {
+    decode_url_array(origin).map_err(|_| DecryptError(Refusal::Malformed))
 }
 
 fn verify_origin(
     key: &OriginKey,
     claimed: Option<[u8; 32]>,
-    unsigned: &wire::Jwe<'_>,
+    signed: &str,
 ) -> Result<(), DecryptError> {
     let refused = DecryptError(Refusal::Origin);
     let claimed = claimed.ok_or(refused)?;
-    let genuine = origin(key, &wire::print(unsigned)).ct_eq(&claimed);
+    let genuine = origin(key, signed).ct_eq(&claimed);
     if genuine.into() { Ok(()) } else { Err(refused) }
 }
 

@@ -1,51 +1,157 @@
-use serde::{Deserialize, Serialize};
+use super::Recipient;
+use crate::base64::{decode_url, encode_url};
+use crate::{KekId, SealName, WrapAlgorithm};
 
-/// A JWE in general JSON serialization; the order of the members is their order on the wire.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The parts of an envelope in its one spelling, as they stand in its text.
+///
+/// There is nothing to choose in that spelling, so it is read by expecting it, letter by letter;
+/// every variable part is checked by whoever decodes it.
 pub(super) struct Jwe<'a> {
     pub(super) ciphertext: &'a str,
     pub(super) iv: &'a str,
     pub(super) protected: &'a str,
-    #[serde(borrow)]
-    pub(super) recipients: Vec<Recipient<'a>>,
+    pub(super) recipients: Vec<Recipient>,
+    /// The text of the member `recipients`, which the commitment covers.
+    pub(super) recipients_json: &'a str,
     pub(super) tag: &'a str,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) unprotected: Option<Unprotected<'a>>,
+    pub(super) origin: Option<&'a str>,
+    /// Everything before `,"unprotected"` or the last brace, which the origin covers.
+    pub(super) signed: &'a str,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Recipient<'a> {
-    pub(super) encrypted_key: &'a str,
-    #[serde(borrow)]
-    pub(super) header: RecipientHeader<'a>,
+/// An envelope before it has an origin, without its last brace.
+pub(super) fn print_unsigned(
+    ciphertext: &str,
+    iv: &str,
+    protected: &str,
+    recipients_json: &str,
+    tag: &str,
+) -> String {
+    [
+        r#"{"ciphertext":""#,
+        ciphertext,
+        r#"","iv":""#,
+        iv,
+        r#"","protected":""#,
+        protected,
+        r#"","recipients":"#,
+        recipients_json,
+        r#","tag":""#,
+        tag,
+        "\"",
+    ]
+    .concat()
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RecipientHeader<'a> {
-    pub(super) alg: &'a str,
-    pub(super) kid: &'a str,
-    pub(super) seal: &'a str,
+/// What makes [`print_unsigned`] whole.
+pub(super) fn print_end(origin: Option<&str>) -> String {
+    match origin {
+        None => "}".to_owned(),
+        Some(origin) => [r#","unprotected":{"origin":""#, origin, r#""}}"#].concat(),
+    }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Unprotected<'a> {
-    pub(super) origin: &'a str,
+/// The text of the member `recipients`. Names have no character that JSON would escape.
+pub(super) fn print_recipients(recipients: &[Recipient]) -> String {
+    let mut text = String::from("[");
+    for (index, recipient) in recipients.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let wrapped = encode_url(&recipient.wrapped_dek);
+        let alg = recipient.algorithm.jose_name();
+        let (kid, seal) = (recipient.kek.as_str(), recipient.seal.as_str());
+        for part in [
+            comma,
+            r#"{"encrypted_key":""#,
+            &wrapped,
+            r#"","header":{"alg":""#,
+            alg,
+            r#"","kid":""#,
+            kid,
+            r#"","seal":""#,
+            seal,
+            r#""}}"#,
+        ] {
+            text.push_str(part);
+        }
+    }
+    text.push(']');
+    text
 }
 
-/// The one spelling of `value`.
-///
-/// Invariant: structs of strings always serialise; were it ever otherwise, the empty result would
-/// equal no envelope.
-pub(super) fn print(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
-/// The JWE in `json`, if `json` is its one spelling.
+/// The parts of `json`; `None` for any other spelling, for a name or algorithm outside the fixed
+/// lists, and for two recipients of one seal and KEK.
 pub(super) fn parse(json: &[u8]) -> Option<Jwe<'_>> {
-    let jwe: Jwe<'_> = serde_json::from_slice(json).ok()?;
-    (print(&jwe) == json).then_some(jwe)
+    let whole = str::from_utf8(json).ok()?;
+    let mut cursor = Cursor(whole);
+    let ciphertext = cursor.value(r#"{"ciphertext":""#)?;
+    let iv = cursor.value(r#","iv":""#)?;
+    let protected = cursor.value(r#","protected":""#)?;
+    cursor.literal(r#","recipients":"#)?;
+    let (recipients, recipients_json) = cursor.recipients()?;
+    let tag = cursor.value(r#","tag":""#)?;
+    let signed = cursor.behind(whole)?;
+    let origin = cursor.origin()?;
+    cursor.literal("}")?;
+    let parsed =
+        Jwe { ciphertext, iv, protected, recipients, recipients_json, tag, origin, signed };
+    cursor.0.is_empty().then_some(parsed)
+}
+
+/// What is still to be read.
+struct Cursor<'a>(&'a str);
+
+impl<'a> Cursor<'a> {
+    fn literal(&mut self, expected: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(expected)?;
+        Some(())
+    }
+
+    /// `start` and then a string up to its closing quote; no value of ours contains an escape.
+    fn value(&mut self, start: &str) -> Option<&'a str> {
+        self.literal(start)?;
+        let (value, rest) = self.0.split_once('"')?;
+        self.0 = rest;
+        Some(value)
+    }
+
+    /// What of `from` has been read.
+    fn behind(&self, from: &'a str) -> Option<&'a str> {
+        from.get(..from.len().checked_sub(self.0.len())?)
+    }
+
+    fn recipients(&mut self) -> Option<(Vec<Recipient>, &'a str)> {
+        let from = self.0;
+        self.literal("[")?;
+        let mut recipients: Vec<Recipient> = Vec::with_capacity(1);
+        loop {
+            let next = self.recipient()?;
+            let is_twin = |one: &Recipient| one.seal == next.seal && one.kek == next.kek;
+            if recipients.iter().any(is_twin) {
+                return None;
+            }
+            recipients.push(next);
+            if self.literal("]").is_some() {
+                return Some((recipients, self.behind(from)?));
+            }
+            self.literal(",")?;
+        }
+    }
+
+    fn recipient(&mut self) -> Option<Recipient> {
+        let wrapped_dek = decode_url(self.value(r#"{"encrypted_key":""#)?).ok()?;
+        let algorithm = WrapAlgorithm::from_jose_name(self.value(r#","header":{"alg":""#)?)?;
+        let kek = KekId::new(self.value(r#","kid":""#)?).ok()?;
+        let seal = SealName::new(self.value(r#","seal":""#)?).ok()?;
+        self.literal("}}")?;
+        Some(Recipient { seal, kek, algorithm, wrapped_dek })
+    }
+
+    fn origin(&mut self) -> Option<Option<&'a str>> {
+        if !self.0.starts_with(',') {
+            return Some(None);
+        }
+        let origin = self.value(r#","unprotected":{"origin":""#)?;
+        self.literal("}")?;
+        Some(Some(origin))
+    }
 }
