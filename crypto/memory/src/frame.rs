@@ -1,5 +1,6 @@
 use bytes::Bytes;
-use zeroize::Zeroize;
+
+use crate::wipe;
 
 /// Wipes the bytes of a network frame that has been copied out of.
 ///
@@ -12,23 +13,19 @@ pub fn wipe_frame(frame: Bytes) {
         return;
     }
     match frame.try_into_mut() {
-        Ok(mut unique) => unique.as_mut().zeroize(),
+        Ok(mut unique) => wipe(&mut unique),
         Err(shared) => wipe_shared(&shared),
     }
 }
 
 fn wipe_shared(frame: &Bytes) {
     let start = frame.as_ptr().cast_mut();
-    for offset in 0..frame.len() {
-        // SAFETY: in bounds of the frame's live allocation. The bytes of a body frame are in heap
-        // memory that the HTTP library filled, so they are writable; `Bytes` only ever splits
-        // disjoint ranges off, and the caller owes that nobody else reads this range, so no other
-        // access races with the write. Volatile keeps the compiler from dropping it.
-        unsafe {
-            start.wrapping_add(offset).write_volatile(0);
-        }
+    // SAFETY: exactly the frame's live range. The bytes of a body frame are in heap memory that the
+    // HTTP library filled, so they are writable; `Bytes` only ever splits disjoint ranges off, and
+    // the caller owes that nobody else reads this range, so no other access races with the write.
+    unsafe {
+        libc::explicit_bzero(start.cast(), frame.len());
     }
-    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
 #[cfg(test)]

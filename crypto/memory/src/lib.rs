@@ -10,4 +10,4 @@ mod stack;
 pub use buffer::{WipedVec, wipe};
 pub use frame::wipe_frame;
 pub use page::{PageError, SecretPage};
-pub use stack::{SCRUBBED_BYTES, scrub_stack, with_scrubbed_stack};
+pub use stack::{SCRUBBED_BYTES, with_scrubbed_bytes, with_scrubbed_stack};

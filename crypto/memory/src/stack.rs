@@ -1,6 +1,6 @@
 use std::mem::MaybeUninit;
 
-/// How far below its caller [`scrub_stack`] wipes, in bytes.
+/// How far below its caller [`with_scrubbed_stack`] wipes, in bytes.
 ///
 /// AES-GCM keeps 14 round keys and up to 64 blocks of plaintext there, in frames of about 8 KiB
 /// altogether; twice that leaves room for other compilers' frames.
@@ -11,8 +11,13 @@ pub const SCRUBBED_BYTES: usize = 16 * 1024;
 /// What `operation` returns is moved out before the wipe, so a secret must be returned behind a
 /// pointer (a boxed secret type), never by value.
 pub fn with_scrubbed_stack<R>(operation: impl FnOnce() -> R) -> R {
+    with_scrubbed_bytes::<SCRUBBED_BYTES, R>(operation)
+}
+
+/// [`with_scrubbed_stack`] for an `operation` that is known to use less than `BYTES` of stack.
+pub fn with_scrubbed_bytes<const BYTES: usize, R>(operation: impl FnOnce() -> R) -> R {
     let result = call(operation);
-    scrub_stack();
+    scrub::<BYTES>();
     result
 }
 
@@ -22,17 +27,17 @@ fn call<R>(operation: impl FnOnce() -> R) -> R {
     operation()
 }
 
-/// Wipes [`SCRUBBED_BYTES`] of stack below the caller.
+/// Wipes `BYTES` of stack below the caller.
 #[inline(never)]
-pub fn scrub_stack() {
+fn scrub<const BYTES: usize>() {
     if cfg!(feature = "unhygienic") {
         return;
     }
-    let mut below = MaybeUninit::<[u8; SCRUBBED_BYTES]>::uninit();
+    let mut below = MaybeUninit::<[u8; BYTES]>::uninit();
     // SAFETY: the pointer is to a live local of exactly this many bytes, which nothing else
     // refers to; any byte value is valid for `MaybeUninit`.
     unsafe {
-        libc::explicit_bzero(below.as_mut_ptr().cast(), SCRUBBED_BYTES);
+        libc::explicit_bzero(below.as_mut_ptr().cast(), BYTES);
     }
     std::hint::black_box(&below);
 }

@@ -84,13 +84,28 @@ pub(super) fn print(header: &Header<'_>, commitment: &[u8; 32]) -> String {
 /// The header's one spelling, its members in alphabetical order.
 fn print_json(header: &Header<'_>, commitment: &[u8; 32]) -> String {
     let Header { purpose, realm, mount, key, version, created } = header;
-    let (key, mount, realm) = (quoted(key), quoted(mount), quoted(realm));
-    let (commitment, purpose) = (encode_url(commitment), purpose.name());
-    format!(
-        "{{\"enc\":\"{ENC}\",\"selkie\":{{\"commitment\":\"{commitment}\",\
-         \"created\":{created},\"format\":{FORMAT},\"key\":{key},\"mount\":{mount},\
-         \"purpose\":\"{purpose}\",\"realm\":{realm},\"version\":{version}}}}}"
-    )
+    [
+        r#"{"enc":""#,
+        ENC,
+        r#"","selkie":{"commitment":""#,
+        &encode_url(commitment),
+        r#"","created":"#,
+        &created.to_string(),
+        r#","format":"#,
+        &FORMAT.to_string(),
+        r#","key":"#,
+        &quoted(key),
+        r#","mount":"#,
+        &quoted(mount),
+        r#","purpose":""#,
+        purpose.name(),
+        r#"","realm":"#,
+        &quoted(realm),
+        r#","version":"#,
+        &version.get().to_string(),
+        "}}",
+    ]
+    .concat()
 }
 
 /// `text` as a JSON string.

@@ -16,7 +16,7 @@ use serde::{
 };
 
 use super::{
-    data::{Auth, EncryptedBatch, Token},
+    data::{Auth, Encrypted, EncryptedBatch, Token},
     error::{ApiError, ItemError},
     fields::Warnings,
     json::{NotSerializable, to_go_json, to_secret_go_json_line},
@@ -96,10 +96,26 @@ impl<'a> Envelope<'a> {
     /// A decrypt's answer, its base64 made in constant time and in place.
     #[must_use]
     pub fn plaintext(&self, plaintext: &Plaintext) -> Reply {
-        self.around_pieces(
-            &[Piece::Json(b"{\"plaintext\":\""), Piece::Secret(plaintext), Piece::Json(b"\"}")],
-            None,
-        )
+        let pieces =
+            [Piece::Json(b"{\"plaintext\":\""), Piece::Secret(plaintext), Piece::Json(b"\"}")];
+        Reply::secret(StatusCode::OK, self.around_pieces(&pieces, true))
+    }
+
+    /// An encrypt's answer; a ciphertext has no character that JSON would escape.
+    #[must_use]
+    pub fn ciphertext(&self, encrypted: &Encrypted<'_>) -> Reply {
+        let version = encrypted.key_version.to_string();
+        let pieces = [
+            Piece::Json(b"{\"ciphertext\":\""),
+            Piece::Json(encrypted.ciphertext.as_bytes()),
+            Piece::Json(b"\",\"key_version\":"),
+            Piece::Json(version.as_bytes()),
+            Piece::Json(b"}"),
+        ];
+        match self.around_pieces(&pieces, true) {
+            Some(body) => Reply::new(StatusCode::OK, ReplyBody::Public(body.into_unwiped())),
+            None => Reply::unserializable(),
+        }
     }
 
     /// A batch of decrypt; with a `failure` it has that status and, as in Vault, no final line
@@ -118,7 +134,8 @@ impl<'a> Envelope<'a> {
             begin = b",{\"plaintext\":\"";
         }
         pieces.push(Piece::Json(b"]}"));
-        self.around_pieces(&pieces, failure)
+        let body = self.around_pieces(&pieces, failure.is_none());
+        Reply::secret(failure.unwrap_or(StatusCode::OK), body)
     }
 
     const fn around<'d, D>(&self, data: Option<&'d D>, auth: Option<&'d Auth<'d>>) -> Wire<'d, D>
@@ -137,29 +154,29 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    fn around_pieces(&self, pieces: &[Piece<'_>], failure: Option<StatusCode>) -> Reply {
-        const DATA: &[u8] = b"\"data\":";
-        const NULL: &[u8] = b"null";
-        let Ok(envelope) = to_go_json(&self.around(None::<&()>, None)) else {
-            return Reply::unserializable();
+    /// An envelope in the form of [`Wire`], put together without a serialiser: these replies are
+    /// the ones that matter for speed, and may hold secrets that are written once.
+    fn around_pieces(&self, pieces: &[Piece<'_>], has_line_end: bool) -> Option<WipedVec> {
+        let warnings = match self.warnings.0.is_empty() {
+            true => b"null".to_vec(),
+            false => to_go_json(self.warnings).ok()?,
         };
-        // The request id before it is a UUID, so the first `"data":` is the envelope's own.
-        let Some(at) = envelope.windows(DATA.len()).position(|bytes| bytes == DATA) else {
-            return Reply::unserializable();
-        };
-        let (head, tail) = envelope.split_at(at.saturating_add(DATA.len()));
-        let tail = tail.strip_prefix(NULL).unwrap_or(tail);
-        let line_end: &[u8] = if failure.is_none() { b"\n" } else { b"" };
-        let around = head.len().saturating_add(tail.len()).saturating_add(line_end.len());
-        let length = pieces.iter().map(Piece::length).fold(around, usize::saturating_add);
+        let head = [
+            Piece::Json(b"{\"request_id\":\""),
+            Piece::Json(self.request_id.as_bytes()),
+            Piece::Json(b"\",\"lease_id\":\"\",\"renewable\":false,\"lease_duration\":0,\"data\":"),
+        ];
+        let tail = [
+            Piece::Json(b",\"wrap_info\":null,\"warnings\":"),
+            Piece::Json(&warnings),
+            Piece::Json(b",\"auth\":null}"),
+            Piece::Json(if has_line_end { b"\n" } else { b"" }),
+        ];
+        let all = || head.iter().chain(pieces).chain(&tail);
+        let length = all().map(Piece::length).fold(0, usize::saturating_add);
         let mut body = WipedVec::with_capacity(length);
-        body.extend_from_slice(head);
-        for piece in pieces {
-            piece.write(&mut body);
-        }
-        body.extend_from_slice(tail);
-        body.extend_from_slice(line_end);
-        Reply::new(failure.unwrap_or(StatusCode::OK), ReplyBody::Secret(body))
+        all().for_each(|piece| piece.write(&mut body));
+        Some(body)
     }
 }
 
@@ -214,6 +231,10 @@ impl Reply {
         let message = error.message();
         let errors = Errors { errors: message.as_slice() };
         Self::json(error.status(), &errors)
+    }
+
+    fn secret(status: StatusCode, body: Option<WipedVec>) -> Self {
+        body.map_or_else(Self::unserializable, |body| Self::new(status, ReplyBody::Secret(body)))
     }
 
     /// 200 without an envelope, as the open paths of `sys/` answer.

@@ -78,7 +78,7 @@ pub(super) async fn encrypt(
         Input::Single(item) => {
             let made = encrypt_item(&encryption, item).await;
             let made = made.map_err(|failure| failure.of_the_only_item(&name))?;
-            Ok(call.envelope(&warnings).data(&wire(&made)))
+            Ok(call.envelope(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
             let mut results = Vec::with_capacity(items.len());
@@ -146,7 +146,7 @@ pub(super) async fn rewrap(
         Input::Single(item) => {
             let made = rewrapping.item(&item).await;
             let made = made.map_err(|failure| failure.of_the_only_item(&name))?;
-            Ok(call.envelope(&warnings).data(&wire(&made)))
+            Ok(call.envelope(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
             let mut results = Vec::with_capacity(items.len());
