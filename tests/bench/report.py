@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 HEAD = """# Benchmarks
 
-Made by `make bench`, which overwrites this file. Nothing here is a test: no build fails for a figure.
+Made by `make bench`, which overwrites this file. Nothing here is a test: no build fails for a
+figure.
 
 {circumstances}
 
@@ -13,20 +14,25 @@ Made by `make bench`, which overwrites this file. Nothing here is a test: no bui
 FOOT = """
 How to read it:
 
-- The *echo* is an axum handler on Selkie's own stack (accept loop, admission, TLS, body reader, wiped reply, zeroizing
-  allocator) that answers bodies of the same size and does nothing else: what Selkie's own work costs is the difference.
-- Server and load have one core each; servers take turns round by round, and each figure is the median of the rounds. CPU
-  time is what the kernel charged the server process (user and system), all of it, over the requests answered. It is
-  compared, not the throughput, because the echo may be faster than wrk on its one core can ask.
-- For that same reason the echo rarely has to wake wrk, and Selkie has to for most replies, which on a virtual machine
-  costs the *sender* several microseconds of system time. "Same core" is free of that: wrk runs on the server's core, so
-  both servers see the same pattern of full batches. Its throughput means nothing and is not shown.
-- Static seal, {plaintext} bytes of plaintext, {connections} keep-alive connections, TLS 1.3, a declared client with a policy for its key
-  alone, log at "info" (no line per request).
-- The figures for OpenBao 2.6.2 were taken on a machine of the same kind, {plaintext} bytes and {connections} connections
-  too, storage in memory, no audit device. With `VAULT_BIN` or `BAO_BIN` set, that program is measured in the same run.
-- Start: from before the program is spawned to a 200 of `sys/health`, asked again and again by a client on the same machine
-  that waits 0.2 ms after each refused connection.
+- The *echo* is an axum handler on Selkie's own stack (accept loop, admission, TLS, body reader,
+  wiped reply, zeroizing allocator) that answers bodies of the same size and does nothing else: the
+  difference is what Selkie's own work costs.
+- Server and load have one core each. The servers take turns round by round, and each figure is the
+  median of the rounds, with the range of the CPU time behind it. CPU time is all that the kernel
+  charged the server process (user and system) over the requests answered. It is compared, not the
+  throughput, because the echo may answer faster than wrk on its one core can ask.
+- For that same reason the echo rarely has to wake wrk, and Selkie has to for most replies, which on
+  a virtual machine costs the *sender* up to several microseconds, the more the busier the other
+  core is. "Same core" is without that: wrk runs on the server's core, which it need not wake. The
+  throughput of that says nothing and is not shown.
+- Static seal, {plaintext} bytes of plaintext, {connections} keep-alive connections, TLS 1.3, a declared client with
+  a policy for its key alone, log at "info" (no line per request).
+- The figures for OpenBao 2.6.2 are from another day, on a machine of the same kind: {plaintext} bytes and
+  {connections} connections too, storage in memory, no audit device. With `VAULT_BIN` or `BAO_BIN` set, that
+  program is measured in the same run.
+- Start: from before the program is spawned to a 200 of `sys/health`, asked again and again by a
+  client on the same machine that waits 0.2 ms after each refused connection.
+- crypto core: the best of 7 rounds, on one thread that does nothing else.
 
 The commands, after `cargo build --release` and `cargo build --release -p selkie-bench`:
 

@@ -156,7 +156,8 @@ def selkie_dev(tls=False):
 def echo(directory, scheme, reply_bytes):
     """An echo whose every reply has as many bytes as Selkie's."""
     port = free_port()
-    command = [*PINNED, BENCH, "echo", f"--address=127.0.0.1:{port}", f"--reply-bytes={reply_bytes}"]
+    command = [*PINNED, BENCH, "echo", f"--address=127.0.0.1:{port}"]
+    command += [f"--reply-bytes={reply_bytes}"]
     command += [f"--tls={directory}"] if scheme == "https" else []
     server = Server("echo", command, "hvs." + "0" * 48, **{scheme: port})
     first_answer(scheme, port)
