@@ -49,7 +49,16 @@ struct Open {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Purpose", rename_all = "lowercase")]
+enum PurposeName {
+    Client,
+    State,
+    Backup,
+}
+
+#[derive(Deserialize)]
 struct HeaderFields {
+    #[serde(with = "PurposeName")]
     purpose: Purpose,
     realm: String,
     mount: String,

@@ -2,13 +2,16 @@ use std::fmt;
 
 use aes_kw::cipher::consts::U32;
 use aes_kw::{KeyInit, KwAes256};
-use selkie_memory::{PageError, SecretPage, with_scrubbed_stack};
+use selkie_memory::{PageError, SecretPage, with_scrubbed_bytes};
 use subtle::ConstantTimeEq;
 
 use crate::RecipientSecret;
 
 /// Length of a DEK that AES key wrap has wrapped, in bytes.
 pub const WRAPPED_DEK_BYTES: usize = 40;
+
+/// Key wrap keeps 15 round keys, at most 64 bytes wide each, and a block: less than 2 KiB.
+const STACK_BYTES: usize = 8192;
 
 /// A master key in our own memory: that of the static seal, 32 bytes for AES key wrap (RFC 3394).
 ///
@@ -40,7 +43,7 @@ impl Kek {
     /// `A256KW[kek](secret)` (RFC 3394 §2.2.1).
     #[must_use]
     pub fn wrap_dek(&self, secret: &RecipientSecret) -> [u8; WRAPPED_DEK_BYTES] {
-        with_scrubbed_stack(|| {
+        with_scrubbed_bytes::<STACK_BYTES, _>(|| {
             let cipher = KwAes256::new(self.0.expose().into());
             cipher.wrap_fixed_key::<U32>(secret.expose_for_wrap().into()).into()
         })
@@ -55,7 +58,7 @@ impl Kek {
     pub fn unwrap_dek(&self, wrapped: &[u8]) -> Result<RecipientSecret, UnwrapFailed> {
         let wrapped: &[u8; WRAPPED_DEK_BYTES] = wrapped.try_into().map_err(|_| UnwrapFailed)?;
         RecipientSecret::try_init_with(|bytes| {
-            with_scrubbed_stack(|| {
+            with_scrubbed_bytes::<STACK_BYTES, _>(|| {
                 let cipher = KwAes256::new(self.0.expose().into());
                 cipher.unwrap_key(wrapped, bytes).map(drop).map_err(|_| UnwrapFailed)
             })

@@ -18,6 +18,9 @@ pub enum HardeningError {
     /// The process could still gain privileges.
     #[error("privileges cannot be given up")]
     Privileges(#[source] Errno),
+    /// The limit of open files could not be raised.
+    #[error("the limit of open files (RLIMIT_NOFILE) cannot be raised")]
+    Files(#[source] Errno),
     /// The memory could not be locked.
     #[error(
         "\"disable_mlock = false\" asks for all memory to be locked, which needs the limit \
@@ -42,6 +45,18 @@ pub fn harden_process() -> Result<(), HardeningError> {
     rustix::thread::set_no_new_privs(true).map_err(HardeningError::Privileges)
 }
 
+/// Raises the number of files that may be open to what the process may have: by default it is too
+/// low for the connections that a listener allows.
+///
+/// # Errors
+///
+/// [`HardeningError::Files`].
+pub fn allow_connections() -> Result<(), HardeningError> {
+    let Rlimit { maximum, .. } = rustix::process::getrlimit(Resource::Nofile);
+    let all = Rlimit { current: maximum, maximum };
+    rustix::process::setrlimit(Resource::Nofile, all).map_err(HardeningError::Files)
+}
+
 /// Locks everything that is or will be mapped, each page once it is used.
 ///
 /// # Errors
@@ -56,6 +71,13 @@ pub fn lock_all_memory() -> Result<(), HardeningError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_files_as_allowed_may_be_open() {
+        allow_connections().unwrap();
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
 
     #[test]
     fn a_hardened_process_gives_no_dump_and_gains_nothing() {

@@ -24,11 +24,11 @@ struct Wire {
 }
 
 impl Aad<'_> {
-    /// The AAD of the cipher: `protected` or `protected ‖ "." ‖ base64url(aad)` (RFC 7516 §5.1).
-    pub(super) fn with_protected(&self, protected: &str) -> WipedVec {
-        let mut input = WipedVec::new(protected.as_bytes().to_vec());
+    /// The AAD of the cipher: `protected` or `protected ‖ "." ‖ base64url(aad)` (RFC 7516 §5.1),
+    /// handed to `cipher`.
+    pub(super) fn with_protected<R>(&self, protected: &str, cipher: impl FnOnce(&[u8]) -> R) -> R {
         if self.associated_data.is_empty() && self.context.is_empty() {
-            return input;
+            return cipher(protected.as_bytes());
         }
         let wire = Wire {
             associated_data: encode_url(self.associated_data),
@@ -36,9 +36,8 @@ impl Aad<'_> {
         };
         // Invariant: a struct of strings always serialises.
         let json = WipedVec::new(serde_json::to_vec(&wire).unwrap_or_default());
-        input.push(b'.');
-        input.extend_from_slice(encode_url(&json).as_bytes());
-        input
+        let encoded = WipedVec::new(encode_url(&json).into_bytes());
+        cipher(&WipedVec::new([protected.as_bytes(), b".", &encoded].concat()))
     }
 }
 

@@ -62,8 +62,9 @@ impl Draft {
         let (protected, encrypted) = with_scrubbed_stack(|| {
             let protected =
                 header::print(header, &commitment(&self.dek, recipients_json.as_bytes()));
-            let input = aad.with_protected(&protected);
-            let encrypted = aead::encrypt_unscrubbed(&self.dek, &self.nonce, &input, plaintext);
+            let encrypted = aad.with_protected(&protected, |input| {
+                aead::encrypt_unscrubbed(&self.dek, &self.nonce, input, plaintext)
+            });
             (protected, encrypted)
         });
         let encrypted = encrypted.map_err(|aead::TooLong| EncryptError::TooLong)?;

@@ -1,13 +1,11 @@
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
+use super::cursor::Cursor;
 use crate::KeyVersion;
 use crate::base64::{decode_url, decode_url_array, encode_url};
 
 /// What an envelope is for; one made for one purpose opens for no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A client's ciphertext.
     Client,
@@ -18,6 +16,10 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Client, Self::State, Self::Backup].into_iter().find(|one| one.name() == name)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -48,33 +50,6 @@ const FORMAT: u32 = 1;
 const ENC: &str = "A256GCM";
 /// Longer than any header that names of legal length can make.
 const LONGEST_PROTECTED: usize = 8192;
-
-/// The JWE protected header.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Protected<'a> {
-    #[serde(borrow)]
-    enc: Cow<'a, str>,
-    #[serde(borrow)]
-    selkie: Selkie<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Selkie<'a> {
-    #[serde(borrow)]
-    commitment: Cow<'a, str>,
-    created: u64,
-    format: u32,
-    #[serde(borrow)]
-    key: Cow<'a, str>,
-    #[serde(borrow)]
-    mount: Cow<'a, str>,
-    purpose: Purpose,
-    #[serde(borrow)]
-    realm: Cow<'a, str>,
-    version: u32,
-}
 
 /// The JWE member `protected`: base64url of the header's JSON.
 pub(super) fn print(header: &Header<'_>, commitment: &[u8; 32]) -> String {
@@ -120,20 +95,21 @@ pub(super) fn parse(protected: &str) -> Option<(Header<'static>, [u8; 32])> {
     if protected.len() > LONGEST_PROTECTED {
         return None;
     }
-    let json = decode_url(protected).ok()?;
-    let parsed: Protected<'_> = serde_json::from_slice(&json).ok()?;
-    let selkie = parsed.selkie;
-    if parsed.enc != ENC || selkie.format != FORMAT {
+    let json = String::from_utf8(decode_url(protected).ok()?).ok()?;
+    let mut cursor = Cursor::new(&json);
+    let enc = cursor.value(r#"{"enc":""#)?;
+    let commitment = decode_url_array(cursor.value(r#","selkie":{"commitment":""#)?).ok()?;
+    let created = cursor.number(r#","created":"#)?;
+    let format = cursor.number(r#","format":"#)?;
+    let key = cursor.json_string(r#","key":"#)?.into_owned().into();
+    let mount = cursor.json_string(r#","mount":"#)?.into_owned().into();
+    let purpose = Purpose::from_name(cursor.value(r#","purpose":""#)?)?;
+    let realm = cursor.json_string(r#","realm":"#)?.into_owned().into();
+    let version = u32::try_from(cursor.number(r#","version":"#)?).ok()?;
+    cursor.literal("}}")?;
+    if enc != ENC || format != u64::from(FORMAT) || !cursor.is_at_end() {
         return None;
     }
-    let header = Header {
-        purpose: selkie.purpose,
-        realm: selkie.realm.into_owned().into(),
-        mount: selkie.mount.into_owned().into(),
-        key: selkie.key.into_owned().into(),
-        version: KeyVersion::new(selkie.version)?,
-        created: selkie.created,
-    };
-    let commitment = decode_url_array(&selkie.commitment).ok()?;
-    (print_json(&header, &commitment).as_bytes() == json).then_some((header, commitment))
+    let version = KeyVersion::new(version)?;
+    Some((Header { purpose, realm, mount, key, version, created }, commitment))
 }

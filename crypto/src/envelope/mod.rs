@@ -18,6 +18,7 @@
 //! - The client's associated data and context ([`Aad`]) are the JWE `aad`, and are not stored.
 
 mod aad;
+mod cursor;
 mod draft;
 mod header;
 mod open;

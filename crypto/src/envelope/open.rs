@@ -146,8 +146,9 @@ impl Envelope {
             let committed =
                 commitment(dek, self.recipients_json.as_bytes()).ct_eq(&self.commitment);
             let tag = spoiled_unless(committed, &self.tag);
-            let input = aad.with_protected(&self.protected);
-            let opened = aead::decrypt_unscrubbed(dek, &self.nonce, &input, &self.ciphertext, &tag);
+            let opened = aad.with_protected(&self.protected, |input| {
+                aead::decrypt_unscrubbed(dek, &self.nonce, input, &self.ciphertext, &tag)
+            });
             (committed, opened)
         });
         // The spoiled tag only equalises the work: a forger who knows the DEK can make it fit.

@@ -1,4 +1,5 @@
 use super::Recipient;
+use super::cursor::Cursor;
 use crate::base64::{decode_url, encode_url};
 use crate::{KekId, SealName, WrapAlgorithm};
 
@@ -82,7 +83,7 @@ pub(super) fn print_recipients(recipients: &[Recipient]) -> String {
 /// lists, and for two recipients of one seal and KEK.
 pub(super) fn parse(json: &[u8]) -> Option<Jwe<'_>> {
     let whole = str::from_utf8(json).ok()?;
-    let mut cursor = Cursor(whole);
+    let mut cursor = Cursor::new(whole);
     let ciphertext = cursor.value(r#"{"ciphertext":""#)?;
     let iv = cursor.value(r#","iv":""#)?;
     let protected = cursor.value(r#","protected":""#)?;
@@ -94,33 +95,12 @@ pub(super) fn parse(json: &[u8]) -> Option<Jwe<'_>> {
     cursor.literal("}")?;
     let parsed =
         Jwe { ciphertext, iv, protected, recipients, recipients_json, tag, origin, signed };
-    cursor.0.is_empty().then_some(parsed)
+    cursor.is_at_end().then_some(parsed)
 }
 
-/// What is still to be read.
-struct Cursor<'a>(&'a str);
-
 impl<'a> Cursor<'a> {
-    fn literal(&mut self, expected: &str) -> Option<()> {
-        self.0 = self.0.strip_prefix(expected)?;
-        Some(())
-    }
-
-    /// `start` and then a string up to its closing quote; no value of ours contains an escape.
-    fn value(&mut self, start: &str) -> Option<&'a str> {
-        self.literal(start)?;
-        let (value, rest) = self.0.split_once('"')?;
-        self.0 = rest;
-        Some(value)
-    }
-
-    /// What of `from` has been read.
-    fn behind(&self, from: &'a str) -> Option<&'a str> {
-        from.get(..from.len().checked_sub(self.0.len())?)
-    }
-
     fn recipients(&mut self) -> Option<(Vec<Recipient>, &'a str)> {
-        let from = self.0;
+        let from = self.rest();
         self.literal("[")?;
         let mut recipients: Vec<Recipient> = Vec::with_capacity(1);
         loop {
@@ -147,7 +127,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn origin(&mut self) -> Option<Option<&'a str>> {
-        if !self.0.starts_with(',') {
+        if !self.rest().starts_with(',') {
             return Some(None);
         }
         let origin = self.value(r#","unprotected":{"origin":""#)?;

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use selkie_access::TokenText;
+use selkie_access::{Denied, TokenText};
 use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
 
 use super::error::{ApiError, ItemError};
 use super::fields::Warnings;
 use super::reply::Envelope;
+use super::route::Operation;
 use crate::auth::Client;
 use crate::deployment::Deployment;
 use crate::node::Node;
@@ -31,6 +32,14 @@ impl Call<'_> {
 
     pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {
         Envelope { request_id: self.id, warnings }
+    }
+
+    /// `error` for those who have a right to the path; nobody else learns whether it exists.
+    pub(super) fn hide(&self, error: ApiError, path: &str, operation: Operation) -> ApiError {
+        match self.client.acl.check(path, operation.capability()) {
+            Ok(_permit) => error,
+            Err(Denied) => ApiError::PolicyDenies,
+        }
     }
 
     pub(super) fn refusal(&self, error: ApiError) -> Refusal {

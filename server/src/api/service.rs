@@ -16,6 +16,7 @@ use super::error::ApiError;
 use super::fields::Fields;
 use super::handler;
 use super::log_budget::LogBudget;
+use super::query::Query;
 use super::reply::Reply;
 use super::route::{Access, Endpoint, Operation, Route, route};
 use crate::auth::NotAuthenticated;
@@ -43,10 +44,11 @@ pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Route
 async fn serve(State(service): State<Service>, request: Request<Body>) -> Response {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
-    let id = Uuid::new_v4().to_string();
-    let outcome = service.answer(&parts, body, &id).await;
+    let mut buffer = Uuid::encode_buffer();
+    let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+    let outcome = service.answer(&parts, body, id).await;
     let reply = outcome.unwrap_or_else(|refusal| {
-        service.log(&refusal, &id, &parts);
+        service.log(&refusal, id, &parts);
         Reply::error(&refusal.into_error())
     });
     tracing::debug!(
@@ -101,8 +103,13 @@ impl Service {
             Err(NotAuthenticated) => return Err(ApiError::InvalidToken.into()),
         };
         let call = Call { node: &self.node, deployment, client, token, id };
-        let endpoint = known_endpoint(&call, &route).map_err(|error| call.refusal(error))?;
-        self.handle(&call, parts, body, route, endpoint)
+        let Route { path, operation, target, query } = route;
+        let endpoint = match target {
+            Ok(endpoint) => endpoint,
+            Err(error) => return Err(call.refusal(call.hide(error, &path, operation))),
+        };
+        let asked = Asked { operation, query };
+        self.handle(&call, parts, body, asked, endpoint)
             .await
             .map_err(|refusal| refusal.by(&call.client))
     }
@@ -113,7 +120,7 @@ impl Service {
         call: &Call<'_>,
         parts: &Parts,
         body: Body,
-        route: Route<'_>,
+        asked: Asked<'_>,
         endpoint: Endpoint,
     ) -> Result<Reply, Refusal> {
         // 503, which every seal client tries again, and never 429, which old ones take for success.
@@ -122,30 +129,24 @@ impl Service {
         let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
         let content_type = parts.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
-        let fields = match route.operation {
+        let fields = match asked.operation {
             Operation::Update | Operation::Patch => Fields::parse(&body, content_type)?,
             Operation::Read
             | Operation::List
             | Operation::Delete
             | Operation::Header
             | Operation::Options => {
-                Fields::from_query(route.query, route.operation == Operation::List)
+                Fields::from_query(asked.query, asked.operation == Operation::List)
             }
         };
         handler::answer(call, endpoint, fields).await
     }
 }
 
-/// The endpoint, or the error that only those hear who have a right to the path.
-fn known_endpoint(call: &Call<'_>, route: &Route<'_>) -> Result<Endpoint, ApiError> {
-    match &route.target {
-        Ok(endpoint) => Ok(endpoint.clone()),
-        Err(error) => {
-            let checked = call.client.acl.check(&route.path, route.operation.capability());
-            let _permit = checked.map_err(|_denied| ApiError::PolicyDenies)?;
-            Err(error.clone())
-        }
-    }
+/// What a request asks of its endpoint besides its body.
+struct Asked<'a> {
+    operation: Operation,
+    query: Query<'a>,
 }
 
 #[cfg(test)]

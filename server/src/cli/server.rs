@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use self::signals::{Signals, Wish};
 use super::{CommandError, read_config};
 use crate::dev::{CertificateDir, Dev, DevSettings};
-use crate::hardening::lock_all_memory;
+use crate::hardening::{allow_connections, lock_all_memory};
 use crate::serve::{Inventory, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 
@@ -64,6 +64,7 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let config = origin.read()?;
     let level = SystemSources.variable(LEVEL_VARIABLE);
     let telemetry = Telemetry::start(config.logging, level.as_ref().map(|level| &***level))?;
+    allow_connections()?;
     if config.lock_all_memory {
         lock_all_memory()?;
     }

@@ -77,12 +77,11 @@ impl Decryption {
 
     fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {
         let deployment = &self.transit.deployment;
-        let own_path = [self.mount.as_str().to_owned()];
         let mount = deployment.mounts.at(&self.mount);
         let expected = Expected {
             purpose: Purpose::Client,
             realms: &deployment.realms,
-            mounts: mount.map_or(&own_path[..], |mount| &mount.accepted_paths),
+            mounts: mount.map_or(&[], |mount| &mount.accepted_paths),
             key: self.key.name.as_str(),
             version,
             max_recipients: deployment.seals.count(),
