@@ -22,7 +22,7 @@ mod wipe;
 
 pub use accept::{Drained, Listener, ListenerSettings};
 pub use activation::{ActivatedSocket, ActivatedSockets, ActivationError};
-pub use admission::{Admitted, Admitting, AdmittingFuture, InFlight, Overloaded};
+pub use admission::{Admitted, InFlight, Overloaded};
 pub use connection::{ConnectionInfo, TlsInfo};
 pub use drain::Drain;
 pub use forwarded::{ForwardedError, ForwardedFor, client_address};

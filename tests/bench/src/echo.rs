@@ -10,12 +10,11 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
-use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 use selkie::api::body::{self, BodyLimits};
 use selkie_listener::{
-    Admitting, ClientCertificates, Drain, InFlight, Limits, Listener, ListenerSettings, Overloaded,
-    ProxyProtocol, TlsFiles, TlsMaterial, TlsSource, TlsVersion,
+    ClientCertificates, Drain, InFlight, Limits, Listener, ListenerSettings, ProxyProtocol,
+    TlsFiles, TlsMaterial, TlsSource, TlsVersion,
 };
 use selkie_memory::WipedVec;
 
@@ -38,8 +37,11 @@ pub(crate) struct Echo {
     tls: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct ReplyBytes(usize);
+#[derive(Clone, Debug)]
+struct Service {
+    reply_bytes: usize,
+    in_flight: InFlight,
+}
 
 impl Echo {
     /// Serves until the process ends.
@@ -53,11 +55,8 @@ impl Echo {
         };
         let listener = Listener::bind(self.address, settings)?;
         writeln!(stdout(), "{}", listener.local_address()?)?;
-        let router = Router::new().fallback(echo).with_state(ReplyBytes(self.reply_bytes));
-        let refuse = |_: &Request<Incoming>, Overloaded| status(StatusCode::SERVICE_UNAVAILABLE);
-        let in_flight = InFlight::new(IN_FLIGHT, QUEUE_PATIENCE);
-        let service = Admitting::new(TowerToHyperService::new(router), in_flight, refuse);
-        listener.serve(service, Drain::new()).await;
+        let router = Router::new().fallback(echo).with_state(Service::new(self.reply_bytes));
+        listener.serve(TowerToHyperService::new(router), Drain::new()).await;
         Ok(())
     }
 }
@@ -73,9 +72,18 @@ fn load(directory: &Path) -> Result<TlsSource> {
     Ok(TlsSource::new(TlsMaterial::load(&files)?))
 }
 
-async fn echo(State(ReplyBytes(length)): State<ReplyBytes>, request: Request<Body>) -> Response {
+impl Service {
+    fn new(reply_bytes: usize) -> Self {
+        Self { reply_bytes, in_flight: InFlight::new(IN_FLIGHT, QUEUE_PATIENCE) }
+    }
+}
+
+async fn echo(State(service): State<Service>, request: Request<Body>) -> Response {
+    let Ok(_admitted) = service.in_flight.admit().await else {
+        return status(StatusCode::SERVICE_UNAVAILABLE);
+    };
     match body::read(request.into_body(), BodyLimits::default()).await {
-        Ok(asked) => reply(&asked, length),
+        Ok(asked) => reply(&asked, service.reply_bytes),
         Err(_) => status(StatusCode::BAD_REQUEST),
     }
 }
@@ -110,7 +118,7 @@ mod tests {
 
     async fn echoed(asked: &str, length: usize) -> Vec<u8> {
         let request = Request::new(Body::from(asked.to_owned()));
-        let response = echo(State(ReplyBytes(length)), request).await;
+        let response = echo(State(Service::new(length)), request).await;
         assert_eq!(response.status(), StatusCode::OK);
         let body = body::read(response.into_body(), BodyLimits::default()).await.unwrap();
         body.to_vec()

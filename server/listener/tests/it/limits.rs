@@ -1,10 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use selkie_listener::{Admitting, Drained, InFlight, Limits, Overloaded};
+use selkie_listener::{Drained, Limits};
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::harness::{Client, Running, TestService, settings, with_limits};
@@ -65,30 +61,6 @@ async fn a_silent_connection_gives_its_place_back() {
     assert!(second.get("/").await.ends_with("hello"));
     assert!(start.elapsed() <= Limits::default().header + Duration::from_secs(1));
     assert!(silent.is_closed().await);
-}
-
-fn unavailable(_: &Request<Incoming>, overloaded: Overloaded) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(overloaded.to_string().into()));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response
-}
-
-#[tokio::test(start_paused = true)]
-async fn overload_is_answered_by_the_caller_after_the_wait() {
-    let service = TestService::default();
-    let in_flight = InFlight::new(1, Duration::from_secs(1));
-    let front = Admitting::new(service.clone(), in_flight, unavailable);
-    let running = Running::start_with(settings(), front, service);
-    let mut first = running.connect().await;
-    first.send(WAIT).await;
-    let mut second = running.connect().await;
-    let start = Instant::now();
-    let refused = second.get("/").await;
-    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
-    assert_eq!(start.elapsed().as_secs(), 1);
-    running.service.go.notify_one();
-    first.reply().await;
-    assert!(second.get("/").await.starts_with("HTTP/1.1 200 "), "the connection stays good");
 }
 
 #[tokio::test(start_paused = true)]
