@@ -5,6 +5,7 @@ mod answer;
 mod clients;
 mod config;
 mod dev;
+mod documents;
 mod jwcrypto;
 mod limits;
 mod listener;

@@ -1,0 +1,68 @@
+//! What the documents say: their examples are valid, and the tests they name exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use selkie_tests::{Authority, Site, binary};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[test]
+fn every_example_configuration_is_valid() -> Result<()> {
+    let site = Site::new()?;
+    Authority::new()?.issue("selkie.example.com")?.write(site.dir())?;
+    site.secret_file("kek-2026-11", &[1; 32])?;
+    site.secret_file("kek-2025-11", &[2; 32])?;
+    let here = site.dir().to_str().context("a path in UTF-8")?;
+    let mut seen = 0;
+    for example in fs::read_dir(root().join("docs/examples"))? {
+        let example = example?.path();
+        let text = fs::read_to_string(&example)?.replace("/etc/selkie", here);
+        let file = site.dir().join("example.hcl");
+        fs::write(&file, text)?;
+        let output = Command::new(binary()?).env_clear().arg("validate").arg(&file).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{}: {said}", example.display());
+        seen += 1;
+    }
+    assert!(seen >= 3, "{seen} examples");
+    Ok(())
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() -> Result<()> {
+    let text = fs::read_to_string(root().join("docs/threat-model.md"))?;
+    let is_name = |word: &&str| {
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        word.bytes().all(letters) && word.matches('_').count() >= 3
+    };
+    let named: BTreeSet<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
+    let mut sources = String::new();
+    for room in ["crypto", "kms", "server", "storage", "tests", "fuzz/src"] {
+        read_sources(&root().join(room), &mut sources)?;
+    }
+    let missing: Vec<_> =
+        named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(named.len() >= 50, "{} tests are named", named.len());
+    Ok(())
+}
+
+fn read_sources(folder: &Path, sources: &mut String) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if !path.ends_with("peers") {
+                read_sources(&path, sources)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            sources.push_str(&fs::read_to_string(path)?);
+        }
+    }
+    Ok(())
+}
