@@ -137,7 +137,6 @@ fn open(request: &Open) -> Outcome<Reply> {
         mounts: std::slice::from_ref(&request.header.mount),
         key: &header.key,
         version: header.version,
-        max_recipients: 8,
         origin_key: origin_key.as_ref(),
     };
     let envelope = Envelope::parse(request.envelope.as_bytes(), &expected)

@@ -2,6 +2,7 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretBox};
 use selkie_memory::{PageError, SecretPage, WipedVec};
+use subtle::ConstantTimeEq;
 
 use crate::aead::NONCE_BYTES;
 use crate::{Random, RandomError};
@@ -105,6 +106,12 @@ impl OriginKey {
     /// [`PageError`] when there is no page to hold it.
     pub fn init_with(fill: impl FnOnce(&mut [u8; 32])) -> Result<Self, PageError> {
         SecretPage::new(fill).map(Self)
+    }
+
+    /// Whether both are the same key, in constant time.
+    #[must_use]
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.0.expose().ct_eq(other.0.expose()).into()
     }
 
     pub(crate) fn expose_for_mac(&self) -> &[u8; 32] {

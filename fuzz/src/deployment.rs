@@ -62,7 +62,6 @@ pub(crate) fn parse(json: &[u8], origin: Origin) -> Result<Envelope, DecryptErro
         mounts: &*MOUNTS,
         key: &header.key,
         version: header.version,
-        max_recipients: KEKS.len(),
         origin_key: origin.key(),
     };
     Envelope::parse(json, &expected)

@@ -69,6 +69,14 @@ pub enum DeploymentError {
         /// Why.
         source: KmsError,
     },
+    /// A declared key would encrypt what it refuses to decrypt, or nothing at all.
+    #[error("key \"{key}\": its minimum versions must not be above its version, which is {latest}")]
+    MinimumAboveLatest {
+        /// Which.
+        key: KeyName,
+        /// Its version.
+        latest: KeyVersion,
+    },
     /// A declared key's version number does not fit; lower its `generation`.
     #[error("key \"{key}\": its version number is above 4294967295; lower \"generation\"")]
     VersionTooHigh {
@@ -126,6 +134,11 @@ impl Deployment {
     #[must_use]
     pub fn declared_key(&self, mount: &MountPath, name: &str) -> Option<Arc<TransitKey>> {
         self.keys.get(mount)?.get(name).cloned()
+    }
+
+    /// All declared keys, with their mounts.
+    pub fn declared_keys(&self) -> impl Iterator<Item = (&MountPath, &Arc<TransitKey>)> {
+        self.keys.iter().flat_map(|(mount, keys)| keys.values().map(move |key| (mount, key)))
     }
 
     /// The names of the declared keys of a mount.
@@ -200,6 +213,11 @@ fn declared_key(declared: DeclaredKey, seals: &Seals) -> Result<TransitKey, Depl
     let listed = of_key().map(|seal| seal.keks.versions().len()).sum();
     let latest = latest_version(declared.version, listed)
         .ok_or_else(|| DeploymentError::VersionTooHigh { key: declared.name.clone() })?;
+    if declared.min_decryption_version.max(declared.min_encryption_version.unwrap_or(latest))
+        > latest
+    {
+        return Err(DeploymentError::MinimumAboveLatest { key: declared.name, latest });
+    }
     let keks: Vec<KekRef> = of_key().map(Seal::current_kek).collect();
     let created = of_key().filter_map(|seal| seal.keks.current().created).map(unix_seconds).max();
     let record = VersionRecord { created: created.unwrap_or(0), keks };

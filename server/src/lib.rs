@@ -7,6 +7,7 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod continuity;
 pub mod deployment;
 pub mod dev;
 pub mod hardening;

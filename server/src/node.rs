@@ -9,12 +9,13 @@ use selkie_crypto::{Random, os_random};
 use selkie_storage::{MemoryStore, Store};
 
 use crate::clock::{Clock, SystemClock};
+use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::transit::{Keys, Transit, TransitError};
 
 /// What all requests share.
 pub struct Node {
-    deployment: ArcSwap<Deployment>,
+    deployment: Arc<ArcSwap<Deployment>>,
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
@@ -26,7 +27,10 @@ pub enum NodeError {
     /// The configuration cannot be put to work.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
-    /// The managed keys could not be read, or not be brought to what the seals are now.
+    /// The new configuration would break what the running one promised.
+    #[error(transparent)]
+    Discontinuity(#[from] Discontinuity),
+    /// The managed keys could not be read.
     #[error("managed keys: {0}")]
     Keys(#[from] TransitError),
     /// A reload cannot add, remove or change the storage; restart for that.
@@ -50,9 +54,11 @@ impl Node {
         };
         let deployment = Deployment::connect(config).await?;
         let clock = Arc::new(SystemClock);
-        keys.follow_seals(&deployment, clock.unix_seconds()).await?;
+        let held = keys.hold_changes().await;
+        keys.follow_seals(&deployment, clock.unix_seconds()).await;
+        drop(held);
         Ok(Self {
-            deployment: ArcSwap::from_pointee(deployment),
+            deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
             random: Arc::new(os_random),
@@ -68,9 +74,12 @@ impl Node {
         if config.storage.is_some() != self.keys.has_store() {
             return Err(NodeError::StorageChanged);
         }
-        let deployment = Deployment::connect(config).await?;
-        self.keys.follow_seals(&deployment, self.clock.unix_seconds()).await?;
-        self.deployment.store(Arc::new(deployment));
+        let deployment = Arc::new(Deployment::connect(config).await?);
+        let _no_other_change = self.keys.hold_changes().await;
+        let before = self.deployment.load_full();
+        deployment.require_continuity(&before, &self.keys, &*self.random).await?;
+        self.deployment.store(Arc::clone(&deployment));
+        self.keys.follow_seals(&deployment, self.clock.unix_seconds()).await;
         Ok(())
     }
 
@@ -97,6 +106,7 @@ impl Node {
     pub fn transit(&self, deployment: Arc<Deployment>) -> Transit {
         Transit {
             deployment,
+            current: Arc::clone(&self.deployment),
             keys: Arc::clone(&self.keys),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),

@@ -62,12 +62,6 @@ impl Seals {
         Self(seals)
     }
 
-    /// How many there are, disabled ones included: no envelope has more recipients.
-    #[must_use]
-    pub const fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// The type of the seal that is asked first.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -83,6 +77,14 @@ impl Seals {
     #[must_use]
     pub fn find(&self, name: &SealName) -> Option<&Seal> {
         self.0.iter().find(|seal| seal.name == *name)
+    }
+
+    /// The seals that both have, by name: ours and theirs.
+    pub fn in_common_with<'s>(
+        &'s self,
+        others: &'s Self,
+    ) -> impl Iterator<Item = (&'s Seal, &'s Seal)> {
+        self.0.iter().filter_map(|seal| Some((seal, others.find(&seal.name)?)))
     }
 
     /// The current master-key versions of all enabled seals: what a managed key wraps for.
@@ -127,9 +129,10 @@ impl Seals {
         envelope: &Envelope,
         aad: Aad<'_>,
     ) -> Result<Plaintext, TransitError> {
-        let by_priority = self.0.iter().flat_map(|seal| {
-            let own = |recipient: &&Recipient| recipient.seal == seal.name;
-            envelope.recipients().iter().filter(own).map(move |recipient| (seal, recipient))
+        // One recipient per seal, which is all that we make: a forged list costs no more calls.
+        let by_priority = self.0.iter().filter_map(|seal| {
+            let own = envelope.recipients().iter().find(|recipient| recipient.seal == seal.name);
+            own.map(|recipient| (seal, recipient))
         });
         let candidates: Vec<_> = by_priority.collect();
         let deadline = Instant::now() + UNWRAP_PATIENCE;

@@ -142,7 +142,6 @@ fn envelope(json: &[u8], origin_key: Option<&OriginKey>) -> Result<Envelope, Dec
         mounts: &[header.mount.into_owned()],
         key: &header.key,
         version: header.version,
-        max_recipients: 1,
         origin_key,
     };
     Envelope::parse(json, &place)

@@ -2,7 +2,7 @@ use std::fmt;
 
 use selkie_memory::with_scrubbed_stack;
 
-use super::{Aad, Header, Recipient, commitment, header, origin, wire};
+use super::{Aad, Header, MAX_RECIPIENTS, Recipient, commitment, header, origin, wire};
 use crate::aead::{self, NONCE_BYTES};
 use crate::base64::encode_url;
 use crate::{OriginKey, Plaintext, Random, RandomError, RecipientSecret};
@@ -21,6 +21,8 @@ pub struct Draft {
 pub enum EncryptError {
     /// No recipient: nobody could ever open it.
     NoRecipient,
+    /// More than [`MAX_RECIPIENTS`](super::MAX_RECIPIENTS): nobody would read it.
+    TooManyRecipients,
     /// Longer than AES-GCM allows.
     TooLong,
 }
@@ -58,6 +60,9 @@ impl Draft {
         if recipients.is_empty() {
             return Err(EncryptError::NoRecipient);
         }
+        if recipients.len() > MAX_RECIPIENTS {
+            return Err(EncryptError::TooManyRecipients);
+        }
         let recipients_json = wire::print_recipients(recipients);
         let (protected, encrypted) = with_scrubbed_stack(|| {
             let protected =
@@ -85,6 +90,7 @@ impl fmt::Display for EncryptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoRecipient => "no seal to encrypt for",
+            Self::TooManyRecipients => "more than 16 seals to encrypt for",
             Self::TooLong => "the plaintext is too long for AES-GCM",
         })
     }

@@ -33,6 +33,11 @@ pub use header::{Header, Purpose};
 pub use open::{DecryptError, Envelope, Expected, Refusal};
 pub use recipient::Recipient;
 
+/// The most recipients of an envelope: more than anyone has seals, and few enough that a forged
+/// list costs nothing. It is not the number of configured seals: one that is lost and taken out of
+/// the configuration must not shut what the others open.
+pub const MAX_RECIPIENTS: usize = 16;
+
 use crate::RecipientSecret;
 use crate::mac::hmac_sha256;
 

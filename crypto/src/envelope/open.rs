@@ -21,8 +21,6 @@ pub struct Expected<'a> {
     pub key: &'a str,
     /// The version outside; the one inside must be the same.
     pub version: KeyVersion,
-    /// As many recipients as there are configured seals.
-    pub max_recipients: usize,
     /// If declared, only envelopes made with it are opened.
     pub origin_key: Option<&'a OriginKey>,
 }
@@ -51,8 +49,6 @@ pub struct DecryptError(Refusal);
 pub enum Refusal {
     /// Not an envelope in its one spelling.
     Malformed,
-    /// More recipients than seals are configured.
-    TooManyRecipients,
     /// Made without the declared `origin_key`, or changed since.
     Origin,
     /// Made for another purpose.
@@ -79,9 +75,6 @@ impl Envelope {
     /// [`DecryptError`].
     pub fn parse(json: &[u8], expected: &Expected<'_>) -> Result<Self, DecryptError> {
         let jwe = wire::parse(json).ok_or(DecryptError(Refusal::Malformed))?;
-        if jwe.recipients.len() > expected.max_recipients {
-            return Err(DecryptError(Refusal::TooManyRecipients));
-        }
         let claimed = jwe.origin.map(parse_origin).transpose()?;
         if let Some(key) = expected.origin_key {
             verify_origin(key, claimed, jwe.signed)?;
@@ -202,7 +195,6 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "not an envelope in its one spelling",
-            Self::TooManyRecipients => "more recipients than configured seals",
             Self::Origin => "not made with the declared origin_key",
             Self::Purpose => "made for another purpose",
             Self::Realm => "made by a deployment with another realm",

@@ -52,7 +52,6 @@ struct Place {
     key: &'static str,
     version: u32,
     purpose: Purpose,
-    max_recipients: usize,
 }
 
 impl Default for Place {
@@ -63,7 +62,6 @@ impl Default for Place {
             key: "unseal",
             version: 1,
             purpose: Purpose::Client,
-            max_recipients: 3,
         }
     }
 }
@@ -76,7 +74,6 @@ impl Place {
             mounts: &self.mounts,
             key: self.key,
             version: KeyVersion::new(self.version).unwrap(),
-            max_recipients: self.max_recipients,
             origin_key,
         };
         Envelope::parse(json, &expected)
@@ -200,10 +197,22 @@ fn an_envelope_of_another_place_is_refused_before_any_kms_is_asked() {
 }
 
 #[test]
-fn more_recipients_than_seals_are_refused() {
-    let json = encrypt(b"x", Aad::default(), &[1, 2, 3], None);
-    let place = Place { max_recipients: 2, ..Place::default() };
-    assert_eq!(place.refusal(&json, None), Refusal::TooManyRecipients);
+fn more_recipients_than_allowed_are_refused() {
+    let fills: Vec<u8> = (1..=16).collect();
+    let json = encrypt(b"x", Aad::default(), &fills, None);
+    assert_eq!(decrypt(&json, Aad::default(), 16, None).unwrap(), b"x");
+
+    let draft = Draft::new(&os_random).unwrap();
+    let recipients = recipients(&draft, &(1..=17).collect::<Vec<_>>());
+    let plaintext = Plaintext::new(b"x".to_vec());
+    let made = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None);
+    assert_eq!(made.unwrap_err(), EncryptError::TooManyRecipients);
+
+    let json = String::from_utf8(json).unwrap();
+    let (start, end) = (json.find('[').unwrap(), json.find(']').unwrap());
+    let one_more = json[start + 1..end].split("},{").last().unwrap().replace("\"s15\"", "\"s16\"");
+    let longer = format!("{},{{{}{}", &json[..end], one_more, &json[end..]);
+    assert_eq!(Place::default().refusal(longer.as_bytes(), None), Refusal::Malformed);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-use super::Recipient;
 use super::cursor::Cursor;
+use super::{MAX_RECIPIENTS, Recipient};
 use crate::base64::{decode_url, encode_url};
 use crate::{KekId, SealName, WrapAlgorithm};
 
@@ -80,7 +80,8 @@ pub(super) fn print_recipients(recipients: &[Recipient]) -> String {
 }
 
 /// The parts of `json`; `None` for any other spelling, for a name or algorithm outside the fixed
-/// lists, and for two recipients of one seal and KEK.
+/// lists, for two recipients of one seal and KEK, and for more than [`MAX_RECIPIENTS`]: the first
+/// one too many ends the work.
 pub(super) fn parse(json: &[u8]) -> Option<Jwe<'_>> {
     let whole = str::from_utf8(json).ok()?;
     let mut cursor = Cursor::new(whole);
@@ -107,6 +108,9 @@ impl<'a> Cursor<'a> {
             let next = self.recipient()?;
             let is_twin = |one: &Recipient| one.seal == next.seal && one.kek == next.kek;
             if recipients.iter().any(is_twin) {
+                return None;
+            }
+            if recipients.len() == MAX_RECIPIENTS {
                 return None;
             }
             recipients.push(next);

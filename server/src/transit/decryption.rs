@@ -84,7 +84,6 @@ impl Decryption {
             mounts: mount.map_or(&[], |mount| &mount.accepted_paths),
             key: self.key.name.as_str(),
             version,
-            max_recipients: deployment.seals.count(),
             origin_key: deployment.origin_key.as_deref(),
         };
         Envelope::parse(json, &expected)

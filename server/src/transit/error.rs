@@ -68,6 +68,9 @@ pub enum TransitError {
     /// Version numbers are used up.
     #[error("there is no version after the latest")]
     VersionsExhausted,
+    /// The key has so many versions that its record is full.
+    #[error("the key has too many versions: its record is full")]
+    RecordFull,
     /// Mount and name together are too long for the store.
     #[error("mount path and key name are too long together")]
     NameTooLong,

@@ -79,7 +79,7 @@ impl TransitKey {
     }
 
     /// The master-key versions behind `version`; a declared key wraps every version for its latest.
-    pub(super) fn keks(&self, version: KeyVersion) -> &[KekRef] {
+    pub(crate) fn keks(&self, version: KeyVersion) -> &[KekRef] {
         let record = self.versions.get(&version).or_else(|| self.versions.get(&self.latest));
         record.map_or(&[], |record| &record.keks)
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use selkie_access::{KeyName, ListPermit, MountPath, Permit, operation};
 use selkie_crypto::KeyVersion;
-use selkie_storage::{Guard, Page, Record, Revision, Store, Write};
+use selkie_storage::{Guard, MAX_VALUE_BYTES, Page, Record, Revision, Store, Write};
 
 use super::{
     KeyChanges, KeySource, NewKey, SettingError, Transit, TransitError, TransitKey, VersionRecord,
@@ -68,6 +68,12 @@ impl Keys {
         self.store.is_some()
     }
 
+    /// The managed key of this name, whether or not a declared one hides it.
+    #[must_use]
+    pub fn managed(&self, mount: &MountPath, name: &str) -> Option<Arc<TransitKey>> {
+        self.find(mount, name).map(|held| held.key)
+    }
+
     fn find(&self, mount: &MountPath, name: &str) -> Option<Held> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.get(mount)?.get(name).cloned()
@@ -89,7 +95,7 @@ impl Keys {
         key: TransitKey,
     ) -> Result<Arc<TransitKey>, TransitError> {
         let place = record_key(mount, &key.name).map_err(|_long| TransitError::NameTooLong)?;
-        let value = KeyRecord::encode(&key).map_err(|_large| TransitError::VersionsExhausted)?;
+        let value = KeyRecord::encode(&key).map_err(|_large| TransitError::RecordFull)?;
         let guard = match self.find(mount, key.name.as_str()) {
             Some(held) => Guard::At(place.clone(), held.revision),
             None => Guard::Absent(place.clone()),
@@ -114,24 +120,33 @@ impl Keys {
         Ok(())
     }
 
+    /// Waits for changes under way, and keeps further ones waiting while the guard lives.
+    pub async fn hold_changes(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changes.lock().await
+    }
+
     /// Gives a new version to every managed key whose latest was made for other master-key
-    /// versions than the seals have now (invariant I7).
+    /// versions than the seals have now (invariant I7). A key that cannot advance goes on as it
+    /// was, and the log says so: it must not keep the others, or a server, from starting.
     ///
-    /// # Errors
-    ///
-    /// [`TransitError::Store`]; keys before the failure have their new version.
-    pub async fn follow_seals(
-        &self,
-        deployment: &Deployment,
-        created: u64,
-    ) -> Result<(), TransitError> {
-        let _one_at_a_time = self.changes.lock().await;
+    /// Call it while [`Keys::hold_changes`] lives, after `deployment` has taken effect.
+    pub async fn follow_seals(&self, deployment: &Deployment, created: u64) {
         let keks = deployment.seals.current_keks();
         for (mount, key) in self.behind(&keks) {
-            let next = key.rotated(keks.clone(), created)?;
-            self.put(&mount, next).await?;
+            let name = key.name.clone();
+            let advanced = match key.rotated(keks.clone(), created) {
+                Ok(next) => self.put(&mount, next).await.map(drop),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = advanced {
+                tracing::error!(
+                    key = %format_args!("{mount}/{name}"),
+                    reason = %error,
+                    advice = "trim the key, or mend the storage, then reload",
+                    "a key could not follow its seals, and still wraps for the previous ones"
+                );
+            }
         }
-        Ok(())
     }
 
     fn behind(&self, keks: &[KekRef]) -> Vec<(MountPath, TransitKey)> {
@@ -163,6 +178,13 @@ impl TransitKey {
             latest: first,
             versions: BTreeMap::from([(first, VersionRecord { created, keks })]),
         }
+    }
+
+    /// Refuses a rotation that would leave the record no room to follow its seals later.
+    fn leave_room(&self) -> Result<(), TransitError> {
+        let is_roomy = KeyRecord::encode(self)
+            .is_ok_and(|value| value.as_bytes().len() <= MAX_VALUE_BYTES / 2);
+        if is_roomy { Ok(()) } else { Err(TransitError::RecordFull) }
     }
 
     fn rotated(mut self, keks: Vec<KekRef>, created: u64) -> Result<Self, TransitError> {
@@ -247,7 +269,7 @@ impl Transit {
         permit: Permit<operation::ConfigureKey>,
         changes: KeyChanges,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, move |_, key| Ok(key.with(changes)?)).await
+        self.change(permit, move |_, key, _| Ok(key.with(changes)?)).await
     }
 
     /// Gives the key a new version, for the master-key versions that its seals have now.
@@ -259,9 +281,10 @@ impl Transit {
         &self,
         permit: Permit<operation::RotateKey>,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, |transit, key| {
-            let keks = transit.deployment.seals.current_keks();
-            key.rotated(keks, transit.clock.unix_seconds())
+        self.change(permit, |deployment, key, now| {
+            let next = key.rotated(deployment.seals.current_keks(), now)?;
+            next.leave_room()?;
+            Ok(next)
         })
         .await
     }
@@ -276,7 +299,7 @@ impl Transit {
         permit: Permit<operation::TrimKey>,
         min_available: Option<i64>,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, move |_, key| Ok(key.trimmed(min_available)?)).await
+        self.change(permit, move |_, key, _| Ok(key.trimmed(min_available)?)).await
     }
 
     /// Deletes the key, if its settings allow it.
@@ -290,8 +313,9 @@ impl Transit {
     ) -> Result<(), TransitError> {
         let transit = self.clone();
         in_its_own_task(async move {
-            let _one_at_a_time = transit.keys.changes.lock().await;
-            let held = transit.managed(permit.mount(), permit.key())?;
+            let _one_at_a_time = transit.keys.hold_changes().await;
+            let deployment = transit.current.load_full();
+            let held = transit.managed(&deployment, permit.mount(), permit.key())?;
             if !held.key.deletion_allowed {
                 return Err(SettingError::DeletionNotAllowed.into());
             }
@@ -306,12 +330,15 @@ impl Transit {
         name: &KeyName,
         new: NewKey,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        let _one_at_a_time = self.keys.changes.lock().await;
-        if let Some(existing) = self.find(mount, name.as_str()) {
+        let _one_at_a_time = self.keys.hold_changes().await;
+        let deployment = self.current.load_full();
+        let existing = deployment.declared_key(mount, name.as_str());
+        let managed = || self.keys.find(mount, name.as_str()).map(|held| held.key);
+        if let Some(existing) = existing.or_else(managed) {
             return Ok(existing);
         }
         self.keys.store()?;
-        let keks = self.deployment.seals.current_keks();
+        let keks = deployment.seals.current_keks();
         let key = TransitKey::new(name.clone(), new, keks, self.clock.unix_seconds());
         self.keys.put(mount, key).await
     }
@@ -319,20 +346,29 @@ impl Transit {
     async fn change<O: operation::KeyOperation + Send + Sync + 'static>(
         &self,
         permit: Permit<O>,
-        change: impl FnOnce(&Self, TransitKey) -> Result<TransitKey, TransitError> + Send + 'static,
+        change: impl FnOnce(&Deployment, TransitKey, u64) -> Result<TransitKey, TransitError>
+        + Send
+        + 'static,
     ) -> Result<Arc<TransitKey>, TransitError> {
         let transit = self.clone();
         in_its_own_task(async move {
-            let _one_at_a_time = transit.keys.changes.lock().await;
-            let held = transit.managed(permit.mount(), permit.key())?;
-            let changed = change(&transit, TransitKey::clone(&held.key))?;
+            let _one_at_a_time = transit.keys.hold_changes().await;
+            let deployment = transit.current.load_full();
+            let held = transit.managed(&deployment, permit.mount(), permit.key())?;
+            let now = transit.clock.unix_seconds();
+            let changed = change(&deployment, TransitKey::clone(&held.key), now)?;
             transit.keys.put(permit.mount(), changed).await
         })
         .await
     }
 
-    fn managed(&self, mount: &MountPath, name: &KeyName) -> Result<Held, TransitError> {
-        if self.deployment.declared_key(mount, name.as_str()).is_some() {
+    fn managed(
+        &self,
+        deployment: &Deployment,
+        mount: &MountPath,
+        name: &KeyName,
+    ) -> Result<Held, TransitError> {
+        if deployment.declared_key(mount, name.as_str()).is_some() {
             return Err(TransitError::Declared);
         }
         self.keys.find(mount, name.as_str()).ok_or(TransitError::KeyNotFound)
@@ -344,4 +380,29 @@ async fn in_its_own_task<T: Send + 'static>(
     change: impl Future<Output = Result<T, TransitError>> + Send + 'static,
 ) -> Result<T, TransitError> {
     tokio::spawn(change).await.unwrap_or(Err(TransitError::ChangePanicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie_crypto::{KekId, SealName};
+
+    use super::*;
+
+    fn key_with(versions: u32) -> TransitKey {
+        let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k").unwrap() };
+        let new = NewKey::default();
+        let mut key = TransitKey::new("k".parse().unwrap(), new, vec![kek.clone()], 1);
+        for _ in 1..versions {
+            key = key.rotated(vec![kek.clone()], 1).unwrap();
+        }
+        key
+    }
+
+    #[test]
+    fn rotations_leave_room_for_the_key_to_follow_its_seals() {
+        assert!(key_with(2_000).leave_room().is_ok());
+        let full = key_with(6_000);
+        assert!(matches!(full.leave_room(), Err(TransitError::RecordFull)));
+        assert!(KeyRecord::encode(&full).is_ok(), "its seals may still change");
+    }
 }

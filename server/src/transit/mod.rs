@@ -14,6 +14,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use selkie_crypto::Random;
 
 pub use decryption::{Decryption, DecryptionItem};
@@ -31,6 +32,9 @@ use crate::deployment::Deployment;
 pub struct Transit {
     /// What the configuration file says, as of when the request came in.
     pub deployment: Arc<Deployment>,
+    /// The deployment of the moment, for changes: they wait their turn, and a reload may overtake
+    /// them.
+    pub current: Arc<ArcSwap<Deployment>>,
     /// The managed keys.
     pub keys: Arc<Keys>,
     /// Wall time.

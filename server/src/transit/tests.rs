@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use selkie_access::{Acl, KeyName, MountPath, Permit, Policy, operation};
 use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{Kek, KekId, KeyVersion, Plaintext, RecipientSecret, SealName, os_random};
@@ -9,6 +10,8 @@ use selkie_storage::MemoryStore;
 
 use super::*;
 use crate::clock::Clock;
+use crate::continuity::Discontinuity;
+use crate::deployment::DeploymentError;
 use crate::seal::{Seal, Seals};
 
 #[derive(Debug)]
@@ -28,11 +31,17 @@ struct TestSeal {
 
 impl TestSeal {
     /// `versions` are the fills of its keys, oldest first; the last is current.
-    fn new(name: &'static str, versions: &'static [u8]) -> Self {
-        let id = |fill: &u8| KekId::new(&format!("{name}-{fill}")).unwrap();
-        let kek = |fill: &u8| Kek::init_with(|key| key.fill(*fill)).unwrap();
-        let keks = versions.iter().map(|fill| (id(fill), kek(fill))).collect();
-        let kms = StaticKms::new(keks, &id(versions.last().unwrap())).unwrap();
+    fn new(name: &'static str, versions: &[u8]) -> Self {
+        let keys: Vec<_> = versions.iter().map(|fill| (*fill, *fill)).collect();
+        Self::with_keys(name, &keys)
+    }
+
+    /// Keys by the number in their id and their fill.
+    fn with_keys(name: &'static str, keys: &[(u8, u8)]) -> Self {
+        let id = |number: u8| KekId::new(&format!("{name}-{number}")).unwrap();
+        let kek = |fill: u8| Kek::init_with(|key| key.fill(fill)).unwrap();
+        let keks = keys.iter().map(|(number, fill)| (id(*number), kek(*fill))).collect();
+        let kms = StaticKms::new(keks, &id(keys.last().unwrap().0)).unwrap();
         Self { name, kms: Arc::new(Faulty::new(Arc::new(kms))) }
     }
 
@@ -83,8 +92,10 @@ async fn deployment(declared: &[(&str, u32)], seals: &[TestSeal]) -> Arc<Deploym
 
 /// An engine with the declared key `unseal`, and room for managed keys.
 async fn engine(seals: &[TestSeal]) -> Transit {
+    let deployment = deployment(&[("unseal", 0)], seals).await;
     Transit {
-        deployment: deployment(&[("unseal", 0)], seals).await,
+        current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
+        deployment,
         keys: Arc::new(Keys::load(Arc::new(MemoryStore::new())).await.unwrap()),
         clock: Arc::new(FixedClock),
         random: Arc::new(os_random),
@@ -141,6 +152,68 @@ async fn self_contained_a_ciphertext_opens_with_configuration_and_one_master_key
         let elsewhere = engine(&seals).await;
         assert_eq!(decrypt(&elsewhere, "unseal", &made.ciphertext).await.unwrap(), b"x");
     }
+}
+
+/// Invariant I1: losing a seal, and taking it out of the configuration, is what the others are for.
+#[tokio::test]
+async fn a_seal_taken_away_leaves_what_the_others_open() {
+    let both = engine(&[TestSeal::new("a", &[1]), TestSeal::new("b", &[2])]).await;
+    let made = encrypt(&both, "unseal", "x").await.unwrap();
+    let mut one = engine(&[TestSeal::new("b", &[2])]).await;
+    one.deployment = deployment(&[("unseal", 1)], &[TestSeal::new("b", &[2])]).await;
+    assert_eq!(decrypt(&one, "unseal", &made.ciphertext).await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_change_that_waited_for_a_reload_is_made_for_the_new_seals() {
+    let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
+    let after = deployment(&[], &[TestSeal::new("a", &[1, 2])]).await;
+    engine.current.store(Arc::clone(&after));
+    let key = create(&engine, "k").await;
+    assert_eq!(key.keks(key.latest), after.seals.current_keks());
+    engine.deployment = after;
+    assert!(encrypt(&engine, "k", "x").await.is_ok());
+}
+
+/// A reload from `before` to `after`, each a generation and seals.
+async fn reloaded(
+    before: (u32, &[TestSeal]),
+    after: (u32, &[TestSeal]),
+) -> Result<(), Discontinuity> {
+    let was = deployment(&[("unseal", before.0)], before.1).await;
+    let is = deployment(&[("unseal", after.0)], after.1).await;
+    is.require_continuity(&was, &Keys::without_store(), &os_random).await
+}
+
+/// Invariant I7.
+#[tokio::test]
+async fn a_reload_never_turns_a_declared_version_back_nor_keeps_it_for_other_master_keys() {
+    let seal = |versions| [TestSeal::new("a", versions)];
+    assert_eq!(reloaded((0, &seal(&[1])), (0, &seal(&[1]))).await, Ok(()));
+    assert_eq!(reloaded((0, &seal(&[1])), (0, &seal(&[1, 2]))).await, Ok(()));
+    let back = reloaded((0, &seal(&[1, 2])), (0, &seal(&[2]))).await;
+    assert!(matches!(back, Err(Discontinuity::VersionGoesBack { .. })), "{back:?}");
+    let promoted = reloaded((0, &seal(&[2, 1])), (0, &seal(&[1, 2]))).await;
+    assert!(matches!(promoted, Err(Discontinuity::VersionStays { .. })), "{promoted:?}");
+    assert_eq!(reloaded((0, &seal(&[2, 1])), (1, &seal(&[1, 2]))).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_reload_refuses_another_key_under_a_known_id() {
+    let was = [TestSeal::new("a", &[1])];
+    let is = [TestSeal::with_keys("a", &[(1, 9)])];
+    let refused = reloaded((0, &was), (0, &is)).await;
+    assert!(matches!(refused, Err(Discontinuity::OtherKeyUnderId { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_declared_key_must_decrypt_what_it_encrypts() {
+    let seals = [TestSeal::new("a", &[1])];
+    let mut config = config(&[("unseal", 0)], &seals);
+    config.keys[0].min_decryption_version = KeyVersion::new(2).unwrap();
+    let connected = Seals::new(vec![seals[0].connected().await]);
+    let refused = Deployment::assemble(config, connected);
+    assert!(matches!(refused, Err(DeploymentError::MinimumAboveLatest { .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -326,8 +399,8 @@ async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() 
         (vec![TestSeal::new("b", &[3])], 4),
     ] {
         engine.deployment = deployment(&[], &seals).await;
-        engine.keys.follow_seals(&engine.deployment, 5).await.unwrap();
-        engine.keys.follow_seals(&engine.deployment, 5).await.unwrap();
+        engine.keys.follow_seals(&engine.deployment, 5).await;
+        engine.keys.follow_seals(&engine.deployment, 5).await;
         assert_eq!(latest(&engine), expected);
     }
 }

@@ -122,7 +122,6 @@ impl Bench {
             mounts: &self.mounts,
             key: &self.header.key,
             version: self.header.version,
-            max_recipients: 1,
             origin_key: None,
         };
         let envelope = Envelope::parse(json.as_slice(), &expected)?;

@@ -1,0 +1,130 @@
+//! What a reload must not break: version numbers that clients have seen (invariant I7), and keys
+//! that ciphertexts need. A restart has nothing to compare with, and so is the way to force it.
+
+use std::sync::Arc;
+
+use selkie_access::{KeyName, MountPath};
+use selkie_crypto::{KekId, KeyVersion, Random, RecipientSecret, SealName};
+use selkie_kms::KmsError;
+
+use crate::deployment::Deployment;
+use crate::seal::Seal;
+use crate::transit::{Keys, TransitKey};
+
+/// Why a reload was refused although the configuration is valid by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Discontinuity {
+    /// The version number of a declared key would go back.
+    #[error(
+        "key \"{mount}/{key}\" is at version {was} and would go back to {would_be}; raise \
+         \"generation\", or restart to force it"
+    )]
+    VersionGoesBack {
+        /// The mount.
+        mount: MountPath,
+        /// The key.
+        key: KeyName,
+        /// What clients have seen.
+        was: KeyVersion,
+        /// What they would see.
+        would_be: KeyVersion,
+    },
+    /// A declared key would wrap for other master keys under the same version number.
+    #[error(
+        "the current master keys of key \"{mount}/{key}\" change but its version stays {version}, \
+         so no Vault would move to them; raise \"generation\", or restart to force it"
+    )]
+    VersionStays {
+        /// The mount.
+        mount: MountPath,
+        /// The key.
+        key: KeyName,
+        /// The version.
+        version: KeyVersion,
+    },
+    /// Another key stands under a known id.
+    #[error(
+        "seal \"{seal}\": key id \"{id}\" now names another key than the one in use; give the new \
+         key an id of its own, or restart to force it"
+    )]
+    OtherKeyUnderId {
+        /// The seal.
+        seal: SealName,
+        /// The id.
+        id: KekId,
+    },
+    /// The origin key is another one.
+    #[error("origin_key is another one: nothing made before would open; restart to force it")]
+    OtherOriginKey,
+    /// There is no randomness for the comparison of keys.
+    #[error("there is no randomness to compare the seals' keys with")]
+    NoRandomness,
+}
+
+impl Deployment {
+    /// Refuses to take the place of `before`, together with its managed `keys`, where that would
+    /// break what clients rely on.
+    ///
+    /// # Errors
+    ///
+    /// [`Discontinuity`].
+    pub async fn require_continuity(
+        &self,
+        before: &Self,
+        keys: &Keys,
+        random: &Random,
+    ) -> Result<(), Discontinuity> {
+        if let (Some(is), Some(was)) = (&self.origin_key, &before.origin_key)
+            && !is.is_same_key(was)
+        {
+            return Err(Discontinuity::OtherOriginKey);
+        }
+        for (mount, key) in self.declared_keys() {
+            let name = key.name.as_str();
+            let was = before.declared_key(mount, name).or_else(|| keys.managed(mount, name));
+            if let Some(was) = was {
+                require_rising_version(mount, key, &was)?;
+            }
+        }
+        for (is, was) in self.seals.in_common_with(&before.seals) {
+            require_same_keys(is, was, random).await?;
+        }
+        Ok(())
+    }
+}
+
+fn require_rising_version(
+    mount: &MountPath,
+    is: &Arc<TransitKey>,
+    was: &TransitKey,
+) -> Result<(), Discontinuity> {
+    let (mount, key) = (mount.clone(), is.name.clone());
+    if is.latest < was.latest {
+        let (was, would_be) = (was.latest, is.latest);
+        return Err(Discontinuity::VersionGoesBack { mount, key, was, would_be });
+    }
+    let (keks, before) = (is.keks(is.latest), was.keks(was.latest));
+    let is_same_set = keks.len() == before.len() && keks.iter().all(|kek| before.contains(kek));
+    if is.latest == was.latest && !is_same_set {
+        return Err(Discontinuity::VersionStays { mount, key, version: is.latest });
+    }
+    Ok(())
+}
+
+/// What the old seal wraps, the new one must unwrap, for every id that both have.
+async fn require_same_keys(is: &Seal, was: &Seal, random: &Random) -> Result<(), Discontinuity> {
+    for version in was.keks.versions() {
+        let Some(same_id) = is.keks.version(&version.id) else { continue };
+        let probe = RecipientSecret::try_init_with(|bytes| random(bytes));
+        let probe = probe.map_err(|_none| Discontinuity::NoRandomness)?;
+        let Ok(wrapped) = was.kms.wrap_dek(&version.id, &probe).await else { continue };
+        let algorithm = same_id.wrapping.algorithm();
+        if let Err(KmsError::Rejected(_)) =
+            is.kms.unwrap_dek(&version.id, algorithm, &wrapped).await
+        {
+            let (seal, id) = (is.name.clone(), version.id.clone());
+            return Err(Discontinuity::OtherKeyUnderId { seal, id });
+        }
+    }
+    Ok(())
+}
