@@ -12,7 +12,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use crate::{
-    connection::{Connection, Terms},
+    connection::{Connection, Refusals, Terms},
     drain::{Drain, DrainWatch},
     forwarded::ForwardedFor,
     limits::Limits,
@@ -140,6 +140,7 @@ impl ListenerSettings {
             tls: self.tls,
             proxy_protocol: self.proxy_protocol,
             forwarded_for: self.forwarded_for.map(Arc::new),
+            refusals: Refusals::default(),
         }
     }
 }

@@ -13,14 +13,15 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     forwarded::ForwardedFor,
     limits::Limits,
+    log_budget::LogBudget,
     patience::{PatientIo, Phase},
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
@@ -82,6 +83,7 @@ pub(crate) struct Terms {
     pub(crate) proxy_protocol: ProxyProtocol,
     pub(crate) forwarded_for: Option<Arc<ForwardedFor>>,
     pub(crate) http: http1::Builder,
+    pub(crate) refusals: Refusals,
 }
 
 impl Terms {
@@ -105,6 +107,33 @@ enum PrefaceError {
     Handshake(#[source] io::Error),
     #[error("TLS handshake took too long")]
     HandshakeTimeout,
+}
+
+/// Refused connections a second that are logged for each listener.
+const REFUSALS_PER_SECOND: u32 = 5;
+
+/// The log of connections that never came to HTTP.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    budget: LogBudget,
+    began: Instant,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self { budget: LogBudget::new(REFUSALS_PER_SECOND), began: Instant::now() }
+    }
+}
+
+impl Refusals {
+    fn log(&self, listener: &str, socket: SocketAddr, error: &PrefaceError) {
+        let Some(suppressed) = self.budget.spend(self.began.elapsed().as_secs()) else { return };
+        if suppressed > 0 {
+            warn!(%listener, suppressed, "connections were refused too fast for the log");
+        }
+        let cause = std::error::Error::source(error).map(tracing::field::display);
+        warn!(%listener, %socket, %error, cause, "connection refused");
+    }
 }
 
 /// An accepted socket, before anything was read from it.
@@ -142,10 +171,7 @@ impl Connection {
             Ok((Greeted::Tls(stream), info)) => {
                 converse(*stream, info, &terms, self.pace, service).await;
             }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(tracing::field::display);
-                debug!(listener = %terms.listener, %socket, %error, cause, "connection refused");
-            }
+            Err(error) => terms.refusals.log(&terms.listener, socket, &error),
         }
     }
 }
@@ -249,5 +275,62 @@ async fn converse<T, S, B>(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tracing_subscriber::fmt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Text(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Text {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(log: impl FnOnce()) -> String {
+        let text = Text::default();
+        let writer = text.clone();
+        let lines = fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();
+        tracing::subscriber::with_default(lines.finish(), log);
+        String::from_utf8(text.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_connections_are_warned_of_five_a_second_and_the_rest_is_counted() {
+        let socket = "192.0.2.1:4711".parse().unwrap();
+        let refusals = Refusals::default();
+        let refuse = |count| {
+            logged(|| {
+                (0..count).for_each(|_| refusals.log("a", socket, &PrefaceError::ProxyTimeout))
+            })
+        };
+        let text = refuse(8);
+        assert_eq!(text.matches("WARN").count(), 5, "{text}");
+        assert!(text.contains("socket=192.0.2.1:4711"), "{text}");
+        assert!(text.contains("no PROXY header in time"), "{text}");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let text = refuse(1);
+        assert!(text.contains("suppressed=3"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_handshake_is_logged_with_its_cause() {
+        let error = PrefaceError::Handshake(io::Error::other("alert: bad certificate"));
+        let text = logged(|| {
+            Refusals::default().log("a", "192.0.2.1:1".parse().unwrap(), &error);
+        });
+        assert!(text.contains("bad certificate"), "{text}");
     }
 }
