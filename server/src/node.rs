@@ -8,6 +8,7 @@ use selkie_config::{Config, Storage};
 use selkie_crypto::{Random, os_random};
 use selkie_storage::{MemoryStore, Store};
 
+use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
@@ -19,6 +20,7 @@ pub struct Node {
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
+    bytes: ByteBudget,
 }
 
 /// Why a configuration could not be put to work; a reload that fails so has changed nothing.
@@ -62,6 +64,7 @@ impl Node {
             keys: Arc::new(keys),
             clock,
             random: Arc::new(os_random),
+            bytes: ByteBudget::default(),
         })
     }
 
@@ -93,6 +96,12 @@ impl Node {
     #[must_use]
     pub fn storage_type(&self) -> Option<&'static str> {
         self.keys.has_store().then_some("inmem")
+    }
+
+    /// What large requests may hold of the memory.
+    #[must_use]
+    pub const fn bytes(&self) -> &ByteBudget {
+        &self.bytes
     }
 
     /// Wall time.

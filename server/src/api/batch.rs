@@ -11,7 +11,11 @@ use super::{
 };
 
 /// Vault has no limit of its own; the memory of one request must have one.
-pub const MOST_ITEMS: usize = 100_000;
+pub const MOST_ITEMS: usize = 20_000;
+
+/// What an item may come to, besides its own text, until the reply is sent: an envelope of a few
+/// recipients, twice.
+pub const ITEM_BYTES: usize = 4096;
 
 /// One thing to encrypt, decrypt or rewrap. An empty context, nonce or associated data counts as
 /// absent.

@@ -41,6 +41,12 @@ pub enum BodyError {
     Incomplete,
 }
 
+/// How many bytes `body` may take: as many as it announces, or as many as it may have.
+pub fn announced_bytes(body: &impl Body, limits: BodyLimits) -> usize {
+    let exact = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    exact.unwrap_or(limits.bytes).min(limits.bytes)
+}
+
 /// Reads `body` to its end.
 ///
 /// A body that is declared too long is refused before the first byte is asked for, so a client

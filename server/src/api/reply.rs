@@ -21,18 +21,41 @@ use super::{
     fields::Warnings,
     json::{NotSerializable, to_go_json, to_secret_go_json_line},
 };
+use crate::byte_budget::Taken;
 
 /// A status and a body, without the headers that every reply has.
 #[derive(Debug)]
 pub struct Reply {
     status: StatusCode,
     body: ReplyBody,
+    taken: Taken,
 }
 
 enum ReplyBody {
     Public(Vec<u8>),
     /// With a plaintext or a token in it.
     Secret(WipedVec),
+}
+
+/// A body on its way; what it holds of the budget goes with it.
+struct Sending {
+    body: ReplyBody,
+    _taken: Taken,
+}
+
+impl AsRef<[u8]> for ReplyBody {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Public(body) => body,
+            Self::Secret(body) => body,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Sending {
+    fn as_ref(&self) -> &[u8] {
+        self.body.as_ref()
+    }
 }
 
 /// What surrounds the data of a reply.
@@ -267,13 +290,25 @@ impl Reply {
         self.status
     }
 
+    /// Length of the body in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.body.as_ref().len()
+    }
+
+    /// The reply, which gives `taken` back once it has been sent.
+    #[must_use]
+    pub fn holding(self, taken: Taken) -> Self {
+        Self { taken, ..self }
+    }
+
     /// The HTTP response, with the headers that Vault sends on every path. `namespace` is the
     /// request's own `X-Vault-Namespace`, which goes back.
     #[must_use]
     pub fn into_response(self, namespace: Option<&HeaderValue>) -> Response<Full<Bytes>> {
         let body = match self.body {
-            ReplyBody::Public(body) => Bytes::from(body),
-            ReplyBody::Secret(body) => Bytes::from_owner(body),
+            ReplyBody::Public(body) if body.is_empty() => Bytes::new(),
+            body => Bytes::from_owner(Sending { body, _taken: self.taken }),
         };
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = self.status;
@@ -291,8 +326,8 @@ impl Reply {
         response
     }
 
-    const fn new(status: StatusCode, body: ReplyBody) -> Self {
-        Self { status, body }
+    fn new(status: StatusCode, body: ReplyBody) -> Self {
+        Self { status, body, taken: Taken::default() }
     }
 
     fn json(status: StatusCode, value: &impl Serialize) -> Self {

@@ -81,6 +81,7 @@ pub(super) async fn encrypt(
             Ok(call.envelope(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
+            let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
             for (index, mut item) in items.into_iter().enumerate() {
                 let reference = std::mem::take(&mut item.reference);
@@ -116,6 +117,7 @@ pub(super) async fn decrypt(
             Ok(call.envelope(&warnings).plaintext(&opened))
         }
         Input::Batch(items) => {
+            let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
             for (index, item) in items.iter().enumerate() {
                 let opened = decrypt_item(&decryption, item).await;
@@ -149,6 +151,7 @@ pub(super) async fn rewrap(
             Ok(call.envelope(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
+            let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
             for (index, mut item) in items.into_iter().enumerate() {
                 let reference = std::mem::take(&mut item.reference);
