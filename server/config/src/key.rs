@@ -33,7 +33,8 @@ pub struct DeclaredKey {
 pub enum VersionRule {
     /// `generation x 10,000 +` the number of versions that its seals list.
     Counted {
-        /// Raised by the operator whenever the key's list of seals changes.
+        /// Raised by the operator when the seals or their current keys change and the number of
+        /// versions does not rise by itself.
         generation: u32,
     },
     /// `version`: stated by hand, where a seal's versions cannot be listed.

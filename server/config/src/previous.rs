@@ -12,20 +12,24 @@ use crate::seal::{Seal, SealKind};
 /// Something that the previous configuration promised and this one does not keep.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Regression {
-    /// The seals of a key changed, its generation did not rise (design §6).
+    /// What a key's envelopes are made for changed, and its counted version did not rise (I7).
     #[error(
-        "key \"{key}\" in mount \"{mount}\": its list of seals changed, so set \"generation\" to \
-         {needed} or more, or Vaults that use it never move to the new seals"
+        "key \"{key}\" in mount \"{mount}\": its current master keys changed but its version does \
+         not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
+         move to the new ones"
     )]
     GenerationNotRaised {
         /// The key.
         key: KeyName,
         /// Its mount.
         mount: MountPath,
+        /// Its version under the previous configuration.
+        was: u32,
         /// The lowest generation that will do.
         needed: u32,
     },
-    /// The version number of a key would not rise with its seals, or would go back (I7).
+    /// The version number of a key would go back, or a stated one would not rise with its current
+    /// master keys (I7).
     #[error(
         "key \"{key}\" in mount \"{mount}\": its version was {was} and must now be {needed} or more"
     )]
@@ -50,7 +54,10 @@ pub enum Regression {
         mount: MountPath,
     },
     /// A seal is gone.
-    #[error("seal \"{seal}\" is no longer declared: what only it wrapped does not open")]
+    #[error(
+        "seal \"{seal}\" is no longer declared: envelopes made for it alone do not open, those made \
+         for other declared seals as well still do"
+    )]
     SealRemoved {
         /// The seal.
         seal: SealName,
@@ -80,15 +87,21 @@ pub enum Regression {
     /// There was no origin key and now one is required.
     #[error("\"origin_key\" is new: ciphertexts made before it do not open")]
     OriginKeyAdded,
+    /// The origin key is another one.
+    #[error("\"origin_key\" changed: ciphertexts made with the previous one do not open")]
+    OriginKeyChanged,
 }
 
 impl Config {
-    /// What this configuration would break for ciphertexts and versions made under `previous`,
-    /// which may have been read with [`Placeholders`](crate::Placeholders).
+    /// What this configuration would break for ciphertexts and versions made under `previous`.
+    ///
+    /// Both were read from the same sources: real ones compare keys, and
+    /// [`Placeholders`](crate::Placeholders) the references to them.
     #[must_use]
     pub fn check_against_previous(&self, previous: &Self) -> Vec<Regression> {
         let mut regressions = Vec::new();
         self.check_realms(previous, &mut regressions);
+        regressions.extend(self.check_origin_key(previous));
         self.check_mounts(previous, &mut regressions);
         self.check_seals(previous, &mut regressions);
         for key in &previous.keys {
@@ -102,9 +115,14 @@ impl Config {
         let realms = std::iter::once(&previous.realm).chain(&previous.realm_aliases);
         let removed = realms.filter(|realm| !is_known(realm)).cloned();
         regressions.extend(removed.map(|realm| Regression::RealmRemoved { realm }));
-        if self.origin_key.is_some() && previous.origin_key.is_none() {
-            regressions.push(Regression::OriginKeyAdded);
-        }
+    }
+
+    fn check_origin_key(&self, previous: &Self) -> Option<Regression> {
+        let now = self.origin_key.as_ref()?;
+        let Some(was) = &previous.origin_key else {
+            return Some(Regression::OriginKeyAdded);
+        };
+        (!now.is_same_key(was)).then_some(Regression::OriginKeyChanged)
     }
 
     fn check_mounts(&self, previous: &Self, regressions: &mut Vec<Regression>) {
@@ -145,21 +163,28 @@ impl Config {
         let Some(new) = self.keys.iter().find(|new| new.name == key && new.mount == mount) else {
             return Some(Regression::KeyRemoved { key, mount });
         };
-        let seals_changed = old.seals.iter().collect::<BTreeSet<_>>() != new.seals.iter().collect();
-        if let (
-            VersionRule::Counted { generation: was },
-            VersionRule::Counted { generation: is },
-            true,
-        ) = (old.version, new.version, seals_changed)
-        {
-            let needed = was.saturating_add(1);
-            let is_raised = is >= needed;
-            return (!is_raised).then_some(Regression::GenerationNotRaised { key, mount, needed });
-        }
         let was = previous.version_of(old);
-        let needed = was.saturating_add(u32::from(seals_changed));
-        let is_raised = self.version_of(new) >= needed;
-        (!is_raised).then_some(Regression::VersionNotRaised { key, mount, was, needed })
+        let is_rewrapped = previous.current_keys(old) != self.current_keys(new);
+        let needed = was.saturating_add(u32::from(is_rewrapped));
+        if self.version_of(new) >= needed {
+            return None;
+        }
+        if is_rewrapped && let VersionRule::Counted { .. } = new.version {
+            let missing = needed.saturating_sub(self.listed_versions(new));
+            let needed = missing.div_ceil(VersionRule::GENERATION_SIZE);
+            return Some(Regression::GenerationNotRaised { key, mount, was, needed });
+        }
+        Some(Regression::VersionNotRaised { key, mount, was, needed })
+    }
+
+    fn seals_of(&self, key: &DeclaredKey) -> impl Iterator<Item = &Seal> {
+        key.seals.iter().filter_map(|name| self.seal_named(name))
+    }
+
+    /// What the envelopes of a declared key are made for. Vaults encrypt anew when the version
+    /// number changes, so it must rise with this set, also where no key id is added.
+    fn current_keys(&self, key: &DeclaredKey) -> BTreeSet<(&SealName, &KekId)> {
+        self.seals_of(key).map(|seal| (&seal.name, current_id(seal))).collect()
     }
 
     /// The version number of a declared key. All that a static seal ever listed is declared.
@@ -167,13 +192,21 @@ impl Config {
         match key.version {
             VersionRule::Stated(version) => version.get(),
             VersionRule::Counted { generation } => {
-                let seals = key.seals.iter().filter_map(|name| self.seal_named(name));
-                let versions: usize = seals.map(|seal| key_ids(seal).count()).sum();
                 let first = generation.saturating_mul(VersionRule::GENERATION_SIZE);
-                first.saturating_add(u32::try_from(versions).unwrap_or(u32::MAX))
+                first.saturating_add(self.listed_versions(key))
             }
         }
     }
+
+    fn listed_versions(&self, key: &DeclaredKey) -> u32 {
+        let versions: usize = self.seals_of(key).map(|seal| key_ids(seal).count()).sum();
+        u32::try_from(versions).unwrap_or(u32::MAX)
+    }
+}
+
+fn current_id(seal: &Seal) -> &KekId {
+    let SealKind::Static(seal) = &seal.kind;
+    &seal.current.id
 }
 
 fn key_ids(seal: &Seal) -> impl Iterator<Item = &KekId> {

@@ -2,7 +2,7 @@
 
 mod sources;
 
-use selkie_config::{Config, Placeholders, Problems, Regression};
+use selkie_config::{Config, Placeholders, Problems, Regression, Sources};
 
 use crate::sources::TestSources;
 
@@ -32,20 +32,50 @@ key "k" {
 }
 "#;
 
-fn before() -> Result<Config, Problems> {
-    Config::parse("old.hcl", BEFORE, &Placeholders)
-}
+/// The stanza of seal `b`, to be replaced.
+const SEAL_B: &str = r#"  current_key_id = "b1"
+  current_key    = "file:///keys/new"
+"#;
 
-/// What is told when `old` stands for `new` in the configuration above; each must occur there.
-fn told(changes: &[(&str, &str)]) -> Result<Vec<String>, Problems> {
+/// The configuration above with `new` for each `old`, which must occur there.
+fn changed(changes: &[(&str, &str)]) -> String {
     let mut text = BEFORE.to_owned();
     for (old, new) in changes {
         assert!(text.contains(old), "{old}");
         text = text.replace(old, new);
     }
-    let now = Config::parse("new.hcl", &text, &TestSources)?;
-    let regressions = now.check_against_previous(&before()?);
-    Ok(regressions.iter().map(ToString::to_string).collect())
+    text
+}
+
+/// What is told of `new` after `old`, when both are read from `sources`.
+fn regressions(old: &str, new: &str, sources: &dyn Sources) -> Result<Vec<Regression>, Problems> {
+    let before = Config::parse("old.hcl", old, sources)?;
+    Ok(Config::parse("new.hcl", new, sources)?.check_against_previous(&before))
+}
+
+/// The same as text, as `validate --previous` reads them.
+fn told_between(old: &str, new: &str) -> Result<Vec<String>, Problems> {
+    let told = regressions(old, new, &Placeholders)?;
+    Ok(told.iter().map(ToString::to_string).collect())
+}
+
+/// What is told when `old` stands for `new` in the configuration above.
+fn told(changes: &[(&str, &str)]) -> Result<Vec<String>, Problems> {
+    told_between(BEFORE, &changed(changes))
+}
+
+/// The configuration above where seal `b` has these versions, the current one first, and the key
+/// has `rule`.
+fn with_seal_b(ids: &[&str], rule: &str) -> String {
+    let mut lines = String::new();
+    for (at, id) in ids.iter().enumerate() {
+        let key = format!("\"file:///keys/{id}\"");
+        lines += &match at {
+            0 => format!("  current_key_id = \"{id}\"\n  current_key = {key}\n"),
+            _ => format!("  previous \"{id}\" {{\n    key = {key}\n  }}\n"),
+        };
+    }
+    changed(&[(SEAL_B, &lines), ("key \"k\" {", &format!("key \"k\" {{\n  {rule}"))])
 }
 
 #[test]
@@ -54,9 +84,10 @@ fn an_unchanged_configuration_breaks_nothing() {
 }
 
 #[test]
-fn another_list_of_seals_needs_another_generation() {
-    let message = "key \"k\" in mount \"transit\": its list of seals changed, so set \
-                   \"generation\" to 1 or more, or Vaults that use it never move to the new seals";
+fn a_shorter_list_of_seals_needs_another_generation() {
+    let message = "key \"k\" in mount \"transit\": its current master keys changed but its version \
+                   does not rise above 3; set \"generation\" to 1 or more, or Vaults that use it \
+                   never move to the new ones";
     let list = "seals = [\"a\", \"b\"]";
     assert_eq!(told(&[(list, "seals = [\"a\"]")]).expect("is sound"), [message]);
     assert_eq!(told(&[(list, "seals = [\"b\"]")]).expect("is sound"), [message]);
@@ -96,6 +127,62 @@ fn a_rotated_static_key_raises_the_version_by_itself() {
                    previous \"a2\" {\n    key = \"file:///keys/raw\"\n  }\n";
     let current = "current_key_id = \"a2\"\n  current_key    = \"file:///keys/raw\"\n";
     assert_eq!(told(&[(current, rotated)]).expect("is sound"), [""; 0]);
+}
+
+#[test]
+fn a_seal_that_is_added_raises_the_version_by_itself() {
+    let less = changed(&[("seals = [\"a\", \"b\"]", "seals = [\"a\"]")]);
+    assert_eq!(told_between(&less, BEFORE).expect("is sound"), [""; 0]);
+}
+
+#[test]
+fn other_current_keys_without_another_version_are_told() {
+    let cases: [(&str, &[&str], &[&str]); 3] = [
+        ("a key distributed as previous is promoted", &["b1", "b2"], &["b2", "b1"]),
+        ("it is swapped back", &["b2", "b1"], &["b1", "b2"]),
+        ("two slots: the oldest makes place", &["b2", "b1"], &["b3", "b2"]),
+    ];
+    for (case, old, new) in cases {
+        let old = with_seal_b(old, "");
+        let told = |rule| {
+            let told = regressions(&old, &with_seal_b(new, rule), &Placeholders).expect("is sound");
+            let is_of_key = |told: &Regression| !matches!(told, Regression::KeyIdRemoved { .. });
+            told.into_iter().filter(is_of_key).collect::<Vec<_>>()
+        };
+        assert!(
+            matches!(
+                told("").as_slice(),
+                [Regression::GenerationNotRaised { was: 4, needed: 1, .. }]
+            ),
+            "{case}"
+        );
+        assert_eq!(told("generation = 1"), [], "{case}");
+        assert!(
+            matches!(
+                told("version = 4").as_slice(),
+                [Regression::VersionNotRaised { was: 4, needed: 5, .. }]
+            ),
+            "{case}"
+        );
+        assert_eq!(told("version = 5"), [], "{case}");
+    }
+}
+
+#[test]
+fn a_key_that_is_only_distributed_raises_the_version_and_breaks_nothing() {
+    let distributed = with_seal_b(&["b1", "b2"], "");
+    let rotated = with_seal_b(&["b2", "b1"], "generation = 1");
+    let old = with_seal_b(&["b1"], "");
+    assert_eq!(told_between(&old, &distributed).expect("is sound"), [""; 0]);
+    assert_eq!(told_between(&distributed, &rotated).expect("is sound"), [""; 0]);
+}
+
+#[test]
+fn the_generation_asked_for_is_enough_and_the_one_below_is_not() {
+    let old = with_seal_b(&["b1", "b2"], "version = 30004");
+    let told = |rule| told_between(&old, &with_seal_b(&["b2", "b1"], rule)).expect("is sound");
+    assert!(told("generation = 3")[0].contains("set \"generation\" to 4 or more"));
+    assert_eq!(told("generation = 4"), [""; 0]);
 }
 
 #[test]
@@ -146,7 +233,9 @@ fn what_is_removed_is_told() {
     );
     let renamed = told(&[("\"b\"", "\"c\"")]).expect("is sound");
     assert!(renamed.contains(
-        &"seal \"b\" is no longer declared: what only it wrapped does not open".to_owned()
+        &"seal \"b\" is no longer declared: envelopes made for it alone do not open, those made for \
+          other declared seals as well still do"
+            .to_owned()
     ));
     let origin = told(&[("mount \"transit\" {}", "origin_key = \"file:///keys/origin\"")]);
     assert_eq!(
@@ -156,9 +245,29 @@ fn what_is_removed_is_told() {
 }
 
 #[test]
+fn another_origin_key_is_told_by_its_reference() {
+    let with = |line: &str| changed(&[("mount \"transit\" {}", line)]);
+    let (one, other) = ("origin_key = \"file:///a\"", "origin_key = \"file:///b\"");
+    assert_eq!(
+        told_between(&with(one), &with(other)).expect("is sound"),
+        ["\"origin_key\" changed: ciphertexts made with the previous one do not open"]
+    );
+    assert_eq!(told_between(&with(one), &with(one)).expect("is sound"), [""; 0]);
+    assert_eq!(told_between(&with(one), BEFORE).expect("is sound"), [""; 0], "it opens both");
+}
+
+#[test]
+fn another_origin_key_is_told_by_its_bytes_where_they_were_read() {
+    let with = |path| changed(&[("mount \"transit\" {}", &format!("origin_key = \"{path}\""))]);
+    let told = |old, new| regressions(&with(old), &with(new), &TestSources).expect("is sound");
+    let (origin, other) = ("file:///keys/origin", "file:///keys/retired");
+    assert_eq!(told(origin, other), [Regression::OriginKeyChanged]);
+    assert_eq!(told("file:///keys/raw", "file:///keys/raw_as_hex"), []);
+}
+
+#[test]
 fn regressions_are_facts_to_act_on() {
-    let before = before().expect("is sound");
-    let now = Config::parse("new.hcl", &BEFORE.replace("\"a\", \"b\"", "\"a\""), &TestSources);
-    let told = now.expect("is sound").check_against_previous(&before);
+    let told = regressions(BEFORE, &changed(&[("\"a\", \"b\"", "\"a\"")]), &TestSources);
+    let told = told.expect("is sound");
     assert!(matches!(told.as_slice(), [Regression::GenerationNotRaised { needed: 1, .. }]));
 }

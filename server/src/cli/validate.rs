@@ -29,7 +29,7 @@ pub(super) fn run(
         writeln!(errors, "{warning}").map_err(CommandError::Output)?;
     }
     if let Some(previous) = &arguments.previous {
-        check_against(previous, &config)?;
+        check_against(previous, &arguments.file)?;
     }
     for listener in &config.listeners {
         load_tls(listener)?;
@@ -44,10 +44,13 @@ pub(super) fn run(
     print(output, &(summary + &lines))
 }
 
-fn check_against(previous: &Path, config: &Config) -> Result<(), CommandError> {
-    let text = read_text(previous)?;
-    let file = previous.display().to_string();
-    let previous = Config::parse(&file, &text, &Placeholders).map_err(CommandError::Config)?;
-    let regressions = config.check_against_previous(&previous);
+/// By references on both sides: the keys of the previous file may be gone by now.
+fn check_against(previous: &Path, file: &Path) -> Result<(), CommandError> {
+    let read = |file: &Path| {
+        let text = read_text(file)?;
+        Config::parse(&file.display().to_string(), &text, &Placeholders)
+            .map_err(CommandError::Config)
+    };
+    let regressions = read(file)?.check_against_previous(&read(previous)?);
     if regressions.is_empty() { Ok(()) } else { Err(CommandError::Regressions(regressions)) }
 }
