@@ -2,10 +2,14 @@
 //!
 //! Only our own crates speak below "warn", whatever the level: libraries log what passes through
 //! them at "debug" and "trace", and that is secrets.
+//!
+//! Nobody waits for the log: where standard error is not read, lines are lost and counted.
+
+mod line_queue;
 
 use std::error::Error;
 use std::fmt;
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, stderr};
 use std::panic;
 
 use selkie_config::{LogFormat, LogLevel, Logging};
@@ -17,15 +21,18 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use self::line_queue::LineQueue;
+
 /// The environment variable whose level stands above the configured one.
 pub const LEVEL_VARIABLE: &str = "SELKIE_LOG";
 
 /// Our crates and the modules in them begin with this.
 const OURS: &str = "selkie";
 
-/// The running log.
+/// The running log. Dropped, it waits for its last lines to be written, a second at most.
 #[derive(Debug)]
 pub struct Telemetry {
+    lines: LineQueue,
     filter: reload::Handle<Targets, Registry>,
     fixed_level: Option<LogLevel>,
 }
@@ -39,6 +46,9 @@ pub enum TelemetryError {
     /// This process logs already.
     #[error("the log was started twice")]
     Started(#[from] TryInitError),
+    /// There is no thread to write it.
+    #[error("the log cannot have a thread")]
+    Thread(#[source] io::Error),
 }
 
 impl Telemetry {
@@ -53,7 +63,8 @@ impl Telemetry {
         let fixed_level = level.map(parse_level).transpose()?;
         let level = fixed_level.unwrap_or(logging.level);
         let (filter, handle) = reload::Layer::new(targets(level));
-        let lines = format::layer().with_writer(stderr);
+        let queue = LineQueue::start(stderr(), tell_dropped).map_err(TelemetryError::Thread)?;
+        let lines = format::layer().with_writer(queue.clone());
         let lines = match logging.format {
             LogFormat::Standard => lines.with_ansi(stderr().is_terminal()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -63,7 +74,7 @@ impl Telemetry {
             let place = panic.location().map(tracing::field::display);
             tracing::error!(place, "a panic, which is a bug: please report its place");
         }));
-        Ok(Self { filter: handle, fixed_level })
+        Ok(Self { lines: queue, filter: handle, fixed_level })
     }
 
     /// From now on logs from `level` on, unless the environment has fixed another.
@@ -73,6 +84,16 @@ impl Telemetry {
             tracing::error!(%error, "the log level cannot be changed");
         }
     }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.lines.flush();
+    }
+}
+
+fn tell_dropped(lines: u64) {
+    tracing::warn!(lines, "lines of the log were lost: standard error was not read fast enough");
 }
 
 fn parse_level(text: &[u8]) -> Result<LogLevel, TelemetryError> {
@@ -121,8 +142,6 @@ impl fmt::Display for WithCauses<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use tracing::Level;
 
     use super::*;

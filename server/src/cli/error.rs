@@ -84,6 +84,7 @@ impl CommandError {
             Self::Serve(_)
             | Self::Dev(DevError::Random(_) | DevError::Certificates(_))
             | Self::Hardening(_)
+            | Self::Telemetry(TelemetryError::Thread(_))
             | Self::Runtime(_)
             | Self::Random(_)
             | Self::Output(_) => Exit::Failure,
