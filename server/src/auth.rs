@@ -30,10 +30,22 @@ pub struct Client {
     bound_cidrs: Vec<IpNet>,
 }
 
-/// The token is missing, unknown, or not to be used from where it was: one answer for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("permission denied")]
-pub struct NotAuthenticated;
+/// Why nobody is known to ask: for the log alone, the client gets one answer for all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAuthenticated {
+    /// The request has no token, or none that could be one.
+    #[error("no token")]
+    NoToken,
+    /// No client has this token.
+    #[error("unknown token")]
+    UnknownToken,
+    /// The client's token must not be used from where it was.
+    #[error("the client's token was used from outside its token_bound_cidrs")]
+    OutsideBoundCidrs {
+        /// The name of the client.
+        client: String,
+    },
+}
 
 impl Clients {
     /// `declared`, each with the policies that it names.
@@ -54,8 +66,11 @@ impl Clients {
         from: IpAddr,
     ) -> Result<Arc<Client>, NotAuthenticated> {
         let hash = TokenHash::new(sha256(token.expose_for_hash()));
-        let client = self.0.get(&hash).filter(|client| client.may_come_from(from));
-        client.cloned().ok_or(NotAuthenticated)
+        let client = self.0.get(&hash).ok_or(NotAuthenticated::UnknownToken)?;
+        if !client.may_come_from(from) {
+            return Err(NotAuthenticated::OutsideBoundCidrs { client: client.name.clone() });
+        }
+        Ok(Arc::clone(client))
     }
 }
 
@@ -129,9 +144,13 @@ mod tests {
         let found = |text| clients.authenticate(&token(text), HOME).map(|c| c.name.clone());
         assert_eq!(found("s.one").as_deref(), Ok("a"));
         assert_eq!(found("s.two").as_deref(), Ok("b"));
-        assert_eq!(found("s.three"), Err(NotAuthenticated));
+        assert_eq!(found("s.three"), Err(NotAuthenticated::UnknownToken));
         let hash = TokenHash::new(sha256(b"s.one")).to_string();
-        assert_eq!(found(&hash), Err(NotAuthenticated), "the declaration is no token");
+        assert_eq!(
+            found(&hash),
+            Err(NotAuthenticated::UnknownToken),
+            "the declaration is no token"
+        );
     }
 
     #[test]
@@ -144,7 +163,8 @@ mod tests {
         let from = |text: &str| clients.authenticate(&token("s.one"), text.parse().unwrap());
         assert!(from("10.1.2.3").is_ok());
         assert!(from("::ffff:10.1.2.3").is_ok());
-        assert_eq!(from("10.2.0.1").unwrap_err(), NotAuthenticated);
+        let outside = NotAuthenticated::OutsideBoundCidrs { client: "a".into() };
+        assert_eq!(from("10.2.0.1").unwrap_err(), outside);
     }
 
     #[test]

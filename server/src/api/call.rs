@@ -1,14 +1,18 @@
 use std::sync::Arc;
 
-use http::request::Parts;
 use selkie_access::{Denied, TokenText};
 use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
+use selkie_listener::Overloaded;
 
+use super::batch::{BatchItem, ITEM_BYTES};
 use super::error::{ApiError, ItemError};
 use super::fields::Warnings;
+use super::log_budget::{LogBudgets, RefusalKind};
+use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
-use crate::auth::Client;
+use crate::auth::{Client, NotAuthenticated};
+use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::transit::{Transit, TransitError};
@@ -23,9 +27,16 @@ pub(super) struct Call<'a> {
     pub(super) token: Option<TokenText>,
     /// A UUID, in the reply and in the log.
     pub(super) id: &'a str,
+    pub(super) log_budgets: &'a LogBudgets,
 }
 
 impl Call<'_> {
+    /// Takes what the results of `items` will come to, until they are in a reply.
+    pub(super) async fn take_for(&self, items: &[BatchItem<'_>]) -> Result<Taken, ApiError> {
+        let taken = self.node.bytes().take(items.len().saturating_mul(ITEM_BYTES)).await;
+        taken.map_err(|Overloaded| ApiError::Overloaded)
+    }
+
     pub(super) fn transit(&self) -> Transit {
         self.node.transit(Arc::clone(&self.deployment))
     }
@@ -45,20 +56,6 @@ impl Call<'_> {
     pub(super) fn refusal(&self, error: ApiError) -> Refusal {
         Refusal::from(error).by(&self.client)
     }
-
-    /// Logs why an item of a batch failed, and gives what the client is told.
-    pub(super) fn item_error(&self, key: &str, index: usize, error: &TransitError) -> ItemError {
-        tracing::warn!(
-            request_id = self.id,
-            client = self.client.name,
-            key,
-            item = index,
-            reason = %error,
-            advice = advice(error),
-            "an item of a batch failed"
-        );
-        told(error)
-    }
 }
 
 /// Why a request is refused: what the client is told, and what the log knows besides.
@@ -68,9 +65,27 @@ pub(super) struct Refusal(Box<Refused>);
 #[derive(Debug)]
 struct Refused {
     error: ApiError,
-    cause: Option<TransitError>,
+    cause: Option<Cause>,
     client: Option<String>,
     key: Option<String>,
+}
+
+/// What only the log may know.
+#[derive(Debug)]
+enum Cause {
+    Engine(TransitError),
+    Stranger(NotAuthenticated),
+}
+
+impl From<NotAuthenticated> for Refusal {
+    fn from(cause: NotAuthenticated) -> Self {
+        let client = match &cause {
+            NotAuthenticated::OutsideBoundCidrs { client } => Some(client.clone()),
+            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => None,
+        };
+        let cause = Some(Cause::Stranger(cause));
+        Self(Box::new(Refused { error: ApiError::InvalidToken, cause, client, key: None }))
+    }
 }
 
 impl From<ApiError> for Refusal {
@@ -83,7 +98,8 @@ impl Refusal {
     /// The refusal that a failure of the engine on `key` leads to.
     pub(super) fn of(cause: TransitError, error: ApiError, key: &str) -> Self {
         let key = Some(key.to_owned());
-        Self(Box::new(Refused { error, cause: Some(cause), client: None, key }))
+        let cause = Some(Cause::Engine(cause));
+        Self(Box::new(Refused { error, cause, client: None, key }))
     }
 
     /// The refusal of the only item of a request.
@@ -105,13 +121,39 @@ impl Refusal {
         self.0.error
     }
 
+    /// Whose budget the line about it is taken from. A client whose token is used from elsewhere
+    /// counts as known: nobody else can cause the line.
+    pub(super) fn kind(&self) -> RefusalKind {
+        match &self.0.client {
+            _ if self.0.error.status().is_server_error() => RefusalKind::Failure,
+            Some(_) => RefusalKind::Client,
+            None => RefusalKind::Stranger,
+        }
+    }
+
+    fn reason(&self) -> String {
+        let reason = match (&self.0.cause, &self.0.error) {
+            (Some(Cause::Engine(error)), _) => error.to_string(),
+            (Some(Cause::Stranger(error)), _) => error.to_string(),
+            (None, ApiError::NoMount { path }) => {
+                ApiError::NoMount { path: abridged(path).into() }.to_string()
+            }
+            (None, error) => error.to_string(),
+        };
+        cut(&reason).into_owned()
+    }
+
     /// One line: what failed, for whom, why, and what to do.
-    pub(super) fn log(&self, id: &str, address: &str, parts: &Parts) {
+    pub(super) fn log(&self, request: &LoggedRequest<'_>) {
         let Refused { error, cause, client, key } = &*self.0;
         let (client, key) = (client.as_deref(), key.as_deref());
-        let reason = cause.as_ref().map_or_else(|| error.to_string(), ToString::to_string);
-        let advice = cause.as_ref().and_then(advice);
-        let (method, path) = (&parts.method, parts.uri.path());
+        let reason = self.reason();
+        let advice = match cause {
+            Some(Cause::Engine(error)) => advice(error),
+            Some(Cause::Stranger(_)) | None => None,
+        };
+        let (id, path, method) = (request.id, &*request.path, &request.parts.method);
+        let address = request.address();
         let code = error.status().as_u16();
         if error.status().is_server_error() {
             tracing::error!(
@@ -129,7 +171,7 @@ impl Refusal {
 
 /// What the client is told of a failed item: Vault's own words outside the envelope, one answer
 /// for whatever is wrong inside it (invariant I4).
-fn told(error: &TransitError) -> ItemError {
+pub(super) fn told(error: &TransitError) -> ItemError {
     match error {
         TransitError::RequestedVersionNegative => ItemError::WantedVersionNegative,
         TransitError::RequestedVersionTooHigh => ItemError::WantedVersionTooHigh,
@@ -147,6 +189,7 @@ fn told(error: &TransitError) -> ItemError {
         | TransitError::Declared
         | TransitError::NoStorage
         | TransitError::NameTooLong
+        | TransitError::RecordFull
         | TransitError::Encrypt(_)
         | TransitError::Random(_)
         | TransitError::Store(_)
@@ -158,7 +201,7 @@ fn told(error: &TransitError) -> ItemError {
 }
 
 /// What an operator can do about it.
-fn advice(error: &TransitError) -> Option<&'static str> {
+pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
     Some(match error {
         TransitError::NoUsableRecipient => {
             "declare the seal and key id that the ciphertext was made for; a retired key of a \
@@ -176,9 +219,6 @@ fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::Refused(EnvelopeRefusal::Origin) => {
             "check origin_key; what was made without it does not open once it is declared"
         }
-        TransitError::Refused(EnvelopeRefusal::TooManyRecipients) => {
-            "declare all seals that the ciphertext was made for, disabled if need be"
-        }
         TransitError::VersionTooNew => {
             "this replica's configuration is behind: same seals, generation and version everywhere?"
         }
@@ -188,7 +228,7 @@ fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::Declared => "change it in the configuration file and reload",
         TransitError::Seal(_) => "check the seal; the client tries again by itself",
         TransitError::RecordUnreadable => "restore the store; nothing is made anew in its place",
-        TransitError::VersionsExhausted => "trim the key's old versions",
+        TransitError::VersionsExhausted | TransitError::RecordFull => "trim the key's old versions",
         TransitError::ChangePanicked => "read the key to see whether it changed; report the defect",
         _ => return None,
     })

@@ -30,7 +30,7 @@ pub(super) async fn answer(
         Endpoint::TrimKey(at) => keys::trim(call, at, fields).await,
         Endpoint::ListKeys(mount) => keys::list(call, mount, fields),
         Endpoint::RenewSelf => token::renew_self(call, fields),
-        Endpoint::LookupSelf => token::lookup_self(call, fields),
+        Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
         Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),

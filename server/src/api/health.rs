@@ -99,6 +99,13 @@ pub fn status(state: NodeState, query: &Query<'_>) -> Result<StatusCode, ApiErro
     StatusCode::from_u16(code).or(Err(ApiError::BadHealthParameter))
 }
 
+/// Whether an answer with this status, which the client may have chosen, must have no body (RFC
+/// 9110 §15.3.5, §15.3.6 and §15.4.5).
+#[must_use]
+pub const fn forbids_body(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 204 | 205 | 304)
+}
+
 /// A flag with nothing after it is false in Vault 1.14, against its own documentation.
 fn flag(query: &Query<'_>, name: &str) -> Result<bool, ApiError> {
     match query.first(name) {

@@ -1,32 +1,49 @@
-use std::sync::{Mutex, PoisonError};
+use selkie_listener::LogBudget;
 
-/// How many refusals a second are logged, so that nobody fills the log by being refused.
+/// How many lines a second about each kind of refusal.
 const LINES_PER_SECOND: u32 = 50;
 
-/// Lets through so many log lines a second, and counts the rest.
-#[derive(Debug, Default)]
-pub(super) struct LogBudget(Mutex<Used>);
-
-#[derive(Debug, Default)]
-struct Used {
-    second: u64,
-    lines: u32,
-    suppressed: u64,
+/// Which refusals share a budget: strangers cannot suppress what is logged of clients, and neither
+/// can suppress what an operator must see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusalKind {
+    /// Of somebody unknown.
+    Stranger,
+    /// Of a known client.
+    Client,
+    /// A failure of the server, status 5xx.
+    Failure,
 }
 
-impl LogBudget {
-    /// Whether a line may be written at `second`; then, how many were not before it.
-    pub(super) fn spend(&self, second: u64) -> Option<u64> {
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.second != second {
-            (used.second, used.lines) = (second, 0);
+/// What may be logged of refusals.
+#[derive(Debug)]
+pub(super) struct LogBudgets {
+    strangers: LogBudget,
+    clients: LogBudget,
+    failures: LogBudget,
+}
+
+impl Default for LogBudgets {
+    fn default() -> Self {
+        let budget = || LogBudget::new(LINES_PER_SECOND);
+        Self { strangers: budget(), clients: budget(), failures: budget() }
+    }
+}
+
+impl LogBudgets {
+    /// Whether a line about a refusal of this kind may be written at `second`. Tells how many were
+    /// not before it.
+    pub(super) fn admit(&self, kind: RefusalKind, second: u64) -> bool {
+        let (budget, of) = match kind {
+            RefusalKind::Stranger => (&self.strangers, "unknown callers"),
+            RefusalKind::Client => (&self.clients, "known clients"),
+            RefusalKind::Failure => (&self.failures, "failures"),
+        };
+        let Some(suppressed) = budget.spend(second) else { return false };
+        if suppressed > 0 {
+            tracing::warn!(of, suppressed, "refusals came too fast for the log");
         }
-        if used.lines >= LINES_PER_SECOND {
-            used.suppressed = used.suppressed.saturating_add(1);
-            return None;
-        }
-        used.lines += 1;
-        Some(std::mem::take(&mut used.suppressed))
+        true
     }
 }
 
@@ -35,13 +52,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_of_a_second_are_bounded_and_the_rest_is_counted() {
-        let budget = LogBudget::default();
+    fn strangers_suppress_neither_clients_nor_failures() {
+        let budgets = LogBudgets::default();
         for _ in 0..LINES_PER_SECOND {
-            assert_eq!(budget.spend(1), Some(0));
+            assert!(budgets.admit(RefusalKind::Stranger, 1));
         }
-        assert_eq!((budget.spend(1), budget.spend(1)), (None, None));
-        assert_eq!(budget.spend(2), Some(2));
-        assert_eq!(budget.spend(2), Some(0));
+        assert!(!budgets.admit(RefusalKind::Stranger, 1));
+        assert!(budgets.admit(RefusalKind::Client, 1));
+        assert!(budgets.admit(RefusalKind::Failure, 1));
     }
 }

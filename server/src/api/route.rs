@@ -84,8 +84,8 @@ pub enum Endpoint {
     ListKeys(MountPath),
     /// `auth/token/renew-self`
     RenewSelf,
-    /// `auth/token/lookup-self`
-    LookupSelf,
+    /// `auth/token/lookup-self`, read or, as Vault allows as well, written to
+    LookupSelf(Operation),
     /// `sys/capabilities-self`
     CapabilitiesSelf,
     /// `sys/mounts`
@@ -133,7 +133,7 @@ impl Endpoint {
             | Self::TrimKey(_)
             | Self::ListKeys(_)
             | Self::RenewSelf
-            | Self::LookupSelf
+            | Self::LookupSelf(_)
             | Self::CapabilitiesSelf
             | Self::Mounts => Access::ByPolicy,
         }
@@ -251,7 +251,7 @@ fn strip_mount<'p>(path: &'p str, mount: &str) -> Option<&'p str> {
 fn token_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
     match (rest, operation) {
         ("renew-self", Operation::Update) => Ok(Endpoint::RenewSelf),
-        ("lookup-self", Operation::Read | Operation::Update) => Ok(Endpoint::LookupSelf),
+        ("lookup-self", Operation::Read | Operation::Update) => Ok(Endpoint::LookupSelf(operation)),
         ("renew-self" | "lookup-self", _) => Err(ApiError::UnsupportedOperation),
         _ => Err(ApiError::UnsupportedPath),
     }

@@ -15,11 +15,13 @@ use super::call::{Call, Refusal};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::handler;
-use super::log_budget::LogBudget;
+use super::log_budget::LogBudgets;
+use super::logged::LoggedRequest;
 use super::query::Query;
 use super::reply::Reply;
 use super::route::{Access, Endpoint, Operation, Route, route};
 use crate::auth::NotAuthenticated;
+use crate::deployment::Deployment;
 use crate::node::Node;
 
 /// What one listener's requests are answered with.
@@ -28,7 +30,7 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
-    refusals: Arc<LogBudget>,
+    log_budgets: Arc<LogBudgets>,
 }
 
 /// Vault's HTTP API on `node`, for a listener whose requests may have bodies within `limits`, and of
@@ -37,8 +39,8 @@ struct Service {
 ///
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
-    let refusals = Arc::default();
-    Router::new().fallback(serve).with_state(Service { node, limits, in_flight, refusals })
+    let log_budgets = Arc::default();
+    Router::new().fallback(serve).with_state(Service { node, limits, in_flight, log_budgets })
 }
 
 async fn serve(State(service): State<Service>, request: Request<Body>) -> Response {
@@ -46,16 +48,20 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let (parts, body) = request.into_parts();
     let mut buffer = Uuid::encode_buffer();
     let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
-    let outcome = service.answer(&parts, body, id).await;
+    let deployment = service.node.deployment();
+    let route = route(&parts.method, &parts.uri, &deployment.mounts);
+    let is_endpoint = route.as_ref().is_ok_and(|route| route.target.is_ok());
+    let logged = LoggedRequest::new(id, &parts, is_endpoint);
+    let outcome = service.answer(&parts, body, id, deployment, route).await;
     let reply = outcome.unwrap_or_else(|refusal| {
-        service.log(&refusal, id, &parts);
+        service.log(&refusal, &logged);
         Reply::error(&refusal.into_error())
     });
     tracing::debug!(
         request_id = id,
         method = %parts.method,
-        path = parts.uri.path(),
-        address = %address_for_log(&parts),
+        path = &*logged.path,
+        address = %logged.address(),
         status = reply.status().as_u16(),
         micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         "request"
@@ -63,28 +69,25 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     reply.into_response(parts.headers.get("x-vault-namespace")).map(Body::new)
 }
 
-fn address_for_log(parts: &Parts) -> String {
-    let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
-    let address = connection.and_then(|info| client_address(info, &parts.headers).ok());
-    address.map(|address| address.to_string()).unwrap_or_default()
-}
-
 impl Service {
-    fn log(&self, refusal: &Refusal, id: &str, parts: &Parts) {
-        if let Some(suppressed) = self.refusals.spend(self.node.clock().unix_seconds()) {
-            if suppressed > 0 {
-                tracing::warn!(suppressed, "refusals came too fast for the log");
-            }
-            refusal.log(id, &address_for_log(parts), parts);
+    fn log(&self, refusal: &Refusal, request: &LoggedRequest<'_>) {
+        if self.log_budgets.admit(refusal.kind(), self.node.clock().unix_seconds()) {
+            refusal.log(request);
         }
     }
 
-    async fn answer(&self, parts: &Parts, body: Body, id: &str) -> Result<Reply, Refusal> {
+    async fn answer(
+        &self,
+        parts: &Parts,
+        body: Body,
+        id: &str,
+        deployment: Arc<Deployment>,
+        route: Result<Route<'_>, ApiError>,
+    ) -> Result<Reply, Refusal> {
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;
         let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
-        let deployment = self.node.deployment();
-        let route = route(&parts.method, &parts.uri, &deployment.mounts)?;
+        let route = route?;
         if let Ok(endpoint) = &route.target
             && endpoint.access() == Access::Open
         {
@@ -93,16 +96,17 @@ impl Service {
         let token = super::credential::token(&parts.headers);
         let client = match &token {
             Some(token) => deployment.clients.authenticate(token, address),
-            None => Err(NotAuthenticated),
+            None => Err(NotAuthenticated::NoToken),
         };
         let client = match client {
             Ok(client) => client,
-            Err(NotAuthenticated) if route.target == Ok(Endpoint::UiMounts) => {
+            Err(_stranger) if route.target == Ok(Endpoint::UiMounts) => {
                 return Ok(handler::ui_mounts_for_nobody(id));
             }
-            Err(NotAuthenticated) => return Err(ApiError::InvalidToken.into()),
+            Err(stranger) => return Err(stranger.into()),
         };
-        let call = Call { node: &self.node, deployment, client, token, id };
+        let log_budgets = &*self.log_budgets;
+        let call = Call { node: &self.node, deployment, client, token, id, log_budgets };
         let Route { path, operation, target, query } = route;
         let endpoint = match target {
             Ok(endpoint) => endpoint,
@@ -124,9 +128,12 @@ impl Service {
         endpoint: Endpoint,
     ) -> Result<Reply, Refusal> {
         // 503, which every seal client tries again, and never 429, which old ones take for success.
-        let admitted = self.in_flight.admit().await;
-        let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
+        let overloaded = |Overloaded| ApiError::Overloaded;
+        let announced = body::announced_bytes(&body, self.limits);
+        let _bytes = self.node.bytes().take(announced).await.map_err(overloaded)?;
         let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
+        // Only now: who sends slowly takes no place from those who wait for an answer.
+        let _admitted = self.in_flight.admit().await.map_err(overloaded)?;
         let content_type = parts.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
         let fields = match asked.operation {
@@ -139,7 +146,9 @@ impl Service {
                 Fields::from_query(asked.query, asked.operation == Operation::List)
             }
         };
-        handler::answer(call, endpoint, fields).await
+        let reply = handler::answer(call, endpoint, fields).await?;
+        let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
+        Ok(reply.holding(taken))
     }
 }
 

@@ -32,7 +32,8 @@ pub(in crate::api) fn open(
             let now = i64::try_from(node.clock().unix_seconds()).unwrap_or(i64::MAX);
             let cluster = Cluster { name: &identity.name, id: &identity.id };
             let reply = Reply::bare_with_status(status, &HealthBody::new(state, now, cluster));
-            Ok(if route.operation == Operation::Header { reply.into_head() } else { reply })
+            let is_empty = route.operation == Operation::Header || health::forbids_body(status);
+            Ok(if is_empty { reply.into_head() } else { reply })
         }
         Endpoint::SealStatus => Ok(Reply::bare(&seal_status(node, deployment, &identity))),
         Endpoint::Leader => {

@@ -9,6 +9,7 @@ use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::api::request;
+use crate::api::route::Operation;
 
 /// A declared token never expires: nothing that a client or an outage does can strand a seal. With
 /// a period it is renewable all the same, because seal clients look for that.
@@ -36,9 +37,13 @@ pub(super) fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Repl
     Ok(call.envelope(&warnings).auth(&auth))
 }
 
-pub(super) fn lookup_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+pub(super) fn lookup_self(
+    call: &Call<'_>,
+    operation: Operation,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
     let acl = &call.client.acl;
-    let _permit = acl.check("auth/token/lookup-self", Capability::Read).map_err(denied)?;
+    let _permit = acl.check("auth/token/lookup-self", operation.capability()).map_err(denied)?;
     request::decode_lookup_self(&mut fields)?;
     let client = &call.client;
     let period = client.period.map(seconds);

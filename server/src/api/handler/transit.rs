@@ -6,6 +6,7 @@ use crate::api::batch::BatchItem;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
 use crate::api::error::{ApiError, ItemError, KeyError, batch_status};
+use crate::api::failed_items::FailedItems;
 use crate::api::fields::Fields;
 use crate::api::reply::{DecryptedItem, Reply};
 use crate::api::request::{self, Input};
@@ -44,10 +45,10 @@ impl Failure {
         }
     }
 
-    fn of_item(self, call: &Call<'_>, key: &str, index: usize) -> ItemError {
+    fn of_item(self, index: usize, failed: &mut FailedItems) -> ItemError {
         match self {
             Self::Form(error) => error,
-            Self::Engine(error) => call.item_error(key, index, &error),
+            Self::Engine(error) => failed.add(index, error),
         }
     }
 }
@@ -83,12 +84,14 @@ pub(super) async fn encrypt(
         Input::Batch(items) => {
             let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
+            let mut failed = FailedItems::default();
             for (index, mut item) in items.into_iter().enumerate() {
                 let reference = std::mem::take(&mut item.reference);
                 let made = encrypt_item(&encryption, item).await;
-                results.push((made.map_err(|one| one.of_item(call, &name, index)), reference));
+                results.push((made.map_err(|one| one.of_item(index, &mut failed)), reference));
                 tokio::task::consume_budget().await;
             }
+            failed.log(call, &name);
             let failures = results.iter().map(|(made, _)| made.as_ref().err().map(|e| e.blame()));
             let wanted = request.partial_failure_response_code;
             let status = batch_status(failures, wanted, &mut warnings);
@@ -119,11 +122,13 @@ pub(super) async fn decrypt(
         Input::Batch(items) => {
             let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
+            let mut failed = FailedItems::default();
             for (index, item) in items.iter().enumerate() {
                 let opened = decrypt_item(&decryption, item).await;
-                results.push(opened.map_err(|one| one.of_item(call, &name, index)));
+                results.push(opened.map_err(|one| one.of_item(index, &mut failed)));
                 tokio::task::consume_budget().await;
             }
+            failed.log(call, &name);
             let failures = results.iter().map(|opened| opened.as_ref().err().map(|e| e.blame()));
             let wanted = request.partial_failure_response_code;
             let status = batch_status(failures, wanted, &mut warnings);
@@ -153,12 +158,14 @@ pub(super) async fn rewrap(
         Input::Batch(items) => {
             let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
+            let mut failed = FailedItems::default();
             for (index, mut item) in items.into_iter().enumerate() {
                 let reference = std::mem::take(&mut item.reference);
                 let made = rewrapping.item(&item).await;
-                results.push((made.map_err(|one| one.of_item(call, &name, index)), reference));
+                results.push((made.map_err(|one| one.of_item(index, &mut failed)), reference));
                 tokio::task::consume_budget().await;
             }
+            failed.log(call, &name);
             let items: Vec<_> = results.iter().map(wire_item).collect();
             let batch = data::EncryptedBatch { batch_results: &items };
             Ok(call.envelope(&warnings).encrypted(&batch, None))

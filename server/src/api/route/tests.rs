@@ -52,8 +52,8 @@ fn every_transit_path_leads_to_its_endpoint() {
 fn every_path_of_auth_and_sys_leads_to_its_endpoint() {
     for (method, path, endpoint) in [
         ("PUT", "auth/token/renew-self", Endpoint::RenewSelf),
-        ("GET", "auth/token/lookup-self", Endpoint::LookupSelf),
-        ("POST", "auth/token/lookup-self", Endpoint::LookupSelf),
+        ("GET", "auth/token/lookup-self", Endpoint::LookupSelf(Operation::Read)),
+        ("POST", "auth/token/lookup-self", Endpoint::LookupSelf(Operation::Update)),
         ("POST", "sys/capabilities-self", Endpoint::CapabilitiesSelf),
         ("GET", "sys/mounts", Endpoint::Mounts),
         ("GET", "sys/internal/ui/mounts", Endpoint::UiMounts),

@@ -1,3 +1,5 @@
+mod log;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -91,7 +93,11 @@ impl Answer {
 
 impl Api {
     async fn start() -> Self {
-        let node = Node::start(config()).await.unwrap();
+        Self::start_with(config()).await
+    }
+
+    async fn start_with(config: Config) -> Self {
+        let node = Node::start(config).await.unwrap();
         let in_flight = InFlight::new(8, Duration::ZERO);
         Self(router(Arc::new(node), BodyLimits::default(), in_flight))
     }
@@ -354,6 +360,39 @@ async fn what_operators_ask_is_answered() {
     assert_eq!(preflight.json()["data"]["path"], "transit/");
     let nobody = api.send("", "GET", "sys/internal/ui/mounts", "").await.json();
     assert_eq!(nobody["data"], json!({ "auth": {}, "secret": {} }));
+}
+
+#[tokio::test]
+async fn a_health_status_that_must_have_no_body_has_none() {
+    let api = Api::start().await;
+    for code in ["204", "205", "304"] {
+        let health = api.send("", "GET", &format!("sys/health?activecode={code}"), "").await;
+        assert_eq!((health.status.as_str(), &*health.text), (code, ""));
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_by_post_needs_the_capability_update() {
+    let mut config = config();
+    let rule = r#"path "auth/token/lookup-self" { capabilities = ["update"] }"#;
+    let policy = Policy::parse("writes".parse().unwrap(), "writes.hcl", rule).unwrap();
+    config.policies.push(policy);
+    config
+        .clients
+        .push(DeclaredClient { no_default_policy: true, ..client("writer", "writes", None) });
+    let api = Api::start_with(config).await;
+    let path = "auth/token/lookup-self";
+    for (token, method, status) in [
+        ("s.vault", "GET", 200),
+        ("s.vault", "PUT", 403),
+        ("s.vault", "POST", 403),
+        ("s.writer", "GET", 403),
+        ("s.writer", "PUT", 200),
+        ("s.writer", "POST", 200),
+    ] {
+        let answer = api.send(token, method, path, "").await;
+        assert_eq!(answer.status.as_u16(), status, "{token} {method}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,124 @@
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use selkie_listener::ForwardedFor;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt;
+
+use super::*;
+
+/// What this test's thread logs.
+struct Log {
+    text: Text,
+    _guard: DefaultGuard,
+}
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Text {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn start() -> Self {
+        let text = Text::default();
+        let writer = text.clone();
+        let lines = fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();
+        let lines = lines.with_max_level(tracing::Level::DEBUG);
+        Self { text, _guard: tracing::subscriber::set_default(lines.finish()) }
+    }
+
+    fn take(&self) -> String {
+        let mut text = self.text.0.lock().unwrap();
+        String::from_utf8(std::mem::take(&mut *text)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_an_unknown_path_is_not_logged() {
+    let (log, api) = (Log::start(), Api::start().await);
+    for path in ["auth/token/renew/s.secret", "auth/token%2frenew%2fs.secret", "a/b/s.secret"] {
+        for token in ["", "s.root"] {
+            assert!(api.send(token, "PUT", path, "{}").await.status.is_client_error());
+            let text = log.take();
+            assert!(text.contains("request refused") && !text.contains("s.secret"), "{text}");
+        }
+    }
+    api.send("s.root", "PUT", "transit/decrypt/unseal", "{}").await;
+    assert!(log.take().contains("path=\"/v1/transit/decrypt/unseal\""));
+}
+
+#[tokio::test]
+async fn the_log_alone_knows_why_a_token_is_refused() {
+    let mut config = config();
+    for client in config.clients.iter_mut().filter(|client| client.name.as_str() == "vault") {
+        client.token_bound_cidrs = vec!["192.0.2.0/24".parse().unwrap()];
+    }
+    let (log, api) = (Log::start(), Api::start_with(config).await);
+    let mut answers = Vec::new();
+    for (token, reason) in [
+        ("", "reason=\"no token\""),
+        ("s.nobody", "reason=\"unknown token\""),
+        ("s.vault", "reason=\"the client's token was used from outside its token_bound_cidrs\""),
+    ] {
+        answers.push(api.send(token, "PUT", "transit/encrypt/unseal", "{}").await);
+        let text = log.take();
+        assert!(text.contains(reason), "{text}");
+        assert_eq!(text.contains("client=\"vault\""), token == "s.vault", "{text}");
+    }
+    for answer in &answers {
+        assert_eq!(answer.text, answers[0].text);
+        assert_eq!((answer.status, &answer.headers), (StatusCode::FORBIDDEN, &answers[0].headers));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_failures_is_one_line() {
+    let (log, api) = (Log::start(), Api::start().await);
+    let good = api.encrypt("unseal").await;
+    let bad = json!({ "ciphertext": "vault:v7:AAAA" });
+    let body = json!({ "batch_input": [{ "ciphertext": good }, bad, bad, bad] });
+    api.send("s.root", "PUT", "transit/decrypt/unseal", body).await;
+    let text = log.take();
+    assert_eq!(text.matches("WARN").count(), 1, "{text}");
+    for told in ["items=3", "first_item=1", "key=\"unseal\"", "reason=", "advice=", "client="] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_do_not_suppress_the_refusals_of_clients() {
+    let (log, api) = (Log::start(), Api::start().await);
+    for _ in 0..300 {
+        api.send("s.nobody", "PUT", "transit/encrypt/unseal", "{}").await;
+    }
+    log.take();
+    api.send("s.vault", "PUT", "transit/keys/k", "{}").await;
+    let text = log.take();
+    assert!(text.contains("request refused") && text.contains("client=\"vault\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_refused_forwarded_for_is_logged_with_the_peers_address() {
+    let (log, api) = (Log::start(), Api::start().await);
+    let mut connection = ConnectionInfo::plain("test", "192.0.2.9:1".parse().unwrap());
+    connection.forwarded_for = Some(Arc::new(ForwardedFor {
+        authorized: Vec::new(),
+        hop_skips: 0,
+        reject_not_authorized: true,
+        reject_not_present: true,
+    }));
+    let mut request = Request::builder().uri("/v1/sys/mounts").body(Body::empty()).unwrap();
+    request.extensions_mut().insert(Arc::new(connection));
+    let reply = api.0.clone().oneshot(request).await.unwrap();
+    assert_eq!(reply.status(), StatusCode::BAD_REQUEST);
+    let text = log.take();
+    assert!(text.contains("address=\"192.0.2.9\""), "{text}");
+}
