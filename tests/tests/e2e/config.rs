@@ -125,9 +125,11 @@ fn a_raised_generation_is_what_a_changed_list_of_seals_needs() -> Result<()> {
         let output = command.output()?;
         anyhow::Ok((output.status.code(), said(&output)))
     };
+    // Another seal and as many versions: the number would stay, and no Vault would move.
+    site.keys = "key \"autounseal\" { seals = [\"new\"] }\n".into();
     let (code, told) = check(&site)?;
     assert!(code != Some(0) && told.contains("generation"), "{code:?} {told}");
-    site.keys = "key \"autounseal\" { generation = 1 }\n".into();
+    site.keys = "key \"autounseal\" {\n  seals = [\"new\"]\n  generation = 1\n}\n".into();
     let (code, told) = check(&site)?;
     assert_eq!(code, Some(0), "{told}");
     Ok(())
