@@ -53,7 +53,7 @@ impl Genuine {
 
 /// `json` without its claim of origin, which nobody looks at where no `origin_key` is declared.
 ///
-/// `None` for what is not the one spelling of a JSON object, or whose claim is not plain text.
+/// `None` for what is not the one spelling of a JSON object, or whose claim is not 32 bytes.
 fn without_claim(json: &[u8]) -> Option<Vec<u8>> {
     let mut value: Value = serde_json::from_slice(json).ok()?;
     if value.to_string().as_bytes() != json {
@@ -62,8 +62,8 @@ fn without_claim(json: &[u8]) -> Option<Vec<u8>> {
     let claim = value.as_object_mut()?.remove("unprotected");
     let plain = claim.is_none_or(|claim| {
         let text = claim["origin"].as_str().unwrap_or_default();
-        let spelling = claim.to_string();
-        spelling == format!(r#"{{"origin":"{text}"}}"#)
+        let is_mac = URL_SAFE_NO_PAD.decode(text).is_ok_and(|mac| mac.len() == 32);
+        is_mac && claim.to_string() == format!(r#"{{"origin":"{text}"}}"#)
     });
     plain.then(|| value.to_string().into_bytes())
 }
