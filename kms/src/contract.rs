@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use selkie_crypto::{KekId, RecipientSecret, WrapAlgorithm};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::{KekDescription, KekState, KekVersion, Kms, KmsError, Wrapping};
+use crate::{Call, ClientTag, KekDescription, KekState, KekVersion, Kms, KmsError, Wrapping};
 
 /// Makes a test of each claim; see the [module](crate::contract).
 #[macro_export]
@@ -50,6 +50,10 @@ macro_rules! kms_contract {
 
 const TASKS: u8 = 16;
 
+fn call() -> Call {
+    Call { client: ClientTag::new(1), deadline: Instant::now() + Duration::from_secs(60) }
+}
+
 fn secret(seed: u8) -> RecipientSecret {
     RecipientSecret::init_with(|bytes| {
         let mut next = seed;
@@ -79,7 +83,7 @@ async fn enabled(kms: &Arc<dyn Kms>) -> Vec<KekVersion> {
 async fn wrap(kms: &Arc<dyn Kms>, version: &KekVersion, dek: &RecipientSecret) -> Vec<u8> {
     match &version.wrapping {
         Wrapping::Local(key) => key.wrap_dek(dek).expect("a local wrap"),
-        Wrapping::Remote(_) => kms.wrap_dek(&version.id, dek).await.expect("a remote wrap"),
+        Wrapping::Remote(_) => kms.wrap_dek(&version.id, dek, call()).await.expect("a remote wrap"),
     }
 }
 
@@ -87,9 +91,9 @@ async fn unwrap(
     kms: &Arc<dyn Kms>,
     version: &KekVersion,
     wrapped: &[u8],
-) -> Result<RecipientSecret, KmsError> {
+) -> Result<Arc<RecipientSecret>, KmsError> {
     let algorithm = version.wrapping.algorithm();
-    kms.unwrap_dek(&version.id, algorithm, wrapped).await
+    kms.unwrap_dek(&version.id, algorithm, wrapped, call()).await
 }
 
 async fn assert_unwraps(
@@ -102,7 +106,7 @@ async fn assert_unwraps(
     assert_same(&found, wanted);
 }
 
-fn assert_rejected(outcome: &Result<RecipientSecret, KmsError>, what: &str) {
+fn assert_rejected(outcome: &Result<Arc<RecipientSecret>, KmsError>, what: &str) {
     assert!(matches!(outcome, Err(KmsError::Rejected(_))), "{what}: {outcome:?}");
 }
 
@@ -140,7 +144,7 @@ pub async fn each_version_unwraps_what_was_wrapped_for_it(kms: Arc<dyn Kms>) {
 pub async fn each_version_wraps_in_the_kms_too(kms: Arc<dyn Kms>) {
     for version in enabled(&kms).await {
         let dek = secret(3);
-        let wrapped = kms.wrap_dek(&version.id, &dek).await.expect("a remote wrap");
+        let wrapped = kms.wrap_dek(&version.id, &dek, call()).await.expect("a remote wrap");
         assert_unwraps(&kms, &version, &wrapped, &dek).await;
     }
 }
@@ -198,7 +202,7 @@ pub async fn unwrap_by_another_algorithm_is_rejected(kms: Arc<dyn Kms>) {
     let wrapped = wrap(&kms, &current, &secret(8)).await;
     for algorithm in [WrapAlgorithm::A256Kw, WrapAlgorithm::RsaOaep256] {
         if algorithm != current.wrapping.algorithm() {
-            let outcome = kms.unwrap_dek(&current.id, algorithm, &wrapped).await;
+            let outcome = kms.unwrap_dek(&current.id, algorithm, &wrapped, call()).await;
             assert_rejected(&outcome, algorithm.jose_name());
         }
     }
@@ -209,9 +213,9 @@ pub async fn unknown_kek_is_named_as_such(kms: Arc<dyn Kms>) {
     let wrapped = wrap(&kms, &current, &secret(9)).await;
     for id in ["no-such-key", "https://other.example/keys/a/0123456789abcdef0123456789abcdef"] {
         let id = KekId::new(id).expect("a valid id");
-        let outcome = kms.wrap_dek(&id, &secret(9)).await;
+        let outcome = kms.wrap_dek(&id, &secret(9), call()).await;
         assert!(matches!(outcome, Err(KmsError::UnknownKek(_))), "wrap: {outcome:?}");
-        let outcome = kms.unwrap_dek(&id, current.wrapping.algorithm(), &wrapped).await;
+        let outcome = kms.unwrap_dek(&id, current.wrapping.algorithm(), &wrapped, call()).await;
         assert!(matches!(outcome, Err(KmsError::UnknownKek(_))), "unwrap: {outcome:?}");
     }
 }
@@ -238,12 +242,12 @@ pub async fn dropped_calls_leave_the_provider_whole(kms: Arc<dyn Kms>) {
     for _ in 0..TASKS {
         // Each polled once, then dropped.
         drop(timeout(Duration::ZERO, kms.describe()).await);
-        drop(timeout(Duration::ZERO, kms.wrap_dek(&current.id, &dek)).await);
+        drop(timeout(Duration::ZERO, kms.wrap_dek(&current.id, &dek, call())).await);
         drop(timeout(Duration::ZERO, unwrap(&kms, &current, &wrapped)).await);
     }
     assert_eq!(describe(&kms).await.current(), &current);
     assert_unwraps(&kms, &current, &wrapped, &dek).await;
-    let wrapped = kms.wrap_dek(&current.id, &dek).await.expect("a remote wrap");
+    let wrapped = kms.wrap_dek(&current.id, &dek, call()).await.expect("a remote wrap");
     assert_unwraps(&kms, &current, &wrapped, &dek).await;
 }
 

@@ -11,6 +11,8 @@ use selkie_crypto::{KekId, RsaPublicKey, WrapAlgorithm};
 pub struct KekDescription {
     versions: Vec<KekVersion>,
     current: KekVersion,
+    is_complete: bool,
+    is_purgeable: Option<bool>,
 }
 
 impl KekDescription {
@@ -25,7 +27,31 @@ impl KekDescription {
         }
         let current = versions.iter().find(|version| version.id == *current).cloned();
         let current = current.ok_or(InvalidDescription::CurrentMissing)?;
-        Ok(Self { versions, current })
+        Ok(Self { versions, current, is_complete: true, is_purgeable: None })
+    }
+
+    /// The same, of a KMS that did not let us list the versions: there may be more of them.
+    #[must_use]
+    pub fn incomplete(self) -> Self {
+        Self { is_complete: false, ..self }
+    }
+
+    /// The same, of a KMS that says whether an administrator can destroy the master key for good
+    /// before its time of retention is over.
+    #[must_use]
+    pub fn purgeable(self, is_purgeable: bool) -> Self {
+        Self { is_purgeable: Some(is_purgeable), ..self }
+    }
+
+    /// Whether [`Self::versions`] are all that there are.
+    pub const fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Whether the master key lacks protection from being destroyed for good; `None` if nobody
+    /// knows.
+    pub const fn is_purgeable(&self) -> Option<bool> {
+        self.is_purgeable
     }
 
     /// All versions that the KMS lists, in whatever state, oldest first.
@@ -55,6 +81,8 @@ pub struct KekVersion {
     pub state: KekState,
     /// When it was made, if the KMS says so.
     pub created: Option<SystemTime>,
+    /// When the KMS stops to let it wrap, if ever.
+    pub expires: Option<SystemTime>,
 }
 
 /// How, and by whom, a DEK is wrapped under a version.
@@ -120,7 +148,7 @@ mod tests {
 
     fn version(text: &str, state: KekState) -> KekVersion {
         let wrapping = Wrapping::Remote(WrapAlgorithm::A256Kw);
-        KekVersion { id: id(text), wrapping, state, created: None }
+        KekVersion { id: id(text), wrapping, state, created: None, expires: None }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use selkie_crypto::{KekId, RecipientSecret, WrapAlgorithm};
 
 use crate::description::KekDescription;
 use crate::error::KmsError;
-use crate::{Kms, KmsFuture};
+use crate::{Call, Kms, KmsFuture};
 
 /// A provider around another one, with a [`FaultScript`] for each operation; without faults it is
 /// the other one. It counts calls. Delays are tokio's time, which tests can pause.
@@ -19,7 +19,7 @@ pub struct Faulty {
     inner: Arc<dyn Kms>,
     describe: FaultScript<KekDescription>,
     wrap: FaultScript<Vec<u8>>,
-    unwrap: FaultScript<RecipientSecret>,
+    unwrap: FaultScript<Arc<RecipientSecret>>,
 }
 
 impl Faulty {
@@ -44,7 +44,7 @@ impl Faulty {
     }
 
     /// What happens to [`Kms::unwrap_dek`].
-    pub const fn on_unwrap(&self) -> &FaultScript<RecipientSecret> {
+    pub const fn on_unwrap(&self) -> &FaultScript<Arc<RecipientSecret>> {
         &self.unwrap
     }
 
@@ -59,8 +59,13 @@ impl Kms for Faulty {
         Box::pin(self.describe.apply(self.inner.describe()))
     }
 
-    fn wrap_dek<'a>(&'a self, kek: &'a KekId, dek: &'a RecipientSecret) -> KmsFuture<'a, Vec<u8>> {
-        Box::pin(self.wrap.apply(self.inner.wrap_dek(kek, dek)))
+    fn wrap_dek<'a>(
+        &'a self,
+        kek: &'a KekId,
+        dek: &'a RecipientSecret,
+        call: Call,
+    ) -> KmsFuture<'a, Vec<u8>> {
+        Box::pin(self.wrap.apply(self.inner.wrap_dek(kek, dek, call)))
     }
 
     fn unwrap_dek<'a>(
@@ -68,8 +73,9 @@ impl Kms for Faulty {
         kek: &'a KekId,
         algorithm: WrapAlgorithm,
         wrapped: &'a [u8],
-    ) -> KmsFuture<'a, RecipientSecret> {
-        Box::pin(self.unwrap.apply(self.inner.unwrap_dek(kek, algorithm, wrapped)))
+        call: Call,
+    ) -> KmsFuture<'a, Arc<RecipientSecret>> {
+        Box::pin(self.unwrap.apply(self.inner.unwrap_dek(kek, algorithm, wrapped, call)))
     }
 }
 
@@ -192,15 +198,15 @@ impl<T> Fault<T> {
     }
 }
 
-impl Fault<RecipientSecret> {
+impl Fault<Arc<RecipientSecret>> {
     /// The DEK unwraps to another one.
     pub fn other_secret() -> Self {
         Self::alter(|secret| {
-            RecipientSecret::init_with(|bytes| {
+            Arc::new(RecipientSecret::init_with(|bytes| {
                 for (byte, true_byte) in bytes.iter_mut().zip(secret.expose_for_wrap()) {
                     *byte = !true_byte;
                 }
-            })
+            }))
         })
     }
 }

@@ -6,6 +6,8 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 
+pub mod azure;
+mod call;
 mod description;
 mod error;
 mod fault;
@@ -14,9 +16,11 @@ mod static_kms;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use selkie_crypto::{KekId, RecipientSecret, WrapAlgorithm};
 
+pub use call::{Call, ClientTag};
 pub use description::{InvalidDescription, KekDescription, KekState, KekVersion, Wrapping};
 pub use error::{Cause, KmsError};
 pub use fault::{Fault, FaultScript, Faulty};
@@ -28,8 +32,8 @@ pub type KmsFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, KmsError>> + S
 /// The holder of one master key and its versions; used as `Arc<dyn Kms>`.
 ///
 /// What every provider owes is written down as the claims of the `contract` module, which it must
-/// pass. Nothing happens before a future is first polled, and any future may be dropped. Deadlines
-/// and retries are the caller's.
+/// pass. Nothing happens before a future is first polled, and any future may be dropped. Nobody
+/// calls [`Kms::describe`] without a time limit of their own; the other calls carry their deadline.
 pub trait Kms: Debug + Send + Sync {
     /// The versions of the master key and which of them is current, as the KMS sees them now.
     fn describe(&self) -> KmsFuture<'_, KekDescription>;
@@ -37,12 +41,18 @@ pub trait Kms: Debug + Send + Sync {
     /// Wraps `dek` under the version `kek`, with that version's own algorithm.
     ///
     /// For a version that can be wrapped for [locally](Wrapping::Local) the KMS need not be asked.
-    fn wrap_dek<'a>(&'a self, kek: &'a KekId, dek: &'a RecipientSecret) -> KmsFuture<'a, Vec<u8>>;
+    fn wrap_dek<'a>(
+        &'a self,
+        kek: &'a KekId,
+        dek: &'a RecipientSecret,
+        call: Call,
+    ) -> KmsFuture<'a, Vec<u8>>;
 
     /// Unwraps what [`Kms::wrap_dek`] or a local wrap made under the version `kek`.
     ///
     /// Success says that the KMS answered with a secret, not that it was the one that was wrapped:
-    /// the commitment in the envelope decides that.
+    /// the commitment in the envelope decides that. The secret may be shared with others that wait
+    /// for the same unwrap, and is gone with the last of them.
     ///
     /// # Errors
     /// [`KmsError::Rejected`] if `wrapped` does not open under `kek`, or `algorithm` is not the
@@ -53,5 +63,6 @@ pub trait Kms: Debug + Send + Sync {
         kek: &'a KekId,
         algorithm: WrapAlgorithm,
         wrapped: &'a [u8],
-    ) -> KmsFuture<'a, RecipientSecret>;
+        call: Call,
+    ) -> KmsFuture<'a, Arc<RecipientSecret>>;
 }

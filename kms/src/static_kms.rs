@@ -1,10 +1,12 @@
 //! A master key in our own memory: for dev mode, tests and sites without a KMS.
 
+use std::sync::Arc;
+
 use selkie_crypto::{Kek, KekId, RecipientSecret, UnwrapFailed, WrapAlgorithm};
 
 use crate::description::{InvalidDescription, KekDescription, KekState, KekVersion, Wrapping};
 use crate::error::KmsError;
-use crate::{Kms, KmsFuture};
+use crate::{Call, Kms, KmsFuture};
 
 /// The provider of the static seal: AES key wrap under keys it was given.
 #[derive(Debug)]
@@ -53,7 +55,12 @@ impl Kms for StaticKms {
         Box::pin(async { Ok(self.description.clone()) })
     }
 
-    fn wrap_dek<'a>(&'a self, kek: &'a KekId, dek: &'a RecipientSecret) -> KmsFuture<'a, Vec<u8>> {
+    fn wrap_dek<'a>(
+        &'a self,
+        kek: &'a KekId,
+        dek: &'a RecipientSecret,
+        _: Call,
+    ) -> KmsFuture<'a, Vec<u8>> {
         Box::pin(async move { Ok(self.kek(kek)?.wrap_dek(dek).to_vec()) })
     }
 
@@ -62,8 +69,9 @@ impl Kms for StaticKms {
         kek: &'a KekId,
         algorithm: WrapAlgorithm,
         wrapped: &'a [u8],
-    ) -> KmsFuture<'a, RecipientSecret> {
-        Box::pin(async move { self.unwrap(kek, algorithm, wrapped) })
+        _: Call,
+    ) -> KmsFuture<'a, Arc<RecipientSecret>> {
+        Box::pin(async move { self.unwrap(kek, algorithm, wrapped).map(Arc::new) })
     }
 }
 
@@ -82,6 +90,7 @@ fn version(id: &KekId) -> KekVersion {
         wrapping: Wrapping::Remote(WrapAlgorithm::A256Kw),
         state: KekState::Enabled,
         created: None,
+        expires: None,
     }
 }
 
@@ -101,8 +110,6 @@ pub enum StaticKmsError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn id(text: &str) -> KekId {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, KeyVersion, Random, RecipientSecret, SealName};
-use selkie_kms::KmsError;
+use selkie_kms::{Call, ClientTag, KmsError};
 
 use crate::deployment::Deployment;
 use crate::seal::Seal;
@@ -111,16 +111,23 @@ fn require_rising_version(
     Ok(())
 }
 
+fn probe_call() -> Call {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
+    Call { client: ClientTag::SELKIE, deadline }
+}
+
 /// What the old seal wraps, the new one must unwrap, for every id that both have.
 async fn require_same_keys(is: &Seal, was: &Seal, random: &Random) -> Result<(), Discontinuity> {
     for version in was.keks.versions() {
         let Some(same_id) = is.keks.version(&version.id) else { continue };
         let probe = RecipientSecret::try_init_with(|bytes| random(bytes));
         let probe = probe.map_err(|_none| Discontinuity::NoRandomness)?;
-        let Ok(wrapped) = was.kms.wrap_dek(&version.id, &probe).await else { continue };
+        let Ok(wrapped) = was.kms.wrap_dek(&version.id, &probe, probe_call()).await else {
+            continue;
+        };
         let algorithm = same_id.wrapping.algorithm();
         if let Err(KmsError::Rejected(_)) =
-            is.kms.unwrap_dek(&version.id, algorithm, &wrapped).await
+            is.kms.unwrap_dek(&version.id, algorithm, &wrapped, probe_call()).await
         {
             let (seal, id) = (is.name.clone(), version.id.clone());
             return Err(Discontinuity::OtherKeyUnderId { seal, id });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selkie_crypto::envelope::{Aad, Recipient, Refusal};
 use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret, SealName};
-use selkie_kms::{KekDescription, KekState, Kms, KmsError, Wrapping};
+use selkie_kms::{Call, ClientTag, KekDescription, KekState, Kms, KmsError, Wrapping};
 use tokio::time::{Instant, timeout_at};
 
 use crate::transit::TransitError;
@@ -169,7 +169,7 @@ impl Seal {
             Wrapping::Local(key) => {
                 key.wrap_dek(dek).map_err(|error| KmsError::Misbehaved(Some(Arc::new(error))))?
             }
-            Wrapping::Remote(_) => timeout_at(deadline, self.kms.wrap_dek(id, dek))
+            Wrapping::Remote(_) => timeout_at(deadline, self.kms.wrap_dek(id, dek, call(deadline)))
                 .await
                 .map_err(|elapsed| KmsError::TimedOut(Some(Arc::new(elapsed))))??,
         };
@@ -189,10 +189,11 @@ impl Seal {
         deadline: Instant,
     ) -> Result<Plaintext, TransitError> {
         let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
-        let dek = timeout_at(deadline, self.kms.unwrap_dek(kek, *algorithm, wrapped_dek))
-            .await
-            .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))))
-            .map_err(|error| self.judge(error))?;
+        let dek =
+            timeout_at(deadline, self.kms.unwrap_dek(kek, *algorithm, wrapped_dek, call(deadline)))
+                .await
+                .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))))
+                .map_err(|error| self.judge(error))?;
         envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
     }
 
@@ -211,6 +212,10 @@ impl Seal {
             }
         }
     }
+}
+
+fn call(deadline: Instant) -> Call {
+    Call { client: ClientTag::SELKIE, deadline }
 }
 
 /// Until when the next of `turns` seals may take, so that a hanging one leaves the others their

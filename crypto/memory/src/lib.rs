@@ -1,13 +1,17 @@
 //! What safe Rust cannot say about memory: wiping the stack below the caller, pages that no dump
-//! shows, and wiping a network frame in place. It is the only crate of Selkie with `unsafe` code,
+//! shows, and wiping a network frame in place; and what reads from a socket without leaving stale bytes. It is the only crate of Selkie with `unsafe` code,
 //! each block argued, and it will never know what the bytes mean.
 
 mod buffer;
 mod frame;
 mod page;
 mod stack;
+#[cfg(feature = "io")]
+mod wipe_io;
 
 pub use buffer::{WipedVec, wipe};
 pub use frame::wipe_frame;
 pub use page::{PageError, SecretPage};
 pub use stack::{SCRUBBED_BYTES, with_scrubbed_bytes, with_scrubbed_stack};
+#[cfg(feature = "io")]
+pub use wipe_io::WipeIo;

@@ -33,6 +33,7 @@ impl RsaKey {
             wrapping: Wrapping::Local(Arc::clone(&public)),
             state: KekState::Enabled,
             created: None,
+            expires: None,
         };
         Self { version, public, private: OaepPrivateDecryptingKey::new(private).unwrap() }
     }
@@ -59,7 +60,12 @@ impl Kms for RsaKms {
         })
     }
 
-    fn wrap_dek<'a>(&'a self, kek: &'a KekId, dek: &'a RecipientSecret) -> KmsFuture<'a, Vec<u8>> {
+    fn wrap_dek<'a>(
+        &'a self,
+        kek: &'a KekId,
+        dek: &'a RecipientSecret,
+        _: Call,
+    ) -> KmsFuture<'a, Vec<u8>> {
         Box::pin(async { Ok(RsaKey::find(kek)?.public.wrap_dek(dek).unwrap()) })
     }
 
@@ -68,12 +74,13 @@ impl Kms for RsaKms {
         kek: &'a KekId,
         algorithm: WrapAlgorithm,
         wrapped: &'a [u8],
-    ) -> KmsFuture<'a, RecipientSecret> {
+        _: Call,
+    ) -> KmsFuture<'a, Arc<RecipientSecret>> {
         Box::pin(async move {
             let key = RsaKey::find(kek)?;
             let ours = algorithm == WrapAlgorithm::RsaOaep256;
             let dek = ours.then(|| key.unwrap(wrapped)).flatten();
-            dek.ok_or(KmsError::Rejected(None))
+            dek.map(Arc::new).ok_or(KmsError::Rejected(None))
         })
     }
 }

@@ -2,9 +2,14 @@ use selkie_crypto::Kek;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::ClientTag;
 use crate::static_kms::StaticKms;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+fn call() -> Call {
+    Call { client: ClientTag::SELKIE, deadline: Instant::now() + SECOND }
+}
 
 fn id(text: &str) -> KekId {
     KekId::new(text).unwrap()
@@ -22,12 +27,12 @@ fn dek() -> RecipientSecret {
     RecipientSecret::init_with(|bytes| bytes.fill(7))
 }
 
-async fn unwrap(kms: &Faulty, wrapped: &[u8]) -> Result<RecipientSecret, KmsError> {
-    kms.unwrap_dek(&id("a"), WrapAlgorithm::A256Kw, wrapped).await
+async fn unwrap(kms: &Faulty, wrapped: &[u8]) -> Result<Arc<RecipientSecret>, KmsError> {
+    kms.unwrap_dek(&id("a"), WrapAlgorithm::A256Kw, wrapped, call()).await
 }
 
 async fn wrap(kms: &Faulty) -> Vec<u8> {
-    kms.wrap_dek(&id("a"), &dek()).await.unwrap()
+    kms.wrap_dek(&id("a"), &dek(), call()).await.unwrap()
 }
 
 async fn without_faults() -> Arc<dyn Kms> {
@@ -68,7 +73,7 @@ async fn fault_of_one_operation_leaves_the_others_alone() {
     let wrapped = wrap(&kms).await;
     assert!(unwrap(&kms, &wrapped).await.is_ok());
     kms.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
-    assert!(kms.wrap_dek(&id("a"), &dek()).await.is_err());
+    assert!(kms.wrap_dek(&id("a"), &dek(), call()).await.is_err());
     assert!(unwrap(&kms, &wrapped).await.is_ok());
     kms.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
     assert!(unwrap(&kms, &wrapped).await.is_err());

@@ -9,6 +9,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use rustls::ProtocolVersion;
 use rustls_pki_types::CertificateDer;
+use selkie_memory::WipeIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -26,7 +27,6 @@ use crate::{
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
     tls::{TlsSource, TlsVersion},
-    wipe::WipeIo,
 };
 
 /// What is known of a connection; every request carries it as an extension of type

@@ -19,7 +19,6 @@ mod patience;
 mod preread;
 mod proxy_protocol;
 mod tls;
-mod wipe;
 
 pub use accept::{Drained, Listener, ListenerSettings};
 pub use activation::{ActivatedSocket, ActivatedSockets, ActivationError};
@@ -31,4 +30,3 @@ pub use limits::Limits;
 pub use log_budget::LogBudget;
 pub use proxy_protocol::ProxyProtocol;
 pub use tls::{ClientCertificates, TlsError, TlsFiles, TlsMaterial, TlsSource, TlsVersion};
-pub use wipe::WipeIo;

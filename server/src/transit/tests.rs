@@ -433,7 +433,9 @@ async fn a_seal_that_answers_with_another_secret_does_not_hide_the_one_that_can_
     let lying = Arc::clone(&seals[0].kms);
     let engine = engine(&seals).await;
     let made = encrypt(&engine, "unseal", "x").await.unwrap();
-    lying.on_unwrap().always(Fault::alter(|_| RecipientSecret::init_with(|key| key.fill(0))));
+    lying
+        .on_unwrap()
+        .always(Fault::alter(|_| Arc::new(RecipientSecret::init_with(|key| key.fill(0)))));
     assert_eq!(decrypt(&engine, "unseal", &made.ciphertext).await.unwrap(), b"x");
 }
 

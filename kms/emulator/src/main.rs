@@ -1,0 +1,3 @@
+//! The program `selkie-emulator`.
+
+fn main() {}

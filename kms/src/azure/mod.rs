@@ -1,0 +1,7 @@
+//! A master key in Azure Key Vault or Managed HSM, reached through Entra.
+
+mod diagnosis;
+mod settings;
+
+pub use diagnosis::{Diagnosis, Hop, Outcome};
+pub use settings::{AzureSettings, ClientCertificate, Identity, UserAssignedIdentity};
