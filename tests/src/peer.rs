@@ -17,7 +17,9 @@ pub enum Peer {
     WrapperV2,
     /// HashiCorp's Go API client.
     ApiClient,
-    /// Python with hvac and jwcrypto.
+    /// HashiCorp's azurekeyvault wrapper v2.0.14: the native seal.
+    AzureKeyVaultWrapper,
+    /// Python with hvac, jwcrypto and Microsoft's Key Vault client.
     Python,
     /// curl.
     Curl,
@@ -31,6 +33,7 @@ impl Peer {
             Self::WrapperV0 => peers.join("bin/wrapper-v0"),
             Self::WrapperV2 => peers.join("bin/wrapper-v2"),
             Self::ApiClient => peers.join("bin/api-client"),
+            Self::AzureKeyVaultWrapper => peers.join("bin/azure-keyvault"),
             Self::Python => peers.join(".venv/bin/python"),
             Self::Curl => PathBuf::from("/usr/bin/curl"),
         }
@@ -38,9 +41,11 @@ impl Peer {
 
     const fn how_to_get_it(self) -> &'static str {
         match self {
-            Self::VaultCore | Self::WrapperV0 | Self::WrapperV2 | Self::ApiClient => {
-                "install Go 1.26 and run `make peers`"
-            }
+            Self::VaultCore
+            | Self::WrapperV0
+            | Self::WrapperV2
+            | Self::ApiClient
+            | Self::AzureKeyVaultWrapper => "install Go 1.26 and run `make peers`",
             Self::Python => "install python3-venv and run `make peers`",
             Self::Curl => "apt-get install curl",
         }
