@@ -2,7 +2,7 @@
 
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -48,6 +48,7 @@ struct Unsealed {
 impl Drain {
     pub(crate) async fn run(self) -> Result<()> {
         let ciphertexts = self.ciphertexts().await?;
+        let began_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
         let began = Instant::now();
         let mut vaults = JoinSet::new();
         for (number, ciphertext) in ciphertexts.into_iter().enumerate() {
@@ -60,7 +61,7 @@ impl Drain {
         while let Some(vault) = vaults.join_next().await {
             unsealed.push(vault??);
         }
-        report(&mut unsealed)
+        report(&mut unsealed, began_at)
     }
 
     async fn ciphertexts(&self) -> Result<Vec<String>> {
@@ -151,7 +152,7 @@ fn jittered() -> Duration {
     Duration::from_millis(1000 + drawn * 500 / 255)
 }
 
-fn report(unsealed: &mut [Unsealed]) -> Result<()> {
+fn report(unsealed: &mut [Unsealed], began_at: Duration) -> Result<()> {
     unsealed.sort_by_key(|vault| vault.after);
     let at = |part: usize| {
         let place = (unsealed.len() * part / 100).min(unsealed.len().saturating_sub(1));
@@ -159,7 +160,7 @@ fn report(unsealed: &mut [Unsealed]) -> Result<()> {
     };
     let refused: u64 = unsealed.iter().map(|vault| u64::from(vault.refused)).sum();
     let report = json!({
-        "vaults": unsealed.len(), "refused_tries": refused,
+        "vaults": unsealed.len(), "refused_tries": refused, "began_at_ms": began_at.as_millis(),
         "p50_seconds": at(50), "p99_seconds": at(99), "last_seconds": at(100),
     });
     writeln!(stdout(), "{report}")?;
