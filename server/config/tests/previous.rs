@@ -1,5 +1,6 @@
 //! What `validate --previous` tells.
 
+#[expect(dead_code, reason = "not every test needs all of it")]
 mod sources;
 
 use selkie_config::{Config, Placeholders, Problems, Regression, Sources};

@@ -1,5 +1,6 @@
 //! Whatever a file says, it is read or refused in order, and its reading ends.
 
+#[expect(dead_code, reason = "not every test needs all of it")]
 mod sources;
 
 use proptest::prelude::{Strategy, any, prop};
