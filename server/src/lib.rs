@@ -5,7 +5,7 @@
 
 pub mod api;
 pub mod auth;
-mod azure_seal;
+pub mod azure_seal;
 pub mod byte_budget;
 pub mod cli;
 pub mod clock;

@@ -1,17 +1,23 @@
 //! `seal "azurekeyvault"`: what is read from the stanza and what from the environment.
 
-#[expect(dead_code, reason = "not every test needs all of it")]
-mod sources;
+#![expect(clippy::expect_used, clippy::panic, reason = "its helpers are parts of tests")]
 
+mod sources;
+mod variables;
+
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use selkie_config::{
     AzureIdentity, AzureKeyVaultSeal, Config, IdentityReason, Origin, Problems, SealKind,
-    UserAssignedIdentity, WarningKind, WrapPlace,
+    SourceError, Sources, UserAssignedIdentity, WarningKind, WrapPlace,
 };
 
-use crate::sources::WithVariables;
+use zeroize::Zeroizing;
+
+use crate::sources::TestSources;
+use crate::variables::WithVariables;
 
 const TENANT: &str = "46646709-b63e-4747-be42-516edeaf1e14";
 const CLIENT: &str = "03dc33fc-16d9-4b77-8152-3ec568f8af6e";
@@ -41,7 +47,7 @@ fn read(fields: &str, variables: &[(&str, &str)]) -> (AzureKeyVaultSeal, Vec<War
     let seal = config.seals.into_iter().next().expect("a seal");
     match seal.kind {
         SealKind::AzureKeyVault(seal) => (*seal, warnings),
-        other => panic!("{other:?}"),
+        SealKind::Static(other) => panic!("{other:?}"),
     }
 }
 
@@ -407,4 +413,88 @@ fn where_pins_are_kept_is_told_when_a_restart_would_lose_them() {
     assert_eq!(warnings(directory, &declared, &[]), (own.clone(), false, vec![]));
     assert_eq!(warnings(&both, "", &[]), (own, true, vec![]));
     assert_eq!(warnings("", "wrap = \"remote\"", &[]), (None, false, vec![]));
+}
+
+/// Every file that an example names is there: a key of its own, or a certificate.
+#[derive(Debug)]
+struct ExampleFiles;
+
+impl Sources for ExampleFiles {
+    fn variable(&self, _name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        None
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        Ok(Zeroizing::new(selkie_crypto::sha256(path.as_os_str().as_encoded_bytes()).to_vec()))
+    }
+
+    fn text_file(&self, _path: &Path) -> Result<String, SourceError> {
+        TestSources.text_file(Path::new("/etc/selkie/ca.pem"))
+    }
+
+    fn is_exposed(&self, _path: &Path) -> bool {
+        false
+    }
+}
+
+fn example(name: &str) -> Config {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples");
+    let text = fs::read_to_string(folder.join(name)).expect("reads");
+    Config::parse(name, &text, &ExampleFiles).expect("is sound")
+}
+
+#[test]
+fn the_examples_for_azure_read_as_documented() {
+    let azure = |name: &str| {
+        let config = example(name);
+        let kinds = config.seals.into_iter().map(|seal| seal.kind);
+        let mut found = kinds.filter_map(|kind| match kind {
+            SealKind::AzureKeyVault(seal) => Some(*seal),
+            SealKind::Static(_) => None,
+        });
+        found.next().expect("a seal in Key Vault")
+    };
+    let least = azure("azure.hcl");
+    assert_eq!(least.endpoint.as_str(), "https://kv-selkie.vault.azure.net/");
+    assert_eq!(least.identity_reason, IdentityReason::NothingElse);
+    assert_eq!(azure("azure-emulator.hcl").endpoint.as_str(), "https://localhost:8443/");
+    let reference = azure("reference.hcl");
+    assert_eq!(reference.poll_interval, least.poll_interval, "the reference shows defaults");
+    assert_eq!((reference.wrap, reference.resource), (least.wrap, least.resource));
+}
+
+#[test]
+fn every_field_of_the_stanza_is_in_the_reference() {
+    let reference = include_str!("../../../docs/examples/reference.hcl");
+    let stanza = reference.split("seal \"azurekeyvault\" {").nth(1).expect("the stanza");
+    for field in [
+        "name",
+        "priority",
+        "disabled",
+        "tenant_id",
+        "client_id",
+        "client_secret",
+        "environment",
+        "resource",
+        "vault_name",
+        "key_name",
+        "auth_method",
+        "cert_path",
+        "managed_id_kind",
+        "resource_id",
+        "endpoint",
+        "ca_file",
+        "proxy",
+        "authority_host",
+        "imds_endpoint",
+        "identity",
+        "federated_token_file",
+        "object_id",
+        "client_certificate_file",
+        "public_key_sha256",
+        "wrap",
+        "poll_interval",
+    ] {
+        assert!(stanza.contains(field), "{field}");
+    }
 }

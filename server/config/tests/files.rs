@@ -3,6 +3,7 @@
 //! comment `#$ NAME=VALUE` sets a variable of its environment.
 
 mod sources;
+mod variables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use selkie_config::{
 };
 use selkie_crypto::KeyVersion;
 
-use crate::sources::{TestSources, WithVariables};
+use crate::sources::TestSources;
+use crate::variables::WithVariables;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")

@@ -8,6 +8,7 @@ use selkie_config::{SourceError, Sources};
 use zeroize::Zeroizing;
 
 /// A certificate and the private key it is of, each in PEM.
+#[expect(clippy::expect_used, reason = "a part of tests")]
 fn issued(algorithm: &'static SignatureAlgorithm) -> (String, String) {
     let key = KeyPair::generate_for(algorithm).expect("a key");
     let params = CertificateParams::new(["selkie".to_owned()]).expect("a name");
@@ -19,30 +20,6 @@ static EC: LazyLock<(String, String)> = LazyLock::new(|| issued(&rcgen::PKCS_ECD
 
 fn joined((certificate, key): &(String, String)) -> Vec<u8> {
     format!("{certificate}{key}").into_bytes()
-}
-
-/// The files of a test with variables that it chose.
-#[derive(Debug, Default)]
-pub(crate) struct WithVariables<'v>(pub(crate) Vec<(&'v str, &'v str)>);
-
-impl Sources for WithVariables<'_> {
-    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        let value = found.map(|(_, value)| Zeroizing::new(value.as_bytes().to_vec()));
-        value.or_else(|| TestSources.variable(name))
-    }
-
-    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
-        TestSources.secret_file(path)
-    }
-
-    fn text_file(&self, path: &Path) -> Result<String, SourceError> {
-        TestSources.text_file(path)
-    }
-
-    fn is_exposed(&self, path: &Path) -> bool {
-        TestSources.is_exposed(path)
-    }
 }
 
 /// Every key it knows is another one; `raw` and `raw_as_hex` are the same.
