@@ -1,6 +1,7 @@
 //! A master key in Azure Key Vault or Managed HSM, reached through Entra.
 
 mod diagnosis;
+pub mod identity;
 mod settings;
 
 pub use diagnosis::{Diagnosis, Hop, Outcome};
