@@ -2,6 +2,7 @@
 
 mod diagnosis;
 pub mod identity;
+mod on_the_way;
 mod settings;
 
 pub use diagnosis::{Diagnosis, Hop, Outcome};
