@@ -94,7 +94,9 @@ impl Kept {
             }
             Err(error) => {
                 let serves_on = state.token.as_ref().is_some_and(|token| token.is_good());
-                warn!(%error, serves_on, "no new token");
+                if state.failure.as_ref().is_none_or(|(last, _)| !is_alike(last, &error)) {
+                    warn!(%error, serves_on, "no new token");
+                }
                 let now = Instant::now();
                 let (first, last) = PAUSES;
                 let pause = first.saturating_mul(1 << state.failures.min(8));
@@ -157,4 +159,10 @@ impl Kept {
 fn hold_off(error: &IdentityError) -> Duration {
     let (least, most) = HOLD_OFF;
     error.retry_after().unwrap_or_default().clamp(least, most)
+}
+
+/// Whether two failures tell an operator the same.
+fn is_alike(one: &IdentityError, other: &IdentityError) -> bool {
+    let (one, other) = (one.diagnosis(), other.diagnosis());
+    (one.hop, one.outcome, &one.code) == (other.hop, other.outcome, &other.code)
 }

@@ -152,6 +152,28 @@ async fn failure_stands_for_a_second_for_all_who_ask() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn endpoint_that_asks_for_patience_gets_it_but_not_for_ever() {
+    struct Throttling(AtomicUsize);
+    #[async_trait]
+    impl TokenSource for Arc<Throttling> {
+        async fn fetch(&self, _: Instant) -> Result<Token, IdentityError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let diagnosis = at(Hop::Entra, Outcome::Throttled, "login.test");
+            Err(IdentityError::throttled(diagnosis, Some(Duration::from_secs(3600))))
+        }
+    }
+    let source = Arc::new(Throttling(AtomicUsize::new(0)));
+    let kept = Arc::new(Kept::new(Box::new(Arc::clone(&source)), TOKEN_DEADLINE));
+    tokio::spawn(Arc::clone(&kept).keep());
+    for (seconds, attempts) in [(0, 1), (9, 1), (1, 2)] {
+        pass(seconds).await;
+        let failed = kept.token().await.err().unwrap();
+        assert_eq!(failed.retry_after(), Some(Duration::from_secs(3600)));
+        assert_eq!(source.0.load(Ordering::SeqCst), attempts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempt_that_hangs_ends_at_its_deadline() {
     let (_script, credential) = scripted(3600, 0);
     let asked = Instant::now();
