@@ -205,9 +205,8 @@ impl Refusal {
 fn meaning(code: &str) -> Outcome {
     match code {
         // The tenant is not there, the application is not in it, or Key Vault is not.
-        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" | "AADSTS700016" | "AADSTS500011" => {
-            Outcome::WrongTenant
-        }
+        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" | "AADSTS700016" | "AADSTS7000229"
+        | "AADSTS500011" => Outcome::WrongTenant,
         "AADSTS90033" | "AADSTS90020" => Outcome::Outage,
         "AADSTS50196" | "AADSTS90055" => Outcome::Throttled,
         _ => Outcome::CredentialRefused,
