@@ -13,6 +13,7 @@ mod description;
 mod error;
 mod fault;
 mod governor;
+pub mod http;
 mod static_kms;
 
 use std::fmt::Debug;
