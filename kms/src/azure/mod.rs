@@ -1,7 +1,18 @@
 //! A master key in Azure Key Vault or Managed HSM, reached through Entra.
 
+mod check;
+mod classify;
+mod describe;
 mod diagnosis;
+mod key_facts;
+mod key_id;
+mod key_vault;
+mod operation;
+mod outcome;
 mod settings;
+mod transport;
 
+pub use check::{Finding, Step, Warning};
 pub use diagnosis::{Diagnosis, Hop, Outcome};
+pub use key_vault::{AzureKeyVault, AzureSetupError, RevocableCredential, WallClock};
 pub use settings::{AzureSettings, ClientCertificate, Identity, UserAssignedIdentity};
