@@ -8,11 +8,12 @@ use selkie_crypto::{Random, RandomError, RecipientSecret};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout};
 
-use super::classify::failure;
+use super::classify::{failure, on_the_way, walked};
 use super::describe::is_list_denied;
 use super::key_facts::{KeyFacts, Material, version};
 use super::key_vault::AzureKeyVault;
 use super::{Diagnosis, Hop, Outcome};
+use crate::http::{HttpError, ProbeFact};
 use crate::{Call, ClientTag, KekState, Kms, KmsError, Wrapping};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -82,11 +83,28 @@ impl AzureKeyVault {
         dek: &RecipientSecret,
         report: &mut (dyn FnMut(Step) + Send),
     ) -> Result<(), Diagnosis> {
+        self.check_way(report).await?;
         self.check_token(report).await?;
         let facts = self.check_key(report).await?;
         self.check_list(report).await;
         let wrapped = self.check_wrap(&facts, dek, report).await?;
         self.check_unwrap(&facts, &wrapped, dek, report).await
+    }
+
+    async fn check_way(&self, report: &mut (dyn FnMut(Step) + Send)) -> Result<(), Diagnosis> {
+        let Some(client) = &self.way else { return Ok(()) };
+        let fits = http::Uri::try_from(self.endpoint.as_str());
+        let url =
+            fits.or(Err(Diagnosis::unanswered(Hop::Get, Outcome::AnswerWrong, &self.host)))?;
+        let mut failed = Ok(());
+        let mut observe = |step, seen: Result<ProbeFact, HttpError>| match seen {
+            // Of what is answered without a token, the status says nothing.
+            Ok(ProbeFact::Answered(_)) => {}
+            Ok(fact) => passed(report, walked(step, Hop::Get), seen_on_the_way(&fact)),
+            Err(error) => failed = Err(on_the_way(&error, Hop::Get)),
+        };
+        client.probe(&url, &mut observe).await;
+        failed
     }
 
     async fn check_token(&self, report: &mut (dyn FnMut(Step) + Send)) -> Result<(), Diagnosis> {
@@ -181,6 +199,22 @@ impl AzureKeyVault {
     fn diagnosis(&self, hop: Hop, error: &KmsError) -> Diagnosis {
         let unknown = || Diagnosis::unanswered(hop, Outcome::AnswerWrong, &self.host);
         Diagnosis::of(error).cloned().unwrap_or_else(unknown)
+    }
+}
+
+fn seen_on_the_way(fact: &ProbeFact) -> String {
+    match fact {
+        ProbeFact::Addresses(addresses) => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            addresses.join(", ")
+        }
+        ProbeFact::Connected(address) => format!("connected to {address}"),
+        ProbeFact::Tunnel(address) => format!("a tunnel through {address}"),
+        ProbeFact::Secured { version, certificates } => {
+            let version = version.map(|version| format!("{version:?}")).unwrap_or_default();
+            format!("{version}, a chain of {} certificates", certificates.len())
+        }
+        ProbeFact::Answered(status) => format!("status {status}"),
     }
 }
 

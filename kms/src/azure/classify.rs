@@ -14,7 +14,9 @@ use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::time::parse_rfc7231;
 use serde::Deserialize;
 
+use super::identity::IdentityError;
 use super::{Diagnosis, Hop, Outcome};
+use crate::http::{HttpError, HttpHop, HttpReason};
 use crate::{Cause, KmsError};
 
 /// No `Retry-After` makes us wait longer.
@@ -31,7 +33,13 @@ pub(super) fn failure(
     host: &str,
     now: SystemTime,
 ) -> KmsError {
-    if let Some(diagnosis) = diagnosed(error) {
+    if let Some(identity) = IdentityError::within(error) {
+        return identity.diagnosis().clone().into();
+    }
+    if let Some(failed) = HttpError::within(error) {
+        return on_the_way(failed, hop).into();
+    }
+    if let Some(diagnosis) = found_by_transport(error) {
         return diagnosis.clone().into();
     }
     let outcome = match error.kind() {
@@ -45,10 +53,43 @@ pub(super) fn failure(
     Diagnosis::unanswered(hop, outcome, host).into()
 }
 
-/// What our transport or our credential has found out already.
-fn diagnosed(error: &azure_core::Error) -> Option<&Diagnosis> {
+fn found_by_transport(error: &azure_core::Error) -> Option<&Diagnosis> {
     let mut causes = successors(error.source(), |cause| (*cause).source());
     causes.find_map(|cause| cause.downcast_ref())
+}
+
+/// What a call for `hop` met that brought no whole answer.
+pub(super) fn on_the_way(error: &HttpError, hop: Hop) -> Diagnosis {
+    let outcome = match &error.reason {
+        HttpReason::TimedOut => Outcome::TimedOut,
+        HttpReason::NameNotResolved(_) => Outcome::NameNotResolved,
+        HttpReason::Io(_) | HttpReason::Cut(_) => Outcome::NotConnected,
+        HttpReason::Tls(_) => Outcome::TlsFailed,
+        HttpReason::ProxyStatus(_) => Outcome::ProxyRefused,
+        HttpReason::NotHttp(_)
+        | HttpReason::TooLarge
+        | HttpReason::OtherScheme
+        | HttpReason::UnfitUrl
+        | HttpReason::UnfitHeader
+        | HttpReason::StreamedBody => Outcome::AnswerWrong,
+    };
+    let status = match error.reason {
+        HttpReason::ProxyStatus(status) => Some(status),
+        _ => None,
+    };
+    let hop = walked(error.hop, hop);
+    Diagnosis { status, ..Diagnosis::unanswered(hop, outcome, &error.host) }
+}
+
+/// The same step in our terms; of the exchange itself, what it was for.
+pub(super) const fn walked(step: HttpHop, exchange: Hop) -> Hop {
+    match step {
+        HttpHop::Dns => Hop::Dns,
+        HttpHop::Tcp => Hop::Tcp,
+        HttpHop::Proxy => Hop::Proxy,
+        HttpHop::Tls => Hop::Tls,
+        HttpHop::Request | HttpHop::Exchange => exchange,
+    }
 }
 
 fn refusal(response: &RawResponse, hop: Hop, host: &str, now: SystemTime) -> KmsError {
@@ -219,8 +260,11 @@ impl Diagnosis {
 impl From<Diagnosis> for KmsError {
     fn from(diagnosis: Diagnosis) -> Self {
         let (hop, outcome) = (diagnosis.hop, diagnosis.outcome);
+        let is_of_identity = matches!(hop, Hop::ManagedIdentity | Hop::Entra);
         let cause: Option<Cause> = Some(Arc::new(diagnosis));
         match outcome {
+            // The vault is not to be spared for it.
+            Outcome::Throttled if is_of_identity => Self::Unavailable(cause),
             Outcome::Throttled => Self::Throttled { retry_after: None, cause },
             Outcome::TimedOut => Self::TimedOut(cause),
             Outcome::Outage

@@ -113,8 +113,8 @@ pub(super) struct OwnKey {
 }
 
 impl OwnKey {
-    /// `None` if the endpoint is not `https://HOST[:PORT]` or the name is no key's.
-    pub(super) fn new(endpoint: &Url, resource: &str, name: &str) -> Option<Self> {
+    /// `None` if the endpoint is not `https://HOST[:PORT]`.
+    pub(super) fn new(endpoint: &Url, resource: &str, name: KeyName) -> Option<Self> {
         let bare = endpoint.scheme() == "https"
             && matches!(endpoint.path(), "" | "/")
             && endpoint[Position::AfterPath..].is_empty()
@@ -122,7 +122,6 @@ impl OwnKey {
             && endpoint.password().is_none();
         let (true, Some(authority)) = (bare, Authority::of(endpoint)) else { return None };
         let suffix = format!(".{}", resource.to_ascii_lowercase());
-        let name = KeyName::new(name)?;
         let key = Self { name, endpoint: authority, suffix, vault: OnceLock::new() };
         if key.is_under_suffix(&key.endpoint) {
             key.vault.get_or_init(|| key.endpoint.clone());
@@ -187,7 +186,8 @@ mod tests {
     const VERSION: &str = "0123456789abcdef0123456789abcdef";
 
     fn key(endpoint: &str) -> OwnKey {
-        OwnKey::new(&Url::parse(endpoint).unwrap(), "vault.azure.net", "Unseal").unwrap()
+        let name = KeyName::new("Unseal").unwrap();
+        OwnKey::new(&Url::parse(endpoint).unwrap(), "vault.azure.net", name).unwrap()
     }
 
     fn id(host: &str) -> String {
@@ -276,7 +276,8 @@ mod tests {
             "https://a:b@kv1.vault.azure.net",
         ] {
             let endpoint = Url::parse(bad).unwrap();
-            assert!(OwnKey::new(&endpoint, "vault.azure.net", "a").is_none(), "{bad}");
+            let name = KeyName::new("a").unwrap();
+            assert!(OwnKey::new(&endpoint, "vault.azure.net", name).is_none(), "{bad}");
         }
     }
 

@@ -17,23 +17,18 @@ use bytes::Bytes;
 use selkie_crypto::{KekId, RecipientSecret, WRAPPED_DEK_BYTES, WrapAlgorithm};
 use tokio::sync::OnceCell;
 use tokio::time::timeout_at;
+use url::Url;
 
 use super::classify::{failure, request_id};
+use super::identity::Credential;
 use super::key_facts::{KeyFacts, Shape};
 use super::key_id::{KeyId, KeyVersion, OwnKey};
 use super::operation::{AnswerBody, AnswerError, request_body};
+use super::setup::{AzureSetupError, RevocableCredential, Target, WallClock};
 use super::transport::VaultTransport;
-use super::{AzureSettings, Diagnosis, Hop, Identity, Outcome};
+use super::{AzureSettings, Diagnosis, Hop, Outcome};
+use crate::http::{self, Roots};
 use crate::{Call, KekDescription, Kms, KmsError, KmsFuture};
-
-/// Wall time, as a value that comes in.
-pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
-
-/// A credential that can be told that Key Vault does not accept its token.
-pub trait RevocableCredential: TokenCredential {
-    /// Gives up the token that was handed out last.
-    fn invalidate(&self);
-}
 
 /// The provider of the `azurekeyvault` seal: one key in one vault or managed HSM.
 ///
@@ -50,6 +45,9 @@ pub struct AzureKeyVault {
     pub(super) wrap_remotely: bool,
     pub(super) has_told_of_list: AtomicBool,
     pub(super) host: String,
+    pub(super) endpoint: Url,
+    /// Our own client, which can tell of each step on the way.
+    pub(super) way: Option<Arc<http::HttpClient>>,
     /// Where our identity is proven, and what it is.
     pub(super) identity: (Hop, &'static str),
     pub(super) scope: String,
@@ -59,21 +57,28 @@ pub struct AzureKeyVault {
     shapes: Mutex<BTreeMap<KeyVersion, Shape>>,
 }
 
-/// Why there cannot be such a provider. The configuration causes each of them.
-#[derive(Debug, thiserror::Error)]
-pub enum AzureSetupError {
-    /// The endpoint is not `https://HOST[:PORT]`, or the key's name is none.
-    #[error(
-        "the endpoint is not https://HOST[:PORT], or the key's name is not 1 to 127 of 0-9 A-Z a-z -"
-    )]
-    Unfit,
-    /// The SDK does not accept the endpoint.
-    #[error("the endpoint is not accepted")]
-    Endpoint(#[source] azure_core::Error),
-}
-
 impl AzureKeyVault {
-    /// A provider that reaches the vault of `settings` over `transport` as `credential`.
+    /// A provider that reaches the vault of `settings` over a client of its own.
+    ///
+    /// # Errors
+    /// [`AzureSetupError`].
+    pub fn new(settings: AzureSettings, clock: WallClock) -> Result<Self, AzureSetupError> {
+        let target = Target::of(&settings)?;
+        let roots = settings.ca_certificates.map_or(Roots::System, Roots::Given);
+        let proxy = settings.proxy;
+        let https = http::HttpClientSettings { roots, proxy, ..Default::default() };
+        let https = http::HttpClient::https(https).map_err(AzureSetupError::Http)?;
+        let plain = http::HttpClient::plain(http::HttpClientSettings::default());
+        let plain = plain.map_err(AzureSetupError::Http)?;
+        let (resource, authority) = (&settings.resource, &settings.authority);
+        let credential =
+            Credential::new(settings.identity, resource, authority, Arc::clone(&https), plain)
+                .map_err(AzureSetupError::Identity)?;
+        let provider = Self::assembled(target, https.clone(), credential, clock)?;
+        Ok(Self { way: Some(https), ..provider })
+    }
+
+    /// The same over `transport` as `credential`: for tests, and whoever brings their own.
     ///
     /// # Errors
     /// [`AzureSetupError`].
@@ -83,9 +88,16 @@ impl AzureKeyVault {
         credential: Arc<dyn RevocableCredential>,
         clock: WallClock,
     ) -> Result<Self, AzureSetupError> {
-        let endpoint = &settings.endpoint;
-        let own = OwnKey::new(endpoint, &settings.resource, &settings.key_name);
-        let own = Arc::new(own.ok_or(AzureSetupError::Unfit)?);
+        Self::assembled(Target::of(settings)?, transport, credential, clock)
+    }
+
+    fn assembled(
+        target: Target,
+        transport: Arc<dyn HttpClient>,
+        credential: Arc<dyn RevocableCredential>,
+        clock: WallClock,
+    ) -> Result<Self, AzureSetupError> {
+        let Target { own, endpoint, scope, identity, wrap_remotely } = target;
         let transport =
             VaultTransport { inner: transport, endpoint: endpoint.clone(), own: Arc::clone(&own) };
         let options = KeyClientOptions {
@@ -104,12 +116,14 @@ impl AzureKeyVault {
         let client = KeyClient::new(endpoint.as_str(), as_token_credential, Some(options));
         Ok(Self {
             client: client.map_err(AzureSetupError::Endpoint)?,
+            way: None,
             host: own.endpoint.to_string(),
             own,
-            wrap_remotely: settings.wrap_remotely,
+            endpoint,
+            wrap_remotely,
             has_told_of_list: AtomicBool::new(false),
-            identity: (identity_hop(&settings.identity), settings.identity.kind()),
-            scope: format!("https://{}/.default", settings.resource),
+            identity,
+            scope,
             credential,
             clock,
             warm: OnceCell::new(),
@@ -307,15 +321,6 @@ impl AzureKeyVault {
 
     fn shapes(&self) -> std::sync::MutexGuard<'_, BTreeMap<KeyVersion, Shape>> {
         self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-const fn identity_hop(identity: &Identity) -> Hop {
-    match identity {
-        Identity::ManagedIdentity { .. } | Identity::AppService { .. } => Hop::ManagedIdentity,
-        Identity::WorkloadIdentity { .. }
-        | Identity::ClientSecret { .. }
-        | Identity::ClientCertificate { .. } => Hop::Entra,
     }
 }
 
