@@ -12,6 +12,8 @@ mod operation;
 mod outcome;
 mod settings;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use check::{Finding, Step, Warning};
