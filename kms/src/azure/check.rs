@@ -8,12 +8,13 @@ use selkie_crypto::{Random, RandomError, RecipientSecret};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout};
 
-use super::classify::{failure, on_the_way, walked};
+use super::classify::failure;
 use super::describe::is_list_denied;
 use super::key_facts::{KeyFacts, Material, version};
 use super::key_vault::AzureKeyVault;
+use super::on_the_way::on_the_way;
 use super::{Diagnosis, Hop, Outcome};
-use crate::http::{HttpError, ProbeFact};
+use crate::http::{HttpError, HttpHop, ProbeFact};
 use crate::{Call, ClientTag, KekState, Kms, KmsError, Wrapping};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -100,7 +101,7 @@ impl AzureKeyVault {
         let mut observe = |step, seen: Result<ProbeFact, HttpError>| match seen {
             // Of what is answered without a token, the status says nothing.
             Ok(ProbeFact::Answered(_)) => {}
-            Ok(fact) => passed(report, walked(step, Hop::Get), seen_on_the_way(&fact)),
+            Ok(fact) => passed(report, walked(step), seen_on_the_way(&fact)),
             Err(error) => failed = Err(on_the_way(&error, Hop::Get)),
         };
         client.probe(&url, &mut observe).await;
@@ -199,6 +200,16 @@ impl AzureKeyVault {
     fn diagnosis(&self, hop: Hop, error: &KmsError) -> Diagnosis {
         let unknown = || Diagnosis::unanswered(hop, Outcome::AnswerWrong, &self.host);
         Diagnosis::of(error).cloned().unwrap_or_else(unknown)
+    }
+}
+
+const fn walked(step: HttpHop) -> Hop {
+    match step {
+        HttpHop::Dns => Hop::Dns,
+        HttpHop::Tcp => Hop::Tcp,
+        HttpHop::Proxy => Hop::Proxy,
+        HttpHop::Tls => Hop::Tls,
+        HttpHop::Request | HttpHop::Exchange => Hop::Get,
     }
 }
 

@@ -15,8 +15,9 @@ use azure_core::time::parse_rfc7231;
 use serde::Deserialize;
 
 use super::identity::IdentityError;
+use super::on_the_way::on_the_way;
 use super::{Diagnosis, Hop, Outcome};
-use crate::http::{HttpError, HttpHop, HttpReason};
+use crate::http::HttpError;
 use crate::{Cause, KmsError};
 
 /// No `Retry-After` makes us wait longer.
@@ -37,7 +38,14 @@ pub(super) fn failure(
         return identity.diagnosis().clone().into();
     }
     if let Some(failed) = HttpError::within(error) {
-        return on_the_way(failed, hop).into();
+        let diagnosis = on_the_way(failed, hop);
+        // A request of ours that cannot be sent says nothing about the ciphertext in it.
+        return match diagnosis.outcome {
+            Outcome::RequestRejected => {
+                Diagnosis { outcome: Outcome::AnswerWrong, ..diagnosis }.into()
+            }
+            _ => diagnosis.into(),
+        };
     }
     if let Some(diagnosis) = found_by_transport(error) {
         return diagnosis.clone().into();
@@ -56,40 +64,6 @@ pub(super) fn failure(
 fn found_by_transport(error: &azure_core::Error) -> Option<&Diagnosis> {
     let mut causes = successors(error.source(), |cause| (*cause).source());
     causes.find_map(|cause| cause.downcast_ref())
-}
-
-/// What a call for `hop` met that brought no whole answer.
-pub(super) fn on_the_way(error: &HttpError, hop: Hop) -> Diagnosis {
-    let outcome = match &error.reason {
-        HttpReason::TimedOut => Outcome::TimedOut,
-        HttpReason::NameNotResolved(_) => Outcome::NameNotResolved,
-        HttpReason::Io(_) | HttpReason::Cut(_) => Outcome::NotConnected,
-        HttpReason::Tls(_) => Outcome::TlsFailed,
-        HttpReason::ProxyStatus(_) => Outcome::ProxyRefused,
-        HttpReason::NotHttp(_)
-        | HttpReason::TooLarge
-        | HttpReason::OtherScheme
-        | HttpReason::UnfitUrl
-        | HttpReason::UnfitHeader
-        | HttpReason::StreamedBody => Outcome::AnswerWrong,
-    };
-    let status = match error.reason {
-        HttpReason::ProxyStatus(status) => Some(status),
-        _ => None,
-    };
-    let hop = walked(error.hop, hop);
-    Diagnosis { status, ..Diagnosis::unanswered(hop, outcome, &error.host) }
-}
-
-/// The same step in our terms; of the exchange itself, what it was for.
-pub(super) const fn walked(step: HttpHop, exchange: Hop) -> Hop {
-    match step {
-        HttpHop::Dns => Hop::Dns,
-        HttpHop::Tcp => Hop::Tcp,
-        HttpHop::Proxy => Hop::Proxy,
-        HttpHop::Tls => Hop::Tls,
-        HttpHop::Request | HttpHop::Exchange => exchange,
-    }
 }
 
 fn refusal(response: &RawResponse, hop: Hop, host: &str, now: SystemTime) -> KmsError {

@@ -20,11 +20,11 @@ use tokio::time::timeout_at;
 use url::Url;
 
 use super::classify::{failure, request_id};
-use super::identity::Credential;
+use super::identity::{Credential, Means, TOKEN_DEADLINE, WallClock};
 use super::key_facts::{KeyFacts, Shape};
 use super::key_id::{KeyId, KeyVersion, OwnKey};
 use super::operation::{AnswerBody, AnswerError, request_body};
-use super::setup::{AzureSetupError, RevocableCredential, Target, WallClock};
+use super::setup::{AzureSetupError, RevocableCredential, Target};
 use super::transport::VaultTransport;
 use super::{AzureSettings, Diagnosis, Hop, Outcome};
 use crate::http::{self, Roots};
@@ -71,9 +71,14 @@ impl AzureKeyVault {
         let plain = http::HttpClient::plain(http::HttpClientSettings::default());
         let plain = plain.map_err(AzureSetupError::Http)?;
         let (resource, authority) = (&settings.resource, &settings.authority);
-        let credential =
-            Credential::new(settings.identity, resource, authority, Arc::clone(&https), plain)
-                .map_err(AzureSetupError::Identity)?;
+        let means = Means {
+            https: Arc::clone(&https),
+            plain,
+            clock: Arc::clone(&clock),
+            deadline: TOKEN_DEADLINE,
+        };
+        let credential = Credential::by(settings.identity, resource, authority, means);
+        let credential = credential.map_err(AzureSetupError::Identity)?;
         let provider = Self::assembled(target, https.clone(), credential, clock)?;
         Ok(Self { way: Some(https), ..provider })
     }

@@ -8,6 +8,7 @@ pub mod identity;
 mod key_facts;
 mod key_id;
 mod key_vault;
+mod on_the_way;
 mod operation;
 mod outcome;
 mod settings;
@@ -18,6 +19,7 @@ mod transport;
 
 pub use check::{Finding, Step, Warning};
 pub use diagnosis::{Diagnosis, Hop, Outcome};
+pub use identity::WallClock;
 pub use key_vault::AzureKeyVault;
 pub use settings::{AzureSettings, ClientCertificate, Identity, UserAssignedIdentity};
-pub use setup::{AzureSetupError, RevocableCredential, WallClock};
+pub use setup::{AzureSetupError, RevocableCredential};

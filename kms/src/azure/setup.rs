@@ -1,7 +1,6 @@
 //! What a provider is made of.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use azure_core::credentials::TokenCredential;
 use url::Url;
@@ -10,9 +9,6 @@ use super::identity::{Credential, IdentitySetupError};
 use super::key_id::{KeyName, OwnKey};
 use super::{AzureSettings, Hop, Identity};
 use crate::http::HttpSetupError;
-
-/// Wall time, as a value that comes in.
-pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// A credential that can be told that Key Vault does not accept its token.
 pub trait RevocableCredential: TokenCredential {

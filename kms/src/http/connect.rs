@@ -219,7 +219,8 @@ async fn first_to_answer(addresses: Vec<SocketAddr>) -> std::io::Result<(TcpStre
         tokio::select! {
             tried = trying.join_next() => match tried {
                 Some(Ok(Ok((stream, address)))) => {
-                    tend(&stream)?;
+                    // A kernel that knows no such option is no reason not to connect.
+                    let _ = tend(&stream);
                     return Ok((stream, address));
                 }
                 Some(Ok(Err(error))) => last = error,

@@ -179,8 +179,8 @@ impl Authority {
     }
 }
 
-/// Knows that every name under `.test` is this machine, that `hang.invalid` takes forever, and no
-/// other name.
+/// Knows that every name under `.test` is this machine, where `two.test` has an address more that
+/// nobody listens on; that `hang.invalid` takes forever; and no other name.
 #[derive(Debug)]
 pub(crate) struct TestResolver;
 
@@ -189,6 +189,7 @@ impl Resolve for TestResolver {
         Box::pin(async move {
             match name {
                 "hang.invalid" => std::future::pending().await,
+                "two.test" => Ok(vec![[127, 0, 0, 2].into(), [127, 0, 0, 1].into()]),
                 name if name.ends_with(".test") => Ok(vec![IpAddr::from(Ipv4Addr::LOCALHOST)]),
                 _ => Err(io::ErrorKind::NotFound.into()),
             }

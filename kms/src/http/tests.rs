@@ -49,6 +49,46 @@ async fn connection_is_used_again_for_the_next_request() {
 }
 
 #[tokio::test]
+async fn connection_that_was_idle_for_a_minute_is_not_used_again() {
+    let server = TestServer::plain(|_| answer(200, "hello")).await;
+    let client = plain();
+    for (idle, connections) in [(0, 1), (59, 1), (60, 2)] {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(idle)).await;
+        tokio::time::resume();
+        ask(&client, &server).await.unwrap();
+        assert_eq!(server.connections(), connections, "{idle}");
+    }
+}
+
+#[tokio::test]
+async fn calls_at_once_have_connections_of_their_own_which_are_kept() {
+    let server = TestServer::plain(|_| answer(200, "hello")).await;
+    let client = plain();
+    for _ in 0..2 {
+        let calls = (0..10).map(|_| ask(&client, &server));
+        let mut calls: Vec<_> = calls.map(Box::pin).collect();
+        // All are sent before any is answered.
+        for call in &mut calls {
+            assert!(poll_once(call.as_mut()).await.is_none());
+        }
+        for call in calls {
+            assert!(call.await.is_ok());
+        }
+    }
+    assert_eq!(server.connections(), 10);
+}
+
+/// Polls once.
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test]
 async fn connection_that_the_server_closed_while_idle_costs_no_call() {
     let server = TestServer::plain(|received: &Received| match received {
         // The second request of a connection finds it closed without a word.
@@ -182,6 +222,13 @@ async fn client_of_one_scheme_refuses_the_other_before_it_connects() {
     let upgraded = plain().send(get("https://kv.test/")).await.unwrap_err();
     assert_eq!(upgraded.hop, HttpHop::Request);
     assert!(server.received().is_empty());
+}
+
+#[tokio::test]
+async fn address_that_refuses_is_passed_over_for_the_next() {
+    let server = TestServer::plain(|_| answer(200, "hello")).await;
+    let url = format!("http://two.test:{}/", server.address.port());
+    assert_eq!(plain().send(get(&url)).await.unwrap().into_body(), "hello");
 }
 
 #[tokio::test]

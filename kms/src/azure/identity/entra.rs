@@ -17,10 +17,10 @@ use super::failure::at;
 use super::keeper::TokenSource;
 use super::pace::patiently;
 use super::reply::{identifier, retry_after};
-use super::token::{Token, wall_time};
+use super::token::Token;
+use super::transport::Transport;
 use super::{IdentityError, IdentitySetupError};
 use crate::azure::{Diagnosis, Hop, Outcome};
-use crate::http::HttpClient;
 
 const HOP: Hop = Hop::Entra;
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -41,7 +41,7 @@ pub(super) enum Proof {
 /// lets `AZURE_AUTHORITY_HOST` redirect it, reads a federated token's file only every ten minutes,
 /// and signs with OpenSSL.
 pub(super) struct Application {
-    client: Arc<HttpClient>,
+    transport: Transport,
     url: Uri,
     host: String,
     client_id: String,
@@ -51,7 +51,7 @@ pub(super) struct Application {
 
 impl Application {
     pub(super) fn new(
-        client: Arc<HttpClient>,
+        transport: Transport,
         authority: &Url,
         (tenant_id, client_id): (&str, String),
         scope: String,
@@ -66,7 +66,7 @@ impl Application {
         let Ok(url) = endpoint.as_str().parse() else {
             return Err(IdentitySetupError::UnfitAuthority);
         };
-        Ok(Self { client, url, host, client_id, scope, proof })
+        Ok(Self { transport, url, host, client_id, scope, proof })
     }
 
     async fn ask(&self) -> Result<Token, IdentityError> {
@@ -76,16 +76,7 @@ impl Application {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert(CONTENT_TYPE, form);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let sent = self.client.send(request).await;
-        let answer = sent.map_err(|error| IdentityError::transport(HOP, error))?;
-        if !answer.status().is_success() {
-            return Err(self.refusal(&answer));
-        }
-        Token::read(answer.body(), Instant::now(), wall_time()).map_err(|error| {
-            let status = Some(answer.status().as_u16());
-            let diagnosis = Diagnosis { status, ..at(HOP, Outcome::AnswerWrong, &self.host) };
-            IdentityError::new(diagnosis, Some(Arc::new(error)))
-        })
+        self.transport.token((HOP, &self.host), request, |answer| self.refusal(answer)).await
     }
 
     async fn form(&self) -> Result<Bytes, IdentityError> {
@@ -122,10 +113,12 @@ impl Application {
     }
 
     fn signed(&self, signer: &CertificateSigner) -> Result<Zeroizing<String>, IdentityError> {
-        signer.assertion(&self.client_id, &self.url.to_string(), wall_time()).map_err(|error| {
-            let diagnosis = at(HOP, Outcome::CredentialRefused, &self.host);
-            IdentityError::new(diagnosis, Some(Arc::new(error)))
-        })
+        signer.assertion(&self.client_id, &self.url.to_string(), (self.transport.clock)()).map_err(
+            |error| {
+                let diagnosis = at(HOP, Outcome::CredentialRefused, &self.host);
+                IdentityError::new(diagnosis, Some(Arc::new(error)))
+            },
+        )
     }
 
     fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
@@ -212,9 +205,8 @@ impl Refusal {
 fn meaning(code: &str) -> Outcome {
     match code {
         // The tenant is not there, the application is not in it, or Key Vault is not.
-        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" | "AADSTS700016" | "AADSTS500011" => {
-            Outcome::WrongTenant
-        }
+        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" | "AADSTS700016" | "AADSTS7000229"
+        | "AADSTS500011" => Outcome::WrongTenant,
         "AADSTS90033" | "AADSTS90020" => Outcome::Outage,
         "AADSTS50196" | "AADSTS90055" => Outcome::Throttled,
         _ => Outcome::CredentialRefused,

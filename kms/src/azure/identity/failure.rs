@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Cause;
+use crate::azure::on_the_way::on_the_way;
 use crate::azure::{Diagnosis, Hop, Outcome};
-use crate::http::{HttpError, HttpHop, HttpReason};
+use crate::http::HttpError;
 
 /// Why there is no token. One failure may have many waiting for it.
 #[derive(Clone)]
@@ -26,40 +27,19 @@ impl IdentityError {
         Self(Arc::new(Failure { diagnosis, retry_after, cause: None }))
     }
 
-    /// A failure of HTTP on the way to `hop`. What happens before an answer from the endpoint of
-    /// managed identity is that endpoint's own: there is nothing between it and us.
+    /// A failure of HTTP on the way to `hop`.
     pub(super) fn transport(hop: Hop, error: HttpError) -> Self {
-        let outcome = match &error.reason {
-            HttpReason::TimedOut => Outcome::TimedOut,
-            HttpReason::NameNotResolved(_) => Outcome::NameNotResolved,
-            HttpReason::Io(_) | HttpReason::Cut(_) => Outcome::NotConnected,
-            HttpReason::Tls(_) => Outcome::TlsFailed,
-            HttpReason::ProxyStatus(_) => Outcome::ProxyRefused,
-            HttpReason::NotHttp(_) | HttpReason::TooLarge => Outcome::AnswerWrong,
-            HttpReason::OtherScheme
-            | HttpReason::UnfitUrl
-            | HttpReason::UnfitHeader
-            | HttpReason::StreamedBody => Outcome::RequestRejected,
-        };
-        let hop = match error.hop {
-            _ if hop == Hop::ManagedIdentity => hop,
-            HttpHop::Dns => Hop::Dns,
-            HttpHop::Tcp => Hop::Tcp,
-            HttpHop::Proxy => Hop::Proxy,
-            HttpHop::Tls => Hop::Tls,
-            HttpHop::Request | HttpHop::Exchange => hop,
-        };
-        let status = match error.reason {
-            HttpReason::ProxyStatus(status) => Some(status),
-            _ => None,
-        };
-        let diagnosis = Diagnosis { status, ..at(hop, outcome, &error.host) };
-        Self::new(diagnosis, Some(Arc::new(error)))
+        Self::new(on_the_way(&error, hop), Some(Arc::new(error)))
     }
 
     /// What was seen, for the operator.
     pub fn diagnosis(&self) -> &Diagnosis {
         &self.0.diagnosis
+    }
+
+    /// What lies behind it, such as the reason of TLS.
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.0.cause.as_deref()
     }
 
     /// How long the endpoint wants to be left alone, if it said so.
@@ -88,9 +68,9 @@ impl fmt::Debug for IdentityError {
 }
 
 impl Error for IdentityError {
+    /// The [`Diagnosis`], so that whoever walks the sources of an error of the SDK's finds it.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let cause = self.0.cause.as_deref()?;
-        Some(cause)
+        Some(&self.0.diagnosis)
     }
 }
 

@@ -10,8 +10,9 @@ use super::IdentityError;
 use super::pace::jittered;
 use super::token::Token;
 
-/// How long a failure stands for all who ask, before they cause another attempt.
-const HOLD_OFF: Duration = Duration::from_secs(1);
+/// How long a failure stands for all who ask, before they cause another attempt: at least, and at
+/// most where the endpoint asks for patience.
+const HOLD_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// The pauses between attempts that fail in the background.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// A token younger than this is not given up: whoever complains speaks of the one before, or a new
@@ -93,10 +94,13 @@ impl Kept {
             }
             Err(error) => {
                 let serves_on = state.token.as_ref().is_some_and(|token| token.is_good());
-                warn!(%error, serves_on, "no new token");
+                if state.failure.as_ref().is_none_or(|(last, _)| !is_alike(last, &error)) {
+                    warn!(%error, serves_on, "no new token");
+                }
                 let now = Instant::now();
                 let (first, last) = PAUSES;
-                let pause = first.saturating_mul(1 << state.failures.min(8)).min(last);
+                let pause = first.saturating_mul(1 << state.failures.min(8));
+                let pause = pause.max(error.retry_after().unwrap_or_default()).min(last);
                 state.failures = state.failures.saturating_add(1);
                 state.failure = Some((error, now));
                 now + jittered(pause)
@@ -108,7 +112,9 @@ impl Kept {
         let state = self.lock();
         match (&state.token, &state.failure) {
             (Some(token), _) if token.is_good() => Found::Token(Arc::clone(token)),
-            (_, Some((error, at))) if at.elapsed() < HOLD_OFF => Found::Failure(error.clone()),
+            (_, Some((error, at))) if at.elapsed() < hold_off(error) => {
+                Found::Failure(error.clone())
+            }
             _ => Found::Nothing,
         }
     }
@@ -148,4 +154,15 @@ impl Kept {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn hold_off(error: &IdentityError) -> Duration {
+    let (least, most) = HOLD_OFF;
+    error.retry_after().unwrap_or_default().clamp(least, most)
+}
+
+/// Whether two failures tell an operator the same.
+fn is_alike(one: &IdentityError, other: &IdentityError) -> bool {
+    let (one, other) = (one.diagnosis(), other.diagnosis());
+    (one.hop, one.outcome, &one.code) == (other.hop, other.outcome, &other.code)
 }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::HeaderName;
@@ -13,10 +11,11 @@ use super::failure::at;
 use super::keeper::TokenSource;
 use super::pace::patiently;
 use super::reply::{identifier, retry_after};
-use super::token::{Token, wall_time};
+use super::token::Token;
+use super::transport::Transport;
 use super::{IdentityError, IdentitySetupError};
 use crate::azure::{Diagnosis, Hop, Outcome, UserAssignedIdentity};
-use crate::http::{HttpClient, sensitive};
+use crate::http::sensitive;
 
 const API_VERSION: &str = "2019-08-01";
 const HOP: Hop = Hop::ManagedIdentity;
@@ -27,7 +26,7 @@ const HOP: Hop = Hop::ManagedIdentity;
 /// stands in the environment, overwrites the retry options with its own of up to 100 seconds, refuses
 /// resource ids for App Service, and keeps a rejected token until it expires.
 pub(super) struct ManagedIdentity {
-    client: Arc<HttpClient>,
+    transport: Transport,
     url: Uri,
     headers: HeaderMap,
     host: String,
@@ -36,32 +35,32 @@ pub(super) struct ManagedIdentity {
 impl ManagedIdentity {
     /// The machine's, from IMDS at `endpoint`.
     pub(super) fn imds(
-        client: Arc<HttpClient>,
+        transport: Transport,
         endpoint: &Url,
         user_assigned: Option<&UserAssignedIdentity>,
         resource: &str,
     ) -> Result<Self, IdentitySetupError> {
         let mut url = endpoint.clone();
         url.set_path("/metadata/identity/oauth2/token");
-        Self::new(client, url, user_assigned, "msi_res_id", resource)
+        Self::new(transport, url, user_assigned, "msi_res_id", resource)
     }
 
     /// The app's, from `IDENTITY_ENDPOINT`, which wants to see `IDENTITY_HEADER`.
     pub(super) fn app_service(
-        client: Arc<HttpClient>,
+        transport: Transport,
         endpoint: &Url,
         header: &Zeroizing<String>,
         user_assigned: Option<&UserAssignedIdentity>,
         resource: &str,
     ) -> Result<Self, IdentitySetupError> {
-        let mut app = Self::new(client, endpoint.clone(), user_assigned, "mi_res_id", resource)?;
+        let mut app = Self::new(transport, endpoint.clone(), user_assigned, "mi_res_id", resource)?;
         let value = sensitive(header.as_bytes()).ok_or(IdentitySetupError::UnfitHeader)?;
         app.headers.insert(HeaderName::from_static("x-identity-header"), value);
         Ok(app)
     }
 
     fn new(
-        client: Arc<HttpClient>,
+        transport: Transport,
         mut url: Url,
         user_assigned: Option<&UserAssignedIdentity>,
         resource_id: &str,
@@ -84,23 +83,14 @@ impl ManagedIdentity {
         let Ok(url) = url.as_str().parse() else { return Err(IdentitySetupError::UnfitEndpoint) };
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::from_static("metadata"), HeaderValue::from_static("true"));
-        Ok(Self { client, url, headers, host })
+        Ok(Self { transport, url, headers, host })
     }
 
     async fn ask(&self) -> Result<Token, IdentityError> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers.clone();
-        let sent = self.client.send(request).await;
-        let answer = sent.map_err(|error| IdentityError::transport(HOP, error))?;
-        if !answer.status().is_success() {
-            return Err(self.refusal(&answer));
-        }
-        Token::read(answer.body(), Instant::now(), wall_time()).map_err(|error| {
-            let status = Some(answer.status().as_u16());
-            let diagnosis = Diagnosis { status, ..at(HOP, Outcome::AnswerWrong, &self.host) };
-            IdentityError::new(diagnosis, Some(Arc::new(error)))
-        })
+        self.transport.token((HOP, &self.host), request, |answer| self.refusal(answer)).await
     }
 
     fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {

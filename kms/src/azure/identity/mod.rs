@@ -11,10 +11,11 @@ mod reply;
 #[cfg(test)]
 mod tests;
 mod token;
+mod transport;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
@@ -35,6 +36,7 @@ use entra::{Application, Proof};
 use failure::at;
 use keeper::{Kept, TokenSource};
 use managed::ManagedIdentity;
+use transport::Transport;
 
 /// How long an attempt at a token may take, its tries included.
 pub const TOKEN_DEADLINE: Duration = Duration::from_secs(10);
@@ -67,21 +69,21 @@ impl Credential {
         https: Arc<HttpClient>,
         plain: Arc<HttpClient>,
     ) -> Result<Arc<Self>, IdentitySetupError> {
-        let clients = Clients { https, plain };
-        Self::with_deadline(identity, resource, authority, clients, TOKEN_DEADLINE)
+        let (clock, deadline) = (system_clock(), TOKEN_DEADLINE);
+        Self::by(identity, resource, authority, Means { https, plain, clock, deadline })
     }
 
-    /// The same, where an attempt at a token may take this long instead of [`TOKEN_DEADLINE`].
+    /// The same by other means.
     ///
     /// # Errors
     /// As [`Credential::new`].
-    pub fn with_deadline(
+    pub fn by(
         identity: Identity,
         resource: &str,
         authority: &Url,
-        clients: Clients,
-        deadline: Duration,
+        means: Means,
     ) -> Result<Arc<Self>, IdentitySetupError> {
+        let deadline = means.deadline;
         let kind = identity.kind();
         let scope = format!("https://{resource}/.default");
         let (hop, host) = match &identity {
@@ -93,7 +95,7 @@ impl Credential {
             | Identity::ClientCertificate { .. } => (Hop::Entra, authority.host_str()),
         };
         let host = host.unwrap_or_default().to_owned();
-        let source = source(identity, resource, &scope, authority, clients)?;
+        let source = source(identity, resource, &scope, authority, means)?;
         let kept = Arc::new(Kept::new(source, deadline));
         Ok(Arc::new(Self { kind, hop, scope, host, deadline, kept, keeper: Mutex::default() }))
     }
@@ -181,13 +183,30 @@ impl TokenCredential for Credential {
     }
 }
 
-/// What reaches Entra, and what reaches managed identity.
-#[derive(Debug)]
-pub struct Clients {
-    /// For Entra.
+/// Wall time, as a value that comes in: `expires_on` and the assertion of a certificate speak of it.
+pub type WallClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+#[expect(clippy::disallowed_methods, reason = "the clock of whoever brings none")]
+fn system_clock() -> WallClock {
+    Arc::new(SystemTime::now)
+}
+
+/// What a credential works with.
+pub struct Means {
+    /// Asks Entra.
     pub https: Arc<HttpClient>,
-    /// For managed identity.
+    /// Asks managed identity.
     pub plain: Arc<HttpClient>,
+    /// Tells wall time.
+    pub clock: WallClock,
+    /// How long an attempt at a token may take, its tries included.
+    pub deadline: Duration,
+}
+
+impl fmt::Debug for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
 }
 
 fn source(
@@ -195,20 +214,22 @@ fn source(
     resource: &str,
     scope: &str,
     authority: &Url,
-    Clients { https, plain }: Clients,
+    Means { https, plain, clock, .. }: Means,
 ) -> Result<Box<dyn TokenSource>, IdentitySetupError> {
+    let entra = Transport { client: https, clock: Arc::clone(&clock) };
+    let managed = Transport { client: plain, clock };
     let application = |tenant_id: &str, client_id, proof| {
-        Application::new(https, authority, (tenant_id, client_id), scope.to_owned(), proof)
+        Application::new(entra, authority, (tenant_id, client_id), scope.to_owned(), proof)
     };
     Ok(match identity {
         Identity::ManagedIdentity { user_assigned, endpoint } => {
             let user_assigned = user_assigned.as_ref();
-            Box::new(ManagedIdentity::imds(plain, &endpoint, user_assigned, resource)?)
+            Box::new(ManagedIdentity::imds(managed, &endpoint, user_assigned, resource)?)
         }
         Identity::AppService { user_assigned, endpoint, header } => {
             let user_assigned = user_assigned.as_ref();
             let app =
-                ManagedIdentity::app_service(plain, &endpoint, &header, user_assigned, resource);
+                ManagedIdentity::app_service(managed, &endpoint, &header, user_assigned, resource);
             Box::new(app?)
         }
         Identity::WorkloadIdentity { tenant_id, client_id, token_file } => {

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::azure::{ClientCertificate, Diagnosis, UserAssignedIdentity};
-use crate::http::Roots;
 use crate::http::test_server::{Authority, Received, Reply, TestServer, answer, settings};
+use crate::http::{HttpError, Roots};
 
 const SCOPE: &str = "https://vault.azure.net/.default";
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
@@ -152,6 +152,28 @@ async fn failure_stands_for_a_second_for_all_who_ask() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn endpoint_that_asks_for_patience_gets_it_but_not_for_ever() {
+    struct Throttling(AtomicUsize);
+    #[async_trait]
+    impl TokenSource for Arc<Throttling> {
+        async fn fetch(&self, _: Instant) -> Result<Token, IdentityError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let diagnosis = at(Hop::Entra, Outcome::Throttled, "login.test");
+            Err(IdentityError::throttled(diagnosis, Some(Duration::from_secs(3600))))
+        }
+    }
+    let source = Arc::new(Throttling(AtomicUsize::new(0)));
+    let kept = Arc::new(Kept::new(Box::new(Arc::clone(&source)), TOKEN_DEADLINE));
+    tokio::spawn(Arc::clone(&kept).keep());
+    for (seconds, attempts) in [(0, 1), (9, 1), (1, 2)] {
+        pass(seconds).await;
+        let failed = kept.token().await.err().unwrap();
+        assert_eq!(failed.retry_after(), Some(Duration::from_secs(3600)));
+        assert_eq!(source.0.load(Ordering::SeqCst), attempts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempt_that_hangs_ends_at_its_deadline() {
     let (_script, credential) = scripted(3600, 0);
     let asked = Instant::now();
@@ -211,7 +233,7 @@ async fn sdk_gets_tokens_for_our_audience_alone() {
         &[],
     ] {
         let refused = credential.get_token(foreign, None).await.unwrap_err();
-        let cause = IdentityError::within(&refused).and_then(|error| error.source());
+        let cause = IdentityError::within(&refused).and_then(IdentityError::cause);
         assert!(cause.is_some_and(|cause| cause.is::<ForeignScope>()), "{foreign:?}");
     }
     assert_eq!(script.fetches(), 1);
@@ -227,6 +249,10 @@ async fn sdk_asks_for_each_request_so_that_it_keeps_no_token_of_its_own() {
 fn clients(authority: &Authority) -> (Arc<HttpClient>, Arc<HttpClient>) {
     let plain = HttpClient::plain(settings(Roots::System)).unwrap();
     (HttpClient::https(settings(authority.roots())).unwrap(), plain)
+}
+
+fn transport(client: Arc<HttpClient>) -> Transport {
+    Transport { client, clock: system_clock() }
 }
 
 fn credential(identity: Identity, authority: &Authority, port: u16) -> Arc<Credential> {
@@ -326,7 +352,7 @@ async fn refusal_of_managed_identity_has_its_name() {
 async fn fetch(server: &TestServer, deadline: Duration) -> Result<Token, IdentityError> {
     let (_, plain) = clients(&Authority::new());
     let endpoint = format!("http://{}", server.address).parse().unwrap();
-    let imds = ManagedIdentity::imds(plain, &endpoint, None, "vault.azure.net").unwrap();
+    let imds = ManagedIdentity::imds(transport(plain), &endpoint, None, "vault.azure.net").unwrap();
     imds.fetch(Instant::now() + deadline).await
 }
 
@@ -363,7 +389,7 @@ async fn imds_that_is_silent_or_absent_is_named_as_such() {
 
     let (_, plain) = clients(&Authority::new());
     let endpoint = "http://127.0.0.1:1".parse().unwrap();
-    let imds = ManagedIdentity::imds(plain, &endpoint, None, "vault.azure.net").unwrap();
+    let imds = ManagedIdentity::imds(transport(plain), &endpoint, None, "vault.azure.net").unwrap();
     let failed = imds.fetch(Instant::now() + TOKEN_DEADLINE).await.err().unwrap();
     let Diagnosis { hop, outcome, .. } = failed.diagnosis();
     assert_eq!((*hop, *outcome), (Hop::ManagedIdentity, Outcome::NotConnected));
@@ -414,14 +440,20 @@ async fn federated_token_is_read_again_each_time_and_its_absence_has_its_name() 
     let login = format!("https://login.test:{}", server.address.port()).parse().unwrap();
     let (https, _) = clients(&authority);
     let proof = Proof::TokenFile(token_file.clone());
-    let app = Application::new(https, &login, (TENANT, "app".to_owned()), SCOPE.to_owned(), proof);
+    let app = Application::new(
+        transport(https),
+        &login,
+        (TENANT, "app".to_owned()),
+        SCOPE.to_owned(),
+        proof,
+    );
     let app = app.unwrap();
     let deadline = || Instant::now() + TOKEN_DEADLINE;
 
     for empty in [false, true] {
         let failed = app.fetch(deadline()).await.err().unwrap();
         assert_eq!(failed.diagnosis().outcome, Outcome::TokenFileUnreadable);
-        assert!(failed.source().is_some(), "{empty}");
+        assert!(failed.cause().is_some(), "{empty}");
         std::fs::write(&token_file, "\n").unwrap();
     }
     for token in ["first", "second\n"] {
@@ -472,6 +504,8 @@ async fn refusal_of_entra_has_its_name_code_and_trace() {
             IdentityError::within(&refused).map(|one| one.diagnosis().outcome),
             Some(outcome)
         );
+        let found = std::iter::successors(Error::source(&refused), |cause| (**cause).source());
+        assert!(found.into_iter().any(|cause| cause.downcast_ref() == Some(&expected)));
         assert!(!format!("{refused} {refused:?} {failed:?}").contains("Secret things"));
     }
 }
@@ -492,6 +526,7 @@ async fn each_step_before_entra_has_its_own_hop() {
     let diagnosis = untrusted.token().await.unwrap_err();
     let Diagnosis { hop, outcome, host, .. } = diagnosis.diagnosis();
     assert_eq!((*hop, *outcome, host.as_str()), (Hop::Tls, Outcome::TlsFailed, "login.test"));
+    assert!(diagnosis.cause().is_some_and(|cause| cause.is::<HttpError>()));
     let absent = credential(client_secret(), &Authority::new(), 1).token().await.unwrap_err();
     assert_eq!(absent.diagnosis().hop, Hop::Tcp);
     assert_eq!(absent.diagnosis().outcome, Outcome::NotConnected);

@@ -116,12 +116,6 @@ impl Seconds<'_> {
     }
 }
 
-/// Wall time, which `expires_on` and the assertion of a certificate speak of.
-#[expect(clippy::disallowed_methods, reason = "the wire format knows only wall time")]
-pub(super) fn wall_time() -> SystemTime {
-    SystemTime::now()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
