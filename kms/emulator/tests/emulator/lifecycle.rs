@@ -104,5 +104,9 @@ async fn a_backup_restores_every_version_after_a_purge() {
     let path = format!("/keys/selkie/{}/unwrapkey", version_of(&wrapped));
     let body = json!({ "alg": "RSA-OAEP-256", "value": wrapped["value"] });
     e.kv("POST", &path, body).await.ok();
-    is(&e.kv("POST", "/keys/restore", json!({ "value": "AAAA" })).await, 400, "BadParameter", "");
+    let of_a_file = crate::client::base64(br#"{"name":"x","pem":"/dev/zero"}"#);
+    for value in ["AAAA", of_a_file.as_str()] {
+        let refused = e.kv("POST", "/keys/restore", json!({ "value": value })).await;
+        is(&refused, 400, "BadParameter", "");
+    }
 }
