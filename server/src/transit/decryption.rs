@@ -72,7 +72,7 @@ impl Decryption {
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
         let envelope = self.parse(&json, version)?;
         let aad = Aad { associated_data: &item.associated_data, context };
-        self.transit.deployment.seals.decrypt(&envelope, aad).await
+        self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await
     }
 
     fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {

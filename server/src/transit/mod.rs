@@ -7,6 +7,7 @@ mod encryption;
 mod error;
 mod key;
 mod keys;
+mod readiness;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use selkie_crypto::Random;
+use selkie_kms::ClientTag;
 
 pub use decryption::{Decryption, DecryptionItem};
 pub use encryption::{Encrypted, Encryption, EncryptionItem};
 pub use error::{SettingError, TransitError};
-pub use key::{KeySource, TransitKey, VersionRecord};
+pub use key::{KeySource, TransitKey, Uncounted, VersionRecord};
 pub use keys::Keys;
 pub use settings::{KeyChanges, NewKey};
 
@@ -41,6 +43,8 @@ pub struct Transit {
     pub clock: Arc<dyn Clock>,
     /// Randomness for DEKs and nonces.
     pub random: Arc<Random>,
+    /// On whose behalf the KMSs are asked.
+    pub client: ClientTag,
 }
 
 impl fmt::Debug for Transit {

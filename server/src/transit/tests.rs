@@ -12,7 +12,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::continuity::Discontinuity;
 use crate::deployment::DeploymentError;
-use crate::seal::{Seal, Seals};
+use crate::seal::{Connection, Known, Seal, Seals, Setup};
 
 #[derive(Debug)]
 struct FixedClock;
@@ -47,8 +47,18 @@ impl TestSeal {
 
     async fn connected(&self) -> Seal {
         let kms: Arc<dyn Kms> = Arc::clone(&self.kms) as _;
-        let keks = kms.describe().await.unwrap();
-        Seal { name: SealName::new(self.name).unwrap(), kind: "static", disabled: false, kms, keks }
+        let known = Known::configured(kms.describe().await.unwrap());
+        let setup = Setup {
+            name: SealName::new(self.name).unwrap(),
+            kind: "static",
+            kms,
+            target: String::new(),
+            settings: [0; 32],
+            fingerprints: Vec::new(),
+            poll_interval: Duration::MAX,
+            pin: None,
+        };
+        Seal::new(false, Connection::fixed(setup, known))
     }
 }
 
@@ -99,6 +109,7 @@ async fn engine(seals: &[TestSeal]) -> Transit {
         keys: Arc::new(Keys::load(Arc::new(MemoryStore::new())).await.unwrap()),
         clock: Arc::new(FixedClock),
         random: Arc::new(os_random),
+        client: ClientTag::SELKIE,
     }
 }
 
@@ -118,7 +129,7 @@ fn item(text: &str) -> EncryptionItem {
 }
 
 async fn encrypt(engine: &Transit, key: &str, text: &str) -> Result<Encrypted, TransitError> {
-    engine.encryption(&permit(operation::Encrypt, key))?.encrypt(item(text)).await
+    engine.encryption(&permit(operation::Encrypt, key)).await?.encrypt(item(text)).await
 }
 
 async fn decrypt(engine: &Transit, key: &str, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
@@ -170,7 +181,7 @@ async fn a_change_that_waited_for_a_reload_is_made_for_the_new_seals() {
     let after = deployment(&[], &[TestSeal::new("a", &[1, 2])]).await;
     engine.current.store(Arc::clone(&after));
     let key = create(&engine, "k").await;
-    assert_eq!(key.keks(key.latest), after.seals.current_keks());
+    assert_eq!(key.keks(key.latest), after.seals.current_keks().unwrap());
     engine.deployment = after;
     assert!(encrypt(&engine, "k", "x").await.is_ok());
 }
@@ -410,7 +421,7 @@ async fn a_derived_key_demands_its_context_and_binds_it() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     let new = NewKey { derived: true };
     engine.create_key(permit(operation::CreateKey, "d"), new).await.unwrap();
-    let encryption = engine.encryption(&permit(operation::Encrypt, "d")).unwrap();
+    let encryption = engine.encryption(&permit(operation::Encrypt, "d")).await.unwrap();
     let error = encryption.encrypt(item("x")).await.unwrap_err();
     assert!(matches!(error, TransitError::ContextMissing));
     let bound = EncryptionItem { context: b"ctx".to_vec(), ..item("x") };

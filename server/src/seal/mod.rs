@@ -1,0 +1,35 @@
+//! The configured master keys ("seals"): what is known of each and how that is learned while the
+//! server runs, which of them a key has, what wraps for them, and the order in which they are asked
+//! to unwrap.
+
+mod alarm;
+mod connection;
+mod error;
+mod known;
+mod learning;
+mod pin;
+mod provider;
+mod round_trip;
+mod seals;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use selkie_crypto::{KekId, SealName};
+
+pub use connection::{Connection, Health, Setup};
+pub use error::{Contradiction, SealError, SealFault};
+pub use known::{Known, Source, Trust};
+pub use learning::Learner;
+pub use pin::{PinError, PinFile, Pinned};
+pub use provider::{ProviderError, connect};
+pub(crate) use seals::WRAP_PATIENCE;
+pub use seals::{Seal, Seals};
+
+/// One version of one seal's master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KekRef {
+    /// The seal.
+    pub seal: SealName,
+    /// The version, by the KMS's own id.
+    pub kek: KekId,
+}

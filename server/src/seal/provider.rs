@@ -1,0 +1,54 @@
+//! From a seal's stanza to the connection to its master key: the one place that knows the types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_config::{SealKind, StaticSeal};
+use selkie_crypto::SealName;
+use selkie_kms::{Kms, KmsError, StaticKms, StaticKmsError};
+
+use super::connection::{Connection, Setup};
+use super::known::Known;
+
+/// Why a stanza makes no seal: the configuration is wrong, not the KMS away.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// The keys of a static seal do not make one master key.
+    #[error(transparent)]
+    Static(#[from] StaticKmsError),
+    /// The provider does not say what its key is, although it holds it.
+    #[error(transparent)]
+    Describe(#[from] KmsError),
+}
+
+/// The connection that a stanza describes. No network is touched: what is far away is described
+/// once the server runs.
+///
+/// # Errors
+///
+/// [`ProviderError`].
+pub async fn connect(name: &SealName, kind: SealKind) -> Result<Connection, ProviderError> {
+    match kind {
+        SealKind::Static(seal) => {
+            let kms: Arc<dyn Kms> = Arc::new(static_kms(seal)?);
+            let keks = kms.describe().await?;
+            let setup = Setup {
+                name: name.clone(),
+                kind: "static",
+                kms,
+                target: String::new(),
+                settings: [0; 32],
+                fingerprints: Vec::new(),
+                poll_interval: Duration::MAX,
+                pin: None,
+            };
+            Ok(Connection::fixed(setup, Known::configured(keks)))
+        }
+    }
+}
+
+fn static_kms(seal: StaticSeal) -> Result<StaticKms, StaticKmsError> {
+    let current = seal.current.id.clone();
+    let oldest_first = seal.previous.into_iter().chain([seal.current]);
+    StaticKms::new(oldest_first.map(|key| (key.id, key.key)).collect(), &current)
+}
