@@ -96,7 +96,11 @@ impl Node {
         self.replace(&before, deployment).await
     }
 
-    async fn replace(&self, before: &Deployment, mut next: Deployment) -> Result<(), NodeError> {
+    pub(crate) async fn replace(
+        &self,
+        before: &Deployment,
+        mut next: Deployment,
+    ) -> Result<(), NodeError> {
         next.carry_over(before);
         next.require_continuity(before, &self.keys, &*self.random).await?;
         let next = Arc::new(next);

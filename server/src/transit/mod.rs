@@ -10,7 +10,7 @@ mod keys;
 mod readiness;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::sync::Arc;

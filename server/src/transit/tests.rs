@@ -62,13 +62,23 @@ impl TestSeal {
     }
 }
 
-fn config(declared: &[(&str, u32)], seals: &[TestSeal]) -> Config {
-    let names = || seals.iter().map(|seal| SealName::new(seal.name).unwrap()).collect();
-    let key = |(name, generation): &(&str, u32)| DeclaredKey {
+fn config(declared: &[(&'static str, u32)], seals: &[TestSeal]) -> Config {
+    let counted = |(name, generation): &(&'static str, u32)| {
+        (*name, VersionRule::Counted { generation: *generation })
+    };
+    let declared: Vec<_> = declared.iter().map(counted).collect();
+    let seals: Vec<_> = seals.iter().map(|seal| seal.name).collect();
+    config_of(&declared, &seals)
+}
+
+/// Declared keys under all of these seals, and nothing else.
+pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Config {
+    let names = || seals.iter().map(|name| SealName::new(name).unwrap()).collect();
+    let key = |(name, version): &(&str, VersionRule)| DeclaredKey {
         name: name.parse().unwrap(),
         mount: "transit".parse().unwrap(),
         seals: names(),
-        version: VersionRule::Counted { generation: *generation },
+        version: *version,
         min_decryption_version: KeyVersion::FIRST,
         min_encryption_version: None,
     };
@@ -92,7 +102,7 @@ fn config(declared: &[(&str, u32)], seals: &[TestSeal]) -> Config {
     }
 }
 
-async fn deployment(declared: &[(&str, u32)], seals: &[TestSeal]) -> Arc<Deployment> {
+async fn deployment(declared: &[(&'static str, u32)], seals: &[TestSeal]) -> Arc<Deployment> {
     let mut connected = Vec::new();
     for seal in seals {
         connected.push(seal.connected().await);
@@ -113,7 +123,7 @@ async fn engine(seals: &[TestSeal]) -> Transit {
     }
 }
 
-fn permit<O: operation::KeyOperation>(operation: O, key: &str) -> Permit<O> {
+pub(crate) fn permit<O: operation::KeyOperation>(operation: O, key: &str) -> Permit<O> {
     let acl = Acl::new([&Policy::root()]);
     let (mount, key): (MountPath, KeyName) = ("transit".parse().unwrap(), key.parse().unwrap());
     acl.permit(operation, mount, key).unwrap()
