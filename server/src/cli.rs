@@ -1,6 +1,7 @@
 //! The command line: what is asked for, what is said about it, and the exit code.
 
 mod client;
+mod doctor;
 mod error;
 mod server;
 mod validate;
@@ -30,6 +31,8 @@ enum Command {
     Server(server::Arguments),
     /// Check a configuration file and print what it comes to.
     Validate(validate::Arguments),
+    /// Walk the way to each master key and back, and say what mends what does not work.
+    Doctor(doctor::Arguments),
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -100,6 +103,7 @@ impl Command {
         match self {
             Self::Server(arguments) => server::run(arguments, output),
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
+            Self::Doctor(arguments) => doctor::run(&arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }

@@ -10,7 +10,7 @@ use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 
 use crate::auth::Clients;
-use crate::seal::{Connection, KekRef, Known, ProviderError, Seal, Seals};
+use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals};
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
 
 /// What the configuration file says.
@@ -231,10 +231,11 @@ impl MountPoint {
 }
 
 async fn connect_seals(config: &mut Config) -> Result<Seals, DeploymentError> {
+    let keeping = Keeping::default();
     let mut seals = Vec::with_capacity(config.seals.len());
     for seal in std::mem::take(&mut config.seals) {
         let selkie_config::Seal { name, disabled, kind, .. } = seal;
-        let connected = crate::seal::connect(&name, kind).await;
+        let connected = crate::seal::connect(&name, kind, &keeping).await;
         let failed = |source| DeploymentError::Seal { seal: name, source };
         seals.push(Seal::new(disabled, connected.map_err(failed)?));
     }

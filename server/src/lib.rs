@@ -12,6 +12,7 @@ pub mod continuity;
 pub mod deployment;
 pub mod dev;
 pub mod hardening;
+pub mod metrics;
 pub mod node;
 pub mod seal;
 pub mod seal_client;

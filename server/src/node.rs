@@ -14,6 +14,7 @@ use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
+use crate::metrics::Metrics;
 use crate::seal::Learner;
 use crate::transit::{Keys, Transit, TransitError};
 
@@ -24,6 +25,7 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     bytes: ByteBudget,
+    metrics: Arc<Metrics>,
     /// One for each seal that is learned of; they end with this.
     polls: Mutex<JoinSet<()>>,
 }
@@ -74,6 +76,7 @@ impl Node {
             clock,
             random: Arc::new(os_random),
             bytes: ByteBudget::default(),
+            metrics: Metrics::new(),
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
@@ -129,6 +132,7 @@ impl Node {
             keys: Arc::clone(&self.keys),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 
@@ -150,6 +154,12 @@ impl Node {
         &self.bytes
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Wall time.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
@@ -166,6 +176,7 @@ impl Node {
             keys: Arc::clone(&self.keys),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 }

@@ -97,6 +97,8 @@ pub enum ApiError {
     NotRenewable,
     /// `capabilities-self` without a path.
     MissingPaths,
+    /// `sys/metrics` in another format than Prometheus'.
+    UnknownMetricsFormat,
     /// `sys/init`: it always is.
     AlreadyInitialized,
 
@@ -170,6 +172,7 @@ impl ApiError {
             | Self::InvalidLease
             | Self::NotRenewable
             | Self::MissingPaths
+            | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
             Self::BatchShape(_) => (StatusCode::INTERNAL_SERVER_ERROR, List),
             Self::Item(error) => match error.blame() {
@@ -328,6 +331,7 @@ impl fmt::Display for ApiError {
             }
             Self::InvalidLease => "invalid lease ID",
             Self::NotRenewable => "lease is not renewable",
+            Self::UnknownMetricsFormat => "metric response format unknown: only \"prometheus\" is",
             Self::MissingPaths => "paths must be supplied",
             Self::AlreadyInitialized => "Vault is already initialized",
             Self::Overloaded => "too many requests at once",

@@ -40,6 +40,12 @@ pub enum CommandError {
     /// The configuration cannot be put to work.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
+    /// Steps of the doctor's walk failed.
+    #[error("{failures} steps failed")]
+    Unwell {
+        /// How many.
+        failures: usize,
+    },
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -87,6 +93,7 @@ impl CommandError {
             | Self::Telemetry(TelemetryError::Thread(_))
             | Self::Runtime(_)
             | Self::Random(_)
+            | Self::Unwell { .. }
             | Self::Output(_) => Exit::Failure,
         }
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::error::SealFault;
+use super::examination::Examiner;
 use super::known::Known;
 use super::pin::{PinError, PinFile};
 
@@ -33,6 +34,8 @@ pub struct Setup {
     pub poll_interval: Duration,
     /// Where what was learned is kept.
     pub pin: Option<PinFile>,
+    /// Walks the hops to the KMS for `selkie doctor`.
+    pub examiner: Option<Arc<dyn Examiner>>,
 }
 
 /// The way to a seal's master key, and what was learned of it so far. It outlives deployments.
@@ -131,6 +134,28 @@ impl Connection {
         self.setup.pin.as_ref()
     }
 
+    /// What lets it encrypt while its KMS is away after a restart (invariant I2), for people.
+    #[must_use]
+    pub fn lasting_trust(&self) -> &'static str {
+        match (self.is_fixed, self.fingerprints(), self.pin()) {
+            (true, _, _) => "the configuration holds the key",
+            (false, [_, ..], Some(_)) => "public_key_sha256 and the pin file",
+            (false, [], Some(pin)) if pin.is_signed() => "the pin file, signed with local_key",
+            (false, [_, ..], None) => {
+                "none without data_dir, although public_key_sha256 is declared"
+            }
+            (false, [], Some(_)) => "none: declare public_key_sha256 or local_key",
+            (false, [], None) => "none: declare data_dir, and public_key_sha256 or local_key",
+        }
+    }
+
+    /// Whether trust outlasts a restart.
+    #[must_use]
+    pub fn has_lasting_trust(&self) -> bool {
+        let is_signed = self.pin().is_some_and(PinFile::is_signed);
+        self.is_fixed || self.pin().is_some() && (is_signed || !self.fingerprints().is_empty())
+    }
+
     /// Whether the configuration holds the key itself.
     #[must_use]
     pub const fn is_fixed(&self) -> bool {
@@ -161,6 +186,11 @@ impl Connection {
             && self.setup.settings == other.setup.settings
             && self.setup.fingerprints == other.setup.fingerprints
             && self.setup.poll_interval == other.setup.poll_interval
+            && match (self.pin(), other.pin()) {
+                (Some(one), Some(other)) => one.is_same(other),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            }
     }
 
     /// Whether both lead to the same master key.

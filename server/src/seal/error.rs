@@ -161,6 +161,14 @@ pub(super) const fn outcome(error: &KmsError) -> &'static str {
     }
 }
 
+/// The same, with `ok` for success.
+pub(super) const fn outcome_of<T>(answer: &Result<T, KmsError>) -> &'static str {
+    match answer {
+        Ok(_) => "ok",
+        Err(error) => outcome(error),
+    }
+}
+
 /// The provider's own words if it has some for this case, else ours.
 fn advice(error: &KmsError) -> &'static str {
     match error {

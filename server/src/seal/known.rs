@@ -131,6 +131,14 @@ impl Known {
         self.trusted.get(id).copied()
     }
 
+    /// The line of the configuration that trusts the current version; `None` where only the KMS wraps.
+    #[must_use]
+    pub fn fingerprint_line(&self) -> Option<String> {
+        let fingerprint = fingerprint(self.keks.current())?;
+        let hex: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(format!("public_key_sha256 = \"{hex}\""))
+    }
+
     /// Why the current version is wrapped under.
     #[must_use]
     pub fn current_trust(&self) -> Option<Trust> {
@@ -236,6 +244,12 @@ pub(crate) fn fingerprint(version: &KekVersion) -> Option<[u8; 32]> {
         Wrapping::Local(key) => Some(sha256(key.spki_der())),
         Wrapping::Remote(_) => None,
     }
+}
+
+/// In how many days a version expires, below 0 if it has; `None` if it never does.
+pub(crate) fn days_left(version: &KekVersion, now: u64) -> Option<f64> {
+    let expires = version.expires?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
+    Some((expires - Duration::from_secs(now).as_secs_f64()) / 86_400.0)
 }
 
 /// The state of a version at `now`: its time may run out while the KMS is away.

@@ -14,6 +14,7 @@ use super::round_trip;
 use crate::clock::Clock;
 use crate::continuity::AdoptionError;
 use crate::deployment::Deployment;
+use crate::metrics::Metrics;
 use crate::telemetry::WithCauses;
 use crate::transit::Keys;
 
@@ -32,6 +33,7 @@ pub struct Learner {
     pub(crate) keys: Arc<Keys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// What a description comes to.
@@ -91,10 +93,13 @@ impl Learner {
     }
 
     async fn run(&self, connection: &Arc<Connection>) {
+        let began = Instant::now();
         let described = timeout(DESCRIBE_PATIENCE, connection.kms().describe()).await;
-        let described = described
-            .unwrap_or_else(|late| Err(KmsError::TimedOut(Some(Arc::new(late)))))
-            .map_err(SealFault::Kms);
+        let described =
+            described.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(Arc::new(late)))));
+        let outcome = super::error::outcome_of(&described);
+        self.metrics.kms_call(connection.name(), "describe", outcome, began.elapsed());
+        let described = described.map_err(SealFault::Kms);
         let now = self.clock.unix_seconds();
         match described {
             Ok(fresh) => self.take(connection, &fresh).await,
@@ -266,6 +271,15 @@ fn tell_adopted(connection: &Connection, known: &Known) {
         trust = known.current_trust().map_or("none", Trust::as_str),
         "the master key is as follows"
     );
+    if !connection.has_lasting_trust()
+        && let Some(line) = known.fingerprint_line()
+    {
+        tracing::warn!(
+            seal = %connection.name(),
+            advice = %format_args!("declare data_dir, and local_key or in the seal: {line}"),
+            "a restart while the KMS is away cannot encrypt"
+        );
+    }
     if known.keks.is_purgeable() == Some(true) {
         tracing::warn!(
             seal = %connection.name(),

@@ -5,6 +5,7 @@
 mod alarm;
 mod connection;
 mod error;
+mod examination;
 mod known;
 mod learning;
 mod pin;
@@ -18,12 +19,14 @@ use selkie_crypto::{KekId, SealName};
 
 pub use connection::{Connection, Health, Setup};
 pub use error::{Contradiction, SealError, SealFault};
+pub use examination::{Examiner, Finding, Report, Step};
 pub use known::{Known, Source, Trust};
+pub(crate) use known::{days_left, state_at};
 pub use learning::Learner;
 pub use pin::{PinError, PinFile, Pinned};
-pub use provider::{ProviderError, connect};
+pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;
-pub use seals::{Seal, Seals};
+pub use seals::{Asked, Seal, Seals};
 
 /// One version of one seal's master key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -73,6 +73,13 @@ impl PinFile {
         Self { path, seal: seal.clone(), target: target.into(), key }
     }
 
+    /// Whether both are the same file under the same local key.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let mac = |file: &Self| file.key.as_ref().map(|key| key.mac(b"the same key?"));
+        self.path == other.path && mac(self) == mac(other)
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

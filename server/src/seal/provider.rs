@@ -1,14 +1,34 @@
 //! From a seal's stanza to the connection to its master key: the one place that knows the types.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use selkie_config::{SealKind, StaticSeal};
-use selkie_crypto::SealName;
+use selkie_crypto::{PinKey, SealName};
 use selkie_kms::{Kms, KmsError, StaticKms, StaticKmsError};
 
 use super::connection::{Connection, Setup};
 use super::known::Known;
+use super::pin::PinFile;
+
+/// Where what is learned is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Keeping {
+    /// `data_dir`; without it nothing is kept.
+    pub data_dir: Option<PathBuf>,
+    /// `local_key`, which signs the pin files.
+    pub local_key: Option<Arc<PinKey>>,
+}
+
+impl Keeping {
+    /// The pin file of the seal `name`, whose master key is `target`.
+    #[must_use]
+    pub fn pin(&self, name: &SealName, target: &str) -> Option<PinFile> {
+        let data_dir = self.data_dir.as_ref()?;
+        Some(PinFile::new(data_dir, name, target, self.local_key.clone()))
+    }
+}
 
 /// Why a stanza makes no seal: the configuration is wrong, not the KMS away.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +47,11 @@ pub enum ProviderError {
 /// # Errors
 ///
 /// [`ProviderError`].
-pub async fn connect(name: &SealName, kind: SealKind) -> Result<Connection, ProviderError> {
+pub async fn connect(
+    name: &SealName,
+    kind: SealKind,
+    _keeping: &Keeping,
+) -> Result<Connection, ProviderError> {
     match kind {
         SealKind::Static(seal) => {
             let kms: Arc<dyn Kms> = Arc::new(static_kms(seal)?);
@@ -41,6 +65,7 @@ pub async fn connect(name: &SealName, kind: SealKind) -> Result<Connection, Prov
                 fingerprints: Vec::new(),
                 poll_interval: Duration::MAX,
                 pin: None,
+                examiner: None,
             };
             Ok(Connection::fixed(setup, Known::configured(keks)))
         }

@@ -3,14 +3,15 @@ use std::time::Duration;
 
 use selkie_crypto::envelope::{Aad, Recipient, Refusal};
 use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret, SealName};
-use selkie_kms::{Call, KmsError, Wrapping};
+use selkie_kms::{Call, KmsError, KmsFuture, Wrapping};
 use tokio::time::{Instant, timeout_at};
 
 use super::KekRef;
 use super::connection::Connection;
-use super::error::{SealError, SealFault, cause};
+use super::error::{SealError, SealFault, cause, outcome_of};
 use super::known::Known;
 use super::learning::Learner;
+use crate::metrics::Metrics;
 use crate::transit::{Transit, TransitError};
 
 /// How long an encrypt may wait for all its seals together (invariant I10: a starting Vault gives up after
@@ -18,6 +19,17 @@ use crate::transit::{Transit, TransitError};
 pub(crate) const WRAP_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a decrypt may wait for all its seals together (invariant I10).
 const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// On whose behalf a seal is asked, until when, and what counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'m> {
+    /// Seconds since 1970, for what expires; unwrapping is the KMS's choice.
+    pub now: u64,
+    /// For the KMS.
+    pub call: Call,
+    /// What is counted.
+    pub metrics: &'m Metrics,
+}
 
 /// A seal as one deployment sees it: what was known of its master key then.
 #[derive(Clone, Debug)]
@@ -115,7 +127,7 @@ impl Seals {
         self.enabled().map(|seal| seal.current_kek().ok_or_else(|| seal.undescribed())).collect()
     }
 
-    /// Wraps `dek` for each of `keks`, on behalf of `client`, at `now` (seconds since 1970).
+    /// Wraps `dek` for each of `keks`.
     ///
     /// # Errors
     ///
@@ -125,14 +137,13 @@ impl Seals {
         &self,
         dek: &RecipientSecret,
         keks: &[KekRef],
-        now: u64,
-        call: Call,
+        asked: Asked<'_>,
     ) -> Result<Vec<Recipient>, SealError> {
         let mut recipients = Vec::with_capacity(keks.len());
         for kek in keks {
             let failed = |source| SealError { seal: kek.seal.clone(), source };
             let seal = self.find(&kek.seal).ok_or_else(|| failed(SealFault::NotConfigured))?;
-            recipients.push(seal.wrap(dek, &kek.kek, now, call).await.map_err(failed)?);
+            recipients.push(seal.wrap(dek, &kek.kek, asked).await.map_err(failed)?);
         }
         Ok(recipients)
     }
@@ -170,7 +181,8 @@ impl Seals {
                 continue;
             }
             let call = Call { client: transit.client, deadline: share };
-            match seal.decrypt(envelope, recipient, aad, call).await {
+            let asked = Asked { now: 0, call, metrics: &transit.metrics };
+            match seal.decrypt(envelope, recipient, aad, asked).await {
                 Ok(plaintext) => return Ok(plaintext),
                 Err(error) => verdict = graver(verdict, error),
             }
@@ -224,8 +236,7 @@ impl Seal {
         &self,
         dek: &RecipientSecret,
         id: &KekId,
-        now: u64,
-        call: Call,
+        Asked { now, call, metrics }: Asked<'_>,
     ) -> Result<Recipient, SealFault> {
         let unsettled = |fault| self.connection.fault_or(fault);
         let known = self.known.as_ref().ok_or_else(|| unsettled(SealFault::Undescribed))?;
@@ -242,9 +253,7 @@ impl Seal {
             }
             Wrapping::Remote(_) => {
                 let wrapped = self.connection.kms().wrap_dek(id, dek, call);
-                timeout_at(call.deadline, wrapped)
-                    .await
-                    .map_err(|elapsed| KmsError::TimedOut(Some(Arc::new(elapsed))))??
+                self.counted("wrap", call.deadline, wrapped, metrics).await?
             }
         };
         Ok(Recipient {
@@ -260,15 +269,28 @@ impl Seal {
         envelope: &Envelope,
         recipient: &Recipient,
         aad: Aad<'_>,
-        call: Call,
+        Asked { call, metrics, .. }: Asked<'_>,
     ) -> Result<Plaintext, TransitError> {
         let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
         let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
-        let dek = timeout_at(call.deadline, unwrapped)
-            .await
-            .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))))
-            .map_err(|error| self.judge(kek, error))?;
+        let dek = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
+        let dek = dek.map_err(|error| self.judge(kek, error))?;
         envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
+    }
+
+    async fn counted<T>(
+        &self,
+        operation: &'static str,
+        deadline: Instant,
+        asked: KmsFuture<'_, T>,
+        metrics: &Metrics,
+    ) -> Result<T, KmsError> {
+        let began = Instant::now();
+        let answer = timeout_at(deadline, asked)
+            .await
+            .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))));
+        metrics.kms_call(self.name(), operation, outcome_of(&answer), began.elapsed());
+        answer
     }
 
     /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.

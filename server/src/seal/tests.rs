@@ -92,6 +92,7 @@ impl Site {
             fingerprints: self.fingerprints.clone(),
             poll_interval: POLL,
             pin: Some(pin),
+            examiner: None,
         };
         Seals::new(vec![Seal::new(false, Connection::new(setup))])
     }
@@ -492,4 +493,49 @@ async fn a_poll_ends_with_its_seal() {
     sleep(10 * POLL).await;
     assert_eq!(site.faults.calls(), calls);
     assert!(other.faults.on_describe().calls() > 5);
+}
+
+async fn examined(site: &Site) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let seals = site.seals();
+    let connection = &seals.iter().next().unwrap().connection;
+    connection.examine(&selkie_crypto::os_random, 1_000_000, &mut |step| steps.push(step)).await;
+    steps
+}
+
+fn warned(steps: &[Step], hop: &str) -> Option<String> {
+    steps.iter().find(|step| step.hop == hop).and_then(|step| match &step.finding {
+        Finding::Warned { advice, .. } => Some(advice.clone()),
+        Finding::Passed(_) | Finding::Failed { .. } => None,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn doctor_prints_the_line_to_paste_and_warns_of_what_comes() {
+    let site = Site::new();
+    let soon = Version { expires: Some(1_000_000 + 86_400 * 29), ..Version::enabled(1) };
+    site.kms.lists(&[soon]);
+    site.kms.may_list(false);
+    let steps = examined(&site).await;
+    let hex: String = fingerprint(0).iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = format!("public_key_sha256 = \"{hex}\"");
+    assert!(warned(&steps, "trust").unwrap().contains(&line));
+    assert!(warned(&steps, "expiry").is_some() && warned(&steps, "list").is_some());
+    site.kms.lists(&[Version::enabled(1)]);
+    site.kms.may_list(true);
+    let declared = Site { fingerprints: vec![fingerprint(0)], ..site };
+    let is_passed = |step: &Step| matches!(step.finding, Finding::Passed(_));
+    let steps = examined(&declared).await;
+    assert!(steps.iter().all(is_passed), "{steps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn doctor_says_where_it_fails() {
+    let site = Site::new();
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    let steps = examined(&site).await;
+    let failed: Vec<_> =
+        steps.iter().filter(|one| matches!(one.finding, Finding::Failed { .. })).collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].hop, "wrap, unwrap");
 }

@@ -40,6 +40,7 @@ impl Inventory {
                 kek = %CurrentKek(seal),
                 keks = %KekIds(seal),
                 trust = %SealTrust(seal),
+                trust_after_restart = seal.connection.lasting_trust(),
                 disabled = seal.disabled,
                 "seal connected"
             );
@@ -61,7 +62,11 @@ impl Inventory {
         let listeners = self.listeners.iter().map(|listener| format!("listener  {listener}"));
         let seals = self.seals(deployment).map(|seal| {
             let disabled = if seal.disabled { ", disabled" } else { "" };
-            format!("seal      {}: {}{disabled}", seal.name(), KekIds(seal))
+            let trust = match seal.connection.is_fixed() {
+                true => String::new(),
+                false => format!("; while its KMS is away: {}", seal.connection.lasting_trust()),
+            };
+            format!("seal      {}: {}{disabled}{trust}", seal.name(), KekIds(seal))
         });
         let keys = declared_keys(deployment).map(|(mount, key)| {
             let version = Version(&key);

@@ -8,8 +8,9 @@ use selkie_crypto::{Ciphertext, KeyVersion, Plaintext};
 use selkie_kms::Call;
 use tokio::time::Instant;
 
+use super::error::outcome;
 use super::{Transit, TransitError, TransitKey};
-use crate::seal::WRAP_PATIENCE;
+use crate::seal::{Asked, WRAP_PATIENCE};
 
 /// One thing to encrypt.
 #[derive(Debug)]
@@ -93,6 +94,12 @@ impl Encryption {
     ///
     /// [`TransitError`].
     pub async fn encrypt(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
+        let made = self.encrypt_uncounted(item).await;
+        self.transit.metrics.operation("encrypt", outcome(&made));
+        made
+    }
+
+    async fn encrypt_uncounted(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
         let version = self.key.encryption_version(item.version)?;
         let context = self.context(&item.context)?;
         let deployment = &self.transit.deployment;
@@ -101,7 +108,8 @@ impl Encryption {
         let deadline = Instant::now() + self.patience;
         let call = Call { client: self.transit.client, deadline };
         let keks = self.key.keks(version);
-        let recipients = deployment.seals.wrap(draft.secret(), keks, now, call).await?;
+        let asked = Asked { now, call, metrics: &self.transit.metrics };
+        let recipients = deployment.seals.wrap(draft.secret(), keks, asked).await?;
         let header = Header {
             purpose: Purpose::Client,
             realm: Cow::Borrowed(deployment.realm()),

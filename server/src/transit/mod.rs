@@ -28,6 +28,7 @@ pub use settings::{KeyChanges, NewKey};
 
 use crate::clock::Clock;
 use crate::deployment::Deployment;
+use crate::metrics::Metrics;
 
 /// What an operation works with: one reading of the configuration, the keys, time and randomness.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub struct Transit {
     pub random: Arc<Random>,
     /// On whose behalf the KMSs are asked.
     pub client: ClientTag,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Transit {

@@ -15,6 +15,7 @@ impl Transit {
             keys: Arc::clone(&self.keys),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 

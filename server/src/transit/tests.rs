@@ -57,6 +57,7 @@ impl TestSeal {
             fingerprints: Vec::new(),
             poll_interval: Duration::MAX,
             pin: None,
+            examiner: None,
         };
         Seal::new(false, Connection::fixed(setup, known))
     }
@@ -120,6 +121,7 @@ async fn engine(seals: &[TestSeal]) -> Transit {
         clock: Arc::new(FixedClock),
         random: Arc::new(os_random),
         client: ClientTag::SELKIE,
+        metrics: Metrics::new(),
     }
 }
 

@@ -413,3 +413,38 @@ async fn nothing_of_a_request_is_echoed_in_an_error() {
         assert!(!answer.text.contains(secret), "{}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn the_state_of_the_seals_is_told_to_who_may_read_it() {
+    let api = Api::start().await;
+    let path = "sys/seal-backend-status";
+    let answer = api.send("s.root", "GET", path, "").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let body: Value = serde_json::from_str(&answer.text).unwrap();
+    assert_eq!((&body["healthy"], &body["data"]["healthy"]), (&json!(true), &json!(true)));
+    let backend = &body["backends"][0];
+    assert_eq!(backend["name"], "dev");
+    assert_eq!(backend["current_version"], "k1");
+    assert_eq!(backend["trusted_by"], "configured");
+    assert_eq!(api.send("", "GET", path, "").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(api.send("s.vault", "GET", path, "").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn figures_are_told_in_prometheus_own_form_and_in_no_other() {
+    let api = Api::start().await;
+    api.encrypt("unseal").await;
+    let answer = api.send("s.root", "GET", "sys/metrics?format=prometheus", "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.headers["content-type"].to_str().unwrap().contains("openmetrics"));
+    for line in [
+        r#"selkie_operations_total{operation="encrypt",outcome="ok"} 1"#,
+        r#"selkie_seal_up{seal="dev"} 1"#,
+        r#"selkie_seal_trusted{seal="dev"} 1"#,
+    ] {
+        assert!(answer.text.lines().any(|other| other == line), "{line}: {}", answer.text);
+    }
+    let other = api.send("s.root", "GET", "sys/metrics?format=json", "").await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST);
+    assert_eq!(api.send("", "GET", "sys/metrics", "").await.status, StatusCode::FORBIDDEN);
+}
