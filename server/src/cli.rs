@@ -4,6 +4,7 @@ mod client;
 mod doctor;
 mod error;
 mod server;
+mod status;
 mod validate;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 use selkie_config::{Config, Sources, SystemSources};
 
 pub use self::error::CommandError;
+pub use self::status::StatusError;
 use crate::telemetry::WithCauses;
 
 /// A transit unsealer for Vault and OpenBao.
@@ -33,6 +35,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Walk the way to each master key and back, and say what mends what does not work.
     Doctor(doctor::Arguments),
+    /// Print what a running server knows of its master keys.
+    Status(status::Arguments),
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -104,6 +108,7 @@ impl Command {
             Self::Server(arguments) => server::run(arguments, output),
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
             Self::Doctor(arguments) => doctor::run(&arguments, output),
+            Self::Status(arguments) => status::run(arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }

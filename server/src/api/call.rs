@@ -16,7 +16,7 @@ use crate::auth::{Client, NotAuthenticated};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
-use crate::seal::SealFault;
+use crate::seal::{Contradiction, SealFault};
 use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
@@ -219,7 +219,8 @@ const fn told_of_seal(fault: &SealFault) -> ItemError {
     }
     ItemError::MasterKeyRefuses(match fault {
         SealFault::Kms(KmsError::Denied(_)) => MasterKeyFault::Denied,
-        SealFault::Kms(KmsError::UnknownKek(_)) => MasterKeyFault::Missing,
+        SealFault::Kms(KmsError::UnknownKek(_))
+        | SealFault::Contradicted(Contradiction::Missing) => MasterKeyFault::Missing,
         SealFault::Kms(_) | SealFault::NotUsable { .. } => MasterKeyFault::NotUsable,
         SealFault::Unlisted => MasterKeyFault::Unlisted,
         SealFault::Contradicted(_) | SealFault::NotAdopted(_) => MasterKeyFault::Changed,

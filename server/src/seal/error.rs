@@ -64,6 +64,9 @@ pub enum Contradiction {
     /// A version is no longer listed, so that N would go back.
     #[error("version {0} is no longer listed")]
     VersionVanished(KekId),
+    /// All of it is gone: deleted, and perhaps to be recovered.
+    #[error("the master key is no longer there")]
+    Missing,
 }
 
 const fn told(state: KekState) -> &'static str {
@@ -133,6 +136,7 @@ impl SealFault {
             Self::NotUsable { .. } => {
                 "enable the version or prolong it in the KMS, or rotate the master key there"
             }
+            Self::Contradicted(Contradiction::Missing) => "recover the deleted key in the KMS",
             Self::Contradicted(_) => {
                 "find out who changed the master key; if it is right so, raise \"generation\" of the \
                  keys, remove the seal's pin file and restart"

@@ -114,6 +114,11 @@ impl Known {
         *one = trust.max(*one);
     }
 
+    /// The KMS did not unwrap what was wrapped under it, whoever vouched for it before.
+    pub(super) fn distrust(&mut self, id: &KekId) {
+        self.trusted.remove(id);
+    }
+
     fn trust_declared(&mut self, fingerprints: &[[u8; 32]]) {
         let is_declared = |version: &&KekVersion| {
             fingerprint(version).is_some_and(|one| fingerprints.contains(&one))

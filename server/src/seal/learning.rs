@@ -8,7 +8,7 @@ use selkie_kms::{KekDescription, KekState, KmsError};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connection, PinState};
-use super::error::SealFault;
+use super::error::{Contradiction, SealFault};
 use super::known::{Known, Trust, state_at};
 use super::round_trip;
 use crate::clock::Clock;
@@ -104,9 +104,22 @@ impl Learner {
         match described {
             Ok(fresh) => self.take(connection, &fresh).await,
             Err(fault) => {
+                if let SealFault::Kms(KmsError::UnknownKek(_)) = &fault {
+                    self.stop(connection).await;
+                }
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
+        }
+    }
+
+    /// Nothing more is encrypted under a master key that was deleted, until it is back.
+    async fn stop(&self, connection: &Arc<Connection>) {
+        let Some(known) = connection.known() else { return };
+        let missing = Arc::new(known.contradicted(Contradiction::Missing));
+        if let Err(error) = self.adopt(connection, &missing).await {
+            // No version changes with it, so nothing can stand against it.
+            tracing::error!(seal = %connection.name(), %error, "a deleted master key is in use");
         }
     }
 
@@ -161,6 +174,9 @@ impl Learner {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
                 if let Some(was) = before.filter(is_moved) {
                     known = Known::described(was.with_states_of(fresh), before, fingerprints);
+                } else if matches!(fault, SealFault::Unconfirmed(_)) {
+                    let current = known.keks.current().id.clone();
+                    known.distrust(&current);
                 }
                 Outlook { known, fault: Some(fault) }
             }
@@ -200,7 +216,9 @@ impl Learner {
         connection.set_known(Arc::clone(known));
         self.current.store(Arc::clone(&after));
         self.keys.follow_seals(&after, self.clock.unix_seconds()).await;
-        tell_adopted(connection, known);
+        if known.contradiction.is_none() {
+            tell_adopted(connection, known);
+        }
         Ok(())
     }
 

@@ -40,9 +40,9 @@ impl Clock for TestClock {
 }
 
 /// A KMS and a data directory that outlive the servers that are started on them.
-struct Site {
+pub(crate) struct Site {
     kms: Arc<RsaKms>,
-    faults: Arc<Faulty>,
+    pub(crate) faults: Arc<Faulty>,
     clock: Arc<TestClock>,
     dir: TempDir,
     local_key: Option<Arc<PinKey>>,
@@ -51,7 +51,7 @@ struct Site {
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let kms = RsaKms::new();
         Self {
             faults: Arc::new(Faulty::new(Arc::clone(&kms) as _)),
@@ -79,8 +79,12 @@ impl Site {
         self.faults.on_unwrap().clear();
     }
 
-    fn seals(&self) -> Seals {
-        let name = SealName::new("weu").unwrap();
+    pub(crate) fn seals(&self) -> Seals {
+        Seals::new(vec![self.seal("weu")])
+    }
+
+    fn seal(&self, name: &str) -> Seal {
+        let name = SealName::new(name).unwrap();
         let pin =
             PinFile::new(self.dir.path(), &name, "https://kms/keys/k", self.local_key.clone());
         let setup = Setup {
@@ -94,7 +98,7 @@ impl Site {
             pin: Some(pin),
             examiner: None,
         };
-        Seals::new(vec![Seal::new(false, Connection::new(setup))])
+        Seal::new(false, Connection::new(setup))
     }
 
     fn deployment(&self, before: Option<&Deployment>) -> Deployment {
@@ -439,6 +443,11 @@ async fn a_deleted_master_key_is_told_apart_from_a_wrong_ciphertext() {
     sleep(2 * POLL).await;
     let gone = fault(decrypt(&node, &made.ciphertext).await);
     assert!(matches!(gone, SealFault::Kms(KmsError::UnknownKek(_))));
+    let stopped = fault(encrypt(&node).await);
+    assert!(matches!(stopped, SealFault::Contradicted(Contradiction::Missing)), "{stopped}");
+    site.kms.lists(&[Version::enabled(1)]);
+    sleep(2 * POLL).await;
+    assert!(encrypt(&node).await.is_ok(), "it was recovered");
     let other = Site::new();
     other.kms.lists(&[Version { number: 7, ..Version::enabled(1) }]);
     let foreign = encrypt(&other.running().await).await.unwrap();
@@ -538,4 +547,73 @@ async fn doctor_says_where_it_fails() {
         steps.iter().filter(|one| matches!(one.finding, Finding::Failed { .. })).collect();
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0].hop, "wrap, unwrap");
+}
+
+/// Invariant I2: evidence against a key stands above a pin or fingerprint for it.
+#[tokio::test(start_paused = true)]
+async fn a_pinned_key_that_the_kms_does_not_unwrap_is_no_longer_trusted() {
+    let site = Site::with_local_key();
+    drop(site.running().await);
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Rejected(None)));
+    let refused = fault(encrypt(&site.running().await).await);
+    assert!(matches!(refused, SealFault::Unconfirmed(Some(_))), "{refused}");
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    assert!(encrypt(&site.running().await).await.is_ok(), "a right that is missing says nothing");
+}
+
+/// Invariant I7: a seal that joins a key while its KMS is away.
+#[tokio::test(start_paused = true)]
+async fn a_key_keeps_its_version_until_a_new_seal_is_described() {
+    let (site, new) = (Site::new(), Site::new());
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap();
+    new.away();
+    let before = node.deployment();
+    let seals = Seals::new(vec![site.seal("weu"), new.seal("neu")]);
+    let config = config_of(&[("unseal", COUNTED)], &["weu", "neu"]);
+    let next = Deployment::assemble(config, seals.resumed(Some(&before.seals))).unwrap();
+    node.replace(&before, next).await.unwrap();
+    assert!(fault(encrypt(&node).await).is_transient());
+    assert_eq!(node.deployment().declared_keys().next().unwrap().1.latest, made.version);
+    assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
+    new.back();
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
+}
+
+/// Swapping a seal for another one moves no count, so no Vault would move to it.
+#[tokio::test(start_paused = true)]
+async fn a_seal_that_takes_the_place_of_another_needs_a_new_generation() {
+    let (site, new) = (Site::new(), Site::new());
+    let node = site.running().await;
+    let before = node.deployment();
+    let swap = |generation| {
+        let rule = VersionRule::Counted { generation };
+        let seals = Seals::new(vec![new.seal("neu")]).resumed(Some(&before.seals));
+        Deployment::assemble(config_of(&[("unseal", rule)], &["neu"]), seals).unwrap()
+    };
+    node.replace(&before, swap(0)).await.unwrap();
+    sleep(POLL).await;
+    let refused = fault(encrypt(&node).await);
+    assert!(matches!(refused, SealFault::NotAdopted(_)) && !refused.is_transient());
+    node.replace(&before, swap(1)).await.unwrap();
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 10_001);
+}
+
+/// A seal whose KMS wraps every DEK itself.
+#[tokio::test(start_paused = true)]
+async fn a_remote_seal_is_confirmed_by_both_calls_and_needs_its_kms() {
+    let key = selkie_crypto::Kek::init_with(|page| page.fill(3)).unwrap();
+    let current = KekId::new("1").unwrap();
+    let kms = selkie_kms::StaticKms::new(vec![(current.clone(), key)], &current).unwrap();
+    let mut site = Site::new();
+    site.faults = Arc::new(Faulty::new(Arc::new(kms)));
+    let node = site.running().await;
+    let calls = (site.faults.on_wrap().calls(), site.faults.on_unwrap().calls());
+    assert_eq!(calls, (1, 1));
+    let made = encrypt(&node).await.unwrap();
+    assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
+    site.faults.on_wrap().always(Fault::hang());
+    let began = Instant::now();
+    assert!(fault(encrypt(&node).await).is_transient());
+    assert!(began.elapsed() <= Duration::from_millis(1501));
 }

@@ -97,7 +97,10 @@ impl Api {
     }
 
     async fn start_with(config: Config) -> Self {
-        let node = Node::start(config).await.unwrap();
+        Self::on(Node::start(config).await.unwrap())
+    }
+
+    fn on(node: Node) -> Self {
         let in_flight = InFlight::new(8, Duration::ZERO);
         Self(router(Arc::new(node), BodyLimits::default(), in_flight))
     }
@@ -447,4 +450,35 @@ async fn figures_are_told_in_prometheus_own_form_and_in_no_other() {
     let other = api.send("s.root", "GET", "sys/metrics?format=json", "").await;
     assert_eq!(other.status, StatusCode::BAD_REQUEST);
     assert_eq!(api.send("", "GET", "sys/metrics", "").await.status, StatusCode::FORBIDDEN);
+}
+
+/// Invariant I10.
+#[tokio::test(start_paused = true)]
+async fn the_client_is_told_whether_to_try_again() {
+    use selkie_kms::{Fault, KmsError};
+    for (error, status, text) in [
+        (KmsError::Unavailable(None), 503, "no master key of this key can be reached"),
+        (KmsError::Denied(None), 400, "the master key cannot be used: its KMS denies access"),
+        (
+            KmsError::UnknownKek(None),
+            400,
+            "the master key cannot be used: it does not exist in its KMS",
+        ),
+    ] {
+        let site = crate::seal::tests::Site::new();
+        site.faults.on_describe().always(Fault::fail(error));
+        let mut config = config();
+        config.seals.clear();
+        config.keys[0].seals = vec![SealName::new("weu").unwrap()];
+        let deployment = Deployment::assemble(config, site.seals()).unwrap();
+        let clock = Arc::new(crate::clock::SystemClock);
+        let node = Node::begin(deployment, crate::transit::Keys::without_store(), clock).await;
+        let api = Api::on(node);
+        let body = json!({ "plaintext": "aGVsbG8=" });
+        let answer = api.send("s.root", "PUT", "transit/encrypt/unseal", body).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+        assert!(answer.text.contains(text), "{}", answer.text);
+        let read = api.send("s.root", "GET", "transit/keys/unseal", "").await;
+        assert_eq!(read.status.as_u16(), status, "a version that is not known is not guessed");
+    }
 }
