@@ -149,6 +149,13 @@ impl Connection {
         }
     }
 
+    /// What to declare so that trust outlasts a restart; `line` is what trusts the public key.
+    #[must_use]
+    pub fn lasting_trust_advice(&self, line: &str) -> String {
+        let data_dir = if self.pin().is_some() { "" } else { "data_dir, and " };
+        format!("declare {data_dir}local_key or, in the seal, {line}")
+    }
+
     /// Whether trust outlasts a restart.
     #[must_use]
     pub fn has_lasting_trust(&self) -> bool {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use selkie_crypto::{KekId, SealName};
+use selkie_kms::azure::Diagnosis;
 use selkie_kms::{Cause, KekState, KmsError};
 
 use crate::continuity::AdoptionError;
@@ -175,6 +176,9 @@ pub(super) const fn outcome_of<T>(answer: &Result<T, KmsError>) -> &'static str 
 
 /// The provider's own words if it has some for this case, else ours.
 fn advice(error: &KmsError) -> &'static str {
+    if let Some(diagnosis) = Diagnosis::of(error) {
+        return diagnosis.remedy();
+    }
     match error {
         KmsError::Denied(_) => "grant our identity get, wrap and unwrap on the key in the KMS",
         KmsError::Rejected(_) | KmsError::Misbehaved(_) => {
@@ -200,5 +204,33 @@ pub(super) const fn cause(error: &KmsError) -> Option<&Cause> {
         | KmsError::Unavailable(cause)
         | KmsError::TimedOut(cause)
         | KmsError::Misbehaved(cause) => cause.as_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie_kms::azure::{Hop, Outcome};
+
+    use super::*;
+    use crate::telemetry::WithCauses;
+
+    #[test]
+    fn the_log_names_hop_and_request_and_what_the_provider_says_mends_it() {
+        let diagnosis = Diagnosis {
+            hop: Hop::Unwrap,
+            outcome: Outcome::RoleMissing,
+            host: "weu.vault.azure.net".into(),
+            status: Some(403),
+            code: Some("ForbiddenByRbac".into()),
+            request_id: Some("4711".into()),
+        };
+        let remedy = diagnosis.remedy();
+        let fault = SealFault::Kms(KmsError::Denied(Some(Arc::new(diagnosis))));
+        assert_eq!(fault.advice(), remedy);
+        let error = SealError { seal: SealName::new("weu").unwrap(), source: fault };
+        let line = WithCauses(&error).to_string();
+        for told in ["\"weu\"", "unwrap", "weu.vault.azure.net", "403", "4711"] {
+            assert!(line.contains(told), "{told}: {line}");
+        }
     }
 }

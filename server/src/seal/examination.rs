@@ -114,12 +114,12 @@ impl Connection {
         let current = fingerprint(keks.current());
         let line = Known::described(keks, None, &[]).fingerprint_line();
         let hop = "trust".to_owned();
-        let line = line.unwrap_or_else(|| "local_key (there is no public key)".into());
+        let line = line.unwrap_or_else(|| "nothing else: there is no public key".into());
         let is_listed = current.is_none_or(|one| self.fingerprints().contains(&one));
         let finding = if !self.has_lasting_trust() {
             Finding::Warned {
                 what: "a restart while the KMS is away cannot encrypt".into(),
-                advice: format!("declare data_dir, and local_key or in the seal: {line}"),
+                advice: self.lasting_trust_advice(&line),
             }
         } else if !self.fingerprints().is_empty() && !is_listed {
             Finding::Warned {

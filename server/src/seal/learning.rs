@@ -294,7 +294,7 @@ fn tell_adopted(connection: &Connection, known: &Known) {
     {
         tracing::warn!(
             seal = %connection.name(),
-            advice = %format_args!("declare data_dir, and local_key or in the seal: {line}"),
+            advice = connection.lasting_trust_advice(&line),
             "a restart while the KMS is away cannot encrypt"
         );
     }

@@ -6,7 +6,7 @@ use tracing::info;
 
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Trust};
-use crate::transit::TransitKey;
+use crate::transit::{TransitKey, Uncounted};
 
 /// What a configuration comes to: what the start-up log tells, and `selkie validate` prints.
 #[derive(Debug)]
@@ -154,6 +154,12 @@ impl fmt::Display for SealNames<'_> {
         for (index, kek) in latest.iter().flat_map(|record| &record.keks).enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{}", kek.seal)?;
+        }
+        // Of a key that cannot be counted yet, the seals that it waits for.
+        for (index, uncounted) in self.0.uncounted.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            let (Uncounted::Undescribed(seal) | Uncounted::Unlisted(seal)) = uncounted;
+            write!(f, "{separator}{seal}")?;
         }
         Ok(())
     }
