@@ -1,0 +1,194 @@
+//! One row's own Key Vault and server.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use selkie_tests::{Aim, Client, Selkie, until};
+use serde_json::{Value, json};
+
+use super::super::{Azure, decrypt, encrypt};
+use super::Answers;
+
+/// A server that has encrypted something, and the Key Vault that is about to fail.
+pub(super) struct Case {
+    azure: Azure,
+    selkie: Selkie,
+    ciphertexts: Vec<String>,
+    /// The seal before it was changed, if it was.
+    intact: Option<String>,
+}
+
+/// What the log said of the failed decrypt.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) reason: String,
+    pub(super) advice: String,
+}
+
+impl Case {
+    pub(super) fn new() -> Result<Self> {
+        let mut azure = Azure::new()?;
+        // With the local key the pin is trusted after a restart too.
+        let local_key = azure.site.random_key("local")?;
+        azure.site.extra += &format!("local_key = \"{local_key}\"\n");
+        let selkie = azure.start()?;
+        let mut case = Self { azure, selkie, ciphertexts: Vec::new(), intact: None };
+        let (_, ciphertext) = encrypt(&case.client())?;
+        case.ciphertexts.push(ciphertext);
+        Ok(case)
+    }
+
+    fn client(&self) -> Client {
+        self.selkie.client().with_token(&self.azure.token)
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.selkie.log()
+    }
+
+    /// Makes the emulator answer in this way.
+    pub(super) fn fault(&self, service: &str, operation: &str, how: &Value) -> Result<()> {
+        self.azure.emulator.fault(Aim { service, operation }, how)
+    }
+
+    /// The same so often, and then as usual again.
+    pub(super) fn fault_times(
+        &self,
+        (service, operation): (&str, &str),
+        how: &Value,
+        times: u32,
+    ) -> Result<()> {
+        let rule = json!({
+            "match": { "service": service, "operation": operation, "authenticated": true },
+            "how": how, "times": times,
+        });
+        self.control("POST", "faults", &rule)
+    }
+
+    /// The same for the endpoint of managed identity, when the server's token is no longer good.
+    pub(super) fn identity_fault(&self, how: &Value) -> Result<()> {
+        self.fault("imds", "any", how)?;
+        self.revoke_tokens()
+    }
+
+    pub(super) fn revoke_tokens(&self) -> Result<()> {
+        self.control("POST", "tokens/revoke", &json!({}))
+    }
+
+    pub(super) fn vault(&self, change: &Value) -> Result<()> {
+        self.azure.emulator.change_vault(change)
+    }
+
+    pub(super) fn key(&self, change: &Value) -> Result<()> {
+        self.azure.emulator.change_key(change)
+    }
+
+    pub(super) fn control(&self, method: &str, path: &str, body: &Value) -> Result<()> {
+        self.azure.emulator.control(method, path, body)?;
+        Ok(())
+    }
+
+    pub(super) fn listen(&self, how: &str) -> Result<()> {
+        self.azure.emulator.listen(how)
+    }
+
+    /// Starts the server anew with another value of a field of its seal.
+    pub(super) fn seal_field(&mut self, name: &str, value: &str) -> Result<()> {
+        let before = self.azure.site.seal.clone();
+        let mut lines: Vec<_> = before.lines().collect();
+        lines.retain(|line| line.trim_start().split(' ').next() != Some(name));
+        self.azure.site.seal = format!("{}\n  {name} = {value:?}\n", lines.join("\n"));
+        self.intact.get_or_insert(before);
+        self.restart()
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.selkie.stop()?;
+        self.selkie = self.azure.site.start()?;
+        Ok(())
+    }
+
+    /// A file in the site's directory.
+    pub(super) fn file(&self, name: &str, content: &str) -> Result<String> {
+        let path = self.azure.site.secret_file(name, content.as_bytes())?;
+        Ok(path.display().to_string())
+    }
+
+    /// Asks as a client would and checks what it gets. Encrypt may first have to learn, by the next
+    /// poll, what has changed.
+    pub(super) fn look(&mut self, expected: Answers) -> Result<Seen> {
+        let client = self.client();
+        until(&format!("encrypt answers {}", expected.encrypt), || {
+            let (status, ciphertext) = encrypt(&client)?;
+            self.ciphertexts.extend((status == 200).then_some(ciphertext));
+            Ok((status == expected.encrypt).then_some(()))
+        })
+        .with_context(|| self.selkie.log())?;
+        let before = self.selkie.process.stderr().len();
+        let status = decrypt(&client, &self.ciphertexts[0])?;
+        ensure!(status == expected.decrypt, "decrypt: {status}\n{}", self.selkie.log());
+        let (status, ciphertext) = encrypt(&client)?;
+        self.ciphertexts.extend((status == 200).then_some(ciphertext));
+        ensure!(status == expected.encrypt, "encrypt: {status}\n{}", self.selkie.log());
+        self.said(before, expected)
+    }
+
+    fn said(&self, from: usize, expected: Answers) -> Result<Seen> {
+        if expected == (Answers { encrypt: 200, decrypt: 200 }) {
+            return Ok(Seen::default());
+        }
+        let operation = if expected.decrypt == 200 { "encrypt" } else { "decrypt" };
+        self.selkie.process.stderr_line(from, |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let fields = &line["fields"];
+            let is_it = fields["path"].as_str()?.contains(operation);
+            let text = |name: &str| fields[name].as_str().map(str::to_owned);
+            is_it.then(|| Some(Seen { reason: text("reason")?, advice: text("advice")? }))?
+        })
+    }
+
+    /// Takes the fault away: everything that was ever encrypted opens again, and encrypt works.
+    pub(super) fn heal(&mut self) -> Result<()> {
+        self.control("POST", "reset", &json!({}))?;
+        if let Some(intact) = self.intact.take() {
+            self.azure.site.seal = intact;
+            self.restart()?;
+        }
+        let client = self.client();
+        let (_, newest) = until("encrypt works again", || {
+            Ok(Some(encrypt(&client)?).filter(|(status, _)| *status == 200))
+        })?;
+        self.ciphertexts.push(newest);
+        for ciphertext in &self.ciphertexts {
+            until("all opens again", || Ok((decrypt(&client, ciphertext)? == 200).then_some(())))
+                .with_context(|| self.selkie.log())?;
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// Whether the log named this.
+    pub(super) fn says(&self, words: &str) -> bool {
+        words.split(' ').all(|word| self.reason.contains(word))
+            && (words.is_empty() || !self.advice.is_empty())
+    }
+}
+
+/// A proxy that answers every request with this status.
+pub(super) fn proxy_that_refuses(status: &'static str) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(mut connection) = connection else { return };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            // Whether the server still listens is its own affair.
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection.write_all(answer.as_bytes());
+        }
+    });
+    Ok(format!("http://{address}"))
+}
