@@ -3,6 +3,7 @@
 mod bad_input;
 mod emulator;
 mod faults;
+mod memory;
 mod vault;
 
 use std::sync::OnceLock;

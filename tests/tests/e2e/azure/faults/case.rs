@@ -96,12 +96,34 @@ impl Case {
 
     /// Starts the server anew with another value of a field of its seal.
     pub(super) fn seal_field(&mut self, name: &str, value: &str) -> Result<()> {
-        let before = self.azure.site.seal.clone();
-        let mut lines: Vec<_> = before.lines().collect();
-        lines.retain(|line| line.trim_start().split(' ').next() != Some(name));
-        self.azure.site.seal = format!("{}\n  {name} = {value:?}\n", lines.join("\n"));
-        self.intact.get_or_insert(before);
+        self.drop_field(name);
+        self.azure.site.seal += &format!("  {name} = {value:?}\n");
         self.restart()
+    }
+
+    /// Starts the server anew as an application instead of the machine.
+    pub(super) fn as_application(&mut self, credential: (&str, &str)) -> Result<()> {
+        self.drop_field("imds_endpoint");
+        let (tester, tenant) =
+            ("7e3a0000-0000-4000-8000-0000000000c2", "7e3a0000-0000-4000-8000-000000000001");
+        let authority = self.azure.emulator.url();
+        for (name, value) in [
+            ("client_id", tester),
+            ("tenant_id", tenant),
+            ("authority_host", &authority),
+            credential,
+        ] {
+            self.azure.site.seal += &format!("  {name} = {value:?}\n");
+        }
+        self.restart()
+    }
+
+    fn drop_field(&mut self, name: &str) {
+        let before = self.azure.site.seal.clone();
+        let mut kept: Vec<_> = before.lines().collect();
+        kept.retain(|line| line.trim_start().split(' ').next() != Some(name));
+        self.azure.site.seal = kept.join("\n") + "\n";
+        self.intact.get_or_insert(before);
     }
 
     fn restart(&mut self) -> Result<()> {
@@ -171,8 +193,8 @@ impl Case {
 
 impl Seen {
     /// Whether the log named this.
-    pub(super) fn says(&self, words: &str) -> bool {
-        words.split(' ').all(|word| self.reason.contains(word))
+    pub(super) fn says(&self, words: &[&str]) -> bool {
+        words.iter().all(|word| self.reason.contains(word))
             && (words.is_empty() || !self.advice.is_empty())
     }
 }

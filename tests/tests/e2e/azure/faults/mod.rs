@@ -22,8 +22,8 @@ struct Row {
     set: fn(&mut Case) -> Result<()>,
     /// What the client gets.
     answers: Answers,
-    /// The hop and the outcome that the log names for it; empty if nothing fails.
-    log: &'static str,
+    /// The hop and the outcome that the log names for it; none if nothing fails.
+    log: &'static [&'static str],
 }
 
 /// What a client gets, at the end of its patience or before.

@@ -41,7 +41,11 @@ fn table(rows: &[Row], seen: &[(&'static str, Seen)]) -> Result<String> {
             seen.iter().find(|(wrong, _)| *wrong == row.wrong).context("a row is missing")?;
         let Answers { encrypt, decrypt } = row.answers;
         let advice = if seen.advice.is_empty() { "nothing: it mends itself" } else { &seen.advice };
-        table += &format!("| {} | {encrypt} | {decrypt} | {} | {advice} |\n", row.wrong, row.log);
+        table += &format!(
+            "| {} | {encrypt} | {decrypt} | {} | {advice} |\n",
+            row.wrong,
+            row.log.join(": ")
+        );
     }
     Ok(table)
 }
