@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 from azure.core.exceptions import (
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
@@ -65,11 +66,9 @@ def remote(key, credential):
 
 
 def check_lifecycle(keys):
-    first = keys.create_rsa_key("life", size=2048, key_operations=[VAULT = "kv1"
-WRAP, UNWRAP])
+    first = keys.create_rsa_key("life", size=2048, key_operations=[WRAP, UNWRAP])
     assert (first.key_type, first.properties.enabled) == ("RSA", True), first.key_type
-    assert sorted(first.key_operations) == sorted([VAULT = "kv1"
-WRAP, UNWRAP]), first.key_operations
+    assert sorted(first.key_operations) == sorted([WRAP, UNWRAP]), first.key_operations
     assert keys.get_key("life").id == first.id
     passed("create and get")
 
@@ -169,24 +168,27 @@ def check_refusals(emulator, keys, credential):
     wrapped = there.wrap_key("RSA-OAEP-256", DEK).encrypted_key
 
     @contextmanager
-    def changed(**change):
+    def changed(change):
+        before = emulator.ask("GET", f"vaults/{VAULT}")
         emulator.ask("PATCH", f"vaults/{VAULT}", change)
         yield
-        emulator.ask("PATCH", f"vaults/{VAULT}", dict.fromkeys(change))
+        emulator.ask("PATCH", f"vaults/{VAULT}", {field: before[field] for field in change})
 
-    for change, code in (
-        ({"firewall": {"allow": ["10.0.0.0/8"]}}, "ForbiddenByFirewall"),
-        ({"public_network_access": False}, "ForbiddenByConnection"),
+    policy = {"principal": "officer", "keys": ["get", "wrapKey"]}
+    for code, change in (
+        ("ForbiddenByFirewall", {"firewall": {"allow": ["10.0.0.0/8"]}}),
+        ("ForbiddenByConnection", {"public_network_access": False}),
+        ("ForbiddenByRbac", {"roles": []}),
+        ("ForbiddenByPolicy", {"access": "policies", "policies": [policy]}),
     ):
-        with changed(**change), refused(code, HttpResponseError, 403, code):
+        with changed(change), refused(code, HttpResponseError, 403, code):
             there.unwrap_key("RSA-OAEP-256", wrapped)
-    how = {"how": {"retry_after": 7}, "times": 1}
-    emulator.ask("POST", "faults", how)
+    emulator.ask("POST", "faults", {"how": {"retry_after": 7}, "times": 1})
     with refused("throttled", HttpResponseError, 429, "Throttled"):
         there.unwrap_key("RSA-OAEP-256", wrapped)
     emulator.ask("POST", "tokens/revoke", {})
-    assert there.unwrap_key("RSA-OAEP-256", wrapped).key == DEK
-    passed("after a 401 the client brings a new token")
+    with refused("a revoked token", ClientAuthenticationError, 401):
+        there.unwrap_key("RSA-OAEP-256", wrapped)
 
 
 def main():
