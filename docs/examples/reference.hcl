@@ -9,6 +9,8 @@ log_format    = "standard"                    # standard, json
 api_addr      = "https://selkie.example.com:8200"
 cluster_name  = "selkie-default"
 pid_file      = "/run/selkie.pid"
+# data_dir    = "/var/lib/selkie"             # what was learned of keys in Key Vault; default: STATE_DIRECTORY
+# local_key   = "file:///etc/selkie/local"    # 32 bytes; proves after a restart that data_dir is ours
 disable_mlock = true                          # false locks the whole process into memory
 
 listener "tcp" {
@@ -47,6 +49,43 @@ seal "static" {
 
   # Older versions, which only open. For one alone also: previous_key_id and previous_key.
   previous "2025-11" { key = "file:///etc/selkie/kek-2025-11" }
+}
+
+# Where a field has a variable of the environment, as Vault has it, the variable wins; with two such
+# seals it is refused. With all of them set the stanza may be empty.
+seal "azurekeyvault" {
+  name       = "weu"                          # default: azurekeyvault
+  priority   = 2
+  disabled   = false
+  vault_name = "kv-selkie-weu"                # VAULT_AZUREKEYVAULT_VAULT_NAME
+  key_name   = "selkie"                       # VAULT_AZUREKEYVAULT_KEY_NAME
+
+  environment = "AZUREPUBLICCLOUD"            # AZURE_ENVIRONMENT; AZURECHINACLOUD, AZUREUSGOVERNMENTCLOUD
+  resource    = "vault.azure.net"             # AZURE_AD_RESOURCE; Managed HSM: "managedhsm.azure.net"
+  # endpoint  = "https://10.0.0.7"            # default: https://{vault_name}.{resource}
+  # ca_file   = "/etc/selkie/azure-ca.pem"    # trusted for Key Vault and Entra instead of the system's
+  # proxy     = "http://proxy:3128"           # default: HTTPS_PROXY, NO_PROXY; with password: file:// or env://
+  # authority_host = "https://login.microsoftonline.com"   # default: the cloud's, in a pod AZURE_AUTHORITY_HOST
+
+  # "auto" is a client secret if all three fields are there, else a federated token file, else
+  # managed identity. Others: app_service, workload_identity, client_secret, client_certificate.
+  identity    = "managed_identity"            # or OpenBao's auth_method
+  client_id   = "03dc33fc-16d9-4b77-8152-3ec568f8af6e"   # AZURE_CLIENT_ID; none: the machine's own
+  # object_id       = "..."                   # instead of client_id
+  # resource_id     = "/subscriptions/..."    # instead of client_id; VAULT_AZUREKEYVAULT_RESOURCE_ID
+  # managed_id_kind = "client_id"             # which of the three counts; object_id, resource_id
+  imds_endpoint = "http://169.254.169.254"    # another one for emulators
+
+  # tenant_id               = "contoso.onmicrosoft.com"          # AZURE_TENANT_ID; with the following three
+  # client_secret           = "file:///etc/selkie/azure-secret"  # AZURE_CLIENT_SECRET
+  # client_certificate_file = "/etc/selkie/azure.pem"            # chain and RSA key; or OpenBao's cert_path
+  # federated_token_file    = "/var/run/secrets/azure/tokens/azure-identity-token"   # AZURE_FEDERATED_TOKEN_FILE
+
+  wrap          = "local"                     # remote: every wrap in Key Vault's log, and none without it
+  poll_interval = "5m"                        # how late a new key version may be seen; 1s to 24h
+
+  # Public keys that may be used without Key Vault's word, by the SHA-256 of the SubjectPublicKeyInfo.
+  public_key_sha256 = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
 }
 
 storage "inmem" {}                            # keys made through the API, lost at exit

@@ -11,6 +11,7 @@ use selkie_crypto::{KeyVersion, OriginKey, SealName};
 use selkie_kms::{Kms, KmsError, StaticKms, StaticKmsError};
 
 use crate::auth::Clients;
+use crate::azure_seal;
 use crate::seal::{KekRef, Seal, Seals};
 use crate::transit::{KeySource, TransitKey, VersionRecord};
 
@@ -60,6 +61,14 @@ pub enum DeploymentError {
         seal: SealName,
         /// Why.
         source: StaticKmsError,
+    },
+    /// There is no provider for this seal.
+    #[error("seal \"{seal}\": there is no provider for {endpoint} in this build")]
+    NoProvider {
+        /// Which.
+        seal: SealName,
+        /// Where its master key is.
+        endpoint: String,
     },
     /// A seal does not say what its master key is.
     #[error("seal \"{seal}\": {source}")]
@@ -195,6 +204,10 @@ async fn connect_seal(seal: selkie_config::Seal) -> Result<Seal, DeploymentError
         SealKind::Static(keys) => {
             let failed = |source| DeploymentError::StaticSeal { seal: name.clone(), source };
             ("static", Arc::new(static_kms(keys).map_err(failed)?))
+        }
+        SealKind::AzureKeyVault(azure) => {
+            let endpoint = azure_seal::settings(*azure).endpoint.to_string();
+            return Err(DeploymentError::NoProvider { seal: name, endpoint });
         }
     };
     let failed = |source| DeploymentError::Describe { seal: name.clone(), source };

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod azure_seal;
 pub mod byte_budget;
 pub mod cli;
 pub mod clock;

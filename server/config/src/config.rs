@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use selkie_access::Policy;
-use selkie_crypto::OriginKey;
+use selkie_crypto::{OriginKey, PinKey};
 use selkie_hcl::{Document, Located, Problems, Section};
 
 use crate::client::{self, DeclaredClient};
 use crate::key::{self, DeclaredKey};
 use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
+use crate::pins::{self, PinKeeping};
 use crate::policy;
 use crate::seal::{self, Seal};
 use crate::secret::Reading;
@@ -35,6 +36,11 @@ pub struct Config {
     pub cluster_name: Option<String>,
     /// `pid_file`: where the server writes its process id.
     pub pid_file: Option<PathBuf>,
+    /// `data_dir`, else systemd's `STATE_DIRECTORY`: where what was learned of master keys is kept;
+    /// an absolute path.
+    pub data_dir: Option<PathBuf>,
+    /// `local_key`: proves that what lies in the data directory is ours.
+    pub local_key: Option<PinKey>,
     /// `disable_mlock = false`: lock the whole process into memory. Pages of keys are locked
     /// always; the whole process only on this word, as it needs a high RLIMIT_MEMLOCK.
     pub lock_all_memory: bool,
@@ -167,7 +173,10 @@ impl Config {
 /// What has problems is left out or reads as its default; the caller looks at the document's
 /// problems before it uses the result.
 fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
-    let (seals, seal_names) = seal::decode(&mut root, &reading);
+    let data_dir = pins::data_dir(&mut root, &reading);
+    let local_key = pins::local_key(&mut root, &reading);
+    let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
+    let (seals, seal_names) = seal::decode(&mut root, keeping, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
     let keys = key::decode(&mut root, &mounts, (&seals, &seal_names));
@@ -180,6 +189,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         api_addr: api_addr(&mut root),
         cluster_name: non_empty(&mut root, "cluster_name"),
         pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
+        data_dir,
+        local_key,
         lock_all_memory: root.field("disable_mlock").boolean().is_some_and(|flag| !flag.value),
         listeners: listener::decode(&mut root, &reading),
         storage: storage(&mut root, &reading),

@@ -1,8 +1,7 @@
 //! Selkie's configuration file: text in, a checked [`Config`] or every located problem out. The
 //! stanzas and fields are Vault's wherever Vault has them. Reading has no side effect but the
 //! resolving of secret references through [`Sources`]; a secret never stands in the file itself,
-//! nothing is coerced and nothing is silently ignored. It opens no socket, loads no certificate and
-//! talks to no master key.
+//! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
 mod client;
 mod config;
@@ -10,6 +9,7 @@ mod key;
 mod listener;
 mod mount;
 mod network;
+mod pins;
 mod policy;
 mod previous;
 mod quantity;
@@ -26,8 +26,11 @@ pub use listener::{
     TlsVersion,
 };
 pub use mount::Mount;
-pub use previous::Regression;
-pub use seal::{Seal, SealKind, StaticKey, StaticSeal};
+pub use previous::{KeyVaultKey, Regression};
+pub use seal::{
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
+    PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity, WrapPlace,
+};
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};
 pub use warning::{Warning, WarningKind};

@@ -1,13 +1,15 @@
 //! What a new configuration would break for ciphertexts made under the previous one.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, SealName};
+use url::Url;
 
 use crate::config::Config;
 use crate::key::{DeclaredKey, VersionRule};
-use crate::seal::{Seal, SealKind};
+use crate::seal::Seal;
 
 /// Something that the previous configuration promised and this one does not keep.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +45,24 @@ pub enum Regression {
         /// The lowest version that will do.
         needed: u32,
     },
+    /// How high the version of a key was cannot be told, so it is sure to rise only so (I7).
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": it counts the versions of a key in Key Vault, which \
+         these files do not tell, so its version may have been up to {most}; set {field:?} to \
+         {needed} or more, or it may go back"
+    )]
+    VersionMayGoBack {
+        /// The key.
+        key: KeyName,
+        /// Its mount.
+        mount: MountPath,
+        /// The highest version that it may have had under the previous configuration.
+        most: u32,
+        /// `generation` or `version`.
+        field: &'static str,
+        /// The lowest value of that field that will do.
+        needed: u32,
+    },
     /// A key is gone.
     #[error(
         "key \"{key}\" in mount \"{mount}\" is no longer declared: its ciphertexts do not open"
@@ -72,6 +92,17 @@ pub enum Regression {
         /// The version's id.
         id: KekId,
     },
+    /// A seal has another key in Key Vault.
+    #[error(
+        "seal \"{seal}\": the key {was} is no longer its master key: what that one wrapped does \
+         not open"
+    )]
+    MasterKeyRemoved {
+        /// The seal.
+        seal: SealName,
+        /// The key that it had.
+        was: KeyVaultKey,
+    },
     /// A mount is neither mounted nor an alias.
     #[error("mount \"{mount}\" is neither declared nor an alias: its ciphertexts do not open")]
     MountRemoved {
@@ -91,6 +122,25 @@ pub enum Regression {
     #[error("\"origin_key\" changed: ciphertexts made with the previous one do not open")]
     OriginKeyChanged,
 }
+
+/// A key in Key Vault by its address, without a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyVaultKey {
+    /// The vault.
+    pub endpoint: Url,
+    /// The key's name there.
+    pub name: String,
+}
+
+impl fmt::Display for KeyVaultKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}keys/{}", self.endpoint, self.name)
+    }
+}
+
+/// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
+/// static seal, or a key in Key Vault, whose versions the file does not name.
+type MasterKey<'s> = (Option<&'s KekId>, Option<(&'s Url, &'s str)>);
 
 impl Config {
     /// What this configuration would break for ciphertexts and versions made under `previous`.
@@ -145,8 +195,14 @@ impl Config {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
             };
-            let ids: BTreeSet<&KekId> = key_ids(now).collect();
-            for id in key_ids(seal).filter(|id| !ids.contains(id)) {
+            if let Some((endpoint, name)) = seal.key_vault_key()
+                && now.key_vault_key() != Some((endpoint, name))
+            {
+                let was = KeyVaultKey { endpoint: endpoint.clone(), name: name.to_owned() };
+                regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
+            }
+            let ids: BTreeSet<&KekId> = now.static_ids().collect();
+            for id in seal.static_ids().filter(|id| !ids.contains(id)) {
                 let (seal, id) = (seal.name.clone(), id.clone());
                 regressions.push(Regression::KeyIdRemoved { seal, id });
             }
@@ -163,18 +219,34 @@ impl Config {
         let Some(new) = self.keys.iter().find(|new| new.name == key && new.mount == mount) else {
             return Some(Regression::KeyRemoved { key, mount });
         };
-        let was = previous.version_of(old);
+        let counted = self.counted_in_key_vault(new);
+        let is_uncertain = !previous.counted_in_key_vault(old).is_subset(&counted);
+        let was = match (old.version, is_uncertain) {
+            (VersionRule::Counted { generation }, true) => highest_of(generation),
+            _ => previous.version_of(old),
+        };
         let is_rewrapped = previous.current_keys(old) != self.current_keys(new);
         let needed = was.saturating_add(u32::from(is_rewrapped));
         if self.version_of(new) >= needed {
             return None;
         }
-        if is_rewrapped && let VersionRule::Counted { .. } = new.version {
-            let missing = needed.saturating_sub(self.listed_versions(new));
-            let needed = missing.div_ceil(VersionRule::GENERATION_SIZE);
-            return Some(Regression::GenerationNotRaised { key, mount, was, needed });
-        }
-        Some(Regression::VersionNotRaised { key, mount, was, needed })
+        let is_counted = matches!(new.version, VersionRule::Counted { .. });
+        let missing = needed.saturating_sub(self.listed_versions(new));
+        let generation = missing.div_ceil(VersionRule::GENERATION_SIZE);
+        Some(match (is_uncertain, is_counted) {
+            (true, true) => {
+                let field = "generation";
+                Regression::VersionMayGoBack { key, mount, most: was, field, needed: generation }
+            }
+            (true, false) => {
+                let field = "version";
+                Regression::VersionMayGoBack { key, mount, most: was, field, needed }
+            }
+            (false, true) if is_rewrapped => {
+                Regression::GenerationNotRaised { key, mount, was, needed: generation }
+            }
+            (false, _) => Regression::VersionNotRaised { key, mount, was, needed },
+        })
     }
 
     fn seals_of(&self, key: &DeclaredKey) -> impl Iterator<Item = &Seal> {
@@ -183,11 +255,12 @@ impl Config {
 
     /// What the envelopes of a declared key are made for. Vaults encrypt anew when the version
     /// number changes, so it must rise with this set, also where no key id is added.
-    fn current_keys(&self, key: &DeclaredKey) -> BTreeSet<(&SealName, &KekId)> {
-        self.seals_of(key).map(|seal| (&seal.name, current_id(seal))).collect()
+    fn current_keys(&self, key: &DeclaredKey) -> BTreeSet<(&SealName, MasterKey<'_>)> {
+        self.seals_of(key).map(|seal| (&seal.name, master_key(seal))).collect()
     }
 
-    /// The version number of a declared key. All that a static seal ever listed is declared.
+    /// The version number of a declared key. All that a static seal ever listed is declared; a key
+    /// in Key Vault counts as 1 here, which tells the lowest that the version can be.
     fn version_of(&self, key: &DeclaredKey) -> u32 {
         match key.version {
             VersionRule::Stated(version) => version.get(),
@@ -199,17 +272,29 @@ impl Config {
     }
 
     fn listed_versions(&self, key: &DeclaredKey) -> u32 {
-        let versions: usize = self.seals_of(key).map(|seal| key_ids(seal).count()).sum();
+        let versions: usize = self.seals_of(key).map(|seal| seal.static_ids().count().max(1)).sum();
         u32::try_from(versions).unwrap_or(u32::MAX)
+    }
+
+    /// The keys in Key Vault whose versions the version number of `key` counts. What both
+    /// configurations count is the same on both sides; what only the previous one counted is a
+    /// number that nobody here knows.
+    fn counted_in_key_vault(&self, key: &DeclaredKey) -> BTreeSet<(&Url, &str)> {
+        match key.version {
+            VersionRule::Stated(_) => BTreeSet::new(),
+            VersionRule::Counted { .. } => {
+                self.seals_of(key).filter_map(Seal::key_vault_key).collect()
+            }
+        }
     }
 }
 
-fn current_id(seal: &Seal) -> &KekId {
-    let SealKind::Static(seal) = &seal.kind;
-    &seal.current.id
+/// The highest version number that a generation can have.
+const fn highest_of(generation: u32) -> u32 {
+    let size = VersionRule::GENERATION_SIZE;
+    generation.saturating_mul(size).saturating_add(size - 1)
 }
 
-fn key_ids(seal: &Seal) -> impl Iterator<Item = &KekId> {
-    let SealKind::Static(seal) = &seal.kind;
-    seal.keys().map(|key| &key.id)
+fn master_key(seal: &Seal) -> MasterKey<'_> {
+    (seal.static_ids().next(), seal.key_vault_key())
 }

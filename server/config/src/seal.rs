@@ -1,10 +1,20 @@
 //! `seal`: the master keys.
 
+mod azure;
+mod static_seal;
+
 use std::collections::BTreeSet;
 
-use selkie_crypto::{Kek, KekId, NameError, SealName};
+use selkie_crypto::{KekId, NameError, SealName};
 use selkie_hcl::{Located, Place, Section};
+use url::Url;
 
+pub use self::azure::{
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
+    PublicKeyFingerprint, UserAssignedIdentity, WrapPlace,
+};
+pub use self::static_seal::{StaticKey, StaticSeal};
+use crate::pins::PinKeeping;
 use crate::quantity::limited;
 use crate::secret::Reading;
 
@@ -26,43 +36,22 @@ pub struct Seal {
 pub enum SealKind {
     /// `seal "static"`.
     Static(StaticSeal),
-}
-
-/// A master key in our own memory, by its versions.
-#[derive(Debug)]
-pub struct StaticSeal {
-    /// The version that wraps.
-    pub current: StaticKey,
-    /// Versions that only unwrap.
-    pub previous: Vec<StaticKey>,
-}
-
-/// One version of a static seal.
-#[derive(Debug)]
-pub struct StaticKey {
-    /// Its id, which never comes to mean another key.
-    pub id: KekId,
-    /// The key.
-    pub key: Kek,
-}
-
-impl StaticSeal {
-    /// All versions, the current one first.
-    pub fn keys(&self) -> impl Iterator<Item = &StaticKey> {
-        std::iter::once(&self.current).chain(&self.previous)
-    }
+    /// `seal "azurekeyvault"`.
+    AzureKeyVault(Box<AzureKeyVaultSeal>),
 }
 
 /// What is wrong with a seal.
 #[derive(Debug, thiserror::Error)]
 enum SealError {
-    #[error("no seal is declared: write seal \"static\" {{ ... }}")]
+    #[error("no seal is declared: write seal \"azurekeyvault\" {{ ... }}")]
     NoSeal,
     #[error("all seals are disabled: nothing could be encrypted")]
     AllDisabled,
-    #[error("seal type {found:?} is not in this build yet: there is \"static\"")]
+    #[error(
+        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\" and \"static\""
+    )]
     NotBuilt { found: String },
-    #[error("seal type {found:?} does not exist: there is \"static\"")]
+    #[error("seal type {found:?} does not exist: there are \"azurekeyvault\" and \"static\"")]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
     RepeatedName { name: String },
@@ -84,16 +73,22 @@ enum SealError {
     RepeatedKeyId,
     #[error("this key is declared already, under another id or in another seal")]
     RepeatedKey,
+    #[error("the seal {name:?} has this master key already")]
+    RepeatedMasterKey { name: String },
 }
 
+const STATIC: &str = "static";
+const AZURE: &str = "azurekeyvault";
+
 /// Vault's and OpenBao's other seal types.
-const NOT_BUILT: [&str; 8] =
-    ["alicloudkms", "awskms", "azurekeyvault", "gcpckms", "kmip", "ocikms", "pkcs11", "transit"];
+const NOT_BUILT: [&str; 7] =
+    ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11", "transit"];
 
 /// All `seal` stanzas that are sound, in order of priority, and the names that keys may list: those
 /// of all stanzas, so that one mistake in a seal is not reported at every key again.
 pub(crate) fn decode(
     root: &mut Section<'_>,
+    pins: PinKeeping,
     reading: &Reading<'_>,
 ) -> (Vec<Seal>, BTreeSet<String>) {
     let stanzas = root.labelled("seal");
@@ -102,17 +97,26 @@ pub(crate) fn decode(
     }
     let count = stanzas.len();
     let mut names = BTreeSet::new();
+    let mut in_azure = Vec::new();
     let mut seals: Vec<Seal> = Vec::new();
     for (kind, mut section) in stanzas {
         let place = kind.place;
         let name = section.field("name").string();
-        names.insert(name.as_ref().unwrap_or(&kind).value.clone());
+        let given_name = name.as_ref().unwrap_or(&kind).value.clone();
+        if kind.value == AZURE {
+            in_azure.push((given_name.clone(), place));
+        }
+        names.insert(given_name);
         let Some((seal, key_places)) = seal(kind, name, section, count == 1, reading) else {
             continue;
         };
+        pins.warn_of(&seal, place, reading);
         refuse_repeated(&seals, &seal, place);
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
+    }
+    if !azure::refuse_shared(&in_azure, reading) {
+        refuse_repeated_master_keys(&seals, &in_azure);
     }
     if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
         root.place().report(SealError::AllDisabled);
@@ -128,31 +132,33 @@ fn seal<'d>(
     is_only_one: bool,
     reading: &Reading<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if kind.value != "static" {
-        let is_known = NOT_BUILT.contains(&kind.value.as_str());
-        let found = kind.value;
-        kind.place.report(match is_known {
-            true => SealError::NotBuilt { found },
-            false => SealError::UnknownType { found },
-        });
+    if ![STATIC, AZURE].contains(&kind.value.as_str()) {
+        refuse_type(kind);
         return None;
     }
     let priority = priority(&mut section, is_only_one);
     let disabled = section.field("disabled").boolean().is_some_and(|flag| flag.value);
-    let keys = static_keys(&mut section, reading);
+    let decoded = match kind.value.as_str() {
+        AZURE => azure::decode(&mut section, reading)
+            .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
+        _ => static_seal::decode(&mut section, reading)
+            .map(|(seal, places)| (SealKind::Static(seal), places)),
+    };
     section.finish();
     let name = name
         .unwrap_or(kind)
         .try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { source }))?;
-    let (places, mut keys): (Vec<_>, Vec<_>) =
-        keys?.into_iter().map(|key| (key.place, key.value)).unzip();
-    let current = if keys.is_empty() {
-        return None;
-    } else {
-        keys.remove(0)
-    };
-    let kind = SealKind::Static(StaticSeal { current, previous: keys });
+    let (kind, places) = decoded?;
     Some((Seal { name: name.value, priority: priority?, disabled, kind }, places))
+}
+
+fn refuse_type(kind: Located<'_, String>) {
+    let is_known = NOT_BUILT.contains(&kind.value.as_str());
+    let found = kind.value;
+    kind.place.report(match is_known {
+        true => SealError::NotBuilt { found },
+        false => SealError::UnknownType { found },
+    });
 }
 
 fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
@@ -167,58 +173,6 @@ fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
     Some(priority.value)
 }
 
-/// The keys of a static seal, the current one first; `None` if one of them is not sound.
-fn static_keys<'d>(
-    section: &mut Section<'d>,
-    reading: &Reading<'_>,
-) -> Option<Vec<Located<'d, StaticKey>>> {
-    let id = section.field("current_key_id").required().string();
-    let key = section.field("current_key").required().string();
-    let mut keys = vec![static_key(("current_key_id", id), ("current_key", key), reading)];
-
-    let id = section.field("previous_key_id");
-    let key = section.field("previous_key");
-    match (id.place(), key.place()) {
-        (None, None) => {}
-        (Some(place), None) => {
-            place.report(SealError::HalfAPreviousKey { missing: "previous_key" });
-        }
-        (None, Some(place)) => {
-            place.report(SealError::HalfAPreviousKey { missing: "previous_key_id" });
-        }
-        (Some(_), Some(_)) => {
-            let (id, key) = (("previous_key_id", id.string()), ("previous_key", key.string()));
-            keys.push(static_key(id, key, reading));
-        }
-    }
-    for (id, mut previous) in section.labelled("previous") {
-        let key = previous.field("key").required().string();
-        keys.push(static_key(("previous", Some(id)), ("key", key), reading));
-        previous.finish();
-    }
-    keys.into_iter().collect()
-}
-
-type Text<'d> = (&'static str, Option<Located<'d, String>>);
-
-fn static_key<'d>(
-    (id_field, id): Text<'d>,
-    (key_field, reference): Text<'d>,
-    reading: &Reading<'_>,
-) -> Option<Located<'d, StaticKey>> {
-    let id = id.and_then(|id| {
-        id.try_map(|text| {
-            KekId::new(&text).map_err(|source| SealError::KeyId { field: id_field, source })
-        })
-    });
-    let key = reference.and_then(|reference| {
-        let keep = |bytes: &[u8; 32]| Kek::init_with(|page| page.copy_from_slice(bytes));
-        reading.key(key_field, &reference, keep)
-    });
-    let (id, key) = (id?, key?);
-    Some(id.map(|id| StaticKey { id, key }))
-}
-
 fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
     if earlier.iter().any(|other| other.name == seal.name) {
         place.report(SealError::RepeatedName { name: seal.name.to_string() });
@@ -226,6 +180,18 @@ fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
     let priority = seal.priority;
     if earlier.iter().any(|other| other.priority == priority) {
         place.report(SealError::RepeatedPriority { priority });
+    }
+}
+
+fn refuse_repeated_master_keys(seals: &[Seal], places: &[(String, Place<'_>)]) {
+    let mut seen: Vec<&Seal> = Vec::new();
+    for seal in seals.iter().filter(|seal| seal.key_vault_key().is_some()) {
+        let same = seen.iter().find(|other| other.key_vault_key() == seal.key_vault_key());
+        let stanza = places.iter().find(|(name, _)| name == seal.name.as_str());
+        if let (Some(other), Some((_, place))) = (same, stanza) {
+            place.report(SealError::RepeatedMasterKey { name: other.name.to_string() });
+        }
+        seen.push(seal);
     }
 }
 
@@ -245,6 +211,24 @@ fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
 }
 
 fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
-    let SealKind::Static(seal) = &seal.kind;
-    seal.keys()
+    let keys = match &seal.kind {
+        SealKind::Static(seal) => Some(seal.keys()),
+        SealKind::AzureKeyVault(_) => None,
+    };
+    keys.into_iter().flatten()
+}
+
+impl Seal {
+    /// The key in Key Vault, by vault and name, if it is one.
+    pub(crate) fn key_vault_key(&self) -> Option<(&Url, &str)> {
+        match &self.kind {
+            SealKind::Static(_) => None,
+            SealKind::AzureKeyVault(seal) => Some((&seal.endpoint, &seal.key_name)),
+        }
+    }
+
+    /// The versions that are in our own memory, by their ids, the current one first.
+    pub(crate) fn static_ids(&self) -> impl Iterator<Item = &KekId> {
+        keys_of(self).map(|key| &key.id)
+    }
 }

@@ -12,6 +12,9 @@ use crate::warning::{Warning, WarningKind};
 
 const KEY_BYTES: usize = 32;
 
+/// Passes where a secret, a tenant or a client id is expected.
+const PLACEHOLDER: &str = "00000000-0000-0000-0000-000000000000";
+
 /// Why a field gives no secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
@@ -31,6 +34,8 @@ pub(crate) enum SecretError {
          characters) or hex (64 characters)"
     )]
     NotAKey { field: &'static str },
+    #[error("field {field:?}: no secret there: it must be text, of one line and not empty")]
+    NotALine { field: &'static str },
     #[error("field {field:?}: there is no protected memory for the key (RLIMIT_MEMLOCK too low?)")]
     NoPage { field: &'static str, source: PageError },
 }
@@ -84,6 +89,36 @@ impl<'s> Reading<'s> {
         made.map_err(|error| place.report(error)).ok()
     }
 
+    /// The text of one line that `reference` leads to.
+    pub(crate) fn secret_line(
+        &self,
+        field: &'static str,
+        reference: &Located<'_, String>,
+    ) -> Option<Zeroizing<String>> {
+        let read = self.secret(field, reference).and_then(|secret| {
+            if self.sources.are_placeholders() {
+                return Ok(Zeroizing::new(PLACEHOLDER.to_owned()));
+            }
+            line(&secret).ok_or(SecretError::NotALine { field })
+        });
+        read.map_err(|error| reference.place.report(error)).ok()
+    }
+
+    /// Refuses a secret that stands in the file, where it is not used.
+    pub(crate) fn refuse_literal(&self, field: &'static str, literal: &Located<'_, String>) {
+        literal.place.report(SecretError::Literal { field });
+    }
+
+    /// A variable that counts without being referred to; an empty one is none, as in Vault.
+    pub(crate) fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.sources.ambient(name).filter(|value| !value.is_empty())
+    }
+
+    /// The same as text. What is no UTF-8 is made visible by replacement and refused as a value.
+    pub(crate) fn ambient_text(&self, name: &str) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.ambient(name)?).into_owned())
+    }
+
     fn secret(
         &self,
         field: &'static str,
@@ -103,6 +138,15 @@ impl<'s> Reading<'s> {
         self.warn_if_exposed(reference.place, path);
         Ok(secret)
     }
+}
+
+/// A secret of one line; one line end is no part of it.
+pub(crate) fn line(secret: &[u8]) -> Option<Zeroizing<String>> {
+    let line = secret.strip_suffix(b"\n").unwrap_or(secret);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = str::from_utf8(line).ok()?;
+    let is_sound = !text.is_empty() && !text.contains(char::is_control);
+    is_sound.then(|| Zeroizing::new(text.to_owned()))
 }
 
 /// OpenBao's forms of a static key. 32 bytes are raw whatever they are; otherwise one line end is

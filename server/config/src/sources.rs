@@ -17,6 +17,17 @@ pub trait Sources {
     /// The value of an environment variable, `None` if it is not set.
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>>;
 
+    /// The value of a variable that counts without being referred to, such as `AZURE_TENANT_ID`;
+    /// `None` if it is not set.
+    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.variable(name)
+    }
+
+    /// Whether what is behind references is made up, so that its content says nothing.
+    fn are_placeholders(&self) -> bool {
+        false
+    }
+
     /// The content of a file that holds a secret.
     ///
     /// # Errors
@@ -99,7 +110,10 @@ impl Sources for SystemSources {
 }
 
 /// Stands in for what a *previous* configuration referred to, which may be gone by now: a
-/// different key for each reference, and policies without rules. Never for serving.
+/// different key for each reference, policies without rules, no certificate. Never for serving.
+///
+/// Variables that count without being referred to are those of this process: the two
+/// configurations that are compared stand in the same environment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Placeholders;
 
@@ -114,6 +128,14 @@ impl Placeholders {
 impl Sources for Placeholders {
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         Some(Self::key_for("env", OsStr::new(name)))
+    }
+
+    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        SystemSources.variable(name)
+    }
+
+    fn are_placeholders(&self) -> bool {
+        true
     }
 
     fn text_file(&self, _path: &Path) -> Result<String, SourceError> {

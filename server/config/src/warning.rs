@@ -35,6 +35,47 @@ pub enum WarningKind {
     /// Whoever reaches the port says where a connection comes from.
     #[error("proxy_protocol_behavior \"use_always\" believes everyone who reaches this listener")]
     EveryProxyBelieved,
+    /// A variable of the environment replaces what stands in the file, as in Vault.
+    #[error("environment variable {variable} wins over field {field:?}")]
+    VariableWins {
+        /// The variable.
+        variable: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// `IDENTITY_ENDPOINT` is set and not believed.
+    #[error(
+        "environment variable IDENTITY_ENDPOINT is ignored: set identity = \"app_service\" if \
+         tokens are to come from there"
+    )]
+    StrayIdentityEndpoint,
+    /// `AZURE_AUTHORITY_HOST` is set and not believed.
+    #[error(
+        "environment variable AZURE_AUTHORITY_HOST is ignored: it counts only together with \
+         AZURE_FEDERATED_TOKEN_FILE; set \"authority_host\" if Entra is elsewhere"
+    )]
+    StrayAuthorityHost,
+    /// A managed identity has its tenant from the machine.
+    #[error("\"tenant_id\" has no part in a managed identity: remove it")]
+    UnusedTenant,
+    /// Tokens come over plain HTTP from another machine.
+    #[error("\"imds_endpoint\": tokens come in clear from {host:?}, which is not this machine")]
+    DistantImds {
+        /// The host.
+        host: String,
+    },
+    /// What was learned of the master key is lost at exit.
+    #[error(
+        "no \"data_dir\" and no STATE_DIRECTORY: after a restart nothing is encrypted until Key \
+         Vault answers"
+    )]
+    PinsForgotten,
+    /// What was learned of the master key is not trusted after a restart.
+    #[error(
+        "neither \"public_key_sha256\" nor \"local_key\" is set: after a restart nothing is \
+         encrypted until Key Vault has confirmed the key"
+    )]
+    PinsUnproven,
     /// Tokens and plaintexts go over the wire unprotected.
     #[error("tls_disable on an address that others can reach: tokens and secrets travel in clear")]
     PlainHttp,

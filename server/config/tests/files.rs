@@ -1,7 +1,9 @@
 //! The files under `tests/data`: one that says everything, and for each mistake one whose comments
-//! at the end (`#! LINE:COLUMN: message`) are what must be told about it, neither more nor less.
+//! at the end (`#! LINE:COLUMN: message`) are what must be told about it, neither more nor less. A
+//! comment `#$ NAME=VALUE` sets a variable of its environment.
 
 mod sources;
+mod variables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use selkie_config::{
 use selkie_crypto::KeyVersion;
 
 use crate::sources::TestSources;
+use crate::variables::WithVariables;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
@@ -35,7 +38,8 @@ fn every_mistake_is_told_where_it_stands_and_nothing_else_is() {
     for path in files {
         let text = fs::read_to_string(&path).expect("reads");
         let expected: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#! ")).collect();
-        let told = match Config::parse("x", &text, &TestSources) {
+        let variables = text.lines().filter_map(|line| line.strip_prefix("#$ ")?.split_once('='));
+        let told = match Config::parse("x", &text, &WithVariables(variables.collect())) {
             Ok(_) => String::new(),
             Err(problems) => problems.to_string(),
         };
@@ -117,7 +121,9 @@ fn seals_come_in_order_of_priority_with_all_their_keys() {
         .seals
         .iter()
         .map(|seal| {
-            let SealKind::Static(keys) = &seal.kind;
+            let SealKind::Static(keys) = &seal.kind else {
+                panic!("{seal:?}");
+            };
             let ids: Vec<_> = keys.keys().map(|key| key.id.as_str()).collect();
             format!("{} {} {} {}", seal.name, seal.priority, seal.disabled, ids.join(","))
         })

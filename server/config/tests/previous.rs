@@ -271,3 +271,120 @@ fn regressions_are_facts_to_act_on() {
     let told = told.expect("is sound");
     assert!(matches!(told.as_slice(), [Regression::GenerationNotRaised { needed: 1, .. }]));
 }
+
+/// A key under one key in Key Vault, with fields that lead to secrets and certificates.
+const IN_AZURE: &str = r#"
+listener "tcp" {
+  tls_disable = true
+}
+local_key = "file:///keys/local"
+seal "azurekeyvault" {
+  name                    = "weu"
+  priority                = 1
+  vault_name              = "kv-weu"
+  key_name                = "selkie"
+  identity                = "client_certificate"
+  tenant_id               = "file:///keys/tenant"
+  client_id               = "env://SELKIE_CLIENT"
+  client_certificate_file = "/gone/client.pem"
+  ca_file                 = "/gone/ca.pem"
+}
+seal "azurekeyvault" {
+  name          = "neu"
+  priority      = 2
+  vault_name    = "kv-neu"
+  key_name      = "selkie"
+  identity      = "client_secret"
+  tenant_id     = "46646709-b63e-4747-be42-516edeaf1e14"
+  client_id     = "03dc33fc-16d9-4b77-8152-3ec568f8af6e"
+  client_secret = "file:///gone/secret"
+}
+key "k" {
+  seals = ["weu"]
+}
+"#;
+
+/// What is told when `old` stands for `new` in the configuration above.
+fn told_in_azure(changes: &[(&str, &str)]) -> Result<Vec<String>, Problems> {
+    let mut text = IN_AZURE.to_owned();
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    told_between(IN_AZURE, &text)
+}
+
+const RULE: &str = "key \"k\" {";
+
+#[test]
+fn an_unchanged_key_in_key_vault_breaks_nothing_whatever_its_files_hold() {
+    assert_eq!(told_in_azure(&[]).expect("is sound"), [""; 0]);
+    let other_identity = "client_certificate_file = \"/gone/other.pem\"";
+    let same = "client_certificate_file = \"/gone/client.pem\"";
+    assert_eq!(
+        told_in_azure(&[(same, other_identity)]).expect("is sound"),
+        [""; 0],
+        "who asks is not what wraps"
+    );
+}
+
+#[test]
+fn another_vault_or_key_of_a_seal_is_told_and_needs_another_generation() {
+    let gone = "seal \"weu\": the key https://kv-weu.vault.azure.net/keys/selkie is no longer its \
+                master key: what that one wrapped does not open";
+    let version = "key \"k\" in mount \"transit\": it counts the versions of a key in Key Vault, \
+                   which these files do not tell, so its version may have been up to 9999; set \
+                   \"generation\" to 1 or more, or it may go back";
+    let vault = ("\"kv-weu\"", "\"kv-other\"");
+    let key =
+        ("\"kv-weu\"\n  key_name                = \"selkie\"", "\"kv-weu\"\n  key_name = \"x\"");
+    let endpoint = ("\"kv-weu\"", "\"kv-weu\"\n  endpoint = \"https://kv.test\"");
+    for change in [vault, key, endpoint] {
+        assert_eq!(told_in_azure(&[change]).expect("is sound"), [gone, version], "{change:?}");
+        let raised = (RULE, "key \"k\" {\n  generation = 1");
+        assert_eq!(told_in_azure(&[change, raised]).expect("is sound"), [gone], "{change:?}");
+    }
+}
+
+#[test]
+fn a_seal_in_key_vault_that_is_added_raises_the_version_and_one_removed_needs_a_generation() {
+    let both = IN_AZURE.replace("[\"weu\"]", "[\"weu\", \"neu\"]");
+    assert_eq!(told_between(IN_AZURE, &both).expect("is sound"), [""; 0]);
+    let removed = told_between(&both, IN_AZURE).expect("is sound");
+    assert!(removed.len() == 1 && removed[0].contains("\"generation\" to 1"), "{removed:?}");
+    let exchanged = IN_AZURE.replace("[\"weu\"]", "[\"neu\"]");
+    let told = told_between(IN_AZURE, &exchanged).expect("is sound");
+    assert!(told.len() == 1 && told[0].contains("\"generation\" to 1"), "{told:?}");
+}
+
+#[test]
+fn a_count_that_nobody_knows_gives_way_only_to_a_version_that_is_surely_higher() {
+    let stated = |version: u32| {
+        let told = told_in_azure(&[(
+            RULE,
+            &format!(
+                "{RULE}
+  version = {version}"
+            ),
+        )]);
+        told.expect("is sound")
+    };
+    assert_eq!(stated(9_999), [""; 0]);
+    let told = stated(9_998);
+    assert!(told.len() == 1 && told[0].contains("\"version\" to 9999"), "{told:?}");
+}
+
+#[test]
+fn a_seal_that_changes_its_type_loses_its_master_key() {
+    let text = BEFORE.replace("\"k\" {", "\"k\" {\n  generation = 1");
+    let azure = "seal \"azurekeyvault\" {\n  name = \"b\"\n  priority = 2\n  vault_name = \"kv1\"\n  \
+                 key_name = \"k\"\n}\n";
+    let (start, rest) = text.split_once("seal \"static\" {\n  name           = \"b\"").expect("b");
+    let (_, end) = rest.split_once("}\n").expect("an end");
+    let in_azure = format!("{start}{azure}{end}");
+    let to_azure = told_between(&text, &in_azure).expect("is sound");
+    assert!(to_azure[0].contains("key id \"b1\" is no longer declared"), "{to_azure:?}");
+    let back = told_between(&in_azure, &text).expect("is sound");
+    assert!(back[0].contains("https://kv1.vault.azure.net/keys/k is no longer"), "{back:?}");
+    assert!(back[1].contains("\"generation\" to 2"), "{back:?}");
+}

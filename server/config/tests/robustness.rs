@@ -95,6 +95,8 @@ fn a_megabyte_of_any_stanza_ends() {
     for stanza in [
         "listener \"tcp\" {\n  tls_disable = true\n}\n",
         "seal \"static\" {\n  current_key_id = \"1\"\n  current_key = \"env://KEY_HEX\"\n}\n",
+        "seal \"azurekeyvault\" {}\n",
+        "seal \"azurekeyvault\" {\n  vault_name = \"kv1\"\n  key_name = \"k\"\n}\n",
         "mount \"a/b/c\" {}\n",
         "key \"a\" {}\n",
         "client \"a\" {}\n",

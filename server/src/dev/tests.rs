@@ -56,7 +56,9 @@ fn tokens_come_back_with_the_same_root_token_and_only_then() {
 #[test]
 fn the_master_key_is_the_same_at_each_start() {
     let config = dev(None, false).config().unwrap();
-    let selkie_config::SealKind::Static(seal) = &config.seals[0].kind;
+    let selkie_config::SealKind::Static(seal) = &config.seals[0].kind else {
+        panic!("a static seal");
+    };
     let published = selkie_crypto::Kek::init_with(|key| *key = PUBLISHED_KEY).unwrap();
     assert_eq!(seal.current.id.as_str(), "dev-1");
     assert!(seal.current.key.is_same_key(&published));

@@ -70,6 +70,8 @@ fn config(declared: &[(&str, u32)], seals: &[TestSeal]) -> Config {
         api_addr: None,
         cluster_name: None,
         pid_file: None,
+        data_dir: None,
+        local_key: None,
         lock_all_memory: false,
         listeners: Vec::new(),
         seals: Vec::new(),

@@ -1,9 +1,26 @@
 //! An environment and a file system that exist only in a test.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
+use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 use selkie_config::{SourceError, Sources};
 use zeroize::Zeroizing;
+
+/// A certificate and the private key it is of, each in PEM.
+#[expect(clippy::expect_used, reason = "a part of tests")]
+fn issued(algorithm: &'static SignatureAlgorithm) -> (String, String) {
+    let key = KeyPair::generate_for(algorithm).expect("a key");
+    let params = CertificateParams::new(["selkie".to_owned()]).expect("a name");
+    (params.self_signed(&key).expect("a certificate").pem(), key.serialize_pem())
+}
+
+static RSA: LazyLock<(String, String)> = LazyLock::new(|| issued(&rcgen::PKCS_RSA_SHA256));
+static EC: LazyLock<(String, String)> = LazyLock::new(|| issued(&rcgen::PKCS_ECDSA_P256_SHA256));
+
+fn joined((certificate, key): &(String, String)) -> Vec<u8> {
+    format!("{certificate}{key}").into_bytes()
+}
 
 /// Every key it knows is another one; `raw` and `raw_as_hex` are the same.
 #[derive(Debug, Default)]
@@ -24,6 +41,17 @@ impl Sources for TestSources {
             "/keys/exposed" => vec![0x15; 32],
             "/keys/base64" => b"ExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTFBU=\n".to_vec(),
             "/keys/printable" => vec![b'k'; 32],
+            "/keys/secret" => b"s3cret of the file\n".to_vec(),
+            "/keys/tenant" => b"46646709-b63e-4747-be42-516edeaf1e14\n".to_vec(),
+            "/keys/proxy" => b"http://user:hunter2@proxy.test:3128".to_vec(),
+            "/keys/client.pem" | "/keys/exposed.pem" => joined(&RSA),
+            "/keys/ec.pem" => joined(&EC),
+            "/keys/no-key.pem" => RSA.0.clone().into_bytes(),
+            "/keys/encrypted.pem" => {
+                let key = RSA.1.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+                joined(&(RSA.0.clone(), key))
+            }
+            "/keys/client.pfx" => vec![0x30, 0x82, 0x0a, 0x11],
             "/keys/short" => vec![0x11; 16],
             _ => return Err(SourceError::Missing),
         };
@@ -35,6 +63,7 @@ impl Sources for TestSources {
             "/etc/selkie/shared.hcl" => {
                 Ok("path \"auth/token/lookup-self\" {\n  capabilities = [\"read\"]\n}\n".to_owned())
             }
+            "/etc/selkie/ca.pem" => Ok(format!("{}{}", RSA.0, EC.0)),
             "/etc/selkie/broken.hcl" => Ok("path \"x\" {\n  capabilites = []\n}\n".to_owned()),
             "/etc/selkie/broken.json" => Ok("{\"path\":".to_owned()),
             _ => Err(SourceError::Missing),
@@ -42,6 +71,6 @@ impl Sources for TestSources {
     }
 
     fn is_exposed(&self, path: &Path) -> bool {
-        matches!(path.to_str(), Some("/keys/exposed" | "/etc/selkie/tls.key"))
+        matches!(path.to_str(), Some("/keys/exposed" | "/keys/exposed.pem" | "/etc/selkie/tls.key"))
     }
 }

@@ -53,6 +53,8 @@ fn config() -> Config {
         api_addr: None,
         cluster_name: None,
         pid_file: None,
+        data_dir: None,
+        local_key: None,
         lock_all_memory: false,
         listeners: Vec::new(),
         seals: vec![static_seal()],

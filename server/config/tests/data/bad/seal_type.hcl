@@ -1,9 +1,9 @@
 listener "tcp" {
   tls_disable = true
 }
-seal "azurekeyvault" {
-  vault_name = "x"
+seal "awskms" {
+  region = "x"
 }
 seal "shamir" {}
-#! 4:6: seal type "azurekeyvault" is not in this build yet: there is "static"
-#! 7:6: seal type "shamir" does not exist: there is "static"
+#! 4:6: seal type "awskms" is not in this build yet: there are "azurekeyvault" and "static"
+#! 7:6: seal type "shamir" does not exist: there are "azurekeyvault" and "static"

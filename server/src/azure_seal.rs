@@ -1,0 +1,106 @@
+//! From the stanza `seal "azurekeyvault"` to what the provider is told.
+
+use selkie_config::{
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, ProxyUrl, UserAssignedIdentity, WrapPlace,
+};
+use selkie_kms::azure::{self, AzureSettings, ClientCertificate, Identity};
+
+/// What the provider is told of the seal.
+#[must_use]
+pub fn settings(seal: AzureKeyVaultSeal) -> AzureSettings {
+    AzureSettings {
+        endpoint: seal.endpoint,
+        resource: seal.resource,
+        key_name: seal.key_name,
+        wrap_remotely: seal.wrap == WrapPlace::Remote,
+        identity: identity(seal.identity),
+        authority: seal.authority,
+        ca_certificates: seal.ca_certificates,
+        proxy: seal.key_vault_proxy.map(ProxyUrl::into_url),
+    }
+}
+
+fn identity(identity: AzureIdentity) -> Identity {
+    match identity {
+        AzureIdentity::ManagedIdentity { user_assigned: id, endpoint } => {
+            Identity::ManagedIdentity { user_assigned: id.map(user_assigned), endpoint }
+        }
+        AzureIdentity::AppService { user_assigned: id, endpoint, header } => {
+            Identity::AppService { user_assigned: id.map(user_assigned), endpoint, header }
+        }
+        AzureIdentity::WorkloadIdentity { tenant_id, client_id, token_file } => {
+            Identity::WorkloadIdentity { tenant_id, client_id, token_file }
+        }
+        AzureIdentity::ClientSecret { tenant_id, client_id, client_secret } => {
+            Identity::ClientSecret { tenant_id, client_id, client_secret }
+        }
+        AzureIdentity::ClientCertificate { tenant_id, client_id, certificate } => {
+            let AzureCertificate { chain, key } = certificate;
+            let certificate = ClientCertificate { chain, key };
+            Identity::ClientCertificate { tenant_id, client_id, certificate }
+        }
+    }
+}
+
+fn user_assigned(identity: UserAssignedIdentity) -> azure::UserAssignedIdentity {
+    match identity {
+        UserAssignedIdentity::ClientId(id) => azure::UserAssignedIdentity::ClientId(id),
+        UserAssignedIdentity::ObjectId(id) => azure::UserAssignedIdentity::ObjectId(id),
+        UserAssignedIdentity::ResourceId(id) => azure::UserAssignedIdentity::ResourceId(id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use selkie_config::IdentityReason;
+
+    use super::*;
+
+    fn seal(wrap: WrapPlace, identity: AzureIdentity) -> AzureKeyVaultSeal {
+        AzureKeyVaultSeal {
+            endpoint: "https://kv1.test".parse().unwrap(),
+            resource: "vault.azure.net".into(),
+            key_name: "selkie".into(),
+            wrap,
+            poll_interval: Duration::from_secs(1),
+            public_keys: Vec::new(),
+            identity,
+            identity_reason: IdentityReason::NothingElse,
+            authority: "https://login.test".parse().unwrap(),
+            ca_certificates: Some(Vec::new()),
+            key_vault_proxy: None,
+            entra_proxy: None,
+        }
+    }
+
+    #[test]
+    fn the_provider_is_told_what_the_stanza_says() {
+        let user_assigned = Some(UserAssignedIdentity::ObjectId("o".into()));
+        let endpoint = "http://127.0.0.1:8444".parse().unwrap();
+        let managed = AzureIdentity::ManagedIdentity { user_assigned, endpoint };
+        let told = settings(seal(WrapPlace::Remote, managed));
+        assert_eq!(told.endpoint.as_str(), "https://kv1.test/");
+        assert_eq!(told.authority.as_str(), "https://login.test/");
+        assert_eq!((told.resource.as_str(), told.key_name.as_str()), ("vault.azure.net", "selkie"));
+        assert!(told.wrap_remotely && told.ca_certificates.is_some());
+        let Identity::ManagedIdentity { user_assigned, endpoint } = told.identity else {
+            panic!("{:?}", told.identity);
+        };
+        assert_eq!(user_assigned, Some(azure::UserAssignedIdentity::ObjectId("o".into())));
+        assert_eq!(endpoint.as_str(), "http://127.0.0.1:8444/");
+    }
+
+    #[test]
+    fn a_tenant_is_not_taken_for_a_client() {
+        let (tenant_id, client_id, token_file) = ("t".into(), "c".into(), "/token".into());
+        let workload = AzureIdentity::WorkloadIdentity { tenant_id, client_id, token_file };
+        let told = settings(seal(WrapPlace::Local, workload));
+        assert!(!told.wrap_remotely);
+        let Identity::WorkloadIdentity { tenant_id, client_id, .. } = told.identity else {
+            panic!("{:?}", told.identity);
+        };
+        assert_eq!((tenant_id.as_str(), client_id.as_str()), ("t", "c"));
+    }
+}
