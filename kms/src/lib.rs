@@ -11,6 +11,7 @@ mod call;
 mod description;
 mod error;
 mod fault;
+pub mod http;
 mod static_kms;
 
 use std::fmt::Debug;

@@ -1,0 +1,204 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use super::connect::{Connector, Origin};
+use super::pool::{Connection, Pool};
+use super::proxy::Proxy;
+use super::settings::tls;
+use super::{
+    HttpClientSettings, HttpError, HttpHop, HttpReason, HttpSetupError, ProbeFact, answer,
+};
+
+/// An HTTP/1.1 client of one scheme, `https` or `http`. It keeps its connections.
+///
+/// Requests must be such that doing them twice does no harm: one that fails on a connection which
+/// was idle before, without a byte of the answer, is sent once more on a new one.
+pub struct HttpClient {
+    scheme: &'static str,
+    default_port: u16,
+    connector: Connector,
+    pool: Pool,
+}
+
+impl HttpClient {
+    /// A client for `https` alone.
+    ///
+    /// # Errors
+    /// [`HttpSetupError`], each of which the configuration or the system's certificates cause.
+    pub fn https(settings: HttpClientSettings) -> Result<Arc<Self>, HttpSetupError> {
+        let proxy = settings.proxy.as_ref().map(Proxy::new).transpose()?;
+        let tls = Some(Arc::new(tls(settings.roots)?));
+        let (timeouts, resolver) = (settings.timeouts, settings.resolver);
+        let connector = Connector { resolver, proxy, tls, timeouts };
+        let pool = Pool::default();
+        Ok(Arc::new(Self { scheme: "https", default_port: 443, connector, pool }))
+    }
+
+    /// A client for `http` alone, without TLS and never through a proxy: for managed identity.
+    ///
+    /// # Errors
+    /// [`HttpSetupError::ProxyForPlain`] if the settings name a proxy.
+    pub fn plain(settings: HttpClientSettings) -> Result<Arc<Self>, HttpSetupError> {
+        if settings.proxy.is_some() {
+            return Err(HttpSetupError::ProxyForPlain);
+        }
+        let (timeouts, resolver) = (settings.timeouts, settings.resolver);
+        let connector = Connector { resolver, proxy: None, tls: None, timeouts };
+        let pool = Pool::default();
+        Ok(Arc::new(Self { scheme: "http", default_port: 80, connector, pool }))
+    }
+
+    /// Sends a request and reads the whole answer, of whatever status. The body of the answer is
+    /// one buffer that is wiped with its last holder.
+    ///
+    /// # Errors
+    /// [`HttpError`] names the step that failed.
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (origin, outgoing) = self.outgoing(request)?;
+        let waiting = self.pool.take(&origin);
+        if let Some(connection) = waiting
+            && let Some(outcome) = self.exchange_again(connection, &origin, &outgoing).await
+        {
+            return outcome;
+        }
+        self.exchange_anew(&origin, &outgoing, &mut |_, _| {}).await
+    }
+
+    /// Walks to the host of `url` on a new connection and asks for `url` with HEAD, and tells of
+    /// each step; the first that fails is the last.
+    pub async fn probe(
+        &self,
+        url: &Uri,
+        observe: &mut (dyn FnMut(HttpHop, Result<ProbeFact, HttpError>) + Send),
+    ) {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = Method::HEAD;
+        *request.uri_mut() = url.clone();
+        let walked = async {
+            let (origin, outgoing) = self.outgoing(request)?;
+            self.exchange_anew(&origin, &outgoing, &mut |hop, fact| observe(hop, Ok(fact))).await
+        };
+        match walked.await {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                observe(HttpHop::Exchange, Ok(ProbeFact::Answered(status)));
+            }
+            Err(error) => observe(error.hop, Err(error)),
+        }
+    }
+
+    fn outgoing(&self, request: Request<Bytes>) -> Result<(Origin, Outgoing), HttpError> {
+        let (parts, body) = request.into_parts();
+        let origin = Origin::new(&parts.uri, self.scheme, self.default_port)?;
+        let refuse = |reason| HttpError::new(HttpHop::Request, &origin.host, reason);
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let Ok(target) = path.parse() else { return Err(refuse(HttpReason::UnfitUrl)) };
+        let host = match parts.uri.port_u16() {
+            Some(_) => origin.to_string(),
+            None => origin.host.to_string(),
+        };
+        let Ok(host) = HeaderValue::try_from(host) else {
+            return Err(refuse(HttpReason::UnfitUrl));
+        };
+        let mut headers = parts.headers;
+        headers.insert(HOST, host);
+        Ok((origin, Outgoing { method: parts.method, target, headers, body }))
+    }
+
+    async fn exchange_anew(
+        &self,
+        origin: &Origin,
+        outgoing: &Outgoing,
+        observe: super::connect::Observer<'_>,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let stream = self.connector.connect(origin, observe).await?;
+        let spoken = Connection::new(stream).await;
+        let connection = spoken.map_err(|error| failure(origin, HttpReason::Cut(error)))?;
+        match self.exchange(connection, origin, outgoing).await {
+            Ok(answer) => Ok(answer),
+            Err(Unanswered { reason, .. }) => Err(failure(origin, reason)),
+        }
+    }
+
+    /// An exchange on a connection that was idle; `None` if the other side had closed it.
+    async fn exchange_again(
+        &self,
+        connection: Connection,
+        origin: &Origin,
+        outgoing: &Outgoing,
+    ) -> Option<Result<Response<Bytes>, HttpError>> {
+        match self.exchange(connection, origin, outgoing).await {
+            Ok(answer) => Some(Ok(answer)),
+            Err(Unanswered { began: false, reason: HttpReason::Cut(_) }) => None,
+            Err(Unanswered { reason, .. }) => Some(Err(failure(origin, reason))),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut connection: Connection,
+        origin: &Origin,
+        outgoing: &Outgoing,
+    ) -> Result<Response<Bytes>, Unanswered> {
+        let mut began = false;
+        let work = async {
+            connection.sender.ready().await.map_err(reason)?;
+            let sent = connection.sender.send_request(outgoing.request()).await;
+            let (head, body) = sent.map_err(reason)?.into_parts();
+            began = true;
+            Ok(Response::from_parts(head, answer::read(body).await?))
+        };
+        let outcome = timeout(self.connector.timeouts.answer, work).await;
+        match outcome.unwrap_or(Err(HttpReason::TimedOut)) {
+            Ok(answer) => {
+                self.pool.put(origin, connection);
+                Ok(answer)
+            }
+            Err(reason) => Err(Unanswered { began, reason }),
+        }
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+/// A request as it goes out, perhaps twice.
+struct Outgoing {
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Outgoing {
+    fn request(&self) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+}
+
+struct Unanswered {
+    /// Whether the head of the answer was there.
+    began: bool,
+    reason: HttpReason,
+}
+
+fn failure(origin: &Origin, reason: HttpReason) -> HttpError {
+    HttpError::new(HttpHop::Exchange, &origin.host, reason)
+}
+
+fn reason(error: hyper::Error) -> HttpReason {
+    if error.is_parse() { HttpReason::NotHttp(Some(error)) } else { HttpReason::Cut(error) }
+}

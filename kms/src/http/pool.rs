@@ -1,0 +1,91 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::connect::{Origin, Transport};
+
+/// How long a connection may lie idle: well below the time after which Azure's side closes it.
+const IDLE: Duration = Duration::from_secs(60);
+/// Idle connections for each origin; more than there are calls at once.
+const IDLE_CONNECTIONS: usize = 64;
+/// Room for the headers of an answer, which is also the largest frame of a body.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A connection that speaks HTTP, with the task that drives it.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    driver: Driver,
+}
+
+/// Ends with the connection, so that an abandoned answer is not read to its end.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connection {
+    pub(super) async fn new(stream: Box<dyn Transport>) -> hyper::Result<Self> {
+        // Vectored writes send a body from where it lies; otherwise hyper copies it into a buffer
+        // that keeps it for as long as the connection lives.
+        let (sender, connection) = http1::Builder::new()
+            .writev(true)
+            .max_buf_size(BUFFER_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        let driver = tokio::spawn(async move {
+            // Whoever waits for an answer is told the same.
+            let _ = connection.await;
+        });
+        Ok(Self { sender, driver: Driver(driver) })
+    }
+
+    fn is_open(&self) -> bool {
+        !self.sender.is_closed() && !self.driver.0.is_finished()
+    }
+}
+
+/// Connections that wait for their next call.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<HashMap<Origin, Vec<Idle>>>);
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    /// The connection to `origin` that was used last, so that the others may age.
+    pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
+        let mut idle = self.lock();
+        Some(idle.get_mut(origin)?.pop()?.connection)
+    }
+
+    /// Keeps a connection whose answer was read to the end.
+    pub(super) fn put(&self, origin: &Origin, connection: Connection) {
+        let mut idle = self.lock();
+        let mine = idle.entry(origin.clone()).or_default();
+        if mine.len() < IDLE_CONNECTIONS {
+            mine.push(Idle { connection, since: Instant::now() });
+        }
+    }
+
+    /// Without those that are closed or have been idle for too long.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Vec<Idle>>> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|_, connections| {
+            connections.retain(|one| one.connection.is_open() && one.since.elapsed() < IDLE);
+            !connections.is_empty()
+        });
+        idle
+    }
+}

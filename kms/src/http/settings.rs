@@ -1,0 +1,114 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::CertificateDer;
+use url::Url;
+
+use super::{HttpSetupError, Resolve, SystemResolver};
+
+/// How a client reaches the other side.
+pub struct HttpClientSettings {
+    /// Whom TLS trusts.
+    pub roots: Roots,
+    /// The proxy on the way: `http://[user:password@]host[:port]`.
+    pub proxy: Option<Url>,
+    /// How long each step may take.
+    pub timeouts: HttpTimeouts,
+    /// Who knows the addresses of names.
+    pub resolver: Arc<dyn Resolve>,
+}
+
+impl Default for HttpClientSettings {
+    fn default() -> Self {
+        Self {
+            roots: Roots::System,
+            proxy: None,
+            timeouts: HttpTimeouts::default(),
+            resolver: Arc::new(SystemResolver),
+        }
+    }
+}
+
+impl fmt::Debug for HttpClientSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The proxy's URL may hold a password.
+        f.debug_struct("HttpClientSettings").field("roots", &self.roots).finish_non_exhaustive()
+    }
+}
+
+/// The authorities that TLS trusts.
+#[derive(Clone)]
+pub enum Roots {
+    /// The system's, read once when the client is built (`SSL_CERT_FILE` and `SSL_CERT_DIR` apply).
+    System,
+    /// These and no others.
+    Given(Vec<CertificateDer<'static>>),
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("System"),
+            Self::Given(certificates) => write!(f, "Given({})", certificates.len()),
+        }
+    }
+}
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpTimeouts {
+    /// To resolve a name.
+    pub dns: Duration,
+    /// To connect, over all addresses of the name.
+    pub connect: Duration,
+    /// The proxy, to consent.
+    pub proxy: Duration,
+    /// The handshake.
+    pub tls: Duration,
+    /// From the first byte of the request to the last of the answer.
+    pub answer: Duration,
+}
+
+impl Default for HttpTimeouts {
+    fn default() -> Self {
+        Self {
+            dns: Duration::from_secs(2),
+            connect: Duration::from_secs(2),
+            proxy: Duration::from_secs(3),
+            tls: Duration::from_secs(3),
+            answer: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The one TLS stack, for `http/1.1` alone.
+pub(super) fn tls(roots: Roots) -> Result<ClientConfig, HttpSetupError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(HttpSetupError::Tls)?
+        .with_root_certificates(root_store(roots)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn root_store(roots: Roots) -> Result<RootCertStore, HttpSetupError> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        Roots::System => {
+            // Stores of real systems hold some that no library accepts.
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Roots::Given(certificates) => {
+            for (number, certificate) in (1..).zip(certificates) {
+                store
+                    .add(certificate)
+                    .map_err(|reason| HttpSetupError::UnusableRoot { number, reason })?;
+            }
+        }
+    }
+    if store.is_empty() { Err(HttpSetupError::NoRoots) } else { Ok(store) }
+}
