@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::KmsError;
+
 /// One step of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hop {
@@ -97,10 +99,55 @@ pub struct Diagnosis {
     pub request_id: Option<String>,
 }
 
+impl Diagnosis {
+    /// What was seen of the failed call behind `error`, if it was a call to Azure.
+    pub fn of(error: &KmsError) -> Option<&Self> {
+        let cause = match error {
+            KmsError::Denied(cause)
+            | KmsError::Rejected(cause)
+            | KmsError::UnknownKek(cause)
+            | KmsError::Disabled(cause)
+            | KmsError::Throttled { cause, .. }
+            | KmsError::Unavailable(cause)
+            | KmsError::TimedOut(cause)
+            | KmsError::Misbehaved(cause) => cause.as_ref()?,
+        };
+        cause.downcast_ref()
+    }
+
+    /// What mends it: a setting, a role, or a command.
+    pub const fn remedy(&self) -> &'static str {
+        self.outcome.remedy()
+    }
+}
+
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {:?}", self.hop, self.outcome)
+        write!(f, "{} at {}: {}", self.hop, self.host, self.outcome)?;
+        let parts = [
+            self.status.map(|status| format!("status {status}")),
+            self.code.clone(),
+            self.request_id.as_ref().map(|id| format!("request {id}")),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        if parts.is_empty() { Ok(()) } else { write!(f, " ({})", parts.join(", ")) }
     }
 }
 
 impl std::error::Error for Diagnosis {}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dns => "DNS",
+            Self::Tcp => "TCP",
+            Self::Proxy => "proxy",
+            Self::Tls => "TLS",
+            Self::ManagedIdentity => "managed identity",
+            Self::Entra => "Entra",
+            Self::Get => "Key Vault get",
+            Self::Wrap => "Key Vault wrapKey",
+            Self::Unwrap => "Key Vault unwrapKey",
+        })
+    }
+}

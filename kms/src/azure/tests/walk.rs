@@ -1,0 +1,127 @@
+//! The doctor's walk.
+
+use std::sync::Arc;
+
+use selkie_crypto::{RandomError, os_random};
+use serde_json::json;
+
+use super::fake::{
+    FakeCredential, FakeVault, NOW, Operation, clock, failure, over, provider, settings,
+};
+use crate::azure::{AzureKeyVault, AzureSettings, Diagnosis, Finding, Hop, Outcome, Step, Warning};
+
+async fn walk(kms: &AzureKeyVault) -> Vec<Step> {
+    let mut steps = Vec::new();
+    kms.check(&os_random, &mut |step| steps.push(step)).await.unwrap();
+    steps
+}
+
+fn outcomes(steps: &[Step]) -> Vec<(Hop, Option<Outcome>)> {
+    let outcome = |step: &Step| match &step.finding {
+        Finding::Failed(diagnosis) => Some(diagnosis.outcome),
+        Finding::Passed(_) | Finding::Warned(_) => None,
+    };
+    steps.iter().map(|step| (step.hop, outcome(step))).collect()
+}
+
+fn warnings(steps: Vec<Step>) -> Vec<Warning> {
+    let warning = |step: Step| match step.finding {
+        Finding::Warned(warning) => Some(warning),
+        Finding::Passed(_) | Finding::Failed(_) => None,
+    };
+    steps.into_iter().filter_map(warning).collect()
+}
+
+#[tokio::test]
+async fn walk_over_a_sound_vault_passes_every_hop() {
+    for wrap_remotely in [false, true] {
+        let vault = FakeVault::rsa();
+        let steps = walk(&over(&vault, &AzureSettings { wrap_remotely, ..settings() })).await;
+        let hops: Vec<Hop> = steps.iter().map(|step| step.hop).collect();
+        assert_eq!(hops, [Hop::Entra, Hop::Get, Hop::Get, Hop::Wrap, Hop::Unwrap]);
+        assert!(steps.iter().all(|step| matches!(step.finding, Finding::Passed(_))), "{steps:?}");
+        assert_eq!(vault.calls(Operation::Wrap), usize::from(wrap_remotely));
+        assert_eq!(vault.calls(Operation::Unwrap), 1);
+    }
+    assert_eq!(walk(&provider(&FakeVault::symmetric())).await.len(), 5);
+}
+
+#[tokio::test]
+async fn walk_ends_where_the_rest_makes_no_sense() {
+    let refused = failure("Forbidden", Some("ForbiddenByRbac"), "no").to_string();
+    for (operation, hop) in [(Operation::Get, Hop::Get), (Operation::Unwrap, Hop::Unwrap)] {
+        let vault = FakeVault::rsa();
+        vault.answer(operation, 403, &refused);
+        let steps = outcomes(&walk(&provider(&vault)).await);
+        let (last, passed) = steps.split_last().unwrap();
+        assert_eq!(*last, (hop, Some(Outcome::RoleMissing)));
+        assert!(passed.iter().all(|(_, failed)| failed.is_none()), "{passed:?}");
+    }
+    let credential = Arc::new(FakeCredential::default());
+    let diagnosis = Diagnosis::unanswered(Hop::Entra, Outcome::CredentialRefused, "login");
+    *credential.fails.lock().unwrap() = Some(diagnosis);
+    let kms = AzureKeyVault::over(&settings(), FakeVault::rsa(), credential, clock()).unwrap();
+    let steps = outcomes(&walk(&kms).await);
+    assert_eq!(steps, [(Hop::Entra, Some(Outcome::CredentialRefused))]);
+}
+
+#[tokio::test]
+async fn walk_stops_at_a_version_that_may_not_be_used() {
+    for (attributes, outcome) in [
+        (json!({ "enabled": false }), Outcome::KeyDisabled),
+        (json!({ "enabled": true, "exp": NOW - 1 }), Outcome::KeyExpired),
+        (json!({ "enabled": true, "nbf": NOW + 1 }), Outcome::KeyNotYetValid),
+    ] {
+        let vault = FakeVault::rsa();
+        vault.change(|versions| versions[1].attributes = attributes);
+        let steps = outcomes(&walk(&provider(&vault)).await);
+        assert_eq!(steps, [(Hop::Entra, None), (Hop::Get, Some(outcome))]);
+    }
+}
+
+#[tokio::test]
+async fn walk_warns_of_what_may_hurt_later() {
+    let vault = FakeVault::rsa();
+    vault.change(|versions| {
+        versions[1].attributes = json!({
+            "enabled": true, "exp": NOW + 29 * 24 * 60 * 60 + 5, "hsmPlatform": "0",
+            "recoveryLevel": "Recoverable+Purgeable",
+        });
+        versions[1].key_ops = json!(["wrapKey", "unwrapKey", "sign"]);
+    });
+    let denied = failure("Forbidden", Some("ForbiddenByPolicy"), "no").to_string();
+    vault.answer(Operation::List, 403, &denied);
+    let wanted = [
+        Warning::Purgeable,
+        Warning::ExpiresSoon { days: 29 },
+        Warning::OperationsWide(vec!["sign".to_owned()]),
+        Warning::SoftwareKey,
+        Warning::VersionsNotListed,
+    ];
+    assert_eq!(warnings(walk(&provider(&vault)).await), wanted);
+}
+
+#[tokio::test]
+async fn walk_does_not_begin_without_randomness() {
+    let vault = FakeVault::rsa();
+    let outcome = provider(&vault).check(&|_| Err(RandomError), &mut |_| {}).await;
+    assert_eq!(outcome, Err(RandomError));
+    assert_eq!(vault.seen(), []);
+}
+
+#[tokio::test]
+async fn walk_over_our_own_client_names_the_hop() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let endpoint = format!("https://{address}").parse().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap().cert;
+    let ca_certificates = Some(vec![certificate.der().clone()]);
+    let settings = AzureSettings { endpoint, ca_certificates, ..settings() };
+    let kms = AzureKeyVault::new(settings, clock()).unwrap();
+    let steps = outcomes(&walk(&kms).await);
+    assert_eq!(steps.last(), Some(&(Hop::Tcp, Some(Outcome::NotConnected))));
+    let error = crate::Kms::describe(&kms).await.unwrap_err();
+    let diagnosis = Diagnosis::of(&error).unwrap();
+    assert_eq!((diagnosis.hop, diagnosis.outcome), (Hop::Tcp, Outcome::NotConnected));
+}
