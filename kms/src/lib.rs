@@ -1,5 +1,6 @@
 //! The master keys: [`Kms`] is what Selkie asks of whoever holds one, [`StaticKms`] the provider
-//! that holds it in memory, and [`Faulty`] the one that misbehaves on request. Whatever talks to a
+//! that holds it in memory, [`Faulty`] the one that misbehaves on request,
+//! and [`Governor`] keeps the use of any of them civil. Whatever talks to a
 //! cloud, an HSM or another server belongs in this crate and in no other. It will never see what a
 //! client encrypts, choose between master keys, or create, rotate or delete one.
 
@@ -12,6 +13,7 @@ mod description;
 mod error;
 mod fault;
 pub mod http;
+mod governor;
 mod static_kms;
 
 use std::fmt::Debug;
@@ -25,6 +27,9 @@ pub use call::{Call, ClientTag};
 pub use description::{InvalidDescription, KekDescription, KekState, KekVersion, Wrapping};
 pub use error::{Cause, KmsError};
 pub use fault::{Fault, FaultScript, Faulty};
+pub use governor::{
+    Backoff, CallOutcomes, Governor, GovernorCause, GovernorFigures, GovernorSettings,
+};
 pub use static_kms::{StaticKms, StaticKmsError};
 
 /// The answer of a KMS, on its way.
