@@ -12,8 +12,8 @@ mod call;
 mod description;
 mod error;
 mod fault;
-pub mod http;
 mod governor;
+pub mod http;
 mod static_kms;
 
 use std::fmt::Debug;

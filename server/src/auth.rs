@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use selkie_access::{Acl, Policy, PolicyName, TokenHash, TokenText};
 use selkie_config::DeclaredClient;
 use selkie_crypto::sha256;
+use selkie_kms::ClientTag;
 
 /// The declared clients, by the hash of their token.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Client {
     pub acl: Acl,
     /// What a renewal is worth; without it the token never expires and cannot be renewed.
     pub period: Option<Duration>,
+    /// Tells it from other clients where a KMS is shared.
+    pub tag: ClientTag,
     bound_cidrs: Vec<IpNet>,
 }
 
@@ -87,6 +90,7 @@ impl Client {
         let named = known().filter(|policy| names.contains(policy.name()));
         Self {
             name: declared.name.as_str().to_owned(),
+            tag: tag(&declared.token),
             accessor: accessor(&declared.token),
             acl: Acl::new(named),
             policies: names,
@@ -105,6 +109,13 @@ impl Client {
     pub fn is_root(&self) -> bool {
         self.policies.iter().any(PolicyName::is_root)
     }
+}
+
+fn tag(token: &TokenHash) -> ClientTag {
+    let [a, b, c, d, e, f, g, h, ..] =
+        sha256(&[b"selkie client", token.as_bytes().as_slice()].concat());
+    // 0 is Selkie itself.
+    ClientTag::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1))
 }
 
 /// 24 characters of base62, as Vault's accessors are, from a hash of the token's hash.

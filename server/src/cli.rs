@@ -1,8 +1,10 @@
 //! The command line: what is asked for, what is said about it, and the exit code.
 
 mod client;
+mod doctor;
 mod error;
 mod server;
+mod status;
 mod validate;
 
 use std::ffi::OsString;
@@ -14,6 +16,7 @@ use clap::{Parser, Subcommand};
 use selkie_config::{Config, Sources, SystemSources};
 
 pub use self::error::CommandError;
+pub use self::status::StatusError;
 use crate::telemetry::WithCauses;
 
 /// A transit unsealer for Vault and OpenBao.
@@ -30,6 +33,10 @@ enum Command {
     Server(server::Arguments),
     /// Check a configuration file and print what it comes to.
     Validate(validate::Arguments),
+    /// Walk the way to each master key and back, and say what mends what does not work.
+    Doctor(doctor::Arguments),
+    /// Print what a running server knows of its master keys.
+    Status(status::Arguments),
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -100,6 +107,8 @@ impl Command {
         match self {
             Self::Server(arguments) => server::run(arguments, output),
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
+            Self::Doctor(arguments) => doctor::run(&arguments, output),
+            Self::Status(arguments) => status::run(arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }

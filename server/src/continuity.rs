@@ -7,7 +7,7 @@ use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, KeyVersion, Random, RecipientSecret, SealName};
 use selkie_kms::{Call, ClientTag, KmsError};
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, DeploymentError};
 use crate::seal::Seal;
 use crate::transit::{Keys, TransitKey};
 
@@ -61,6 +61,17 @@ pub enum Discontinuity {
     NoRandomness,
 }
 
+/// Why what a KMS says of its key is not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptionError {
+    /// It would break what clients rely on.
+    #[error(transparent)]
+    Discontinuity(#[from] Discontinuity),
+    /// The keys' versions would not fit.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+}
+
 impl Deployment {
     /// Refuses to take the place of `before`, together with its managed `keys`, where that would
     /// break what clients rely on.
@@ -79,25 +90,58 @@ impl Deployment {
         {
             return Err(Discontinuity::OtherOriginKey);
         }
-        for (mount, key) in self.declared_keys() {
-            let name = key.name.as_str();
-            let was = before.declared_key(mount, name).or_else(|| keys.managed(mount, name));
-            if let Some(was) = was {
-                require_rising_version(mount, key, &was)?;
+        self.declared_keys().try_for_each(|(mount, key)| {
+            require_rising_version(mount, key, before.seen(mount, key, keys).as_deref())
+        })?;
+        for (is, was) in self.seals.in_common_with(&before.seals) {
+            // What is far away may be away, and is compared when it describes itself.
+            if is.connection.is_fixed() && was.connection.is_fixed() {
+                require_same_keys(is, was, random).await?;
             }
         }
-        for (is, was) in self.seals.in_common_with(&before.seals) {
-            require_same_keys(is, was, random).await?;
-        }
         Ok(())
+    }
+
+    /// Refuses to take the place of `before`, which differs in what is known of a master key, where
+    /// a version number would go back, or stay although others are wrapped for. Where it is stated by
+    /// hand, raising it is the operator's.
+    ///
+    /// # Errors
+    ///
+    /// [`Discontinuity`].
+    pub fn require_rising(&self, before: &Self, keys: &Keys) -> Result<(), Discontinuity> {
+        self.declared_keys().try_for_each(|(mount, key)| {
+            match require_rising_version(mount, key, before.seen(mount, key, keys).as_deref()) {
+                Err(Discontinuity::VersionStays { .. })
+                    if self.states_version(mount, &key.name) =>
+                {
+                    tracing::warn!(
+                        key = %format_args!("{mount}/{}", key.name),
+                        version = key.latest.get(),
+                        advice = "raise the key's \"version\", so that Vaults move to the new one",
+                        "a master key was rotated, and the key's version is stated by hand"
+                    );
+                    Ok(())
+                }
+                outcome => outcome,
+            }
+        })
+    }
+
+    /// What clients have seen of the key that is now `key`.
+    fn seen(&self, mount: &MountPath, key: &TransitKey, keys: &Keys) -> Option<Arc<TransitKey>> {
+        let name = key.name.as_str();
+        self.declared_key(mount, name).or_else(|| keys.managed(mount, name))
     }
 }
 
 fn require_rising_version(
     mount: &MountPath,
     is: &Arc<TransitKey>,
-    was: &TransitKey,
+    was: Option<&TransitKey>,
 ) -> Result<(), Discontinuity> {
+    // What is not counted yet goes on from what was, and is judged when it is.
+    let Some(was) = was.filter(|_| is.uncounted.is_empty()) else { return Ok(()) };
     let (mount, key) = (mount.clone(), is.name.clone());
     if is.latest < was.latest {
         let (was, would_be) = (was.latest, is.latest);
@@ -105,7 +149,8 @@ fn require_rising_version(
     }
     let (keks, before) = (is.keks(is.latest), was.keks(was.latest));
     let is_same_set = keks.len() == before.len() && keks.iter().all(|kek| before.contains(kek));
-    if is.latest == was.latest && !is_same_set {
+    let is_seen = !was.versions.is_empty();
+    if is.latest == was.latest && is_seen && !is_same_set {
         return Err(Discontinuity::VersionStays { mount, key, version: is.latest });
     }
     Ok(())
@@ -118,18 +163,20 @@ fn probe_call() -> Call {
 
 /// What the old seal wraps, the new one must unwrap, for every id that both have.
 async fn require_same_keys(is: &Seal, was: &Seal, random: &Random) -> Result<(), Discontinuity> {
-    for version in was.keks.versions() {
-        let Some(same_id) = is.keks.version(&version.id) else { continue };
+    let (Some(known), Some(known_before)) = (&is.known, &was.known) else { return Ok(()) };
+    for version in known_before.keks.versions() {
+        let Some(same_id) = known.keks.version(&version.id) else { continue };
         let probe = RecipientSecret::try_init_with(|bytes| random(bytes));
         let probe = probe.map_err(|_none| Discontinuity::NoRandomness)?;
-        let Ok(wrapped) = was.kms.wrap_dek(&version.id, &probe, probe_call()).await else {
+        let Ok(wrapped) = was.connection.kms().wrap_dek(&version.id, &probe, probe_call()).await
+        else {
             continue;
         };
         let algorithm = same_id.wrapping.algorithm();
         if let Err(KmsError::Rejected(_)) =
-            is.kms.unwrap_dek(&version.id, algorithm, &wrapped, probe_call()).await
+            is.connection.kms().unwrap_dek(&version.id, algorithm, &wrapped, probe_call()).await
         {
-            let (seal, id) = (is.name.clone(), version.id.clone());
+            let (seal, id) = (is.name().clone(), version.id.clone());
             return Err(Discontinuity::OtherKeyUnderId { seal, id });
         }
     }

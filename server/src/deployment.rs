@@ -6,30 +6,29 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_config::{Config, DeclaredKey, Mount, SealKind, StaticSeal, VersionRule};
+use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
-use selkie_kms::{Kms, KmsError, StaticKms, StaticKmsError};
 
 use crate::auth::Clients;
-use crate::azure_seal;
-use crate::seal::{KekRef, Seal, Seals};
-use crate::transit::{KeySource, TransitKey, VersionRecord};
+use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals};
+use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
 
 /// What the configuration file says.
 #[derive(Debug)]
 pub struct Deployment {
     /// The declared name of the deployment, and then its aliases.
-    pub realms: Vec<String>,
+    pub realms: Arc<[String]>,
     /// Proves which envelopes are ours.
     pub origin_key: Option<Arc<OriginKey>>,
     /// The master keys.
     pub seals: Seals,
     /// The declared clients.
-    pub clients: Clients,
+    pub clients: Arc<Clients>,
     /// As `sys/health` and `sys/leader` tell them.
     pub cluster: Cluster,
     /// The mounted transit engines.
     pub mounts: Mounts,
+    declared: Arc<[DeclaredKey]>,
     keys: HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>,
 }
 
@@ -54,29 +53,13 @@ pub struct MountPoint {
 /// Why a configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
 pub enum DeploymentError {
-    /// The keys of a static seal do not make one master key.
+    /// A stanza makes no seal.
     #[error("seal \"{seal}\": {source}")]
-    StaticSeal {
+    Seal {
         /// Which.
         seal: SealName,
         /// Why.
-        source: StaticKmsError,
-    },
-    /// There is no provider for this seal.
-    #[error("seal \"{seal}\": there is no provider for {endpoint} in this build")]
-    NoProvider {
-        /// Which.
-        seal: SealName,
-        /// Where its master key is.
-        endpoint: String,
-    },
-    /// A seal does not say what its master key is.
-    #[error("seal \"{seal}\": {source}")]
-    Describe {
-        /// Which.
-        seal: SealName,
-        /// Why.
-        source: KmsError,
+        source: ProviderError,
     },
     /// A declared key would encrypt what it refuses to decrypt, or nothing at all.
     #[error("key \"{key}\": its minimum versions must not be above its version, which is {latest}")]
@@ -95,17 +78,27 @@ pub enum DeploymentError {
 }
 
 impl Deployment {
-    /// Connects the seals of `config` and computes what follows from them.
+    /// What `config` comes to by itself: nothing is asked of a KMS far away, and no pin file is read.
     ///
     /// # Errors
     ///
     /// [`DeploymentError`].
     pub async fn connect(mut config: Config) -> Result<Self, DeploymentError> {
-        let mut seals = Vec::with_capacity(config.seals.len());
-        for seal in std::mem::take(&mut config.seals) {
-            seals.push(connect_seal(seal).await?);
-        }
-        Self::assemble(config, Seals::new(seals))
+        let seals = connect_seals(&mut config).await?;
+        Self::assemble(config, seals)
+    }
+
+    /// The same, going on from what the deployment `before` has learned, else from the pin files.
+    ///
+    /// # Errors
+    ///
+    /// [`DeploymentError`].
+    pub async fn resume(
+        mut config: Config,
+        before: Option<&Self>,
+    ) -> Result<Self, DeploymentError> {
+        let seals = connect_seals(&mut config).await?;
+        Self::assemble(config, seals.resumed(before.map(|before| &before.seals)))
     }
 
     /// What follows from `config` with these seals in the place of its own.
@@ -114,23 +107,62 @@ impl Deployment {
     ///
     /// [`DeploymentError::VersionTooHigh`].
     pub fn assemble(config: Config, seals: Seals) -> Result<Self, DeploymentError> {
-        let mut keys: HashMap<_, BTreeMap<_, _>> = HashMap::new();
-        for declared in config.keys {
-            let mount = declared.mount.clone();
-            let key = declared_key(declared, &seals)?;
-            keys.entry(mount).or_default().insert(key.name.clone(), Arc::new(key));
-        }
         let mut realms = vec![config.realm];
         realms.extend(config.realm_aliases);
         Ok(Self {
-            realms,
+            keys: number_keys(&config.keys, &seals)?,
+            declared: config.keys.into(),
+            realms: realms.into(),
             origin_key: config.origin_key.map(Arc::new),
             seals,
-            clients: Clients::new(config.clients, &config.policies),
+            clients: Arc::new(Clients::new(config.clients, &config.policies)),
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
-            keys,
         })
+    }
+
+    /// The same configuration, with `known` of the master key behind `connection`.
+    ///
+    /// # Errors
+    ///
+    /// [`DeploymentError`]: the versions of a key no longer fit.
+    pub fn with_known(
+        &self,
+        connection: &Arc<Connection>,
+        known: &Arc<Known>,
+    ) -> Result<Self, DeploymentError> {
+        let seals = self.seals.with_known(connection, known);
+        Ok(Self {
+            keys: number_keys(&self.declared, &seals)?,
+            seals,
+            declared: Arc::clone(&self.declared),
+            realms: Arc::clone(&self.realms),
+            origin_key: self.origin_key.clone(),
+            clients: Arc::clone(&self.clients),
+            cluster: self.cluster.clone(),
+            mounts: self.mounts.clone(),
+        })
+    }
+
+    /// Where a key cannot be counted yet, goes on from what clients have seen of it `before`.
+    pub(crate) fn carry_over(&mut self, before: &Self) {
+        for (mount, keys) in &mut self.keys {
+            for key in keys.values_mut().filter(|key| !key.uncounted.is_empty()) {
+                let was = before.declared_key(mount, key.name.as_str());
+                let Some(was) = was.filter(|was| was.latest >= key.latest) else { continue };
+                let key = Arc::make_mut(key);
+                key.latest = was.latest;
+                key.versions.clone_from(&was.versions);
+            }
+        }
+    }
+
+    /// Whether the version of this key is stated by hand.
+    #[must_use]
+    pub fn states_version(&self, mount: &MountPath, name: &KeyName) -> bool {
+        let is_it = |key: &&DeclaredKey| key.mount == *mount && key.name == *name;
+        let declared = self.declared.iter().find(is_it);
+        declared.is_some_and(|key| matches!(key.version, VersionRule::Stated(_)))
     }
 
     /// The name bound into new envelopes.
@@ -157,7 +189,7 @@ impl Deployment {
 }
 
 /// The mounted transit engines, none inside another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Mounts(Vec<MountPoint>);
 
 impl Mounts {
@@ -198,44 +230,55 @@ impl MountPoint {
     }
 }
 
-async fn connect_seal(seal: selkie_config::Seal) -> Result<Seal, DeploymentError> {
-    let selkie_config::Seal { name, disabled, kind, .. } = seal;
-    let (kind, kms): (_, Arc<dyn Kms>) = match kind {
-        SealKind::Static(keys) => {
-            let failed = |source| DeploymentError::StaticSeal { seal: name.clone(), source };
-            ("static", Arc::new(static_kms(keys).map_err(failed)?))
-        }
-        SealKind::AzureKeyVault(azure) => {
-            let endpoint = azure_seal::settings(*azure).endpoint.to_string();
-            return Err(DeploymentError::NoProvider { seal: name, endpoint });
+async fn connect_seals(config: &mut Config) -> Result<Seals, DeploymentError> {
+    let keeping = Keeping {
+        data_dir: config.data_dir.clone(),
+        local_key: config.local_key.take().map(Arc::new),
+    };
+    let mut seals = Vec::with_capacity(config.seals.len());
+    for seal in std::mem::take(&mut config.seals) {
+        let selkie_config::Seal { name, disabled, kind, .. } = seal;
+        let connected = crate::seal::connect(&name, kind, &keeping).await;
+        let failed = |source| DeploymentError::Seal { seal: name, source };
+        seals.push(Seal::new(disabled, connected.map_err(failed)?));
+    }
+    Ok(Seals::new(seals))
+}
+
+type Keys = HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>;
+
+fn number_keys(declared: &[DeclaredKey], seals: &Seals) -> Result<Keys, DeploymentError> {
+    let mut keys = Keys::new();
+    for one in declared {
+        let key = declared_key(one, seals)?;
+        keys.entry(one.mount.clone()).or_default().insert(key.name.clone(), Arc::new(key));
+    }
+    Ok(keys)
+}
+
+fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, DeploymentError> {
+    let of_key = || declared.seals.iter().filter_map(|name| seals.find(name));
+    let known = || of_key().filter_map(|seal| seal.known.as_ref());
+    let listed = known().map(|known| known.keks.versions().len()).sum();
+    let uncounted: Vec<_> = of_key().filter_map(|seal| uncounted(seal, declared.version)).collect();
+    let latest = match latest_version(declared.version, listed) {
+        // Nothing is listed yet.
+        None if listed == 0 => KeyVersion::FIRST,
+        latest => {
+            latest.ok_or_else(|| DeploymentError::VersionTooHigh { key: declared.name.clone() })?
         }
     };
-    let failed = |source| DeploymentError::Describe { seal: name.clone(), source };
-    let keks = kms.describe().await.map_err(failed)?;
-    Ok(Seal { name, kind, disabled, kms, keks })
-}
-
-fn static_kms(seal: StaticSeal) -> Result<StaticKms, StaticKmsError> {
-    let current = seal.current.id.clone();
-    let oldest_first = seal.previous.into_iter().chain([seal.current]);
-    StaticKms::new(oldest_first.map(|key| (key.id, key.key)).collect(), &current)
-}
-
-fn declared_key(declared: DeclaredKey, seals: &Seals) -> Result<TransitKey, DeploymentError> {
-    let of_key = || declared.seals.iter().filter_map(|name| seals.find(name));
-    let listed = of_key().map(|seal| seal.keks.versions().len()).sum();
-    let latest = latest_version(declared.version, listed)
-        .ok_or_else(|| DeploymentError::VersionTooHigh { key: declared.name.clone() })?;
-    if declared.min_decryption_version.max(declared.min_encryption_version.unwrap_or(latest))
-        > latest
-    {
-        return Err(DeploymentError::MinimumAboveLatest { key: declared.name, latest });
+    let least =
+        declared.min_decryption_version.max(declared.min_encryption_version.unwrap_or(latest));
+    if least > latest && uncounted.is_empty() {
+        return Err(DeploymentError::MinimumAboveLatest { key: declared.name.clone(), latest });
     }
-    let keks: Vec<KekRef> = of_key().map(Seal::current_kek).collect();
-    let created = of_key().filter_map(|seal| seal.keks.current().created).map(unix_seconds).max();
+    let keks: Vec<KekRef> = of_key().filter_map(Seal::current_kek).collect();
+    let created = known().filter_map(|known| known.keks.current().created).map(unix_seconds).max();
     let record = VersionRecord { created: created.unwrap_or(0), keks };
+    let is_known = uncounted.is_empty();
     Ok(TransitKey {
-        name: declared.name,
+        name: declared.name.clone(),
         source: KeySource::Declared,
         derived: false,
         deletion_allowed: false,
@@ -243,8 +286,22 @@ fn declared_key(declared: DeclaredKey, seals: &Seals) -> Result<TransitKey, Depl
         min_encryption: declared.min_encryption_version,
         min_available: None,
         latest,
-        versions: BTreeMap::from([(latest, record)]),
+        versions: if is_known { BTreeMap::from([(latest, record)]) } else { BTreeMap::new() },
+        uncounted,
     })
+}
+
+/// What keeps `seal` from being counted in a key's version. A stated one counts nothing, but still
+/// has to know what to wrap for.
+fn uncounted(seal: &Seal, rule: VersionRule) -> Option<Uncounted> {
+    let name = || seal.name().clone();
+    match (&seal.known, rule) {
+        (None, _) => Some(Uncounted::Undescribed(name())),
+        (Some(known), VersionRule::Counted { .. }) if !known.keks.is_complete() => {
+            Some(Uncounted::Unlisted(name()))
+        }
+        (Some(_), _) => None,
+    }
 }
 
 /// `generation x 10,000 + listed`, or what was stated (design §6).

@@ -5,7 +5,6 @@
 
 pub mod api;
 pub mod auth;
-pub mod azure_seal;
 pub mod byte_budget;
 pub mod cli;
 pub mod clock;
@@ -13,6 +12,7 @@ pub mod continuity;
 pub mod deployment;
 pub mod dev;
 pub mod hardening;
+pub mod metrics;
 pub mod node;
 pub mod seal;
 pub mod seal_client;

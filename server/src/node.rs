@@ -1,17 +1,21 @@
 //! One running Selkie: the deployment of the moment, the managed keys, time and randomness.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use selkie_config::{Config, Storage};
 use selkie_crypto::{Random, os_random};
+use selkie_kms::ClientTag;
 use selkie_storage::{MemoryStore, Store};
+use tokio::task::JoinSet;
 
 use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
+use crate::metrics::Metrics;
+use crate::seal::Learner;
 use crate::transit::{Keys, Transit, TransitError};
 
 /// What all requests share.
@@ -21,6 +25,9 @@ pub struct Node {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     bytes: ByteBudget,
+    metrics: Arc<Metrics>,
+    /// One for each seal that is learned of; they end with this.
+    polls: Mutex<JoinSet<()>>,
 }
 
 /// Why a configuration could not be put to work; a reload that fails so has changed nothing.
@@ -54,18 +61,26 @@ impl Node {
                 Keys::load(store).await?
             }
         };
-        let deployment = Deployment::connect(config).await?;
-        let clock = Arc::new(SystemClock);
+        let deployment = Deployment::resume(config, None).await?;
+        Ok(Self::begin(deployment, keys, Arc::new(SystemClock)).await)
+    }
+
+    /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
+    pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
         let held = keys.hold_changes().await;
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
         drop(held);
-        Ok(Self {
+        let node = Self {
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
             random: Arc::new(os_random),
             bytes: ByteBudget::default(),
-        })
+            metrics: Metrics::new(),
+            polls: Mutex::new(JoinSet::new()),
+        };
+        node.poll_new_seals(None);
+        node
     }
 
     /// Puts `config` in the place of what was: at once, or not at all.
@@ -77,13 +92,48 @@ impl Node {
         if config.storage.is_some() != self.keys.has_store() {
             return Err(NodeError::StorageChanged);
         }
-        let deployment = Arc::new(Deployment::connect(config).await?);
+        // Held while the seals take over what was learned, so that nothing learned now is lost.
         let _no_other_change = self.keys.hold_changes().await;
         let before = self.deployment.load_full();
-        deployment.require_continuity(&before, &self.keys, &*self.random).await?;
-        self.deployment.store(Arc::clone(&deployment));
-        self.keys.follow_seals(&deployment, self.clock.unix_seconds()).await;
+        let deployment = Deployment::resume(config, Some(&before)).await?;
+        self.replace(&before, deployment).await
+    }
+
+    pub(crate) async fn replace(
+        &self,
+        before: &Deployment,
+        mut next: Deployment,
+    ) -> Result<(), NodeError> {
+        next.carry_over(before);
+        next.require_continuity(before, &self.keys, &*self.random).await?;
+        let next = Arc::new(next);
+        self.deployment.store(Arc::clone(&next));
+        self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
+        self.poll_new_seals(Some(before));
         Ok(())
+    }
+
+    /// Learns of each seal that was not there `before`, for as long as it stays.
+    fn poll_new_seals(&self, before: Option<&Deployment>) {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        while polls.try_join_next().is_some() {}
+        for seal in self.deployment.load().seals.iter() {
+            let connection = &seal.connection;
+            let is_new = before.is_none_or(|before| !before.seals.has(connection));
+            if is_new && !connection.is_fixed() {
+                polls.spawn(self.learner().poll(Arc::clone(connection)));
+            }
+        }
+    }
+
+    fn learner(&self) -> Learner {
+        Learner {
+            current: Arc::clone(&self.deployment),
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            metrics: Arc::clone(&self.metrics),
+        }
     }
 
     /// The deployment of this moment; a request works with one from beginning to end.
@@ -104,21 +154,29 @@ impl Node {
         &self.bytes
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Wall time.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 
-    /// The transit engine, on `deployment`.
+    /// The transit engine, on `deployment`, for `client`.
     #[must_use]
-    pub fn transit(&self, deployment: Arc<Deployment>) -> Transit {
+    pub fn transit(&self, deployment: Arc<Deployment>, client: ClientTag) -> Transit {
         Transit {
             deployment,
+            client,
             current: Arc::clone(&self.deployment),
             keys: Arc::clone(&self.keys),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 }

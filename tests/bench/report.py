@@ -32,6 +32,11 @@ How to read it:
   program is measured in the same run.
 - Start: from before the program is spawned to a 200 of `sys/health`, asked again and again by a
   client on the same machine that waits 0.2 ms after each refused connection.
+- Key Vault is `selkie-emulator` on the same machine. F asks it alternately through the same provider
+  directly and through the server, one at a time. H plays Vaults that all want their root key at
+  once, each with its seal client's three tries and the unseal loop's pause of 5 s; the limit's own
+  time is until the window begins in which the last unwrap fits. The emulator, the Vaults and the
+  replicas share the two cores.
 - crypto core: the best of 7 rounds, on one thread that does nothing else.
 
 The commands, after `cargo build --release` and `cargo build --release -p selkie-bench`:

@@ -51,11 +51,21 @@ fn figures(totals: Totals) -> String {
     format!("{requests} requests, {throttled} throttled, {faults} touched by fault rules")
 }
 
+/// Clears the line when it is no longer kept.
+struct ProgressLine;
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        let _terminal_gone = write!(io::stderr(), "\r\x1b[K");
+    }
+}
+
 /// A line that is kept up to date, if standard error is a terminal.
 pub(crate) async fn progress(running: &Running, quiet: bool) {
     if quiet || !io::stderr().is_terminal() {
         return std::future::pending().await;
     }
+    let _cleared_at_the_end = ProgressLine;
     let mut shown = None;
     loop {
         let totals = running.totals();

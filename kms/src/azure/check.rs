@@ -284,31 +284,41 @@ impl fmt::Display for KeyFacts {
     }
 }
 
+impl Warning {
+    /// What to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Purgeable => {
+                "az keyvault update --name VAULT --enable-purge-protection true (for good)"
+            }
+            Self::ExpiresSoon { .. } => "az keyvault key rotate --vault-name VAULT --name KEY",
+            Self::VersionsNotListed => {
+                "allow `list` for keys, or declare `version` for each key of this seal"
+            }
+            Self::OperationsWide(_) => {
+                "az keyvault key set-attributes --vault-name VAULT --name KEY --ops wrapKey unwrapKey"
+            }
+            Self::SoftwareKey => {
+                "a key made with --kty RSA-HSM, in a premium vault or a managed HSM, is guarded"
+            }
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Purgeable => f.write_str(
-                "the vault has no purge protection, so a deleted key can be destroyed at once, and \
-                 all that is wrapped under it with it: az keyvault update --name VAULT \
-                 --enable-purge-protection true",
+                "without purge protection a deleted key can be destroyed at once, and all that is \
+                 wrapped under it with it",
             ),
-            Self::ExpiresSoon { days } => {
-                write!(f, "the current version expires in {days} days: az keyvault key rotate")
+            Self::ExpiresSoon { days } => write!(f, "the current version expires in {days} days"),
+            Self::VersionsNotListed => f.write_str("the versions of the key may not be listed"),
+            Self::OperationsWide(surplus) => {
+                write!(f, "the key also allows {}", surplus.join(", "))
             }
-            Self::VersionsNotListed => f.write_str(
-                "we may not list the key's versions, so declared keys have to state their version: \
-                 allow `list`",
-            ),
-            Self::OperationsWide(surplus) => write!(
-                f,
-                "the key also allows {}: az keyvault key set-attributes --id KEY_ID --ops wrapKey \
-                 unwrapKey",
-                surplus.join(", "),
-            ),
-            Self::SoftwareKey => f.write_str(
-                "no hardware guards the key: a key of --kty RSA-HSM needs a premium vault or a \
-                 managed HSM",
-            ),
+            Self::SoftwareKey => f.write_str("no hardware guards the key"),
         }
     }
 }

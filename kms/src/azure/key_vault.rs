@@ -65,18 +65,20 @@ impl AzureKeyVault {
     pub fn new(settings: AzureSettings, clock: WallClock) -> Result<Self, AzureSetupError> {
         let target = Target::of(&settings)?;
         let roots = settings.ca_certificates.map_or(Roots::System, Roots::Given);
-        let proxy = settings.proxy;
-        let https = http::HttpClientSettings { roots, proxy, ..Default::default() };
-        let https = http::HttpClient::https(https).map_err(AzureSetupError::Http)?;
+        let client = |proxy: Option<Url>, roots: Roots| {
+            let settings = http::HttpClientSettings { roots, proxy, ..Default::default() };
+            http::HttpClient::https(settings).map_err(AzureSetupError::Http)
+        };
+        // One client where one will do: reading the system's authorities takes its time.
+        let proxy_of_its_own = (settings.entra_proxy != settings.key_vault_proxy)
+            .then(|| client(settings.entra_proxy, roots.clone()));
+        let https = client(settings.key_vault_proxy, roots)?;
+        let to_entra = proxy_of_its_own.unwrap_or_else(|| Ok(Arc::clone(&https)))?;
         let plain = http::HttpClient::plain(http::HttpClientSettings::default());
         let plain = plain.map_err(AzureSetupError::Http)?;
         let (resource, authority) = (&settings.resource, &settings.authority);
-        let means = Means {
-            https: Arc::clone(&https),
-            plain,
-            clock: Arc::clone(&clock),
-            deadline: TOKEN_DEADLINE,
-        };
+        let means =
+            Means { https: to_entra, plain, clock: Arc::clone(&clock), deadline: TOKEN_DEADLINE };
         let credential = Credential::by(settings.identity, resource, authority, means);
         let credential = credential.map_err(AzureSetupError::Identity)?;
         let provider = Self::assembled(target, https.clone(), credential, clock)?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use selkie_crypto::sha256;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -24,9 +25,44 @@ pub struct AzureSettings {
     pub authority: Url,
     /// The only authorities that TLS to Key Vault and Entra trusts; `None` for the system's.
     pub ca_certificates: Option<Vec<CertificateDer<'static>>>,
-    /// The HTTP proxy on the way to Key Vault and Entra, `http://[user:password@]host:port`.
-    /// Managed identity never goes through it.
-    pub proxy: Option<Url>,
+    /// The HTTP proxy on the way to Key Vault, `http://[user:password@]host:port`.
+    pub key_vault_proxy: Option<Url>,
+    /// The same on the way to Entra. Managed identity never goes through one.
+    pub entra_proxy: Option<Url>,
+}
+
+impl AzureSettings {
+    /// Tells these settings from others, secrets included: SHA-256 over all of them.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut text = Text(Zeroizing::new(Vec::new()));
+        text.add("endpoint", self.endpoint.as_str());
+        text.add("resource", &self.resource);
+        text.add("key_name", &self.key_name);
+        text.add("wrap_remotely", if self.wrap_remotely { "1" } else { "0" });
+        text.add("authority", self.authority.as_str());
+        for certificate in self.ca_certificates.iter().flatten() {
+            text.add("ca_certificate", certificate);
+        }
+        text.add("own_authorities", if self.ca_certificates.is_some() { "1" } else { "0" });
+        for (name, proxy) in [("key_vault", &self.key_vault_proxy), ("entra", &self.entra_proxy)] {
+            text.add(name, proxy.as_ref().map_or("", Url::as_str));
+        }
+        self.identity.add_to(&mut text);
+        sha256(&text.0)
+    }
+}
+
+/// Parts of settings, each with its name and length in front, so that no two lists read alike.
+struct Text(Zeroizing<Vec<u8>>);
+
+impl Text {
+    fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        for part in [name.as_bytes(), value.as_ref()] {
+            self.0.extend_from_slice(&part.len().to_be_bytes());
+            self.0.extend_from_slice(part);
+        }
+    }
 }
 
 /// How we prove who we are. It is always chosen by the configuration, never by trying.
@@ -108,6 +144,50 @@ impl Identity {
             Self::ClientSecret { .. } => "client secret",
             Self::ClientCertificate { .. } => "client certificate",
         }
+    }
+}
+
+impl Identity {
+    fn add_to(&self, text: &mut Text) {
+        text.add("identity", self.kind());
+        match self {
+            Self::ManagedIdentity { user_assigned, endpoint } => {
+                text.add("endpoint", endpoint.as_str());
+                add_user_assigned(user_assigned.as_ref(), text);
+            }
+            Self::AppService { user_assigned, endpoint, header } => {
+                text.add("endpoint", endpoint.as_str());
+                text.add("header", header.as_bytes());
+                add_user_assigned(user_assigned.as_ref(), text);
+            }
+            Self::WorkloadIdentity { tenant_id, client_id, token_file } => {
+                add_application(tenant_id, client_id, text);
+                text.add("token_file", token_file.as_os_str().as_encoded_bytes());
+            }
+            Self::ClientSecret { tenant_id, client_id, client_secret } => {
+                add_application(tenant_id, client_id, text);
+                text.add("client_secret", client_secret.as_bytes());
+            }
+            Self::ClientCertificate { tenant_id, client_id, certificate } => {
+                add_application(tenant_id, client_id, text);
+                certificate.chain.iter().for_each(|one| text.add("certificate", one));
+                text.add("key", certificate.key.secret_der());
+            }
+        }
+    }
+}
+
+fn add_application(tenant_id: &str, client_id: &str, text: &mut Text) {
+    text.add("tenant_id", tenant_id);
+    text.add("client_id", client_id);
+}
+
+fn add_user_assigned(identity: Option<&UserAssignedIdentity>, text: &mut Text) {
+    match identity {
+        None => {}
+        Some(UserAssignedIdentity::ClientId(id)) => text.add("client_id", id),
+        Some(UserAssignedIdentity::ObjectId(id)) => text.add("object_id", id),
+        Some(UserAssignedIdentity::ResourceId(id)) => text.add("resource_id", id),
     }
 }
 

@@ -25,5 +25,5 @@ pub use client::HttpClient;
 pub use connect::ProbeFact;
 pub use error::{HttpError, HttpHop, HttpReason, HttpSetupError};
 pub use resolve::{Resolve, Resolved, SystemResolver};
-pub(crate) use sdk::sensitive;
+pub(crate) use sdk::{incoming, outgoing, sensitive};
 pub use settings::{HttpClientSettings, HttpTimeouts, Roots};

@@ -3,6 +3,7 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, Request};
 use bytes::Bytes;
+use http::Response;
 use selkie_memory::WipedVec;
 
 use super::{HttpClient, HttpError, HttpHop, HttpReason};
@@ -12,20 +13,26 @@ use super::{HttpClient, HttpError, HttpHop, HttpReason};
 impl azure_core::http::HttpClient for HttpClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let request = outgoing(request).map_err(failure)?;
-        let (head, body) = self.send(request).await.map_err(failure)?.into_parts();
-        let mut headers = Headers::new();
-        for (name, value) in &head.headers {
-            // What is no text, no part of the SDK reads.
-            if let Ok(text) = value.to_str() {
-                let value = HeaderValue::from(text.to_owned());
-                headers.insert(HeaderName::from(name.as_str().to_owned()), value);
-            }
-        }
-        Ok(AsyncRawResponse::from_bytes(head.status.as_u16().into(), headers, body))
+        self.send(request).await.map(incoming).map_err(failure)
     }
 }
 
-fn outgoing(request: &Request) -> Result<http::Request<Bytes>, HttpError> {
+/// An answer as Azure's SDK takes it.
+pub(crate) fn incoming(answer: Response<Bytes>) -> AsyncRawResponse {
+    let (head, body) = answer.into_parts();
+    let mut headers = Headers::new();
+    for (name, value) in &head.headers {
+        // What is no text, no part of the SDK reads.
+        if let Ok(text) = value.to_str() {
+            let value = HeaderValue::from(text.to_owned());
+            headers.insert(HeaderName::from(name.as_str().to_owned()), value);
+        }
+    }
+    AsyncRawResponse::from_bytes(head.status.as_u16().into(), headers, body)
+}
+
+/// A request of Azure's SDK as this client sends it.
+pub(crate) fn outgoing(request: &Request) -> Result<http::Request<Bytes>, HttpError> {
     let host = request.url().host_str().unwrap_or_default();
     let refuse = |reason| HttpError::new(HttpHop::Request, host, reason);
     let Body::Bytes(body) = request.body() else { return Err(refuse(HttpReason::StreamedBody)) };

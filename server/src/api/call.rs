@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use selkie_access::{Denied, TokenText};
 use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
+use selkie_kms::KmsError;
 use selkie_listener::Overloaded;
 
 use super::batch::{BatchItem, ITEM_BYTES};
-use super::error::{ApiError, ItemError};
+use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
 use super::fields::Warnings;
 use super::log_budget::{LogBudgets, RefusalKind};
 use super::logged::{LoggedRequest, abridged, cut};
@@ -15,6 +16,8 @@ use crate::auth::{Client, NotAuthenticated};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
+use crate::seal::{Contradiction, SealFault};
+use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
 /// A request of a known client.
@@ -38,7 +41,7 @@ impl Call<'_> {
     }
 
     pub(super) fn transit(&self) -> Transit {
-        self.node.transit(Arc::clone(&self.deployment))
+        self.node.transit(Arc::clone(&self.deployment), self.client.tag)
     }
 
     pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {
@@ -125,15 +128,24 @@ impl Refusal {
     /// counts as known: nobody else can cause the line.
     pub(super) fn kind(&self) -> RefusalKind {
         match &self.0.client {
-            _ if self.0.error.status().is_server_error() => RefusalKind::Failure,
+            _ if self.is_failure() => RefusalKind::Failure,
             Some(_) => RefusalKind::Client,
             None => RefusalKind::Stranger,
         }
     }
 
+    /// Whether it is ours to mend, whatever the status says to the client.
+    fn is_failure(&self) -> bool {
+        let error = &self.0.error;
+        let is_operators =
+            matches!(error, ApiError::Item(error) if error.blame() == Blame::Operator);
+        error.status().is_server_error() || is_operators
+    }
+
     fn reason(&self) -> String {
         let reason = match (&self.0.cause, &self.0.error) {
-            (Some(Cause::Engine(error)), _) => error.to_string(),
+            // Hop and request id of the KMS are in the causes, and nothing of the request.
+            (Some(Cause::Engine(error)), _) => return WithCauses(error).to_string(),
             (Some(Cause::Stranger(error)), _) => error.to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
@@ -155,7 +167,7 @@ impl Refusal {
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();
         let code = error.status().as_u16();
-        if error.status().is_server_error() {
+        if self.is_failure() {
             tracing::error!(
                 request_id = id, address, client, key, %method, path, status = code, reason, advice,
                 "request failed"
@@ -184,7 +196,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         | TransitError::Refused(_)
         | TransitError::NoUsableRecipient
         | TransitError::UnwrapRejected => ItemError::Authentication,
-        TransitError::Seal(_) => ItemError::MasterKeyUnavailable,
+        TransitError::Seal(error) => told_of_seal(&error.source),
         TransitError::KeyNotFound
         | TransitError::Declared
         | TransitError::NoStorage
@@ -198,6 +210,26 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         | TransitError::ChangePanicked
         | TransitError::Setting(_) => ItemError::Internal,
     }
+}
+
+/// What the client is told of a seal in trouble: whether to try again, and in a word why not.
+const fn told_of_seal(fault: &SealFault) -> ItemError {
+    if fault.is_transient() {
+        return ItemError::MasterKeyUnavailable;
+    }
+    ItemError::MasterKeyRefuses(match fault {
+        SealFault::Kms(KmsError::Denied(_)) => MasterKeyFault::Denied,
+        SealFault::Kms(KmsError::UnknownKek(_))
+        | SealFault::Contradicted(Contradiction::Missing) => MasterKeyFault::Missing,
+        SealFault::Kms(_) | SealFault::NotUsable { .. } => MasterKeyFault::NotUsable,
+        SealFault::Unlisted => MasterKeyFault::Unlisted,
+        SealFault::Contradicted(_) | SealFault::NotAdopted(_) => MasterKeyFault::Changed,
+        SealFault::NotConfigured
+        | SealFault::SwitchedOff
+        | SealFault::Undescribed
+        | SealFault::Unconfirmed(_)
+        | SealFault::Untrusted => MasterKeyFault::NotConfigured,
+    })
 }
 
 /// What an operator can do about it.
@@ -226,7 +258,7 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::KeyNotFound => "declare the key, or create it through the API",
         TransitError::NoStorage => "declare the key in the configuration file",
         TransitError::Declared => "change it in the configuration file and reload",
-        TransitError::Seal(_) => "check the seal; the client tries again by itself",
+        TransitError::Seal(error) => error.source.advice(),
         TransitError::RecordUnreadable => "restore the store; nothing is made anew in its place",
         TransitError::VersionsExhausted | TransitError::RecordFull => "trim the key's old versions",
         TransitError::ChangePanicked => "read the key to see whether it changed; report the defect",

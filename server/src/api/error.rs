@@ -10,7 +10,7 @@ use http::StatusCode;
 use selkie_listener::ForwardedError;
 
 pub use self::{
-    item::{Blame, ItemError},
+    item::{Blame, ItemError, MasterKeyFault},
     key::{KeyError, TrimError, VersionError},
 };
 use super::{
@@ -97,6 +97,8 @@ pub enum ApiError {
     NotRenewable,
     /// `capabilities-self` without a path.
     MissingPaths,
+    /// `sys/metrics` in another format than Prometheus'.
+    UnknownMetricsFormat,
     /// `sys/init`: it always is.
     AlreadyInitialized,
 
@@ -170,11 +172,13 @@ impl ApiError {
             | Self::InvalidLease
             | Self::NotRenewable
             | Self::MissingPaths
+            | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
             Self::BatchShape(_) => (StatusCode::INTERNAL_SERVER_ERROR, List),
             Self::Item(error) => match error.blame() {
                 Blame::Client => (blamed(Blame::Client), Bare),
                 Blame::MasterKey => (blamed(Blame::MasterKey), Bare),
+                Blame::Operator => (blamed(Blame::Operator), Bare),
                 Blame::Server => (blamed(Blame::Server), List),
             },
             Self::AuditFailed | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, List),
@@ -185,7 +189,7 @@ impl ApiError {
 
 const fn blamed(blame: Blame) -> StatusCode {
     match blame {
-        Blame::Client => StatusCode::BAD_REQUEST,
+        Blame::Client | Blame::Operator => StatusCode::BAD_REQUEST,
         // Every era of the seal client tries a 503 again; see reference/transit-api.md §1.7.
         Blame::MasterKey => StatusCode::SERVICE_UNAVAILABLE,
         Blame::Server => StatusCode::INTERNAL_SERVER_ERROR,
@@ -229,6 +233,7 @@ pub fn batch_status(
 const fn more_telling(one: Blame, other: Blame) -> Blame {
     match (one, other) {
         (Blame::Client, _) | (_, Blame::Client) => Blame::Client,
+        (Blame::Operator, _) | (_, Blame::Operator) => Blame::Operator,
         (Blame::MasterKey, _) | (_, Blame::MasterKey) => Blame::MasterKey,
         (Blame::Server, Blame::Server) => Blame::Server,
     }
@@ -326,6 +331,7 @@ impl fmt::Display for ApiError {
             }
             Self::InvalidLease => "invalid lease ID",
             Self::NotRenewable => "lease is not renewable",
+            Self::UnknownMetricsFormat => "metric response format unknown: only \"prometheus\" is",
             Self::MissingPaths => "paths must be supplied",
             Self::AlreadyInitialized => "Vault is already initialized",
             Self::Overloaded => "too many requests at once",

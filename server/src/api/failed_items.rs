@@ -1,6 +1,7 @@
 use super::call::{Call, advice, told};
 use super::error::ItemError;
 use super::log_budget::RefusalKind;
+use crate::telemetry::WithCauses;
 use crate::transit::TransitError;
 
 /// The items of one batch that the engine refused: a line of the log for all, so that a batch of
@@ -32,7 +33,7 @@ impl FailedItems {
             key,
             items = self.count,
             first_item = item,
-            reason = %error,
+            reason = %WithCauses(&error),
             advice = advice(&error),
             "items of a batch failed"
         );

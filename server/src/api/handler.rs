@@ -1,6 +1,7 @@
 //! One short function an endpoint: extract, permit, operate, reply.
 
 mod keys;
+mod seal_status;
 mod sys;
 mod token;
 mod transit;
@@ -32,6 +33,8 @@ pub(super) async fn answer(
         Endpoint::RenewSelf => token::renew_self(call, fields),
         Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
         Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
+        Endpoint::SealBackendStatus => seal_status::seal_backend_status(call, fields),
+        Endpoint::Metrics => seal_status::metrics(call, fields),
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),
         Endpoint::UiMount(path) => sys::ui_mount(call, &path, fields),

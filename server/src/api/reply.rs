@@ -23,10 +23,14 @@ use super::{
 };
 use crate::byte_budget::Taken;
 
+/// hvac compares this for equality, so never with a charset.
+const JSON: &str = "application/json";
+
 /// A status and a body, without the headers that every reply has.
 #[derive(Debug)]
 pub struct Reply {
     status: StatusCode,
+    content_type: &'static str,
     body: ReplyBody,
     taken: Taken,
 }
@@ -272,6 +276,12 @@ impl Reply {
         Self::json(status, body)
     }
 
+    /// 200 with a text that is no JSON.
+    #[must_use]
+    pub fn text(content_type: &'static str, text: String) -> Self {
+        Self { content_type, ..Self::new(StatusCode::OK, ReplyBody::Public(text.into_bytes())) }
+    }
+
     /// 204: done, and nothing to say.
     #[must_use]
     pub fn no_content() -> Self {
@@ -313,8 +323,7 @@ impl Reply {
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        // hvac compares this for equality, so never with a charset.
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(
             header::STRICT_TRANSPORT_SECURITY,
@@ -327,7 +336,7 @@ impl Reply {
     }
 
     fn new(status: StatusCode, body: ReplyBody) -> Self {
-        Self { status, body, taken: Taken::default() }
+        Self { status, content_type: JSON, body, taken: Taken::default() }
     }
 
     fn json(status: StatusCode, value: &impl Serialize) -> Self {

@@ -90,6 +90,10 @@ pub enum Endpoint {
     CapabilitiesSelf,
     /// `sys/mounts`
     Mounts,
+    /// `sys/seal-backend-status`
+    SealBackendStatus,
+    /// `sys/metrics`
+    Metrics,
     /// `sys/internal/ui/mounts`
     UiMounts,
     /// `sys/internal/ui/mounts/:path`
@@ -135,6 +139,8 @@ impl Endpoint {
             | Self::RenewSelf
             | Self::LookupSelf(_)
             | Self::CapabilitiesSelf
+            | Self::SealBackendStatus
+            | Self::Metrics
             | Self::Mounts => Access::ByPolicy,
         }
     }
@@ -264,6 +270,8 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         }
         "capabilities-self" => return Err(ApiError::UnsupportedOperation),
         "mounts" => Endpoint::Mounts,
+        "seal-backend-status" => Endpoint::SealBackendStatus,
+        "metrics" => Endpoint::Metrics,
         "internal/ui/mounts" => Endpoint::UiMounts,
         _ => match rest.strip_prefix("internal/ui/mounts/") {
             Some(path) if !path.is_empty() => Endpoint::UiMount(path.into()),

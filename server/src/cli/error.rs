@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::RandomError;
 
-use super::Exit;
+use super::{Exit, StatusError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
 use crate::hardening::HardeningError;
@@ -40,6 +40,15 @@ pub enum CommandError {
     /// The configuration cannot be put to work.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
+    /// There is no status to print.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// Steps of the doctor's walk failed.
+    #[error("{failures} steps failed")]
+    Unwell {
+        /// How many.
+        failures: usize,
+    },
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -87,6 +96,8 @@ impl CommandError {
             | Self::Telemetry(TelemetryError::Thread(_))
             | Self::Runtime(_)
             | Self::Random(_)
+            | Self::Unwell { .. }
+            | Self::Status(_)
             | Self::Output(_) => Exit::Failure,
         }
     }

@@ -123,3 +123,17 @@ fn a_file_that_is_not_there_is_told() {
         assert_eq!(told, (Exit::Config, "selkie: /nonexistent does not exist\n"));
     }
 }
+
+#[test]
+fn doctor_walks_to_each_seal_and_back() {
+    let (_dir, file) = site("");
+    let (exit, output, _) = ran(&["doctor", &file]);
+    assert_eq!(exit, Exit::Success);
+    for line in [
+        "seal \"static\" (static)",
+        "  ok      describe: 1 versions, current k1",
+        "  ok      wrap, unwrap: a random secret came back as it went",
+    ] {
+        assert!(output.lines().any(|other| other == line), "{line}: {output}");
+    }
+}

@@ -128,6 +128,7 @@ impl KeyRecord {
             min_available: KeyVersion::new(self.min_available_version),
             latest: *versions.last_key_value()?.0,
             versions,
+            uncounted: Vec::new(),
         })
     }
 }
@@ -167,6 +168,7 @@ mod tests {
             min_available: KeyVersion::new(2),
             latest: KeyVersion::new(4).unwrap(),
             versions: (2..=4).map(|n| (KeyVersion::new(n).unwrap(), record.clone())).collect(),
+            uncounted: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ use selkie_access::{MountPath, Permit, operation};
 use selkie_crypto::envelope::{Aad, Expected, Purpose};
 use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 
+use super::error::outcome;
 use super::{Transit, TransitError, TransitKey};
 
 /// One thing to decrypt.
@@ -64,6 +65,15 @@ impl Decryption {
     ///
     /// [`TransitError`].
     pub async fn decrypt(&self, item: &DecryptionItem<'_>) -> Result<Plaintext, TransitError> {
+        let opened = self.decrypt_uncounted(item).await;
+        self.transit.metrics.operation("decrypt", outcome(&opened));
+        opened
+    }
+
+    async fn decrypt_uncounted(
+        &self,
+        item: &DecryptionItem<'_>,
+    ) -> Result<Plaintext, TransitError> {
         let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
         self.key.admit_version(ciphertext.version())?;
         let canonical = ciphertext.canonical_version();
@@ -72,7 +82,7 @@ impl Decryption {
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
         let envelope = self.parse(&json, version)?;
         let aad = Aad { associated_data: &item.associated_data, context };
-        self.transit.deployment.seals.decrypt(&envelope, aad).await
+        self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await
     }
 
     fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {

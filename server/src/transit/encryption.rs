@@ -1,11 +1,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selkie_access::{MountPath, Permit, operation};
 use selkie_crypto::envelope::{Aad, Draft, Header, Purpose};
 use selkie_crypto::{Ciphertext, KeyVersion, Plaintext};
+use selkie_kms::Call;
+use tokio::time::Instant;
 
+use super::error::outcome;
 use super::{Transit, TransitError, TransitKey};
+use crate::seal::{Asked, WRAP_PATIENCE};
 
 /// One thing to encrypt.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub struct Encryption {
     transit: Transit,
     mount: MountPath,
     key: Arc<TransitKey>,
+    /// What each item may take of the time that a client waits.
+    patience: Duration,
 }
 
 impl Transit {
@@ -42,29 +49,40 @@ impl Transit {
     ///
     /// # Errors
     ///
-    /// [`TransitError::KeyNotFound`].
-    pub fn encryption(
+    /// [`TransitError::KeyNotFound`]; [`TransitError::Seal`] while the key's version is not known.
+    pub async fn encryption(
         &self,
         permit: &Permit<operation::Encrypt>,
     ) -> Result<Encryption, TransitError> {
-        self.encryption_under(permit.mount(), permit.key().as_str())
+        self.encryption_under(permit.mount(), permit.key().as_str()).await
     }
 
     /// Begins to encrypt the plaintexts that a rewrap decrypts.
     ///
     /// # Errors
     ///
-    /// [`TransitError::KeyNotFound`].
-    pub fn re_encryption(
+    /// [`TransitError::KeyNotFound`]; [`TransitError::Seal`] while the key's version is not known.
+    pub async fn re_encryption(
         &self,
         permit: &Permit<operation::Rewrap>,
     ) -> Result<Encryption, TransitError> {
-        self.encryption_under(permit.mount(), permit.key().as_str())
+        self.encryption_under(permit.mount(), permit.key().as_str()).await
     }
 
-    fn encryption_under(&self, mount: &MountPath, key: &str) -> Result<Encryption, TransitError> {
-        let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
-        Ok(Encryption { transit: self.clone(), mount: mount.clone(), key })
+    async fn encryption_under(
+        &self,
+        mount: &MountPath,
+        key: &str,
+    ) -> Result<Encryption, TransitError> {
+        let began = Instant::now();
+        let (key, deployment) = self.ready(mount, key, began + WRAP_PATIENCE).await?;
+        key.require_counted(&deployment)?;
+        Ok(Encryption {
+            transit: Self { deployment, ..self.clone() },
+            mount: mount.clone(),
+            key,
+            patience: WRAP_PATIENCE.saturating_sub(began.elapsed()),
+        })
     }
 }
 
@@ -76,18 +94,29 @@ impl Encryption {
     ///
     /// [`TransitError`].
     pub async fn encrypt(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
+        let made = self.encrypt_uncounted(item).await;
+        self.transit.metrics.operation("encrypt", outcome(&made));
+        made
+    }
+
+    async fn encrypt_uncounted(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
         let version = self.key.encryption_version(item.version)?;
         let context = self.context(&item.context)?;
         let deployment = &self.transit.deployment;
         let draft = Draft::new(&*self.transit.random)?;
-        let recipients = deployment.seals.wrap(draft.secret(), self.key.keks(version)).await?;
+        let now = self.transit.clock.unix_seconds();
+        let deadline = Instant::now() + self.patience;
+        let call = Call { client: self.transit.client, deadline };
+        let keks = self.key.keks(version);
+        let asked = Asked { now, call, metrics: &self.transit.metrics };
+        let recipients = deployment.seals.wrap(draft.secret(), keks, asked).await?;
         let header = Header {
             purpose: Purpose::Client,
             realm: Cow::Borrowed(deployment.realm()),
             mount: Cow::Borrowed(self.mount.as_str()),
             key: Cow::Borrowed(self.key.name.as_str()),
             version,
-            created: self.transit.clock.unix_seconds(),
+            created: now,
         };
         let aad = Aad { associated_data: &item.associated_data, context };
         let origin_key = deployment.origin_key.as_deref();

@@ -149,3 +149,18 @@ pub enum SettingError {
     #[error("min available version is above min decryption version")]
     MinAvailableAboveMinDecryption,
 }
+
+/// An outcome in one word, for metrics.
+pub(super) const fn outcome<T>(done: &Result<T, TransitError>) -> &'static str {
+    match done {
+        Ok(_) => "ok",
+        Err(TransitError::Seal(error)) => error.source.outcome(),
+        Err(
+            TransitError::Refused(_)
+            | TransitError::NoUsableRecipient
+            | TransitError::UnwrapRejected
+            | TransitError::VersionSpelling,
+        ) => "refused",
+        Err(_) => "invalid",
+    }
+}

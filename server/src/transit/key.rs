@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use selkie_access::KeyName;
-use selkie_crypto::KeyVersion;
+use selkie_crypto::{KeyVersion, SealName};
 
 use super::TransitError;
 use crate::seal::KekRef;
@@ -28,6 +28,18 @@ pub struct TransitKey {
     pub latest: KeyVersion,
     /// What stands behind each version that is on record; a declared key has its latest alone.
     pub versions: BTreeMap<KeyVersion, VersionRecord>,
+    /// What keeps `latest` from being more than the least that it can be: nothing is encrypted then,
+    /// and newer versions decrypt. Always empty for a managed key.
+    pub uncounted: Vec<Uncounted>,
+}
+
+/// A seal whose master-key versions cannot be counted (design §6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uncounted {
+    /// Nobody has described its master key yet.
+    Undescribed(SealName),
+    /// Its KMS does not let us list them.
+    Unlisted(SealName),
 }
 
 /// Where a key comes from (invariant I6).
@@ -69,7 +81,7 @@ impl TransitKey {
 
     /// Whether a ciphertext of `version`, as Vault reads the number, may be decrypted.
     pub(super) fn admit_version(&self, version: i64) -> Result<(), TransitError> {
-        if version > i64::from(self.latest.get()) {
+        if self.uncounted.is_empty() && version > i64::from(self.latest.get()) {
             return Err(TransitError::VersionTooNew);
         }
         if version < i64::from(self.min_decryption.get()) {
@@ -105,6 +117,7 @@ pub(super) mod tests {
             min_available: None,
             latest: version(5),
             versions: BTreeMap::new(),
+            uncounted: Vec::new(),
         }
     }
 

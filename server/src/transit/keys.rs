@@ -131,7 +131,8 @@ impl Keys {
     ///
     /// Call it while [`Keys::hold_changes`] lives, after `deployment` has taken effect.
     pub async fn follow_seals(&self, deployment: &Deployment, created: u64) {
-        let keks = deployment.seals.current_keks();
+        // A list without the seal that is away would be another list.
+        let Ok(keks) = deployment.seals.current_keks() else { return };
         for (mount, key) in self.behind(&keks) {
             let name = key.name.clone();
             let advanced = match key.rotated(keks.clone(), created) {
@@ -177,6 +178,7 @@ impl TransitKey {
             min_available: None,
             latest: first,
             versions: BTreeMap::from([(first, VersionRecord { created, keks })]),
+            uncounted: Vec::new(),
         }
     }
 
@@ -235,6 +237,7 @@ impl Transit {
         new: NewKey,
     ) -> Result<Arc<TransitKey>, TransitError> {
         let transit = self.clone();
+        self.describe_all().await;
         in_its_own_task(async move { transit.create(permit.mount(), permit.key(), new).await })
             .await
     }
@@ -251,6 +254,7 @@ impl Transit {
         new: NewKey,
     ) -> Result<Permit<operation::Encrypt>, TransitError> {
         let transit = self.clone();
+        self.describe_all().await;
         in_its_own_task(async move {
             transit.create(permit.mount(), permit.key(), new).await?;
             Ok(permit.into_encrypt())
@@ -282,7 +286,7 @@ impl Transit {
         permit: Permit<operation::RotateKey>,
     ) -> Result<Arc<TransitKey>, TransitError> {
         self.change(permit, |deployment, key, now| {
-            let next = key.rotated(deployment.seals.current_keks(), now)?;
+            let next = key.rotated(deployment.seals.current_keks()?, now)?;
             next.leave_room()?;
             Ok(next)
         })
@@ -338,7 +342,7 @@ impl Transit {
             return Ok(existing);
         }
         self.keys.store()?;
-        let keks = deployment.seals.current_keks();
+        let keks = deployment.seals.current_keks()?;
         let key = TransitKey::new(name.clone(), new, keks, self.clock.unix_seconds());
         self.keys.put(mount, key).await
     }

@@ -7,25 +7,28 @@ mod encryption;
 mod error;
 mod key;
 mod keys;
+mod readiness;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use selkie_crypto::Random;
+use selkie_kms::ClientTag;
 
 pub use decryption::{Decryption, DecryptionItem};
 pub use encryption::{Encrypted, Encryption, EncryptionItem};
 pub use error::{SettingError, TransitError};
-pub use key::{KeySource, TransitKey, VersionRecord};
+pub use key::{KeySource, TransitKey, Uncounted, VersionRecord};
 pub use keys::Keys;
 pub use settings::{KeyChanges, NewKey};
 
 use crate::clock::Clock;
 use crate::deployment::Deployment;
+use crate::metrics::Metrics;
 
 /// What an operation works with: one reading of the configuration, the keys, time and randomness.
 #[derive(Clone)]
@@ -41,6 +44,10 @@ pub struct Transit {
     pub clock: Arc<dyn Clock>,
     /// Randomness for DEKs and nonces.
     pub random: Arc<Random>,
+    /// On whose behalf the KMSs are asked.
+    pub client: ClientTag,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Transit {

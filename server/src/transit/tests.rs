@@ -12,7 +12,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::continuity::Discontinuity;
 use crate::deployment::DeploymentError;
-use crate::seal::{Seal, Seals};
+use crate::seal::{Connection, Known, Seal, Seals, Setup};
 
 #[derive(Debug)]
 struct FixedClock;
@@ -47,18 +47,39 @@ impl TestSeal {
 
     async fn connected(&self) -> Seal {
         let kms: Arc<dyn Kms> = Arc::clone(&self.kms) as _;
-        let keks = kms.describe().await.unwrap();
-        Seal { name: SealName::new(self.name).unwrap(), kind: "static", disabled: false, kms, keks }
+        let known = Known::configured(kms.describe().await.unwrap());
+        let setup = Setup {
+            name: SealName::new(self.name).unwrap(),
+            kind: "static",
+            kms,
+            target: String::new(),
+            settings: [0; 32],
+            fingerprints: Vec::new(),
+            poll_interval: Duration::MAX,
+            pin: None,
+            examiner: None,
+        };
+        Seal::new(false, Connection::fixed(setup, known))
     }
 }
 
-fn config(declared: &[(&str, u32)], seals: &[TestSeal]) -> Config {
-    let names = || seals.iter().map(|seal| SealName::new(seal.name).unwrap()).collect();
-    let key = |(name, generation): &(&str, u32)| DeclaredKey {
+fn config(declared: &[(&'static str, u32)], seals: &[TestSeal]) -> Config {
+    let counted = |(name, generation): &(&'static str, u32)| {
+        (*name, VersionRule::Counted { generation: *generation })
+    };
+    let declared: Vec<_> = declared.iter().map(counted).collect();
+    let seals: Vec<_> = seals.iter().map(|seal| seal.name).collect();
+    config_of(&declared, &seals)
+}
+
+/// Declared keys under all of these seals, and nothing else.
+pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Config {
+    let names = || seals.iter().map(|name| SealName::new(name).unwrap()).collect();
+    let key = |(name, version): &(&str, VersionRule)| DeclaredKey {
         name: name.parse().unwrap(),
         mount: "transit".parse().unwrap(),
         seals: names(),
-        version: VersionRule::Counted { generation: *generation },
+        version: *version,
         min_decryption_version: KeyVersion::FIRST,
         min_encryption_version: None,
     };
@@ -84,7 +105,7 @@ fn config(declared: &[(&str, u32)], seals: &[TestSeal]) -> Config {
     }
 }
 
-async fn deployment(declared: &[(&str, u32)], seals: &[TestSeal]) -> Arc<Deployment> {
+async fn deployment(declared: &[(&'static str, u32)], seals: &[TestSeal]) -> Arc<Deployment> {
     let mut connected = Vec::new();
     for seal in seals {
         connected.push(seal.connected().await);
@@ -101,10 +122,12 @@ async fn engine(seals: &[TestSeal]) -> Transit {
         keys: Arc::new(Keys::load(Arc::new(MemoryStore::new())).await.unwrap()),
         clock: Arc::new(FixedClock),
         random: Arc::new(os_random),
+        client: ClientTag::SELKIE,
+        metrics: Metrics::new(),
     }
 }
 
-fn permit<O: operation::KeyOperation>(operation: O, key: &str) -> Permit<O> {
+pub(crate) fn permit<O: operation::KeyOperation>(operation: O, key: &str) -> Permit<O> {
     let acl = Acl::new([&Policy::root()]);
     let (mount, key): (MountPath, KeyName) = ("transit".parse().unwrap(), key.parse().unwrap());
     acl.permit(operation, mount, key).unwrap()
@@ -120,7 +143,7 @@ fn item(text: &str) -> EncryptionItem {
 }
 
 async fn encrypt(engine: &Transit, key: &str, text: &str) -> Result<Encrypted, TransitError> {
-    engine.encryption(&permit(operation::Encrypt, key))?.encrypt(item(text)).await
+    engine.encryption(&permit(operation::Encrypt, key)).await?.encrypt(item(text)).await
 }
 
 async fn decrypt(engine: &Transit, key: &str, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
@@ -172,7 +195,7 @@ async fn a_change_that_waited_for_a_reload_is_made_for_the_new_seals() {
     let after = deployment(&[], &[TestSeal::new("a", &[1, 2])]).await;
     engine.current.store(Arc::clone(&after));
     let key = create(&engine, "k").await;
-    assert_eq!(key.keks(key.latest), after.seals.current_keks());
+    assert_eq!(key.keks(key.latest), after.seals.current_keks().unwrap());
     engine.deployment = after;
     assert!(encrypt(&engine, "k", "x").await.is_ok());
 }
@@ -412,7 +435,7 @@ async fn a_derived_key_demands_its_context_and_binds_it() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
     let new = NewKey { derived: true };
     engine.create_key(permit(operation::CreateKey, "d"), new).await.unwrap();
-    let encryption = engine.encryption(&permit(operation::Encrypt, "d")).unwrap();
+    let encryption = engine.encryption(&permit(operation::Encrypt, "d")).await.unwrap();
     let error = encryption.encrypt(item("x")).await.unwrap_err();
     assert!(matches!(error, TransitError::ContextMissing));
     let bound = EncryptionItem { context: b"ctx".to_vec(), ..item("x") };

@@ -4,6 +4,7 @@
 //! are worth nothing from a debug build.
 
 mod certificate;
+mod drain;
 mod echo;
 mod micro;
 
@@ -15,6 +16,7 @@ use anyhow::Result;
 use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
 
+use crate::drain::Drain;
 use crate::echo::Echo;
 
 /// As in `selkie` itself: the echo must pay for it too.
@@ -31,15 +33,15 @@ enum Command {
         /// The directory, which exists.
         directory: PathBuf,
     },
+    Drain(Drain),
     /// Prints what single operations of the crypto core take.
     Micro,
 }
 
 fn main() -> Result<()> {
     match Command::parse() {
-        Command::Echo(echo) => {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(echo.serve())
-        }
+        Command::Echo(echo) => runtime()?.block_on(echo.serve()),
+        Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),
         Command::Micro => {
             for figure in micro::figures()? {
@@ -48,4 +50,8 @@ fn main() -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

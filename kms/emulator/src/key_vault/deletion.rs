@@ -67,11 +67,13 @@ pub(super) fn restore(vault: &mut Vault, call: &Call<'_>) -> Result<Plan, Failur
     let damaged = || Failure::bad("Backup blob is corrupted or invalid.\r\n");
     let text = URL_SAFE_NO_PAD.decode(body.value).map_err(|_e| damaged())?;
     let file: KeyFile = serde_json::from_slice(&text).map_err(|_e| damaged())?;
+    if file.names_a_file() {
+        return Err(damaged());
+    }
     let name = file.name.clone();
     if vault.deleted_key(&name, call.now).is_some() {
         return Err(Failure::name_is_deleted(&name));
     }
-    // No file is read: a backup holds its keys as text.
     add_key(vault, file, std::path::Path::new(""), call.now).map_err(|problem| match problem {
         Problem::Duplicate => Failure::name_is_taken(&name),
         _ => damaged(),

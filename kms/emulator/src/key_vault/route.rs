@@ -211,8 +211,8 @@ impl Action {
 mod tests {
     use super::*;
 
-    fn read(method: Method, path: &str) -> (Option<Action>, Option<String>, Option<String>) {
-        let route = Route::of(&method, path);
+    fn read(method: &Method, path: &str) -> (Option<Action>, Option<String>, Option<String>) {
+        let route = Route::of(method, path);
         (route.action, route.key, route.version)
     }
 
@@ -221,16 +221,16 @@ mod tests {
         let get = |key: &str, version: Option<&str>| {
             (Some(Action::Get), Some(key.to_owned()), version.map(str::to_owned))
         };
-        assert_eq!(read(Method::GET, "/keys/kek"), get("kek", None));
-        assert_eq!(read(Method::GET, "/keys/kek/"), get("kek", None));
-        assert_eq!(read(Method::GET, "/keys/kek/abc"), get("kek", Some("abc")));
+        assert_eq!(read(&Method::GET, "/keys/kek"), get("kek", None));
+        assert_eq!(read(&Method::GET, "/keys/kek/"), get("kek", None));
+        assert_eq!(read(&Method::GET, "/keys/kek/abc"), get("kek", Some("abc")));
         let wrap = |version: Option<&str>| {
             let action = Some(Action::Crypto(Crypto::Wrap));
             (action, Some("kek".to_owned()), version.map(str::to_owned))
         };
-        assert_eq!(read(Method::POST, "/keys/kek//wrapkey"), wrap(Some("")));
-        assert_eq!(read(Method::POST, "/keys/kek/wrapkey"), wrap(None));
-        assert_eq!(read(Method::POST, "/keys/kek/abc/wrapKey"), wrap(Some("abc")));
+        assert_eq!(read(&Method::POST, "/keys/kek//wrapkey"), wrap(Some("")));
+        assert_eq!(read(&Method::POST, "/keys/kek/wrapkey"), wrap(None));
+        assert_eq!(read(&Method::POST, "/keys/kek/abc/wrapKey"), wrap(Some("abc")));
     }
 
     #[test]

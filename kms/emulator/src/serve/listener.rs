@@ -71,11 +71,13 @@ pub(crate) async fn https(
     let mut wanted = emulator.switch.wanted();
     let mut door = Door::Listening(listener);
     let mut connections = JoinSet::new();
+    let mut before = Mode::Open;
     loop {
         let mode = *wanted.borrow_and_update();
-        if mode != Mode::Open {
+        if mode != before {
             connections.shutdown().await;
         }
+        before = mode;
         door = door.turn(mode, address)?;
         emulator.switch.has_reached(mode);
         tokio::select! {

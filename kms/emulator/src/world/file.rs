@@ -370,6 +370,12 @@ pub(crate) fn add_key(
 }
 
 impl KeyFile {
+    /// Whether a private key is to be read from a file.
+    pub(crate) fn names_a_file(&self) -> bool {
+        let pems = self.versions.iter().map(|version| &version.pem).chain([&self.pem]);
+        pems.flatten().any(|pem| !pem.contains(PEM_BEGINS))
+    }
+
     fn into_key(mut self, base: &Path, now: i64) -> Result<Key, Problem> {
         let imported = self.material(self.pem.as_deref(), self.jwk.as_ref(), base)?;
         let mut kind = self.kty.kind(self.key_size).ok_or(Problem::Size)?;
@@ -450,8 +456,10 @@ impl KeyFile {
     }
 }
 
+const PEM_BEGINS: &str = "-----BEGIN";
+
 fn text_or_file(text: &str, base: &Path) -> Result<String, Problem> {
-    if text.contains("-----BEGIN") {
+    if text.contains(PEM_BEGINS) {
         return Ok(text.to_owned());
     }
     let path = base.join(text);

@@ -1,29 +1,33 @@
+use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response, Uri};
-use selkie_memory::WipedVec;
-use serde::Deserialize;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::{AccessToken, Secret, TokenCredential};
+use azure_core::http::{ClientMethodOptions, ClientOptions, RetryOptions};
+use azure_core::time::OffsetDateTime;
+use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
+    ClientSecretCredential, ClientSecretCredentialOptions,
+};
 use tokio::time::Instant;
-use url::{Url, form_urlencoded};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::assertion::CertificateSigner;
+use super::exchange::Exchange;
 use super::failure::at;
 use super::keeper::TokenSource;
 use super::pace::patiently;
-use super::reply::{identifier, retry_after};
 use super::token::Token;
 use super::transport::Transport;
 use super::{IdentityError, IdentitySetupError};
-use crate::azure::{Diagnosis, Hop, Outcome};
+use crate::azure::{Hop, Outcome};
 
 const HOP: Hop = Hop::Entra;
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// More than any federated token.
 const TOKEN_FILE_BYTES: u64 = 64 * 1024;
 
@@ -35,15 +39,19 @@ pub(super) enum Proof {
     Certificate(CertificateSigner),
 }
 
-/// An application that Entra knows, by OAuth's client credentials.
+/// An application that Entra knows, by the client credentials of `azure_identity`.
 ///
-/// It is ours and not `azure_identity`'s, because that one keeps a rejected token until it expires,
-/// lets `AZURE_AUTHORITY_HOST` redirect it, reads a federated token's file only every ten minutes,
-/// and signs with OpenSSL.
+/// That library keeps each token until it expires, even one that Key Vault rejects, so each fetch
+/// makes a credential of its own; it takes the authority from `AZURE_AUTHORITY_HOST` unless it is
+/// given a cloud, so it is given one; and it reads a federated token's file every ten minutes and
+/// signs with OpenSSL, so it is handed assertions that are ready. It does not wipe what it copies of
+/// a secret: the program's allocator does.
 pub(super) struct Application {
-    transport: Transport,
-    url: Uri,
-    host: String,
+    exchange: Arc<Exchange>,
+    cloud: Arc<CloudConfiguration>,
+    /// Where the library asks, which is what an assertion speaks to.
+    endpoint: Url,
+    tenant_id: String,
     client_id: String,
     scope: String,
     proof: Proof,
@@ -53,53 +61,73 @@ impl Application {
     pub(super) fn new(
         transport: Transport,
         authority: &Url,
-        (tenant_id, client_id): (&str, String),
+        (tenant_id, client_id): (String, String),
         scope: String,
         proof: Proof,
     ) -> Result<Self, IdentitySetupError> {
-        let endpoint = token_endpoint(authority, tenant_id)?;
+        let endpoint = token_endpoint(authority, &tenant_id)?;
         let has_empty_secret = matches!(&proof, Proof::Secret(secret) if secret.is_empty());
         if client_id.is_empty() || has_empty_secret {
             return Err(IdentitySetupError::Incomplete);
         }
+        let mut cloud = CustomConfiguration::default();
+        cloud.authority_host = endpoint.origin().ascii_serialization();
+        let cloud = Arc::new(cloud.into());
         let host = endpoint.host_str().unwrap_or_default().to_owned();
-        let Ok(url) = endpoint.as_str().parse() else {
-            return Err(IdentitySetupError::UnfitAuthority);
-        };
-        Ok(Self { transport, url, host, client_id, scope, proof })
+        let exchange = Arc::new(Exchange { transport, host });
+        Ok(Self { exchange, cloud, endpoint, tenant_id, client_id, scope, proof })
     }
 
     async fn ask(&self) -> Result<Token, IdentityError> {
-        let mut request = Request::new(self.form().await?);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.url.clone();
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        request.headers_mut().insert(CONTENT_TYPE, form);
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        self.transport.token((HOP, &self.host), request, |answer| self.refusal(answer)).await
-    }
-
-    async fn form(&self) -> Result<Bytes, IdentityError> {
-        let (name, proof) = match &self.proof {
-            Proof::Secret(secret) => return Ok(self.encoded(&[("client_secret", secret)])),
-            Proof::TokenFile(path) => ("client_assertion", self.federated(path).await?),
-            Proof::Certificate(signer) => ("client_assertion", self.signed(signer)?),
+        let given = match &self.proof {
+            Proof::Secret(secret) => self.by_secret(secret).await,
+            Proof::TokenFile(path) => self.by_assertion(self.federated(path).await?).await,
+            Proof::Certificate(signer) => self.by_assertion(self.signed(signer)?).await,
         };
-        Ok(self.encoded(&[("client_assertion_type", ASSERTION_TYPE), (name, &proof)]))
+        let given = given.map_err(|error| self.failure(&error))?;
+        // By the clock that the library has just used.
+        let lifetime = Duration::try_from(given.expires_on - OffsetDateTime::now_utc());
+        let text = Zeroizing::new(given.token.secret().to_owned());
+        Ok(Token::new(text, Instant::now(), lifetime.unwrap_or_default()))
     }
 
-    fn encoded(&self, proof: &[(&str, &str)]) -> Bytes {
-        let fixed = [
-            ("client_id", self.client_id.as_str()),
-            ("grant_type", "client_credentials"),
-            ("scope", &self.scope),
-        ];
-        let pairs = fixed.iter().chain(proof);
-        // Room for all of it, also if each byte needs three, so that no growth leaves a copy behind.
-        let room = pairs.clone().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
-        let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
-        let form = form.extend_pairs(pairs).finish();
-        Bytes::from_owner(WipedVec::new(form.into_bytes()))
+    async fn by_secret(&self, secret: &str) -> azure_core::Result<AccessToken> {
+        let options = ClientSecretCredentialOptions { client_options: self.options() };
+        let secret = Secret::new(secret.to_owned());
+        let (tenant_id, client_id) = (&self.tenant_id, self.client_id.clone());
+        let credential = ClientSecretCredential::new(tenant_id, client_id, secret, Some(options))?;
+        credential.get_token(&[&self.scope], None).await
+    }
+
+    async fn by_assertion(&self, assertion: Zeroizing<String>) -> azure_core::Result<AccessToken> {
+        let options = ClientAssertionCredentialOptions { client_options: self.options() };
+        let (tenant_id, client_id) = (self.tenant_id.clone(), self.client_id.clone());
+        let ready = Ready(assertion);
+        let credential =
+            ClientAssertionCredential::new(tenant_id, client_id, ready, Some(options))?;
+        credential.get_token(&[&self.scope], None).await
+    }
+
+    /// One try: how often and for how long, [`patiently`] decides.
+    fn options(&self) -> ClientOptions {
+        ClientOptions {
+            cloud: Some(Arc::clone(&self.cloud)),
+            retry: RetryOptions::none(),
+            transport: Some(azure_core::http::Transport::new(self.exchange.clone())),
+            ..ClientOptions::default()
+        }
+    }
+
+    /// What the exchange saw; if it saw nothing wrong, the library cannot read the answer, and its
+    /// words about that may quote the token.
+    fn failure(&self, error: &azure_core::Error) -> IdentityError {
+        IdentityError::within(error)
+            .cloned()
+            .unwrap_or_else(|| IdentityError::new(at(HOP, Outcome::AnswerWrong, self.host()), None))
+    }
+
+    fn host(&self) -> &str {
+        &self.exchange.host
     }
 
     async fn federated(&self, path: &Path) -> Result<Zeroizing<String>, IdentityError> {
@@ -107,52 +135,48 @@ impl Application {
         let read = tokio::task::spawn_blocking(move || read_token_file(&path)).await;
         let read = read.unwrap_or_else(|lost| Err(lost.into()));
         read.map_err(|error| {
-            let diagnosis = at(HOP, Outcome::TokenFileUnreadable, &self.host);
+            let diagnosis = at(HOP, Outcome::TokenFileUnreadable, self.host());
             IdentityError::new(diagnosis, Some(Arc::new(error)))
         })
     }
 
     fn signed(&self, signer: &CertificateSigner) -> Result<Zeroizing<String>, IdentityError> {
-        signer.assertion(&self.client_id, &self.url.to_string(), (self.transport.clock)()).map_err(
-            |error| {
-                let diagnosis = at(HOP, Outcome::CredentialRefused, &self.host);
+        signer
+            .assertion(&self.client_id, self.endpoint.as_str(), (self.exchange.transport.clock)())
+            .map_err(|error| {
+                let diagnosis = at(HOP, Outcome::CredentialRefused, self.host());
                 IdentityError::new(diagnosis, Some(Arc::new(error)))
-            },
-        )
-    }
-
-    fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
-        let refusal: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let status = answer.status().as_u16();
-        let code = refusal.code();
-        let outcome = match (status, code.as_deref()) {
-            (429, _) => Outcome::Throttled,
-            (500..=599, _) => Outcome::Outage,
-            (_, Some(code)) => meaning(code),
-            (400 | 401, None) if refusal.error.is_some() => Outcome::CredentialRefused,
-            _ => Outcome::AnswerWrong,
-        };
-        let request_id = refusal
-            .trace_id
-            .as_deref()
-            .and_then(identifier)
-            .or_else(|| identifier(answer.headers().get("x-ms-request-id")?.to_str().ok()?));
-        let code = code.or_else(|| refusal.error.as_deref().and_then(identifier));
-        let diagnosis = at(HOP, outcome, &self.host);
-        let diagnosis = Diagnosis { status: Some(status), code, request_id, ..diagnosis };
-        IdentityError::throttled(diagnosis, retry_after(answer.headers()))
+            })
     }
 }
 
 #[async_trait]
 impl TokenSource for Application {
     async fn fetch(&self, deadline: Instant) -> Result<Token, IdentityError> {
-        patiently(HOP, &self.host, deadline, || self.ask()).await
+        patiently(HOP, self.host(), deadline, || self.ask()).await
+    }
+}
+
+/// An assertion for one request.
+struct Ready(Zeroizing<String>);
+
+#[async_trait]
+impl ClientAssertion for Ready {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        Ok(self.0.to_string())
+    }
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ready")
     }
 }
 
 fn token_endpoint(authority: &Url, tenant_id: &str) -> Result<Url, IdentitySetupError> {
-    if authority.scheme() != "https" || authority.host().is_none() {
+    // Of anything but the origin the library would drop a part, and ask elsewhere than it is told.
+    let is_origin = authority.as_str() == format!("{}/", authority.origin().ascii_serialization());
+    if authority.scheme() != "https" || !is_origin {
         return Err(IdentitySetupError::UnfitAuthority);
     }
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
@@ -162,10 +186,7 @@ fn token_endpoint(authority: &Url, tenant_id: &str) -> Result<Url, IdentitySetup
         return Err(IdentitySetupError::UnfitTenant);
     }
     let mut endpoint = authority.clone();
-    let base = authority.path().trim_end_matches('/');
-    endpoint.set_path(&format!("{base}/{tenant_id}/oauth2/v2.0/token"));
-    endpoint.set_query(None);
-    endpoint.set_fragment(None);
+    endpoint.set_path(&format!("/{tenant_id}/oauth2/v2.0/token"));
     Ok(endpoint)
 }
 
@@ -180,35 +201,4 @@ fn read_token_file(path: &Path) -> std::io::Result<Zeroizing<String>> {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     Ok(Zeroizing::new(token.to_owned()))
-}
-
-/// What Entra says when it refuses.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    error: Option<String>,
-    error_description: String,
-    trace_id: Option<String>,
-}
-
-impl Refusal {
-    /// The `AADSTS...` that the description begins with.
-    fn code(&self) -> Option<String> {
-        let digits = self.error_description.strip_prefix("AADSTS")?;
-        let digits: String = digits.chars().take_while(char::is_ascii_digit).take(12).collect();
-        (!digits.is_empty()).then(|| format!("AADSTS{digits}"))
-    }
-}
-
-/// The codes that say something else than that the proof is wrong (Microsoft Entra's list of
-/// authentication error codes).
-fn meaning(code: &str) -> Outcome {
-    match code {
-        // The tenant is not there, the application is not in it, or Key Vault is not.
-        "AADSTS90002" | "AADSTS900021" | "AADSTS900023" | "AADSTS700016" | "AADSTS7000229"
-        | "AADSTS500011" => Outcome::WrongTenant,
-        "AADSTS90033" | "AADSTS90020" => Outcome::Outage,
-        "AADSTS50196" | "AADSTS90055" => Outcome::Throttled,
-        _ => Outcome::CredentialRefused,
-    }
 }

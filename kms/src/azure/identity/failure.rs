@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::token::NoToken;
 use crate::Cause;
 use crate::azure::on_the_way::on_the_way;
 use crate::azure::{Diagnosis, Hop, Outcome};
@@ -30,6 +31,12 @@ impl IdentityError {
     /// A failure of HTTP on the way to `hop`.
     pub(super) fn transport(hop: Hop, error: HttpError) -> Self {
         Self::new(on_the_way(&error, hop), Some(Arc::new(error)))
+    }
+
+    /// An answer of this status that holds no token.
+    pub(super) fn tokenless((hop, host): (Hop, &str), status: u16, cause: NoToken) -> Self {
+        let diagnosis = at(hop, Outcome::AnswerWrong, host);
+        Self::new(Diagnosis { status: Some(status), ..diagnosis }, Some(Arc::new(cause)))
     }
 
     /// What was seen, for the operator.
@@ -89,8 +96,8 @@ pub struct ForeignScope;
 /// Why there cannot be such a credential.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentitySetupError {
-    /// The authority's URL is not `https` or names no host.
-    #[error("the authority is not an https URL")]
+    /// The authority's URL is not `https://host[:port]`.
+    #[error("the authority is not of the form https://host[:port]")]
     UnfitAuthority,
     /// The URL of the endpoint of managed identity is not `http` or names no host.
     #[error("the endpoint of managed identity is not an http URL")]

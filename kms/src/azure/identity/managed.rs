@@ -22,9 +22,7 @@ const HOP: Hop = Hop::ManagedIdentity;
 
 /// Managed identity, by the protocol of IMDS or of App Service.
 ///
-/// It is ours and not the SDK's, because that one chooses its endpoint by whatever `IDENTITY_ENDPOINT`
-/// stands in the environment, overwrites the retry options with its own of up to 100 seconds, refuses
-/// resource ids for App Service, and keeps a rejected token until it expires.
+/// It is ours and not the SDK's; the module says why.
 pub(super) struct ManagedIdentity {
     transport: Transport,
     url: Uri,

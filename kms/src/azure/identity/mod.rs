@@ -1,8 +1,14 @@
 //! Who we are to Azure: tokens for Key Vault, and for nothing else, by the identity that the
 //! configuration names. No variable of the environment has any effect here.
+//!
+//! Entra is asked by Microsoft's `azure_identity` (`entra.rs` says how it is held to this). Managed
+//! identity is not: the library's chooses its endpoint by whatever `IDENTITY_ENDPOINT` stands in the
+//! environment, overwrites the retry options with its own of up to 100 seconds, and refuses resource
+//! ids for App Service.
 
 mod assertion;
 mod entra;
+mod exchange;
 mod failure;
 mod keeper;
 mod managed;
@@ -218,7 +224,7 @@ fn source(
 ) -> Result<Box<dyn TokenSource>, IdentitySetupError> {
     let entra = Transport { client: https, clock: Arc::clone(&clock) };
     let managed = Transport { client: plain, clock };
-    let application = |tenant_id: &str, client_id, proof| {
+    let application = |tenant_id, client_id, proof| {
         Application::new(entra, authority, (tenant_id, client_id), scope.to_owned(), proof)
     };
     Ok(match identity {
@@ -233,14 +239,14 @@ fn source(
             Box::new(app?)
         }
         Identity::WorkloadIdentity { tenant_id, client_id, token_file } => {
-            Box::new(application(&tenant_id, client_id, Proof::TokenFile(token_file))?)
+            Box::new(application(tenant_id, client_id, Proof::TokenFile(token_file))?)
         }
         Identity::ClientSecret { tenant_id, client_id, client_secret } => {
-            Box::new(application(&tenant_id, client_id, Proof::Secret(client_secret))?)
+            Box::new(application(tenant_id, client_id, Proof::Secret(client_secret))?)
         }
         Identity::ClientCertificate { tenant_id, client_id, certificate } => {
             let proof = Proof::Certificate(CertificateSigner::new(certificate)?);
-            Box::new(application(&tenant_id, client_id, proof)?)
+            Box::new(application(tenant_id, client_id, proof)?)
         }
     })
 }

@@ -395,6 +395,9 @@ async fn imds_that_is_silent_or_absent_is_named_as_such() {
     assert_eq!((*hop, *outcome), (Hop::ManagedIdentity, Outcome::NotConnected));
 }
 
+/// As Entra answers; `expires_on` is managed identity's alone.
+const GRANTED: &str = r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"ey.J0.token"}"#;
+
 fn client_secret() -> Identity {
     Identity::ClientSecret {
         tenant_id: TENANT.to_owned(),
@@ -415,7 +418,7 @@ fn field(received: &Received, name: &str) -> Option<String> {
 #[tokio::test]
 async fn client_secret_goes_to_the_tenant_at_the_given_authority_for_our_scope_alone() {
     let authority = Authority::new();
-    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GOOD)).await;
+    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GRANTED)).await;
     let credential = credential(client_secret(), &authority, server.address.port());
     assert!(text(&credential).await.is_ok());
     let received = &server.received()[0];
@@ -431,23 +434,97 @@ async fn client_secret_goes_to_the_tenant_at_the_given_authority_for_our_scope_a
     }
 }
 
+fn application(authority: &Authority, server: &TestServer, proof: Proof) -> Application {
+    let login = format!("https://login.test:{}", server.address.port()).parse().unwrap();
+    let (https, _) = clients(authority);
+    let who = (TENANT.to_owned(), "app".to_owned());
+    Application::new(transport(https), &login, who, SCOPE.to_owned(), proof).unwrap()
+}
+
+fn secret() -> Proof {
+    Proof::Secret(Zeroizing::new("s&cret".to_owned()))
+}
+
+#[tokio::test]
+async fn each_fetch_asks_entra_anew_and_the_token_is_good_as_long_as_entra_says() {
+    let authority = Authority::new();
+    let server = TestServer::tls(&authority, "login.test", |received| {
+        let nth = received.nth;
+        answer(200, &GRANTED.replace("ey.J0", &format!("nth-{nth}")))
+    })
+    .await;
+    let certificate = Proof::Certificate(CertificateSigner::new(rsa_certificate()).unwrap());
+    for proof in [secret(), certificate] {
+        let app = application(&authority, &server, proof);
+        for text in ["nth-1.token", "nth-2.token"] {
+            let token = app.fetch(Instant::now() + TOKEN_DEADLINE).await.unwrap();
+            assert_eq!(token.text(), text);
+            let remaining = token.expires() - Instant::now();
+            assert!((3590..=3599).contains(&remaining.as_secs()), "{remaining:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answer_that_the_library_would_misread_or_panic_over_is_a_wrong_answer() {
+    for body in [
+        r#"{"access_token":"ey.J0"}"#,
+        r#"{"access_token":"ey.J0","expires_on":"99999999999"}"#,
+        r#"{"access_token":"ey.J0","expires_in":"3599"}"#,
+        r#"{"access_token":"ey.J0","expires_in":-1}"#,
+        r#"{"access_token":"ey.J0","expires_in":9223372036854775807}"#,
+        r#"{"access_token":"ey.J0","expires_in":3599,"ext_expires_in":"ey.J0"}"#,
+        r#"{"access_token":"","expires_in":3599}"#,
+        r#"{"access_token":"ey.J0\r\n","expires_in":3599}"#,
+        r#"{"access_token":["ey.J0"],"expires_in":3599}"#,
+        r#"{"expires_in":3599}"#,
+        "",
+    ] {
+        let authority = Authority::new();
+        let server = TestServer::tls(&authority, "login.test", |_| answer(200, body)).await;
+        let app = application(&authority, &server, secret());
+        let failed = app.fetch(Instant::now() + TOKEN_DEADLINE).await.err().unwrap();
+        assert_eq!(failed.diagnosis().outcome, Outcome::AnswerWrong, "{body}");
+        assert!(!format!("{failed:?} {:?}", failed.cause()).contains("ey.J0"), "{body}");
+        assert_eq!(server.received().len(), 1, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn entra_is_tried_again_as_we_decide_and_not_as_the_library_does() {
+    let authority = Authority::new();
+    let throttled = "HTTP/1.1 429 X\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n";
+    let server = TestServer::tls(&authority, "login.test", |received| match received.nth {
+        1 => answer(503, "{}"),
+        _ => Reply::Answer(throttled.to_owned()),
+    })
+    .await;
+    let app = application(&authority, &server, secret());
+    let failed = app.fetch(Instant::now() + Duration::from_secs(60)).await.err().unwrap();
+    let Diagnosis { outcome, status, .. } = failed.diagnosis();
+    assert_eq!((*outcome, *status), (Outcome::Throttled, Some(429)));
+    assert_eq!(failed.retry_after(), Some(Duration::from_secs(3600)));
+    assert_eq!(server.received().len(), 2);
+}
+
+#[tokio::test]
+async fn entra_that_is_silent_is_given_up_at_the_deadline() {
+    let authority = Authority::new();
+    let server = TestServer::tls(&authority, "login.test", |_| Reply::Hang).await;
+    let app = application(&authority, &server, secret());
+    let failed = app.fetch(Instant::now() + Duration::from_millis(300)).await.err().unwrap();
+    let Diagnosis { hop, outcome, host, .. } = failed.diagnosis();
+    let seen = (*hop, *outcome, host.as_str());
+    assert_eq!(seen, (Hop::Entra, Outcome::TimedOut, "login.test"));
+}
+
 #[tokio::test]
 async fn federated_token_is_read_again_each_time_and_its_absence_has_its_name() {
     let authority = Authority::new();
-    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GOOD)).await;
+    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GRANTED)).await;
     let directory = tempfile::tempdir().unwrap();
     let token_file = directory.path().join("token");
-    let login = format!("https://login.test:{}", server.address.port()).parse().unwrap();
-    let (https, _) = clients(&authority);
-    let proof = Proof::TokenFile(token_file.clone());
-    let app = Application::new(
-        transport(https),
-        &login,
-        (TENANT, "app".to_owned()),
-        SCOPE.to_owned(),
-        proof,
-    );
-    let app = app.unwrap();
+    let app = application(&authority, &server, Proof::TokenFile(token_file.clone()));
     let deadline = || Instant::now() + TOKEN_DEADLINE;
 
     for empty in [false, true] {
@@ -521,7 +598,7 @@ async fn html_from_a_proxy_instead_of_entra_is_a_wrong_answer() {
 #[tokio::test]
 async fn each_step_before_entra_has_its_own_hop() {
     let stranger = Authority::new();
-    let server = TestServer::tls(&stranger, "login.test", |_| answer(200, GOOD)).await;
+    let server = TestServer::tls(&stranger, "login.test", |_| answer(200, GRANTED)).await;
     let untrusted = credential(client_secret(), &Authority::new(), server.address.port());
     let diagnosis = untrusted.token().await.unwrap_err();
     let Diagnosis { hop, outcome, host, .. } = diagnosis.diagnosis();
@@ -549,7 +626,7 @@ async fn certificate_signs_an_assertion_that_its_public_key_verifies() {
     let leaf = certificate.chain[0].clone();
     let key = rcgen::KeyPair::try_from(&certificate.key).unwrap();
     let authority = Authority::new();
-    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GOOD)).await;
+    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GRANTED)).await;
     let port = server.address.port();
     let identity = Identity::ClientCertificate {
         tenant_id: TENANT.to_owned(),
@@ -605,7 +682,15 @@ fn credential_that_cannot_work_is_refused_when_it_is_made() {
     };
     let login = "https://login.test";
     use IdentitySetupError::{Incomplete, UnfitAuthority, UnfitEndpoint, UnfitTenant};
-    assert!(matches!(make(client_secret(), "http://login.test"), Some(UnfitAuthority)));
+    for unfit in [
+        "http://login.test",
+        "https://login.test/path",
+        "https://login.test/?query",
+        "https://user@login.test",
+    ] {
+        assert!(matches!(make(client_secret(), unfit), Some(UnfitAuthority)), "{unfit}");
+    }
+    assert!(make(client_secret(), login).is_none());
     for tenant in ["", "..", "a/b", "a?b", "%2e"] {
         assert!(matches!(make(secret(tenant, "app"), login), Some(UnfitTenant)), "{tenant}");
     }
@@ -617,7 +702,7 @@ fn credential_that_cannot_work_is_refused_when_it_is_made() {
 #[tokio::test]
 async fn nothing_secret_is_printed() {
     let authority = Authority::new();
-    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GOOD)).await;
+    let server = TestServer::tls(&authority, "login.test", |_| answer(200, GRANTED)).await;
     let identity = client_secret();
     let mut printed = format!("{identity:?}");
     let credential = credential(identity, &authority, server.address.port());
@@ -628,38 +713,58 @@ async fn nothing_secret_is_printed() {
     assert!(printed.contains("client secret"), "{printed}");
 }
 
-/// Runs two tests of this file again where every variable that redirects Azure's own libraries is
-/// set to an address where nobody listens.
-#[test]
-fn environment_redirects_nothing() {
-    let nowhere = "http://127.0.0.1:1";
-    let variables = [
-        "IDENTITY_ENDPOINT",
-        "IMDS_ENDPOINT",
-        "MSI_ENDPOINT",
-        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-        "AZURE_AUTHORITY_HOST",
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-    ];
-    let tests = [
-        "azure::identity::tests::imds_is_asked_as_documented_for_each_kind_of_identity",
-        "azure::identity::tests::client_secret_goes_to_the_tenant_at_the_given_authority_for_our_scope_alone",
-    ];
+/// Runs tests of this file again in a process with these variables.
+fn pass_with(variables: &[(&str, &str)], tests: &[&str]) {
     let run = std::process::Command::new(std::env::current_exe().unwrap())
         .arg("--exact")
-        .args(tests)
-        .envs(variables.map(|variable| (variable, nowhere)))
-        .envs([
-            ("IDENTITY_HEADER", "stray"),
-            ("AZURE_TENANT_ID", "stray"),
-            ("AZURE_CLIENT_ID", "stray"),
-        ])
+        .args(tests.iter().map(|test| format!("azure::identity::tests::{test}")))
+        .envs(variables.iter().copied())
         .output()
         .unwrap();
     let output = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && output.contains("2 passed"), "{output}");
+    let passed = format!("{} passed", tests.len());
+    assert!(run.status.success() && output.contains(&passed), "{variables:?}: {output}");
+}
+
+/// Every variable that redirects Azure's own libraries is set to an address where nobody listens.
+#[test]
+fn environment_redirects_nothing() {
+    let nowhere = "http://127.0.0.1:1";
+    pass_with(
+        &[
+            ("IDENTITY_ENDPOINT", nowhere),
+            ("IMDS_ENDPOINT", nowhere),
+            ("MSI_ENDPOINT", nowhere),
+            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", nowhere),
+            ("AZURE_AUTHORITY_HOST", nowhere),
+            ("HTTP_PROXY", nowhere),
+            ("http_proxy", nowhere),
+            ("HTTPS_PROXY", nowhere),
+            ("https_proxy", nowhere),
+            ("ALL_PROXY", nowhere),
+            ("IDENTITY_HEADER", "stray"),
+            ("AZURE_TENANT_ID", "stray"),
+            ("AZURE_CLIENT_ID", "stray"),
+            ("AZURE_FEDERATED_TOKEN_FILE", "stray"),
+        ],
+        &[
+            "imds_is_asked_as_documented_for_each_kind_of_identity",
+            "client_secret_goes_to_the_tenant_at_the_given_authority_for_our_scope_alone",
+        ],
+    );
+}
+
+/// The library takes this variable for the authority of every flow unless it is told another one.
+#[test]
+fn authority_is_the_configured_one_whatever_azure_authority_host_says() {
+    for host in ["https://127.0.0.1:1", "https://login.microsoftonline.us", "no URL"] {
+        pass_with(
+            &[("AZURE_AUTHORITY_HOST", host)],
+            &[
+                "client_secret_goes_to_the_tenant_at_the_given_authority_for_our_scope_alone",
+                "federated_token_is_read_again_each_time_and_its_absence_has_its_name",
+                "certificate_signs_an_assertion_that_its_public_key_verifies",
+            ],
+        );
+    }
 }

@@ -26,11 +26,7 @@ pub struct Token {
 impl Token {
     /// Reads a token endpoint's answer, which came at `fetched`, at the wall time `now`.
     pub(super) fn read(answer: &[u8], fetched: Instant, now: SystemTime) -> Result<Self, NoToken> {
-        let answer: Answer<'_> = serde_json::from_slice(answer).map_err(NoToken::hide)?;
-        let text = Zeroizing::new(answer.access_token.into_owned());
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(NoToken::Malformed);
-        }
+        let answer = Answer::parse(answer)?;
         // The relative time first: it does not depend on anybody's clock.
         let remaining = answer.expires_in.as_ref().and_then(Seconds::read);
         let remaining = remaining.or_else(|| {
@@ -38,8 +34,13 @@ impl Token {
             let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
             Some(expires.saturating_sub(now))
         });
-        let lifetime = remaining.ok_or(NoToken::NoExpiry)?.clamp(SHORTEST, LONGEST);
-        Ok(Self { text, fetched, lifetime })
+        let lifetime = remaining.ok_or(NoToken::NoExpiry)?;
+        Ok(Self::new(Zeroizing::new(answer.access_token.into_owned()), fetched, lifetime))
+    }
+
+    /// A token that was fetched at `fetched` and is good for `lifetime` from then on.
+    pub(super) fn new(text: Zeroizing<String>, fetched: Instant, lifetime: Duration) -> Self {
+        Self { text, fetched, lifetime: lifetime.clamp(SHORTEST, LONGEST) }
     }
 
     /// What goes behind `Bearer`.
@@ -90,12 +91,32 @@ impl NoToken {
     }
 }
 
+/// Whether Azure's SDK reads this answer as it is meant. It takes a missing token for an empty one
+/// and a missing expiry for now, and panics over an expiry beyond its calendar.
+pub(super) fn check_for_sdk(answer: &[u8]) -> Result<(), NoToken> {
+    match Answer::parse(answer)?.expires_in {
+        Some(Seconds::Number(seconds)) if u32::try_from(seconds).is_ok() => Ok(()),
+        _ => Err(NoToken::NoExpiry),
+    }
+}
+
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
     access_token: Cow<'a, str>,
     expires_in: Option<Seconds<'a>>,
     expires_on: Option<Seconds<'a>>,
+}
+
+impl<'a> Answer<'a> {
+    fn parse(answer: &'a [u8]) -> Result<Self, NoToken> {
+        let answer: Self = serde_json::from_slice(answer).map_err(NoToken::hide)?;
+        let text = &answer.access_token;
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(NoToken::Malformed);
+        }
+        Ok(answer)
+    }
 }
 
 /// A number, or one in quotes: it depends on the endpoint and its version.

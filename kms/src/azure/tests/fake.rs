@@ -379,7 +379,8 @@ pub(super) fn settings() -> AzureSettings {
         },
         authority: "https://login.microsoftonline.com".parse().unwrap(),
         ca_certificates: None,
-        proxy: None,
+        key_vault_proxy: None,
+        entra_proxy: None,
     }
 }
 

@@ -36,8 +36,27 @@ pub enum ItemError {
     NonceNotAllowed,
     /// No master key that could do it answers at present; it may be tried again.
     MasterKeyUnavailable,
+    /// The master key will not do it until an operator has mended something.
+    MasterKeyRefuses(MasterKeyFault),
     /// Selkie's own fault; the log knows more.
     Internal,
+}
+
+/// What an operator has to mend; the log says how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterKeyFault {
+    /// The KMS does not let us use it.
+    Denied,
+    /// The KMS does not have it, or no longer.
+    Missing,
+    /// It is disabled, expired, not yet valid, or not meant for the operation.
+    NotUsable,
+    /// Its versions cannot be listed, so that the key's version cannot be counted.
+    Unlisted,
+    /// It is not what it was.
+    Changed,
+    /// The configuration has no such seal, or switches it off.
+    NotConfigured,
 }
 
 /// Whose fault it is; decides the status of a single request and of a batch.
@@ -47,6 +66,8 @@ pub enum Blame {
     Client,
     /// A master key's that cannot be reached: try again.
     MasterKey,
+    /// An operator's: to try again is useless until the master key is mended.
+    Operator,
     /// Ours, or what Vault takes for its own.
     Server,
 }
@@ -69,6 +90,7 @@ impl ItemError {
             | Self::MissingContext
             | Self::NonceNotAllowed => Blame::Client,
             Self::MasterKeyUnavailable => Blame::MasterKey,
+            Self::MasterKeyRefuses(_) => Blame::Operator,
             Self::IllegalAssociatedData(_) | Self::Internal => Blame::Server,
         }
     }
@@ -112,7 +134,26 @@ impl fmt::Display for ItemError {
             }
             Self::NonceNotAllowed => "provided nonce not allowed for this key",
             Self::MasterKeyUnavailable => "no master key of this key can be reached",
+            Self::MasterKeyRefuses(fault) => return fault.fmt(f),
             Self::Internal => "internal error",
+        })
+    }
+}
+
+impl fmt::Display for MasterKeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Denied => "the master key cannot be used: its KMS denies access",
+            Self::Missing => "the master key cannot be used: it does not exist in its KMS",
+            Self::NotUsable => "the master key cannot be used: it is disabled or expired",
+            Self::Unlisted => {
+                "the version of this key is unknown: grant the right to list the master key's \
+                 versions, or declare version = N for the key"
+            }
+            Self::Changed => "the master key cannot be used: it is not the one that it was",
+            Self::NotConfigured => {
+                "the master key cannot be used: its seal is not configured for it"
+            }
         })
     }
 }

@@ -88,9 +88,12 @@ fn refuse_options(options: &[(bool, &'static str)]) -> Result<(), ApiError> {
 }
 
 pub(super) fn read(call: &Call<'_>, at: KeyPath, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let name = at.key.to_string();
     let permit = call.client.acl.permit(operation::ReadKey, at.mount, at.key).map_err(denied)?;
     request::ReadKey::decode(&mut fields)?;
     let key = call.transit().read_key(permit).ok_or(ApiError::NotFound)?;
+    // A version that is not known is not guessed.
+    key.require_counted(&call.deployment).map_err(|error| Refusal::of_item(error, &name))?;
     Ok(reply(call, &key, &fields.into_warnings(&["name"])))
 }
 

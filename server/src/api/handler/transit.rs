@@ -73,7 +73,7 @@ pub(super) async fn encrypt(
         (upsert(&transit, permit, &request).await?, request)
     };
     let refused = |error| Refusal::of_item(error, &name);
-    let encryption = transit.encryption(&permit).map_err(refused)?;
+    let encryption = transit.encryption(&permit).await.map_err(refused)?;
     let mut warnings = fields.into_warnings(&["name"]);
     match request.input {
         Input::Single(item) => {
@@ -147,7 +147,7 @@ pub(super) async fn rewrap(
     let permit = call.client.acl.permit(operation::Rewrap, at.mount, at.key).map_err(denied)?;
     let request = request::Rewrap::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, &name);
-    let rewrapping = Rewrapping::begin(&call.transit(), &permit).map_err(refused)?;
+    let rewrapping = Rewrapping::begin(&call.transit(), &permit).await.map_err(refused)?;
     let warnings = fields.into_warnings(&["name"]);
     match request.input {
         Input::Single(item) => {
@@ -202,9 +202,12 @@ struct Rewrapping {
 }
 
 impl Rewrapping {
-    fn begin(transit: &Transit, permit: &Permit<operation::Rewrap>) -> Result<Self, TransitError> {
+    async fn begin(
+        transit: &Transit,
+        permit: &Permit<operation::Rewrap>,
+    ) -> Result<Self, TransitError> {
         let decryption = transit.rewrap_decryption(permit)?;
-        Ok(Self { decryption, encryption: transit.re_encryption(permit)? })
+        Ok(Self { decryption, encryption: transit.re_encryption(permit).await? })
     }
 
     async fn item(&self, item: &BatchItem<'_>) -> Result<Encrypted, Failure> {

@@ -99,7 +99,10 @@ impl Api {
     }
 
     async fn start_with(config: Config) -> Self {
-        let node = Node::start(config).await.unwrap();
+        Self::on(Node::start(config).await.unwrap())
+    }
+
+    fn on(node: Node) -> Self {
         let in_flight = InFlight::new(8, Duration::ZERO);
         Self(router(Arc::new(node), BodyLimits::default(), in_flight))
     }
@@ -413,5 +416,71 @@ async fn nothing_of_a_request_is_echoed_in_an_error() {
         let answer = api.send("s.vault", "PUT", "transit/encrypt/unseal", &body).await;
         assert!(answer.status.is_client_error() || answer.status.is_server_error(), "{body}");
         assert!(!answer.text.contains(secret), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn the_state_of_the_seals_is_told_to_who_may_read_it() {
+    let api = Api::start().await;
+    let path = "sys/seal-backend-status";
+    let answer = api.send("s.root", "GET", path, "").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let body: Value = serde_json::from_str(&answer.text).unwrap();
+    assert_eq!((&body["healthy"], &body["data"]["healthy"]), (&json!(true), &json!(true)));
+    let backend = &body["backends"][0];
+    assert_eq!(backend["name"], "dev");
+    assert_eq!(backend["current_version"], "k1");
+    assert_eq!(backend["trusted_by"], "configured");
+    assert_eq!(api.send("", "GET", path, "").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(api.send("s.vault", "GET", path, "").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn figures_are_told_in_prometheus_own_form_and_in_no_other() {
+    let api = Api::start().await;
+    api.encrypt("unseal").await;
+    let answer = api.send("s.root", "GET", "sys/metrics?format=prometheus", "").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.headers["content-type"].to_str().unwrap().contains("openmetrics"));
+    for line in [
+        r#"selkie_operations_total{operation="encrypt",outcome="ok"} 1"#,
+        r#"selkie_seal_up{seal="dev"} 1"#,
+        r#"selkie_seal_trusted{seal="dev"} 1"#,
+    ] {
+        assert!(answer.text.lines().any(|other| other == line), "{line}: {}", answer.text);
+    }
+    let other = api.send("s.root", "GET", "sys/metrics?format=json", "").await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST);
+    assert_eq!(api.send("", "GET", "sys/metrics", "").await.status, StatusCode::FORBIDDEN);
+}
+
+/// Invariant I10.
+#[tokio::test(start_paused = true)]
+async fn the_client_is_told_whether_to_try_again() {
+    use selkie_kms::{Fault, KmsError};
+    for (error, status, text) in [
+        (KmsError::Unavailable(None), 503, "no master key of this key can be reached"),
+        (KmsError::Denied(None), 400, "the master key cannot be used: its KMS denies access"),
+        (
+            KmsError::UnknownKek(None),
+            400,
+            "the master key cannot be used: it does not exist in its KMS",
+        ),
+    ] {
+        let site = crate::seal::tests::Site::new();
+        site.faults.on_describe().always(Fault::fail(error));
+        let mut config = config();
+        config.seals.clear();
+        config.keys[0].seals = vec![SealName::new("weu").unwrap()];
+        let deployment = Deployment::assemble(config, site.seals()).unwrap();
+        let clock = Arc::new(crate::clock::SystemClock);
+        let node = Node::begin(deployment, crate::transit::Keys::without_store(), clock).await;
+        let api = Api::on(node);
+        let body = json!({ "plaintext": "aGVsbG8=" });
+        let answer = api.send("s.root", "PUT", "transit/encrypt/unseal", body).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
+        assert!(answer.text.contains(text), "{}", answer.text);
+        let read = api.send("s.root", "GET", "transit/keys/unseal", "").await;
+        assert_eq!(read.status.as_u16(), status, "a version that is not known is not guessed");
     }
 }

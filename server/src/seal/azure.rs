@@ -1,13 +1,18 @@
-//! From the stanza `seal "azurekeyvault"` to what the provider is told.
+//! From the stanza `seal "azurekeyvault"` to what the provider is told, and from its walk to what
+//! `selkie doctor` prints.
 
 use selkie_config::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, ProxyUrl, UserAssignedIdentity, WrapPlace,
 };
-use selkie_kms::azure::{self, AzureSettings, ClientCertificate, Identity};
+use selkie_crypto::Random;
+use selkie_kms::azure::{
+    self as provider, AzureKeyVault, AzureSettings, ClientCertificate, Identity,
+};
+
+use super::examination::{Examined, Examiner, Finding, Report, Step};
 
 /// What the provider is told of the seal.
-#[must_use]
-pub fn settings(seal: AzureKeyVaultSeal) -> AzureSettings {
+pub(super) fn settings(seal: AzureKeyVaultSeal) -> AzureSettings {
     AzureSettings {
         endpoint: seal.endpoint,
         resource: seal.resource,
@@ -16,7 +21,8 @@ pub fn settings(seal: AzureKeyVaultSeal) -> AzureSettings {
         identity: identity(seal.identity),
         authority: seal.authority,
         ca_certificates: seal.ca_certificates,
-        proxy: seal.key_vault_proxy.map(ProxyUrl::into_url),
+        key_vault_proxy: seal.key_vault_proxy.map(ProxyUrl::into_url),
+        entra_proxy: seal.entra_proxy.map(ProxyUrl::into_url),
     }
 }
 
@@ -42,11 +48,37 @@ fn identity(identity: AzureIdentity) -> Identity {
     }
 }
 
-fn user_assigned(identity: UserAssignedIdentity) -> azure::UserAssignedIdentity {
+fn user_assigned(identity: UserAssignedIdentity) -> provider::UserAssignedIdentity {
     match identity {
-        UserAssignedIdentity::ClientId(id) => azure::UserAssignedIdentity::ClientId(id),
-        UserAssignedIdentity::ObjectId(id) => azure::UserAssignedIdentity::ObjectId(id),
-        UserAssignedIdentity::ResourceId(id) => azure::UserAssignedIdentity::ResourceId(id),
+        UserAssignedIdentity::ClientId(id) => provider::UserAssignedIdentity::ClientId(id),
+        UserAssignedIdentity::ObjectId(id) => provider::UserAssignedIdentity::ObjectId(id),
+        UserAssignedIdentity::ResourceId(id) => provider::UserAssignedIdentity::ResourceId(id),
+    }
+}
+
+impl Examiner for AzureKeyVault {
+    fn examine<'a>(&'a self, random: &'a Random, report: Report<'a>) -> Examined<'a> {
+        Box::pin(async move {
+            let mut is_well = true;
+            let mut tell = |step: provider::Step| {
+                is_well &= !matches!(step.finding, provider::Finding::Failed(_));
+                report(Step { hop: step.hop.to_string(), finding: finding(step.finding) });
+            };
+            let has_walked = self.check(random, &mut tell).await.is_ok();
+            has_walked && is_well
+        })
+    }
+}
+
+fn finding(found: provider::Finding) -> Finding {
+    match found {
+        provider::Finding::Passed(seen) => Finding::Passed(seen),
+        provider::Finding::Warned(warning) => {
+            Finding::Warned { what: warning.to_string(), advice: warning.remedy().to_owned() }
+        }
+        provider::Finding::Failed(diagnosis) => {
+            Finding::Failed { what: diagnosis.to_string(), advice: diagnosis.remedy().to_owned() }
+        }
     }
 }
 
@@ -88,7 +120,7 @@ mod tests {
         let Identity::ManagedIdentity { user_assigned, endpoint } = told.identity else {
             panic!("{:?}", told.identity);
         };
-        assert_eq!(user_assigned, Some(azure::UserAssignedIdentity::ObjectId("o".into())));
+        assert_eq!(user_assigned, Some(provider::UserAssignedIdentity::ObjectId("o".into())));
         assert_eq!(endpoint.as_str(), "http://127.0.0.1:8444/");
     }
 

@@ -1,0 +1,82 @@
+//! Managed identity by both protocols.
+
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Emulator, VAULT};
+
+const IMDS: &str = "/metadata/identity/oauth2/token?api-version=2018-02-01";
+const METADATA: &[(&str, &str)] = &[("metadata", "true")];
+
+async fn imds(e: &Emulator, more: &str) -> Answer {
+    e.http("GET", &format!("{IMDS}&resource={VAULT}{more}"), METADATA, b"").await
+}
+
+#[tokio::test]
+async fn imds_gives_a_token_that_key_vault_takes_with_expires_on_as_text() {
+    let e = Emulator::new().await;
+    let token = imds(&e, "").await.ok();
+    let now = e.set("GET", "clock", Value::Null).await["now"].as_i64().unwrap();
+    let expires: i64 = token["expires_on"].as_str().unwrap().parse().unwrap();
+    assert!((86_390..=86_400).contains(&(expires - now)), "{expires} {now}");
+    assert_eq!((&token["resource"], &token["token_type"]), (&json!(VAULT), &json!("Bearer")));
+    let token = token["access_token"].as_str().unwrap();
+    assert_eq!(e.vault_as(token, "GET", "/keys/selkie", Value::Null).await.status, 200);
+}
+
+#[tokio::test]
+async fn imds_refuses_what_the_real_one_refuses() {
+    let e = Emulator::new().await;
+    let get = async |query: &str, headers: &[(&str, &str)]| {
+        let path = format!("/metadata/identity/oauth2/token?{query}");
+        e.http("GET", &path, headers, b"").await.status
+    };
+    let good = format!("api-version=2018-02-01&resource={VAULT}");
+    assert_eq!(get(&good, METADATA).await, 200);
+    assert_eq!(get(&good, &[]).await, 400);
+    assert_eq!(get(&good, &[("metadata", "true"), ("x-forwarded-for", "1.2.3.4")]).await, 400);
+    assert_eq!(get(&format!("resource={VAULT}"), METADATA).await, 400);
+    assert_eq!(get("api-version=2018-02-01", METADATA).await, 400);
+    assert_eq!(
+        e.http("POST", &format!("/metadata/identity/oauth2/token?{good}"), METADATA, b"")
+            .await
+            .status,
+        405
+    );
+    assert_eq!(e.http("GET", "/latest/meta-data", METADATA, b"").await.status, 404);
+}
+
+#[tokio::test]
+async fn an_identity_is_found_by_each_id_and_never_guessed_among_several() {
+    let e = Emulator::of(&json!({ "identities": [{ "name": "a" }, { "name": "b" }] })).await;
+    let all = e.set("GET", "identities", Value::Null).await;
+    for (query, field) in
+        [("client_id", "client_id"), ("object_id", "object_id"), ("msi_res_id", "resource_id")]
+    {
+        let wanted = all[1][field].as_str().unwrap();
+        let token = imds(&e, &format!("&{query}={wanted}")).await.ok();
+        assert_eq!(token["client_id"], all[1]["client_id"], "{query}");
+    }
+    let text = |answer: Answer| {
+        assert_eq!(answer.status, 400);
+        assert_eq!(answer.json()["error"], "invalid_request");
+        answer.json()["error_description"].as_str().unwrap().to_owned()
+    };
+    assert!(text(imds(&e, "").await).starts_with("Multiple user assigned identities exist"));
+    assert_eq!(text(imds(&e, "&client_id=x").await), "Identity not found");
+    e.set("DELETE", "identities/a", Value::Null).await;
+    assert_eq!(imds(&e, "").await.status, 200, "the only one that is left");
+    e.set("DELETE", "identities/b", Value::Null).await;
+    assert_eq!(text(imds(&e, "").await), "Identity not found");
+}
+
+#[tokio::test]
+async fn app_service_wants_its_header() {
+    let e = Emulator::new().await;
+    let path = format!("/msi/token?api-version=2019-08-01&resource={VAULT}");
+    let get =
+        async |header: &str| e.http("GET", &path, &[("x-identity-header", header)], b"").await;
+    assert_eq!(get("wrong").await.status, 401);
+    assert!(get("emulator-header").await.ok()["expires_on"].is_string());
+    e.set("PATCH", "settings", json!({ "app_service_header": "other" })).await;
+    assert_eq!(get("emulator-header").await.status, 401);
+}

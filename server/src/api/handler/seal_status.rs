@@ -1,0 +1,96 @@
+use jiff::Timestamp;
+use selkie_access::Capability;
+use serde_json::{Value, json};
+
+use super::transit::denied;
+use crate::api::call::{Call, Refusal};
+use crate::api::error::ApiError;
+use crate::api::fields::Fields;
+use crate::api::reply::Reply;
+use crate::metrics::CONTENT_TYPE;
+use crate::seal::{Known, Seal, days_left};
+
+/// The seals' state: Vault Enterprise's members, and ours beside them.
+pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let path = "sys/seal-backend-status";
+    let _permit = call.client.acl.check(path, Capability::Read).map_err(denied)?;
+    let now = call.node.clock().unix_seconds();
+    let seals = || call.deployment.seals.iter();
+    let is_healthy = seals().all(is_healthy);
+    let since = seals().filter(|seal| !self::is_healthy(seal)).map(since).min();
+    let backends: Vec<_> = seals().map(|seal| backend(seal, now)).collect();
+    let is_wrapping = call.deployment.seals.enabled().all(|seal| is_encrypting(seal, now));
+    let mut data = vec![
+        ("backends", Value::Array(backends)),
+        ("fully_wrapped", Value::Bool(is_wrapping)),
+        ("healthy", Value::Bool(is_healthy)),
+    ];
+    if let Some(since) = since {
+        data.push(("unhealthy_since", time(since)));
+    }
+    let warnings = fields.into_warnings(&[]);
+    Ok(call.envelope(&warnings).data_twice(&data))
+}
+
+fn is_healthy(seal: &Seal) -> bool {
+    seal.known.is_some() && seal.connection.health().fault.is_none()
+}
+
+fn since(seal: &Seal) -> u64 {
+    seal.connection.health().since
+}
+
+fn is_encrypting(seal: &Seal, now: u64) -> bool {
+    let wraps = |known: &Known| known.wrapping_version(&known.keks.current().id, now).is_ok();
+    seal.known.as_deref().is_some_and(wraps)
+}
+
+fn backend(seal: &Seal, now: u64) -> Value {
+    let health = seal.connection.health();
+    let mut backend = json!({
+        "name": seal.name().as_str(),
+        "type": seal.connection.kind(),
+        "healthy": is_healthy(seal),
+        "disabled": seal.disabled,
+        "encrypts": !seal.disabled && is_encrypting(seal, now),
+        "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
+        "last_described": health.described.map(time),
+        "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
+        "advice": health.fault.as_ref().map(|fault| fault.advice()),
+        "trust_after_restart": seal.connection.lasting_trust(),
+    });
+    if !is_healthy(seal) {
+        backend["unhealthy_since"] = time(health.since);
+    }
+    if let Some(known) = &seal.known {
+        let current = known.keks.current();
+        let created = current.created.and_then(|time| Timestamp::try_from(time).ok());
+        let age = created
+            .map(|created| now.saturating_sub(u64::try_from(created.as_second()).unwrap_or(0)));
+        backend["current_version"] = json!(current.id.as_str());
+        backend["current_version_age_seconds"] = json!(age);
+        backend["versions"] = json!(known.keks.versions().len());
+        backend["all_versions_listed"] = json!(known.keks.is_complete());
+        backend["trusted_by"] = json!(known.current_trust().map(|trust| trust.as_str()));
+        backend["days_to_expiry"] = json!(days_left(current, now).map(f64::floor));
+        backend["purgeable"] = json!(known.keks.is_purgeable());
+    }
+    backend
+}
+
+fn time(seconds: u64) -> Value {
+    let time = i64::try_from(seconds).ok().and_then(|second| Timestamp::from_second(second).ok());
+    json!(time.map(|time| time.to_string()))
+}
+
+/// What was counted, for Prometheus.
+pub(super) fn metrics(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let _permit = call.client.acl.check("sys/metrics", Capability::Read).map_err(denied)?;
+    let format = fields.text("format").map_err(ApiError::from)?;
+    if !matches!(format.as_deref(), None | Some("" | "prometheus")) {
+        return Err(ApiError::UnknownMetricsFormat.into());
+    }
+    let now = call.node.clock().unix_seconds();
+    let text = call.node.metrics().text(&call.deployment.seals, now);
+    Ok(Reply::text(CONTENT_TYPE, text.map_err(|_unprintable| ApiError::Internal)?))
+}

@@ -1,0 +1,309 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use selkie_crypto::SealName;
+use selkie_kms::Kms;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
+use super::error::SealFault;
+use super::examination::Examiner;
+use super::known::Known;
+use super::pin::{PinError, PinFile};
+
+/// What a seal's stanza comes to.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its name in the configuration.
+    pub name: SealName,
+    /// Its type, as in the label of its stanza.
+    pub kind: &'static str,
+    /// Who holds the master key.
+    pub kms: Arc<dyn Kms>,
+    /// Which master key that is, such as `https://weu.vault.azure.net/keys/unseal`: what is learned
+    /// of it holds for this one alone.
+    pub target: String,
+    /// A digest of all settings that reach `kms`: with the same ones a reload keeps the connection.
+    pub settings: [u8; 32],
+    /// `public_key_sha256`: the SHA-256 of public keys (SPKI, DER) that are trusted unseen.
+    pub fingerprints: Vec<[u8; 32]>,
+    /// How often the KMS is asked for news of its key.
+    pub poll_interval: Duration,
+    /// Where what was learned is kept.
+    pub pin: Option<PinFile>,
+    /// Walks the hops to the KMS for `selkie doctor`.
+    pub examiner: Option<Arc<dyn Examiner>>,
+}
+
+/// The way to a seal's master key, and what was learned of it so far. It outlives deployments.
+pub struct Connection {
+    pub(super) setup: Setup,
+    /// The configuration holds the key itself, so there is nothing to learn.
+    pub(super) is_fixed: bool,
+    pub(super) alarm: Alarm,
+    pub(super) pin_alarm: Alarm,
+    state: Mutex<State>,
+    /// How many runs of learning have ended.
+    runs: watch::Sender<u64>,
+    is_learning: AtomicBool,
+}
+
+/// How a seal does.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// When the KMS last described its key, in seconds since 1970.
+    pub described: Option<u64>,
+    /// Since when it is as it is, healthy or not.
+    pub since: u64,
+    /// Why the last attempt to learn failed; `None` if it did not.
+    pub fault: Option<SealFault>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<Arc<Known>>,
+    health: Health,
+    last_run: Option<Instant>,
+    pin: PinState,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PinState {
+    /// It says what is known, or there is none.
+    #[default]
+    Good,
+    /// It is there and was refused: it goes out of the way before another is written.
+    Refused,
+}
+
+impl Connection {
+    /// A connection of which nothing is known yet.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self::with(setup, None)
+    }
+
+    /// A connection to a key that the configuration holds.
+    #[must_use]
+    pub fn fixed(setup: Setup, known: Known) -> Self {
+        Self { is_fixed: true, ..Self::with(setup, Some(Arc::new(known))) }
+    }
+
+    fn with(setup: Setup, known: Option<Arc<Known>>) -> Self {
+        Self {
+            setup,
+            is_fixed: false,
+            alarm: Alarm::default(),
+            pin_alarm: Alarm::default(),
+            state: Mutex::new(State { known, ..State::default() }),
+            runs: watch::Sender::new(0),
+            is_learning: AtomicBool::new(false),
+        }
+    }
+
+    /// The seal's name.
+    #[must_use]
+    pub const fn name(&self) -> &SealName {
+        &self.setup.name
+    }
+
+    /// The seal's type.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.setup.kind
+    }
+
+    /// Who holds the master key.
+    #[must_use]
+    pub fn kms(&self) -> &dyn Kms {
+        &*self.setup.kms
+    }
+
+    /// The declared fingerprints.
+    #[must_use]
+    pub fn fingerprints(&self) -> &[[u8; 32]] {
+        &self.setup.fingerprints
+    }
+
+    /// The pin file, if there is one.
+    #[must_use]
+    pub const fn pin(&self) -> Option<&PinFile> {
+        self.setup.pin.as_ref()
+    }
+
+    /// What lets it encrypt while its KMS is away after a restart (invariant I2), for people.
+    #[must_use]
+    pub fn lasting_trust(&self) -> &'static str {
+        match (self.is_fixed, self.fingerprints(), self.pin()) {
+            (true, _, _) => "the configuration holds the key",
+            (false, [_, ..], Some(_)) => "public_key_sha256 and the pin file",
+            (false, [], Some(pin)) if pin.is_signed() => "the pin file, signed with local_key",
+            (false, [_, ..], None) => {
+                "none without data_dir, although public_key_sha256 is declared"
+            }
+            (false, [], Some(_)) => "none: declare public_key_sha256 or local_key",
+            (false, [], None) => "none: declare data_dir, and public_key_sha256 or local_key",
+        }
+    }
+
+    /// What to declare so that trust outlasts a restart; `line` is what trusts the public key.
+    #[must_use]
+    pub fn lasting_trust_advice(&self, line: &str) -> String {
+        let data_dir = if self.pin().is_some() { "" } else { "data_dir, and " };
+        format!("declare {data_dir}local_key or, in the seal, {line}")
+    }
+
+    /// Whether trust outlasts a restart.
+    #[must_use]
+    pub fn has_lasting_trust(&self) -> bool {
+        let is_signed = self.pin().is_some_and(PinFile::is_signed);
+        self.is_fixed || self.pin().is_some() && (is_signed || !self.fingerprints().is_empty())
+    }
+
+    /// Whether the configuration holds the key itself.
+    #[must_use]
+    pub const fn is_fixed(&self) -> bool {
+        self.is_fixed
+    }
+
+    /// What is known as of now.
+    #[must_use]
+    pub fn known(&self) -> Option<Arc<Known>> {
+        self.state().known.clone()
+    }
+
+    /// How the seal does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.state().health.clone()
+    }
+
+    /// What keeps it from being described, or trusted.
+    #[must_use]
+    pub fn fault_or(&self, fault: SealFault) -> SealFault {
+        self.state().health.fault.clone().unwrap_or(fault)
+    }
+
+    /// Whether nothing has changed between the stanza of `other` and this one's.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.is_about_same_key(other)
+            && self.setup.settings == other.setup.settings
+            && self.setup.fingerprints == other.setup.fingerprints
+            && self.setup.poll_interval == other.setup.poll_interval
+            && match (self.pin(), other.pin()) {
+                (Some(one), Some(other)) => one.is_same(other),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            }
+    }
+
+    /// Whether both lead to the same master key.
+    pub(super) fn is_about_same_key(&self, other: &Self) -> bool {
+        let is_learned = !self.is_fixed && !other.is_fixed;
+        is_learned && self.setup.kind == other.setup.kind && self.setup.target == other.setup.target
+    }
+
+    /// Takes over what `other` learned about the same master key.
+    pub(super) fn inherit(&self, other: &Self) {
+        let (known, health, pin) = {
+            let theirs = other.state();
+            (theirs.known.clone(), theirs.health.clone(), theirs.pin)
+        };
+        let mut state = self.state();
+        (state.known, state.health, state.pin) = (known, health, pin);
+    }
+
+    /// Begins with what the pin file says, if anything can be believed of it.
+    pub(super) fn read_pin(&self) {
+        let Some(file) = self.pin() else { return };
+        match file.read() {
+            Ok(None) => {}
+            Ok(Some(pinned)) => {
+                let known = Known::pinned(pinned, self.fingerprints());
+                let trust = known.current_trust().map_or("none", |trust| trust.as_str());
+                let kek = known.keks.current().id.clone();
+                tracing::info!(seal = %self.name(), file = %file.path().display(), %kek, trust, "pin read");
+                self.state().known = Some(Arc::new(known));
+            }
+            Err(error) => {
+                self.state().pin = PinState::Refused;
+                self.tell_refused_pin(file, &error);
+            }
+        }
+    }
+
+    fn tell_refused_pin(&self, file: &PinFile, error: &PinError) {
+        tracing::error!(
+            seal = %self.name(),
+            file = %file.path().display(),
+            reason = %crate::telemetry::WithCauses(error),
+            advice = "the seal encrypts once its KMS has confirmed the key; the file stays until then",
+            "the pin file is not used"
+        );
+    }
+
+    pub(super) fn pin_state(&self) -> PinState {
+        self.state().pin
+    }
+
+    pub(super) fn pin_is_good(&self) {
+        self.state().pin = PinState::Good;
+    }
+
+    pub(super) fn set_known(&self, known: Arc<Known>) {
+        self.state().known = Some(known);
+    }
+
+    /// Notes how a run of learning ended, at `now`.
+    pub(super) fn note(&self, fault: Option<SealFault>, is_described: bool, now: u64) {
+        let mut state = self.state();
+        if state.health.fault.is_some() != fault.is_some() || state.health.since == 0 {
+            state.health.since = now;
+        }
+        if is_described {
+            state.health.described = Some(now);
+        }
+        state.health.fault = fault;
+        state.last_run = Some(Instant::now());
+    }
+
+    pub(super) fn last_run(&self) -> Option<Instant> {
+        self.state().last_run
+    }
+
+    /// Tells when the runs of learning that begin from now on, or are under way, have ended.
+    pub(super) fn watch_runs(&self) -> watch::Receiver<u64> {
+        self.runs.subscribe()
+    }
+
+    /// The right to a run of learning, unless one is under way.
+    pub(super) fn begin_run(self: &Arc<Self>) -> Option<Run> {
+        let is_learning = self.is_learning.swap(true, Ordering::AcqRel);
+        (!is_learning).then(|| Run(Arc::clone(self)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock runs foreign code, so a poisoned state is still a whole one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run of learning; it ends when this is dropped, however that comes.
+pub(super) struct Run(pub(super) Arc<Connection>);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // In this order: who finds it still learning has subscribed before it is told.
+        self.0.is_learning.store(false, Ordering::Release);
+        self.0.runs.send_modify(|runs| *runs = runs.wrapping_add(1));
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("seal", self.name()).finish_non_exhaustive()
+    }
+}

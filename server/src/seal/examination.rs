@@ -1,0 +1,159 @@
+//! What `selkie doctor` finds on the way to a master key and back.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::time::Duration;
+
+use selkie_crypto::Random;
+use selkie_kms::{KekDescription, KmsError};
+use tokio::time::timeout;
+
+use super::connection::Connection;
+use super::error::SealFault;
+use super::known::{Known, days_left, fingerprint};
+use super::round_trip;
+use crate::telemetry::WithCauses;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Rotations that need people take about this long.
+const SOON_DAYS: f64 = 30.0;
+
+/// One step of the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where, in a word or two.
+    pub hop: String,
+    /// What was found there.
+    pub finding: Finding,
+}
+
+/// What a step has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// All is well, and what was seen.
+    Passed(String),
+    /// It works, and deserves a thought.
+    Warned {
+        /// What is so.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// It does not work.
+    Failed {
+        /// What is so.
+        what: String,
+        /// What mends it.
+        advice: String,
+    },
+}
+
+/// Takes the steps as they are made.
+pub type Report<'r> = &'r mut (dyn FnMut(Step) + Send);
+
+/// Whether all is well, once that is known.
+pub type Examined<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+
+/// Walks the hops that only a provider knows.
+pub trait Examiner: Debug + Send + Sync {
+    /// Walks them and reports each; what makes the rest meaningless ends the walk. Says whether
+    /// the master key was reached and does its work.
+    fn examine<'a>(&'a self, random: &'a Random, report: Report<'a>) -> Examined<'a>;
+}
+
+impl Connection {
+    /// Walks to the master key and back, at `now`, and reports each step.
+    pub async fn examine(&self, random: &Random, now: u64, report: Report<'_>) {
+        if let Some(examiner) = &self.setup.examiner
+            && !examiner.examine(random, report).await
+        {
+            return self.examine_pin(report);
+        }
+        let described = timeout(PATIENCE, self.kms().describe()).await;
+        let described = described
+            .unwrap_or_else(|late| Err(KmsError::TimedOut(Some(std::sync::Arc::new(late)))));
+        let keks = match described {
+            Ok(keks) => keks,
+            Err(error) => return report(failed("describe", &SealFault::Kms(error))),
+        };
+        let current = keks.current();
+        let count = keks.versions().len();
+        let seen = format!("{count} versions, current {}", current.id);
+        report(Step { hop: "describe".into(), finding: Finding::Passed(seen) });
+        if !self.is_fixed && self.setup.examiner.is_none() {
+            warn_of(&keks, now, report);
+        }
+        match round_trip::confirm(self.kms(), current, random).await {
+            Ok(()) => {
+                let what = "a random secret came back as it went".to_owned();
+                report(Step { hop: "wrap, unwrap".into(), finding: Finding::Passed(what) });
+            }
+            Err(fault) => report(failed("wrap, unwrap", &fault)),
+        }
+        if !self.is_fixed {
+            self.examine_pin(report);
+            self.examine_trust(keks, report);
+        }
+    }
+
+    fn examine_pin(&self, report: Report<'_>) {
+        let Some(file) = self.pin() else { return };
+        let finding = match file.read() {
+            Ok(None) => Finding::Passed("none yet".into()),
+            Ok(Some(_)) => Finding::Passed(file.path().display().to_string()),
+            Err(error) => Finding::Warned {
+                what: format!("{}: {}", file.path().display(), WithCauses(&error)),
+                advice: "the server keeps it aside once the KMS has confirmed the key".into(),
+            },
+        };
+        report(Step { hop: "pin file".into(), finding });
+    }
+
+    /// Whether the seal would encrypt after a restart while its KMS is away (invariant I2).
+    fn examine_trust(&self, keks: KekDescription, report: Report<'_>) {
+        let current = fingerprint(keks.current());
+        let line = Known::described(keks, None, &[]).fingerprint_line();
+        let hop = "trust".to_owned();
+        let line = line.unwrap_or_else(|| "nothing else: there is no public key".into());
+        let is_listed = current.is_none_or(|one| self.fingerprints().contains(&one));
+        let finding = if !self.has_lasting_trust() {
+            Finding::Warned {
+                what: "a restart while the KMS is away cannot encrypt".into(),
+                advice: self.lasting_trust_advice(&line),
+            }
+        } else if !self.fingerprints().is_empty() && !is_listed {
+            Finding::Warned {
+                what: "the current version is not in public_key_sha256".into(),
+                advice: format!("add it: {line}"),
+            }
+        } else {
+            Finding::Passed(self.lasting_trust().into())
+        };
+        report(Step { hop, finding });
+    }
+}
+
+fn failed(hop: &str, fault: &SealFault) -> Step {
+    let finding =
+        Finding::Failed { what: WithCauses(fault).to_string(), advice: fault.advice().to_owned() };
+    Step { hop: hop.into(), finding }
+}
+
+fn warn_of(keks: &KekDescription, now: u64, report: Report<'_>) {
+    let mut warn = |hop: &str, what: String, advice: &str| {
+        let finding = Finding::Warned { what, advice: advice.into() };
+        report(Step { hop: hop.into(), finding });
+    };
+    if keks.is_purgeable() == Some(true) {
+        let what = "the master key can be destroyed for good".into();
+        warn("purge protection", what, "enable purge protection in the KMS");
+    }
+    if let Some(days) = days_left(keks.current(), now).filter(|days| *days < SOON_DAYS) {
+        let what = format!("the current version expires in {days:.0} days");
+        warn("expiry", what, "rotate the master key in the KMS, or prolong it");
+    }
+    if !keks.is_complete() {
+        let what = "the versions cannot be listed, so that counted keys do not encrypt".into();
+        warn("list", what, "grant the right to list, or declare version = N for each key");
+    }
+}

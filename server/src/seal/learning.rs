@@ -1,0 +1,315 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use selkie_crypto::Random;
+use selkie_kms::{KekDescription, KekState, KmsError};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::connection::{Connection, PinState};
+use super::error::{Contradiction, SealFault};
+use super::known::{Known, Trust, state_at};
+use super::round_trip;
+use crate::clock::Clock;
+use crate::continuity::AdoptionError;
+use crate::deployment::Deployment;
+use crate::metrics::Metrics;
+use crate::telemetry::WithCauses;
+use crate::transit::Keys;
+
+/// How long a KMS may take to describe its key.
+const DESCRIBE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long after a run of learning the next one begins at the earliest, whoever wants it.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long a seal that fails is left alone at first; each failure doubles it, up to the last.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Learns what the KMSs say of their master keys, and puts it in the place of what was known.
+#[derive(Clone)]
+pub struct Learner {
+    pub(crate) current: Arc<ArcSwap<Deployment>>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<Random>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What a description comes to.
+struct Outlook {
+    known: Known,
+    fault: Option<SealFault>,
+}
+
+impl Learner {
+    /// Learns of one seal, together with whoever else wants to, and waits for that until `deadline`.
+    /// What came of it is in [`Connection::known`] and [`Connection::health`].
+    pub async fn learn(&self, connection: &Arc<Connection>, deadline: Instant) {
+        if connection.is_fixed {
+            return;
+        }
+        let mut runs = connection.watch_runs();
+        if let Some(run) = connection.begin_run() {
+            let learner = self.clone();
+            // In a task of its own: others wait for it when the first one hangs up.
+            drop(tokio::spawn(async move {
+                if let Some(last) = run.0.last_run() {
+                    sleep_until(last + PAUSE).await;
+                }
+                learner.run(&run.0).await;
+                drop(run);
+            }));
+        }
+        // The sender lives in the connection, so this ends with a run or the deadline.
+        let _ended_or_late = timeout_at(deadline, runs.changed()).await;
+    }
+
+    /// Learns of a seal at once and then again and again, as long as it is configured.
+    pub async fn poll(self, connection: Arc<Connection>) {
+        let mut retry = FIRST_RETRY;
+        while self.current.load().seals.has(&connection) {
+            self.learn(&connection, Instant::now() + 4 * DESCRIBE_PATIENCE).await;
+            let interval = connection.setup.poll_interval;
+            let pause = if connection.health().fault.is_some() {
+                let pause = retry.min(interval);
+                retry = (2 * retry).min(LAST_RETRY);
+                pause
+            } else {
+                retry = FIRST_RETRY;
+                interval
+            };
+            sleep(self.jittered(pause)).await;
+        }
+    }
+
+    /// Between 3/4 and 5/4 of `pause`, so that replicas do not ask in step.
+    fn jittered(&self, pause: Duration) -> Duration {
+        let mut byte = [128];
+        // Without randomness there is no jitter, which is no reason to stop.
+        let _ = (self.random)(&mut byte);
+        let [byte] = byte;
+        pause * 3 / 4 + pause * u32::from(byte) / 512
+    }
+
+    async fn run(&self, connection: &Arc<Connection>) {
+        let began = Instant::now();
+        let described = timeout(DESCRIBE_PATIENCE, connection.kms().describe()).await;
+        let described =
+            described.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(Arc::new(late)))));
+        let outcome = super::error::outcome_of(&described);
+        self.metrics.kms_call(connection.name(), "describe", outcome, began.elapsed());
+        let described = described.map_err(SealFault::Kms);
+        let now = self.clock.unix_seconds();
+        match described {
+            Ok(fresh) => self.take(connection, &fresh).await,
+            Err(fault) => {
+                if let SealFault::Kms(KmsError::UnknownKek(_)) = &fault {
+                    self.stop(connection).await;
+                }
+                connection.note(Some(fault.clone()), false, now);
+                self.alarm(connection, &fault, "the KMS does not describe its master key");
+            }
+        }
+    }
+
+    /// Nothing more is encrypted under a master key that was deleted, until it is back.
+    async fn stop(&self, connection: &Arc<Connection>) {
+        let Some(known) = connection.known() else { return };
+        let missing = Arc::new(known.contradicted(Contradiction::Missing));
+        if let Err(error) = self.adopt(connection, &missing).await {
+            // No version changes with it, so nothing can stand against it.
+            tracing::error!(seal = %connection.name(), %error, "a deleted master key is in use");
+        }
+    }
+
+    /// Follows a description as far as it may be followed.
+    async fn take(&self, connection: &Arc<Connection>, fresh: &KekDescription) {
+        let before = connection.known();
+        let Outlook { known, mut fault } = self.outlook(connection, before.as_deref(), fresh).await;
+        let known = Arc::new(known);
+        match self.adopt(connection, &known).await {
+            Ok(()) => {
+                if known.current_trust() >= Some(Trust::Confirmed) && known.contradiction.is_none()
+                {
+                    self.keep(connection, &known).await;
+                }
+            }
+            Err(error) => fault = Some(SealFault::NotAdopted(Arc::new(error))),
+        }
+        connection.note(fault.clone(), true, self.clock.unix_seconds());
+        match fault {
+            Some(fault) => self.alarm(connection, &fault, "the master key needs attention"),
+            None if connection.alarm.clear() => {
+                tracing::info!(seal = %connection.name(), "the seal is well again");
+            }
+            None => {}
+        }
+    }
+
+    async fn outlook(
+        &self,
+        connection: &Connection,
+        before: Option<&Known>,
+        fresh: &KekDescription,
+    ) -> Outlook {
+        let fingerprints = connection.fingerprints();
+        let followed = match before.map(|known| (known, known.followed_by(fresh))) {
+            None => fresh.clone(),
+            Some((_, Ok(followed))) => followed,
+            Some((known, Err(contradiction))) => {
+                let fault = Some(SealFault::Contradicted(contradiction.clone()));
+                let known = known.contradicted(contradiction);
+                return Outlook { known, fault };
+            }
+        };
+        let mut known = Known::described(followed, before, fingerprints);
+        match self.check_current(connection, &known).await {
+            Ok(()) => {
+                let current = known.keks.current().id.clone();
+                known.trust(current, Trust::Confirmed);
+                Outlook { known, fault: None }
+            }
+            Err(fault) => {
+                let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
+                if let Some(was) = before.filter(is_moved) {
+                    known = Known::described(was.with_states_of(fresh), before, fingerprints);
+                } else if matches!(fault, SealFault::Unconfirmed(_)) {
+                    let current = known.keks.current().id.clone();
+                    known.distrust(&current);
+                }
+                Outlook { known, fault: Some(fault) }
+            }
+        }
+    }
+
+    /// Whether the current version may be used and is the KMS's own, which is tried once.
+    async fn check_current(&self, connection: &Connection, known: &Known) -> Result<(), SealFault> {
+        let current = known.keks.current();
+        let state = state_at(current, self.clock.unix_seconds());
+        if state != KekState::Enabled {
+            return Err(SealFault::NotUsable { kek: current.id.clone(), state });
+        }
+        if known.current_trust() >= Some(Trust::Confirmed) {
+            return Ok(());
+        }
+        round_trip::confirm(connection.kms(), current, &*self.random).await
+    }
+
+    /// Puts `known` to work: the versions of all keys follow, or nothing changes.
+    async fn adopt(
+        &self,
+        connection: &Arc<Connection>,
+        known: &Arc<Known>,
+    ) -> Result<(), AdoptionError> {
+        let _no_other_change = self.keys.hold_changes().await;
+        if connection.known().as_ref() == Some(known) {
+            return Ok(());
+        }
+        let before = self.current.load_full();
+        if !before.seals.has(connection) {
+            connection.set_known(Arc::clone(known));
+            return Ok(());
+        }
+        let after = Arc::new(before.with_known(connection, known)?);
+        after.require_rising(&before, &self.keys)?;
+        connection.set_known(Arc::clone(known));
+        self.current.store(Arc::clone(&after));
+        self.keys.follow_seals(&after, self.clock.unix_seconds()).await;
+        if known.contradiction.is_none() {
+            tell_adopted(connection, known);
+        }
+        Ok(())
+    }
+
+    /// Writes the pin file if it does not say this already. One that was refused is kept aside.
+    async fn keep(&self, connection: &Arc<Connection>, known: &Arc<Known>) {
+        let Some(file) = connection.pin().cloned() else { return };
+        let (known, is_refused) = (Arc::clone(known), connection.pin_state() == PinState::Refused);
+        let written = tokio::task::spawn_blocking(move || {
+            if is_refused {
+                file.set_aside()?;
+            } else if let Ok(Some(pinned)) = file.read()
+                && pinned.keks == known.keks
+                && pinned.is_signed == file.is_signed()
+            {
+                return Ok(false);
+            }
+            file.write(&known.keks).map(|()| true)
+        });
+        match written.await {
+            Ok(Ok(is_new)) => {
+                connection.pin_is_good();
+                if is_new {
+                    tracing::info!(seal = %connection.name(), "pin written");
+                }
+            }
+            Ok(Err(error)) => self.tell_unwritten(connection, &error),
+            Err(error) => self.tell_unwritten(connection, &error),
+        }
+    }
+
+    fn tell_unwritten(&self, connection: &Connection, error: &dyn std::error::Error) {
+        if connection.pin_alarm.is_due("unwritten", self.clock.unix_seconds()) {
+            tracing::error!(
+                seal = %connection.name(),
+                file = connection.pin().map(|file| tracing::field::display(file.path().display())),
+                reason = %WithCauses(error),
+                advice = "make data_dir writable: without the file a restart while the KMS is away \
+                          cannot encrypt",
+                "the pin file cannot be written"
+            );
+        }
+    }
+
+    fn alarm(&self, connection: &Connection, fault: &SealFault, what: &'static str) {
+        if connection.alarm.is_due(fault.outcome(), self.clock.unix_seconds()) {
+            let is_encrypting = connection.known().is_some_and(|known| {
+                let current = known.keks.current().id.clone();
+                known.wrapping_version(&current, self.clock.unix_seconds()).is_ok()
+            });
+            tracing::error!(
+                seal = %connection.name(),
+                reason = %WithCauses(fault),
+                outcome = fault.outcome(),
+                is_encrypting,
+                advice = fault.advice(),
+                "{what}"
+            );
+        }
+    }
+}
+
+fn tell_adopted(connection: &Connection, known: &Known) {
+    tracing::info!(
+        seal = %connection.name(),
+        kek = %known.keks.current().id,
+        versions = known.keks.versions().len(),
+        is_complete = known.keks.is_complete(),
+        trust = known.current_trust().map_or("none", Trust::as_str),
+        "the master key is as follows"
+    );
+    if !connection.has_lasting_trust()
+        && let Some(line) = known.fingerprint_line()
+    {
+        tracing::warn!(
+            seal = %connection.name(),
+            advice = connection.lasting_trust_advice(&line),
+            "a restart while the KMS is away cannot encrypt"
+        );
+    }
+    if known.keks.is_purgeable() == Some(true) {
+        tracing::warn!(
+            seal = %connection.name(),
+            advice = "enable purge protection of the key vault: a purged key takes all that was \
+                      encrypted with it",
+            "the master key can be destroyed for good"
+        );
+    }
+}
+
+impl fmt::Debug for Learner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Learner").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,39 @@
+//! The configured master keys ("seals"): what is known of each and how that is learned while the
+//! server runs, which of them a key has, what wraps for them, and the order in which they are asked
+//! to unwrap.
+
+mod alarm;
+mod azure;
+mod connection;
+mod error;
+mod examination;
+mod known;
+mod learning;
+mod pin;
+mod provider;
+mod round_trip;
+mod seals;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use selkie_crypto::{KekId, SealName};
+
+pub use connection::{Connection, Health, Setup};
+pub use error::{Contradiction, SealError, SealFault};
+pub use examination::{Examined, Examiner, Finding, Report, Step};
+pub use known::{Known, Source, Trust};
+pub(crate) use known::{days_left, state_at};
+pub use learning::Learner;
+pub use pin::{PinError, PinFile, Pinned};
+pub use provider::{Keeping, ProviderError, connect};
+pub(crate) use seals::WRAP_PATIENCE;
+pub use seals::{Asked, Seal, Seals};
+
+/// One version of one seal's master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KekRef {
+    /// The seal.
+    pub seal: SealName,
+    /// The version, by the KMS's own id.
+    pub kek: KekId,
+}

@@ -1,0 +1,166 @@
+//! The pin file of a seal: what was last confirmed of its master key, so that encrypting goes on
+//! across a restart while the KMS is away. No secret is in it.
+
+mod record;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use selkie_crypto::{PinKey, SealName};
+use selkie_kms::KekDescription;
+
+use self::record::Record;
+
+/// A pin is about 1 KiB for each version; this is room for thousands.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Where a seal's pin is, and what it must be about.
+#[derive(Clone, Debug)]
+pub struct PinFile {
+    path: PathBuf,
+    seal: SealName,
+    target: Box<str>,
+    key: Option<Arc<PinKey>>,
+}
+
+/// What a pin says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pinned {
+    /// The master key's versions.
+    pub keks: KekDescription,
+    /// Whether the local key signed it.
+    pub is_signed: bool,
+}
+
+/// Why a pin file is not believed, or was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// It cannot be read.
+    #[error("it cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// It is no pin: truncated, edited or of another format.
+    #[error("it is no pin file, or is damaged")]
+    Malformed(#[source] Option<serde_json::Error>),
+    /// It has been changed, or the local key has.
+    #[error("its MAC is wrong: the file was changed, or the local key was")]
+    WrongMac,
+    /// It is of another seal.
+    #[error("it is of seal {found:?}")]
+    OtherSeal {
+        /// Whose it is.
+        found: String,
+    },
+    /// It is of another master key.
+    #[error("it is of another master key: {found:?}")]
+    OtherKey {
+        /// Which.
+        found: String,
+    },
+    /// It cannot be written.
+    #[error("it cannot be written")]
+    Unwritable(#[source] io::Error),
+}
+
+impl PinFile {
+    /// The pin of `seal`, about the master key `target`, in the data directory `data_dir`; signed if
+    /// there is a local key.
+    #[must_use]
+    pub fn new(data_dir: &Path, seal: &SealName, target: &str, key: Option<Arc<PinKey>>) -> Self {
+        let path = data_dir.join("pins").join(format!("{seal}.json"));
+        Self { path, seal: seal.clone(), target: target.into(), key }
+    }
+
+    /// Whether both are the same file under the same local key.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let mac = |file: &Self| file.key.as_ref().map(|key| key.mac(b"the same key?"));
+        self.path == other.path && mac(self) == mac(other)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether what it says is believed without the KMS.
+    #[must_use]
+    pub const fn is_signed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// What it says; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError`].
+    pub fn read(&self) -> Result<Option<Pinned>, PinError> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(PinError::Unreadable(error)),
+        };
+        let mut text = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut text).map_err(PinError::Unreadable)?;
+        let record = serde_json::from_slice::<Record>(&text);
+        let record = record.map_err(|error| PinError::Malformed(Some(error)))?;
+        let is_signed = record.is_signed_by(self.key.as_deref())?;
+        if record.seal() != self.seal.as_str() {
+            return Err(PinError::OtherSeal { found: record.seal().to_owned() });
+        }
+        if record.target() != &*self.target {
+            return Err(PinError::OtherKey { found: record.target().to_owned() });
+        }
+        let keks = record.into_description().ok_or(PinError::Malformed(None))?;
+        Ok(Some(Pinned { keks, is_signed }))
+    }
+
+    /// Writes it anew, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError::Unwritable`].
+    pub fn write(&self, keks: &KekDescription) -> Result<(), PinError> {
+        let record = Record::new(&self.seal, &self.target, keks, self.key.as_deref());
+        let text = serde_json::to_vec_pretty(&record);
+        let text = text.map_err(|error| PinError::Unwritable(error.into()))?;
+        self.replace(&text).map_err(PinError::Unwritable)
+    }
+
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        let dir = self.path.parent().ok_or(io::ErrorKind::NotFound)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let temporary = self.path.with_extension("json.tmp");
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        File::open(dir)?.sync_all()
+    }
+
+    /// Keeps a file that was refused, out of the way, as `.refused`.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError::Unwritable`].
+    pub fn set_aside(&self) -> Result<(), PinError> {
+        let aside = self.path.with_extension("json.refused");
+        match fs::rename(&self.path, aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(PinError::Unwritable(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

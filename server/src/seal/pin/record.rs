@@ -1,0 +1,193 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use selkie_crypto::{KekId, PinKey, RsaPublicKey, SealName, WrapAlgorithm, base64};
+use selkie_kms::{KekDescription, KekState, KekVersion, Wrapping};
+use serde::{Deserialize, Serialize};
+
+use super::PinError;
+use crate::seal::known::rebuilt;
+
+const FORMAT: u32 = 1;
+
+/// The pin file, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    format: u32,
+    seal: String,
+    key: String,
+    current: String,
+    is_complete: bool,
+    is_purgeable: Option<bool>,
+    versions: Vec<Version>,
+    /// Of all the rest, under the local key; hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Version {
+    id: String,
+    algorithm: Algorithm,
+    /// SPKI, DER, base64; absent where only the KMS wraps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
+    state: State,
+    created: Option<u64>,
+    expires: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Algorithm {
+    #[serde(rename = "A256KW")]
+    A256Kw,
+    #[serde(rename = "RSA-OAEP-256")]
+    RsaOaep256,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Enabled,
+    Disabled,
+    NotYetValid,
+    Expired,
+}
+
+impl Record {
+    pub(super) fn new(
+        seal: &SealName,
+        target: &str,
+        keks: &KekDescription,
+        key: Option<&PinKey>,
+    ) -> Self {
+        let mut record = Self {
+            format: FORMAT,
+            seal: seal.as_str().to_owned(),
+            key: target.to_owned(),
+            current: keks.current().id.as_str().to_owned(),
+            is_complete: keks.is_complete(),
+            is_purgeable: keks.is_purgeable(),
+            versions: keks.versions().iter().map(Version::of).collect(),
+            mac: None,
+        };
+        record.mac = key.and_then(|key| Some(hex(&key.mac(&record.signed()?))));
+        record
+    }
+
+    pub(super) fn seal(&self) -> &str {
+        &self.seal
+    }
+
+    pub(super) fn target(&self) -> &str {
+        &self.key
+    }
+
+    /// What the MAC is of: the record without it, in its one spelling.
+    fn signed(&self) -> Option<Vec<u8>> {
+        let Self { format, seal, key, current, is_complete, is_purgeable, versions, mac: _ } = self;
+        serde_json::to_vec(&(format, seal, key, current, is_complete, is_purgeable, versions)).ok()
+    }
+
+    /// Whether the local key signed it. One without a MAC is merely not signed.
+    pub(super) fn is_signed_by(&self, key: Option<&PinKey>) -> Result<bool, PinError> {
+        let (Some(mac), Some(key)) = (&self.mac, key) else { return Ok(false) };
+        let mac = unhex(mac).ok_or(PinError::WrongMac)?;
+        let signed = self.signed().ok_or(PinError::Malformed(None))?;
+        if key.verify(&signed, &mac) { Ok(true) } else { Err(PinError::WrongMac) }
+    }
+
+    pub(super) fn into_description(self) -> Option<KekDescription> {
+        if self.format != FORMAT {
+            return None;
+        }
+        let versions = self.versions.into_iter().map(Version::into_kek).collect::<Option<_>>()?;
+        let current = KekId::new(&self.current).ok()?;
+        rebuilt(versions, &current, self.is_complete, self.is_purgeable).ok()
+    }
+}
+
+impl Version {
+    fn of(version: &KekVersion) -> Self {
+        let public_key = match &version.wrapping {
+            Wrapping::Local(key) => Some(printed(key.spki_der())),
+            Wrapping::Remote(_) => None,
+        };
+        Self {
+            id: version.id.as_str().to_owned(),
+            algorithm: match version.wrapping.algorithm() {
+                WrapAlgorithm::A256Kw => Algorithm::A256Kw,
+                WrapAlgorithm::RsaOaep256 => Algorithm::RsaOaep256,
+            },
+            public_key,
+            state: match version.state {
+                KekState::Enabled => State::Enabled,
+                KekState::Disabled => State::Disabled,
+                KekState::NotYetValid => State::NotYetValid,
+                KekState::Expired => State::Expired,
+            },
+            created: version.created.map(unix_seconds),
+            expires: version.expires.map(unix_seconds),
+        }
+    }
+
+    fn into_kek(self) -> Option<KekVersion> {
+        let wrapping = match (self.algorithm, self.public_key) {
+            (Algorithm::RsaOaep256, Some(key)) => {
+                let der = base64::decode_secret(key.as_bytes()).ok()?;
+                let key = RsaPublicKey::from_spki_der(der.expose_for_reply()).ok()?;
+                Wrapping::Local(Arc::new(key))
+            }
+            (Algorithm::RsaOaep256, None) => Wrapping::Remote(WrapAlgorithm::RsaOaep256),
+            (Algorithm::A256Kw, None) => Wrapping::Remote(WrapAlgorithm::A256Kw),
+            (Algorithm::A256Kw, Some(_)) => return None,
+        };
+        Some(KekVersion {
+            id: KekId::new(&self.id).ok()?,
+            wrapping,
+            state: match self.state {
+                State::Enabled => KekState::Enabled,
+                State::Disabled => KekState::Disabled,
+                State::NotYetValid => KekState::NotYetValid,
+                State::Expired => KekState::Expired,
+            },
+            created: optional_time(self.created)?,
+            expires: optional_time(self.expires)?,
+        })
+    }
+}
+
+/// The time, or `None` for a number that is no time.
+fn optional_time(seconds: Option<u64>) -> Option<Option<SystemTime>> {
+    match seconds {
+        None => Some(None),
+        Some(seconds) => SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map(Some),
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn printed(der: &[u8]) -> String {
+    let mut text = Vec::new();
+    base64::encode_into(der, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,118 @@
+//! From a seal's stanza to the connection to its master key: the one place that knows the types.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use selkie_config::{AzureKeyVaultSeal, PublicKeyFingerprint, SealKind, StaticSeal};
+use selkie_crypto::{PinKey, Random, SealName, os_random};
+use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
+use selkie_kms::{Governor, GovernorSettings, Kms, KmsError, StaticKms, StaticKmsError};
+
+use super::azure;
+use super::connection::{Connection, Setup};
+use super::known::Known;
+use super::pin::PinFile;
+use crate::clock::{Clock, SystemClock};
+
+/// Where what is learned is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Keeping {
+    /// `data_dir`; without it nothing is kept.
+    pub data_dir: Option<PathBuf>,
+    /// `local_key`, which signs the pin files.
+    pub local_key: Option<Arc<PinKey>>,
+}
+
+impl Keeping {
+    /// The pin file of the seal `name`, whose master key is `target`.
+    #[must_use]
+    pub fn pin(&self, name: &SealName, target: &str) -> Option<PinFile> {
+        let data_dir = self.data_dir.as_ref()?;
+        Some(PinFile::new(data_dir, name, target, self.local_key.clone()))
+    }
+}
+
+/// Why a stanza makes no seal: the configuration is wrong, not the KMS away.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// The keys of a static seal do not make one master key.
+    #[error(transparent)]
+    Static(#[from] StaticKmsError),
+    /// The provider does not say what its key is, although it holds it.
+    #[error(transparent)]
+    Describe(#[from] KmsError),
+    /// The settings of a seal in Azure are unfit.
+    #[error(transparent)]
+    Azure(#[from] AzureSetupError),
+}
+
+/// The connection that a stanza describes. No network is touched: what is far away is described
+/// once the server runs.
+///
+/// # Errors
+///
+/// [`ProviderError`].
+pub async fn connect(
+    name: &SealName,
+    kind: SealKind,
+    keeping: &Keeping,
+) -> Result<Connection, ProviderError> {
+    match kind {
+        SealKind::Static(seal) => {
+            let kms: Arc<dyn Kms> = Arc::new(static_kms(seal)?);
+            let keks = kms.describe().await?;
+            let setup = Setup {
+                name: name.clone(),
+                kind: "static",
+                kms,
+                target: String::new(),
+                settings: [0; 32],
+                fingerprints: Vec::new(),
+                poll_interval: Duration::MAX,
+                pin: None,
+                examiner: None,
+            };
+            Ok(Connection::fixed(setup, Known::configured(keks)))
+        }
+        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
+    }
+}
+
+fn key_vault(
+    name: &SealName,
+    seal: AzureKeyVaultSeal,
+    keeping: &Keeping,
+) -> Result<Connection, ProviderError> {
+    let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
+    let fingerprints = fingerprints.copied().collect();
+    let poll_interval = seal.poll_interval;
+    let settings = azure::settings(seal);
+    let target = format!("{}keys/{}", settings.endpoint, settings.key_name);
+    let digest = settings.digest();
+    let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
+    let random: Arc<Random> = Arc::new(os_random);
+    let governed = Governor::new(provider.clone(), GovernorSettings::default(), random);
+    Ok(Connection::new(Setup {
+        name: name.clone(),
+        kind: "azurekeyvault",
+        kms: Arc::new(governed),
+        pin: keeping.pin(name, &target),
+        target,
+        settings: digest,
+        fingerprints,
+        poll_interval,
+        examiner: Some(provider),
+    }))
+}
+
+/// For what expires.
+fn wall_clock() -> WallClock {
+    Arc::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(SystemClock.unix_seconds()))
+}
+
+fn static_kms(seal: StaticSeal) -> Result<StaticKms, StaticKmsError> {
+    let current = seal.current.id.clone();
+    let oldest_first = seal.previous.into_iter().chain([seal.current]);
+    StaticKms::new(oldest_first.map(|key| (key.id, key.key)).collect(), &current)
+}

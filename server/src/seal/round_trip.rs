@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use selkie_crypto::{Random, RecipientSecret};
+use selkie_kms::{Call, ClientTag, KekVersion, Kms, KmsError, Wrapping};
+use subtle::ConstantTimeEq;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::SealFault;
+
+/// How long both calls may take together.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Wraps a secret made up for it under `version`, locally where that is how it is done, and lets
+/// `kms` unwrap it: only who holds the private key can.
+pub(super) async fn confirm(
+    kms: &dyn Kms,
+    version: &KekVersion,
+    random: &Random,
+) -> Result<(), SealFault> {
+    let deadline = Instant::now() + PATIENCE;
+    let call = Call { client: ClientTag::SELKIE, deadline };
+    let probe = RecipientSecret::try_init_with(|bytes| random(bytes));
+    let probe = probe.map_err(|_none| SealFault::Unconfirmed(None))?;
+    let wrapped = match &version.wrapping {
+        Wrapping::Local(key) => {
+            key.wrap_dek(&probe).map_err(|_failed| SealFault::Unconfirmed(None))?
+        }
+        Wrapping::Remote(_) => within(deadline, kms.wrap_dek(&version.id, &probe, call)).await?,
+    };
+    let algorithm = version.wrapping.algorithm();
+    let unwrapped = within(deadline, kms.unwrap_dek(&version.id, algorithm, &wrapped, call)).await;
+    let unwrapped = unwrapped.map_err(|error| match error {
+        rejected @ (KmsError::Rejected(_) | KmsError::UnknownKek(None)) => {
+            SealFault::Unconfirmed(Some(rejected))
+        }
+        other => SealFault::Kms(other),
+    })?;
+    let is_same = unwrapped.expose_for_wrap().ct_eq(probe.expose_for_wrap());
+    if is_same.into() { Ok(()) } else { Err(SealFault::Unconfirmed(None)) }
+}
+
+async fn within<T>(
+    deadline: Instant,
+    call: impl Future<Output = Result<T, KmsError>>,
+) -> Result<T, KmsError> {
+    let answered = timeout_at(deadline, call).await;
+    answered.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(std::sync::Arc::new(late)))))
+}

@@ -1,0 +1,345 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_crypto::envelope::{Aad, Recipient, Refusal};
+use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret, SealName};
+use selkie_kms::{Call, KmsError, KmsFuture, Wrapping};
+use tokio::time::{Instant, timeout_at};
+
+use super::KekRef;
+use super::connection::Connection;
+use super::error::{SealError, SealFault, cause, outcome_of};
+use super::known::Known;
+use super::learning::Learner;
+use crate::metrics::Metrics;
+use crate::transit::{Transit, TransitError};
+
+/// How long an encrypt may wait for all its seals together (invariant I10: a starting Vault gives up after
+/// about 4 s of tries).
+pub(crate) const WRAP_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a decrypt may wait for all its seals together (invariant I10).
+const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// On whose behalf a seal is asked, until when, and what counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'m> {
+    /// Seconds since 1970, for what expires; unwrapping is the KMS's choice.
+    pub now: u64,
+    /// For the KMS.
+    pub call: Call,
+    /// What is counted.
+    pub metrics: &'m Metrics,
+}
+
+/// A seal as one deployment sees it: what was known of its master key then.
+#[derive(Clone, Debug)]
+pub struct Seal {
+    /// It wraps nothing more, but still unwraps.
+    pub disabled: bool,
+    /// The way to the master key.
+    pub connection: Arc<Connection>,
+    /// What is known of it; `None` until somebody describes it.
+    pub known: Option<Arc<Known>>,
+}
+
+/// All configured seals, the one to be asked first in front.
+#[derive(Clone, Debug)]
+pub struct Seals(Vec<Seal>);
+
+impl Seals {
+    /// `seals`, in order of priority.
+    #[must_use]
+    pub const fn new(seals: Vec<Seal>) -> Self {
+        Self(seals)
+    }
+
+    /// All of them, in order of priority.
+    pub fn iter(&self) -> impl Iterator<Item = &Seal> {
+        self.0.iter()
+    }
+
+    /// The type of the seal that is asked first.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.0.first().map_or("", |seal| seal.connection.kind())
+    }
+
+    /// The enabled ones.
+    pub fn enabled(&self) -> impl Iterator<Item = &Seal> {
+        self.0.iter().filter(|seal| !seal.disabled)
+    }
+
+    /// The seal of this name.
+    #[must_use]
+    pub fn find(&self, name: &SealName) -> Option<&Seal> {
+        self.0.iter().find(|seal| seal.name() == name)
+    }
+
+    /// Whether `connection` is one of theirs.
+    #[must_use]
+    pub fn has(&self, connection: &Arc<Connection>) -> bool {
+        self.0.iter().any(|seal| Arc::ptr_eq(&seal.connection, connection))
+    }
+
+    /// The same, with `known` of the master key behind `connection`.
+    #[must_use]
+    pub fn with_known(&self, connection: &Arc<Connection>, known: &Arc<Known>) -> Self {
+        let mut seals = self.0.clone();
+        let concerned = seals.iter_mut().filter(|seal| Arc::ptr_eq(&seal.connection, connection));
+        concerned.for_each(|seal| seal.known = Some(Arc::clone(known)));
+        Self(seals)
+    }
+
+    /// The same, with the connections of `before` where nothing has changed, and with what those
+    /// learned where the master key is the same. Others begin with their pin file.
+    #[must_use]
+    pub fn resumed(self, before: Option<&Self>) -> Self {
+        let resume = |mut seal: Seal| {
+            match before.and_then(|before| before.find(seal.name())) {
+                Some(was) if seal.connection.is_same(&was.connection) => {
+                    seal.connection = Arc::clone(&was.connection);
+                }
+                Some(was) if seal.connection.is_about_same_key(&was.connection) => {
+                    seal.connection.inherit(&was.connection);
+                }
+                Some(_) | None => seal.connection.read_pin(),
+            }
+            seal.known = seal.connection.known();
+            seal
+        };
+        Self(self.0.into_iter().map(resume).collect())
+    }
+
+    /// The seals that both have, by name: ours and theirs.
+    pub fn in_common_with<'s>(
+        &'s self,
+        others: &'s Self,
+    ) -> impl Iterator<Item = (&'s Seal, &'s Seal)> {
+        self.0.iter().filter_map(|seal| Some((seal, others.find(seal.name())?)))
+    }
+
+    /// The current master-key versions of all enabled seals, which a managed key wraps for.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`] of a seal whose master key nobody has described yet.
+    pub fn current_keks(&self) -> Result<Vec<KekRef>, SealError> {
+        self.enabled().map(|seal| seal.current_kek().ok_or_else(|| seal.undescribed())).collect()
+    }
+
+    /// Wraps `dek` for each of `keks`.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`] of the first seal that failed: an envelope is made for all of them or not at
+    /// all.
+    pub async fn wrap(
+        &self,
+        dek: &RecipientSecret,
+        keks: &[KekRef],
+        asked: Asked<'_>,
+    ) -> Result<Vec<Recipient>, SealError> {
+        let mut recipients = Vec::with_capacity(keks.len());
+        for kek in keks {
+            let failed = |source| SealError { seal: kek.seal.clone(), source };
+            let seal = self.find(&kek.seal).ok_or_else(|| failed(SealFault::NotConfigured))?;
+            recipients.push(seal.wrap(dek, &kek.kek, asked).await.map_err(failed)?);
+        }
+        Ok(recipients)
+    }
+
+    /// Decrypts `envelope` with the first DEK that a seal unwraps and the envelope commits to.
+    ///
+    /// A seal that is away, or that answers with another secret, does not end the attempt while
+    /// another recipient may still open it.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::Seal`] if a seal that might have opened it could not say;
+    /// [`TransitError::Refused`], [`TransitError::UnwrapRejected`] and
+    /// [`TransitError::NoUsableRecipient`] if no seal will ever open it.
+    pub async fn decrypt(
+        &self,
+        envelope: &Envelope,
+        aad: Aad<'_>,
+        transit: &Transit,
+    ) -> Result<Plaintext, TransitError> {
+        // One recipient per seal, which is all that we make: a forged list costs no more calls.
+        let by_priority = self.0.iter().filter_map(|seal| {
+            let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
+            own.map(|recipient| (seal, recipient))
+        });
+        let candidates: Vec<_> = by_priority.collect();
+        let deadline = Instant::now() + UNWRAP_PATIENCE;
+        let mut verdict = TransitError::NoUsableRecipient;
+        for (turn, (seal, recipient)) in candidates.iter().enumerate() {
+            let share = share(deadline, candidates.len() - turn);
+            if seal.known.is_none()
+                && let Err(error) = seal.describe_now(&transit.learner(), share).await
+            {
+                verdict = graver(verdict, TransitError::Seal(error));
+                continue;
+            }
+            let call = Call { client: transit.client, deadline: share };
+            let asked = Asked { now: 0, call, metrics: &transit.metrics };
+            match seal.decrypt(envelope, recipient, aad, asked).await {
+                Ok(plaintext) => return Ok(plaintext),
+                Err(error) => verdict = graver(verdict, error),
+            }
+        }
+        Err(verdict)
+    }
+}
+
+impl Seal {
+    /// A seal with a connection of its own.
+    #[must_use]
+    pub fn new(disabled: bool, connection: Connection) -> Self {
+        let connection = Arc::new(connection);
+        Self { disabled, known: connection.known(), connection }
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &SealName {
+        self.connection.name()
+    }
+
+    /// The version that new DEKs are wrapped under; `None` until somebody describes it.
+    #[must_use]
+    pub fn current_kek(&self) -> Option<KekRef> {
+        let kek = self.known.as_ref()?.keks.current().id.clone();
+        Some(KekRef { seal: self.name().clone(), kek })
+    }
+
+    /// Whether `kek` may be wrapped under as far as trust goes.
+    #[must_use]
+    pub fn trusts(&self, kek: &KekId) -> bool {
+        self.known.as_ref().is_some_and(|known| known.trust_in(kek).is_some())
+    }
+
+    /// Why nothing is known of it.
+    #[must_use]
+    pub fn undescribed(&self) -> SealError {
+        let source = self.connection.fault_or(SealFault::Undescribed);
+        SealError { seal: self.name().clone(), source }
+    }
+
+    async fn describe_now(&self, learner: &Learner, deadline: Instant) -> Result<(), SealError> {
+        if self.connection.known().is_none() {
+            learner.learn(&self.connection, deadline).await;
+        }
+        if self.connection.known().is_some() { Ok(()) } else { Err(self.undescribed()) }
+    }
+
+    async fn wrap(
+        &self,
+        dek: &RecipientSecret,
+        id: &KekId,
+        Asked { now, call, metrics }: Asked<'_>,
+    ) -> Result<Recipient, SealFault> {
+        let unsettled = |fault| self.connection.fault_or(fault);
+        let known = self.known.as_ref().ok_or_else(|| unsettled(SealFault::Undescribed))?;
+        if self.disabled {
+            return Err(SealFault::SwitchedOff);
+        }
+        let version = known.wrapping_version(id, now).map_err(|fault| match fault {
+            SealFault::Untrusted => unsettled(SealFault::Untrusted),
+            other => other,
+        })?;
+        let wrapped_dek = match &version.wrapping {
+            Wrapping::Local(key) => {
+                key.wrap_dek(dek).map_err(|error| KmsError::Misbehaved(Some(Arc::new(error))))?
+            }
+            Wrapping::Remote(_) => {
+                let wrapped = self.connection.kms().wrap_dek(id, dek, call);
+                self.counted("wrap", call.deadline, wrapped, metrics).await?
+            }
+        };
+        Ok(Recipient {
+            seal: self.name().clone(),
+            kek: id.clone(),
+            algorithm: version.wrapping.algorithm(),
+            wrapped_dek,
+        })
+    }
+
+    async fn decrypt(
+        &self,
+        envelope: &Envelope,
+        recipient: &Recipient,
+        aad: Aad<'_>,
+        Asked { call, metrics, .. }: Asked<'_>,
+    ) -> Result<Plaintext, TransitError> {
+        let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
+        let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
+        let dek = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
+        let dek = dek.map_err(|error| self.judge(kek, error))?;
+        envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
+    }
+
+    async fn counted<T>(
+        &self,
+        operation: &'static str,
+        deadline: Instant,
+        asked: KmsFuture<'_, T>,
+        metrics: &Metrics,
+    ) -> Result<T, KmsError> {
+        let began = Instant::now();
+        let answer = timeout_at(deadline, asked)
+            .await
+            .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))));
+        metrics.kms_call(self.name(), operation, outcome_of(&answer), began.elapsed());
+        answer
+    }
+
+    /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.
+    fn judge(&self, kek: &KekId, error: KmsError) -> TransitError {
+        match error {
+            KmsError::Rejected(_) => TransitError::UnwrapRejected,
+            KmsError::UnknownKek(_) if !self.lost(kek, &error) => TransitError::NoUsableRecipient,
+            trouble @ (KmsError::UnknownKek(_)
+            | KmsError::Denied(_)
+            | KmsError::Disabled(_)
+            | KmsError::Throttled { .. }
+            | KmsError::Unavailable(_)
+            | KmsError::TimedOut(_)
+            | KmsError::Misbehaved(_)) => TransitError::Seal(SealError {
+                seal: self.name().clone(),
+                source: SealFault::Kms(trouble),
+            }),
+        }
+    }
+
+    /// Whether a version that the KMS does not know is one of ours all the same: then the master
+    /// key has been deleted. What a complete list never had is a forgery or of another key.
+    fn lost(&self, kek: &KekId, error: &KmsError) -> bool {
+        match self.connection.known() {
+            Some(known) if known.keks.version(kek).is_some() => !self.connection.is_fixed(),
+            Some(known) if known.keks.is_complete() => false,
+            Some(_) | None => cause(error).is_some(),
+        }
+    }
+}
+
+/// Until when the next of `turns` seals may take, so that a hanging one leaves the others their
+/// part of the time.
+fn share(deadline: Instant, turns: usize) -> Instant {
+    let now = Instant::now();
+    let turns = u32::try_from(turns).unwrap_or(u32::MAX).max(1);
+    now + deadline.saturating_duration_since(now) / turns
+}
+
+/// Of two failures of two recipients, the one to answer with: a seal in trouble before a refusal,
+/// for then a retry may open it; a refusal of the contents before one of the wrapping.
+fn graver(one: TransitError, other: TransitError) -> TransitError {
+    let gravity = |error: &TransitError| match error {
+        TransitError::Seal(SealError { source, .. }) if source.is_transient() => 4,
+        TransitError::Seal(_) => 3,
+        TransitError::Refused(Refusal::Commitment) => 1,
+        TransitError::Refused(_) => 2,
+        TransitError::UnwrapRejected => 1,
+        _ => 0,
+    };
+    if gravity(&other) > gravity(&one) { other } else { one }
+}

@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use selkie_access::MountPath;
+use tokio::time::Instant;
+
+use super::{Transit, TransitError, TransitKey, Uncounted};
+use crate::deployment::Deployment;
+use crate::seal::{Connection, Learner, Seal, SealError, SealFault, WRAP_PATIENCE};
+
+impl Transit {
+    /// What learns of master keys on behalf of this engine.
+    pub(crate) fn learner(&self) -> Learner {
+        Learner {
+            current: Arc::clone(&self.current),
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// The key, and the deployment to encrypt under it with: the one at hand, or, if it lacks a
+    /// description or trust, what is learned by asking the KMSs now, until `deadline`.
+    pub(super) async fn ready(
+        &self,
+        mount: &MountPath,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<(Arc<TransitKey>, Arc<Deployment>), TransitError> {
+        let key = self.find(mount, name).ok_or(TransitError::KeyNotFound)?;
+        let unready: Vec<_> = unready(&self.deployment, &key).collect();
+        if unready.is_empty() {
+            return Ok((key, Arc::clone(&self.deployment)));
+        }
+        self.learn_all(unready, deadline).await;
+        let learned = Self { deployment: self.current.load_full(), ..self.clone() };
+        let key = learned.find(mount, name).ok_or(TransitError::KeyNotFound)?;
+        Ok((key, learned.deployment))
+    }
+
+    /// Asks all KMSs that have not described their keys yet, which a new version of a managed key
+    /// needs.
+    pub(super) async fn describe_all(&self) {
+        let deployment = self.current.load_full();
+        let undescribed = deployment.seals.enabled().filter(|seal| seal.known.is_none());
+        let undescribed: Vec<_> = undescribed.map(|seal| Arc::clone(&seal.connection)).collect();
+        if !undescribed.is_empty() {
+            self.learn_all(undescribed, Instant::now() + WRAP_PATIENCE).await;
+        }
+    }
+
+    /// All at once: each may take all the time that there is.
+    async fn learn_all(&self, connections: Vec<Arc<Connection>>, deadline: Instant) {
+        let learner = self.learner();
+        let mut tasks = tokio::task::JoinSet::new();
+        for connection in connections {
+            let learner = learner.clone();
+            tasks.spawn(async move { learner.learn(&connection, deadline).await });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The seals of `key` that lack a description or a trusted version.
+fn unready<'d>(
+    deployment: &'d Deployment,
+    key: &'d TransitKey,
+) -> impl Iterator<Item = Arc<Connection>> {
+    let uncounted = key.uncounted.iter().filter_map(|uncounted| match uncounted {
+        Uncounted::Undescribed(seal) => deployment.seals.find(seal),
+        Uncounted::Unlisted(_) => None,
+    });
+    let untrusted = key
+        .keks(key.latest)
+        .iter()
+        .filter_map(|kek| deployment.seals.find(&kek.seal).filter(|seal| !seal.trusts(&kek.kek)));
+    uncounted.chain(untrusted).map(|seal| Arc::clone(&seal.connection))
+}
+
+impl TransitKey {
+    /// Refuses to go by a version that is only the least that it can be.
+    pub(crate) fn require_counted(&self, deployment: &Deployment) -> Result<(), TransitError> {
+        match self.uncounted.first() {
+            None => Ok(()),
+            Some(Uncounted::Unlisted(seal)) => {
+                Err(SealError { seal: seal.clone(), source: SealFault::Unlisted }.into())
+            }
+            Some(Uncounted::Undescribed(seal)) => {
+                let missing = || SealError { seal: seal.clone(), source: SealFault::NotConfigured };
+                let found = deployment.seals.find(seal);
+                Err(found.map_or_else(missing, Seal::undescribed).into())
+            }
+        }
+    }
+}
