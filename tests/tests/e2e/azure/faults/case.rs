@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{Aim, Client, Selkie, until};
@@ -44,8 +45,10 @@ impl Case {
         self.selkie.client().with_token(&self.azure.token)
     }
 
-    pub(super) fn log(&self) -> String {
-        self.selkie.log()
+    /// The end of the log, for a failing test.
+    pub(super) fn last_words(&self) -> String {
+        let lines = self.selkie.process.stderr();
+        lines.get(lines.len().saturating_sub(6)..).unwrap_or_default().join("\n")
     }
 
     /// Makes the emulator answer in this way.
@@ -67,13 +70,16 @@ impl Case {
         self.control("POST", "faults", &rule)
     }
 
-    /// The same for the endpoint of managed identity, when the server's token is no longer good.
-    pub(super) fn identity_fault(&self, how: &Value) -> Result<()> {
+    /// The same for the endpoint of managed identity, of which a server asks that has no token yet.
+    pub(super) fn identity_fault(&mut self, how: &Value) -> Result<()> {
         self.fault("imds", "any", how)?;
-        self.revoke_tokens()
+        self.restart()
     }
 
+    /// Makes Key Vault refuse the server's token, once that is old enough for the server to believe
+    /// it: five seconds.
     pub(super) fn revoke_tokens(&self) -> Result<()> {
+        thread::sleep(Duration::from_secs(6));
         self.control("POST", "tokens/revoke", &json!({}))
     }
 
@@ -126,7 +132,8 @@ impl Case {
         self.intact.get_or_insert(before);
     }
 
-    fn restart(&mut self) -> Result<()> {
+    /// Starts the server anew: it has no token then, but a pin that it trusts.
+    pub(super) fn restart(&mut self) -> Result<()> {
         self.selkie.stop()?;
         self.selkie = self.azure.site.start()?;
         Ok(())
@@ -147,13 +154,13 @@ impl Case {
             self.ciphertexts.extend((status == 200).then_some(ciphertext));
             Ok((status == expected.encrypt).then_some(()))
         })
-        .with_context(|| self.selkie.log())?;
+        .with_context(|| self.last_words())?;
         let before = self.selkie.process.stderr().len();
         let status = decrypt(&client, &self.ciphertexts[0])?;
-        ensure!(status == expected.decrypt, "decrypt: {status}\n{}", self.selkie.log());
+        ensure!(status == expected.decrypt, "decrypt: {status}\n{}", self.last_words());
         let (status, ciphertext) = encrypt(&client)?;
         self.ciphertexts.extend((status == 200).then_some(ciphertext));
-        ensure!(status == expected.encrypt, "encrypt: {status}\n{}", self.selkie.log());
+        ensure!(status == expected.encrypt, "encrypt: {status}\n{}", self.last_words());
         self.said(before, expected)
     }
 
@@ -164,10 +171,11 @@ impl Case {
         let operation = if expected.decrypt == 200 { "encrypt" } else { "decrypt" };
         self.selkie.process.stderr_line(from, |line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            let fields = &line["fields"];
-            let is_it = fields["path"].as_str()?.contains(operation);
-            let text = |name: &str| fields[name].as_str().map(str::to_owned);
-            is_it.then(|| Some(Seen { reason: text("reason")?, advice: text("advice")? }))?
+            let is_it = line["path"].as_str()?.contains(operation);
+            let text = |name: &str| line[name].as_str().map(str::to_owned);
+            is_it.then(|| {
+                Some(Seen { reason: text("reason")?, advice: text("advice").unwrap_or_default() })
+            })?
         })
     }
 
@@ -185,7 +193,7 @@ impl Case {
         self.ciphertexts.push(newest);
         for ciphertext in &self.ciphertexts {
             until("all opens again", || Ok((decrypt(&client, ciphertext)? == 200).then_some(())))
-                .with_context(|| self.selkie.log())?;
+                .with_context(|| self.last_words())?;
         }
         Ok(())
     }
@@ -195,7 +203,6 @@ impl Seen {
     /// Whether the log named this.
     pub(super) fn says(&self, words: &[&str]) -> bool {
         words.iter().all(|word| self.reason.contains(word))
-            && (words.is_empty() || !self.advice.is_empty())
     }
 }
 

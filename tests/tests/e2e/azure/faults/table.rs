@@ -40,7 +40,11 @@ fn table(rows: &[Row], seen: &[(&'static str, Seen)]) -> Result<String> {
         let (_, seen) =
             seen.iter().find(|(wrong, _)| *wrong == row.wrong).context("a row is missing")?;
         let Answers { encrypt, decrypt } = row.answers;
-        let advice = if seen.advice.is_empty() { "nothing: it mends itself" } else { &seen.advice };
+        let advice = match seen.advice.as_str() {
+            "" if row.log.is_empty() => "nothing: no client notices",
+            "" => "see the reason in the log",
+            advice => advice,
+        };
         table += &format!(
             "| {} | {encrypt} | {decrypt} | {} | {advice} |\n",
             row.wrong,
