@@ -200,9 +200,11 @@ impl Case {
 }
 
 impl Seen {
-    /// Whether the log named this.
+    /// Whether the log named this; and, where Key Vault itself refused, its request id.
     pub(super) fn says(&self, words: &[&str]) -> bool {
+        let may_lack_id = !self.reason.contains("status 403");
         words.iter().all(|word| self.reason.contains(word))
+            && (may_lack_id || self.reason.contains(", request "))
     }
 }
 

@@ -186,10 +186,10 @@ fn identity() -> Vec<Row> {
         row!("IMDS is not there", decrypt_fails(503), &[IMDS, NOT_CONNECTED], |case| {
             case.seal_field("imds_endpoint", &format!("http://127.0.0.1:{}", free_port()?))
         }),
-        row!("IMDS: 404", decrypt_fails(503), &[IMDS], |case| {
+        row!("IMDS: 404", decrypt_fails(503), &[IMDS, IDENTITY_MISSING], |case| {
             case.identity_fault(&json!({ "status": 404 }))
         }),
-        row!("IMDS: 410", decrypt_fails(503), &[IMDS], |case| {
+        row!("IMDS: 410", decrypt_fails(503), &[IMDS, OUTAGE], |case| {
             case.identity_fault(&json!({ "status": 410 }))
         }),
         row!("IMDS: 429", decrypt_fails(503), &[IMDS, THROTTLED], |case| {
