@@ -120,7 +120,7 @@ fn restarted_without_key_vault(chain: &mut Chain, seal: &str, extra: &str) -> Re
 fn a_declared_public_key_serves_a_vault_before_key_vault_is_back() -> Result<()> {
     let Some(mut chain) = Chain::new()? else { return Ok(()) };
     let fingerprint = fingerprint(&chain.selkie)?;
-    let declared = format!("  public_key_sha256 = [\"{fingerprint}\"]\n");
+    let declared = format!("  public_key_sha256 = \"{fingerprint}\"\n");
     restarted_without_key_vault(&mut chain, &declared, "")?;
     let vault = chain.sealed_vault()?;
     chain.azure.emulator.listen("open")?;
@@ -130,9 +130,9 @@ fn a_declared_public_key_serves_a_vault_before_key_vault_is_back() -> Result<()>
 /// What the start-up log says to paste.
 fn fingerprint(selkie: &Selkie) -> Result<String> {
     let log = selkie.log();
-    let (_, rest) = log.split_once("public_key_sha256").context(log.clone())?;
-    let digits: String = rest.chars().skip_while(|c| !c.is_ascii_hexdigit()).take(64).collect();
-    Ok(digits)
+    let (_, rest) = log.split_once("public_key_sha256 = ").context(log.clone())?;
+    // The line stands within a line of JSON.
+    Ok(rest.trim_start_matches(['\\', '"']).chars().take(64).collect())
 }
 
 #[test]
