@@ -59,7 +59,7 @@ pub(super) fn denied(_: Denied) -> Refusal {
 }
 
 /// How many items of a batch are unwrapped at a time: a slow KMS is waited for once for all of
-/// them, and equal ones among them are asked for once.
+/// them, and most of the equal ones among them are asked for once.
 const ITEMS_AT_A_TIME: usize = 128;
 
 pub(super) async fn encrypt(
