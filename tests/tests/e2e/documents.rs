@@ -15,7 +15,9 @@ fn root() -> PathBuf {
 #[test]
 fn every_example_configuration_is_valid() -> Result<()> {
     let site = Site::new()?;
-    Authority::new()?.issue("selkie.example.com")?.write(site.dir())?;
+    let authority = Authority::new()?;
+    authority.issue("selkie.example.com")?.write(site.dir())?;
+    site.secret_file("emulator-ca.pem", authority.certificate().as_bytes())?;
     site.secret_file("kek-2026-11", &[1; 32])?;
     site.secret_file("kek-2025-11", &[2; 32])?;
     let here = site.dir().to_str().context("a path in UTF-8")?;
