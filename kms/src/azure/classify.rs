@@ -38,14 +38,7 @@ pub(super) fn failure(
         return identity.diagnosis().clone().into();
     }
     if let Some(failed) = HttpError::within(error) {
-        let diagnosis = on_the_way(failed, hop);
-        // A request of ours that cannot be sent says nothing about the ciphertext in it.
-        return match diagnosis.outcome {
-            Outcome::RequestRejected => {
-                Diagnosis { outcome: Outcome::AnswerWrong, ..diagnosis }.into()
-            }
-            _ => diagnosis.into(),
-        };
+        return on_the_way(failed, hop).into();
     }
     if let Some(diagnosis) = found_by_transport(error) {
         return diagnosis.clone().into();
