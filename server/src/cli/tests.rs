@@ -100,10 +100,10 @@ fn validate_tells_of_a_key_in_key_vault_who_reaches_it_and_what_is_not_known_yet
         identity  managed identity with client id 03dc33fc-16d9-4b77-8152-3ec568f8af6e, because field \"identity\" says so\n            \
         wraps     here, under an RSA key; in Key Vault under a symmetric one\n            \
         asks      Key Vault for news every 10 s\n            \
-        restart   while Key Vault is away: does not encrypt: declare data_dir, and \
+        restart   while Key Vault is away: does not encrypt; declare data_dir, and \
         public_key_sha256 or local_key\n  \
-        key       transit/autounseal: version is counted once the KMS of weu has listed its key, \
-        under weu\n  \
+        key       transit/autounseal: under weu, version is counted once the KMS of weu has listed \
+        its key\n  \
         key       transit/stated: version 7 under weu\n";
     assert!(output.contains(expected), "{output}");
 }

@@ -151,10 +151,10 @@ impl Connection {
             (false, [], Some(pin)) if pin.is_signed() => {
                 "encrypts, by the pin file that local_key signs"
             }
-            (false, [_, ..], None) => "does not encrypt: public_key_sha256 needs data_dir too",
-            (false, [], Some(_)) => "does not encrypt: declare public_key_sha256 or local_key",
+            (false, [_, ..], None) => "does not encrypt; public_key_sha256 needs data_dir too",
+            (false, [], Some(_)) => "does not encrypt; declare public_key_sha256 or local_key",
             (false, [], None) => {
-                "does not encrypt: declare data_dir, and public_key_sha256 or local_key"
+                "does not encrypt; declare data_dir, and public_key_sha256 or local_key"
             }
         }
     }

@@ -101,8 +101,12 @@ impl Inventory {
             std::iter::once(first).chain(facts).collect::<Vec<_>>()
         });
         let keys = self.keys(deployment).map(|(named, key)| {
-            let (version, seals) = (Version(deployment, named, &key), Names(&named.seals));
-            format!("key       {}/{}: {version} under {seals}", named.mount, named.name)
+            let NamedKey { mount, name, seals } = named;
+            let (version, seals) = (Version(deployment, named, &key), Names(seals));
+            match version.is_awaited() {
+                false => format!("key       {mount}/{name}: version {version} under {seals}"),
+                true => format!("key       {mount}/{name}: under {seals}, version {version}"),
+            }
         });
         let clients = self.clients.iter().map(|client| format!("client    {client}"));
         listeners.chain(seals).chain(keys).chain(clients).collect()
@@ -138,17 +142,27 @@ impl fmt::Display for SealTrust<'_> {
 /// A key's version, or what it waits for.
 struct Version<'k>(&'k Deployment, &'k NamedKey, &'k TransitKey);
 
+impl Version<'_> {
+    fn awaited(&self) -> Option<&Uncounted> {
+        let Self(deployment, NamedKey { mount, name, .. }, key) = self;
+        key.uncounted.first().filter(|_| !deployment.states_version(mount, name))
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.awaited().is_some()
+    }
+}
+
 impl fmt::Display for Version<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(deployment, NamedKey { mount, name, .. }, key) = self;
-        match key.uncounted.first() {
-            Some(Uncounted::Undescribed(seal)) if !deployment.states_version(mount, name) => {
-                write!(f, "version is counted once the KMS of {seal} has listed its key,")
+        match self.awaited() {
+            None => write!(f, "{}", self.2.latest),
+            Some(Uncounted::Undescribed(seal)) => {
+                write!(f, "is counted once the KMS of {seal} has listed its key")
             }
             Some(Uncounted::Unlisted(seal)) => {
-                write!(f, "version is counted once the KMS of {seal} lets us list its key,")
+                write!(f, "is counted once the KMS of {seal} lets us list its key")
             }
-            Some(Uncounted::Undescribed(_)) | None => write!(f, "version {}", key.latest),
         }
     }
 }

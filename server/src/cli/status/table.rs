@@ -97,7 +97,7 @@ impl Block {
         self.add(false, "last described", described);
         self.add(false, "known from", word(backend, "described_by"));
         self.add(false, "trusted because", word(backend, "trusted_by"));
-        self.add(false, "after a restart", word(backend, "trust_after_restart"));
+        self.add(false, "restart, KMS away", word(backend, "trust_after_restart"));
         let protection = flag(backend, "purgeable").map(|is_purgeable| match is_purgeable {
             true => "off: a deleted key can be destroyed at once".to_owned(),
             false => "on".to_owned(),
@@ -213,7 +213,7 @@ mod tests {
                         last described    12 s ago\n  \
                         known from        kms\n  \
                         trusted because   confirmed by the KMS\n  \
-                        after a restart   encrypts, by x\n  \
+                        restart, KMS away encrypts, by x\n  \
                         purge protection  on\n  \
                         Key Vault calls   1 in flight of 64, 0 waiting; 12 ok, 3 shared\n\
                         all well\n";
