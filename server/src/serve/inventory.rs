@@ -67,7 +67,7 @@ impl Inventory {
                 trust = %SealTrust(seal),
                 trust_after_restart = after_restart,
                 disabled = seal.disabled,
-                "seal declared"
+                "seal connected"
             );
             if let Some(stanza) = in_key_vault {
                 stanza.log(seal.name());
