@@ -142,7 +142,7 @@ impl Connection {
                 advice: format!("add it: {line}"),
             }
         } else {
-            Finding::Passed(self.lasting_trust().into())
+            Finding::Passed(format!("a restart while the KMS is away {}", self.lasting_trust()))
         };
         report(Step { hop, finding });
     }
