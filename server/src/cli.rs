@@ -123,6 +123,8 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
         CommandError::Regressions(regressions) => {
             regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))
         }
+        // What was asked for ends with it.
+        CommandError::Unwell | CommandError::NeedsAttention => Ok(()),
         other => writeln!(errors, "selkie: {}", WithCauses(other)),
     }
 }

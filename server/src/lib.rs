@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod auth;
+mod availability;
 pub mod byte_budget;
 pub mod cli;
 pub mod clock;

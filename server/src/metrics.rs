@@ -1,5 +1,7 @@
 //! What is counted, and how it is told to Prometheus (OpenMetrics text).
 
+mod governed;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -13,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use selkie_crypto::SealName;
 
+pub(crate) use self::governed::by_outcome;
 use crate::seal::{Seals, state_at};
 
 /// The content type of [`Metrics::text`].
@@ -101,6 +104,7 @@ impl Metrics {
             self.kms_seconds.clone(),
         );
         register_seals(&mut registry, seals, now);
+        governed::register(&mut registry, seals);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -28,8 +28,6 @@ data_dir = "{dir}/data-{port}"
 listener "tcp" {{
   address     = "127.0.0.1:{port}"
   tls_disable = true
-  max_connections        = 20000
-  max_in_flight_requests = 20000
 }}
 seal "azurekeyvault" {{
   vault_name    = "kv1"

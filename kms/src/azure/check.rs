@@ -141,7 +141,9 @@ impl AzureKeyVault {
 
     async fn check_list(&self, report: &mut (dyn FnMut(Step) + Send)) {
         let finding = match self.in_time(Hop::Get, self.list()).await {
-            Ok(versions) => Finding::Passed(format!("{} versions are listed", versions.len())),
+            Ok(versions) => {
+                Finding::Passed(format!("versions that are listed: {}", versions.len()))
+            }
             Err(error) if is_list_denied(&error) => Finding::Warned(Warning::VersionsNotListed),
             Err(error) => Finding::Failed(self.diagnosis(Hop::Get, &error)),
         };

@@ -14,6 +14,8 @@ pub struct Overloaded;
 #[derive(Clone, Debug)]
 pub struct InFlight {
     permits: Arc<Semaphore>,
+    /// Three quarters of them, for those who wait for somebody else.
+    waiting: Arc<Semaphore>,
     patience: Duration,
 }
 
@@ -22,6 +24,7 @@ pub struct InFlight {
 #[must_use = "dropping it lets the next request in"]
 pub struct Admitted {
     _permit: OwnedSemaphorePermit,
+    _waiting: Option<OwnedSemaphorePermit>,
 }
 
 impl InFlight {
@@ -30,7 +33,9 @@ impl InFlight {
     #[must_use]
     pub fn new(limit: usize, patience: Duration) -> Self {
         let permits = limit.min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), patience }
+        let waiting = permits - permits / 4;
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { permits: semaphore(permits), waiting: semaphore(waiting), patience }
     }
 
     /// Waits to be admitted.
@@ -38,22 +43,31 @@ impl InFlight {
     /// # Errors
     /// [`Overloaded`] when nothing ended in time.
     pub async fn admit(&self) -> Result<Admitted, Overloaded> {
-        if let Some(admitted) = self.admit_now() {
-            return Ok(admitted);
-        }
-        // The semaphore is never closed, so either failure means that nothing became free.
-        match tokio::time::timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Admitted { _permit: permit }),
-            Ok(Err(_)) | Err(_) => Err(Overloaded),
-        }
+        let permit = self.acquire(&self.permits).await?;
+        Ok(Admitted { _permit: permit, _waiting: None })
     }
 
-    fn admit_now(&self) -> Option<Admitted> {
+    /// Waits to be admitted with work that in its turn waits for another server: when that one is
+    /// slow, a quarter of all places is left for those who need it not.
+    ///
+    /// # Errors
+    /// [`Overloaded`] when nothing ended in time.
+    pub async fn admit_waiting(&self) -> Result<Admitted, Overloaded> {
+        let waiting = self.acquire(&self.waiting).await?;
+        let permit = self.acquire(&self.permits).await?;
+        Ok(Admitted { _permit: permit, _waiting: Some(waiting) })
+    }
+
+    async fn acquire(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Overloaded> {
         // Fails also while others wait, so nobody jumps the queue.
-        Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .ok()
-            .map(|permit| Admitted { _permit: permit })
+        if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+            return Ok(permit);
+        }
+        // The semaphore is never closed, so either failure means that nothing became free.
+        match tokio::time::timeout(self.patience, Arc::clone(places).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(Overloaded),
+        }
     }
 }
 
@@ -70,6 +84,21 @@ mod tests {
         let asked = tokio::time::Instant::now();
         assert_eq!(in_flight.admit().await.unwrap_err(), Overloaded);
         assert_eq!(asked.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_another_server_leaves_places_to_the_others() {
+        let in_flight = InFlight::new(4, PATIENCE);
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            waiting.push(in_flight.admit_waiting().await.unwrap());
+        }
+        assert_eq!(in_flight.admit_waiting().await.unwrap_err(), Overloaded);
+        let other = in_flight.admit().await.unwrap();
+        assert_eq!(in_flight.admit().await.unwrap_err(), Overloaded);
+        drop(waiting);
+        assert!(in_flight.admit_waiting().await.is_ok());
+        drop(other);
     }
 
     #[tokio::test(start_paused = true)]

@@ -120,6 +120,13 @@ pub enum Access {
 }
 
 impl Endpoint {
+    /// Whether it may have to wait for a KMS for many seconds. An encrypt may for one and a half,
+    /// and is a restarting Vault's first act, without which it does not start.
+    #[must_use]
+    pub const fn asks_a_kms(&self) -> bool {
+        matches!(self, Self::Decrypt(_) | Self::Rewrap(_))
+    }
+
     /// What must be checked before it is asked.
     #[must_use]
     pub const fn access(&self) -> Access {

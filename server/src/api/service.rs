@@ -133,7 +133,11 @@ impl Service {
         let _bytes = self.node.bytes().take(announced).await.map_err(overloaded)?;
         let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
         // Only now: who sends slowly takes no place from those who wait for an answer.
-        let _admitted = self.in_flight.admit().await.map_err(overloaded)?;
+        let admitted = match endpoint.asks_a_kms() {
+            true => self.in_flight.admit_waiting().await,
+            false => self.in_flight.admit().await,
+        };
+        let _admitted = admitted.map_err(overloaded)?;
         let content_type = parts.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
         let fields = match asked.operation {

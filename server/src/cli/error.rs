@@ -43,12 +43,12 @@ pub enum CommandError {
     /// There is no status to print.
     #[error(transparent)]
     Status(#[from] StatusError),
-    /// Steps of the doctor's walk failed.
-    #[error("{failures} steps failed")]
-    Unwell {
-        /// How many.
-        failures: usize,
-    },
+    /// Steps of the doctor's walk failed; the output tells which.
+    #[error("the way to a master key does not work")]
+    Unwell,
+    /// Seals need attention; the output tells which.
+    #[error("a seal needs attention")]
+    NeedsAttention,
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -96,7 +96,8 @@ impl CommandError {
             | Self::Telemetry(TelemetryError::Thread(_))
             | Self::Runtime(_)
             | Self::Random(_)
-            | Self::Unwell { .. }
+            | Self::Unwell
+            | Self::NeedsAttention
             | Self::Status(_)
             | Self::Output(_) => Exit::Failure,
         }

@@ -1,6 +1,7 @@
 //! `selkie status`: what a running server knows of its master keys.
 
-use std::fmt::Write as _;
+mod table;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use self::table::{Told, told};
 use super::{CommandError, print};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,7 +86,9 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let ca_file = arguments.ca_file.or_else(|| variable("VAULT_CACERT").map(PathBuf::from));
     let asked = async { timeout(PATIENCE, ask(&address, ca_file.as_deref(), token)).await };
     let status = runtime.block_on(asked).unwrap_or(Err(StatusError::TimedOut))?;
-    print(output, &told(&status))
+    let Told { text, in_need } = told(&status);
+    print(output, &text)?;
+    if in_need.is_empty() { Ok(()) } else { Err(CommandError::NeedsAttention) }
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -139,80 +143,6 @@ async fn ask(
     if status != StatusCode::OK {
         return Err(StatusError::Refused { status });
     }
-    serde_json::from_slice(answer.body()).map_err(|_not_json| StatusError::Unreadable)
-}
-
-/// A block of lines for each seal.
-fn told(status: &Value) -> String {
-    let mut text = String::new();
-    let backends = status.get("backends").and_then(Value::as_array);
-    for backend in backends.into_iter().flatten() {
-        let heading =
-            [word(backend, "name"), word(backend, "type")].map(|one| one.unwrap_or_default());
-        let [name, kind] = heading;
-        let health = match word(backend, "unhealthy_since") {
-            Some(since) => format!("unhealthy since {since}"),
-            None => "healthy".to_owned(),
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name} ({kind}): {health}");
-        for (title, member) in LINES {
-            if let Some(value) = word(backend, member) {
-                let _ = writeln!(text, "  {title:<22}{value}");
-            }
-        }
-    }
-    text
-}
-
-const LINES: [(&str, &str); 13] = [
-    ("last fault", "last_fault"),
-    ("what to do", "advice"),
-    ("disabled", "disabled"),
-    ("encrypts now", "encrypts"),
-    ("described by", "described_by"),
-    ("last described", "last_described"),
-    ("current version", "current_version"),
-    ("its age (s)", "current_version_age_seconds"),
-    ("days to its expiry", "days_to_expiry"),
-    ("versions", "versions"),
-    ("trusted because", "trusted_by"),
-    ("trusted after restart", "trust_after_restart"),
-    ("can be purged", "purgeable"),
-];
-
-/// A member as people read it; control characters of whoever answers never reach the terminal.
-fn word(backend: &Value, member: &str) -> Option<String> {
-    let value = match backend.get(member)? {
-        Value::Null => return None,
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "no".to_owned(),
-        Value::String(text) => text.chars().filter(|one| !one.is_control()).collect(),
-        other => other.to_string(),
-    };
-    Some(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_status_is_a_block_of_lines_for_each_seal() {
-        let status = json!({ "backends": [
-            { "name": "weu", "type": "azurekeyvault", "unhealthy_since": "2026-11-27T03:00:00Z",
-              "encrypts": true, "last_fault": "unavailable", "advice": null,
-              "current_version": "k/\u{1b}[2J1" },
-            { "name": "neu", "type": "azurekeyvault", "versions": 2 },
-        ] });
-        let expected = "weu (azurekeyvault): unhealthy since 2026-11-27T03:00:00Z\n  \
-                        last fault            unavailable\n  \
-                        encrypts now          yes\n  \
-                        current version       k/[2J1\n\
-                        neu (azurekeyvault): healthy\n  \
-                        versions              2\n";
-        assert_eq!(told(&status), expected);
-    }
+    let status = serde_json::from_slice::<Value>(answer.body()).ok();
+    status.filter(|status| status["backends"].is_array()).ok_or(StatusError::Unreadable)
 }

@@ -86,6 +86,29 @@ fn validate_prints_what_a_good_file_comes_to() {
 }
 
 #[test]
+fn validate_tells_of_a_key_in_key_vault_who_reaches_it_and_what_is_not_known_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("selkie.hcl");
+    let text = "listener \"tcp\" { tls_disable = true }\nkey \"autounseal\" {}\n\
+                key \"stated\" { version = 7 }\nseal \"azurekeyvault\" {\n  name = \"weu\"\n  \
+                vault_name = \"kv1\"\n  key_name = \"selkie\"\n  poll_interval = \"10s\"\n  \
+                identity = \"managed_identity\"\n  client_id = \"03dc33fc-16d9-4b77-8152-3ec568f8af6e\"\n}\n";
+    fs::write(&path, text).unwrap();
+    let (exit, output, errors) = ran(&["validate", &path.display().to_string()]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    let expected = "  seal      weu: https://kv1.vault.azure.net/keys/selkie\n            \
+        identity  managed identity with client id 03dc33fc-16d9-4b77-8152-3ec568f8af6e, because field \"identity\" says so\n            \
+        wraps     here, under an RSA key; in Key Vault under a symmetric one\n            \
+        asks      Key Vault for news every 10 s\n            \
+        restart   while Key Vault is away: does not encrypt; declare data_dir, and \
+        public_key_sha256 or local_key\n  \
+        key       transit/autounseal: under weu, version is counted once the KMS of weu has listed \
+        its key\n  \
+        key       transit/stated: version 7 under weu\n";
+    assert!(output.contains(expected), "{output}");
+}
+
+#[test]
 fn validate_prints_every_problem_with_its_place() {
     let (_dir, file) = site("one = 1\ntwo = 2");
     let (exit, output, errors) = ran(&["validate", &file]);
@@ -131,8 +154,9 @@ fn doctor_walks_to_each_seal_and_back() {
     assert_eq!(exit, Exit::Success);
     for line in [
         "seal \"static\" (static)",
-        "  ok      describe: 1 versions, current k1",
+        "  ok      describe: 1 version, current k1",
         "  ok      wrap, unwrap: a random secret came back as it went",
+        "all well",
     ] {
         assert!(output.lines().any(|other| other == line), "{line}: {output}");
     }

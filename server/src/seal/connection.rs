@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selkie_crypto::SealName;
-use selkie_kms::Kms;
+use selkie_kms::{Governor, GovernorFigures, Kms};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ pub struct Setup {
     pub kind: &'static str,
     /// Who holds the master key.
     pub kms: Arc<dyn Kms>,
+    /// What keeps the use of `kms` civil, for its figures; `None` where nothing does.
+    pub governor: Option<Arc<Governor>>,
     /// Which master key that is, such as `https://weu.vault.azure.net/keys/unseal`: what is learned
     /// of it holds for this one alone.
     pub target: String,
@@ -122,6 +124,12 @@ impl Connection {
         &*self.setup.kms
     }
 
+    /// How its use is governed as of now.
+    #[must_use]
+    pub fn governor(&self) -> Option<GovernorFigures> {
+        self.setup.governor.as_ref().map(|governor| governor.figures())
+    }
+
     /// The declared fingerprints.
     #[must_use]
     pub fn fingerprints(&self) -> &[[u8; 32]] {
@@ -139,13 +147,15 @@ impl Connection {
     pub fn lasting_trust(&self) -> &'static str {
         match (self.is_fixed, self.fingerprints(), self.pin()) {
             (true, _, _) => "the configuration holds the key",
-            (false, [_, ..], Some(_)) => "public_key_sha256 and the pin file",
-            (false, [], Some(pin)) if pin.is_signed() => "the pin file, signed with local_key",
-            (false, [_, ..], None) => {
-                "none without data_dir, although public_key_sha256 is declared"
+            (false, [_, ..], Some(_)) => "encrypts, by public_key_sha256 and the pin file",
+            (false, [], Some(pin)) if pin.is_signed() => {
+                "encrypts, by the pin file that local_key signs"
             }
-            (false, [], Some(_)) => "none: declare public_key_sha256 or local_key",
-            (false, [], None) => "none: declare data_dir, and public_key_sha256 or local_key",
+            (false, [_, ..], None) => "does not encrypt; public_key_sha256 needs data_dir too",
+            (false, [], Some(_)) => "does not encrypt; declare public_key_sha256 or local_key",
+            (false, [], None) => {
+                "does not encrypt; declare data_dir, and public_key_sha256 or local_key"
+            }
         }
     }
 

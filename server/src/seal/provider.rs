@@ -66,6 +66,7 @@ pub async fn connect(
                 name: name.clone(),
                 kind: "static",
                 kms,
+                governor: None,
                 target: String::new(),
                 settings: [0; 32],
                 fingerprints: Vec::new(),
@@ -92,11 +93,13 @@ fn key_vault(
     let digest = settings.digest();
     let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
     let random: Arc<Random> = Arc::new(os_random);
-    let governed = Governor::new(provider.clone(), GovernorSettings::default(), random);
+    let limits = GovernorSettings::default();
+    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
         kind: "azurekeyvault",
-        kms: Arc::new(governed),
+        kms: governor.clone(),
+        governor: Some(governor),
         pin: keeping.pin(name, &target),
         target,
         settings: digest,

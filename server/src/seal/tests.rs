@@ -91,6 +91,7 @@ impl Site {
             name,
             kind: "rsa",
             kms: Arc::clone(&self.faults) as _,
+            governor: None,
             target: "https://kms/keys/k".into(),
             settings: [0; 32],
             fingerprints: self.fingerprints.clone(),

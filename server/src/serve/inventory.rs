@@ -1,9 +1,13 @@
+mod key_vault;
+
 use std::fmt;
 
+use selkie_access::{KeyName, MountPath};
 use selkie_config::{ClientName, Config};
 use selkie_crypto::SealName;
 use tracing::info;
 
+use self::key_vault::KeyVaultSeal;
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Trust};
 use crate::transit::{TransitKey, Uncounted};
@@ -12,8 +16,17 @@ use crate::transit::{TransitKey, Uncounted};
 #[derive(Debug)]
 pub struct Inventory {
     listeners: Vec<String>,
-    seals: Vec<SealName>,
+    seals: Vec<(SealName, Option<KeyVaultSeal>)>,
+    keys: Vec<NamedKey>,
     clients: Vec<ClientName>,
+}
+
+/// A declared key and the seals that it lists.
+#[derive(Debug)]
+struct NamedKey {
+    mount: MountPath,
+    name: KeyName,
+    seals: Vec<SealName>,
 }
 
 impl Inventory {
@@ -25,83 +38,94 @@ impl Inventory {
             let endpoint = super::EndpointName::from(listener.endpoint.clone());
             format!("{scheme}, {endpoint}")
         });
+        let seals = config.seals.iter();
+        let seals = seals.map(|seal| (seal.name.clone(), KeyVaultSeal::of(&seal.kind)));
+        let keys = config.keys.iter().map(|key| NamedKey {
+            mount: key.mount.clone(),
+            name: key.name.clone(),
+            seals: key.seals.clone(),
+        });
         Self {
             listeners: listeners.collect(),
-            seals: config.seals.iter().map(|seal| seal.name.clone()).collect(),
+            seals: seals.collect(),
+            keys: keys.collect(),
             clients: config.clients.iter().map(|client| client.name.clone()).collect(),
         }
     }
 
     /// Logs the seals and the declared keys as they are in `deployment`.
     pub fn log(&self, deployment: &Deployment) {
-        for seal in self.seals(deployment) {
+        for (seal, in_key_vault) in self.seals(deployment) {
+            let after_restart = match in_key_vault {
+                Some(stanza) => stanza.after_restart(&seal.connection),
+                None => seal.connection.lasting_trust(),
+            };
             info!(
                 seal = %seal.name(),
-                kek = %CurrentKek(seal),
-                keks = %KekIds(seal),
+                kek = seal.known.as_ref().map(|known| known.keks.current().id.as_str()),
+                keks = seal.known.is_some().then(|| tracing::field::display(KekIds(seal))),
                 trust = %SealTrust(seal),
-                trust_after_restart = seal.connection.lasting_trust(),
+                trust_after_restart = after_restart,
                 disabled = seal.disabled,
                 "seal connected"
             );
+            if let Some(stanza) = in_key_vault {
+                stanza.log(seal.name());
+            }
         }
-        for (mount, key) in declared_keys(deployment) {
+        for (named, key) in self.keys(deployment) {
             info!(
-                key = %format_args!("{mount}/{}", key.name),
-                version = %Version(&key),
-                seals = %SealNames(&key),
+                key = %format_args!("{}/{}", named.mount, named.name),
+                version = %Version(deployment, named, &key),
+                seals = %Names(&named.seals),
                 "key declared"
             );
         }
         info!(clients = self.clients.len(), "clients declared");
     }
 
-    /// A line for each listener, seal, key and client.
+    /// A line for each listener, key and client, and one or more for each seal.
     #[must_use]
     pub fn lines(&self, deployment: &Deployment) -> Vec<String> {
         let listeners = self.listeners.iter().map(|listener| format!("listener  {listener}"));
-        let seals = self.seals(deployment).map(|seal| {
+        let seals = self.seals(deployment).flat_map(|(seal, in_key_vault)| {
             let disabled = if seal.disabled { ", disabled" } else { "" };
-            let trust = match seal.connection.is_fixed() {
-                true => String::new(),
-                false => format!("; while its KMS is away: {}", seal.connection.lasting_trust()),
+            let key = match in_key_vault {
+                Some(stanza) => stanza.url().to_owned(),
+                None => KekIds(seal).to_string(),
             };
-            format!("seal      {}: {}{disabled}{trust}", seal.name(), KekIds(seal))
+            let facts = in_key_vault.map(|stanza| stanza.lines(&seal.connection));
+            let facts = facts.into_iter().flatten();
+            let facts = facts.map(|(title, fact)| format!("          {title:<9} {fact}"));
+            let first = format!("seal      {}: {key}{disabled}", seal.name());
+            std::iter::once(first).chain(facts).collect::<Vec<_>>()
         });
-        let keys = declared_keys(deployment).map(|(mount, key)| {
-            let version = Version(&key);
-            format!("key       {mount}/{}: version {version} under {}", key.name, SealNames(&key))
+        let keys = self.keys(deployment).map(|(named, key)| {
+            let NamedKey { mount, name, seals } = named;
+            let (version, seals) = (Version(deployment, named, &key), Names(seals));
+            match version.is_awaited() {
+                false => format!("key       {mount}/{name}: version {version} under {seals}"),
+                true => format!("key       {mount}/{name}: under {seals}, version {version}"),
+            }
         });
         let clients = self.clients.iter().map(|client| format!("client    {client}"));
         listeners.chain(seals).chain(keys).chain(clients).collect()
     }
 
-    fn seals<'d>(&self, deployment: &'d Deployment) -> impl Iterator<Item = &'d Seal> {
-        self.seals.iter().filter_map(|name| deployment.seals.find(name))
+    fn seals<'s>(
+        &'s self,
+        deployment: &'s Deployment,
+    ) -> impl Iterator<Item = (&'s Seal, Option<&'s KeyVaultSeal>)> {
+        let found = |name| deployment.seals.find(name);
+        self.seals.iter().filter_map(move |(name, stanza)| Some((found(name)?, stanza.as_ref())))
     }
-}
 
-fn declared_keys(
-    deployment: &Deployment,
-) -> impl Iterator<Item = (String, std::sync::Arc<TransitKey>)> {
-    deployment.mounts.iter().flat_map(|mount| {
-        let names = deployment.declared_names(&mount.path);
-        names.filter_map(|name| {
-            let key = deployment.declared_key(&mount.path, name.as_str())?;
-            Some((mount.path.to_string(), key))
-        })
-    })
-}
-
-/// The version that is wrapped under.
-struct CurrentKek<'s>(&'s Seal);
-
-impl fmt::Display for CurrentKek<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.known {
-            Some(known) => write!(f, "{}", known.keks.current().id),
-            None => f.write_str("none yet"),
-        }
+    fn keys<'s>(
+        &'s self,
+        deployment: &'s Deployment,
+    ) -> impl Iterator<Item = (&'s NamedKey, std::sync::Arc<TransitKey>)> {
+        let found = |named: &NamedKey| deployment.declared_key(&named.mount, named.name.as_str());
+        self.keys.iter().filter_map(move |named| Some((named, found(named)?)))
     }
 }
 
@@ -115,14 +139,30 @@ impl fmt::Display for SealTrust<'_> {
     }
 }
 
-/// A key's version, if its seals have been counted.
-struct Version<'k>(&'k TransitKey);
+/// A key's version, or what it waits for.
+struct Version<'k>(&'k Deployment, &'k NamedKey, &'k TransitKey);
+
+impl Version<'_> {
+    fn awaited(&self) -> Option<&Uncounted> {
+        let Self(deployment, NamedKey { mount, name, .. }, key) = self;
+        key.uncounted.first().filter(|_| !deployment.states_version(mount, name))
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.awaited().is_some()
+    }
+}
 
 impl fmt::Display for Version<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.uncounted.is_empty() {
-            true => write!(f, "{}", self.0.latest),
-            false => f.write_str("not known yet"),
+        match self.awaited() {
+            None => write!(f, "{}", self.2.latest),
+            Some(Uncounted::Undescribed(seal)) => {
+                write!(f, "is counted once the KMS of {seal} has listed its key")
+            }
+            Some(Uncounted::Unlisted(seal)) => {
+                write!(f, "is counted once the KMS of {seal} lets us list its key")
+            }
         }
     }
 }
@@ -145,20 +185,13 @@ impl fmt::Display for KekIds<'_> {
     }
 }
 
-/// The seals that the latest version of a key wraps for.
-struct SealNames<'k>(&'k TransitKey);
+/// Seals by their names.
+struct Names<'s>(&'s [SealName]);
 
-impl fmt::Display for SealNames<'_> {
+impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let latest = self.0.versions.get(&self.0.latest);
-        for (index, kek) in latest.iter().flat_map(|record| &record.keks).enumerate() {
+        for (index, seal) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            write!(f, "{separator}{}", kek.seal)?;
-        }
-        // Of a key that cannot be counted yet, the seals that it waits for.
-        for (index, uncounted) in self.0.uncounted.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            let (Uncounted::Undescribed(seal) | Uncounted::Unlisted(seal)) = uncounted;
             write!(f, "{separator}{seal}")?;
         }
         Ok(())

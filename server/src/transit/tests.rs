@@ -52,6 +52,7 @@ impl TestSeal {
             name: SealName::new(self.name).unwrap(),
             kind: "static",
             kms,
+            governor: None,
             target: String::new(),
             settings: [0; 32],
             fingerprints: Vec::new(),

@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+
+use crate::seal_client::SealClient;
 
 /// How many plaintexts one request encrypts before the Vaults start.
 const BATCH: usize = 500;
@@ -48,14 +45,13 @@ struct Unsealed {
 impl Drain {
     pub(crate) async fn run(self) -> Result<()> {
         let ciphertexts = self.ciphertexts().await?;
-        let began_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let began_at = unix_time();
         let began = Instant::now();
         let mut vaults = JoinSet::new();
         for (number, ciphertext) in ciphertexts.into_iter().enumerate() {
             let server = *self.servers.get(number % self.servers.len()).context("no server")?;
-            let vault = Vault { server, token: self.token.clone(), path: self.path("decrypt") };
-            let body = Bytes::from(json!({ "ciphertext": ciphertext }).to_string());
-            vaults.spawn(async move { vault.unseal(body, began).await });
+            let client = SealClient::new(server, &self.token, &self.key);
+            vaults.spawn(unseal(client, json!({ "ciphertext": ciphertext }), began));
         }
         let mut unsealed = Vec::with_capacity(self.vaults);
         while let Some(vault) = vaults.join_next().await {
@@ -66,14 +62,14 @@ impl Drain {
 
     async fn ciphertexts(&self) -> Result<Vec<String>> {
         let server = *self.servers.first().context("no server")?;
-        let vault = Vault { server, token: self.token.clone(), path: self.path("encrypt") };
-        let mut connection = vault.connect().await?;
+        let client = SealClient::new(server, &self.token, &self.key);
+        let mut connection = client.connect().await?;
         let mut ciphertexts = Vec::with_capacity(self.vaults);
         while ciphertexts.len() < self.vaults {
             let count = BATCH.min(self.vaults - ciphertexts.len());
             let items = vec![json!({ "plaintext": "cm9vdCBrZXk=" }); count];
-            let body = json!({ "batch_input": items }).to_string();
-            let (status, body) = vault.ask(&mut connection, body.into()).await?;
+            let body = json!({ "batch_input": items });
+            let (status, body) = client.ask(&mut connection, "encrypt", body).await?;
             ensure!(status == StatusCode::OK, "encrypt: {status}");
             let answer: Value = serde_json::from_slice(&body)?;
             let results = answer["data"]["batch_results"].as_array().context("no results")?;
@@ -82,67 +78,37 @@ impl Drain {
         }
         Ok(ciphertexts)
     }
-
-    fn path(&self, operation: &str) -> String {
-        format!("/v1/transit/{operation}/{}", self.key)
-    }
 }
 
-/// A Vault as its seal client behaves.
-struct Vault {
-    server: SocketAddr,
-    token: String,
-    path: String,
-}
-
-impl Vault {
-    /// Tries until it is unsealed: three tries with pauses of 1 to 1.5 s and 2 to 3 s, then the
-    /// unseal loop's pause, and again.
-    async fn unseal(&self, body: Bytes, began: Instant) -> Result<Unsealed> {
-        let mut refused = 0;
-        loop {
-            for turn in 1..=TRIES {
-                match self.attempt(body.clone()).await {
-                    Some(StatusCode::OK) => {
-                        return Ok(Unsealed { after: began.elapsed(), refused });
-                    }
-                    Some(status) if !status.is_server_error() => bail!("decrypt: {status}"),
-                    _ => refused += 1,
-                }
-                if turn < TRIES {
-                    sleep(jittered() * turn).await;
-                }
+/// Tries until the Vault is unsealed: three tries with pauses of 1 to 1.5 s and 2 to 3 s, then the
+/// unseal loop's pause, and again.
+async fn unseal(client: SealClient, body: Value, began: Instant) -> Result<Unsealed> {
+    let mut refused = 0;
+    loop {
+        for turn in 1..=TRIES {
+            match attempt(&client, body.clone()).await {
+                Some(StatusCode::OK) => return Ok(Unsealed { after: began.elapsed(), refused }),
+                Some(status) if !status.is_server_error() => bail!("decrypt: {status}"),
+                _ => refused += 1,
             }
-            sleep(UNSEAL_PAUSE).await;
+            if turn < TRIES {
+                sleep(jittered() * turn).await;
+            }
         }
+        sleep(UNSEAL_PAUSE).await;
     }
+}
 
-    /// The status, or `None` if the server could not be reached.
-    async fn attempt(&self, body: Bytes) -> Option<StatusCode> {
-        let mut connection = self.connect().await.ok()?;
-        self.ask(&mut connection, body).await.ok().map(|(status, _)| status)
-    }
+/// The status, or `None` if the server could not be reached.
+async fn attempt(client: &SealClient, body: Value) -> Option<StatusCode> {
+    let mut connection = client.connect().await.ok()?;
+    client.ask(&mut connection, "decrypt", body).await.ok().map(|(status, _)| status)
+}
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
-        let stream = TcpStream::connect(self.server).await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
-    }
-
-    async fn ask(
-        &self,
-        connection: &mut SendRequest<Full<Bytes>>,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes)> {
-        let request = Request::put(&self.path)
-            .header(header::HOST, self.server.to_string())
-            .header("x-vault-token", &self.token)
-            .body(Full::new(body))?;
-        let answer = connection.send_request(request).await?;
-        let status = answer.status();
-        Ok((status, answer.into_body().collect().await?.to_bytes()))
-    }
+/// By which the reader of the report finds the begin among the windows of the limit.
+#[expect(clippy::disallowed_methods, reason = "a figure is of this machine's own time")]
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// 1 to 1.5 s, as Go's client jitters.

@@ -7,6 +7,8 @@ mod certificate;
 mod drain;
 mod echo;
 mod micro;
+mod seal_client;
+mod unwrap;
 
 use std::alloc::System;
 use std::io::{Write, stdout};
@@ -18,6 +20,7 @@ use zeroizing_alloc::ZeroAlloc;
 
 use crate::drain::Drain;
 use crate::echo::Echo;
+use crate::unwrap::Unwrap;
 
 /// As in `selkie` itself: the echo must pay for it too.
 #[global_allocator]
@@ -34,6 +37,7 @@ enum Command {
         directory: PathBuf,
     },
     Drain(Drain),
+    Unwrap(Box<Unwrap>),
     /// Prints what single operations of the crypto core take.
     Micro,
 }
@@ -41,6 +45,7 @@ enum Command {
 fn main() -> Result<()> {
     match Command::parse() {
         Command::Echo(echo) => runtime()?.block_on(echo.serve()),
+        Command::Unwrap(unwrap) => runtime()?.block_on(unwrap.run()),
         Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),
         Command::Micro => {

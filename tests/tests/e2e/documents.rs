@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{Authority, Site, binary};
+use sha2::{Digest, Sha256};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -15,14 +16,17 @@ fn root() -> PathBuf {
 #[test]
 fn every_example_configuration_is_valid() -> Result<()> {
     let site = Site::new()?;
-    Authority::new()?.issue("selkie.example.com")?.write(site.dir())?;
+    let authority = Authority::new()?;
+    authority.issue("selkie.example.com")?.write(site.dir())?;
+    fs::write(site.dir().join("ca.pem"), authority.certificate())?;
     site.secret_file("kek-2026-11", &[1; 32])?;
     site.secret_file("kek-2025-11", &[2; 32])?;
     let here = site.dir().to_str().context("a path in UTF-8")?;
     let mut seen = 0;
     for example in fs::read_dir(root().join("docs/examples"))? {
         let example = example?.path();
-        let text = fs::read_to_string(&example)?.replace("/etc/selkie", here);
+        let text = fs::read_to_string(&example)?;
+        let text = text.replace("/etc/selkie", here).replace("/tmp/selkie-emulator", here);
         let file = site.dir().join("example.hcl");
         fs::write(&file, text)?;
         let output = Command::new(binary()?).env_clear().arg("validate").arg(&file).output()?;
@@ -31,6 +35,23 @@ fn every_example_configuration_is_valid() -> Result<()> {
         seen += 1;
     }
     assert!(seen >= 3, "{seen} examples");
+    Ok(())
+}
+
+/// So that the comment of the file can be followed to the letter.
+#[test]
+fn the_trial_tokens_of_the_emulator_are_those_that_its_example_declares() -> Result<()> {
+    let text = fs::read_to_string(root().join("docs/examples/azure-emulator.hcl"))?;
+    let after = |start: &'static str| text.lines().filter_map(move |l| l.strip_prefix(start));
+    let declared = || text.lines().filter_map(|line| line.trim().strip_prefix("token_sha256 = "));
+    let tokens: Vec<&str> = after("# The Vault: ").chain(after("# Whoever watches: ")).collect();
+    assert_eq!((tokens.len(), declared().count()), (2, 2));
+    for (token, hash) in tokens.iter().zip(declared()) {
+        let digest = Sha256::digest(token.as_bytes());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash.trim_matches('"'), digest);
+        assert!(text.contains(&format!("VAULT_TOKEN={token} ")), "{token}");
+    }
     Ok(())
 }
 

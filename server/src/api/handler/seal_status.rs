@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use selkie_access::Capability;
+use selkie_kms::GovernorFigures;
 use serde_json::{Value, json};
 
 use super::transit::denied;
@@ -7,8 +10,9 @@ use crate::api::call::{Call, Refusal};
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
-use crate::metrics::CONTENT_TYPE;
-use crate::seal::{Known, Seal, days_left};
+use crate::availability::is_trusted;
+use crate::metrics::{CONTENT_TYPE, by_outcome};
+use crate::seal::{Seal, SealFault, days_left};
 
 /// The seals' state: Vault Enterprise's members, and ours beside them.
 pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
@@ -18,12 +22,14 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     let seals = || call.deployment.seals.iter();
     let is_healthy = seals().all(is_healthy);
     let since = seals().filter(|seal| !self::is_healthy(seal)).map(since).min();
+    let since = since.filter(|since| *since > 0);
     let backends: Vec<_> = seals().map(|seal| backend(seal, now)).collect();
-    let is_wrapping = call.deployment.seals.enabled().all(|seal| is_encrypting(seal, now));
+    let is_wrapping = call.deployment.seals.enabled().all(|seal| is_trusted(seal, now));
     let mut data = vec![
         ("backends", Value::Array(backends)),
         ("fully_wrapped", Value::Bool(is_wrapping)),
         ("healthy", Value::Bool(is_healthy)),
+        ("time", time(now)),
     ];
     if let Some(since) = since {
         data.push(("unhealthy_since", time(since)));
@@ -40,11 +46,6 @@ fn since(seal: &Seal) -> u64 {
     seal.connection.health().since
 }
 
-fn is_encrypting(seal: &Seal, now: u64) -> bool {
-    let wraps = |known: &Known| known.wrapping_version(&known.keks.current().id, now).is_ok();
-    seal.known.as_deref().is_some_and(wraps)
-}
-
 fn backend(seal: &Seal, now: u64) -> Value {
     let health = seal.connection.health();
     let mut backend = json!({
@@ -52,14 +53,15 @@ fn backend(seal: &Seal, now: u64) -> Value {
         "type": seal.connection.kind(),
         "healthy": is_healthy(seal),
         "disabled": seal.disabled,
-        "encrypts": !seal.disabled && is_encrypting(seal, now),
+        "encrypts": is_trusted(seal, now),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
         "last_described": health.described.map(time),
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
-        "advice": health.fault.as_ref().map(|fault| fault.advice()),
+        "advice": (!is_healthy(seal)).then(|| advice(seal)),
+        "kms_calls": seal.connection.governor().map(|figures| kms_calls(&figures)),
         "trust_after_restart": seal.connection.lasting_trust(),
     });
-    if !is_healthy(seal) {
+    if !is_healthy(seal) && health.since > 0 {
         backend["unhealthy_since"] = time(health.since);
     }
     if let Some(known) = &seal.known {
@@ -76,6 +78,24 @@ fn backend(seal: &Seal, now: u64) -> Value {
         backend["purgeable"] = json!(known.keks.is_purgeable());
     }
     backend
+}
+
+fn advice(seal: &Seal) -> &'static str {
+    seal.connection.fault_or(SealFault::Undescribed).advice()
+}
+
+/// How the use of the KMS is governed.
+fn kms_calls(figures: &GovernorFigures) -> Value {
+    json!({
+        "in_flight": figures.in_flight,
+        "waiting": figures.waiting,
+        "limit": figures.limit,
+        "held_back": figures.is_closed,
+        "ended": by_outcome(&figures.calls_total).into_iter().collect::<BTreeMap<_, _>>(),
+        "shared": figures.shared_flights_total,
+        "refused": figures.refused_total,
+        "overdue": figures.overdue_total,
+    })
 }
 
 fn time(seconds: u64) -> Value {

@@ -14,6 +14,7 @@ use crate::api::reply::{Envelope, Reply};
 use crate::api::request;
 use crate::api::route::{Endpoint, Operation, Route};
 use crate::api::{RUNNING_PLUGIN_VERSION, VERSION};
+use crate::availability::is_anything_served;
 use crate::deployment::Deployment;
 use crate::node::Node;
 
@@ -27,7 +28,7 @@ pub(in crate::api) fn open(
     let identity = ClusterIdentity::of(deployment);
     match endpoint {
         Endpoint::Health => {
-            let state = NodeState::Active;
+            let state = state(node, deployment);
             let status = health::status(state, &route.query)?;
             let now = i64::try_from(node.clock().unix_seconds()).unwrap_or(i64::MAX);
             let cluster = Cluster { name: &identity.name, id: &identity.id };
@@ -42,6 +43,16 @@ pub(in crate::api) fn open(
         }
         Endpoint::Init => Ok(Reply::bare(&data::Init { initialized: true })),
         _ => Err(ApiError::Internal.into()),
+    }
+}
+
+/// Sealed while no key at all can be served (I10), so that a load balancer takes another replica.
+fn state(node: &Node, deployment: &Deployment) -> NodeState {
+    let has_managed_keys = node.storage_type().is_some();
+    let now = node.clock().unix_seconds();
+    match is_anything_served(deployment, has_managed_keys, now) {
+        true => NodeState::Active,
+        false => NodeState::Sealed,
     }
 }
 
@@ -64,10 +75,11 @@ fn seal_status<'a>(
     deployment: &Deployment,
     identity: &'a ClusterIdentity,
 ) -> data::SealStatus<'a> {
+    let sealed = state(node, deployment) == NodeState::Sealed;
     data::SealStatus {
         seal_type: deployment.seals.kind(),
         initialized: true,
-        sealed: false,
+        sealed,
         t: 1,
         n: 1,
         progress: 0,
@@ -75,8 +87,8 @@ fn seal_status<'a>(
         version: VERSION,
         build_date: "",
         migration: false,
-        cluster_name: Some(&identity.name),
-        cluster_id: Some(&identity.id),
+        cluster_name: (!sealed).then_some(&*identity.name),
+        cluster_id: (!sealed).then_some(&*identity.id),
         recovery_seal: true,
         storage_type: node.storage_type(),
     }

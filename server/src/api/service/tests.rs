@@ -454,6 +454,43 @@ async fn figures_are_told_in_prometheus_own_form_and_in_no_other() {
     assert_eq!(api.send("", "GET", "sys/metrics", "").await.status, StatusCode::FORBIDDEN);
 }
 
+/// A node whose only master key is behind the faults of `site`.
+async fn node_on(site: &crate::seal::tests::Site) -> Node {
+    let mut config = config();
+    config.seals.clear();
+    config.keys[0].seals = vec![SealName::new("weu").unwrap()];
+    let deployment = Deployment::assemble(config, site.seals()).unwrap();
+    let clock = Arc::new(crate::clock::SystemClock);
+    Node::begin(deployment, crate::transit::Keys::without_store(), clock).await
+}
+
+/// Invariant I10.
+#[tokio::test(start_paused = true)]
+async fn health_says_503_only_while_no_key_at_all_can_be_served() {
+    use selkie_kms::{Fault, KmsError};
+    let site = crate::seal::tests::Site::new();
+    site.faults.on_describe().always(Fault::fail(KmsError::Unavailable(None)));
+    let api = Api::on(node_on(&site).await);
+    let health = async |query: &str| {
+        let answer = api.send("", "GET", &format!("sys/health{query}"), "").await;
+        let (status, body) = (answer.status.as_u16(), answer.json());
+        (status, body["initialized"] == true, body["sealed"] == true)
+    };
+    let seal_status = async || api.send("", "GET", "sys/seal-status", "").await.json();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(health("").await, (503, true, true));
+    assert_eq!(health("?sealedcode=299&activecode=298").await, (299, true, true));
+    let sealed = seal_status().await;
+    assert_eq!((&sealed["sealed"], sealed.get("cluster_id")), (&json!(true), None));
+    site.faults.on_describe().clear();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(health("").await, (200, true, false));
+    assert_eq!(seal_status().await["sealed"], false);
+    site.faults.on_describe().always(Fault::fail(KmsError::Unavailable(None)));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(health("").await, (200, true, false), "it encrypts without the KMS");
+}
+
 /// Invariant I10.
 #[tokio::test(start_paused = true)]
 async fn the_client_is_told_whether_to_try_again() {
@@ -469,13 +506,7 @@ async fn the_client_is_told_whether_to_try_again() {
     ] {
         let site = crate::seal::tests::Site::new();
         site.faults.on_describe().always(Fault::fail(error));
-        let mut config = config();
-        config.seals.clear();
-        config.keys[0].seals = vec![SealName::new("weu").unwrap()];
-        let deployment = Deployment::assemble(config, site.seals()).unwrap();
-        let clock = Arc::new(crate::clock::SystemClock);
-        let node = Node::begin(deployment, crate::transit::Keys::without_store(), clock).await;
-        let api = Api::on(node);
+        let api = Api::on(node_on(&site).await);
         let body = json!({ "plaintext": "aGVsbG8=" });
         let answer = api.send("s.root", "PUT", "transit/encrypt/unseal", body).await;
         assert_eq!(answer.status.as_u16(), status, "{}", answer.text);

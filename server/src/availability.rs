@@ -1,0 +1,64 @@
+//! Whether any key at all can be served: what `sys/health` and `sys/seal-status` go by.
+
+use selkie_kms::{KmsError, Wrapping};
+
+use crate::deployment::Deployment;
+use crate::seal::{Known, Seal, SealFault};
+use crate::transit::TransitKey;
+
+/// Whether, at `now`, at least one key encrypts or decrypts. With `has_managed_keys` there are, or
+/// may come, keys that wrap for all enabled seals. What only a call could tell counts as served.
+pub(crate) fn is_anything_served(
+    deployment: &Deployment,
+    has_managed_keys: bool,
+    now: u64,
+) -> bool {
+    // An envelope may have a recipient of any seal, whatever seals its key has by now.
+    deployment.seals.iter().any(decrypts)
+        || has_managed_keys && deployment.seals.enabled().all(|seal| wraps(seal, now))
+        || deployment.declared_keys().any(|(_, key)| encrypts(deployment, key, now))
+}
+
+/// Whether new DEKs may be wrapped under the current version at `now`.
+pub(crate) fn is_trusted(seal: &Seal, now: u64) -> bool {
+    let wraps = |known: &Known| known.wrapping_version(&known.keks.current().id, now).is_ok();
+    !seal.disabled && seal.known.as_deref().is_some_and(wraps)
+}
+
+fn encrypts(deployment: &Deployment, key: &TransitKey, now: u64) -> bool {
+    let mut seals = key.keks(key.latest).iter().map(|kek| deployment.seals.find(&kek.seal));
+    key.uncounted.is_empty() && seals.all(|seal| seal.is_some_and(|seal| wraps(seal, now)))
+}
+
+fn wraps(seal: &Seal, now: u64) -> bool {
+    let is_local = seal
+        .known
+        .as_deref()
+        .is_some_and(|known| matches!(known.keks.current().wrapping, Wrapping::Local(_)));
+    is_trusted(seal, now) && (is_local || !is_away(seal))
+}
+
+fn decrypts(seal: &Seal) -> bool {
+    seal.known.is_some() && !is_away(seal)
+}
+
+/// Whether the last that was heard of the KMS is that it does nothing with the key. One that
+/// throttles does some of what it is asked, and one that does not describe may still unwrap.
+fn is_away(seal: &Seal) -> bool {
+    match seal.connection.health().fault {
+        Some(SealFault::Kms(error)) => match error {
+            KmsError::Unavailable(_)
+            | KmsError::TimedOut(_)
+            | KmsError::UnknownKek(_)
+            | KmsError::Misbehaved(_) => true,
+            KmsError::Denied(_)
+            | KmsError::Rejected(_)
+            | KmsError::Disabled(_)
+            | KmsError::Throttled { .. } => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_config::VersionRule;
+use selkie_kms::{Fault, KmsError};
+use tokio::time::sleep;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::node::Node;
+use crate::seal::tests::Site;
+use crate::transit::Keys;
+use crate::transit::tests::config_of;
+
+/// A server without a database, on what is kept of the site, after it had time to learn.
+async fn running(site: &Site) -> Node {
+    let config = config_of(&[("unseal", VersionRule::Counted { generation: 0 })], &["weu"]);
+    let deployment = Deployment::assemble(config, site.seals().resumed(None)).unwrap();
+    let node = Node::begin(deployment, Keys::without_store(), Arc::new(SystemClock)).await;
+    sleep(Duration::from_secs(100)).await;
+    node
+}
+
+fn is_served(node: &Node) -> bool {
+    is_anything_served(&node.deployment(), false, 1_000_000)
+}
+
+fn describe_fails(site: &Site, error: KmsError) {
+    site.faults.on_describe().clear();
+    site.faults.on_describe().always(Fault::fail(error));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_description_nothing_is_served() {
+    for error in [KmsError::Unavailable(None), KmsError::Denied(None)] {
+        let site = Site::new();
+        describe_fails(&site, error);
+        assert!(!is_served(&running(&site).await));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trusted_public_key_serves_while_its_kms_is_away() {
+    let site = Site::new();
+    let node = running(&site).await;
+    assert!(is_served(&node));
+    describe_fails(&site, KmsError::Unavailable(None));
+    sleep(Duration::from_secs(600)).await;
+    assert!(node.deployment().seals.iter().all(is_away));
+    assert!(is_served(&node));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_master_key_serves_nothing_although_it_is_known() {
+    let site = Site::new();
+    let node = running(&site).await;
+    describe_fails(&site, KmsError::UnknownKek(None));
+    sleep(Duration::from_secs(600)).await;
+    assert!(!is_served(&node));
+}
+
+/// From an unsigned pin file a key is known and not trusted: only its KMS can make it useful.
+#[tokio::test(start_paused = true)]
+async fn an_untrusted_pin_serves_as_long_as_its_kms_may_still_unwrap() {
+    let site = Site::new();
+    drop(running(&site).await);
+    for (error, is_serving) in [
+        (KmsError::Unavailable(None), false),
+        (KmsError::TimedOut(None), false),
+        (KmsError::Denied(None), true),
+        (KmsError::Throttled { retry_after: None, cause: None }, true),
+    ] {
+        describe_fails(&site, error.clone());
+        let node = running(&site).await;
+        let seals: Vec<_> = node.deployment().seals.iter().cloned().collect();
+        assert!(seals.iter().all(|seal| seal.known.is_some() && !is_trusted(seal, 1_000_000)));
+        assert_eq!(is_served(&node), is_serving, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_seal_still_serves_what_it_decrypts() {
+    let site = Site::new();
+    let node = running(&site).await;
+    let deployment = node.deployment();
+    let enabled = deployment.seals.iter().next().unwrap();
+    let disabled = Seal { disabled: true, ..enabled.clone() };
+    assert!(decrypts(&disabled) && !wraps(&disabled, 1_000_000));
+    assert!(wraps(enabled, 1_000_000));
+}

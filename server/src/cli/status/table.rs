@@ -1,0 +1,267 @@
+//! What a server says of its seals, for people.
+
+use std::fmt::{self, Write};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Rotations that need people take about this long.
+const SOON_DAYS: f64 = 30.0;
+
+/// The text, and the seals that need attention.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) text: String,
+    pub(super) in_need: Vec<String>,
+}
+
+/// A block of lines for each seal, `!` before what needs attention, and a last line for all.
+pub(super) fn told(status: &Value) -> Told {
+    let mut told = Told { text: String::new(), in_need: Vec::new() };
+    let now = time(status, "time").unwrap_or_else(Timestamp::now);
+    for backend in status.get("backends").and_then(Value::as_array).into_iter().flatten() {
+        let block = Block::of(backend, now);
+        if block.lines.iter().any(|line| line.is_marked) {
+            told.in_need.push(word(backend, "name").unwrap_or_default());
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(told.text, "{block}");
+    }
+    told.text.push_str(&match &told.in_need[..] {
+        [] => "all well\n".to_owned(),
+        names => format!("needs attention: {}\n", names.join(", ")),
+    });
+    told
+}
+
+struct Block {
+    heading: String,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    is_marked: bool,
+    title: &'static str,
+    text: String,
+}
+
+impl Block {
+    fn of(backend: &Value, now: Timestamp) -> Self {
+        let [name, kind] = ["name", "type"].map(|one| word(backend, one).unwrap_or_default());
+        let is_healthy = flag(backend, "healthy") != Some(false);
+        let since =
+            time(backend, "unhealthy_since").map(|since| format!(" for {}", age(since, now)));
+        let health = if is_healthy { "healthy" } else { "unhealthy" };
+        let heading = format!("{name} ({kind}): {health}{}", since.unwrap_or_default());
+        let mut block = Self { heading, lines: Vec::new() };
+        block.tell_of_health(backend, is_healthy);
+        block.tell_of_key(backend, now);
+        block.tell_of_calls(backend, &kind);
+        block
+    }
+
+    fn add(&mut self, is_marked: bool, title: &'static str, text: Option<String>) {
+        self.lines.extend(text.map(|text| Line { is_marked, title, text }));
+    }
+
+    fn tell_of_health(&mut self, backend: &Value, is_healthy: bool) {
+        let fault = word(backend, "last_fault");
+        let fault = fault.or_else(|| (!is_healthy).then(|| "not described yet".to_owned()));
+        self.add(true, "fault", fault);
+        self.add(true, "what to do", word(backend, "advice"));
+        let is_disabled = flag(backend, "disabled") == Some(true);
+        match flag(backend, "encrypts") {
+            _ if is_disabled => self.add(false, "encrypts", Some("no, it is disabled".into())),
+            Some(encrypts) => self.add(!encrypts, "encrypts", word(backend, "encrypts")),
+            None => {}
+        }
+    }
+
+    fn tell_of_key(&mut self, backend: &Value, now: Timestamp) {
+        self.add(false, "current version", word(backend, "current_version"));
+        let seconds = backend.get("current_version_age_seconds").and_then(Value::as_i64);
+        self.add(false, "its age", seconds.map(span));
+        if let Some(days) = backend.get("days_to_expiry").and_then(Value::as_f64) {
+            let text = match days {
+                ..0.0 => format!("{:.0} d ago", -days),
+                _ => format!("in {days:.0} d"),
+            };
+            self.add(days < SOON_DAYS, "expires", Some(text));
+        }
+        let is_partial = flag(backend, "all_versions_listed") == Some(false);
+        let partial = if is_partial { ", and those that we may not list" } else { "" };
+        let versions = word(backend, "versions");
+        self.add(false, "versions", versions.map(|count| format!("{count}{partial}")));
+        let described = time(backend, "last_described");
+        let described = described.map(|time| format!("{} ago", age(time, now)));
+        self.add(false, "last described", described);
+        self.add(false, "known from", word(backend, "described_by"));
+        self.add(false, "trusted because", word(backend, "trusted_by"));
+        self.add(false, "restart, KMS away", word(backend, "trust_after_restart"));
+        let protection = flag(backend, "purgeable").map(|is_purgeable| match is_purgeable {
+            true => "off: a deleted key can be destroyed at once".to_owned(),
+            false => "on".to_owned(),
+        });
+        self.add(false, "purge protection", protection);
+    }
+
+    fn tell_of_calls(&mut self, backend: &Value, kind: &str) {
+        let Some(calls) = backend.get("kms_calls").filter(|calls| calls.is_object()) else {
+            return;
+        };
+        let title = if kind == "azurekeyvault" { "Key Vault calls" } else { "KMS calls" };
+        let is_held_back = flag(calls, "held_back") == Some(true);
+        let mut text = if is_held_back { "held back, ".to_owned() } else { String::new() };
+        let [in_flight, waiting, limit] =
+            ["in_flight", "waiting", "limit"].map(|one| number(calls, one));
+        let _ = write!(text, "{in_flight} in flight of {limit}, {waiting} waiting; ");
+        let ended = calls.get("ended").and_then(Value::as_object);
+        let ended = ended.into_iter().flatten().map(|(outcome, count)| (&**outcome, count));
+        let others = ["shared", "refused", "overdue"].map(|one| (one, &calls[one]));
+        let counts = ended.chain(others).filter_map(|(what, count)| {
+            let count = count.as_u64().filter(|count| *count > 0)?;
+            Some(format!("{count} {}", printable(what)))
+        });
+        let counts: Vec<_> = counts.collect();
+        text.push_str(&if counts.is_empty() { "none yet".to_owned() } else { counts.join(", ") });
+        self.add(is_held_back, title, Some(text));
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.heading)?;
+        self.lines.iter().try_for_each(|Line { is_marked, title, text }| {
+            let mark = if *is_marked { '!' } else { ' ' };
+            writeln!(f, "{mark} {title:<17} {text}")
+        })
+    }
+}
+
+fn age(since: Timestamp, now: Timestamp) -> String {
+    span(now.as_second().saturating_sub(since.as_second()))
+}
+
+/// A length of time in the unit that people would take.
+fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7_200 => format!("{} min", seconds / 60),
+        seconds @ ..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn time(of: &Value, member: &str) -> Option<Timestamp> {
+    of.get(member)?.as_str()?.parse().ok()
+}
+
+fn flag(of: &Value, member: &str) -> Option<bool> {
+    of.get(member)?.as_bool()
+}
+
+fn number(of: &Value, member: &str) -> u64 {
+    of.get(member).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn word(of: &Value, member: &str) -> Option<String> {
+    match of.get(member)? {
+        Value::Null => None,
+        Value::Bool(true) => Some("yes".to_owned()),
+        Value::Bool(false) => Some("no".to_owned()),
+        Value::String(text) => Some(printable(text)),
+        other => Some(printable(&other.to_string())),
+    }
+}
+
+/// Control characters of whoever answers never reach the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|one| !one.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn well() -> Value {
+        json!({
+            "name": "weu", "type": "azurekeyvault", "healthy": true, "disabled": false,
+            "encrypts": true, "described_by": "kms", "last_described": "2026-11-27T03:00:00Z",
+            "last_fault": null, "advice": null, "trust_after_restart": "encrypts, by x",
+            "current_version": "k/\u{1b}[2J1", "current_version_age_seconds": 400_000,
+            "versions": 2, "all_versions_listed": true, "trusted_by": "confirmed by the KMS",
+            "days_to_expiry": 90.0, "purgeable": false,
+            "kms_calls": { "in_flight": 1, "waiting": 0, "limit": 64, "held_back": false,
+                           "ended": { "ok": 12, "throttled": 0 }, "shared": 3 },
+        })
+    }
+
+    fn told_of(backend: &Value) -> Told {
+        told(&json!({ "time": "2026-11-27T03:00:12Z", "backends": [backend] }))
+    }
+
+    #[test]
+    fn a_seal_that_is_well_is_a_block_without_marks() {
+        let expected = "weu (azurekeyvault): healthy\n  \
+                        encrypts          yes\n  \
+                        current version   k/[2J1\n  \
+                        its age           4 d\n  \
+                        expires           in 90 d\n  \
+                        versions          2\n  \
+                        last described    12 s ago\n  \
+                        known from        kms\n  \
+                        trusted because   confirmed by the KMS\n  \
+                        restart, KMS away encrypts, by x\n  \
+                        purge protection  on\n  \
+                        Key Vault calls   1 in flight of 64, 0 waiting; 12 ok, 3 shared\n\
+                        all well\n";
+        let told = told_of(&well());
+        assert_eq!((told.text.as_str(), told.in_need.len()), (expected, 0));
+    }
+
+    #[test]
+    fn what_needs_attention_is_marked_and_named_at_the_end() {
+        for (member, value, line) in [
+            ("last_fault", json!("unavailable"), "! fault             unavailable"),
+            ("advice", json!("mend it"), "! what to do        mend it"),
+            ("encrypts", json!(false), "! encrypts          no"),
+            ("days_to_expiry", json!(7.0), "! expires           in 7 d"),
+            ("days_to_expiry", json!(-3.0), "! expires           3 d ago"),
+            ("healthy", json!(false), "! fault             not described yet"),
+            (
+                "kms_calls",
+                json!({ "held_back": true, "limit": 0 }),
+                "! Key Vault calls   held back, 0 in flight of 0, 0 waiting; none yet",
+            ),
+        ] {
+            let mut backend = well();
+            backend[member] = value;
+            let Told { text, in_need } = told_of(&backend);
+            assert_eq!(in_need, ["weu"], "{text}");
+            let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
+            assert_eq!(marked, [line]);
+            assert!(text.ends_with("needs attention: weu\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_seal_that_is_disabled_need_not_encrypt() {
+        let mut backend = well();
+        (backend["disabled"], backend["encrypts"]) = (json!(true), json!(false));
+        let Told { text, in_need } = told_of(&backend);
+        assert!(in_need.is_empty() && text.contains("  encrypts          no, it is disabled\n"));
+    }
+
+    #[test]
+    fn ages_are_by_the_servers_clock_and_in_the_unit_that_fits() {
+        let mut backend = well();
+        backend["healthy"] = json!(false);
+        backend["unhealthy_since"] = json!("2026-11-27T02:50:00Z");
+        let text = told_of(&backend).text;
+        assert!(text.starts_with("weu (azurekeyvault): unhealthy for 10 min\n"), "{text}");
+        let spans = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, -5].map(span);
+        assert_eq!(spans, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d", "0 s"]);
+    }
+}
