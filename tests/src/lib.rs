@@ -3,6 +3,7 @@
 //! in a process's memory. It links nothing of Selkie: what it sees is what any client sees.
 
 mod certificate;
+mod emulator;
 mod http;
 mod peer;
 mod port;
@@ -14,6 +15,7 @@ mod vault;
 mod wait;
 
 pub use certificate::{Authority, Certificate};
+pub use emulator::{Aim, Emulator, emulator_binary};
 pub use http::{Answer, Client, Connection, Request};
 pub use peer::{Peer, python, skip};
 pub use port::free_port;

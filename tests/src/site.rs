@@ -22,6 +22,8 @@ pub struct Site {
     pub tls: bool,
     /// Further fields of the first listener.
     pub listener: String,
+    /// The type of the seal.
+    pub seal_type: &'static str,
     /// The fields of the seal.
     pub seal: String,
     /// The declared keys.
@@ -42,6 +44,7 @@ impl Site {
             port: free_port()?,
             tls: false,
             listener: String::new(),
+            seal_type: "static",
             seal: String::new(),
             keys: "key \"autounseal\" {}\n".into(),
             extra: String::new(),
@@ -106,12 +109,12 @@ impl Site {
     /// The configuration's text.
     #[must_use]
     pub fn text(&self) -> String {
-        let Self { port, tls, listener, seal, keys, extra, .. } = self;
+        let Self { port, tls, listener, seal_type, seal, keys, extra, .. } = self;
         format!(
             "log_level = \"debug\"\nlog_format = \"json\"\n\
              listener \"tcp\" {{\n  address = \"127.0.0.1:{port}\"\n  tls_disable = {}\n  \
              {listener}\n}}\n\
-             seal \"static\" {{\n{seal}}}\n{keys}{extra}",
+             seal \"{seal_type}\" {{\n{seal}}}\n{keys}{extra}",
             !tls
         )
     }

@@ -38,14 +38,7 @@ pub(super) fn failure(
         return identity.diagnosis().clone().into();
     }
     if let Some(failed) = HttpError::within(error) {
-        let diagnosis = on_the_way(failed, hop);
-        // A request of ours that cannot be sent says nothing about the ciphertext in it.
-        return match diagnosis.outcome {
-            Outcome::RequestRejected => {
-                Diagnosis { outcome: Outcome::AnswerWrong, ..diagnosis }.into()
-            }
-            _ => diagnosis.into(),
-        };
+        return on_the_way(failed, hop).into();
     }
     if let Some(diagnosis) = found_by_transport(error) {
         return diagnosis.clone().into();
@@ -235,12 +228,15 @@ impl From<Diagnosis> for KmsError {
     fn from(diagnosis: Diagnosis) -> Self {
         let (hop, outcome) = (diagnosis.hop, diagnosis.outcome);
         let is_of_identity = matches!(hop, Hop::ManagedIdentity | Hop::Entra);
+        // IMDS knows nothing for minutes after a machine or an assignment is new.
+        let may_be_new = outcome == Outcome::IdentityMissing && diagnosis.status == Some(404);
         let cause: Option<Cause> = Some(Arc::new(diagnosis));
         match outcome {
             // The vault is not to be spared for it.
             Outcome::Throttled if is_of_identity => Self::Unavailable(cause),
             Outcome::Throttled => Self::Throttled { retry_after: None, cause },
             Outcome::TimedOut => Self::TimedOut(cause),
+            Outcome::IdentityMissing if may_be_new => Self::Unavailable(cause),
             Outcome::Outage
             | Outcome::NameNotResolved
             | Outcome::NotConnected

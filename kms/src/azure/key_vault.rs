@@ -303,7 +303,11 @@ impl AzureKeyVault {
         hop: Hop,
         work: impl Future<Output = Result<T, KmsError>>,
     ) -> Result<T, KmsError> {
-        let late = || Diagnosis::unanswered(hop, Outcome::TimedOut, &self.host);
+        // Without a token the wait was for that, and Key Vault was not even asked.
+        let late = || {
+            let unanswered = || Diagnosis::unanswered(hop, Outcome::TimedOut, &self.host);
+            self.credential.trouble().unwrap_or_else(unanswered)
+        };
         timeout_at(call.deadline, work).await.unwrap_or_else(|_| Err(late().into()))
     }
 

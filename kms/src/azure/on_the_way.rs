@@ -34,11 +34,13 @@ const fn outcome(reason: &HttpReason) -> Outcome {
         HttpReason::Io(_) | HttpReason::Cut(_) => Outcome::NotConnected,
         HttpReason::Tls(_) => Outcome::TlsFailed,
         HttpReason::ProxyStatus(_) => Outcome::ProxyRefused,
-        HttpReason::NotHttp(_) | HttpReason::TooLarge => Outcome::AnswerWrong,
-        HttpReason::OtherScheme
+        HttpReason::NotHttp(_)
+        | HttpReason::TooLarge
+        // Nobody has rejected what was never sent: it says nothing about a ciphertext in it.
+        | HttpReason::OtherScheme
         | HttpReason::UnfitUrl
         | HttpReason::UnfitHeader
-        | HttpReason::StreamedBody => Outcome::RequestRejected,
+        | HttpReason::StreamedBody => Outcome::AnswerWrong,
     }
 }
 
@@ -88,6 +90,19 @@ mod tests {
             seen(HttpHop::Dns, unknown, Hop::Get),
             (Hop::Dns, Outcome::NameNotResolved, None)
         );
+    }
+
+    #[test]
+    fn request_that_was_never_sent_is_no_rejected_one() {
+        for reason in [
+            HttpReason::OtherScheme,
+            HttpReason::UnfitUrl,
+            HttpReason::UnfitHeader,
+            HttpReason::StreamedBody,
+        ] {
+            let expected = (Hop::Unwrap, Outcome::AnswerWrong, None);
+            assert_eq!(seen(HttpHop::Request, reason, Hop::Unwrap), expected);
+        }
     }
 
     #[test]

@@ -7,18 +7,25 @@ use url::Url;
 
 use super::identity::{Credential, IdentitySetupError};
 use super::key_id::{KeyName, OwnKey};
-use super::{AzureSettings, Hop, Identity};
+use super::{AzureSettings, Diagnosis, Hop, Identity};
 use crate::http::HttpSetupError;
 
 /// A credential that can be told that Key Vault does not accept its token.
 pub trait RevocableCredential: TokenCredential {
     /// Gives up the token that was handed out last.
     fn invalidate(&self);
+
+    /// Why there is no token, while there is none: whoever waits, waits for that.
+    fn trouble(&self) -> Option<Diagnosis>;
 }
 
 impl RevocableCredential for Credential {
     fn invalidate(&self) {
         Self::invalidate(self);
+    }
+
+    fn trouble(&self) -> Option<Diagnosis> {
+        Self::trouble(self)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Where operations wait until they may call the KMS.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
@@ -134,12 +135,12 @@ impl Gate {
 
     /// One task, while operations wait before a closed valve, opens it when its time is over.
     fn watch(self: &Arc<Self>) {
-        let gate = Arc::downgrade(self);
-        tokio::spawn(async move {
-            while let Some(until) = gate.upgrade().and_then(|gate| gate.watched_until()) {
-                sleep_until(until).await;
-            }
-        });
+        let watch = Watch(Arc::downgrade(self));
+        // Without a runtime, at the end of a program, nobody waits who comes by it: the next that
+        // enqueues has one.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(watch.keep()));
+        }
     }
 
     /// Opens the valve if its time has come, else says when to look again.
@@ -181,6 +182,31 @@ impl Gate {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that watches a closed valve; if it ends with its runtime, another may begin.
+struct Watch(Weak<Gate>);
+
+impl Watch {
+    async fn keep(mut self) {
+        while let Some(until) = self.0.upgrade().and_then(|gate| gate.watched_until()) {
+            sleep_until(until).await;
+        }
+        // Another may have begun since.
+        self.release();
+    }
+
+    fn release(&mut self) {
+        self.0 = Weak::new();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.upgrade() {
+            gate.state().is_watched = false;
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod valve;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selkie_crypto::{KekId, Random, RecipientSecret, WrapAlgorithm};
 use tokio::sync::Semaphore;
@@ -139,11 +140,14 @@ impl Kms for Governor {
     fn describe(&self) -> KmsFuture<'_, KekDescription> {
         Box::pin(async move {
             let _admitted = self.admit(ClientTag::SELKIE)?;
-            let deadline = Instant::now() + self.core.settings.describe_time;
-            let call = Call { client: ClientTag::SELKIE, deadline };
+            let longest = self.core.settings.describe_time;
+            let deadline = Instant::now() + longest;
+            let call = self.core.in_time(Call { client: ClientTag::SELKIE, deadline });
             let core = Arc::clone(&self.core);
             let passenger = self.describes.board((), call, |party| {
-                Box::pin(async move { core.pursue(&party, |_| core.inner.describe()).await })
+                Box::pin(
+                    async move { core.pursue(&party, longest, |_| core.inner.describe()).await },
+                )
             });
             self.arrive(passenger).await
         })
@@ -158,8 +162,11 @@ impl Kms for Governor {
         Box::pin(async move {
             let _admitted = self.admit(call.client)?;
             let party = Party::new(&self.core.gate);
+            let call = self.core.in_time(call);
             party.join(call);
-            let tries = self.core.pursue(&party, |call| self.core.inner.wrap_dek(kek, dek, call));
+            let longest = self.core.settings.call_time;
+            let ask = |call| self.core.inner.wrap_dek(kek, dek, call);
+            let tries = self.core.pursue(&party, longest, ask);
             let outcome = timeout_at(call.deadline, tries).await;
             outcome.unwrap_or_else(|_elapsed| Err(self.overdue(party.last_failure())))
         })
@@ -174,6 +181,7 @@ impl Kms for Governor {
     ) -> KmsFuture<'a, Arc<RecipientSecret>> {
         Box::pin(async move {
             let _admitted = self.admit(call.client)?;
+            let call = self.core.in_time(call);
             let key = Arc::new(Unwrap { kek: kek.clone(), algorithm, wrapped: wrapped.into() });
             let core = Arc::clone(&self.core);
             let of = Arc::clone(&key);
@@ -181,7 +189,7 @@ impl Kms for Governor {
                 Box::pin(async move {
                     let Unwrap { kek, algorithm, wrapped } = &*of;
                     let ask = |call| core.inner.unwrap_dek(kek, *algorithm, wrapped, call);
-                    core.pursue(&party, ask).await
+                    core.pursue(&party, core.settings.call_time, ask).await
                 })
             });
             self.arrive(passenger).await
@@ -208,10 +216,19 @@ struct Core {
 }
 
 impl Core {
-    /// Asks until there is an answer, or none that `party` could still use.
+    /// The same call with a deadline that leaves time to hand the answer on.
+    fn in_time(&self, call: Call) -> Call {
+        let left = call.deadline.saturating_duration_since(Instant::now());
+        let margin = self.settings.margin.min(left / 10);
+        Call { deadline: call.deadline - margin, ..call }
+    }
+
+    /// Asks until there is an answer, or none that `party` could still use; each time for `longest`
+    /// at most.
     async fn pursue<'a, T>(
         &'a self,
         party: &Party,
+        longest: Duration,
         ask: impl Fn(Call) -> KmsFuture<'a, T>,
     ) -> Result<T, KmsError> {
         let mut patience = Patience::new(
@@ -221,7 +238,7 @@ impl Core {
         );
         let mut place = Place::Back;
         loop {
-            let error = match self.ask_once(party, place, &ask).await {
+            let error = match self.ask_once(party, place, longest, &ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(NoAnswer::Final(error)) => return Err(error),
                 Err(NoAnswer::Failed(error)) => error,
@@ -246,6 +263,7 @@ impl Core {
         &'a self,
         party: &Party,
         place: Place,
+        longest: Duration,
         ask: &impl Fn(Call) -> KmsFuture<'a, T>,
     ) -> Result<T, NoAnswer> {
         let turn = party.enqueue(place, self.settings.least_call_time);
@@ -261,7 +279,7 @@ impl Core {
             // The KMS would count a call whose answer nobody takes.
             return Err(NoAnswer::Final(party.last_failure().unwrap_or_else(no_turn)));
         }
-        let deadline = last.min(now + self.settings.call_time);
+        let deadline = last.min(now + longest);
         permit.begin(deadline);
         let answer = ask(Call { client: permit.client(), deadline });
         // The provider has the last word when the time is over: its own error says more.

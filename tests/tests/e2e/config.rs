@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::answer::assert_envelope;
 
 /// Exit code of a configuration that is not one (style §6.5).
-const EX_CONFIG: i32 = 78;
+pub(crate) const EX_CONFIG: i32 = 78;
 
 fn said(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
@@ -18,7 +18,7 @@ fn said(output: &Output) -> String {
 }
 
 /// What `selkie validate` says of a site's configuration, and its exit code.
-fn validated(site: &Site) -> Result<(i32, String)> {
+pub(crate) fn validated(site: &Site) -> Result<(i32, String)> {
     let file = site.write()?;
     let output = Command::new(binary()?).env_clear().arg("validate").arg(&file).output()?;
     Ok((output.status.code().context("killed")?, said(&output)))

@@ -2,6 +2,7 @@
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
 mod answer;
+mod azure;
 mod clients;
 mod config;
 mod dev;

@@ -13,11 +13,11 @@ use selkie_tests::{
 };
 use serde_json::json;
 
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 const SECRETS_PER_CONNECTION: usize = 5;
 
 /// Whether the memory of other processes can be read here.
-fn may_look() -> Result<bool> {
+pub(crate) fn may_look() -> Result<bool> {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
         skip("root, who alone may read the server's memory", "run the tests as root")?;
@@ -26,17 +26,24 @@ fn may_look() -> Result<bool> {
 }
 
 /// What is sent, so that it can be searched for.
-struct Traffic {
-    needles: Needles,
+pub(crate) struct Traffic {
+    pub(crate) needles: Needles,
     bystander: Client,
     connections: Vec<Connection>,
+    /// What was encrypted by itself, not in a batch.
+    pub(crate) ciphertexts: Vec<String>,
 }
 
 impl Traffic {
     /// The traffic of these clients.
-    fn send(clients: &[Client]) -> Result<Self> {
+    pub(crate) fn send(clients: &[Client]) -> Result<Self> {
         let bystander = clients.first().context("no client")?.without_token();
-        let mut traffic = Self { needles: Needles::default(), bystander, connections: Vec::new() };
+        let mut traffic = Self {
+            needles: Needles::default(),
+            bystander,
+            connections: Vec::new(),
+            ciphertexts: Vec::new(),
+        };
         for client in clients {
             traffic.needles.token(client.token.as_deref().context("no token")?);
         }
@@ -77,10 +84,12 @@ impl Traffic {
         let text = self.secret(length)?;
         let sealed = encrypt(connection, &json!({ "plaintext": text }))?;
         ensure!(sealed.status == 200, "{}", sealed.text());
-        let body = json!({ "ciphertext": sealed.field("ciphertext")? });
+        let ciphertext = sealed.field("ciphertext")?;
+        let body = json!({ "ciphertext": ciphertext });
         let opened =
             connection.send(Request::new("PUT", "transit/decrypt/autounseal").json(&body))?;
         ensure!(opened.field("plaintext")? == text, "another plaintext");
+        self.ciphertexts.push(ciphertext);
         Ok(())
     }
 
@@ -153,7 +162,7 @@ fn sockets_now(process: u32) -> Result<usize> {
     Ok(count)
 }
 
-fn assert_clean(selkie: &Selkie, traffic: Traffic) -> Result<()> {
+pub(crate) fn assert_clean(selkie: &Selkie, traffic: Traffic) -> Result<()> {
     let [open, closed] = traffic.search(selkie)?;
     assert!(open.searched > 1 << 20 && closed.searched > 1 << 20, "{open:?} {closed:?}");
     assert!(open.is_clean() && closed.is_clean(), "open: {open:?}, closed: {closed:?}");

@@ -5,17 +5,23 @@ use selkie_tests::{Client, Peer, SealArguments, Selkie, Signal, Site, VaultCore,
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-const SECRET: &str = "what a Vault keeps";
+pub(crate) const SECRET: &str = "what a Vault keeps";
 
 /// A Vault's storage and what it needs to start.
-struct Deployment {
-    program: PathBuf,
-    storage: PathBuf,
-    seal: SealArguments,
+pub(crate) struct Deployment {
+    pub(crate) program: PathBuf,
+    pub(crate) storage: PathBuf,
+    pub(crate) seal: SealArguments,
 }
 
 impl Deployment {
-    fn new(program: PathBuf, dir: &Path, selkie: &Selkie, token: &str, key: &str) -> Self {
+    pub(crate) fn new(
+        program: PathBuf,
+        dir: &Path,
+        selkie: &Selkie,
+        token: &str,
+        key: &str,
+    ) -> Self {
         let seal = SealArguments {
             address: selkie.url(),
             token: token.to_owned(),
@@ -25,12 +31,12 @@ impl Deployment {
         Self { program, storage: dir.join("vault"), seal }
     }
 
-    fn start(&self) -> Result<VaultCore> {
+    pub(crate) fn start(&self) -> Result<VaultCore> {
         VaultCore::start(&self.program, &self.storage, &self.seal)
     }
 
     /// A Vault that was initialised, holds the secret, and was then killed; its root token.
-    fn with_secret(&self) -> Result<String> {
+    pub(crate) fn with_secret(&self) -> Result<String> {
         let mut vault = self.start()?;
         let token = vault.initialise()?;
         vault.write_secret(SECRET)?;
@@ -38,7 +44,7 @@ impl Deployment {
         Ok(token)
     }
 
-    fn assert_comes_up_by_itself(&self, token: &str) -> Result<()> {
+    pub(crate) fn assert_comes_up_by_itself(&self, token: &str) -> Result<()> {
         let mut vault = self.start()?;
         vault.client.token = Some(token.to_owned());
         vault.unsealed()?;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::world::principal::App;
 
 /// Clocks may differ by this much.
-const SKEW_SECONDS: i64 = 300;
+const SKEW_SECONDS: f64 = 300.0;
 
 /// Why an assertion is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,9 @@ struct Claims {
     aud: String,
     iss: String,
     sub: String,
-    exp: i64,
-    nbf: Option<i64>,
+    // RFC 7519 §2 lets a NumericDate have a fraction, and Microsoft's own library uses that.
+    exp: f64,
+    nbf: Option<f64>,
 }
 
 pub(super) fn check(
@@ -71,8 +72,10 @@ pub(super) fn check(
 
 impl Claims {
     fn check(&self, app: &App, tenant: &str, now: i64) -> Result<(), AssertionError> {
-        let early = self.nbf.is_some_and(|nbf| nbf > now.saturating_add(SKEW_SECONDS));
-        if self.exp <= now.saturating_sub(SKEW_SECONDS) || early {
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit into 53 bits")]
+        let now = now as f64;
+        let early = self.nbf.is_some_and(|nbf| nbf > now + SKEW_SECONDS);
+        if self.exp <= now - SKEW_SECONDS || early {
             return Err(AssertionError::Time);
         }
         let endpoint = format!("/{tenant}/oauth2/v2.0/token");
@@ -89,11 +92,13 @@ fn registered(app: &App, header: &Header) -> Option<CertificateDer<'static>> {
         .certificates
         .iter()
         .filter_map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());
+    // Microsoft's Python library pads the thumbprint, against RFC 7515 §4.1.7; Entra takes it.
+    let is = |wanted: &str, thumbprint: &[u8]| {
+        wanted.trim_end_matches('=') == URL_SAFE_NO_PAD.encode(thumbprint)
+    };
     let named = |certificate: &CertificateDer<'_>| match (&header.x5t_s256, &header.x5t) {
-        (Some(wanted), _) => *wanted == URL_SAFE_NO_PAD.encode(digest(&SHA256, certificate)),
-        (None, Some(wanted)) => {
-            *wanted == URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate))
-        }
+        (Some(wanted), _) => is(wanted, digest(&SHA256, certificate).as_ref()),
+        (None, Some(wanted)) => is(wanted, digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate).as_ref()),
         (None, None) => false,
     };
     certificates.into_iter().find(named)

@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use super::{Hop, Identity, Outcome};
+use super::{Diagnosis, Hop, Identity, Outcome};
 use crate::http::HttpClient;
 
 pub use failure::{ForeignScope, IdentityError, IdentitySetupError};
@@ -122,6 +122,16 @@ impl Credential {
     /// so that a Key Vault that accepts none causes no storm.
     pub fn invalidate(&self) {
         self.kept.invalidate();
+    }
+
+    /// Why there is no good token: what the last attempt came to, or that the first one still
+    /// waits. `None` if there is one.
+    pub fn trouble(&self) -> Option<Diagnosis> {
+        if self.kept.held().is_some_and(|token| token.is_good()) {
+            return None;
+        }
+        let waiting = || at(self.hop, Outcome::TimedOut, &self.host);
+        Some(self.failure().map_or_else(waiting, |error| error.diagnosis().clone()))
     }
 
     /// When the token that is held expires; `None` if none is.

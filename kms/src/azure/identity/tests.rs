@@ -121,6 +121,22 @@ async fn token_is_renewed_by_half_of_its_life_though_nobody_asks_and_the_old_one
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_token_learns_that_it_is_the_token() {
+    let (script, credential) = scripted(3600, 0);
+    let trouble = || credential.trouble().map(|seen| (seen.hop, seen.outcome));
+    assert_eq!(trouble(), Some((Hop::Entra, Outcome::TimedOut)), "nothing came yet");
+    script.fail_from_now();
+    script.gate.add_permits(1);
+    text(&credential).await.unwrap_err();
+    assert_eq!(trouble(), Some((Hop::Entra, Outcome::Outage)));
+    script.fails_from.store(usize::MAX, Ordering::SeqCst);
+    script.gate.add_permits(1);
+    pass(61).await;
+    text(&credential).await.unwrap();
+    assert_eq!(trouble(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failing_renewal_disturbs_nobody_until_the_token_expires_and_is_not_a_storm() {
     let (script, credential) = scripted(3600, 10_000);
     text(&credential).await.unwrap();

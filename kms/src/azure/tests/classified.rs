@@ -248,3 +248,14 @@ fn wait_that_key_vault_asks_for_is_read_and_bounded() {
         assert_eq!(retry_after, wanted.map(Duration::from_millis), "{headers:?}");
     }
 }
+
+#[test]
+fn identity_that_imds_does_not_know_yet_may_come() {
+    let of = |status| {
+        let host = "169.254.169.254".to_owned();
+        let (hop, outcome) = (Hop::ManagedIdentity, Outcome::IdentityMissing);
+        KmsError::from(Diagnosis { hop, outcome, host, status, code: None, request_id: None })
+    };
+    assert!(of(Some(404)).is_transient());
+    assert!(!of(Some(400)).is_transient());
+}

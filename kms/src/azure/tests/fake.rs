@@ -364,6 +364,10 @@ impl RevocableCredential for FakeCredential {
     fn invalidate(&self) {
         *self.given_up.lock().unwrap() += 1;
     }
+
+    fn trouble(&self) -> Option<crate::azure::Diagnosis> {
+        None
+    }
 }
 
 pub(super) fn settings() -> AzureSettings {

@@ -1,5 +1,6 @@
 mod classified;
 mod described;
+mod emulator;
 mod fake;
 mod operations;
 mod walk;

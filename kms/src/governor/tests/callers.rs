@@ -89,12 +89,12 @@ async fn who_gets_no_turn_leaves_at_the_deadline_and_costs_no_call() {
 #[tokio::test(start_paused = true)]
 async fn turn_that_comes_in_the_last_moment_costs_no_call() {
     let world = World::of_one_call();
-    world.slow(ms(970));
+    world.slow(ms(870));
     let _first = world.unwrap(1, 1, 15 * SECOND);
     settle().await;
     let error = world.unwrap(2, 2, SECOND).end().await.unwrap_err();
     assert_eq!(own_cause(&error), Some(GovernorCause::NoTurn));
-    assert_eq!((world.calls(), world.elapsed()), (1, ms(970)));
+    assert_eq!((world.calls(), world.elapsed()), (1, ms(870)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,7 +110,7 @@ async fn call_that_hangs_past_the_deadline_is_named_as_such() {
     let error = world.unwrap(1, 1, 2 * SECOND).end().await.unwrap_err();
     assert_eq!(own_cause(&error), Some(GovernorCause::NoAnswer));
     assert!(matches!(error, KmsError::TimedOut(_)), "{error:?}");
-    assert_eq!(world.elapsed(), 2 * SECOND);
+    assert_eq!(world.elapsed(), ms(1_900));
     assert_eq!(world.governor.figures().calls_total.timed_out, 1);
 }
 
@@ -137,4 +137,31 @@ async fn describe_has_its_own_time_and_is_tried_again_within_it() {
     let error = world.governor.describe().await.unwrap_err();
     assert!(matches!(error, KmsError::TimedOut(_)), "{error:?}");
     assert!(world.elapsed() - before <= 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_leaves_the_governor_while_its_caller_still_waits() {
+    let world = World::of_one_call();
+    world.slow(15 * SECOND);
+    let busy = world.unwrap(1, 1, 15 * SECOND);
+    settle().await;
+    let (late, failing) = (world.unwrap(2, 2, 15 * SECOND), World::new(|_| {}));
+    failing.fail(KmsError::Unavailable(None));
+    for unanswered in [late, busy, failing.unwrap(1, 1, 15 * SECOND)] {
+        unanswered.end().await.unwrap_err();
+    }
+    assert!(world.elapsed() <= ms(14_902), "{:?}", world.elapsed());
+    let wrap = Call { client: ClientTag::new(1), deadline: Instant::now() + ms(500) };
+    world.kms.on_wrap().always(Fault::hang());
+    let before = world.elapsed();
+    world.governor.wrap_dek(&kek(), &dek(1), wrap).await.unwrap_err();
+    assert!(world.elapsed() - before <= ms(451), "{:?}", world.elapsed() - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn describe_of_many_pages_may_take_longer_than_one_call() {
+    let world = World::new(|_| {});
+    world.kms.on_describe().always(Fault::delay(ms(9_500)));
+    world.governor.describe().await.unwrap();
+    assert_eq!(world.calls(), 1);
 }

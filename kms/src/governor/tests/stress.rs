@@ -27,7 +27,8 @@ async fn moody(mut dice: Dice) -> Result<(), KmsError> {
 
 async fn come_and_go(governor: Arc<Governor>, mut dice: Dice) {
     for _ in 0..ROUNDS {
-        let wrapped = dice.between(0, 8).to_le_bytes();
+        // So few that callers share, and so many that some are alone when they leave.
+        let wrapped = dice.between(0, 64).to_le_bytes();
         let client = ClientTag::new(dice.between(0, 4));
         let call = Call { client, deadline: Instant::now() + dice.millis(0, 200) };
         let kek = kek();

@@ -81,3 +81,44 @@ async fn who_waits_until_the_deadline_leaves_with_the_cause_seen_by_others() {
     assert!(matches!(error, KmsError::Throttled { cause: Some(_), .. }), "{error:?}");
     assert!(world.elapsed() <= ms(2_010), "{:?}", world.elapsed());
 }
+
+#[test]
+fn gate_opens_again_when_the_runtime_that_watched_it_is_gone() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let world = runtime().block_on(async {
+        let world = World::new(|_| {});
+        let throttled = KmsError::Throttled { retry_after: Some(SECOND), cause: None };
+        world.kms.on_unwrap().next(1, Fault::fail(throttled));
+        let _waiting = world.unwrap(1, 1, 15 * SECOND);
+        settle().await;
+        assert_eq!(world.governor.figures().waiting, 1);
+        world
+    });
+    runtime().block_on(async {
+        unwrap(&*world.governor, 1, 1, 5 * SECOND).await.unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn permit_that_is_dropped_outside_of_a_runtime_does_no_harm() {
+    let world = World::of_one_call();
+    world.kms.on_unwrap().always(Fault::hang());
+    let wrapped = [World::wrapped(1).await, World::wrapped(2).await];
+    let kek = kek();
+    let call = Call { client: ClientTag::new(1), deadline: Instant::now() + 15 * SECOND };
+    let unwrap = |index: usize| {
+        world.governor.unwrap_dek(&kek, WrapAlgorithm::A256Kw, &wrapped[index], call)
+    };
+    let mut operations = [unwrap(0), unwrap(1)];
+    for operation in &mut operations {
+        assert!(tokio::time::timeout(ms(600), operation).await.is_err());
+    }
+    let dropped = |operation| std::thread::scope(|scope| scope.spawn(|| drop(operation)).join());
+    let [calling, waiting] = operations;
+    dropped(calling).unwrap();
+    dropped(waiting).unwrap();
+    assert_eq!(world.governor.figures().waiting, 0);
+}

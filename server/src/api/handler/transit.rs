@@ -1,3 +1,4 @@
+use futures_util::future::join_all;
 use selkie_access::{Denied, Permit, operation};
 use selkie_crypto::Plaintext;
 
@@ -56,6 +57,10 @@ impl Failure {
 pub(super) fn denied(_: Denied) -> Refusal {
     ApiError::PolicyDenies.into()
 }
+
+/// How many items of a batch are unwrapped at a time: a slow KMS is waited for once for all of
+/// them, and most of the equal ones among them are asked for once.
+const ITEMS_AT_A_TIME: usize = 128;
 
 pub(super) async fn encrypt(
     call: &Call<'_>,
@@ -123,9 +128,12 @@ pub(super) async fn decrypt(
             let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
             let mut failed = FailedItems::default();
-            for (index, item) in items.iter().enumerate() {
-                let opened = decrypt_item(&decryption, item).await;
-                results.push(opened.map_err(|one| one.of_item(index, &mut failed)));
+            for some in items.chunks(ITEMS_AT_A_TIME) {
+                let opened = some.iter().map(|item| decrypt_item(&decryption, item));
+                for opened in join_all(opened).await {
+                    let index = results.len();
+                    results.push(opened.map_err(|one| one.of_item(index, &mut failed)));
+                }
                 tokio::task::consume_budget().await;
             }
             failed.log(call, &name);
@@ -159,10 +167,13 @@ pub(super) async fn rewrap(
             let _bytes = call.take_for(&items).await?;
             let mut results = Vec::with_capacity(items.len());
             let mut failed = FailedItems::default();
-            for (index, mut item) in items.into_iter().enumerate() {
-                let reference = std::mem::take(&mut item.reference);
-                let made = rewrapping.item(&item).await;
-                results.push((made.map_err(|one| one.of_item(index, &mut failed)), reference));
+            for some in items.chunks(ITEMS_AT_A_TIME) {
+                let made = join_all(some.iter().map(|item| rewrapping.item(item))).await;
+                for (made, item) in made.into_iter().zip(some) {
+                    let index = results.len();
+                    let made = made.map_err(|one| one.of_item(index, &mut failed));
+                    results.push((made, item.reference.clone()));
+                }
                 tokio::task::consume_budget().await;
             }
             failed.log(call, &name);
