@@ -103,7 +103,7 @@ def connect(scheme, port):
     return http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
 
 
-def first_answer(scheme, port, path="/v1/sys/health"):
+def first_answer(scheme, port, path="/v1/sys/health?sealedcode=200"):
     """Waits until the server answers 200; asks again at once as long as nothing listens."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
