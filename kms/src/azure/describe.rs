@@ -19,16 +19,17 @@ const MOST_PAGES: usize = 1_000;
 
 impl AzureKeyVault {
     pub(super) async fn describe_key(&self) -> Result<KekDescription, KmsError> {
-        let current = match Box::pin(self.get(None)).await {
-            Ok(facts) => {
-                self.check_use(&facts)?;
-                Ok(facts)
-            }
+        let current = match self.newest().await {
+            Ok(facts) => Ok(facts),
             // The list still tells which version it is, and of which state.
             Err(error) => Err((refused_state(&error).ok_or_else(|| error.clone())?, error)),
         };
         let listed = Box::pin(self.list()).await;
         match (current, listed) {
+            // Else the count of versions would rise now, and the current one change later.
+            (Ok(facts), Ok(list)) if is_outdated(&facts, &list) => {
+                self.described(&self.newest().await?, &list)
+            }
             (Ok(facts), Ok(list)) => self.described(&facts, &list),
             (Ok(facts), Err(error)) if is_list_denied(&error) => {
                 self.tell_of_list(&error);
@@ -38,6 +39,12 @@ impl AzureKeyVault {
             (Err((state, _)), Ok(list)) => Box::pin(self.described_by_list(state, &list)).await,
             (Err((_, error)), Err(_)) => Err(error),
         }
+    }
+
+    async fn newest(&self) -> Result<KeyFacts, KmsError> {
+        let facts = Box::pin(self.get(None)).await?;
+        self.check_use(&facts)?;
+        Ok(facts)
     }
 
     /// # Errors
@@ -158,6 +165,12 @@ impl AzureKeyVault {
             warn!(what, "Key Vault does not let us list the key's versions");
         }
     }
+}
+
+/// Whether there was a rotation between the get and the list.
+fn is_outdated(facts: &KeyFacts, list: &[KeyProperties]) -> bool {
+    let created = |properties: &KeyProperties| properties.attributes.as_ref()?.created;
+    list.iter().filter_map(created).max() > facts.attributes.created
 }
 
 /// The state of a newest version that the vault refuses to show.

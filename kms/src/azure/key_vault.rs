@@ -105,8 +105,12 @@ impl AzureKeyVault {
         clock: WallClock,
     ) -> Result<Self, AzureSetupError> {
         let Target { own, endpoint, scope, identity, wrap_remotely } = target;
-        let transport =
-            VaultTransport { inner: transport, endpoint: endpoint.clone(), own: Arc::clone(&own) };
+        let transport = VaultTransport {
+            inner: transport,
+            endpoint: endpoint.clone(),
+            own: Arc::clone(&own),
+            scope: scope.clone(),
+        };
         let options = KeyClientOptions {
             client_options: ClientOptions {
                 transport: Some(Transport::new(Arc::new(transport))),

@@ -126,6 +126,21 @@ async fn answer_that_began_is_not_asked_for_again() {
 }
 
 #[tokio::test]
+async fn answer_that_nobody_asked_for_is_never_the_next_ones() {
+    let server = TestServer::plain(|received| {
+        let answer =
+            |body: &str| format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let surplus = if received.connection == 1 { answer("surplus") } else { String::new() };
+        Reply::Answer(answer("asked for") + &surplus)
+    })
+    .await;
+    let client = plain();
+    for _ in 0..3 {
+        assert_eq!(ask(&client, &server).await.unwrap().body(), "asked for");
+    }
+}
+
+#[tokio::test]
 async fn redirect_is_an_answer_like_any_other() {
     let elsewhere = "HTTP/1.1 307 X\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n";
     let server = TestServer::plain(|_| Reply::Answer(elsewhere.to_owned())).await;

@@ -155,12 +155,14 @@ impl Credential {
     /// Whether these are our scope and no other. A trailing slash more is Azure's own habit.
     fn is_ours(&self, scopes: &[&str]) -> bool {
         let [scope] = scopes else { return false };
-        let audience = |scope: &str| {
-            let resource = scope.strip_suffix("/.default")?;
-            Some(resource.trim_end_matches('/').to_ascii_lowercase())
-        };
         audience(scope).is_some_and(|asked| Some(asked) == audience(&self.scope))
     }
+}
+
+/// Whom a token of `scope` is for.
+pub(super) fn audience(scope: &str) -> Option<String> {
+    let resource = scope.strip_suffix("/.default")?;
+    Some(resource.trim_end_matches('/').to_ascii_lowercase())
 }
 
 impl Drop for Credential {

@@ -1,5 +1,6 @@
 //! The description of the key, from all that Key Vault may say of it.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use selkie_crypto::WrapAlgorithm;
@@ -232,4 +233,23 @@ async fn listed_version_of_another_key_is_not_believed() {
     vault.answer(Operation::List, 200, &list.to_string());
     let error = provider(&vault).describe().await.unwrap_err();
     assert_eq!(outcome(&error), Outcome::AnswerWrong);
+}
+
+#[tokio::test]
+async fn rotation_between_get_and_list_shows_as_a_whole() {
+    let vault = FakeVault::rsa();
+    let rotating = Arc::downgrade(&vault);
+    vault.intercept(move |operation, _| {
+        let vault = rotating.upgrade().unwrap();
+        vault.change(|versions| {
+            if operation == Operation::List && versions.len() == 2 {
+                versions.push(FakeVersion::new(3, FakeKey::Rsa(0)));
+            }
+        });
+        None
+    });
+    let description = provider(&vault).describe().await.unwrap();
+    assert_eq!(description.versions().len(), 3);
+    assert!(description.current().id.as_str().ends_with(&version_text(3)));
+    assert!(matches!(description.current().wrapping, Wrapping::Local(_)));
 }

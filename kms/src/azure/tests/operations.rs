@@ -254,8 +254,27 @@ async fn challenge_for_another_audience_gets_no_token() {
     let vault = FakeVault::rsa();
     *vault.challenge.lock().unwrap() = "https://evil.example".to_owned();
     let outcome = unwrap(&provider(&vault)).await;
-    assert!(matches!(outcome, Err(KmsError::Misbehaved(_))), "{outcome:?}");
+    assert_eq!(seen(outcome), (Hop::Get, Outcome::WrongTenant));
     assert!(vault.seen().iter().all(|seen| seen.token.is_none()));
+}
+
+#[tokio::test]
+async fn challenge_for_another_audience_is_forgotten() {
+    for (endpoint, other) in [
+        (format!("https://{HOST}"), "https://azure.net"),
+        ("https://10.0.0.4:8443".to_owned(), "https://gateway.example"),
+    ] {
+        let vault = FakeVault::rsa();
+        let endpoint = endpoint.parse().unwrap();
+        let kms = over(&vault, &AzureSettings { endpoint, ..settings() });
+        unwrap(&kms).await.unwrap();
+        vault.accept_only("another");
+        let ours = std::mem::replace(&mut *vault.challenge.lock().unwrap(), other.to_owned());
+        assert_eq!(seen(unwrap(&kms).await), (Hop::Get, Outcome::WrongTenant));
+        *vault.challenge.lock().unwrap() = ours;
+        vault.accept_only("token-0");
+        unwrap(&kms).await.unwrap();
+    }
 }
 
 #[tokio::test]

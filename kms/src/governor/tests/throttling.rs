@@ -105,6 +105,8 @@ fn gate_opens_again_when_the_runtime_that_watched_it_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn permit_that_is_dropped_outside_of_a_runtime_does_no_harm() {
     let world = World::of_one_call();
+    let throttled = KmsError::Throttled { retry_after: Some(ms(50)), cause: None };
+    world.kms.on_unwrap().next(1, Fault::fail(throttled));
     world.kms.on_unwrap().always(Fault::hang());
     let wrapped = [World::wrapped(1).await, World::wrapped(2).await];
     let kek = kek();
@@ -119,6 +121,8 @@ async fn permit_that_is_dropped_outside_of_a_runtime_does_no_harm() {
     let dropped = |operation| std::thread::scope(|scope| scope.spawn(|| drop(operation)).join());
     let [calling, waiting] = operations;
     dropped(calling).unwrap();
+    // It was the probe, so the valve was closed before the other.
+    assert!(world.governor.figures().is_closed);
     dropped(waiting).unwrap();
     assert_eq!(world.governor.figures().waiting, 0);
 }
