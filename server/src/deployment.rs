@@ -10,7 +10,7 @@ use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 
 use crate::auth::Clients;
-use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals};
+use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
 
 /// What the configuration file says.
@@ -132,7 +132,7 @@ impl Deployment {
         known: &Arc<Known>,
     ) -> Result<Self, DeploymentError> {
         let seals = self.seals.with_known(connection, known);
-        Ok(Self {
+        let mut next = Self {
             keys: number_keys(&self.declared, &seals)?,
             seals,
             declared: Arc::clone(&self.declared),
@@ -141,7 +141,9 @@ impl Deployment {
             clients: Arc::clone(&self.clients),
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
-        })
+        };
+        next.carry_over(self);
+        Ok(next)
     }
 
     /// Where a key cannot be counted yet, goes on from what clients have seen of it `before`.
@@ -260,7 +262,8 @@ fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, Dep
     let of_key = || declared.seals.iter().filter_map(|name| seals.find(name));
     let known = || of_key().filter_map(|seal| seal.known.as_ref());
     let listed = known().map(|known| known.keks.versions().len()).sum();
-    let uncounted: Vec<_> = of_key().filter_map(|seal| uncounted(seal, declared.version)).collect();
+    let mut uncounted: Vec<_> =
+        of_key().filter_map(|seal| uncounted(seal, declared.version)).collect();
     let latest = match latest_version(declared.version, listed) {
         // Nothing is listed yet.
         None if listed == 0 => KeyVersion::FIRST,
@@ -270,6 +273,10 @@ fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, Dep
     };
     let least =
         declared.min_decryption_version.max(declared.min_encryption_version.unwrap_or(latest));
+    if least > latest && uncounted.is_empty() {
+        // A pin may be older than the last rotation: that must not keep a server from starting.
+        uncounted.extend(of_key().filter(|seal| is_from_pin(seal)).map(undescribed));
+    }
     if least > latest && uncounted.is_empty() {
         return Err(DeploymentError::MinimumAboveLatest { key: declared.name.clone(), latest });
     }
@@ -288,17 +295,26 @@ fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, Dep
         latest,
         versions: if is_known { BTreeMap::from([(latest, record)]) } else { BTreeMap::new() },
         uncounted,
+        may_lag: matches!(declared.version, VersionRule::Counted { .. })
+            && of_key().any(|seal| !seal.connection.is_fixed()),
     })
+}
+
+fn undescribed(seal: &Seal) -> Uncounted {
+    Uncounted::Undescribed(seal.name().clone())
+}
+
+fn is_from_pin(seal: &Seal) -> bool {
+    seal.known.as_ref().is_some_and(|known| known.source == Source::Pin)
 }
 
 /// What keeps `seal` from being counted in a key's version. A stated one counts nothing, but still
 /// has to know what to wrap for.
 fn uncounted(seal: &Seal, rule: VersionRule) -> Option<Uncounted> {
-    let name = || seal.name().clone();
     match (&seal.known, rule) {
-        (None, _) => Some(Uncounted::Undescribed(name())),
+        (None, _) => Some(undescribed(seal)),
         (Some(known), VersionRule::Counted { .. }) if !known.keks.is_complete() => {
-            Some(Uncounted::Unlisted(name()))
+            Some(Uncounted::Unlisted(seal.name().clone()))
         }
         (Some(_), _) => None,
     }

@@ -107,6 +107,9 @@ struct Fixed {
     pid_file: Option<PathBuf>,
     lock_all_memory: bool,
     log_format: LogFormat,
+    data_dir: Option<PathBuf>,
+    /// A MAC under it, which tells it from another.
+    local_key: Option<[u8; 32]>,
 }
 
 /// Starts to serve what `config` says. All that can fail comes before the first request.
@@ -203,6 +206,8 @@ impl Fixed {
             pid_file: config.pid_file.clone(),
             lock_all_memory: config.lock_all_memory,
             log_format: config.logging.format,
+            data_dir: config.data_dir.clone(),
+            local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
         }
     }
 
@@ -211,6 +216,8 @@ impl Fixed {
             ("pid_file", self.pid_file != new.pid_file),
             ("disable_mlock", self.lock_all_memory != new.lock_all_memory),
             ("log_format", self.log_format != new.log_format),
+            ("data_dir", self.data_dir != new.data_dir),
+            ("local_key", self.local_key != new.local_key),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((field, _)) => Err(ReloadError::NeedsRestart { field }),

@@ -133,6 +133,12 @@ fn everything_reads_as_written() {
 }
 
 #[test]
+fn a_key_s_name_has_one_spelling() {
+    let spelt = seal("vault_name = \"kv1\"\nkey_name = \"UnSeal-1\"", &[]);
+    assert_eq!(spelt.key_name, "unseal-1");
+}
+
+#[test]
 fn a_cloud_has_its_own_addresses() {
     for (cloud, endpoint, authority) in [
         ("AzureChinaCloud", "https://kv1.vault.azure.cn/", "https://login.chinacloudapi.cn/"),

@@ -8,6 +8,7 @@ use super::{Exit, StatusError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
 use crate::hardening::HardeningError;
+use crate::node::NodeError;
 use crate::serve::ServeError;
 use crate::telemetry::TelemetryError;
 
@@ -86,7 +87,9 @@ impl CommandError {
             | Self::Config(_)
             | Self::Regressions(_)
             | Self::Deployment(_)
-            | Self::Serve(ServeError::Tls { .. }) => Exit::Config,
+            | Self::Serve(ServeError::Tls { .. } | ServeError::Node(NodeError::Deployment(_))) => {
+                Exit::Config
+            }
             Self::Dev(DevError::Name(_) | DevError::ClientName(_))
             | Self::Telemetry(TelemetryError::Started(_))
             | Self::NobodyListens => Exit::Bug,

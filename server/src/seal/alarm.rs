@@ -1,34 +1,43 @@
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// How many seconds the same trouble is told of once.
+/// In how many seconds the same trouble is told of once, unless said otherwise.
 const PAUSE: u64 = 300;
 
 /// Tells of trouble when it begins, and now and then while it lasts.
-#[derive(Debug, Default)]
-pub(super) struct Alarm(Mutex<Option<Told>>);
-
 #[derive(Debug)]
-struct Told {
-    trouble: &'static str,
-    second: u64,
+pub(super) struct Alarm {
+    pause: u64,
+    told: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self::every(PAUSE)
+    }
 }
 
 impl Alarm {
+    /// One that tells of the same trouble every `pause` seconds.
+    pub(super) fn every(pause: u64) -> Self {
+        Self { pause, told: Mutex::default() }
+    }
+
     /// Whether `trouble` is to be logged at `second`.
     pub(super) fn is_due(&self, trouble: &'static str, second: u64) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = told.as_ref().is_none_or(|told| {
-            told.trouble != trouble || second.saturating_sub(told.second) >= PAUSE
-        });
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back must not silence it until it has caught up.
+        let is_due = told.get(trouble).is_none_or(|last| second.abs_diff(*last) >= self.pause);
         if is_due {
-            *told = Some(Told { trouble, second });
+            told.insert(trouble, second);
         }
         is_due
     }
 
     /// All is well again; true if it was not.
     pub(super) fn clear(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        !std::mem::take(&mut *told).is_empty()
     }
 }
 
@@ -45,5 +54,19 @@ mod tests {
         assert!(alarm.is_due("b", 1301));
         assert!(alarm.clear() && !alarm.clear());
         assert!(alarm.is_due("b", 1302));
+    }
+
+    #[test]
+    fn troubles_that_take_turns_do_not_flood_the_log() {
+        let alarm = Alarm::default();
+        let told = (0..100).filter(|turn| alarm.is_due(["a", "b"][turn % 2], 1000)).count();
+        assert_eq!(told, 2);
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_silence_the_alarm() {
+        let alarm = Alarm::default();
+        assert!(alarm.is_due("a", 4_000_000_000));
+        assert!(alarm.is_due("a", 1_800_000_000));
     }
 }

@@ -64,8 +64,14 @@ impl Examiner for AzureKeyVault {
                 is_well &= !matches!(step.finding, provider::Finding::Failed(_));
                 report(Step { hop: step.hop.to_string(), finding: finding(step.finding) });
             };
-            let has_walked = self.check(random, &mut tell).await.is_ok();
-            has_walked && is_well
+            if let Err(error) = self.check(random, &mut tell).await {
+                // A walk that never began must not leave the exit code of a good one.
+                let advice = "the operating system has no randomness: try again".to_owned();
+                let finding = Finding::Failed { what: error.to_string(), advice };
+                report(Step { hop: "wrap, unwrap".into(), finding });
+                return false;
+            }
+            is_well
         })
     }
 }

@@ -47,6 +47,7 @@ pub struct Connection {
     pub(super) is_fixed: bool,
     pub(super) alarm: Alarm,
     pub(super) pin_alarm: Alarm,
+    pub(super) expiry_alarm: Alarm,
     state: Mutex<State>,
     /// How many runs of learning have ended.
     runs: watch::Sender<u64>,
@@ -100,6 +101,7 @@ impl Connection {
             is_fixed: false,
             alarm: Alarm::default(),
             pin_alarm: Alarm::default(),
+            expiry_alarm: Alarm::every(86_400),
             state: Mutex::new(State { known, ..State::default() }),
             runs: watch::Sender::new(0),
             is_learning: AtomicBool::new(false),
@@ -216,12 +218,14 @@ impl Connection {
         is_learned && self.setup.kind == other.setup.kind && self.setup.target == other.setup.target
     }
 
-    /// Takes over what `other` learned about the same master key.
+    /// Takes over what `other` learned about the same master key, but no trust that it owed to
+    /// fingerprints which are not declared here.
     pub(super) fn inherit(&self, other: &Self) {
         let (known, health, pin) = {
             let theirs = other.state();
             (theirs.known.clone(), theirs.health.clone(), theirs.pin)
         };
+        let known = known.map(|known| Arc::new(known.under(self.fingerprints())));
         let mut state = self.state();
         (state.known, state.health, state.pin) = (known, health, pin);
     }

@@ -16,7 +16,7 @@ use crate::telemetry::WithCauses;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Rotations that need people take about this long.
-const SOON_DAYS: f64 = 30.0;
+pub(super) const SOON_DAYS: f64 = 30.0;
 
 /// One step of the way.
 #[derive(Clone, Debug, PartialEq, Eq)]

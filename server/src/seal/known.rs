@@ -17,7 +17,14 @@ pub struct Known {
     pub source: Source,
     /// The KMS says something else now: nothing is encrypted.
     pub contradiction: Option<Contradiction>,
-    trusted: BTreeMap<KekId, Trust>,
+    trusted: BTreeMap<KekId, Trusted>,
+}
+
+/// Why a version is wrapped under, and in which way: no other key under its id inherits that.
+#[derive(Clone, Debug, PartialEq)]
+struct Trusted {
+    wrapping: Wrapping,
+    trust: Trust,
 }
 
 /// Who described a master key.
@@ -73,9 +80,11 @@ impl Known {
     /// A master key that the configuration holds, and its provider describes.
     #[must_use]
     pub fn configured(keks: KekDescription) -> Self {
-        let trusted = keks.versions().iter().map(|one| (one.id.clone(), Trust::Configured));
-        let trusted = trusted.collect();
-        Self { keks, source: Source::Configuration, contradiction: None, trusted }
+        let ids: Vec<_> = keks.versions().iter().map(|one| one.id.clone()).collect();
+        let trusted = BTreeMap::new();
+        let mut known = Self { keks, source: Source::Configuration, contradiction: None, trusted };
+        ids.into_iter().for_each(|id| known.trust(id, Trust::Configured));
+        known
     }
 
     /// What a pin file says. Where fingerprints are declared, a MAC does not stand above them.
@@ -109,14 +118,30 @@ impl Known {
         Self { contradiction: Some(contradiction), ..self.clone() }
     }
 
+    /// Trusts `id` as it is described now.
     pub(super) fn trust(&mut self, id: KekId, trust: Trust) {
-        let one = self.trusted.entry(id).or_insert(trust);
-        *one = trust.max(*one);
+        let Some(version) = self.keks.version(&id) else { return };
+        let trust = self.trust_in(&id).map_or(trust, |before| trust.max(before));
+        let wrapping = version.wrapping.clone();
+        self.trusted.insert(id, Trusted { wrapping, trust });
     }
 
     /// The KMS did not unwrap what was wrapped under it, whoever vouched for it before.
     pub(super) fn distrust(&mut self, id: &KekId) {
         self.trusted.remove(id);
+    }
+
+    /// The same under other declared `fingerprints`: what only earlier ones vouched for, or a pin
+    /// that these contradict, is no longer trusted.
+    pub(super) fn under(&self, fingerprints: &[[u8; 32]]) -> Self {
+        let mut known = self.clone();
+        known.trusted.retain(|_, one| match one.trust {
+            Trust::Declared => false,
+            Trust::Pinned => fingerprints.is_empty() || matches!(one.wrapping, Wrapping::Remote(_)),
+            Trust::Confirmed | Trust::Configured => true,
+        });
+        known.trust_declared(fingerprints);
+        known
     }
 
     fn trust_declared(&mut self, fingerprints: &[[u8; 32]]) {
@@ -133,7 +158,8 @@ impl Known {
     /// Why `id` is wrapped under; `None` if it must not be.
     #[must_use]
     pub fn trust_in(&self, id: &KekId) -> Option<Trust> {
-        self.trusted.get(id).copied()
+        let (trusted, version) = (self.trusted.get(id)?, self.keks.version(id)?);
+        (trusted.wrapping == version.wrapping).then_some(trusted.trust)
     }
 
     /// The line of the configuration that trusts the current version; `None` where only the KMS wraps.
@@ -150,12 +176,23 @@ impl Known {
         self.trust_in(&self.keks.current().id)
     }
 
-    /// The version `id`, if a DEK may be wrapped under it at `now` (seconds since 1970).
+    /// The version `id`, if a DEK may be wrapped under it at `now` (seconds since 1970) and that
+    /// be relied on.
     ///
     /// # Errors
     ///
     /// [`SealFault`].
     pub fn wrapping_version(&self, id: &KekId, now: u64) -> Result<&KekVersion, SealFault> {
+        let version = self.usable_version(id, now)?;
+        if self.trust_in(id).is_some() { Ok(version) } else { Err(SealFault::Untrusted) }
+    }
+
+    /// The version `id`, if the KMS lets it be used at `now` (seconds since 1970), trusted or not.
+    ///
+    /// # Errors
+    ///
+    /// [`SealFault`].
+    pub(super) fn usable_version(&self, id: &KekId, now: u64) -> Result<&KekVersion, SealFault> {
         if let Some(contradiction) = &self.contradiction {
             return Err(SealFault::Contradicted(contradiction.clone()));
         }
@@ -164,9 +201,6 @@ impl Known {
         let state = state_at(version, now);
         if state != KekState::Enabled {
             return Err(SealFault::NotUsable { kek: id.clone(), state });
-        }
-        if self.trust_in(id).is_none() {
-            return Err(SealFault::Untrusted);
         }
         Ok(version)
     }
@@ -189,8 +223,9 @@ impl Known {
             }
         }
         let unlisted = known.iter().filter(|was| fresh.version(&was.id).is_none());
+        let unlisted = unlisted.map(|was| self.without_untrusted_key(was));
         let listed = fresh.versions().iter().map(|is| self.with_known_key(is, fresh));
-        let versions: Vec<_> = unlisted.cloned().chain(listed).collect();
+        let versions: Vec<_> = unlisted.chain(listed).collect();
         let is_complete = fresh.is_complete()
             || self.keks.is_complete()
                 && fresh.versions().iter().all(|is| self.keks.version(&is.id).is_some());
@@ -199,14 +234,30 @@ impl Known {
             .unwrap_or_else(|_impossible| fresh.clone()))
     }
 
-    /// A KMS that tells the public key of the current version alone does not make us forget others.
+    /// A KMS that tells the public key of the current version alone, and only while it is enabled,
+    /// does not make us forget others that we trust.
     fn with_known_key(&self, is: &KekVersion, fresh: &KekDescription) -> KekVersion {
+        let current = fresh.current();
+        let tells_keys =
+            matches!(current.wrapping, Wrapping::Local(_)) || current.state != KekState::Enabled;
+        let is_told = is.id == current.id && is.state == KekState::Enabled;
         let mut version = is.clone();
         if let Some(was) = self.keks.version(&is.id)
-            && is.id != fresh.current().id
+            && tells_keys
+            && !is_told
+            && self.trust_in(&is.id).is_some()
             && was.wrapping.algorithm() == is.wrapping.algorithm()
         {
             version.wrapping = was.wrapping.clone();
+        }
+        version
+    }
+
+    /// A public key that only an unsigned pin file vouches for must not get into a signed one.
+    fn without_untrusted_key(&self, was: &KekVersion) -> KekVersion {
+        let mut version = was.clone();
+        if self.trust_in(&was.id).is_none() {
+            version.wrapping = Wrapping::Remote(was.wrapping.algorithm());
         }
         version
     }

@@ -9,7 +9,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connection, PinState};
 use super::error::{Contradiction, SealFault};
-use super::known::{Known, Trust, state_at};
+use super::examination::SOON_DAYS;
+use super::known::{Known, Trust, days_left, state_at};
+use super::pin::Pinned;
 use super::round_trip;
 use crate::clock::Clock;
 use crate::continuity::AdoptionError;
@@ -130,10 +132,13 @@ impl Learner {
         let known = Arc::new(known);
         match self.adopt(connection, &known).await {
             Ok(()) => {
-                if known.current_trust() >= Some(Trust::Confirmed) && known.contradiction.is_none()
-                {
+                let is_sound = known.contradiction.is_none()
+                    && known.current_trust() >= Some(Trust::Confirmed);
+                // The file may be another connection's by now.
+                if is_sound && self.current.load().seals.has(connection) {
                     self.keep(connection, &known).await;
                 }
+                self.warn_of_expiry(connection, &known);
             }
             Err(error) => fault = Some(SealFault::NotAdopted(Arc::new(error))),
         }
@@ -229,11 +234,15 @@ impl Learner {
         let written = tokio::task::spawn_blocking(move || {
             if is_refused {
                 file.set_aside()?;
-            } else if let Ok(Some(pinned)) = file.read()
-                && pinned.keks == known.keks
-                && pinned.is_signed == file.is_signed()
-            {
-                return Ok(false);
+            }
+            match file.read() {
+                Ok(Some(Pinned { keks, is_signed }))
+                    if keks == known.keks && is_signed == file.is_signed() =>
+                {
+                    return Ok(false);
+                }
+                Ok(_) => {}
+                Err(_changed_meanwhile) => file.set_aside()?,
             }
             file.write(&known.keks).map(|()| true)
         });
@@ -246,6 +255,23 @@ impl Learner {
             }
             Ok(Err(error)) => self.tell_unwritten(connection, &error),
             Err(error) => self.tell_unwritten(connection, &error),
+        }
+    }
+
+    /// Once a day, from when people still have the time to rotate.
+    fn warn_of_expiry(&self, connection: &Connection, known: &Known) {
+        let now = self.clock.unix_seconds();
+        let days = days_left(known.keks.current(), now).filter(|days| *days < SOON_DAYS);
+        let Some(days) = days else { return };
+        if connection.expiry_alarm.is_due("expiry", now) {
+            tracing::warn!(
+                seal = %connection.name(),
+                kek = %known.keks.current().id,
+                days = days.floor(),
+                advice = "rotate the master key in the KMS, or prolong it: nothing is encrypted \
+                          under an expired version",
+                "the current version of the master key expires soon"
+            );
         }
     }
 

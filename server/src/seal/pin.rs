@@ -98,7 +98,13 @@ impl PinFile {
     ///
     /// [`PinError`].
     pub fn read(&self) -> Result<Option<Pinned>, PinError> {
-        let file = match File::open(&self.path) {
+        let file = match fs::metadata(&self.path) {
+            // To open a named pipe would wait for whoever writes into it.
+            Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+            Ok(_) => File::open(&self.path),
+            Err(error) => Err(error),
+        };
+        let file = match file {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(PinError::Unreadable(error)),

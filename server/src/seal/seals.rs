@@ -4,13 +4,13 @@ use std::time::Duration;
 use selkie_crypto::envelope::{Aad, Recipient, Refusal};
 use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret, SealName};
 use selkie_kms::{Call, KmsError, KmsFuture, Wrapping};
+use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
 
 use super::KekRef;
 use super::connection::Connection;
 use super::error::{SealError, SealFault, cause, outcome_of};
 use super::known::Known;
-use super::learning::Learner;
 use crate::metrics::Metrics;
 use crate::transit::{Transit, TransitError};
 
@@ -174,12 +174,7 @@ impl Seals {
         let mut verdict = TransitError::NoUsableRecipient;
         for (turn, (seal, recipient)) in candidates.iter().enumerate() {
             let share = share(deadline, candidates.len() - turn);
-            if seal.known.is_none()
-                && let Err(error) = seal.describe_now(&transit.learner(), share).await
-            {
-                verdict = graver(verdict, TransitError::Seal(error));
-                continue;
-            }
+            // Whatever the KMS says, or does not say, of its newest version: this one may open.
             let call = Call { client: transit.client, deadline: share };
             let asked = Asked { now: 0, call, metrics: &transit.metrics };
             match seal.decrypt(envelope, recipient, aad, asked).await {
@@ -212,10 +207,10 @@ impl Seal {
         Some(KekRef { seal: self.name().clone(), kek })
     }
 
-    /// Whether `kek` may be wrapped under as far as trust goes.
+    /// Whether a DEK may be wrapped under `kek` at `now` (seconds since 1970).
     #[must_use]
-    pub fn trusts(&self, kek: &KekId) -> bool {
-        self.known.as_ref().is_some_and(|known| known.trust_in(kek).is_some())
+    pub fn wraps(&self, kek: &KekId, now: u64) -> bool {
+        self.known.as_ref().is_some_and(|known| known.wrapping_version(kek, now).is_ok())
     }
 
     /// Why nothing is known of it.
@@ -223,13 +218,6 @@ impl Seal {
     pub fn undescribed(&self) -> SealError {
         let source = self.connection.fault_or(SealFault::Undescribed);
         SealError { seal: self.name().clone(), source }
-    }
-
-    async fn describe_now(&self, learner: &Learner, deadline: Instant) -> Result<(), SealError> {
-        if self.connection.known().is_none() {
-            learner.learn(&self.connection, deadline).await;
-        }
-        if self.connection.known().is_some() { Ok(()) } else { Err(self.undescribed()) }
     }
 
     async fn wrap(
@@ -243,10 +231,11 @@ impl Seal {
         if self.disabled {
             return Err(SealFault::SwitchedOff);
         }
-        let version = known.wrapping_version(id, now).map_err(|fault| match fault {
-            SealFault::Untrusted => unsettled(SealFault::Untrusted),
-            other => other,
-        })?;
+        let version = known.usable_version(id, now)?;
+        let is_trusted = known.trust_in(id).is_some();
+        if !is_trusted && *id == known.keks.current().id {
+            return Err(unsettled(SealFault::Untrusted));
+        }
         let wrapped_dek = match &version.wrapping {
             Wrapping::Local(key) => {
                 key.wrap_dek(dek).map_err(|error| KmsError::Misbehaved(Some(Arc::new(error))))?
@@ -256,12 +245,32 @@ impl Seal {
                 self.counted("wrap", call.deadline, wrapped, metrics).await?
             }
         };
-        Ok(Recipient {
-            seal: self.name().clone(),
-            kek: id.clone(),
-            algorithm: version.wrapping.algorithm(),
-            wrapped_dek,
-        })
+        let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());
+        let recipient = Recipient { seal, kek: id.clone(), algorithm, wrapped_dek };
+        if !is_trusted {
+            self.prove(&recipient, dek, call, metrics).await?;
+        }
+        Ok(recipient)
+    }
+
+    /// Lets the KMS unwrap what was wrapped under an older version, which nobody has tried since the
+    /// start, before anyone relies on it.
+    async fn prove(
+        &self,
+        recipient: &Recipient,
+        dek: &RecipientSecret,
+        call: Call,
+        metrics: &Metrics,
+    ) -> Result<(), SealFault> {
+        let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
+        let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
+        let unwrapped = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
+        match unwrapped {
+            Ok(is) if bool::from(is.expose_for_wrap().ct_eq(dek.expose_for_wrap())) => Ok(()),
+            Ok(_) => Err(SealFault::Unconfirmed(None)),
+            Err(error @ KmsError::Rejected(_)) => Err(SealFault::Unconfirmed(Some(error))),
+            Err(error) => Err(SealFault::Kms(error)),
+        }
     }
 
     async fn decrypt(

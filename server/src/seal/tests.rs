@@ -1,7 +1,9 @@
 //! Claims about seals that are learned of while the server runs, against a small KMS of RSA keys
 //! behind a fault injector, in paused time.
 
+mod history;
 mod rsa_kms;
+mod trust;
 
 use std::fs;
 use std::path::PathBuf;
@@ -48,6 +50,8 @@ pub(crate) struct Site {
     local_key: Option<Arc<PinKey>>,
     fingerprints: Vec<[u8; 32]>,
     rule: VersionRule,
+    /// Stands for all that is in the stanza and concerns the way to the KMS.
+    settings: [u8; 32],
 }
 
 impl Site {
@@ -61,6 +65,7 @@ impl Site {
             local_key: None,
             fingerprints: Vec::new(),
             rule: COUNTED,
+            settings: [0; 32],
         }
     }
 
@@ -93,7 +98,7 @@ impl Site {
             kms: Arc::clone(&self.faults) as _,
             governor: None,
             target: "https://kms/keys/k".into(),
-            settings: [0; 32],
+            settings: self.settings,
             fingerprints: self.fingerprints.clone(),
             poll_interval: POLL,
             pin: Some(pin),

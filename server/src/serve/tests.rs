@@ -129,6 +129,8 @@ async fn what_counts_at_the_start_alone_is_refused_at_a_reload() {
     for (field, further) in [
         ("pid_file", "pid_file = \"/tmp/x\""),
         ("disable_mlock", "disable_mlock = false"),
+        ("data_dir", "data_dir = \"/tmp/x\""),
+        ("local_key", "local_key = \"env://L\""),
         ("log_format", "log_format = \"json\""),
     ] {
         let error = assert_refused(&mut server, config(PLAIN, further)).await;

@@ -31,6 +31,9 @@ pub struct TransitKey {
     /// What keeps `latest` from being more than the least that it can be: nothing is encrypted then,
     /// and newer versions decrypt. Always empty for a managed key.
     pub uncounted: Vec<Uncounted>,
+    /// Whether another replica may have seen a rotation that this one has not: newer versions
+    /// decrypt.
+    pub may_lag: bool,
 }
 
 /// A seal whose master-key versions cannot be counted (design §6).
@@ -81,7 +84,7 @@ impl TransitKey {
 
     /// Whether a ciphertext of `version`, as Vault reads the number, may be decrypted.
     pub(super) fn admit_version(&self, version: i64) -> Result<(), TransitError> {
-        if self.uncounted.is_empty() && version > i64::from(self.latest.get()) {
+        if self.uncounted.is_empty() && !self.may_lag && version > i64::from(self.latest.get()) {
             return Err(TransitError::VersionTooNew);
         }
         if version < i64::from(self.min_decryption.get()) {
@@ -118,6 +121,7 @@ pub(super) mod tests {
             latest: version(5),
             versions: BTreeMap::new(),
             uncounted: Vec::new(),
+            may_lag: false,
         }
     }
 

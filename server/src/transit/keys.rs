@@ -179,6 +179,7 @@ impl TransitKey {
             latest: first,
             versions: BTreeMap::from([(first, VersionRecord { created, keks })]),
             uncounted: Vec::new(),
+            may_lag: false,
         }
     }
 

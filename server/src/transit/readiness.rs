@@ -28,7 +28,7 @@ impl Transit {
         deadline: Instant,
     ) -> Result<(Arc<TransitKey>, Arc<Deployment>), TransitError> {
         let key = self.find(mount, name).ok_or(TransitError::KeyNotFound)?;
-        let unready: Vec<_> = unready(&self.deployment, &key).collect();
+        let unready: Vec<_> = unready(&self.deployment, &key, self.clock.unix_seconds()).collect();
         if unready.is_empty() {
             return Ok((key, Arc::clone(&self.deployment)));
         }
@@ -61,20 +61,21 @@ impl Transit {
     }
 }
 
-/// The seals of `key` that lack a description or a trusted version.
+/// The seals of `key` that lack a description or a version to wrap under, as far as we know: it may
+/// have been enabled or recovered since.
 fn unready<'d>(
     deployment: &'d Deployment,
     key: &'d TransitKey,
+    now: u64,
 ) -> impl Iterator<Item = Arc<Connection>> {
     let uncounted = key.uncounted.iter().filter_map(|uncounted| match uncounted {
         Uncounted::Undescribed(seal) => deployment.seals.find(seal),
         Uncounted::Unlisted(_) => None,
     });
-    let untrusted = key
-        .keks(key.latest)
-        .iter()
-        .filter_map(|kek| deployment.seals.find(&kek.seal).filter(|seal| !seal.trusts(&kek.kek)));
-    uncounted.chain(untrusted).map(|seal| Arc::clone(&seal.connection))
+    let unusable = key.keks(key.latest).iter().filter_map(move |kek| {
+        deployment.seals.find(&kek.seal).filter(|seal| !seal.disabled && !seal.wraps(&kek.kek, now))
+    });
+    uncounted.chain(unusable).map(|seal| Arc::clone(&seal.connection))
 }
 
 impl TransitKey {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use selkie_access::{MountPath, operation};
 
 use super::transit::{KEY_TYPE, denied};
-use crate::api::call::{Call, Refusal};
+use crate::api::call::{Call, Refusal, told};
 use crate::api::data;
 use crate::api::error::{ApiError, KeyError, TrimError, VersionError};
 use crate::api::fields::{Fields, Warnings};
@@ -208,15 +208,16 @@ fn reply(call: &Call<'_>, key: &TransitKey, warnings: &Warnings) -> Reply {
 
 /// What the client is told of a key that could not be changed; `missing` where there is none.
 pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Refusal {
-    let told = match &error {
+    let answer = match &error {
         TransitError::KeyNotFound => missing,
         TransitError::Declared => KeyError::Declared(name.into()).into(),
         TransitError::NoStorage => KeyError::NoStorage.into(),
         TransitError::Setting(setting) => setting_error(*setting, name),
         TransitError::Store(_) => ApiError::StorageUnavailable,
+        TransitError::Seal(_) => ApiError::Item(told(&error)),
         _ => ApiError::Internal,
     };
-    Refusal::of(error, told, name)
+    Refusal::of(error, answer, name)
 }
 
 fn setting_error(error: SettingError, name: &str) -> ApiError {
@@ -247,4 +248,23 @@ fn setting_error(error: SettingError, name: &str) -> ApiError {
         E::MinAvailableAboveMinDecryption => return TrimError::AboveMinDecryption.into(),
     };
     KeyError::Version(version).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie_crypto::SealName;
+
+    use super::*;
+    use crate::seal::{SealError, SealFault};
+
+    #[test]
+    fn a_key_that_cannot_be_made_yet_is_to_be_tried_again() {
+        let seal = SealName::new("weu").unwrap();
+        let status = |source| {
+            let error = TransitError::Seal(SealError { seal: seal.clone(), source });
+            refusal(error, "k", ApiError::KeyNotFound).into_error().status().as_u16()
+        };
+        assert_eq!(status(SealFault::Undescribed), 503);
+        assert_eq!(status(SealFault::Unlisted), 400);
+    }
 }

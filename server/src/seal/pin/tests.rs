@@ -99,3 +99,14 @@ fn a_refused_pin_is_kept_aside() {
     file.set_aside().unwrap();
     assert!(!file.path().exists() && dir.path().join("pins/a.json.refused").exists());
 }
+
+/// A server that waits for a writer does not start.
+#[test]
+fn a_named_pipe_in_the_place_of_a_pin_is_refused_at_once() {
+    let dir = tempdir().unwrap();
+    let file = file(&dir, "a", "t", None);
+    fs::create_dir(dir.path().join("pins")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(file.path()).status().unwrap();
+    assert!(made.success());
+    assert!(matches!(file.read(), Err(PinError::Unreadable(_))));
+}

@@ -11,7 +11,7 @@ use selkie_crypto::{KekId, RecipientSecret, RsaPublicKey, WrapAlgorithm};
 use selkie_kms::{Call, KekDescription, KekState, KekVersion, Kms, KmsError, KmsFuture, Wrapping};
 
 /// Key generation is slow, and the tests run in one process.
-static KEYS: LazyLock<Vec<RsaKey>> = LazyLock::new(|| (0..3).map(|_| RsaKey::generate()).collect());
+static KEYS: LazyLock<Vec<RsaKey>> = LazyLock::new(|| (0..4).map(|_| RsaKey::generate()).collect());
 
 struct RsaKey {
     public: Arc<RsaPublicKey>,
@@ -43,14 +43,29 @@ impl Version {
     }
 }
 
+/// Of which versions the KMS tells the public key; it wraps for the others itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tells {
+    All,
+    /// As Key Vault does: of the current one, while it is enabled.
+    TheCurrentOne,
+    /// As Key Vault with `wrap = "remote"`.
+    None,
+}
+
 /// The KMS; the last version listed is current.
 #[derive(Debug)]
 pub(crate) struct RsaKms {
     listed: Mutex<(Vec<Version>, bool)>,
+    tells: Mutex<Tells>,
 }
 
 pub(crate) fn id(number: u32) -> KekId {
     KekId::new(&format!("https://kms/keys/k/{number}")).unwrap()
+}
+
+pub(crate) fn spki(key: usize) -> Vec<u8> {
+    KEYS[key].public.spki_der().to_vec()
 }
 
 pub(crate) fn fingerprint(key: usize) -> [u8; 32] {
@@ -59,7 +74,25 @@ pub(crate) fn fingerprint(key: usize) -> [u8; 32] {
 
 impl RsaKms {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { listed: Mutex::new((vec![Version::enabled(1)], true)) })
+        let listed = Mutex::new((vec![Version::enabled(1)], true));
+        Arc::new(Self { listed, tells: Mutex::new(Tells::All) })
+    }
+
+    pub(crate) fn tells(&self, tells: Tells) {
+        *self.tells.lock().unwrap() = tells;
+    }
+
+    fn wrapping(&self, version: &Version, current: u32) -> Wrapping {
+        let is_told = match *self.tells.lock().unwrap() {
+            Tells::All => true,
+            Tells::TheCurrentOne => version.number == current && version.state == KekState::Enabled,
+            Tells::None => false,
+        };
+        if is_told {
+            Wrapping::Local(Arc::clone(&KEYS[version.key].public))
+        } else {
+            Wrapping::Remote(WrapAlgorithm::RsaOaep256)
+        }
     }
 
     pub(crate) fn lists(&self, versions: &[Version]) {
@@ -83,7 +116,7 @@ impl Kms for RsaKms {
             let current = versions.last().ok_or(KmsError::UnknownKek(None))?.number;
             let describe = |version: &Version| KekVersion {
                 id: id(version.number),
-                wrapping: Wrapping::Local(Arc::clone(&KEYS[version.key].public)),
+                wrapping: self.wrapping(version, current),
                 state: version.state,
                 created: None,
                 expires: version
@@ -98,11 +131,14 @@ impl Kms for RsaKms {
 
     fn wrap_dek<'a>(
         &'a self,
-        _: &'a KekId,
-        _: &'a RecipientSecret,
+        kek: &'a KekId,
+        dek: &'a RecipientSecret,
         _: Call,
     ) -> KmsFuture<'a, Vec<u8>> {
-        Box::pin(async { panic!("its keys are public") })
+        Box::pin(async move {
+            let version = self.version(kek).ok_or(KmsError::UnknownKek(None))?;
+            Ok(KEYS[version.key].public.wrap_dek(dek).unwrap())
+        })
     }
 
     fn unwrap_dek<'a>(

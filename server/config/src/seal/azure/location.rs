@@ -169,7 +169,8 @@ fn key_name(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<String> 
         return None;
     };
     let name = setting.try_map(|name| match name {
-        name if is_name(&name, 1, 127) => Ok(name),
+        // Key Vault knows no case, and two spellings would look like two keys.
+        name if is_name(&name, 1, 127) => Ok(name.to_ascii_lowercase()),
         name if name.contains('/') => Err(LocationError::KeyNameWithSlash),
         _ => Err(LocationError::KeyName),
     });
