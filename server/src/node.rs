@@ -177,6 +177,8 @@ impl Node {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             metrics: Arc::clone(&self.metrics),
+            until: tokio::time::Instant::now() + Transit::REQUEST_PATIENCE,
+            unwraps: None,
         }
     }
 }

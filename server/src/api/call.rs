@@ -240,7 +240,8 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
              static seal goes into a \"previous\" block"
         }
         TransitError::UnwrapRejected => {
-            "the seal holds another key under this id: check current_key and current_key_id"
+            "the ciphertext was changed, or the seal holds another key under this id (for a static \
+             seal: check current_key and current_key_id)"
         }
         TransitError::Refused(EnvelopeRefusal::Realm) => {
             "if the realm was renamed, add its old name to realm_aliases"

@@ -15,6 +15,7 @@ mod round_trip;
 mod seals;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unwraps;
 
 use selkie_crypto::{KekId, SealName};
 
@@ -28,6 +29,7 @@ pub use pin::{PinError, PinFile, Pinned};
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;
 pub use seals::{Asked, Seal, Seals};
+pub use unwraps::Unwraps;
 
 /// One version of one seal's master key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -170,14 +170,13 @@ impl Seals {
             own.map(|recipient| (seal, recipient))
         });
         let candidates: Vec<_> = by_priority.collect();
-        let deadline = Instant::now() + UNWRAP_PATIENCE;
+        let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
         let mut verdict = TransitError::NoUsableRecipient;
         for (turn, (seal, recipient)) in candidates.iter().enumerate() {
             let share = share(deadline, candidates.len() - turn);
             // Whatever the KMS says, or does not say, of its newest version: this one may open.
             let call = Call { client: transit.client, deadline: share };
-            let asked = Asked { now: 0, call, metrics: &transit.metrics };
-            match seal.decrypt(envelope, recipient, aad, asked).await {
+            match seal.decrypt(envelope, recipient, aad, (call, transit)).await {
                 Ok(plaintext) => return Ok(plaintext),
                 Err(error) => verdict = graver(verdict, error),
             }
@@ -262,10 +261,7 @@ impl Seal {
         call: Call,
         metrics: &Metrics,
     ) -> Result<(), SealFault> {
-        let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
-        let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
-        let unwrapped = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
-        match unwrapped {
+        match self.unwrap(recipient, call, metrics).await {
             Ok(is) if bool::from(is.expose_for_wrap().ct_eq(dek.expose_for_wrap())) => Ok(()),
             Ok(_) => Err(SealFault::Unconfirmed(None)),
             Err(error @ KmsError::Rejected(_)) => Err(SealFault::Unconfirmed(Some(error))),
@@ -278,13 +274,31 @@ impl Seal {
         envelope: &Envelope,
         recipient: &Recipient,
         aad: Aad<'_>,
-        Asked { call, metrics, .. }: Asked<'_>,
+        (call, transit): (Call, &Transit),
     ) -> Result<Plaintext, TransitError> {
+        let dek = match &transit.unwraps {
+            None => self.unwrap(recipient, call, &transit.metrics).await,
+            Some(unwraps) => {
+                let (seal, metrics) = (self.clone(), Arc::clone(&transit.metrics));
+                let unwrap = |recipient: Recipient| async move {
+                    seal.unwrap(&recipient, call, &metrics).await
+                };
+                unwraps.once(recipient, unwrap).await
+            }
+        };
+        let dek = dek.map_err(|error| self.judge(&recipient.kek, error))?;
+        envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
+    }
+
+    async fn unwrap(
+        &self,
+        recipient: &Recipient,
+        call: Call,
+        metrics: &Metrics,
+    ) -> Result<Arc<RecipientSecret>, KmsError> {
         let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
         let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
-        let dek = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
-        let dek = dek.map_err(|error| self.judge(kek, error))?;
-        envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
+        self.counted("unwrap", call.deadline, unwrapped, metrics).await
     }
 
     async fn counted<T>(

@@ -105,7 +105,7 @@ impl Encryption {
         let deployment = &self.transit.deployment;
         let draft = Draft::new(&*self.transit.random)?;
         let now = self.transit.clock.unix_seconds();
-        let deadline = Instant::now() + self.patience;
+        let deadline = (Instant::now() + self.patience).min(self.transit.until);
         let call = Call { client: self.transit.client, deadline };
         let keks = self.key.keks(version);
         let asked = Asked { now, call, metrics: &self.transit.metrics };

@@ -14,10 +14,12 @@ pub(crate) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use selkie_crypto::Random;
 use selkie_kms::ClientTag;
+use tokio::time::Instant;
 
 pub use decryption::{Decryption, DecryptionItem};
 pub use encryption::{Encrypted, Encryption, EncryptionItem};
@@ -29,6 +31,7 @@ pub use settings::{KeyChanges, NewKey};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::metrics::Metrics;
+use crate::seal::Unwraps;
 
 /// What an operation works with: one reading of the configuration, the keys, time and randomness.
 #[derive(Clone)]
@@ -48,6 +51,28 @@ pub struct Transit {
     pub client: ClientTag,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// When the request is over, whatever it still has to do (invariant I10).
+    pub until: Instant,
+    /// What the items of a batch unwrap; `None` for a request of one item.
+    pub unwraps: Option<Arc<Unwraps>>,
+}
+
+impl Transit {
+    /// How long a request may take, a batch of many items included: a seal client's own patience.
+    pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_secs(60);
+
+    /// The same for a batch, whose items share what they unwrap.
+    #[must_use]
+    pub fn for_batch(self) -> Self {
+        Self { unwraps: Some(Arc::default()), ..self }
+    }
+
+    /// Lets the DEKs go that the items of a batch have shared so far.
+    pub fn forget_unwraps(&self) {
+        if let Some(unwraps) = &self.unwraps {
+            unwraps.forget();
+        }
+    }
 }
 
 impl fmt::Debug for Transit {

@@ -125,6 +125,8 @@ async fn engine(seals: &[TestSeal]) -> Transit {
         random: Arc::new(os_random),
         client: ClientTag::SELKIE,
         metrics: Metrics::new(),
+        until: Instant::now() + Transit::REQUEST_PATIENCE,
+        unwraps: None,
     }
 }
 
@@ -474,14 +476,32 @@ async fn bounded_a_hanging_seal_is_given_up_inside_the_clients_patience() {
     let made = encrypt(&engine, "unseal", "x").await.unwrap();
     hanging.on_wrap().always(Fault::hang());
     hanging.on_unwrap().always(Fault::hang());
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let error = encrypt(&engine, "unseal", "x").await.unwrap_err();
     assert!(matches!(error, TransitError::Seal(error) if error.source.is_transient()));
     assert!(began.elapsed() <= Duration::from_millis(1501));
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let error = decrypt(&engine, "unseal", &made.ciphertext).await.unwrap_err();
     assert!(matches!(error, TransitError::Seal(error) if error.source.is_transient()));
     assert!(began.elapsed() <= Duration::from_millis(15_001));
+}
+
+/// Invariant I10.
+#[tokio::test(start_paused = true)]
+async fn a_request_of_many_items_ends_when_its_own_patience_does() {
+    let seals = [TestSeal::new("a", &[1])];
+    let hanging = Arc::clone(&seals[0].kms);
+    let engine = engine(&seals).await;
+    let made = encrypt(&engine, "unseal", "x").await.unwrap();
+    hanging.on_unwrap().always(Fault::hang());
+    let began = Instant::now();
+    let engine = engine.for_batch();
+    for _ in 0..100 {
+        let error = decrypt(&engine, "unseal", &made.ciphertext).await.unwrap_err();
+        assert!(matches!(error, TransitError::Seal(error) if error.source.is_transient()));
+        engine.forget_unwraps();
+    }
+    assert!(began.elapsed() <= Transit::REQUEST_PATIENCE + Duration::from_millis(100));
 }
 
 /// Invariant I10.
@@ -493,7 +513,7 @@ async fn a_hanging_seal_leaves_the_next_one_its_time() {
     let made = encrypt(&engine, "unseal", "x").await.unwrap();
     hanging.on_unwrap().always(Fault::hang());
     slow.on_unwrap().always(Fault::delay(Duration::from_secs(7)));
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     assert_eq!(decrypt(&engine, "unseal", &made.ciphertext).await.unwrap(), b"x");
     assert!(began.elapsed() <= Duration::from_millis(15_001));
 }

@@ -116,7 +116,8 @@ pub(super) async fn decrypt(
     let permit = call.client.acl.permit(operation::Decrypt, at.mount, at.key).map_err(denied)?;
     let request = request::Decrypt::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, &name);
-    let decryption = call.transit().decryption(&permit).map_err(refused)?;
+    let transit = transit_for(call, &request.input);
+    let decryption = transit.decryption(&permit).map_err(refused)?;
     let mut warnings = fields.into_warnings(&["name"]);
     match request.input {
         Input::Single(item) => {
@@ -134,6 +135,7 @@ pub(super) async fn decrypt(
                     let index = results.len();
                     results.push(opened.map_err(|one| one.of_item(index, &mut failed)));
                 }
+                transit.forget_unwraps();
                 tokio::task::consume_budget().await;
             }
             failed.log(call, &name);
@@ -155,7 +157,8 @@ pub(super) async fn rewrap(
     let permit = call.client.acl.permit(operation::Rewrap, at.mount, at.key).map_err(denied)?;
     let request = request::Rewrap::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, &name);
-    let rewrapping = Rewrapping::begin(&call.transit(), &permit).await.map_err(refused)?;
+    let transit = transit_for(call, &request.input);
+    let rewrapping = Rewrapping::begin(&transit, &permit).await.map_err(refused)?;
     let warnings = fields.into_warnings(&["name"]);
     match request.input {
         Input::Single(item) => {
@@ -174,6 +177,7 @@ pub(super) async fn rewrap(
                     let made = made.map_err(|one| one.of_item(index, &mut failed));
                     results.push((made, item.reference.clone()));
                 }
+                transit.forget_unwraps();
                 tokio::task::consume_budget().await;
             }
             failed.log(call, &name);
@@ -207,6 +211,13 @@ async fn upsert(
 }
 
 /// Decrypts and encrypts anew under one permit.
+fn transit_for(call: &Call<'_>, input: &Input<'_>) -> Transit {
+    match input {
+        Input::Single(_) => call.transit(),
+        Input::Batch(_) => call.transit().for_batch(),
+    }
+}
+
 struct Rewrapping {
     decryption: Decryption,
     encryption: Encryption,
