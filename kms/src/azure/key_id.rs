@@ -140,6 +140,12 @@ impl OwnKey {
         (id.name == self.name.0 && self.is_vault(&id.authority)).then_some(id)
     }
 
+    /// Whether an id that is not one of our key's may turn out to be once the vault has told its
+    /// host: only the host is wrong, and that is not known yet.
+    pub(super) fn may_become_ours(&self, text: &str) -> bool {
+        self.vault.get().is_none() && KeyId::parse(text).is_some_and(|id| id.name == self.name.0)
+    }
+
     /// The same, of an answer about our key, which teaches us the vault's host.
     pub(super) fn answered_id(&self, text: &str) -> Option<KeyId> {
         let id = self.id(text)?;

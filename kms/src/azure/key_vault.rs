@@ -198,7 +198,7 @@ impl AzureKeyVault {
         dek: &RecipientSecret,
         call: Call,
     ) -> Result<Vec<u8>, KmsError> {
-        self.known(kek, Hop::Wrap)?;
+        self.check_foreign(kek, Hop::Wrap)?;
         let work = async {
             self.warm_up().await?;
             let id = self.known(kek, Hop::Wrap)?;
@@ -239,8 +239,10 @@ impl AzureKeyVault {
         wrapped: &[u8],
         call: Call,
     ) -> Result<Arc<RecipientSecret>, KmsError> {
-        let id = self.known(kek, Hop::Unwrap)?;
-        self.check_length(&id.version, algorithm, wrapped)?;
+        self.check_foreign(kek, Hop::Unwrap)?;
+        if let Some(id) = self.own.id(kek.as_str()) {
+            self.check_length(&id.version, algorithm, wrapped)?;
+        }
         let work = async {
             self.warm_up().await?;
             let id = self.known(kek, Hop::Unwrap)?;
@@ -282,6 +284,15 @@ impl AzureKeyVault {
     fn known(&self, kek: &KekId, hop: Hop) -> Result<KeyId, KmsError> {
         let unknown = || Diagnosis::unanswered(hop, Outcome::KeyMissing, &self.host);
         self.own.id(kek.as_str()).ok_or_else(|| unknown().into())
+    }
+
+    /// An id of another key costs no call. Of a host that we do not know yet it cannot be told: a
+    /// vault that is away must not look like one that has lost its key.
+    fn check_foreign(&self, kek: &KekId, hop: Hop) -> Result<(), KmsError> {
+        match self.known(kek, hop) {
+            Err(_) if self.own.may_become_ours(kek.as_str()) => Ok(()),
+            judged => judged.map(drop),
+        }
     }
 
     /// Garbage of a length that no wrapped DEK has never reaches the vault.

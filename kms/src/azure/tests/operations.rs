@@ -128,6 +128,22 @@ async fn foreign_ids_and_wrong_lengths_never_reach_the_vault() {
 }
 
 #[tokio::test]
+async fn an_id_of_a_host_not_known_yet_waits_for_the_vault_and_is_judged_then() {
+    let vault = FakeVault::rsa();
+    let settings = AzureSettings { endpoint: "https://10.0.0.7".parse().unwrap(), ..settings() };
+    let kms = over(&vault, &settings);
+    let moved = format!("https://kv.elsewhere.example/keys/{NAME}/{}", version_text(2));
+    let moved = KekId::new(&moved).unwrap();
+    vault.intercept(|_, _| Some(Reply::Answer(503, vec![], String::new())));
+    let outcome = kms.unwrap_dek(&moved, RSA, &wrapped(), call()).await;
+    assert!(matches!(outcome, Err(KmsError::Unavailable(Some(_)))), "{outcome:?}");
+    vault.intercept(|_, _| None);
+    let outcome = kms.unwrap_dek(&moved, RSA, &wrapped(), call()).await;
+    assert!(matches!(outcome, Err(KmsError::UnknownKek(Some(_)))), "{outcome:?}");
+    assert_eq!(vault.calls(Operation::Unwrap), 0);
+}
+
+#[tokio::test]
 async fn lengths_of_another_size_of_key_stop_once_the_size_is_known() {
     let vault = FakeVault::rsa();
     let kms = provider(&vault);
