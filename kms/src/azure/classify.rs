@@ -54,6 +54,13 @@ pub(super) fn failure(
     Diagnosis::unanswered(hop, outcome, host).into()
 }
 
+/// Whether the SDK had a token and then none: whoever refuses one says why.
+pub(super) fn is_token_lost(error: &azure_core::Error) -> bool {
+    let mut causes = successors(error.source(), |cause| (*cause).source());
+    matches!(error.kind(), ErrorKind::Credential)
+        && causes.all(|cause| cause.is::<azure_core::Error>())
+}
+
 fn found_by_transport(error: &azure_core::Error) -> Option<&Diagnosis> {
     let mut causes = successors(error.source(), |cause| (*cause).source());
     causes.find_map(|cause| cause.downcast_ref())

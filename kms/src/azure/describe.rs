@@ -67,7 +67,9 @@ impl AzureKeyVault {
         let pager = self.client.list_key_properties_versions(self.own.name.as_str(), None)?;
         let mut pages = pager.into_pages().take(MOST_PAGES + 1);
         let (mut versions, mut page_count) = (Vec::new(), 0);
-        while let Some(page) = pages.next().await {
+        loop {
+            self.token.fetch().await?;
+            let Some(page) = pages.next().await else { break };
             versions.extend(page?.into_model()?.value);
             page_count += 1;
             if page_count > MOST_PAGES || versions.len() > MOST_VERSIONS {
