@@ -359,7 +359,7 @@ impl AzureKeyVault {
 /// Whether the vault has refused a key, which is to say that it knows us.
 fn is_of_the_key(diagnosis: &Diagnosis) -> bool {
     diagnosis.hop == Hop::Get
-        && (matches!(diagnosis.status, Some(403 | 404))
+        && (matches!(diagnosis.status, Some(403 | 404)) && diagnosis.is_key_vaults_own()
             || diagnosis.outcome == Outcome::KeyUnsuitable)
 }
 
