@@ -54,6 +54,13 @@ pub(super) fn failure(
     Diagnosis::unanswered(hop, outcome, host).into()
 }
 
+/// Whether the SDK had a token and then none: whoever refuses one says why.
+pub(super) fn is_token_lost(error: &azure_core::Error) -> bool {
+    let mut causes = successors(error.source(), |cause| (*cause).source());
+    matches!(error.kind(), ErrorKind::Credential)
+        && causes.all(|cause| cause.is::<azure_core::Error>())
+}
+
 fn found_by_transport(error: &azure_core::Error) -> Option<&Diagnosis> {
     let mut causes = successors(error.source(), |cause| (*cause).source());
     causes.find_map(|cause| cause.downcast_ref())
@@ -90,7 +97,7 @@ fn outcome(status: u16, hop: Hop, detail: Option<&ErrorDetail>) -> Outcome {
         (401, detail) => unauthorised(detail),
         (403, None) => Outcome::Forbidden,
         (403, Some(detail)) => detail.forbidden(),
-        (404, Some(_)) => Outcome::KeyMissing,
+        (404, Some(detail)) if detail.is_of_a_missing_key() => Outcome::KeyMissing,
         (400, Some(detail)) if detail.is_code("BadParameter") => match hop {
             Hop::Unwrap => Outcome::RequestRejected,
             // All that a wrap can have wrong is the algorithm: a symmetric key of another size.
@@ -143,6 +150,12 @@ impl ErrorDetail {
             .into_iter()
             .flatten()
             .any(|found| found.eq_ignore_ascii_case(code))
+    }
+
+    /// `KeyNotFound`, or another code in Key Vault's own form, which always has a message too.
+    fn is_of_a_missing_key(&self) -> bool {
+        let has_code = self.code.as_deref().and_then(token).is_some();
+        self.is_code("KeyNotFound") || (has_code && self.message.is_some())
     }
 
     /// `AKV10032` of a message that begins with it.

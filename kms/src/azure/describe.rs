@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use azure_security_keyvault_keys::models::KeyProperties;
 use futures_util::StreamExt;
 use selkie_crypto::{KekId, WrapAlgorithm};
 use tracing::warn;
 
-use super::key_facts::{KeyFacts, listed, version};
+use super::key_facts::{KeyFacts, ListedVersion, version};
 use super::key_vault::{Answered, AzureKeyVault};
 use super::{Diagnosis, Hop, Outcome};
 use crate::{KekDescription, KekState, KekVersion, KmsError, Wrapping};
@@ -16,6 +15,8 @@ use crate::{KekDescription, KekState, KekVersion, KmsError, Wrapping};
 /// A rotation each hour for a year is below this.
 const MOST_VERSIONS: usize = 10_000;
 const MOST_PAGES: usize = 1_000;
+/// Of all pages together: the longest list of versions of 3 KiB each, tags and all.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 impl AzureKeyVault {
     pub(super) async fn describe_key(&self) -> Result<KekDescription, KmsError> {
@@ -57,33 +58,43 @@ impl AzureKeyVault {
         Err(self.refuse(Hop::Get, Outcome::OperationNotAllowed, Answered::default()))
     }
 
-    pub(super) async fn list(&self) -> Result<Vec<KeyProperties>, KmsError> {
+    pub(super) async fn list(&self) -> Result<Vec<ListedVersion>, KmsError> {
         let pages = self.ask(Hop::Get, || self.pages()).await?;
         pages.ok_or_else(|| self.refuse(Hop::Get, Outcome::AnswerWrong, Answered::default()))
     }
 
-    /// All pages; `None` if they do not end.
-    async fn pages(&self) -> azure_core::Result<Option<Vec<KeyProperties>>> {
+    /// What we need of all pages, which is little of each; `None` if they do not end, or speak of
+    /// another key.
+    async fn pages(&self) -> azure_core::Result<Option<Vec<ListedVersion>>> {
         let pager = self.client.list_key_properties_versions(self.own.name.as_str(), None)?;
         let mut pages = pager.into_pages().take(MOST_PAGES + 1);
-        let (mut versions, mut page_count) = (Vec::new(), 0);
-        while let Some(page) = pages.next().await {
-            versions.extend(page?.into_model()?.value);
+        let (mut versions, mut page_count, mut bytes) = (Vec::new(), 0, 0);
+        loop {
+            self.token.fetch().await?;
+            let Some(page) = pages.next().await else { return Ok(Some(versions)) };
+            let page = page?;
+            bytes += page.body().len();
             page_count += 1;
-            if page_count > MOST_PAGES || versions.len() > MOST_VERSIONS {
-                return Ok(None);
+            let found = page.into_model()?.value;
+            let is_too_long = page_count > MOST_PAGES
+                || bytes > MOST_BYTES
+                || versions.len() + found.len() > MOST_VERSIONS;
+            let found: Option<Vec<_>> =
+                found.iter().map(|found| ListedVersion::read(found, &self.own)).collect();
+            match found {
+                Some(found) if !is_too_long => versions.extend(found),
+                _ => return Ok(None),
             }
         }
-        Ok(Some(versions))
     }
 
     /// With the current version as the get describes it, and in place of what the list says of it.
     fn described(
         &self,
         facts: &KeyFacts,
-        list: &[KeyProperties],
+        list: &[ListedVersion],
     ) -> Result<KekDescription, KmsError> {
-        let mut versions = self.listed(list, facts.shape().algorithm)?;
+        let mut versions = self.listed(list, facts.shape().algorithm);
         let wrapping = facts.wrapping(self.wrap_remotely);
         let current = version(facts.kek_id.clone(), wrapping, &facts.attributes, self.now());
         versions.insert(facts.kek_id.clone(), current);
@@ -98,10 +109,10 @@ impl AzureKeyVault {
     async fn described_by_list(
         &self,
         state: KekState,
-        list: &[KeyProperties],
+        list: &[ListedVersion],
     ) -> Result<KekDescription, KmsError> {
         let algorithm = self.algorithm_of_any(list).await;
-        let mut versions = self.listed(list, algorithm)?;
+        let mut versions = self.listed(list, algorithm);
         let newest =
             versions.values_mut().max_by_key(|version| (version.created, version.id.clone()));
         let Some(newest) = newest else {
@@ -114,15 +125,12 @@ impl AzureKeyVault {
 
     /// A list does not say of which type the key is: what we learned before, or what a version
     /// that can be read is of; else what nearly all are.
-    async fn algorithm_of_any(&self, list: &[KeyProperties]) -> WrapAlgorithm {
+    async fn algorithm_of_any(&self, list: &[ListedVersion]) -> WrapAlgorithm {
         if let Some(algorithm) = self.any_algorithm() {
             return algorithm;
         }
-        let is_enabled = |version: &&KeyProperties| {
-            version.attributes.as_ref().is_some_and(|found| found.enabled == Some(true))
-        };
-        let enabled = list.iter().rfind(is_enabled).and_then(|version| version.kid.as_deref());
-        let Some(id) = enabled.and_then(|kid| self.own.answered_id(kid)) else {
+        let enabled = list.iter().rfind(|version| version.attributes.enabled == Some(true));
+        let Some(ListedVersion { id, .. }) = enabled else {
             return WrapAlgorithm::RsaOaep256;
         };
         let got = self.get(Some(&id.version)).await;
@@ -134,16 +142,16 @@ impl AzureKeyVault {
     /// says itself by which algorithm.
     fn listed(
         &self,
-        list: &[KeyProperties],
+        list: &[ListedVersion],
         algorithm: WrapAlgorithm,
-    ) -> Result<BTreeMap<KekId, KekVersion>, KmsError> {
+    ) -> BTreeMap<KekId, KekVersion> {
         let now = self.now();
-        let of_ours = |properties| {
-            let version = listed(properties, &self.own, algorithm, now);
-            version.map(|version| (version.id.clone(), version))
+        let of = |listed: &ListedVersion| {
+            let wrapping = Wrapping::Remote(algorithm);
+            let id = listed.kek_id.clone();
+            (id.clone(), version(id, wrapping, &listed.attributes, now))
         };
-        let versions: Option<BTreeMap<KekId, KekVersion>> = list.iter().map(of_ours).collect();
-        versions.ok_or_else(|| self.refuse(Hop::Get, Outcome::AnswerWrong, Answered::default()))
+        list.iter().map(of).collect()
     }
 
     fn sorted(
@@ -168,8 +176,8 @@ impl AzureKeyVault {
 }
 
 /// Whether there was a rotation between the get and the list.
-fn is_outdated(facts: &KeyFacts, list: &[KeyProperties]) -> bool {
-    let created = |properties: &KeyProperties| properties.attributes.as_ref()?.created;
+fn is_outdated(facts: &KeyFacts, list: &[ListedVersion]) -> bool {
+    let created = |listed: &ListedVersion| listed.attributes.created;
     list.iter().filter_map(created).max() > facts.attributes.created
 }
 

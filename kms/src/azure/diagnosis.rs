@@ -115,6 +115,17 @@ impl Diagnosis {
         cause.downcast_ref()
     }
 
+    /// Whether Key Vault itself found fault with the request. Then Key Vault works, and anyone can
+    /// bring it about with a forged ciphertext.
+    pub(crate) fn is_of_a_bad_request(&self) -> bool {
+        self.is_key_vaults_own() && self.status == Some(400)
+    }
+
+    /// Whether the answer was an error in Key Vault's own form, and no proxy's page.
+    pub(super) const fn is_key_vaults_own(&self) -> bool {
+        matches!(self.hop, Hop::Get | Hop::Wrap | Hop::Unwrap) && self.code.is_some()
+    }
+
     /// What mends it: a setting, a role, or a command.
     pub const fn remedy(&self) -> &'static str {
         self.outcome.remedy()

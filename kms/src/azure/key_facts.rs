@@ -111,16 +111,29 @@ impl Material {
     }
 }
 
-/// The version that stands in a list, which does not say what its key is.
-pub(super) fn listed(
-    properties: &KeyProperties,
-    own: &OwnKey,
-    algorithm: WrapAlgorithm,
-    now: SystemTime,
-) -> Option<KekVersion> {
-    let id = own.answered_id(properties.kid.as_deref()?)?.kek_id()?;
-    let attributes = properties.attributes.as_ref()?;
-    Some(version(id, Wrapping::Remote(algorithm), attributes, now))
+/// A version that stands in a list, which does not say what its key is; without all that we have no
+/// use for, which may be much.
+#[derive(Debug)]
+pub(super) struct ListedVersion {
+    pub(super) id: KeyId,
+    pub(super) kek_id: KekId,
+    pub(super) attributes: KeyAttributes,
+}
+
+impl ListedVersion {
+    pub(super) fn read(properties: &KeyProperties, own: &OwnKey) -> Option<Self> {
+        let id = own.answered_id(properties.kid.as_deref()?)?;
+        let kek_id = id.kek_id()?;
+        let found = properties.attributes.as_ref()?;
+        let attributes = KeyAttributes {
+            enabled: found.enabled,
+            created: found.created,
+            not_before: found.not_before,
+            expires: found.expires,
+            ..KeyAttributes::default()
+        };
+        Some(Self { id, kek_id, attributes })
+    }
 }
 
 pub(super) fn version(

@@ -19,7 +19,8 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout_at;
 use url::Url;
 
-use super::classify::{failure, request_id};
+use super::at_hand::AtHand;
+use super::classify::{failure, is_token_lost, request_id};
 use super::identity::{Credential, Means, TOKEN_DEADLINE, WallClock};
 use super::key_facts::{KeyFacts, Shape};
 use super::key_id::{KeyId, KeyVersion, OwnKey};
@@ -52,6 +53,7 @@ pub struct AzureKeyVault {
     pub(super) identity: (Hop, &'static str),
     pub(super) scope: String,
     pub(super) credential: Arc<dyn RevocableCredential>,
+    pub(super) token: Arc<AtHand>,
     clock: WallClock,
     warm: OnceCell<()>,
     shapes: Mutex<BTreeMap<KeyVersion, Shape>>,
@@ -123,7 +125,8 @@ impl AzureKeyVault {
             verify_challenge_resource: Some(own.is_endpoint_under_suffix()),
             ..KeyClientOptions::default()
         };
-        let as_token_credential: Arc<dyn TokenCredential> = credential.clone();
+        let token = Arc::new(AtHand::new(Arc::clone(&credential), scope.clone()));
+        let as_token_credential: Arc<dyn TokenCredential> = token.clone();
         let client = KeyClient::new(endpoint.as_str(), as_token_credential, Some(options));
         Ok(Self {
             client: client.map_err(AzureSetupError::Endpoint)?,
@@ -136,6 +139,7 @@ impl AzureKeyVault {
             identity,
             scope,
             credential,
+            token,
             clock,
             warm: OnceCell::new(),
             shapes: Mutex::default(),
@@ -169,13 +173,26 @@ impl AzureKeyVault {
     where
         F: Future<Output = azure_core::Result<T>>,
     {
-        let mut outcome = send().await;
+        let mut outcome = self.send(&send).await;
         let status = outcome.as_ref().err().and_then(azure_core::Error::http_status);
         if status == Some(StatusCode::Unauthorized) {
             self.credential.invalidate();
-            outcome = send().await;
+            outcome = self.send(&send).await;
         }
         outcome.map_err(|error| failure(&error, hop, &self.host, self.now()))
+    }
+
+    /// Sends with the token that counts now; once more if the SDK lost it on the way, which happens
+    /// while another call learns that its own is not accepted.
+    async fn send<T, F>(&self, send: &impl Fn() -> F) -> azure_core::Result<T>
+    where
+        F: Future<Output = azure_core::Result<T>>,
+    {
+        self.token.fetch().await?;
+        match send().await {
+            Err(error) if is_token_lost(&error) => send().await,
+            outcome => outcome,
+        }
     }
 
     /// A request with a body is never the first of a client: the SDK sends its first without token
@@ -353,7 +370,7 @@ impl AzureKeyVault {
 /// Whether the vault has refused a key, which is to say that it knows us.
 fn is_of_the_key(diagnosis: &Diagnosis) -> bool {
     diagnosis.hop == Hop::Get
-        && (matches!(diagnosis.status, Some(403 | 404))
+        && (matches!(diagnosis.status, Some(403 | 404)) && diagnosis.is_key_vaults_own()
             || diagnosis.outcome == Outcome::KeyUnsuitable)
 }
 

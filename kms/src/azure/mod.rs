@@ -1,5 +1,6 @@
 //! A master key in Azure Key Vault or Managed HSM, reached through Entra.
 
+mod at_hand;
 mod check;
 mod classify;
 mod describe;

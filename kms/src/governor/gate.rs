@@ -11,6 +11,7 @@ use super::figures::CallOutcomes;
 use super::jitter::Jitter;
 use super::queue::{Place, Queue, Ticket};
 use super::valve::{Pace, Pass, Valve, Verdict};
+use crate::azure::Diagnosis;
 use crate::{ClientTag, KmsError};
 
 /// A call that had this long and brought no answer speaks against the KMS; one that had less
@@ -250,6 +251,9 @@ impl End<'_> {
             Self::Answered { error, allowed } => match error {
                 Some(KmsError::Throttled { retry_after, .. }) => Verdict::Throttled(*retry_after),
                 Some(KmsError::TimedOut(_)) if *allowed < LONG_CALL => Verdict::Abandoned,
+                Some(error @ KmsError::Misbehaved(_)) if is_of_a_bad_request(error) => {
+                    Verdict::Healthy
+                }
                 Some(
                     KmsError::Unavailable(_) | KmsError::TimedOut(_) | KmsError::Misbehaved(_),
                 ) => Verdict::Failing,
@@ -260,6 +264,13 @@ impl End<'_> {
             Self::Unused => Verdict::Unused,
         }
     }
+}
+
+/// Whether the KMS found fault with what it was sent. The client is told no more than that the
+/// answer made no sense; but it is no failure of the KMS, or a few forged ciphertexts would close
+/// the valve for everyone.
+fn is_of_a_bad_request(error: &KmsError) -> bool {
+    Diagnosis::of(error).is_some_and(Diagnosis::is_of_a_bad_request)
 }
 
 /// The right to make one call, given back when it is dropped.

@@ -76,10 +76,18 @@ fn answers() -> Vec<Row> {
     let throttled = KmsError::Throttled { retry_after: None, cause: None };
     let rejected = key_vault(400, "badparameter", None, "a\r\nb");
     let missing = key_vault(404, "KeyNotFound", None, "A key with");
+    let unnamed = key_vault(404, "NotFound", None, "Key not found");
+    let bare = |code| answer(404, &[], &format!(r#"{{"error":{{"code":"{code}"}}}}"#));
     let mut rows = vec![
         (key_vault(429, "Throttled", None, ""), Outcome::Throttled, throttled),
         (rejected, Outcome::RequestRejected, KmsError::Rejected(None)),
         (missing, Outcome::KeyMissing, KmsError::UnknownKek(None)),
+        (bare("KEYNOTFOUND"), Outcome::KeyMissing, KmsError::UnknownKek(None)),
+        (unnamed, Outcome::KeyMissing, KmsError::UnknownKek(None)),
+        misbehaved(bare("NotFound")),
+        misbehaved(answer(404, &[], r#"{"error":{}}"#)),
+        misbehaved(answer(404, &[], r#"{"error":{"message":"no such page"}}"#)),
+        misbehaved(key_vault(404, "no such page", None, "")),
         misbehaved(answer(302, &[], "")),
         misbehaved(answer(400, &[], "<html>")),
         misbehaved(answer(400, &[], "")),
@@ -194,6 +202,29 @@ fn only_an_unwrap_can_have_a_ciphertext_rejected() {
             assert!(!matches!(found, KmsError::Rejected(_)), "{error:?}");
         }
     }
+}
+
+#[test]
+fn bad_request_is_key_vaults_own_word_on_it() {
+    let is_of_a_bad_request = |error| {
+        let found = failure(&error, Hop::Unwrap, HOST, now());
+        Diagnosis::of(&found).unwrap().is_of_a_bad_request()
+    };
+    assert!(is_of_a_bad_request(key_vault(400, "Other", None, "")));
+    for other in [
+        answer(400, &[], "<html>"),
+        answer(400, &[], r#"{"error":{}}"#),
+        key_vault(409, "Conflict", None, ""),
+        key_vault(500, "InternalError", None, ""),
+    ] {
+        assert!(!is_of_a_bad_request(other));
+    }
+    let of_entra = Diagnosis {
+        status: Some(400),
+        code: Some("invalid_client".to_owned()),
+        ..Diagnosis::unanswered(Hop::Entra, Outcome::RequestRejected, "login")
+    };
+    assert!(!of_entra.is_of_a_bad_request());
 }
 
 #[test]

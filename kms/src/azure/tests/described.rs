@@ -72,6 +72,52 @@ async fn list_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
+async fn list_of_too_many_versions_is_given_up() {
+    let described = |count| async move {
+        let versions = (1..=count).map(|number| FakeVersion::new(number, FakeKey::Rsa(0)));
+        let vault = FakeVault::of(versions.collect());
+        *vault.page.lock().unwrap() = 1_000;
+        let description = provider(&vault).describe().await;
+        description.map(|found| found.versions().len()).map_err(|error| outcome(&error))
+    };
+    assert_eq!(described(10_000).await, Ok(10_000));
+    assert_eq!(described(10_001).await, Err(Outcome::AnswerWrong));
+}
+
+#[tokio::test]
+async fn list_of_too_many_bytes_is_given_up() {
+    let vault = FakeVault::rsa();
+    let tags = json!({ "much": "x".repeat(1_000_000) });
+    let kid = format!("https://kv1.vault.azure.net/keys/unseal/{}", version_text(1));
+    let version = json!({ "kid": kid, "attributes": { "enabled": true }, "tags": tags });
+    let next = "https://kv1.vault.azure.net/keys/unseal/versions";
+    vault.answer(
+        Operation::List,
+        200,
+        &json!({ "value": [version], "nextLink": next }).to_string(),
+    );
+    let error = provider(&vault).describe().await.unwrap_err();
+    assert_eq!(outcome(&error), Outcome::AnswerWrong);
+    assert_eq!(vault.calls(Operation::List), 34);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_listed_version_is_small() {
+    let vault = FakeVault::rsa();
+    let kms = provider(&vault);
+    vault.change(|versions| {
+        versions[0].attributes["hsmPlatform"] = "x".repeat(1_000).into();
+        versions[0].attributes["recoveryLevel"] = "x".repeat(1_000).into();
+    });
+    let listed = kms.list().await.unwrap();
+    assert_eq!(listed.len(), 2);
+    for version in listed {
+        assert_eq!(version.attributes.hsm_platform, None);
+        assert_eq!(version.attributes.recovery_level, None);
+    }
+}
+
+#[tokio::test]
 async fn link_to_another_host_gets_no_token() {
     for link in
         ["https://evil.example/", "http://kv1.vault.azure.net/", "https://kv2.vault.azure.net/"]

@@ -3,6 +3,7 @@ mod described;
 mod emulator;
 mod fake;
 mod operations;
+mod tokens;
 mod walk;
 
 mod rsa {

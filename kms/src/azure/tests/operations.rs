@@ -88,6 +88,19 @@ async fn unwrap_works_where_the_newest_version_may_not_be_read() {
 }
 
 #[tokio::test]
+async fn page_of_a_proxy_warms_nothing_up() {
+    for (status, body) in [(403, "<html>"), (404, "<html>"), (403, ""), (404, r#"{"error":{}}"#)] {
+        let vault = FakeVault::rsa();
+        vault.answer(Operation::Get, status, body);
+        let kms = provider(&vault);
+        for _ in 0..2 {
+            assert_eq!(seen(unwrap(&kms).await).0, Hop::Get, "{status} {body}");
+        }
+        assert_eq!((vault.calls(Operation::Get), vault.calls(Operation::Unwrap)), (2, 0));
+    }
+}
+
+#[tokio::test]
 async fn failed_warm_up_is_tried_again_by_the_next_call() {
     let vault = FakeVault::rsa();
     let mut left = 1;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use selkie_crypto::{RandomError, os_random};
 use serde_json::json;
+use url::Url;
 
 use super::fake::{
     FakeCredential, FakeVault, NOW, Operation, clock, failure, over, provider, settings,
@@ -114,13 +115,17 @@ async fn walk_over_our_own_client_names_the_hop() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let endpoint = format!("https://{address}").parse().unwrap();
+    let endpoint: Url = format!("https://{address}").parse().unwrap();
     let certificate = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap().cert;
     let ca_certificates = Some(vec![certificate.der().clone()]);
-    let settings = AzureSettings { endpoint, ca_certificates, ..settings() };
-    let kms = AzureKeyVault::new(settings, clock()).unwrap();
+    let ours = AzureSettings { endpoint: endpoint.clone(), ca_certificates, ..settings() };
+    let kms = AzureKeyVault::new(ours, clock()).unwrap();
     let steps = outcomes(&walk(&kms).await);
     assert_eq!(steps.last(), Some(&(Hop::Tcp, Some(Outcome::NotConnected))));
+    // There is no Entra here, and without a token the vault is not asked.
+    let (way, credential) = (kms.way.clone().unwrap(), Arc::new(FakeCredential::default()));
+    let reached = AzureSettings { endpoint, ..settings() };
+    let kms = AzureKeyVault::over(&reached, way, credential, clock()).unwrap();
     let error = crate::Kms::describe(&kms).await.unwrap_err();
     let diagnosis = Diagnosis::of(&error).unwrap();
     assert_eq!((diagnosis.hop, diagnosis.outcome), (Hop::Tcp, Outcome::NotConnected));

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::super::*;
 use super::world::*;
+use crate::azure::{Diagnosis, Hop, Outcome};
 
 const VAULTS: u64 = 2_000;
 const OUTAGE: Duration = Duration::from_secs(60);
@@ -99,4 +100,30 @@ async fn kms_that_hangs_gets_few_calls_and_is_back_within_the_time_of_one() {
         assert!(outage.first_success <= OUTAGE + ms(6_100), "{:?}", outage.first_success);
         assert!(outage.all_done <= OUTAGE + 9 * SECOND, "{:?}", outage.all_done);
     }
+}
+
+/// Whether the valve is closed after four unwraps that Key Vault answers with 400 and this code.
+async fn is_closed_by_bad_requests(code: Option<&str>) -> bool {
+    let world = World::new(|_| {});
+    let diagnosis = Diagnosis {
+        hop: Hop::Unwrap,
+        outcome: Outcome::AnswerWrong,
+        host: "kv1".to_owned(),
+        status: Some(400),
+        code: code.map(str::to_owned),
+        request_id: None,
+    };
+    world.fail(KmsError::Misbehaved(Some(Arc::new(diagnosis))));
+    for byte in 0..4 {
+        // Time for one call and no other try.
+        let outcome = world.unwrap(1, byte, ms(400)).end().await;
+        assert!(matches!(outcome, Err(KmsError::Misbehaved(_))), "{outcome:?}");
+    }
+    world.governor.figures().is_closed
+}
+
+#[tokio::test(start_paused = true)]
+async fn forged_ciphertexts_close_the_gate_for_nobody() {
+    assert!(!is_closed_by_bad_requests(Some("Other")).await);
+    assert!(is_closed_by_bad_requests(None).await);
 }
