@@ -122,7 +122,7 @@ impl Emulator {
     ///
     /// If it refuses.
     pub fn control(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        let client = Client { address: self.http, tls: None, token: None };
+        let client = Client::plain(self.http);
         let request = Request::absolute(method, &format!("/control/{path}"));
         let request = if body.is_null() { request } else { request.json(body) };
         let answer = client.send(request.header("Content-Type", "application/json"))?;
@@ -139,7 +139,7 @@ impl Emulator {
         let token = self.control("POST", "tokens", &json!({ "principal": "selkie" }))?;
         let token = token["access_token"].as_str().context("no token")?;
         let tls = crate::certificate::trusting(&std::fs::read(self.ca_file())?)?;
-        let client = Client { address: self.https, tls: Some(tls), token: None };
+        let client = Client { tls: Some(tls), ..Client::plain(self.https) };
         client.send(
             Request::absolute(method, &format!("{path}?api-version=7.6"))
                 .header("Authorization", &format!("Bearer {token}"))

@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustls::pki_types::ServerName;
@@ -21,9 +22,17 @@ pub struct Client {
     pub tls: Option<Arc<ClientConfig>>,
     /// The token that is sent; `None` sends none.
     pub token: Option<String>,
+    /// How long a silence of the server is borne.
+    pub patience: Duration,
 }
 
 impl Client {
+    /// Plain HTTP without a token, and patient.
+    #[must_use]
+    pub const fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None, token: None, patience: PATIENCE }
+    }
+
     /// The same client with another token.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
@@ -87,10 +96,10 @@ impl Client {
     ///
     /// If there is none to be had.
     pub fn connect(&self) -> Result<Connection> {
-        let tcp = TcpStream::connect_timeout(&self.address, PATIENCE)
+        let tcp = TcpStream::connect_timeout(&self.address, self.patience)
             .with_context(|| format!("cannot connect to {}", self.address))?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
-        tcp.set_write_timeout(Some(PATIENCE))?;
+        tcp.set_read_timeout(Some(self.patience))?;
+        tcp.set_write_timeout(Some(self.patience))?;
         tcp.set_nodelay(true)?;
         let stream = match &self.tls {
             None => Stream::Plain(tcp),

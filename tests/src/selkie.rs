@@ -142,7 +142,7 @@ impl Selkie {
     /// A client of the first listener without TLS and token.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client { address: self.first().address, tls: None, token: None }
+        Client::plain(self.first().address)
     }
 
     /// A client of the first listener in dev mode, with the root token, and TLS if it has that.

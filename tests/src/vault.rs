@@ -63,7 +63,7 @@ impl VaultCore {
     pub fn start(program: &Path, storage: &Path, seal: &SealArguments) -> Result<Self> {
         let process = Self::launch(program, storage, seal)?;
         let address = process.stdout_line(|line| line.strip_prefix("READY ")?.parse().ok())?;
-        Ok(Self { process, client: Client { address, tls: None, token: None } })
+        Ok(Self { process, client: Client::plain(address) })
     }
 
     /// Initialises it and keeps the root token.

@@ -45,7 +45,7 @@ fn without_a_given_root_token_it_makes_one() -> Result<()> {
             let token = line.trim().strip_prefix("export VAULT_TOKEN='")?;
             Some(token.trim_end_matches('\'').to_owned())
         })?;
-        let client = Client { address, tls: None, token: Some(token.clone()) };
+        let client = Client::plain(address).with_token(&token);
         assert_envelope(&client.get("auth/token/lookup-self")?)?;
         anyhow::Ok(token)
     });

@@ -42,7 +42,7 @@ fn several_listeners_serve_the_same() -> Result<()> {
     assert_eq!(selkie.targets.len(), 2);
     let mut ciphertexts = Vec::new();
     for target in &selkie.targets {
-        let client = Client { address: target.address, tls: None, token: Some(token.clone()) };
+        let client = Client::plain(target.address).with_token(&token);
         ciphertexts.push((client.clone(), client.send(encryption())?.field("ciphertext")?));
     }
     for ((client, _), (_, ciphertext)) in ciphertexts.iter().zip(ciphertexts.iter().rev()) {
@@ -170,7 +170,7 @@ fn a_socket_from_systemd_is_served() -> Result<()> {
             line.strip_prefix("selkie: listening on http://").map(str::to_owned)
         })?;
         assert_eq!(line, format!("127.0.0.1:{port}"));
-        let client = Client { address: line.parse()?, tls: None, token: Some(token) };
+        let client = Client::plain(line.parse()?).with_token(&token);
         assert_eq!(client.send(encryption())?.status, 200);
     }
     Ok(())

@@ -205,9 +205,8 @@ fn no_secret_stays_in_a_server_of_tls() -> Result<()> {
     let address = selkie.targets.iter().find(|target| target.is_tls).context("no TLS")?.address;
     let trusted = authority.trusted()?;
     let clients = tokens.iter().map(|token| Client {
-        address,
         tls: Some(trusted.clone()),
-        token: Some(token.clone()),
+        ..Client::plain(address).with_token(token)
     });
     assert_clean(&selkie, Traffic::send(&clients.collect::<Vec<_>>())?)
 }

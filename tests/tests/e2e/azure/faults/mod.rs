@@ -2,6 +2,7 @@
 //! afterwards. The table in docs/operations.md is made from it.
 
 mod case;
+mod proof;
 mod rows;
 mod table;
 
@@ -68,6 +69,7 @@ fn tried(row: &Row) -> Result<Seen> {
     (row.set)(&mut case)?;
     let seen = case.look(row.answers)?;
     ensure!(seen.says(row.log), "the log says {seen:?}, not {:?}\n{}", row.log, case.last_words());
+    case.prove(&seen)?;
     case.heal()?;
     Ok(seen)
 }
