@@ -162,7 +162,9 @@ impl Outcome {
             }
             Self::NameNotResolved => {
                 "check `vault_name`, `resource` and `endpoint`, and that this machine's name server \
-                 knows the host (a private endpoint needs the zone privatelink.vaultcore.azure.net; of a proxy or Entra, check `proxy` and `authority_host`)"
+                 knows the host (a private endpoint needs the zone \
+                 privatelink.vaultcore.azure.net; of a proxy or Entra, check `proxy` and \
+                 `authority_host`)"
             }
             Self::NotConnected => {
                 "see whether the host listens and a firewall on the way lets us connect; check \

@@ -43,8 +43,7 @@ const fn decrypt_fails(decrypt: u16) -> Answers {
     Answers { encrypt: 200, decrypt }
 }
 
-/// Its key is not known yet, and what was wrapped elsewhere it cannot unwrap.
-const OTHER_VAULT: Answers = Answers { encrypt: 503, decrypt: 400 };
+const ALL_FAILS: Answers = Answers { encrypt: 503, decrypt: 503 };
 const ONLY_DECRYPTS: Answers = Answers { encrypt: 400, decrypt: 200 };
 const ALL_WELL: Answers = Answers { encrypt: 200, decrypt: 200 };
 
@@ -64,24 +63,19 @@ pub(super) fn rows() -> Vec<Row> {
 /// Where the server is to go.
 fn names() -> Vec<Row> {
     vec![
-        row!(
-            "the host's name is not known",
-            decrypt_fails(503),
-            &[DNS, NAME_NOT_RESOLVED],
-            |case| {
-                // Entra's: the vault's name is in each ciphertext, so another vault's is not ours.
-                let secret = case.file("secret", "emulator-secret")?;
-                case.as_application(("client_secret", &format!("file://{secret}")))?;
-                case.seal_field("authority_host", "https://login.emulator.test:8443")
-            }
-        ),
+        row!("Entra's name is not known", decrypt_fails(503), &[DNS, NAME_NOT_RESOLVED], |case| {
+            let secret = case.file("secret", "emulator-secret")?;
+            case.as_application(("client_secret", &format!("file://{secret}")))?;
+            case.seal_field("authority_host", "https://login.emulator.test:8443")
+        }),
         row!(
             "the proxy's name is not known",
             decrypt_fails(503),
             &[PROXY, NAME_NOT_RESOLVED],
             |case| { case.seal_field("proxy", "http://proxy.emulator.test:3128") }
         ),
-        row!("`endpoint` names another vault", OTHER_VAULT, &[UNWRAP, KEY_MISSING], |case| {
+        // No pin is about this endpoint, so that its key is not known yet.
+        row!("the vault's name is not known", ALL_FAILS, &[DNS, NAME_NOT_RESOLVED], |case| {
             case.seal_field("endpoint", "https://kv2.vault.emulator.test:8443")
         }),
     ]
