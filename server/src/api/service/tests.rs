@@ -103,7 +103,10 @@ impl Api {
     }
 
     fn on(node: Node) -> Self {
-        let in_flight = InFlight::new(8, Duration::ZERO);
+        Self::admitting(InFlight::new(8, Duration::ZERO), node)
+    }
+
+    fn admitting(in_flight: InFlight, node: Node) -> Self {
         Self(router(Arc::new(node), BodyLimits::default(), in_flight))
     }
 
@@ -130,6 +133,27 @@ impl Api {
         let answer = self.send("s.root", "PUT", &format!("transit/encrypt/{key}"), body).await;
         answer.json()["data"]["ciphertext"].as_str().unwrap().to_owned()
     }
+}
+
+/// A restarting Vault's first act is an encrypt, without which it does not start.
+#[tokio::test]
+async fn decrypts_that_wait_for_a_kms_leave_places_to_encrypts() {
+    let in_flight = InFlight::new(4, Duration::ZERO);
+    let api = Api::admitting(in_flight.clone(), Node::start(config()).await.unwrap());
+    let ciphertext = json!({ "ciphertext": api.encrypt("unseal").await });
+    let mut waiting = Vec::new();
+    while let Ok(place) = in_flight.admit_waiting().await {
+        waiting.push(place);
+    }
+    for refused in ["decrypt", "rewrap"] {
+        let path = format!("transit/{refused}/unseal");
+        let answer = api.send("s.root", "PUT", &path, &ciphertext).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{refused}");
+    }
+    api.encrypt("unseal").await;
+    drop(waiting);
+    let answer = api.send("s.root", "PUT", "transit/decrypt/unseal", &ciphertext).await;
+    assert_eq!(answer.status, StatusCode::OK);
 }
 
 #[tokio::test]
