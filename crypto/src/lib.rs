@@ -17,6 +17,7 @@ mod pin_key;
 mod random;
 mod rsa;
 mod secret;
+mod state;
 mod version;
 
 pub use ciphertext::{Ciphertext, CiphertextError};
@@ -29,6 +30,9 @@ pub use random::{Random, RandomError, os_random};
 pub use rsa::{RsaPublicKey, RsaPublicKeyError, WrapFailed};
 pub use secret::{OriginKey, Plaintext, RecipientSecret};
 pub use selkie_memory::PageError;
+pub use state::{
+    OpenedRecord, RecordRefused, SEALED_OVERHEAD_BYTES, SealRecordError, StateKey, StateSum,
+};
 pub use version::KeyVersion;
 
 /// How a DEK is wrapped for one recipient, by its JOSE name (RFC 7518 §4.1).

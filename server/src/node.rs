@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use selkie_config::{Config, Storage};
+use selkie_config::Config;
 use selkie_crypto::{Random, os_random};
 use selkie_kms::ClientTag;
 use selkie_storage::{MemoryStore, Store};
@@ -56,7 +56,7 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, NodeError> {
         let keys = match config.storage {
             None => Keys::without_store(),
-            Some(Storage::InMemory) => {
+            Some(_) => {
                 let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
                 Keys::load(store).await?
             }

@@ -15,6 +15,7 @@ use crate::policy;
 use crate::seal::{self, Seal};
 use crate::secret::Reading;
 use crate::sources::Sources;
+use crate::storage::Storage;
 use crate::warning::{Warning, WarningKind};
 
 /// A configuration that passed every check, or one made in code (which then owes them).
@@ -95,13 +96,6 @@ pub enum LogFormat {
     Standard,
     /// One JSON object a line.
     Json,
-}
-
-/// Where managed state is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// `storage "inmem"`: in memory, lost at exit.
-    InMemory,
 }
 
 /// What is wrong at the top level.

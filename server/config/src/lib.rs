@@ -16,10 +16,11 @@ mod quantity;
 mod seal;
 mod secret;
 mod sources;
+mod storage;
 mod warning;
 
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
-pub use config::{Config, LogFormat, LogLevel, Logging, Storage};
+pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};
 pub use listener::{
     ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
@@ -33,4 +34,5 @@ pub use seal::{
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};
+pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
 pub use warning::{Warning, WarningKind};

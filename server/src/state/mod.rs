@@ -2,5 +2,8 @@
 //! to decrypt (invariant I1): a managed key is the numbers and names of its versions.
 
 mod key_record;
+pub mod layout;
+mod root;
 
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};
+pub use root::Root;

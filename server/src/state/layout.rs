@@ -1,0 +1,50 @@
+//! What stands where in a store.
+//!
+//! | place | what | sealed |
+//! |---|---|---|
+//! | `format` | [`Format`]: which layout this is, whose, and which store | no: an older Selkie must be able to read it |
+//! | `state-key` | the state key in an envelope for the seals (purpose `state`), as its JSON text | by the seals |
+//! | `state-key-local/<id>` | the state key under a local key; `<id>` tells local keys apart | by the local key |
+//! | `root` | [`Root`](super::Root): what all other records add up to | by the state key |
+//! | `filling` | there while a restore or a migration writes the store; it is not served then | no |
+//! | `transit/<mount>/<name>` | a managed key | by the state key |
+//! | all else | records of their kind | by the state key |
+
+use selkie_storage::{InvalidKey, RecordKey};
+use serde::{Deserialize, Serialize};
+
+/// The number of this layout.
+pub const FORMAT: u32 = 1;
+
+/// The places that the state itself takes, which no sealed record may have.
+pub const RESERVED: [&str; 5] = ["format", "state-key", "state-key-local", "root", "filling"];
+
+/// The record `format`, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Format {
+    /// [`FORMAT`]. A greater one is of a later Selkie, and is left alone.
+    pub format: u32,
+    /// The realm of the deployment that made the store.
+    pub realm: String,
+    /// A UUID that tells this store from all others; a restore or a migration keeps it.
+    pub store: String,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+}
+
+/// Whether `key` is one of [`RESERVED`] or below one.
+#[must_use]
+pub fn is_reserved(key: &RecordKey) -> bool {
+    let first = key.as_str().split('/').next();
+    first.is_some_and(|first| RESERVED.contains(&first))
+}
+
+/// One of [`RESERVED`] as a key.
+///
+/// # Errors
+///
+/// None in practice: the keys are constants.
+pub fn reserved(name: &'static str) -> Result<RecordKey, InvalidKey> {
+    name.parse()
+}
