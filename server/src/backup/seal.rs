@@ -1,0 +1,154 @@
+//! The two keys that a copy depends on, in envelopes for the seals.
+
+use std::borrow::Cow;
+
+use selkie_crypto::envelope::{Aad, Draft, EncryptError, Expected, Header, Purpose};
+use selkie_crypto::stream::StreamKey;
+use selkie_crypto::{Envelope, KeyVersion, PageError, Plaintext, RandomError, StateKey};
+use selkie_kms::Call;
+use selkie_storage::RecordValue;
+
+use super::Snapshot;
+use crate::seal::{Asked, SealError};
+use crate::transit::{Transit, TransitError};
+
+/// Mount and key in the envelope of a backup key.
+const BACKUP: &str = "backup";
+/// Mount and key in the envelope of a state key.
+const STATE: &str = "state";
+
+/// Why a key could not be put into an envelope or taken out.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupSealError {
+    /// A seal does not wrap.
+    #[error(transparent)]
+    Wrap(#[from] SealError),
+    /// There are no seals, or too many.
+    #[error(transparent)]
+    Encrypt(#[from] EncryptError),
+    /// There is no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// No seal opens it.
+    #[error("the envelope of the {what} key does not open with the configured seals")]
+    Unopened {
+        /// Which key.
+        what: &'static str,
+        /// Why.
+        source: TransitError,
+    },
+    /// It opens and holds something else.
+    #[error("the envelope of the {what} key holds no key")]
+    NotAKey {
+        /// Which key.
+        what: &'static str,
+    },
+    /// There is no page for the key.
+    #[error(transparent)]
+    Page(#[from] PageError),
+}
+
+/// A fresh backup key and its envelope for all enabled seals.
+///
+/// # Errors
+///
+/// [`BackupSealError`].
+pub async fn new_key(transit: &Transit) -> Result<(StreamKey, Vec<u8>), BackupSealError> {
+    let key = StreamKey::random(&*transit.random)?;
+    let envelope = encrypt(transit, Purpose::Backup, BACKUP, key.to_plaintext()).await?;
+    Ok((key, envelope))
+}
+
+/// The backup key in `envelope`, by any one configured seal.
+///
+/// # Errors
+///
+/// [`BackupSealError`].
+pub async fn open_key(transit: &Transit, envelope: &[u8]) -> Result<StreamKey, BackupSealError> {
+    let plaintext = decrypt(transit, Purpose::Backup, BACKUP, envelope).await?;
+    StreamKey::from_plaintext(&plaintext).ok_or(BackupSealError::NotAKey { what: BACKUP })
+}
+
+/// `state_key` in an envelope for all enabled seals, as a store keeps it.
+///
+/// # Errors
+///
+/// [`BackupSealError`].
+pub async fn sealed_state_key(
+    transit: &Transit,
+    state_key: &StateKey,
+) -> Result<Vec<u8>, BackupSealError> {
+    encrypt(transit, Purpose::State, STATE, state_key.to_plaintext()).await
+}
+
+/// The state key in the record `sealed`, by any one configured seal.
+///
+/// # Errors
+///
+/// [`BackupSealError`].
+pub async fn open_state_key(
+    transit: &Transit,
+    sealed: &RecordValue,
+) -> Result<StateKey, BackupSealError> {
+    let plaintext = decrypt(transit, Purpose::State, STATE, sealed.as_bytes()).await?;
+    StateKey::from_plaintext(&plaintext)?.ok_or(BackupSealError::NotAKey { what: STATE })
+}
+
+impl Snapshot {
+    /// Whether the configured seals open its state key, which is of one of the configured realms.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupSealError`].
+    pub async fn require_openable(&self, transit: &Transit) -> Result<(), BackupSealError> {
+        let missing = BackupSealError::NotAKey { what: STATE };
+        open_state_key(transit, self.sealed_state_key().ok_or(missing)?).await.map(drop)
+    }
+}
+
+async fn encrypt(
+    transit: &Transit,
+    purpose: Purpose,
+    name: &str,
+    plaintext: Plaintext,
+) -> Result<Vec<u8>, BackupSealError> {
+    let deployment = &transit.deployment;
+    let draft = Draft::new(&*transit.random)?;
+    let now = transit.clock.unix_seconds();
+    let call = Call { client: transit.client, deadline: transit.until };
+    let asked = Asked { now, call, metrics: &transit.metrics };
+    let keks = deployment.seals.current_keks()?;
+    let recipients = deployment.seals.wrap(draft.secret(), &keks, asked).await?;
+    let header = Header {
+        purpose,
+        realm: Cow::Borrowed(deployment.realm()),
+        mount: Cow::Borrowed(name),
+        key: Cow::Borrowed(name),
+        version: KeyVersion::FIRST,
+        created: now,
+    };
+    let origin_key = deployment.origin_key.as_deref();
+    Ok(draft.encrypt(&header, Aad::default(), plaintext, &recipients, origin_key)?)
+}
+
+async fn decrypt(
+    transit: &Transit,
+    purpose: Purpose,
+    what: &'static str,
+    envelope: &[u8],
+) -> Result<Plaintext, BackupSealError> {
+    let unopened = |source| BackupSealError::Unopened { what, source };
+    let deployment = &transit.deployment;
+    let mounts = [what.to_owned()];
+    let expected = Expected {
+        purpose,
+        realms: &deployment.realms,
+        mounts: &mounts,
+        key: what,
+        version: KeyVersion::FIRST,
+        origin_key: deployment.origin_key.as_deref(),
+    };
+    let envelope = Envelope::parse(envelope, &expected)
+        .map_err(|error| unopened(TransitError::Refused(error.refusal_for_log())))?;
+    deployment.seals.decrypt(&envelope, Aad::default(), transit).await.map_err(unopened)
+}
