@@ -21,7 +21,6 @@ pub enum BackendError {
 /// # Errors
 ///
 /// [`BackendError`].
-#[expect(clippy::unused_async, reason = "other backends connect")]
 pub async fn open(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
     match storage {
         Storage::InMemory => Ok(Arc::new(MemoryStore::new())),
