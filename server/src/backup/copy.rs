@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use selkie_config::Config;
-use selkie_crypto::os_random;
+use selkie_crypto::{StateKey, os_random};
 use selkie_kms::ClientTag;
 use selkie_storage::Store;
 use tokio::time::Instant;
 
 use super::standing::{Back, Standing, compare, look};
 use super::{
-    BackupSealError, ContentError, FillError, Snapshot, SnapshotError, fill, open_key,
+    BackupSealError, ContentError, Damage, FillError, Snapshot, SnapshotError, fill, open_key,
     open_state_key, read, read_frame, take,
 };
 use crate::clock::SystemClock;
@@ -101,18 +101,21 @@ pub async fn offline(config: Config) -> Result<Transit, DeploymentError> {
     })
 }
 
-/// All that the backup `file` holds, opened by any one of the seals and verified.
+/// All that the backup `file` holds, opened by any one of the seals and verified, with its state key.
 ///
 /// # Errors
 ///
 /// [`CopyError::Content`] and [`CopyError::Seal`].
-pub async fn open_backup(file: &[u8], transit: &Transit) -> Result<Snapshot, CopyError> {
+pub async fn open_backup(
+    file: &[u8],
+    transit: &Transit,
+) -> Result<(Snapshot, StateKey), CopyError> {
     let (envelope, sealed) = read_frame(file)?;
     let key = open_key(transit, envelope).await?;
     let opened = read(sealed, key)?;
     let state_key = opened.sealed_state_key().map_err(ContentError::from)?;
     let state_key = open_state_key(transit, state_key).await?;
-    Ok(opened.verify(&state_key)?)
+    Ok((opened.verify(&state_key)?, state_key))
 }
 
 /// Puts the backup `file` into the target.
@@ -125,8 +128,8 @@ pub async fn restore(
     target: Target<'_>,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {
-    let snapshot = open_backup(file, target.transit).await?;
-    put(&snapshot, target, progress).await
+    let (snapshot, state_key) = open_backup(file, target.transit).await?;
+    put(&snapshot, &state_key, target, progress).await
 }
 
 /// Copies all of `source`, which the seals of `transit` open, into the target.
@@ -141,13 +144,13 @@ pub async fn migrate(
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {
     let snapshot = whole(source, transit).await?;
-    snapshot.require_openable(target.transit).await?;
-    let copied = put(&snapshot, target, progress).await?;
-    if whole(source, transit).await? == snapshot {
-        Ok(copied)
-    } else {
-        Err(CopyError::SourceChanged)
-    }
+    let sealed = snapshot.sealed_state_key().ok_or(Damage::Missing("state-key"));
+    let sealed = sealed.map_err(|damage| CopyError::Source(damage.into()))?;
+    // The new servers must be able to open it too.
+    let state_key = open_state_key(target.transit, sealed).await?;
+    let copied = put(&snapshot, &state_key, target, progress).await?;
+    let now = take(source, &state_key).await.map_err(CopyError::Source)?;
+    if now == snapshot { Ok(copied) } else { Err(CopyError::SourceChanged) }
 }
 
 async fn whole(source: &Arc<dyn Store>, transit: &Transit) -> Result<Snapshot, CopyError> {
@@ -162,6 +165,7 @@ async fn whole(source: &Arc<dyn Store>, transit: &Transit) -> Result<Snapshot, C
 
 async fn put(
     snapshot: &Snapshot,
+    state_key: &StateKey,
     target: Target<'_>,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {
@@ -171,9 +175,7 @@ async fn put(
         return Err(CopyError::GoesBack(taken_back));
     }
     fill(target.store, snapshot, progress).await?;
-    let sealed = snapshot.sealed_state_key().ok_or(FillError::Marker)?;
-    let state_key = open_state_key(target.transit, sealed).await?;
-    let held = take(target.store, &state_key).await.map_err(CopyError::Target)?;
+    let held = take(target.store, state_key).await.map_err(CopyError::Target)?;
     if held != *snapshot {
         return Err(FillError::Disturbed.into());
     }

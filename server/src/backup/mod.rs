@@ -9,7 +9,7 @@ mod seal;
 mod snapshot;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -8,7 +8,6 @@ use selkie_crypto::{Envelope, KeyVersion, PageError, Plaintext, RandomError, Sta
 use selkie_kms::Call;
 use selkie_storage::RecordValue;
 
-use super::Snapshot;
 use crate::seal::{Asked, SealError};
 use crate::transit::{Transit, TransitError};
 
@@ -92,18 +91,6 @@ pub async fn open_state_key(
 ) -> Result<StateKey, BackupSealError> {
     let plaintext = decrypt(transit, Purpose::State, STATE, sealed.as_bytes()).await?;
     StateKey::from_plaintext(&plaintext)?.ok_or(BackupSealError::NotAKey { what: STATE })
-}
-
-impl Snapshot {
-    /// Whether the configured seals open its state key, which is of one of the configured realms.
-    ///
-    /// # Errors
-    ///
-    /// [`BackupSealError`].
-    pub async fn require_openable(&self, transit: &Transit) -> Result<(), BackupSealError> {
-        let missing = BackupSealError::NotAKey { what: STATE };
-        open_state_key(transit, self.sealed_state_key().ok_or(missing)?).await.map(drop)
-    }
 }
 
 async fn encrypt(

@@ -122,12 +122,6 @@ impl Snapshot {
     pub(super) fn sealed_state_key(&self) -> Option<&RecordValue> {
         find(&self.records, "state-key")
     }
-
-    /// How many sealed records there are.
-    #[must_use]
-    pub const fn record_count(&self) -> u64 {
-        self.root.records
-    }
 }
 
 /// The record of this name among the reserved ones.
@@ -159,7 +153,10 @@ fn open_root(
     let place = "root";
     let sealed = find(records, place).ok_or(Damage::Missing(place))?;
     let opened = state_key.open_record(place, sealed.as_bytes()).ok();
-    let root = opened.and_then(|opened| Root::decode(&opened.content));
+    let root = opened.and_then(|opened| {
+        let root = Root::decode(&opened.content)?;
+        (root.sequence == opened.sequence).then_some(root)
+    });
     root.ok_or(Damage::NotOfRoot)
 }
 

@@ -27,7 +27,7 @@ fn seal(name: &str, fill: u8) -> Seal {
 }
 
 /// An engine of a realm with seals by name and fill.
-async fn engine(realm: &str, seals: &[(&str, u8)]) -> Transit {
+pub(crate) async fn engine(realm: &str, seals: &[(&str, u8)]) -> Transit {
     let config = crate::transit::tests::config_of(&[], &[]);
     let seals = seals.iter().map(|(name, fill)| seal(name, *fill)).collect();
     offline(Config { realm: realm.into(), seals, ..config }).await.unwrap()
@@ -43,13 +43,13 @@ fn value(bytes: &[u8]) -> RecordValue {
 
 /// A store as a server keeps it, written without one.
 #[derive(Debug)]
-struct Site {
+pub(crate) struct Site {
     store: Arc<dyn Store>,
     state_key: StateKey,
 }
 
 impl Site {
-    async fn new(transit: &Transit, id: &str) -> Self {
+    pub(crate) async fn new(transit: &Transit, id: &str) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let state_key = StateKey::init_with(|bytes| os_random(bytes).unwrap()).unwrap();
         let realm = transit.deployment.realm().to_owned();
@@ -75,10 +75,15 @@ impl Site {
         put(&self.store, &self.state_key, contents).await;
     }
 
-    async fn put_key(&self, name: &str, latest: u32) {
+    pub(crate) async fn put_key(&self, name: &str, latest: u32) {
         let place = record_key(&"transit".parse().unwrap(), &name.parse().unwrap()).unwrap();
         let content = managed(name, latest);
         self.put(&[(place.as_str(), content.as_bytes())]).await;
+    }
+
+    pub(crate) async fn source(self) -> (Source, Snapshot) {
+        let snapshot = self.snapshot().await;
+        (Source { store: self.store, state_key: Arc::new(self.state_key) }, snapshot)
     }
 
     async fn snapshot(&self) -> Snapshot {

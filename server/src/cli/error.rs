@@ -61,6 +61,12 @@ pub enum CommandError {
         /// The file.
         path: PathBuf,
     },
+    /// What the storage holds ends with the process.
+    #[error("{}: storage \"inmem\" keeps nothing: there is nothing to copy from or to", path.display())]
+    KeepsNothing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The storage cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -116,6 +122,7 @@ impl CommandError {
             | Self::Regressions(_)
             | Self::Deployment(_)
             | Self::NoStorage { .. }
+            | Self::KeepsNothing { .. }
             | Self::Serve(ServeError::Tls { .. } | ServeError::Node(NodeError::Deployment(_))) => {
                 Exit::Config
             }

@@ -1,13 +1,11 @@
 //! `selkie migrate`: all state from one storage into another.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-
-use selkie_config::{Config, Storage};
+use std::path::PathBuf;
 
 use super::backup::{progress_bar, reporter};
-use super::restore::told;
-use super::{CommandError, print, read_config};
+use super::restore::{config_and_storage, told};
+use super::{CommandError, print};
 use crate::backup::{Target, migrate, offline};
 use crate::state::open;
 
@@ -22,8 +20,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
-    let (from, from_storage) = config(&arguments.from)?;
-    let (to, to_storage) = config(&arguments.to)?;
+    let (from, from_storage) = config_and_storage(&arguments.from)?;
+    let (to, to_storage) = config_and_storage(&arguments.to)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let bar = progress_bar(Some(0));
@@ -36,11 +34,4 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     });
     bar.finish_and_clear();
     print(output, &told(&copied?))
-}
-
-fn config(path: &Path) -> Result<(Config, Storage), CommandError> {
-    let mut config = read_config(path)?;
-    let missing = || CommandError::NoStorage { path: path.to_owned() };
-    let storage = config.storage.take().ok_or_else(missing)?;
-    Ok((config, storage))
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use selkie_config::{Config, Storage};
 
 use super::backup::{progress_bar, reporter};
 use super::{CommandError, print, read_config};
@@ -25,9 +27,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let path = &arguments.backup;
     let file = fs::read(path);
     let file = file.map_err(|source| CommandError::File { path: path.clone(), source })?;
-    let mut config = read_config(&arguments.config)?;
-    let missing = || CommandError::NoStorage { path: arguments.config.clone() };
-    let storage = config.storage.take().ok_or_else(missing)?;
+    let (config, storage) = config_and_storage(&arguments.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let bar = progress_bar(Some(0));
@@ -39,6 +39,16 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     });
     bar.finish_and_clear();
     print(output, &told(&copied?))
+}
+
+/// A configuration and its storage, which must outlive the command.
+pub(super) fn config_and_storage(path: &Path) -> Result<(Config, Storage), CommandError> {
+    let mut config = read_config(path)?;
+    match config.storage.take() {
+        None => Err(CommandError::NoStorage { path: path.to_owned() }),
+        Some(Storage::InMemory) => Err(CommandError::KeepsNothing { path: path.to_owned() }),
+        Some(storage) => Ok((config, storage)),
+    }
 }
 
 /// What a copy came to, in words.
