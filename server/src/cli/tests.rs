@@ -195,9 +195,8 @@ fn backup_and_export_ask_a_running_server() {
          \"4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2\"\n}",
     );
     let text = fs::read_to_string(&file).unwrap();
-    let text =
-        text.replace("tls_disable = true", "tls_disable = true\n address = \"127.0.0.1:0\"\n");
-    let (address, _end) = serving(text);
+    let listener = "{\n  tls_disable = true\n  address = \"127.0.0.1:0\"\n}";
+    let (address, _end) = serving(text.replace("{ tls_disable = true }", listener));
     let address = format!("--address=http://{address}");
     let token = dir.path().join("token");
     fs::write(&token, "root\n").unwrap();
