@@ -4,17 +4,23 @@ use std::borrow::Cow;
 
 use selkie_crypto::envelope::{Aad, Draft, EncryptError, Expected, Header, Purpose};
 use selkie_crypto::stream::StreamKey;
-use selkie_crypto::{Envelope, KeyVersion, PageError, Plaintext, RandomError, StateKey};
+use selkie_crypto::{Envelope, KeyVersion, OriginKey, PageError, Plaintext, RandomError, StateKey};
 use selkie_kms::Call;
 use selkie_storage::RecordValue;
 
 use crate::seal::{Asked, SealError};
 use crate::transit::{Transit, TransitError};
 
-/// Mount and key in the envelope of a backup key.
-const BACKUP: &str = "backup";
-/// Mount and key in the envelope of a state key.
-const STATE: &str = "state";
+/// Which key an envelope holds.
+#[derive(Clone, Copy)]
+struct Kind {
+    purpose: Purpose,
+    mount: &'static str,
+    key: &'static str,
+}
+
+const BACKUP: Kind = Kind { purpose: Purpose::Backup, mount: "backup", key: "backup" };
+const STATE: Kind = Kind { purpose: Purpose::State, mount: "state", key: "state-key" };
 
 /// Why a key could not be put into an envelope or taken out.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +60,7 @@ pub enum BackupSealError {
 /// [`BackupSealError`].
 pub async fn new_key(transit: &Transit) -> Result<(StreamKey, Vec<u8>), BackupSealError> {
     let key = StreamKey::random(&*transit.random)?;
-    let envelope = encrypt(transit, Purpose::Backup, BACKUP, key.to_plaintext()).await?;
+    let envelope = encrypt(transit, BACKUP, key.to_plaintext()).await?;
     Ok((key, envelope))
 }
 
@@ -64,8 +70,9 @@ pub async fn new_key(transit: &Transit) -> Result<(StreamKey, Vec<u8>), BackupSe
 ///
 /// [`BackupSealError`].
 pub async fn open_key(transit: &Transit, envelope: &[u8]) -> Result<StreamKey, BackupSealError> {
-    let plaintext = decrypt(transit, Purpose::Backup, BACKUP, envelope).await?;
-    StreamKey::from_plaintext(&plaintext).ok_or(BackupSealError::NotAKey { what: BACKUP })
+    let plaintext =
+        decrypt(transit, BACKUP, envelope, transit.deployment.origin_key.as_deref()).await?;
+    StreamKey::from_plaintext(&plaintext).ok_or(BackupSealError::NotAKey { what: BACKUP.mount })
 }
 
 /// `state_key` in an envelope for all enabled seals, as a store keeps it.
@@ -77,10 +84,11 @@ pub async fn sealed_state_key(
     transit: &Transit,
     state_key: &StateKey,
 ) -> Result<Vec<u8>, BackupSealError> {
-    encrypt(transit, Purpose::State, STATE, state_key.to_plaintext()).await
+    encrypt(transit, STATE, state_key.to_plaintext()).await
 }
 
-/// The state key in the record `sealed`, by any one configured seal.
+/// The state key in the record `sealed`, by any one configured seal. No origin is asked for: in a
+/// backup that of the backup key vouches for it, and a server asks for it before it serves a store.
 ///
 /// # Errors
 ///
@@ -89,14 +97,13 @@ pub async fn open_state_key(
     transit: &Transit,
     sealed: &RecordValue,
 ) -> Result<StateKey, BackupSealError> {
-    let plaintext = decrypt(transit, Purpose::State, STATE, sealed.as_bytes()).await?;
-    StateKey::from_plaintext(&plaintext)?.ok_or(BackupSealError::NotAKey { what: STATE })
+    let plaintext = decrypt(transit, STATE, sealed.as_bytes(), None).await?;
+    StateKey::from_plaintext(&plaintext)?.ok_or(BackupSealError::NotAKey { what: STATE.mount })
 }
 
 async fn encrypt(
     transit: &Transit,
-    purpose: Purpose,
-    name: &str,
+    kind: Kind,
     plaintext: Plaintext,
 ) -> Result<Vec<u8>, BackupSealError> {
     let deployment = &transit.deployment;
@@ -107,10 +114,10 @@ async fn encrypt(
     let keks = deployment.seals.current_keks()?;
     let recipients = deployment.seals.wrap(draft.secret(), &keks, asked).await?;
     let header = Header {
-        purpose,
+        purpose: kind.purpose,
         realm: Cow::Borrowed(deployment.realm()),
-        mount: Cow::Borrowed(name),
-        key: Cow::Borrowed(name),
+        mount: Cow::Borrowed(kind.mount),
+        key: Cow::Borrowed(kind.key),
         version: KeyVersion::FIRST,
         created: now,
     };
@@ -120,20 +127,20 @@ async fn encrypt(
 
 async fn decrypt(
     transit: &Transit,
-    purpose: Purpose,
-    what: &'static str,
+    kind: Kind,
     envelope: &[u8],
+    origin_key: Option<&OriginKey>,
 ) -> Result<Plaintext, BackupSealError> {
-    let unopened = |source| BackupSealError::Unopened { what, source };
+    let unopened = |source| BackupSealError::Unopened { what: kind.mount, source };
     let deployment = &transit.deployment;
-    let mounts = [what.to_owned()];
+    let mounts = [kind.mount.to_owned()];
     let expected = Expected {
-        purpose,
+        purpose: kind.purpose,
         realms: &deployment.realms,
         mounts: &mounts,
-        key: what,
+        key: kind.key,
         version: KeyVersion::FIRST,
-        origin_key: deployment.origin_key.as_deref(),
+        origin_key,
     };
     let envelope = Envelope::parse(envelope, &expected)
         .map_err(|error| unopened(TransitError::Refused(error.refusal_for_log())))?;

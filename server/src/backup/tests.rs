@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use selkie_config::{Config, Seal, SealKind, StaticKey, StaticSeal};
-use selkie_crypto::{Kek, KekId, KeyVersion, SealName, os_random};
+use selkie_crypto::{Kek, KekId, KeyVersion, OriginKey, SealName, os_random};
 use selkie_storage::{
     Guard, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Revision, StoreError,
     StoreFuture, Watch, Write,
@@ -533,4 +533,36 @@ async fn a_migration_wants_seals_in_the_new_configuration_that_open_the_state() 
     assert!(migrate(&site.store, &transit, target_of(&to), &mut |_, _| {}).await.is_ok());
     let nothing = migrate(&memory(), &transit, target_of(&to), &mut |_, _| {}).await;
     assert!(matches!(nothing, Err(CopyError::SourceEmpty)));
+}
+
+#[tokio::test]
+async fn with_an_origin_key_a_backup_of_anybody_else_is_refused() {
+    let ours = |fill: u8| async move {
+        let config = crate::transit::tests::config_of(&[], &[]);
+        let origin_key = Some(OriginKey::init_with(|bytes| bytes.fill(fill)).unwrap());
+        let seals = vec![seal("a", 1)];
+        offline(Config { realm: "test".into(), seals, origin_key, ..config }).await.unwrap()
+    };
+    let (without, site) = site().await;
+    let forged = site.backup(&without).await;
+    let refused = restore_into(&memory(), &ours(3).await, &forged).await.unwrap_err();
+    assert!(matches!(refused, CopyError::Seal(BackupSealError::Unopened { .. })), "{refused}");
+    let marked = site.backup(&ours(3).await).await;
+    assert!(restore_into(&memory(), &ours(4).await, &marked).await.is_err());
+    assert!(restore_into(&memory(), &ours(3).await, &marked).await.is_ok());
+}
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_bytes_are_refused_and_never_panic(
+        bytes: Vec<u8>,
+        envelope in "[a-z{}\n]{0,40}",
+    ) {
+        proptest::prop_assert!(read_frame(&bytes).is_err());
+        let framed = [b"selkie-backup 1\n", envelope.as_bytes(), b"\n", &bytes].concat();
+        if let Ok((_, sealed)) = read_frame(&framed) {
+            let key = selkie_crypto::stream::StreamKey::random(&os_random).unwrap();
+            proptest::prop_assert!(read(sealed, key).is_err());
+        }
+    }
 }

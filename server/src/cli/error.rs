@@ -11,7 +11,7 @@ use crate::dev::DevError;
 use crate::hardening::HardeningError;
 use crate::node::NodeError;
 use crate::serve::ServeError;
-use crate::state::BackendError;
+use crate::state::backend::BackendError;
 use crate::telemetry::TelemetryError;
 
 /// Why a command did not do what it was asked for.

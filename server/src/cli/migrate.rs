@@ -7,7 +7,7 @@ use super::backup::{progress_bar, reporter};
 use super::restore::{config_and_storage, told};
 use super::{CommandError, print};
 use crate::backup::{Target, migrate, offline};
-use crate::state::open;
+use crate::state::backend;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -27,8 +27,8 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let (from, to) = (offline(from).await?, offline(to).await?);
-        let source = open(&from_storage).await?;
-        let store = open(&to_storage).await?;
+        let source = backend::open(&from_storage).await?;
+        let store = backend::open(&to_storage).await?;
         let target = Target { store: &store, transit: &to, force: false };
         Ok::<_, CommandError>(migrate(&source, &from, target, &mut reporter(&bar)).await?)
     });

@@ -9,7 +9,7 @@ use selkie_config::{Config, Storage};
 use super::backup::{progress_bar, reporter};
 use super::{CommandError, print, read_config};
 use crate::backup::{Copied, Target, offline, restore};
-use crate::state::open;
+use crate::state::backend;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let transit = offline(config).await?;
-        let store = open(&storage).await?;
+        let store = backend::open(&storage).await?;
         let target = Target { store: &store, transit: &transit, force: arguments.force };
         Ok::<_, CommandError>(restore(&file, target, &mut reporter(&bar)).await?)
     });

@@ -21,6 +21,7 @@ pub enum BackendError {
 /// # Errors
 ///
 /// [`BackendError`].
+#[expect(clippy::unused_async, reason = "backends on a disk or a network wait")]
 pub async fn open(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
     match storage {
         Storage::InMemory => Ok(Arc::new(MemoryStore::new())),
