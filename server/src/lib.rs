@@ -6,6 +6,7 @@
 pub mod api;
 pub mod auth;
 mod availability;
+pub mod backup;
 pub mod byte_budget;
 pub mod cli;
 pub mod clock;

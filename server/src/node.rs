@@ -1,7 +1,7 @@
 //! One running Selkie: the deployment of the moment, the managed keys, time and randomness.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use selkie_config::Config;
@@ -10,6 +10,7 @@ use selkie_kms::ClientTag;
 use selkie_storage::{MemoryStore, Store};
 use tokio::task::JoinSet;
 
+use crate::backup;
 use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
@@ -26,6 +27,8 @@ pub struct Node {
     random: Arc<Random>,
     bytes: ByteBudget,
     metrics: Arc<Metrics>,
+    /// What backups are made of, once it is open.
+    backup_source: OnceLock<backup::Source>,
     /// One for each seal that is learned of; they end with this.
     polls: Mutex<JoinSet<()>>,
 }
@@ -77,6 +80,7 @@ impl Node {
             random: Arc::new(os_random),
             bytes: ByteBudget::default(),
             metrics: Metrics::new(),
+            backup_source: OnceLock::new(),
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
@@ -146,6 +150,17 @@ impl Node {
     #[must_use]
     pub fn storage_type(&self) -> Option<&'static str> {
         self.keys.has_store().then_some("inmem")
+    }
+
+    /// Lets backups be made of `source` from now on; the first one offered stays.
+    pub fn offer_backups(&self, source: backup::Source) {
+        let _ = self.backup_source.set(source);
+    }
+
+    /// What backups are made of; `None` without an open store.
+    #[must_use]
+    pub fn backup_source(&self) -> Option<&backup::Source> {
+        self.backup_source.get()
     }
 
     /// What large requests may hold of the memory.

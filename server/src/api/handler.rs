@@ -2,6 +2,7 @@
 
 mod keys;
 mod seal_status;
+mod storage;
 mod sys;
 mod token;
 mod transit;
@@ -35,6 +36,7 @@ pub(super) async fn answer(
         Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
         Endpoint::SealBackendStatus => seal_status::seal_backend_status(call, fields),
         Endpoint::Metrics => seal_status::metrics(call, fields),
+        Endpoint::Snapshot => storage::snapshot(call).await,
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),
         Endpoint::UiMount(path) => sys::ui_mount(call, &path, fields),

@@ -94,6 +94,8 @@ pub enum Endpoint {
     SealBackendStatus,
     /// `sys/metrics`
     Metrics,
+    /// `sys/storage/selkie/snapshot`
+    Snapshot,
     /// `sys/internal/ui/mounts`
     UiMounts,
     /// `sys/internal/ui/mounts/:path`
@@ -124,7 +126,7 @@ impl Endpoint {
     /// and is a restarting Vault's first act, without which it does not start.
     #[must_use]
     pub const fn asks_a_kms(&self) -> bool {
-        matches!(self, Self::Decrypt(_) | Self::Rewrap(_))
+        matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Snapshot)
     }
 
     /// What must be checked before it is asked.
@@ -148,6 +150,7 @@ impl Endpoint {
             | Self::CapabilitiesSelf
             | Self::SealBackendStatus
             | Self::Metrics
+            | Self::Snapshot
             | Self::Mounts => Access::ByPolicy,
         }
     }
@@ -279,6 +282,7 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         "mounts" => Endpoint::Mounts,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
+        "storage/selkie/snapshot" => Endpoint::Snapshot,
         "internal/ui/mounts" => Endpoint::UiMounts,
         _ => match rest.strip_prefix("internal/ui/mounts/") {
             Some(path) if !path.is_empty() => Endpoint::UiMount(path.into()),

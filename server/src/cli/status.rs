@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 use self::table::{Told, told};
 use super::{CommandError, print};
 
-const PATIENCE: Duration = Duration::from_secs(10);
-const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -91,12 +91,12 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     if in_need.is_empty() { Ok(()) } else { Err(CommandError::NeedsAttention) }
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     let value = SystemSources.variable(name).filter(|value| !value.is_empty())?;
     String::from_utf8(value.to_vec()).ok()
 }
 
-fn token(file: Option<&Path>) -> Result<HeaderValue, CommandError> {
+pub(super) fn token(file: Option<&Path>) -> Result<HeaderValue, CommandError> {
     let text = match file {
         Some(path) => SystemSources
             .secret_file(path)
@@ -110,8 +110,11 @@ fn token(file: Option<&Path>) -> Result<HeaderValue, CommandError> {
     Ok(token)
 }
 
-fn client(scheme: &str, ca_file: Option<&Path>) -> Result<Arc<HttpClient>, StatusError> {
-    let settings = HttpClientSettings::default();
+pub(super) fn client(
+    scheme: &str,
+    ca_file: Option<&Path>,
+    settings: HttpClientSettings,
+) -> Result<Arc<HttpClient>, StatusError> {
     if scheme == "http" {
         return Ok(HttpClient::plain(settings)?);
     }
@@ -134,7 +137,8 @@ async fn ask(
     let url = format!("{}/v1/sys/seal-backend-status", address.trim_end_matches('/'));
     let url: Uri = url.parse().map_err(|_invalid| StatusError::NotAUrl)?;
     let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
-    let client = client(scheme.ok_or(StatusError::NotAUrl)?, ca_file)?;
+    let client =
+        client(scheme.ok_or(StatusError::NotAUrl)?, ca_file, HttpClientSettings::default())?;
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = url;
     request.headers_mut().insert("x-vault-token", token);

@@ -1,6 +1,7 @@
 //! What Selkie keeps in its store, as typed records. No record holds a secret, and none is needed
 //! to decrypt (invariant I1): a managed key is the numbers and names of its versions.
 
+pub mod backend;
 mod key_record;
 pub mod layout;
 mod root;

@@ -1,4 +1,5 @@
 mod log;
+mod snapshot;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
