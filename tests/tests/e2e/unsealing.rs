@@ -20,18 +20,47 @@ const FAILED: &str = "failed to unseal core";
 /// What came of all starts so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    /// How often the Vault was started.
+    /// How often the Vault was started; the last one may be under way.
     pub(crate) starts: usize,
-    /// How often it came up unsealed, with its secret.
-    pub(crate) unsealed: usize,
-    /// Starts that did not: why.
+    /// Starts that did not lead to an unsealed Vault with its secret: why.
     pub(crate) lost: Vec<String>,
     /// Attempts that Vault's unseal loop had to repeat: its log lines.
     pub(crate) repeated: Vec<String>,
-    /// From the start of the process to unsealed, at worst.
-    pub(crate) slowest: Duration,
+    /// From the start of the process to unsealed, of each that did.
+    pub(crate) took: Vec<Duration>,
     /// Under which versions of the transit key the stored keys were when last looked at.
     pub(crate) versions: Vec<String>,
+}
+
+impl Tally {
+    /// How many starts have come to their end, whichever.
+    pub(crate) fn ended(&self) -> usize {
+        self.took.len() + self.lost.len()
+    }
+
+    /// What has been added since an earlier tally.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            starts: self.starts - earlier.starts,
+            lost: self.lost[earlier.lost.len()..].to_vec(),
+            repeated: self.repeated[earlier.repeated.len()..].to_vec(),
+            took: self.took[earlier.took.len()..].to_vec(),
+            versions: self.versions.clone(),
+        }
+    }
+
+    /// A line for people.
+    pub(crate) fn told(&self) -> String {
+        let slowest = self.took.iter().max().copied().unwrap_or_default();
+        format!(
+            "{} unseals, {} lost, {} attempts repeated, slowest {} ms, stored under {}",
+            self.took.len(),
+            self.lost.len(),
+            self.repeated.len(),
+            slowest.as_millis(),
+            self.versions.join(" and "),
+        )
+    }
 }
 
 /// The loop. It ends when dropped.
@@ -62,10 +91,7 @@ impl Unsealing {
 
     /// Waits until so many more starts have come to their end, whichever.
     pub(crate) fn rounds(&self, more: usize) -> Result<()> {
-        let ended = || {
-            let tally = lock(&self.tally);
-            tally.unsealed + tally.lost.len()
-        };
+        let ended = || lock(&self.tally).ended();
         let goal = ended() + more;
         until("a Vault has come and gone", || Ok((ended() >= goal).then_some(())))
     }
@@ -109,8 +135,7 @@ fn round(deployment: &Deployment, root: &str, tally: &Mutex<Tally>) {
     let mut tally = lock(tally);
     match came {
         Ok((took, repeated)) => {
-            tally.unsealed += 1;
-            tally.slowest = tally.slowest.max(took);
+            tally.took.push(took);
             tally.repeated.extend(repeated);
         }
         Err(error) => tally.lost.push(format!("{error:?}")),
