@@ -14,6 +14,7 @@ mod listener;
 mod memory;
 mod shared_nothing;
 mod tls;
+mod trio;
 mod unsealing;
 mod vault;
 mod wire;
