@@ -8,6 +8,7 @@ pub mod contract;
 
 mod commit;
 mod error;
+mod etcd;
 mod key;
 mod memory;
 mod page;
@@ -19,6 +20,7 @@ use std::pin::Pin;
 
 pub use commit::{Commit, Guard, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
 pub use error::StoreError;
+pub use etcd::{EtcdError, EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore};
 pub use key::{InvalidKey, MAX_KEY_BYTES, RecordKey};
 pub use memory::MemoryStore;
 pub use page::{Listing, Page};
