@@ -14,6 +14,7 @@ use selkie_storage::{
 };
 use tokio::sync::watch;
 
+pub(super) use self::sealing::seal_root;
 use self::watching::SealedWatch;
 use super::Root;
 use super::layout::is_reserved;

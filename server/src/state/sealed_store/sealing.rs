@@ -64,8 +64,11 @@ impl Sealed {
 
     /// `writes` sealed as the commit after `root`, with its root; nothing if they change nothing.
     async fn seal(&self, root: &Root, writes: &[Write]) -> Result<(Root, Vec<Write>), StoreError> {
-        let old = stream::iter(writes.iter().map(|write| self.read(write.key())));
-        let old: Vec<_> = old.buffered(READS).try_collect().await?;
+        let mut reads = Vec::with_capacity(writes.len());
+        for write in writes {
+            reads.push(self.read(write.key()));
+        }
+        let old: Vec<_> = stream::iter(reads).buffered(READS).try_collect().await?;
         let mut next = Root { sequence: root.sequence.saturating_add(1), ..*root };
         let mut sealed = Vec::with_capacity(writes.len() + 1);
         for (write, old) in writes.iter().zip(old) {
