@@ -26,11 +26,8 @@ pub struct Limits {
 
 impl Limits {
     /// Of every backend.
-    pub const BACKEND: Self = Self {
-        records: MAX_COMMIT_RECORDS,
-        bytes: MAX_COMMIT_BYTES,
-        value_bytes: MAX_VALUE_BYTES,
-    };
+    pub const BACKEND: Self =
+        Self { records: MAX_COMMIT_RECORDS, bytes: MAX_COMMIT_BYTES, value_bytes: MAX_VALUE_BYTES };
 
     /// Refuses what is over the limits, and what is written twice.
     ///

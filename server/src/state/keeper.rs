@@ -116,11 +116,7 @@ impl Keeper {
     pub(crate) async fn run(mut self) {
         let (state, opened) = self.open_at_last().await;
         let keys = Arc::clone(&self.transit.keys);
-        tokio::join!(
-            keys.follow(),
-            keep_checkpoint(&opened),
-            self.follow_seals(&state, &opened)
-        );
+        tokio::join!(keys.follow(), keep_checkpoint(&opened), self.follow_seals(&state, &opened));
     }
 
     async fn open_at_last(&mut self) -> (State, Opened) {

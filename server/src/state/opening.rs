@@ -138,7 +138,9 @@ impl State {
             seal_root(&key, &place(ROOT)?, &Root::EMPTY, &random)?,
         ];
         match self.raw.commit(&guards, &writes).await {
-            Ok(_) => tracing::info!(seals = ?names(&keks), "the storage was empty and is ready now"),
+            Ok(_) => {
+                tracing::info!(seals = ?names(&keks), "the storage was empty and is ready now")
+            }
             Err(StoreError::GuardFailed { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -158,8 +160,8 @@ impl State {
         }
         let json = record.value.as_bytes();
         let envelope = state_key::parse(json, &transit.deployment, None);
-        let envelope = envelope
-            .map_err(|refusal| OpenError::StateKey(TransitError::Refused(refusal)))?;
+        let envelope =
+            envelope.map_err(|refusal| OpenError::StateKey(TransitError::Refused(refusal)))?;
         let recipients = names(&state_key::recipients(&envelope));
         let opened = state_key::decrypt(&envelope, transit).await;
         let opened = opened.map_err(|error| OpenError::of_seals(recipients, error))?;

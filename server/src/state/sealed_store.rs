@@ -167,7 +167,8 @@ impl Sealed {
     /// Takes note of a root that is certain to be one of ours.
     fn saw(&self, newer: Seen) {
         self.seen.send_if_modified(|seen| {
-            let is_newer = (newer.root.sequence, newer.revision) > (seen.root.sequence, seen.revision);
+            let is_newer =
+                (newer.root.sequence, newer.revision) > (seen.root.sequence, seen.revision);
             if is_newer {
                 *seen = newer;
             }

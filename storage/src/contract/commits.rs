@@ -11,9 +11,7 @@ use super::{
     RACERS, assert_guard_failed, delete, key, list, names, newest, page_of, put, read, revision_of,
     value, write,
 };
-use crate::{
-    Guard, MAX_KEY_BYTES, Page, Record, Revision, Store, StoreError, Write,
-};
+use crate::{Guard, MAX_KEY_BYTES, Page, Record, Revision, Store, StoreError, Write};
 
 pub async fn get_answers_none_for_what_was_never_put(store: Arc<dyn Store>) {
     write(&store, &[put("keys/a", b"1")]).await;
@@ -157,8 +155,7 @@ pub async fn commit_takes_as_much_as_its_limits(store: Arc<dyn Store>) {
     let name = |n| format!("n/{n:03}");
     let large = vec![7; share - name(0).len()];
     let writes: Vec<Write> = (0..limits.records).map(|n| put(&name(n), &large)).collect();
-    let guards: Vec<Guard> =
-        (0..limits.records).map(|n| Guard::Absent(key(&name(n)))).collect();
+    let guards: Vec<Guard> = (0..limits.records).map(|n| Guard::Absent(key(&name(n)))).collect();
     store.commit(&guards, &writes).await.expect("a commit of the largest size");
     assert_eq!(names(&store, Page::all()).await.len(), limits.records);
 }

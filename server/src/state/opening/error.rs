@@ -55,7 +55,9 @@ pub enum OpenError {
     #[error("what the envelope of the state key holds is no key")]
     KeyLength,
     /// The envelope of the state key has not the declared origin, and nothing else vouches for it.
-    #[error("nothing proves that the state key is ours: its envelope lacks the mark of \"origin_key\"")]
+    #[error(
+        "nothing proves that the state key is ours: its envelope lacks the mark of \"origin_key\""
+    )]
     OriginUnproven,
     /// There is no page for the key.
     #[error(transparent)]

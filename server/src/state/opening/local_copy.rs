@@ -25,12 +25,7 @@ impl State {
     }
 
     /// Keeps a copy of a key that the seals opened under the local key, for when they are away.
-    pub(super) async fn keep_local_copy(
-        &self,
-        format: &Format,
-        key: &StateKey,
-        transit: &Transit,
-    ) {
+    pub(super) async fn keep_local_copy(&self, format: &Format, key: &StateKey, transit: &Transit) {
         let Some(local_key) = &self.local_key else { return };
         let kept = async {
             let wrapped = local_key.wrap_state_key(&format.store, key, &*transit.random);

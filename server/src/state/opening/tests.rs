@@ -210,9 +210,8 @@ async fn i5_racing_creations_by_three_replicas_end_with_one_state_key() {
 async fn i5_the_roll_back_of_a_whole_store_is_refused_by_the_checkpoint() {
     let transit = transit().await;
     let dir = tempfile::tempdir().unwrap();
-    let keeping = |raw: &Arc<dyn Store>| {
-        State::new(Arc::clone(raw), None, Some(dir.path().to_owned()))
-    };
+    let keeping =
+        |raw: &Arc<dyn Store>| State::new(Arc::clone(raw), None, Some(dir.path().to_owned()));
     let raw = memory();
     let store = keeping(&raw).open(&transit).await.unwrap().store;
     store.commit(&[], &[put("a", "1")]).await.unwrap();
@@ -229,16 +228,20 @@ async fn i5_the_roll_back_of_a_whole_store_is_refused_by_the_checkpoint() {
     other.commit(&[], &[put("a", "3")]).await.unwrap();
     let refused = keeping(&back).open(&transit).await.unwrap_err();
     let is_other = |error: &OpenError| {
-        matches!(error, OpenError::Checkpoint {
-            source: CheckpointError::OtherHistory { sequence: 2 }, ..
-        })
+        matches!(
+            error,
+            OpenError::Checkpoint { source: CheckpointError::OtherHistory { sequence: 2 }, .. }
+        )
     };
     assert!(is_other(&refused), "{refused:?}");
     // Another store altogether.
     let refused = keeping(&memory()).open(&transit).await.unwrap_err();
     let source = CheckpointError::OtherStore { found: String::new() };
-    assert!(matches!(&refused, OpenError::Checkpoint { source: is, .. }
-        if std::mem::discriminant(is) == std::mem::discriminant(&source)), "{refused:?}");
+    assert!(
+        matches!(&refused, OpenError::Checkpoint { source: is, .. }
+        if std::mem::discriminant(is) == std::mem::discriminant(&source)),
+        "{refused:?}"
+    );
     // The store as it was goes on.
     keeping(&raw).open(&transit).await.unwrap();
     std::fs::remove_file(dir.path().join("state-checkpoint")).unwrap();

@@ -92,9 +92,8 @@ impl SealedWatch {
         let put = count(puts.clone().count());
         let deleted = count(writes.len()).saturating_sub(put);
         let least = last.records.checked_sub(deleted);
-        let is_counted = least.is_some_and(|least| {
-            (least..=least.saturating_add(put)).contains(&root.records)
-        });
+        let is_counted =
+            least.is_some_and(|least| (least..=least.saturating_add(put)).contains(&root.records));
         let replaced_nothing = deleted == 0 && root.records == last.records.saturating_add(put);
         let sum = puts.fold(last.sum, |sum, (key, value)| {
             sum.toggled(self.sealed.key.summand(key.as_str(), value.as_bytes()))
