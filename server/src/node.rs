@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use selkie_config::Config;
 use selkie_crypto::{Random, os_random};
 use selkie_kms::ClientTag;
-use selkie_storage::{MemoryStore, Store};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::backup;
 use crate::byte_budget::ByteBudget;
@@ -17,7 +18,12 @@ use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::metrics::Metrics;
 use crate::seal::Learner;
-use crate::transit::{Keys, Transit, TransitError};
+use crate::state::keeper::Keeper;
+use crate::state::{Backend, StateStatus, StateWatch};
+use crate::transit::{Keys, Transit};
+
+/// How long the start of a server waits for its state.
+const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all requests share.
 pub struct Node {
@@ -27,8 +33,8 @@ pub struct Node {
     random: Arc<Random>,
     bytes: ByteBudget,
     metrics: Arc<Metrics>,
-    /// What backups are made of, once it is open.
-    backup_source: OnceLock<backup::Source>,
+    /// What is known of the state, and the label of its storage; `None` without storage.
+    state: OnceLock<(Arc<StateWatch>, &'static str)>,
     /// One for each seal that is learned of; they end with this.
     polls: Mutex<JoinSet<()>>,
 }
@@ -42,9 +48,6 @@ pub enum NodeError {
     /// The new configuration would break what the running one promised.
     #[error(transparent)]
     Discontinuity(#[from] Discontinuity),
-    /// The managed keys could not be read.
-    #[error("managed keys: {0}")]
-    Keys(#[from] TransitError),
     /// A reload cannot add, remove or change the storage; restart for that.
     #[error("the storage cannot change without a restart")]
     StorageChanged,
@@ -56,16 +59,36 @@ impl Node {
     /// # Errors
     ///
     /// [`NodeError`].
-    pub async fn start(config: Config) -> Result<Self, NodeError> {
-        let keys = match config.storage {
-            None => Keys::without_store(),
-            Some(_) => {
-                let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-                Keys::load(store).await?
-            }
-        };
+    pub async fn start(mut config: Config) -> Result<Self, NodeError> {
+        let storage = config.storage.take();
         let deployment = Deployment::resume(config, None).await?;
-        Ok(Self::begin(deployment, keys, Arc::new(SystemClock)).await)
+        let clock = Arc::new(SystemClock);
+        let Some(storage) = storage else {
+            return Ok(Self::begin(deployment, Keys::without_store(), clock).await);
+        };
+        let node = Self::begin(deployment, Keys::awaiting_store(), clock).await;
+        let kind = storage.kind();
+        node.keep_state(Backend::Configured(storage), kind).await;
+        Ok(node)
+    }
+
+    /// Opens the state in the background. That is waited for a moment only: what is declared is
+    /// served without it.
+    pub(crate) async fn keep_state(&self, backend: Backend, kind: &'static str) {
+        let watch = Arc::new(StateWatch::default());
+        if self.state.set((Arc::clone(&watch), kind)).is_err() {
+            return;
+        }
+        let transit = self.transit(self.deployment(), ClientTag::SELKIE);
+        let keeper = Keeper { backend, transit, watch: Arc::clone(&watch) };
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner).spawn(keeper.run());
+        let _open_or_later = timeout(OPENING_PATIENCE, watch.opened()).await;
+    }
+
+    /// How the state does; `None` without storage.
+    #[must_use]
+    pub fn state_status(&self) -> Option<StateStatus> {
+        self.state.get().map(|(watch, _)| watch.status())
     }
 
     /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
@@ -80,7 +103,7 @@ impl Node {
             random: Arc::new(os_random),
             bytes: ByteBudget::default(),
             metrics: Metrics::new(),
-            backup_source: OnceLock::new(),
+            state: OnceLock::new(),
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
@@ -93,7 +116,12 @@ impl Node {
     ///
     /// [`NodeError`].
     pub async fn reload(&self, config: Config) -> Result<(), NodeError> {
-        if config.storage.is_some() != self.keys.has_store() {
+        let is_same = match (self.storage_type(), &config.storage) {
+            (Some(was), Some(is)) => was == is.kind(),
+            (None, is) => is.is_some() == self.keys.has_store(),
+            (Some(_), None) => false,
+        };
+        if !is_same {
             return Err(NodeError::StorageChanged);
         }
         // Held while the seals take over what was learned, so that nothing learned now is lost.
@@ -149,18 +177,18 @@ impl Node {
     /// The type of the storage, as in the label of its stanza.
     #[must_use]
     pub fn storage_type(&self) -> Option<&'static str> {
-        self.keys.has_store().then_some("inmem")
+        self.state.get().map(|(_, kind)| *kind)
     }
 
-    /// Lets backups be made of `source` from now on; the first one offered stays.
-    pub fn offer_backups(&self, source: backup::Source) {
-        let _ = self.backup_source.set(source);
+    #[cfg(test)]
+    pub(crate) fn offer_backups(&self, source: backup::Source) {
+        self.state.get_or_init(|| (Arc::default(), "inmem")).0.offer_backups(source);
     }
 
     /// What backups are made of; `None` without an open store.
     #[must_use]
     pub fn backup_source(&self) -> Option<&backup::Source> {
-        self.backup_source.get()
+        self.state.get()?.0.backup_source()
     }
 
     /// What large requests may hold of the memory.

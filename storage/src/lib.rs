@@ -18,7 +18,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use commit::{Commit, Guard, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
+pub use commit::{Commit, Guard, Limits, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
 pub use error::StoreError;
 pub use etcd::{EtcdError, EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore};
 pub use key::{InvalidKey, MAX_KEY_BYTES, RecordKey};
@@ -35,6 +35,11 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// pass. In short: once a commit has answered, everyone sees all of it; any future may be dropped,
 /// and a dropped commit is afterwards whole or absent, never half.
 pub trait Store: Debug + Send + Sync {
+    /// The most that one commit takes.
+    fn limits(&self) -> Limits {
+        Limits::BACKEND
+    }
+
     /// The record under `key`; `None` if there is none.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use selkie_access::{KeyName, ListPermit, MountPath, Permit, operation};
 use selkie_crypto::KeyVersion;
-use selkie_storage::{Guard, MAX_VALUE_BYTES, Page, Record, Revision, Store, Write};
+use selkie_storage::{Guard, MAX_VALUE_BYTES, Page, Record, Revision, Store, StoreError, Write};
 
 use super::{
     KeyChanges, KeySource, NewKey, SettingError, Transit, TransitError, TransitKey, VersionRecord,
@@ -17,7 +18,8 @@ use crate::state::{KeyRecord, record_key, under_mounts};
 /// The managed keys: those made through the API, kept in the store, held here to be read without
 /// it. Without a store there are none.
 pub struct Keys {
-    store: Option<Arc<dyn Store>>,
+    is_configured: bool,
+    store: OnceLock<Arc<dyn Store>>,
     held: RwLock<HashMap<MountPath, BTreeMap<KeyName, Held>>>,
     /// One change at a time, so that what is held follows what was committed.
     changes: tokio::sync::Mutex<()>,
@@ -39,7 +41,18 @@ impl Keys {
     /// No managed keys, and none can be made.
     #[must_use]
     pub fn without_store() -> Self {
-        Self { store: None, held: RwLock::default(), changes: tokio::sync::Mutex::default() }
+        Self {
+            is_configured: false,
+            store: OnceLock::new(),
+            held: RwLock::default(),
+            changes: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Storage is configured, and not open yet.
+    #[must_use]
+    pub fn awaiting_store() -> Self {
+        Self { is_configured: true, ..Self::without_store() }
     }
 
     /// All keys in `store`.
@@ -49,23 +62,65 @@ impl Keys {
     /// [`TransitError::Store`]; [`TransitError::RecordUnreadable`] for a record that is there but
     /// cannot be read: it is an error, never a missing key.
     pub async fn load(store: Arc<dyn Store>) -> Result<Self, TransitError> {
+        let keys = Self::awaiting_store();
+        keys.attach(store).await?;
+        Ok(keys)
+    }
+
+    /// Loads all keys in `store`, and goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Keys::load`].
+    pub async fn attach(&self, store: Arc<dyn Store>) -> Result<(), TransitError> {
+        self.reload(&*store).await?;
+        // A second store is never attached.
+        let _first = self.store.set(store);
+        Ok(())
+    }
+
+    /// Follows what other replicas change, once a store is attached.
+    pub async fn follow(self: Arc<Self>) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        let Some(store) = self.store.get() else { return };
+        loop {
+            let followed: Result<(), TransitError> = async {
+                let mut watch = store.watch(self.reload(&**store).await?).await?;
+                loop {
+                    watch.next().await?;
+                    let _no_change = self.hold_changes().await;
+                    self.reload(&**store).await?;
+                }
+            }
+            .await;
+            if let Err(error) = followed {
+                tracing::warn!(reason = %error, "the storage cannot be followed");
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn reload(&self, store: &dyn Store) -> Result<Revision, TransitError> {
+        let mut from = None;
         let mut held: HashMap<MountPath, BTreeMap<KeyName, Held>> = HashMap::new();
         let mut next = under_mounts().ok().map(Page::under);
         while let Some(page) = next {
             let listing = store.list(&page).await?;
+            from.get_or_insert(listing.revision);
             for record in &listing.records {
                 let (mount, name, one) = read(record).ok_or(TransitError::RecordUnreadable)?;
                 held.entry(mount).or_default().insert(name, one);
             }
             next = listing.next;
         }
-        Ok(Self { store: Some(store), held: RwLock::new(held), ..Self::without_store() })
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+        Ok(from.unwrap_or(Revision::ORIGIN))
     }
 
     /// Whether keys can be made through the API.
     #[must_use]
     pub const fn has_store(&self) -> bool {
-        self.store.is_some()
+        self.is_configured
     }
 
     /// The managed key of this name, whether or not a declared one hides it.
@@ -85,7 +140,16 @@ impl Keys {
     }
 
     fn store(&self) -> Result<&Arc<dyn Store>, TransitError> {
-        self.store.as_ref().ok_or(TransitError::NoStorage)
+        #[derive(Debug, thiserror::Error)]
+        #[error("the state is sealed")]
+        struct Sealed;
+        match self.store.get() {
+            Some(store) => Ok(store),
+            None if self.is_configured => {
+                Err(StoreError::Unavailable { source: Box::new(Sealed) }.into())
+            }
+            None => Err(TransitError::NoStorage),
+        }
     }
 
     /// Commits `key` in the place of what is held, and holds it.

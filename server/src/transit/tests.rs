@@ -24,14 +24,14 @@ impl Clock for FixedClock {
 }
 
 /// A static master key, behind a fault injector that also counts its calls.
-struct TestSeal {
+pub(crate) struct TestSeal {
     name: &'static str,
-    kms: Arc<Faulty>,
+    pub(crate) kms: Arc<Faulty>,
 }
 
 impl TestSeal {
     /// `versions` are the fills of its keys, oldest first; the last is current.
-    fn new(name: &'static str, versions: &[u8]) -> Self {
+    pub(crate) fn new(name: &'static str, versions: &[u8]) -> Self {
         let keys: Vec<_> = versions.iter().map(|fill| (*fill, *fill)).collect();
         Self::with_keys(name, &keys)
     }
@@ -115,7 +115,7 @@ async fn deployment(declared: &[(&'static str, u32)], seals: &[TestSeal]) -> Arc
 }
 
 /// An engine with the declared key `unseal`, and room for managed keys.
-async fn engine(seals: &[TestSeal]) -> Transit {
+pub(crate) async fn engine(seals: &[TestSeal]) -> Transit {
     let deployment = deployment(&[("unseal", 0)], seals).await;
     Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
