@@ -8,15 +8,18 @@ pub mod contract;
 
 mod commit;
 mod error;
+mod image;
 mod key;
 mod memory;
 mod page;
 mod record;
+mod sled;
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
+pub use self::sled::{SledError, SledSettings, SledStore};
 pub use commit::{Commit, Guard, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
 pub use error::StoreError;
 pub use key::{InvalidKey, MAX_KEY_BYTES, RecordKey};
