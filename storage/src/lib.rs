@@ -9,16 +9,19 @@ pub mod contract;
 mod commit;
 mod error;
 mod etcd;
+mod image;
 mod key;
 mod memory;
 mod page;
 mod record;
+mod sled;
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
 pub use commit::{Commit, Guard, Limits, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
+pub use self::sled::{SledError, SledSettings, SledStore};
 pub use error::StoreError;
 pub use etcd::{EtcdError, EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore};
 pub use key::{InvalidKey, MAX_KEY_BYTES, RecordKey};
