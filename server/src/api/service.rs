@@ -50,6 +50,9 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
     let deployment = service.node.deployment();
     let route = route(&parts.method, &parts.uri, &deployment.mounts);
+    let _in_flight = service.node.metrics().request_begins();
+    let name = route.as_ref().ok().and_then(|route| route.target.as_ref().ok());
+    let name = name.map_or("none", Endpoint::name);
     let is_endpoint = route.as_ref().is_ok_and(|route| route.target.is_ok());
     let logged = LoggedRequest::new(id, &parts, is_endpoint);
     let outcome = service.answer(&parts, body, id, deployment, route).await;
@@ -57,6 +60,7 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
         service.log(&refusal, &logged);
         Reply::error(&refusal.into_error())
     });
+    service.node.metrics().request(name, began.elapsed());
     tracing::debug!(
         request_id = id,
         method = %parts.method,

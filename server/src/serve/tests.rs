@@ -168,3 +168,31 @@ async fn the_pid_file_lasts_as_long_as_the_server() {
     drop(server);
     assert!(!file.exists());
 }
+
+#[tokio::test]
+async fn metrics_are_told_without_a_token_at_their_own_address_and_nothing_else_is() {
+    let telemetry = "telemetry {\n  metrics_address = \"127.0.0.1:0\"\n}";
+    let mut server = served(config(PLAIN, telemetry)).await.unwrap();
+    assert_eq!(encrypt(address(&server)).await.unwrap(), "200");
+    let metrics = server.metrics_address().unwrap();
+    for path in ["/metrics", "/v1/sys/metrics"] {
+        let told = get(metrics, path).await;
+        assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+        assert!(told.contains("selkie_request_seconds_count{operation=\"encrypt\"} 1"), "{told}");
+    }
+    assert!(get(metrics, "/v1/sys/health").await.starts_with("HTTP/1.1 404 "));
+    assert_eq!(encrypt(metrics).await.unwrap(), "404");
+    let error = assert_refused(&mut server, config(PLAIN, "")).await;
+    assert!(matches!(error, ReloadError::NeedsRestart { field: "metrics_address" }), "{error}");
+    server.drain(TIME);
+    server.ended().await;
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
