@@ -23,7 +23,7 @@ pub(crate) use self::governed::by_outcome;
 use self::state::Reported;
 pub use self::state::StoreFigures;
 use crate::deployment::Deployment;
-use crate::seal::{Seals, state_at};
+use crate::seal::{Seal, Seals, state_at};
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -210,7 +210,7 @@ impl Metrics {
         registry.register("requests_in_flight", "Requests that are worked on", in_flight);
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
-        register_seals(&mut registry, &deployment.seals, now);
+        SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
         let mut text = String::new();
         encode(&mut text, &registry)?;
@@ -233,42 +233,58 @@ fn latencies() -> Histogram {
     Histogram::new(LATENCIES)
 }
 
-fn register_seals(registry: &mut Registry, seals: &Seals, now: u64) {
-    let up = OfSeals::<i64, AtomicI64>::default();
-    let trusted = OfSeals::<i64, AtomicI64>::default();
-    let age = OfSeals::<i64, AtomicI64>::default();
-    let versions = OfSeals::<i64, AtomicI64>::default();
-    let protected = OfSeals::<i64, AtomicI64>::default();
-    let days = OfSeals::<f64, AtomicU64>::default();
-    for seal in seals.iter() {
+/// What is known of each seal, as of now.
+#[derive(Default)]
+struct SealGauges {
+    up: OfSeals<i64, AtomicI64>,
+    trusted: OfSeals<i64, AtomicI64>,
+    age: OfSeals<i64, AtomicI64>,
+    versions: OfSeals<i64, AtomicI64>,
+    protected: OfSeals<i64, AtomicI64>,
+    days: OfSeals<f64, AtomicU64>,
+}
+
+impl SealGauges {
+    fn of(seals: &Seals, now: u64) -> Self {
+        let gauges = Self::default();
+        seals.iter().for_each(|seal| gauges.take(seal, now));
+        gauges
+    }
+
+    fn take(&self, seal: &Seal, now: u64) {
         let label = OfSeal { seal: seal.name().as_str().to_owned() };
         let health = seal.connection.health();
-        up.get_or_create(&label).set(i64::from(health.fault.is_none() && seal.known.is_some()));
+        let is_up = health.fault.is_none() && seal.known.is_some();
+        self.up.get_or_create(&label).set(i64::from(is_up));
         if let Some(described) = health.described {
             let seconds = i64::try_from(now.saturating_sub(described)).unwrap_or(i64::MAX);
-            age.get_or_create(&label).set(seconds);
+            self.age.get_or_create(&label).set(seconds);
         }
-        let Some(known) = &seal.known else { continue };
+        let Some(known) = &seal.known else { return };
         let current = known.keks.current();
         let is_usable = state_at(current, now) == selkie_kms::KekState::Enabled;
         let is_trusted = is_usable && known.current_trust().is_some();
-        trusted.get_or_create(&label).set(i64::from(is_trusted && known.contradiction.is_none()));
-        versions
-            .get_or_create(&label)
-            .set(i64::try_from(known.keks.versions().len()).unwrap_or(i64::MAX));
+        let is_trusted = is_trusted && known.contradiction.is_none();
+        self.trusted.get_or_create(&label).set(i64::from(is_trusted));
+        let versions = i64::try_from(known.keks.versions().len()).unwrap_or(i64::MAX);
+        self.versions.get_or_create(&label).set(versions);
         if let Some(is_purgeable) = known.keks.is_purgeable() {
-            protected.get_or_create(&label).set(i64::from(!is_purgeable));
+            self.protected.get_or_create(&label).set(i64::from(!is_purgeable));
         }
         if let Some(left) = crate::seal::days_left(current, now) {
-            days.get_or_create(&label).set(left);
+            self.days.get_or_create(&label).set(left);
         }
     }
-    registry.register("seal_up", "1 if the last attempt to learn of it succeeded", up);
-    registry.register("seal_trusted", "1 if its current version is encrypted under", trusted);
-    registry.register("seal_described_age_seconds", "Since its KMS last described it", age);
-    registry.register("seal_versions", "Versions of its master key", versions);
-    registry.register("seal_purge_protected", "1 if its key cannot be destroyed early", protected);
-    registry.register("seal_days_to_expiry", "Until its current version expires", days);
+
+    fn register(self, to: &mut Registry) {
+        to.register("seal_up", "1 if the last attempt to learn of it succeeded", self.up);
+        to.register("seal_trusted", "1 if its current version is encrypted under", self.trusted);
+        to.register("seal_described_age_seconds", "Since its KMS last described it", self.age);
+        to.register("seal_versions", "Versions of its master key", self.versions);
+        let help = "1 if its key cannot be destroyed early";
+        to.register("seal_purge_protected", help, self.protected);
+        to.register("seal_days_to_expiry", "Until its current version expires", self.days);
+    }
 }
 
 impl fmt::Debug for Metrics {

@@ -24,6 +24,7 @@ use self::metrics_front::MetricsFront;
 use self::pid_file::PidFile;
 pub use self::settings::load_tls;
 use crate::node::{Node, NodeError};
+use crate::traces::{Traces, TracesError};
 
 /// A server that serves until it is drained.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Server {
     /// Where metrics are told, and what ends it.
     metrics: Option<(SocketAddr, Drain)>,
     accept_loops: JoinSet<Drained>,
+    traces: Option<Traces>,
     fixed: Fixed,
     _pid_file: Option<PidFile>,
 }
@@ -75,6 +77,9 @@ pub enum ServeError {
     /// The configuration cannot be put to work.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The file with the process id cannot be written.
     #[error("pid_file {}", path.display())]
     PidFile {
@@ -113,6 +118,7 @@ struct Fixed {
     log_format: LogFormat,
     data_dir: Option<PathBuf>,
     metrics: Option<MetricsListener>,
+    traces: Option<String>,
     /// A MAC under it, which tells it from another.
     local_key: Option<[u8; 32]>,
 }
@@ -136,13 +142,15 @@ pub async fn serve(
         bound.push(Bound::new(listener, sockets)?);
     }
     let metrics = fixed.metrics.map(MetricsFront::bind).transpose()?;
+    let traces = config.telemetry.tracing.take();
+    let traces = traces.map(|declared| Traces::start(&declared)).transpose()?;
     let node = Arc::new(Node::start(config).await?);
     let pid_file = fixed.pid_file.clone().map(PidFile::write).transpose()?;
     let mut accept_loops = JoinSet::new();
     let open = |one: Bound| one.open(&node, &mut accept_loops);
     let fronts = bound.into_iter().map(open).collect();
     let metrics = metrics.map(|front| front.open(&node, &mut accept_loops));
-    Ok(Server { node, fronts, metrics, accept_loops, fixed, _pid_file: pid_file })
+    Ok(Server { node, fronts, metrics, accept_loops, traces, fixed, _pid_file: pid_file })
 }
 
 impl Server {
@@ -213,6 +221,9 @@ impl Server {
                 tracing::error!("an accept loop ended in a panic, which is a bug: restart Selkie");
             }
         }
+        if let Some(traces) = self.traces.take() {
+            traces.end().await;
+        }
     }
 }
 
@@ -224,6 +235,9 @@ impl Fixed {
             log_format: config.logging.format,
             data_dir: config.data_dir.clone(),
             metrics: config.telemetry.metrics,
+            traces: config.telemetry.tracing.as_ref().map(|tracing| {
+                format!("{} {:?} {}", tracing.endpoint, tracing.ca_file, tracing.sample_ratio)
+            }),
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
         }
     }
@@ -233,6 +247,7 @@ impl Fixed {
             ("pid_file", self.pid_file != new.pid_file),
             ("disable_mlock", self.lock_all_memory != new.lock_all_memory),
             ("log_format", self.log_format != new.log_format),
+            ("otlp_endpoint", self.traces != new.traces),
             ("metrics_address", self.metrics != new.metrics),
             ("data_dir", self.data_dir != new.data_dir),
             ("local_key", self.local_key != new.local_key),

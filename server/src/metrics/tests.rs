@@ -43,7 +43,17 @@ async fn full_text() -> String {
     let lag = Duration::from_secs(7);
     metrics.store(StoreFigures { is_up: true, is_open: true, sequence: Some(5), lag });
     metrics.drill(19_000, true);
-    metrics.text(&deployment, 20_000).unwrap()
+    // A static seal has no governor, no expiry and nobody who describes it.
+    let mut registry = Registry::with_prefix("selkie");
+    governed::register_example(&mut registry);
+    let (gauges, seal) = (SealGauges::default(), OfSeal { seal: "weu".to_owned() });
+    gauges.age.get_or_create(&seal).set(5);
+    gauges.protected.get_or_create(&seal).set(1);
+    gauges.days.get_or_create(&seal).set(40.5);
+    gauges.register(&mut registry);
+    let mut text = metrics.text(&deployment, 20_000).unwrap();
+    encode(&mut text, &registry).unwrap();
+    text
 }
 
 /// The names under which Prometheus keeps what `text` tells.

@@ -196,3 +196,30 @@ async fn get(address: SocketAddr, path: &str) -> String {
     stream.read_to_string(&mut answer).await.unwrap();
     answer
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_traced_by_name_alone() {
+    let collector = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", collector.local_addr().unwrap());
+    let taken = tokio::spawn(async move {
+        let (mut stream, _) = collector.accept().await.unwrap();
+        let (mut request, mut part) = (Vec::new(), [0; 4096]);
+        while !request.windows(6).any(|bytes| bytes == b"selkie") {
+            let length = stream.read(&mut part).await.unwrap();
+            assert_ne!(length, 0, "the whole export comes");
+            request.extend_from_slice(&part[..length]);
+        }
+        let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        stream.write_all(reply).await.unwrap();
+        String::from_utf8_lossy(&request).into_owned()
+    });
+    let telemetry = format!("telemetry {{\n  otlp_endpoint = \"{endpoint}\"\n}}");
+    let mut server = served(config(PLAIN, &telemetry)).await.unwrap();
+    assert_eq!(encrypt(address(&server)).await.unwrap(), "200");
+    server.drain(TIME);
+    server.ended().await;
+    let exported = taken.await.unwrap();
+    assert!(exported.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{exported}");
+    assert!(exported.contains("http.request.method") && exported.contains("encrypt"), "{exported}");
+    assert!(!exported.contains("YQ==") && !exported.contains("x-vault-token"), "{exported}");
+}
