@@ -58,7 +58,6 @@ impl MetricsFront {
     }
 }
 
-#[expect(clippy::unused_async, reason = "axum's handlers are")]
 async fn tell(State(node): State<Arc<Node>>) -> Response {
     match node.metrics().text(&node.deployment(), node.clock().unix_seconds()) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),

@@ -216,10 +216,18 @@ async fn requests_are_traced_by_name_alone() {
     let telemetry = format!("telemetry {{\n  otlp_endpoint = \"{endpoint}\"\n}}");
     let mut server = served(config(PLAIN, &telemetry)).await.unwrap();
     assert_eq!(encrypt(address(&server)).await.unwrap(), "200");
+    let key = server.node().deployment();
+    let seal = key.seals.iter().next().unwrap().name().as_str().to_owned();
+    let request = crate::traces::request(&http::Method::PUT, "decrypt").unwrap();
+    let below = async { crate::traces::kms_call(&seal, "unwrap").unwrap().end("throttled") };
+    opentelemetry::context::FutureExt::with_context(below, request.clone()).await;
+    crate::traces::answered(&request, 503);
+    assert!(crate::traces::kms_call(&seal, "describe").is_none(), "it is for no request");
     server.drain(TIME);
     server.ended().await;
     let exported = taken.await.unwrap();
     assert!(exported.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{exported}");
     assert!(exported.contains("http.request.method") && exported.contains("encrypt"), "{exported}");
+    assert!(exported.contains("kms unwrap") && exported.contains("throttled"), "{exported}");
     assert!(!exported.contains("YQ==") && !exported.contains("x-vault-token"), "{exported}");
 }
