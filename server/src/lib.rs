@@ -21,4 +21,5 @@ pub mod seal_client;
 pub mod serve;
 pub mod state;
 pub mod telemetry;
+pub mod traces;
 pub mod transit;

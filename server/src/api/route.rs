@@ -129,6 +129,34 @@ impl Endpoint {
         matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Snapshot)
     }
 
+    /// Its name, for metrics and traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Encrypt(_) => "encrypt",
+            Self::Decrypt(_) => "decrypt",
+            Self::Rewrap(_) => "rewrap",
+            Self::CreateKey(_) => "create_key",
+            Self::ReadKey(_) => "read_key",
+            Self::DeleteKey(_) => "delete_key",
+            Self::ConfigureKey(_) => "configure_key",
+            Self::RotateKey(_) => "rotate_key",
+            Self::TrimKey(_) => "trim_key",
+            Self::ListKeys(_) => "list_keys",
+            Self::RenewSelf => "renew_self",
+            Self::LookupSelf(_) => "lookup_self",
+            Self::CapabilitiesSelf => "capabilities_self",
+            Self::Mounts => "mounts",
+            Self::SealBackendStatus => "seal_backend_status",
+            Self::Metrics => "metrics",
+            Self::UiMounts | Self::UiMount(_) => "ui_mounts",
+            Self::Health => "health",
+            Self::SealStatus => "seal_status",
+            Self::Leader => "leader",
+            Self::Init => "init",
+        }
+    }
+
     /// What must be checked before it is asked.
     #[must_use]
     pub const fn access(&self) -> Access {

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::error::{SealError, SealFault, cause, outcome_of};
 use super::known::Known;
 use crate::metrics::Metrics;
+use crate::traces;
 use crate::transit::{Transit, TransitError};
 
 /// How long an encrypt may wait for all its seals together (invariant I10: a starting Vault gives up after
@@ -308,11 +309,15 @@ impl Seal {
         asked: KmsFuture<'_, T>,
         metrics: &Metrics,
     ) -> Result<T, KmsError> {
-        let began = Instant::now();
+        let (began, span) = (Instant::now(), traces::kms_call(self.name().as_str(), operation));
         let answer = timeout_at(deadline, asked)
             .await
             .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))));
-        metrics.kms_call(self.name(), operation, outcome_of(&answer), began.elapsed());
+        let outcome = outcome_of(&answer);
+        metrics.kms_call(self.name(), operation, outcome, began.elapsed());
+        if let Some(span) = span {
+            span.end(outcome);
+        }
         answer
     }
 

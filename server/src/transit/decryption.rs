@@ -6,6 +6,7 @@ use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 
 use super::error::outcome;
 use super::{Transit, TransitError, TransitKey};
+use crate::metrics::Decrypted;
 
 /// One thing to decrypt.
 #[derive(Debug)]
@@ -82,7 +83,23 @@ impl Decryption {
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
         let envelope = self.parse(&json, version)?;
         let aad = Aad { associated_data: &item.associated_data, context };
-        self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await
+        let opened = self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await?;
+        self.note(envelope.header().created, version);
+        Ok(opened)
+    }
+
+    /// Keeps the evidence that this version is in use, if the age of the envelope is proven.
+    fn note(&self, created: u64, version: KeyVersion) {
+        let Self { transit, mount, key } = self;
+        if transit.deployment.origin_key.is_none() {
+            return;
+        }
+        transit.metrics.decrypted(created, transit.clock.unix_seconds(), || Decrypted {
+            client: transit.client,
+            mount: mount.clone(),
+            key: key.name.as_str().to_owned(),
+            version,
+        });
     }
 
     fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {

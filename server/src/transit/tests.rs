@@ -98,6 +98,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         listeners: Vec::new(),
         seals: Vec::new(),
         storage: None,
+        telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: declared.iter().map(key).collect(),
         clients: Vec::new(),

@@ -11,7 +11,7 @@ use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::availability::is_trusted;
-use crate::metrics::{CONTENT_TYPE, by_outcome};
+use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
 use crate::seal::{Seal, SealFault, days_left};
 
 /// The seals' state: Vault Enterprise's members, and ours beside them.
@@ -27,6 +27,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     let is_wrapping = call.deployment.seals.enabled().all(|seal| is_trusted(seal, now));
     let mut data = vec![
         ("backends", Value::Array(backends)),
+        ("aged_decrypts", aged_decrypts(call)),
         ("fully_wrapped", Value::Bool(is_wrapping)),
         ("healthy", Value::Bool(is_healthy)),
         ("time", time(now)),
@@ -36,6 +37,17 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     }
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
+}
+
+/// Which old versions of keys were in use (invariant I7); null without an origin key.
+fn aged_decrypts(call: &Call<'_>) -> Value {
+    let evidence = call.node.metrics().evidence(&call.deployment);
+    let told = |one: Evidence| {
+        json!({
+            "client": one.client, "key": one.key, "version": one.version, "last": time(one.last),
+        })
+    };
+    json!(evidence.map(|all| all.into_iter().map(told).collect::<Vec<_>>()))
 }
 
 fn is_healthy(seal: &Seal) -> bool {
@@ -111,6 +123,6 @@ pub(super) fn metrics(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, 
         return Err(ApiError::UnknownMetricsFormat.into());
     }
     let now = call.node.clock().unix_seconds();
-    let text = call.node.metrics().text(&call.deployment.seals, now);
+    let text = call.node.metrics().text(&call.deployment, now);
     Ok(Reply::text(CONTENT_TYPE, text.map_err(|_unprintable| ApiError::Internal)?))
 }

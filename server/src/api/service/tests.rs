@@ -60,6 +60,7 @@ fn config() -> Config {
         listeners: Vec::new(),
         seals: vec![static_seal()],
         storage: Some(Storage::InMemory),
+        telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: vec![DeclaredKey {
             name: "unseal".parse().unwrap(),
