@@ -302,6 +302,13 @@ impl Seal {
         if self.disabled {
             return Err(SealFault::SwitchedOff);
         }
+        if known.contradiction.is_none()
+            && known.keks.version(id).is_none()
+            && !self.connection.is_fixed()
+        {
+            // Another replica has heard of it, and so may we.
+            return Err(unsettled(SealFault::Undescribed));
+        }
         let version = known.usable_version(id, now)?;
         let is_trusted = known.trust_in(id).is_some();
         if !is_trusted && *id == known.keks.current().id {

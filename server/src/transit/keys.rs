@@ -218,6 +218,3 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
     let late = |elapsed| Err(StoreError::Unavailable { source: Box::new(elapsed) });
     timeout(STORE_PATIENCE, answer).await.unwrap_or_else(late)
 }
-
-#[cfg(test)]
-mod tests;

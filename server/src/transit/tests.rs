@@ -1,3 +1,6 @@
+pub(crate) mod faulty_store;
+mod replicas;
+
 use std::sync::Arc;
 use std::time::Duration;
 

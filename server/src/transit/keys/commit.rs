@@ -40,10 +40,23 @@ impl Keys {
         let place = record_key(mount, name).map_err(|_long| TransitError::NameTooLong)?;
         let mut conflict = StoreError::GuardFailed { key: place.clone() };
         let mut sent: Sent = None;
+        let mut late = None;
         for _ in 0..ATTEMPTS {
             let held = self.find_held(mount, name.as_str())?;
+            let at = held.as_ref().map(|(_, revision)| *revision);
             let was = held.as_ref().map(|(key, _)| &**key);
-            let (write, entry) = match change(was)? {
+            let changed = match change(was) {
+                Ok(changed) => changed,
+                // Another replica may have made it possible a moment ago.
+                Err(refusal)
+                    if sent.is_none() && self.is_outdated(mount, name, &place, at).await =>
+                {
+                    late = Some(refusal);
+                    continue;
+                }
+                Err(refusal) => return Err(refusal),
+            };
+            let (write, entry) = match changed {
                 Change::Keep => return Ok(held.map(|(key, _)| key)),
                 Change::Put(key) => {
                     let value =
@@ -52,7 +65,6 @@ impl Keys {
                 }
                 Change::Delete => (Write::Delete(place.clone()), Entry::Deleted),
             };
-            let at = held.map(|(_, revision)| revision);
             let store = self.store()?;
             match send(&**store, guard(&place, at), &write).await {
                 Ok(revision) => {
@@ -80,7 +92,20 @@ impl Keys {
                 Some(Outcome::NotMade) | None => {}
             }
         }
-        Err(conflict.into())
+        Err(late.unwrap_or_else(|| conflict.into()))
+    }
+
+    /// Whether the store has the key as of another commit than `at`; `false` where it cannot say.
+    async fn is_outdated(
+        &self,
+        mount: &MountPath,
+        name: &KeyName,
+        place: &RecordKey,
+        at: Option<Revision>,
+    ) -> bool {
+        let Ok(store) = self.store() else { return false };
+        let is = self.look(&**store, (mount, name), place, at).await;
+        is.is_ok_and(|is| is.map(|is| is.revision) != at)
     }
 
     /// The key as it stands in the store, which is held from now on.
