@@ -107,6 +107,7 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.follow_store();
         node
     }
 
@@ -143,6 +144,12 @@ impl Node {
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())
+    }
+
+    /// From when the store is attached, holds what other replicas change in it.
+    fn follow_store(&self) {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        polls.spawn(Arc::clone(&self.keys).follow(self.learner()));
     }
 
     /// Learns of each seal that was not there `before`, for as long as it stays.

@@ -148,6 +148,7 @@ impl Endpoint {
             Self::CapabilitiesSelf => "capabilities_self",
             Self::Mounts => "mounts",
             Self::SealBackendStatus => "seal_backend_status",
+            Self::Snapshot => "snapshot",
             Self::Metrics => "metrics",
             Self::UiMounts | Self::UiMount(_) => "ui_mounts",
             Self::Health => "health",

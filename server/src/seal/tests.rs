@@ -2,6 +2,7 @@
 //! behind a fault injector, in paused time.
 
 mod history;
+mod replicas;
 mod rsa_kms;
 mod trust;
 

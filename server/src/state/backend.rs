@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use selkie_config::{EtcdCertificate, EtcdStorage, Storage};
 use selkie_storage::{
-    EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, MemoryStore, SledError,
-    SledSettings, SledStore, Store, StoreError,
+    EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, MemoryStore, SledSettings,
+    SledStore, Store, StoreError,
 };
 use zeroize::Zeroizing;
 
@@ -17,9 +17,6 @@ pub enum BackendError {
     /// The backend says why.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The directory of sled cannot be used.
-    #[error(transparent)]
-    Sled(#[from] SledError),
     /// The stanza cannot be made a client of etcd.
     #[error(transparent)]
     Etcd(#[from] EtcdError),
@@ -43,7 +40,7 @@ pub async fn open(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
         Storage::InMemory => Ok(Arc::new(MemoryStore::new())),
         Storage::Sled(sled) => {
             let settings = SledSettings::new(sled.path.clone());
-            Ok(Arc::new(SledStore::open(settings).await?))
+            Ok(Arc::new(SledStore::open(settings).await.map_err(StoreError::from)?))
         }
         Storage::Etcd(etcd) => Ok(Arc::new(EtcdStore::connect(etcd_settings(etcd)?)?)),
     }

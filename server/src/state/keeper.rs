@@ -129,11 +129,10 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the state, hands it to the keys, and follows what changes, for as long as it runs.
+    /// Opens the state, hands it to the keys, and then keeps checkpoint and state key up to date.
     pub(crate) async fn run(mut self) {
         let (state, opened) = self.open_at_last().await;
-        let keys = Arc::clone(&self.transit.keys);
-        tokio::join!(keys.follow(), keep_checkpoint(&opened), self.follow_seals(&state, &opened));
+        tokio::join!(keep_checkpoint(&opened), self.follow_seals(&state, &opened));
     }
 
     async fn open_at_last(&mut self) -> (State, Opened) {

@@ -5,7 +5,7 @@ use selkie_crypto::envelope::{Aad, Expected, Purpose};
 use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 
 use super::error::outcome;
-use super::{Transit, TransitError, TransitKey};
+use super::{KeySource, Transit, TransitError, TransitKey};
 use crate::metrics::Decrypted;
 
 /// One thing to decrypt.
@@ -53,7 +53,7 @@ impl Transit {
     }
 
     fn decryption_under(&self, mount: &MountPath, key: &str) -> Result<Decryption, TransitError> {
-        let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
+        let key = self.find(mount, key)?.ok_or(TransitError::KeyNotFound)?;
         Ok(Decryption { transit: self.clone(), mount: mount.clone(), key })
     }
 }
@@ -76,7 +76,7 @@ impl Decryption {
         item: &DecryptionItem<'_>,
     ) -> Result<Plaintext, TransitError> {
         let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
-        self.key.admit_version(ciphertext.version())?;
+        self.admit_version(ciphertext.version()).await?;
         let canonical = ciphertext.canonical_version();
         let json = ciphertext.into_envelope_bytes().map_err(TransitError::Ciphertext)?;
         let context = self.key.bound_context(&item.context)?;
@@ -100,6 +100,22 @@ impl Decryption {
             key: key.name.as_str().to_owned(),
             version,
         });
+    }
+
+    /// Another replica may have rotated the key a moment ago, so that the store has the last word;
+    /// while it is away nobody can tell, and the envelope says what it is.
+    async fn admit_version(&self, version: i64) -> Result<(), TransitError> {
+        match self.key.admit_version(version) {
+            Err(TransitError::VersionTooNew) if self.key.source == KeySource::Managed => {
+                match self.transit.keys.refresh(&self.mount, &self.key.name).await {
+                    Ok(Some(key)) => key.admit_version(version),
+                    Ok(None) => Err(TransitError::VersionTooNew),
+                    Err(TransitError::Store(_)) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+            outcome => outcome,
+        }
     }
 
     fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {

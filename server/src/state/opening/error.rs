@@ -116,7 +116,9 @@ impl OpenError {
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self {
-            Self::Backend(BackendError::NotBuilt(_)) => "use a storage that this build has",
+            Self::Backend(BackendError::Etcd(_) | BackendError::File { .. }) => {
+                "check the storage stanza and the files that it names"
+            }
             Self::Backend(_) => "see to the storage; Selkie goes on trying",
             Self::Store(StoreError::Corrupt { .. }) | Self::Sum | Self::Tampered { .. } => {
                 "find out who else writes to the storage, then restore a backup with \
