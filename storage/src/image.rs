@@ -31,7 +31,7 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     records: Records,
     newest: Revision,
-    history: VecDeque<Commit>,
+    pub(crate) history: VecDeque<Commit>,
     history_limit: NonZeroUsize,
     /// The last commit that `history` has forgotten.
     forgotten: Revision,
