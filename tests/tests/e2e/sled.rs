@@ -16,6 +16,14 @@ fn stanza(site: &Site) -> String {
     format!("storage \"sled\" {{ path = {:?} }}\n", site.dir().join("state"))
 }
 
+/// Makes the key `managed` as soon as the state is open.
+fn makes_managed(client: &Client) -> Result<()> {
+    until("a key can be made", || {
+        let answer = client.put("transit/keys/managed", &json!({}))?;
+        Ok((answer.status < 300).then_some(()))
+    })
+}
+
 /// The latest version of a key, once the state is open: until then it is 503, and never 404.
 fn latest(client: &Client, key: &str) -> Result<u64> {
     let data = until("the state is open", || {
@@ -60,11 +68,9 @@ fn no_acknowledged_change_is_lost_in_twenty_kills() -> Result<()> {
     let token = site.client("admin", &["root"], "")?;
     let mut selkie = site.start()?;
     let client = selkie.client().with_token(&token);
-    let open = || Ok((client.list("transit/keys")?.status == 200).then_some(()));
-    until("the state is open", open)?;
+    makes_managed(&client)?;
     let mut sealed = Vec::new();
     let mut version = 1;
-    client.put("transit/keys/managed", &json!({}))?.data()?;
     for round in 0..ROUNDS {
         let made = format!("made{round}");
         client.put(&format!("transit/keys/{made}"), &json!({}))?.data()?;
@@ -90,11 +96,7 @@ fn with_the_local_key_managed_keys_encrypt_after_a_restart_without_key_vault() -
     azure.site.extra += &format!("local_key = \"{local_key}\"\n{}", stanza(&azure.site));
     let mut selkie = azure.start()?;
     let client = selkie.client().with_token(&azure.token);
-    let create = || {
-        let answer = client.put("transit/keys/managed", &json!({}))?;
-        Ok((answer.status < 300).then_some(()))
-    };
-    until("a key can be made", create)?;
+    makes_managed(&client)?;
     let before = encrypt(&client, "managed")?.field("ciphertext")?;
     selkie.stop()?;
     azure.emulator.listen("closed")?;
@@ -121,11 +123,7 @@ fn without_it_they_wait_for_key_vault_and_are_never_unknown() -> Result<()> {
     azure.site.extra += &stanza(&azure.site);
     let mut selkie = azure.start()?;
     let client = selkie.client().with_token(&azure.token);
-    let create = || {
-        let answer = client.put("transit/keys/managed", &json!({}))?;
-        Ok((answer.status < 300).then_some(()))
-    };
-    until("a key can be made", create)?;
+    makes_managed(&client)?;
     selkie.stop()?;
     azure.emulator.listen("closed")?;
     selkie.restart()?;
