@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use selkie_tests::{Peer, Process, until};
+use selkie_tests::{Peer, Process, Signal, until};
 use serde_json::{Value, json};
 
 use crate::trio::{Trio, encrypt, opens};
@@ -130,28 +130,27 @@ fn three_replicas_that_share_nothing_survive_a_day() -> Result<()> {
 
 #[test]
 fn a_killed_replica_costs_a_stock_client_no_request() -> Result<()> {
-    const REQUESTS: &str = "3000";
     let Some(program) = Peer::ApiClient.find()? else { return Ok(()) };
     let mut trio = Trio::new(&declared())?;
     let mut command = Command::new(program);
     command.env_clear().args(["-address", &trio.balancer.url(), "-token", &trio.azure.token]);
-    command.args(["-key", "autounseal", "-requests", REQUESTS]);
+    command.args(["-key", "autounseal", "-load"]);
     let mut load = Process::start(command)?;
-    for index in 0..3 {
+    for index in [0, 1, 2, 0, 1, 2] {
         let before = served(&trio)?;
-        until("the load runs", || Ok((served(&trio)? > before + 50).then_some(())))?;
+        until("the load runs", || Ok((served(&trio)? > before + 100).then_some(())))?;
         trio.replicas.members[index].kill()?;
         trio.replicas.members[index].restart()?;
         trio.serves(index)?;
     }
-    assert!(load.is_running()?, "the load was over before the last kill");
+    load.signal(Signal::TERM)?;
     assert_eq!(load.exit_code()?, 0);
     let said: Value = serde_json::from_str(&load.stdout().join("\n"))?;
+    say(&format!("6 kills: {said}"))?;
     let load = said["load"].as_object().context(said.to_string())?;
-    say(&format!("3 kills: {said}"))?;
-    assert_eq!((&load["failed"], &load["requests"]), (&json!({}), &json!(3000)));
+    assert_eq!(load["failed"], json!({}));
     let retries = load["retries"].as_u64().context("no retries")?;
-    assert!((1..=9).contains(&retries), "each kill may cost each connection one: {said}");
+    assert!(retries <= 6 * 3, "a kill may cost each of three connections one: {said}");
     Ok(())
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -13,9 +15,6 @@ import (
 // workers is how many goroutines share the client: as many as it keeps connections on two cores, so
 // that behind a round robin over three servers each of them has one.
 const workers = 3
-
-// pause is between two requests of a worker.
-const pause = 5 * time.Millisecond
 
 // loaded is what came of a load. A request counts once, however often the client tried it.
 type loaded struct {
@@ -26,8 +25,10 @@ type loaded struct {
 	mutex     sync.Mutex
 }
 
-// load encrypts and decrypts in turn, with the client's own retries and no others.
-func load(client *api.Client, s settings, requests int) *loaded {
+// load encrypts and decrypts in turn until SIGTERM, with the client's own retries and no others.
+func load(client *api.Client, s settings) *loaded {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	got := &loaded{Failed: map[string]int{}}
 	client.SetCheckRetry(func(ctx context.Context, answer *http.Response, err error) (bool, error) {
 		again, err := api.DefaultRetryPolicy(ctx, answer, err)
@@ -41,7 +42,7 @@ func load(client *api.Client, s settings, requests int) *loaded {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			got.work(client, s, requests/workers)
+			got.work(ctx, client, s)
 		}()
 	}
 	all.Wait()
@@ -54,11 +55,10 @@ func (l *loaded) note(what func()) {
 	what()
 }
 
-func (l *loaded) work(client *api.Client, s settings, requests int) {
+func (l *loaded) work(ctx context.Context, client *api.Client, s settings) {
 	plain := map[string]any{"plaintext": base64.StdEncoding.EncodeToString([]byte("secret"))}
 	var sealed map[string]any
-	for range requests {
-		time.Sleep(pause)
+	for ctx.Err() == nil {
 		if sealed == nil {
 			sealed = l.send(client, s.mount+"/encrypt/"+s.key, plain)
 			continue

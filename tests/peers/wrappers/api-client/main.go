@@ -23,7 +23,7 @@ const (
 
 type settings struct {
 	address, token, mount, key, caCert string
-	requests                           int
+	load                               bool
 }
 
 func main() {
@@ -34,7 +34,7 @@ func main() {
 	flags.StringVar(&s.mount, "mount", "transit", "mount path of its transit engine")
 	flags.StringVar(&s.key, "key", "api-client", "name of a transit key to be made and deleted")
 	flags.StringVar(&s.caCert, "ca-cert", "", "file with the CA certificate")
-	flags.IntVar(&s.requests, "requests", 0, "encrypt and decrypt so often, and nothing else")
+	flags.BoolVar(&s.load, "load", false, "encrypt and decrypt until SIGTERM, and nothing else")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		os.Exit(exitUsage)
 	}
@@ -74,8 +74,8 @@ func run(s settings) (answers, error) {
 	if err != nil {
 		return got, err
 	}
-	if s.requests > 0 {
-		got["load"] = load(client, s, s.requests)
+	if s.load {
+		got["load"] = load(client, s)
 		return got, nil
 	}
 	if err := got.take(systemCalls(client, s)); err != nil {
