@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use selkie_config::Config;
 use selkie_crypto::{Random, os_random};
 use selkie_kms::ClientTag;
@@ -14,8 +14,10 @@ use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
+use crate::drill::DrillLog;
 use crate::metrics::Metrics;
 use crate::seal::Learner;
+use crate::state::{StateKeyEnvelope, StateStatus};
 use crate::transit::{Keys, Transit, TransitError};
 
 /// What all requests share.
@@ -26,6 +28,11 @@ pub struct Node {
     random: Arc<Random>,
     bytes: ByteBudget,
     metrics: Arc<Metrics>,
+    state: ArcSwap<StateStatus>,
+    state_key: ArcSwapOption<StateKeyEnvelope>,
+    drills: DrillLog,
+    /// In seconds since 1970.
+    started: u64,
     /// One for each seal that is learned of; they end with this.
     polls: Mutex<JoinSet<()>>,
 }
@@ -70,7 +77,15 @@ impl Node {
         let held = keys.hold_changes().await;
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
         drop(held);
+        let state = match keys.has_store() {
+            true => StateStatus::Open { sequence: 0 },
+            false => StateStatus::None,
+        };
         let node = Self {
+            started: clock.unix_seconds(),
+            state: ArcSwap::from_pointee(state),
+            state_key: ArcSwapOption::empty(),
+            drills: DrillLog::default(),
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
@@ -146,6 +161,46 @@ impl Node {
     #[must_use]
     pub fn storage_type(&self) -> Option<&'static str> {
         self.keys.has_store().then_some("inmem")
+    }
+
+    /// Whether replicas share the storage.
+    #[must_use]
+    pub fn has_shared_store(&self) -> bool {
+        self.storage_type() == Some("etcd")
+    }
+
+    /// How it stands with the state in storage.
+    #[must_use]
+    pub fn state_status(&self) -> Arc<StateStatus> {
+        self.state.load_full()
+    }
+
+    /// Notes how it stands with the state in storage.
+    pub fn set_state_status(&self, status: StateStatus) {
+        self.state.store(Arc::new(status));
+    }
+
+    /// The state key in its envelope, once it was read.
+    #[must_use]
+    pub fn state_key(&self) -> Option<Arc<StateKeyEnvelope>> {
+        self.state_key.load_full()
+    }
+
+    /// Notes the state key in its envelope, which drills open.
+    pub fn set_state_key(&self, envelope: StateKeyEnvelope) {
+        self.state_key.store(Some(Arc::new(envelope)));
+    }
+
+    /// What drills have come to since the start.
+    #[must_use]
+    pub const fn drills(&self) -> &DrillLog {
+        &self.drills
+    }
+
+    /// When it was started, in seconds since 1970.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.started
     }
 
     /// What large requests may hold of the memory.

@@ -4,6 +4,8 @@
 mod key_record;
 pub mod layout;
 mod root;
+pub mod status;
 
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};
 pub use root::Root;
+pub use status::{StateKeyEnvelope, StateStatus};

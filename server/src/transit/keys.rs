@@ -79,7 +79,7 @@ impl Keys {
         held.get(mount)?.get(name).cloned()
     }
 
-    fn names(&self, mount: &MountPath) -> Vec<KeyName> {
+    pub(super) fn names(&self, mount: &MountPath) -> Vec<KeyName> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.get(mount).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
     }
