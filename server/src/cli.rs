@@ -2,7 +2,9 @@
 
 mod client;
 mod doctor;
+mod drill;
 mod error;
+mod remote;
 mod server;
 mod status;
 mod validate;
@@ -16,7 +18,7 @@ use clap::{Parser, Subcommand};
 use selkie_config::{Config, Sources, SystemSources};
 
 pub use self::error::CommandError;
-pub use self::status::StatusError;
+pub use self::remote::RemoteError;
 use crate::telemetry::WithCauses;
 
 /// A transit unsealer for Vault and OpenBao.
@@ -37,6 +39,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Print what a running server knows of its master keys.
     Status(status::Arguments),
+    /// Have a running server open envelopes through each seal alone.
+    Drill(drill::Arguments),
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -109,6 +113,7 @@ impl Command {
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
             Self::Doctor(arguments) => doctor::run(&arguments, output),
             Self::Status(arguments) => status::run(arguments, output),
+            Self::Drill(arguments) => drill::run(arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
@@ -124,7 +129,7 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
             regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))
         }
         // What was asked for ends with it.
-        CommandError::Unwell | CommandError::NeedsAttention => Ok(()),
+        CommandError::Unwell | CommandError::NeedsAttention | CommandError::DrillFailed => Ok(()),
         other => writeln!(errors, "selkie: {}", WithCauses(other)),
     }
 }

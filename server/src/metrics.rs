@@ -3,7 +3,7 @@
 mod governed;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct Metrics {
     operations: Family<Operation, Counter>,
     kms_calls: Family<KmsCall, Counter>,
     kms_seconds: Family<KmsOperation, Histogram, fn() -> Histogram>,
+    /// When the last whole drill was, in seconds since 1970, and whether all was well.
+    drill: Mutex<Option<(u64, bool)>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,7 +64,12 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Arc<Self> {
         let kms_seconds = Family::new_with_constructor(latencies as fn() -> Histogram);
-        Arc::new(Self { operations: Family::default(), kms_calls: Family::default(), kms_seconds })
+        Arc::new(Self {
+            operations: Family::default(),
+            kms_calls: Family::default(),
+            kms_seconds,
+            drill: Mutex::default(),
+        })
     }
 
     /// Counts an encrypt or decrypt.
@@ -85,6 +92,22 @@ impl Metrics {
         seconds.observe(time.as_secs_f64());
     }
 
+    /// Notes that a whole drill ended at `at_unix`, and whether every seal opened everything.
+    pub(crate) fn drill(&self, at_unix: u64, ok: bool) {
+        *self.drill.lock().unwrap_or_else(PoisonError::into_inner) = Some((at_unix, ok));
+    }
+
+    fn register_drill(&self, registry: &mut Registry, now: u64) {
+        let drill = *self.drill.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((at, ok)) = drill else { return };
+        let age = Gauge::<i64, AtomicI64>::default();
+        age.set(i64::try_from(now.saturating_sub(at)).unwrap_or(i64::MAX));
+        registry.register("drill_age_seconds", "Since the last whole drill", age);
+        let failed = Gauge::<i64, AtomicI64>::default();
+        failed.set(i64::from(!ok));
+        registry.register("drill_failed", "1 if a seal did not open everything then", failed);
+    }
+
     /// All figures, with those of `seals` at `now`.
     ///
     /// # Errors
@@ -105,6 +128,7 @@ impl Metrics {
         );
         register_seals(&mut registry, seals, now);
         governed::register(&mut registry, seals);
+        self.register_drill(&mut registry, now);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -15,6 +15,7 @@ use super::{
     query::{Plus, Query, decode},
 };
 use crate::deployment::Mounts;
+use crate::drill::DrillStep;
 
 /// What a request wants of a path, in the words of Vault's policies; [`Operation::Update`] is
 /// `create` where the operation finds that the key does not exist.
@@ -92,6 +93,12 @@ pub enum Endpoint {
     Mounts,
     /// `sys/seal-backend-status`
     SealBackendStatus,
+    /// `sys/ha-status`
+    HaStatus,
+    /// `sys/drill`, the steps
+    ListDrill,
+    /// `sys/drill/:step`
+    Drill(DrillStep),
     /// `sys/metrics`
     Metrics,
     /// `sys/internal/ui/mounts`
@@ -124,7 +131,7 @@ impl Endpoint {
     /// and is a restarting Vault's first act, without which it does not start.
     #[must_use]
     pub const fn asks_a_kms(&self) -> bool {
-        matches!(self, Self::Decrypt(_) | Self::Rewrap(_))
+        matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Drill(_))
     }
 
     /// What must be checked before it is asked.
@@ -147,6 +154,9 @@ impl Endpoint {
             | Self::LookupSelf(_)
             | Self::CapabilitiesSelf
             | Self::SealBackendStatus
+            | Self::HaStatus
+            | Self::ListDrill
+            | Self::Drill(_)
             | Self::Metrics
             | Self::Mounts => Access::ByPolicy,
         }
@@ -276,16 +286,30 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
             return Ok(Endpoint::CapabilitiesSelf);
         }
         "capabilities-self" => return Err(ApiError::UnsupportedOperation),
+        "drill/" if operation == Operation::List => return Ok(Endpoint::ListDrill),
+        "drill" | "drill/" => return Err(ApiError::UnsupportedOperation),
         "mounts" => Endpoint::Mounts,
+        "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
         "internal/ui/mounts" => Endpoint::UiMounts,
-        _ => match rest.strip_prefix("internal/ui/mounts/") {
-            Some(path) if !path.is_empty() => Endpoint::UiMount(path.into()),
-            _ => return Err(ApiError::UnsupportedPath),
-        },
+        _ => return sys_subpath_target(rest, operation),
     };
     if operation == Operation::Read { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
+}
+
+/// The paths of `sys/` that end in something of the client's.
+fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    let (endpoint, its) = match (rest.strip_prefix("internal/ui/mounts/"), drill_step(rest)) {
+        (Some(path), _) if !path.is_empty() => (Endpoint::UiMount(path.into()), Operation::Read),
+        (_, Some(step)) => (Endpoint::Drill(step), Operation::Update),
+        _ => return Err(ApiError::UnsupportedPath),
+    };
+    if operation == its { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
+}
+
+fn drill_step(rest: &str) -> Option<DrillStep> {
+    rest.strip_prefix("drill/")?.parse().ok()
 }
 
 fn transit_target(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::RandomError;
 
-use super::{Exit, StatusError};
+use super::{Exit, RemoteError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
 use crate::hardening::HardeningError;
@@ -41,15 +41,18 @@ pub enum CommandError {
     /// The configuration cannot be put to work.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
-    /// There is no status to print.
+    /// A running server does not do what it is asked for.
     #[error(transparent)]
-    Status(#[from] StatusError),
+    Remote(#[from] RemoteError),
     /// Steps of the doctor's walk failed; the output tells which.
     #[error("the way to a master key does not work")]
     Unwell,
     /// Seals need attention; the output tells which.
     #[error("a seal needs attention")]
     NeedsAttention,
+    /// A seal did not open everything by itself; the output tells which.
+    #[error("a drill failed")]
+    DrillFailed,
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -101,7 +104,8 @@ impl CommandError {
             | Self::Random(_)
             | Self::Unwell
             | Self::NeedsAttention
-            | Self::Status(_)
+            | Self::DrillFailed
+            | Self::Remote(_)
             | Self::Output(_) => Exit::Failure,
         }
     }

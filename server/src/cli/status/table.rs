@@ -27,11 +27,38 @@ pub(super) fn told(status: &Value) -> Told {
         // Writing to a String cannot fail.
         let _ = write!(told.text, "{block}");
     }
+    told.tell_of_server(status, now);
     told.text.push_str(&match &told.in_need[..] {
         [] => "all well\n".to_owned(),
         names => format!("needs attention: {}\n", names.join(", ")),
     });
     told
+}
+
+impl Told {
+    /// What concerns the server as a whole: its state, and the last drill.
+    fn tell_of_server(&mut self, status: &Value, now: Timestamp) {
+        let state = status.get("state").unwrap_or(&Value::Null);
+        let mut block = Block { heading: "server".to_owned(), lines: Vec::new() };
+        if let Some(reason) = word(state, "reason") {
+            block.add(true, "state", Some(reason));
+            block.add(true, "what to do", word(state, "advice"));
+            self.in_need.push("state".to_owned());
+        }
+        let drill = status.get("drill").unwrap_or(&Value::Null);
+        if let Some(is_ok) = flag(drill, "ok") {
+            let when = time(drill, "time").map(|time| format!(", {} ago", age(time, now)));
+            let word = if is_ok { "all seals opened by themselves" } else { "FAILED" };
+            block.add(!is_ok, "drill", Some(format!("{word}{}", when.unwrap_or_default())));
+            if !is_ok {
+                self.in_need.push("drill".to_owned());
+            }
+        }
+        if !block.lines.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{block}");
+        }
+    }
 }
 
 struct Block {
