@@ -51,7 +51,11 @@ impl Transit {
         self.decryption_under(permit.mount(), permit.key().as_str())
     }
 
-    pub(super) fn decryption_under(&self, mount: &MountPath, key: &str) -> Result<Decryption, TransitError> {
+    pub(super) fn decryption_under(
+        &self,
+        mount: &MountPath,
+        key: &str,
+    ) -> Result<Decryption, TransitError> {
         let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
         Ok(Decryption { transit: self.clone(), mount: mount.clone(), key })
     }

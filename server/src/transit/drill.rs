@@ -118,8 +118,7 @@ impl Transit {
             return Ok(done);
         }
         let recipients: Vec<_> = parts.iter().map(|part| part.recipient.clone()).collect();
-        let header =
-            key.header(&transit.deployment, mount, key.latest, self.clock.unix_seconds());
+        let header = key.header(&transit.deployment, mount, key.latest, self.clock.unix_seconds());
         // As a client's would be; the one of a derived key is bound to something.
         let aad = Aad { associated_data: &[], context: if key.derived { b"drill" } else { &[] } };
         let origin_key = transit.deployment.origin_key.as_deref();
@@ -130,7 +129,8 @@ impl Transit {
         done.extend(
             join_all(parts.into_iter().map(|part| async move {
                 let (outcome, time) = timed(part.seal.opens(envelope, aad, transit)).await;
-                let outcome = outcome.map_err(DrillFault::Open).and_then(|opened| same(&opened, copy));
+                let outcome =
+                    outcome.map_err(DrillFault::Open).and_then(|opened| same(&opened, copy));
                 SealDrill { seal: part.seal.name().clone(), outcome, time: part.time + time }
             }))
             .await,

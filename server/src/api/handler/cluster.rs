@@ -15,14 +15,18 @@ use crate::node::Node;
 /// everything itself.
 pub(super) fn leader(node: &Node, deployment: &Deployment) -> Reply {
     let address = deployment.cluster.api_addr.as_deref().unwrap_or("");
-    let alone = Leader { leader_address: address, ..Leader::ALONE };
-    if !node.has_shared_store() {
-        return Reply::bare(&alone);
-    }
-    let started = i64::try_from(node.started()).ok();
+    let started = node.has_shared_store().then(|| i64::try_from(node.started()).ok()).flatten();
     let started = started.and_then(|second| Timestamp::from_second(second).ok());
-    let started = started.map_or_else(|| alone.active_time.to_owned(), |time| time.to_string());
-    Reply::bare(&Leader { ha_enabled: true, is_self: true, active_time: &started, ..alone })
+    Reply::bare(&told(address, started.map(|time| time.to_string()).as_deref()))
+}
+
+/// What a server says that is one of several since `active_since`, or stands alone.
+fn told<'a>(address: &'a str, active_since: Option<&'a str>) -> Leader<'a> {
+    let alone = Leader { leader_address: address, ..Leader::ALONE };
+    match active_since {
+        None => alone,
+        Some(active_time) => Leader { ha_enabled: true, is_self: true, active_time, ..alone },
+    }
 }
 
 /// The one node that is known here: replicas know nothing of each other.
@@ -42,4 +46,22 @@ pub(super) fn ha_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Re
     };
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&[("nodes", json!([node]))]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_several_replicas_is_the_active_one() {
+        let since = "2026-11-27T03:00:00Z";
+        let body = json!(told("https://one:8200", Some(since)));
+        assert_eq!((&body["ha_enabled"], &body["is_self"]), (&json!(true), &json!(true)));
+        assert_eq!(body["leader_address"], "https://one:8200");
+        assert_eq!(
+            (&body["active_time"], &body["performance_standby"]),
+            (&json!(since), &json!(false))
+        );
+        assert_eq!(json!(told("", None))["ha_enabled"], false);
+    }
 }

@@ -1,4 +1,6 @@
+mod drill;
 mod log;
+mod replicas;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

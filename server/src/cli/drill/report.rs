@@ -92,10 +92,8 @@ impl Report {
             let reason = reason.as_ref().map(|reason| format!("  {outcome}: {reason}"));
             let reason = reason.unwrap_or_default();
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{word} {seal:seals$}  {step:steps$}  {milliseconds:>6} ms{reason}"
-            );
+            let _ =
+                writeln!(text, "{word} {seal:seals$}  {step:steps$}  {milliseconds:>6} ms{reason}");
             if let Some(advice) = advice {
                 let _ = writeln!(text, "       -> {advice}");
             }
