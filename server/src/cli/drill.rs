@@ -16,7 +16,7 @@ use super::{CommandError, print};
 
 /// For one step: what a server takes for a decrypt, and some.
 const PATIENCE: Duration = Duration::from_secs(30);
-const TO_LIST: &str = "list on sys/drill";
+const TO_LIST: &str = "list on sys/drill/";
 const TO_DRILL: &str = "update and sudo on sys/drill/*";
 
 /// The token needs list on sys/drill, and update and sudo on sys/drill/*. Ask a replica itself, not

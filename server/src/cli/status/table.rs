@@ -282,6 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_is_missing_and_a_drill_that_failed_need_attention() {
+        let status = json!({
+            "time": "2026-11-27T03:00:12Z", "backends": [],
+            "state": { "status": "sealed", "reason": "no seal opens", "advice": "mend it" },
+            "drill": { "ok": false, "time": "2026-11-27T02:50:12Z", "failed_seals": ["weu"] },
+        });
+        let Told { text, in_need } = told(&status);
+        assert_eq!(in_need, ["state", "drill"]);
+        let expected = "server\n\
+                        ! state             no seal opens\n\
+                        ! what to do        mend it\n\
+                        ! drill             FAILED, 10 min ago\n\
+                        needs attention: state, drill\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
     fn ages_are_by_the_servers_clock_and_in_the_unit_that_fits() {
         let mut backend = well();
         backend["healthy"] = json!(false);
