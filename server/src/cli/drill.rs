@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use self::report::{Report, Row};
-use super::remote::{self, Remote, RemoteError};
+use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
 /// For one step: what a server takes for a decrypt, and some.
@@ -24,7 +24,7 @@ const TO_DRILL: &str = "update and sudo on sys/drill/*";
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    server: remote::Arguments,
+    server: ServerArguments,
     /// Print the results as JSON.
     #[arg(long)]
     json: bool,

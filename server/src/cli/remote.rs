@@ -21,7 +21,7 @@ use super::CommandError;
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct ServerArguments {
     /// The server's URL; by default that of VAULT_ADDR, else https://127.0.0.1:8200.
     #[arg(long, value_name = "URL")]
     address: Option<String>,
@@ -85,7 +85,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// The server of `arguments`, each request to which may take `patience`.
-    pub(super) fn of(arguments: Arguments, patience: Duration) -> Result<Self, CommandError> {
+    pub(super) fn of(arguments: ServerArguments, patience: Duration) -> Result<Self, CommandError> {
         let token = token(arguments.token_file.as_deref())?;
         let address = arguments.address.or_else(|| variable("VAULT_ADDR"));
         let address = address.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());

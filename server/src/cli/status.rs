@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 
 use self::table::{Told, told};
-use super::remote::{self, Remote, RemoteError};
+use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    server: remote::Arguments,
+    server: ServerArguments,
 }
 
 pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
