@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use selkie_crypto::envelope::{Aad, Draft, Header, Purpose};
-use selkie_crypto::{Plaintext, os_random};
+use selkie_crypto::{Plaintext, RecipientSecret, os_random};
 use selkie_kms::{Call as KmsCall, ClientTag, Fault, KmsError};
 use tokio::time::{Instant, sleep};
 
@@ -12,6 +12,8 @@ use crate::metrics::Metrics;
 use crate::seal::tests::Site;
 use crate::seal::{Asked, Seals};
 use crate::state::StateKeyEnvelope;
+
+type MakeFault = fn() -> Fault<RecipientSecret>;
 
 const STEP: &str = "sys/drill/key/transit/unseal";
 
@@ -68,7 +70,7 @@ async fn a_drill_asks_each_kms_and_is_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_seal_in_trouble_is_named_and_the_other_is_tried_all_the_same() {
-    let faults: [(fn() -> Fault<_>, &str); 5] = [
+    let faults: [(MakeFault, &str); 5] = [
         (|| Fault::fail(KmsError::Unavailable(None)), "unavailable"),
         (|| Fault::fail(KmsError::Denied(None)), "denied"),
         (|| Fault::fail(KmsError::UnknownKek(None)), "unknown_kek"),
