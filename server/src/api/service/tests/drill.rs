@@ -13,7 +13,7 @@ use crate::seal::tests::Site;
 use crate::seal::{Asked, Seals};
 use crate::state::StateKeyEnvelope;
 
-type MakeFault = fn() -> Fault<RecipientSecret>;
+type MakeFault = fn() -> Fault<Arc<RecipientSecret>>;
 
 const STEP: &str = "sys/drill/key/transit/unseal";
 
