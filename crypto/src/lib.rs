@@ -18,6 +18,7 @@ mod random;
 mod rsa;
 mod secret;
 mod state;
+pub mod stream;
 mod version;
 
 pub use ciphertext::{Ciphertext, CiphertextError};

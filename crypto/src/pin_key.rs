@@ -3,10 +3,14 @@ use std::fmt;
 use selkie_memory::{PageError, SecretPage, with_scrubbed_stack};
 use subtle::ConstantTimeEq;
 
+use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 use crate::mac::hmac_sha256;
+use crate::{Plaintext, Random, RandomError, RecipientSecret, StateKey};
 
 /// Keeps the uses of one local key apart.
 const LABEL: &[u8] = b"selkie pin file";
+const STATE_LABEL: &[u8] = b"selkie local state key";
+const SALT_BYTES: usize = 16;
 
 /// The local key in its use for pin files (HMAC-SHA-256, 32 bytes): what it signed was written by
 /// this deployment, so its pins are trusted while the KMS is away (invariant I2).
@@ -33,6 +37,77 @@ impl PinKey {
     pub fn verify(&self, content: &[u8], mac: &[u8; 32]) -> bool {
         self.mac(content).ct_eq(mac).into()
     }
+}
+
+/// The state key under a local key: `salt (16) ‖ nonce (12) ‖ ciphertext (32) ‖ tag (16)`.
+///
+/// ```text
+/// key               = HMAC-SHA-256[local key]("selkie local state key" ‖ 0x00 ‖ salt)
+/// (ciphertext, tag) = AES-256-GCM[key](nonce, "selkie local state key" ‖ 0x00 ‖ store, state key)
+/// ```
+impl PinKey {
+    /// Tells local keys apart, and tells nothing else: 16 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let mac = with_scrubbed_stack(|| hmac_sha256(self.0.expose(), b"selkie local key id", []));
+        mac.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The state key of the store `store` under this key.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`].
+    pub fn wrap_state_key(
+        &self,
+        store: &str,
+        state_key: &StateKey,
+        random: &Random,
+    ) -> Result<Vec<u8>, RandomError> {
+        let (mut salt, mut nonce) = ([0; SALT_BYTES], [0; NONCE_BYTES]);
+        random(&mut salt)?;
+        random(&mut nonce)?;
+        let key = self.state_key_key(&salt);
+        let wrapped = aead::encrypt(&key, &nonce, &aad(store), state_key.to_plaintext());
+        // 32 bytes are never too long.
+        let wrapped = wrapped.map_err(|aead::TooLong| RandomError)?;
+        Ok([&salt[..], &nonce, &wrapped.ciphertext, &wrapped.tag].concat())
+    }
+
+    /// The inverse of [`PinKey::wrap_state_key`]; `None` for what was changed, or is of another
+    /// store or local key.
+    ///
+    /// # Errors
+    ///
+    /// [`PageError`] when there is no page to hold it.
+    pub fn unwrap_state_key(
+        &self,
+        store: &str,
+        wrapped: &[u8],
+    ) -> Result<Option<StateKey>, PageError> {
+        let Some(plaintext) = self.unwrapped(store, wrapped) else { return Ok(None) };
+        StateKey::from_plaintext(&plaintext)
+    }
+
+    fn unwrapped(&self, store: &str, wrapped: &[u8]) -> Option<Plaintext> {
+        let (salt, rest) = wrapped.split_first_chunk::<SALT_BYTES>()?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
+        let key = self.state_key_key(salt);
+        aead::decrypt(&key, nonce, &aad(store), ciphertext, tag).ok()
+    }
+
+    fn state_key_key(&self, salt: &[u8; SALT_BYTES]) -> RecipientSecret {
+        with_scrubbed_stack(|| {
+            RecipientSecret::init_with(|key| {
+                *key = hmac_sha256(self.0.expose(), STATE_LABEL, [salt]);
+            })
+        })
+    }
+}
+
+fn aad(store: &str) -> Vec<u8> {
+    [STATE_LABEL, &[0], store.as_bytes()].concat()
 }
 
 impl fmt::Debug for PinKey {
@@ -77,6 +152,31 @@ mod tests {
     fn the_mac_is_hmac_sha_256_under_its_own_label() {
         let hex: String = key(1).mac(b"pins").iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "fd5a6e1ec061b43be8b24e992c23b549f9deb9bbcce55c58775029fd5c6e60cd");
+    }
+
+    #[test]
+    fn a_state_key_opens_under_its_own_local_key_for_its_own_store_alone() {
+        let state = || StateKey::init_with(|page| page.fill(9)).unwrap();
+        let wrapped = key(1).wrap_state_key("s", &state(), &crate::os_random).unwrap();
+        let opened = key(1).unwrap_state_key("s", &wrapped).unwrap().unwrap();
+        assert!(opened.is_same_key(&state()));
+        assert!(key(1).unwrap_state_key("t", &wrapped).unwrap().is_none(), "another store");
+        assert!(key(2).unwrap_state_key("s", &wrapped).unwrap().is_none(), "another local key");
+        for bit in 0..wrapped.len() * 8 {
+            let mut flipped = wrapped.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(key(1).unwrap_state_key("s", &flipped).unwrap().is_none(), "{bit}");
+        }
+        for length in 0..wrapped.len() {
+            assert!(key(1).unwrap_state_key("s", &wrapped[..length]).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn local_keys_have_ids_of_their_own() {
+        assert_eq!(key(1).id().len(), 16);
+        assert_eq!(key(1).id(), key(1).id());
+        assert_ne!(key(1).id(), key(2).id());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use selkie_memory::{PageError, SecretPage, with_scrubbed_stack};
+use subtle::ConstantTimeEq;
 
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 use crate::mac::hmac_sha256;
@@ -129,6 +130,25 @@ impl StateKey {
     pub fn summand(&self, place: &str, sealed: &[u8]) -> StateSum {
         let parts = [place.as_bytes(), &[0], sealed];
         StateSum(with_scrubbed_stack(|| hmac_sha256(self.0.expose(), b"selkie state sum", parts)))
+    }
+
+    /// What vouches for a checkpoint kept outside of the store:
+    /// `HMAC-SHA-256[state key]("selkie state checkpoint" ‖ 0x00 ‖ content)`.
+    #[must_use]
+    pub fn checkpoint_mac(&self, content: &[u8]) -> [u8; 32] {
+        with_scrubbed_stack(|| hmac_sha256(self.0.expose(), b"selkie state checkpoint", [content]))
+    }
+
+    /// Whether `mac` vouches for `content`, in constant time.
+    #[must_use]
+    pub fn verify_checkpoint(&self, content: &[u8], mac: &[u8; 32]) -> bool {
+        self.checkpoint_mac(content).ct_eq(mac).into()
+    }
+
+    /// Whether both are the same key, in constant time.
+    #[must_use]
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        self.0.expose().ct_eq(other.0.expose()).into()
     }
 
     fn record_key(&self, salt: &[u8; SALT_BYTES]) -> RecipientSecret {

@@ -58,6 +58,12 @@ impl Clients {
         Self(declared.into_iter().map(client).collect())
     }
 
+    /// The name of the client that `tag` tells from the others, if it is declared.
+    #[must_use]
+    pub fn name_of(&self, tag: ClientTag) -> Option<&str> {
+        self.0.values().find(|client| client.tag == tag).map(|client| client.name.as_str())
+    }
+
     /// The client whose token this is.
     ///
     /// # Errors

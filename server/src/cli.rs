@@ -1,10 +1,14 @@
 //! The command line: what is asked for, what is said about it, and the exit code.
 
+mod backup;
 mod client;
 mod doctor;
 mod drill;
 mod error;
+mod export;
+mod migrate;
 mod remote;
+mod restore;
 mod server;
 mod status;
 mod validate;
@@ -41,6 +45,14 @@ enum Command {
     Status(status::Arguments),
     /// Have a running server open envelopes through each seal alone.
     Drill(drill::Arguments),
+    /// Save all state of a running server into a file, sealed for its master keys.
+    Backup(backup::Arguments),
+    /// Put a backup into the configured storage, while no server uses it.
+    Restore(restore::Arguments),
+    /// Copy all state from one storage into another, while no server uses either.
+    Migrate(migrate::Arguments),
+    /// Print the keys of a running server in the form of the configuration file.
+    Export(export::Arguments),
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -112,8 +124,12 @@ impl Command {
             Self::Server(arguments) => server::run(arguments, output),
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
             Self::Doctor(arguments) => doctor::run(&arguments, output),
-            Self::Status(arguments) => status::run(arguments, output),
-            Self::Drill(arguments) => drill::run(arguments, output),
+            Self::Status(arguments) => status::run(&arguments, output),
+            Self::Drill(arguments) => drill::run(&arguments, output),
+            Self::Backup(arguments) => backup::run(&arguments, output),
+            Self::Restore(arguments) => restore::run(&arguments, output),
+            Self::Migrate(arguments) => migrate::run(&arguments, output),
+            Self::Export(arguments) => export::run(&arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }

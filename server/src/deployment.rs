@@ -28,6 +28,8 @@ pub struct Deployment {
     pub cluster: Cluster,
     /// The mounted transit engines.
     pub mounts: Mounts,
+    /// Where what is learned is kept, and what proves that it is ours.
+    pub keeping: Keeping,
     declared: Arc<[DeclaredKey]>,
     keys: HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>,
 }
@@ -84,8 +86,8 @@ impl Deployment {
     ///
     /// [`DeploymentError`].
     pub async fn connect(mut config: Config) -> Result<Self, DeploymentError> {
-        let seals = connect_seals(&mut config).await?;
-        Self::assemble(config, seals)
+        let (seals, keeping) = connect_seals(&mut config).await?;
+        Ok(Self { keeping, ..Self::assemble(config, seals)? })
     }
 
     /// The same, going on from what the deployment `before` has learned, else from the pin files.
@@ -97,8 +99,9 @@ impl Deployment {
         mut config: Config,
         before: Option<&Self>,
     ) -> Result<Self, DeploymentError> {
-        let seals = connect_seals(&mut config).await?;
-        Self::assemble(config, seals.resumed(before.map(|before| &before.seals)))
+        let (seals, keeping) = connect_seals(&mut config).await?;
+        let seals = seals.resumed(before.map(|before| &before.seals));
+        Ok(Self { keeping, ..Self::assemble(config, seals)? })
     }
 
     /// What follows from `config` with these seals in the place of its own.
@@ -118,6 +121,10 @@ impl Deployment {
             clients: Arc::new(Clients::new(config.clients, &config.policies)),
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
+            keeping: Keeping {
+                data_dir: config.data_dir,
+                local_key: config.local_key.map(Arc::new),
+            },
         })
     }
 
@@ -141,6 +148,7 @@ impl Deployment {
             clients: Arc::clone(&self.clients),
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
+            keeping: self.keeping.clone(),
         };
         next.carry_over(self);
         Ok(next)
@@ -239,7 +247,7 @@ impl MountPoint {
     }
 }
 
-async fn connect_seals(config: &mut Config) -> Result<Seals, DeploymentError> {
+async fn connect_seals(config: &mut Config) -> Result<(Seals, Keeping), DeploymentError> {
     let keeping = Keeping {
         data_dir: config.data_dir.clone(),
         local_key: config.local_key.take().map(Arc::new),
@@ -251,7 +259,7 @@ async fn connect_seals(config: &mut Config) -> Result<Seals, DeploymentError> {
         let failed = |source| DeploymentError::Seal { seal: name, source };
         seals.push(Seal::new(disabled, connected.map_err(failed)?));
     }
-    Ok(Seals::new(seals))
+    Ok((Seals::new(seals), keeping))
 }
 
 type Keys = HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>;

@@ -20,7 +20,7 @@ pub const SAMPLE_KEYS: usize = 32;
 pub enum DrillStep {
     /// `key/<mount>/<name>`: an envelope of this key.
     Key(MountPath, KeyName),
-    /// `state`: the envelope of the state key.
+    /// `state`: the envelope of the state key. It fails while the state is sealed.
     State,
 }
 
@@ -72,7 +72,7 @@ impl DrillPlan {
         let places = transit.places();
         let keys_left_out = places.len().saturating_sub(SAMPLE_KEYS);
         let sample: Vec<_> = places.into_iter().take(SAMPLE_KEYS).collect();
-        let has_state = node.state_key().is_some();
+        let has_state = node.state_status().is_some();
         let tried: BTreeSet<_> =
             sample.iter().flat_map(|(mount, name)| transit.seals_of(mount, name)).collect();
         let seals = transit.deployment.seals.iter();

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod auth;
 mod availability;
+pub mod backup;
 pub mod byte_budget;
 pub mod cli;
 pub mod clock;
@@ -21,4 +22,5 @@ pub mod seal_client;
 pub mod serve;
 pub mod state;
 pub mod telemetry;
+pub mod traces;
 pub mod transit;

@@ -1,10 +1,12 @@
 //! What is counted, and how it is told to Prometheus (OpenMetrics text).
 
+mod aged;
 mod governed;
+mod state;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -15,8 +17,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use selkie_crypto::SealName;
 
+use self::aged::AgedDecrypts;
+pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
-use crate::seal::{Seals, state_at};
+use self::state::Reported;
+pub use self::state::StoreFigures;
+use crate::deployment::Deployment;
+use crate::seal::{Seal, Seals, state_at};
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -29,8 +36,44 @@ pub struct Metrics {
     operations: Family<Operation, Counter>,
     kms_calls: Family<KmsCall, Counter>,
     kms_seconds: Family<KmsOperation, Histogram, fn() -> Histogram>,
-    /// When the last whole drill was, in seconds since 1970, and whether all was well.
-    drill: Mutex<Option<(u64, bool)>>,
+    request_seconds: Family<Request, Histogram, fn() -> Histogram>,
+    requests_in_flight: Gauge,
+    aged: AgedDecrypts,
+    reported: Reported,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AgedDecrypt {
+    client: String,
+    key: String,
+    version: u64,
+}
+
+/// The last decrypt of what was older than an hour.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Evidence {
+    /// The client's name.
+    pub(crate) client: String,
+    /// `mount/key`.
+    pub(crate) key: String,
+    pub(crate) version: u64,
+    /// Unix seconds.
+    pub(crate) last: u64,
+}
+
+/// A request that is worked on; it counts as such until this is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlightRequest(Gauge);
+
+impl Drop for InFlightRequest {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,12 +107,60 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Arc<Self> {
         let kms_seconds = Family::new_with_constructor(latencies as fn() -> Histogram);
+        let request_seconds = Family::new_with_constructor(latencies as fn() -> Histogram);
         Arc::new(Self {
             operations: Family::default(),
             kms_calls: Family::default(),
             kms_seconds,
-            drill: Mutex::default(),
+            request_seconds,
+            requests_in_flight: Gauge::default(),
+            aged: AgedDecrypts::default(),
+            reported: Reported::default(),
         })
+    }
+
+    /// What the store and the state in it look like now; told from the first call on.
+    pub fn store(&self, figures: StoreFigures) {
+        self.reported.store(figures);
+    }
+
+    /// A whole drill, whose oldest step was taken `at`, in Unix seconds; told from the first call on.
+    pub fn drill(&self, at: u64, is_ok: bool) {
+        self.reported.drill(at, is_ok);
+    }
+
+    /// A request begins.
+    pub(crate) fn request_begins(&self) -> InFlightRequest {
+        self.requests_in_flight.inc();
+        InFlightRequest(self.requests_in_flight.clone())
+    }
+
+    /// A request took `time`.
+    pub(crate) fn request(&self, operation: &'static str, time: Duration) {
+        let seconds = self.request_seconds.get_or_create(&Request { operation });
+        seconds.observe(time.as_secs_f64());
+    }
+
+    /// A decrypt at `now` of an envelope made at `created`, which its origin key vouches for.
+    pub(crate) fn decrypted(&self, created: u64, now: u64, what: impl FnOnce() -> Decrypted) {
+        self.aged.note(created, now, what);
+    }
+
+    /// Which old versions were in use, in order; `None` without an origin key, as then anyone can
+    /// say when an envelope was made. Of clients that are declared alone.
+    pub(crate) fn evidence(&self, deployment: &Deployment) -> Option<Vec<Evidence>> {
+        deployment.origin_key.as_ref()?;
+        let told = |(what, last): (Decrypted, u64)| {
+            Some(Evidence {
+                client: deployment.clients.name_of(what.client)?.to_owned(),
+                key: format!("{}/{}", what.mount, what.key),
+                version: u64::from(what.version.get()),
+                last,
+            })
+        };
+        let mut evidence: Vec<_> = self.aged.all().into_iter().filter_map(told).collect();
+        evidence.sort();
+        Some(evidence)
     }
 
     /// Counts an encrypt or decrypt.
@@ -92,28 +183,12 @@ impl Metrics {
         seconds.observe(time.as_secs_f64());
     }
 
-    /// Notes that a whole drill ended at `at_unix`, and whether every seal opened everything.
-    pub(crate) fn drill(&self, at_unix: u64, ok: bool) {
-        *self.drill.lock().unwrap_or_else(PoisonError::into_inner) = Some((at_unix, ok));
-    }
-
-    fn register_drill(&self, registry: &mut Registry, now: u64) {
-        let drill = *self.drill.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((at, ok)) = drill else { return };
-        let age = Gauge::<i64, AtomicI64>::default();
-        age.set(i64::try_from(now.saturating_sub(at)).unwrap_or(i64::MAX));
-        registry.register("drill_age_seconds", "Since the last whole drill", age);
-        let failed = Gauge::<i64, AtomicI64>::default();
-        failed.set(i64::from(!ok));
-        registry.register("drill_failed", "1 if a seal did not open everything then", failed);
-    }
-
-    /// All figures, with those of `seals` at `now`.
+    /// All figures, with those of the seals of `deployment` at `now`.
     ///
     /// # Errors
     ///
     /// None in practice: writing to a string does not fail.
-    pub fn text(&self, seals: &Seals, now: u64) -> Result<String, fmt::Error> {
+    pub fn text(&self, deployment: &Deployment, now: u64) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("selkie");
         registry.register(
             "operations",
@@ -126,12 +201,31 @@ impl Metrics {
             "How long a KMS took to answer",
             self.kms_seconds.clone(),
         );
-        register_seals(&mut registry, seals, now);
-        governed::register(&mut registry, seals);
-        self.register_drill(&mut registry, now);
+        registry.register(
+            "request_seconds",
+            "How long a request took, from its head to its reply",
+            self.request_seconds.clone(),
+        );
+        let in_flight = self.requests_in_flight.clone();
+        registry.register("requests_in_flight", "Requests that are worked on", in_flight);
+        self.register_evidence(&mut registry, deployment);
+        self.reported.register(&mut registry, now);
+        SealGauges::of(&deployment.seals, now).register(&mut registry);
+        governed::register(&mut registry, &deployment.seals);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
+    }
+
+    fn register_evidence(&self, registry: &mut Registry, deployment: &Deployment) {
+        let last = Family::<AgedDecrypt, Gauge>::default();
+        for one in self.evidence(deployment).unwrap_or_default() {
+            let Evidence { client, key, version, last: time } = one;
+            let gauge = last.get_or_create(&AgedDecrypt { client, key, version });
+            gauge.set(i64::try_from(time).unwrap_or(i64::MAX));
+        }
+        let help = "When an envelope older than an hour was last decrypted, in Unix seconds";
+        registry.register("last_aged_decrypt_timestamp_seconds", help, last);
     }
 }
 
@@ -139,42 +233,58 @@ fn latencies() -> Histogram {
     Histogram::new(LATENCIES)
 }
 
-fn register_seals(registry: &mut Registry, seals: &Seals, now: u64) {
-    let up = OfSeals::<i64, AtomicI64>::default();
-    let trusted = OfSeals::<i64, AtomicI64>::default();
-    let age = OfSeals::<i64, AtomicI64>::default();
-    let versions = OfSeals::<i64, AtomicI64>::default();
-    let protected = OfSeals::<i64, AtomicI64>::default();
-    let days = OfSeals::<f64, AtomicU64>::default();
-    for seal in seals.iter() {
+/// What is known of each seal, as of now.
+#[derive(Default)]
+struct SealGauges {
+    up: OfSeals<i64, AtomicI64>,
+    trusted: OfSeals<i64, AtomicI64>,
+    age: OfSeals<i64, AtomicI64>,
+    versions: OfSeals<i64, AtomicI64>,
+    protected: OfSeals<i64, AtomicI64>,
+    days: OfSeals<f64, AtomicU64>,
+}
+
+impl SealGauges {
+    fn of(seals: &Seals, now: u64) -> Self {
+        let gauges = Self::default();
+        seals.iter().for_each(|seal| gauges.take(seal, now));
+        gauges
+    }
+
+    fn take(&self, seal: &Seal, now: u64) {
         let label = OfSeal { seal: seal.name().as_str().to_owned() };
         let health = seal.connection.health();
-        up.get_or_create(&label).set(i64::from(health.fault.is_none() && seal.known.is_some()));
+        let is_up = health.fault.is_none() && seal.known.is_some();
+        self.up.get_or_create(&label).set(i64::from(is_up));
         if let Some(described) = health.described {
             let seconds = i64::try_from(now.saturating_sub(described)).unwrap_or(i64::MAX);
-            age.get_or_create(&label).set(seconds);
+            self.age.get_or_create(&label).set(seconds);
         }
-        let Some(known) = &seal.known else { continue };
+        let Some(known) = &seal.known else { return };
         let current = known.keks.current();
         let is_usable = state_at(current, now) == selkie_kms::KekState::Enabled;
         let is_trusted = is_usable && known.current_trust().is_some();
-        trusted.get_or_create(&label).set(i64::from(is_trusted && known.contradiction.is_none()));
-        versions
-            .get_or_create(&label)
-            .set(i64::try_from(known.keks.versions().len()).unwrap_or(i64::MAX));
+        let is_trusted = is_trusted && known.contradiction.is_none();
+        self.trusted.get_or_create(&label).set(i64::from(is_trusted));
+        let versions = i64::try_from(known.keks.versions().len()).unwrap_or(i64::MAX);
+        self.versions.get_or_create(&label).set(versions);
         if let Some(is_purgeable) = known.keks.is_purgeable() {
-            protected.get_or_create(&label).set(i64::from(!is_purgeable));
+            self.protected.get_or_create(&label).set(i64::from(!is_purgeable));
         }
         if let Some(left) = crate::seal::days_left(current, now) {
-            days.get_or_create(&label).set(left);
+            self.days.get_or_create(&label).set(left);
         }
     }
-    registry.register("seal_up", "1 if the last attempt to learn of it succeeded", up);
-    registry.register("seal_trusted", "1 if its current version is encrypted under", trusted);
-    registry.register("seal_described_age_seconds", "Since its KMS last described it", age);
-    registry.register("seal_versions", "Versions of its master key", versions);
-    registry.register("seal_purge_protected", "1 if its key cannot be destroyed early", protected);
-    registry.register("seal_days_to_expiry", "Until its current version expires", days);
+
+    fn register(self, to: &mut Registry) {
+        to.register("seal_up", "1 if the last attempt to learn of it succeeded", self.up);
+        to.register("seal_trusted", "1 if its current version is encrypted under", self.trusted);
+        to.register("seal_described_age_seconds", "Since its KMS last described it", self.age);
+        to.register("seal_versions", "Versions of its master key", self.versions);
+        let help = "1 if its key cannot be destroyed early";
+        to.register("seal_purge_protected", help, self.protected);
+        to.register("seal_days_to_expiry", "Until its current version expires", self.days);
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -182,3 +292,6 @@ impl fmt::Debug for Metrics {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

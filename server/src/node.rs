@@ -1,24 +1,30 @@
 //! One running Selkie: the deployment of the moment, the managed keys, time and randomness.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use selkie_config::Config;
 use selkie_crypto::{Random, os_random};
 use selkie_kms::ClientTag;
-use selkie_storage::{MemoryStore, Store};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use crate::backup;
 use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::drill::DrillLog;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, StoreFigures};
 use crate::seal::Learner;
-use crate::state::{StateKeyEnvelope, StateStatus};
-use crate::transit::{Keys, Transit, TransitError};
+use crate::state::keeper::Keeper;
+use crate::state::{Backend, StateStatus, StateWatch};
+use crate::transit::{Keys, Transit};
+
+/// How long the start of a server waits for its state.
+const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all requests share.
 pub struct Node {
@@ -28,8 +34,8 @@ pub struct Node {
     random: Arc<Random>,
     bytes: ByteBudget,
     metrics: Arc<Metrics>,
-    state: ArcSwap<StateStatus>,
-    state_key: ArcSwapOption<StateKeyEnvelope>,
+    /// What is known of the state, and the label of its storage; `None` without storage.
+    state: OnceLock<(Arc<StateWatch>, &'static str)>,
     drills: DrillLog,
     /// In seconds since 1970.
     started: u64,
@@ -46,9 +52,6 @@ pub enum NodeError {
     /// The new configuration would break what the running one promised.
     #[error(transparent)]
     Discontinuity(#[from] Discontinuity),
-    /// The managed keys could not be read.
-    #[error("managed keys: {0}")]
-    Keys(#[from] TransitError),
     /// A reload cannot add, remove or change the storage; restart for that.
     #[error("the storage cannot change without a restart")]
     StorageChanged,
@@ -60,16 +63,36 @@ impl Node {
     /// # Errors
     ///
     /// [`NodeError`].
-    pub async fn start(config: Config) -> Result<Self, NodeError> {
-        let keys = match config.storage {
-            None => Keys::without_store(),
-            Some(_) => {
-                let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-                Keys::load(store).await?
-            }
-        };
+    pub async fn start(mut config: Config) -> Result<Self, NodeError> {
+        let storage = config.storage.take();
         let deployment = Deployment::resume(config, None).await?;
-        Ok(Self::begin(deployment, keys, Arc::new(SystemClock)).await)
+        let clock = Arc::new(SystemClock);
+        let Some(storage) = storage else {
+            return Ok(Self::begin(deployment, Keys::without_store(), clock).await);
+        };
+        let node = Self::begin(deployment, Keys::awaiting_store(), clock).await;
+        let kind = storage.kind();
+        node.keep_state(Backend::Configured(storage), kind).await;
+        Ok(node)
+    }
+
+    /// Opens the state in the background. That is waited for a moment only: what is declared is
+    /// served without it.
+    pub(crate) async fn keep_state(&self, backend: Backend, kind: &'static str) {
+        let watch = Arc::new(StateWatch::default());
+        if self.state.set((Arc::clone(&watch), kind)).is_err() {
+            return;
+        }
+        let transit = self.transit(self.deployment(), ClientTag::SELKIE);
+        let keeper = Keeper { backend, transit, watch: Arc::clone(&watch) };
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner).spawn(keeper.run());
+        let _open_or_later = timeout(OPENING_PATIENCE, watch.opened()).await;
+    }
+
+    /// How the state does; `None` without storage.
+    #[must_use]
+    pub fn state_status(&self) -> Option<StateStatus> {
+        self.state.get().map(|(watch, _)| watch.status())
     }
 
     /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
@@ -77,14 +100,8 @@ impl Node {
         let held = keys.hold_changes().await;
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
         drop(held);
-        let state = match keys.has_store() {
-            true => StateStatus::Open { sequence: 0 },
-            false => StateStatus::None,
-        };
         let node = Self {
             started: clock.unix_seconds(),
-            state: ArcSwap::from_pointee(state),
-            state_key: ArcSwapOption::empty(),
             drills: DrillLog::default(),
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
@@ -92,9 +109,11 @@ impl Node {
             random: Arc::new(os_random),
             bytes: ByteBudget::default(),
             metrics: Metrics::new(),
+            state: OnceLock::new(),
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.follow_store();
         node
     }
 
@@ -104,7 +123,12 @@ impl Node {
     ///
     /// [`NodeError`].
     pub async fn reload(&self, config: Config) -> Result<(), NodeError> {
-        if config.storage.is_some() != self.keys.has_store() {
+        let is_same = match (self.storage_type(), &config.storage) {
+            (Some(was), Some(is)) => was == is.kind(),
+            (None, is) => is.is_some() == self.keys.has_store(),
+            (Some(_), None) => false,
+        };
+        if !is_same {
             return Err(NodeError::StorageChanged);
         }
         // Held while the seals take over what was learned, so that nothing learned now is lost.
@@ -126,6 +150,12 @@ impl Node {
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())
+    }
+
+    /// From when the store is attached, holds what other replicas change in it.
+    fn follow_store(&self) {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        polls.spawn(Arc::clone(&self.keys).follow(self.learner()));
     }
 
     /// Learns of each seal that was not there `before`, for as long as it stays.
@@ -160,7 +190,23 @@ impl Node {
     /// The type of the storage, as in the label of its stanza.
     #[must_use]
     pub fn storage_type(&self) -> Option<&'static str> {
-        self.keys.has_store().then_some("inmem")
+        self.state.get().map(|(_, kind)| *kind)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tell_state(&self, status: StateStatus) {
+        self.state.get_or_init(|| (Arc::default(), "inmem")).0.tell(status);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn offer_backups(&self, source: backup::Source) {
+        self.state.get_or_init(|| (Arc::default(), "inmem")).0.offer_backups(source);
+    }
+
+    /// What backups are made of; `None` without an open store.
+    #[must_use]
+    pub fn backup_source(&self) -> Option<&backup::Source> {
+        self.state.get()?.0.backup_source()
     }
 
     /// Whether replicas share the storage.
@@ -169,26 +215,10 @@ impl Node {
         self.storage_type() == Some("etcd")
     }
 
-    /// How it stands with the state in storage.
+    /// Whether the managed keys are at hand, were the storage away by now or not.
     #[must_use]
-    pub fn state_status(&self) -> Arc<StateStatus> {
-        self.state.load_full()
-    }
-
-    /// Notes how it stands with the state in storage.
-    pub fn set_state_status(&self, status: StateStatus) {
-        self.state.store(Arc::new(status));
-    }
-
-    /// The state key in its envelope, once it was read.
-    #[must_use]
-    pub fn state_key(&self) -> Option<Arc<StateKeyEnvelope>> {
-        self.state_key.load_full()
-    }
-
-    /// Notes the state key in its envelope, which drills open.
-    pub fn set_state_key(&self, envelope: StateKeyEnvelope) {
-        self.state_key.store(Some(Arc::new(envelope)));
+    pub fn has_managed_keys(&self) -> bool {
+        self.keys.has_store() && !self.keys.is_awaiting_store()
     }
 
     /// What drills have come to since the start.
@@ -213,6 +243,18 @@ impl Node {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What is counted, and what is known of seals and storage now, for Prometheus.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: writing to a string does not fail.
+    pub fn metrics_text(&self, deployment: &Deployment) -> Result<String, fmt::Error> {
+        if let Some(status) = self.state_status() {
+            self.metrics.store(StoreFigures::of(&status, &self.keys));
+        }
+        self.metrics.text(deployment, self.clock.unix_seconds())
     }
 
     /// Wall time.

@@ -2,6 +2,7 @@
 
 mod front;
 mod inventory;
+mod metrics_front;
 mod pid_file;
 mod settings;
 
@@ -12,23 +13,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_config::{Config, Endpoint, Listener, LogFormat};
-use selkie_listener::{ActivatedSockets, ActivationError, Drained, TlsError};
+use selkie_config::{Config, Endpoint, Listener, LogFormat, MetricsListener};
+use selkie_listener::{ActivatedSockets, ActivationError, Drain, Drained, TlsError};
 use tokio::task::JoinSet;
 
 pub use self::front::Listening;
 use self::front::{Bound, Front};
 pub use self::inventory::Inventory;
+use self::metrics_front::MetricsFront;
 use self::pid_file::PidFile;
 pub use self::settings::load_tls;
 use crate::node::{Node, NodeError};
+use crate::traces::{Traces, TracesError};
 
 /// A server that serves until it is drained.
 #[derive(Debug)]
 pub struct Server {
     node: Arc<Node>,
     fronts: Vec<Front>,
+    /// Where metrics are told, and what ends it.
+    metrics: Option<(SocketAddr, Drain)>,
     accept_loops: JoinSet<Drained>,
+    traces: Option<Traces>,
     fixed: Fixed,
     _pid_file: Option<PidFile>,
 }
@@ -71,6 +77,9 @@ pub enum ServeError {
     /// The configuration cannot be put to work.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The file with the process id cannot be written.
     #[error("pid_file {}", path.display())]
     PidFile {
@@ -108,6 +117,8 @@ struct Fixed {
     lock_all_memory: bool,
     log_format: LogFormat,
     data_dir: Option<PathBuf>,
+    metrics: Option<MetricsListener>,
+    traces: Option<String>,
     /// A MAC under it, which tells it from another.
     local_key: Option<[u8; 32]>,
 }
@@ -130,18 +141,28 @@ pub async fn serve(
     for listener in listeners {
         bound.push(Bound::new(listener, sockets)?);
     }
+    let metrics = fixed.metrics.map(MetricsFront::bind).transpose()?;
+    let traces = config.telemetry.tracing.take();
+    let traces = traces.map(|declared| Traces::start(&declared)).transpose()?;
     let node = Arc::new(Node::start(config).await?);
     let pid_file = fixed.pid_file.clone().map(PidFile::write).transpose()?;
     let mut accept_loops = JoinSet::new();
     let open = |one: Bound| one.open(&node, &mut accept_loops);
     let fronts = bound.into_iter().map(open).collect();
-    Ok(Server { node, fronts, accept_loops, fixed, _pid_file: pid_file })
+    let metrics = metrics.map(|front| front.open(&node, &mut accept_loops));
+    Ok(Server { node, fronts, metrics, accept_loops, traces, fixed, _pid_file: pid_file })
 }
 
 impl Server {
     /// Where it listens, in the order of the configuration.
     pub fn listening(&self) -> impl Iterator<Item = Listening> {
         self.fronts.iter().map(Front::listening)
+    }
+
+    /// Where metrics are told without a token.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(address, _)| *address)
     }
 
     /// What the requests share.
@@ -188,6 +209,9 @@ impl Server {
         for front in &mut self.fronts {
             front.drain(grace);
         }
+        if let Some((_, drain)) = &self.metrics {
+            drain.begin(grace);
+        }
     }
 
     /// Waits until everything has ended after [`Server::drain`]. May be dropped and called again.
@@ -196,6 +220,9 @@ impl Server {
             if ended.is_err() {
                 tracing::error!("an accept loop ended in a panic, which is a bug: restart Selkie");
             }
+        }
+        if let Some(traces) = self.traces.take() {
+            traces.end().await;
         }
     }
 }
@@ -207,6 +234,10 @@ impl Fixed {
             lock_all_memory: config.lock_all_memory,
             log_format: config.logging.format,
             data_dir: config.data_dir.clone(),
+            metrics: config.telemetry.metrics,
+            traces: config.telemetry.tracing.as_ref().map(|tracing| {
+                format!("{} {:?} {}", tracing.endpoint, tracing.ca_file, tracing.sample_ratio)
+            }),
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
         }
     }
@@ -216,6 +247,8 @@ impl Fixed {
             ("pid_file", self.pid_file != new.pid_file),
             ("disable_mlock", self.lock_all_memory != new.lock_all_memory),
             ("log_format", self.log_format != new.log_format),
+            ("otlp_endpoint", self.traces != new.traces),
+            ("metrics_address", self.metrics != new.metrics),
             ("data_dir", self.data_dir != new.data_dir),
             ("local_key", self.local_key != new.local_key),
         ];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::StoreError;
 use crate::key::RecordKey;
-use crate::record::{RecordValue, Revision};
+use crate::record::{MAX_VALUE_BYTES, RecordValue, Revision};
 
 /// The most guards, and the most writes, of one commit: etcd's default `--max-txn-ops`.
 pub const MAX_COMMIT_RECORDS: usize = 128;
@@ -12,6 +12,43 @@ pub const MAX_COMMIT_RECORDS: usize = 128;
 /// The most bytes of keys and values of one commit, which leaves room for framing within etcd's
 /// default `--max-request-bytes` of 1.5 MiB.
 pub const MAX_COMMIT_BYTES: usize = 1024 * 1024;
+
+/// The most that a store takes in one commit; less where something stands between it and the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most guards, and the most writes.
+    pub records: usize,
+    /// The most bytes of keys and values together.
+    pub bytes: usize,
+    /// The most bytes of one value.
+    pub value_bytes: usize,
+}
+
+impl Limits {
+    /// Of every backend.
+    pub const BACKEND: Self =
+        Self { records: MAX_COMMIT_RECORDS, bytes: MAX_COMMIT_BYTES, value_bytes: MAX_VALUE_BYTES };
+
+    /// Refuses what is over the limits, and what is written twice.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], [`StoreError::WrittenTwice`].
+    pub fn check(&self, guards: &[Guard], writes: &[Write]) -> Result<(), StoreError> {
+        let bytes: usize = writes.iter().map(Write::byte_count).sum();
+        let longest = writes.iter().map(Write::value_bytes).max().unwrap_or(0);
+        if guards.len().max(writes.len()) > self.records
+            || bytes > self.bytes
+            || longest > self.value_bytes
+        {
+            return Err(StoreError::TooLarge);
+        }
+        let mut seen = BTreeSet::new();
+        match writes.iter().map(Write::key).find(|key| !seen.insert(*key)) {
+            Some(key) => Err(StoreError::WrittenTwice { key: key.clone() }),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What must be true of a record for a commit to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +94,14 @@ impl Write {
     }
 
     fn byte_count(&self) -> usize {
-        let value = match self {
+        self.key().as_str().len() + self.value_bytes()
+    }
+
+    fn value_bytes(&self) -> usize {
+        match self {
             Self::Put(_, value) => value.as_bytes().len(),
             Self::Delete(_) => 0,
-        };
-        self.key().as_str().len() + value
+        }
     }
 }
 
@@ -76,13 +116,5 @@ pub struct Commit {
 
 /// Refuses what some backend could not take, so that all of them refuse the same.
 pub(crate) fn check_limits(guards: &[Guard], writes: &[Write]) -> Result<(), StoreError> {
-    let bytes: usize = writes.iter().map(Write::byte_count).sum();
-    if guards.len().max(writes.len()) > MAX_COMMIT_RECORDS || bytes > MAX_COMMIT_BYTES {
-        return Err(StoreError::TooLarge);
-    }
-    let mut seen = BTreeSet::new();
-    match writes.iter().map(Write::key).find(|key| !seen.insert(*key)) {
-        Some(key) => Err(StoreError::WrittenTwice { key: key.clone() }),
-        None => Ok(()),
-    }
+    Limits::BACKEND.check(guards, writes)
 }

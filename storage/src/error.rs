@@ -21,6 +21,12 @@ pub enum StoreError {
         /// The record.
         key: RecordKey,
     },
+    /// The place is the store's own, not one for records. Nothing changed; the caller has a bug.
+    #[error("{key} is kept for the store itself")]
+    Reserved {
+        /// The record.
+        key: RecordKey,
+    },
     /// The commit exceeds [`MAX_COMMIT_RECORDS`](crate::MAX_COMMIT_RECORDS) or
     /// [`MAX_COMMIT_BYTES`](crate::MAX_COMMIT_BYTES). Nothing changed.
     #[error("the commit has too many records or bytes")]

@@ -8,17 +8,22 @@ pub mod contract;
 
 mod commit;
 mod error;
+mod etcd;
+mod image;
 mod key;
 mod memory;
 mod page;
 mod record;
+mod sled;
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use commit::{Commit, Guard, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
+pub use self::sled::{SledError, SledSettings, SledStore};
+pub use commit::{Commit, Guard, Limits, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
 pub use error::StoreError;
+pub use etcd::{EtcdError, EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore};
 pub use key::{InvalidKey, MAX_KEY_BYTES, RecordKey};
 pub use memory::MemoryStore;
 pub use page::{Listing, Page};
@@ -33,6 +38,11 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// pass. In short: once a commit has answered, everyone sees all of it; any future may be dropped,
 /// and a dropped commit is afterwards whole or absent, never half.
 pub trait Store: Debug + Send + Sync {
+    /// The most that one commit takes.
+    fn limits(&self) -> Limits {
+        Limits::BACKEND
+    }
+
     /// The record under `key`; `None` if there is none.
     ///
     /// # Errors

@@ -2,24 +2,30 @@
 //! processes, speaks plain HTTP/1.1 to them byte by byte where that matters, and reads what is left
 //! in a process's memory. It links nothing of Selkie: what it sees is what any client sees.
 
+mod balancer;
 mod certificate;
 mod emulator;
+mod etcd;
 mod http;
 mod peer;
 mod port;
 mod process;
+mod replicas;
 mod scan;
 mod selkie;
 mod site;
 mod vault;
 mod wait;
 
+pub use balancer::Balancer;
 pub use certificate::{Authority, Certificate};
 pub use emulator::{Aim, Emulator, emulator_binary};
+pub use etcd::{Etcd, EtcdCluster};
 pub use http::{Answer, Client, Connection, Request};
 pub use peer::{Peer, python, skip};
 pub use port::free_port;
 pub use process::{Process, Signal};
+pub use replicas::Replicas;
 pub use scan::{Findings, Needles};
 pub use selkie::{Selkie, Target, binary};
 pub use site::{Site, token};

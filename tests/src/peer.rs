@@ -23,6 +23,8 @@ pub enum Peer {
     Python,
     /// curl.
     Curl,
+    /// etcd, the server.
+    Etcd,
 }
 
 impl Peer {
@@ -36,6 +38,7 @@ impl Peer {
             Self::AzureKeyVaultWrapper => peers.join("bin/azure-keyvault"),
             Self::Python => peers.join(".venv/bin/python"),
             Self::Curl => PathBuf::from("/usr/bin/curl"),
+            Self::Etcd => PathBuf::from("/usr/bin/etcd"),
         }
     }
 
@@ -48,6 +51,7 @@ impl Peer {
             | Self::AzureKeyVaultWrapper => "install Go 1.26 and run `make peers`",
             Self::Python => "install python3-venv and run `make peers`",
             Self::Curl => "apt-get install curl",
+            Self::Etcd => "apt-get install etcd-server",
         }
     }
 

@@ -6,23 +6,23 @@ use selkie_memory::{WipedVec, wipe_frame};
 use super::HttpReason;
 
 /// More than any answer of a KMS or an identity endpoint.
-const LIMIT: usize = 1024 * 1024;
+pub(super) const LIMIT: usize = 1024 * 1024;
 /// Room for an answer that does not say its length.
 const FIRST: usize = 16 * 1024;
 
 /// Reads an answer to its end, into one buffer that is wiped with its last holder; the frames are
 /// wiped where they lie, because they share their allocation with the connection's buffer.
-pub(super) async fn read(mut body: Incoming) -> Result<Bytes, HttpReason> {
-    let mut whole = WipedVec::with_capacity(expected(&body)?);
+pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, HttpReason> {
+    let mut whole = WipedVec::with_capacity(expected(&body, limit)?);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(HttpReason::Cut)?.into_data() else { continue };
         let length = whole.len().saturating_add(data.len());
-        if length <= LIMIT {
+        if length <= limit {
             whole = with_room(whole, length);
             whole.extend_from_slice(&data);
         }
         wipe_frame(data);
-        if length > LIMIT {
+        if length > limit {
             return Err(HttpReason::TooLarge);
         }
     }
@@ -30,10 +30,10 @@ pub(super) async fn read(mut body: Incoming) -> Result<Bytes, HttpReason> {
 }
 
 /// The room that the whole answer needs, as far as it says.
-fn expected(body: &Incoming) -> Result<usize, HttpReason> {
+fn expected(body: &Incoming, limit: usize) -> Result<usize, HttpReason> {
     let Some(exact) = body.size_hint().exact() else { return Ok(FIRST) };
     match usize::try_from(exact) {
-        Ok(length) if length <= LIMIT => Ok(length),
+        Ok(length) if length <= limit => Ok(length),
         _ => Err(HttpReason::TooLarge),
     }
 }

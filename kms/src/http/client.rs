@@ -24,6 +24,7 @@ pub struct HttpClient {
     default_port: u16,
     connector: Connector,
     pool: Pool,
+    answer_limit: usize,
 }
 
 impl HttpClient {
@@ -36,8 +37,8 @@ impl HttpClient {
         let tls = Some(Arc::new(tls(settings.roots)?));
         let (timeouts, resolver) = (settings.timeouts, settings.resolver);
         let connector = Connector { resolver, proxy, tls, timeouts };
-        let pool = Pool::default();
-        Ok(Arc::new(Self { scheme: "https", default_port: 443, connector, pool }))
+        let (pool, answer_limit) = (Pool::default(), settings.answer_limit);
+        Ok(Arc::new(Self { scheme: "https", default_port: 443, connector, pool, answer_limit }))
     }
 
     /// A client for `http` alone, without TLS and never through a proxy: for managed identity.
@@ -50,8 +51,8 @@ impl HttpClient {
         }
         let (timeouts, resolver) = (settings.timeouts, settings.resolver);
         let connector = Connector { resolver, proxy: None, tls: None, timeouts };
-        let pool = Pool::default();
-        Ok(Arc::new(Self { scheme: "http", default_port: 80, connector, pool }))
+        let (pool, answer_limit) = (Pool::default(), settings.answer_limit);
+        Ok(Arc::new(Self { scheme: "http", default_port: 80, connector, pool, answer_limit }))
     }
 
     /// Sends a request and reads the whole answer, of whatever status. The body of the answer is
@@ -152,7 +153,7 @@ impl HttpClient {
             let sent = connection.sender.send_request(outgoing.request()).await;
             let (head, body) = sent.map_err(reason)?.into_parts();
             began = true;
-            Ok(Response::from_parts(head, answer::read(body).await?))
+            Ok(Response::from_parts(head, answer::read(body, self.answer_limit).await?))
         };
         let outcome = timeout(self.connector.timeouts.answer, work).await;
         match outcome.unwrap_or(Err(HttpReason::TimedOut)) {

@@ -16,6 +16,8 @@ pub struct HttpClientSettings {
     pub proxy: Option<Url>,
     /// How long each step may take.
     pub timeouts: HttpTimeouts,
+    /// The most bytes of an answer's body; by default more than any of a KMS has.
+    pub answer_limit: usize,
     /// Who knows the addresses of names.
     pub resolver: Arc<dyn Resolve>,
 }
@@ -26,6 +28,7 @@ impl Default for HttpClientSettings {
             roots: Roots::System,
             proxy: None,
             timeouts: HttpTimeouts::default(),
+            answer_limit: super::answer::LIMIT,
             resolver: Arc::new(SystemResolver),
         }
     }

@@ -207,5 +207,6 @@ pub(crate) fn settings(roots: Roots) -> HttpClientSettings {
         tls: patient,
         answer: patient,
     };
-    HttpClientSettings { roots, proxy: None, timeouts, resolver: Arc::new(TestResolver) }
+    let resolver = Arc::new(TestResolver);
+    HttpClientSettings { roots, timeouts, resolver, ..HttpClientSettings::default() }
 }

@@ -15,8 +15,9 @@ use crate::policy;
 use crate::seal::{self, Seal};
 use crate::secret::Reading;
 use crate::sources::Sources;
-use crate::storage::Storage;
-use crate::warning::{Warning, WarningKind};
+use crate::storage::{self, Storage};
+use crate::telemetry::{self, Telemetry};
+use crate::warning::Warning;
 
 /// A configuration that passed every check, or one made in code (which then owes them).
 ///
@@ -51,6 +52,8 @@ pub struct Config {
     pub seals: Vec<Seal>,
     /// `storage`.
     pub storage: Option<Storage>,
+    /// `telemetry`; nothing of it by default.
+    pub telemetry: Telemetry,
     /// `mount`, at least one.
     pub mounts: Vec<Mount>,
     /// `key`.
@@ -113,10 +116,6 @@ enum ConfigError {
     NotAUrl,
     #[error("field {field:?}: must not be empty")]
     Empty { field: &'static str },
-    #[error("storage type {found:?} is not in this build: there is \"inmem\"")]
-    UnknownStorage { found: String },
-    #[error("storage may stand once only")]
-    RepeatedStorage,
     #[error("{name:?} is not built yet: remove it")]
     NotBuilt { name: &'static str },
     #[error("{name:?} is not used by Selkie: remove it")]
@@ -124,7 +123,7 @@ enum ConfigError {
 }
 
 /// Never silently ignored: an operator who wrote `audit` must not believe that there is one.
-const NOT_BUILT: [&str; 2] = ["audit", "telemetry"];
+const NOT_BUILT: [&str; 1] = ["audit"];
 
 /// What stands in many a Vault's configuration and has no meaning here.
 const NOT_USED: [&str; 20] = [
@@ -183,12 +182,13 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         api_addr: api_addr(&mut root),
         cluster_name: non_empty(&mut root, "cluster_name"),
         pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
-        data_dir,
-        local_key,
         lock_all_memory: root.field("disable_mlock").boolean().is_some_and(|flag| !flag.value),
         listeners: listener::decode(&mut root, &reading),
-        storage: storage(&mut root, &reading),
+        storage: storage::decode(&mut root, data_dir.as_deref(), &reading),
+        telemetry: telemetry::decode(&mut root, &reading),
         warnings: Vec::new(),
+        data_dir,
+        local_key,
         seals,
         mounts,
         keys,
@@ -278,21 +278,4 @@ fn non_empty(root: &mut Section<'_>, field: &'static str) -> Option<String> {
         .string()?
         .try_map(|text| if text.is_empty() { Err(ConfigError::Empty { field }) } else { Ok(text) });
     text.map(|text| text.value)
-}
-
-fn storage(root: &mut Section<'_>, reading: &Reading<'_>) -> Option<Storage> {
-    let mut found = None;
-    for (label, section) in root.labelled("storage") {
-        if found.is_some() {
-            label.place.report(ConfigError::RepeatedStorage);
-        }
-        if label.value != "inmem" {
-            label.place.report(ConfigError::UnknownStorage { found: label.value });
-            continue;
-        }
-        reading.warn(label.place, WarningKind::ForgetfulStorage);
-        section.finish();
-        found = Some(Storage::InMemory);
-    }
-    found
 }

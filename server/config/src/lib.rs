@@ -17,6 +17,7 @@ mod seal;
 mod secret;
 mod sources;
 mod storage;
+mod telemetry;
 mod warning;
 
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
@@ -35,4 +36,5 @@ pub use seal::{
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};
 pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
+pub use telemetry::{MetricsListener, OtlpHeader, Telemetry, Tracing};
 pub use warning::{Warning, WarningKind};

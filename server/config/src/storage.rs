@@ -1,9 +1,16 @@
 //! `storage`: where managed state is kept.
 
-use std::path::PathBuf;
+mod etcd;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use selkie_hcl::Section;
 use zeroize::Zeroizing;
+
+use crate::secret::Reading;
+use crate::warning::WarningKind;
 
 /// Where managed state is kept.
 #[derive(Debug)]
@@ -57,8 +64,8 @@ pub struct EtcdCredentials {
     pub password: Zeroizing<String>,
 }
 
-impl std::fmt::Debug for EtcdCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for EtcdCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EtcdCredentials({:?})", self.username)
     }
 }
@@ -73,4 +80,63 @@ impl Storage {
             Self::Etcd(_) => "etcd",
         }
     }
+}
+
+/// What is wrong with the storage.
+#[derive(Debug, thiserror::Error)]
+enum StorageError {
+    #[error(
+        "storage type {found:?} does not exist here: there are \"etcd\", \"inmem\" and \"sled\""
+    )]
+    UnknownType { found: String },
+    #[error("storage may stand once only")]
+    Repeated,
+    #[error("field \"path\": must be an absolute path")]
+    RelativePath,
+    #[error("missing field \"path\": it may be left out only where \"data_dir\" is set")]
+    NoPath,
+}
+
+/// The `storage` stanza. `data_dir` is where a "sled" without a path goes.
+pub(crate) fn decode(
+    root: &mut Section<'_>,
+    data_dir: Option<&Path>,
+    reading: &Reading<'_>,
+) -> Option<Storage> {
+    let mut found = None;
+    for (index, (label, mut section)) in root.labelled("storage").into_iter().enumerate() {
+        if index > 0 {
+            label.place.report(StorageError::Repeated);
+        }
+        found = match label.value.as_str() {
+            "inmem" => {
+                reading.warn(label.place, WarningKind::ForgetfulStorage);
+                Some(Storage::InMemory)
+            }
+            "sled" => sled(&mut section, data_dir).map(Storage::Sled),
+            "etcd" => etcd::decode(&mut section, reading).map(Storage::Etcd),
+            _ => {
+                label.place.report(StorageError::UnknownType { found: label.value });
+                continue;
+            }
+        };
+        section.finish();
+    }
+    found
+}
+
+fn sled(section: &mut Section<'_>, data_dir: Option<&Path>) -> Option<SledStorage> {
+    let field = section.field("path");
+    if field.place().is_none() {
+        let default = data_dir.map(|directory| SledStorage { path: directory.join("state") });
+        if default.is_none() {
+            section.place().report(StorageError::NoPath);
+        }
+        return default;
+    }
+    let path = field.string()?.try_map(|text| {
+        let path = PathBuf::from(text);
+        if path.is_absolute() { Ok(path) } else { Err(StorageError::RelativePath) }
+    });
+    Some(SledStorage { path: path?.value })
 }

@@ -1,6 +1,7 @@
 //! What is allowed but worth telling.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,6 +77,29 @@ pub enum WarningKind {
          encrypted until Key Vault has confirmed the key"
     )]
     PinsUnproven,
+    /// A password travels in clear.
+    #[error("\"address\" begins with http:// : the password for etcd travels in clear")]
+    PasswordInClear,
+    /// What stands in many a Vault's stanza and changes nothing here.
+    #[error("{field:?} has no effect here: {reason}")]
+    WithoutEffect {
+        /// The field.
+        field: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Whoever reaches the address reads the metrics.
+    #[error("\"metrics_address\": everyone who reaches {address} reads the metrics, in clear")]
+    PublicMetrics {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Traces leave the machine unprotected.
+    #[error("\"otlp_endpoint\": traces and their headers travel in clear to {host:?}")]
+    TracesInClear {
+        /// The host.
+        host: String,
+    },
     /// Tokens and plaintexts go over the wire unprotected.
     #[error("tls_disable on an address that others can reach: tokens and secrets travel in clear")]
     PlainHttp,

@@ -82,6 +82,12 @@ impl<'d> Field<'d> {
         self.read(Expected::Unsigned, unsigned_of)
     }
 
+    /// A number, whole or not, which is finite.
+    pub fn number(self) -> Option<Located<'d, f64>> {
+        let finite = |value: &f64| value.is_finite();
+        self.read(Expected::Number, |value| value.as_number()?.as_f64().filter(finite))
+    }
+
     /// A whole number, which may stand in quotes.
     pub fn unsigned_or_text(self) -> Option<Located<'d, u64>> {
         let field = self.name;

@@ -213,7 +213,9 @@ pub enum Expected {
     Boolean,
     /// A whole number from 0.
     Unsigned,
-    /// The same, also between quotes.
+    /// A number, whole or not.
+    Number,
+    /// A whole number, also between quotes.
     UnsignedOrText,
     /// A text or a whole number from 0.
     StringOrUnsigned,
@@ -232,6 +234,7 @@ impl fmt::Display for Expected {
         f.write_str(match self {
             Self::String => "a string",
             Self::Boolean => "true or false",
+            Self::Number => "a number",
             Self::Unsigned | Self::UnsignedOrText => "a whole number",
             Self::StringOrUnsigned => "a string or a whole number",
             Self::Duration => "a duration such as \"90s\" or a whole number of seconds",

@@ -109,6 +109,7 @@ impl Refusal {
     pub(super) fn of_item(cause: TransitError, key: &str) -> Self {
         let error = match &cause {
             TransitError::KeyNotFound => ApiError::KeyNotFound,
+            TransitError::StateSealed => ApiError::StateSealed,
             cause => ApiError::Item(told(cause)),
         };
         Self::of(cause, error, key)
@@ -205,6 +206,8 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         | TransitError::Encrypt(_)
         | TransitError::Random(_)
         | TransitError::Store(_)
+        | TransitError::StateSealed
+        | TransitError::StoreAttached
         | TransitError::RecordUnreadable
         | TransitError::VersionsExhausted
         | TransitError::ChangePanicked
@@ -260,6 +263,9 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::NoStorage => "declare the key in the configuration file",
         TransitError::Declared => "change it in the configuration file and reload",
         TransitError::Seal(error) => error.source.advice(),
+        TransitError::StateSealed => {
+            "wait for the store and for a seal that opens the state key; declared keys are served"
+        }
         TransitError::RecordUnreadable => "restore the store; nothing is made anew in its place",
         TransitError::VersionsExhausted | TransitError::RecordFull => "trim the key's old versions",
         TransitError::ChangePanicked => "read the key to see whether it changed; report the defect",

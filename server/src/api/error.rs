@@ -106,6 +106,8 @@ pub enum ApiError {
     Overloaded,
     /// No audit device took the line (invariant I8).
     AuditFailed,
+    /// The store is not open yet.
+    StateSealed,
     /// Storage does not answer.
     StorageUnavailable,
     /// A bug, or a state that cannot be read; the log knows more.
@@ -182,7 +184,9 @@ impl ApiError {
                 Blame::Server => (blamed(Blame::Server), List),
             },
             Self::AuditFailed | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, List),
-            Self::Overloaded | Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, Bare),
+            Self::Overloaded | Self::StateSealed | Self::StorageUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, Bare)
+            }
         }
     }
 }
@@ -335,6 +339,7 @@ impl fmt::Display for ApiError {
             Self::MissingPaths => "paths must be supplied",
             Self::AlreadyInitialized => "Vault is already initialized",
             Self::Overloaded => "too many requests at once",
+            Self::StateSealed => "Vault is sealed",
             Self::StorageUnavailable => "storage does not answer",
             Self::AuditFailed | Self::Internal => "internal error",
         })

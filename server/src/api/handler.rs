@@ -4,6 +4,7 @@ mod cluster;
 mod drill;
 mod keys;
 mod seal_status;
+mod storage;
 mod sys;
 mod token;
 mod transit;
@@ -40,6 +41,7 @@ pub(super) async fn answer(
         Endpoint::ListDrill => drill::plan(call, fields),
         Endpoint::Drill(step) => drill::take(call, step, fields).await,
         Endpoint::Metrics => seal_status::metrics(call, fields),
+        Endpoint::Snapshot => storage::snapshot(call).await,
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),
         Endpoint::UiMount(path) => sys::ui_mount(call, &path, fields),

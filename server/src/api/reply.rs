@@ -282,6 +282,13 @@ impl Reply {
         Self { content_type, ..Self::new(StatusCode::OK, ReplyBody::Public(text.into_bytes())) }
     }
 
+    /// 200 with bytes that are no text, and nothing secret as they are.
+    #[must_use]
+    pub fn octets(bytes: Vec<u8>) -> Self {
+        let content_type = "application/octet-stream";
+        Self { content_type, ..Self::new(StatusCode::OK, ReplyBody::Public(bytes)) }
+    }
+
     /// 204: done, and nothing to say.
     #[must_use]
     pub fn no_content() -> Self {

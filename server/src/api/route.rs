@@ -101,6 +101,8 @@ pub enum Endpoint {
     Drill(DrillStep),
     /// `sys/metrics`
     Metrics,
+    /// `sys/storage/selkie/snapshot`
+    Snapshot,
     /// `sys/internal/ui/mounts`
     UiMounts,
     /// `sys/internal/ui/mounts/:path`
@@ -131,7 +133,39 @@ impl Endpoint {
     /// and is a restarting Vault's first act, without which it does not start.
     #[must_use]
     pub const fn asks_a_kms(&self) -> bool {
-        matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Drill(_))
+        matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Drill(_) | Self::Snapshot)
+    }
+
+    /// Its name, for metrics and traces.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Encrypt(_) => "encrypt",
+            Self::Decrypt(_) => "decrypt",
+            Self::Rewrap(_) => "rewrap",
+            Self::CreateKey(_) => "create_key",
+            Self::ReadKey(_) => "read_key",
+            Self::DeleteKey(_) => "delete_key",
+            Self::ConfigureKey(_) => "configure_key",
+            Self::RotateKey(_) => "rotate_key",
+            Self::TrimKey(_) => "trim_key",
+            Self::ListKeys(_) => "list_keys",
+            Self::RenewSelf => "renew_self",
+            Self::LookupSelf(_) => "lookup_self",
+            Self::CapabilitiesSelf => "capabilities_self",
+            Self::Mounts => "mounts",
+            Self::SealBackendStatus => "seal_backend_status",
+            Self::HaStatus => "ha_status",
+            Self::ListDrill => "list_drill",
+            Self::Drill(_) => "drill",
+            Self::Snapshot => "snapshot",
+            Self::Metrics => "metrics",
+            Self::UiMounts | Self::UiMount(_) => "ui_mounts",
+            Self::Health => "health",
+            Self::SealStatus => "seal_status",
+            Self::Leader => "leader",
+            Self::Init => "init",
+        }
     }
 
     /// What must be checked before it is asked.
@@ -158,6 +192,7 @@ impl Endpoint {
             | Self::ListDrill
             | Self::Drill(_)
             | Self::Metrics
+            | Self::Snapshot
             | Self::Mounts => Access::ByPolicy,
         }
     }
@@ -292,6 +327,7 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
+        "storage/selkie/snapshot" => Endpoint::Snapshot,
         "internal/ui/mounts" => Endpoint::UiMounts,
         _ => return sys_subpath_target(rest, operation),
     };

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Request;
 use http::request::Parts;
+use opentelemetry::context::FutureExt;
 use selkie_listener::{ConnectionInfo, InFlight, Overloaded, client_address};
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ use super::route::{Access, Endpoint, Operation, Route, route};
 use crate::auth::NotAuthenticated;
 use crate::deployment::Deployment;
 use crate::node::Node;
+use crate::traces;
 
 /// What one listener's requests are answered with.
 #[derive(Clone, Debug)]
@@ -50,13 +52,23 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
     let deployment = service.node.deployment();
     let route = route(&parts.method, &parts.uri, &deployment.mounts);
+    let _in_flight = service.node.metrics().request_begins();
+    let name = route.as_ref().ok().and_then(|route| route.target.as_ref().ok());
+    let name = name.map_or("none", Endpoint::name);
     let is_endpoint = route.as_ref().is_ok_and(|route| route.target.is_ok());
     let logged = LoggedRequest::new(id, &parts, is_endpoint);
-    let outcome = service.answer(&parts, body, id, deployment, route).await;
+    let span = traces::request(&parts.method, name);
+    let context = span.clone().unwrap_or_default();
+    let answered = service.answer(&parts, body, id, deployment, route).with_context(context);
+    let outcome = answered.await;
     let reply = outcome.unwrap_or_else(|refusal| {
         service.log(&refusal, &logged);
         Reply::error(&refusal.into_error())
     });
+    if let Some(span) = span {
+        traces::answered(&span, reply.status().as_u16());
+    }
+    service.node.metrics().request(name, began.elapsed());
     tracing::debug!(
         request_id = id,
         method = %parts.method,

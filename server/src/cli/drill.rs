@@ -16,8 +16,6 @@ use super::{CommandError, print};
 
 /// For one step: what a server takes for a decrypt, and some.
 const PATIENCE: Duration = Duration::from_secs(30);
-const TO_LIST: &str = "list on sys/drill/";
-const TO_DRILL: &str = "update and sudo on sys/drill/*";
 
 /// The token needs list on sys/drill, and update and sudo on sys/drill/*. Ask a replica itself, not
 /// a load balancer: each replica has its own way to each master key.
@@ -30,17 +28,17 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let server = Remote::of(arguments.server, PATIENCE)?;
+    let server = Remote::of(&arguments.server, PATIENCE)?;
     let report = runtime.block_on(drill(&server))?;
     print(output, &if arguments.json { report.json() } else { report.text() })?;
     if report.is_ok() { Ok(()) } else { Err(CommandError::DrillFailed) }
 }
 
 async fn drill(server: &Remote) -> Result<Report, RemoteError> {
-    let plan = server.ask(Method::GET, "sys/drill?list=true", TO_LIST).await?;
+    let plan = server.ask(Method::GET, "sys/drill/?list=true", "list").await?;
     let plan = &plan["data"];
     let steps = plan["keys"].as_array().ok_or(RemoteError::Unreadable)?;
     let steps: Vec<_> = steps.iter().filter_map(Value::as_str).collect();
@@ -53,7 +51,8 @@ async fn drill(server: &Remote) -> Result<Report, RemoteError> {
     let bar = bar(steps.len());
     for step in steps {
         bar.set_message(step.chars().filter(|one| !one.is_control()).collect::<String>());
-        let answer = server.ask(Method::POST, &format!("sys/drill/{step}"), TO_DRILL).await;
+        let answer =
+            server.ask(Method::POST, &format!("sys/drill/{step}"), "update and sudo").await;
         match answer {
             Ok(answer) => report.rows.extend(rows(step, &answer)?),
             // Another step may still say what is wrong; one that fails as a whole is told as such.

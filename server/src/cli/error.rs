@@ -5,11 +5,13 @@ use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::RandomError;
 
 use super::{Exit, RemoteError};
+use crate::backup::{ContentError, CopyError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
 use crate::hardening::HardeningError;
 use crate::node::NodeError;
 use crate::serve::ServeError;
+use crate::state::backend::BackendError;
 use crate::telemetry::TelemetryError;
 
 /// Why a command did not do what it was asked for.
@@ -44,6 +46,35 @@ pub enum CommandError {
     /// A running server does not do what it is asked for.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// State was not copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// What the server sent is no backup.
+    #[error("what was received is not kept: {0}")]
+    Backup(#[from] ContentError),
+    /// A configuration has no storage.
+    #[error("{}: there is no storage stanza", path.display())]
+    NoStorage {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What the storage holds ends with the process.
+    #[error("{}: storage \"inmem\" keeps nothing: there is nothing to copy from or to", path.display())]
+    KeepsNothing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The storage cannot be opened.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A file cannot be read or written.
+    #[error("{}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Steps of the doctor's walk failed; the output tells which.
     #[error("the way to a master key does not work")]
     Unwell,
@@ -90,6 +121,8 @@ impl CommandError {
             | Self::Config(_)
             | Self::Regressions(_)
             | Self::Deployment(_)
+            | Self::NoStorage { .. }
+            | Self::KeepsNothing { .. }
             | Self::Serve(ServeError::Tls { .. } | ServeError::Node(NodeError::Deployment(_))) => {
                 Exit::Config
             }
@@ -106,6 +139,10 @@ impl CommandError {
             | Self::NeedsAttention
             | Self::DrillFailed
             | Self::Remote(_)
+            | Self::Copy(_)
+            | Self::Backup(_)
+            | Self::Backend(_)
+            | Self::File { .. }
             | Self::Output(_) => Exit::Failure,
         }
     }

@@ -17,8 +17,11 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::CommandError;
+use crate::backup::MAX_SNAPSHOT_BYTES;
 
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
+/// The largest answer is a backup with its keys, lengths and tags.
+const ANSWER_BYTES: usize = 2 * MAX_SNAPSHOT_BYTES;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArguments {
@@ -63,13 +66,18 @@ pub enum RemoteError {
     #[error("the server did not answer in time")]
     TimedOut,
     /// It refuses.
-    #[error("the server answers {status}: does the token have {needs}?")]
+    #[error("the server answers {status}: does the token have {right} on {path}?")]
     Refused {
         /// With this.
         status: StatusCode,
-        /// What the token needs.
-        needs: &'static str,
+        /// What was asked for.
+        path: String,
+        /// What a policy must grant for it.
+        right: &'static str,
     },
+    /// It has no storage, or it is not open.
+    #[error("the server answers 503: it has no storage, its state is not open, or a seal is away")]
+    NotOpen,
     /// It is no Selkie.
     #[error("the answer is none of Selkie's")]
     Unreadable,
@@ -85,12 +93,16 @@ pub(super) struct Remote {
 
 impl Remote {
     /// The server of `arguments`, each request to which may take `patience`.
-    pub(super) fn of(arguments: ServerArguments, patience: Duration) -> Result<Self, CommandError> {
+    pub(super) fn of(
+        arguments: &ServerArguments,
+        patience: Duration,
+    ) -> Result<Self, CommandError> {
         let token = token(arguments.token_file.as_deref())?;
-        let address = arguments.address.or_else(|| variable("VAULT_ADDR"));
+        let address = arguments.address.clone().or_else(|| variable("VAULT_ADDR"));
         let address = address.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
         let address = address.trim_end_matches('/').to_owned();
-        let ca_file = arguments.ca_file.or_else(|| variable("VAULT_CACERT").map(PathBuf::from));
+        let ca_file = arguments.ca_file.clone();
+        let ca_file = ca_file.or_else(|| variable("VAULT_CACERT").map(PathBuf::from));
         let url: Uri = address.parse().map_err(|_invalid| RemoteError::NotAUrl)?;
         let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
         let scheme = scheme.ok_or(RemoteError::NotAUrl)?;
@@ -98,26 +110,54 @@ impl Remote {
         Ok(Self { client, address, token, patience })
     }
 
-    /// What the server answers on `path`; `needs` is what the token needs for it.
+    /// What the server answers on `path`, as JSON; the token needs `right` for it.
     pub(super) async fn ask(
         &self,
         method: Method,
         path: &str,
-        needs: &'static str,
+        right: &'static str,
     ) -> Result<Value, RemoteError> {
+        match self.send(method, path).await? {
+            (StatusCode::OK, body) => {
+                serde_json::from_slice(&body).map_err(|_not_json| RemoteError::Unreadable)
+            }
+            (status, _) => Err(refused(status, path, right)),
+        }
+    }
+
+    /// The body of a successful answer to GET, of what there is only while the state is open.
+    pub(super) async fn fetch(
+        &self,
+        path: &str,
+        right: &'static str,
+    ) -> Result<Bytes, RemoteError> {
+        match self.send(Method::GET, path).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (StatusCode::SERVICE_UNAVAILABLE, _) => Err(RemoteError::NotOpen),
+            (status, _) => Err(refused(status, path, right)),
+        }
+    }
+
+    /// The answer, whatever its status.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<(StatusCode, Bytes), RemoteError> {
         let url = format!("{}/v1/{path}", self.address);
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = method;
         *request.uri_mut() = url.parse().map_err(|_invalid| RemoteError::NotAUrl)?;
         request.headers_mut().insert("x-vault-token", self.token.clone());
         let answer = timeout(self.patience, self.client.send(request)).await;
-        let answer = answer.map_err(|_elapsed| RemoteError::TimedOut)??;
-        let status = answer.status();
-        if status != StatusCode::OK {
-            return Err(RemoteError::Refused { status, needs });
-        }
-        serde_json::from_slice(answer.body()).map_err(|_not_json| RemoteError::Unreadable)
+        let (head, body) = answer.map_err(|_elapsed| RemoteError::TimedOut)??.into_parts();
+        Ok((head.status, body))
     }
+}
+
+fn refused(status: StatusCode, path: &str, right: &'static str) -> RemoteError {
+    let path = path.split('?').next().unwrap_or(path).to_owned();
+    RemoteError::Refused { status, path, right }
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -145,7 +185,11 @@ fn client(
     patience: Duration,
 ) -> Result<Arc<HttpClient>, RemoteError> {
     let timeouts = HttpTimeouts { answer: patience, ..HttpTimeouts::default() };
-    let settings = HttpClientSettings { timeouts, ..HttpClientSettings::default() };
+    let settings = HttpClientSettings {
+        timeouts,
+        answer_limit: ANSWER_BYTES,
+        ..HttpClientSettings::default()
+    };
     if scheme == "http" {
         return Ok(HttpClient::plain(settings)?);
     }

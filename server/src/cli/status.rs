@@ -20,12 +20,12 @@ pub(super) struct Arguments {
     server: ServerArguments,
 }
 
-pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let server = Remote::of(arguments.server, PATIENCE)?;
+    let server = Remote::of(&arguments.server, PATIENCE)?;
     let path = "sys/seal-backend-status";
-    let asked = server.ask(Method::GET, path, "read on sys/seal-backend-status");
+    let asked = server.ask(Method::GET, path, "read");
     let status = runtime.block_on(asked)?;
     if !status["backends"].is_array() {
         return Err(RemoteError::Unreadable.into());

@@ -166,3 +166,85 @@ fn doctor_walks_to_each_seal_and_back() {
         assert!(output.lines().any(|other| other == line), "{line}: {output}");
     }
 }
+
+/// A running server with managed keys and a state to back up, until the sender goes; its address.
+fn serving(config: String) -> (std::net::SocketAddr, tokio::sync::oneshot::Sender<()>) {
+    use crate::backup::tests::{Site, engine};
+    use selkie_listener::ActivatedSockets;
+
+    let (told, address) = std::sync::mpsc::channel();
+    let (end, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let config = Config::parse("test.hcl", &config, &SystemSources).unwrap();
+            let mut sockets = ActivatedSockets::inherit(None);
+            let server = crate::serve::serve(config, &mut sockets).await.unwrap();
+            let transit = engine("default", &[("static", 0xa5)]).await;
+            let site = Site::new(&transit, "store-1").await;
+            site.put_key("one", 3).await;
+            server.node().offer_backups(site.source().await.0);
+            told.send(server.listening().next().unwrap().address).unwrap();
+            let _ = ended.await;
+        });
+    });
+    (address.recv().unwrap(), end)
+}
+
+#[test]
+fn backup_and_export_ask_a_running_server() {
+    use crate::backup::tests::engine;
+
+    let (dir, file) = site(
+        "storage \"inmem\" {}\nclient \"root\" {\n  policies = [\"root\"]\n  token_sha256 = \
+         \"4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2\"\n}",
+    );
+    let text = fs::read_to_string(&file).unwrap();
+    let listener = "{\n  tls_disable = true\n  address = \"127.0.0.1:0\"\n}";
+    let (address, _end) = serving(text.replace("{ tls_disable = true }", listener));
+    let address = format!("--address=http://{address}");
+    let token = dir.path().join("token");
+    fs::write(&token, "root\n").unwrap();
+    let token = format!("--token-file={}", token.display());
+    let saved = dir.path().join("state.backup");
+    let saved = saved.to_str().unwrap();
+    let (exit, output, errors) = ran(&["backup", "-o", saved, &address, &token]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    assert!(output.starts_with(saved), "{output}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let opened = runtime.block_on(async {
+        let transit = engine("default", &[("static", 0xa5)]).await;
+        crate::backup::open_backup(&fs::read(saved).unwrap(), &transit).await.unwrap().0
+    });
+    assert_eq!((opened.format.store.as_str(), opened.root.records), ("store-1", 1));
+    let (exit, output, errors) = ran(&["export", "--declared", &address, &token]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    assert!(output.contains("key \"autounseal\" {\n"), "{output}");
+    assert!(output.contains("  version = 1\n"), "{output}");
+    let (_, output, _) = ran(&["export", "--declared", "--config", &file, &address, &token]);
+    assert!(!output.contains("autounseal"), "declared already: {output}");
+    let wrong = dir.path().join("wrong");
+    fs::write(&wrong, "nobody").unwrap();
+    let wrong = format!("--token-file={}", wrong.display());
+    let (exit, _, errors) = ran(&["backup", "-o", saved, &address, &wrong]);
+    assert_eq!(exit, Exit::Failure);
+    assert!(errors.contains("read and sudo on sys/storage/selkie/snapshot"), "{errors}");
+}
+
+#[test]
+fn restore_and_migrate_refuse_what_keeps_nothing() {
+    let (dir, without) = site("");
+    let (_dir, memory) = site("storage \"inmem\" {}");
+    let backup = dir.path().join("b");
+    fs::write(&backup, "").unwrap();
+    let backup = backup.to_str().unwrap();
+    for (file, said) in [(&without, "there is no storage stanza"), (&memory, "keeps nothing")] {
+        for arguments in
+            [&["restore", "--config", file, backup][..], &["migrate", "--from", file, "--to", file]]
+        {
+            let (exit, _, errors) = ran(arguments);
+            assert_eq!(exit, Exit::Config, "{errors}");
+            assert!(errors.contains(said), "{errors}");
+        }
+    }
+}

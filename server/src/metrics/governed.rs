@@ -39,6 +39,14 @@ pub(super) fn register(registry: &mut Registry, seals: &Seals) {
     governed.register(registry);
 }
 
+/// Those of one made-up governor.
+#[cfg(test)]
+pub(super) fn register_example(registry: &mut Registry) {
+    let governed = Governed::default();
+    governed.take("weu", &tests::FIGURES);
+    governed.register(registry);
+}
+
 impl Governed {
     fn take(&self, seal: &str, figures: &GovernorFigures) {
         let label = OfSeal { seal: seal.to_owned() };
@@ -110,22 +118,33 @@ pub(crate) const fn by_outcome(calls: &CallOutcomes) -> [(&'static str, u64); 10
 mod tests {
     use super::*;
 
+    pub(in crate::metrics) const FIGURES: GovernorFigures = GovernorFigures {
+        in_flight: 3,
+        waiting: 4,
+        callers: 7,
+        limit: 0,
+        is_closed: true,
+        calls_total: CallOutcomes {
+            ok: 5,
+            denied: 0,
+            rejected: 0,
+            unknown_kek: 0,
+            disabled: 0,
+            throttled: 2,
+            unavailable: 0,
+            timed_out: 0,
+            misbehaved: 0,
+            abandoned: 0,
+        },
+        shared_flights_total: 8,
+        refused_total: 9,
+        overdue_total: 10,
+    };
+
     #[test]
     fn figures_are_told_for_each_seal_and_outcome() {
         let governed = Governed::default();
-        let ended = CallOutcomes { ok: 5, throttled: 2, ..CallOutcomes::default() };
-        let figures = GovernorFigures {
-            in_flight: 3,
-            waiting: 4,
-            callers: 7,
-            limit: 0,
-            is_closed: true,
-            calls_total: ended,
-            shared_flights_total: 8,
-            refused_total: 9,
-            overdue_total: 10,
-        };
-        governed.take("weu", &figures);
+        governed.take("weu", &FIGURES);
         let mut registry = Registry::with_prefix("selkie");
         governed.register(&mut registry);
         let mut text = String::new();
@@ -143,6 +162,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|other| other == line), "{line}: {text}");
         }
-        assert_eq!(by_outcome(&ended).iter().map(|(_, count)| count).sum::<u64>(), ended.sum());
+        assert_eq!(by_outcome(&FIGURES.calls_total).iter().map(|(_, count)| count).sum::<u64>(), 7);
     }
 }

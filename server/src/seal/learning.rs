@@ -67,6 +67,11 @@ impl Learner {
         let _ended_or_late = timeout_at(deadline, runs.changed()).await;
     }
 
+    /// Learns of one seal, whoever waits for it.
+    pub(crate) async fn learn_soon(&self, connection: &Arc<Connection>) {
+        self.learn(connection, Instant::now() + 2 * DESCRIBE_PATIENCE).await;
+    }
+
     /// Learns of a seal at once and then again and again, as long as it is configured.
     pub async fn poll(self, connection: Arc<Connection>) {
         let mut retry = FIRST_RETRY;
@@ -86,7 +91,7 @@ impl Learner {
     }
 
     /// Between 3/4 and 5/4 of `pause`, so that replicas do not ask in step.
-    fn jittered(&self, pause: Duration) -> Duration {
+    pub(crate) fn jittered(&self, pause: Duration) -> Duration {
         let mut byte = [128];
         // Without randomness there is no jitter, which is no reason to stop.
         let _ = (self.random)(&mut byte);
@@ -220,7 +225,7 @@ impl Learner {
         after.require_rising(&before, &self.keys)?;
         connection.set_known(Arc::clone(known));
         self.current.store(Arc::clone(&after));
-        self.keys.follow_seals(&after, self.clock.unix_seconds()).await;
+        self.keys.advance(&after, self.clock.unix_seconds()).await;
         if known.contradiction.is_none() {
             tell_adopted(connection, known);
         }

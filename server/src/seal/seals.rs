@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::error::{SealError, SealFault, cause, outcome_of};
 use super::known::Known;
 use crate::metrics::Metrics;
+use crate::traces;
 use crate::transit::{Transit, TransitError};
 
 /// How long an encrypt may wait for all its seals together (invariant I10: a starting Vault gives up after
@@ -19,6 +20,9 @@ use crate::transit::{Transit, TransitError};
 pub(crate) const WRAP_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a decrypt may wait for all its seals together (invariant I10).
 const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// By how much the clocks of two replicas may differ, together with the time a description takes.
+const SKEW_SECONDS: u64 = 120;
 
 /// On whose behalf a seal is asked, until when, and what counts it.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +131,45 @@ impl Seals {
         self.enabled().map(|seal| seal.current_kek().ok_or_else(|| seal.undescribed())).collect()
     }
 
+    /// What the next version of a managed key wraps for: the same seals as these here, each by the
+    /// newest version that anyone relies on. `latest` is what its latest version wraps for, and
+    /// `made` when that was made.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`] of a seal that neither this replica nor the key has a version of to rely on.
+    pub fn next_keks(
+        &self,
+        latest: &[KekRef],
+        made: u64,
+        now: u64,
+    ) -> Result<Vec<KekRef>, SealError> {
+        let next = |seal: &Seal| {
+            let was = latest.iter().find(|kek| kek.seal == *seal.name());
+            seal.next_kek(was, made, now).ok_or_else(|| seal.undescribed())
+        };
+        self.enabled().map(next).collect()
+    }
+
+    /// `latest`, each by the newest version that this replica relies on.
+    pub fn newer_keks(&self, latest: &[KekRef], made: u64, now: u64) -> Vec<KekRef> {
+        let newer = |was: &KekRef| {
+            let seal = self.find(&was.seal).filter(|seal| !seal.disabled);
+            seal.and_then(|seal| seal.next_kek(Some(was), made, now)).unwrap_or_else(|| was.clone())
+        };
+        latest.iter().map(newer).collect()
+    }
+
+    /// The ways to the master keys that have a version among `keks` which is not known here.
+    #[must_use]
+    pub fn unaware_of(&self, keks: &[&KekRef]) -> Vec<Arc<Connection>> {
+        let is_unaware = |seal: &&Seal| {
+            let knows = |id| seal.known.as_ref().is_some_and(|one| one.keks.version(id).is_some());
+            keks.iter().any(|kek| kek.seal == *seal.name() && !knows(&kek.kek))
+        };
+        self.enabled().filter(is_unaware).map(|seal| Arc::clone(&seal.connection)).collect()
+    }
+
     /// Wraps `dek` for each of `keks`.
     ///
     /// # Errors
@@ -206,6 +249,36 @@ impl Seal {
         Some(KekRef { seal: self.name().clone(), kek })
     }
 
+    /// The version to wrap for after `was`, which a key wraps for since `made`: our current one if
+    /// it is relied on, but none before `was`. Where this replica's view is the older one it stays.
+    fn next_kek(&self, was: Option<&KekRef>, made: u64, now: u64) -> Option<KekRef> {
+        let ours = || {
+            let known = self.known.as_ref()?;
+            known.wrapping_version(&known.keks.current().id, now).ok()?;
+            self.current_kek()
+        };
+        match was {
+            None => ours(),
+            Some(was) if self.is_behind(&was.kek, made) => Some(was.clone()),
+            Some(was) => Some(ours().unwrap_or_else(|| was.clone())),
+        }
+    }
+
+    /// Whether whoever wrapped for `kek` since `made` may know more of the master key than we do.
+    fn is_behind(&self, kek: &KekId, made: u64) -> bool {
+        let Some(known) = &self.known else { return true };
+        let place = |id: &KekId| known.keks.versions().iter().position(|one| one.id == *id);
+        match (place(kek), place(&known.keks.current().id)) {
+            (Some(theirs), ours) => ours < Some(theirs),
+            // The configuration has the last word, and so has a KMS that does not list it later on.
+            (None, _) if self.connection.is_fixed() => false,
+            (None, _) => {
+                let described = self.connection.health().described;
+                described.is_none_or(|described| described < made.saturating_add(SKEW_SECONDS))
+            }
+        }
+    }
+
     /// Whether a DEK may be wrapped under `kek` at `now` (seconds since 1970).
     #[must_use]
     pub fn wraps(&self, kek: &KekId, now: u64) -> bool {
@@ -234,6 +307,13 @@ impl Seal {
         let known = self.known.as_ref().ok_or_else(|| unsettled(SealFault::Undescribed))?;
         if self.disabled {
             return Err(SealFault::SwitchedOff);
+        }
+        if known.contradiction.is_none()
+            && known.keks.version(id).is_none()
+            && !self.connection.is_fixed()
+        {
+            // Another replica has heard of it, and so may we.
+            return Err(unsettled(SealFault::Undescribed));
         }
         let version = known.usable_version(id, now)?;
         let is_trusted = known.trust_in(id).is_some();
@@ -332,11 +412,15 @@ impl Seal {
         asked: KmsFuture<'_, T>,
         metrics: &Metrics,
     ) -> Result<T, KmsError> {
-        let began = Instant::now();
+        let (began, span) = (Instant::now(), traces::kms_call(self.name().as_str(), operation));
         let answer = timeout_at(deadline, asked)
             .await
             .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))));
-        metrics.kms_call(self.name(), operation, outcome_of(&answer), began.elapsed());
+        let outcome = outcome_of(&answer);
+        metrics.kms_call(self.name(), operation, outcome, began.elapsed());
+        if let Some(span) = span {
+            span.end(outcome);
+        }
         answer
     }
 

@@ -2,6 +2,7 @@
 //! behind a fault injector, in paused time.
 
 mod history;
+mod replicas;
 mod rsa_kms;
 mod trust;
 
@@ -33,7 +34,7 @@ const COUNTED: VersionRule = VersionRule::Counted { generation: 0 };
 const POLL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-struct TestClock(AtomicU64);
+pub(crate) struct TestClock(AtomicU64);
 
 impl Clock for TestClock {
     fn unix_seconds(&self) -> u64 {
@@ -45,9 +46,9 @@ impl Clock for TestClock {
 pub(crate) struct Site {
     kms: Arc<RsaKms>,
     pub(crate) faults: Arc<Faulty>,
-    clock: Arc<TestClock>,
+    pub(crate) clock: Arc<TestClock>,
     dir: TempDir,
-    local_key: Option<Arc<PinKey>>,
+    pub(crate) local_key: Option<Arc<PinKey>>,
     fingerprints: Vec<[u8; 32]>,
     rule: VersionRule,
     /// Stands for all that is in the stanza and concerns the way to the KMS.
@@ -69,17 +70,17 @@ impl Site {
         }
     }
 
-    fn with_local_key() -> Self {
+    pub(crate) fn with_local_key() -> Self {
         let key = PinKey::init_with(|page| page.fill(1)).unwrap();
         Self { local_key: Some(Arc::new(key)), ..Self::new() }
     }
 
-    fn away(&self) {
+    pub(crate) fn away(&self) {
         self.faults.on_describe().always(Fault::fail(KmsError::Unavailable(None)));
         self.faults.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
     }
 
-    fn back(&self) {
+    pub(crate) fn back(&self) {
         self.faults.on_describe().clear();
         self.faults.on_unwrap().clear();
     }
@@ -107,14 +108,14 @@ impl Site {
         Seal::new(false, Connection::new(setup))
     }
 
-    fn deployment(&self, before: Option<&Deployment>) -> Deployment {
+    pub(crate) fn deployment(&self, before: Option<&Deployment>) -> Deployment {
         let config = config_of(&[("unseal", self.rule)], &["weu"]);
         let seals = self.seals().resumed(before.map(|before| &before.seals));
         Deployment::assemble(config, seals).unwrap()
     }
 
     /// A server that has not learned anything yet.
-    async fn started(&self) -> Node {
+    pub(crate) async fn started(&self) -> Node {
         let keys = Keys::load(Arc::new(MemoryStore::new())).await.unwrap();
         Node::begin(self.deployment(None), keys, Arc::clone(&self.clock) as _).await
     }
@@ -135,11 +136,11 @@ impl Site {
     }
 }
 
-fn engine(node: &Node) -> Transit {
+pub(crate) fn engine(node: &Node) -> Transit {
     node.transit(node.deployment(), ClientTag::SELKIE)
 }
 
-async fn encrypt_under(node: &Node, key: &str) -> Result<Encrypted, TransitError> {
+pub(crate) async fn encrypt_under(node: &Node, key: &str) -> Result<Encrypted, TransitError> {
     let item = EncryptionItem {
         plaintext: Plaintext::new(b"x".to_vec()),
         associated_data: Vec::new(),

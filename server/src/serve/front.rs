@@ -197,7 +197,7 @@ impl Front {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     let listen = || -> io::Result<TcpListener> {
         let socket = TcpListener::bind(address)?;
         rustix::net::listen(&socket, BACKLOG)?;

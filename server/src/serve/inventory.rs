@@ -3,7 +3,7 @@ mod key_vault;
 use std::fmt;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_config::{ClientName, Config};
+use selkie_config::{ClientName, Config, EtcdStorage, Storage};
 use selkie_crypto::SealName;
 use tracing::info;
 
@@ -16,6 +16,7 @@ use crate::transit::{TransitKey, Uncounted};
 #[derive(Debug)]
 pub struct Inventory {
     listeners: Vec<String>,
+    storage: Option<String>,
     seals: Vec<(SealName, Option<KeyVaultSeal>)>,
     keys: Vec<NamedKey>,
     clients: Vec<ClientName>,
@@ -46,7 +47,8 @@ impl Inventory {
             seals: key.seals.clone(),
         });
         Self {
-            listeners: listeners.collect(),
+            listeners: listeners.chain(metrics_listener(config)).collect(),
+            storage: config.storage.as_ref().map(storage),
             seals: seals.collect(),
             keys: keys.collect(),
             clients: config.clients.iter().map(|client| client.name.clone()).collect(),
@@ -81,6 +83,9 @@ impl Inventory {
                 "key declared"
             );
         }
+        if let Some(storage) = &self.storage {
+            info!(storage, "storage declared");
+        }
         info!(clients = self.clients.len(), "clients declared");
     }
 
@@ -109,7 +114,8 @@ impl Inventory {
             }
         });
         let clients = self.clients.iter().map(|client| format!("client    {client}"));
-        listeners.chain(seals).chain(keys).chain(clients).collect()
+        let storage = self.storage.iter().map(|storage| format!("storage   {storage}"));
+        listeners.chain(storage).chain(seals).chain(keys).chain(clients).collect()
     }
 
     fn seals<'s>(
@@ -127,6 +133,29 @@ impl Inventory {
         let found = |named: &NamedKey| deployment.declared_key(&named.mount, named.name.as_str());
         self.keys.iter().filter_map(move |named| Some((named, found(named)?)))
     }
+}
+
+fn metrics_listener(config: &Config) -> Option<String> {
+    let metrics = config.telemetry.metrics?;
+    Some(format!("http, {}, metrics alone, without a token", metrics.address))
+}
+
+fn storage(storage: &Storage) -> String {
+    match storage {
+        Storage::InMemory => "inmem".to_owned(),
+        Storage::Sled(sled) => format!("sled, {}", sled.path.display()),
+        Storage::Etcd(etcd) => format!("etcd, {}, {}", etcd.endpoints.join(" "), etcd_access(etcd)),
+    }
+}
+
+fn etcd_access(etcd: &EtcdStorage) -> String {
+    let user = etcd.credentials.as_ref().map(|known| format!(" as {:?}", known.username));
+    let certificate = etcd
+        .client_certificate
+        .as_ref()
+        .map(|files| format!(" with the certificate {}", files.cert_file.display()));
+    let [user, certificate] = [user, certificate].map(Option::unwrap_or_default);
+    format!("under {:?}{user}{certificate}", etcd.prefix)
 }
 
 /// Which of the conditions of invariant I2 holds.

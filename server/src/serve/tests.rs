@@ -168,3 +168,75 @@ async fn the_pid_file_lasts_as_long_as_the_server() {
     drop(server);
     assert!(!file.exists());
 }
+
+#[tokio::test]
+async fn metrics_are_told_without_a_token_at_their_own_address_and_nothing_else_is() {
+    let telemetry = "telemetry {\n  metrics_address = \"127.0.0.1:0\"\n}";
+    let mut server = served(config(PLAIN, telemetry)).await.unwrap();
+    assert_eq!(encrypt(address(&server)).await.unwrap(), "200");
+    let metrics = server.metrics_address().unwrap();
+    for path in ["/metrics", "/v1/sys/metrics"] {
+        let told = get(metrics, path).await;
+        assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+        assert!(told.contains("selkie_request_seconds_count{operation=\"encrypt\"} 1"), "{told}");
+    }
+    assert!(get(metrics, "/v1/sys/health").await.starts_with("HTTP/1.1 404 "));
+    assert_eq!(encrypt(metrics).await.unwrap(), "404");
+    let error = assert_refused(&mut server, config(PLAIN, "")).await;
+    assert!(matches!(error, ReloadError::NeedsRestart { field: "metrics_address" }), "{error}");
+    server.drain(TIME);
+    server.ended().await;
+}
+
+/// Whether the head and as many bytes as it announces are there.
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let length = text.split_once("content-length: ").and_then(|(_, rest)| rest.split_once('\r'));
+    let length = length.and_then(|(length, _)| length.parse::<usize>().ok());
+    let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    matches!((head, length), (Some(head), Some(length)) if request.len() >= head + 4 + length)
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_traced_by_name_alone() {
+    let collector = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", collector.local_addr().unwrap());
+    let taken = tokio::spawn(async move {
+        let (mut stream, _) = collector.accept().await.unwrap();
+        let (mut request, mut part) = (Vec::new(), [0; 4096]);
+        while !is_whole(&request) {
+            let length = stream.read(&mut part).await.unwrap();
+            assert_ne!(length, 0, "the whole export comes");
+            request.extend_from_slice(&part[..length]);
+        }
+        let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        stream.write_all(reply).await.unwrap();
+        String::from_utf8_lossy(&request).into_owned()
+    });
+    let telemetry = format!("telemetry {{\n  otlp_endpoint = \"{endpoint}\"\n}}");
+    let mut server = served(config(PLAIN, &telemetry)).await.unwrap();
+    assert_eq!(encrypt(address(&server)).await.unwrap(), "200");
+    let key = server.node().deployment();
+    let seal = key.seals.iter().next().unwrap().name().as_str().to_owned();
+    let request = crate::traces::request(&http::Method::PUT, "decrypt").unwrap();
+    let below = async { crate::traces::kms_call(&seal, "unwrap").unwrap().end("throttled") };
+    opentelemetry::context::FutureExt::with_context(below, request.clone()).await;
+    crate::traces::answered(&request, 503);
+    assert!(crate::traces::kms_call(&seal, "describe").is_none(), "it is for no request");
+    server.drain(TIME);
+    server.ended().await;
+    let exported = taken.await.unwrap();
+    assert!(exported.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{exported}");
+    assert!(exported.contains("http.request.method") && exported.contains("encrypt"), "{exported}");
+    assert!(exported.contains("kms unwrap") && exported.contains("throttled"), "{exported}");
+    assert!(!exported.contains("YQ==") && !exported.contains("x-vault-token"), "{exported}");
+}

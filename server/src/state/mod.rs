@@ -1,11 +1,16 @@
 //! What Selkie keeps in its store, as typed records. No record holds a secret, and none is needed
 //! to decrypt (invariant I1): a managed key is the numbers and names of its versions.
 
+pub mod backend;
+pub mod checkpoint;
+pub(crate) mod keeper;
 mod key_record;
 pub mod layout;
+pub mod opening;
 mod root;
-pub mod status;
+pub mod sealed_store;
+pub(crate) mod state_key;
 
+pub use keeper::{Backend, Missing, StateStatus, StateWatch};
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};
 pub use root::Root;
-pub use status::{StateKeyEnvelope, StateStatus};

@@ -5,7 +5,8 @@ use selkie_crypto::envelope::{Aad, Expected, Purpose};
 use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 
 use super::error::outcome;
-use super::{Transit, TransitError, TransitKey};
+use super::{KeySource, Transit, TransitError, TransitKey};
+use crate::metrics::Decrypted;
 
 /// One thing to decrypt.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Transit {
         mount: &MountPath,
         key: &str,
     ) -> Result<Decryption, TransitError> {
-        let key = self.find(mount, key).ok_or(TransitError::KeyNotFound)?;
+        let key = self.find(mount, key)?.ok_or(TransitError::KeyNotFound)?;
         Ok(Decryption { transit: self.clone(), mount: mount.clone(), key })
     }
 }
@@ -79,14 +80,46 @@ impl Decryption {
         item: &DecryptionItem<'_>,
     ) -> Result<Plaintext, TransitError> {
         let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
-        self.key.admit_version(ciphertext.version())?;
+        self.admit_version(ciphertext.version()).await?;
         let canonical = ciphertext.canonical_version();
         let json = ciphertext.into_envelope_bytes().map_err(TransitError::Ciphertext)?;
         let context = self.key.bound_context(&item.context)?;
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
         let envelope = self.parse(&json, version)?;
         let aad = Aad { associated_data: &item.associated_data, context };
-        self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await
+        let opened = self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await?;
+        self.note(envelope.header().created, version);
+        Ok(opened)
+    }
+
+    /// Keeps the evidence that this version is in use, if the age of the envelope is proven.
+    fn note(&self, created: u64, version: KeyVersion) {
+        let Self { transit, mount, key } = self;
+        if transit.deployment.origin_key.is_none() {
+            return;
+        }
+        transit.metrics.decrypted(created, transit.clock.unix_seconds(), || Decrypted {
+            client: transit.client,
+            mount: mount.clone(),
+            key: key.name.as_str().to_owned(),
+            version,
+        });
+    }
+
+    /// Another replica may have rotated the key a moment ago, so that the store has the last word;
+    /// while it is away nobody can tell, and the envelope says what it is.
+    async fn admit_version(&self, version: i64) -> Result<(), TransitError> {
+        match self.key.admit_version(version) {
+            Err(TransitError::VersionTooNew) if self.key.source == KeySource::Managed => {
+                match self.transit.keys.refresh(&self.mount, &self.key.name).await {
+                    Ok(Some(key)) => key.admit_version(version),
+                    Ok(None) => Err(TransitError::VersionTooNew),
+                    Err(TransitError::Store(_)) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+            outcome => outcome,
+        }
     }
 
     pub(super) fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {

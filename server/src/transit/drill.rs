@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use selkie_access::{KeyName, MountPath, PathPermit};
-use selkie_crypto::envelope::{Aad, Draft, Expected, Purpose, Recipient};
-use selkie_crypto::{Envelope, Plaintext, RecipientSecret, SealName};
+use selkie_crypto::envelope::{Aad, Draft, Recipient};
+use selkie_crypto::{Plaintext, RecipientSecret, SealName};
 use selkie_kms::Call;
+use selkie_storage::StoreError;
 use subtle::ConstantTimeEq;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Transit, TransitError, TransitKey};
+use crate::backup;
 use crate::deployment::Deployment;
 use crate::seal::{Asked, KekRef, Seal, SealError, SealFault, WRAP_PATIENCE};
-use crate::state::StateKeyEnvelope;
+use crate::state::state_key;
 
 /// How long the plaintext of a drill's envelope is.
 const PLAINTEXT_BYTES: usize = 32;
@@ -71,11 +73,16 @@ struct Part<'d> {
 }
 
 impl Transit {
-    /// The places of all keys, declared and managed, in byte order.
+    /// The places of all keys, declared and managed, in byte order; of the declared ones alone while
+    /// the state is sealed.
     pub(crate) fn places(&self) -> BTreeSet<(MountPath, KeyName)> {
         let mounts = self.deployment.mounts.iter().map(|mount| &mount.path);
         let managed = mounts.flat_map(|mount| {
-            self.keys.names(mount).into_iter().map(move |name| (mount.clone(), name))
+            self.keys
+                .names(mount)
+                .unwrap_or_default()
+                .into_iter()
+                .map(move |name| (mount.clone(), name))
         });
         let declared = self.deployment.declared_keys();
         let declared = declared.map(|(mount, key)| (mount.clone(), key.name.clone()));
@@ -84,7 +91,7 @@ impl Transit {
 
     /// The seals that the latest version of the key wraps for.
     pub(crate) fn seals_of(&self, mount: &MountPath, name: &KeyName) -> Vec<SealName> {
-        let Some(key) = self.find(mount, name.as_str()) else { return Vec::new() };
+        let Ok(Some(key)) = self.find(mount, name.as_str()) else { return Vec::new() };
         targets(&self.deployment, mount, &key).into_iter().map(|(seal, _)| seal).collect()
     }
 
@@ -139,40 +146,39 @@ impl Transit {
         Ok(done)
     }
 
-    /// Opens the envelope of the state key through each seal alone. What is opened goes at once.
+    /// Opens the envelope of the state key, as it stands in the store, through each seal alone. What
+    /// is opened goes at once.
     ///
     /// # Errors
     ///
-    /// [`TransitError::Refused`]: it is not what the store should have there.
+    /// [`TransitError::Store`]; [`TransitError::Refused`]: it is not what the store should have
+    /// there.
     pub async fn drill_state(
         &self,
         _permit: &PathPermit,
-        key: &StateKeyEnvelope,
+        state: &backup::Source,
     ) -> Result<Vec<SealDrill>, TransitError> {
-        let expected = Expected {
-            purpose: Purpose::State,
-            realms: &self.deployment.realms,
-            mounts: std::slice::from_ref(&key.mount),
-            key: &key.key,
-            version: key.version,
-            origin_key: self.deployment.origin_key.as_deref(),
-        };
-        let envelope = Envelope::parse(&key.json, &expected)
-            .map_err(|error| TransitError::Refused(error.refusal_for_log()))?;
+        let stored = timeout_at(self.until, state_key::stored(&*state.store)).await;
+        let late = |elapsed| Err(StoreError::Unavailable { source: Box::new(elapsed) });
+        let stored = stored.unwrap_or_else(late)?;
+        let origin_key = self.deployment.origin_key.as_deref();
+        let envelope = state_key::parse(stored.as_bytes(), &self.deployment, origin_key)
+            .map_err(TransitError::Refused)?;
         let made_for = envelope.recipients().iter().map(|recipient| &recipient.seal);
         let ours = self.deployment.seals.enabled().map(Seal::name);
         let seals: BTreeSet<_> = made_for.clone().chain(ours).cloned().collect();
         let made_for: BTreeSet<_> = made_for.collect();
         let alone = Self { unwraps: None, ..self.clone() };
-        let (alone, envelope, made_for) = (&alone, &envelope, &made_for);
+        let known = state.state_key.to_plaintext();
+        let (alone, envelope, made_for, known) = (&alone, &envelope, &made_for, &known);
         Ok(join_all(seals.into_iter().map(|name| async move {
             let opened = async {
                 if !made_for.contains(&name) {
                     return Err(DrillFault::NotARecipient);
                 }
                 let seal = self.deployment.seals.find(&name).ok_or_else(|| unconfigured(&name))?;
-                let aad = Aad { associated_data: &[], context: &[] };
-                seal.opens(envelope, aad, alone).await.map(drop).map_err(DrillFault::Open)
+                let opened = seal.opens(envelope, state_key::AAD, alone).await;
+                same(&opened.map_err(DrillFault::Open)?, known)
             };
             let (outcome, time) = timed(opened).await;
             SealDrill { seal: name, outcome, time }

@@ -62,6 +62,12 @@ pub enum TransitError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store is not open yet, so that nobody can tell which managed keys there are.
+    #[error("the state is sealed: the store is not open yet")]
+    StateSealed,
+    /// There is a store already.
+    #[error("a store is attached already")]
+    StoreAttached,
     /// A record in the store cannot be read; nothing is made anew in its place.
     #[error("the record of the key cannot be read")]
     RecordUnreadable,

@@ -1,32 +1,53 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+//! The managed keys as this replica holds them, and how they and the store stay one.
+
+mod advance;
+mod commit;
+mod follow;
+mod held;
+
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
-use selkie_access::{KeyName, ListPermit, MountPath, Permit, operation};
-use selkie_crypto::KeyVersion;
-use selkie_storage::{Guard, MAX_VALUE_BYTES, Page, Record, Revision, Store, Write};
+use selkie_access::{KeyName, MountPath};
+use selkie_storage::{Page, RecordKey, Revision, Store, StoreError};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
-use super::{
-    KeyChanges, KeySource, NewKey, SettingError, Transit, TransitError, TransitKey, VersionRecord,
-};
-use crate::deployment::Deployment;
-use crate::seal::KekRef;
-use crate::state::{KeyRecord, record_key, under_mounts};
+pub(super) use self::commit::Change;
+use self::held::{Entry, Found, Held, Holding};
+use super::{TransitError, TransitKey};
+use crate::state::under_mounts;
+
+/// How long the store may take for one answer.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The managed keys: those made through the API, kept in the store, held here to be read without
-/// it. Without a store there are none.
+/// it. Several replicas may share a store; each follows what the others commit.
 pub struct Keys {
-    store: Option<Arc<dyn Store>>,
-    held: RwLock<HashMap<MountPath, BTreeMap<KeyName, Held>>>,
-    /// One change at a time, so that what is held follows what was committed.
+    expects_store: bool,
+    store: OnceLock<Arc<dyn Store>>,
+    /// Wakes whoever waits for the store.
+    attached: Notify,
+    /// `None` while it is followed.
+    lost: Mutex<Option<Lost>>,
+    held: RwLock<Holding>,
+    /// One change at a time, so that no two of one replica conflict. Those of others may.
     changes: tokio::sync::Mutex<()>,
+    /// The list of seals may have changed since the keys last followed it.
+    seals_due: AtomicBool,
 }
 
-#[derive(Clone)]
-struct Held {
-    key: Arc<TransitKey>,
-    revision: Revision,
+/// A store that is not followed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    /// Since when.
+    pub(crate) since: Instant,
+    /// Whether it answered all the same when it was last asked.
+    pub(crate) is_up: bool,
 }
 
 impl fmt::Debug for Keys {
@@ -36,88 +57,121 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
+    fn new(expects_store: bool) -> Self {
+        Self {
+            expects_store,
+            store: OnceLock::new(),
+            attached: Notify::new(),
+            lost: Mutex::default(),
+            held: RwLock::default(),
+            changes: tokio::sync::Mutex::default(),
+            seals_due: AtomicBool::new(true),
+        }
+    }
+
     /// No managed keys, and none can be made.
     #[must_use]
     pub fn without_store() -> Self {
-        Self { store: None, held: RwLock::default(), changes: tokio::sync::Mutex::default() }
+        Self::new(false)
     }
 
-    /// All keys in `store`.
+    /// A store is configured and not open yet: which managed keys there are is not known, so that
+    /// operations on names which are not declared fail with [`TransitError::StateSealed`].
+    #[must_use]
+    pub fn awaiting_store() -> Self {
+        Self::new(true)
+    }
+
+    /// All keys in `store`: [`Keys::awaiting_store`] and [`Keys::attach`].
     ///
     /// # Errors
     ///
-    /// [`TransitError::Store`]; [`TransitError::RecordUnreadable`] for a record that is there but
-    /// cannot be read: it is an error, never a missing key.
+    /// [`TransitError::Store`].
     pub async fn load(store: Arc<dyn Store>) -> Result<Self, TransitError> {
-        let mut held: HashMap<MountPath, BTreeMap<KeyName, Held>> = HashMap::new();
-        let mut next = under_mounts().ok().map(Page::under);
-        while let Some(page) = next {
-            let listing = store.list(&page).await?;
-            for record in &listing.records {
-                let (mount, name, one) = read(record).ok_or(TransitError::RecordUnreadable)?;
-                held.entry(mount).or_default().insert(name, one);
-            }
-            next = listing.next;
-        }
-        Ok(Self { store: Some(store), held: RwLock::new(held), ..Self::without_store() })
+        let keys = Self::awaiting_store();
+        keys.attach(store).await?;
+        Ok(keys)
     }
 
-    /// Whether keys can be made through the API.
+    /// Loads all keys of `store`, and from now on keeps changes in it. After an error nothing has
+    /// changed, and the caller may try again.
+    ///
+    /// A record that cannot be read does not keep the others from being served: operations on its
+    /// key fail with [`TransitError::RecordUnreadable`], for it is never a missing key.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::Store`]; [`TransitError::StoreAttached`] if there is one already.
+    pub async fn attach(&self, store: Arc<dyn Store>) -> Result<(), TransitError> {
+        let _no_other_change = self.hold_changes().await;
+        if self.store.get().is_some() {
+            return Err(TransitError::StoreAttached);
+        }
+        self.reload(&*store).await?;
+        self.store.set(store).map_err(|_second| TransitError::StoreAttached)?;
+        self.attached.notify_waiters();
+        Ok(())
+    }
+
+    /// Whether a store is configured, be it open or not.
     #[must_use]
     pub const fn has_store(&self) -> bool {
-        self.store.is_some()
+        self.expects_store
     }
 
-    /// The managed key of this name, whether or not a declared one hides it.
+    /// Whether the store is configured and not open yet.
+    #[must_use]
+    pub fn is_awaiting_store(&self) -> bool {
+        self.expects_store && self.store.get().is_none()
+    }
+
+    /// The managed key of this name, whether or not a declared one hides it; `None` also where
+    /// nobody can tell.
     #[must_use]
     pub fn managed(&self, mount: &MountPath, name: &str) -> Option<Arc<TransitKey>> {
-        self.find(mount, name).map(|held| held.key)
+        self.find(mount, name).ok().flatten()
     }
 
-    fn find(&self, mount: &MountPath, name: &str) -> Option<Held> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.get(mount)?.get(name).cloned()
-    }
-
-    pub(super) fn names(&self, mount: &MountPath) -> Vec<KeyName> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.get(mount).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
-    }
-
-    fn store(&self) -> Result<&Arc<dyn Store>, TransitError> {
-        self.store.as_ref().ok_or(TransitError::NoStorage)
-    }
-
-    /// Commits `key` in the place of what is held, and holds it.
-    async fn put(
+    /// The managed key of this name.
+    pub(super) fn find(
         &self,
         mount: &MountPath,
-        key: TransitKey,
-    ) -> Result<Arc<TransitKey>, TransitError> {
-        let place = record_key(mount, &key.name).map_err(|_long| TransitError::NameTooLong)?;
-        let value = KeyRecord::encode(&key).map_err(|_large| TransitError::RecordFull)?;
-        let guard = match self.find(mount, key.name.as_str()) {
-            Some(held) => Guard::At(place.clone(), held.revision),
-            None => Guard::Absent(place.clone()),
-        };
-        let revision = self.store()?.commit(&[guard], &[Write::Put(place, value)]).await?;
-        let (name, key) = (key.name.clone(), Arc::new(key));
-        let one = Held { key: Arc::clone(&key), revision };
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        held.entry(mount.clone()).or_default().insert(name, one);
-        Ok(key)
+        name: &str,
+    ) -> Result<Option<Arc<TransitKey>>, TransitError> {
+        Ok(self.find_held(mount, name)?.map(|(key, _)| key))
     }
 
-    async fn remove(&self, mount: &MountPath, held: &Held) -> Result<(), TransitError> {
-        let name = &held.key.name;
-        let place = record_key(mount, name).map_err(|_long| TransitError::NameTooLong)?;
-        let guard = Guard::At(place.clone(), held.revision);
-        self.store()?.commit(&[guard], &[Write::Delete(place)]).await?;
-        let mut all = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(keys) = all.get_mut(mount) {
-            keys.remove(name);
+    fn find_held(
+        &self,
+        mount: &MountPath,
+        name: &str,
+    ) -> Result<Option<(Arc<TransitKey>, Revision)>, TransitError> {
+        if self.is_awaiting_store() {
+            return Err(TransitError::StateSealed);
         }
-        Ok(())
+        match self.holding().get(mount, name) {
+            None | Some(Held { entry: Entry::Deleted, .. }) => Ok(None),
+            Some(Held { entry: Entry::Unreadable, .. }) => Err(TransitError::RecordUnreadable),
+            Some(Held { entry: Entry::Key(key), revision }) => {
+                Ok(Some((Arc::clone(key), *revision)))
+            }
+        }
+    }
+
+    /// The names of all managed keys of a mount, those included that cannot be read.
+    pub(super) fn names(&self, mount: &MountPath) -> Result<Vec<KeyName>, TransitError> {
+        if self.is_awaiting_store() {
+            Err(TransitError::StateSealed)
+        } else {
+            Ok(self.holding().names(mount))
+        }
+    }
+
+    pub(super) fn store(&self) -> Result<&Arc<dyn Store>, TransitError> {
+        self.store.get().ok_or(match self.expects_store {
+            true => TransitError::StateSealed,
+            false => TransitError::NoStorage,
+        })
     }
 
     /// Waits for changes under way, and keeps further ones waiting while the guard lives.
@@ -125,289 +179,70 @@ impl Keys {
         self.changes.lock().await
     }
 
-    /// Gives a new version to every managed key whose latest was made for other master-key
-    /// versions than the seals have now (invariant I7). A key that cannot advance goes on as it
-    /// was, and the log says so: it must not keep the others, or a server, from starting.
-    ///
-    /// Call it while [`Keys::hold_changes`] lives, after `deployment` has taken effect.
-    pub async fn follow_seals(&self, deployment: &Deployment, created: u64) {
-        // A list without the seal that is away would be another list.
-        let Ok(keks) = deployment.seals.current_keks() else { return };
-        for (mount, key) in self.behind(&keks) {
-            let name = key.name.clone();
-            let advanced = match key.rotated(keks.clone(), created) {
-                Ok(next) => self.put(&mount, next).await.map(drop),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = advanced {
-                tracing::error!(
-                    key = %format_args!("{mount}/{name}"),
-                    reason = %error,
-                    advice = "trim the key, or mend the storage, then reload",
-                    "a key could not follow its seals, and still wraps for the previous ones"
-                );
+    /// Holds all that is in `store`, and answers from where to watch it.
+    async fn reload(&self, store: &dyn Store) -> Result<Revision, StoreError> {
+        let (found, revision) = list(store).await?;
+        self.holding_mut().replace(found, revision);
+        Ok(revision)
+    }
+
+    /// Since when the keys held may not be those of the store.
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_lost(&self, error: &StoreError) {
+        let is_up = !matches!(error, StoreError::Unavailable { .. } | StoreError::Undecided { .. });
+        let since = self.lost().map_or_else(Instant::now, |lost| lost.since);
+        let lost = Some(Lost { since, is_up });
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+    }
+
+    fn note_followed(&self) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn holding(&self) -> RwLockReadGuard<'_, Holding> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holding_mut(&self) -> RwLockWriteGuard<'_, Holding> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every record of a key, and the revision of the first page: a watch from there misses nothing.
+async fn list(store: &dyn Store) -> Result<(Vec<Found>, Revision), StoreError> {
+    let first = under_mounts().ok().map(Page::under);
+    let whole = first.as_ref().map_or(NonZeroUsize::MIN, |page| page.limit);
+    let (mut next, mut found, mut from) = (first, Vec::new(), None);
+    while let Some(page) = next {
+        next = match in_time(store.list(&page)).await {
+            Ok(listing) => {
+                from.get_or_insert(listing.revision);
+                found.extend(listing.records.iter().filter_map(Found::read));
+                listing.next
             }
-        }
-    }
-
-    fn behind(&self, keks: &[KekRef]) -> Vec<(MountPath, TransitKey)> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let all = held.iter().flat_map(|(mount, keys)| keys.values().map(move |one| (mount, one)));
-        all.filter(|(_, one)| one.key.keks(one.key.latest) != keks)
-            .map(|(mount, one)| (mount.clone(), TransitKey::clone(&one.key)))
-            .collect()
-    }
-}
-
-fn read(record: &Record) -> Option<(MountPath, KeyName, Held)> {
-    let (mount, name) = KeyRecord::place(&record.key)?;
-    let key = KeyRecord::decode(name.clone(), &record.value).ok()?;
-    Some((mount, name, Held { key: Arc::new(key), revision: record.revision }))
-}
-
-impl TransitKey {
-    fn new(name: KeyName, new: NewKey, keks: Vec<KekRef>, created: u64) -> Self {
-        let first = KeyVersion::FIRST;
-        Self {
-            name,
-            source: KeySource::Managed,
-            derived: new.derived,
-            deletion_allowed: false,
-            min_decryption: first,
-            min_encryption: None,
-            min_available: None,
-            latest: first,
-            versions: BTreeMap::from([(first, VersionRecord { created, keks })]),
-            uncounted: Vec::new(),
-            may_lag: false,
-        }
-    }
-
-    /// Refuses a rotation that would leave the record no room to follow its seals later.
-    fn leave_room(&self) -> Result<(), TransitError> {
-        let is_roomy = KeyRecord::encode(self)
-            .is_ok_and(|value| value.as_bytes().len() <= MAX_VALUE_BYTES / 2);
-        if is_roomy { Ok(()) } else { Err(TransitError::RecordFull) }
-    }
-
-    fn rotated(mut self, keks: Vec<KekRef>, created: u64) -> Result<Self, TransitError> {
-        self.latest = self.latest.next().ok_or(TransitError::VersionsExhausted)?;
-        self.versions.insert(self.latest, VersionRecord { created, keks });
-        Ok(self)
-    }
-}
-
-impl Transit {
-    /// The key of this name: the declared one, else the managed one (invariant I6).
-    pub(super) fn find(&self, mount: &MountPath, name: &str) -> Option<Arc<TransitKey>> {
-        let declared = self.deployment.declared_key(mount, name);
-        declared.or_else(|| self.keys.find(mount, name).map(|held| held.key))
-    }
-
-    /// Whether there is a key of this name, which decides between the capabilities `update` and
-    /// `create` for an encrypt.
-    #[must_use]
-    pub fn has_key(&self, mount: &MountPath, name: &KeyName) -> bool {
-        self.find(mount, name.as_str()).is_some()
-    }
-
-    /// The key, or `None`.
-    #[expect(clippy::needless_pass_by_value, reason = "a permit is for one operation")]
-    #[must_use]
-    pub fn read_key(&self, permit: Permit<operation::ReadKey>) -> Option<Arc<TransitKey>> {
-        self.find(permit.mount(), permit.key().as_str())
-    }
-
-    /// The names of all keys of a mount, in byte order.
-    #[expect(clippy::needless_pass_by_value, reason = "a permit is for one operation")]
-    #[must_use]
-    pub fn list_keys(&self, permit: ListPermit) -> Vec<KeyName> {
-        let mut names: BTreeSet<_> = self.keys.names(permit.mount()).into_iter().collect();
-        names.extend(self.deployment.declared_names(permit.mount()));
-        names.into_iter().collect()
-    }
-
-    /// Creates the key; one that exists stays as it is, as in Vault.
-    ///
-    /// # Errors
-    ///
-    /// [`TransitError::NoStorage`], [`TransitError::Store`].
-    pub async fn create_key(
-        &self,
-        permit: Permit<operation::CreateKey>,
-        new: NewKey,
-    ) -> Result<Arc<TransitKey>, TransitError> {
-        let transit = self.clone();
-        self.describe_all().await;
-        in_its_own_task(async move { transit.create(permit.mount(), permit.key(), new).await })
-            .await
-    }
-
-    /// Creates the key that is about to be encrypted under, and turns the permit to do so into one
-    /// to encrypt.
-    ///
-    /// # Errors
-    ///
-    /// [`TransitError::NoStorage`], [`TransitError::Store`].
-    pub async fn upsert_key(
-        &self,
-        permit: Permit<operation::EncryptUpsert>,
-        new: NewKey,
-    ) -> Result<Permit<operation::Encrypt>, TransitError> {
-        let transit = self.clone();
-        self.describe_all().await;
-        in_its_own_task(async move {
-            transit.create(permit.mount(), permit.key(), new).await?;
-            Ok(permit.into_encrypt())
-        })
-        .await
-    }
-
-    /// Changes the key's settings.
-    ///
-    /// # Errors
-    ///
-    /// [`TransitError::Setting`], and as for every change of a key: [`TransitError::Declared`],
-    /// [`TransitError::KeyNotFound`], [`TransitError::Store`].
-    pub async fn configure_key(
-        &self,
-        permit: Permit<operation::ConfigureKey>,
-        changes: KeyChanges,
-    ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, move |_, key, _| Ok(key.with(changes)?)).await
-    }
-
-    /// Gives the key a new version, for the master-key versions that its seals have now.
-    ///
-    /// # Errors
-    ///
-    /// As for every change of a key.
-    pub async fn rotate_key(
-        &self,
-        permit: Permit<operation::RotateKey>,
-    ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, |deployment, key, now| {
-            let next = key.rotated(deployment.seals.current_keks()?, now)?;
-            next.leave_room()?;
-            Ok(next)
-        })
-        .await
-    }
-
-    /// Deletes the versions before `min_available`, for good.
-    ///
-    /// # Errors
-    ///
-    /// [`TransitError::Setting`], and as for every change of a key.
-    pub async fn trim_key(
-        &self,
-        permit: Permit<operation::TrimKey>,
-        min_available: Option<i64>,
-    ) -> Result<Arc<TransitKey>, TransitError> {
-        self.change(permit, move |_, key, _| Ok(key.trimmed(min_available)?)).await
-    }
-
-    /// Deletes the key, if its settings allow it.
-    ///
-    /// # Errors
-    ///
-    /// [`SettingError::DeletionNotAllowed`], and as for every change of a key.
-    pub async fn delete_key(
-        &self,
-        permit: Permit<operation::DeleteKey>,
-    ) -> Result<(), TransitError> {
-        let transit = self.clone();
-        in_its_own_task(async move {
-            let _one_at_a_time = transit.keys.hold_changes().await;
-            let deployment = transit.current.load_full();
-            let held = transit.managed(&deployment, permit.mount(), permit.key())?;
-            if !held.key.deletion_allowed {
-                return Err(SettingError::DeletionNotAllowed.into());
+            // One by one, until the record is found that spoils the page.
+            Err(StoreError::Corrupt { key: Some(_), .. }) if page.limit > NonZeroUsize::MIN => {
+                Some(Page { limit: NonZeroUsize::MIN, ..page })
             }
-            transit.keys.remove(permit.mount(), &held).await
-        })
-        .await
+            Err(StoreError::Corrupt { key: Some(place), .. }) if is_further(&place, &page) => {
+                found.extend(Found::unreadable(&place));
+                Some(Page { after: Some(place), limit: whole, ..page })
+            }
+            Err(error) => return Err(error),
+        };
     }
-
-    async fn create(
-        &self,
-        mount: &MountPath,
-        name: &KeyName,
-        new: NewKey,
-    ) -> Result<Arc<TransitKey>, TransitError> {
-        let _one_at_a_time = self.keys.hold_changes().await;
-        let deployment = self.current.load_full();
-        let existing = deployment.declared_key(mount, name.as_str());
-        let managed = || self.keys.find(mount, name.as_str()).map(|held| held.key);
-        if let Some(existing) = existing.or_else(managed) {
-            return Ok(existing);
-        }
-        self.keys.store()?;
-        let keks = deployment.seals.current_keks()?;
-        let key = TransitKey::new(name.clone(), new, keks, self.clock.unix_seconds());
-        self.keys.put(mount, key).await
-    }
-
-    async fn change<O: operation::KeyOperation + Send + Sync + 'static>(
-        &self,
-        permit: Permit<O>,
-        change: impl FnOnce(&Deployment, TransitKey, u64) -> Result<TransitKey, TransitError>
-        + Send
-        + 'static,
-    ) -> Result<Arc<TransitKey>, TransitError> {
-        let transit = self.clone();
-        in_its_own_task(async move {
-            let _one_at_a_time = transit.keys.hold_changes().await;
-            let deployment = transit.current.load_full();
-            let held = transit.managed(&deployment, permit.mount(), permit.key())?;
-            let now = transit.clock.unix_seconds();
-            let changed = change(&deployment, TransitKey::clone(&held.key), now)?;
-            transit.keys.put(permit.mount(), changed).await
-        })
-        .await
-    }
-
-    fn managed(
-        &self,
-        deployment: &Deployment,
-        mount: &MountPath,
-        name: &KeyName,
-    ) -> Result<Held, TransitError> {
-        if deployment.declared_key(mount, name.as_str()).is_some() {
-            return Err(TransitError::Declared);
-        }
-        self.keys.find(mount, name.as_str()).ok_or(TransitError::KeyNotFound)
-    }
+    Ok((found, from.unwrap_or(Revision::ORIGIN)))
 }
 
-/// A change that has begun is finished, also when the client hangs up (design §4).
-async fn in_its_own_task<T: Send + 'static>(
-    change: impl Future<Output = Result<T, TransitError>> + Send + 'static,
-) -> Result<T, TransitError> {
-    tokio::spawn(change).await.unwrap_or(Err(TransitError::ChangePanicked))
+fn is_further(place: &RecordKey, page: &Page) -> bool {
+    page.after.as_ref().is_none_or(|after| place > after)
 }
 
-#[cfg(test)]
-mod tests {
-    use selkie_crypto::{KekId, SealName};
-
-    use super::*;
-
-    fn key_with(versions: u32) -> TransitKey {
-        let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k").unwrap() };
-        let new = NewKey::default();
-        let mut key = TransitKey::new("k".parse().unwrap(), new, vec![kek.clone()], 1);
-        for _ in 1..versions {
-            key = key.rotated(vec![kek.clone()], 1).unwrap();
-        }
-        key
-    }
-
-    #[test]
-    fn rotations_leave_room_for_the_key_to_follow_its_seals() {
-        assert!(key_with(2_000).leave_room().is_ok());
-        let full = key_with(6_000);
-        assert!(matches!(full.leave_room(), Err(TransitError::RecordFull)));
-        assert!(KeyRecord::encode(&full).is_ok(), "its seals may still change");
-    }
+/// What the store answers, if it does so in time.
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |elapsed| Err(StoreError::Unavailable { source: Box::new(elapsed) });
+    timeout(STORE_PATIENCE, answer).await.unwrap_or_else(late)
 }

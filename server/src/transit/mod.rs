@@ -2,6 +2,7 @@
 //! knows no HTTP and no wire names; every operation takes the permit that only the policy check
 //! can make.
 
+mod changes;
 mod decryption;
 mod drill;
 mod encryption;

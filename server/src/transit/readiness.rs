@@ -27,15 +27,23 @@ impl Transit {
         name: &str,
         deadline: Instant,
     ) -> Result<(Arc<TransitKey>, Arc<Deployment>), TransitError> {
-        let key = self.find(mount, name).ok_or(TransitError::KeyNotFound)?;
+        let key = self.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
         let unready: Vec<_> = unready(&self.deployment, &key, self.clock.unix_seconds()).collect();
         if unready.is_empty() {
             return Ok((key, Arc::clone(&self.deployment)));
         }
         self.learn_all(unready, deadline).await;
         let learned = Self { deployment: self.current.load_full(), ..self.clone() };
-        let key = learned.find(mount, name).ok_or(TransitError::KeyNotFound)?;
+        let key = learned.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
         Ok((key, learned.deployment))
+    }
+
+    /// Asks the KMSs of a key of whose master keys not enough is known to go on from it.
+    pub(super) async fn learn_of(&self, mount: &MountPath, name: &str, deadline: Instant) {
+        let Ok(Some(key)) = self.keys.find(mount, name) else { return };
+        let deployment = self.current.load_full();
+        let unready: Vec<_> = unready(&deployment, &key, self.clock.unix_seconds()).collect();
+        self.learn_all(unready, deadline).await;
     }
 
     /// Asks all KMSs that have not described their keys yet, which a new version of a managed key

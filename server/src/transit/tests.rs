@@ -1,3 +1,6 @@
+pub(crate) mod faulty_store;
+mod replicas;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,14 +27,14 @@ impl Clock for FixedClock {
 }
 
 /// A static master key, behind a fault injector that also counts its calls.
-struct TestSeal {
+pub(crate) struct TestSeal {
     name: &'static str,
-    kms: Arc<Faulty>,
+    pub(crate) kms: Arc<Faulty>,
 }
 
 impl TestSeal {
     /// `versions` are the fills of its keys, oldest first; the last is current.
-    fn new(name: &'static str, versions: &[u8]) -> Self {
+    pub(crate) fn new(name: &'static str, versions: &[u8]) -> Self {
         let keys: Vec<_> = versions.iter().map(|fill| (*fill, *fill)).collect();
         Self::with_keys(name, &keys)
     }
@@ -98,6 +101,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         listeners: Vec::new(),
         seals: Vec::new(),
         storage: None,
+        telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: declared.iter().map(key).collect(),
         clients: Vec::new(),
@@ -115,7 +119,7 @@ async fn deployment(declared: &[(&'static str, u32)], seals: &[TestSeal]) -> Arc
 }
 
 /// An engine with the declared key `unseal`, and room for managed keys.
-async fn engine(seals: &[TestSeal]) -> Transit {
+pub(crate) async fn engine(seals: &[TestSeal]) -> Transit {
     let deployment = deployment(&[("unseal", 0)], seals).await;
     Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
@@ -373,7 +377,7 @@ async fn deletion_needs_permission_by_the_keys_settings() {
     let allow = KeyChanges { deletion_allowed: Some(true), ..KeyChanges::default() };
     engine.configure_key(permit(operation::ConfigureKey, "k"), allow).await.unwrap();
     delete().await.unwrap();
-    assert!(engine.read_key(permit(operation::ReadKey, "k")).is_none());
+    assert!(engine.read_key(permit(operation::ReadKey, "k")).unwrap().is_none());
     assert!(matches!(delete().await, Err(TransitError::KeyNotFound)));
 }
 
@@ -381,13 +385,13 @@ async fn deletion_needs_permission_by_the_keys_settings() {
 #[tokio::test]
 async fn declared_wins_and_cannot_be_changed_through_the_api() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
-    let before = engine.read_key(permit(operation::ReadKey, "unseal"));
+    let before = engine.read_key(permit(operation::ReadKey, "unseal")).unwrap();
     assert_eq!(create(&engine, "unseal").await.source, KeySource::Declared);
     let rotated = engine.rotate_key(permit(operation::RotateKey, "unseal")).await;
     assert!(matches!(rotated, Err(TransitError::Declared)));
     let deleted = engine.delete_key(permit(operation::DeleteKey, "unseal")).await;
     assert!(matches!(deleted, Err(TransitError::Declared)));
-    assert_eq!(engine.read_key(permit(operation::ReadKey, "unseal")), before);
+    assert_eq!(engine.read_key(permit(operation::ReadKey, "unseal")).unwrap(), before);
 }
 
 #[tokio::test]
@@ -410,7 +414,7 @@ async fn managed_keys_survive_in_their_store() {
     create(&engine, "k").await;
     let rotated = engine.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
     engine.keys = Arc::new(Keys::load(store).await.unwrap());
-    assert_eq!(engine.read_key(permit(operation::ReadKey, "k")), Some(rotated));
+    assert_eq!(engine.read_key(permit(operation::ReadKey, "k")).unwrap(), Some(rotated));
 }
 
 /// Invariant I7.
@@ -418,8 +422,9 @@ async fn managed_keys_survive_in_their_store() {
 async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() {
     let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
-    let latest =
-        |engine: &Transit| engine.read_key(permit(operation::ReadKey, "k")).unwrap().latest.get();
+    let latest = |engine: &Transit| {
+        engine.read_key(permit(operation::ReadKey, "k")).unwrap().unwrap().latest.get()
+    };
     for (seals, expected) in [
         (vec![TestSeal::new("a", &[1])], 1),
         (vec![TestSeal::new("a", &[1, 2])], 2),

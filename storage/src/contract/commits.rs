@@ -11,10 +11,7 @@ use super::{
     RACERS, assert_guard_failed, delete, key, list, names, newest, page_of, put, read, revision_of,
     value, write,
 };
-use crate::{
-    Guard, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, MAX_KEY_BYTES, MAX_VALUE_BYTES, Page, Record,
-    Revision, Store, StoreError, Write,
-};
+use crate::{Guard, MAX_KEY_BYTES, Page, Record, Revision, Store, StoreError, Write};
 
 pub async fn get_answers_none_for_what_was_never_put(store: Arc<dyn Store>) {
     write(&store, &[put("keys/a", b"1")]).await;
@@ -36,7 +33,7 @@ pub async fn get_answers_what_the_last_commit_put(store: Arc<dyn Store>) {
 pub async fn any_bytes_and_every_length_come_back_unchanged(store: Arc<dyn Store>) {
     let all_bytes: Vec<u8> = (0..=u8::MAX).collect();
     let longest_key = "k".repeat(MAX_KEY_BYTES);
-    for bytes in [vec![], vec![0], all_bytes, vec![0xff; MAX_VALUE_BYTES]] {
+    for bytes in [vec![], vec![0], all_bytes, vec![0xff; store.limits().value_bytes]] {
         write(&store, &[put(&longest_key, &bytes)]).await;
         let record = read(&store, &longest_key).await.expect("a record");
         assert!(record.value.as_bytes() == bytes, "{} bytes differ", bytes.len());
@@ -137,11 +134,12 @@ pub async fn commit_refuses_two_writes_of_one_record(store: Arc<dyn Store>) {
 
 pub async fn commit_refuses_more_than_its_limits(store: Arc<dyn Store>) {
     let before = newest(&store).await;
+    let limits = store.limits();
     let name = |n| key(&format!("n/{n}"));
-    let guards: Vec<Guard> = (0..=MAX_COMMIT_RECORDS).map(|n| Guard::Absent(name(n))).collect();
-    let writes: Vec<Write> = (0..=MAX_COMMIT_RECORDS).map(|n| Write::Delete(name(n))).collect();
-    let large = value(&vec![0; MAX_VALUE_BYTES]);
-    let bytes: Vec<Write> = (0..MAX_COMMIT_BYTES / MAX_VALUE_BYTES)
+    let guards: Vec<Guard> = (0..=limits.records).map(|n| Guard::Absent(name(n))).collect();
+    let writes: Vec<Write> = (0..=limits.records).map(|n| Write::Delete(name(n))).collect();
+    let large = value(&vec![0; limits.value_bytes]);
+    let bytes: Vec<Write> = (0..limits.bytes.div_ceil(limits.value_bytes))
         .map(|n| Write::Put(name(n), large.clone()))
         .collect();
     for (guards, writes) in [(&*guards, &[][..]), (&[][..], &*writes), (&[][..], &*bytes)] {
@@ -152,14 +150,14 @@ pub async fn commit_refuses_more_than_its_limits(store: Arc<dyn Store>) {
 }
 
 pub async fn commit_takes_as_much_as_its_limits(store: Arc<dyn Store>) {
-    let share = MAX_COMMIT_BYTES / MAX_COMMIT_RECORDS;
+    let limits = store.limits();
+    let share = limits.bytes / limits.records;
     let name = |n| format!("n/{n:03}");
     let large = vec![7; share - name(0).len()];
-    let writes: Vec<Write> = (0..MAX_COMMIT_RECORDS).map(|n| put(&name(n), &large)).collect();
-    let guards: Vec<Guard> =
-        (0..MAX_COMMIT_RECORDS).map(|n| Guard::Absent(key(&name(n)))).collect();
+    let writes: Vec<Write> = (0..limits.records).map(|n| put(&name(n), &large)).collect();
+    let guards: Vec<Guard> = (0..limits.records).map(|n| Guard::Absent(key(&name(n)))).collect();
     store.commit(&guards, &writes).await.expect("a commit of the largest size");
-    assert_eq!(names(&store, Page::all()).await.len(), MAX_COMMIT_RECORDS);
+    assert_eq!(names(&store, Page::all()).await.len(), limits.records);
 }
 
 pub async fn of_racing_creations_exactly_one_wins(store: Arc<dyn Store>) {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::error::StoreError;
+use crate::record::RecordValue;
 
 async fn memory() -> Arc<dyn Store> {
     Arc::new(MemoryStore::new())

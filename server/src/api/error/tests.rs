@@ -91,6 +91,7 @@ fn where_vault_sends_an_empty_list_there_is_no_text() {
 fn nothing_is_ever_answered_with_429() {
     let errors = [
         ApiError::Overloaded,
+        ApiError::StateSealed,
         ApiError::StorageUnavailable,
         ItemError::MasterKeyUnavailable.into(),
     ];

@@ -63,8 +63,9 @@ async fn outcome(
     match step {
         DrillStep::Key(mount, name) => call.transit().drill(permit, mount, name).await,
         DrillStep::State => {
-            let state_key = call.node.state_key().ok_or(TransitError::KeyNotFound)?;
-            call.transit().drill_state(permit, &state_key).await
+            call.node.state_status().ok_or(TransitError::KeyNotFound)?;
+            let source = call.node.backup_source().ok_or(TransitError::StateSealed)?;
+            call.transit().drill_state(permit, source).await
         }
     }
 }

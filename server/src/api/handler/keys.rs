@@ -91,7 +91,9 @@ pub(super) fn read(call: &Call<'_>, at: KeyPath, mut fields: Fields<'_>) -> Resu
     let name = at.key.to_string();
     let permit = call.client.acl.permit(operation::ReadKey, at.mount, at.key).map_err(denied)?;
     request::ReadKey::decode(&mut fields)?;
-    let key = call.transit().read_key(permit).ok_or(ApiError::NotFound)?;
+    let found = call.transit().read_key(permit);
+    let found = found.map_err(|error| refusal(error, &name, ApiError::NotFound))?;
+    let key = found.ok_or(ApiError::NotFound)?;
     // A version that is not known is not guessed.
     key.require_counted(&call.deployment).map_err(|error| Refusal::of_item(error, &name))?;
     Ok(reply(call, &key, &fields.into_warnings(&["name"])))
@@ -172,6 +174,7 @@ pub(super) fn list(
 ) -> Result<Reply, Refusal> {
     let permit = call.client.acl.permit_list(mount).map_err(denied)?;
     let names = call.transit().list_keys(permit);
+    let names = names.map_err(|error| refusal(error, "", ApiError::NotFound))?;
     if names.is_empty() {
         return Err(ApiError::NotFound.into());
     }
@@ -213,6 +216,7 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
         TransitError::Declared => KeyError::Declared(name.into()).into(),
         TransitError::NoStorage => KeyError::NoStorage.into(),
         TransitError::Setting(setting) => setting_error(*setting, name),
+        TransitError::StateSealed => ApiError::StateSealed,
         TransitError::Store(_) => ApiError::StorageUnavailable,
         TransitError::Seal(_) => ApiError::Item(told(&error)),
         _ => ApiError::Internal,

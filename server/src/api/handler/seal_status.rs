@@ -13,7 +13,7 @@ use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::availability::is_trusted;
 use crate::drill::DrillPlan;
-use crate::metrics::{CONTENT_TYPE, by_outcome};
+use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
 use crate::seal::{Seal, SealFault, days_left};
 use crate::state::StateStatus;
 
@@ -32,26 +32,27 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     data.extend(since.map(|since| ("unhealthy_since", time(since))));
     data.extend([
         ("backends", Value::Array(backends)),
+        ("aged_decrypts", aged_decrypts(call)),
         ("fully_wrapped", Value::Bool(is_wrapping)),
         ("drill", drill(call)),
-        ("state", state(&call.node.state_status())),
+        ("state", state(call.node.state_status().as_ref())),
         ("time", time(now)),
     ]);
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
 }
 
-/// How it stands with the state in storage.
-fn state(status: &StateStatus) -> Value {
+/// How it stands with the state in storage; without one nothing is missing.
+fn state(status: Option<&StateStatus>) -> Value {
     let sequence = match status {
-        StateStatus::Open { sequence } => Some(sequence),
+        Some(StateStatus::Open { sequence }) => Some(sequence),
         _ => None,
     };
     json!({
-        "status": status.as_str(),
+        "status": status.map_or("none", StateStatus::as_str),
         "sequence": sequence,
-        "reason": status.reason(),
-        "advice": status.advice(),
+        "reason": status.and_then(StateStatus::reason),
+        "advice": status.and_then(StateStatus::advice),
     })
 }
 
@@ -63,6 +64,17 @@ fn drill(call: &Call<'_>) -> Value {
         let failed: Vec<_> = drilled.failed.iter().map(SealName::as_str).collect();
         json!({ "ok": drilled.is_ok, "time": time(drilled.at), "failed_seals": failed })
     }))
+}
+
+/// Which old versions of keys were in use (invariant I7); null without an origin key.
+fn aged_decrypts(call: &Call<'_>) -> Value {
+    let evidence = call.node.metrics().evidence(&call.deployment);
+    let told = |one: Evidence| {
+        json!({
+            "client": one.client, "key": one.key, "version": one.version, "last": time(one.last),
+        })
+    };
+    json!(evidence.map(|all| all.into_iter().map(told).collect::<Vec<_>>()))
 }
 
 fn is_healthy(seal: &Seal) -> bool {
@@ -138,7 +150,6 @@ pub(super) fn metrics(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, 
     if !matches!(format.as_deref(), None | Some("" | "prometheus")) {
         return Err(ApiError::UnknownMetricsFormat.into());
     }
-    let now = call.node.clock().unix_seconds();
-    let text = call.node.metrics().text(&call.deployment.seals, now);
+    let text = call.node.metrics_text(&call.deployment);
     Ok(Reply::text(CONTENT_TYPE, text.map_err(|_unprintable| ApiError::Internal)?))
 }

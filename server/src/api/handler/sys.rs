@@ -17,6 +17,7 @@ use crate::api::{RUNNING_PLUGIN_VERSION, VERSION};
 use crate::availability::is_anything_served;
 use crate::deployment::Deployment;
 use crate::node::Node;
+use crate::state::StateStatus;
 
 /// Answers what Vault answers without a token.
 pub(in crate::api) fn open(
@@ -47,7 +48,7 @@ pub(in crate::api) fn open(
 /// whose state is sealed, but which serves declared keys, stays; never standby, for every replica
 /// answers everything.
 fn state(node: &Node, deployment: &Deployment) -> NodeState {
-    let has_managed_keys = node.state_status().is_open();
+    let has_managed_keys = node.has_managed_keys();
     let now = node.clock().unix_seconds();
     match is_anything_served(deployment, has_managed_keys, now) {
         true => NodeState::Active,
@@ -90,8 +91,9 @@ fn seal_status<'a>(
         cluster_id: (!sealed).then_some(&*identity.id),
         recovery_seal: true,
         storage_type: node.storage_type(),
-        warnings: node.state_status().reason().map(|reason| {
-            vec![format!("keys that were made through the API are not served: {reason}")]
+        warnings: node.state_status().as_ref().and_then(StateStatus::reason).map(|reason| {
+            let what = if node.has_managed_keys() { "changed" } else { "served" };
+            vec![format!("keys that were made through the API are not {what}: {reason}")]
         }),
     }
 }

@@ -69,7 +69,9 @@ pub(super) async fn encrypt(
 ) -> Result<Reply, Refusal> {
     let (transit, acl) = (call.transit(), &call.client.acl);
     let name = at.key.to_string();
-    let (permit, request) = if transit.has_key(&at.mount, &at.key) {
+    let has_key = transit.has_key(&at.mount, &at.key);
+    let has_key = has_key.map_err(|error| Refusal::of_item(error, &name))?;
+    let (permit, request) = if has_key {
         let permit = acl.permit(operation::Encrypt, at.mount, at.key).map_err(denied)?;
         (permit, request::Encrypt::decode(&mut fields)?)
     } else {

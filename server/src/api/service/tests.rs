@@ -1,6 +1,7 @@
 mod drill;
 mod log;
 mod replicas;
+mod snapshot;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -61,6 +62,7 @@ fn config() -> Config {
         listeners: Vec::new(),
         seals: vec![static_seal()],
         storage: Some(Storage::InMemory),
+        telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: vec![DeclaredKey {
             name: "unseal".parse().unwrap(),
@@ -540,4 +542,31 @@ async fn the_client_is_told_whether_to_try_again() {
         let read = api.send("s.root", "GET", "transit/keys/unseal", "").await;
         assert_eq!(read.status.as_u16(), status, "a version that is not known is not guessed");
     }
+}
+
+/// Vault's own answer, which every seal client tries again.
+#[tokio::test]
+async fn while_the_store_is_not_open_unknown_keys_are_sealed_and_never_missing() {
+    let deployment = Deployment::connect(config()).await.unwrap();
+    let keys = crate::transit::Keys::awaiting_store();
+    let clock = Arc::new(crate::clock::SystemClock);
+    let api = Api::on(Node::begin(deployment, keys, clock).await);
+    let plaintext = json!({ "plaintext": "aGVsbG8=" });
+    for (method, path, body) in [
+        ("PUT", "transit/encrypt/managed", plaintext.clone()),
+        ("PUT", "transit/decrypt/managed", json!({ "ciphertext": "vault:v1:AAAA" })),
+        ("PUT", "transit/rewrap/managed", json!({ "ciphertext": "vault:v1:AAAA" })),
+        ("PUT", "transit/keys/managed", json!({})),
+        ("PUT", "transit/keys/managed/rotate", json!({})),
+        ("PUT", "transit/keys/managed/config", json!({ "deletion_allowed": true })),
+        ("GET", "transit/keys/managed", json!("")),
+        ("DELETE", "transit/keys/managed", json!("")),
+        ("LIST", "transit/keys", json!("")),
+    ] {
+        let answer = api.send("s.root", method, path, body).await;
+        assert_eq!(answer.status.as_u16(), 503, "{method} {path}: {}", answer.text);
+        assert_eq!(answer.json()["errors"], json!(["Vault is sealed"]), "{method} {path}");
+    }
+    let declared = api.send("s.root", "PUT", "transit/encrypt/unseal", plaintext).await;
+    assert_eq!(declared.status, StatusCode::OK, "{}", declared.text);
 }

@@ -27,6 +27,7 @@ pub(super) fn told(status: &Value) -> Told {
         // Writing to a String cannot fail.
         let _ = write!(told.text, "{block}");
     }
+    told.text.push_str(&aged_decrypts(status, now));
     told.tell_of_server(status, now);
     told.text.push_str(&match &told.in_need[..] {
         [] => "all well\n".to_owned(),
@@ -59,6 +60,26 @@ impl Told {
             let _ = write!(self.text, "{block}");
         }
     }
+}
+
+/// A table of the old versions that were in use, by whom.
+fn aged_decrypts(status: &Value, now: Timestamp) -> String {
+    let Some(evidence) = status.get("aged_decrypts") else { return String::new() };
+    let Some(evidence) = evidence.as_array() else {
+        return "last use of stored ciphertexts: not kept, as no origin_key is declared\n"
+            .to_owned();
+    };
+    if evidence.is_empty() {
+        return "last use of stored ciphertexts: none seen since the start\n".to_owned();
+    }
+    let rows = evidence.iter().map(|one| {
+        let [client, key, version] =
+            ["client", "key", "version"].map(|member| word(one, member).unwrap_or_default());
+        let last = time(one, "last").map(|last| format!("{} ago", age(last, now)));
+        format!("  {client:<17} {key} v{version}, {}\n", last.unwrap_or_default())
+    });
+    let title = "last use of stored ciphertexts, which proves no version unused:\n";
+    std::iter::once(title.to_owned()).chain(rows).collect()
 }
 
 struct Block {
@@ -296,6 +317,21 @@ mod tests {
                         ! drill             FAILED, 10 min ago\n\
                         needs attention: state, drill\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn versions_in_use_are_told_by_client_or_why_they_are_not() {
+        let with = |evidence: Value| {
+            let now = "2026-11-27T03:00:00Z";
+            told(&json!({ "time": now, "backends": [], "aged_decrypts": evidence })).text
+        };
+        let one = json!({ "client": "vault-eu", "key": "transit/unseal", "version": 2,
+                          "last": "2026-11-27T02:00:00Z" });
+        let table = "last use of stored ciphertexts, which proves no version unused:\n  \
+                     vault-eu          transit/unseal v2, 60 min ago\nall well\n";
+        assert_eq!(with(json!([one])), table);
+        assert!(with(json!([])).starts_with("last use of stored ciphertexts: none seen"));
+        assert!(with(Value::Null).contains("not kept, as no origin_key is declared"));
     }
 
     #[test]

@@ -23,6 +23,7 @@ const (
 
 type settings struct {
 	address, token, mount, key, caCert string
+	load                               bool
 }
 
 func main() {
@@ -33,6 +34,7 @@ func main() {
 	flags.StringVar(&s.mount, "mount", "transit", "mount path of its transit engine")
 	flags.StringVar(&s.key, "key", "api-client", "name of a transit key to be made and deleted")
 	flags.StringVar(&s.caCert, "ca-cert", "", "file with the CA certificate")
+	flags.BoolVar(&s.load, "load", false, "encrypt and decrypt until SIGTERM, and nothing else")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		os.Exit(exitUsage)
 	}
@@ -71,6 +73,10 @@ func run(s settings) (answers, error) {
 	client, err := newClient(s)
 	if err != nil {
 		return got, err
+	}
+	if s.load {
+		got["load"] = load(client, s)
+		return got, nil
 	}
 	if err := got.take(systemCalls(client, s)); err != nil {
 		return got, err

@@ -2,7 +2,6 @@ ui = true
 audit "file" {
   path = "/x"
 }
-telemetry {}
 cluster_addr = "https://x:8201"
 storage "raft" {
   path = "/x"
@@ -16,6 +15,5 @@ seal "static" {
 }
 #! 1:1: "ui" is not used by Selkie: remove it
 #! 2:1: "audit" is not built yet: remove it
-#! 5:1: "telemetry" is not built yet: remove it
-#! 6:1: "cluster_addr" is not used by Selkie: remove it
-#! 7:9: storage type "raft" is not in this build: there is "inmem"
+#! 5:1: "cluster_addr" is not used by Selkie: remove it
+#! 6:9: storage type "raft" does not exist here: there are "etcd", "inmem" and "sled"

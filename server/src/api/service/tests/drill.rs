@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 
 use selkie_crypto::envelope::{Aad, Draft, Header, Purpose};
-use selkie_crypto::{Plaintext, RecipientSecret, os_random};
+use selkie_crypto::{RecipientSecret, StateKey, os_random};
 use selkie_kms::{Call as KmsCall, ClientTag, Fault, KmsError};
+use selkie_storage::{MemoryStore, RecordValue, Store, Write};
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::backup::Source;
 use crate::metrics::Metrics;
 use crate::seal::tests::Site;
 use crate::seal::{Asked, Seals};
-use crate::state::StateKeyEnvelope;
 
 type MakeFault = fn() -> Fault<Arc<RecipientSecret>>;
 
@@ -64,7 +65,7 @@ async fn a_drill_asks_each_kms_and_is_remembered() {
     assert_eq!(calls(), (before.0 + 1, before.1 + 1));
     assert_eq!(status().await["drill"]["ok"], true);
     let text = metrics().await;
-    assert!(text.contains("selkie_drill_failed 0\n"), "{text}");
+    assert!(text.contains("selkie_drill_ok 1\n"), "{text}");
     assert!(text.contains("selkie_drill_age_seconds "), "{text}");
 }
 
@@ -93,7 +94,7 @@ async fn a_seal_in_trouble_is_named_and_the_other_is_tried_all_the_same() {
         let status = api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
         assert_eq!(status["drill"]["failed_seals"], json!(["neu"]));
         let text = api.send("s.root", "GET", "sys/metrics", "").await.text;
-        assert!(text.contains("selkie_drill_failed 1\n"), "{text}");
+        assert!(text.contains("selkie_drill_ok 0\n"), "{text}");
         neu.faults.on_unwrap().clear();
         let again = api.send("s.root", "POST", STEP, "").await;
         assert_eq!(again.json()["data"]["ok"], true, "{}", again.text);
@@ -126,8 +127,12 @@ async fn a_drill_needs_sudo_and_a_step_that_there_is() {
     }
 }
 
-/// The state key in an envelope for those of the seals of `node` that are called `names`.
-async fn state_key(node: &Node, names: &[&str]) -> StateKeyEnvelope {
+fn state_key() -> StateKey {
+    StateKey::init_with(|bytes| os_random(bytes).unwrap()).unwrap()
+}
+
+/// A store with `key` in an envelope for those of the seals of `node` that are called `names`.
+async fn store_with(key: &StateKey, node: &Node, names: &[&str]) -> Arc<dyn Store> {
     let draft = Draft::new(&os_random).unwrap();
     let deadline = Instant::now() + Duration::from_secs(1);
     let call = KmsCall { client: ClientTag::SELKIE, deadline };
@@ -142,22 +147,30 @@ async fn state_key(node: &Node, names: &[&str]) -> StateKeyEnvelope {
     let header = Header {
         purpose: Purpose::State,
         realm: Cow::Borrowed("test"),
-        mount: Cow::Borrowed("m"),
-        key: Cow::Borrowed("k"),
+        mount: Cow::Borrowed("state"),
+        key: Cow::Borrowed("state-key"),
         version: KeyVersion::FIRST,
         created: 0,
     };
     let aad = Aad { associated_data: &[], context: &[] };
-    let secret = Plaintext::new(vec![1; 32]);
-    let json = draft.encrypt(&header, aad, secret, &recipients, None).unwrap();
-    StateKeyEnvelope { json, mount: "m".into(), key: "k".into(), version: KeyVersion::FIRST }
+    let json = draft.encrypt(&header, aad, key.to_plaintext(), &recipients, None).unwrap();
+    let record = Write::Put("state-key".parse().unwrap(), RecordValue::new(json).unwrap());
+    let store = MemoryStore::default();
+    store.commit(&[], &[record]).await.unwrap();
+    Arc::new(store)
+}
+
+async fn offer_state(node: &Node, names: &[&str]) {
+    let key = state_key();
+    let store = store_with(&key, node, names).await;
+    node.offer_backups(Source { store, state_key: Arc::new(key) });
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_state_key_is_opened_through_each_seal_alone() {
     let (weu, neu) = (Site::new(), Site::new());
     let node = node_on_two(&weu, &neu).await;
-    node.set_state_key(state_key(&node, &["weu", "neu"]).await);
+    offer_state(&node, &["weu", "neu"]).await;
     let api = Api::on(node);
     let plan = api.send("s.root", "LIST", "sys/drill", "").await.json();
     assert_eq!(plan["data"]["keys"], json!(["state", "key/transit/unseal"]));
@@ -173,7 +186,31 @@ async fn the_state_key_is_opened_through_each_seal_alone() {
 async fn a_seal_that_the_state_key_is_not_wrapped_for_fails_the_drill() {
     let (weu, neu) = (Site::new(), Site::new());
     let node = node_on_two(&weu, &neu).await;
-    node.set_state_key(state_key(&node, &["weu"]).await);
+    offer_state(&node, &["weu"]).await;
     let done = Api::on(node).send("s.root", "POST", "sys/drill/state", "").await;
     assert_eq!(outcomes(&done), pairs(&[("neu", "not_a_recipient"), ("weu", "ok")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_envelope_of_another_state_key_fails_the_drill() {
+    let (weu, neu) = (Site::new(), Site::new());
+    let node = node_on_two(&weu, &neu).await;
+    let store = store_with(&state_key(), &node, &["weu", "neu"]).await;
+    node.offer_backups(Source { store, state_key: Arc::new(state_key()) });
+    let done = Api::on(node).send("s.root", "POST", "sys/drill/state", "").await;
+    let expected = pairs(&[("neu", "other_plaintext"), ("weu", "other_plaintext")]);
+    assert_eq!(outcomes(&done), expected, "{}", done.text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drill_without_its_state_is_no_success() {
+    let (weu, neu) = (Site::new(), Site::new());
+    let node = node_on_two(&weu, &neu).await;
+    node.tell_state(crate::state::StateStatus::Opening);
+    let api = Api::on(node);
+    let refused = api.send("s.root", "POST", "sys/drill/state", "").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text);
+    api.send("s.root", "POST", STEP, "").await;
+    let status = api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
+    assert_eq!(status["drill"]["ok"], false, "{status}");
 }

@@ -1,0 +1,35 @@
+use selkie_access::Capability;
+use selkie_listener::Overloaded;
+
+use super::transit::denied;
+use crate::api::call::{Call, Refusal};
+use crate::api::error::ApiError;
+use crate::api::reply::Reply;
+use crate::backup::{self, MAX_SNAPSHOT_BYTES};
+use crate::telemetry::WithCauses;
+
+const PATH: &str = "sys/storage/selkie/snapshot";
+/// The records, the content made of them, and the file.
+const COPIES: usize = 3;
+
+/// A backup of all state, as `sys/storage/raft/snapshot` gives it in Vault: only with sudo.
+pub(super) async fn snapshot(call: &Call<'_>) -> Result<Reply, Refusal> {
+    for capability in [Capability::Read, Capability::Sudo] {
+        let _permit = call.client.acl.check(PATH, capability).map_err(denied)?;
+    }
+    let source = call.node.backup_source().ok_or(ApiError::StorageUnavailable)?;
+    let room = call.node.bytes().take(COPIES * MAX_SNAPSHOT_BYTES).await;
+    let _room = room.map_err(|Overloaded| ApiError::Overloaded)?;
+    let snapshot = backup::take(&source.store, &source.state_key).await;
+    let snapshot = snapshot.map_err(|error| failed(&error, ApiError::StorageUnavailable))?;
+    let key = backup::new_key(&call.transit()).await;
+    let (key, envelope) = key.map_err(|error| failed(&error, ApiError::StorageUnavailable))?;
+    let file = tokio::task::spawn_blocking(move || backup::write(&snapshot, key, &envelope)).await;
+    let file = file.map_err(|error| failed(&error, ApiError::Internal))?;
+    Ok(Reply::octets(file.map_err(|error| failed(&error, ApiError::Internal))?))
+}
+
+fn failed(error: &dyn std::error::Error, told: ApiError) -> Refusal {
+    tracing::error!(error = %WithCauses(error), "no backup was made");
+    told.into()
+}

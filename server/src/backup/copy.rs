@@ -1,0 +1,188 @@
+//! Restores and migrations as a whole: all is verified before anything changes.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use selkie_config::Config;
+use selkie_crypto::{StateKey, os_random};
+use selkie_kms::ClientTag;
+use selkie_storage::Store;
+use tokio::time::Instant;
+
+use super::standing::{Back, Standing, compare, look};
+use super::{
+    BackupSealError, ContentError, Damage, FillError, Snapshot, SnapshotError, fill, open_key,
+    open_state_key, read, read_frame, take,
+};
+use crate::clock::SystemClock;
+use crate::deployment::{Deployment, DeploymentError};
+use crate::metrics::Metrics;
+use crate::transit::{Keys, Transit};
+
+/// Where a copy goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'t> {
+    /// The raw store.
+    pub store: &'t Arc<dyn Store>,
+    /// The seals that its servers will have.
+    pub transit: &'t Transit,
+    /// Whether it may go back, or become another store.
+    pub force: bool,
+}
+
+/// What a copy came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The store's id.
+    pub store: String,
+    /// The number of its newest commit.
+    pub sequence: u64,
+    /// How many sealed records it has.
+    pub records: u64,
+    /// What was taken back, because it was forced.
+    pub taken_back: Vec<Back>,
+}
+
+/// Why state was not copied. Only [`CopyError::Fill`] has changed the target, which servers refuse
+/// then until the copy has been run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The backup is none, or was changed.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The seals do not open what they must.
+    #[error(transparent)]
+    Seal(#[from] BackupSealError),
+    /// The source cannot be copied.
+    #[error("the source: {0}")]
+    Source(#[source] SnapshotError),
+    /// The source has nothing in it.
+    #[error("the source is empty")]
+    SourceEmpty,
+    /// A restore or migration into the source was broken off.
+    #[error("the source is half filled: run the restore or migration into it to its end first")]
+    SourceBrokenOff,
+    /// The target cannot be read.
+    #[error("the target: {0}")]
+    Target(#[source] SnapshotError),
+    /// The target would go back.
+    #[error("nothing has changed: {}", listed(.0))]
+    GoesBack(Vec<Back>),
+    /// The copy ended halfway.
+    #[error("the target is half filled; run the same command again to finish")]
+    Fill(#[from] FillError),
+    /// Somebody changed the source during the copy.
+    #[error("the source has changed meanwhile: stop all servers that use it, and run this again")]
+    SourceChanged,
+}
+
+fn listed(back: &[Back]) -> String {
+    let lines: Vec<_> = back.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}
+
+/// An engine for the seals of `config` without a server: for commands that unwrap.
+///
+/// # Errors
+///
+/// [`DeploymentError`].
+pub async fn offline(config: Config) -> Result<Transit, DeploymentError> {
+    let deployment = Arc::new(Deployment::resume(config, None).await?);
+    Ok(Transit {
+        current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
+        deployment,
+        keys: Arc::new(Keys::without_store()),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(os_random),
+        client: ClientTag::SELKIE,
+        metrics: Metrics::new(),
+        until: Instant::now() + Transit::REQUEST_PATIENCE,
+        unwraps: None,
+    })
+}
+
+/// All that the backup `file` holds, opened by any one of the seals and verified, with its state key.
+///
+/// # Errors
+///
+/// [`CopyError::Content`] and [`CopyError::Seal`].
+pub async fn open_backup(
+    file: &[u8],
+    transit: &Transit,
+) -> Result<(Snapshot, StateKey), CopyError> {
+    let (envelope, sealed) = read_frame(file)?;
+    let key = open_key(transit, envelope).await?;
+    let opened = read(sealed, key)?;
+    let state_key = opened.sealed_state_key().map_err(ContentError::from)?;
+    let state_key = open_state_key(transit, state_key).await?;
+    Ok((opened.verify(&state_key)?, state_key))
+}
+
+/// Puts the backup `file` into the target.
+///
+/// # Errors
+///
+/// [`CopyError`].
+pub async fn restore(
+    file: &[u8],
+    target: Target<'_>,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) -> Result<Copied, CopyError> {
+    let (snapshot, state_key) = open_backup(file, target.transit).await?;
+    put(&snapshot, &state_key, target, progress).await
+}
+
+/// Copies all of `source`, which the seals of `transit` open, into the target.
+///
+/// # Errors
+///
+/// [`CopyError`].
+pub async fn migrate(
+    source: &Arc<dyn Store>,
+    transit: &Transit,
+    target: Target<'_>,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) -> Result<Copied, CopyError> {
+    let snapshot = whole(source, transit).await?;
+    let sealed = snapshot.sealed_state_key().ok_or(Damage::Missing("state-key"));
+    let sealed = sealed.map_err(|damage| CopyError::Source(damage.into()))?;
+    // The new servers must be able to open it too.
+    let state_key = open_state_key(target.transit, sealed).await?;
+    let copied = put(&snapshot, &state_key, target, progress).await?;
+    let now = take(source, &state_key).await.map_err(CopyError::Source)?;
+    if now == snapshot { Ok(copied) } else { Err(CopyError::SourceChanged) }
+}
+
+async fn whole(source: &Arc<dyn Store>, transit: &Transit) -> Result<Snapshot, CopyError> {
+    match look(source, transit).await.map_err(CopyError::Source)? {
+        Standing::Whole(snapshot) => Ok(*snapshot),
+        Standing::Empty => Err(CopyError::SourceEmpty),
+        Standing::BrokenOff { .. } => Err(CopyError::SourceBrokenOff),
+        Standing::Unopened(error) => Err(CopyError::Seal(error)),
+        Standing::Damaged(damage) => Err(CopyError::Source(damage.into())),
+    }
+}
+
+async fn put(
+    snapshot: &Snapshot,
+    state_key: &StateKey,
+    target: Target<'_>,
+    progress: &mut (dyn FnMut(usize, usize) + Send),
+) -> Result<Copied, CopyError> {
+    let standing = look(target.store, target.transit).await.map_err(CopyError::Target)?;
+    let taken_back = compare(&standing, snapshot);
+    if !taken_back.is_empty() && !target.force {
+        return Err(CopyError::GoesBack(taken_back));
+    }
+    fill(target.store, snapshot, progress).await?;
+    let held = take(target.store, state_key).await.map_err(CopyError::Target)?;
+    if held != *snapshot {
+        return Err(FillError::Disturbed.into());
+    }
+    Ok(Copied {
+        store: held.format.store,
+        sequence: held.root.sequence,
+        records: held.root.records,
+        taken_back,
+    })
+}

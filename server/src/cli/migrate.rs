@@ -1,0 +1,37 @@
+//! `selkie migrate`: all state from one storage into another.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::backup::{progress_bar, reporter};
+use super::restore::{config_and_storage, told};
+use super::{CommandError, print};
+use crate::backup::{Target, migrate, offline};
+use crate::state::backend;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration file with the storage to copy from.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// The configuration file with the storage to copy into.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+    let (from, from_storage) = config_and_storage(&arguments.from)?;
+    let (to, to_storage) = config_and_storage(&arguments.to)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let bar = progress_bar(Some(0));
+    let copied = runtime.block_on(async {
+        let (from, to) = (offline(from).await?, offline(to).await?);
+        let source = backend::open(&from_storage).await?;
+        let store = backend::open(&to_storage).await?;
+        let target = Target { store: &store, transit: &to, force: false };
+        Ok::<_, CommandError>(migrate(&source, &from, target, &mut reporter(&bar)).await?)
+    });
+    bar.finish_and_clear();
+    print(output, &told(&copied?))
+}

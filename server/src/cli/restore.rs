@@ -1,0 +1,62 @@
+//! `selkie restore`: a backup back into a storage.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use selkie_config::{Config, Storage};
+
+use super::backup::{progress_bar, reporter};
+use super::{CommandError, print, read_config};
+use crate::backup::{Copied, Target, offline, restore};
+use crate::state::backend;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration file: one of its seals opens the backup, its storage is filled.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Also take back what the storage holds, or replace another store.
+    #[arg(long)]
+    force: bool,
+    /// The backup.
+    backup: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+    let path = &arguments.backup;
+    let file = fs::read(path);
+    let file = file.map_err(|source| CommandError::File { path: path.clone(), source })?;
+    let (config, storage) = config_and_storage(&arguments.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let bar = progress_bar(Some(0));
+    let copied = runtime.block_on(async {
+        let transit = offline(config).await?;
+        let store = backend::open(&storage).await?;
+        let target = Target { store: &store, transit: &transit, force: arguments.force };
+        Ok::<_, CommandError>(restore(&file, target, &mut reporter(&bar)).await?)
+    });
+    bar.finish_and_clear();
+    print(output, &told(&copied?))
+}
+
+/// A configuration and its storage, which must outlive the command.
+pub(super) fn config_and_storage(path: &Path) -> Result<(Config, Storage), CommandError> {
+    let mut config = read_config(path)?;
+    match config.storage.take() {
+        None => Err(CommandError::NoStorage { path: path.to_owned() }),
+        Some(Storage::InMemory) => Err(CommandError::KeepsNothing { path: path.to_owned() }),
+        Some(storage) => Ok((config, storage)),
+    }
+}
+
+/// What a copy came to, in words.
+pub(super) fn told(copied: &Copied) -> String {
+    let Copied { store, sequence, records, taken_back } = copied;
+    let mut text = format!("store {store}: {records} records, commit {sequence}, verified\n");
+    for back in taken_back {
+        text += &format!("forced: {back}\n");
+    }
+    text
+}

@@ -1,0 +1,155 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use selkie_access::TokenText;
+use selkie_config::{Config, Placeholders};
+
+use super::*;
+
+const ORIGIN_KEY: &str = "origin_key = \"env://O\"\n";
+
+async fn deployment(further: &str) -> Deployment {
+    let text = format!(
+        "{further}listener \"tcp\" {{\n  tls_disable = true\n}}\nseal \"static\" {{\n  \
+         current_key_id = \"1\"\n  current_key = \"env://K\"\n}}\nkey \"unseal\" {{}}\n\
+         client \"vault-eu\" {{\n  policies = [\"root\"]\n  token_sha256 = \
+         \"4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2\"\n}}\n"
+    );
+    Deployment::connect(Config::parse("x", &text, &Placeholders).unwrap()).await.unwrap()
+}
+
+fn decrypted(deployment: &Deployment) -> Decrypted {
+    let token = TokenText::from_header(b"root").unwrap();
+    let client = deployment.clients.authenticate(&token, [127, 0, 0, 1].into()).unwrap();
+    Decrypted {
+        client: client.tag,
+        mount: "transit".parse().unwrap(),
+        key: "unseal".to_owned(),
+        version: selkie_crypto::KeyVersion::FIRST,
+    }
+}
+
+/// The text of a server about which there is everything to tell.
+async fn full_text() -> String {
+    let deployment = deployment(ORIGIN_KEY).await;
+    let metrics = Metrics::new();
+    metrics.operation("encrypt", "ok");
+    metrics.request("encrypt", Duration::from_millis(3));
+    let seal = SealName::new("static").unwrap();
+    metrics.kms_call(&seal, "unwrap", "ok", Duration::from_millis(3));
+    metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
+    let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
+    metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
+    metrics.drill(19_000, true);
+    // A static seal has no governor, no expiry and nobody who describes it.
+    let mut registry = Registry::with_prefix("selkie");
+    governed::register_example(&mut registry);
+    let (gauges, seal) = (SealGauges::default(), OfSeal { seal: "weu".to_owned() });
+    gauges.age.get_or_create(&seal).set(5);
+    gauges.protected.get_or_create(&seal).set(1);
+    gauges.days.get_or_create(&seal).set(40.5);
+    gauges.register(&mut registry);
+    let mut text = metrics.text(&deployment, 20_000).unwrap();
+    encode(&mut text, &registry).unwrap();
+    text
+}
+
+/// The names under which Prometheus keeps what `text` tells.
+fn names(text: &str) -> BTreeSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let name = |(name, kind): (&str, &str)| match kind {
+        "counter" => format!("{name}_total"),
+        "info" => format!("{name}_info"),
+        _ => name.to_owned(),
+    };
+    types.map(name).collect()
+}
+
+fn repository_file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository_file(path)).unwrap()
+}
+
+#[tokio::test]
+async fn the_operations_guide_names_every_metric_and_no_other() {
+    let guide = read("docs/operations.md");
+    let rows = guide.lines().filter_map(|line| line.strip_prefix("| `selkie_")?.split_once('`'));
+    let told: BTreeSet<_> = rows.map(|(name, _)| format!("selkie_{name}")).collect();
+    assert_eq!(told, names(&full_text().await));
+}
+
+#[tokio::test]
+async fn the_board_and_the_alerts_ask_for_metrics_that_exist() {
+    let known = names(&full_text().await);
+    for path in ["deploy/grafana/selkie.json", "deploy/prometheus/alerts.yml"] {
+        let text = read(path);
+        let is_part = |one: char| one.is_ascii_lowercase() || one == '_';
+        let used = text.split(|one| !is_part(one)).filter(|word| word.starts_with("selkie_"));
+        let used: BTreeSet<_> =
+            used.map(|name| name.strip_suffix("_bucket").unwrap_or(name)).collect();
+        assert!(used.len() > 8, "{path}");
+        for name in used {
+            assert!(known.contains(name), "{path}: {name}");
+        }
+    }
+    let board = serde_json::from_str::<serde_json::Value>(&read("deploy/grafana/selkie.json"));
+    assert!(board.unwrap()["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+}
+
+/// Where there is no promtool, CI's copy decides.
+#[test]
+fn promtool_accepts_the_alerts() {
+    let rules = repository_file("deploy/prometheus/alerts.yml");
+    match Command::new("promtool").args(["check", "rules"]).arg(rules).output() {
+        Ok(checked) => {
+            assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        }
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+    }
+}
+
+#[tokio::test]
+async fn figures_that_others_report_are_told_as_they_were_reported() {
+    let text = full_text().await;
+    for line in [
+        "selkie_store_up 1",
+        "selkie_state_open 1",
+        "selkie_state_sequence 5",
+        "selkie_store_lag_seconds 7",
+        "selkie_drill_age_seconds 1000",
+        "selkie_drill_ok 1",
+        concat!("selkie_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        "selkie_last_aged_decrypt_timestamp_seconds{client=\"vault-eu\",key=\"transit/unseal\",\
+         version=\"1\"} 20000",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
+    let (with, without) = (deployment(ORIGIN_KEY).await, deployment("").await);
+    let metrics = Metrics::new();
+    metrics.decrypted(10_000, 20_000, || decrypted(&with));
+    assert_eq!(metrics.evidence(&with).map(|all| all.len()), Some(1));
+    assert_eq!(metrics.evidence(&without), None);
+}
+
+#[tokio::test]
+async fn a_request_is_in_flight_until_it_is_dropped() {
+    let (metrics, deployment) = (Metrics::new(), deployment("").await);
+    let in_flight = || {
+        let text = metrics.text(&deployment, 0).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix("selkie_requests_in_flight "));
+        value.unwrap().to_owned()
+    };
+    let request = metrics.request_begins();
+    assert_eq!(in_flight(), "1");
+    drop(request);
+    assert_eq!(in_flight(), "0");
+}

@@ -1,0 +1,73 @@
+//! From the `storage` stanza to the raw store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use selkie_config::{EtcdCertificate, EtcdStorage, Storage};
+use selkie_storage::{
+    EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, MemoryStore, SledSettings,
+    SledStore, Store, StoreError,
+};
+use zeroize::Zeroizing;
+
+/// Why there is no raw store.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The backend says why.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stanza cannot be made a client of etcd.
+    #[error(transparent)]
+    Etcd(#[from] EtcdError),
+    /// A file that the stanza names cannot be read.
+    #[error("{}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Opens the raw store that `storage` names.
+///
+/// # Errors
+///
+/// [`BackendError`].
+pub async fn open(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
+    match storage {
+        Storage::InMemory => Ok(Arc::new(MemoryStore::new())),
+        Storage::Sled(sled) => {
+            let settings = SledSettings::new(sled.path.clone());
+            Ok(Arc::new(SledStore::open(settings).await.map_err(StoreError::from)?))
+        }
+        Storage::Etcd(etcd) => Ok(Arc::new(EtcdStore::connect(etcd_settings(etcd)?)?)),
+    }
+}
+
+fn etcd_settings(etcd: &EtcdStorage) -> Result<EtcdSettings, BackendError> {
+    let login = |one: &selkie_config::EtcdCredentials| EtcdLogin {
+        username: one.username.clone(),
+        password: one.password.clone(),
+    };
+    Ok(EtcdSettings {
+        endpoints: etcd.endpoints.clone(),
+        prefix: etcd.prefix.clone(),
+        ca_pem: etcd.ca_file.as_deref().map(read).transpose()?,
+        identity: etcd.client_certificate.as_ref().map(identity).transpose()?,
+        credentials: etcd.credentials.as_ref().map(login),
+        request_timeout: etcd.request_timeout,
+    })
+}
+
+fn identity(files: &EtcdCertificate) -> Result<EtcdIdentity, BackendError> {
+    Ok(EtcdIdentity {
+        certificate_pem: read(&files.cert_file)?,
+        key_pem: Zeroizing::new(read(&files.key_file)?),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, BackendError> {
+    std::fs::read(path).map_err(|source| BackendError::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,195 @@
+//! How far the store had come, kept outside of it: what a roll-back of the whole store shows
+//! against (invariant I5).
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use selkie_crypto::StateKey;
+use serde::{Deserialize, Serialize};
+
+use super::Root;
+
+const FILE: &str = "state-checkpoint";
+const FORMAT: u32 = 1;
+/// Ours has about 300 bytes.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// The checkpoint file of one store.
+#[derive(Clone, Debug)]
+pub struct CheckpointFile {
+    path: PathBuf,
+    store: String,
+}
+
+/// What a checkpoint says about a store that does not agree with it.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// It cannot be read.
+    #[error("cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// It cannot be written.
+    #[error("cannot be written")]
+    Unwritable(#[source] io::Error),
+    /// It is no checkpoint, or damaged.
+    #[error("is no checkpoint, or is damaged")]
+    Malformed(#[source] Option<serde_json::Error>),
+    /// It is of another store.
+    #[error("is of another store, {found}")]
+    OtherStore {
+        /// Its UUID.
+        found: String,
+    },
+    /// The state key that it was signed with is not the store's: one of them was replaced.
+    #[error("was not signed with the state key of this store")]
+    WrongMac,
+    /// The store has gone back.
+    #[error("says that the storage had come to commit {checkpoint}, and now it is at {store}")]
+    RolledBack {
+        /// Where it had been.
+        checkpoint: u64,
+        /// Where it is.
+        store: u64,
+    },
+    /// The store has the same number of commits, but they were others.
+    #[error("says that commit {sequence} of the storage was another one")]
+    OtherHistory {
+        /// The commit.
+        sequence: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checkpoint {
+    format: u32,
+    store: String,
+    sequence: u64,
+    root: String,
+    mac: String,
+}
+
+impl CheckpointFile {
+    /// The checkpoint of the store with the UUID `store` in `data_dir`.
+    #[must_use]
+    pub fn new(data_dir: &Path, store: &str) -> Self {
+        Self { path: data_dir.join(FILE), store: store.to_owned() }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is one, of this store and signed with this key, that `root` does not contradict.
+    /// Without a file there is nothing to say.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`].
+    pub fn check(&self, key: &StateKey, root: &Root) -> Result<(), CheckpointError> {
+        let Some(checkpoint) = self.authentic(key)? else { return Ok(()) };
+        if root.sequence < checkpoint.sequence {
+            let (checkpoint, store) = (checkpoint.sequence, root.sequence);
+            return Err(CheckpointError::RolledBack { checkpoint, store });
+        }
+        let is_same = root.sequence > checkpoint.sequence || checkpoint.root == mark(key, root);
+        let sequence = checkpoint.sequence;
+        if is_same { Ok(()) } else { Err(CheckpointError::OtherHistory { sequence }) }
+    }
+
+    /// Whether a checkpoint vouches for `key` as the one that this store has had.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`].
+    pub fn vouches_for(&self, key: &StateKey) -> Result<bool, CheckpointError> {
+        Ok(self.authentic(key)?.is_some())
+    }
+
+    fn authentic(&self, key: &StateKey) -> Result<Option<Checkpoint>, CheckpointError> {
+        let Some(checkpoint) = self.read()? else { return Ok(None) };
+        if checkpoint.store != self.store {
+            return Err(CheckpointError::OtherStore { found: checkpoint.store });
+        }
+        let mac = decode(&checkpoint.mac).ok_or(CheckpointError::Malformed(None))?;
+        if !key.verify_checkpoint(&checkpoint.signed(), &mac) {
+            return Err(CheckpointError::WrongMac);
+        }
+        Ok(Some(checkpoint))
+    }
+
+    fn read(&self) -> Result<Option<Checkpoint>, CheckpointError> {
+        let file = match fs::metadata(&self.path) {
+            // To open a named pipe would wait for whoever writes into it.
+            Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+            Ok(_) => File::open(&self.path),
+            Err(error) => Err(error),
+        };
+        let file = match file {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            outcome => outcome.map_err(CheckpointError::Unreadable)?,
+        };
+        let mut text = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut text).map_err(CheckpointError::Unreadable)?;
+        let read = serde_json::from_slice::<Checkpoint>(&text);
+        let read = read.map_err(|error| CheckpointError::Malformed(Some(error)))?;
+        if read.format == FORMAT { Ok(Some(read)) } else { Err(CheckpointError::Malformed(None)) }
+    }
+
+    /// Writes it anew, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Unwritable`].
+    pub fn write(&self, key: &StateKey, root: &Root) -> Result<(), CheckpointError> {
+        let (store, sequence) = (self.store.clone(), root.sequence);
+        let root = mark(key, root);
+        let mut made = Checkpoint { format: FORMAT, store, sequence, root, mac: String::new() };
+        made.mac = encode(&key.checkpoint_mac(&made.signed()));
+        let text = serde_json::to_vec_pretty(&made);
+        let text = text.map_err(|error| CheckpointError::Unwritable(error.into()))?;
+        self.replace(&text).map_err(CheckpointError::Unwritable)
+    }
+
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        let dir = self.path.parent().ok_or(io::ErrorKind::NotFound)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let temporary = self.path.with_extension("tmp");
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&temporary, &self.path)?;
+        File::open(dir)?.sync_all()
+    }
+}
+
+impl Checkpoint {
+    fn signed(&self) -> Vec<u8> {
+        format!("{}\n{}\n{}\n{}", self.format, self.store, self.sequence, self.root).into_bytes()
+    }
+}
+
+/// Tells roots apart without telling their sum.
+fn mark(key: &StateKey, root: &Root) -> String {
+    encode(&key.checkpoint_mac(&[b"root\n", &*root.encode()].concat()))
+}
+
+fn encode(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode(hex: &str) -> Option<[u8; 32]> {
+    let digits = hex.as_bytes().chunks_exact(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Vec<u8> = digits.map(byte).collect::<Option<_>>()?;
+    (hex.len() == 64).then_some(())?;
+    bytes.try_into().ok()
+}

@@ -1,0 +1,343 @@
+//! Opens the state in the background, as soon as it can be, and keeps what goes with it up to date.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use selkie_config::Storage;
+use selkie_crypto::SealName;
+use selkie_storage::Store;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::opening::{OpenError, Opened, State};
+use super::sealed_store::SealedStore;
+use super::{backend, state_key};
+use crate::backup::Source;
+use crate::seal::KekRef;
+use crate::telemetry::WithCauses;
+use crate::transit::Transit;
+
+/// How long after a failed attempt the next one is made at first; each failure doubles it, up to the
+/// last.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How long seals that are not known yet are waited for before that.
+const LEARN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a checkpoint is written at most.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
+/// How often the seals are looked at, and after how many looks the envelope is read all the same.
+const SEALS_PAUSE: Duration = Duration::from_secs(5);
+const LOOKS: u32 = 60;
+
+/// How the state does, for health, status and metrics.
+#[derive(Clone, Debug)]
+pub enum StateStatus {
+    /// It is being opened for the first time.
+    Opening,
+    /// It cannot be opened as long as something is away; that is tried again and again.
+    Sealed {
+        /// What is away.
+        missing: Missing,
+    },
+    /// It is open, and has come to this commit.
+    Open {
+        /// The number of the newest commit that this process has seen.
+        sequence: u64,
+    },
+    /// Something is wrong with it that does not pass by itself.
+    Refused {
+        /// What; [`OpenError::advice`] says what to do.
+        why: Arc<OpenError>,
+    },
+}
+
+impl StateStatus {
+    /// In one word.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Sealed { .. } => "sealed",
+            Self::Open { .. } => "open",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// What is missing, for anybody: it names no seal, no record and no address. `None` if nothing
+    /// is.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Open { .. } => return None,
+            Self::Opening => "the state has not been opened yet",
+            Self::Sealed { missing: Missing::Storage } => "the storage cannot be reached",
+            Self::Sealed { missing: Missing::Seals(_) } => "no seal opens the state key",
+            Self::Refused { why } => why.reason(),
+        })
+    }
+
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Open { .. } => return None,
+            Self::Opening => "nothing yet: it is being opened",
+            Self::Sealed { missing: Missing::Storage } => {
+                "see to the way to the storage; it is tried again by itself"
+            }
+            Self::Sealed { missing: Missing::Seals(_) } => {
+                "mend a seal: `selkie status` says what each lacks"
+            }
+            Self::Refused { why } => why.advice(),
+        })
+    }
+}
+
+/// What the state waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The storage does not answer.
+    Storage,
+    /// None of these seals answers, of which one is enough.
+    Seals(Vec<SealName>),
+}
+
+/// The raw store, or how to come by it.
+#[derive(Debug)]
+pub enum Backend {
+    /// As the configuration says.
+    Configured(Storage),
+    /// Open already.
+    Opened(Arc<dyn Store>),
+}
+
+/// What is known of the state from outside.
+#[derive(Debug)]
+pub struct StateWatch {
+    status: watch::Sender<StateStatus>,
+    store: OnceLock<Arc<SealedStore>>,
+    backup_source: OnceLock<Source>,
+}
+
+impl Default for StateWatch {
+    fn default() -> Self {
+        Self {
+            status: watch::Sender::new(StateStatus::Opening),
+            store: OnceLock::new(),
+            backup_source: OnceLock::new(),
+        }
+    }
+}
+
+impl StateWatch {
+    /// How the state does as of now.
+    #[must_use]
+    pub fn status(&self) -> StateStatus {
+        let Some(store) = self.store.get() else { return self.status.borrow().clone() };
+        if let Some((record, damage)) = store.damage() {
+            let why = OpenError::Tampered { record: record.clone(), damage: *damage };
+            return StateStatus::Refused { why: Arc::new(why) };
+        }
+        StateStatus::Open { sequence: store.seen().root.sequence }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tell(&self, status: StateStatus) {
+        self.status.send_replace(status);
+    }
+
+    /// What backups are made of; `None` while the state is not open.
+    #[must_use]
+    pub fn backup_source(&self) -> Option<&Source> {
+        self.backup_source.get()
+    }
+
+    /// Lets backups be made of `source` from now on; the first one stays.
+    pub(crate) fn offer_backups(&self, source: Source) {
+        let _first = self.backup_source.set(source);
+    }
+
+    /// Waits until the state is open.
+    pub async fn opened(&self) {
+        let is_open = |status: &StateStatus| matches!(status, StateStatus::Open { .. });
+        // The sender lives in this, so it ends with an open state or not at all.
+        let mut status = self.status.subscribe();
+        let _open = status.wait_for(is_open).await;
+    }
+}
+
+/// The task that opens the state.
+pub(crate) struct Keeper {
+    pub(crate) backend: Backend,
+    pub(crate) transit: Transit,
+    pub(crate) watch: Arc<StateWatch>,
+}
+
+impl Keeper {
+    /// Opens the state, hands it to the keys, and then keeps checkpoint and state key up to date.
+    pub(crate) async fn run(mut self) {
+        let (state, opened) = self.open_at_last().await;
+        tokio::join!(keep_checkpoint(&opened), self.follow_seals(&state, &opened));
+    }
+
+    async fn open_at_last(&mut self) -> (State, Opened) {
+        let (mut retry, mut told) = (FIRST_RETRY, String::new());
+        loop {
+            let error = match self.attempt().await {
+                Ok(opened) => return opened,
+                Err(error) => error,
+            };
+            let is_sealed = matches!(error, OpenError::Sealed { .. });
+            self.note(error, &mut told);
+            if !(is_sealed && self.learn().await) {
+                sleep(self.jittered(retry)).await;
+                retry = (2 * retry).min(LAST_RETRY);
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<(State, Opened), OpenError> {
+        let transit = self.now();
+        let is_lasting = !matches!(self.backend, Backend::Configured(Storage::InMemory));
+        let raw = match &self.backend {
+            Backend::Configured(storage) => backend::open(storage).await?,
+            Backend::Opened(raw) => Arc::clone(raw),
+        };
+        let keeping = &transit.deployment.keeping;
+        // A checkpoint of what is gone with the process would only stand against the next one.
+        let checkpoint_dir = keeping.data_dir.clone().filter(|_| is_lasting);
+        let state = State::new(Arc::clone(&raw), keeping.local_key.clone(), checkpoint_dir);
+        if is_lasting {
+            self.backend = Backend::Opened(Arc::clone(&raw));
+        }
+        let opened = state.open(&transit).await?;
+        let store = Arc::clone(&opened.store);
+        let keys = &transit.keys;
+        keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::Keys)?;
+        let held = keys.hold_changes().await;
+        keys.follow_seals(&self.now().deployment, transit.clock.unix_seconds()).await;
+        drop(held);
+        let sequence = store.seen().root.sequence;
+        // Set once: after this there is no further attempt.
+        let _first = self.watch.store.set(store);
+        let source = Source { store: raw, state_key: Arc::clone(&opened.key) };
+        self.watch.offer_backups(source);
+        self.watch.status.send_replace(StateStatus::Open { sequence });
+        tracing::info!(store = %opened.format.store, sequence, "the state is open");
+        Ok((state, opened))
+    }
+
+    fn note(&self, error: OpenError, told: &mut String) {
+        let text = WithCauses(&error).to_string();
+        if *told != text {
+            tracing::error!(
+                reason = %text,
+                advice = error.advice(),
+                "the state is sealed: managed keys cannot be used, declared ones can"
+            );
+            *told = text;
+        }
+        self.watch.status.send_replace(match error {
+            OpenError::Sealed { missing, .. } => {
+                StateStatus::Sealed { missing: Missing::Seals(missing) }
+            }
+            passing if passing.is_passing() => StateStatus::Sealed { missing: Missing::Storage },
+            lasting => StateStatus::Refused { why: Arc::new(lasting) },
+        });
+    }
+
+    /// Asks the seals that are not known well enough what they are; whether one is now.
+    async fn learn(&self) -> bool {
+        let transit = self.now();
+        let now = transit.clock.unix_seconds();
+        let is_lacking = |keks: &[KekRef], name: &SealName| !keks.iter().any(|k| k.seal == *name);
+        let before = state_key::trusted_keks(&transit.deployment, now);
+        let mut tasks = JoinSet::new();
+        for seal in transit.deployment.seals.enabled() {
+            if is_lacking(&before, seal.name()) {
+                let (learner, connection) = (transit.learner(), Arc::clone(&seal.connection));
+                let deadline = Instant::now() + LEARN_PATIENCE;
+                tasks.spawn(async move { learner.learn(&connection, deadline).await });
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+        let after = state_key::trusted_keks(&transit.current.load(), now);
+        after.iter().any(|kek| is_lacking(&before, &kek.seal))
+    }
+
+    async fn follow_seals(&self, state: &State, opened: &Opened) {
+        let mut settled: Option<(Vec<KekRef>, u32)> = None;
+        loop {
+            let transit = self.now();
+            let now = transit.clock.unix_seconds();
+            let keks = state_key::trusted_keks(&transit.deployment, now);
+            settled = match settled {
+                Some((before, looks)) if before == keks && looks < LOOKS => {
+                    Some((keks, looks.saturating_add(1)))
+                }
+                _ => match state.follow_seals(&opened.key, &transit).await {
+                    Ok(()) => Some((keks, 0)),
+                    Err(error) => {
+                        tracing::warn!(
+                            reason = %WithCauses(&error),
+                            advice = error.advice(),
+                            "the state key could not follow its seals, and opens with the former"
+                        );
+                        None
+                    }
+                },
+            };
+            sleep(self.jittered(SEALS_PAUSE)).await;
+        }
+    }
+
+    /// The engine on the deployment of this moment.
+    fn now(&self) -> Transit {
+        let until = Instant::now() + Transit::REQUEST_PATIENCE;
+        let deployment = self.transit.current.load_full();
+        Transit { deployment, until, ..self.transit.clone() }
+    }
+
+    /// Between 3/4 and 5/4 of `pause`, so that replicas do not go in step.
+    fn jittered(&self, pause: Duration) -> Duration {
+        let mut byte = [128];
+        // Without randomness there is no jitter, which is no reason to stop.
+        let _ = (self.transit.random)(&mut byte);
+        let [byte] = byte;
+        pause * 3 / 4 + pause * u32::from(byte) / 512
+    }
+}
+
+/// Writes down how far the store has come, at most once a second.
+async fn keep_checkpoint(opened: &Opened) {
+    let Some(file) = &opened.checkpoint else { return };
+    let mut roots = opened.store.follow_root();
+    let mut is_told = false;
+    while roots.changed().await.is_ok() {
+        let root = roots.borrow_and_update().root;
+        let (to, key) = (file.clone(), Arc::clone(&opened.key));
+        let written = tokio::task::spawn_blocking(move || to.write(&key, &root)).await;
+        match written {
+            Ok(Err(error)) if !is_told => {
+                is_told = true;
+                tracing::error!(
+                    file = %file.path().display(),
+                    reason = %WithCauses(&error),
+                    advice = "make \"data_dir\" writable for Selkie",
+                    "the checkpoint of the state is not kept: a roll-back might not be seen"
+                );
+            }
+            Ok(outcome) => is_told = outcome.is_err(),
+            Err(_ended) => return,
+        }
+        sleep(CHECKPOINT_PAUSE).await;
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! From a raw store to the sealed one: known layout, the state key, every record verified.
+
+mod error;
+mod local_copy;
+mod recipients;
+mod verification;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use selkie_crypto::{PinKey, SealName, StateKey};
+use selkie_storage::{Guard, Page, Record, RecordKey, RecordValue, Store, StoreError, Write};
+
+pub use self::error::OpenError;
+use super::Root;
+use super::checkpoint::CheckpointFile;
+use super::layout::{FORMAT, Format};
+use super::sealed_store::{Damage, ROOT, SealedStore, SharedRandom, corrupt, seal_root};
+use super::state_key;
+use crate::transit::{Transit, TransitError};
+
+const FORMAT_PLACE: &str = "format";
+pub(super) const KEY_PLACE: &str = "state-key";
+const FILLING: &str = "filling";
+
+/// A reserved place, or another constant one.
+pub(super) fn place(name: &str) -> Result<RecordKey, StoreError> {
+    name.parse().map_err(|error| StoreError::Corrupt { key: None, source: Box::new(error) })
+}
+
+/// A raw store, and what it takes to open it besides the seals.
+#[derive(Debug)]
+pub struct State {
+    raw: Arc<dyn Store>,
+    local_key: Option<Arc<PinKey>>,
+    checkpoint_dir: Option<PathBuf>,
+}
+
+/// A store that was opened and verified.
+#[derive(Debug)]
+pub struct Opened {
+    /// Contents in, contents out.
+    pub store: Arc<SealedStore>,
+    /// The key of its records.
+    pub key: Arc<StateKey>,
+    /// Whose it is.
+    pub format: Format,
+    /// How far it had come, kept outside of it.
+    pub checkpoint: Option<CheckpointFile>,
+}
+
+impl State {
+    /// `raw`, which `local_key` may open as well as the seals; a checkpoint of it is in
+    /// `checkpoint_dir`.
+    #[must_use]
+    pub const fn new(
+        raw: Arc<dyn Store>,
+        local_key: Option<Arc<PinKey>>,
+        checkpoint_dir: Option<PathBuf>,
+    ) -> Self {
+        Self { raw, local_key, checkpoint_dir }
+    }
+
+    /// Opens the store with the seals of `transit`, or with the local key, and verifies all of it.
+    /// A store with nothing in it at all is made ready first.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]. Nothing that is there is ever made anew.
+    pub async fn open(&self, transit: &Transit) -> Result<Opened, OpenError> {
+        let format = match self.format(transit).await? {
+            Some(format) => format,
+            None => {
+                self.create(transit).await?;
+                self.format(transit).await?.ok_or_else(|| missing(FORMAT_PLACE))?
+            }
+        };
+        let checkpoint =
+            self.checkpoint_dir.as_deref().map(|dir| CheckpointFile::new(dir, &format.store));
+        let key = Arc::new(self.state_key(&format, checkpoint.as_ref(), transit).await?);
+        let seen = verification::verify(&*self.raw, &key).await?;
+        if let Some(file) = &checkpoint {
+            let failed = |source| OpenError::Checkpoint { path: file.path().to_owned(), source };
+            file.check(&key, &seen.root).map_err(failed)?;
+            file.write(&key, &seen.root).map_err(failed)?;
+        }
+        let random: SharedRandom = Arc::clone(&transit.random) as _;
+        let store = SealedStore::new(Arc::clone(&self.raw), Arc::clone(&key), random, seen)?;
+        Ok(Opened { store: Arc::new(store), key, format, checkpoint })
+    }
+
+    /// Which layout the store has; `None` if there is nothing in it at all.
+    async fn format(&self, transit: &Transit) -> Result<Option<Format>, OpenError> {
+        let record = self.get(FORMAT_PLACE).await?;
+        let format = record.map(|record| read_format(&record.value)).transpose()?;
+        if self.get(FILLING).await?.is_some() {
+            return Err(OpenError::Filling);
+        }
+        match format {
+            Some(format) if transit.deployment.realms.contains(&format.realm) => Ok(Some(format)),
+            Some(format) => Err(OpenError::OtherRealm {
+                found: format.realm,
+                ours: transit.deployment.realm().to_owned(),
+            }),
+            None => match self.raw.list(&Page::all()).await?.records.first() {
+                None => Ok(None),
+                Some(_) => Err(missing(FORMAT_PLACE)),
+            },
+        }
+    }
+
+    /// Makes an empty store ready. Of several replicas one does so, and the others find it done.
+    async fn create(&self, transit: &Transit) -> Result<(), OpenError> {
+        let keks = state_key::trusted_keks(&transit.deployment, transit.clock.unix_seconds());
+        if keks.is_empty() {
+            let missing = transit.deployment.seals.enabled().map(|seal| seal.name().clone());
+            return Err(OpenError::Sealed { missing: missing.collect(), source: None });
+        }
+        let mut drawn = Ok(());
+        let key = StateKey::init_with(|page| drawn = (transit.random)(page))?;
+        drawn.map_err(TransitError::Random).map_err(OpenError::StateKey)?;
+        let envelope = state_key::encrypt(&key, &keks, transit).await;
+        let envelope = envelope.map_err(|error| OpenError::of_seals(names(&keks), error))?;
+        let format = Format {
+            format: FORMAT,
+            realm: transit.deployment.realm().to_owned(),
+            store: uuid::Uuid::new_v4().to_string(),
+            created: transit.clock.unix_seconds(),
+        };
+        let format = serde_json::to_vec(&format).map_err(OpenError::FormatUnreadable)?;
+        let places = [FORMAT_PLACE, KEY_PLACE, ROOT].map(place);
+        let guards = places.into_iter().map(|place| Ok(Guard::Absent(place?)));
+        let guards = guards.collect::<Result<Vec<_>, StoreError>>()?;
+        let random: SharedRandom = Arc::clone(&transit.random) as _;
+        let writes = [
+            Write::Put(place(FORMAT_PLACE)?, value(format)?),
+            Write::Put(place(KEY_PLACE)?, value(envelope)?),
+            seal_root(&key, &place(ROOT)?, &Root::EMPTY, &random)?,
+        ];
+        match self.raw.commit(&guards, &writes).await {
+            Ok(_) => {
+                tracing::info!(seals = ?names(&keks), "the storage was empty and is ready now")
+            }
+            Err(StoreError::GuardFailed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// The state key: from the local key, which asks nobody, else from the seals.
+    async fn state_key(
+        &self,
+        format: &Format,
+        checkpoint: Option<&CheckpointFile>,
+        transit: &Transit,
+    ) -> Result<StateKey, OpenError> {
+        let record = self.get(KEY_PLACE).await?.ok_or_else(|| missing(KEY_PLACE))?;
+        if let Some(key) = self.local_copy(format).await? {
+            return Ok(key);
+        }
+        let json = record.value.as_bytes();
+        let envelope = state_key::parse(json, &transit.deployment, None);
+        let envelope =
+            envelope.map_err(|refusal| OpenError::StateKey(TransitError::Refused(refusal)))?;
+        let recipients = names(&state_key::recipients(&envelope));
+        let opened = state_key::decrypt(&envelope, transit).await;
+        let opened = opened.map_err(|error| OpenError::of_seals(recipients, error))?;
+        let key = StateKey::from_plaintext(&opened)?.ok_or(OpenError::KeyLength)?;
+        if !state_key::has_our_origin(json, &transit.deployment) {
+            let failed = |file: &CheckpointFile, source| OpenError::Checkpoint {
+                path: file.path().to_owned(),
+                source,
+            };
+            let vouches = |file: &CheckpointFile| {
+                file.vouches_for(&key).map_err(|source| failed(file, source))
+            };
+            if !checkpoint.map(vouches).transpose()?.unwrap_or(false) {
+                return Err(OpenError::OriginUnproven);
+            }
+        }
+        self.keep_local_copy(format, &key, transit).await;
+        Ok(key)
+    }
+
+    async fn get(&self, name: &'static str) -> Result<Option<Record>, StoreError> {
+        self.raw.get(&place(name)?).await
+    }
+}
+
+fn read_format(value: &RecordValue) -> Result<Format, OpenError> {
+    #[derive(serde::Deserialize)]
+    struct Number {
+        format: u32,
+    }
+    let number: Number =
+        serde_json::from_slice(value.as_bytes()).map_err(OpenError::FormatUnreadable)?;
+    if number.format != FORMAT {
+        return Err(OpenError::OtherFormat { found: number.format, known: FORMAT });
+    }
+    serde_json::from_slice(value.as_bytes()).map_err(OpenError::FormatUnreadable)
+}
+
+fn names(keks: &[crate::seal::KekRef]) -> Vec<SealName> {
+    keks.iter().map(|kek| kek.seal.clone()).collect()
+}
+
+fn value(bytes: Vec<u8>) -> Result<RecordValue, StoreError> {
+    RecordValue::new(bytes).map_err(|_large| StoreError::TooLarge)
+}
+
+fn missing(name: &'static str) -> OpenError {
+    match place(name) {
+        Ok(key) => OpenError::Store(corrupt(&key, Damage::Missing)),
+        Err(error) => OpenError::Store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

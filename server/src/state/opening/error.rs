@@ -1,0 +1,211 @@
+use std::path::PathBuf;
+
+use selkie_crypto::{PageError, SealName};
+use selkie_storage::{RecordKey, StoreError};
+
+use super::super::backend::BackendError;
+use super::super::checkpoint::CheckpointError;
+use super::super::sealed_store::Damage;
+use crate::transit::TransitError;
+
+/// Why the state is not open. What passes by itself says so in [`OpenError::is_passing`].
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no raw store.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The raw store failed, or a record in it cannot be read.
+    #[error("the storage{}", place_in(.0))]
+    Store(#[source] StoreError),
+    /// Another Selkie made the store, and this one leaves it alone.
+    #[error("the storage has format {found}, and this Selkie knows format {known} only")]
+    OtherFormat {
+        /// The store's.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// The record `format` is none.
+    #[error("the record \"format\" of the storage cannot be read")]
+    FormatUnreadable(#[source] serde_json::Error),
+    /// The store is of another deployment.
+    #[error("the storage is of realm {found:?}, and this is realm {ours:?}")]
+    OtherRealm {
+        /// Whose it is.
+        found: String,
+        /// Ours.
+        ours: String,
+    },
+    /// A restore or a migration has begun and not ended.
+    #[error("the storage is being filled by a restore or a migration that has not ended")]
+    Filling,
+    /// None of the seals that could open or make the state key answers.
+    #[error("the state key waits for a seal{}", told(.missing))]
+    Sealed {
+        /// Any one of them is enough.
+        missing: Vec<SealName>,
+        /// What the last one said.
+        #[source]
+        source: Option<TransitError>,
+    },
+    /// No seal will ever open the state key.
+    #[error("the state key does not open")]
+    StateKey(#[source] TransitError),
+    /// What the envelope of the state key holds is no key.
+    #[error("what the envelope of the state key holds is no key")]
+    KeyLength,
+    /// The envelope of the state key has not the declared origin, and nothing else vouches for it.
+    #[error(
+        "nothing proves that the state key is ours: its envelope lacks the mark of \"origin_key\""
+    )]
+    OriginUnproven,
+    /// There is no page for the key.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The checkpoint is against it.
+    #[error("the checkpoint {path} {source}", path = path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CheckpointError,
+    },
+    /// All records open, but they are not those that the root was made for.
+    #[error("the records of the storage do not add up: one was put back, added or dropped")]
+    Sum,
+    /// Others commit so often that the store could not be verified at rest.
+    #[error("the storage changes too often to be verified")]
+    Busy,
+    /// The managed keys could not be loaded.
+    #[error("the managed keys cannot be loaded")]
+    Keys(#[source] TransitError),
+    /// The store was tampered with while it was open.
+    #[error("the record {record} of the storage was tampered with: {damage}")]
+    Tampered {
+        /// Which.
+        record: RecordKey,
+        /// How.
+        damage: Damage,
+    },
+}
+
+impl OpenError {
+    pub(super) fn of_seals(missing: Vec<SealName>, error: TransitError) -> Self {
+        match error {
+            TransitError::Seal(_) => Self::Sealed { missing, source: Some(error) },
+            TransitError::Random(_) | TransitError::Encrypt(_) => Self::StateKey(error),
+            refused => Self::StateKey(refused),
+        }
+    }
+
+    /// Whether it may pass without anybody doing anything here.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Sealed { .. }
+                | Self::Busy
+                | Self::Backend(BackendError::Store(
+                    StoreError::Unavailable { .. } | StoreError::Undecided { .. }
+                ))
+                | Self::Store(StoreError::Unavailable { .. } | StoreError::Undecided { .. })
+        )
+    }
+
+    /// Whether the store was reached.
+    pub(crate) const fn has_store_answered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Backend(_)
+                | Self::Store(StoreError::Unavailable { .. } | StoreError::Undecided { .. })
+        )
+    }
+
+    /// What is wrong, for anybody: it names nothing of this deployment.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::OtherRealm { .. } => "the storage belongs to another deployment",
+            Self::OtherFormat { .. } => "the storage was written by another version",
+            Self::Filling => "a restore or a migration is writing the storage",
+            Self::FormatUnreadable(_)
+            | Self::Store(StoreError::Corrupt { .. })
+            | Self::Sum
+            | Self::Tampered { .. } => "the storage does not hold what was written to it",
+            Self::Checkpoint { source: CheckpointError::RolledBack { .. }, .. } => {
+                "the storage is older than what was seen before"
+            }
+            Self::Checkpoint { .. } => "the checkpoint of the storage is not in order",
+            Self::Sealed { .. } | Self::StateKey(_) | Self::KeyLength => {
+                "no seal opens the state key"
+            }
+            Self::OriginUnproven => "nothing proves that the state key is ours",
+            Self::Backend(_) | Self::Store(_) | Self::Busy => "the storage cannot be used",
+            Self::Page(_) => "there is no locked memory for the state key",
+            Self::Keys(_) => "the keys cannot be loaded",
+        }
+    }
+
+    /// What an operator does about it.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Backend(BackendError::Etcd(_) | BackendError::File { .. }) => {
+                "check the storage stanza and the files that it names"
+            }
+            Self::Backend(_) => "see to the storage; Selkie goes on trying",
+            Self::Store(StoreError::Corrupt { .. }) | Self::Sum | Self::Tampered { .. } => {
+                "find out who else writes to the storage, then restore a backup with \
+                 `selkie restore`"
+            }
+            Self::Store(_) | Self::Busy => "see to the storage; Selkie goes on trying",
+            Self::OtherFormat { .. } => {
+                "run the version of Selkie that wrote it; nothing was changed"
+            }
+            Self::FormatUnreadable(_) => "restore a backup with `selkie restore`",
+            Self::OtherRealm { .. } => {
+                "point \"storage\" at this deployment's own place, or declare the old name in \
+                 \"realm_aliases\""
+            }
+            Self::Filling => "run `selkie restore` or `selkie migrate` again, to its end",
+            Self::Sealed { .. } => {
+                "see to the seals; declare \"local_key\" to open the state without them"
+            }
+            Self::StateKey(_) | Self::KeyLength => {
+                "configure a seal that the storage was used with, or restore a backup with \
+                 `selkie restore`"
+            }
+            Self::OriginUnproven => {
+                "start once with \"local_key\" or \"data_dir\" and without \"origin_key\", then \
+                 declare \"origin_key\""
+            }
+            Self::Page(_) => "raise the limit of locked memory",
+            Self::Checkpoint { source: CheckpointError::Unwritable(_), .. } => {
+                "make \"data_dir\" writable for Selkie"
+            }
+            Self::Checkpoint { .. } => {
+                "if the storage was put back on purpose, delete the checkpoint file (`selkie \
+                 restore` does so itself); else restore the newest backup"
+            }
+            Self::Keys(_) => "restore a backup with `selkie restore`",
+        }
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn place_in(error: &StoreError) -> String {
+    match error {
+        StoreError::Corrupt { key: Some(key), .. } => format!(", record {key}"),
+        _ => String::new(),
+    }
+}
+
+fn told(missing: &[SealName]) -> String {
+    let names: Vec<_> = missing.iter().map(|name| format!("\"{name}\"")).collect();
+    if names.is_empty() { String::new() } else { format!(": {}", names.join(" or ")) }
+}

@@ -1,0 +1,405 @@
+use std::time::Duration;
+
+use selkie_access::operation;
+use selkie_crypto::OriginKey;
+use selkie_kms::{Fault, KmsError};
+use selkie_storage::MemoryStore;
+use tokio::time::{Instant, sleep};
+
+use super::super::checkpoint::CheckpointError;
+use super::*;
+use crate::deployment::Deployment;
+use crate::node::Node;
+use crate::seal::Keeping;
+use crate::seal::tests::{Site, encrypt_under};
+use crate::state::{Backend, Missing, StateStatus};
+use crate::transit::tests::{TestSeal, engine, permit};
+use crate::transit::{Keys, NewKey};
+
+fn key_of(text: &str) -> RecordKey {
+    text.parse().unwrap()
+}
+
+fn put(at: &str, content: &str) -> Write {
+    Write::Put(key_of(at), RecordValue::new(content.as_bytes()).unwrap())
+}
+
+fn memory() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new())
+}
+
+fn local(byte: u8) -> Option<Arc<PinKey>> {
+    Some(Arc::new(PinKey::init_with(|page| page.fill(byte)).unwrap()))
+}
+
+fn state(raw: &Arc<dyn Store>) -> State {
+    State::new(Arc::clone(raw), None, None)
+}
+
+async fn transit() -> Transit {
+    engine(&[TestSeal::new("a", &[1])]).await
+}
+
+async fn everything(raw: &Arc<dyn Store>) -> Vec<Record> {
+    raw.list(&Page::all()).await.unwrap().records
+}
+
+async fn raw_value(raw: &Arc<dyn Store>, at: &str) -> RecordValue {
+    raw.get(&key_of(at)).await.unwrap().unwrap().value
+}
+
+/// A store with two records, of which one has had another content before.
+async fn used(transit: &Transit) -> (Arc<dyn Store>, RecordValue) {
+    let raw = memory();
+    let store = state(&raw).open(transit).await.unwrap().store;
+    store.commit(&[], &[put("x/a", "old"), put("x/b", "b")]).await.unwrap();
+    let old = raw_value(&raw, "x/a").await;
+    store.commit(&[], &[put("x/a", "new")]).await.unwrap();
+    (raw, old)
+}
+
+fn corrupt_place(error: &OpenError) -> Option<&str> {
+    match error {
+        OpenError::Store(StoreError::Corrupt { key: Some(key), .. }) => Some(key.as_str()),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn i5_what_was_written_is_there_after_a_restart() {
+    let transit = transit().await;
+    let (raw, _) = used(&transit).await;
+    let opened = state(&raw).open(&transit).await.unwrap();
+    let found = opened.store.get(&key_of("x/a")).await.unwrap().unwrap();
+    assert_eq!(found.value.as_bytes(), b"new");
+    assert_eq!(opened.store.seen().root.sequence, 2);
+    assert_eq!(opened.format.realm, "test");
+}
+
+#[tokio::test]
+async fn i5_one_old_record_put_back_is_detected_at_the_start() {
+    let transit = transit().await;
+    let (raw, old) = used(&transit).await;
+    raw.commit(&[], &[Write::Put(key_of("x/a"), old)]).await.unwrap();
+    let refused = state(&raw).open(&transit).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Sum), "{refused:?}");
+}
+
+#[tokio::test]
+async fn i5_a_dropped_record_is_detected_at_the_start() {
+    let transit = transit().await;
+    let (raw, _) = used(&transit).await;
+    raw.commit(&[], &[Write::Delete(key_of("x/b"))]).await.unwrap();
+    assert!(matches!(state(&raw).open(&transit).await, Err(OpenError::Sum)));
+}
+
+#[tokio::test]
+async fn i5_swapped_and_forged_records_are_detected_at_the_start() {
+    let transit = transit().await;
+    let (raw, _) = used(&transit).await;
+    let (a, b) = (raw_value(&raw, "x/a").await, raw_value(&raw, "x/b").await);
+    let swapped = [Write::Put(key_of("x/a"), b), Write::Put(key_of("x/b"), a)];
+    raw.commit(&[], &swapped).await.unwrap();
+    let refused = state(&raw).open(&transit).await.unwrap_err();
+    assert_eq!(corrupt_place(&refused), Some("x/a"), "{refused:?}");
+    let (raw, _) = used(&transit).await;
+    raw.commit(&[], &[put("x/c", "forged")]).await.unwrap();
+    let refused = state(&raw).open(&transit).await.unwrap_err();
+    assert_eq!(corrupt_place(&refused), Some("x/c"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn i5_nothing_that_is_missing_is_made_anew() {
+    let transit = transit().await;
+    for place in ["format", "state-key", "root"] {
+        let (raw, _) = used(&transit).await;
+        raw.commit(&[], &[Write::Delete(key_of(place))]).await.unwrap();
+        let before = everything(&raw).await;
+        let refused = state(&raw).open(&transit).await.unwrap_err();
+        assert_eq!(corrupt_place(&refused), Some(place), "{refused:?}");
+        assert_eq!(everything(&raw).await, before);
+    }
+    let raw = memory();
+    raw.commit(&[], &[put("other/program", "x")]).await.unwrap();
+    let refused = state(&raw).open(&transit).await.unwrap_err();
+    assert_eq!(corrupt_place(&refused), Some("format"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn i5_a_forged_root_or_state_key_is_refused() {
+    let transit = transit().await;
+    let (raw, _) = used(&transit).await;
+    raw.commit(&[], &[put("root", "forged")]).await.unwrap();
+    let refused = state(&raw).open(&transit).await.unwrap_err();
+    assert_eq!(corrupt_place(&refused), Some("root"), "{refused:?}");
+    let (raw, _) = used(&transit).await;
+    raw.commit(&[], &[put("state-key", "{}")]).await.unwrap();
+    assert!(matches!(state(&raw).open(&transit).await, Err(OpenError::StateKey(_))));
+}
+
+#[tokio::test]
+async fn an_older_selkie_refuses_a_newer_format_and_touches_nothing() {
+    let transit = transit().await;
+    let (raw, _) = used(&transit).await;
+    raw.commit(&[], &[put("format", r#"{"format":7,"new":true}"#)]).await.unwrap();
+    let before = everything(&raw).await;
+    let refused = state(&raw).open(&transit).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("format 7") && text.contains("format 1"), "{text}");
+    assert_eq!(everything(&raw).await, before);
+}
+
+#[tokio::test]
+async fn a_store_that_is_being_filled_is_refused() {
+    let transit = transit().await;
+    let (raw, _) = used(&transit).await;
+    raw.commit(&[], &[put("filling", "x")]).await.unwrap();
+    assert!(matches!(state(&raw).open(&transit).await, Err(OpenError::Filling)));
+    let raw = memory();
+    raw.commit(&[], &[put("filling", "x")]).await.unwrap();
+    assert!(matches!(state(&raw).open(&transit).await, Err(OpenError::Filling)));
+}
+
+async fn of_realms(realms: &[&str]) -> Transit {
+    let mut transit = transit().await;
+    let realms: Vec<_> = realms.iter().map(|realm| (*realm).to_owned()).collect();
+    change(&mut transit.deployment, |deployment| deployment.realms = realms.into());
+    transit
+}
+
+/// A deployment cannot be cloned, but one like it can be made.
+fn change(deployment: &mut Arc<Deployment>, change: impl FnOnce(&mut Deployment)) {
+    let seal = deployment.seals.iter().next().unwrap();
+    let known = Arc::clone(seal.known.as_ref().unwrap());
+    let mut other = deployment.with_known(&Arc::clone(&seal.connection), &known).unwrap();
+    change(&mut other);
+    *deployment = Arc::new(other);
+}
+
+#[tokio::test]
+async fn the_store_of_another_realm_is_refused_unless_it_is_an_alias() {
+    let (raw, _) = used(&transit().await).await;
+    let refused = state(&raw).open(&of_realms(&["other"]).await).await.unwrap_err();
+    assert!(matches!(refused, OpenError::OtherRealm { .. }), "{refused:?}");
+    state(&raw).open(&of_realms(&["other", "test"]).await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_racing_creations_by_three_replicas_end_with_one_state_key() {
+    for _ in 0..10 {
+        let raw = memory();
+        let mut replicas = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let (state, transit) = (state(&raw), transit().await);
+            replicas.spawn(async move { state.open(&transit).await.unwrap() });
+        }
+        let opened = replicas.join_all().await;
+        for one in &opened {
+            assert!(one.key.is_same_key(&opened[0].key));
+            assert_eq!(one.format.store, opened[0].format.store);
+        }
+        for (n, one) in opened.iter().enumerate() {
+            one.store.commit(&[], &[put(&format!("by/{n}"), "")]).await.unwrap();
+        }
+        let transit = transit().await;
+        assert_eq!(state(&raw).open(&transit).await.unwrap().store.seen().root.records, 3);
+    }
+}
+
+#[tokio::test]
+async fn i5_the_roll_back_of_a_whole_store_is_refused_by_the_checkpoint() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let keeping =
+        |raw: &Arc<dyn Store>| State::new(Arc::clone(raw), None, Some(dir.path().to_owned()));
+    let raw = memory();
+    let store = keeping(&raw).open(&transit).await.unwrap().store;
+    store.commit(&[], &[put("a", "1")]).await.unwrap();
+    let snapshot = everything(&raw).await;
+    store.commit(&[], &[put("a", "2")]).await.unwrap();
+    keeping(&raw).open(&transit).await.unwrap();
+    let back = restored(&snapshot).await;
+    let refused = keeping(&back).open(&transit).await.unwrap_err();
+    let rolled_back = CheckpointError::RolledBack { checkpoint: 2, store: 1 }.to_string();
+    assert!(refused.to_string().ends_with(&rolled_back), "{refused}");
+    assert!(refused.advice().contains("delete the checkpoint file"));
+    // As many commits, but others.
+    let other = state(&back).open(&transit).await.unwrap().store;
+    other.commit(&[], &[put("a", "3")]).await.unwrap();
+    let refused = keeping(&back).open(&transit).await.unwrap_err();
+    let is_other = |error: &OpenError| {
+        matches!(
+            error,
+            OpenError::Checkpoint { source: CheckpointError::OtherHistory { sequence: 2 }, .. }
+        )
+    };
+    assert!(is_other(&refused), "{refused:?}");
+    // Another store altogether.
+    let refused = keeping(&memory()).open(&transit).await.unwrap_err();
+    let source = CheckpointError::OtherStore { found: String::new() };
+    assert!(
+        matches!(&refused, OpenError::Checkpoint { source: is, .. }
+        if std::mem::discriminant(is) == std::mem::discriminant(&source)),
+        "{refused:?}"
+    );
+    // The store as it was goes on.
+    keeping(&raw).open(&transit).await.unwrap();
+    std::fs::remove_file(dir.path().join("state-checkpoint")).unwrap();
+    keeping(&back).open(&transit).await.unwrap();
+}
+
+async fn restored(records: &[Record]) -> Arc<dyn Store> {
+    let raw = memory();
+    let puts = records.iter().map(|one| Write::Put(one.key.clone(), one.value.clone()));
+    raw.commit(&[], &puts.collect::<Vec<_>>()).await.unwrap();
+    raw
+}
+
+#[tokio::test]
+async fn i5_a_changed_checkpoint_is_refused() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let raw = memory();
+    let state = State::new(Arc::clone(&raw), None, Some(dir.path().to_owned()));
+    state.open(&transit).await.unwrap();
+    let path = dir.path().join("state-checkpoint");
+    let good = std::fs::read_to_string(&path).unwrap();
+    for bad in [
+        good.replace("\"sequence\": 0", "\"sequence\": 00"),
+        good.replace("\"sequence\": 0", "\"sequence\": 1"),
+        good.replace("\"mac\": \"", "\"mac\": \"0"),
+        String::new(),
+    ] {
+        assert_ne!(bad, good);
+        std::fs::write(&path, bad).unwrap();
+        let refused = state.open(&transit).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Checkpoint { .. }), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn i5_the_local_key_opens_the_state_while_the_kms_is_away() {
+    let seal = TestSeal::new("a", &[1]);
+    let transit = engine(std::slice::from_ref(&seal)).await;
+    let (raw, _) = used(&transit).await;
+    let with = |key| State::new(Arc::clone(&raw), key, None);
+    // Opened by a seal once, which keeps the copy.
+    let first = with(local(1)).open(&transit).await.unwrap();
+    seal.kms.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
+    let again = with(local(1)).open(&transit).await.unwrap();
+    assert!(again.key.is_same_key(&first.key));
+    for other in [None, local(2)] {
+        match with(other).open(&transit).await {
+            Err(OpenError::Sealed { missing, .. }) => assert_eq!(missing[0].as_str(), "a"),
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    // A damaged copy is no way in, and is made anew once a seal has opened the state.
+    let copy = format!("state-key-local/{}", local(1).unwrap().id());
+    raw.commit(&[], &[put(&copy, "damaged")]).await.unwrap();
+    assert!(matches!(with(local(1)).open(&transit).await, Err(OpenError::Sealed { .. })));
+    seal.kms.on_unwrap().clear();
+    with(local(1)).open(&transit).await.unwrap();
+    seal.kms.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
+    with(local(1)).open(&transit).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_state_key_follows_its_seals_and_stays_the_same_key() {
+    let raw = memory();
+    let one = engine(&[TestSeal::new("a", &[1])]).await;
+    let opened = state(&raw).open(&one).await.unwrap();
+    opened.store.commit(&[], &[put("x", "1")]).await.unwrap();
+    let both = engine(&[TestSeal::new("a", &[1, 2]), TestSeal::new("b", &[3])]).await;
+    state(&raw).follow_seals(&opened.key, &both).await.unwrap();
+    let envelope = raw_value(&raw, "state-key").await;
+    state(&raw).follow_seals(&opened.key, &both).await.unwrap();
+    assert_eq!(raw_value(&raw, "state-key").await, envelope, "nothing is left to follow");
+    let other = engine(&[TestSeal::new("b", &[3])]).await;
+    let reopened = state(&raw).open(&other).await.unwrap();
+    assert!(reopened.key.is_same_key(&opened.key));
+    state(&raw).follow_seals(&opened.key, &other).await.unwrap();
+    assert!(matches!(state(&raw).open(&one).await, Err(OpenError::StateKey(_))), "a is gone");
+}
+
+#[tokio::test]
+async fn i5_a_state_key_without_the_declared_origin_needs_another_voucher() {
+    let plain = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (raw, _) = used(&plain).await;
+    let mut marked = transit().await;
+    let origin = OriginKey::init_with(|page| page.fill(5)).unwrap();
+    change(&mut marked.deployment, |one| one.origin_key = Some(Arc::new(origin)));
+    assert!(matches!(state(&raw).open(&marked).await, Err(OpenError::OriginUnproven)));
+    let keeping = State::new(Arc::clone(&raw), None, Some(dir.path().to_owned()));
+    keeping.open(&plain).await.unwrap();
+    let opened = keeping.open(&marked).await.unwrap();
+    keeping.follow_seals(&opened.key, &marked).await.unwrap();
+    state(&raw).open(&marked).await.unwrap();
+}
+
+fn status(node: &Node) -> StateStatus {
+    node.state_status().unwrap()
+}
+
+async fn node_on(site: &Site, raw: &Arc<dyn Store>, local_key: Option<Arc<PinKey>>) -> Node {
+    let mut deployment = site.deployment(None);
+    deployment.keeping = Keeping { data_dir: None, local_key };
+    let clock = Arc::clone(&site.clock) as _;
+    let node = Node::begin(deployment, Keys::awaiting_store(), clock).await;
+    node.keep_state(Backend::Opened(Arc::clone(raw)), "inmem").await;
+    node
+}
+
+async fn create(node: &Node, key: &str) {
+    let engine = crate::seal::tests::engine(node);
+    engine.create_key(permit(operation::CreateKey, key), NewKey::default()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_declared_keys_are_served_while_the_state_is_sealed_and_managed_ones_come_later() {
+    let site = Site::with_local_key();
+    let raw = memory();
+    let node = node_on(&site, &raw, None).await;
+    assert!(matches!(status(&node), StateStatus::Open { sequence: 0 }), "{:?}", status(&node));
+    create(&node, "managed").await;
+    assert!(matches!(status(&node), StateStatus::Open { sequence: 1 }));
+    encrypt_under(&node, "managed").await.unwrap();
+    drop(node);
+    site.away();
+    let began = Instant::now();
+    let node = node_on(&site, &raw, None).await;
+    assert!(began.elapsed() <= Duration::from_secs(1), "the start waits for no KMS");
+    encrypt_under(&node, "unseal").await.unwrap();
+    encrypt_under(&node, "managed").await.unwrap_err();
+    let StateStatus::Sealed { missing } = status(&node) else { panic!("{:?}", status(&node)) };
+    assert_eq!(missing, Missing::Seals(vec![SealName::new("weu").unwrap()]));
+    site.back();
+    sleep(Duration::from_secs(60)).await;
+    encrypt_under(&node, "managed").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_with_the_local_key_managed_keys_are_served_while_the_kms_is_away() {
+    let site = Site::with_local_key();
+    let raw = memory();
+    let node = node_on(&site, &raw, local(1)).await;
+    create(&node, "managed").await;
+    drop(node);
+    site.away();
+    let node = node_on(&site, &raw, local(1)).await;
+    assert!(matches!(status(&node), StateStatus::Open { sequence: 1 }), "{:?}", status(&node));
+    encrypt_under(&node, "managed").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_a_running_server_tells_that_its_storage_was_tampered_with() {
+    let site = Site::with_local_key();
+    let raw = memory();
+    let node = node_on(&site, &raw, None).await;
+    create(&node, "managed").await;
+    raw.commit(&[], &[Write::Delete(key_of("transit/transit/managed"))]).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let StateStatus::Refused { why } = status(&node) else { panic!("{:?}", status(&node)) };
+    assert!(matches!(*why, OpenError::Tampered { .. }), "{why:?}");
+}

@@ -1,0 +1,306 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_access::{KeyName, ListPermit, MountPath, Permit, operation};
+use selkie_crypto::KeyVersion;
+use selkie_storage::{MAX_VALUE_BYTES, StoreError};
+use tokio::sync::MutexGuard;
+use tokio::time::{Instant, timeout};
+
+use super::keys::Change;
+use super::{
+    KeyChanges, KeySource, NewKey, SettingError, Transit, TransitError, TransitKey, VersionRecord,
+};
+use crate::deployment::Deployment;
+use crate::seal::{KekRef, WRAP_PATIENCE};
+use crate::state::KeyRecord;
+
+/// How long a change waits for those before it.
+const TURN_PATIENCE: Duration = Duration::from_secs(15);
+
+impl TransitKey {
+    /// Whether its latest version is for exactly these master-key versions, in whatever order.
+    pub(super) fn is_for(&self, keks: &[KekRef]) -> bool {
+        let is = self.keks(self.latest);
+        is.len() == keks.len() && is.iter().all(|kek| keks.contains(kek))
+    }
+
+    fn new(name: KeyName, new: NewKey, keks: Vec<KekRef>, created: u64) -> Self {
+        let first = KeyVersion::FIRST;
+        Self {
+            name,
+            source: KeySource::Managed,
+            derived: new.derived,
+            deletion_allowed: false,
+            min_decryption: first,
+            min_encryption: None,
+            min_available: None,
+            latest: first,
+            versions: BTreeMap::from([(first, VersionRecord { created, keks })]),
+            uncounted: Vec::new(),
+            may_lag: false,
+        }
+    }
+
+    /// Refuses a rotation that would leave the record no room to follow its seals later.
+    fn leave_room(&self) -> Result<(), TransitError> {
+        let is_roomy = KeyRecord::encode(self)
+            .is_ok_and(|value| value.as_bytes().len() <= MAX_VALUE_BYTES / 2);
+        if is_roomy { Ok(()) } else { Err(TransitError::RecordFull) }
+    }
+
+    pub(super) fn rotated(mut self, keks: Vec<KekRef>, created: u64) -> Result<Self, TransitError> {
+        self.latest = self.latest.next().ok_or(TransitError::VersionsExhausted)?;
+        self.versions.insert(self.latest, VersionRecord { created, keks });
+        Ok(self)
+    }
+}
+
+impl Transit {
+    /// The key of this name: the declared one, else the managed one (invariant I6).
+    pub(super) fn find(
+        &self,
+        mount: &MountPath,
+        name: &str,
+    ) -> Result<Option<Arc<TransitKey>>, TransitError> {
+        match self.deployment.declared_key(mount, name) {
+            Some(declared) => Ok(Some(declared)),
+            None => self.keys.find(mount, name),
+        }
+    }
+
+    /// Whether there is a key of this name, which decides between the capabilities `update` and
+    /// `create` for an encrypt.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::StateSealed`], [`TransitError::RecordUnreadable`]: nobody can tell.
+    pub fn has_key(&self, mount: &MountPath, name: &KeyName) -> Result<bool, TransitError> {
+        Ok(self.find(mount, name.as_str())?.is_some())
+    }
+
+    /// The key, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::StateSealed`], [`TransitError::RecordUnreadable`].
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is for one operation")]
+    pub fn read_key(
+        &self,
+        permit: Permit<operation::ReadKey>,
+    ) -> Result<Option<Arc<TransitKey>>, TransitError> {
+        self.find(permit.mount(), permit.key().as_str())
+    }
+
+    /// The names of all keys of a mount, in byte order.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::StateSealed`]: a part of them would pass for all.
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is for one operation")]
+    pub fn list_keys(&self, permit: ListPermit) -> Result<Vec<KeyName>, TransitError> {
+        let mut names: BTreeSet<_> = self.keys.names(permit.mount())?.into_iter().collect();
+        names.extend(self.deployment.declared_names(permit.mount()));
+        Ok(names.into_iter().collect())
+    }
+
+    /// Creates the key; one that exists stays as it is, as in Vault.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::NoStorage`], [`TransitError::Store`].
+    pub async fn create_key(
+        &self,
+        permit: Permit<operation::CreateKey>,
+        new: NewKey,
+    ) -> Result<Arc<TransitKey>, TransitError> {
+        let transit = self.clone();
+        self.describe_all().await;
+        in_its_own_task(async move { transit.create(permit.mount(), permit.key(), new).await })
+            .await
+    }
+
+    /// Creates the key that is about to be encrypted under, and turns the permit to do so into one
+    /// to encrypt.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::NoStorage`], [`TransitError::Store`].
+    pub async fn upsert_key(
+        &self,
+        permit: Permit<operation::EncryptUpsert>,
+        new: NewKey,
+    ) -> Result<Permit<operation::Encrypt>, TransitError> {
+        let transit = self.clone();
+        self.describe_all().await;
+        in_its_own_task(async move {
+            transit.create(permit.mount(), permit.key(), new).await?;
+            Ok(permit.into_encrypt())
+        })
+        .await
+    }
+
+    /// Changes the key's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::Setting`], and as for every change of a key: [`TransitError::Declared`],
+    /// [`TransitError::KeyNotFound`], [`TransitError::Store`].
+    pub async fn configure_key(
+        &self,
+        permit: Permit<operation::ConfigureKey>,
+        changes: KeyChanges,
+    ) -> Result<Arc<TransitKey>, TransitError> {
+        self.change(permit, move |_, key, _| Ok(key.with(changes)?)).await
+    }
+
+    /// Gives the key a new version, for the master-key versions that its seals have now.
+    ///
+    /// # Errors
+    ///
+    /// As for every change of a key.
+    pub async fn rotate_key(
+        &self,
+        permit: Permit<operation::RotateKey>,
+    ) -> Result<Arc<TransitKey>, TransitError> {
+        self.learn_of(permit.mount(), permit.key().as_str(), Instant::now() + WRAP_PATIENCE).await;
+        self.change(permit, |deployment, key, now| {
+            let made = key.versions.get(&key.latest).map_or(0, |latest| latest.created);
+            let keks = deployment.seals.next_keks(key.keks(key.latest), made, now)?;
+            let next = key.rotated(keks, now)?;
+            next.leave_room()?;
+            Ok(next)
+        })
+        .await
+    }
+
+    /// Deletes the versions before `min_available`, for good.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::Setting`], and as for every change of a key.
+    pub async fn trim_key(
+        &self,
+        permit: Permit<operation::TrimKey>,
+        min_available: Option<i64>,
+    ) -> Result<Arc<TransitKey>, TransitError> {
+        self.change(permit, move |_, key, _| Ok(key.trimmed(min_available)?)).await
+    }
+
+    /// Deletes the key, if its settings allow it.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingError::DeletionNotAllowed`], and as for every change of a key.
+    pub async fn delete_key(
+        &self,
+        permit: Permit<operation::DeleteKey>,
+    ) -> Result<(), TransitError> {
+        let transit = self.clone();
+        in_its_own_task(async move {
+            let _one_at_a_time = transit.turn().await?;
+            let (mount, name) = (permit.mount(), permit.key());
+            transit.require_managed(mount, name)?;
+            let deleted = transit.keys.commit(mount, name, |key| match key {
+                None => Err(TransitError::KeyNotFound),
+                Some(key) if key.deletion_allowed => Ok(Change::Delete),
+                Some(_) => Err(SettingError::DeletionNotAllowed.into()),
+            });
+            deleted.await.map(drop)
+        })
+        .await
+    }
+
+    async fn create(
+        &self,
+        mount: &MountPath,
+        name: &KeyName,
+        new: NewKey,
+    ) -> Result<Arc<TransitKey>, TransitError> {
+        let _one_at_a_time = self.turn().await?;
+        let deployment = self.current.load_full();
+        if let Some(declared) = deployment.declared_key(mount, name.as_str()) {
+            return Ok(declared);
+        }
+        let created = self.keys.commit(mount, name, |key| {
+            if key.is_some() {
+                return Ok(Change::Keep);
+            }
+            self.keys.store()?;
+            let keks = deployment.seals.current_keks()?;
+            Ok(Change::Put(TransitKey::new(name.clone(), new, keks, self.clock.unix_seconds())))
+        });
+        created.await?.ok_or(TransitError::KeyNotFound)
+    }
+
+    async fn change<O: operation::KeyOperation + Send + Sync + 'static>(
+        &self,
+        permit: Permit<O>,
+        change: impl Fn(&Deployment, TransitKey, u64) -> Result<TransitKey, TransitError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Arc<TransitKey>, TransitError> {
+        let transit = self.clone();
+        in_its_own_task(async move {
+            let _one_at_a_time = transit.turn().await?;
+            let deployment = transit.current.load_full();
+            let (mount, name) = (permit.mount(), permit.key());
+            transit.require_managed(mount, name)?;
+            let now = transit.clock.unix_seconds();
+            let changed = transit.keys.commit(mount, name, |key| {
+                let key = key.ok_or(TransitError::KeyNotFound)?;
+                Ok(Change::Put(change(&deployment, key.clone(), now)?))
+            });
+            changed.await?.ok_or(TransitError::KeyNotFound)
+        })
+        .await
+    }
+
+    /// The right to make a change. While the store hangs, those that wait give up.
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, TransitError> {
+        let late = |elapsed| StoreError::Unavailable { source: Box::new(elapsed) };
+        Ok(timeout(TURN_PATIENCE, self.keys.hold_changes()).await.map_err(late)?)
+    }
+
+    fn require_managed(&self, mount: &MountPath, name: &KeyName) -> Result<(), TransitError> {
+        match self.current.load().declared_key(mount, name.as_str()) {
+            Some(_) => Err(TransitError::Declared),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A change that has begun is finished, also when the client hangs up (design §4).
+async fn in_its_own_task<T: Send + 'static>(
+    change: impl Future<Output = Result<T, TransitError>> + Send + 'static,
+) -> Result<T, TransitError> {
+    tokio::spawn(change).await.unwrap_or(Err(TransitError::ChangePanicked))
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie_crypto::{KekId, SealName};
+
+    use super::*;
+
+    fn key_with(versions: u32) -> TransitKey {
+        let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k").unwrap() };
+        let new = NewKey::default();
+        let mut key = TransitKey::new("k".parse().unwrap(), new, vec![kek.clone()], 1);
+        for _ in 1..versions {
+            key = key.rotated(vec![kek.clone()], 1).unwrap();
+        }
+        key
+    }
+
+    #[test]
+    fn rotations_leave_room_for_the_key_to_follow_its_seals() {
+        assert!(key_with(2_000).leave_room().is_ok());
+        let full = key_with(6_000);
+        assert!(matches!(full.leave_room(), Err(TransitError::RecordFull)));
+        assert!(KeyRecord::encode(&full).is_ok(), "its seals may still change");
+    }
+}

@@ -1,0 +1,179 @@
+//! The store of a single machine: sled, and beside it a journal that is the truth.
+//!
+//! A commit is answered after the journal and then sled have been synced to the disk. Reads come
+//! from memory, where everything was loaded and checked at the start. sled alone loses commits at a
+//! power cut and refuses the whole of a damaged database; either part can be made from the other.
+
+mod codec;
+mod engine;
+mod files;
+mod journal;
+mod start;
+
+use std::fmt;
+use std::future::ready;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::spawn_blocking;
+
+use crate::commit::{Commit, Guard, Write, check_limits};
+use crate::error::StoreError;
+use crate::image::Shared;
+use crate::key::RecordKey;
+use crate::page::{Listing, Page};
+use crate::record::{Record, Revision};
+use crate::{Store, StoreFuture, Watch};
+
+use self::start::Disk;
+
+/// Where a [`SledStore`] is, and how much it keeps.
+#[derive(Clone, Debug)]
+pub struct SledSettings {
+    /// The directory that belongs to the store alone; it is made if it is not there.
+    pub path: PathBuf,
+    /// The journal is compacted once so many bytes of commits follow its image.
+    pub journal_bytes: u64,
+    /// How many commits are remembered for watches.
+    pub history: NonZeroUsize,
+}
+
+impl SledSettings {
+    /// The store in the directory `path`, with a journal of 4 MiB and a history of 1024 commits.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), journal_bytes: 4 << 20, history: crate::image::DEFAULT_HISTORY }
+    }
+}
+
+/// Why a [`SledStore`] did not open, or does not write.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SledError {
+    /// Another process (or another store of this one) has the directory open.
+    #[error("the store is in use by another process")]
+    InUse,
+    /// The file system refused; nothing was found damaged.
+    #[error("the store's files cannot be used")]
+    Io(#[from] io::Error),
+    /// The engine refused for a reason that may pass.
+    #[error("sled cannot be used")]
+    Engine(#[source] ::sled::Error),
+    /// sled panicked.
+    #[error("sled panicked")]
+    Panicked,
+    /// Both the journal and sled are damaged or gone: put a backup in place.
+    #[error("the journal and the database are both damaged")]
+    Damaged,
+    /// Journal and database are both whole and disagree about one revision.
+    #[error("the journal and the database disagree at revision {at}")]
+    Disagree {
+        /// The newest revision of both.
+        at: Revision,
+    },
+    /// A file says that it was written by another format.
+    #[error("the store is of format {found}, which is not known")]
+    UnknownFormat {
+        /// The format byte.
+        found: u8,
+    },
+}
+
+impl From<SledError> for StoreError {
+    fn from(error: SledError) -> Self {
+        match error {
+            SledError::Damaged | SledError::Disagree { .. } | SledError::UnknownFormat { .. } => {
+                Self::Corrupt { key: None, source: Box::new(error) }
+            }
+            SledError::InUse | SledError::Io(_) | SledError::Engine(_) | SledError::Panicked => {
+                Self::Unavailable { source: Box::new(error) }
+            }
+        }
+    }
+}
+
+/// A [`Store`] in a directory of this machine.
+pub struct SledStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Held by whoever commits, from the guards' check to the answer.
+    disk: Mutex<Disk>,
+    shared: Arc<Shared>,
+}
+
+impl SledStore {
+    /// Opens the store; repairs one part from the other; makes a new store where none ever was.
+    ///
+    /// # Errors
+    /// [`SledError`]; what is damaged beyond repair is left as it is.
+    pub async fn open(settings: SledSettings) -> Result<Self, SledError> {
+        let opened = spawn_blocking(move || {
+            let (disk, state) = Disk::open(&settings)?;
+            let shared = Shared::new(state.records, state.newest, settings.history);
+            Ok(Self { inner: Arc::new(Inner { disk: Mutex::new(disk), shared }) })
+        });
+        opened.await.unwrap_or(Err(SledError::Panicked))
+    }
+}
+
+impl fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledStore").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn commit(&self, guards: &[Guard], writes: &[Write]) -> Result<Revision, StoreError> {
+        // Whatever a panic left undone shows as a fault in `Disk`, and is healed first.
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let planned = self.plan(guards, writes)?;
+        let Some(commit) = planned else { return Ok(self.shared.state().newest()) };
+        self.heal(&mut disk)?;
+        disk.journal(&commit, &self.shared)?;
+        // In the journal it is true, whatever happens to sled: a fault there stops the next commit.
+        disk.follow(&commit, &self.shared);
+        Ok(self.shared.apply(commit))
+    }
+
+    /// Readers wait for the lock only where there is something to heal or to compact.
+    fn heal(&self, disk: &mut Disk) -> Result<(), StoreError> {
+        let state = self.shared.state();
+        disk.heal(state.records(), state.newest())
+    }
+
+    fn plan(&self, guards: &[Guard], writes: &[Write]) -> Result<Option<Commit>, StoreError> {
+        let state = self.shared.state();
+        state.check_guards(guards)?;
+        Ok(state.plan(writes))
+    }
+}
+
+impl Store for SledStore {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        Box::pin(ready(Ok(self.inner.shared.state().get(key))))
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        Box::pin(ready(Ok(self.inner.shared.state().list(page))))
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        Box::pin(async move {
+            check_limits(guards, writes)?;
+            let (guards, writes) = (guards.to_vec(), writes.to_vec());
+            let inner = Arc::clone(&self.inner);
+            let done = spawn_blocking(move || inner.commit(&guards, &writes)).await;
+            done.unwrap_or_else(|lost| Err(StoreError::Undecided { source: Box::new(lost) }))
+        })
+    }
+
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        Box::pin(ready(self.inner.shared.watch(from)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! sled itself, with the syncs that it leaves out and its panics caught.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use ::sled::{Batch, Db};
+
+use super::codec::{FORMAT, Image, Malformed, Reader, checksum, put_bytes, put_number, read_key};
+use super::{SledError, files};
+use crate::commit::{Commit, Write};
+use crate::image::Records;
+use crate::record::Revision;
+
+/// No record key begins with a `/`.
+const META: &[u8] = b"/meta";
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Values well below this stay in `db`; longer ones may get a file of their own.
+const BLOB_BYTES: usize = 16 * 1024;
+
+/// Why sled gave nothing that can be used.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It may pass: no space, read-only, held by another.
+    Passing(SledError),
+    /// What is stored cannot be read.
+    Damaged,
+}
+
+impl From<Malformed> for Fault {
+    fn from(_: Malformed) -> Self {
+        Self::Damaged
+    }
+}
+
+pub(super) struct Engine {
+    db: Db,
+    file: File,
+    blobs: PathBuf,
+}
+
+/// Runs `action` on sled; a panic is damage, and so is every error that will not pass.
+fn guarded<T>(action: impl FnOnce() -> ::sled::Result<T>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) if passes(&error) => Err(Fault::Passing(SledError::Engine(error))),
+        Ok(Err(_)) | Err(_) => Err(Fault::Damaged),
+    }
+}
+
+fn passes(error: &::sled::Error) -> bool {
+    let ::sled::Error::Io(error) = error else { return false };
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock
+            | ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::OutOfMemory
+    ) || error.raw_os_error().is_some() && error.kind() != ErrorKind::NotFound
+        || locked(error)
+}
+
+/// sled wraps the refused lock in an error of its own kind.
+fn locked(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+impl Engine {
+    pub(super) fn open(dir: &Path) -> Result<Self, Fault> {
+        let mut tries = 1;
+        let db = loop {
+            let config = ::sled::Config::new().path(dir).flush_every_ms(None);
+            match guarded(|| config.open()) {
+                // The threads of the handle before may hold the lock for a moment.
+                Err(Fault::Passing(SledError::Engine(::sled::Error::Io(error))))
+                    if tries < LOCK_TRIES && locked(&error) =>
+                {
+                    tries += 1;
+                    sleep(LOCK_PAUSE);
+                }
+                other => break other?,
+            }
+        };
+        let file = File::open(dir.join("db")).map_err(io)?;
+        for made in [dir.join("conf"), dir.join("blobs"), dir.to_path_buf()] {
+            files::sync(&made).map_err(io)?;
+        }
+        dir.parent().map_or(Ok(()), files::sync).map_err(io)?;
+        Ok(Self { db, file, blobs: dir.join("blobs") })
+    }
+
+    /// All that it holds, every checksum checked.
+    pub(super) fn load(&self) -> Result<Image, Fault> {
+        let rows = guarded(|| self.db.iter().collect::<Result<Vec<_>, _>>())?;
+        let mut records = Records::new();
+        let mut meta = None;
+        for (key, bytes) in &rows {
+            let (revision, body) = unframe(key, bytes)?;
+            if &**key == META {
+                meta = Some((revision, Reader(body).number()?));
+            } else {
+                let value = crate::record::RecordValue::new(body.to_vec());
+                let value = value.ok().ok_or(Fault::Damaged)?;
+                records.insert(read_key(key)?, (value, revision));
+            }
+        }
+        match meta {
+            Some((newest, count)) if count == records.len() as u64 => Ok(Image { records, newest }),
+            _ => Err(Fault::Damaged),
+        }
+    }
+
+    /// Applies one commit, after which there are `count` records, and syncs.
+    pub(super) fn apply(&self, commit: &Commit, count: usize) -> Result<(), Fault> {
+        let mut batch = Batch::default();
+        for write in &commit.writes {
+            let key = write.key().as_str().as_bytes();
+            match write {
+                Write::Put(_, value) => {
+                    batch.insert(key, framed(key, commit.revision, value.as_bytes()));
+                }
+                Write::Delete(_) => batch.remove(key),
+            }
+        }
+        self.write(batch, commit.revision, count)
+    }
+
+    /// Makes it hold this image and nothing else.
+    pub(super) fn fill(&self, records: &Records, newest: Revision) -> Result<(), Fault> {
+        let held = guarded(|| self.db.iter().keys().collect::<Result<Vec<_>, _>>())?;
+        let mut batch = Batch::default();
+        held.into_iter().for_each(|key| batch.remove(key));
+        for (key, (value, revision)) in records {
+            let key = key.as_str().as_bytes();
+            batch.insert(key, framed(key, *revision, value.as_bytes()));
+        }
+        self.write(batch, newest, records.len())?;
+        files::sync(&self.blobs).map_err(io)
+    }
+
+    fn write(&self, mut batch: Batch, newest: Revision, count: usize) -> Result<(), Fault> {
+        let count = (count as u64).to_be_bytes();
+        batch.insert(META, framed(META, newest, &count));
+        guarded(|| self.db.apply_batch(batch).and_then(|()| self.db.flush()))?;
+        // sled's own flush is `sync_file_range`, which survives no power cut.
+        self.file.sync_all().map_err(io)
+    }
+
+    /// Syncs what long values have made beside `db`.
+    pub(super) fn sync_blobs(&self, commit: &Commit) -> Result<(), Fault> {
+        let long = |write: &Write| match write {
+            Write::Put(_, value) => value.as_bytes().len() >= BLOB_BYTES,
+            Write::Delete(_) => false,
+        };
+        if commit.writes.iter().any(long) { files::sync(&self.blobs).map_err(io) } else { Ok(()) }
+    }
+}
+
+fn io(error: std::io::Error) -> Fault {
+    Fault::Passing(SledError::Io(error))
+}
+
+fn framed(key: &[u8], revision: Revision, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![FORMAT];
+    put_number(&mut out, revision.number());
+    put_bytes(&mut out, body);
+    let sum = checksum(key, &out);
+    out.extend_from_slice(&sum);
+    out
+}
+
+fn unframe<'a>(key: &[u8], bytes: &'a [u8]) -> Result<(Revision, &'a [u8]), Fault> {
+    let (framed, sum) = bytes.split_last_chunk::<4>().ok_or(Fault::Damaged)?;
+    if checksum(key, framed) != *sum {
+        return Err(Fault::Damaged);
+    }
+    let mut input = Reader(framed);
+    match input.take(1)? {
+        [FORMAT] => {}
+        [found, ..] => return Err(Fault::Passing(SledError::UnknownFormat { found: *found })),
+        [] => return Err(Fault::Damaged),
+    }
+    let revision = Revision::new(input.number()?);
+    let body = input.bytes()?;
+    input.end()?;
+    Ok((revision, body))
+}

@@ -1,0 +1,52 @@
+//! Files and directories that are on the disk once the call returns.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+pub(super) fn make_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    sync(path)?;
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync)
+}
+
+/// Writes `name` in `dir` so that it is afterwards whole: as it was, or as it is to be.
+pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<File> {
+    let temporary = dir.join(format!("{name}.tmp"));
+    let mut file = File::create(&temporary)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // What could not be written takes the space that others need.
+        drop(fs::remove_file(&temporary));
+        return Err(error);
+    }
+    fs::rename(&temporary, dir.join(name))?;
+    sync(dir)?;
+    Ok(file)
+}
+
+/// The bytes of a file; `None` if there is none.
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A new directory `damaged-N` for what is moved aside.
+pub(super) fn make_aside(dir: &Path) -> io::Result<PathBuf> {
+    for number in 1_u64.. {
+        let aside = dir.join(format!("damaged-{number}"));
+        match fs::create_dir(&aside) {
+            Ok(()) => return sync(dir).map(|()| aside),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}

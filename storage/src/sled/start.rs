@@ -1,0 +1,274 @@
+//! How the two parts are brought together, at the start and after a fault.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::codec::Image;
+use super::engine::{Engine, Fault};
+use super::journal::{self, Found, Journal};
+use super::{SledError, SledSettings, files};
+use crate::commit::{Commit, Write};
+use crate::error::StoreError;
+use crate::image::{Records, Shared};
+use crate::record::Revision;
+
+/// Says that a store was made here, so that an empty directory means loss.
+const MARKER: &str = "selkie-store";
+const ENGINE: &str = "sled";
+const FRESH: &str = "sled.new";
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// The files of a store that is open.
+pub(super) struct Disk {
+    dir: PathBuf,
+    journal_bytes: u64,
+    /// `None` after a fault: to be written anew from memory before the next commit.
+    journal: Option<Journal>,
+    /// `None` after a fault: to be opened anew before the next commit.
+    engine: Option<Engine>,
+    /// Dropped last: then nobody else has opened the files before.
+    _lock: File,
+}
+
+impl Disk {
+    pub(super) fn open(settings: &SledSettings) -> Result<(Self, Image), SledError> {
+        let dir = &settings.path;
+        files::make_dir(dir)?;
+        let lock = lock(dir)?;
+        let existed = [MARKER, ENGINE, journal::NAME].iter().any(|part| dir.join(part).exists());
+        let found = if existed { journal::read(dir)? } else { create(dir)? };
+        let (engine, held) = open_engine(dir)?;
+        let (image, rewrite) = choose(found, held.as_ref())?;
+        let engine = match (engine, held) {
+            (Some(engine), Some(held)) if held == image => engine,
+            (Some(engine), Some(held)) => {
+                tracing::warn!(journal = %image.newest, sled = %held.newest, "sled is behind the journal: the journal is replayed, nothing is to be done");
+                engine.fill(&image.records, image.newest).map_err(fault)?;
+                engine
+            }
+            (engine, _) => {
+                drop(engine);
+                rebuild(dir, &image)?
+            }
+        };
+        if rewrite {
+            tracing::warn!(revision = %image.newest, "the journal is missing, torn or damaged and sled is whole: the journal is written anew from it");
+            keep_copy(dir)?;
+        }
+        // Always anew: what is appended then follows an image of what was read and compared.
+        let journal = Journal::rewrite(dir, &image.records, image.newest)?;
+        if !dir.join(MARKER).exists() {
+            files::replace(
+                dir,
+                MARKER,
+                b"A Selkie store is here. Never delete this file alone.\n",
+            )?;
+        }
+        let disk = Self {
+            dir: dir.clone(),
+            journal_bytes: settings.journal_bytes,
+            journal: Some(journal),
+            engine: Some(engine),
+            _lock: lock,
+        };
+        Ok((disk, image))
+    }
+
+    /// Makes both parts what memory says, where a fault has left one in doubt.
+    pub(super) fn heal(&mut self, records: &Records, newest: Revision) -> Result<(), StoreError> {
+        let broken = self.journal.is_none() || self.engine.is_none();
+        if self.journal.as_ref().is_none_or(|journal| journal.tail > self.journal_bytes) {
+            self.journal = None;
+            let journal = Journal::rewrite(&self.dir, records, newest).map_err(SledError::Io)?;
+            self.journal = Some(journal);
+        }
+        if self.engine.is_none() {
+            self.engine = Some(reopen(&self.dir, records, newest)?);
+        }
+        if broken {
+            tracing::info!(revision = %newest, "the store takes commits again");
+        }
+        Ok(())
+    }
+
+    /// Puts the commit into the journal: from then on it has happened.
+    pub(super) fn journal(&mut self, commit: &Commit, shared: &Shared) -> Result<(), StoreError> {
+        let outcome = match self.journal.as_mut() {
+            Some(journal) => journal.append(commit),
+            None => Err(std::io::ErrorKind::NotConnected.into()),
+        };
+        let Err(error) = outcome else { return Ok(()) };
+        tracing::error!(%error, "the journal cannot be written: make space or repair the disk, the store then recovers by itself");
+        self.journal = None;
+        let state = shared.state();
+        match Journal::rewrite(&self.dir, state.records(), state.newest()) {
+            // The journal that is there now knows nothing of the commit.
+            Ok(journal) => {
+                self.journal = Some(journal);
+                Err(SledError::Io(error).into())
+            }
+            Err(_) => Err(StoreError::Undecided { source: Box::new(error) }),
+        }
+    }
+
+    /// Brings sled to the commit that the journal has.
+    pub(super) fn follow(&mut self, commit: &Commit, shared: &Shared) {
+        let count = count_after(commit, shared);
+        let Some(engine) = self.engine.take() else { return };
+        match engine.apply(commit, count).and_then(|()| engine.sync_blobs(commit)) {
+            Ok(()) => self.engine = Some(engine),
+            Err(fault) => {
+                tracing::error!(
+                    ?fault,
+                    "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
+                );
+            }
+        }
+    }
+}
+
+fn count_after(commit: &Commit, shared: &Shared) -> usize {
+    let state = shared.state();
+    let held = state.records();
+    let (mut more, mut fewer) = (0, 0);
+    for write in &commit.writes {
+        match write {
+            Write::Put(key, _) if !held.contains_key(key) => more += 1,
+            Write::Put(..) => {}
+            Write::Delete(_) => fewer += 1,
+        }
+    }
+    held.len() + more - fewer
+}
+
+fn lock(dir: &Path) -> Result<File, SledError> {
+    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+    Err(SledError::InUse)
+}
+
+/// A store where none ever was: first the journal, from which all else is made.
+fn create(dir: &Path) -> Result<Found, SledError> {
+    tracing::info!("a new store is made");
+    Journal::rewrite(dir, &Records::new(), Revision::ORIGIN)?;
+    journal::read(dir)
+}
+
+/// sled and what it holds; `None` where it is gone or damaged.
+fn open_engine(dir: &Path) -> Result<(Option<Engine>, Option<Image>), SledError> {
+    let path = dir.join(ENGINE);
+    if !path.join("db").exists() {
+        return Ok((None, None));
+    }
+    match try_open(&path) {
+        Ok((engine, image)) => return Ok((Some(engine), Some(image))),
+        Err(Fault::Passing(error)) => return Err(error),
+        Err(Fault::Damaged) => {}
+    }
+    tracing::warn!("sled is damaged: its snapshot is moved aside and it is opened from its log");
+    move_snapshots(dir, &path)?;
+    match try_open(&path) {
+        Ok((engine, image)) => Ok((Some(engine), Some(image))),
+        Err(Fault::Passing(error)) => Err(error),
+        Err(Fault::Damaged) => Ok((None, None)),
+    }
+}
+
+fn try_open(path: &Path) -> Result<(Engine, Image), Fault> {
+    let engine = Engine::open(path)?;
+    let image = engine.load()?;
+    Ok((engine, image))
+}
+
+fn move_snapshots(dir: &Path, path: &Path) -> Result<(), SledError> {
+    let aside = files::make_aside(dir)?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            fs::rename(entry.path(), aside.join(entry.file_name()))?;
+        }
+    }
+    files::sync(&aside)?;
+    Ok(files::sync(path)?)
+}
+
+/// Which part tells the truth, and whether the journal is worth a look before it is replaced.
+fn choose(found: Found, held: Option<&Image>) -> Result<(Image, bool), SledError> {
+    let copy = |held: &Image| Image { records: held.records.clone(), newest: held.newest };
+    match (found, held) {
+        (Found::Whole(image), None) => Ok((image, false)),
+        (Found::Whole(image) | Found::Torn(image), Some(held)) if image.newest == held.newest => {
+            let at = image.newest;
+            if image == *held { Ok((image, false)) } else { Err(SledError::Disagree { at }) }
+        }
+        (Found::Whole(image), Some(held)) if image.newest > held.newest => Ok((image, false)),
+        // A commit begins only after sled has the one before: a torn journal is never ahead.
+        (Found::Torn(image), Some(held)) if image.newest > held.newest => {
+            tracing::error!(journal = %image.newest, sled = %held.newest, "the journal is damaged and sled is behind it: restore a backup");
+            Err(SledError::Damaged)
+        }
+        (_, Some(held)) => Ok((copy(held), true)),
+        (Found::Torn(_) | Found::Damaged | Found::Absent, None) => {
+            tracing::error!("the journal and sled are both damaged: restore a backup");
+            Err(SledError::Damaged)
+        }
+    }
+}
+
+/// A new sled of this image, swapped in for what there was, which is kept.
+fn rebuild(dir: &Path, image: &Image) -> Result<Engine, SledError> {
+    tracing::warn!(revision = %image.newest, "sled is made anew from the journal");
+    let (fresh, path) = (dir.join(FRESH), dir.join(ENGINE));
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh)?;
+    }
+    let engine = Engine::open(&fresh).map_err(fault)?;
+    engine.fill(&image.records, image.newest).map_err(fault)?;
+    drop(engine);
+    if path.exists() {
+        let aside = files::make_aside(dir)?;
+        fs::rename(&path, aside.join(ENGINE))?;
+        tracing::warn!(kept = %aside.display(), "the damaged database is kept: delete it once all is well");
+    }
+    fs::rename(&fresh, &path)?;
+    files::sync(dir)?;
+    Engine::open(&path).map_err(fault)
+}
+
+fn keep_copy(dir: &Path) -> Result<(), SledError> {
+    let path = dir.join(journal::NAME);
+    if path.exists() {
+        fs::copy(&path, files::make_aside(dir)?.join(journal::NAME))?;
+    }
+    Ok(())
+}
+
+/// Opens sled after a fault; memory says what it has to hold.
+fn reopen(dir: &Path, records: &Records, newest: Revision) -> Result<Engine, SledError> {
+    let (engine, held) = open_engine(dir)?;
+    match (engine, held) {
+        (Some(engine), Some(held)) => {
+            if held.newest != newest || held.records != *records {
+                engine.fill(records, newest).map_err(fault)?;
+            }
+            Ok(engine)
+        }
+        _ => rebuild(dir, &Image { records: records.clone(), newest }),
+    }
+}
+
+fn fault(fault: Fault) -> SledError {
+    match fault {
+        Fault::Passing(error) => error,
+        Fault::Damaged => SledError::Damaged,
+    }
+}

@@ -1,0 +1,63 @@
+use std::path::Path;
+
+use super::*;
+use crate::record::RecordValue;
+
+async fn fresh() -> Arc<dyn Store> {
+    let dir = tempfile::tempdir().unwrap().keep();
+    Arc::new(SledStore::open(SledSettings::new(dir)).await.unwrap())
+}
+
+crate::store_contract!(fresh);
+
+async fn open(path: &Path) -> Result<SledStore, SledError> {
+    SledStore::open(SledSettings { journal_bytes: 2000, ..SledSettings::new(path) }).await
+}
+
+fn put(key: &str, value: &str) -> Write {
+    Write::Put(key.parse().unwrap(), RecordValue::new(value.as_bytes()).unwrap())
+}
+
+#[tokio::test]
+async fn reopened_store_has_everything_and_forgets_the_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.unwrap();
+    let mut last = Revision::ORIGIN;
+    for n in 0..60 {
+        last = store.commit(&[], &[put(&format!("k/{}", n % 7), &n.to_string())]).await.unwrap();
+    }
+    let before = store.list(&Page::all()).await.unwrap();
+    drop(store);
+    let store = open(dir.path()).await.unwrap();
+    assert_eq!(store.list(&Page::all()).await.unwrap(), before);
+    let refused = store.watch(Revision::ORIGIN).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Compacted { oldest } if oldest == last));
+    assert!(store.watch(last).await.is_ok());
+}
+
+#[tokio::test]
+async fn second_opener_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = open(dir.path()).await.unwrap();
+    assert!(matches!(open(dir.path()).await, Err(SledError::InUse)));
+}
+
+#[tokio::test]
+async fn either_part_is_made_from_the_other_and_nothing_from_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let store = open(path).await.unwrap();
+    store.commit(&[], &[put("a", "1")]).await.unwrap();
+    let before = store.list(&Page::all()).await.unwrap();
+    drop(store);
+    for gone in ["journal", "sled"] {
+        std::fs::rename(path.join(gone), path.join("away")).unwrap();
+        let store = open(path).await.unwrap();
+        assert_eq!(store.list(&Page::all()).await.unwrap(), before, "without {gone}");
+        drop(store);
+        std::fs::rename(path.join("away"), path.join(format!("old-{gone}"))).unwrap();
+    }
+    std::fs::remove_file(path.join("journal")).unwrap();
+    std::fs::remove_dir_all(path.join("sled")).unwrap();
+    assert!(matches!(open(path).await, Err(SledError::Damaged)));
+}

@@ -1,0 +1,144 @@
+//! Fifty kills of a member under load: no acknowledged commit is lost, and each record's history
+//! is that of one record.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use selkie_storage::{EtcdSettings, EtcdStore, Guard, Page, Revision, Store, StoreError};
+use tokio::task::JoinSet;
+
+use super::history::{Operation, Value, What, is_linearizable};
+use super::server::{Etcd, etcd_is_here};
+use super::{key, put, settings, write};
+
+const ROUNDS: usize = 50;
+const CLIENTS: usize = 3;
+const TURNS: usize = 6;
+
+#[derive(Default)]
+struct Seen {
+    /// Acknowledged creations, with their revisions.
+    acknowledged: BTreeMap<String, Revision>,
+    history: Vec<Operation>,
+    undecided: usize,
+    unavailable: usize,
+}
+
+/// Creates records of its own, and rotates the one that all share, by reading and replacing it.
+async fn client(store: Arc<EtcdStore>, round: usize, client: usize) -> Seen {
+    let mut seen = Seen::default();
+    for turn in 0..TURNS {
+        let own = format!("own/{round}/{client}/{turn}");
+        let created = store.commit(&[Guard::Absent(key(&own))], &[put(&own, b"x")]).await;
+        match created {
+            Ok(revision) => drop(seen.acknowledged.insert(own, revision)),
+            Err(StoreError::Undecided { .. }) => seen.undecided += 1,
+            Err(StoreError::Unavailable { .. }) => seen.unavailable += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+        let number = u64::try_from(1 + client * TURNS + turn).unwrap();
+        rotate(&store, &format!("shared/{round}"), number, &mut seen).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    seen
+}
+
+async fn rotate(store: &EtcdStore, at: &str, to: Value, seen: &mut Seen) {
+    let called = Instant::now();
+    let Ok(record) = store.get(&key(at)).await else {
+        seen.unavailable += 1;
+        return;
+    };
+    let record = record.unwrap();
+    let from = Value::from_be_bytes(record.value.as_bytes().try_into().unwrap());
+    let answered = Some(Instant::now());
+    seen.history.push(Operation { what: What::Read(from), called, answered });
+    let called = Instant::now();
+    let guards = [Guard::At(record.key, record.revision)];
+    let outcome = store.commit(&guards, &[put(at, &to.to_be_bytes())]).await;
+    let answered = Some(Instant::now());
+    let (what, answered) = match outcome {
+        Ok(_) => (What::Replaced(from, to), answered),
+        Err(StoreError::GuardFailed { .. }) => (What::Kept(from), answered),
+        Err(StoreError::Undecided { .. }) => {
+            seen.undecided += 1;
+            (What::Perhaps(from, to), None)
+        }
+        Err(StoreError::Unavailable { .. }) => {
+            seen.unavailable += 1;
+            return;
+        }
+        Err(error) => panic!("{error:?}"),
+    };
+    seen.history.push(Operation { what, called, answered });
+}
+
+/// A store that soon calls a commit undecided, and so leaves more of them that did happen.
+fn impatient(endpoints: Vec<String>) -> Arc<EtcdStore> {
+    let request_timeout = Duration::from_millis(1200);
+    let settings = EtcdSettings { request_timeout, ..settings(endpoints, "selkie/") };
+    Arc::new(EtcdStore::connect(settings).unwrap())
+}
+
+/// One round: the clients work, and meanwhile one member is killed, each fifth time the leader.
+async fn round(etcd: &mut Etcd, stores: &[Arc<EtcdStore>], round: usize) -> Seen {
+    write(&stores[0], &[put(&format!("shared/{round}"), &[0; 8])]).await;
+    let victim = if round.is_multiple_of(5) { etcd.leader().await } else { round % etcd.count() };
+    let mut clients = JoinSet::new();
+    for (n, store) in stores.iter().enumerate() {
+        clients.spawn(client(Arc::clone(store), round, n));
+    }
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    etcd.kill(victim);
+    let mut all = Seen::default();
+    let seen = clients.join_all().await;
+    etcd.launch(victim);
+    for mut seen in seen {
+        all.acknowledged.append(&mut seen.acknowledged);
+        all.history.append(&mut seen.history);
+        all.undecided += seen.undecided;
+        all.unavailable += seen.unavailable;
+    }
+    assert!(is_linearizable(&all.history), "round {round}: {:#?}", all.history);
+    etcd.wait_for(victim).await;
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_kills_lose_no_acknowledged_commit_and_no_order() {
+    if !etcd_is_here() {
+        return;
+    }
+    let mut etcd = Etcd::start(3).await;
+    let stores: Vec<_> = (0..CLIENTS).map(|n| impatient(etcd.urls_from(n))).collect();
+    let (mut acknowledged, mut operations) = (BTreeMap::new(), 0);
+    let (mut undecided, mut unavailable) = (0, 0);
+    for n in 0..ROUNDS {
+        let mut seen = round(&mut etcd, &stores, n).await;
+        acknowledged.append(&mut seen.acknowledged);
+        operations += seen.history.len();
+        undecided += seen.undecided;
+        unavailable += seen.unavailable;
+    }
+    let total = acknowledged.len();
+    let mut page = Some(Page::under(key("own")));
+    while let Some(listed) = page {
+        let listing = stores[0].list(&listed).await.unwrap();
+        for record in listing.records {
+            if let Some(revision) = acknowledged.remove(record.key.as_str()) {
+                assert_eq!(record.revision, revision);
+            }
+        }
+        page = listing.next;
+    }
+    let report = format!(
+        "etcd: {ROUNDS} kills, {total} creations acknowledged, {} lost; {operations} operations \
+         linearizable; {undecided} undecided, {unavailable} unavailable\n",
+        acknowledged.len()
+    );
+    std::io::stderr().write_all(report.as_bytes()).unwrap();
+    assert_eq!(acknowledged, BTreeMap::new(), "acknowledged commits are lost");
+    assert!(total > ROUNDS * CLIENTS * TURNS / 2, "hardly anything was acknowledged");
+}
