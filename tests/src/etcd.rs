@@ -180,6 +180,19 @@ impl EtcdCluster {
         self.members.iter().map(Etcd::url).collect::<Vec<_>>().join(",")
     }
 
+    /// Starts all members again, after all were killed, and waits until they are ready.
+    ///
+    /// # Errors
+    ///
+    /// If they do not come up.
+    pub fn revive(&mut self) -> Result<()> {
+        // One alone is never ready.
+        for member in &mut self.members {
+            member.process = run(&member.program, &member.arguments)?;
+        }
+        self.members.iter().try_for_each(Etcd::ready)
+    }
+
     /// The place in `members` of the one that leads; waits for an election.
     ///
     /// # Errors

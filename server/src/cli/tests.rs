@@ -196,7 +196,7 @@ fn backup_and_export_ask_a_running_server() {
     use crate::backup::tests::engine;
 
     let (dir, file) = site(
-        "storage \"inmem\" {}\nclient \"root\" {\n  policies = [\"root\"]\n  token_sha256 = \
+        "client \"root\" {\n  policies = [\"root\"]\n  token_sha256 = \
          \"4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2\"\n}",
     );
     let text = fs::read_to_string(&file).unwrap();

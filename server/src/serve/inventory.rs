@@ -57,6 +57,22 @@ impl Inventory {
 
     /// Logs the seals and the declared keys as they are in `deployment`.
     pub fn log(&self, deployment: &Deployment) {
+        self.log_seals(deployment);
+        for (named, key) in self.keys(deployment) {
+            info!(
+                key = %format_args!("{}/{}", named.mount, named.name),
+                version = %Version(deployment, named, &key),
+                seals = %Names(&named.seals),
+                "key declared"
+            );
+        }
+        if let Some(storage) = &self.storage {
+            info!(storage, "storage declared");
+        }
+        info!(clients = self.clients.len(), "clients declared");
+    }
+
+    fn log_seals(&self, deployment: &Deployment) {
         for (seal, in_key_vault) in self.seals(deployment) {
             let after_restart = match in_key_vault {
                 Some(stanza) => stanza.after_restart(&seal.connection),
@@ -75,18 +91,6 @@ impl Inventory {
                 stanza.log(seal.name());
             }
         }
-        for (named, key) in self.keys(deployment) {
-            info!(
-                key = %format_args!("{}/{}", named.mount, named.name),
-                version = %Version(deployment, named, &key),
-                seals = %Names(&named.seals),
-                "key declared"
-            );
-        }
-        if let Some(storage) = &self.storage {
-            info!(storage, "storage declared");
-        }
-        info!(clients = self.clients.len(), "clients declared");
     }
 
     /// A line for each listener, key and client, and one or more for each seal.

@@ -13,6 +13,8 @@ mod limits;
 mod listener;
 mod memory;
 mod shared_nothing;
+mod shared_store;
+mod sled;
 mod tls;
 mod trio;
 mod unsealing;

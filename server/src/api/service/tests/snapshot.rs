@@ -18,7 +18,8 @@ fn with_backup_policies() -> Config {
         let text = format!("path \"{PATH}\" {{ capabilities = [{capabilities}] }}");
         Policy::parse(name.parse().unwrap(), "p.hcl", &text).unwrap()
     };
-    let mut config = config();
+    // The tests offer a state of their own.
+    let mut config = Config { storage: None, ..config() };
     config.policies.push(policy("reader", "\"read\""));
     config.policies.push(policy("backup", "\"read\", \"sudo\""));
     config.clients.push(client("reader", "reader", None));
