@@ -12,6 +12,7 @@ use selkie_crypto::{PinKey, SealName, StateKey};
 use selkie_storage::{Guard, Page, Record, RecordKey, RecordValue, Store, StoreError, Write};
 
 pub use self::error::OpenError;
+pub(super) use self::verification::verify;
 use super::Root;
 use super::checkpoint::{CheckpointError, CheckpointFile};
 use super::layout::{FORMAT, Format};
@@ -79,7 +80,7 @@ impl State {
         let checkpoint =
             self.checkpoint_dir.as_deref().map(|dir| CheckpointFile::new(dir, &format.store));
         let key = Arc::new(self.state_key(&format, checkpoint.as_ref(), transit).await?);
-        let seen = verification::verify(&*self.raw, &key).await?;
+        let seen = verify(&*self.raw, &key).await?;
         if let Some(file) = &checkpoint {
             let failed = |source| OpenError::Checkpoint { path: file.path().to_owned(), source };
             file.check(&key, &seen.root).map_err(failed)?;
@@ -152,7 +153,11 @@ impl State {
         ];
         match self.raw.commit(&guards, &writes).await {
             Ok(_) => {
-                tracing::info!(seals = ?names(&keks), "the storage was empty and is ready now")
+                tracing::info!(
+                    seals = ?names(&keks),
+                    advice = "if it was not new, stop all servers and restore a backup",
+                    "the storage was empty and is ready now"
+                );
             }
             Err(StoreError::GuardFailed { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -119,6 +119,10 @@ impl OpenError {
             Self::Backend(BackendError::Etcd(_) | BackendError::File { .. }) => {
                 "check the storage stanza and the files that it names"
             }
+            Self::Backend(BackendError::Store(StoreError::Corrupt { .. })) => {
+                "move the directory of the storage away, then restore the newest backup with \
+                 `selkie restore`"
+            }
             Self::Backend(_) => "see to the storage; Selkie goes on trying",
             Self::Tampered { .. } => {
                 "if it was `selkie restore`, restart Selkie; else find out who else writes to the \

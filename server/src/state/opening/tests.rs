@@ -348,6 +348,58 @@ impl Store for FillBegins {
     }
 }
 
+/// A store that nobody can watch until it is said so.
+#[derive(Debug)]
+struct Unwatched(Arc<dyn Store>, Arc<std::sync::atomic::AtomicBool>);
+
+impl Store for Unwatched {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> selkie_storage::StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        page: &'a Page,
+    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Listing> {
+        self.0.list(page)
+    }
+
+    fn commit<'a>(
+        &'a self,
+        guards: &'a [Guard],
+        writes: &'a [Write],
+    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Revision> {
+        self.0.commit(guards, writes)
+    }
+
+    fn watch(
+        &self,
+        from: selkie_storage::Revision,
+    ) -> selkie_storage::StoreFuture<'_, Box<dyn selkie_storage::Watch>> {
+        Box::pin(async move {
+            if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+                return self.0.watch(from).await;
+            }
+            Err(StoreError::Unavailable { source: "nobody may watch".into() })
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_a_key_that_others_dropped_while_nobody_watched_is_served_on() {
+    let site = Site::with_local_key();
+    let (inner, may_watch) = (memory(), Arc::default());
+    let raw: Arc<dyn Store> = Arc::new(Unwatched(Arc::clone(&inner), Arc::clone(&may_watch)));
+    let node = node_on(&site, &raw, None).await;
+    create(&node, "managed").await;
+    let all = everything(&inner).await.into_iter().map(|record| Write::Delete(record.key));
+    inner.commit(&[], &all.collect::<Vec<_>>()).await.unwrap();
+    may_watch.store(true, std::sync::atomic::Ordering::Relaxed);
+    sleep(Duration::from_secs(120)).await;
+    encrypt_under(&node, "managed").await.unwrap();
+    assert!(matches!(status(&node), StateStatus::Refused { .. }), "{:?}", status(&node));
+}
+
 #[tokio::test]
 async fn a_store_is_not_made_ready_in_the_middle_of_a_restore() {
     let raw = memory();
