@@ -48,7 +48,10 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
 /// What became of the checkpoint, which would stand against a store that was put back on purpose.
 fn told_forgotten(forgotten: Option<Result<Option<PathBuf>, CheckpointError>>) -> String {
     match forgotten {
-        None | Some(Ok(None)) => String::new(),
+        // A service has its directory from systemd, and this command does not.
+        None => "no \"data_dir\" here: remove the file state-checkpoint in that of every server\n"
+            .into(),
+        Some(Ok(None)) => String::new(),
         Some(Ok(Some(path))) => format!(
             "removed {}: on other machines, remove it where a server says that the storage went back\n",
             path.display()

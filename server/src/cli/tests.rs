@@ -250,7 +250,10 @@ fn a_restore_removes_the_checkpoint_that_would_stand_against_it() {
     assert!(output.contains(&format!("removed {}", checkpoint.display())), "{output}");
     assert!(!checkpoint.exists());
     let (_, output, _) = ran(&["restore", "--config", &file, &at("b")]);
-    assert!(!output.contains("removed"), "{output}");
+    assert!(!output.contains("remove"), "{output}");
+    let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
+    let (_, output, _) = ran(&["restore", "--config", &file, &at("b")]);
+    assert!(output.contains("remove the file state-checkpoint"), "{output}");
 }
 
 #[test]

@@ -295,6 +295,27 @@ async fn i5_an_emptied_sled_directory_is_refused_while_a_checkpoint_tells_of_a_s
     assert!(is_gone, "{refused:?}");
 }
 
+/// By real time: the file is written by another thread.
+#[tokio::test]
+async fn i5_the_checkpoint_has_what_was_committed_while_the_server_started() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let raw = memory();
+    let opened = State::new(Arc::clone(&raw), None, Some(dir.path().to_owned()));
+    let opened = opened.open(&transit).await.unwrap();
+    opened.store.commit(&[], &[put("a", "1")]).await.unwrap();
+    let path = dir.path().join("state-checkpoint");
+    let has_it = async {
+        while !std::fs::read_to_string(&path).unwrap().contains("\"sequence\": 1") {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = crate::state::keeper::keep_checkpoint(&opened) => panic!("it goes on"),
+        had = tokio::time::timeout(Duration::from_secs(20), has_it) => had.unwrap(),
+    }
+}
+
 #[tokio::test]
 async fn i5_a_running_server_never_puts_its_state_key_over_that_of_a_store_restored_under_it() {
     let one = transit().await;
