@@ -90,7 +90,7 @@ impl Site {
         take(&self.store, &self.state_key).await.unwrap()
     }
 
-    async fn backup(&self, transit: &Transit) -> Vec<u8> {
+    pub(crate) async fn backup(&self, transit: &Transit) -> Vec<u8> {
         let (key, envelope) = new_key(transit).await.unwrap();
         write(&self.snapshot().await, key, &envelope).unwrap()
     }

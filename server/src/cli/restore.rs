@@ -10,6 +10,8 @@ use super::backup::{progress_bar, reporter};
 use super::{CommandError, print, read_config};
 use crate::backup::{Copied, Target, offline, restore};
 use crate::state::backend;
+use crate::state::checkpoint::{CheckpointError, CheckpointFile};
+use crate::telemetry::WithCauses;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -35,10 +37,30 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         let transit = offline(config).await?;
         let store = backend::open(&storage).await?;
         let target = Target { store: &store, transit: &transit, force: arguments.force };
-        Ok::<_, CommandError>(restore(&file, target, &mut reporter(&bar)).await?)
+        let copied = restore(&file, target, &mut reporter(&bar)).await?;
+        let forgotten = transit.deployment.keeping.data_dir.as_deref().map(CheckpointFile::forget);
+        Ok::<_, CommandError>(told(&copied) + &told_forgotten(forgotten))
     });
     bar.finish_and_clear();
-    print(output, &told(&copied?))
+    print(output, &copied?)
+}
+
+/// What became of the checkpoint, which would stand against a store that was put back on purpose.
+fn told_forgotten(forgotten: Option<Result<Option<PathBuf>, CheckpointError>>) -> String {
+    match forgotten {
+        // A service has its directory from systemd, and this command does not.
+        None => "no \"data_dir\" here: remove the file state-checkpoint in that of every server\n"
+            .into(),
+        Some(Ok(None)) => String::new(),
+        Some(Ok(Some(path))) => format!(
+            "removed {}: on other machines, remove it where a server says that the storage went back\n",
+            path.display()
+        ),
+        Some(Err(error)) => format!(
+            "remove the file state-checkpoint in \"data_dir\" before a server starts: {}\n",
+            WithCauses(&error)
+        ),
+    }
 }
 
 /// A configuration and its storage, which must outlive the command.

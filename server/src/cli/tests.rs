@@ -232,6 +232,36 @@ fn backup_and_export_ask_a_running_server() {
 }
 
 #[test]
+fn a_restore_removes_the_checkpoint_that_would_stand_against_it() {
+    use crate::backup::tests::{Site, engine};
+
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (_dir, file) =
+        site(&format!("data_dir = {:?}\nstorage \"sled\" {{\n  path = {:?}\n}}", at("d"), at("s")));
+    fs::create_dir(at("d")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let backup = runtime.block_on(async {
+        let transit = engine("default", &[("static", 0xa5)]).await;
+        let site = Site::new(&transit, "store-1").await;
+        site.put_key("one", 3).await;
+        site.backup(&transit).await
+    });
+    fs::write(at("b"), backup).unwrap();
+    let checkpoint = dir.path().join("d/state-checkpoint");
+    fs::write(&checkpoint, "of a store that was lost").unwrap();
+    let (exit, output, errors) = ran(&["restore", "--config", &file, &at("b")]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    assert!(output.contains(&format!("removed {}", checkpoint.display())), "{output}");
+    assert!(!checkpoint.exists());
+    let (_, output, _) = ran(&["restore", "--config", &file, &at("b")]);
+    assert!(!output.contains("remove"), "{output}");
+    let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
+    let (_, output, _) = ran(&["restore", "--config", &file, &at("b")]);
+    assert!(output.contains("remove the file state-checkpoint"), "{output}");
+}
+
+#[test]
 fn restore_and_migrate_refuse_what_keeps_nothing() {
     let (dir, without) = site("");
     let (_dir, memory) = site("storage \"inmem\" {}");

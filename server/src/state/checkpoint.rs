@@ -35,6 +35,9 @@ pub enum CheckpointError {
     /// It is no checkpoint, or damaged.
     #[error("is no checkpoint, or is damaged")]
     Malformed(#[source] Option<serde_json::Error>),
+    /// The storage is empty, and there was a store: it was lost, or another place is configured.
+    #[error("says that there was a store, and the storage is empty: nothing was made anew in it")]
+    StoreGone,
     /// It is of another store.
     #[error("is of another store, {found}")]
     OtherStore {
@@ -75,6 +78,33 @@ impl CheckpointFile {
     #[must_use]
     pub fn new(data_dir: &Path, store: &str) -> Self {
         Self { path: data_dir.join(FILE), store: store.to_owned() }
+    }
+
+    /// The checkpoint of whatever store there was, in `data_dir`; `None` if there never was one.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Unreadable`]: nobody can say.
+    pub fn of_any_store(data_dir: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+        let path = data_dir.join(FILE);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(Some(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CheckpointError::Unreadable(error)),
+        }
+    }
+
+    /// Removes the checkpoint in `data_dir`, of whatever store it is: the store was put back on
+    /// purpose. Answers what there was.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]; the file is still there.
+    pub fn forget(data_dir: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+        let Some(path) = Self::of_any_store(data_dir)? else { return Ok(None) };
+        fs::remove_file(&path).map_err(CheckpointError::Unwritable)?;
+        File::open(data_dir).and_then(|dir| dir.sync_all()).map_err(CheckpointError::Unwritable)?;
+        Ok(Some(path))
     }
 
     /// The file.

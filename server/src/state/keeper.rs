@@ -311,9 +311,11 @@ impl Keeper {
 }
 
 /// Writes down how far the store has come, at most once a second.
-async fn keep_checkpoint(opened: &Opened) {
+pub(super) async fn keep_checkpoint(opened: &Opened) {
     let Some(file) = &opened.checkpoint else { return };
     let mut roots = opened.store.follow_root();
+    // What was committed since the store was opened counts too.
+    roots.mark_changed();
     let mut is_told = false;
     while roots.changed().await.is_ok() {
         let root = roots.borrow_and_update().root;

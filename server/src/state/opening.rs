@@ -12,8 +12,9 @@ use selkie_crypto::{PinKey, SealName, StateKey};
 use selkie_storage::{Guard, Page, Record, RecordKey, RecordValue, Store, StoreError, Write};
 
 pub use self::error::OpenError;
+pub(super) use self::verification::verify;
 use super::Root;
-use super::checkpoint::CheckpointFile;
+use super::checkpoint::{CheckpointError, CheckpointFile};
 use super::layout::{FORMAT, Format};
 use super::sealed_store::{Damage, ROOT, SealedStore, SharedRandom, corrupt, seal_root};
 use super::state_key;
@@ -62,7 +63,7 @@ impl State {
     }
 
     /// Opens the store with the seals of `transit`, or with the local key, and verifies all of it.
-    /// A store with nothing in it at all is made ready first.
+    /// A store with nothing in it at all is made ready first, unless a checkpoint tells of one.
     ///
     /// # Errors
     ///
@@ -71,6 +72,7 @@ impl State {
         let format = match self.format(transit).await? {
             Some(format) => format,
             None => {
+                self.require_no_checkpoint()?;
                 self.create(transit).await?;
                 self.format(transit).await?.ok_or_else(|| missing(FORMAT_PLACE))?
             }
@@ -78,7 +80,7 @@ impl State {
         let checkpoint =
             self.checkpoint_dir.as_deref().map(|dir| CheckpointFile::new(dir, &format.store));
         let key = Arc::new(self.state_key(&format, checkpoint.as_ref(), transit).await?);
-        let seen = verification::verify(&*self.raw, &key).await?;
+        let seen = verify(&*self.raw, &key).await?;
         if let Some(file) = &checkpoint {
             let failed = |source| OpenError::Checkpoint { path: file.path().to_owned(), source };
             file.check(&key, &seen.root).map_err(failed)?;
@@ -109,6 +111,18 @@ impl State {
         }
     }
 
+    /// Storage that is empty where there was a store was wiped, or is not the one: a new state key
+    /// in it would be the loss of all managed keys without a word.
+    fn require_no_checkpoint(&self) -> Result<(), OpenError> {
+        let Some(dir) = &self.checkpoint_dir else { return Ok(()) };
+        let failed = |path, source| OpenError::Checkpoint { path, source };
+        match CheckpointFile::of_any_store(dir) {
+            Ok(None) => Ok(()),
+            Ok(Some(path)) => Err(failed(path, CheckpointError::StoreGone)),
+            Err(error) => Err(failed(dir.clone(), error)),
+        }
+    }
+
     /// Makes an empty store ready. Of several replicas one does so, and the others find it done.
     async fn create(&self, transit: &Transit) -> Result<(), OpenError> {
         let keks = state_key::trusted_keks(&transit.deployment, transit.clock.unix_seconds());
@@ -128,7 +142,7 @@ impl State {
             created: transit.clock.unix_seconds(),
         };
         let format = serde_json::to_vec(&format).map_err(OpenError::FormatUnreadable)?;
-        let places = [FORMAT_PLACE, KEY_PLACE, ROOT].map(place);
+        let places = [FORMAT_PLACE, KEY_PLACE, ROOT, FILLING].map(place);
         let guards = places.into_iter().map(|place| Ok(Guard::Absent(place?)));
         let guards = guards.collect::<Result<Vec<_>, StoreError>>()?;
         let random: SharedRandom = Arc::clone(&transit.random) as _;
@@ -139,7 +153,11 @@ impl State {
         ];
         match self.raw.commit(&guards, &writes).await {
             Ok(_) => {
-                tracing::info!(seals = ?names(&keks), "the storage was empty and is ready now")
+                tracing::info!(
+                    seals = ?names(&keks),
+                    advice = "if it was not new, stop all servers and restore a backup",
+                    "the storage was empty and is ready now"
+                );
             }
             Err(StoreError::GuardFailed { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -18,6 +18,7 @@ pub(super) use self::sealing::seal_root;
 use self::watching::SealedWatch;
 use super::Root;
 use super::layout::is_reserved;
+use super::opening::OpenError;
 
 /// Where the root stands.
 pub(super) const ROOT: &str = "root";
@@ -152,6 +153,7 @@ impl Store for SealedStore {
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         Box::pin(async move {
             self.0.require_sound()?;
+            self.0.require_whole().await?;
             let raw = self.0.raw.watch(from).await?;
             let watch = SealedWatch::new(Arc::clone(&self.0), raw, from).await?;
             Ok(Box::new(watch) as Box<dyn Watch>)
@@ -180,6 +182,25 @@ impl Sealed {
         match self.damage.get() {
             Some((key, damage)) => Err(corrupt(key, *damage)),
             None => Ok(()),
+        }
+    }
+
+    /// Verifies all records: what others did while nobody watched shows in no later commit.
+    async fn require_whole(&self) -> Result<(), StoreError> {
+        let damage_in = |error: &StoreError| match error {
+            StoreError::Corrupt { key: Some(key), source } => {
+                source.downcast_ref().map(|damage: &Damage| (key.clone(), *damage))
+            }
+            _ => None,
+        };
+        match super::opening::verify(&*self.raw, &self.key).await {
+            Ok(_) => Ok(()),
+            Err(OpenError::Store(error)) => Err(match damage_in(&error) {
+                Some((key, damage)) => self.damaged(&key, damage),
+                None => error,
+            }),
+            Err(OpenError::Sum) => Err(self.damaged(&self.root, Damage::PutBack)),
+            Err(busy) => Err(StoreError::Unavailable { source: Box::new(busy) }),
         }
     }
 

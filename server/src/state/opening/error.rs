@@ -153,8 +153,16 @@ impl OpenError {
             Self::Backend(BackendError::Etcd(_) | BackendError::File { .. }) => {
                 "check the storage stanza and the files that it names"
             }
+            Self::Backend(BackendError::Store(StoreError::Corrupt { .. })) => {
+                "move the directory of the storage away, then restore the newest backup with \
+                 `selkie restore`"
+            }
             Self::Backend(_) => "see to the storage; Selkie goes on trying",
-            Self::Store(StoreError::Corrupt { .. }) | Self::Sum | Self::Tampered { .. } => {
+            Self::Tampered { .. } => {
+                "if it was `selkie restore`, restart Selkie; else find out who else writes to the \
+                 storage, restore a backup with `selkie restore`, and restart"
+            }
+            Self::Store(StoreError::Corrupt { .. }) | Self::Sum => {
                 "find out who else writes to the storage, then restore a backup with \
                  `selkie restore`"
             }
@@ -183,9 +191,14 @@ impl OpenError {
             Self::Checkpoint { source: CheckpointError::Unwritable(_), .. } => {
                 "make \"data_dir\" writable for Selkie"
             }
+            Self::Checkpoint { source: CheckpointError::StoreGone, .. } => {
+                "mount or configure the storage that was used, or restore the newest backup with \
+                 `selkie restore`; only if all managed keys may be lost, delete the checkpoint file"
+            }
             Self::Checkpoint { .. } => {
-                "if the storage was put back on purpose, delete the checkpoint file (`selkie \
-                 restore` does so itself); else restore the newest backup"
+                "if the storage was put back on purpose, delete the checkpoint file, here and on \
+                 every machine that says so (`selkie restore` does it where it runs); else restore \
+                 the newest backup"
             }
             Self::Keys(_) => "restore a backup with `selkie restore`",
         }

@@ -3,6 +3,7 @@ use selkie_storage::{Guard, StoreError, Write};
 
 use super::{KEY_PLACE, OpenError, State, missing, names, place, value};
 use crate::seal::KekRef;
+use crate::state::sealed_store::{Damage, ROOT, corrupt, open_root};
 use crate::state::state_key;
 use crate::transit::{Transit, TransitError};
 
@@ -23,6 +24,7 @@ impl State {
             return Ok(());
         }
         let record = self.get(KEY_PLACE).await?.ok_or_else(|| missing(KEY_PLACE))?;
+        self.require_key_of_store(key).await?;
         let json = record.value.as_bytes();
         let envelope = state_key::parse(json, deployment, None);
         let envelope =
@@ -42,6 +44,17 @@ impl State {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Whether `key` is still that of the store. A restore under a running server may have put
+    /// another store there, whose state key must not be written over. To be asked after the envelope
+    /// was read: what it says then holds as long as the envelope stays.
+    async fn require_key_of_store(&self, key: &StateKey) -> Result<(), OpenError> {
+        let root = self.get(ROOT).await?.ok_or_else(|| missing(ROOT))?;
+        match open_root(key, &root.value) {
+            Some(_) => Ok(()),
+            None => Err(corrupt(&place(ROOT)?, Damage::Refused).into()),
+        }
     }
 }
 

@@ -235,7 +235,7 @@ async fn i5_the_roll_back_of_a_whole_store_is_refused_by_the_checkpoint() {
     };
     assert!(is_other(&refused), "{refused:?}");
     // Another store altogether.
-    let refused = keeping(&memory()).open(&transit).await.unwrap_err();
+    let refused = keeping(&used(&transit).await.0).open(&transit).await.unwrap_err();
     let source = CheckpointError::OtherStore { found: String::new() };
     assert!(
         matches!(&refused, OpenError::Checkpoint { source: is, .. }
@@ -246,6 +246,188 @@ async fn i5_the_roll_back_of_a_whole_store_is_refused_by_the_checkpoint() {
     keeping(&raw).open(&transit).await.unwrap();
     std::fs::remove_file(dir.path().join("state-checkpoint")).unwrap();
     keeping(&back).open(&transit).await.unwrap();
+}
+
+#[tokio::test]
+async fn i5_storage_that_was_emptied_is_refused_and_stays_empty_while_a_checkpoint_tells_of_a_store()
+ {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let keeping =
+        |raw: &Arc<dyn Store>| State::new(Arc::clone(raw), None, Some(dir.path().to_owned()));
+    let raw = memory();
+    keeping(&raw).open(&transit).await.unwrap();
+    let kept = everything(&raw).await;
+    let emptied = memory();
+    let path = dir.path().join("state-checkpoint");
+    for damage in [false, true] {
+        if damage {
+            std::fs::write(&path, "no checkpoint at all").unwrap();
+        }
+        let refused = keeping(&emptied).open(&transit).await.unwrap_err();
+        let source = CheckpointError::StoreGone.to_string();
+        assert!(refused.to_string().ends_with(&source), "{refused}");
+        assert!(refused.advice().contains("selkie restore"), "{}", refused.advice());
+        assert!(!refused.is_passing());
+        assert_eq!(everything(&emptied).await, [], "nothing was made anew");
+    }
+    CheckpointFile::forget(dir.path()).unwrap();
+    keeping(&restored(&kept).await).open(&transit).await.unwrap();
+}
+
+#[tokio::test]
+async fn i5_an_emptied_sled_directory_is_refused_while_a_checkpoint_tells_of_a_store() {
+    use selkie_storage::{SledSettings, SledStore};
+    let transit = transit().await;
+    let (data, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("store");
+    let sled = || async {
+        let raw = SledStore::open(SledSettings::new(path.clone())).await.unwrap();
+        let raw: Arc<dyn Store> = Arc::new(raw);
+        State::new(raw, None, Some(data.path().to_owned()))
+    };
+    sled().await.open(&transit).await.unwrap();
+    sled().await.open(&transit).await.unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
+    let refused = sled().await.open(&transit).await.unwrap_err();
+    let is_gone =
+        matches!(refused, OpenError::Checkpoint { source: CheckpointError::StoreGone, .. });
+    assert!(is_gone, "{refused:?}");
+}
+
+/// By real time: the file is written by another thread.
+#[tokio::test]
+async fn i5_the_checkpoint_has_what_was_committed_while_the_server_started() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let raw = memory();
+    let opened = State::new(Arc::clone(&raw), None, Some(dir.path().to_owned()));
+    let opened = opened.open(&transit).await.unwrap();
+    opened.store.commit(&[], &[put("a", "1")]).await.unwrap();
+    let path = dir.path().join("state-checkpoint");
+    let has_it = async {
+        while !std::fs::read_to_string(&path).unwrap().contains("\"sequence\": 1") {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = crate::state::keeper::keep_checkpoint(&opened) => panic!("it goes on"),
+        had = tokio::time::timeout(Duration::from_secs(20), has_it) => had.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn i5_a_running_server_never_puts_its_state_key_over_that_of_a_store_restored_under_it() {
+    let one = transit().await;
+    let raw = memory();
+    let running = state(&raw);
+    let opened = running.open(&one).await.unwrap();
+    // Another store takes the place, as a forced restore leaves it.
+    let (other, _) = used(&one).await;
+    let puts = everything(&other).await.into_iter().map(|one| Write::Put(one.key, one.value));
+    raw.commit(&[], &puts.collect::<Vec<_>>()).await.unwrap();
+    let before = raw_value(&raw, "state-key").await;
+    let rotated = engine(&[TestSeal::new("a", &[1, 2])]).await;
+    let refused = running.follow_seals(&opened.key, &rotated).await.unwrap_err();
+    assert_eq!(corrupt_place(&refused), Some("root"), "{refused:?}");
+    assert_eq!(raw_value(&raw, "state-key").await, before);
+    state(&raw).open(&one).await.unwrap();
+}
+
+/// Begins a fill right before the store is made ready.
+#[derive(Debug)]
+struct FillBegins(Arc<dyn Store>);
+
+impl Store for FillBegins {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> selkie_storage::StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        page: &'a Page,
+    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Listing> {
+        self.0.list(page)
+    }
+
+    fn commit<'a>(
+        &'a self,
+        guards: &'a [Guard],
+        writes: &'a [Write],
+    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Revision> {
+        Box::pin(async move {
+            self.0.commit(&[], &[put("filling", "x")]).await?;
+            self.0.commit(guards, writes).await
+        })
+    }
+
+    fn watch(
+        &self,
+        from: selkie_storage::Revision,
+    ) -> selkie_storage::StoreFuture<'_, Box<dyn selkie_storage::Watch>> {
+        self.0.watch(from)
+    }
+}
+
+/// A store that nobody can watch until it is said so.
+#[derive(Debug)]
+struct Unwatched(Arc<dyn Store>, Arc<std::sync::atomic::AtomicBool>);
+
+impl Store for Unwatched {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> selkie_storage::StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        page: &'a Page,
+    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Listing> {
+        self.0.list(page)
+    }
+
+    fn commit<'a>(
+        &'a self,
+        guards: &'a [Guard],
+        writes: &'a [Write],
+    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Revision> {
+        self.0.commit(guards, writes)
+    }
+
+    fn watch(
+        &self,
+        from: selkie_storage::Revision,
+    ) -> selkie_storage::StoreFuture<'_, Box<dyn selkie_storage::Watch>> {
+        Box::pin(async move {
+            if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+                return self.0.watch(from).await;
+            }
+            Err(StoreError::Unavailable { source: "nobody may watch".into() })
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn i5_a_key_that_others_dropped_while_nobody_watched_is_served_on() {
+    let site = Site::with_local_key();
+    let (inner, may_watch) = (memory(), Arc::default());
+    let raw: Arc<dyn Store> = Arc::new(Unwatched(Arc::clone(&inner), Arc::clone(&may_watch)));
+    let node = node_on(&site, &raw, None).await;
+    create(&node, "managed").await;
+    let all = everything(&inner).await.into_iter().map(|record| Write::Delete(record.key));
+    inner.commit(&[], &all.collect::<Vec<_>>()).await.unwrap();
+    may_watch.store(true, std::sync::atomic::Ordering::Relaxed);
+    sleep(Duration::from_secs(120)).await;
+    encrypt_under(&node, "managed").await.unwrap();
+    assert!(matches!(status(&node), StateStatus::Refused { .. }), "{:?}", status(&node));
+}
+
+#[tokio::test]
+async fn a_store_is_not_made_ready_in_the_middle_of_a_restore() {
+    let raw = memory();
+    let racing: Arc<dyn Store> = Arc::new(FillBegins(Arc::clone(&raw)));
+    let refused = state(&racing).open(&transit().await).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Filling), "{refused:?}");
+    assert_eq!(everything(&raw).await.len(), 1, "the marker alone");
 }
 
 async fn restored(records: &[Record]) -> Arc<dyn Store> {

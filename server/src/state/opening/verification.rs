@@ -10,7 +10,7 @@ use crate::state::sealed_store::{Damage, ROOT, Seen, corrupt, open_root, open_va
 const ATTEMPTS: usize = 20;
 
 /// Opens every record, a page at a time, and compares what they add up to with the root.
-pub(super) async fn verify(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
+pub(in crate::state) async fn verify(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
     let mut seen = root(raw, key).await?;
     for _ in 0..ATTEMPTS {
         let Root { records, sum, .. } = add_up(raw, key).await?;

@@ -197,6 +197,50 @@ async fn replicas_commit_in_one_line_and_see_each_other() {
     assert_eq!(on(&raw).await.seen(), first.seen());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i5_four_replicas_of_800_commits_leave_a_store_that_adds_up() {
+    let (raw, _first) = sealed().await;
+    let mut replicas = tokio::task::JoinSet::new();
+    for replica in 0..4_u64 {
+        let store = on(&raw).await;
+        replicas.spawn(async move {
+            for n in 0..200_u64 {
+                let own = format!("own/{replica}/{}", n % 7);
+                let shared = format!("shared/{}", n % 5);
+                let writes = match n % 4 {
+                    0 => vec![put(&own, "1"), put(&shared, &own)],
+                    1 => vec![put(&own, "2")],
+                    2 => vec![Write::Delete(key_of(&shared)), put(&own, "3")],
+                    _ => vec![Write::Delete(key_of(&own)), put(&shared, "4")],
+                };
+                store.commit(&[], &writes).await.unwrap();
+            }
+        });
+    }
+    replicas.join_all().await;
+    let whole = crate::state::opening::verify(&*raw, &state_key()).await.unwrap();
+    assert_eq!(whole.root.sequence, 800);
+    assert_eq!(whole.root.records, u64::try_from(raw_count(&raw).await - 1).unwrap());
+}
+
+async fn raw_count(raw: &Arc<dyn Store>) -> usize {
+    raw.list(&Page::all()).await.unwrap().records.len()
+}
+
+#[tokio::test]
+async fn i5_what_was_dropped_while_nobody_watched_is_refused_by_the_next_watch() {
+    let dropped_alone = vec![Write::Delete(key_of("a"))];
+    let with_all = vec![Write::Delete(key_of("a")), Write::Delete(key_of(ROOT))];
+    for writes in [dropped_alone, with_all] {
+        let (raw, store) = sealed().await;
+        store.commit(&[], &[put("a", "1")]).await.unwrap();
+        let since = raw.commit(&[], &writes).await.unwrap();
+        assert_corrupt(store.watch(since).await, ROOT);
+        assert!(store.damage().is_some());
+        assert_corrupt(store.commit(&[], &[put("b", "1")]).await, ROOT);
+    }
+}
+
 #[tokio::test]
 async fn changes_of_the_state_key_do_not_show_in_the_watch() {
     let (raw, store) = sealed().await;

@@ -48,16 +48,21 @@ impl Keys {
         learner: &Learner,
         retry: &mut Duration,
     ) -> Result<Infallible, StoreError> {
-        let from: Revision = self.reload(store).await?;
-        let mut watch = in_time(store.watch(from)).await?;
+        // The watch first: a store that was tampered with while nobody watched refuses it, and then
+        // the keys stay as they are held.
+        let mut watch = in_time(store.watch(newest(store).await?)).await?;
+        let from = self.reload(store).await?;
         self.note_followed();
         self.compare(learner).await;
         loop {
             match timeout(COMPARED_EVERY, watch.next()).await {
                 Ok(commit) => {
-                    self.holding_mut().follow(&commit?);
+                    let commit = commit?;
                     *retry = FIRST_RETRY;
-                    self.ask(learner);
+                    if commit.revision > from {
+                        self.holding_mut().follow(&commit);
+                        self.ask(learner);
+                    }
                 }
                 Err(_nothing_heard) => self.compare(learner).await,
             }
@@ -80,6 +85,11 @@ impl Keys {
             drop(tokio::spawn(async move { learner.learn_soon(&connection).await }));
         }
     }
+}
+
+/// The revision that the store has come to, as a commit that changes nothing answers it.
+async fn newest(store: &dyn Store) -> Result<Revision, StoreError> {
+    in_time(store.commit(&[], &[])).await
 }
 
 fn tell_broken(error: &StoreError) {
