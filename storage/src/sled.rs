@@ -2,12 +2,14 @@
 //!
 //! A commit is answered after the journal and then sled have been synced to the disk. Reads come
 //! from memory, where everything was loaded and checked at the start. sled alone loses commits at a
-//! power cut and refuses the whole of a damaged database; either part can be made from the other.
+//! power cut, refuses the whole of a damaged database or opens it with nothing in it; either part can
+//! be made from the other, as long as the file `newest` says that it holds all that was answered.
 
 mod codec;
 mod engine;
 mod files;
 mod journal;
+mod newest;
 mod start;
 
 use std::fmt;
@@ -63,7 +65,7 @@ pub enum SledError {
     /// sled panicked.
     #[error("sled panicked")]
     Panicked,
-    /// Both the journal and sled are damaged or gone: put a backup in place.
+    /// Neither the journal nor sled holds all that was answered: put a backup in place.
     #[error("the journal and the database are both damaged")]
     Damaged,
     /// Journal and database are both whole and disagree about one revision.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::codec::Image;
 use super::engine::{Engine, Fault};
 use super::journal::{self, Found, Journal};
+use super::newest::{self, Newest, Witness};
 use super::{SledError, SledSettings, files};
 use crate::commit::{Commit, Write};
 use crate::error::StoreError;
@@ -29,6 +30,8 @@ pub(super) struct Disk {
     journal: Option<Journal>,
     /// `None` after a fault: to be opened anew before the next commit.
     engine: Option<Engine>,
+    /// `None` after a fault: to be written anew before the next commit.
+    witness: Option<Witness>,
     /// Dropped last: then nobody else has opened the files before.
     _lock: File,
 }
@@ -38,10 +41,12 @@ impl Disk {
         let dir = &settings.path;
         files::make_dir(dir)?;
         let lock = lock(dir)?;
-        let existed = [MARKER, ENGINE, journal::NAME].iter().any(|part| dir.join(part).exists());
+        let parts = [MARKER, ENGINE, journal::NAME, newest::NAME];
+        let existed = parts.iter().any(|part| dir.join(part).exists());
+        let witness = newest::read(dir)?;
         let found = if existed { journal::read(dir)? } else { create(dir)? };
         let (engine, held) = open_engine(dir)?;
-        let (image, rewrite) = choose(found, held.as_ref())?;
+        let (image, rewrite) = choose(found, held.as_ref(), witness)?;
         let engine = match (engine, held) {
             (Some(engine), Some(held)) if held == image => engine,
             (Some(engine), Some(held)) => {
@@ -55,11 +60,12 @@ impl Disk {
             }
         };
         if rewrite {
-            tracing::warn!(revision = %image.newest, "the journal is missing, torn or damaged and sled is whole: the journal is written anew from it");
+            tracing::warn!(revision = %image.newest, "the journal is missing, torn or damaged: nothing that was answered is lost, a copy is kept and it is written anew");
             keep_copy(dir)?;
         }
         // Always anew: what is appended then follows an image of what was read and compared.
         let journal = Journal::rewrite(dir, &image.records, image.newest)?;
+        let witness = Witness::rewrite(dir, Newest::of(&image.records, image.newest))?;
         if !dir.join(MARKER).exists() {
             files::replace(
                 dir,
@@ -72,6 +78,7 @@ impl Disk {
             journal_bytes: settings.journal_bytes,
             journal: Some(journal),
             engine: Some(engine),
+            witness: Some(witness),
             _lock: lock,
         };
         Ok((disk, image))
@@ -79,7 +86,7 @@ impl Disk {
 
     /// Makes both parts what memory says, where a fault has left one in doubt.
     pub(super) fn heal(&mut self, records: &Records, newest: Revision) -> Result<(), StoreError> {
-        let broken = self.journal.is_none() || self.engine.is_none();
+        let broken = self.journal.is_none() || self.engine.is_none() || self.witness.is_none();
         if self.journal.as_ref().is_none_or(|journal| journal.tail > self.journal_bytes) {
             self.journal = None;
             let journal = Journal::rewrite(&self.dir, records, newest).map_err(SledError::Io)?;
@@ -87,6 +94,10 @@ impl Disk {
         }
         if self.engine.is_none() {
             self.engine = Some(reopen(&self.dir, records, newest)?);
+        }
+        if self.witness.is_none() {
+            let witness = Witness::rewrite(&self.dir, Newest::of(records, newest));
+            self.witness = Some(witness.map_err(SledError::Io)?);
         }
         if broken {
             tracing::info!(revision = %newest, "the store takes commits again");
@@ -114,17 +125,26 @@ impl Disk {
         }
     }
 
-    /// Brings sled to the commit that the journal has.
+    /// Brings sled, and then the witness, to the commit that the journal has.
     pub(super) fn follow(&mut self, commit: &Commit, shared: &Shared) {
         let count = count_after(commit, shared);
-        let Some(engine) = self.engine.take() else { return };
-        match engine.apply(commit, count).and_then(|()| engine.sync_blobs(commit)) {
-            Ok(()) => self.engine = Some(engine),
-            Err(fault) => {
-                tracing::error!(
+        if let Some(engine) = self.engine.take() {
+            match engine.apply(commit, count).and_then(|()| engine.sync_blobs(commit)) {
+                Ok(()) => self.engine = Some(engine),
+                Err(fault) => tracing::error!(
                     ?fault,
                     "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
-                );
+                ),
+            }
+        }
+        let newest = Newest { revision: commit.revision, count: count as u64 };
+        if let Some(witness) = self.witness.take() {
+            match witness.tell(newest) {
+                Ok(()) => self.witness = Some(witness),
+                Err(error) => tracing::error!(
+                    %error,
+                    "the file `newest` cannot be written: repair the disk, no commit is taken until it can"
+                ),
             }
         }
     }
@@ -202,23 +222,41 @@ fn move_snapshots(dir: &Path, path: &Path) -> Result<(), SledError> {
 }
 
 /// Which part tells the truth, and whether the journal is worth a look before it is replaced.
-fn choose(found: Found, held: Option<&Image>) -> Result<(Image, bool), SledError> {
-    let copy = |held: &Image| Image { records: held.records.clone(), newest: held.newest };
-    match (found, held) {
-        (Found::Whole(image), None) => Ok((image, false)),
-        (Found::Whole(image) | Found::Torn(image), Some(held)) if image.newest == held.newest => {
-            let at = image.newest;
-            if image == *held { Ok((image, false)) } else { Err(SledError::Disagree { at }) }
+///
+/// A whole journal is believed unless the witness knows better; whatever else is there only if the
+/// witness says that it holds all that was answered.
+fn choose(
+    found: Found,
+    held: Option<&Image>,
+    witness: Option<Newest>,
+) -> Result<(Image, bool), SledError> {
+    let vouched = |image: &Image| witness.is_some_and(|newest| newest.is_in(image));
+    let (journal, worth_keeping) = match found {
+        Found::Whole(image) if witness.is_none() || vouched(&image) => (Some(image), false),
+        // A commit was being written as all stopped: it was not answered, and is cut off.
+        Found::Torn(image) if vouched(&image) => (Some(image), true),
+        Found::Absent => (None, false),
+        Found::Whole(_) | Found::Torn(_) | Found::Damaged => (None, true),
+    };
+    let held = held.map(|held| Image { records: held.records.clone(), newest: held.newest });
+    match (journal, held) {
+        (Some(journal), Some(held)) if journal.newest == held.newest => {
+            let at = journal.newest;
+            if journal == held {
+                Ok((journal, worth_keeping))
+            } else {
+                Err(SledError::Disagree { at })
+            }
         }
-        (Found::Whole(image), Some(held)) if image.newest > held.newest => Ok((image, false)),
-        // A commit begins only after sled has the one before: a torn journal is never ahead.
-        (Found::Torn(image), Some(held)) if image.newest > held.newest => {
-            tracing::error!(journal = %image.newest, sled = %held.newest, "the journal is damaged and sled is behind it: restore a backup");
-            Err(SledError::Damaged)
+        (Some(journal), held) if held.as_ref().is_none_or(|h| h.newest < journal.newest) => {
+            Ok((journal, worth_keeping))
         }
-        (_, Some(held)) => Ok((copy(held), true)),
-        (Found::Torn(_) | Found::Damaged | Found::Absent, None) => {
-            tracing::error!("the journal and sled are both damaged: restore a backup");
+        (_, Some(held)) if vouched(&held) => Ok((held, true)),
+        _ => {
+            tracing::error!(
+                ?witness,
+                "neither the journal nor sled has all that was answered: restore a backup"
+            );
             Err(SledError::Damaged)
         }
     }

@@ -61,3 +61,24 @@ async fn either_part_is_made_from_the_other_and_nothing_from_neither() {
     std::fs::remove_dir_all(path.join("sled")).unwrap();
     assert!(matches!(open(path).await, Err(SledError::Damaged)));
 }
+
+#[test]
+fn witness_survives_either_slot_and_says_nothing_without_both() {
+    use super::newest::{NAME, Newest, Witness, read};
+    let dir = tempfile::tempdir().unwrap();
+    let newest = |number, count| Newest { revision: Revision::new(number), count };
+    let witness = Witness::rewrite(dir.path(), newest(7, 3)).unwrap();
+    assert_eq!(read(dir.path()).unwrap(), Some(newest(7, 3)));
+    witness.tell(newest(8, 4)).unwrap();
+    let whole = std::fs::read(dir.path().join(NAME)).unwrap();
+    for at in (0..20).chain(512..532) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(dir.path().join(NAME), &bytes).unwrap();
+        let left = if at < 20 { newest(7, 3) } else { newest(8, 4) };
+        assert_eq!(read(dir.path()).unwrap(), Some(left), "flipped at {at}");
+        bytes[(at + 512) % 1024] ^= 1;
+        std::fs::write(dir.path().join(NAME), &bytes).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), None, "flipped at {at} and its twin");
+    }
+}
