@@ -7,14 +7,16 @@ use crate::seal::{Known, Seal, SealFault};
 use crate::transit::TransitKey;
 
 /// Whether, at `now`, at least one key encrypts or decrypts. With `has_managed_keys` there are, or
-/// may come, keys that wrap for all enabled seals. What only a call could tell counts as served.
+/// may come, keys that wrap for all enabled seals; while their state is sealed there are none to
+/// count on. What only a call could tell counts as served.
 pub(crate) fn is_anything_served(
     deployment: &Deployment,
     has_managed_keys: bool,
     now: u64,
 ) -> bool {
     // An envelope may have a recipient of any seal, whatever seals its key has by now.
-    deployment.seals.iter().any(decrypts)
+    let has_keys = has_managed_keys || deployment.declared_keys().next().is_some();
+    has_keys && deployment.seals.iter().any(decrypts)
         || has_managed_keys && deployment.seals.enabled().all(|seal| wraps(seal, now))
         || deployment.declared_keys().any(|(_, key)| encrypts(deployment, key, now))
 }

@@ -3,6 +3,7 @@
 mod backup;
 mod client;
 mod doctor;
+mod drill;
 mod error;
 mod export;
 mod migrate;
@@ -22,7 +23,6 @@ use selkie_config::{Config, Sources, SystemSources};
 
 pub use self::error::CommandError;
 pub use self::remote::RemoteError;
-pub use self::status::StatusError;
 use crate::telemetry::WithCauses;
 
 /// A transit unsealer for Vault and OpenBao.
@@ -43,6 +43,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Print what a running server knows of its master keys.
     Status(status::Arguments),
+    /// Have a running server open envelopes through each seal alone.
+    Drill(drill::Arguments),
     /// Save all state of a running server into a file, sealed for its master keys.
     Backup(backup::Arguments),
     /// Put a backup into the configured storage, while no server uses it.
@@ -122,7 +124,8 @@ impl Command {
             Self::Server(arguments) => server::run(arguments, output),
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
             Self::Doctor(arguments) => doctor::run(&arguments, output),
-            Self::Status(arguments) => status::run(arguments, output),
+            Self::Status(arguments) => status::run(&arguments, output),
+            Self::Drill(arguments) => drill::run(&arguments, output),
             Self::Backup(arguments) => backup::run(&arguments, output),
             Self::Restore(arguments) => restore::run(&arguments, output),
             Self::Migrate(arguments) => migrate::run(&arguments, output),
@@ -142,7 +145,7 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
             regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))
         }
         // What was asked for ends with it.
-        CommandError::Unwell | CommandError::NeedsAttention => Ok(()),
+        CommandError::Unwell | CommandError::NeedsAttention | CommandError::DrillFailed => Ok(()),
         other => writeln!(errors, "selkie: {}", WithCauses(other)),
     }
 }

@@ -187,6 +187,13 @@ impl Deployment {
         self.keys.get(mount)?.get(name).cloned()
     }
 
+    /// The seals that the declared key of this name wraps for, whatever is known of them.
+    #[must_use]
+    pub fn declared_seals(&self, mount: &MountPath, name: &KeyName) -> &[SealName] {
+        let is_it = |key: &&DeclaredKey| key.mount == *mount && key.name == *name;
+        self.declared.iter().find(is_it).map_or(&[], |key| &key.seals)
+    }
+
     /// All declared keys, with their mounts.
     pub fn declared_keys(&self) -> impl Iterator<Item = (&MountPath, &Arc<TransitKey>)> {
         self.keys.iter().flat_map(|(mount, keys)| keys.values().map(move |key| (mount, key)))

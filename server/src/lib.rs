@@ -13,6 +13,7 @@ pub mod clock;
 pub mod continuity;
 pub mod deployment;
 pub mod dev;
+pub mod drill;
 pub mod hardening;
 pub mod metrics;
 pub mod node;

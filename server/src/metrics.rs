@@ -124,7 +124,7 @@ impl Metrics {
         self.reported.store(figures);
     }
 
-    /// A recovery drill ended at `at`, in Unix seconds; told from the first call on.
+    /// A whole drill, whose oldest step was taken `at`, in Unix seconds; told from the first call on.
     pub fn drill(&self, at: u64, is_ok: bool) {
         self.reported.drill(at, is_ok);
     }

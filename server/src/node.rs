@@ -16,7 +16,8 @@ use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
-use crate::metrics::Metrics;
+use crate::drill::DrillLog;
+use crate::metrics::{Metrics, StoreFigures};
 use crate::seal::Learner;
 use crate::state::keeper::Keeper;
 use crate::state::{Backend, StateStatus, StateWatch};
@@ -35,6 +36,9 @@ pub struct Node {
     metrics: Arc<Metrics>,
     /// What is known of the state, and the label of its storage; `None` without storage.
     state: OnceLock<(Arc<StateWatch>, &'static str)>,
+    drills: DrillLog,
+    /// In seconds since 1970.
+    started: u64,
     /// One for each seal that is learned of; they end with this.
     polls: Mutex<JoinSet<()>>,
 }
@@ -97,6 +101,8 @@ impl Node {
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
         drop(held);
         let node = Self {
+            started: clock.unix_seconds(),
+            drills: DrillLog::default(),
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
@@ -188,6 +194,11 @@ impl Node {
     }
 
     #[cfg(test)]
+    pub(crate) fn tell_state(&self, status: StateStatus) {
+        self.state.get_or_init(|| (Arc::default(), "inmem")).0.tell(status);
+    }
+
+    #[cfg(test)]
     pub(crate) fn offer_backups(&self, source: backup::Source) {
         self.state.get_or_init(|| (Arc::default(), "inmem")).0.offer_backups(source);
     }
@@ -196,6 +207,30 @@ impl Node {
     #[must_use]
     pub fn backup_source(&self) -> Option<&backup::Source> {
         self.state.get()?.0.backup_source()
+    }
+
+    /// Whether replicas share the storage.
+    #[must_use]
+    pub fn has_shared_store(&self) -> bool {
+        self.storage_type() == Some("etcd")
+    }
+
+    /// Whether the managed keys are at hand, were the storage away by now or not.
+    #[must_use]
+    pub fn has_managed_keys(&self) -> bool {
+        self.keys.has_store() && !self.keys.is_awaiting_store()
+    }
+
+    /// What drills have come to since the start.
+    #[must_use]
+    pub const fn drills(&self) -> &DrillLog {
+        &self.drills
+    }
+
+    /// When it was started, in seconds since 1970.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.started
     }
 
     /// What large requests may hold of the memory.
@@ -208,6 +243,18 @@ impl Node {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What is counted, and what is known of seals and storage now, for Prometheus.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: writing to a string does not fail.
+    pub fn metrics_text(&self, deployment: &Deployment) -> Result<String, fmt::Error> {
+        if let Some(status) = self.state_status() {
+            self.metrics.store(StoreFigures::of(&status, &self.keys));
+        }
+        self.metrics.text(deployment, self.clock.unix_seconds())
     }
 
     /// Wall time.

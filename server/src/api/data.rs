@@ -276,6 +276,30 @@ pub struct SealStatus<'a> {
     /// The storage backend's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_type: Option<&'a str>,
+    /// What is not served although the rest is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<String>>,
+}
+
+/// A node of `sys/ha-status`, in the order of Vault's struct.
+#[derive(Debug, Serialize)]
+pub struct HaNode<'a> {
+    /// Its host.
+    pub hostname: &'a str,
+    /// The URL that clients are told.
+    pub api_address: &'a str,
+    /// Empty: replicas do not talk to each other.
+    pub cluster_address: &'a str,
+    /// Whether it answers requests itself.
+    pub active_node: bool,
+    /// RFC 3339; null for the node that answers.
+    pub last_echo: Option<&'a str>,
+    /// Always 0.
+    pub echo_duration_ms: i64,
+    /// Always 0.
+    pub clock_skew_ms: i64,
+    /// As `sys/health` says.
+    pub version: &'a str,
 }
 
 /// `sys/leader`, in the order of Vault's struct: what a server that stands alone says.

@@ -1,5 +1,7 @@
 //! One short function an endpoint: extract, permit, operate, reply.
 
+mod cluster;
+mod drill;
 mod keys;
 mod seal_status;
 mod storage;
@@ -35,6 +37,9 @@ pub(super) async fn answer(
         Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
         Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
         Endpoint::SealBackendStatus => seal_status::seal_backend_status(call, fields),
+        Endpoint::HaStatus => cluster::ha_status(call, fields),
+        Endpoint::ListDrill => drill::plan(call, fields),
+        Endpoint::Drill(step) => drill::take(call, step, fields).await,
         Endpoint::Metrics => seal_status::metrics(call, fields),
         Endpoint::Snapshot => storage::snapshot(call).await,
         Endpoint::Mounts => sys::mounts(call, fields),

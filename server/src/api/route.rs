@@ -15,6 +15,7 @@ use super::{
     query::{Plus, Query, decode},
 };
 use crate::deployment::Mounts;
+use crate::drill::DrillStep;
 
 /// What a request wants of a path, in the words of Vault's policies; [`Operation::Update`] is
 /// `create` where the operation finds that the key does not exist.
@@ -92,6 +93,12 @@ pub enum Endpoint {
     Mounts,
     /// `sys/seal-backend-status`
     SealBackendStatus,
+    /// `sys/ha-status`
+    HaStatus,
+    /// `sys/drill`, the steps
+    ListDrill,
+    /// `sys/drill/:step`
+    Drill(DrillStep),
     /// `sys/metrics`
     Metrics,
     /// `sys/storage/selkie/snapshot`
@@ -126,7 +133,7 @@ impl Endpoint {
     /// and is a restarting Vault's first act, without which it does not start.
     #[must_use]
     pub const fn asks_a_kms(&self) -> bool {
-        matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Snapshot)
+        matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Drill(_) | Self::Snapshot)
     }
 
     /// Its name, for metrics and traces.
@@ -148,6 +155,9 @@ impl Endpoint {
             Self::CapabilitiesSelf => "capabilities_self",
             Self::Mounts => "mounts",
             Self::SealBackendStatus => "seal_backend_status",
+            Self::HaStatus => "ha_status",
+            Self::ListDrill => "list_drill",
+            Self::Drill(_) => "drill",
             Self::Snapshot => "snapshot",
             Self::Metrics => "metrics",
             Self::UiMounts | Self::UiMount(_) => "ui_mounts",
@@ -178,6 +188,9 @@ impl Endpoint {
             | Self::LookupSelf(_)
             | Self::CapabilitiesSelf
             | Self::SealBackendStatus
+            | Self::HaStatus
+            | Self::ListDrill
+            | Self::Drill(_)
             | Self::Metrics
             | Self::Snapshot
             | Self::Mounts => Access::ByPolicy,
@@ -308,17 +321,31 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
             return Ok(Endpoint::CapabilitiesSelf);
         }
         "capabilities-self" => return Err(ApiError::UnsupportedOperation),
+        "drill/" if operation == Operation::List => return Ok(Endpoint::ListDrill),
+        "drill" | "drill/" => return Err(ApiError::UnsupportedOperation),
         "mounts" => Endpoint::Mounts,
+        "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
         "storage/selkie/snapshot" => Endpoint::Snapshot,
         "internal/ui/mounts" => Endpoint::UiMounts,
-        _ => match rest.strip_prefix("internal/ui/mounts/") {
-            Some(path) if !path.is_empty() => Endpoint::UiMount(path.into()),
-            _ => return Err(ApiError::UnsupportedPath),
-        },
+        _ => return sys_subpath_target(rest, operation),
     };
     if operation == Operation::Read { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
+}
+
+/// The paths of `sys/` that end in something of the client's.
+fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    let (endpoint, its) = match (rest.strip_prefix("internal/ui/mounts/"), drill_step(rest)) {
+        (Some(path), _) if !path.is_empty() => (Endpoint::UiMount(path.into()), Operation::Read),
+        (_, Some(step)) => (Endpoint::Drill(step), Operation::Update),
+        _ => return Err(ApiError::UnsupportedPath),
+    };
+    if operation == its { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
+}
+
+fn drill_step(rest: &str) -> Option<DrillStep> {
+    rest.strip_prefix("drill/")?.parse().ok()
 }
 
 fn transit_target(

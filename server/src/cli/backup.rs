@@ -3,13 +3,17 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use tempfile::NamedTempFile;
 
-use super::remote::Remote;
+use super::remote::{Remote, ServerArguments};
 use super::{CommandError, print};
 use crate::backup::{ContentError, read_frame};
+
+/// A backup of the largest state, over a slow network.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -17,16 +21,16 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
-    remote: Remote,
+    server: ServerArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let session = arguments.remote.open()?;
+    let server = Remote::of(&arguments.server, PATIENCE)?;
     let spinner = progress_bar(None);
     spinner.set_message("the server makes the backup");
-    let fetched = runtime.block_on(session.fetch("sys/storage/selkie/snapshot", "read and sudo"));
+    let fetched = runtime.block_on(server.fetch("sys/storage/selkie/snapshot", "read and sudo"));
     spinner.finish_and_clear();
     let bytes = fetched?;
     read_frame(&bytes)?;

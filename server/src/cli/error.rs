@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::RandomError;
 
-use super::{Exit, RemoteError, StatusError};
+use super::{Exit, RemoteError};
 use crate::backup::{ContentError, CopyError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
@@ -43,10 +43,7 @@ pub enum CommandError {
     /// The configuration cannot be put to work.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
-    /// There is no status to print.
-    #[error(transparent)]
-    Status(#[from] StatusError),
-    /// A running server did not give what was asked for.
+    /// A running server does not do what it is asked for.
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// State was not copied.
@@ -84,6 +81,9 @@ pub enum CommandError {
     /// Seals need attention; the output tells which.
     #[error("a seal needs attention")]
     NeedsAttention,
+    /// A seal did not open everything by itself; the output tells which.
+    #[error("a drill failed")]
+    DrillFailed,
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -137,7 +137,7 @@ impl CommandError {
             | Self::Random(_)
             | Self::Unwell
             | Self::NeedsAttention
-            | Self::Status(_)
+            | Self::DrillFailed
             | Self::Remote(_)
             | Self::Copy(_)
             | Self::Backup(_)

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use selkie_access::{KeyName, MountPath};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::remote::{Remote, RemoteError, Session};
+use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print, read_config};
+
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    remote: Remote,
+    server: ServerArguments,
 }
 
 #[derive(Deserialize)]
@@ -71,50 +75,50 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let declared = declared.into_iter().map(|key| (key.mount, key.name)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let session = arguments.remote.open()?;
-    let text = runtime.block_on(stanzas(&session, &declared))?;
+    let server = Remote::of(&arguments.server, PATIENCE)?;
+    let text = runtime.block_on(stanzas(&server, &declared))?;
     print(output, &[HEAD, &text].concat())
 }
 
 async fn stanzas(
-    session: &Session,
+    server: &Remote,
     declared: &BTreeSet<(MountPath, KeyName)>,
 ) -> Result<String, RemoteError> {
     let mut text = String::new();
-    let mounts: Data<Mounts> = read(session, "sys/internal/ui/mounts", "a policy").await?;
+    let mounts: Data<Mounts> = read(server, "sys/internal/ui/mounts", "a policy").await?;
     let mounts = mounts.data.secret.into_iter().filter(|(_, mount)| mount.kind == "transit");
     for (path, _) in mounts {
         let mount = path.trim_end_matches('/').parse::<MountPath>();
         let mount = mount.map_err(|_invalid| RemoteError::Unreadable)?;
-        for name in names(session, &mount).await? {
+        for name in names(server, &mount).await? {
             if declared.contains(&(mount.clone(), name.clone())) {
                 continue;
             }
             let path = format!("{mount}/keys/{name}");
-            let key: Data<Key> = read(session, &path, "read").await?;
+            let key: Data<Key> = read(server, &path, "read").await?;
             text.push_str(&stanza(&mount, &name, &key.data));
         }
     }
     Ok(text)
 }
 
-async fn names(session: &Session, mount: &MountPath) -> Result<Vec<KeyName>, RemoteError> {
+async fn names(server: &Remote, mount: &MountPath) -> Result<Vec<KeyName>, RemoteError> {
     let path = format!("{mount}/keys?list=true");
     // Vault has it that nothing listed is nothing found.
-    let names: Data<Names> = match session.get(&path).await? {
+    let names: Data<Names> = match server.send(Method::GET, &path).await? {
         (StatusCode::NOT_FOUND, _) => return Ok(Vec::new()),
-        _ => read(session, &path, "list").await?,
+        _ => read(server, &path, "list").await?,
     };
     let names = names.data.keys.iter().map(|name| name.parse());
     names.collect::<Result<_, _>>().map_err(|_invalid| RemoteError::Unreadable)
 }
 
 async fn read<T: DeserializeOwned>(
-    session: &Session,
+    server: &Remote,
     path: &str,
     right: &'static str,
 ) -> Result<T, RemoteError> {
-    let body = session.fetch(path, right).await?;
+    let body = server.fetch(path, right).await?;
     serde_json::from_slice(&body).map_err(|_other| RemoteError::Unreadable)
 }
 

@@ -48,6 +48,11 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 #[test]
+fn every_command_is_put_together_well() {
+    <Arguments as clap::CommandFactory>::command().debug_assert();
+}
+
+#[test]
 fn help_and_version_are_what_was_asked_for() {
     for arguments in [&["--help"][..], &["server", "--help"], &["--version"], &["version"]] {
         let (exit, output, errors) = ran(arguments);

@@ -7,20 +7,45 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::state::{Missing, StateStatus};
+use crate::transit::Keys;
+
 /// What is known of the store at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFigures {
-    /// Whether the store answered last time.
-    pub is_up: bool,
+    /// Whether the store answered last time; `None` before anybody asked it.
+    pub is_up: Option<bool>,
     /// Whether the state is open; sealed, no managed key can be used.
     pub is_open: bool,
     /// The sequence of the state's root, once it is open.
     pub sequence: Option<u64>,
-    /// How long ago the keys in memory were last known to be those of the store.
-    pub lag: Duration,
+    /// How long ago the keys in memory were last known to be those of the store, once they were.
+    pub lag: Option<Duration>,
 }
 
-/// When somebody last tried whether the key can be recovered.
+impl StoreFigures {
+    /// Those of a state that does as `status` says, whose keys are `keys`.
+    #[must_use]
+    pub fn of(status: &StateStatus, keys: &Keys) -> Self {
+        let sequence = match status {
+            StateStatus::Open { sequence } => Some(*sequence),
+            _ => None,
+        };
+        let is_attached = keys.has_store() && !keys.is_awaiting_store();
+        let lost = keys.lost();
+        let is_up = match status {
+            _ if is_attached => Some(lost.is_none_or(|lost| lost.is_up)),
+            StateStatus::Opening | StateStatus::Open { .. } => None,
+            StateStatus::Sealed { missing: Missing::Storage } => Some(false),
+            StateStatus::Sealed { missing: Missing::Seals(_) } => Some(true),
+            StateStatus::Refused { why } => why.has_store_answered().then_some(true),
+        };
+        let lag = is_attached.then(|| lost.map_or(Duration::ZERO, |lost| lost.since.elapsed()));
+        Self { is_up, is_open: sequence.is_some(), sequence, lag }
+    }
+}
+
+/// When the last whole drill was, as old as its oldest step.
 #[derive(Clone, Copy, Debug)]
 struct Drill {
     at: u64,
@@ -50,12 +75,13 @@ impl Reported {
             registry.register(name, help, gauge);
         };
         if let Some(store) = store {
-            gauge("store_up", "1 if the store answered last time", store.is_up.into());
-            gauge(
-                "store_lag_seconds",
-                "Since the keys were known to be current",
-                store.lag.as_secs(),
-            );
+            if let Some(is_up) = store.is_up {
+                gauge("store_up", "1 if the store answered last time", is_up.into());
+            }
+            if let Some(lag) = store.lag {
+                let help = "Since the keys were known to be current";
+                gauge("store_lag_seconds", help, lag.as_secs());
+            }
             gauge("state_open", "1 if the state is open", store.is_open.into());
             if let Some(sequence) = store.sequence {
                 gauge("state_sequence", "How often the state has changed", sequence);
@@ -63,8 +89,8 @@ impl Reported {
         }
         if let Some(drill) = drill {
             let age = now.saturating_sub(drill.at);
-            gauge("drill_age_seconds", "Since the last recovery drill", age);
-            gauge("drill_ok", "1 if the last recovery drill succeeded", drill.is_ok.into());
+            gauge("drill_age_seconds", "Since the last whole drill", age);
+            gauge("drill_ok", "1 if every seal opened everything then", drill.is_ok.into());
         }
     }
 }

@@ -40,8 +40,8 @@ async fn full_text() -> String {
     let seal = SealName::new("static").unwrap();
     metrics.kms_call(&seal, "unwrap", "ok", Duration::from_millis(3));
     metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
-    let lag = Duration::from_secs(7);
-    metrics.store(StoreFigures { is_up: true, is_open: true, sequence: Some(5), lag });
+    let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
+    metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
     metrics.drill(19_000, true);
     // A static seal has no governor, no expiry and nobody who describes it.
     let mut registry = Registry::with_prefix("selkie");

@@ -292,7 +292,12 @@ impl Seal {
         SealError { seal: self.name().clone(), source }
     }
 
-    async fn wrap(
+    /// Wraps `dek` under the version `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`SealFault`].
+    pub(crate) async fn wrap(
         &self,
         dek: &RecipientSecret,
         id: &KekId,
@@ -347,6 +352,25 @@ impl Seal {
             Err(error @ KmsError::Rejected(_)) => Err(SealFault::Unconfirmed(Some(error))),
             Err(error) => Err(SealFault::Kms(error)),
         }
+    }
+
+    /// Decrypts `envelope` through this seal and no other, with a call of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Seals::decrypt`]; [`TransitError::NoUsableRecipient`] too if it was not made for this
+    /// seal.
+    pub(crate) async fn opens(
+        &self,
+        envelope: &Envelope,
+        aad: Aad<'_>,
+        transit: &Transit,
+    ) -> Result<Plaintext, TransitError> {
+        let own = envelope.recipients().iter().find(|recipient| recipient.seal == *self.name());
+        let own = own.ok_or(TransitError::NoUsableRecipient)?;
+        let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
+        let call = Call { client: transit.client, deadline };
+        self.decrypt(envelope, own, aad, (call, transit)).await
     }
 
     async fn decrypt(

@@ -89,7 +89,7 @@ impl Site {
         Seals::new(vec![self.seal("weu")])
     }
 
-    fn seal(&self, name: &str) -> Seal {
+    pub(crate) fn seal(&self, name: &str) -> Seal {
         let name = SealName::new(name).unwrap();
         let pin =
             PinFile::new(self.dir.path(), &name, "https://kms/keys/k", self.local_key.clone());

@@ -59,7 +59,7 @@ impl MetricsFront {
 }
 
 async fn tell(State(node): State<Arc<Node>>) -> Response {
-    match node.metrics().text(&node.deployment(), node.clock().unix_seconds()) {
+    match node.metrics_text(&node.deployment()) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(_unprintable) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

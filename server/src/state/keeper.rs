@@ -53,6 +53,48 @@ pub enum StateStatus {
     },
 }
 
+impl StateStatus {
+    /// In one word.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Sealed { .. } => "sealed",
+            Self::Open { .. } => "open",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// What is missing, for anybody: it names no seal, no record and no address. `None` if nothing
+    /// is.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Open { .. } => return None,
+            Self::Opening => "the state has not been opened yet",
+            Self::Sealed { missing: Missing::Storage } => "the storage cannot be reached",
+            Self::Sealed { missing: Missing::Seals(_) } => "no seal opens the state key",
+            Self::Refused { why } => why.reason(),
+        })
+    }
+
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Open { .. } => return None,
+            Self::Opening => "nothing yet: it is being opened",
+            Self::Sealed { missing: Missing::Storage } => {
+                "see to the way to the storage; it is tried again by itself"
+            }
+            Self::Sealed { missing: Missing::Seals(_) } => {
+                "mend a seal: `selkie status` says what each lacks"
+            }
+            Self::Refused { why } => why.advice(),
+        })
+    }
+}
+
 /// What the state waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -99,6 +141,11 @@ impl StateWatch {
             return StateStatus::Refused { why: Arc::new(why) };
         }
         StateStatus::Open { sequence: store.seen().root.sequence }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tell(&self, status: StateStatus) {
+        self.status.send_replace(status);
     }
 
     /// What backups are made of; `None` while the state is not open.

@@ -9,7 +9,7 @@ pub mod layout;
 pub mod opening;
 mod root;
 pub mod sealed_store;
-mod state_key;
+pub(crate) mod state_key;
 
 pub use keeper::{Backend, Missing, StateStatus, StateWatch};
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};

@@ -20,7 +20,7 @@ use super::state_key;
 use crate::transit::{Transit, TransitError};
 
 const FORMAT_PLACE: &str = "format";
-const KEY_PLACE: &str = "state-key";
+pub(super) const KEY_PLACE: &str = "state-key";
 const FILLING: &str = "filling";
 
 /// A reserved place, or another constant one.

@@ -5,15 +5,18 @@ use std::borrow::Cow;
 use selkie_crypto::envelope::{Aad, Draft, Expected, Header, Purpose, Refusal};
 use selkie_crypto::{Envelope, KeyVersion, OriginKey, Plaintext, StateKey};
 use selkie_kms::Call;
+use selkie_storage::{RecordValue, Store, StoreError};
 use tokio::time::Instant;
 
+use super::opening::{KEY_PLACE, place};
+use super::sealed_store::{Damage, corrupt};
 use crate::deployment::Deployment;
 use crate::seal::{Asked, KekRef, WRAP_PATIENCE};
 use crate::transit::{Transit, TransitError};
 
 const MOUNT: &str = "state";
 const NAME: &str = "state-key";
-const AAD: Aad<'static> = Aad { associated_data: &[], context: &[] };
+pub(crate) const AAD: Aad<'static> = Aad { associated_data: &[], context: &[] };
 
 /// `key` in an envelope for `keks`.
 ///
@@ -44,12 +47,23 @@ pub(super) async fn encrypt(
     Ok(draft.encrypt(&header, AAD, key.to_plaintext(), &recipients, origin_key)?)
 }
 
+/// The envelope as it stands in the raw store now.
+///
+/// # Errors
+///
+/// [`StoreError`]; that it is not there is one.
+pub(crate) async fn stored(raw: &dyn Store) -> Result<RecordValue, StoreError> {
+    let place = place(KEY_PLACE)?;
+    let record = raw.get(&place).await?.ok_or_else(|| corrupt(&place, Damage::Missing))?;
+    Ok(record.value)
+}
+
 /// The state key's envelope; whether it has our origin is asked with `origin_key`.
 ///
 /// # Errors
 ///
 /// [`Refusal`].
-pub(super) fn parse(
+pub(crate) fn parse(
     json: &[u8],
     deployment: &Deployment,
     origin_key: Option<&OriginKey>,

@@ -52,7 +52,11 @@ impl Transit {
         self.decryption_under(permit.mount(), permit.key().as_str())
     }
 
-    fn decryption_under(&self, mount: &MountPath, key: &str) -> Result<Decryption, TransitError> {
+    pub(super) fn decryption_under(
+        &self,
+        mount: &MountPath,
+        key: &str,
+    ) -> Result<Decryption, TransitError> {
         let key = self.find(mount, key)?.ok_or(TransitError::KeyNotFound)?;
         Ok(Decryption { transit: self.clone(), mount: mount.clone(), key })
     }
@@ -118,7 +122,7 @@ impl Decryption {
         }
     }
 
-    fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {
+    pub(super) fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {
         let deployment = &self.transit.deployment;
         let mount = deployment.mounts.at(&self.mount);
         let expected = Expected {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::error::outcome;
 use super::{Transit, TransitError, TransitKey};
+use crate::deployment::Deployment;
 use crate::seal::{Asked, WRAP_PATIENCE};
 
 /// One thing to encrypt.
@@ -110,14 +111,7 @@ impl Encryption {
         let keks = self.key.keks(version);
         let asked = Asked { now, call, metrics: &self.transit.metrics };
         let recipients = deployment.seals.wrap(draft.secret(), keks, asked).await?;
-        let header = Header {
-            purpose: Purpose::Client,
-            realm: Cow::Borrowed(deployment.realm()),
-            mount: Cow::Borrowed(self.mount.as_str()),
-            key: Cow::Borrowed(self.key.name.as_str()),
-            version,
-            created: now,
-        };
+        let header = self.key.header(deployment, &self.mount, version, now);
         let aad = Aad { associated_data: &item.associated_data, context };
         let origin_key = deployment.origin_key.as_deref();
         let envelope = draft.encrypt(&header, aad, item.plaintext, &recipients, origin_key)?;
@@ -130,6 +124,24 @@ impl Encryption {
 }
 
 impl TransitKey {
+    /// What an envelope of this key says of itself.
+    pub(super) fn header<'a>(
+        &'a self,
+        deployment: &'a Deployment,
+        mount: &'a MountPath,
+        version: KeyVersion,
+        now: u64,
+    ) -> Header<'a> {
+        Header {
+            purpose: Purpose::Client,
+            realm: Cow::Borrowed(deployment.realm()),
+            mount: Cow::Borrowed(mount.as_str()),
+            key: Cow::Borrowed(self.name.as_str()),
+            version,
+            created: now,
+        }
+    }
+
     /// What of a request's context is bound to the ciphertext.
     pub(super) fn bound_context<'a>(&self, context: &'a [u8]) -> Result<&'a [u8], TransitError> {
         match (self.derived, context.is_empty()) {

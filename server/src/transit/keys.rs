@@ -9,13 +9,13 @@ use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_storage::{Page, RecordKey, Revision, Store, StoreError};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub(super) use self::commit::Change;
 use self::held::{Entry, Found, Held, Holding};
@@ -32,11 +32,22 @@ pub struct Keys {
     store: OnceLock<Arc<dyn Store>>,
     /// Wakes whoever waits for the store.
     attached: Notify,
+    /// `None` while it is followed.
+    lost: Mutex<Option<Lost>>,
     held: RwLock<Holding>,
     /// One change at a time, so that no two of one replica conflict. Those of others may.
     changes: tokio::sync::Mutex<()>,
     /// The list of seals may have changed since the keys last followed it.
     seals_due: AtomicBool,
+}
+
+/// A store that is not followed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    /// Since when.
+    pub(crate) since: Instant,
+    /// Whether it answered all the same when it was last asked.
+    pub(crate) is_up: bool,
 }
 
 impl fmt::Debug for Keys {
@@ -51,6 +62,7 @@ impl Keys {
             expects_store,
             store: OnceLock::new(),
             attached: Notify::new(),
+            lost: Mutex::default(),
             held: RwLock::default(),
             changes: tokio::sync::Mutex::default(),
             seals_due: AtomicBool::new(true),
@@ -172,6 +184,22 @@ impl Keys {
         let (found, revision) = list(store).await?;
         self.holding_mut().replace(found, revision);
         Ok(revision)
+    }
+
+    /// Since when the keys held may not be those of the store.
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_lost(&self, error: &StoreError) {
+        let is_up = !matches!(error, StoreError::Unavailable { .. } | StoreError::Undecided { .. });
+        let since = self.lost().map_or_else(Instant::now, |lost| lost.since);
+        let lost = Some(Lost { since, is_up });
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+    }
+
+    fn note_followed(&self) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn holding(&self) -> RwLockReadGuard<'_, Holding> {

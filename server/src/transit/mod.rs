@@ -4,6 +4,7 @@
 
 mod changes;
 mod decryption;
+mod drill;
 mod encryption;
 mod error;
 mod key;
@@ -23,6 +24,7 @@ use selkie_kms::ClientTag;
 use tokio::time::Instant;
 
 pub use decryption::{Decryption, DecryptionItem};
+pub use drill::{DrillFault, SealDrill};
 pub use encryption::{Encrypted, Encryption, EncryptionItem};
 pub use error::{SettingError, TransitError};
 pub use key::{KeySource, TransitKey, Uncounted, VersionRecord};

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use selkie_access::Capability;
+use selkie_crypto::SealName;
 use selkie_kms::GovernorFigures;
 use serde_json::{Value, json};
 
@@ -11,8 +12,10 @@ use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::availability::is_trusted;
+use crate::drill::DrillPlan;
 use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
 use crate::seal::{Seal, SealFault, days_left};
+use crate::state::StateStatus;
 
 /// The seals' state: Vault Enterprise's members, and ours beside them.
 pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
@@ -25,18 +28,42 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     let since = since.filter(|since| *since > 0);
     let backends: Vec<_> = seals().map(|seal| backend(seal, now)).collect();
     let is_wrapping = call.deployment.seals.enabled().all(|seal| is_trusted(seal, now));
-    let mut data = vec![
+    let mut data = vec![("healthy", Value::Bool(is_healthy))];
+    data.extend(since.map(|since| ("unhealthy_since", time(since))));
+    data.extend([
         ("backends", Value::Array(backends)),
         ("aged_decrypts", aged_decrypts(call)),
         ("fully_wrapped", Value::Bool(is_wrapping)),
-        ("healthy", Value::Bool(is_healthy)),
+        ("drill", drill(call)),
+        ("state", state(call.node.state_status().as_ref())),
         ("time", time(now)),
-    ];
-    if let Some(since) = since {
-        data.push(("unhealthy_since", time(since)));
-    }
+    ]);
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
+}
+
+/// How it stands with the state in storage; without one nothing is missing.
+fn state(status: Option<&StateStatus>) -> Value {
+    let sequence = match status {
+        Some(StateStatus::Open { sequence }) => Some(sequence),
+        _ => None,
+    };
+    json!({
+        "status": status.map_or("none", StateStatus::as_str),
+        "sequence": sequence,
+        "reason": status.and_then(StateStatus::reason),
+        "advice": status.and_then(StateStatus::advice),
+    })
+}
+
+/// What the last whole drill came to; null if there was none since the start.
+fn drill(call: &Call<'_>) -> Value {
+    let plan = DrillPlan::of(call.node, &call.transit());
+    let drilled = call.node.drills().whole(&plan);
+    json!(drilled.map(|drilled| {
+        let failed: Vec<_> = drilled.failed.iter().map(SealName::as_str).collect();
+        json!({ "ok": drilled.is_ok, "time": time(drilled.at), "failed_seals": failed })
+    }))
 }
 
 /// Which old versions of keys were in use (invariant I7); null without an origin key.
@@ -64,6 +91,7 @@ fn backend(seal: &Seal, now: u64) -> Value {
         "name": seal.name().as_str(),
         "type": seal.connection.kind(),
         "healthy": is_healthy(seal),
+        "configured": seal.known.is_some(),
         "disabled": seal.disabled,
         "encrypts": is_trusted(seal, now),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
@@ -110,7 +138,7 @@ fn kms_calls(figures: &GovernorFigures) -> Value {
     })
 }
 
-fn time(seconds: u64) -> Value {
+pub(super) fn time(seconds: u64) -> Value {
     let time = i64::try_from(seconds).ok().and_then(|second| Timestamp::from_second(second).ok());
     json!(time.map(|time| time.to_string()))
 }
@@ -122,7 +150,6 @@ pub(super) fn metrics(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, 
     if !matches!(format.as_deref(), None | Some("" | "prometheus")) {
         return Err(ApiError::UnknownMetricsFormat.into());
     }
-    let now = call.node.clock().unix_seconds();
-    let text = call.node.metrics().text(&call.deployment, now);
+    let text = call.node.metrics_text(&call.deployment);
     Ok(Reply::text(CONTENT_TYPE, text.map_err(|_unprintable| ApiError::Internal)?))
 }

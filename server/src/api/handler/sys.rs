@@ -17,6 +17,7 @@ use crate::api::{RUNNING_PLUGIN_VERSION, VERSION};
 use crate::availability::is_anything_served;
 use crate::deployment::Deployment;
 use crate::node::Node;
+use crate::state::StateStatus;
 
 /// Answers what Vault answers without a token.
 pub(in crate::api) fn open(
@@ -37,18 +38,17 @@ pub(in crate::api) fn open(
             Ok(if is_empty { reply.into_head() } else { reply })
         }
         Endpoint::SealStatus => Ok(Reply::bare(&seal_status(node, deployment, &identity))),
-        Endpoint::Leader => {
-            let address = deployment.cluster.api_addr.as_deref().unwrap_or("");
-            Ok(Reply::bare(&data::Leader { leader_address: address, ..data::Leader::ALONE }))
-        }
+        Endpoint::Leader => Ok(super::cluster::leader(node, deployment)),
         Endpoint::Init => Ok(Reply::bare(&data::Init { initialized: true })),
         _ => Err(ApiError::Internal.into()),
     }
 }
 
-/// Sealed while no key at all can be served (I10), so that a load balancer takes another replica.
+/// Sealed while no key at all can be served (I10), so that a load balancer takes another replica. One
+/// whose state is sealed, but which serves declared keys, stays; never standby, for every replica
+/// answers everything.
 fn state(node: &Node, deployment: &Deployment) -> NodeState {
-    let has_managed_keys = node.storage_type().is_some();
+    let has_managed_keys = node.has_managed_keys();
     let now = node.clock().unix_seconds();
     match is_anything_served(deployment, has_managed_keys, now) {
         true => NodeState::Active,
@@ -91,6 +91,10 @@ fn seal_status<'a>(
         cluster_id: (!sealed).then_some(&*identity.id),
         recovery_seal: true,
         storage_type: node.storage_type(),
+        warnings: node.state_status().as_ref().and_then(StateStatus::reason).map(|reason| {
+            let what = if node.has_managed_keys() { "changed" } else { "served" };
+            vec![format!("keys that were made through the API are not {what}: {reason}")]
+        }),
     }
 }
 

@@ -62,6 +62,11 @@ fn every_path_of_auth_and_sys_leads_to_its_endpoint() {
         ("HEAD", "sys/health", Endpoint::Health),
         ("GET", "sys/seal-status", Endpoint::SealStatus),
         ("GET", "sys/leader", Endpoint::Leader),
+        ("GET", "sys/ha-status", Endpoint::HaStatus),
+        ("LIST", "sys/drill", Endpoint::ListDrill),
+        ("GET", "sys/drill?list=true", Endpoint::ListDrill),
+        ("POST", "sys/drill/state", Endpoint::Drill(DrillStep::State)),
+        ("PUT", "sys/drill/key/a/b/k", Endpoint::Drill("key/a/b/k".parse().unwrap())),
         ("GET", "sys/init", Endpoint::Init),
     ] {
         assert_eq!(target(method, &format!("/v1/{path}")), Ok(endpoint), "{method} {path}");
@@ -93,6 +98,7 @@ fn what_vault_has_and_we_have_not_is_an_unsupported_path() {
         assert_eq!(target("GET", &uri), Err(ApiError::UnsupportedPath), "{path}");
     }
     assert_eq!(target("PUT", "/v1/auth/token/create"), Err(ApiError::UnsupportedPath));
+    assert_eq!(target("PUT", "/v1/sys/drill/key/k"), Err(ApiError::UnsupportedPath));
     assert_eq!(target("GET", "/v1/sys/health/"), Err(ApiError::UnsupportedPath));
     assert_eq!(target("LIST", "/v1/transit/keys/k"), Err(ApiError::UnsupportedPath));
     assert_eq!(target("GET", "/v1/sys/internal/ui/mounts/"), Err(ApiError::UnsupportedPath));
@@ -112,6 +118,10 @@ fn an_operation_the_path_does_not_have_is_unsupported() {
         ("DELETE", "auth/token/lookup-self"),
         ("GET", "sys/capabilities-self"),
         ("PUT", "sys/mounts"),
+        ("PUT", "sys/ha-status"),
+        ("GET", "sys/drill"),
+        ("POST", "sys/drill"),
+        ("GET", "sys/drill/state"),
     ] {
         let outcome = target(method, &format!("/v1/{path}"));
         assert_eq!(outcome, Err(ApiError::UnsupportedOperation), "{method} {path}");

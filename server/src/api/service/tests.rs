@@ -1,4 +1,6 @@
+mod drill;
 mod log;
+mod replicas;
 mod snapshot;
 
 use std::net::{Ipv4Addr, SocketAddr};

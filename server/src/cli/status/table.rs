@@ -28,11 +28,38 @@ pub(super) fn told(status: &Value) -> Told {
         let _ = write!(told.text, "{block}");
     }
     told.text.push_str(&aged_decrypts(status, now));
+    told.tell_of_server(status, now);
     told.text.push_str(&match &told.in_need[..] {
         [] => "all well\n".to_owned(),
         names => format!("needs attention: {}\n", names.join(", ")),
     });
     told
+}
+
+impl Told {
+    /// What concerns the server as a whole: its state, and the last drill.
+    fn tell_of_server(&mut self, status: &Value, now: Timestamp) {
+        let state = status.get("state").unwrap_or(&Value::Null);
+        let mut block = Block { heading: "server".to_owned(), lines: Vec::new() };
+        if let Some(reason) = word(state, "reason") {
+            block.add(true, "state", Some(reason));
+            block.add(true, "what to do", word(state, "advice"));
+            self.in_need.push("state".to_owned());
+        }
+        let drill = status.get("drill").unwrap_or(&Value::Null);
+        if let Some(is_ok) = flag(drill, "ok") {
+            let when = time(drill, "time").map(|time| format!(", {} ago", age(time, now)));
+            let word = if is_ok { "all seals opened by themselves" } else { "FAILED" };
+            block.add(!is_ok, "drill", Some(format!("{word}{}", when.unwrap_or_default())));
+            if !is_ok {
+                self.in_need.push("drill".to_owned());
+            }
+        }
+        if !block.lines.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{block}");
+        }
+    }
 }
 
 /// A table of the old versions that were in use, by whom.
@@ -273,6 +300,23 @@ mod tests {
         (backend["disabled"], backend["encrypts"]) = (json!(true), json!(false));
         let Told { text, in_need } = told_of(&backend);
         assert!(in_need.is_empty() && text.contains("  encrypts          no, it is disabled\n"));
+    }
+
+    #[test]
+    fn a_state_that_is_missing_and_a_drill_that_failed_need_attention() {
+        let status = json!({
+            "time": "2026-11-27T03:00:12Z", "backends": [],
+            "state": { "status": "sealed", "reason": "no seal opens", "advice": "mend it" },
+            "drill": { "ok": false, "time": "2026-11-27T02:50:12Z", "failed_seals": ["weu"] },
+        });
+        let Told { text, in_need } = told(&status);
+        assert_eq!(in_need, ["state", "drill"]);
+        let expected = "server\n\
+                        ! state             no seal opens\n\
+                        ! what to do        mend it\n\
+                        ! drill             FAILED, 10 min ago\n\
+                        needs attention: state, drill\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

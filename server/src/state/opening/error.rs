@@ -112,6 +112,40 @@ impl OpenError {
         )
     }
 
+    /// Whether the store was reached.
+    pub(crate) const fn has_store_answered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Backend(_)
+                | Self::Store(StoreError::Unavailable { .. } | StoreError::Undecided { .. })
+        )
+    }
+
+    /// What is wrong, for anybody: it names nothing of this deployment.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::OtherRealm { .. } => "the storage belongs to another deployment",
+            Self::OtherFormat { .. } => "the storage was written by another version",
+            Self::Filling => "a restore or a migration is writing the storage",
+            Self::FormatUnreadable(_)
+            | Self::Store(StoreError::Corrupt { .. })
+            | Self::Sum
+            | Self::Tampered { .. } => "the storage does not hold what was written to it",
+            Self::Checkpoint { source: CheckpointError::RolledBack { .. }, .. } => {
+                "the storage is older than what was seen before"
+            }
+            Self::Checkpoint { .. } => "the checkpoint of the storage is not in order",
+            Self::Sealed { .. } | Self::StateKey(_) | Self::KeyLength => {
+                "no seal opens the state key"
+            }
+            Self::OriginUnproven => "nothing proves that the state key is ours",
+            Self::Backend(_) | Self::Store(_) | Self::Busy => "the storage cannot be used",
+            Self::Page(_) => "there is no locked memory for the state key",
+            Self::Keys(_) => "the keys cannot be loaded",
+        }
+    }
+
     /// What an operator does about it.
     #[must_use]
     pub const fn advice(&self) -> &'static str {

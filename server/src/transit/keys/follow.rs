@@ -24,6 +24,7 @@ impl Keys {
         // What was committed since it was attached may be forgotten by now, so that it is listed.
         loop {
             let Err(error) = self.follow_once(&*store, &learner, &mut retry).await;
+            self.note_lost(&error);
             tell_broken(&error);
             sleep(learner.jittered(retry)).await;
             retry = (2 * retry).min(LAST_RETRY);
@@ -49,6 +50,7 @@ impl Keys {
     ) -> Result<Infallible, StoreError> {
         let from: Revision = self.reload(store).await?;
         let mut watch = in_time(store.watch(from)).await?;
+        self.note_followed();
         self.compare(learner).await;
         loop {
             match timeout(COMPARED_EVERY, watch.next()).await {

@@ -7,7 +7,8 @@ use tokio::time::sleep;
 
 use super::faulty_store::{FaultyStore, Mood};
 use super::*;
-use crate::state::record_key;
+use crate::metrics::StoreFigures;
+use crate::state::{StateStatus, record_key};
 
 async fn replica(store: &Arc<FaultyStore>) -> Transit {
     let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
@@ -280,4 +281,21 @@ async fn what_another_replica_encrypted_under_a_version_not_heard_of_yet_decrypt
     assert_eq!(read(&one, "k").unwrap(), Some(2));
     let newer = made.ciphertext.replace(":v2:", ":v3:");
     assert!(matches!(decrypt(&one, "k", &newer).await, Err(TransitError::VersionTooNew)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_the_store_is_lost_is_told_until_it_is_followed_again() {
+    let figures = |one: &Transit| {
+        let figures = StoreFigures::of(&StateStatus::Open { sequence: 1 }, &one.keys);
+        (figures.is_up.unwrap(), figures.lag.unwrap().as_secs())
+    };
+    let store = store();
+    let one = following(&store).await;
+    assert_eq!(figures(&one), (true, 0));
+    store.is(Mood::Away);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(figures(&one), (false, 600), "since the first failure, not the last");
+    store.is(Mood::Well);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(figures(&one), (true, 0));
 }

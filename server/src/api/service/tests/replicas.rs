@@ -1,0 +1,106 @@
+//! What a replica says of itself: to load balancers, and to who asks for the others.
+
+use super::*;
+use crate::state::opening::OpenError;
+use crate::state::{Missing, StateStatus};
+
+fn missing() -> [StateStatus; 4] {
+    [
+        StateStatus::Opening,
+        StateStatus::Sealed { missing: Missing::Storage },
+        StateStatus::Sealed { missing: Missing::Seals(Vec::new()) },
+        StateStatus::Refused { why: Arc::new(OpenError::Sum) },
+    ]
+}
+
+async fn in_state(config: Config, status: StateStatus) -> Api {
+    let node = Node::start(Config { storage: None, ..config }).await.unwrap();
+    node.tell_state(status);
+    Api::on(node)
+}
+
+/// Invariant I10.
+#[tokio::test]
+async fn a_replica_that_serves_declared_keys_stays_although_its_state_is_missing() {
+    for status in missing() {
+        let reason = status.reason().unwrap();
+        let api = in_state(config(), status.clone()).await;
+        let health = api.send("", "GET", "sys/health", "").await;
+        assert_eq!((health.status.as_u16(), &health.json()["sealed"]), (200, &json!(false)));
+        let seal_status = api.send("", "GET", "sys/seal-status", "").await.json();
+        assert!(seal_status["warnings"][0].as_str().unwrap().ends_with(reason), "{seal_status}");
+        let told = api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
+        assert_eq!(told["state"]["status"], status.as_str());
+        assert_eq!(told["state"]["reason"], reason);
+        assert!(told["state"]["advice"].is_string());
+    }
+}
+
+/// Invariant I10.
+#[tokio::test]
+async fn a_replica_without_declared_keys_goes_while_its_state_is_missing() {
+    let config = || Config { keys: Vec::new(), ..config() };
+    for status in missing() {
+        let api = in_state(config(), status).await;
+        let health = api.send("", "GET", "sys/health?standbyok=true", "").await;
+        assert_eq!((health.status.as_u16(), &health.json()["sealed"]), (503, &json!(true)));
+        let code = api.send("", "GET", "sys/health?sealedcode=299", "").await;
+        assert_eq!(code.status.as_u16(), 299);
+    }
+}
+
+/// Invariant I10.
+#[tokio::test]
+async fn a_replica_whose_state_is_open_serves_without_declared_keys() {
+    let api = Api::start_with(Config { keys: Vec::new(), ..config() }).await;
+    assert_eq!(api.send("", "GET", "sys/health", "").await.status, StatusCode::OK);
+    let seal_status = api.send("", "GET", "sys/seal-status", "").await.json();
+    assert_eq!(seal_status.get("warnings"), None);
+    api.send("s.root", "PUT", "transit/keys/made", "{}").await;
+    let told = api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
+    assert_eq!(
+        told["data"]["state"],
+        json!({ "status": "open", "sequence": 1, "reason": null, "advice": null })
+    );
+    let text = api.send("s.root", "GET", "sys/metrics", "").await.text;
+    for figure in ["store_up 1", "state_open 1", "state_sequence 1", "store_lag_seconds 0"] {
+        assert!(text.contains(&format!("selkie_{figure}\n")), "{figure}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_tell_of_the_storage_what_is_known_and_no_more() {
+    let of = async |status| {
+        let api = in_state(config(), status).await;
+        api.send("s.root", "GET", "sys/metrics", "").await.text
+    };
+    let [opening, no_storage, no_seal, _] = missing();
+    assert!(!of(opening).await.contains("selkie_store_up"));
+    assert!(of(no_storage).await.contains("selkie_store_up 0\n"));
+    let text = of(no_seal).await;
+    assert!(text.contains("selkie_store_up 1\n") && text.contains("selkie_state_open 0\n"));
+    for unknown in ["selkie_store_lag", "selkie_state_sequence"] {
+        assert!(!text.contains(unknown), "{text}");
+    }
+    let without = Api::start_with(Config { storage: None, ..config() }).await;
+    let without = without.send("s.root", "GET", "sys/metrics", "").await.text;
+    assert!(!without.contains("selkie_store") && !without.contains("selkie_state"), "{without}");
+}
+
+#[tokio::test]
+async fn the_nodes_are_told_to_who_may_read_them() {
+    let address = Some("https://one:8200".to_owned());
+    let api = Api::start_with(Config { api_addr: address, ..config() }).await;
+    let answer = api.send("s.root", "GET", "sys/ha-status", "").await.json();
+    assert_eq!(answer["nodes"], answer["data"]["nodes"]);
+    let [node] = &answer["nodes"].as_array().unwrap()[..] else { panic!("{answer}") };
+    assert_eq!((&node["active_node"], &node["last_echo"]), (&json!(true), &Value::Null));
+    assert_eq!(node["api_address"], "https://one:8200");
+    assert!(!node["hostname"].as_str().unwrap().is_empty());
+    for token in ["", "s.vault"] {
+        let refused = api.send(token, "GET", "sys/ha-status", "").await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    }
+    let leader = api.send("", "GET", "sys/leader", "").await.json();
+    assert_eq!((&leader["ha_enabled"], &leader["is_self"]), (&json!(false), &json!(false)));
+}

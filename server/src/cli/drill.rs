@@ -1,0 +1,86 @@
+//! `selkie drill`: has a running server open envelopes through each seal alone, and tells which
+//! seals would not carry it by themselves.
+
+mod report;
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::Duration;
+
+use http::Method;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use self::report::{Report, Row};
+use super::remote::{Remote, RemoteError, ServerArguments};
+use super::{CommandError, print};
+
+/// For one step: what a server takes for a decrypt, and some.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The token needs list on sys/drill, and update and sudo on sys/drill/*. Ask a replica itself, not
+/// a load balancer: each replica has its own way to each master key.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Print the results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let server = Remote::of(&arguments.server, PATIENCE)?;
+    let report = runtime.block_on(drill(&server))?;
+    print(output, &if arguments.json { report.json() } else { report.text() })?;
+    if report.is_ok() { Ok(()) } else { Err(CommandError::DrillFailed) }
+}
+
+async fn drill(server: &Remote) -> Result<Report, RemoteError> {
+    let plan = server.ask(Method::GET, "sys/drill/?list=true", "list").await?;
+    let plan = &plan["data"];
+    let steps = plan["keys"].as_array().ok_or(RemoteError::Unreadable)?;
+    let steps: Vec<_> = steps.iter().filter_map(Value::as_str).collect();
+    let untried = plan["untried_seals"].as_array().into_iter().flatten();
+    let mut report = Report {
+        rows: Vec::new(),
+        untried_seals: untried.filter_map(Value::as_str).map(str::to_owned).collect(),
+        keys_left_out: plan["keys_left_out"].as_u64().unwrap_or(0),
+    };
+    let bar = bar(steps.len());
+    for step in steps {
+        bar.set_message(step.chars().filter(|one| !one.is_control()).collect::<String>());
+        let answer =
+            server.ask(Method::POST, &format!("sys/drill/{step}"), "update and sudo").await;
+        match answer {
+            Ok(answer) => report.rows.extend(rows(step, &answer)?),
+            // Another step may still say what is wrong; one that fails as a whole is told as such.
+            Err(RemoteError::Refused { status, .. }) if status.is_server_error() => {
+                report.rows.push(Row::refused(step, status));
+            }
+            Err(error) => return Err(error),
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+fn rows(step: &str, answer: &Value) -> Result<Vec<Row>, RemoteError> {
+    let results = answer["data"]["results"].as_array().ok_or(RemoteError::Unreadable)?;
+    Ok(results.iter().map(|result| Row::of(step, result)).collect())
+}
+
+/// On the terminal alone; what is redirected holds the report and nothing else.
+fn bar(steps: usize) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+    let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed} {msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_impossible) => bar,
+    }
+}
