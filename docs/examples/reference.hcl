@@ -88,7 +88,30 @@ seal "azurekeyvault" {
   public_key_sha256 = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
 }
 
-storage "inmem" {}                            # keys made through the API, lost at exit
+# Where keys made through the API are kept; once only. Without it there are declared keys alone.
+storage "etcd" {
+  address         = "http://127.0.0.1:2379"   # ETCD_ADDR; several with commas between them, all https or all http
+  path            = "selkie/"                 # what all keys in etcd begin with
+  # tls_ca_file   = "/etc/selkie/ca.pem"      # whom to trust for https; default: the system's authorities
+  # tls_cert_file = "/etc/selkie/cert.pem"    # a client certificate, with tls_key_file
+  # tls_key_file  = "/etc/selkie/key.pem"
+  # username      = "selkie"                  # ETCD_USERNAME; with password
+  # password      = "file:///etc/selkie/etcd-password"   # ETCD_PASSWORD; file:// or env://
+  request_timeout = "5s"                      # 1s to 60s
+}
+# storage "sled" {
+#   path = "/var/lib/selkie/state"            # default: "state" in data_dir
+# }
+# storage "inmem" {}                          # lost at exit
+
+telemetry {
+  metrics_address       = "127.0.0.1:9102"    # plain HTTP, metrics alone, without a token; default: none
+  metrics_without_token = "loopback"          # "public" allows an address that others can reach
+  # otlp_endpoint       = "https://collector:4318"   # traces, as OTLP over HTTP; default: none
+  # otlp_ca_file        = "/etc/selkie/ca.pem"       # default: the system's authorities
+  # otlp_headers        = ["authorization=file:///etc/selkie/otlp-token"]
+  # trace_sample_ratio  = 1.0                 # from 0 to 1
+}
 
 mount "transit" {
   aliases = []

@@ -21,6 +21,7 @@ fn every_example_configuration_is_valid() -> Result<()> {
     fs::write(site.dir().join("ca.pem"), authority.certificate())?;
     site.secret_file("kek-2026-11", &[1; 32])?;
     site.secret_file("kek-2025-11", &[2; 32])?;
+    site.secret_file("local", &[3; 32])?;
     let here = site.dir().to_str().context("a path in UTF-8")?;
     let mut seen = 0;
     for example in fs::read_dir(root().join("docs/examples"))? {
@@ -34,7 +35,7 @@ fn every_example_configuration_is_valid() -> Result<()> {
         ensure!(output.status.success(), "{}: {said}", example.display());
         seen += 1;
     }
-    assert!(seen >= 3, "{seen} examples");
+    assert!(seen >= 7, "{seen} examples");
     Ok(())
 }
 
