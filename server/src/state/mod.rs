@@ -10,6 +10,9 @@ pub mod opening;
 mod root;
 pub mod sealed_store;
 pub(crate) mod state_key;
+mod state_key;
+#[cfg(test)]
+mod upgrade;
 
 pub use keeper::{Backend, Missing, StateStatus, StateWatch};
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};
