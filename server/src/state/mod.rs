@@ -10,7 +10,6 @@ pub mod opening;
 mod root;
 pub mod sealed_store;
 pub(crate) mod state_key;
-mod state_key;
 #[cfg(test)]
 mod upgrade;
 
