@@ -23,6 +23,20 @@ pub(in crate::transit) enum Change {
     Delete,
 }
 
+impl Change {
+    /// What is to be written at `place`, and held once it is; `None` if all stays as it is.
+    fn into_write(self, place: &RecordKey) -> Result<Option<(Write, Entry)>, TransitError> {
+        Ok(match self {
+            Self::Keep => None,
+            Self::Put(key) => {
+                let value = KeyRecord::encode(&key).map_err(|_large| TransitError::RecordFull)?;
+                Some((Write::Put(place.clone(), value), Entry::Key(Arc::new(key))))
+            }
+            Self::Delete => Some((Write::Delete(place.clone()), Entry::Deleted)),
+        })
+    }
+}
+
 /// A write that was sent, and of which nobody said whether it was made.
 type Sent = Option<Write>;
 
@@ -56,14 +70,8 @@ impl Keys {
                 }
                 Err(refusal) => return Err(refusal),
             };
-            let (write, entry) = match changed {
-                Change::Keep => return Ok(held.map(|(key, _)| key)),
-                Change::Put(key) => {
-                    let value =
-                        KeyRecord::encode(&key).map_err(|_large| TransitError::RecordFull)?;
-                    (Write::Put(place.clone(), value), Entry::Key(Arc::new(key)))
-                }
-                Change::Delete => (Write::Delete(place.clone()), Entry::Deleted),
+            let Some((write, entry)) = changed.into_write(&place)? else {
+                return Ok(held.map(|(key, _)| key));
             };
             let store = self.store()?;
             match send(&**store, guard(&place, at), &write).await {
