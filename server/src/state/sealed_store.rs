@@ -23,7 +23,7 @@ use super::opening::OpenError;
 /// Where the root stands.
 pub(super) const ROOT: &str = "root";
 /// How many other replicas may be first before a commit gives up.
-const ATTEMPTS: usize = 64;
+const ATTEMPTS: u32 = 64;
 /// More than the reserved records that may stand among others, local keys by the dozen aside.
 const ROOM_FOR_RESERVED: usize = 8;
 

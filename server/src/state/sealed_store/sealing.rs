@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use selkie_crypto::{SealRecordError, StateKey, StateSum};
 use selkie_storage::{Guard, Record, RecordKey, RecordValue, Revision, StoreError, Write};
+use tokio::time::sleep;
 
 use super::super::Root;
 use super::super::layout::is_reserved;
@@ -8,6 +11,9 @@ use super::{ATTEMPTS, Contended, Sealed, Seen, SharedRandom};
 
 /// How many old records are read at the same time.
 const READS: usize = 16;
+/// The longest that a commit stands back after another replica was first; each loss doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_millis(1);
+const LONGEST_BACKOFF: Duration = Duration::from_millis(64);
 
 /// A record as it was found.
 pub(super) struct Found {
@@ -35,15 +41,28 @@ impl Sealed {
         }
         self.require_sound()?;
         let _turn = self.turn.lock().await;
-        for _ in 0..ATTEMPTS {
+        for lost in 0..ATTEMPTS {
             let seen = self.seen();
             match self.attempt(seen, guards, writes).await {
                 // Another replica was first; whether the caller's guards hold is asked anew.
-                Err(StoreError::GuardFailed { key }) if key == self.root => self.current().await?,
+                Err(StoreError::GuardFailed { key }) if key == self.root => {
+                    sleep(self.backoff(lost)?).await;
+                    self.current().await?
+                }
                 outcome => return outcome,
             };
         }
         Err(StoreError::Unavailable { source: Box::new(Contended) })
+    }
+
+    /// How long to stand back after losing for the `lost`th time, counted from 0. It is drawn at
+    /// random, so that a replica that is slower than the others has its turn as well.
+    fn backoff(&self, lost: u32) -> Result<Duration, StoreError> {
+        let mut drawn = [0];
+        let unavailable = |error| StoreError::Unavailable { source: Box::new(error) };
+        (self.random)(&mut drawn).map_err(unavailable)?;
+        let longest = (FIRST_BACKOFF * 2_u32.saturating_pow(lost)).min(LONGEST_BACKOFF);
+        Ok(longest * u32::from(drawn[0]) / 256)
     }
 
     async fn attempt(
