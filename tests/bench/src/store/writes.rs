@@ -32,8 +32,10 @@ impl Writes {
                     store = sealed(&store, &engine(dir.path()).await?).await?.store;
                 }
                 for &writers in &self.writers {
-                    let (figure, rate) =
-                        (name(address.kind(), is_sealed, writers), self.rate(&store, writers).await?);
+                    let (figure, rate) = (
+                        name(address.kind(), is_sealed, writers),
+                        self.rate(&store, writers).await?,
+                    );
                     super::print(&figure, &rate)?;
                 }
             }
