@@ -1,18 +1,30 @@
-use selkie_crypto::StateKey;
-use selkie_storage::{Page, Store};
+use std::time::Duration;
 
+use selkie_crypto::StateKey;
+use selkie_storage::{Page, Store, StoreError};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use super::tally::Tally;
 use super::{OpenError, missing, place};
 use crate::state::Root;
 use crate::state::layout::is_reserved;
 use crate::state::sealed_store::{Damage, ROOT, Seen, corrupt, open_root, open_value};
 
-/// How often the store may change under the reader before that counts as trouble.
+/// How often the store may change under the reader before the changes are followed.
+const PASSES: usize = 2;
+/// How often that may fail before it counts as trouble.
 const ATTEMPTS: usize = 20;
+/// How long a commit that is known to be there may take to come from the watch.
+const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Opens every record, a page at a time, and compares what they add up to with the root.
+///
+/// A store that rests is read once and nothing is held of it. One with so many records that somebody
+/// always commits meanwhile is followed instead.
 pub(in crate::state) async fn verify(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
     let mut seen = root(raw, key).await?;
-    for _ in 0..ATTEMPTS {
+    for _ in 0..PASSES {
         let Root { records, sum, .. } = add_up(raw, key).await?;
         let after = root(raw, key).await?;
         if after.revision != seen.revision {
@@ -23,7 +35,44 @@ pub(in crate::state) async fn verify(raw: &dyn Store, key: &StateKey) -> Result<
         let is_whole = (records, sum) == (seen.root.records, seen.root.sum);
         return if is_whole { Ok(seen) } else { Err(OpenError::Sum) };
     }
+    for _ in 0..ATTEMPTS {
+        match follow(raw, key).await {
+            // The store forgot what was to be followed, or did not tell of it in time.
+            Err(OpenError::Store(StoreError::Compacted { .. }) | OpenError::Busy) => {}
+            outcome => return outcome,
+        }
+    }
     Err(OpenError::Busy)
+}
+
+/// As [`verify`], for a store that others change: what they commit is taken from a watch, up to a root
+/// that was read after all pages. Each of our commits puts the root, so no page knows of a later one.
+async fn follow(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
+    let mut listing = raw.list(&Page::all()).await?;
+    let (mut tally, mut told) = (Tally::new(key), listing.revision);
+    let mut watch = raw.watch(told).await?;
+    loop {
+        for record in listing.records {
+            tally.put(record.key, &record.value)?;
+        }
+        // In step, so that the store need not remember much: it remembers a bounded number.
+        while let Ok(commit) = timeout(Duration::ZERO, watch.next()).await {
+            let commit = commit?;
+            told = commit.revision;
+            tally.apply(commit)?;
+        }
+        yield_now().await;
+        let Some(next) = listing.next else { break };
+        listing = raw.list(&next).await?;
+    }
+    let seen = root(raw, key).await?;
+    while told < seen.revision {
+        let next = timeout(WATCH_PATIENCE, watch.next()).await;
+        let commit = next.map_err(|_elapsed| OpenError::Busy)??;
+        told = commit.revision;
+        tally.apply(commit)?;
+    }
+    if tally.is(&seen.root) { Ok(seen) } else { Err(OpenError::Sum) }
 }
 
 async fn root(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
@@ -45,6 +94,11 @@ async fn add_up(raw: &dyn Store, key: &StateKey) -> Result<Root, OpenError> {
             total.records = total.records.saturating_add(1);
         }
         next = listing.next;
+        // A store in memory answers at once: others have their turn between two pages.
+        yield_now().await;
     }
     Ok(total)
 }
+
+#[cfg(test)]
+mod tests;
