@@ -157,7 +157,7 @@ impl Records {
         let late = |elapsed| Err(StoreError::Undecided { source: Box::new(elapsed) });
         match sent.unwrap_or_else(late) {
             Ok(revision) => {
-                self.follow(revision, &batch.writes);
+                self.mirrors.iter().for_each(|mirror| mirror.take(revision, &batch.writes));
                 Ok(())
             }
             Err(StoreError::GuardFailed { .. }) => {
@@ -193,9 +193,12 @@ impl Records {
         Ok(())
     }
 
-    /// Holds what a commit changed.
+    /// Holds what a commit changed, of which the watch tells in its turn.
     pub(crate) fn follow(&self, revision: Revision, writes: &[Write]) {
-        self.mirrors.iter().for_each(|mirror| mirror.follow(revision, writes));
+        for mirror in &self.mirrors {
+            mirror.take(revision, writes);
+            mirror.settle(revision);
+        }
     }
 }
 

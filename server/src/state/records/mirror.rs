@@ -200,7 +200,9 @@ pub(crate) trait Mirrors: Send + Sync {
     /// Holds all that a listing found. What it did not find is gone, unless it is newer.
     fn replace(&self, listed: &Listed);
     /// Holds what a commit changed.
-    fn follow(&self, revision: Revision, writes: &[Write]);
+    fn take(&self, revision: Revision, writes: &[Write]);
+    /// Forgets what was deleted until `revision`, of which nothing older will be heard any more.
+    fn settle(&self, revision: Revision);
     /// Holds the record at `guard` as it was read from the store just now.
     fn look(&self, guard: &Guard, found: Option<&Record>);
 }
@@ -228,7 +230,7 @@ impl<T: Kept> Mirrors for Mirror<T> {
         held.forget(|name, _, revision| revision <= listed.revision && !there.contains(name));
     }
 
-    fn follow(&self, revision: Revision, writes: &[Write]) {
+    fn take(&self, revision: Revision, writes: &[Write]) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for write in writes {
             let Some(name) = Self::name_at(write.key()) else { continue };
@@ -238,6 +240,10 @@ impl<T: Kept> Mirrors for Mirror<T> {
             };
             held.take(name, entry, revision);
         }
+    }
+
+    fn settle(&self, revision: Revision) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if held.deleted > 0 {
             held.forget(|_, entry, as_of| matches!(entry, Entry::Deleted) && as_of <= revision);
         }

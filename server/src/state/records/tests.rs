@@ -106,7 +106,7 @@ async fn a_deleted_record_does_not_come_back_by_what_is_older() {
     one.records.commit(&batch).await.unwrap();
     let place = Mirror::<Note>::place(&"a".into()).unwrap();
     let late = [Write::Put(place, Note("first".into()).encode().unwrap())];
-    Mirrors::follow(&*one.notes, current.revision, &late);
+    Mirrors::take(&*one.notes, current.revision, &late);
     assert_eq!(one.text("a"), None);
 }
 
