@@ -203,7 +203,7 @@ pub(super) async fn copy(
 ) -> Result<BTreeMap<RecordKey, RecordValue>, SnapshotError> {
     let mut records = BTreeMap::new();
     let (mut first, mut last) = (None, Revision::ORIGIN);
-    let mut next = Some(Page::all());
+    let mut next = Some(Page::all_in_bulk());
     let mut bytes = 0_usize;
     while let Some(page) = next {
         let listing = store.list(&page).await?;

@@ -15,6 +15,7 @@ use crate::state::sealed_store::{Damage, ROOT, Seen, corrupt, open_root, open_va
 const PASSES: usize = 2;
 /// How often that may fail before it counts as trouble.
 const ATTEMPTS: usize = 20;
+const RECORDS_AT_A_TIME: usize = 256;
 /// How long a commit that is known to be there may take to come from the watch.
 const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -48,12 +49,13 @@ pub(in crate::state) async fn verify(raw: &dyn Store, key: &StateKey) -> Result<
 /// As [`verify`], for a store that others change: what they commit is taken from a watch, up to a root
 /// that was read after all pages. Each of our commits puts the root, so no page knows of a later one.
 async fn follow(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
-    let mut listing = raw.list(&Page::all()).await?;
+    let mut listing = raw.list(&Page::all_in_bulk()).await?;
     let (mut tally, mut told) = (Tally::new(key), listing.revision);
     let mut watch = raw.watch(told).await?;
     loop {
-        for record in listing.records {
+        for (number, record) in listing.records.into_iter().enumerate() {
             tally.put(record.key, &record.value)?;
+            pause(number).await;
         }
         // In step, so that the store need not remember much: it remembers a bounded number.
         while let Ok(commit) = timeout(Duration::ZERO, watch.next()).await {
@@ -61,7 +63,6 @@ async fn follow(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
             told = commit.revision;
             tally.apply(commit)?;
         }
-        yield_now().await;
         let Some(next) = listing.next else { break };
         listing = raw.list(&next).await?;
     }
@@ -75,6 +76,14 @@ async fn follow(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
     if tally.is(&seen.root) { Ok(seen) } else { Err(OpenError::Sum) }
 }
 
+/// Others have their turn after some records: a store in memory answers at once, and to open a record
+/// takes microseconds.
+async fn pause(number: usize) {
+    if number % RECORDS_AT_A_TIME == RECORDS_AT_A_TIME - 1 {
+        yield_now().await;
+    }
+}
+
 async fn root(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
     let at = place(ROOT)?;
     let record = raw.get(&at).await?.ok_or_else(|| missing(ROOT))?;
@@ -84,18 +93,18 @@ async fn root(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
 
 async fn add_up(raw: &dyn Store, key: &StateKey) -> Result<Root, OpenError> {
     let mut total = Root::EMPTY;
-    let mut next = Some(Page::all());
+    let mut next = Some(Page::all_in_bulk());
     while let Some(page) = next {
         let listing = raw.list(&page).await?;
-        for record in listing.records.iter().filter(|record| !is_reserved(&record.key)) {
+        let sealed = listing.records.iter().filter(|record| !is_reserved(&record.key));
+        for (number, record) in sealed.enumerate() {
+            pause(number).await;
             open_value(key, &record.key, &record.value)?;
             let summand = key.summand(record.key.as_str(), record.value.as_bytes());
             total.sum = total.sum.toggled(summand);
             total.records = total.records.saturating_add(1);
         }
         next = listing.next;
-        // A store in memory answers at once: others have their turn between two pages.
-        yield_now().await;
     }
     Ok(total)
 }

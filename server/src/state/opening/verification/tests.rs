@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +12,7 @@ use super::*;
 use crate::state::sealed_store::{SealedStore, SharedRandom, seal_root};
 
 const RECORDS: usize = 600;
+const PAGE: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 fn put(at: &str, content: &str) -> Write {
     Write::Put(at.parse().unwrap(), RecordValue::new(content.as_bytes()).unwrap())
@@ -66,7 +68,11 @@ impl Store for Restless {
 
     fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
         Box::pin(async move {
-            let listing = self.raw.list(page).await;
+            let short = Page { limit: PAGE, ..page.clone() };
+            let listing = self.raw.list(&short).await.map(|listing| Listing {
+                next: listing.next.map(|next| Page { limit: page.limit, ..next }),
+                ..listing
+            });
             self.disturb().await;
             listing
         })
