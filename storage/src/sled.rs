@@ -36,7 +36,7 @@ use self::start::Disk;
 pub struct SledSettings {
     /// The directory that belongs to the store alone; it is made if it is not there.
     pub path: PathBuf,
-    /// The journal is compacted once so many bytes of commits follow its image.
+    /// The journal is compacted once so many bytes of commits follow its image, and more than it has.
     pub journal_bytes: u64,
     /// How many commits are remembered for watches.
     pub history: NonZeroUsize,
@@ -133,17 +133,11 @@ impl Inner {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let planned = self.plan(guards, writes)?;
         let Some(commit) = planned else { return Ok(self.shared.state().newest()) };
-        self.heal(&mut disk)?;
+        disk.heal(&self.shared)?;
         disk.journal(&commit, &self.shared)?;
         // In the journal it is true, whatever happens to sled: a fault there stops the next commit.
         disk.follow(&commit, &self.shared);
         Ok(self.shared.apply(commit))
-    }
-
-    /// Readers wait for the lock only where there is something to heal or to compact.
-    fn heal(&self, disk: &mut Disk) -> Result<(), StoreError> {
-        let state = self.shared.state();
-        disk.heal(state.records(), state.newest())
     }
 
     fn plan(&self, guards: &[Guard], writes: &[Write]) -> Result<Option<Commit>, StoreError> {

@@ -13,12 +13,15 @@ use super::codec::{FORMAT, Image, Malformed, Reader, checksum, put_bytes, put_nu
 use super::{SledError, files};
 use crate::commit::{Commit, Write};
 use crate::image::Records;
-use crate::record::Revision;
+use crate::key::RecordKey;
+use crate::record::{RecordValue, Revision};
 
 /// No record key begins with a `/`.
 const META: &[u8] = b"/meta";
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Reads come from memory of ours: sled itself only has to find the pages that it writes.
+const CACHE_BYTES: u64 = 16 << 20;
 /// Values well below this stay in `db`; longer ones may get a file of their own.
 const BLOB_BYTES: usize = 16 * 1024;
 
@@ -75,7 +78,8 @@ impl Engine {
     pub(super) fn open(dir: &Path) -> Result<Self, Fault> {
         let mut tries = 1;
         let db = loop {
-            let config = ::sled::Config::new().path(dir).flush_every_ms(None);
+            let config =
+                ::sled::Config::new().path(dir).flush_every_ms(None).cache_capacity(CACHE_BYTES);
             match guarded(|| config.open()) {
                 // The threads of the handle before may hold the lock for a moment.
                 Err(Fault::Passing(SledError::Engine(::sled::Error::Io(error))))
@@ -95,19 +99,18 @@ impl Engine {
         Ok(Self { db, file, blobs: dir.join("blobs") })
     }
 
-    /// All that it holds, every checksum checked.
-    pub(super) fn load(&self) -> Result<Image, Fault> {
-        let rows = guarded(|| self.db.iter().collect::<Result<Vec<_>, _>>())?;
+    /// All that it holds, every checksum checked. What is in `known` too is not held twice.
+    pub(super) fn load(&self, known: &Records) -> Result<Image, Fault> {
+        let mut rows = guarded(|| Ok(self.db.iter()))?;
         let mut records = Records::new();
         let mut meta = None;
-        for (key, bytes) in &rows {
-            let (revision, body) = unframe(key, bytes)?;
-            if &**key == META {
+        while let Some((key, bytes)) = guarded(|| rows.next().transpose())? {
+            let (revision, body) = unframe(&key, &bytes)?;
+            if *key == *META {
                 meta = Some((revision, Reader(body).number()?));
             } else {
-                let value = crate::record::RecordValue::new(body.to_vec());
-                let value = value.ok().ok_or(Fault::Damaged)?;
-                records.insert(read_key(key)?, (value, revision));
+                let (key, value) = read_record(&key, body, known)?;
+                records.insert(key, (value, revision));
             }
         }
         match meta {
@@ -131,12 +134,18 @@ impl Engine {
         self.write(batch, commit.revision, count)
     }
 
-    /// Makes it hold this image and nothing else.
-    pub(super) fn fill(&self, records: &Records, newest: Revision) -> Result<(), Fault> {
-        let held = guarded(|| self.db.iter().keys().collect::<Result<Vec<_>, _>>())?;
+    /// Makes it hold these records instead of `held`, which is all that it holds.
+    pub(super) fn fill(
+        &self,
+        held: &Records,
+        records: &Records,
+        newest: Revision,
+    ) -> Result<(), Fault> {
         let mut batch = Batch::default();
-        held.into_iter().for_each(|key| batch.remove(key));
-        for (key, (value, revision)) in records {
+        let gone = held.keys().filter(|key| !records.contains_key(*key));
+        gone.for_each(|key| batch.remove(key.as_str()));
+        let differing = records.iter().filter(|(key, stored)| held.get(*key) != Some(*stored));
+        for (key, (value, revision)) in differing {
             let key = key.as_str().as_bytes();
             batch.insert(key, framed(key, *revision, value.as_bytes()));
         }
@@ -159,6 +168,18 @@ impl Engine {
             Write::Delete(_) => false,
         };
         if commit.writes.iter().any(long) { files::sync(&self.blobs).map_err(io) } else { Ok(()) }
+    }
+}
+
+fn read_record(
+    key: &[u8],
+    body: &[u8],
+    known: &Records,
+) -> Result<(RecordKey, RecordValue), Fault> {
+    let key = read_key(key)?;
+    match known.get_key_value(&key) {
+        Some((key, (value, _))) if value.as_bytes() == body => Ok((key.clone(), value.clone())),
+        _ => Ok((key, RecordValue::new(body).ok().ok_or(Fault::Damaged)?)),
     }
 }
 
