@@ -221,7 +221,7 @@ fn device(
     kind: Option<AuditKind>,
     section: &mut Section<'_>,
 ) -> Option<AuditDevice> {
-    let path = section.field("path").string().map(|text| text.try_map(checked_name));
+    let path = section.field("path").string().map(|text| text.try_map(|text| checked_name(&text)));
     let path = path.map_or_else(|| Some(label.value.clone()), |path| path.map(|path| path.value));
     let description = section.field("description").string().map(|text| text.value);
     let interval = seconds(section, "checkpoint_interval", Duration::from_secs(60));
@@ -236,8 +236,8 @@ fn device(
     })
 }
 
-fn checked_name(text: String) -> Result<String, AuditError> {
-    let name = text.strip_suffix('/').unwrap_or(&text).to_owned();
+fn checked_name(text: &str) -> Result<String, AuditError> {
+    let name = text.strip_suffix('/').unwrap_or(text).to_owned();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     let fits = (1..=64).contains(&name.len()) && name.bytes().all(allowed);
     if fits { Ok(name) } else { Err(AuditError::NotAName) }
