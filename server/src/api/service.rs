@@ -11,6 +11,7 @@ use opentelemetry::context::FutureExt;
 use selkie_listener::{ConnectionInfo, InFlight, Overloaded, client_address};
 use uuid::Uuid;
 
+use super::audited::{Audited, Incoming};
 use super::body::{self, BodyLimits};
 use super::call::{Call, Refusal};
 use super::error::ApiError;
@@ -99,45 +100,61 @@ impl Service {
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;
         let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
-        let route = route?;
+        let mut route = route?;
         if let Ok(endpoint) = &route.target
             && endpoint.access() == Access::Open
         {
             return handler::open(&self.node, &deployment, endpoint, &route);
         }
         let token = super::credential::token(&parts.headers);
+        let incoming = Incoming { id, connection, address, token: token.as_ref() };
         let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
         let certificates = certificates.unwrap_or_default();
         let credentials = Credentials { token: token.as_ref(), certificates, address };
         let client = match self.node.auth().authenticate(&deployment, credentials).await {
             Ok(client) => client,
-            Err(_stranger) if route.target == Ok(Endpoint::UiMounts) => {
-                return Ok(handler::ui_mounts_for_nobody(id));
+            Err(stranger) => {
+                let answer = match route.target == Ok(Endpoint::UiMounts) {
+                    true => Ok(handler::ui_mounts_for_nobody(id)),
+                    false => Err(stranger.into()),
+                };
+                let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
+                return audited.stranger(answer).await;
             }
-            Err(stranger) => return Err(stranger.into()),
         };
-        let log_budgets = &*self.log_budgets;
-        let call = Call { node: &self.node, deployment, client, token, id, log_budgets };
-        let Route { path, operation, target, query } = route;
-        let endpoint = match target {
-            Ok(endpoint) => endpoint,
-            Err(error) => return Err(call.refusal(call.hide(error, &path, operation))),
+        let query = std::mem::take(&mut route.query);
+        let audited = Audited::new(&self.node, &deployment, incoming, &route, Some(&client));
+        let call = Call {
+            node: &self.node,
+            deployment: Arc::clone(&deployment),
+            client: Arc::clone(&client),
+            token: token.as_ref(),
+            id,
+            log_budgets: &self.log_budgets,
+            trail: Arc::clone(&audited.trail),
         };
-        let asked = Asked { operation, query };
-        self.handle(&call, parts, body, asked, endpoint)
-            .await
-            .map_err(|refusal| refusal.by(&call.client))
+        let asked = Asked { route: &route, query, parts };
+        let answer = self.handle(&call, asked, body, audited).await;
+        answer.map_err(|refusal| refusal.by(&call.client))
     }
 
     /// The body is read only for a client that is known: nobody else can make the server hold it.
     async fn handle(
         &self,
         call: &Call<'_>,
-        parts: &Parts,
-        body: Body,
         asked: Asked<'_>,
-        endpoint: Endpoint,
+        body: Body,
+        mut audited: Audited<'_>,
     ) -> Result<Reply, Refusal> {
+        let Route { path, operation, target, .. } = asked.route;
+        let endpoint = match target {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                audited.request(None, &[]).await?;
+                let error = call.hide(error.clone(), path, *operation);
+                return audited.response(Err(error.into())).await;
+            }
+        };
         // 503, which every seal client tries again, and never 429, which old ones take for success.
         let overloaded = |Overloaded| ApiError::Overloaded;
         let announced = body::announced_bytes(&body, self.limits);
@@ -149,28 +166,48 @@ impl Service {
             false => self.in_flight.admit().await,
         };
         let _admitted = admitted.map_err(overloaded)?;
-        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        let fields = match asked.operation {
-            Operation::Update | Operation::Patch => Fields::parse(&body, content_type)?,
-            Operation::Read
-            | Operation::List
-            | Operation::Delete
-            | Operation::Header
-            | Operation::Options => {
-                Fields::from_query(asked.query, asked.operation == Operation::List)
-            }
-        };
-        let reply = handler::answer(call, endpoint, fields).await?;
+        let whole = asked.whole(&body);
+        let fields = asked.into_fields(&body)?;
+        audited.request(Some(&fields), whole).await?;
+        let reply = handler::answer(call, endpoint.clone(), fields).await;
+        let reply = audited.response(reply).await?;
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
         Ok(reply.holding(taken))
     }
 }
 
-/// What a request asks of its endpoint besides its body.
+/// What a request asks besides what is in its body.
 struct Asked<'a> {
-    operation: Operation,
+    route: &'a Route<'a>,
     query: Query<'a>,
+    parts: &'a Parts,
+}
+
+impl<'a> Asked<'a> {
+    fn into_fields<'b>(self, body: &'b [u8]) -> Result<Fields<'b>, ApiError>
+    where
+        'a: 'b,
+    {
+        let content_type = self.parts.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        if self.has_body() {
+            return Fields::parse(body, content_type);
+        }
+        Ok(Fields::from_query(self.query, self.route.operation == Operation::List))
+    }
+
+    /// What the fields are read from.
+    fn whole<'b>(&self, body: &'b [u8]) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        let query = self.parts.uri.query().unwrap_or_default();
+        if self.has_body() { body } else { query.as_bytes() }
+    }
+
+    const fn has_body(&self) -> bool {
+        matches!(self.route.operation, Operation::Update | Operation::Patch)
+    }
 }
 
 #[cfg(test)]

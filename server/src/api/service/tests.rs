@@ -59,6 +59,7 @@ fn config() -> Config {
         data_dir: None,
         local_key: None,
         lock_all_memory: false,
+        audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: vec![static_seal()],
         storage: Some(Storage::InMemory),
