@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
+use std::sync::mpsc;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use ::sled::{Batch, Db};
@@ -29,6 +30,8 @@ pub(super) enum Fault {
     Passing(SledError),
     /// What is stored cannot be read.
     Damaged,
+    /// It does not come back from a write, and keeps its files open.
+    Stuck,
 }
 
 impl From<Malformed> for Fault {
@@ -38,9 +41,48 @@ impl From<Malformed> for Fault {
 }
 
 pub(super) struct Engine {
-    db: Db,
+    db: Handle,
+    /// How long a write may take.
+    patience: Duration,
     file: File,
     blobs: PathBuf,
+}
+
+/// sled syncs as it is dropped, and panics if the disk then refuses.
+struct Handle(Option<Db>);
+
+impl Handle {
+    fn db(&self) -> Result<&Db, Fault> {
+        self.0.as_ref().ok_or(Fault::Damaged)
+    }
+
+    /// In a thread of its own, that is left behind with its files if need be: sled may wait for ever
+    /// for a write that has failed in one of its threads.
+    fn write(&self, batch: Batch, patience: Duration) -> Result<(), Fault> {
+        let handle = Self(Some(self.db()?.clone()));
+        let (tell, told) = mpsc::sync_channel(1);
+        let write = move || {
+            let db = handle.db();
+            let done = db.and_then(|db| {
+                guarded(|| db.apply_batch(batch).and_then(|()| db.flush()).map(|_bytes| ()))
+            });
+            drop(handle);
+            // Nobody listens any more where it took too long.
+            let _late = tell.send(done);
+        };
+        thread::Builder::new().name("sled-write".to_owned()).spawn(write).map_err(io)?;
+        told.recv_timeout(patience).unwrap_or(Err(Fault::Stuck))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(db)));
+        if dropped.is_err() {
+            tracing::warn!("sled could not sync its files as it was closed");
+        }
+    }
 }
 
 /// Runs `action` on sled; a panic is damage, and so is every error that will not pass.
@@ -72,7 +114,7 @@ fn locked(error: &std::io::Error) -> bool {
 }
 
 impl Engine {
-    pub(super) fn open(dir: &Path) -> Result<Self, Fault> {
+    pub(super) fn open(dir: &Path, patience: Duration) -> Result<Self, Fault> {
         let mut tries = 1;
         let db = loop {
             let config = ::sled::Config::new().path(dir).flush_every_ms(None);
@@ -84,7 +126,7 @@ impl Engine {
                     tries += 1;
                     sleep(LOCK_PAUSE);
                 }
-                other => break other?,
+                other => break Handle(Some(other?)),
             }
         };
         let file = File::open(dir.join("db")).map_err(io)?;
@@ -92,12 +134,13 @@ impl Engine {
             files::sync(&made).map_err(io)?;
         }
         dir.parent().map_or(Ok(()), files::sync).map_err(io)?;
-        Ok(Self { db, file, blobs: dir.join("blobs") })
+        Ok(Self { db, patience, file, blobs: dir.join("blobs") })
     }
 
     /// All that it holds, every checksum checked.
     pub(super) fn load(&self) -> Result<Image, Fault> {
-        let rows = guarded(|| self.db.iter().collect::<Result<Vec<_>, _>>())?;
+        let rows =
+            self.db.db().and_then(|db| guarded(|| db.iter().collect::<Result<Vec<_>, _>>()))?;
         let mut records = Records::new();
         let mut meta = None;
         for (key, bytes) in &rows {
@@ -133,7 +176,10 @@ impl Engine {
 
     /// Makes it hold this image and nothing else.
     pub(super) fn fill(&self, records: &Records, newest: Revision) -> Result<(), Fault> {
-        let held = guarded(|| self.db.iter().keys().collect::<Result<Vec<_>, _>>())?;
+        let held = self
+            .db
+            .db()
+            .and_then(|db| guarded(|| db.iter().keys().collect::<Result<Vec<_>, _>>()))?;
         let mut batch = Batch::default();
         held.into_iter().for_each(|key| batch.remove(key));
         for (key, (value, revision)) in records {
@@ -147,7 +193,7 @@ impl Engine {
     fn write(&self, mut batch: Batch, newest: Revision, count: usize) -> Result<(), Fault> {
         let count = (count as u64).to_be_bytes();
         batch.insert(META, framed(META, newest, &count));
-        guarded(|| self.db.apply_batch(batch).and_then(|()| self.db.flush()))?;
+        self.db.write(batch, self.patience)?;
         // sled's own flush is `sync_file_range`, which survives no power cut.
         self.file.sync_all().map_err(io)
     }

@@ -10,7 +10,7 @@ use super::engine::{Engine, Fault};
 use super::journal::{self, Found, Journal};
 use super::newest::{self, Newest, Witness};
 use super::{SledError, SledSettings, files};
-use crate::commit::{Commit, Write};
+use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::image::{Records, Shared};
 use crate::record::Revision;
@@ -26,10 +26,13 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Disk {
     dir: PathBuf,
     journal_bytes: u64,
+    patience: Duration,
     /// `None` after a fault: to be written anew from memory before the next commit.
     journal: Option<Journal>,
     /// `None` after a fault: to be opened anew before the next commit.
     engine: Option<Engine>,
+    /// Its files are of no use, or held by threads that do not come back: it is to be made anew.
+    is_engine_lost: bool,
     /// `None` after a fault: to be written anew before the next commit.
     witness: Option<Witness>,
     /// Dropped last: then nobody else has opened the files before.
@@ -38,25 +41,25 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn open(settings: &SledSettings) -> Result<(Self, Image), SledError> {
-        let dir = &settings.path;
+        let (dir, patience) = (&settings.path, settings.patience);
         files::make_dir(dir)?;
         let lock = lock(dir)?;
         let parts = [MARKER, ENGINE, journal::NAME, newest::NAME];
         let existed = parts.iter().any(|part| dir.join(part).exists());
         let witness = newest::read(dir)?;
         let found = if existed { journal::read(dir)? } else { create(dir)? };
-        let (engine, held) = open_engine(dir)?;
+        let (engine, held) = open_engine(dir, patience)?;
         let (image, rewrite) = choose(found, held.as_ref(), witness)?;
         let engine = match (engine, held) {
             (Some(engine), Some(held)) if held == image => engine,
             (Some(engine), Some(held)) => {
                 tracing::warn!(journal = %image.newest, sled = %held.newest, "sled is behind the journal: the journal is replayed, nothing is to be done");
-                engine.fill(&image.records, image.newest).map_err(fault)?;
+                engine.fill(&image.records, image.newest).map_err(unwritten)?;
                 engine
             }
             (engine, _) => {
                 drop(engine);
-                rebuild(dir, &image)?
+                rebuild(dir, &image, patience)?
             }
         };
         if rewrite {
@@ -76,8 +79,10 @@ impl Disk {
         let disk = Self {
             dir: dir.clone(),
             journal_bytes: settings.journal_bytes,
+            patience,
             journal: Some(journal),
             engine: Some(engine),
+            is_engine_lost: false,
             witness: Some(witness),
             _lock: lock,
         };
@@ -93,7 +98,7 @@ impl Disk {
             self.journal = Some(journal);
         }
         if self.engine.is_none() {
-            self.engine = Some(reopen(&self.dir, records, newest)?);
+            self.engine = Some(self.reopened(records, newest)?);
         }
         if self.witness.is_none() {
             let witness = Witness::rewrite(&self.dir, Newest::of(records, newest));
@@ -103,6 +108,16 @@ impl Disk {
             tracing::info!(revision = %newest, "the store takes commits again");
         }
         Ok(())
+    }
+
+    fn reopened(&mut self, records: &Records, newest: Revision) -> Result<Engine, SledError> {
+        let outcome = if self.is_engine_lost {
+            rebuild(&self.dir, &Image { records: records.clone(), newest }, self.patience)
+        } else {
+            reopen(&self.dir, records, newest, self.patience)
+        };
+        self.is_engine_lost = matches!(outcome, Err(SledError::Unwritable));
+        outcome
     }
 
     /// Puts the commit into the journal: from then on it has happened.
@@ -125,16 +140,19 @@ impl Disk {
         }
     }
 
-    /// Brings sled, and then the witness, to the commit that the journal has.
+    /// Brings sled, and then the witness, to the commit that the journal and memory have.
     pub(super) fn follow(&mut self, commit: &Commit, shared: &Shared) {
-        let count = count_after(commit, shared);
+        let count = shared.state().records().len();
         if let Some(engine) = self.engine.take() {
             match engine.apply(commit, count).and_then(|()| engine.sync_blobs(commit)) {
                 Ok(()) => self.engine = Some(engine),
-                Err(fault) => tracing::error!(
-                    ?fault,
-                    "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
-                ),
+                Err(fault) => {
+                    tracing::error!(
+                        ?fault,
+                        "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
+                    );
+                    self.is_engine_lost = matches!(fault, Fault::Stuck);
+                }
             }
         }
         let newest = Newest { revision: commit.revision, count: count as u64 };
@@ -148,20 +166,6 @@ impl Disk {
             }
         }
     }
-}
-
-fn count_after(commit: &Commit, shared: &Shared) -> usize {
-    let state = shared.state();
-    let held = state.records();
-    let (mut more, mut fewer) = (0, 0);
-    for write in &commit.writes {
-        match write {
-            Write::Put(key, _) if !held.contains_key(key) => more += 1,
-            Write::Put(..) => {}
-            Write::Delete(_) => fewer += 1,
-        }
-    }
-    held.len() + more - fewer
 }
 
 fn lock(dir: &Path) -> Result<File, SledError> {
@@ -184,27 +188,30 @@ fn create(dir: &Path) -> Result<Found, SledError> {
 }
 
 /// sled and what it holds; `None` where it is gone or damaged.
-fn open_engine(dir: &Path) -> Result<(Option<Engine>, Option<Image>), SledError> {
+fn open_engine(
+    dir: &Path,
+    patience: Duration,
+) -> Result<(Option<Engine>, Option<Image>), SledError> {
     let path = dir.join(ENGINE);
     if !path.join("db").exists() {
         return Ok((None, None));
     }
-    match try_open(&path) {
+    match try_open(&path, patience) {
         Ok((engine, image)) => return Ok((Some(engine), Some(image))),
         Err(Fault::Passing(error)) => return Err(error),
-        Err(Fault::Damaged) => {}
+        Err(Fault::Damaged | Fault::Stuck) => {}
     }
     tracing::warn!("sled is damaged: its snapshot is moved aside and it is opened from its log");
     move_snapshots(dir, &path)?;
-    match try_open(&path) {
+    match try_open(&path, patience) {
         Ok((engine, image)) => Ok((Some(engine), Some(image))),
         Err(Fault::Passing(error)) => Err(error),
-        Err(Fault::Damaged) => Ok((None, None)),
+        Err(Fault::Damaged | Fault::Stuck) => Ok((None, None)),
     }
 }
 
-fn try_open(path: &Path) -> Result<(Engine, Image), Fault> {
-    let engine = Engine::open(path)?;
+fn try_open(path: &Path, patience: Duration) -> Result<(Engine, Image), Fault> {
+    let engine = Engine::open(path, patience)?;
     let image = engine.load()?;
     Ok((engine, image))
 }
@@ -263,14 +270,14 @@ fn choose(
 }
 
 /// A new sled of this image, swapped in for what there was, which is kept.
-fn rebuild(dir: &Path, image: &Image) -> Result<Engine, SledError> {
+fn rebuild(dir: &Path, image: &Image, patience: Duration) -> Result<Engine, SledError> {
     tracing::warn!(revision = %image.newest, "sled is made anew from the journal");
     let (fresh, path) = (dir.join(FRESH), dir.join(ENGINE));
     if fresh.exists() {
         fs::remove_dir_all(&fresh)?;
     }
-    let engine = Engine::open(&fresh).map_err(fault)?;
-    engine.fill(&image.records, image.newest).map_err(fault)?;
+    let engine = Engine::open(&fresh, patience).map_err(unwritten)?;
+    engine.fill(&image.records, image.newest).map_err(unwritten)?;
     drop(engine);
     if path.exists() {
         let aside = files::make_aside(dir)?;
@@ -279,7 +286,7 @@ fn rebuild(dir: &Path, image: &Image) -> Result<Engine, SledError> {
     }
     fs::rename(&fresh, &path)?;
     files::sync(dir)?;
-    Engine::open(&path).map_err(fault)
+    Engine::open(&path, patience).map_err(unwritten)
 }
 
 fn keep_copy(dir: &Path) -> Result<(), SledError> {
@@ -291,22 +298,28 @@ fn keep_copy(dir: &Path) -> Result<(), SledError> {
 }
 
 /// Opens sled after a fault; memory says what it has to hold.
-fn reopen(dir: &Path, records: &Records, newest: Revision) -> Result<Engine, SledError> {
-    let (engine, held) = open_engine(dir)?;
+fn reopen(
+    dir: &Path,
+    records: &Records,
+    newest: Revision,
+    patience: Duration,
+) -> Result<Engine, SledError> {
+    let (engine, held) = open_engine(dir, patience)?;
     match (engine, held) {
         (Some(engine), Some(held)) => {
             if held.newest != newest || held.records != *records {
-                engine.fill(records, newest).map_err(fault)?;
+                engine.fill(records, newest).map_err(unwritten)?;
             }
             Ok(engine)
         }
-        _ => rebuild(dir, &Image { records: records.clone(), newest }),
+        _ => rebuild(dir, &Image { records: records.clone(), newest }, patience),
     }
 }
 
-fn fault(fault: Fault) -> SledError {
+/// What was to be written is whole elsewhere, so nothing is lost.
+fn unwritten(fault: Fault) -> SledError {
     match fault {
         Fault::Passing(error) => error,
-        Fault::Damaged => SledError::Damaged,
+        Fault::Damaged | Fault::Stuck => SledError::Unwritable,
     }
 }
