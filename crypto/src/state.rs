@@ -145,6 +145,13 @@ impl StateKey {
         self.checkpoint_mac(content).ct_eq(mac).into()
     }
 
+    /// The name under which a bearer token is kept, from which nobody without the state key can tell
+    /// whether a guess was right: `HMAC-SHA-256[state key]("selkie token" ‖ 0x00 ‖ token)`.
+    #[must_use]
+    pub fn token_hash(&self, token: &[u8]) -> [u8; 32] {
+        with_scrubbed_stack(|| hmac_sha256(self.0.expose(), b"selkie token", [token]))
+    }
+
     /// Whether both are the same key, in constant time.
     #[must_use]
     pub fn is_same_key(&self, other: &Self) -> bool {

@@ -11,6 +11,7 @@ use selkie_kms::ClientTag;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::auth::Auth;
 use crate::backup;
 use crate::byte_budget::ByteBudget;
 use crate::clock::{Clock, SystemClock};
@@ -30,6 +31,7 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Node {
     deployment: Arc<ArcSwap<Deployment>>,
     keys: Arc<Keys>,
+    auth: Arc<Auth>,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     bytes: ByteBudget,
@@ -84,7 +86,8 @@ impl Node {
             return;
         }
         let transit = self.transit(self.deployment(), ClientTag::SELKIE);
-        let keeper = Keeper { backend, transit, watch: Arc::clone(&watch) };
+        let auth = Arc::clone(&self.auth);
+        let keeper = Keeper { backend, transit, auth, watch: Arc::clone(&watch) };
         self.polls.lock().unwrap_or_else(PoisonError::into_inner).spawn(keeper.run());
         let _open_or_later = timeout(OPENING_PATIENCE, watch.opened()).await;
     }
@@ -107,13 +110,16 @@ impl Node {
         let held = keys.hold_changes().await;
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
         drop(held);
+        let random: Arc<Random> = Arc::new(os_random);
+        let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
         let node = Self {
+            auth: Arc::new(auth),
             started: clock.unix_seconds(),
             drills: DrillLog::default(),
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
-            random: Arc::new(os_random),
+            random,
             bytes: ByteBudget::default(),
             metrics: Metrics::new(),
             state: OnceLock::new(),
@@ -162,7 +168,8 @@ impl Node {
     /// From when the store is attached, holds what other replicas change in it.
     fn follow_store(&self) {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        polls.spawn(Arc::clone(&self.keys).follow(self.learner()));
+        let records = Arc::clone(self.auth.records());
+        polls.spawn(Arc::clone(&self.keys).follow(self.learner(), records));
     }
 
     /// Learns of each seal that was not there `before`, for as long as it stays.
@@ -192,6 +199,12 @@ impl Node {
     #[must_use]
     pub fn deployment(&self) -> Arc<Deployment> {
         self.deployment.load_full()
+    }
+
+    /// Who clients are, beside those that the deployment declares.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     /// The type of the storage, as in the label of its stanza.

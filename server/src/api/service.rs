@@ -21,7 +21,7 @@ use super::logged::LoggedRequest;
 use super::query::Query;
 use super::reply::Reply;
 use super::route::{Access, Endpoint, Operation, Route, route};
-use crate::auth::NotAuthenticated;
+use crate::auth::Credentials;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
@@ -106,11 +106,10 @@ impl Service {
             return handler::open(&self.node, &deployment, endpoint, &route);
         }
         let token = super::credential::token(&parts.headers);
-        let client = match &token {
-            Some(token) => deployment.clients.authenticate(token, address),
-            None => Err(NotAuthenticated::NoToken),
-        };
-        let client = match client {
+        let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
+        let certificates = certificates.unwrap_or_default();
+        let credentials = Credentials { token: token.as_ref(), certificates, address };
+        let client = match self.node.auth().authenticate(&deployment, credentials).await {
             Ok(client) => client,
             Err(_stranger) if route.target == Ok(Endpoint::UiMounts) => {
                 return Ok(handler::ui_mounts_for_nobody(id));

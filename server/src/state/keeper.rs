@@ -15,6 +15,7 @@ use super::checkpoint::CheckpointFile;
 use super::opening::{OpenError, Opened, State};
 use super::sealed_store::SealedStore;
 use super::{backend, state_key};
+use crate::auth::Auth;
 use crate::backup::Source;
 use crate::seal::KekRef;
 use crate::telemetry::WithCauses;
@@ -198,6 +199,7 @@ impl StateWatch {
 pub(crate) struct Keeper {
     pub(crate) backend: Backend,
     pub(crate) transit: Transit,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) watch: Arc<StateWatch>,
 }
 
@@ -240,6 +242,8 @@ impl Keeper {
         }
         let opened = state.open(&transit).await?;
         let store = Arc::clone(&opened.store);
+        let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));
+        auth.await.map_err(OpenError::Store)?;
         let keys = &transit.keys;
         keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::Keys)?;
         let held = keys.hold_changes().await;

@@ -8,7 +8,7 @@
 //! | `root` | [`Root`](super::Root): what all other records add up to | by the state key |
 //! | `filling` | there while a restore or a migration writes the store; it is not served then | no |
 //! | `transit/<mount>/<name>` | a managed key | by the state key |
-//! | all else | records of their kind | by the state key |
+//! | `<kind>/...` | another record, of a [`Kept`](super::records::Kept) kind | by the state key |
 
 use selkie_storage::{InvalidKey, RecordKey};
 use serde::{Deserialize, Serialize};

@@ -6,24 +6,19 @@ mod follow;
 mod held;
 
 use std::fmt;
-use std::future::Future;
-use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_storage::{Page, RecordKey, Revision, Store, StoreError};
+use selkie_storage::{Revision, Store, StoreError};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub(super) use self::commit::Change;
 use self::held::{Entry, Found, Held, Holding};
 use super::{TransitError, TransitKey};
+use crate::state::listing::{Listed, list};
 use crate::state::under_mounts;
-
-/// How long the store may take for one answer.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The managed keys: those made through the API, kept in the store, held here to be read without
 /// it. Several replicas may share a store; each follows what the others commit.
@@ -181,7 +176,10 @@ impl Keys {
 
     /// Holds all that is in `store`, and answers from where to watch it.
     async fn reload(&self, store: &dyn Store) -> Result<Revision, StoreError> {
-        let (found, revision) = list(store).await?;
+        let Ok(root) = under_mounts() else { return Ok(Revision::ORIGIN) };
+        let Listed { records, unreadable, revision } = list(store, root).await?;
+        let readable = records.iter().filter_map(Found::read);
+        let found = readable.chain(unreadable.iter().filter_map(Found::unreadable)).collect();
         self.holding_mut().replace(found, revision);
         Ok(revision)
     }
@@ -209,40 +207,4 @@ impl Keys {
     fn holding_mut(&self) -> RwLockWriteGuard<'_, Holding> {
         self.held.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Every record of a key, and the revision of the first page: a watch from there misses nothing.
-async fn list(store: &dyn Store) -> Result<(Vec<Found>, Revision), StoreError> {
-    let first = under_mounts().ok().map(Page::under);
-    let whole = first.as_ref().map_or(NonZeroUsize::MIN, |page| page.limit);
-    let (mut next, mut found, mut from) = (first, Vec::new(), None);
-    while let Some(page) = next {
-        next = match in_time(store.list(&page)).await {
-            Ok(listing) => {
-                from.get_or_insert(listing.revision);
-                found.extend(listing.records.iter().filter_map(Found::read));
-                listing.next
-            }
-            // One by one, until the record is found that spoils the page.
-            Err(StoreError::Corrupt { key: Some(_), .. }) if page.limit > NonZeroUsize::MIN => {
-                Some(Page { limit: NonZeroUsize::MIN, ..page })
-            }
-            Err(StoreError::Corrupt { key: Some(place), .. }) if is_further(&place, &page) => {
-                found.extend(Found::unreadable(&place));
-                Some(Page { after: Some(place), limit: whole, ..page })
-            }
-            Err(error) => return Err(error),
-        };
-    }
-    Ok((found, from.unwrap_or(Revision::ORIGIN)))
-}
-
-fn is_further(place: &RecordKey, page: &Page) -> bool {
-    page.after.as_ref().is_none_or(|after| place > after)
-}
-
-/// What the store answers, if it does so in time.
-async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |elapsed| Err(StoreError::Unavailable { source: Box::new(elapsed) });
-    timeout(STORE_PATIENCE, answer).await.unwrap_or_else(late)
 }

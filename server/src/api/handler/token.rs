@@ -10,6 +10,7 @@ use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::api::request;
 use crate::api::route::Operation;
+use crate::auth::Origin;
 
 /// A declared token never expires: nothing that a client or an outage does can strand a seal. With
 /// a period it is renewable all the same, because seal clients look for that.
@@ -17,7 +18,7 @@ pub(super) fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Repl
     let acl = &call.client.acl;
     let _permit = acl.check("auth/token/renew-self", Capability::Update).map_err(denied)?;
     request::RenewSelf::decode(&mut fields)?;
-    let period = call.client.period.ok_or(ApiError::InvalidLease)?;
+    let period = period(call).ok_or(ApiError::InvalidLease)?;
     let policies = policy_names(call);
     let auth = data::Auth {
         client_token: client_token(call),
@@ -46,7 +47,7 @@ pub(super) fn lookup_self(
     let _permit = acl.check("auth/token/lookup-self", operation.capability()).map_err(denied)?;
     request::decode_lookup_self(&mut fields)?;
     let client = &call.client;
-    let period = client.period.map(seconds);
+    let period = period(call).map(seconds);
     let now = i64::try_from(call.node.clock().unix_seconds()).unwrap_or(i64::MAX);
     let token = data::Token {
         accessor: &client.accessor,
@@ -72,6 +73,13 @@ pub(super) fn lookup_self(
     };
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).token(&token))
+}
+
+fn period(call: &Call<'_>) -> Option<Duration> {
+    match &call.client.origin {
+        Origin::Declared { period } => *period,
+        Origin::Token(token) => token.made.period,
+    }
 }
 
 fn policy_names<'a>(call: &'a Call<'_>) -> Vec<&'a str> {

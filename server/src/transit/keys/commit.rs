@@ -4,8 +4,9 @@ use selkie_access::{KeyName, MountPath};
 use selkie_storage::{Guard, Record, RecordKey, Revision, Store, StoreError, Write};
 use tokio::time::timeout;
 
+use super::Keys;
 use super::held::{Entry, Found, Held};
-use super::{Keys, STORE_PATIENCE, in_time};
+use crate::state::listing::{STORE_PATIENCE, in_time};
 use crate::state::{KeyRecord, record_key};
 use crate::transit::{TransitError, TransitKey};
 

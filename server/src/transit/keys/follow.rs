@@ -5,8 +5,10 @@ use std::time::Duration;
 use selkie_storage::{Revision, Store, StoreError};
 use tokio::time::{sleep, timeout};
 
-use super::{Keys, in_time};
+use super::Keys;
 use crate::seal::Learner;
+use crate::state::listing::in_time;
+use crate::state::records::Records;
 use crate::telemetry::WithCauses;
 
 /// How long the store is left alone after a watch broke; each failure doubles it, up to the last.
@@ -16,14 +18,15 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 const COMPARED_EVERY: Duration = Duration::from_secs(30);
 
 impl Keys {
-    /// Holds what other replicas commit, and lets the keys follow their seals, from when the store
+    /// Holds what other replicas commit, of keys and of `records`, and lets the keys follow their seals, from when the store
     /// is attached and for as long as this is polled. It ends at once where no store is configured.
-    pub async fn follow(self: Arc<Self>, learner: Learner) {
+    pub async fn follow(self: Arc<Self>, learner: Learner, records: Arc<Records>) {
         let Some(store) = self.opened().await else { return };
         let mut retry = FIRST_RETRY;
         // What was committed since it was attached may be forgotten by now, so that it is listed.
         loop {
-            let Err(error) = self.follow_once(&*store, &learner, &mut retry).await;
+            let followed = self.follow_once(&*store, &learner, &records, &mut retry).await;
+            let Err(error) = followed;
             self.note_lost(&error);
             tell_broken(&error);
             sleep(learner.jittered(retry)).await;
@@ -46,12 +49,14 @@ impl Keys {
         &self,
         store: &dyn Store,
         learner: &Learner,
+        records: &Records,
         retry: &mut Duration,
     ) -> Result<Infallible, StoreError> {
         // The watch first: a store that was tampered with while nobody watched refuses it, and then
         // the keys stay as they are held.
         let mut watch = in_time(store.watch(newest(store).await?)).await?;
         let from = self.reload(store).await?;
+        records.reload(store).await?;
         self.note_followed();
         self.compare(learner).await;
         loop {
@@ -59,6 +64,7 @@ impl Keys {
                 Ok(commit) => {
                     let commit = commit?;
                     *retry = FIRST_RETRY;
+                    records.follow(commit.revision, &commit.writes);
                     if commit.revision > from {
                         self.holding_mut().follow(&commit);
                         self.ask(learner);

@@ -19,7 +19,7 @@ async fn replica(store: &Arc<FaultyStore>) -> Transit {
 /// One that hears of what the others do.
 async fn following(store: &Arc<FaultyStore>) -> Transit {
     let engine = replica(store).await;
-    drop(tokio::spawn(Arc::clone(&engine.keys).follow(engine.learner())));
+    drop(tokio::spawn(Arc::clone(&engine.keys).follow(engine.learner(), no_records())));
     sleep(Duration::from_millis(1)).await;
     engine
 }
@@ -189,7 +189,7 @@ async fn until_the_store_is_open_nobody_can_tell_which_keys_there_are() {
     create(&replica(&store).await, "k").await;
     let mut one = engine(&[TestSeal::new("a", &[1])]).await;
     one.keys = Arc::new(Keys::awaiting_store());
-    drop(tokio::spawn(Arc::clone(&one.keys).follow(one.learner())));
+    drop(tokio::spawn(Arc::clone(&one.keys).follow(one.learner(), no_records())));
     assert!(encrypt(&one, "unseal", "x").await.is_ok(), "what is declared is served");
     assert!(read(&one, "unseal").unwrap().is_some());
     let is_sealed = |error| matches!(error, TransitError::StateSealed);
@@ -298,4 +298,8 @@ async fn how_long_the_store_is_lost_is_told_until_it_is_followed_again() {
     store.is(Mood::Well);
     sleep(Duration::from_secs(60)).await;
     assert_eq!(figures(&one), (true, 0));
+}
+
+fn no_records() -> Arc<crate::state::records::Records> {
+    Arc::new(crate::state::records::Records::new(false, Vec::new()))
 }

@@ -1,9 +1,8 @@
-//! Who is asking: bearer tokens of declared clients, found by their SHA-256 alone.
+//! Bearer tokens of declared clients, found by their SHA-256 alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use selkie_access::{Acl, Policy, PolicyName, TokenHash, TokenText};
@@ -11,57 +10,31 @@ use selkie_config::DeclaredClient;
 use selkie_crypto::sha256;
 use selkie_kms::ClientTag;
 
+use super::{Client, NotAuthenticated, Origin};
+
 /// The declared clients, by the hash of their token.
 #[derive(Debug, Default)]
-pub struct Clients(HashMap<TokenHash, Arc<Client>>);
+pub struct Clients(HashMap<TokenHash, Declared>);
 
-/// A client, as declared.
 #[derive(Debug)]
-pub struct Client {
-    /// Its name.
-    pub name: String,
-    /// Names its token without being one; the same on every replica.
-    pub accessor: String,
-    /// Its policies in order, `default` among them unless it was declared without.
-    pub policies: Vec<PolicyName>,
-    /// What those policies allow.
-    pub acl: Acl,
-    /// What a renewal is worth; without it the token never expires and cannot be renewed.
-    pub period: Option<Duration>,
-    /// Tells it from other clients where a KMS is shared.
-    pub tag: ClientTag,
+struct Declared {
+    client: Arc<Client>,
     bound_cidrs: Vec<IpNet>,
-}
-
-/// Why nobody is known to ask: for the log alone, the client gets one answer for all.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAuthenticated {
-    /// The request has no token, or none that could be one.
-    #[error("no token")]
-    NoToken,
-    /// No client has this token.
-    #[error("unknown token")]
-    UnknownToken,
-    /// The client's token must not be used from where it was.
-    #[error("the client's token was used from outside its token_bound_cidrs")]
-    OutsideBoundCidrs {
-        /// The name of the client.
-        client: String,
-    },
 }
 
 impl Clients {
     /// `declared`, each with the policies that it names.
     #[must_use]
     pub fn new(declared: Vec<DeclaredClient>, policies: &[Policy]) -> Self {
-        let client = |one: DeclaredClient| (one.token, Arc::new(Client::new(one, policies)));
+        let client = |one: DeclaredClient| (one.token, Declared::new(one, policies));
         Self(declared.into_iter().map(client).collect())
     }
 
     /// The name of the client that `tag` tells from the others, if it is declared.
     #[must_use]
     pub fn name_of(&self, tag: ClientTag) -> Option<&str> {
-        self.0.values().find(|client| client.tag == tag).map(|client| client.name.as_str())
+        let mut all = self.0.values().map(|declared| &declared.client);
+        all.find(|client| client.tag == tag).map(|client| client.name.as_str())
     }
 
     /// The client whose token this is.
@@ -75,15 +48,16 @@ impl Clients {
         from: IpAddr,
     ) -> Result<Arc<Client>, NotAuthenticated> {
         let hash = TokenHash::new(sha256(token.expose_for_hash()));
-        let client = self.0.get(&hash).ok_or(NotAuthenticated::UnknownToken)?;
-        if !client.may_come_from(from) {
-            return Err(NotAuthenticated::OutsideBoundCidrs { client: client.name.clone() });
+        let declared = self.0.get(&hash).ok_or(NotAuthenticated::UnknownToken)?;
+        if !declared.may_come_from(from) {
+            let client = declared.client.name.clone();
+            return Err(NotAuthenticated::OutsideBoundCidrs { client });
         }
-        Ok(Arc::clone(client))
+        Ok(Arc::clone(&declared.client))
     }
 }
 
-impl Client {
+impl Declared {
     fn new(declared: DeclaredClient, policies: &[Policy]) -> Self {
         let built_in = [Policy::root(), Policy::default_policy()];
         let mut names = declared.policies;
@@ -94,26 +68,21 @@ impl Client {
         names.sort();
         let known = || policies.iter().chain(&built_in);
         let named = known().filter(|policy| names.contains(policy.name()));
-        Self {
+        let client = Client {
             name: declared.name.as_str().to_owned(),
             tag: tag(&declared.token),
             accessor: accessor(&declared.token),
-            acl: Acl::new(named),
+            acl: Arc::new(Acl::new(named)),
             policies: names,
-            period: declared.period,
-            bound_cidrs: declared.token_bound_cidrs,
-        }
+            metadata: BTreeMap::new(),
+            origin: Origin::Declared { period: declared.period },
+        };
+        Self { client: Arc::new(client), bound_cidrs: declared.token_bound_cidrs }
     }
 
     fn may_come_from(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.bound_cidrs.is_empty() || self.bound_cidrs.iter().any(|net| net.contains(&address))
-    }
-
-    /// Whether the client may do everything.
-    #[must_use]
-    pub fn is_root(&self) -> bool {
-        self.policies.iter().any(PolicyName::is_root)
     }
 }
 
@@ -187,7 +156,7 @@ mod tests {
     #[test]
     fn every_client_has_the_default_policy_unless_it_declines_or_is_root() {
         let names = |declared| {
-            let client = Client::new(declared, &[]);
+            let client = Declared::new(declared, &[]).client;
             client.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names(declared("a", "t")), ["default"]);

@@ -1,0 +1,64 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_access::{Acl, PolicyName};
+use selkie_kms::ClientTag;
+
+use super::tokens::Token;
+
+/// Who a request is from.
+#[derive(Debug)]
+pub struct Client {
+    /// The declared name, or the display name of the token.
+    pub name: String,
+    /// Names its token without being one; the same on every replica. Empty without a token.
+    pub accessor: String,
+    /// Its policies in order, `default` among them unless it was made without.
+    pub policies: Vec<PolicyName>,
+    /// What those policies allow.
+    pub acl: Arc<Acl>,
+    /// Tells it from other clients where a KMS is shared.
+    pub tag: ClientTag,
+    /// What the login knew of it, as in `meta` of its token.
+    pub metadata: BTreeMap<String, String>,
+    /// What it is known by.
+    pub origin: Origin,
+}
+
+/// What a client is known by.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A token whose hash is declared.
+    Declared {
+        /// What a renewal is worth; without it the token never expires and cannot be renewed.
+        period: Option<Duration>,
+    },
+    /// A token that was made through the API or by a login.
+    Token(Arc<Token>),
+}
+
+/// Why nobody is known to ask: for the log alone, the client gets one answer for all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAuthenticated {
+    /// The request has no token, or none that could be one.
+    #[error("no token")]
+    NoToken,
+    /// No client has this token.
+    #[error("unknown token")]
+    UnknownToken,
+    /// The client's token must not be used from where it was.
+    #[error("the client's token was used from outside its token_bound_cidrs")]
+    OutsideBoundCidrs {
+        /// The name of the client.
+        client: String,
+    },
+}
+
+impl Client {
+    /// Whether the client may do everything.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.policies.iter().any(PolicyName::is_root)
+    }
+}

@@ -1,0 +1,110 @@
+//! Who is asking: declared clients, tokens made through the API, certificates, and the methods that
+//! log others in. What they may do is for selkie-access to say.
+
+mod client;
+mod declared;
+pub mod policies;
+pub mod tokens;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use rustls_pki_types::CertificateDer;
+use selkie_access::TokenText;
+use selkie_crypto::{Random, StateKey};
+use selkie_storage::{Store, StoreError};
+
+pub use self::client::{Client, NotAuthenticated, Origin};
+pub use self::declared::Clients;
+use self::policies::Policies;
+use self::tokens::Tokens;
+use crate::clock::Clock;
+use crate::deployment::Deployment;
+use crate::state::records::Records;
+
+/// What a request shows of who sends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The token, if there is one that could be one.
+    pub token: Option<&'a TokenText>,
+    /// The client certificate and its intermediates, verified by the handshake; empty without one.
+    pub certificates: &'a [CertificateDer<'static>],
+    /// Where the request comes from.
+    pub address: IpAddr,
+}
+
+/// Everything that is known of clients beside what is declared, which comes with the deployment.
+pub struct Auth {
+    records: Arc<Records>,
+    tokens: Tokens,
+    policies: Policies,
+    /// Under which tokens are hashed; there once the state is open.
+    state_key: OnceLock<Arc<StateKey>>,
+}
+
+impl Auth {
+    /// Nothing but what is declared, until a store is attached: `expects_store` says whether one is
+    /// configured.
+    #[must_use]
+    pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
+        let (tokens, policies) = (Tokens::new(clock, random), Policies::default());
+        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
+        let records = Arc::new(Records::new(expects_store, mirrors));
+        Self { records, tokens, policies, state_key: OnceLock::new() }
+    }
+
+    /// Loads what is in `store`, whose records are sealed under `state_key`.
+    ///
+    /// # Errors
+    ///
+    /// What the store answers; the caller may try again.
+    pub async fn attach(
+        &self,
+        store: Arc<dyn Store>,
+        state_key: Arc<StateKey>,
+    ) -> Result<(), StoreError> {
+        // First, because a token that is held can be asked for.
+        let _same = self.state_key.set(state_key);
+        self.records.attach(store).await
+    }
+
+    /// The records behind all this.
+    #[must_use]
+    pub const fn records(&self) -> &Arc<Records> {
+        &self.records
+    }
+
+    /// The tokens made through the API.
+    #[must_use]
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The policies made through the API.
+    #[must_use]
+    pub const fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// The client that shows these credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAuthenticated`].
+    #[expect(clippy::unused_async, reason = "a token with num_uses is counted down in the store")]
+    pub async fn authenticate(
+        &self,
+        deployment: &Deployment,
+        credentials: Credentials<'_>,
+    ) -> Result<Arc<Client>, NotAuthenticated> {
+        let token = credentials.token.ok_or(NotAuthenticated::NoToken)?;
+        deployment.clients.authenticate(token, credentials.address)
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
+}

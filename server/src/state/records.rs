@@ -1,0 +1,212 @@
+//! The typed records of the state that are no transit keys: tokens, policies, what logs clients in.
+//! They are written in the store first and then held in memory, where requests read them without
+//! it; what other replicas commit is heard of by the watch.
+
+mod mirror;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use selkie_storage::{Guard, Revision, Store, StoreError, Write};
+use tokio::time::timeout;
+
+pub(crate) use self::mirror::Mirrors;
+pub use self::mirror::{Current, Index, Kept, Mirror, TooLarge, Unreadable};
+use super::listing::{STORE_PATIENCE, in_time, list};
+
+/// Why records could not be changed; then none of them was, [`StoreError::Undecided`] aside.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// There is no storage.
+    #[error("there is no storage")]
+    NoStorage,
+    /// The storage is configured and not open yet.
+    #[error("the state is sealed")]
+    StateSealed,
+    /// A record is not as the change was made for: look again and make it anew.
+    #[error("a record was changed by somebody else")]
+    Conflict,
+    /// A record is larger than the store takes, or its name is.
+    #[error("a record is too large for the store")]
+    TooLarge,
+    /// A record that is needed cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<TooLarge> for RecordsError {
+    fn from(TooLarge: TooLarge) -> Self {
+        Self::TooLarge
+    }
+}
+
+/// Changes that are made together or not at all. At most
+/// [`selkie_storage::Limits::records`] of the store fit into one.
+#[derive(Debug, Default)]
+pub struct Batch {
+    guards: Vec<Guard>,
+    writes: Vec<Write>,
+}
+
+impl Batch {
+    /// Writes `value`, provided that the record is as it was `at`; `None`: is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`].
+    pub fn put<T: Kept>(
+        &mut self,
+        name: &T::Name,
+        value: &T,
+        at: Option<Revision>,
+    ) -> Result<(), TooLarge> {
+        let place = Mirror::<T>::place(name).ok_or(TooLarge)?;
+        self.guards.push(match at {
+            Some(at) => Guard::At(place.clone(), at),
+            None => Guard::Absent(place.clone()),
+        });
+        self.writes.push(Write::Put(place, value.encode()?));
+        Ok(())
+    }
+
+    /// Deletes the record, provided that it is as it was `at`.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`].
+    pub fn delete<T: Kept>(&mut self, name: &T::Name, at: Revision) -> Result<(), TooLarge> {
+        let place = Mirror::<T>::place(name).ok_or(TooLarge)?;
+        self.guards.push(Guard::At(place.clone(), at));
+        self.writes.push(Write::Delete(place));
+        Ok(())
+    }
+
+    /// Makes the batch depend on a record that it does not change.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`].
+    pub fn require<T: Kept>(&mut self, name: &T::Name, at: Revision) -> Result<(), TooLarge> {
+        self.guards.push(Guard::At(Mirror::<T>::place(name).ok_or(TooLarge)?, at));
+        Ok(())
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+}
+
+/// The store of all records, and the mirrors that follow it.
+pub struct Records {
+    expects_store: bool,
+    store: OnceLock<Arc<dyn Store>>,
+    mirrors: Vec<Arc<dyn Mirrors>>,
+}
+
+impl Records {
+    /// No record can be made where no store is configured: `expects_store` says whether one is.
+    pub(crate) fn new(expects_store: bool, mirrors: Vec<Arc<dyn Mirrors>>) -> Self {
+        Self { expects_store, store: OnceLock::new(), mirrors }
+    }
+
+    /// Loads all records of `store`, and from now on keeps changes in it. After an error the caller
+    /// may try again.
+    ///
+    /// # Errors
+    ///
+    /// What the store answers.
+    pub async fn attach(&self, store: Arc<dyn Store>) -> Result<(), StoreError> {
+        self.reload(&*store).await?;
+        // A second store can only be the same one, opened by a second attempt.
+        let _first = self.store.set(store);
+        Ok(())
+    }
+
+    /// Whether a store is configured, be it open or not.
+    #[must_use]
+    pub const fn has_store(&self) -> bool {
+        self.expects_store
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordsError::NoStorage`], [`RecordsError::StateSealed`].
+    pub fn store(&self) -> Result<&Arc<dyn Store>, RecordsError> {
+        self.store.get().ok_or(match self.expects_store {
+            true => RecordsError::StateSealed,
+            false => RecordsError::NoStorage,
+        })
+    }
+
+    /// Makes all changes of `batch`; the mirrors show them when it returns. On a conflict they show
+    /// what is there instead, so that the caller can look again.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordsError`].
+    pub async fn commit(&self, batch: &Batch) -> Result<(), RecordsError> {
+        let store = self.store()?;
+        let sent = timeout(STORE_PATIENCE, store.commit(&batch.guards, &batch.writes)).await;
+        let late = |elapsed| Err(StoreError::Undecided { source: Box::new(elapsed) });
+        match sent.unwrap_or_else(late) {
+            Ok(revision) => {
+                self.mirrors.iter().for_each(|mirror| mirror.take(revision, &batch.writes));
+                Ok(())
+            }
+            Err(StoreError::GuardFailed { .. }) => {
+                self.look(&**store, &batch.guards).await.map_err(RecordsError::Store)?;
+                Err(RecordsError::Conflict)
+            }
+            Err(StoreError::TooLarge) => Err(RecordsError::TooLarge),
+            Err(error @ StoreError::Undecided { .. }) => {
+                // Best effort: the watch tells of it in any case.
+                let _looked = self.look(&**store, &batch.guards).await;
+                Err(RecordsError::Store(error))
+            }
+            Err(error) => Err(RecordsError::Store(error)),
+        }
+    }
+
+    /// Reads anew what the guards are about.
+    async fn look(&self, store: &dyn Store, guards: &[Guard]) -> Result<(), StoreError> {
+        for guard in guards {
+            let found = in_time(store.get(guard.key())).await?;
+            self.mirrors.iter().for_each(|mirror| mirror.look(guard, found.as_ref()));
+        }
+        Ok(())
+    }
+
+    /// Holds all that is in `store`.
+    pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
+        for mirror in &self.mirrors {
+            if let Ok(root) = mirror.root().parse() {
+                mirror.replace(&list(store, root).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what a commit changed, of which the watch tells in its turn.
+    pub(crate) fn follow(&self, revision: Revision, writes: &[Write]) {
+        for mirror in &self.mirrors {
+            mirror.take(revision, writes);
+            mirror.settle(revision);
+        }
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

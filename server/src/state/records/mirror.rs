@@ -1,0 +1,285 @@
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use selkie_storage::{Guard, Record, RecordKey, RecordValue, Revision, Write};
+
+use crate::state::listing::Listed;
+
+/// A kind of record: how it is named, placed and written.
+pub trait Kept: Sized + Send + Sync + 'static {
+    /// The first segment of the places of this kind, which no other kind has.
+    const ROOT: &'static str;
+    /// Tells one record from the others of its kind.
+    type Name: Clone + Eq + Hash + Send + Sync + fmt::Debug;
+    /// What is found by something else than the name; `()` if nothing is.
+    type Index: Index<Self>;
+
+    /// What stands behind `ROOT/` in the place of the record `name`.
+    fn place(name: &Self::Name) -> String;
+
+    /// The inverse of [`Kept::place`]; `None` for what is no place of this kind.
+    fn name(place: &str) -> Option<Self::Name>;
+
+    /// The record's content, usually JSON with a format number.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`].
+    fn encode(&self) -> Result<RecordValue, TooLarge>;
+
+    /// The inverse of [`Kept::encode`]; `None` for what was not written by it: an error of this
+    /// record alone, in whose place nothing is made anew.
+    fn decode(name: &Self::Name, value: &RecordValue) -> Option<Self>;
+}
+
+/// Follows which records there are, for looks by something else than their name.
+pub trait Index<T: Kept>: Default + Send + Sync {
+    /// The record `name` was `old` and is `new`; `None` is no record.
+    fn note(&mut self, name: &T::Name, old: Option<&T>, new: Option<&T>);
+}
+
+impl<T: Kept> Index<T> for () {
+    fn note(&mut self, _name: &T::Name, _old: Option<&T>, _new: Option<&T>) {}
+}
+
+/// A record does not fit into the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record is too large")]
+pub struct TooLarge;
+
+/// There is a record, and nobody can read it. It never counts as a missing one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record cannot be read")]
+pub struct Unreadable;
+
+/// A record, as of the commit that made it so.
+#[derive(Debug)]
+pub struct Current<T> {
+    /// What it says.
+    pub value: Arc<T>,
+    /// As of when; what a change of it guards itself with.
+    pub revision: Revision,
+}
+
+impl<T> Clone for Current<T> {
+    fn clone(&self) -> Self {
+        Self { value: Arc::clone(&self.value), revision: self.revision }
+    }
+}
+
+/// All records of one kind, in memory as they are in the store.
+pub struct Mirror<T: Kept>(RwLock<Held<T>>);
+
+struct Held<T: Kept> {
+    entries: HashMap<T::Name, (Entry<T>, Revision)>,
+    index: T::Index,
+    /// Names of deleted records that are still held.
+    deleted: usize,
+}
+
+enum Entry<T> {
+    Value(Arc<T>),
+    Unreadable,
+    /// Gone; kept until the watch has come so far, which may still tell of the record.
+    Deleted,
+}
+
+impl<T> Entry<T> {
+    fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Unreadable | Self::Deleted => None,
+        }
+    }
+}
+
+impl<T: Kept> Default for Mirror<T> {
+    fn default() -> Self {
+        let index = T::Index::default();
+        Self(RwLock::new(Held { entries: HashMap::new(), index, deleted: 0 }))
+    }
+}
+
+impl<T: Kept> fmt::Debug for Mirror<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").field("root", &T::ROOT).finish_non_exhaustive()
+    }
+}
+
+impl<T: Kept> Mirror<T> {
+    /// The record `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    pub fn get(&self, name: &T::Name) -> Result<Option<Current<T>>, Unreadable> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match held.entries.get(name) {
+            Some((Entry::Value(value), revision)) => {
+                Ok(Some(Current { value: Arc::clone(value), revision: *revision }))
+            }
+            Some((Entry::Unreadable, _)) => Err(Unreadable),
+            Some((Entry::Deleted, _)) | None => Ok(None),
+        }
+    }
+
+    /// The names of all records, those included that cannot be read.
+    #[must_use]
+    pub fn names(&self) -> Vec<T::Name> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let there = held.entries.iter().filter(|(_, (entry, _))| !matches!(entry, Entry::Deleted));
+        there.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What `look` finds in the index.
+    pub fn find<R>(&self, look: impl FnOnce(&T::Index) -> R) -> R {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner).index)
+    }
+
+    /// Calls `visit` with every record that can be read. Keep it short: changes wait for it.
+    pub fn for_each(&self, mut visit: impl FnMut(&T::Name, &Arc<T>)) {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for (name, (entry, _)) in &held.entries {
+            if let Entry::Value(value) = entry {
+                visit(name, value);
+            }
+        }
+    }
+
+    /// Where the record `name` stands; `None` if the name is too long for the store.
+    #[must_use]
+    pub fn place(name: &T::Name) -> Option<RecordKey> {
+        [T::ROOT, "/", &T::place(name)].concat().parse().ok()
+    }
+
+    fn name_at(place: &RecordKey) -> Option<T::Name> {
+        T::name(place.as_str().strip_prefix(T::ROOT)?.strip_prefix('/')?)
+    }
+}
+
+impl<T: Kept> Held<T> {
+    /// Holds `entry` unless something newer is held.
+    fn take(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
+        if let Some((was, as_of)) = self.entries.get(&name) {
+            let mends = matches!(was, Entry::Unreadable) && revision == *as_of;
+            if revision <= *as_of && !mends {
+                return;
+            }
+        }
+        self.set(name, entry, revision);
+    }
+
+    fn set(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
+        self.deleted += usize::from(matches!(entry, Entry::Deleted));
+        let old = self.entries.remove(&name);
+        let old = old.as_ref().map(|(entry, _)| entry);
+        self.deleted -= usize::from(matches!(old, Some(Entry::Deleted)));
+        self.index.note(&name, old.and_then(Entry::value), entry.value());
+        self.entries.insert(name, (entry, revision));
+    }
+
+    fn forget(&mut self, is_gone: impl Fn(&T::Name, &Entry<T>, Revision) -> bool) {
+        let Self { entries, index, deleted } = self;
+        entries.retain(|name, (entry, revision)| {
+            let goes = is_gone(name, entry, *revision);
+            if goes {
+                index.note(name, entry.value(), None);
+                *deleted -= usize::from(matches!(entry, Entry::Deleted));
+            }
+            !goes
+        });
+    }
+}
+
+/// What keeps a mirror as the store is, whatever its kind.
+pub(crate) trait Mirrors: Send + Sync {
+    /// Below which its records are.
+    fn root(&self) -> &'static str;
+    /// Holds all that a listing found. What it did not find is gone, unless it is newer.
+    fn replace(&self, listed: &Listed);
+    /// Holds what a commit changed.
+    fn take(&self, revision: Revision, writes: &[Write]);
+    /// Forgets what was deleted until `revision`, of which nothing older will be heard any more.
+    fn settle(&self, revision: Revision);
+    /// Holds the record at `guard` as it was read from the store just now.
+    fn look(&self, guard: &Guard, found: Option<&Record>);
+}
+
+impl<T: Kept> Mirrors for Mirror<T> {
+    fn root(&self) -> &'static str {
+        T::ROOT
+    }
+
+    fn replace(&self, listed: &Listed) {
+        let mut there = HashSet::new();
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for record in &listed.records {
+            let Some(name) = Self::name_at(&record.key) else { continue };
+            there.insert(name.clone());
+            let entry = read::<T>(&name, &record.key, &record.value);
+            held.take(name, entry, record.revision);
+        }
+        for place in &listed.unreadable {
+            let Some(name) = Self::name_at(place) else { continue };
+            there.insert(name.clone());
+            tell_unreadable(place);
+            held.set(name, Entry::Unreadable, listed.revision);
+        }
+        held.forget(|name, _, revision| revision <= listed.revision && !there.contains(name));
+    }
+
+    fn take(&self, revision: Revision, writes: &[Write]) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for write in writes {
+            let Some(name) = Self::name_at(write.key()) else { continue };
+            let entry = match write {
+                Write::Put(place, value) => read::<T>(&name, place, value),
+                Write::Delete(_) => Entry::Deleted,
+            };
+            held.take(name, entry, revision);
+        }
+    }
+
+    fn settle(&self, revision: Revision) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if held.deleted > 0 {
+            held.forget(|_, entry, as_of| matches!(entry, Entry::Deleted) && as_of <= revision);
+        }
+    }
+
+    fn look(&self, guard: &Guard, found: Option<&Record>) {
+        let Some(name) = Self::name_at(guard.key()) else { return };
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some(record) => {
+                let entry = read::<T>(&name, &record.key, &record.value);
+                held.take(name, entry, record.revision);
+            }
+            None => {
+                if let Guard::At(_, at) = guard {
+                    held.forget(|held, _, revision| *held == name && revision <= *at);
+                }
+            }
+        }
+    }
+}
+
+fn read<T: Kept>(name: &T::Name, place: &RecordKey, value: &RecordValue) -> Entry<T> {
+    match T::decode(name, value) {
+        Some(value) => Entry::Value(Arc::new(value)),
+        None => {
+            tell_unreadable(place);
+            Entry::Unreadable
+        }
+    }
+}
+
+fn tell_unreadable(place: &RecordKey) {
+    tracing::error!(
+        record = %place,
+        advice = "restore the store; nothing is made anew in the record's place",
+        "a record cannot be read: what needs it fails"
+    );
+}

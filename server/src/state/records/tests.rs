@@ -1,0 +1,132 @@
+use std::sync::Arc;
+
+use selkie_storage::{MemoryStore, RecordValue, Store, Write};
+
+use super::*;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Note(String);
+
+#[derive(Default)]
+struct Lengths(std::collections::BTreeMap<usize, usize>);
+
+impl Index<Note> for Lengths {
+    fn note(&mut self, _name: &String, old: Option<&Note>, new: Option<&Note>) {
+        if let Some(old) = old {
+            *self.0.entry(old.0.len()).or_default() -= 1;
+        }
+        if let Some(new) = new {
+            *self.0.entry(new.0.len()).or_default() += 1;
+        }
+    }
+}
+
+impl Kept for Note {
+    const ROOT: &'static str = "note";
+    type Name = String;
+    type Index = Lengths;
+    fn place(name: &String) -> String {
+        name.clone()
+    }
+    fn name(place: &str) -> Option<String> {
+        Some(place.to_owned())
+    }
+    fn encode(&self) -> Result<RecordValue, TooLarge> {
+        RecordValue::new(self.0.clone().into_bytes()).map_err(|_large| TooLarge)
+    }
+    fn decode(_name: &String, value: &RecordValue) -> Option<Self> {
+        String::from_utf8(value.as_bytes().to_vec()).ok().filter(|text| text != "damaged").map(Self)
+    }
+}
+
+struct Replica {
+    records: Records,
+    notes: Arc<Mirror<Note>>,
+}
+
+impl Replica {
+    async fn on(store: &Arc<dyn Store>) -> Self {
+        let notes = Arc::new(Mirror::default());
+        let records = Records::new(true, vec![Arc::clone(&notes) as _]);
+        records.attach(Arc::clone(store)).await.unwrap();
+        Self { records, notes }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.notes.get(&name.into()).unwrap().map(|current| current.value.0.clone())
+    }
+
+    async fn put(&self, name: &str, text: &str) -> Result<(), RecordsError> {
+        let name = name.to_owned();
+        let at = self.notes.get(&name).unwrap().map(|current| current.revision);
+        let mut batch = Batch::default();
+        batch.put(&name, &Note(text.into()), at).unwrap();
+        self.records.commit(&batch).await
+    }
+}
+
+fn store() -> Arc<dyn Store> {
+    Arc::new(MemoryStore::new())
+}
+
+#[tokio::test]
+async fn what_was_committed_is_held_and_found_again_by_the_next() {
+    let store = store();
+    let one = Replica::on(&store).await;
+    one.put("a", "first").await.unwrap();
+    one.put("a", "second!").await.unwrap();
+    assert_eq!(one.text("a").as_deref(), Some("second!"));
+    assert_eq!(one.notes.find(|lengths| lengths.0.get(&5).copied()), Some(0));
+    assert_eq!(Replica::on(&store).await.text("a").as_deref(), Some("second!"));
+}
+
+#[tokio::test]
+async fn a_change_made_for_another_state_is_a_conflict_and_shows_what_is_there() {
+    let store = store();
+    let (one, two) = (Replica::on(&store).await, Replica::on(&store).await);
+    one.put("a", "first").await.unwrap();
+    assert!(matches!(two.put("a", "mine").await, Err(RecordsError::Conflict)));
+    assert_eq!(two.text("a").as_deref(), Some("first"));
+    two.put("a", "mine").await.unwrap();
+    let at = one.notes.get(&"a".into()).unwrap().unwrap().revision;
+    let mut batch = Batch::default();
+    batch.delete::<Note>(&"a".into(), at).unwrap();
+    assert!(matches!(one.records.commit(&batch).await, Err(RecordsError::Conflict)));
+    assert_eq!(one.text("a").as_deref(), Some("mine"));
+}
+
+#[tokio::test]
+async fn a_deleted_record_does_not_come_back_by_what_is_older() {
+    let store = store();
+    let one = Replica::on(&store).await;
+    one.put("a", "first").await.unwrap();
+    let current = one.notes.get(&"a".into()).unwrap().unwrap();
+    let mut batch = Batch::default();
+    batch.delete::<Note>(&"a".into(), current.revision).unwrap();
+    one.records.commit(&batch).await.unwrap();
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let late = [Write::Put(place, Note("first".into()).encode().unwrap())];
+    Mirrors::take(&*one.notes, current.revision, &late);
+    assert_eq!(one.text("a"), None);
+}
+
+#[tokio::test]
+async fn an_unreadable_record_is_an_error_and_not_a_missing_one() {
+    let store = store();
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let damaged = RecordValue::new(b"damaged".to_vec()).unwrap();
+    store.commit(&[], &[Write::Put(place, damaged)]).await.unwrap();
+    let one = Replica::on(&store).await;
+    assert_eq!(one.notes.get(&"a".into()).unwrap_err(), Unreadable);
+    assert_eq!(one.notes.names(), ["a"]);
+}
+
+#[tokio::test]
+async fn without_a_store_nothing_can_be_kept() {
+    let mut batch = Batch::default();
+    batch.put(&"a".to_owned(), &Note("x".into()), None).unwrap();
+    let none = Records::new(false, Vec::new());
+    assert!(matches!(none.commit(&batch).await, Err(RecordsError::NoStorage)));
+    let sealed = Records::new(true, Vec::new());
+    assert!(matches!(sealed.commit(&batch).await, Err(RecordsError::StateSealed)));
+}
