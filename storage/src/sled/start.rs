@@ -11,7 +11,7 @@ use super::engine::{Engine, Fault};
 use super::journal::{self, Found, Journal};
 use super::newest::{self, Newest, Witness};
 use super::{SledError, SledSettings, files};
-use crate::commit::{Commit, Write};
+use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::image::{Records, Shared, record};
 use crate::record::Revision;
@@ -27,10 +27,13 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Disk {
     dir: PathBuf,
     journal_bytes: u64,
+    patience: Duration,
     /// `None` after a fault: to be written anew from memory before the next commit.
     journal: Option<Journal>,
     /// `None` after a fault: to be opened anew before the next commit.
     engine: Option<Engine>,
+    /// Its files are of no use, or held by threads that do not come back: it is to be made anew.
+    is_engine_lost: bool,
     /// `None` after a fault: to be written anew before the next commit.
     witness: Option<Witness>,
     /// Dropped last: then nobody else has opened the files before.
@@ -39,26 +42,27 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn open(settings: &SledSettings) -> Result<(Self, Image), SledError> {
-        let dir = &settings.path;
+        let (dir, patience) = (&settings.path, settings.patience);
         files::make_dir(dir)?;
         let lock = lock(dir)?;
         let parts = [MARKER, ENGINE, journal::NAME, newest::NAME];
         let existed = parts.iter().any(|part| dir.join(part).exists());
         let witness = newest::read(dir)?;
         let found = if existed { journal::read(dir)? } else { create(dir)? };
-        let (engine, held) = open_engine(dir, found.records().unwrap_or(&Records::new()))?;
+        let (engine, held) =
+            open_engine(dir, found.records().unwrap_or(&Records::new()), patience)?;
         let (truth, rewrite) = choose(found, held.as_ref(), witness)?;
         let (engine, image) = match (engine, held, truth) {
             (Some(engine), Some(held), Truth::Held) => (engine, held),
             (Some(engine), Some(held), Truth::Journal(image)) if held == image => (engine, image),
             (Some(engine), Some(held), Truth::Journal(image)) => {
                 tracing::warn!(journal = %image.newest, sled = %held.newest, "sled is behind the journal: the journal is replayed, nothing is to be done");
-                engine.fill(&held.records, &image.records, image.newest).map_err(fault)?;
+                engine.fill(&held.records, &image.records, image.newest).map_err(unwritten)?;
                 (engine, image)
             }
             (engine, _, Truth::Journal(image)) => {
                 drop(engine);
-                (rebuild(dir, &image.records, image.newest)?, image)
+                (rebuild(dir, &image.records, image.newest, patience)?, image)
             }
             (_, _, Truth::Held) => return Err(SledError::Damaged),
         };
@@ -81,8 +85,10 @@ impl Disk {
         let disk = Self {
             dir: dir.clone(),
             journal_bytes: settings.journal_bytes,
+            patience,
             journal: Some(journal),
             engine: Some(engine),
+            is_engine_lost: false,
             witness: Some(witness),
             _lock: lock,
         };
@@ -102,7 +108,7 @@ impl Disk {
         }
         if self.engine.is_none() {
             let state = shared.state();
-            self.engine = Some(reopen(&self.dir, state.records(), state.newest())?);
+            self.engine = Some(self.reopened(state.records(), state.newest())?);
         }
         if self.witness.is_none() {
             let witness = Witness::rewrite(&self.dir, newest);
@@ -112,6 +118,16 @@ impl Disk {
             tracing::info!(revision = %newest.revision, "the store takes commits again");
         }
         Ok(())
+    }
+
+    fn reopened(&mut self, records: &Records, newest: Revision) -> Result<Engine, SledError> {
+        let outcome = if self.is_engine_lost {
+            rebuild(&self.dir, records, newest, self.patience)
+        } else {
+            reopen(&self.dir, records, newest, self.patience)
+        };
+        self.is_engine_lost = matches!(outcome, Err(SledError::Unwritable));
+        outcome
     }
 
     /// Puts the commit into the journal: from then on it has happened.
@@ -133,16 +149,19 @@ impl Disk {
         }
     }
 
-    /// Brings sled, and then the witness, to the commit that the journal has.
+    /// Brings sled, and then the witness, to the commit that the journal and memory have.
     pub(super) fn follow(&mut self, commit: &Commit, shared: &Shared) {
-        let count = count_after(commit, shared);
+        let count = shared.state().records().len();
         if let Some(engine) = self.engine.take() {
             match engine.apply(commit, count).and_then(|()| engine.sync_blobs(commit)) {
                 Ok(()) => self.engine = Some(engine),
-                Err(fault) => tracing::error!(
-                    ?fault,
-                    "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
-                ),
+                Err(fault) => {
+                    tracing::error!(
+                        ?fault,
+                        "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
+                    );
+                    self.is_engine_lost = matches!(fault, Fault::Stuck);
+                }
             }
         }
         let newest = Newest { revision: commit.revision, count: count as u64 };
@@ -162,20 +181,6 @@ impl Disk {
 fn told(shared: &Shared) -> Newest {
     let state = shared.state();
     Newest::of(state.records(), state.newest())
-}
-
-fn count_after(commit: &Commit, shared: &Shared) -> usize {
-    let state = shared.state();
-    let held = state.records();
-    let (mut more, mut fewer) = (0, 0);
-    for write in &commit.writes {
-        match write {
-            Write::Put(key, _) if !held.contains_key(key) => more += 1,
-            Write::Put(..) => {}
-            Write::Delete(_) => fewer += 1,
-        }
-    }
-    held.len() + more - fewer
 }
 
 fn lock(dir: &Path) -> Result<File, SledError> {
@@ -198,27 +203,31 @@ fn create(dir: &Path) -> Result<Found, SledError> {
 }
 
 /// sled and what it holds; `None` where it is gone or damaged.
-fn open_engine(dir: &Path, known: &Records) -> Result<(Option<Engine>, Option<Image>), SledError> {
+fn open_engine(
+    dir: &Path,
+    known: &Records,
+    patience: Duration,
+) -> Result<(Option<Engine>, Option<Image>), SledError> {
     let path = dir.join(ENGINE);
     if !path.join("db").exists() {
         return Ok((None, None));
     }
-    match try_open(&path, known) {
+    match try_open(&path, known, patience) {
         Ok((engine, image)) => return Ok((Some(engine), Some(image))),
         Err(Fault::Passing(error)) => return Err(error),
-        Err(Fault::Damaged) => {}
+        Err(Fault::Damaged | Fault::Stuck) => {}
     }
     tracing::warn!("sled is damaged: its snapshot is moved aside and it is opened from its log");
     move_snapshots(dir, &path)?;
-    match try_open(&path, known) {
+    match try_open(&path, known, patience) {
         Ok((engine, image)) => Ok((Some(engine), Some(image))),
         Err(Fault::Passing(error)) => Err(error),
-        Err(Fault::Damaged) => Ok((None, None)),
+        Err(Fault::Damaged | Fault::Stuck) => Ok((None, None)),
     }
 }
 
-fn try_open(path: &Path, known: &Records) -> Result<(Engine, Image), Fault> {
-    let engine = Engine::open(path)?;
+fn try_open(path: &Path, known: &Records, patience: Duration) -> Result<(Engine, Image), Fault> {
+    let engine = Engine::open(path, patience)?;
     let image = engine.load(known)?;
     Ok((engine, image))
 }
@@ -282,14 +291,19 @@ fn choose(
 }
 
 /// A new sled of this image, swapped in for what there was, which is kept.
-fn rebuild(dir: &Path, records: &Records, newest: Revision) -> Result<Engine, SledError> {
+fn rebuild(
+    dir: &Path,
+    records: &Records,
+    newest: Revision,
+    patience: Duration,
+) -> Result<Engine, SledError> {
     tracing::warn!(revision = %newest, "sled is made anew from the journal");
     let (fresh, path) = (dir.join(FRESH), dir.join(ENGINE));
     if fresh.exists() {
         fs::remove_dir_all(&fresh)?;
     }
-    let engine = Engine::open(&fresh).map_err(fault)?;
-    engine.fill(&Records::new(), records, newest).map_err(fault)?;
+    let engine = Engine::open(&fresh, patience).map_err(unwritten)?;
+    engine.fill(&Records::new(), records, newest).map_err(unwritten)?;
     drop(engine);
     if path.exists() {
         let aside = files::make_aside(dir)?;
@@ -298,7 +312,7 @@ fn rebuild(dir: &Path, records: &Records, newest: Revision) -> Result<Engine, Sl
     }
     fs::rename(&fresh, &path)?;
     files::sync(dir)?;
-    Engine::open(&path).map_err(fault)
+    Engine::open(&path, patience).map_err(unwritten)
 }
 
 fn keep_copy(dir: &Path) -> Result<(), SledError> {
@@ -310,22 +324,28 @@ fn keep_copy(dir: &Path) -> Result<(), SledError> {
 }
 
 /// Opens sled after a fault; memory says what it has to hold.
-fn reopen(dir: &Path, records: &Records, newest: Revision) -> Result<Engine, SledError> {
-    let (engine, held) = open_engine(dir, records)?;
+fn reopen(
+    dir: &Path,
+    records: &Records,
+    newest: Revision,
+    patience: Duration,
+) -> Result<Engine, SledError> {
+    let (engine, held) = open_engine(dir, records, patience)?;
     match (engine, held) {
         (Some(engine), Some(held)) => {
             if held.newest != newest || held.records != *records {
-                engine.fill(&held.records, records, newest).map_err(fault)?;
+                engine.fill(&held.records, records, newest).map_err(unwritten)?;
             }
             Ok(engine)
         }
-        _ => rebuild(dir, records, newest),
+        _ => rebuild(dir, records, newest, patience),
     }
 }
 
-fn fault(fault: Fault) -> SledError {
+/// What was to be written is whole elsewhere, so nothing is lost.
+fn unwritten(fault: Fault) -> SledError {
     match fault {
         Fault::Passing(error) => error,
-        Fault::Damaged => SledError::Damaged,
+        Fault::Damaged | Fault::Stuck => SledError::Unwritable,
     }
 }
