@@ -3,9 +3,11 @@
 //! resolving of secret references through [`Sources`]; a secret never stands in the file itself,
 //! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
+mod alerts;
 mod audit;
 mod client;
 mod config;
+mod header;
 mod key;
 mod listener;
 mod mount;
@@ -21,9 +23,11 @@ mod storage;
 mod telemetry;
 mod warning;
 
+pub use alerts::{Alerts, Burst, Webhook};
 pub use audit::{Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget};
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
+pub use header::SecretHeader;
 pub use key::{DeclaredKey, VersionRule};
 pub use listener::{
     ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
@@ -38,5 +42,5 @@ pub use seal::{
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};
 pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
-pub use telemetry::{MetricsListener, OtlpHeader, Telemetry, Tracing};
+pub use telemetry::{MetricsListener, Telemetry, Tracing};
 pub use warning::{Warning, WarningKind};

@@ -63,6 +63,7 @@ fn config() -> Config {
         listeners: Vec::new(),
         seals: vec![static_seal()],
         storage: Some(Storage::InMemory),
+        alerts: None,
         telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: vec![DeclaredKey {
