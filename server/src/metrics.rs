@@ -22,6 +22,7 @@ pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
 use self::state::Reported;
 pub use self::state::StoreFigures;
+use crate::alerts::AlertFigures;
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
 
@@ -39,6 +40,7 @@ pub struct Metrics {
     request_seconds: Family<Request, Histogram, fn() -> Histogram>,
     requests_in_flight: Gauge,
     aged: AgedDecrypts,
+    alerts: Arc<AlertFigures>,
     reported: Reported,
 }
 
@@ -115,6 +117,7 @@ impl Metrics {
             request_seconds,
             requests_in_flight: Gauge::default(),
             aged: AgedDecrypts::default(),
+            alerts: Arc::default(),
             reported: Reported::default(),
         })
     }
@@ -132,6 +135,11 @@ impl Metrics {
     /// The start, in Unix seconds, from which the age of a drill counts until there is one.
     pub fn undrilled_since(&self, started: u64) {
         self.reported.started(started);
+    }
+
+    /// What is counted of alerts.
+    pub(crate) const fn alerts(&self) -> &Arc<AlertFigures> {
+        &self.alerts
     }
 
     /// A request begins.
@@ -215,6 +223,7 @@ impl Metrics {
         registry.register("requests_in_flight", "Requests that are worked on", in_flight);
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
+        self.alerts.register(&mut registry);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
         let mut text = String::new();

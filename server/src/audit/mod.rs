@@ -29,10 +29,10 @@ use selkie_listener::LogBudget;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-pub use self::chain::{End, NotAnEnd};
 use self::chain::{Chain, hex};
-use self::device::{Device, PATIENCE};
+pub use self::chain::{End, NotAnEnd};
 pub use self::device::Figures;
+use self::device::{Device, PATIENCE};
 pub use self::events::{Events, KeyEvent, Watch};
 use self::file::FileSink;
 use self::sink::Sink;
@@ -116,6 +116,12 @@ impl Audit {
     /// The devices, and how they do, in the order of their declaration.
     pub fn devices(&self) -> impl Iterator<Item = (&AuditDevice, &Figures)> {
         self.devices.iter().map(|device| (&device.settings, &*device.figures))
+    }
+
+    /// The names of the devices, and how they do.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (String, Arc<Figures>)> {
+        let named = |device: &Device| (device.settings.path.clone(), Arc::clone(&device.figures));
+        self.devices.iter().map(named)
     }
 
     /// Where the use of keys is told within this process.

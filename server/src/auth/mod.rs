@@ -19,9 +19,10 @@ pub use self::client::{Client, NotAuthenticated, Origin};
 pub use self::declared::Clients;
 use self::policies::Policies;
 use self::tokens::Tokens;
+use crate::alerts::Remembered;
 use crate::clock::Clock;
 use crate::deployment::Deployment;
-use crate::state::records::Records;
+use crate::state::records::{Mirror, Records};
 
 /// What a request shows of who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,7 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    history: Arc<Mirror<Remembered>>,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -49,9 +51,11 @@ impl Auth {
     #[must_use]
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
         let (tokens, policies) = (Tokens::new(clock, random), Policies::default());
-        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
+        let history = Arc::<Mirror<Remembered>>::default();
+        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors());
+        let mirrors = mirrors.chain([Arc::clone(&history) as _]).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
-        Self { records, tokens, policies, state_key: OnceLock::new() }
+        Self { records, tokens, policies, history, state_key: OnceLock::new() }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -85,6 +89,11 @@ impl Auth {
     #[must_use]
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// What clients have done before, as alerts remember it.
+    pub(crate) const fn history(&self) -> &Arc<Mirror<Remembered>> {
+        &self.history
     }
 
     /// The client that shows these credentials.

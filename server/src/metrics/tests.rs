@@ -44,6 +44,7 @@ async fn full_text() -> String {
     let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
     metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
     metrics.drill(19_000, true);
+    metrics.alerts().example();
     // A static seal has no governor, no expiry and nobody who describes it.
     let mut registry = Registry::with_prefix("selkie");
     governed::register_example(&mut registry);
