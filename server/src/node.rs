@@ -282,7 +282,7 @@ impl Node {
         if let Some(status) = self.state_status() {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
-        self.metrics.text(deployment, self.clock.unix_seconds())
+        self.metrics.text(deployment, &self.audit, self.clock.unix_seconds())
     }
 
     /// Wall time.

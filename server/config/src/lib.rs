@@ -21,7 +21,9 @@ mod storage;
 mod telemetry;
 mod warning;
 
-pub use audit::{Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget};
+pub use audit::{
+    Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, read_audit_key,
+};
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};

@@ -88,10 +88,7 @@ impl<'a> Audited<'a> {
     }
 
     /// Writes the line that comes before the reply, which leaves only then.
-    pub(super) async fn response(
-        &self,
-        outcome: Result<Reply, Refusal>,
-    ) -> Result<Reply, Refusal> {
+    pub(super) async fn response(&self, outcome: Result<Reply, Refusal>) -> Result<Reply, Refusal> {
         let audit = self.node.audit();
         let key_use = self.trail.key_use();
         let status = outcome.as_ref().map_or_else(Refusal::status, Reply::status).as_u16();

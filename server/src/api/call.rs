@@ -129,7 +129,9 @@ impl Refusal {
     /// than the log does.
     pub(super) fn told(&self) -> String {
         match &self.0.error {
-            ApiError::NoMount { path } => ApiError::NoMount { path: abridged(path).into() }.message(),
+            ApiError::NoMount { path } => {
+                ApiError::NoMount { path: abridged(path).into() }.message()
+            }
             error => error.message(),
         }
         .unwrap_or_default()

@@ -168,7 +168,8 @@ mod tests {
         let first = chain.end().mac;
         chain.link(&key, b"{\"b\":1", &mut out);
         let text = String::from_utf8(out).unwrap();
-        let lines: Vec<_> = text.lines().map(|line| Linked::parse(line.as_bytes()).unwrap()).collect();
+        let lines: Vec<_> =
+            text.lines().map(|line| Linked::parse(line.as_bytes()).unwrap()).collect();
         assert!(lines[0].follows(&key, &[0; 32]) && lines[1].follows(&key, &first));
         assert!(!lines[1].follows(&key, &[0; 32]));
         assert_eq!(lines[1].end, *chain.end());

@@ -13,6 +13,8 @@ pub(crate) mod redact;
 mod sink;
 mod socket;
 mod syslog;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod trail;
 pub mod verify;
@@ -29,10 +31,10 @@ use selkie_listener::LogBudget;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-pub use self::chain::{End, NotAnEnd};
 use self::chain::{Chain, hex};
-use self::device::{Device, PATIENCE};
+pub use self::chain::{End, NotAnEnd};
 pub use self::device::Figures;
+use self::device::{Device, PATIENCE};
 pub use self::events::{Events, KeyEvent, Watch};
 use self::file::FileSink;
 use self::sink::Sink;

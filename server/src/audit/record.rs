@@ -6,8 +6,8 @@ use selkie_access::{PolicyName, TokenText};
 use selkie_crypto::{AuditKey, sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-pub(crate) use super::json::push_hash;
 use super::json::Object;
+pub(crate) use super::json::push_hash;
 use super::line::push_time;
 use super::redact::{Hashed, MOST_BYTES, push_left_out, push_redacted};
 use super::trail::KeyUse;

@@ -44,9 +44,9 @@ impl Sink for SyslogSink {
     fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
         let sent = match &self.socket {
             None => Err(Failed::with_nothing_kept(io::ErrorKind::NotConnected.into())),
-            Some(socket) => send_each(lines, |line| {
-                socket.send(&[&self.head, line].concat()).map(|_all| ())
-            }),
+            Some(socket) => {
+                send_each(lines, |line| socket.send(&[&self.head, line].concat()).map(|_all| ()))
+            }
         };
         if sent.as_ref().is_err_and(|failed| failed.source.raw_os_error() != Some(EMSGSIZE)) {
             self.socket = None;

@@ -55,7 +55,9 @@ pub enum Fault {
     #[error("not a whole audit line: changed, or broken off")]
     NotALine,
     /// It is not what was written after the line before.
-    #[error("changed: line {sequence} of run {chain} does not match its MAC, or the key is another")]
+    #[error(
+        "changed: line {sequence} of run {chain} does not match its MAC, or the key is another"
+    )]
     Changed {
         /// Its run.
         chain: String,
@@ -156,7 +158,8 @@ fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let mut begun = Vec::with_capacity(files.len());
     for path in files {
         let first = File::open(path).and_then(|file| {
-            let (mut line, mut reader) = (Vec::new(), BufReader::new(file).take(LONGEST_LINE_BYTES));
+            let (mut line, mut reader) =
+                (Vec::new(), BufReader::new(file).take(LONGEST_LINE_BYTES));
             reader.read_until(b'\n', &mut line).map(|_| line)
         });
         let first = first.map_err(|error| (path.clone(), error))?;
@@ -198,7 +201,8 @@ impl<'k> Verifier<'k> {
 
     fn file(&mut self, path: &Path, progress: &mut impl FnMut(u64)) -> io::Result<()> {
         self.place = (path.to_owned(), 0);
-        let (mut reader, mut bytes) = (BufReader::with_capacity(1 << 18, File::open(path)?), vec![]);
+        let (mut reader, mut bytes) =
+            (BufReader::with_capacity(1 << 18, File::open(path)?), vec![]);
         loop {
             bytes.clear();
             let read = (&mut reader).take(LONGEST_LINE_BYTES).read_until(b'\n', &mut bytes)?;
@@ -290,7 +294,9 @@ impl<'k> Verifier<'k> {
             {
                 match self.runs.is_empty() {
                     true => self.notice(Fault::Earlier { previous }),
-                    false => self.find_here(Fault::Missing { chain, from: 1, to: previous.sequence }),
+                    false => {
+                        self.find_here(Fault::Missing { chain, from: 1, to: previous.sequence })
+                    }
                 }
             }
             (1, ..) => self.find_here(Fault::Changed { chain, sequence }),
@@ -356,7 +362,8 @@ impl<'k> Verifier<'k> {
         let missing = std::mem::take(&mut self.checkpoints).into_iter();
         let mut missing: Vec<_> =
             missing.map(|((chain, sequence), mac)| End { chain, sequence, mac }).collect();
-        missing.sort_by(|one, other| (&one.chain, one.sequence).cmp(&(&other.chain, other.sequence)));
+        missing
+            .sort_by(|one, other| (&one.chain, one.sequence).cmp(&(&other.chain, other.sequence)));
         for checkpoint in missing {
             let fault = Fault::CheckpointMissing { checkpoint };
             self.find(Finding { file: self.place.0.clone(), line: 0, fault });

@@ -51,7 +51,7 @@ async fn full_text() -> String {
     gauges.protected.get_or_create(&seal).set(1);
     gauges.days.get_or_create(&seal).set(40.5);
     gauges.register(&mut registry);
-    let mut text = metrics.text(&deployment, 20_000).unwrap();
+    let mut text = metrics.text(&deployment, &no_audit(), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
@@ -144,7 +144,7 @@ async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
 async fn a_request_is_in_flight_until_it_is_dropped() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     let in_flight = || {
-        let text = metrics.text(&deployment, 0).unwrap();
+        let text = metrics.text(&deployment, &no_audit(), 0).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix("selkie_requests_in_flight "));
         value.unwrap().to_owned()
     };
@@ -152,4 +152,8 @@ async fn a_request_is_in_flight_until_it_is_dropped() {
     assert_eq!(in_flight(), "1");
     drop(request);
     assert_eq!(in_flight(), "0");
+}
+
+fn no_audit() -> Audit {
+    Audit::none(Arc::new(crate::clock::SystemClock))
 }
