@@ -295,6 +295,9 @@ impl From<TrimError> for ApiError {
     }
 }
 
+const AUDIT_DECLARED: &str = "audit devices are declared in the configuration file: change its \
+                              \"audit\" stanzas and restart";
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -347,10 +350,7 @@ impl fmt::Display for ApiError {
             Self::NotRenewable => "lease is not renewable",
             Self::UnknownMetricsFormat => "metric response format unknown: only \"prometheus\" is",
             Self::MissingPaths => "paths must be supplied",
-            Self::AuditDeclared => {
-                "audit devices are declared in the configuration file: change its \"audit\" stanzas \
-                 and restart"
-            }
+            Self::AuditDeclared => AUDIT_DECLARED,
             Self::UnknownAuditDevice => "unknown audit backend",
             Self::MissingAuditInput => "the \"input\" parameter is empty",
             Self::AlreadyInitialized => "Vault is already initialized",
