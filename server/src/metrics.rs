@@ -1,6 +1,7 @@
 //! What is counted, and how it is told to Prometheus (OpenMetrics text).
 
 mod aged;
+mod audit;
 mod governed;
 mod state;
 
@@ -23,6 +24,7 @@ pub(crate) use self::governed::by_outcome;
 use self::state::Reported;
 pub use self::state::StoreFigures;
 use crate::alerts::AlertFigures;
+use crate::audit::Audit;
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
 
@@ -201,7 +203,12 @@ impl Metrics {
     /// # Errors
     ///
     /// None in practice: writing to a string does not fail.
-    pub fn text(&self, deployment: &Deployment, now: u64) -> Result<String, fmt::Error> {
+    pub fn text(
+        &self,
+        deployment: &Deployment,
+        audited: &Audit,
+        now: u64,
+    ) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("selkie");
         registry.register(
             "operations",
@@ -226,6 +233,7 @@ impl Metrics {
         self.alerts.register(&mut registry);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
+        audit::register(&mut registry, audited);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -325,7 +325,7 @@ impl Node {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
         self.metrics.undrilled_since(self.started);
-        self.metrics.text(deployment, self.clock.unix_seconds())
+        self.metrics.text(deployment, &self.audit, self.clock.unix_seconds())
     }
 
     /// Wall time.

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use selkie_crypto::{AuditKey, OriginKey, PageError, PinKey};
-use selkie_hcl::{Located, Section};
+use selkie_hcl::{Document, Located, Problems, Section};
 
 use crate::secret::Reading;
+use crate::sources::Sources;
 use crate::warning::WarningKind;
 
 /// The audit devices and what their lines are hashed and chained under.
@@ -161,10 +162,7 @@ pub(crate) fn decode(
     (origin_key, local_key): (Option<&OriginKey>, Option<&PinKey>),
     reading: &Reading<'_>,
 ) -> Audit {
-    let declared = root.field("audit_key").string().and_then(|reference| {
-        let keep = |bytes: &[u8; 32]| AuditKey::init_with(|page| page.copy_from_slice(bytes));
-        reading.key("audit_key", &reference, keep)
-    });
+    let declared = declared_key(root, reading);
     let has_key_field = root.field("audit_key").place().is_some();
     let mut paths = BTreeSet::new();
     let mut audit = Audit { key: declared, devices: Vec::new() };
@@ -182,6 +180,30 @@ pub(crate) fn decode(
         audit.devices.push(device);
     }
     audit
+}
+
+fn declared_key(root: &mut Section<'_>, reading: &Reading<'_>) -> Option<AuditKey> {
+    let reference = root.field("audit_key").string()?;
+    let keep = |bytes: &[u8; 32]| AuditKey::init_with(|page| page.copy_from_slice(bytes));
+    reading.key("audit_key", &reference, keep)
+}
+
+/// The audit key behind `reference`, for those who check lines without a configuration.
+///
+/// # Errors
+///
+/// What is wrong with it, as of the field `audit_key` of a file `file`.
+pub fn read_audit_key(
+    file: &str,
+    reference: &str,
+    sources: &dyn Sources,
+) -> Result<Option<AuditKey>, Problems> {
+    let document = Document::parse(file, &format!("audit_key = {reference:?}"))?;
+    let mut root = document.root();
+    let key = declared_key(&mut root, &Reading::new(sources));
+    root.finish();
+    document.finish()?;
+    Ok(key)
 }
 
 fn derived(

@@ -24,7 +24,9 @@ mod telemetry;
 mod warning;
 
 pub use alerts::{Alerts, Burst, Webhook};
-pub use audit::{Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget};
+pub use audit::{
+    Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, read_audit_key,
+};
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use header::SecretHeader;

@@ -81,7 +81,7 @@ impl<'a> Audited<'a> {
         let data = fields.map_or_else(Data::new, |fields| data(fields, whole, key));
         let path = self.told_path();
         let asked = Asked { path: &path, ..self.asked };
-        let record = Record::new(&asked, data, key);
+        let record = Record::new(&asked, &data, key);
         let line = record.request_line(audit.unix_nanos(), "", 0);
         self.record = Some(record);
         write(audit, line).await
@@ -123,7 +123,7 @@ impl<'a> Audited<'a> {
         let path = abridged(self.asked.path).into_owned();
         // His token is not hashed: it may be that of another cluster, and none of our business.
         let asked = Asked { path: &path, token: None, ..self.asked };
-        let record = Record::new(&asked, Data::new(), key);
+        let record = Record::new(&asked, &Data::new(), key);
         let error = outcome.as_ref().err().map(Refusal::told).unwrap_or_default();
         write(audit, record.request_line(audit.unix_nanos(), &error, left_out)).await?;
         self.record = Some(record);

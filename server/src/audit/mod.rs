@@ -13,6 +13,8 @@ pub(crate) mod redact;
 mod sink;
 mod socket;
 mod syslog;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod trail;
 pub mod verify;

@@ -93,7 +93,7 @@ impl Data {
 }
 
 impl Record {
-    pub(crate) fn new(asked: &Asked<'_>, data: Data, key: &AuditKey) -> Self {
+    pub(crate) fn new(asked: &Asked<'_>, data: &Data, key: &AuditKey) -> Self {
         let token = asked.token.map(|token| key.value_hash(token.expose_for_hash()));
         let accessor = asked.client.map(|client| client.accessor.as_bytes());
         let accessor = accessor.filter(|accessor| !accessor.is_empty());
@@ -182,7 +182,7 @@ fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
     auth.end();
 }
 
-fn push_request(asked: &Asked<'_>, data: Data, hashes: &Hashes, out: &mut Vec<u8>) {
+fn push_request(asked: &Asked<'_>, data: &Data, hashes: &Hashes, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"request\":");
     let mut request = Object::begin(out);
     request.text("id", asked.id);

@@ -82,14 +82,14 @@ impl Writer {
     fn write(&mut self, entries: &[Entry]) {
         let outcome = self.attempt(entries.iter().map(|entry| &entry.line[..]));
         let taken = outcome.as_ref().map_or_else(|(_, taken)| *taken, |()| entries.len());
-        // The lines that are whole in a file count, unless the disk was asked for and failed.
-        for (index, entry) in entries.iter().enumerate() {
-            if index < taken { entry.ticket.taken() } else { entry.ticket.failed() }
-        }
         let missed = entries.len().saturating_sub(taken);
         add(&self.figures.written, taken);
         add(&self.figures.failed, missed);
         self.tell(outcome.map_err(|(error, _)| error), missed);
+        // The lines that are whole in a file count, unless the disk was asked for and failed.
+        for (index, entry) in entries.iter().enumerate() {
+            if index < taken { entry.ticket.taken() } else { entry.ticket.failed() }
+        }
     }
 
     /// A line of our own, which nobody waits for.

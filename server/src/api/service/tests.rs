@@ -1,3 +1,4 @@
+mod audit;
 mod drill;
 mod log;
 mod replicas;
