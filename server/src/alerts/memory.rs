@@ -60,9 +60,9 @@ impl Memory {
     }
 
     /// Remembers what others have kept and nobody here has seen.
-    pub(super) fn learn_of_others(&mut self, subject: Subject, last: u64) {
-        if !self.of(&subject).contains_key(&subject) {
-            self.learn(subject, last, true);
+    pub(super) fn learn_of_others(&mut self, subject: &Subject, last: u64) {
+        if !self.of(subject).contains_key(subject) {
+            self.learn(subject.clone(), last, true);
         }
     }
 

@@ -86,6 +86,17 @@ impl Shelf {
         }
     }
 
+    /// Calls `visit` with each pair that replicas have kept.
+    pub(super) fn each_of_others(&self, mut visit: impl FnMut(&Subject, u64)) {
+        if let Self::Store { mirror, .. } = self {
+            mirror.for_each(|_, record| {
+                if let Remembered::Seen(subject, last) = &**record {
+                    visit(subject, *last);
+                }
+            });
+        }
+    }
+
     /// Whether another replica has seen `subject`, as far as is heard; when.
     pub(super) fn find(&self, subject: &Subject) -> Option<u64> {
         let Self::Store { mirror, .. } = self else { return None };
@@ -213,7 +224,12 @@ async fn keep_learning(
 
 /// Deletes some of the records that were written longest ago, if there are too many.
 fn forget_oldest(mirror: &Mirror<Remembered>, batch: &mut Batch) {
-    let mut all = Vec::new();
+    let mut count = 0_usize;
+    mirror.for_each(|_, _| count += 1);
+    if count <= 2 * MOST {
+        return;
+    }
+    let mut all = Vec::with_capacity(count);
     mirror.for_each(|name, record| {
         if let Remembered::Seen(_, last) = &**record {
             all.push((*last, name.clone()));

@@ -259,13 +259,8 @@ impl Watcher {
     pub(super) fn work(&mut self) -> Option<Work> {
         let learning = self.learning?;
         if self.memory.has_room() {
-            let (_, pairs) = match &*self.shelf {
-                Shelf::Store { .. } => self.shelf.load(),
-                Shelf::File(_) | Shelf::Nowhere => (None, Vec::new()),
-            };
-            for (subject, last) in pairs {
-                self.memory.learn_of_others(subject, last);
-            }
+            let memory = &mut self.memory;
+            self.shelf.each_of_others(|subject, last| memory.learn_of_others(subject, last));
         }
         let now = self.clock.unix_seconds();
         let ends = !learning.is_over && !self.is_learning(learning, now);

@@ -30,13 +30,25 @@ use crate::telemetry::WithCauses;
 pub(super) const QUEUE: usize = 1_024;
 /// How many go into one post.
 pub(super) const MOST_IN_ONE: usize = 100;
-/// How long the first waits for others, as one cause often raises several.
-const GATHERING: Duration = Duration::from_secs(1);
-/// How long the receiver is left alone after a failure; each further one doubles it, up to the last.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
-/// How long one post is tried.
-pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(3_600);
+/// How hurried it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// How long the first waits for others, as one cause often raises several.
+    gathering: Duration,
+    /// How long the receiver is left alone after a failure; each further one doubles it, up to the
+    /// last.
+    first_retry: Duration,
+    last_retry: Duration,
+    /// How long one post is tried.
+    given_up_after: Duration,
+}
+
+const PACE: Pace = Pace {
+    gathering: Duration::from_secs(1),
+    first_retry: Duration::from_secs(1),
+    last_retry: Duration::from_secs(300),
+    given_up_after: Duration::from_secs(3_600),
+};
 
 /// The header with the signature of the body: `sha256=` and 64 hexadecimal digits.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-selkie-signature");
@@ -70,6 +82,7 @@ pub(super) struct Courier {
     random: Arc<Random>,
     figures: Arc<AlertFigures>,
     is_failing: bool,
+    pace: Pace,
 }
 
 /// What a courier takes from its surroundings.
@@ -103,9 +116,20 @@ pub(super) fn prepare(
     let (sender, queue) = mpsc::channel(QUEUE);
     let Surroundings { teller, clock, random, figures } = surroundings;
     let key = declared.hmac_key;
-    let is_failing = false;
-    let courier =
-        Courier { queue, client, uri, headers, key, teller, clock, random, figures, is_failing };
+    let (is_failing, pace) = (false, PACE);
+    let courier = Courier {
+        queue,
+        client,
+        uri,
+        headers,
+        key,
+        teller,
+        clock,
+        random,
+        figures,
+        is_failing,
+        pace,
+    };
     Ok((sender, courier))
 }
 
@@ -139,7 +163,7 @@ impl Courier {
     /// Delivers until nobody can raise alerts any more and none waits.
     pub(super) async fn run(mut self) {
         while let Some(first) = self.queue.recv().await {
-            sleep(GATHERING).await;
+            sleep(self.pace.gathering).await;
             let mut alerts = vec![first];
             while alerts.len() < MOST_IN_ONE
                 && let Ok(next) = self.queue.try_recv()
@@ -153,7 +177,7 @@ impl Courier {
     async fn deliver(&mut self, alerts: &[Told]) {
         // The same in all attempts, so that the receiver knows what it has.
         let id = Uuid::new_v4().to_string();
-        let (begun, mut retry) = (Instant::now(), FIRST_RETRY);
+        let (begun, mut retry) = (Instant::now(), self.pace.first_retry);
         loop {
             let outcome = self.post(&id, alerts).await;
             self.figures.posted(outcome.as_ref().map_or_else(PostError::outcome, |()| "ok"));
@@ -162,14 +186,14 @@ impl Courier {
                 return;
             }
             let pause = self.jittered(retry);
-            if begun.elapsed() + pause > GIVEN_UP_AFTER {
+            if begun.elapsed() + pause > self.pace.given_up_after {
                 let lost = u64::try_from(alerts.len()).unwrap_or(u64::MAX);
                 self.figures.lost(Loss::GivenUp, lost);
                 tracing::error!(alerts = lost, "alerts were not delivered, and are given up");
                 return;
             }
             sleep(pause).await;
-            retry = (2 * retry).min(LAST_RETRY);
+            retry = (2 * retry).min(self.pace.last_retry);
         }
     }
 
@@ -218,3 +242,6 @@ impl Courier {
         pause * (384 + u32::from(byte[0])) / 512
     }
 }
+
+#[cfg(test)]
+mod tests;
