@@ -1,6 +1,7 @@
 //! What was seen before: which client has decrypted with which key, and from which network.
 
 use std::collections::HashMap;
+use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -41,6 +42,10 @@ struct Seen {
 pub(super) struct Memory {
     keys: HashMap<Subject, Seen>,
     networks: HashMap<Subject, Seen>,
+    /// In how many pairs of `keys` each client is.
+    clients: HashMap<Arc<str>, usize>,
+    /// In how many of them each key is.
+    names: HashMap<String, usize>,
 }
 
 impl Memory {
@@ -53,10 +58,25 @@ impl Memory {
     /// Remembers `subject` as seen `last`; `kept`: that is known across a restart.
     pub(super) fn learn(&mut self, subject: Subject, last: u64, kept: bool) {
         let pairs = self.of(&subject);
-        if pairs.len() >= MOST && !pairs.contains_key(&subject) {
-            make_room(pairs);
+        let is_full = pairs.len() >= MOST && !pairs.contains_key(&subject);
+        let gone = if is_full { make_room(pairs) } else { Vec::new() };
+        let seen = Seen { last, kept: if kept { last } else { 0 } };
+        let is_new = pairs.insert(subject.clone(), seen).is_none();
+        gone.iter().for_each(|subject| self.uncount(subject));
+        if is_new && let What::Key(name) = subject.what {
+            *self.clients.entry(subject.client).or_default() += 1;
+            *self.names.entry(name).or_default() += 1;
         }
-        pairs.insert(subject, Seen { last, kept: if kept { last } else { 0 } });
+    }
+
+    fn uncount(&mut self, subject: &Subject) {
+        let What::Key(name) = &subject.what else { return };
+        if let Entry::Occupied(count) = self.clients.entry(Arc::clone(&subject.client)) {
+            one_less(count);
+        }
+        if let Entry::Occupied(count) = self.names.entry(name.clone()) {
+            one_less(count);
+        }
     }
 
     /// Remembers what others have kept and nobody here has seen.
@@ -73,12 +93,12 @@ impl Memory {
 
     /// Whether the client has decrypted anything before.
     pub(super) fn knows_client(&self, client: &str) -> bool {
-        self.keys.keys().any(|subject| *subject.client == *client)
+        self.clients.contains_key(client)
     }
 
     /// Whether anybody has decrypted with the key before.
     pub(super) fn knows_key(&self, name: &str) -> bool {
-        self.keys.keys().any(|subject| matches!(&subject.what, What::Key(key) if key == name))
+        self.names.contains_key(name)
     }
 
     /// What is to be written, because it is not kept or was seen much later than that says; at most
@@ -121,14 +141,57 @@ impl Memory {
     }
 }
 
+fn one_less<K>(mut count: OccupiedEntry<'_, K, usize>) {
+    if *count.get() <= 1 {
+        count.remove();
+    } else {
+        *count.get_mut() -= 1;
+    }
+}
+
 /// Removes an eighth at once, so that a flood of new ones does not look through all for each.
-fn make_room(pairs: &mut HashMap<Subject, Seen>) {
+fn make_room(pairs: &mut HashMap<Subject, Seen>) -> Vec<Subject> {
     let mut times: Vec<_> = pairs.values().map(|seen| seen.last).collect();
     let (_, oldest, _) = times.select_nth_unstable(MOST / 8);
     let (oldest, mut left) = (*oldest, MOST / 8);
-    pairs.retain(|_, seen| {
+    let gone = pairs.extract_if(|_, seen| {
         let goes = left > 0 && seen.last <= oldest;
         left -= usize::from(goes);
-        !goes
+        goes
     });
+    gone.map(|(subject, _)| subject).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(client: &str, key: &str) -> Subject {
+        Subject { client: client.into(), what: What::Key(key.into()) }
+    }
+
+    #[test]
+    fn beyond_the_limit_the_oldest_go_and_with_their_last_pair_clients_and_keys() {
+        let mut memory = Memory::default();
+        memory.learn(pair("old", "k-old"), 1, true);
+        memory.learn(pair("old", "k-shared"), 1, true);
+        for number in 0..u64::try_from(MOST).unwrap() {
+            memory.learn(pair(&format!("c{number}"), "k-shared"), 10 + number, true);
+        }
+        assert!(memory.len() <= MOST);
+        assert!(!memory.knows_client("old") && !memory.knows_key("k-old"));
+        assert!(memory.knows_key("k-shared") && memory.saw(&pair("c4095", "k-shared"), 0));
+    }
+
+    #[test]
+    fn a_pair_is_written_when_it_is_new_and_when_a_week_has_passed() {
+        let mut memory = Memory::default();
+        memory.learn(pair("a", "k"), 100, false);
+        assert_eq!(memory.unkept(9), [(pair("a", "k"), 100)]);
+        memory.note_kept(vec![(pair("a", "k"), 100)]);
+        memory.saw(&pair("a", "k"), 100 + KEPT_ANEW_AFTER - 1);
+        assert_eq!(memory.unkept(9), []);
+        memory.saw(&pair("a", "k"), 100 + KEPT_ANEW_AFTER);
+        assert_eq!(memory.unkept(9), [(pair("a", "k"), 100 + KEPT_ANEW_AFTER)]);
+    }
 }

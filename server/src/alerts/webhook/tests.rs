@@ -238,7 +238,7 @@ async fn what_waits_at_the_same_time_goes_together_and_a_hundred_at_most() {
 
 #[tokio::test]
 async fn a_receiver_that_fails_gets_the_same_post_again_until_it_takes_it() {
-    let replies = vec![Reply::Status(500), Reply::Close, Reply::Status(429), Reply::Status(204)];
+    let replies = vec![Reply::Close, Reply::Status(500), Reply::Status(429), Reply::Status(204)];
     let mut receiver = Receiving::start(None, replies).await;
     let working = Working::patient(declared(&format!("http://{}/", receiver.address)));
     working.tell(AlertKind::NewClient);
