@@ -16,4 +16,4 @@ pub use self::capability::{Capability, UnknownCapability};
 pub use self::names::{KeyName, MountPath, NameError, PolicyName};
 pub use self::permit::{Denied, ListPermit, PathPermit, Permit};
 pub use self::policy::{Policy, PolicyError};
-pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError};
+pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError, draw_accessor};

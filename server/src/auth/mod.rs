@@ -18,10 +18,10 @@ use selkie_storage::{Store, StoreError};
 pub use self::client::{Client, NotAuthenticated, Origin};
 pub use self::declared::Clients;
 use self::policies::Policies;
-use self::tokens::Tokens;
+use self::tokens::{Issued, NewToken, TokenError, Tokens};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
-use crate::state::records::Records;
+use crate::state::records::{Records, RecordsError};
 
 /// What a request shows of who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +85,21 @@ impl Auth {
     #[must_use]
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// Makes a token: after a login, or because a client asks for one.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    pub async fn issue(&self, new: NewToken) -> Result<Issued, TokenError> {
+        self.tokens.create(&self.records, self.state_key()?, new).await
+    }
+
+    /// Under what tokens are hashed.
+    fn state_key(&self) -> Result<&StateKey, RecordsError> {
+        self.records.store()?;
+        self.state_key.get().map(|key| &**key).ok_or(RecordsError::StateSealed)
     }
 
     /// The client that shows these credentials.
