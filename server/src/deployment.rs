@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use selkie_access::{KeyName, MountPath};
+use selkie_access::{KeyName, MountPath, Policy};
 use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 
@@ -24,6 +24,8 @@ pub struct Deployment {
     pub seals: Seals,
     /// The declared clients.
     pub clients: Arc<Clients>,
+    /// The declared policies.
+    pub policies: Arc<[Policy]>,
     /// As `sys/health` and `sys/leader` tell them.
     pub cluster: Cluster,
     /// The mounted transit engines.
@@ -119,6 +121,7 @@ impl Deployment {
             origin_key: config.origin_key.map(Arc::new),
             seals,
             clients: Arc::new(Clients::new(config.clients, &config.policies)),
+            policies: config.policies.into(),
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keeping: Keeping {
@@ -146,6 +149,7 @@ impl Deployment {
             realms: Arc::clone(&self.realms),
             origin_key: self.origin_key.clone(),
             clients: Arc::clone(&self.clients),
+            policies: Arc::clone(&self.policies),
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),

@@ -48,7 +48,7 @@ impl Auth {
     /// configured.
     #[must_use]
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        let (tokens, policies) = (Tokens::new(clock, random), Policies::default());
+        let (tokens, policies) = (Tokens::new(clock, random), Policies::new(expects_store));
         let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         Self { records, tokens, policies, state_key: OnceLock::new() }
@@ -66,7 +66,9 @@ impl Auth {
     ) -> Result<(), StoreError> {
         // First, because a token that is held can be asked for.
         let _same = self.state_key.set(state_key);
-        self.records.attach(store).await
+        self.records.attach(store).await?;
+        self.policies.are_loaded();
+        Ok(())
     }
 
     /// The records behind all this.
