@@ -2,6 +2,7 @@
 //! log others in. What they may do is for selkie-access to say.
 
 mod client;
+mod client_cache;
 mod declared;
 pub mod policies;
 pub mod tokens;
@@ -18,7 +19,8 @@ use selkie_storage::{Store, StoreError};
 pub use self::client::{Client, NotAuthenticated, Origin};
 pub use self::declared::Clients;
 use self::policies::Policies;
-use self::tokens::{Issued, NewToken, TokenError, Tokens};
+use self::client_cache::ClientCache;
+use self::tokens::{Issued, NewToken, Shown, TokenError, Tokens};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::state::records::{Records, RecordsError};
@@ -39,6 +41,7 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    client_cache: ClientCache,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -51,7 +54,8 @@ impl Auth {
         let (tokens, policies) = (Tokens::new(clock, random), Policies::new(expects_store));
         let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
-        Self { records, tokens, policies, state_key: OnceLock::new() }
+        let client_cache = ClientCache::default();
+        Self { records, tokens, policies, client_cache, state_key: OnceLock::new() }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -64,10 +68,10 @@ impl Auth {
         store: Arc<dyn Store>,
         state_key: Arc<StateKey>,
     ) -> Result<(), StoreError> {
-        // First, because a token that is held can be asked for.
-        let _same = self.state_key.set(state_key);
         self.records.attach(store).await?;
         self.policies.are_loaded();
+        // Last, because from now on tokens are looked up, and policies with them.
+        let _same = self.state_key.set(state_key);
         Ok(())
     }
 
@@ -99,7 +103,11 @@ impl Auth {
     }
 
     /// Under what tokens are hashed.
-    fn state_key(&self) -> Result<&StateKey, RecordsError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RecordsError::NoStorage`], [`RecordsError::StateSealed`].
+    pub(crate) fn state_key(&self) -> Result<&StateKey, RecordsError> {
         self.records.store()?;
         self.state_key.get().map(|key| &**key).ok_or(RecordsError::StateSealed)
     }
@@ -109,14 +117,25 @@ impl Auth {
     /// # Errors
     ///
     /// [`NotAuthenticated`].
-    #[expect(clippy::unused_async, reason = "a token with num_uses is counted down in the store")]
     pub async fn authenticate(
         &self,
         deployment: &Deployment,
         credentials: Credentials<'_>,
     ) -> Result<Arc<Client>, NotAuthenticated> {
-        let token = credentials.token.ok_or(NotAuthenticated::NoToken)?;
-        deployment.clients.authenticate(token, credentials.address)
+        let text = credentials.token.ok_or(NotAuthenticated::NoToken)?;
+        match deployment.clients.authenticate(text, credentials.address) {
+            Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
+            known => return known,
+        }
+        let key = self.state_key().map_err(|_sealed| NotAuthenticated::StateSealed)?;
+        let shown = Shown { text, credentials, clients: &deployment.clients };
+        let token = self.tokens.admit(&self.records, key, shown).await?;
+        Ok(self.client_cache.client(deployment, &self.policies, token))
+    }
+
+    /// Keeps the token clock and removes what has ended, for as long as it is polled.
+    pub async fn keep_tokens(self: Arc<Self>) {
+        self.tokens.keep(&self.records).await;
     }
 }
 

@@ -1,23 +1,35 @@
 //! The tokens made through the API and by logins.
 
+mod admission;
 mod batch;
 mod clock;
 mod index;
+mod keeping;
 mod lifetime;
 mod record;
+mod renewal;
+mod revocation;
+mod seal_use;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use selkie_access::{PolicyName, TokenHash, TokenText, draw_accessor};
 use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
+use tokio::sync::Notify;
 
+use self::admission::LookBudget;
 use self::clock::TokenClock;
+use self::seal_use::SealUses;
+pub use self::admission::{Admitted, Shown};
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
 pub use self::record::TokenId;
+pub use self::renewal::{RenewError, Renewed};
+pub use self::seal_use::Expiring;
 use crate::clock::Clock;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
@@ -32,6 +44,11 @@ pub struct Tokens {
     random: Arc<Random>,
     limits: RwLock<LeaseLimits>,
     mirror: Arc<Mirror<Token>>,
+    looks: LookBudget,
+    uses: SealUses,
+    /// Until when the store is left alone by renewals, in seconds since 1970.
+    store_failed: AtomicU64,
+    sweep_now: Notify,
 }
 
 /// A token, as it is kept: its text is known to whoever has it, and to nobody here.
@@ -174,6 +191,10 @@ impl Tokens {
             random,
             limits: RwLock::default(),
             mirror: Arc::default(),
+            looks: LookBudget::default(),
+            uses: SealUses::default(),
+            store_failed: AtomicU64::new(0),
+            sweep_now: Notify::new(),
         }
     }
 

@@ -1,14 +1,33 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use selkie_storage::RecordValue;
+use selkie_storage::{RecordValue, Revision};
 use serde::{Deserialize, Serialize};
 
 use super::Token;
 use crate::clock::Clock;
-use crate::state::records::{Kept, Mirror, Mirrors, TooLarge};
+use crate::state::records::{Batch, Kept, Mirror, Mirrors, Records, RecordsError, TooLarge};
 
 /// How far the token clock runs on after the last mark that was kept.
 pub(super) const FREE_RUN_SECONDS: u64 = 60;
+/// How often a mark is kept, by all replicas together.
+pub(super) const BEAT_SECONDS: u64 = 20;
+/// By how much the clocks of replicas may differ.
+const MOST_SKEW_SECONDS: u64 = 300;
+
+/// What became of a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// A mark is kept, ours or one that another replica made meanwhile.
+    Kept,
+    /// The last mark is young enough.
+    NotDue,
+    /// A mark is kept in the place of one from the future.
+    ClocksDisagree {
+        /// By how many seconds.
+        ahead: u64,
+    },
+}
 
 /// The time that counts against tokens. It runs as wall time does while marks of it are kept in the
 /// store, and stands otherwise: when the store is away, the state sealed, or every replica down, so
@@ -16,6 +35,8 @@ pub(super) const FREE_RUN_SECONDS: u64 = 60;
 pub(super) struct TokenClock {
     wall: Arc<dyn Clock>,
     marks: Arc<Mirror<ClockMark>>,
+    /// Whether renewals were granted that could not be written.
+    owes: AtomicBool,
 }
 
 /// What the token clock said at a point of wall time.
@@ -58,7 +79,7 @@ impl ClockMark {
 
 impl TokenClock {
     pub(super) fn new(wall: Arc<dyn Clock>) -> Self {
-        Self { wall, marks: Arc::default() }
+        Self { wall, marks: Arc::default(), owes: AtomicBool::new(false) }
     }
 
     pub(super) fn mirror(&self) -> Arc<dyn Mirrors> {
@@ -84,6 +105,67 @@ impl TokenClock {
             return wall;
         }
         mark.clock.saturating_add(wall.saturating_sub(mark.wall).min(FREE_RUN_SECONDS))
+    }
+}
+
+impl TokenClock {
+    /// Takes note of a renewal that was granted and could not be written.
+    pub(super) fn owe(&self) {
+        self.owes.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps a mark, if one is due. After a time without marks, of which a process at its
+    /// `is_first` beat does not know what others granted in it, and when this one owes renewals,
+    /// all periodic tokens count as renewed.
+    pub(super) async fn beat(
+        &self,
+        records: &Records,
+        is_first: bool,
+    ) -> Result<Beat, RecordsError> {
+        let kept = self.marks.get(&())?;
+        let wall = self.wall();
+        let Some(kept) = kept else {
+            let mark = ClockMark { wall, clock: wall, ..ClockMark::NONE };
+            return self.keep(records, mark, None, Beat::Kept).await;
+        };
+        let owes = self.owes.swap(false, Ordering::Relaxed);
+        let (age, ahead) = (wall.saturating_sub(kept.value.wall), kept.value.wall.saturating_sub(wall));
+        let disagree = ahead > MOST_SKEW_SECONDS;
+        if age < BEAT_SECONDS && !owes && !disagree {
+            return Ok(Beat::NotDue);
+        }
+        let clock = self.now();
+        let renews_all = owes || (is_first && age > FREE_RUN_SECONDS);
+        let mark = ClockMark {
+            // Who is behind the others by a little leaves the mark where they put it.
+            wall: if disagree { wall } else { wall.max(kept.value.wall) },
+            clock,
+            renewed_all: if renews_all { clock } else { kept.value.renewed_all },
+            format: FORMAT,
+        };
+        let told = if disagree { Beat::ClocksDisagree { ahead } } else { Beat::Kept };
+        let done = self.keep(records, mark, Some(kept.revision), told).await;
+        if owes && !matches!(done, Ok(Beat::Kept | Beat::ClocksDisagree { .. })) {
+            self.owe();
+        }
+        done
+    }
+
+    async fn keep(
+        &self,
+        records: &Records,
+        mark: ClockMark,
+        at: Option<Revision>,
+        told: Beat,
+    ) -> Result<Beat, RecordsError> {
+        let mut batch = Batch::default();
+        batch.put(&(), &mark, at)?;
+        match records.commit(&batch).await {
+            Ok(()) => Ok(told),
+            // Another replica was first.
+            Err(RecordsError::Conflict) => Ok(Beat::NotDue),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 
 use super::record::TokenId;
 use super::{Parent, Token};
@@ -17,6 +18,34 @@ impl TokenIndex {
     /// The token that has this accessor.
     pub(super) fn by_accessor(&self, accessor: &str) -> Option<TokenId> {
         self.accessors.get(accessor).copied()
+    }
+
+    /// Up to `most` children of a token.
+    pub(super) fn children_of(&self, parent: &TokenId, most: usize) -> Vec<TokenId> {
+        let children = self.children.get(parent);
+        children.into_iter().flatten().take(most).copied().collect()
+    }
+
+    /// Every token that has children, be it there or not.
+    pub(super) fn parents(&self) -> Vec<TokenId> {
+        self.children.keys().copied().collect()
+    }
+
+    /// Whether any token ends.
+    pub(super) fn has_ends(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
+    /// Up to `most` tokens whose own end is not after `now`, from behind `after` on.
+    pub(super) fn ended(
+        &self,
+        now: u64,
+        after: Option<(u64, TokenId)>,
+        most: usize,
+    ) -> Vec<(u64, TokenId)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.ends.range((from, Bound::Unbounded));
+        behind.take_while(|(end, _)| *end <= now).take(most).copied().collect()
     }
 }
 
