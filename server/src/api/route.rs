@@ -392,8 +392,8 @@ fn token_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> 
         (
             "renew-self" | "lookup-self" | "create" | "create-orphan" | "lookup"
             | "lookup-accessor" | "renew" | "renew-accessor" | "revoke" | "revoke-self"
-            | "revoke-orphan" | "revoke-accessor" | "accessors" | "accessors/" | "roles"
-            | "roles/" | "tidy",
+            | "revoke-orphan" | "revoke-accessor" | "accessors" | "accessors/" | "roles" | "roles/"
+            | "tidy",
             _,
         ) => return Err(ApiError::UnsupportedOperation),
         _ => match (rest.split_once('/'), operation) {

@@ -18,9 +18,9 @@ use selkie_crypto::{Random, StateKey};
 use selkie_storage::{Store, StoreError};
 
 pub use self::client::{Client, NotAuthenticated, Origin};
+use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::policies::Policies;
-use self::client_cache::ClientCache;
 use self::tokens::{
     Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
 };

@@ -25,14 +25,14 @@ use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
 use tokio::sync::Notify;
 
 use self::admission::LookBudget;
-use self::clock::TokenClock;
-use self::seal_use::SealUses;
 pub use self::admission::{Admitted, Shown};
+use self::clock::TokenClock;
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
 pub use self::record::TokenId;
 pub use self::renewal::{RenewError, Renewed};
 pub use self::role::{RoleName, RoleTokenType, TokenRole};
 pub use self::seal_use::Expiring;
+use self::seal_use::SealUses;
 pub(crate) use self::storm::{RenewalStorms, Renewer};
 use crate::clock::Clock;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};

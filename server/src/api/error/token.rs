@@ -127,15 +127,11 @@ impl fmt::Display for TokenFault {
             Self::RestrictedUse => "restricted use token cannot generate child tokens",
             Self::BatchCannotCreate => "batch tokens cannot create more tokens",
             Self::NotSubset => "child policies must be subset of parent",
-            Self::RootFromOther => {
-                "root tokens may not be created without parent token being root"
-            }
+            Self::RootFromOther => "root tokens may not be created without parent token being root",
             Self::InvalidType => "invalid 'token_type' value",
             Self::NegativeUses => "number of uses cannot be negative",
             Self::BatchRoot => "batch tokens cannot be root tokens",
-            Self::ExpiringRoot => {
-                "expiring root tokens cannot create non-expiring root tokens"
-            }
+            Self::ExpiringRoot => "expiring root tokens cannot create non-expiring root tokens",
             Self::EntityAliasWithoutRole => {
                 "'entity_alias' is only allowed in combination with token role"
             }

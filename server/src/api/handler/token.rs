@@ -36,9 +36,7 @@ pub(super) async fn answer(
     match endpoint {
         TokenEndpoint::Create => create::create(call, Manner::Child, fields).await,
         TokenEndpoint::CreateOrphan => create::create(call, Manner::Orphan, fields).await,
-        TokenEndpoint::CreateFrom(role) => {
-            create::create(call, Manner::Role(&role), fields).await
-        }
+        TokenEndpoint::CreateFrom(role) => create::create(call, Manner::Role(&role), fields).await,
         TokenEndpoint::Lookup(_) => others::lookup(call, fields),
         TokenEndpoint::LookupAccessor => others::lookup_accessor(call, fields),
         TokenEndpoint::Renew => others::renew(call, fields).await,
@@ -88,12 +86,10 @@ fn permit(call: &Call<'_>, endpoint: &TokenEndpoint) -> Result<(), Refusal> {
         TokenEndpoint::Roles => Capability::List,
         TokenEndpoint::ReadRole(_) | TokenEndpoint::InUse => Capability::Read,
         TokenEndpoint::DeleteRole(_) => Capability::Delete,
-        TokenEndpoint::WriteRole(name) => {
-            match call.node.auth().tokens().roles().get(name) {
-                Ok(None) => Capability::Create,
-                Ok(Some(_)) | Err(_) => Capability::Update,
-            }
-        }
+        TokenEndpoint::WriteRole(name) => match call.node.auth().tokens().roles().get(name) {
+            Ok(None) => Capability::Create,
+            Ok(Some(_)) | Err(_) => Capability::Update,
+        },
         _ => Capability::Update,
     };
     let _permit = acl.check(&path, capability).map_err(denied)?;

@@ -47,7 +47,13 @@ impl<'a> CreateToken<'a> {
     pub fn decode(fields: &mut Fields<'a>) -> Result<Self, ApiError> {
         let lease = fields.seconds("lease")?;
         let meta = match (fields.text_map("meta"), fields.text_map("metadata")) {
-            (Some(meta), Some(other)) => if meta.is_empty() { other } else { meta },
+            (Some(meta), Some(other)) => {
+                if meta.is_empty() {
+                    other
+                } else {
+                    meta
+                }
+            }
             (None, _) | (_, None) => return Err(TokenFault::BadMeta.into()),
         };
         // Known to Vault's schema.

@@ -129,7 +129,8 @@ impl TokenClock {
             return self.keep(records, mark, None, Beat::Kept).await;
         };
         let owes = self.owes.swap(false, Ordering::Relaxed);
-        let (age, ahead) = (wall.saturating_sub(kept.value.wall), kept.value.wall.saturating_sub(wall));
+        let (age, ahead) =
+            (wall.saturating_sub(kept.value.wall), kept.value.wall.saturating_sub(wall));
         let disagree = ahead > MOST_SKEW_SECONDS;
         if age < BEAT_SECONDS && !owes && !disagree {
             return Ok(Beat::NotDue);

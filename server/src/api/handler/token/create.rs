@@ -297,8 +297,9 @@ impl Asked<'_> {
         };
         let policies = if !asked.is_empty() {
             let policies = with_default(asked);
-            let is_allowed =
-                |one: &PolicyName| role.allows(one.as_str()) || (adds_default && one.as_str() == "default");
+            let is_allowed = |one: &PolicyName| {
+                role.allows(one.as_str()) || (adds_default && one.as_str() == "default")
+            };
             if role.allows_some() && !policies.iter().all(is_allowed) {
                 return Err(outside(role, &policies));
             }
@@ -334,9 +335,8 @@ fn outside(role: &TokenRole, policies: &[PolicyName]) -> ApiError {
 /// Names as Vault takes them: trimmed, in lower case, empty ones left out.
 pub(super) fn policy_names(names: &[String]) -> Result<Vec<PolicyName>, ApiError> {
     let named = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
-    let parse = |name: &str| {
-        name.parse().map_err(|_unfit| TokenFault::BadPolicyName(name.into()).into())
-    };
+    let parse =
+        |name: &str| name.parse().map_err(|_unfit| TokenFault::BadPolicyName(name.into()).into());
     named.map(parse).collect()
 }
 

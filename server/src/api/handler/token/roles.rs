@@ -36,11 +36,7 @@ pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
     Ok(call.envelope(&warnings).data(&data::KeyList { keys: &names }))
 }
 
-pub(super) fn read(
-    call: &Call<'_>,
-    name: &RoleName,
-    fields: Fields<'_>,
-) -> Result<Reply, Refusal> {
+pub(super) fn read(call: &Call<'_>, name: &RoleName, fields: Fields<'_>) -> Result<Reply, Refusal> {
     let role = current(call, name)?.ok_or(ApiError::NotFound)?.value;
     let mut told = json!({
         "allowed_entity_aliases": role.allowed_entity_aliases,
@@ -108,8 +104,7 @@ pub(super) async fn delete(call: &Call<'_>, name: &RoleName) -> Result<Reply, Re
 fn changed(mut role: TokenRole, request: &WriteTokenRole<'_>) -> Result<TokenRole, ApiError> {
     let names = |list: &Option<Vec<String>>, place: &mut Vec<String>| {
         let Some(list) = list else { return Ok(()) };
-        let mut names: Vec<_> =
-            policy_names(list)?.iter().map(ToString::to_string).collect();
+        let mut names: Vec<_> = policy_names(list)?.iter().map(ToString::to_string).collect();
         names.sort();
         names.dedup();
         *place = names;
