@@ -203,7 +203,8 @@ mod tests {
     fn entity_is_the_same_after_every_login_and_another_at_another_mount() {
         let one = LoginIdentity::of(&mount("a"), &login(TokenParameters::default()));
         assert_eq!(one, LoginIdentity::of(&mount("a"), &login(TokenParameters::default())));
-        let elsewhere = AuthMount::managed("a".parse().unwrap(), "approle", Uuid::from_u128(1));
+        let elsewhere =
+            AuthMount::managed("a".parse().unwrap(), "approle", Uuid::from_u128(1 << 100));
         let other = LoginIdentity::of(&elsewhere, &login(TokenParameters::default()));
         assert_ne!(one.entity_id.get(..13), other.entity_id.get(..13));
     }
