@@ -193,7 +193,7 @@ mod tests {
         mount.tune.default_lease_ttl = 100;
         mount.tune.max_lease_ttl = 50;
         assert_eq!(lifetime(&none, &mount), (Some(seconds(50)), Some(seconds(50)), None));
-        let short = TokenParameters { ttl: seconds(20), max_ttl: seconds(40), ..none.clone() };
+        let short = TokenParameters { ttl: seconds(20), max_ttl: seconds(40), ..none };
         assert_eq!(lifetime(&short, &mount), (Some(seconds(20)), Some(seconds(40)), None));
         let periodic = TokenParameters { period: seconds(90), ..short };
         assert_eq!(lifetime(&periodic, &mount), (Some(seconds(90)), None, Some(seconds(90))));

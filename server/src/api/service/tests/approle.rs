@@ -262,16 +262,18 @@ async fn a_mount_is_made_tuned_listed_and_goes_with_its_roles_and_tokens() {
     let tune = api.ok("GET", "sys/auth/approle/tune", Value::Null).await;
     assert_eq!(tune["data"]["default_lease_ttl"], 300);
     assert_eq!(tune["data"]["max_lease_ttl"], 2_764_800);
-    let role_id = api.role("web", json!({})).await;
+    let role_id = api.role("web", json!({ "token_policies": "seal" })).await;
     let secret = api.secret_id("web", json!({})).await;
+    for _ in 0..150 {
+        api.secret_id("web", json!({})).await;
+    }
     let auth = api.log_in(&role_id, &secret["secret_id"]).await.json()["auth"].clone();
     assert_eq!(auth["lease_duration"], 300);
     let token = auth["client_token"].as_str().unwrap();
-    let looked = api.send(token, "GET", "sys/internal/ui/mounts", "").await;
-    assert_eq!(looked.status, StatusCode::OK);
+    let encrypt = || api.send(token, "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#);
+    assert_eq!(encrypt().await.status, StatusCode::OK);
     api.ok("DELETE", "sys/auth/approle", Value::Null).await;
-    let dead = api.send(token, "GET", "sys/internal/ui/mounts", "").await;
-    assert_eq!(dead.json()["data"]["auth"], json!({}));
+    assert_eq!(encrypt().await.status, StatusCode::FORBIDDEN);
     let gone = api.log_in(&role_id, &secret["secret_id"]).await;
     assert_eq!(gone.status, StatusCode::FORBIDDEN);
     api.ok("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
