@@ -46,7 +46,7 @@ fn invalid() -> (u16, String) {
 #[tokio::test]
 async fn a_role_id_and_a_secret_id_make_a_token_with_the_roles_parameters() {
     let api = with_approle().await;
-    let role = json!({ "token_policies": ["seal"], "token_ttl": "20m", "token_num_uses": 3 });
+    let role = json!({ "token_policies": ["seal"], "token_ttl": "20m", "token_num_uses": 4 });
     let role_id = api.role("Web", role).await;
     let secret = api.secret_id("web", json!({ "metadata": r#"{"host":"a"}"# })).await;
     let answer = api.log_in(&role_id, &secret["secret_id"]).await;
@@ -55,12 +55,16 @@ async fn a_role_id_and_a_secret_id_make_a_token_with_the_roles_parameters() {
     assert_eq!(auth["lease_duration"], 1200);
     assert_eq!(auth["metadata"], json!({ "role_name": "web", "host": "a" }));
     assert_eq!((&auth["renewable"], &auth["orphan"]), (&json!(true), &json!(true)));
-    assert_eq!(auth["num_uses"], 3);
+    assert_eq!(auth["num_uses"], 4);
     assert_eq!(auth["entity_id"].as_str().unwrap().len(), 36);
     assert_eq!(answer.json()["data"], Value::Null);
     let token = auth["client_token"].as_str().unwrap();
     let made = api.send(token, "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let looked = api.send(token, "GET", "auth/token/lookup-self", "").await.json();
+    assert_eq!(looked["data"]["entity_id"], auth["entity_id"]);
+    assert_eq!(looked["data"]["display_name"], "approle");
+    assert_eq!(looked["data"]["path"], "auth/approle/login");
     let again = api.log_in(&role_id, &secret["secret_id"]).await.json();
     assert_eq!(again["auth"]["entity_id"], auth["entity_id"]);
     assert_ne!(again["auth"]["client_token"], auth["client_token"]);
