@@ -4,6 +4,7 @@
 mod client;
 mod client_cache;
 mod declared;
+pub mod methods;
 pub mod policies;
 pub mod tokens;
 
@@ -20,6 +21,7 @@ use selkie_storage::{Store, StoreError};
 pub use self::client::{Client, NotAuthenticated, Origin};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
+use self::methods::{AuthMount, MethodError, Methods, Tools};
 use self::policies::Policies;
 use self::tokens::{
     Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
@@ -44,6 +46,9 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    methods: Methods,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
     client_cache: ClientCache,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
@@ -54,11 +59,13 @@ impl Auth {
     /// configured.
     #[must_use]
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        let (tokens, policies) = (Tokens::new(clock, random), Policies::new(expects_store));
-        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
+        let tokens = Tokens::new(Arc::clone(&clock), Arc::clone(&random));
+        let (policies, methods) = (Policies::new(expects_store), Methods::default());
+        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors());
+        let mirrors = mirrors.chain(methods.mirrors()).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
-        let client_cache = ClientCache::default();
-        Self { records, tokens, policies, client_cache, state_key: OnceLock::new() }
+        let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
+        Self { records, tokens, policies, client_cache, methods, clock, random, state_key }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -94,6 +101,29 @@ impl Auth {
     #[must_use]
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// The methods that log clients in, and where they are mounted.
+    #[must_use]
+    pub const fn methods(&self) -> &Methods {
+        &self.methods
+    }
+
+    /// What methods work with.
+    pub(crate) fn tools(&self) -> Tools<'_> {
+        Tools {
+            records: &self.records,
+            state_key: self.state_key.get().map(|key| &**key),
+            clock: &*self.clock,
+            random: &*self.random,
+        }
+    }
+
+    /// Deletes a mount that answers nothing any more, with all that is kept for it and all tokens
+    /// that were got there.
+    pub(crate) async fn unmount(&self, mount: &AuthMount) -> Result<(), MethodError> {
+        self.tokens.revoke_logins(&self.records, &mount.accessor).await?;
+        self.methods.remove(self.tools(), mount).await
     }
 
     /// Makes a token: after a login, or because a client asks for one.
