@@ -3,6 +3,7 @@
 
 mod client;
 mod declared;
+pub mod jwt;
 pub mod policies;
 pub mod tokens;
 

@@ -1,0 +1,21 @@
+//! The `jwt` method: whoever holds a token that a trusted provider has signed logs in by it.
+//!
+//! What is pure stands apart from what asks a provider: a token is taken apart by [`Compact`],
+//! proven by [`Compact::verify`], and only then its claims are looked at.
+
+mod algorithm;
+mod binding;
+mod compact;
+mod key;
+mod period;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod verified;
+
+pub use self::algorithm::{Algorithm, UnknownAlgorithm};
+pub use self::binding::{BoundClaims, Comparison, Unsuitable, glob, groups, metadata, user};
+pub use self::compact::{Compact, Malformed, TOKEN_LIMIT};
+pub use self::key::{NotAKeySet, UnusableKey, VerificationKey};
+pub use self::period::{Leeways, NotNow};
+pub use self::verified::{Claims, Expected, Unbelievable};
