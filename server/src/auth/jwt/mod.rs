@@ -7,15 +7,18 @@ mod algorithm;
 mod binding;
 mod compact;
 mod key;
+mod key_set;
 mod period;
 mod strict;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verified;
+mod web;
 
 pub use self::algorithm::{Algorithm, UnknownAlgorithm};
 pub use self::binding::{BoundClaims, Comparison, Unsuitable, glob, groups, metadata, user};
 pub use self::compact::{Compact, Malformed, TOKEN_LIMIT};
 pub use self::key::{NotAKeySet, UnusableKey, VerificationKey};
+pub use self::key_set::NoKeys;
 pub use self::period::{Leeways, NotNow};
 pub use self::verified::{Claims, Expected, Unbelievable};

@@ -1,6 +1,8 @@
 //! Tokens that are not believed, each for one reason.
 
-mod signer;
+mod fetched;
+pub(crate) mod signer;
+pub(crate) mod world;
 
 use serde_json::{Value, json};
 
