@@ -3,6 +3,7 @@
 //! resolving of secret references through [`Sources`]; a secret never stands in the file itself,
 //! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
+mod auth;
 mod client;
 mod config;
 mod key;
@@ -20,6 +21,10 @@ mod storage;
 mod telemetry;
 mod warning;
 
+pub use auth::{
+    DeclaredAppRole, DeclaredAuth, DeclaredMethod, InvalidRoleName, ParameterConflict,
+    TokenParameters, TokenType, role_name,
+};
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};

@@ -2,8 +2,10 @@
 //! log others in. What they may do is for selkie-access to say.
 
 mod client;
+mod configured;
 mod declared;
 pub mod jwt;
+pub mod methods;
 pub mod policies;
 pub mod tokens;
 
@@ -18,8 +20,9 @@ use selkie_storage::{Store, StoreError};
 
 pub use self::client::{Client, NotAuthenticated, Origin};
 pub use self::declared::Clients;
+use self::methods::{AuthMount, MethodError, Methods, Tools};
 use self::policies::Policies;
-use self::tokens::Tokens;
+use self::tokens::{Issued, NewToken, TokenError, Tokens};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::state::records::Records;
@@ -40,6 +43,9 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    methods: Methods,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -49,10 +55,12 @@ impl Auth {
     /// configured.
     #[must_use]
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        let (tokens, policies) = (Tokens::new(clock, random), Policies::default());
-        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
+        let tokens = Tokens::new(Arc::clone(&clock), Arc::clone(&random));
+        let (policies, methods) = (Policies::default(), Methods::default());
+        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors());
+        let mirrors = mirrors.chain(methods.mirrors()).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
-        Self { records, tokens, policies, state_key: OnceLock::new() }
+        Self { records, tokens, policies, methods, clock, random, state_key: OnceLock::new() }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -86,6 +94,38 @@ impl Auth {
     #[must_use]
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// The methods that log clients in, and where they are mounted.
+    #[must_use]
+    pub const fn methods(&self) -> &Methods {
+        &self.methods
+    }
+
+    /// What methods work with.
+    pub(crate) fn tools(&self) -> Tools<'_> {
+        Tools {
+            records: &self.records,
+            state_key: self.state_key.get().map(|key| &**key),
+            clock: &*self.clock,
+            random: &*self.random,
+        }
+    }
+
+    /// Deletes a mount that answers nothing any more, with all that is kept for it and all tokens
+    /// that were got there.
+    pub(crate) async fn unmount(&self, mount: &AuthMount) -> Result<(), MethodError> {
+        self.methods.remove(self.tools(), mount).await
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    #[expect(clippy::unused_async, reason = "INTERIM until branch tokens is merged")]
+    pub async fn issue(&self, _new: NewToken) -> Result<Issued, TokenError> {
+        Err(TokenError::Records(crate::state::records::RecordsError::NoStorage))
     }
 
     /// The client that shows these credentials.

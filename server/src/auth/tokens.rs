@@ -82,6 +82,14 @@ pub struct Issued {
     pub token: Arc<Token>,
 }
 
+/// INTERIM until branch tokens is merged.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// It cannot be kept or looked up.
+    #[error(transparent)]
+    Records(#[from] crate::state::records::RecordsError),
+}
+
 impl Tokens {
     /// No tokens, until a store is attached.
     pub(super) fn new(clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
