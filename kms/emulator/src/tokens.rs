@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::world::material::numbers;
 use crate::world::principal::Principal;
 
 /// Makes and checks tokens.
@@ -67,9 +68,7 @@ impl Tokens {
 
     /// The key set that tokens are verified with.
     pub(crate) fn key_set(&self) -> Value {
-        let public = self.key.public_key();
-        let modulus = public.modulus().big_endian_without_leading_zero();
-        let exponent = public.exponent().big_endian_without_leading_zero();
+        let (modulus, exponent) = numbers(self.key.public_key().as_ref()).unwrap_or_default();
         json!({ "keys": [{
             "kty": "RSA", "use": "sig", "kid": self.key_id, "x5t": self.key_id,
             "n": URL_SAFE_NO_PAD.encode(modulus), "e": URL_SAFE_NO_PAD.encode(exponent),

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use selkie_config::{DeclaredMethod, role_name};
+use selkie_config::{DeclaredMethod, DeclaredRole, TokenParameters, role_name};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::methods::documents::{Document, DocumentName, forget_mount};
+use super::methods::parameters;
 use super::methods::{
     AuthMount, Login, Method, MethodData, MethodError, MethodReply, MethodRequest, Told,
 };
@@ -26,9 +28,9 @@ pub(crate) trait Configured: fmt::Debug + Send + Sync + 'static {
     /// Vault's name of its type.
     const KIND: &'static str;
     /// Its configuration, as it is kept.
-    type Config: Document + Clone;
+    type Config: Document + Clone + fmt::Debug;
     /// A role, as it is kept.
-    type Role: Document + Clone;
+    type Role: Document + Clone + fmt::Debug;
 
     /// The declared configuration; `None` for another method's.
     fn declared_config(declared: &DeclaredMethod) -> Option<Self::Config>;
@@ -104,6 +106,54 @@ struct OutsideBoundCidrs;
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("missing role name")]
 struct NoRoleName;
+
+/// Sets what a field gives.
+pub(crate) fn set<T>(place: &mut T, value: Option<impl Into<T>>) {
+    if let Some(value) = value {
+        *place = value.into();
+    }
+}
+
+/// Sets the text of a field that is given.
+pub(crate) fn set_text(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+    place: &mut String,
+) -> Result<(), MethodError> {
+    set(place, fields.text(field)?);
+    Ok(())
+}
+
+/// Sets the texts of a field that is given, without empty ones.
+pub(crate) fn set_list(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+    place: &mut Vec<String>,
+) -> Result<(), MethodError> {
+    if let Some(mut texts) = fields.list_if_set(field)? {
+        texts.retain(|text| !text.is_empty());
+        *place = texts;
+    }
+    Ok(())
+}
+
+/// A role as it is kept: what the method asks, and what the tokens are to be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WithToken<R> {
+    pub(crate) role: R,
+    #[serde(with = "parameters::kept")]
+    pub(crate) token: TokenParameters,
+}
+
+impl<R: Clone> WithToken<R> {
+    /// Of a declaration, with its name.
+    pub(crate) fn declared(roles: &[DeclaredRole<R>]) -> Vec<(&str, Self)> {
+        let role =
+            |one: &DeclaredRole<R>| Self { role: one.role.clone(), token: one.token.clone() };
+        roles.iter().map(|one| (one.name.as_str(), role(one))).collect()
+    }
+}
 
 /// Refuses a login from outside `bound`.
 pub(crate) fn check_address(bound: &[IpNet], from: IpAddr) -> Result<(), MethodError> {
@@ -301,6 +351,12 @@ impl<C: Configured> Method for ConfiguredMethod<C> {
             Some(("role", "")) => Err(MethodError::refused(NoRoleName)),
             Some(("role", name)) if !name.contains('/') => self.role(name, request).await,
             _ => Err(MethodError::UnsupportedPath),
+        }
+    }
+
+    fn prepare(&self, mount: &AuthMount) {
+        if let Some(config) = mount.declaration().and_then(C::declared_config) {
+            self.way.prepare(mount.uuid, &config);
         }
     }
 

@@ -116,7 +116,8 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 ///
 /// [`Unsuitable::NoUser`], [`Unsuitable::UserNoText`].
 pub fn user<'a>(claims: &'a Claims, claim: &str) -> Result<&'a str, Unsuitable> {
-    let user = claims.get(claim).ok_or_else(|| Unsuitable::NoUser(claim.to_owned()))?;
+    let user = claims.get(claim).filter(|user| user.as_str() != Some(""));
+    let user = user.ok_or_else(|| Unsuitable::NoUser(claim.to_owned()))?;
     user.as_str().ok_or_else(|| Unsuitable::UserNoText(claim.to_owned()))
 }
 

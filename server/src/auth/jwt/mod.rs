@@ -8,7 +8,9 @@ mod binding;
 mod compact;
 mod key;
 mod key_set;
+mod login;
 mod period;
+mod source;
 mod strict;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -20,5 +22,9 @@ pub use self::binding::{BoundClaims, Comparison, Unsuitable, glob, groups, metad
 pub use self::compact::{Compact, Malformed, TOKEN_LIMIT};
 pub use self::key::{NotAKeySet, UnusableKey, VerificationKey};
 pub use self::key_set::NoKeys;
+pub(crate) use self::key_set::Location;
+pub(crate) use self::login::Jwt;
 pub use self::period::{Leeways, NotNow};
+pub(crate) use self::source::{KeySources, KeysFrom, SourceError, Unproven};
 pub use self::verified::{Claims, Expected, Unbelievable};
+pub(crate) use self::web::{Internet, Outside, PATIENCE, Web, WebError, https, lock};
