@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use selkie_access::{KeyName, MountPath};
+use selkie_access::{KeyName, MountPath, Policy};
 use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 
@@ -27,6 +27,8 @@ pub struct Deployment {
     pub clients: Arc<Clients>,
     /// The declared mounts of login methods.
     pub auth_mounts: DeclaredMounts,
+    /// The declared policies.
+    pub policies: Arc<[Policy]>,
     /// As `sys/health` and `sys/leader` tell them.
     pub cluster: Cluster,
     /// The mounted transit engines.
@@ -123,6 +125,7 @@ impl Deployment {
             seals,
             clients: Arc::new(Clients::new(config.clients, &config.policies)),
             auth_mounts: DeclaredMounts::new(config.auth),
+            policies: config.policies.into(),
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keeping: Keeping {
@@ -151,6 +154,7 @@ impl Deployment {
             origin_key: self.origin_key.clone(),
             clients: Arc::clone(&self.clients),
             auth_mounts: self.auth_mounts.clone(),
+            policies: Arc::clone(&self.policies),
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),

@@ -119,6 +119,7 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.auth.methods().prepare(&node.deployment().auth_mounts);
         node.follow_store();
         node
     }
@@ -153,6 +154,7 @@ impl Node {
         next.require_continuity(before, &self.keys, &*self.random).await?;
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
+        self.auth.methods().prepare(&next.auth_mounts);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())

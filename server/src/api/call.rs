@@ -89,12 +89,21 @@ enum Cause {
 
 impl From<NotAuthenticated> for Refusal {
     fn from(cause: NotAuthenticated) -> Self {
-        let client = match &cause {
-            NotAuthenticated::OutsideBoundCidrs { client } => Some(client.clone()),
-            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => None,
+        let (error, client) = match &cause {
+            NotAuthenticated::Expired { client }
+            | NotAuthenticated::OutsideBoundCidrs { client }
+            | NotAuthenticated::WithoutCertificate { client } => {
+                (ApiError::InvalidToken, Some(client.clone()))
+            }
+            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => {
+                (ApiError::InvalidToken, None)
+            }
+            NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
+            NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
+            NotAuthenticated::Unreadable => (ApiError::Internal, None),
         };
         let cause = Some(Cause::Stranger(cause));
-        Self(Box::new(Refused { error: ApiError::InvalidToken, cause, client, key: None }))
+        Self(Box::new(Refused { error, cause, client, key: None }))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Methods that have one configuration and any number of roles, at `config`, `role/<name>` and
 //! `login` below their mount, as most of Vault's have.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::{Envelope, Reply};
 use crate::api::route::{MethodPath, Operation};
 use crate::auth::methods::{LoginIdentity, MethodError, MethodReply, MethodRequest, Outcome, Told};
-use crate::auth::tokens::{Issued, TokenError, TokenKind};
+use crate::auth::tokens::{Issued, TokenError};
 use crate::auth::{Auth, Credentials};
 use crate::state::records::RecordsError;
 
@@ -109,7 +109,7 @@ fn logged_in(
 ) -> Reply {
     let made = &issued.token.made;
     let policies: Vec<&str> = made.policies.iter().map(PolicyName::as_str).collect();
-    let ttl = made.period.or(made.ttl).map_or(0, |ttl| ttl.as_secs());
+    let ttl = made.ttl.map_or(0, |ttl| ttl.as_secs());
     let auth = data::Auth {
         client_token: issued.text.expose_for_reply(),
         accessor: &issued.token.accessor,
@@ -119,10 +119,7 @@ fn logged_in(
         lease_duration: i64::try_from(ttl).unwrap_or(i64::MAX),
         renewable: made.renewable,
         entity_id: &identity.entity_id,
-        token_type: match made.kind {
-            TokenKind::Service => "service",
-            TokenKind::Batch => "batch",
-        },
+        token_type: made.kind.as_str(),
         orphan: made.parent.is_none(),
         mfa_requirement: None,
         num_uses: i64::from(made.num_uses),
@@ -152,6 +149,11 @@ pub(in crate::api) fn told(error: &MethodError) -> ApiError {
 pub(in crate::api) fn told_of_token(error: &TokenError) -> ApiError {
     match error {
         TokenError::Records(error) => told_of_records(error),
+        TokenError::ParentGone => ApiError::InvalidToken,
+        TokenError::Random(_) => ApiError::Internal,
+        TokenError::TooDeep | TokenError::Lifetime(_) | TokenError::TooLong => {
+            ApiError::Method { status: StatusCode::BAD_REQUEST, text: error.to_string().into() }
+        }
     }
 }
 

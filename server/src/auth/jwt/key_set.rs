@@ -15,11 +15,11 @@ use super::key::VerificationKey;
 use super::web::{PATIENCE, Web, WebError, get, https, lock};
 
 /// Between one fetch and the next.
-pub const PAUSE: Duration = Duration::from_secs(10);
+pub(super) const PAUSE: Duration = Duration::from_secs(10);
 /// When keys are fetched again though none is missing, so that a withdrawn one is soon unknown.
-pub const REFRESH: Duration = Duration::from_secs(600);
+pub(super) const REFRESH: Duration = Duration::from_secs(600);
 /// How long keys are used that cannot be fetched again.
-pub const LAST_GOOD: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LAST_GOOD: Duration = Duration::from_secs(24 * 3600);
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 

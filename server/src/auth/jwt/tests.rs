@@ -1,6 +1,7 @@
 //! Tokens that are not believed, each for one reason.
 
 mod fetched;
+mod method;
 pub(crate) mod signer;
 pub(crate) mod world;
 

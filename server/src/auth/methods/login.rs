@@ -4,6 +4,8 @@ use std::time::Duration;
 use selkie_access::{Policy, PolicyName};
 use selkie_config::TokenParameters;
 
+use serde::{Deserialize, Serialize};
+
 use super::mount::AuthMount;
 use super::{MethodError, Told};
 use crate::auth::tokens::{NewToken, TokenKind};
@@ -25,7 +27,8 @@ pub struct Login {
 }
 
 /// Who has logged in, whatever became of it since; for the templates in policies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoginIdentity {
     /// Follows from the mount and the alias, so that it is the same after every login.
     pub entity_id: String,
@@ -59,6 +62,7 @@ impl LoginIdentity {
 impl Login {
     /// The token that it is worth at `mount`; `path` is where it was asked for.
     pub(crate) fn into_token(self, mount: &AuthMount, path: &str) -> Result<NewToken, MethodError> {
+        let login = Some(LoginIdentity::of(mount, &self));
         let Self { display_name, metadata, parameters, bound_certificate, .. } = self;
         let kind = mount.tune.token_type.kind(parameters.token_type);
         let is_counted = parameters.num_uses > 0 || !parameters.period.is_zero();
@@ -81,6 +85,7 @@ impl Login {
             bound_cidrs: parameters.bound_cidrs,
             role: None,
             bound_certificate,
+            login,
         })
     }
 }
