@@ -29,6 +29,9 @@ pub enum StringOrUnsigned {
     Unsigned(u64),
 }
 
+/// The entries of a map, in the order of the file; two may have the same name.
+pub type TextsByName<'d> = Vec<(String, Vec<Located<'d, String>>)>;
+
 /// Why a text in quotes is no number.
 #[derive(Debug, thiserror::Error)]
 #[error("field {field:?}: the text between the quotes is not a whole number")]
@@ -133,7 +136,7 @@ impl<'d> Field<'d> {
 
     /// A map from texts to texts, each of which stands for a list of one, or to lists of them. Where
     /// anything in it is wrong the whole reads as absent.
-    pub fn texts_by_name(self) -> Option<Located<'d, Vec<(String, Vec<Located<'d, String>>)>>> {
+    pub fn texts_by_name(self) -> Option<Located<'d, TextsByName<'d>>> {
         let map = self.read(Expected::TextsByName, Expression::as_object)?;
         let document = map.place.document;
         let entries = map.value.iter().map(|(key, value)| {

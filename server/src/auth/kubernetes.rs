@@ -113,7 +113,7 @@ impl Kubernetes {
             leeways: Leeways::default(),
         };
         let Some(from) = keys_from(config) else {
-            return Ok(Account::unproven(token, &expected, now).map_err(PermissionDenied::because)?);
+            return Account::unproven(token, &expected, now).map_err(PermissionDenied::because);
         };
         let keys = self.sources.of(at.mount.uuid, &from);
         let keys = keys.map_err(|error| MethodError::refused(Refused::Source(error)))?;

@@ -17,7 +17,7 @@ const VMSS: &str = "/subscriptions/s-1/resourceGroups/Prod/providers/Microsoft.C
 const IDENTITY: &str = "/subscriptions/s-1/resourcegroups/prod/providers/Microsoft.ManagedIdentity/\
                         userAssignedIdentities/shared";
 
-fn claims(more: Value) -> Value {
+fn claims(more: &Value) -> Value {
     let mut claims = json!({
         "aud": "https://selkie.example", "iss": ISSUER, "iat": NOW, "nbf": NOW, "exp": NOW + 3600,
         "oid": "o-1", "appid": "a-1", "tid": TENANT, "sub": "o-1",
@@ -58,7 +58,7 @@ impl Entra {
         self.bench.write("role/r", role).await.unwrap();
         let mut body = claimed;
         body["role"] = json!("r");
-        body["jwt"] = json!(self.signer.sign(&claims(more)));
+        body["jwt"] = json!(self.signer.sign(&claims(&more)));
         self.bench.log_in(body).await
     }
 }

@@ -14,7 +14,7 @@ const HOST: &str = "https://kubernetes.example:6443";
 const REVIEW: &str = "https://kubernetes.example:6443/apis/authentication.k8s.io/v1/tokenreviews";
 const KEYS: &str = "https://kubernetes.example:6443/openid/v1/jwks";
 
-fn token(more: Value) -> String {
+fn token(more: &Value) -> String {
     let mut claims = json!({
         "iss": "https://kubernetes.default.svc", "aud": ["selkie"], "iat": NOW, "nbf": NOW,
         "exp": NOW + 3600, "sub": "system:serviceaccount:vault:unsealer",
@@ -75,7 +75,7 @@ async fn an_account_that_the_api_server_vouches_for_logs_in() {
     vouches(&world);
     let config = json!({ "kubernetes_host": HOST, "token_reviewer_jwt": "reviewer" });
     let bench = bench(&world, nowhere.path(), config).await;
-    let jwt = token(json!({}));
+    let jwt = token(&json!({}));
     let login = log_in(&bench, &jwt).await.unwrap();
     assert_eq!((login.alias.as_str(), login.display_name.as_str()), ("u-1", "vault-unsealer"));
     assert_eq!(
@@ -99,7 +99,7 @@ async fn whom_the_api_server_does_not_vouch_for_is_refused() {
     let (world, nowhere) = (World::default(), tempfile::tempdir().unwrap());
     let config = json!({ "kubernetes_host": HOST, "token_reviewer_jwt": "reviewer" });
     let bench = bench(&world, nowhere.path(), config).await;
-    let jwt = token(json!({}));
+    let jwt = token(&json!({}));
     let account = "system:serviceaccount:vault:unsealer";
     for (username, authenticated, uid, audiences) in [
         (account, false, "u-1", &["selkie"][..]),
@@ -131,12 +131,12 @@ async fn an_api_server_that_fails_is_503_and_no_verdict() {
         Answer::Body(302, String::new()),
     ] {
         world.set(REVIEW, answer.clone());
-        let (by, _) = log_in(&bench, &token(json!({}))).await.unwrap_err();
+        let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
         assert_eq!(by, Told::Unavailable, "{answer:?}");
     }
     tokio::time::pause();
     world.set(REVIEW, Answer::Never);
-    let (by, _) = log_in(&bench, &token(json!({}))).await.unwrap_err();
+    let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
     assert_eq!(by, Told::Unavailable);
 }
 
@@ -146,7 +146,7 @@ async fn a_token_that_does_not_suit_the_role_never_reaches_the_api_server() {
     vouches(&world);
     let bench = bench(&world, nowhere.path(), json!({ "kubernetes_host": HOST })).await;
     let account = |namespace: &str, name: &str| {
-        token(json!({ "kubernetes.io": {
+        token(&json!({ "kubernetes.io": {
             "namespace": namespace, "serviceaccount": { "name": name, "uid": "u-1" },
         } }))
     };
@@ -161,7 +161,7 @@ async fn a_token_that_does_not_suit_the_role_never_reaches_the_api_server() {
         json!({ "kubernetes.io": {} }),
         json!({ "kubernetes.io": { "namespace": "vault", "serviceaccount": { "name": "unsealer" } } }),
     ] {
-        assert_eq!(log_in(&bench, &token(more.clone())).await, denied(), "{more}");
+        assert_eq!(log_in(&bench, &token(&more)).await, denied(), "{more}");
     }
     assert_eq!(log_in(&bench, "x").await, denied());
     assert_eq!(log_in(&bench, "").await, refusal(Told::BadRequest, "missing jwt"));
@@ -175,7 +175,7 @@ async fn the_pods_own_token_and_ca_are_read_again_for_every_question() {
     let (world, pod) = (World::default(), tempfile::tempdir().unwrap());
     vouches(&world);
     let bench = bench(&world, pod.path(), json!({ "kubernetes_host": HOST })).await;
-    let jwt = token(json!({}));
+    let jwt = token(&json!({}));
     let bearer = async || {
         log_in(&bench, &jwt).await.unwrap();
         world.asked().pop().unwrap().authorization
@@ -202,13 +202,13 @@ async fn without_an_api_server_the_clusters_keys_and_issuer_decide() {
     SIGNER.with(|signer| world.answers(KEYS, Signer::set(&[signer])));
     let config = json!({ "jwks_url": KEYS, "issuer": "https://kubernetes.default.svc" });
     let bench = bench(&world, nowhere.path(), config.clone()).await;
-    assert!(log_in(&bench, &token(json!({}))).await.is_ok());
-    assert_eq!(log_in(&bench, &token(json!({ "iss": "https://other" }))).await, denied());
-    assert_eq!(log_in(&bench, &token(json!({ "aud": ["other"] }))).await, denied());
+    assert!(log_in(&bench, &token(&json!({}))).await.is_ok());
+    assert_eq!(log_in(&bench, &token(&json!({ "iss": "https://other" }))).await, denied());
+    assert_eq!(log_in(&bench, &token(&json!({ "aud": ["other"] }))).await, denied());
     let forged = Signer::new("k", Algorithm::ES256).sign(&json!({ "exp": NOW + 1 }));
     assert_eq!(log_in(&bench, &forged).await, denied());
     assert_eq!(world.count(REVIEW), 0);
-    let legacy = token(json!({
+    let legacy = token(&json!({
         "kubernetes.io": null, "kubernetes.io/serviceaccount/namespace": "vault",
         "kubernetes.io/serviceaccount/service-account.name": "unsealer",
         "kubernetes.io/serviceaccount/service-account.uid": "u-1",
@@ -219,7 +219,7 @@ async fn without_an_api_server_the_clusters_keys_and_issuer_decide() {
     let by_name = json!({ "alias_name_source": "serviceaccount_name", "audience": "" });
     let warnings = bench.write("role/seal", by_name).await.unwrap();
     assert!(warnings[0].contains("audience"), "{warnings:?}");
-    let (by, text) = log_in(&bench, &token(json!({}))).await.unwrap_err();
+    let (by, text) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
     assert_eq!((by, text.contains("'audience'")), (Told::BadRequest, true), "{text}");
 }
 
@@ -230,12 +230,12 @@ async fn keys_are_checked_beside_the_api_server_where_they_are_given() {
     let pem = Signer::new("other", Algorithm::ES256).pem();
     let config = json!({ "kubernetes_host": HOST, "pem_keys": [pem] });
     let bench = bench(&world, nowhere.path(), config).await;
-    assert_eq!(log_in(&bench, &token(json!({}))).await, denied());
+    assert_eq!(log_in(&bench, &token(&json!({}))).await, denied());
     assert_eq!(world.count(REVIEW), 0);
     let pem = SIGNER.with(Signer::pem);
     let config = json!({ "kubernetes_host": HOST, "pem_keys": [pem] });
     bench.write("config", config).await.unwrap();
-    assert!(log_in(&bench, &token(json!({}))).await.is_ok());
+    assert!(log_in(&bench, &token(&json!({}))).await.is_ok());
     assert_eq!(world.count(REVIEW), 1);
 }
 
