@@ -7,6 +7,7 @@ mod auth;
 mod client;
 mod config;
 mod key;
+mod lease;
 mod listener;
 mod mount;
 mod network;
@@ -30,6 +31,7 @@ pub use auth::{
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};
+pub use lease::LeaseTimes;
 pub use listener::{
     ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
     TlsVersion,

@@ -14,12 +14,12 @@ use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
 use crate::auth::methods::MethodError;
-use crate::auth::tokens::TokenError;
-use crate::auth::{Client, NotAuthenticated};
+use crate::auth::{Client, NotAuthenticated, Origin};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::seal::{Contradiction, SealFault};
+use crate::state::records::RecordsError;
 use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
@@ -47,6 +47,13 @@ impl Call<'_> {
 
     pub(super) fn transit(&self) -> Transit {
         self.node.transit(Arc::clone(&self.deployment), self.client.tag)
+    }
+
+    /// Takes note that a key was used, for the warning before a seal's token runs out.
+    pub(super) fn note_key_use(&self) {
+        if let Origin::Token(token) = &self.client.origin {
+            self.node.auth().tokens().note_key_use(token);
+        }
     }
 
     pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {
@@ -84,7 +91,7 @@ enum Cause {
     Engine(TransitError),
     Stranger(NotAuthenticated),
     Method(MethodError),
-    Token(TokenError),
+    Records(RecordsError),
 }
 
 impl From<NotAuthenticated> for Refusal {
@@ -115,14 +122,6 @@ impl From<MethodError> for Refusal {
     }
 }
 
-impl From<TokenError> for Refusal {
-    fn from(cause: TokenError) -> Self {
-        let error = super::handler::told_of_token(&cause);
-        let cause = Some(Cause::Token(cause));
-        Self(Box::new(Refused { error, cause, client: None, key: None }))
-    }
-}
-
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         Self(Box::new(Refused { error, cause: None, client: None, key: None }))
@@ -135,6 +134,12 @@ impl Refusal {
         let key = Some(key.to_owned());
         let cause = Some(Cause::Engine(cause));
         Self(Box::new(Refused { error, cause, client: None, key }))
+    }
+
+    /// The refusal that a failure of typed records leads to.
+    pub(super) fn of_records(cause: RecordsError, error: ApiError) -> Self {
+        let cause = Some(Cause::Records(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
     }
 
     /// The refusal of the only item of a request.
@@ -150,6 +155,11 @@ impl Refusal {
     pub(super) fn by(mut self, client: &Client) -> Self {
         self.0.client = Some(client.name.clone());
         self
+    }
+
+    /// Whether trying again changes nothing.
+    pub(super) fn is_for_good(&self) -> bool {
+        self.0.error.status().is_client_error()
     }
 
     /// What the client is told.
@@ -185,7 +195,7 @@ impl Refusal {
                 None => told.to_string(),
             },
             (Some(Cause::Method(error)), _) => WithCauses(error).to_string(),
-            (Some(Cause::Token(error)), _) => WithCauses(error).to_string(),
+            (Some(Cause::Records(error)), _) => return WithCauses(error).to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
@@ -201,7 +211,7 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
-            Some(Cause::Stranger(_) | Cause::Method(_) | Cause::Token(_)) | None => None,
+            Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_)) | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();

@@ -11,7 +11,7 @@ mod sys;
 mod token;
 mod transit;
 
-pub(super) use methods::{login, told as told_of_method, told_of_token};
+pub(super) use methods::{login, told as told_of_method};
 pub(super) use sys::{open, ui_mounts_for_nobody};
 
 use super::call::{Call, Refusal};
@@ -36,11 +36,12 @@ pub(super) async fn answer(
         Endpoint::RotateKey(at) => keys::rotate(call, at, fields).await,
         Endpoint::TrimKey(at) => keys::trim(call, at, fields).await,
         Endpoint::ListKeys(mount) => keys::list(call, mount, fields),
-        Endpoint::RenewSelf => token::renew_self(call, fields),
+        Endpoint::RenewSelf => token::renew_self(call, fields).await,
         Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
         Endpoint::Method(at) => methods::answer(call, at, fields).await,
         Endpoint::AuthMounts => auth_mounts::list(call, fields),
         Endpoint::AuthMount(at) => auth_mounts::answer(call, at, fields).await,
+        Endpoint::Token(endpoint) => token::answer(call, endpoint, fields).await,
         Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
         Endpoint::SealBackendStatus => seal_status::seal_backend_status(call, fields),
         Endpoint::HaStatus => cluster::ha_status(call, fields),

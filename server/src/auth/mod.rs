@@ -15,6 +15,7 @@ pub mod tokens;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use selkie_access::TokenText;
@@ -26,7 +27,9 @@ use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::methods::{AuthMount, MethodError, Methods, Tools};
 use self::policies::Policies;
-use self::tokens::{Issued, NewToken, Shown, TokenError, Tokens};
+use self::tokens::{
+    Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
+};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::state::records::{Records, RecordsError};
@@ -133,7 +136,62 @@ impl Auth {
     ///
     /// [`TokenError`].
     pub async fn issue(&self, new: NewToken) -> Result<Issued, TokenError> {
-        self.tokens.create(&self.records, self.state_key()?, new).await
+        self.tokens.create(&self.records, self.state_key()?, new, None).await
+    }
+
+    /// The same with a text that was chosen for it, which no token may have yet.
+    pub(crate) async fn issue_as(
+        &self,
+        new: NewToken,
+        text: TokenText,
+    ) -> Result<Issued, TokenError> {
+        self.tokens.create(&self.records, self.state_key()?, new, Some(text)).await
+    }
+
+    /// The token of this text, if it lives.
+    pub(crate) fn find(
+        &self,
+        clients: &Clients,
+        text: &TokenText,
+    ) -> Result<Option<Admitted>, RecordsError> {
+        match self.state_key() {
+            Ok(key) => self.tokens.find(key, clients, text).map_err(RecordsError::from),
+            Err(RecordsError::NoStorage) => Ok(None),
+            Err(sealed) => Err(sealed),
+        }
+    }
+
+    /// The token that has this accessor, if it lives.
+    pub(crate) fn find_accessor(
+        &self,
+        clients: &Clients,
+        accessor: &str,
+    ) -> Result<Option<Admitted>, RecordsError> {
+        match self.state_key() {
+            Ok(_) => Ok(self.tokens.find_accessor(clients, accessor)?),
+            Err(RecordsError::NoStorage) => Ok(None),
+            Err(sealed) => Err(sealed),
+        }
+    }
+
+    /// Renews a token; an `increment` counts only where it has no period.
+    pub(crate) async fn renew(
+        &self,
+        clients: &Clients,
+        id: &TokenId,
+        increment: Option<Duration>,
+    ) -> Result<Renewed, RenewError> {
+        self.tokens.renew(&self.records, clients, id, increment).await
+    }
+
+    /// Ends a token and all that came from it. Whether there was one.
+    pub(crate) async fn revoke(&self, id: &TokenId) -> Result<bool, RecordsError> {
+        self.tokens.revoke(&self.records, id).await
+    }
+
+    /// Ends a token, whose children go on as orphans. Whether there was one.
+    pub(crate) async fn revoke_orphan(&self, id: &TokenId) -> Result<bool, RecordsError> {
+        self.tokens.revoke_orphan(&self.records, id).await
     }
 
     /// Under what tokens are hashed.

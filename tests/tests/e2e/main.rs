@@ -11,6 +11,7 @@ mod etcd;
 mod jwcrypto;
 mod limits;
 mod listener;
+mod logins;
 mod memory;
 mod shared_nothing;
 mod shared_store;
