@@ -127,6 +127,7 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.auth.methods().prepare(&node.deployment().auth_mounts);
         node.follow_store();
         node
     }
@@ -162,6 +163,7 @@ impl Node {
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
         self.auth.tokens().set_limits(next.leases);
+        self.auth.methods().prepare(&next.auth_mounts);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())

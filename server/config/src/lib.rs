@@ -23,8 +23,10 @@ mod telemetry;
 mod warning;
 
 pub use auth::{
-    DeclaredAppRole, DeclaredAuth, DeclaredMethod, InvalidRoleName, ParameterConflict,
-    TokenParameters, TokenType, role_name,
+    AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
+    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
+    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
+    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
 };
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};

@@ -120,6 +120,17 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same, of which a negative one is taken too.
+    pub(crate) fn signed_seconds(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<i64>, FieldError> {
+        match self.0.take(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => conversion::signed_seconds(field, &value).map(Some),
+        }
+    }
+
     pub(crate) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
         self.0.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
     }
