@@ -120,6 +120,7 @@ impl Node {
         drop(held);
         let random: Arc<Random> = Arc::new(os_random);
         let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
+        auth.tokens().set_limits(deployment.leases);
         let node = Self {
             auth: Arc::new(auth),
             audit: Audit::none(Arc::clone(&clock)),
@@ -135,6 +136,7 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.auth.methods().prepare(&node.deployment().auth_mounts);
         node.follow_store();
         node
     }
@@ -169,6 +171,8 @@ impl Node {
         next.require_continuity(before, &self.keys, &*self.random).await?;
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
+        self.auth.tokens().set_limits(next.leases);
+        self.auth.methods().prepare(&next.auth_mounts);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())
@@ -179,6 +183,7 @@ impl Node {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let records = Arc::clone(self.auth.records());
         polls.spawn(Arc::clone(&self.keys).follow(self.learner(), records));
+        polls.spawn(Arc::clone(&self.auth).keep_tokens());
     }
 
     /// Learns of each seal that was not there `before`, for as long as it stays.
@@ -290,6 +295,7 @@ impl Node {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
         self.metrics.undrilled_since(self.started);
+        self.metrics.tokens(self.auth.tokens().in_use());
         self.metrics.text(deployment, &self.audit, self.clock.unix_seconds())
     }
 

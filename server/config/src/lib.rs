@@ -4,9 +4,11 @@
 //! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
 mod audit;
+mod auth;
 mod client;
 mod config;
 mod key;
+mod lease;
 mod listener;
 mod mount;
 mod network;
@@ -24,9 +26,16 @@ mod warning;
 pub use audit::{
     Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, read_audit_key,
 };
+pub use auth::{
+    AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
+    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
+    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
+    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
+};
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};
+pub use lease::LeaseTimes;
 pub use listener::{
     ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
     TlsVersion,
