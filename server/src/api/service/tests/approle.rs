@@ -330,7 +330,8 @@ async fn what_is_declared_logs_in_and_cannot_be_changed_through_the_api() {
     api.role("more", json!({})).await;
     let list = api.ok("LIST", "auth/approle/role", Value::Null).await;
     assert_eq!(list["data"]["keys"], json!(["more", "seal"]));
-    let taken = api.turned_down("POST", "auth/approle/role/x", json!({ "role_id": "seal-role" })).await;
+    let taken =
+        api.turned_down("POST", "auth/approle/role/x", json!({ "role_id": "seal-role" })).await;
     assert_eq!(taken, (400, "role_id already in use".to_owned()));
 }
 
