@@ -12,6 +12,7 @@ mod remote;
 mod restore;
 mod server;
 mod status;
+mod token;
 mod validate;
 
 use std::ffi::OsString;
@@ -57,6 +58,9 @@ enum Command {
     /// What concerns the audit log.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make, look up, renew and revoke tokens on a running server.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -134,6 +138,7 @@ impl Command {
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
             Self::Doctor(arguments) => doctor::run(&arguments, output),
             Self::Status(arguments) => status::run(&arguments, output),
+            Self::Token(command) => token::run(command, output),
             Self::Drill(arguments) => drill::run(&arguments, output),
             Self::Backup(arguments) => backup::run(&arguments, output),
             Self::Restore(arguments) => restore::run(&arguments, output),

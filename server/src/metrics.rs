@@ -25,6 +25,7 @@ use self::state::Reported;
 pub use self::state::StoreFigures;
 use crate::alerts::AlertFigures;
 use crate::audit::Audit;
+use crate::auth::tokens::Expiring;
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
 
@@ -142,6 +143,11 @@ impl Metrics {
     /// What is counted of alerts.
     pub(crate) const fn alerts(&self) -> &Arc<AlertFigures> {
         &self.alerts
+    }
+
+    /// The tokens that keys are used with, soonest to end first.
+    pub(crate) fn tokens(&self, in_use: Vec<Expiring>) {
+        self.reported.tokens(in_use);
     }
 
     /// A request begins.

@@ -107,9 +107,8 @@ impl Node {
             figures: self.metrics.alerts(),
         };
         let prepared = Prepared::new(declared, &around)?;
-        let (records, history) = (self.auth.records(), self.auth.history());
         let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        let alerts = prepared.begin(&self.audit, records, history, &deployment.keeping, &mut tasks);
+        let alerts = prepared.begin(&self.audit, &self.auth, &deployment.keeping, &mut tasks);
         drop(tasks);
         Ok(Self { alerts: Some(alerts), ..self })
     }
@@ -148,6 +147,7 @@ impl Node {
         drop(held);
         let random: Arc<Random> = Arc::new(os_random);
         let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
+        auth.tokens().set_limits(deployment.leases);
         let node = Self {
             auth: Arc::new(auth),
             audit: Audit::none(Arc::clone(&clock)),
@@ -164,6 +164,7 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.auth.methods().prepare(&node.deployment().auth_mounts);
         node.follow_store();
         node
     }
@@ -198,6 +199,8 @@ impl Node {
         next.require_continuity(before, &self.keys, &*self.random).await?;
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
+        self.auth.tokens().set_limits(next.leases);
+        self.auth.methods().prepare(&next.auth_mounts);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())
@@ -208,6 +211,7 @@ impl Node {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let records = Arc::clone(self.auth.records());
         polls.spawn(Arc::clone(&self.keys).follow(self.learner(), records));
+        polls.spawn(Arc::clone(&self.auth).keep_tokens());
     }
 
     /// Learns of each seal that was not there `before`, for as long as it stays.
@@ -325,6 +329,7 @@ impl Node {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
         self.metrics.undrilled_since(self.started);
+        self.metrics.tokens(self.auth.tokens().in_use());
         self.metrics.text(deployment, &self.audit, self.clock.unix_seconds())
     }
 

@@ -8,8 +8,10 @@ use selkie_hcl::{Document, Located, Problems, Section};
 
 use crate::alerts::{self, Alerts};
 use crate::audit::{self, Audit};
+use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
 use crate::key::{self, DeclaredKey};
+use crate::lease::{self, LeaseTimes};
 use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
 use crate::pins::{self, PinKeeping};
@@ -64,10 +66,14 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// `key`.
     pub keys: Vec<DeclaredKey>,
+    /// `auth`.
+    pub auth: Vec<DeclaredAuth>,
     /// `client`.
     pub clients: Vec<DeclaredClient>,
     /// `policy`, without the built-in ones.
     pub policies: Vec<Policy>,
+    /// `default_lease_ttl` and `max_lease_ttl`.
+    pub leases: LeaseTimes,
     /// What works and is worth telling.
     pub warnings: Vec<Warning>,
 }
@@ -127,10 +133,9 @@ enum ConfigError {
 }
 
 /// What stands in many a Vault's configuration and has no meaning here.
-const NOT_USED: [&str; 20] = [
+const NOT_USED: [&str; 18] = [
     "administrative_namespace_path",
     "cluster_addr",
-    "default_lease_ttl",
     "disable_cache",
     "disable_clustering",
     "disable_performance_standby",
@@ -140,7 +145,6 @@ const NOT_USED: [&str; 20] = [
     "ha_storage",
     "introspection_endpoint",
     "license_path",
-    "max_lease_ttl",
     "plugin",
     "plugin_directory",
     "raw_storage_endpoint",
@@ -194,6 +198,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
         telemetry: telemetry::decode(&mut root, &reading),
+        auth: auth::decode(&mut root, &reading),
+        leases: lease::decode(&mut root),
         warnings: Vec::new(),
         data_dir,
         local_key,

@@ -5,10 +5,12 @@
 
 mod alerts;
 mod audit;
+mod auth;
 mod client;
 mod config;
 mod header;
 mod key;
+mod lease;
 mod listener;
 mod mount;
 mod network;
@@ -27,10 +29,17 @@ pub use alerts::{Alerts, Burst, Webhook};
 pub use audit::{
     Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, read_audit_key,
 };
+pub use auth::{
+    AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
+    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
+    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
+    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
+};
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use header::SecretHeader;
 pub use key::{DeclaredKey, VersionRule};
+pub use lease::LeaseTimes;
 pub use listener::{
     ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
     TlsVersion,

@@ -37,9 +37,9 @@ use self::shelf::Shelf;
 use self::watcher::{WatchedDevice, Watcher};
 use self::webhook::{Courier, Surroundings, Teller, Told};
 use crate::audit::Audit;
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::seal::Keeping;
-use crate::state::records::{Mirror, Records};
 
 /// Where alerts are raised.
 pub struct Alerts {
@@ -125,12 +125,11 @@ impl Prepared {
     pub(crate) fn begin(
         self,
         audit: &Audit,
-        records: &Arc<Records>,
-        mirror: &Arc<Mirror<Remembered>>,
+        auth: &Arc<Auth>,
         keeping: &Keeping,
         tasks: &mut JoinSet<()>,
     ) -> Arc<Alerts> {
-        let shelf = Shelf::new(Arc::clone(records), Arc::clone(mirror), keeping);
+        let shelf = Shelf::new(Arc::clone(auth.records()), Arc::clone(auth.history()), keeping);
         let (learning_period, prefixes, burst) = self.settings;
         let device = |(name, figures)| WatchedDevice { name, figures, failed: 0 };
         self.alerts.figures.switch_on();
@@ -139,6 +138,7 @@ impl Prepared {
             watch: audit.events().watch(),
             clock: self.clock,
             shelf: Arc::new(shelf),
+            auth: Arc::clone(auth),
             learning_period,
             prefixes,
             bursts: Bursts::new(burst),

@@ -38,7 +38,6 @@ struct World {
 struct Stage {
     watcher: Watcher,
     told: Receiver<Told>,
-    records: Arc<Records>,
 }
 
 impl World {
@@ -57,9 +56,9 @@ impl World {
 
     /// A server that starts; its storage is not open yet.
     fn start(&self, learning_period: u64) -> Stage {
-        let mirror = Arc::<Mirror<Remembered>>::default();
-        let mirrors = vec![Arc::clone(&mirror) as _];
-        let records = Arc::new(Records::new(self.store.is_some(), mirrors));
+        let random = Arc::new(selkie_crypto::os_random);
+        let auth = Auth::new(self.store.is_some(), Arc::clone(&self.clock) as _, random);
+        let (records, history) = (Arc::clone(auth.records()), Arc::clone(auth.history()));
         let key = PinKey::init_with(|page| page.fill(1)).unwrap();
         let keeping = Keeping {
             data_dir: self.dir.as_ref().map(|dir| dir.path().to_owned()),
@@ -74,7 +73,8 @@ impl World {
             alerts: Arc::new(alerts),
             watch: self.events.watch(),
             clock: Arc::clone(&self.clock) as _,
-            shelf: Arc::new(Shelf::new(Arc::clone(&records), mirror, &keeping)),
+            shelf: Arc::new(Shelf::new(records, history, &keeping)),
+            auth: Arc::new(auth),
             learning_period,
             prefixes: (24, 64),
             bursts: Bursts::new(burst),
@@ -86,7 +86,7 @@ impl World {
             missed: 0,
             is_keeping_told: false,
         };
-        Stage { watcher, told, records }
+        Stage { watcher, told }
     }
 
     /// The same with its storage open.
@@ -120,7 +120,7 @@ impl World {
 impl Stage {
     async fn open(&self, world: &World) {
         if let Some(store) = &world.store {
-            self.records.attach(Arc::clone(store)).await.unwrap();
+            self.watcher.auth.records().attach(Arc::clone(store)).await.unwrap();
         }
     }
 
@@ -269,7 +269,7 @@ async fn replicas_share_what_they_saw_and_a_restart_forgets_nothing() {
     assert_eq!(a.take(&event), [AlertKind::NewClient]);
     a.tick().await;
     b.tick().await;
-    b.records.reload(&**world.store.as_ref().unwrap()).await.unwrap();
+    b.watcher.auth.records().reload(&**world.store.as_ref().unwrap()).await.unwrap();
     assert_eq!(b.take(&event), []);
     b.tick().await;
     assert_eq!(b.take(&world.decrypt("vault", "k2", address(1, 1))), [AlertKind::NewKey]);
@@ -333,7 +333,7 @@ async fn a_full_memory_in_the_store_loses_its_oldest_as_fast_as_it_grows() {
             let record = Remembered::Seen(subject, START + u64::from(*number));
             batch.put(&record.name(), &record, None).unwrap();
         }
-        filling.records.commit(&batch).await.unwrap();
+        filling.watcher.auth.records().commit(&batch).await.unwrap();
     }
     let mut stage = world.start_open(0).await;
     world.pass(DAY);

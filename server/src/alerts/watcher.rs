@@ -19,6 +19,7 @@ use super::record::Learning;
 use super::shelf::{Done, RECORDS_AT_ONCE, Shelf, Work};
 use super::{Alert, AlertKind, Alerts};
 use crate::audit::{Figures, KeyEvent, Watch};
+use crate::auth::Auth;
 use crate::clock::Clock;
 
 /// How often is looked at what is due.
@@ -34,6 +35,7 @@ pub(super) struct Watcher {
     pub(super) watch: Watch,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shelf: Arc<Shelf>,
+    pub(super) auth: Arc<Auth>,
     /// In seconds.
     pub(super) learning_period: u64,
     /// Bits of an IPv4 and of an IPv6 address that make its network.
@@ -107,6 +109,7 @@ impl Watcher {
         }
         let now = self.clock.unix_seconds();
         self.look_at_devices(now);
+        self.look_at_tokens(now);
         self.alerts.tell_due(now);
         let missed = self.watch.missed();
         if missed > self.missed {
@@ -252,6 +255,13 @@ impl Watcher {
                 self.alerts.raise(alert);
             }
             device.failed = failed;
+        }
+    }
+
+    fn look_at_tokens(&self, now: u64) {
+        for one in self.auth.tokens().expiring() {
+            let (accessor, client) = (&one.accessor, &one.display_name);
+            self.alerts.raise(Alert::token_expires(now, accessor, client, one.seconds_left));
         }
     }
 

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -14,11 +15,13 @@ use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
 use crate::audit::Trail;
-use crate::auth::{Client, NotAuthenticated};
+use crate::auth::methods::MethodError;
+use crate::auth::{Client, NotAuthenticated, Origin};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::seal::{Contradiction, SealFault};
+use crate::state::records::RecordsError;
 use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
@@ -30,6 +33,8 @@ pub(super) struct Call<'a> {
     pub(super) deployment: Arc<Deployment>,
     pub(super) client: Arc<Client>,
     pub(super) token: Option<&'a TokenText>,
+    /// Where the request comes from.
+    pub(super) address: IpAddr,
     /// A UUID, in the reply and in the log.
     pub(super) id: &'a str,
     pub(super) log_budgets: &'a LogBudgets,
@@ -47,6 +52,13 @@ impl Call<'_> {
     pub(super) fn transit(&self) -> Transit {
         let transit = self.node.transit(Arc::clone(&self.deployment), self.client.tag);
         Transit { trail: Arc::clone(&self.trail), ..transit }
+    }
+
+    /// Takes note that a key was used, for the warning before a seal's token runs out.
+    pub(super) fn note_key_use(&self) {
+        if let Origin::Token(token) = &self.client.origin {
+            self.node.auth().tokens().note_key_use(token);
+        }
     }
 
     pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {
@@ -79,16 +91,35 @@ struct Refused {
 enum Cause {
     Engine(TransitError),
     Stranger(NotAuthenticated),
+    Method(MethodError),
+    Records(RecordsError),
 }
 
 impl From<NotAuthenticated> for Refusal {
     fn from(cause: NotAuthenticated) -> Self {
-        let client = match &cause {
-            NotAuthenticated::OutsideBoundCidrs { client } => Some(client.clone()),
-            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => None,
+        let (error, client) = match &cause {
+            NotAuthenticated::Expired { client }
+            | NotAuthenticated::OutsideBoundCidrs { client }
+            | NotAuthenticated::WithoutCertificate { client } => {
+                (ApiError::InvalidToken, Some(client.clone()))
+            }
+            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => {
+                (ApiError::InvalidToken, None)
+            }
+            NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
+            NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
+            NotAuthenticated::Unreadable => (ApiError::Internal, None),
         };
         let cause = Some(Cause::Stranger(cause));
-        Self(Box::new(Refused { error: ApiError::InvalidToken, cause, client, key: None }))
+        Self(Box::new(Refused { error, cause, client, key: None }))
+    }
+}
+
+impl From<MethodError> for Refusal {
+    fn from(cause: MethodError) -> Self {
+        let error = super::handler::told_of_method(&cause);
+        let cause = Some(Cause::Method(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
     }
 }
 
@@ -104,6 +135,12 @@ impl Refusal {
         let key = Some(key.to_owned());
         let cause = Some(Cause::Engine(cause));
         Self(Box::new(Refused { error, cause, client: None, key }))
+    }
+
+    /// The refusal that a failure of typed records leads to.
+    pub(super) fn of_records(cause: RecordsError, error: ApiError) -> Self {
+        let cause = Some(Cause::Records(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
     }
 
     /// The refusal of the only item of a request.
@@ -137,6 +174,11 @@ impl Refusal {
         .unwrap_or_default()
     }
 
+    /// Whether trying again changes nothing.
+    pub(super) fn is_for_good(&self) -> bool {
+        self.0.error.status().is_client_error()
+    }
+
     /// What the client is told.
     pub(super) fn into_error(self) -> ApiError {
         self.0.error
@@ -165,6 +207,12 @@ impl Refusal {
             // Hop and request id of the KMS are in the causes, and nothing of the request.
             (Some(Cause::Engine(error)), _) => return WithCauses(error).to_string(),
             (Some(Cause::Stranger(error)), _) => error.to_string(),
+            (Some(Cause::Method(MethodError::Refused { told, reason, .. })), _) => match reason {
+                Some(reason) => format!("{told}: {}", WithCauses(&**reason)),
+                None => told.to_string(),
+            },
+            (Some(Cause::Method(error)), _) => WithCauses(error).to_string(),
+            (Some(Cause::Records(error)), _) => return WithCauses(error).to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
@@ -180,7 +228,7 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
-            Some(Cause::Stranger(_)) | None => None,
+            Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_)) | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();

@@ -5,6 +5,7 @@
 //! a path, nobody learns whether it exists.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::{Method, Uri};
 use selkie_access::{Capability, KeyName, MountPath};
@@ -14,6 +15,8 @@ use super::{
     fields::go_bool,
     query::{Plus, Query, decode},
 };
+use crate::auth::methods::{AuthMount, AuthTable, Found};
+use crate::auth::tokens::RoleName;
 use crate::deployment::Mounts;
 use crate::drill::DrillStep;
 
@@ -60,6 +63,41 @@ pub struct KeyPath {
     pub key: KeyName,
 }
 
+/// What is asked of a mounted method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodPath {
+    /// The mount.
+    pub mount: Arc<AuthMount>,
+    /// The path below it; ends in a slash for a list.
+    pub rest: Box<str>,
+    /// What is wanted of it.
+    pub operation: Operation,
+}
+
+/// What is asked of the mount of a method at a path, in `sys/auth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthMountPath {
+    /// As the request has it, without a final slash.
+    pub path: Box<str>,
+    /// What.
+    pub action: MountAction,
+}
+
+/// What is asked of the mount of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountAction {
+    /// `sys/auth/:path`, read
+    Read,
+    /// `sys/auth/:path`, write
+    Enable,
+    /// `sys/auth/:path`, delete
+    Disable,
+    /// `sys/auth/:path/tune`, read
+    ReadTune,
+    /// `sys/auth/:path/tune`, write
+    Tune,
+}
+
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -87,6 +125,16 @@ pub enum Endpoint {
     RenewSelf,
     /// `auth/token/lookup-self`, read or, as Vault allows as well, written to
     LookupSelf(Operation),
+    /// A path below the mount of a method that asks for no token.
+    Login(MethodPath),
+    /// Any other path below the mount of a method.
+    Method(MethodPath),
+    /// `sys/auth`
+    AuthMounts,
+    /// `sys/auth/:path`
+    AuthMount(AuthMountPath),
+    /// Another path of `auth/token/`
+    Token(TokenEndpoint),
     /// `sys/capabilities-self`
     CapabilitiesSelf,
     /// `sys/mounts`
@@ -123,11 +171,73 @@ pub enum Endpoint {
     Init,
 }
 
+/// What can be asked for below `auth/token/`, beside what a client asks about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenEndpoint {
+    /// `create`
+    Create,
+    /// `create-orphan`
+    CreateOrphan,
+    /// `create/:role`
+    CreateFrom(RoleName),
+    /// `lookup`, read or written to
+    Lookup(Operation),
+    /// `lookup-accessor`
+    LookupAccessor,
+    /// `renew`
+    Renew,
+    /// `renew-accessor`
+    RenewAccessor,
+    /// `revoke`
+    Revoke,
+    /// `revoke-self`
+    RevokeSelf,
+    /// `revoke-orphan`
+    RevokeOrphan,
+    /// `revoke-accessor`
+    RevokeAccessor,
+    /// `accessors`
+    Accessors,
+    /// `roles`
+    Roles,
+    /// `roles/:name`, read
+    ReadRole(RoleName),
+    /// `roles/:name`, written to
+    WriteRole(RoleName),
+    /// `roles/:name`, deleted
+    DeleteRole(RoleName),
+    /// `tidy`
+    Tidy,
+    /// `sys/tokens/in-use`
+    InUse,
+}
+
+impl TokenEndpoint {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Create | Self::CreateOrphan | Self::CreateFrom(_) => "token_create",
+            Self::Lookup(_) | Self::LookupAccessor => "token_lookup",
+            Self::Renew | Self::RenewAccessor => "token_renew",
+            Self::Revoke | Self::RevokeSelf | Self::RevokeOrphan | Self::RevokeAccessor => {
+                "token_revoke"
+            }
+            Self::Accessors => "token_accessors",
+            Self::Roles | Self::ReadRole(_) | Self::WriteRole(_) | Self::DeleteRole(_) => {
+                "token_roles"
+            }
+            Self::Tidy => "token_tidy",
+            Self::InUse => "tokens_in_use",
+        }
+    }
+}
+
 /// What stands between a request and an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Nothing: no token is looked at.
     Open,
+    /// No token is looked at: whoever asks shows who they are by other means.
+    Login,
     /// No policy on the path itself; the answer shows what the token, if there is one, may see.
     ByToken,
     /// A valid token, and a policy that allows the operation on the path.
@@ -158,6 +268,10 @@ impl Endpoint {
             Self::ListKeys(_) => "list_keys",
             Self::RenewSelf => "renew_self",
             Self::LookupSelf(_) => "lookup_self",
+            Self::Login(_) => "login",
+            Self::Method(_) => "auth_method",
+            Self::AuthMounts | Self::AuthMount(_) => "auth_mounts",
+            Self::Token(endpoint) => endpoint.name(),
             Self::CapabilitiesSelf => "capabilities_self",
             Self::Mounts => "mounts",
             Self::ListAudit => "list_audit",
@@ -183,6 +297,7 @@ impl Endpoint {
         match self {
             Self::Health | Self::SealStatus | Self::Leader | Self::Init => Access::Open,
             Self::UiMounts | Self::UiMount(_) => Access::ByToken,
+            Self::Login(_) => Access::Login,
             Self::Encrypt(_)
             | Self::Decrypt(_)
             | Self::Rewrap(_)
@@ -195,6 +310,10 @@ impl Endpoint {
             | Self::ListKeys(_)
             | Self::RenewSelf
             | Self::LookupSelf(_)
+            | Self::Method(_)
+            | Self::AuthMounts
+            | Self::AuthMount(_)
+            | Self::Token(_)
             | Self::CapabilitiesSelf
             | Self::SealBackendStatus
             | Self::HaStatus
@@ -229,7 +348,12 @@ pub struct Route<'r> {
 ///
 /// What Vault refuses whoever asks: a URL outside `/v1/` or with bytes that are no text, a method
 /// it does not know, `list` that is no truth value, a write to a path that ends in `/`.
-pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route<'r>, ApiError> {
+pub(crate) fn route<'r>(
+    method: &Method,
+    uri: &'r Uri,
+    mounts: &Mounts,
+    auth: AuthTable<'_>,
+) -> Result<Route<'r>, ApiError> {
     let url_path = decode(uri.path(), Plus::Plus).or(Err(ApiError::UnreadablePath))?.into_public();
     if url_path.contains(char::is_control) {
         return Err(ApiError::UnreadablePath);
@@ -247,7 +371,7 @@ pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route
     if operation == Operation::Update && path.ends_with('/') {
         return Err(ApiError::WriteToSlash);
     }
-    let target = target(&path, operation, mounts);
+    let target = target(&path, operation, mounts, auth);
     Ok(Route { path, operation, target, query })
 }
 
@@ -297,13 +421,25 @@ fn operation(method: &Method, query: &Query<'_>) -> Result<Operation, ApiError> 
     }
 }
 
-fn target(path: &str, operation: Operation, mounts: &Mounts) -> Result<Endpoint, ApiError> {
+fn target(
+    path: &str,
+    operation: Operation,
+    mounts: &Mounts,
+    auth: AuthTable<'_>,
+) -> Result<Endpoint, ApiError> {
     // Vault's storage refuses such a key, wherever the dots are.
     if path.contains("..") {
         return Err(ApiError::RelativePath);
     }
     if let Some(rest) = strip_mount(path, "auth/token/") {
         return token_target(rest, operation);
+    }
+    if let Some(below) = path.strip_prefix("auth/") {
+        let found = auth.find(below).ok_or_else(|| ApiError::NoMount { path: path.into() })?;
+        let is_login = auth.is_login(&found, operation);
+        let Found { mount, rest } = found;
+        let path = MethodPath { mount, rest: rest.into(), operation };
+        return Ok(if is_login { Endpoint::Login(path) } else { Endpoint::Method(path) });
     }
     if let Some(rest) = strip_mount(path, "sys/") {
         return sys_target(rest, operation);
@@ -319,12 +455,44 @@ fn strip_mount<'p>(path: &'p str, mount: &str) -> Option<&'p str> {
 }
 
 fn token_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
-    match (rest, operation) {
-        ("renew-self", Operation::Update) => Ok(Endpoint::RenewSelf),
-        ("lookup-self", Operation::Read | Operation::Update) => Ok(Endpoint::LookupSelf(operation)),
-        ("renew-self" | "lookup-self", _) => Err(ApiError::UnsupportedOperation),
-        _ => Err(ApiError::UnsupportedPath),
-    }
+    use Operation::{Delete, List, Read, Update};
+    let endpoint = match (rest, operation) {
+        ("renew-self", Update) => return Ok(Endpoint::RenewSelf),
+        ("lookup-self", Read | Update) => return Ok(Endpoint::LookupSelf(operation)),
+        ("create", Update) => TokenEndpoint::Create,
+        ("create-orphan", Update) => TokenEndpoint::CreateOrphan,
+        ("lookup", Read | Update) => TokenEndpoint::Lookup(operation),
+        ("lookup-accessor", Update) => TokenEndpoint::LookupAccessor,
+        ("renew", Update) => TokenEndpoint::Renew,
+        ("renew-accessor", Update) => TokenEndpoint::RenewAccessor,
+        ("revoke", Update) => TokenEndpoint::Revoke,
+        ("revoke-self", Update) => TokenEndpoint::RevokeSelf,
+        ("revoke-orphan", Update) => TokenEndpoint::RevokeOrphan,
+        ("revoke-accessor", Update) => TokenEndpoint::RevokeAccessor,
+        ("accessors/", List) => TokenEndpoint::Accessors,
+        ("roles/", List) => TokenEndpoint::Roles,
+        ("tidy", Update) => TokenEndpoint::Tidy,
+        (
+            "renew-self" | "lookup-self" | "create" | "create-orphan" | "lookup"
+            | "lookup-accessor" | "renew" | "renew-accessor" | "revoke" | "revoke-self"
+            | "revoke-orphan" | "revoke-accessor" | "accessors" | "accessors/" | "roles" | "roles/"
+            | "tidy",
+            _,
+        ) => return Err(ApiError::UnsupportedOperation),
+        _ => match (rest.split_once('/'), operation) {
+            (Some(("create", role)), Update) => TokenEndpoint::CreateFrom(role_name(role)?),
+            (Some(("roles", role)), Read) => TokenEndpoint::ReadRole(role_name(role)?),
+            (Some(("roles", role)), Update) => TokenEndpoint::WriteRole(role_name(role)?),
+            (Some(("roles", role)), Delete) => TokenEndpoint::DeleteRole(role_name(role)?),
+            (Some(("create" | "roles", _)), _) => return Err(ApiError::UnsupportedOperation),
+            _ => return Err(ApiError::UnsupportedPath),
+        },
+    };
+    Ok(Endpoint::Token(endpoint))
+}
+
+fn role_name(text: &str) -> Result<RoleName, ApiError> {
+    text.parse().or(Err(ApiError::UnsupportedPath))
 }
 
 fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
@@ -335,11 +503,13 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         "capabilities-self" => return Err(ApiError::UnsupportedOperation),
         "drill/" if operation == Operation::List => return Ok(Endpoint::ListDrill),
         "drill" | "drill/" => return Err(ApiError::UnsupportedOperation),
+        "auth" => Endpoint::AuthMounts,
         "mounts" => Endpoint::Mounts,
         "audit" => Endpoint::ListAudit,
         "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
+        "tokens/in-use" => Endpoint::Token(TokenEndpoint::InUse),
         "storage/selkie/snapshot" => Endpoint::Snapshot,
         "internal/ui/mounts" => Endpoint::UiMounts,
         _ => return sys_subpath_target(rest, operation),
@@ -351,6 +521,14 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
 fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
     if let Some(endpoint) = audit_target(rest, operation) {
         return endpoint;
+    }
+    if let Some(path) = rest.strip_prefix("auth/").filter(|path| !path.is_empty()) {
+        return auth_mount_target(path, operation);
+    }
+    // Where the CLI tunes it.
+    let tuned = rest.strip_prefix("mounts/auth/").filter(|path| path.ends_with("/tune"));
+    if let Some(path) = tuned.filter(|path| *path != "/tune") {
+        return auth_mount_target(path, operation);
     }
     let (endpoint, its) = match (rest.strip_prefix("internal/ui/mounts/"), drill_step(rest)) {
         (Some(path), _) if !path.is_empty() => (Endpoint::UiMount(path.into()), Operation::Read),
@@ -370,6 +548,23 @@ fn audit_target(rest: &str, operation: Operation) -> Option<Result<Endpoint, Api
         (Some(_), ..) | (_, Some(_), _) => Err(ApiError::UnsupportedOperation),
         (None, None, _) => return None,
     })
+}
+
+fn auth_mount_target(path: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    let (path, is_tune) = match path.strip_suffix("/tune") {
+        Some(mount) if !mount.is_empty() => (mount, true),
+        _ => (path, false),
+    };
+    let action = match (operation, is_tune) {
+        (Operation::Read, false) => MountAction::Read,
+        (Operation::Update, false) => MountAction::Enable,
+        (Operation::Delete, false) => MountAction::Disable,
+        (Operation::Read, true) => MountAction::ReadTune,
+        (Operation::Update, true) => MountAction::Tune,
+        _ => return Err(ApiError::UnsupportedOperation),
+    };
+    let path = path.trim_end_matches('/').into();
+    Ok(Endpoint::AuthMount(AuthMountPath { path, action }))
 }
 
 fn drill_step(rest: &str) -> Option<DrillStep> {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -21,11 +21,20 @@ use super::log_budget::LogBudgets;
 use super::logged::LoggedRequest;
 use super::query::Query;
 use super::reply::Reply;
-use super::route::{Access, Endpoint, Operation, Route, route};
+use super::route::{Access, Endpoint, MethodPath, Operation, Route, route};
 use crate::auth::Credentials;
+use crate::auth::methods::AuthTable;
+use crate::auth::tokens::Renewer;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
+
+/// How many logins are worked on at a time.
+const LOGINS: usize = 64;
+/// How long one more waits for that.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
+/// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
+const LOGIN_BYTES: usize = 64 << 10;
 
 /// What one listener's requests are answered with.
 #[derive(Clone, Debug)]
@@ -33,6 +42,8 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
+    /// Logins are asked for by strangers: they take no places from those who are known.
+    logins: InFlight,
     log_budgets: Arc<LogBudgets>,
 }
 
@@ -43,7 +54,9 @@ struct Service {
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
     let log_budgets = Arc::default();
-    Router::new().fallback(serve).with_state(Service { node, limits, in_flight, log_budgets })
+    let logins = InFlight::new(LOGINS, LOGIN_PATIENCE);
+    let service = Service { node, limits, in_flight, logins, log_budgets };
+    Router::new().fallback(serve).with_state(service)
 }
 
 async fn serve(State(service): State<Service>, request: Request<Body>) -> Response {
@@ -52,7 +65,9 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let mut buffer = Uuid::encode_buffer();
     let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
     let deployment = service.node.deployment();
-    let route = route(&parts.method, &parts.uri, &deployment.mounts);
+    let auth = service.node.auth();
+    let table = AuthTable { declared: &deployment.auth_mounts, methods: auth.methods() };
+    let route = route(&parts.method, &parts.uri, &deployment.mounts, table);
     let _in_flight = service.node.metrics().request_begins();
     let name = route.as_ref().ok().and_then(|route| route.target.as_ref().ok());
     let name = name.map_or("none", Endpoint::name);
@@ -60,12 +75,19 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let logged = LoggedRequest::new(id, &parts, is_endpoint);
     let span = traces::request(&parts.method, name);
     let context = span.clone().unwrap_or_default();
-    let answered = service.answer(&parts, body, id, deployment, route).with_context(context);
-    let outcome = answered.await;
-    let reply = outcome.unwrap_or_else(|refusal| {
-        service.log(&refusal, &logged);
-        Reply::error(&refusal.into_error())
-    });
+    let is_renewal = route.as_ref().is_ok_and(|route| route.target == Ok(Endpoint::RenewSelf));
+    let renewer = is_renewal.then(|| service.renewer(&parts)).flatten();
+    let reply = if renewer.is_some_and(|renewer| service.is_raging(renewer)) {
+        // No line about it: there would be thousands.
+        Reply::error(&ApiError::RenewalsFail)
+    } else {
+        let answered = service.answer(&parts, body, id, deployment, route).with_context(context);
+        answered.await.unwrap_or_else(|refusal| {
+            service.note_failure(renewer, &refusal);
+            service.log(&refusal, &logged);
+            Reply::error(&refusal.into_error())
+        })
+    };
     if let Some(span) = span {
         traces::answered(&span, reply.status().as_u16());
     }
@@ -83,6 +105,25 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
 }
 
 impl Service {
+    /// Who renews a token, where one renews its own.
+    fn renewer(&self, parts: &Parts) -> Option<Renewer> {
+        let connection = parts.extensions.get::<Arc<ConnectionInfo>>()?;
+        let address = client_address(connection, &parts.headers).ok()?;
+        let token = super::credential::token(&parts.headers);
+        Some(self.node.auth().tokens().storms().renewer(token.as_ref(), address))
+    }
+
+    fn is_raging(&self, renewer: Renewer) -> bool {
+        let second = self.node.clock().unix_seconds();
+        self.node.auth().tokens().storms().is_raging(renewer, second)
+    }
+
+    fn note_failure(&self, renewer: Option<Renewer>, refusal: &Refusal) {
+        let Some(renewer) = renewer.filter(|_| refusal.is_for_good()) else { return };
+        let second = self.node.clock().unix_seconds();
+        self.node.auth().tokens().storms().failed(renewer, second);
+    }
+
     fn log(&self, refusal: &Refusal, request: &LoggedRequest<'_>) {
         if self.log_budgets.admit(refusal.kind(), self.node.clock().unix_seconds()) {
             refusal.log(request);
@@ -111,6 +152,13 @@ impl Service {
         let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
         let certificates = certificates.unwrap_or_default();
         let credentials = Credentials { token: token.as_ref(), certificates, address };
+        let query = std::mem::take(&mut route.query);
+        if let Ok(Endpoint::Login(at)) = &route.target {
+            let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
+            let asked = Asked { route: &route, query, parts };
+            let stranger = Stranger { at: at.clone(), credentials, id };
+            return self.log_in(asked, body, stranger, audited).await;
+        }
         let client = match self.node.auth().authenticate(&deployment, credentials).await {
             Ok(client) => client,
             Err(stranger) => {
@@ -122,13 +170,13 @@ impl Service {
                 return audited.stranger(answer).await;
             }
         };
-        let query = std::mem::take(&mut route.query);
         let audited = Audited::new(&self.node, &deployment, incoming, &route, Some(&client));
         let call = Call {
             node: &self.node,
             deployment: Arc::clone(&deployment),
             client: Arc::clone(&client),
             token: token.as_ref(),
+            address,
             id,
             log_budgets: &self.log_budgets,
             trail: Arc::clone(&audited.trail),
@@ -136,6 +184,26 @@ impl Service {
         let asked = Asked { route: &route, query, parts };
         let answer = self.handle(&call, asked, body, audited).await;
         answer.map_err(|refusal| refusal.by(&call.client))
+    }
+
+    /// Nobody knows who asks: what that may cost is bounded apart from all else.
+    async fn log_in(
+        &self,
+        asked: Asked<'_>,
+        body: Body,
+        stranger: Stranger<'_>,
+        mut audited: Audited<'_>,
+    ) -> Result<Reply, Refusal> {
+        let Stranger { at, credentials, id } = stranger;
+        let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
+        let body = body::read(body, limits).await.map_err(ApiError::from)?;
+        let admitted = self.logins.admit().await;
+        let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
+        let whole = asked.whole(&body);
+        let fields = asked.into_fields(&body)?;
+        audited.login(&fields, whole).await?;
+        let reply = handler::login(self.node.auth(), at, credentials, fields, id).await;
+        audited.response(reply).await
     }
 
     /// The body is read only for a client that is known: nobody else can make the server hold it.
@@ -208,6 +276,13 @@ impl<'a> Asked<'a> {
     const fn has_body(&self) -> bool {
         matches!(self.route.operation, Operation::Update | Operation::Patch)
     }
+}
+
+/// Somebody who asks to be logged in.
+struct Stranger<'a> {
+    at: MethodPath,
+    credentials: Credentials<'a>,
+    id: &'a str,
 }
 
 #[cfg(test)]

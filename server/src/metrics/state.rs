@@ -3,10 +3,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::auth::tokens::Expiring;
 use crate::state::{Missing, StateStatus};
 use crate::transit::Keys;
 
@@ -52,9 +55,21 @@ struct Drill {
     is_ok: bool,
 }
 
+/// How many tokens are told of: those that end soonest.
+const MOST_TOKENS: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfToken {
+    client: String,
+    accessor: String,
+}
+
 /// What others report; nothing of it is told before they did.
 #[derive(Debug, Default)]
-pub(super) struct Reported(Mutex<Reports>);
+pub(super) struct Reported {
+    reports: Mutex<Reports>,
+    tokens: Mutex<Vec<Expiring>>,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Reports {
@@ -68,6 +83,11 @@ impl Reported {
         self.reports().store = Some(figures);
     }
 
+    pub(super) fn tokens(&self, mut in_use: Vec<Expiring>) {
+        in_use.truncate(MOST_TOKENS);
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
+    }
+
     pub(super) fn drill(&self, at: u64, is_ok: bool) {
         self.reports().drill = Some(Drill { at, is_ok });
     }
@@ -77,13 +97,24 @@ impl Reported {
     }
 
     fn reports(&self) -> MutexGuard<'_, Reports> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn register(&self, registry: &mut Registry, now: u64) {
         let Reports { store, drill, started } = *self.reports();
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "What is running", Info::new(version));
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tokens.is_empty() {
+            let family = Family::<OfToken, Gauge>::default();
+            for one in &*tokens {
+                let (client, accessor) = (one.display_name.clone(), one.accessor.clone());
+                let left = i64::try_from(one.seconds_left).unwrap_or(i64::MAX);
+                family.get_or_create(&OfToken { client, accessor }).set(left);
+            }
+            let help = "Until a token ends that keys were used with, of those that end soonest";
+            registry.register("token_expiry_seconds", help, family);
+        }
         let mut gauge = |name, help, value: u64| {
             let gauge = Gauge::<i64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

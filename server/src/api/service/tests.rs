@@ -1,9 +1,11 @@
 mod alerts;
+mod approle;
 mod audit;
 mod drill;
 mod log;
 mod replicas;
 mod snapshot;
+mod token;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -78,6 +80,8 @@ fn config() -> Config {
         }],
         clients: vec![client("root", "root", None), client("vault", "seal", Some(86_400))],
         policies: vec![seal_policy],
+        auth: Vec::new(),
+        leases: selkie_config::LeaseTimes::default(),
         warnings: Vec::new(),
     }
 }
