@@ -5,18 +5,17 @@ use crate::auth::{Client, Origin};
 /// The display name of a token that was given none.
 const NAMELESS: &str = "token";
 
-/// What makes a client the same as before. A name that anybody with the right to make tokens can
-/// give is not that of a declared client, and the role of a login counts, as `approle` gives all its
-/// tokens one name. A token without a name of its own goes by its accessor.
+/// What makes a client the same as before: for a declared one its name; for a login who logged in,
+/// whatever token that gave. Another token goes by the path that made it and its name, so that no
+/// name which somebody gives a token is that of a declared client, or by its accessor if it has no
+/// name of its own.
 pub(crate) fn identity(client: &Client) -> Arc<str> {
     let Origin::Token(token) = &client.origin else { return client.name.as_str().into() };
-    let role = ["role_name", "role"].iter().find_map(|name| client.metadata.get(*name));
-    let name = if client.name == NAMELESS && !client.accessor.is_empty() {
-        client.accessor.as_str()
-    } else {
-        client.name.as_str()
+    let (path, entity) = (token.made.path.as_str(), token.made.entity_id());
+    let parts = match (client.name.as_str(), client.accessor.as_str()) {
+        (name, _) if !entity.is_empty() => [path, " ", name, " ", entity],
+        (NAMELESS, accessor) if !accessor.is_empty() => [path, " ", accessor, "", ""],
+        (name, _) => [path, " ", name, "", ""],
     };
-    let parts = [token.made.path.as_str(), " ", name];
-    let role = role.map_or_else(String::new, |role| format!(" {role}"));
-    [parts.concat(), role].concat().into()
+    parts.concat().into()
 }

@@ -425,6 +425,41 @@ fn a_failing_audit_device_is_told_once_an_hour_while_it_fails() {
     assert_eq!((told.alert.kind, told.alert.subject.as_str()), (AlertKind::AuditFails, "file"));
 }
 
+#[tokio::test]
+async fn a_token_that_a_seal_uses_and_that_runs_out_is_told_of() {
+    let world = on_store();
+    let mut stage = world.start(0);
+    let key = selkie_crypto::StateKey::init_with(|key| key.fill(9)).unwrap();
+    let auth = Arc::clone(&stage.watcher.auth);
+    auth.attach(Arc::clone(world.store.as_ref().unwrap()), Arc::new(key)).await.unwrap();
+    let wanted = crate::auth::tokens::NewToken {
+        display_name: "vault-eu".to_owned(),
+        policies: Vec::new(),
+        meta: std::collections::BTreeMap::new(),
+        path: "auth/token/create".to_owned(),
+        kind: crate::auth::tokens::TokenKind::Service,
+        parent: None,
+        ttl: Some(std::time::Duration::from_secs(60)),
+        explicit_max_ttl: None,
+        period: None,
+        renewable: true,
+        num_uses: 0,
+        bound_cidrs: Vec::new(),
+        role: None,
+        bound_certificate: None,
+        login: None,
+    };
+    let issued = auth.issue(wanted).await.unwrap();
+    auth.tokens().note_key_use(&issued.token);
+    stage.watcher.tick();
+    assert_eq!(stage.told(), []);
+    world.pass(50);
+    stage.watcher.tick();
+    let alert = stage.told.try_recv().unwrap().alert;
+    let accessor = &issued.token.accessor;
+    assert_eq!(alert, Alert::token_expires(world.now(), accessor, "vault-eu", 10));
+}
+
 fn expiring(time: u64) -> Alert {
     Alert::token_expires(time, "acc", "vault-eu", 60)
 }

@@ -58,3 +58,26 @@ async fn without_the_stanza_nobody_watches() {
     let text = node.metrics_text(&node.deployment()).unwrap();
     assert!(!text.contains("selkie_alert"), "{text}");
 }
+
+#[tokio::test]
+async fn a_token_that_has_the_name_of_a_known_client_is_another_client() {
+    let node = Arc::new(Node::start(alerting()).await.unwrap());
+    let in_flight = InFlight::new(8, Duration::ZERO);
+    let api = Api(router(Arc::clone(&node), BodyLimits::default(), in_flight));
+    let make = async |display_name: &str| {
+        let body = json!({ "policies": ["seal"], "display_name": display_name, "ttl": "1h" });
+        let made = api.send("s.root", "POST", "auth/token/create", body).await;
+        made.json()["auth"]["client_token"].as_str().unwrap().to_owned()
+    };
+    decrypt(&api, "s.vault").await;
+    let (named, again) = (make("x").await, make("x").await);
+    let (nameless, other) = (make("").await, make("").await);
+    for (token, new_clients) in [(&named, 2), (&nameless, 3), (&other, 4)] {
+        decrypt(&api, token).await;
+        let line = format!("selkie_alerts_total{{kind=\"new_client\"}} {new_clients}");
+        until(&node, &line).await;
+    }
+    decrypt(&api, &again).await;
+    decrypt(&api, &make("").await).await;
+    until(&node, "selkie_alerts_total{kind=\"new_client\"} 5").await;
+}
