@@ -165,7 +165,7 @@ impl ClientCertificate {
 
 fn parse<'c>(der: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, Malformed> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(Malformed::NotDer),
     }
 }

@@ -41,16 +41,11 @@ impl Rule {
             && any_matches(&self.common_name, certificate.common_name.as_slice())
     }
 
-    /// Whether it can be seen from the rules alone that some certificate names both clients: of
-    /// every list of the one, an entry covers one of the other's. Two rules that only a certificate
-    /// with the names of both meets do not count: the names may never come together.
+    /// Whether it can be seen from the rules alone that some certificate of this client is one of
+    /// `other` as well: of every list of `other`, an entry covers one of ours. Two rules that only a
+    /// certificate with the names of both meets do not count: the names may never come together.
     #[must_use]
-    pub fn is_ambiguous_with(&self, other: &Self) -> bool {
-        self.has_some_of(other) || other.has_some_of(self)
-    }
-
-    /// Whether all that matches some choice of entries of this rule matches `other` as well.
-    fn has_some_of(&self, other: &Self) -> bool {
+    pub fn meets(&self, other: &Self) -> bool {
         let spiffe: Vec<_> = self.spiffe_id.iter().map(|id| Glob::new(id.as_str())).collect();
         !self.is_empty()
             && !other.is_empty()

@@ -3,6 +3,7 @@
 //! resolving of secret references through [`Sources`]; a secret never stands in the file itself,
 //! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
+mod authorities;
 mod client;
 mod config;
 mod key;
@@ -20,7 +21,8 @@ mod storage;
 mod telemetry;
 mod warning;
 
-pub use client::{ClientName, DeclaredClient, InvalidClientName};
+pub use authorities::ClientAuthorities;
+pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};
 pub use listener::{

@@ -64,7 +64,7 @@ fn describe_tls(info: &ConnectionInfo) -> String {
     match &info.tls {
         None => format!("{} plain", info.listener),
         Some(tls) => {
-            let certificates = tls.client_certificates.len();
+            let certificates = tls.client.as_ref().map_or(0, |shown| shown.chain().len());
             format!("{} {:?} {certificates} certificates", info.listener, tls.version)
         }
     }

@@ -14,6 +14,7 @@ use rustls_pki_types::{
 };
 use selkie_listener::{
     ClientCertificates, ListenerSettings, TlsError, TlsFiles, TlsMaterial, TlsSource, TlsVersion,
+    TrustFiles,
 };
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -133,11 +134,11 @@ fn not_asked(_: PathBuf) -> ClientCertificates {
 }
 
 fn optional(ca_file: PathBuf) -> ClientCertificates {
-    ClientCertificates::Optional { ca_file }
+    ClientCertificates::Optional(TrustFiles::of(&ca_file))
 }
 
 fn required(ca_file: PathBuf) -> ClientCertificates {
-    ClientCertificates::Required { ca_file }
+    ClientCertificates::Required(TrustFiles::of(&ca_file))
 }
 
 fn serve(files: &TlsFiles) -> (Running, TlsSource) {
