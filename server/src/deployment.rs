@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use selkie_access::{KeyName, MountPath};
+use selkie_access::{KeyName, MountPath, Policy};
 use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 
 use crate::auth::Clients;
+use crate::auth::methods::DeclaredMounts;
 use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
 
@@ -24,6 +25,10 @@ pub struct Deployment {
     pub seals: Seals,
     /// The declared clients.
     pub clients: Arc<Clients>,
+    /// The declared mounts of login methods.
+    pub auth_mounts: DeclaredMounts,
+    /// The declared policies.
+    pub policies: Arc<[Policy]>,
     /// As `sys/health` and `sys/leader` tell them.
     pub cluster: Cluster,
     /// The mounted transit engines.
@@ -119,6 +124,8 @@ impl Deployment {
             origin_key: config.origin_key.map(Arc::new),
             seals,
             clients: Arc::new(Clients::new(config.clients, &config.policies)),
+            auth_mounts: DeclaredMounts::new(config.auth),
+            policies: config.policies.into(),
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keeping: Keeping {
@@ -146,6 +153,8 @@ impl Deployment {
             realms: Arc::clone(&self.realms),
             origin_key: self.origin_key.clone(),
             clients: Arc::clone(&self.clients),
+            auth_mounts: self.auth_mounts.clone(),
+            policies: Arc::clone(&self.policies),
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),

@@ -20,6 +20,7 @@ pub mod node;
 pub mod seal;
 pub mod seal_client;
 pub mod serve;
+mod stable_uuid;
 pub mod state;
 pub mod telemetry;
 pub mod traces;

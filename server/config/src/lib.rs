@@ -3,6 +3,7 @@
 //! resolving of secret references through [`Sources`]; a secret never stands in the file itself,
 //! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
+mod auth;
 mod authorities;
 mod client;
 mod config;
@@ -21,6 +22,10 @@ mod storage;
 mod telemetry;
 mod warning;
 
+pub use auth::{
+    DeclaredAppRole, DeclaredAuth, DeclaredMethod, InvalidRoleName, ParameterConflict,
+    TokenParameters, TokenType, role_name,
+};
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};

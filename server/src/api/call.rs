@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use selkie_access::{Denied, TokenText};
@@ -12,6 +13,8 @@ use super::log_budget::{LogBudgets, RefusalKind};
 use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
+use crate::auth::methods::MethodError;
+use crate::auth::tokens::TokenError;
 use crate::auth::{Client, NotAuthenticated};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
@@ -28,6 +31,8 @@ pub(super) struct Call<'a> {
     pub(super) deployment: Arc<Deployment>,
     pub(super) client: Arc<Client>,
     pub(super) token: Option<TokenText>,
+    /// Where the request comes from.
+    pub(super) address: IpAddr,
     /// A UUID, in the reply and in the log.
     pub(super) id: &'a str,
     pub(super) log_budgets: &'a LogBudgets,
@@ -78,16 +83,43 @@ struct Refused {
 enum Cause {
     Engine(TransitError),
     Stranger(NotAuthenticated),
+    Method(MethodError),
+    Token(TokenError),
 }
 
 impl From<NotAuthenticated> for Refusal {
     fn from(cause: NotAuthenticated) -> Self {
-        let client = match &cause {
-            NotAuthenticated::OutsideBoundCidrs { client } => Some(client.clone()),
-            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => None,
+        let (error, client) = match &cause {
+            NotAuthenticated::Expired { client }
+            | NotAuthenticated::OutsideBoundCidrs { client }
+            | NotAuthenticated::WithoutCertificate { client } => {
+                (ApiError::InvalidToken, Some(client.clone()))
+            }
+            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => {
+                (ApiError::InvalidToken, None)
+            }
+            NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
+            NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
+            NotAuthenticated::Unreadable => (ApiError::Internal, None),
         };
         let cause = Some(Cause::Stranger(cause));
-        Self(Box::new(Refused { error: ApiError::InvalidToken, cause, client, key: None }))
+        Self(Box::new(Refused { error, cause, client, key: None }))
+    }
+}
+
+impl From<MethodError> for Refusal {
+    fn from(cause: MethodError) -> Self {
+        let error = super::handler::told_of_method(&cause);
+        let cause = Some(Cause::Method(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(cause: TokenError) -> Self {
+        let error = super::handler::told_of_token(&cause);
+        let cause = Some(Cause::Token(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
     }
 }
 
@@ -148,6 +180,12 @@ impl Refusal {
             // Hop and request id of the KMS are in the causes, and nothing of the request.
             (Some(Cause::Engine(error)), _) => return WithCauses(error).to_string(),
             (Some(Cause::Stranger(error)), _) => error.to_string(),
+            (Some(Cause::Method(MethodError::Refused { told, reason, .. })), _) => match reason {
+                Some(reason) => format!("{told}: {}", WithCauses(&**reason)),
+                None => told.to_string(),
+            },
+            (Some(Cause::Method(error)), _) => WithCauses(error).to_string(),
+            (Some(Cause::Token(error)), _) => WithCauses(error).to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
@@ -163,7 +201,7 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
-            Some(Cause::Stranger(_)) | None => None,
+            Some(Cause::Stranger(_) | Cause::Method(_) | Cause::Token(_)) | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();

@@ -88,6 +88,13 @@ pub enum ApiError {
     ConvergentWithoutContext,
     /// A key was not created, configured, rotated, trimmed or deleted.
     Key(KeyError),
+    /// A method of authentication, or a change of its mount, refuses in words of its own.
+    Method {
+        /// 400, 403, 500 or 503.
+        status: StatusCode,
+        /// The words.
+        text: Box<str>,
+    },
     /// A read or list found nothing.
     NotFound,
 
@@ -176,6 +183,7 @@ impl ApiError {
             | Self::MissingPaths
             | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
+            Self::Method { status, .. } => (*status, Bare),
             Self::BatchShape(_) => (StatusCode::INTERNAL_SERVER_ERROR, List),
             Self::Item(error) => match error.blame() {
                 Blame::Client => (blamed(Blame::Client), Bare),
@@ -306,6 +314,7 @@ impl fmt::Display for ApiError {
             Self::Forwarded(error) => return error.fmt(f),
             Self::Item(error) => return error.fmt(f),
             Self::Key(error) => return error.fmt(f),
+            Self::Method { text, .. } => text,
             Self::OutsideApi => "the URL lies outside the API",
             Self::UnreadablePath => "the URL's path is not printable text",
             Self::UnknownMethod => "unknown method",

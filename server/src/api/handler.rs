@@ -1,14 +1,17 @@
 //! One short function an endpoint: extract, permit, operate, reply.
 
+mod auth_mounts;
 mod cluster;
 mod drill;
 mod keys;
+mod methods;
 mod seal_status;
 mod storage;
 mod sys;
 mod token;
 mod transit;
 
+pub(super) use methods::{login, told as told_of_method, told_of_token};
 pub(super) use sys::{open, ui_mounts_for_nobody};
 
 use super::call::{Call, Refusal};
@@ -35,6 +38,9 @@ pub(super) async fn answer(
         Endpoint::ListKeys(mount) => keys::list(call, mount, fields),
         Endpoint::RenewSelf => token::renew_self(call, fields),
         Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
+        Endpoint::Method(at) => methods::answer(call, at, fields).await,
+        Endpoint::AuthMounts => auth_mounts::list(call, fields),
+        Endpoint::AuthMount(at) => auth_mounts::answer(call, at, fields).await,
         Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
         Endpoint::SealBackendStatus => seal_status::seal_backend_status(call, fields),
         Endpoint::HaStatus => cluster::ha_status(call, fields),
@@ -45,8 +51,12 @@ pub(super) async fn answer(
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),
         Endpoint::UiMount(path) => sys::ui_mount(call, &path, fields),
-        Endpoint::Health | Endpoint::SealStatus | Endpoint::Leader | Endpoint::Init => {
-            // Invariant: open endpoints are answered before a client is looked for.
+        Endpoint::Login(_)
+        | Endpoint::Health
+        | Endpoint::SealStatus
+        | Endpoint::Leader
+        | Endpoint::Init => {
+            // Invariant: what needs no token is answered before a client is looked for.
             Err(super::ApiError::Internal.into())
         }
     }

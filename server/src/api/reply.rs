@@ -87,6 +87,18 @@ impl<'a> Envelope<'a> {
         Reply::json(StatusCode::OK, &self.around(Some(data), None))
     }
 
+    /// 200 with data in which there is a secret.
+    #[must_use]
+    pub fn secret_data(&self, data: &impl Serialize) -> Reply {
+        Reply::secret_json(&self.around(Some(data), None))
+    }
+
+    /// 200 with nothing but warnings.
+    #[must_use]
+    pub fn nothing(&self) -> Reply {
+        Reply::json(StatusCode::OK, &self.around(None::<&()>, None))
+    }
+
     /// 200 with what is known of the token, the token among it.
     #[must_use]
     pub fn token(&self, token: &Token<'_>) -> Reply {
@@ -104,6 +116,17 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub fn data_twice<K: AsRef<str> + Serialize, V: Serialize>(&self, data: &[(K, V)]) -> Reply {
         Reply::json(StatusCode::OK, &Twice { envelope: *self, data: Members(data) })
+    }
+
+    /// The same for data that is a struct.
+    #[must_use]
+    pub fn data_twice_of(&self, data: &impl Serialize) -> Reply {
+        match serde_json::to_value(data) {
+            Ok(serde_json::Value::Object(members)) => {
+                self.data_twice(&members.iter().collect::<Vec<_>>())
+            }
+            Ok(_) | Err(_) => Reply::unserializable(),
+        }
     }
 
     /// A batch of encrypt or rewrap; with a `failure` it has that status and, as in Vault, no

@@ -30,6 +30,12 @@ impl Clients {
         Self(declared.into_iter().map(client).collect())
     }
 
+    /// Whether a client is declared with this token.
+    #[must_use]
+    pub fn has(&self, token: &TokenHash) -> bool {
+        self.0.contains_key(token)
+    }
+
     /// The name of the client that `tag` tells from the others, if it is declared.
     #[must_use]
     pub fn name_of(&self, tag: ClientTag) -> Option<&str> {

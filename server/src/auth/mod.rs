@@ -2,7 +2,9 @@
 //! log others in. What they may do is for selkie-access to say.
 
 mod client;
+mod client_cache;
 mod declared;
+pub mod methods;
 pub mod policies;
 pub mod tokens;
 
@@ -16,12 +18,14 @@ use selkie_crypto::{Random, StateKey};
 use selkie_storage::{Store, StoreError};
 
 pub use self::client::{Client, NotAuthenticated, Origin};
+use self::client_cache::ClientCache;
 pub use self::declared::Clients;
+use self::methods::{AuthMount, MethodError, Methods, Tools};
 use self::policies::Policies;
-use self::tokens::Tokens;
+use self::tokens::{Issued, NewToken, Shown, TokenError, Tokens};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
-use crate::state::records::Records;
+use crate::state::records::{Records, RecordsError};
 
 /// What a request shows of who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,10 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    methods: Methods,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+    client_cache: ClientCache,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -48,10 +56,13 @@ impl Auth {
     /// configured.
     #[must_use]
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        let (tokens, policies) = (Tokens::new(clock, random), Policies::default());
-        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
+        let tokens = Tokens::new(Arc::clone(&clock), Arc::clone(&random));
+        let (policies, methods) = (Policies::new(expects_store), Methods::default());
+        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors());
+        let mirrors = mirrors.chain(methods.mirrors()).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
-        Self { records, tokens, policies, state_key: OnceLock::new() }
+        let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
+        Self { records, tokens, policies, client_cache, methods, clock, random, state_key }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -64,9 +75,11 @@ impl Auth {
         store: Arc<dyn Store>,
         state_key: Arc<StateKey>,
     ) -> Result<(), StoreError> {
-        // First, because a token that is held can be asked for.
+        self.records.attach(store).await?;
+        self.policies.are_loaded();
+        // Last, because from now on tokens are looked up, and policies with them.
         let _same = self.state_key.set(state_key);
-        self.records.attach(store).await
+        Ok(())
     }
 
     /// The records behind all this.
@@ -87,19 +100,72 @@ impl Auth {
         &self.policies
     }
 
+    /// The methods that log clients in, and where they are mounted.
+    #[must_use]
+    pub const fn methods(&self) -> &Methods {
+        &self.methods
+    }
+
+    /// What methods work with.
+    pub(crate) fn tools(&self) -> Tools<'_> {
+        Tools {
+            records: &self.records,
+            state_key: self.state_key.get().map(|key| &**key),
+            clock: &*self.clock,
+            random: &*self.random,
+        }
+    }
+
+    /// Deletes a mount that answers nothing any more, with all that is kept for it and all tokens
+    /// that were got there.
+    pub(crate) async fn unmount(&self, mount: &AuthMount) -> Result<(), MethodError> {
+        self.tokens.revoke_logins(&self.records, &mount.accessor).await?;
+        self.methods.remove(self.tools(), mount).await
+    }
+
+    /// Makes a token: after a login, or because a client asks for one.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    pub async fn issue(&self, new: NewToken) -> Result<Issued, TokenError> {
+        self.tokens.create(&self.records, self.state_key()?, new).await
+    }
+
+    /// Under what tokens are hashed.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordsError::NoStorage`], [`RecordsError::StateSealed`].
+    pub(crate) fn state_key(&self) -> Result<&StateKey, RecordsError> {
+        self.records.store()?;
+        self.state_key.get().map(|key| &**key).ok_or(RecordsError::StateSealed)
+    }
+
     /// The client that shows these credentials.
     ///
     /// # Errors
     ///
     /// [`NotAuthenticated`].
-    #[expect(clippy::unused_async, reason = "a token with num_uses is counted down in the store")]
     pub async fn authenticate(
         &self,
         deployment: &Deployment,
         credentials: Credentials<'_>,
     ) -> Result<Arc<Client>, NotAuthenticated> {
-        let token = credentials.token.ok_or(NotAuthenticated::NoToken)?;
-        deployment.clients.authenticate(token, credentials.address)
+        let text = credentials.token.ok_or(NotAuthenticated::NoToken)?;
+        match deployment.clients.authenticate(text, credentials.address) {
+            Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
+            known => return known,
+        }
+        let key = self.state_key().map_err(|_sealed| NotAuthenticated::StateSealed)?;
+        let shown = Shown { text, credentials, clients: &deployment.clients };
+        let token = self.tokens.admit(&self.records, key, shown).await?;
+        Ok(self.client_cache.client(deployment, &self.policies, token))
+    }
+
+    /// Keeps the token clock and removes what has ended, for as long as it is polled.
+    pub async fn keep_tokens(self: Arc<Self>) {
+        self.tokens.keep(&self.records).await;
     }
 }
 

@@ -74,6 +74,7 @@ fn config() -> Config {
         }],
         clients: vec![client("root", "root", None), client("vault", "seal", Some(86_400))],
         policies: vec![seal_policy],
+        auth: Vec::new(),
         warnings: Vec::new(),
     }
 }
