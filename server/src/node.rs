@@ -163,6 +163,7 @@ impl Node {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let records = Arc::clone(self.auth.records());
         polls.spawn(Arc::clone(&self.keys).follow(self.learner(), records));
+        polls.spawn(Arc::clone(&self.auth).keep_tokens());
     }
 
     /// Learns of each seal that was not there `before`, for as long as it stays.
@@ -267,6 +268,7 @@ impl Node {
         if let Some(status) = self.state_status() {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
+        self.metrics.certificates(self.auth.certificates().seen());
         self.metrics.text(deployment, self.clock.unix_seconds())
     }
 

@@ -20,6 +20,7 @@ use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::seal::{Contradiction, SealFault};
+use crate::state::records::RecordsError;
 use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
@@ -85,6 +86,7 @@ enum Cause {
     Stranger(NotAuthenticated),
     Method(MethodError),
     Token(TokenError),
+    Records(RecordsError),
 }
 
 impl From<NotAuthenticated> for Refusal {
@@ -95,9 +97,12 @@ impl From<NotAuthenticated> for Refusal {
             | NotAuthenticated::WithoutCertificate { client } => {
                 (ApiError::InvalidToken, Some(client.clone()))
             }
-            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => {
-                (ApiError::InvalidToken, None)
-            }
+            NotAuthenticated::NoToken
+            | NotAuthenticated::UnknownToken
+            | NotAuthenticated::Lapsed(_)
+            | NotAuthenticated::UnreadCertificate(_)
+            | NotAuthenticated::UnknownCertificate(_)
+            | NotAuthenticated::AmbiguousCertificate(_) => (ApiError::InvalidToken, None),
             NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
             NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
             NotAuthenticated::Unreadable => (ApiError::Internal, None),
@@ -137,6 +142,12 @@ impl Refusal {
         Self(Box::new(Refused { error, cause, client: None, key }))
     }
 
+    /// The refusal that a failure of typed records leads to.
+    pub(super) fn of_records(cause: RecordsError, error: ApiError) -> Self {
+        let cause = Some(Cause::Records(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
+    }
+
     /// The refusal of the only item of a request.
     pub(super) fn of_item(cause: TransitError, key: &str) -> Self {
         let error = match &cause {
@@ -150,6 +161,16 @@ impl Refusal {
     pub(super) fn by(mut self, client: &Client) -> Self {
         self.0.client = Some(client.name.clone());
         self
+    }
+
+    /// Whether trying again changes nothing.
+    pub(super) fn is_for_good(&self) -> bool {
+        self.0.error.status().is_client_error()
+    }
+
+    /// Whether the connection is over with it, so that the client shows its certificate anew.
+    pub(super) fn ends_connection(&self) -> bool {
+        matches!(self.0.cause, Some(Cause::Stranger(NotAuthenticated::Lapsed(_))))
     }
 
     /// What the client is told.
@@ -186,6 +207,7 @@ impl Refusal {
             },
             (Some(Cause::Method(error)), _) => WithCauses(error).to_string(),
             (Some(Cause::Token(error)), _) => WithCauses(error).to_string(),
+            (Some(Cause::Records(error)), _) => WithCauses(error).to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
@@ -201,7 +223,8 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
-            Some(Cause::Stranger(_) | Cause::Method(_) | Cause::Token(_)) | None => None,
+            Some(Cause::Stranger(_) | Cause::Method(_) | Cause::Token(_) | Cause::Records(_))
+            | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();

@@ -1,6 +1,7 @@
 //! Who is asking: declared clients, tokens made through the API, certificates, and the methods that
 //! log others in. What they may do is for selkie-access to say.
 
+mod certificate;
 mod client;
 mod client_cache;
 mod declared;
@@ -11,18 +12,23 @@ pub mod tokens;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
 use selkie_access::TokenText;
 use selkie_crypto::{Random, StateKey};
+use selkie_listener::ShownCertificate;
 use selkie_storage::{Store, StoreError};
 
+pub(crate) use self::certificate::trust_files;
+pub use self::certificate::{CertificateWatch, End, LastSeen};
 pub use self::client::{Client, NotAuthenticated, Origin};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::methods::{AuthMount, MethodError, Methods, Tools};
 use self::policies::Policies;
-use self::tokens::{Issued, NewToken, Shown, TokenError, Tokens};
+use self::tokens::{
+    Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
+};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::state::records::{Records, RecordsError};
@@ -32,10 +38,17 @@ use crate::state::records::{Records, RecordsError};
 pub struct Credentials<'a> {
     /// The token, if there is one that could be one.
     pub token: Option<&'a TokenText>,
-    /// The client certificate and its intermediates, verified by the handshake; empty without one.
-    pub certificates: &'a [CertificateDer<'static>],
+    /// The client certificate, which would pass a handshake now.
+    pub certificate: Option<&'a ShownCertificate>,
     /// Where the request comes from.
     pub address: IpAddr,
+}
+
+/// Nothing but where a request comes from.
+impl From<IpAddr> for Credentials<'_> {
+    fn from(address: IpAddr) -> Self {
+        Self { token: None, certificate: None, address }
+    }
 }
 
 /// Everything that is known of clients beside what is declared, which comes with the deployment.
@@ -47,6 +60,7 @@ pub struct Auth {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     client_cache: ClientCache,
+    certificates: CertificateWatch,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -62,7 +76,18 @@ impl Auth {
         let mirrors = mirrors.chain(methods.mirrors()).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
-        Self { records, tokens, policies, client_cache, methods, clock, random, state_key }
+        let certificates = CertificateWatch::default();
+        Self {
+            records,
+            tokens,
+            policies,
+            methods,
+            clock,
+            random,
+            client_cache,
+            certificates,
+            state_key,
+        }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -129,7 +154,62 @@ impl Auth {
     ///
     /// [`TokenError`].
     pub async fn issue(&self, new: NewToken) -> Result<Issued, TokenError> {
-        self.tokens.create(&self.records, self.state_key()?, new).await
+        self.tokens.create(&self.records, self.state_key()?, new, None).await
+    }
+
+    /// The same with a text that was chosen for it, which no token may have yet.
+    pub(crate) async fn issue_as(
+        &self,
+        new: NewToken,
+        text: TokenText,
+    ) -> Result<Issued, TokenError> {
+        self.tokens.create(&self.records, self.state_key()?, new, Some(text)).await
+    }
+
+    /// The token of this text, if it lives.
+    pub(crate) fn find(
+        &self,
+        clients: &Clients,
+        text: &TokenText,
+    ) -> Result<Option<Admitted>, RecordsError> {
+        match self.state_key() {
+            Ok(key) => self.tokens.find(key, clients, text).map_err(RecordsError::from),
+            Err(RecordsError::NoStorage) => Ok(None),
+            Err(sealed) => Err(sealed),
+        }
+    }
+
+    /// The token that has this accessor, if it lives.
+    pub(crate) fn find_accessor(
+        &self,
+        clients: &Clients,
+        accessor: &str,
+    ) -> Result<Option<Admitted>, RecordsError> {
+        match self.state_key() {
+            Ok(_) => Ok(self.tokens.find_accessor(clients, accessor)?),
+            Err(RecordsError::NoStorage) => Ok(None),
+            Err(sealed) => Err(sealed),
+        }
+    }
+
+    /// Renews a token; an `increment` counts only where it has no period.
+    pub(crate) async fn renew(
+        &self,
+        clients: &Clients,
+        id: &TokenId,
+        increment: Option<Duration>,
+    ) -> Result<Renewed, RenewError> {
+        self.tokens.renew(&self.records, clients, id, increment).await
+    }
+
+    /// Ends a token and all that came from it. Whether there was one.
+    pub(crate) async fn revoke(&self, id: &TokenId) -> Result<bool, RecordsError> {
+        self.tokens.revoke(&self.records, id).await
+    }
+
+    /// Ends a token, whose children go on as orphans. Whether there was one.
+    pub(crate) async fn revoke_orphan(&self, id: &TokenId) -> Result<bool, RecordsError> {
+        self.tokens.revoke_orphan(&self.records, id).await
     }
 
     /// Under what tokens are hashed.
@@ -142,7 +222,13 @@ impl Auth {
         self.state_key.get().map(|key| &**key).ok_or(RecordsError::StateSealed)
     }
 
-    /// The client that shows these credentials.
+    /// What is known of the end of certificates.
+    #[must_use]
+    pub const fn certificates(&self) -> &CertificateWatch {
+        &self.certificates
+    }
+
+    /// The client that shows these credentials: its token says who it is, else its certificate.
     ///
     /// # Errors
     ///
@@ -152,8 +238,13 @@ impl Auth {
         deployment: &Deployment,
         credentials: Credentials<'_>,
     ) -> Result<Arc<Client>, NotAuthenticated> {
-        let text = credentials.token.ok_or(NotAuthenticated::NoToken)?;
-        match deployment.clients.authenticate(text, credentials.address) {
+        let now = self.clock.unix_seconds();
+        let Some(text) = credentials.token else {
+            let found = deployment.clients.by_certificate(credentials, now)?;
+            self.certificates.note(&found, now);
+            return Ok(found);
+        };
+        match deployment.clients.authenticate(text, credentials, now) {
             Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
             known => return known,
         }

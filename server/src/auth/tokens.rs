@@ -9,7 +9,9 @@ mod lifetime;
 mod record;
 mod renewal;
 mod revocation;
+mod role;
 mod seal_use;
+mod storm;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,8 +30,10 @@ use self::clock::TokenClock;
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
 pub use self::record::TokenId;
 pub use self::renewal::{RenewError, Renewed};
+pub use self::role::{RoleName, RoleTokenType, TokenRole};
 pub use self::seal_use::Expiring;
 use self::seal_use::SealUses;
+pub(crate) use self::storm::{RenewalStorms, Renewer};
 use super::methods::LoginIdentity;
 use crate::clock::Clock;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
@@ -45,6 +49,8 @@ pub struct Tokens {
     random: Arc<Random>,
     limits: RwLock<LeaseLimits>,
     mirror: Arc<Mirror<Token>>,
+    roles: Arc<Mirror<TokenRole>>,
+    storms: RenewalStorms,
     looks: LookBudget,
     uses: SealUses,
     /// Until when the store is left alone by renewals, in seconds since 1970.
@@ -166,6 +172,9 @@ pub enum TokenError {
     /// There is nothing to live for.
     #[error(transparent)]
     Lifetime(#[from] LifetimeError),
+    /// A token has the text already that was chosen for it.
+    #[error("there is a token with this text")]
+    Duplicate,
     /// A batch token carries all it is, and that is too much.
     #[error("the token would be longer than a header may be")]
     TooLong,
@@ -194,6 +203,8 @@ impl Tokens {
             random,
             limits: RwLock::default(),
             mirror: Arc::default(),
+            roles: Arc::default(),
+            storms: RenewalStorms::default(),
             looks: LookBudget::default(),
             uses: SealUses::default(),
             store_failed: AtomicU64::new(0),
@@ -203,7 +214,22 @@ impl Tokens {
 
     /// What follows the store.
     pub(super) fn mirrors(&self) -> Vec<Arc<dyn Mirrors>> {
-        vec![Arc::clone(&self.mirror) as _, self.clock.mirror()]
+        vec![Arc::clone(&self.mirror) as _, Arc::clone(&self.roles) as _, self.clock.mirror()]
+    }
+
+    /// The token roles.
+    pub(crate) const fn roles(&self) -> &Arc<Mirror<TokenRole>> {
+        &self.roles
+    }
+
+    /// Removes what has ended without waiting for the next time.
+    pub(crate) fn sweep_soon(&self) {
+        self.sweep_now.notify_one();
+    }
+
+    /// The renewals that fail.
+    pub(crate) const fn storms(&self) -> &RenewalStorms {
+        &self.storms
     }
 
     /// The limits of all lifetimes, as of now.
@@ -232,6 +258,7 @@ impl Tokens {
         records: &Records,
         key: &StateKey,
         mut new: NewToken,
+        text: Option<TokenText>,
     ) -> Result<Issued, TokenError> {
         let warnings = lifetime::settle(&mut new, self.limits())?;
         let mut token = Token::begin(new, self.clock.wall(), self.clock.now());
@@ -241,7 +268,10 @@ impl Tokens {
             return Ok(Issued { text, token: Arc::new(token), warnings });
         }
         token.accessor = draw_accessor(&*self.random)?;
-        let text = TokenText::draw("hvs.", &*self.random)?;
+        let text = match text {
+            Some(chosen) => chosen,
+            None => TokenText::draw("hvs.", &*self.random)?,
+        };
         let id = TokenId::of(key, &text);
         for _ in 0..ATTEMPTS {
             let mut batch = Batch::default();
@@ -249,6 +279,9 @@ impl Tokens {
             batch.put(&id, &token, None).map_err(RecordsError::from)?;
             match records.commit(&batch).await {
                 Ok(()) => return Ok(Issued { text, token: Arc::new(token), warnings }),
+                Err(RecordsError::Conflict) if self.mirror.get(&id)?.is_some() => {
+                    return Err(TokenError::Duplicate);
+                }
                 // The parent was renewed or revoked meanwhile.
                 Err(RecordsError::Conflict) => {}
                 Err(error) => return Err(error.into()),

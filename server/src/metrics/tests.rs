@@ -22,7 +22,10 @@ async fn deployment(further: &str) -> Deployment {
 
 fn decrypted(deployment: &Deployment) -> Decrypted {
     let token = TokenText::from_header(b"root").unwrap();
-    let client = deployment.clients.authenticate(&token, [127, 0, 0, 1].into()).unwrap();
+    let client = deployment
+        .clients
+        .authenticate(&token, std::net::IpAddr::from([127, 0, 0, 1]).into(), 0)
+        .unwrap();
     Decrypted {
         client: client.tag,
         mount: "transit".parse().unwrap(),

@@ -7,6 +7,7 @@ use selkie_config::{ClientCertificates, ForwardedFor, Listener, ProxyProtocol, T
 use selkie_listener::{Limits, ListenerSettings, TlsFiles, TlsMaterial, TlsSource};
 
 use super::ServeError;
+use crate::auth::trust_files;
 
 /// Reads and checks the TLS files of a listener, if it speaks TLS.
 ///
@@ -64,8 +65,8 @@ fn client_certificates(asked: &ClientCertificates) -> selkie_listener::ClientCer
     use selkie_listener::ClientCertificates as Asked;
     match asked {
         ClientCertificates::NotRequested => Asked::NotAsked,
-        ClientCertificates::Optional(file) => Asked::Optional { ca_file: file.clone() },
-        ClientCertificates::Required(file) => Asked::Required { ca_file: file.clone() },
+        ClientCertificates::Optional(authorities) => Asked::Optional(trust_files(authorities)),
+        ClientCertificates::Required(authorities) => Asked::Required(trust_files(authorities)),
     }
 }
 

@@ -44,6 +44,13 @@ impl ShownCertificate {
         self.read.as_ref().map_err(|malformed| *malformed)
     }
 
+    /// When the first of the revocation lists that it is judged by should have been replaced, in
+    /// seconds since 1970; `None` without lists.
+    #[must_use]
+    pub fn lists_until(&self) -> Option<u64> {
+        self.source.current().trust.as_ref()?.next_update()
+    }
+
     /// Whether it would pass a handshake at `now`, in seconds since 1970, with what the listener
     /// has by now: nothing that was shown has expired, nothing was revoked, and the CA is still
     /// there. Costs next to nothing until one of these changes.

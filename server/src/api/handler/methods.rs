@@ -30,7 +30,7 @@ pub(super) async fn answer(
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
     let _permit = call.client.acl.check(&path, capability).map_err(denied)?;
     let credentials =
-        Credentials { token: call.token.as_ref(), certificates: &[], address: call.address };
+        Credentials { token: call.token.as_ref(), certificate: None, address: call.address };
     let reply = ask(auth, &at, credentials, &mut fields).await?;
     let warnings = warnings(reply.warnings, fields, reply.captured);
     let envelope = call.envelope(&warnings);
@@ -151,7 +151,10 @@ pub(in crate::api) fn told_of_token(error: &TokenError) -> ApiError {
         TokenError::Records(error) => told_of_records(error),
         TokenError::ParentGone => ApiError::InvalidToken,
         TokenError::Random(_) => ApiError::Internal,
-        TokenError::TooDeep | TokenError::Lifetime(_) | TokenError::TooLong => {
+        TokenError::TooDeep
+        | TokenError::Lifetime(_)
+        | TokenError::Duplicate
+        | TokenError::TooLong => {
             ApiError::Method { status: StatusCode::BAD_REQUEST, text: error.to_string().into() }
         }
     }

@@ -80,6 +80,45 @@ impl Tokens {
         Err(NotAuthenticated::StoreAway)
     }
 
+    /// The token of this text, if it lives; no use of it is counted.
+    pub(in crate::auth) fn find(
+        &self,
+        key: &StateKey,
+        clients: &Clients,
+        text: &TokenText,
+    ) -> Result<Option<Admitted>, Unreadable> {
+        let id = TokenId::of(key, text);
+        let token = match batch::open(key, text) {
+            Some(token) => Some(Arc::new(token)),
+            None => self.mirror.get(&id)?.map(|current| current.value),
+        };
+        let Some(token) = token else { return Ok(None) };
+        Ok(self.is_alive(&token, clients)?.then_some(Admitted { id, token }))
+    }
+
+    /// The token that has this accessor, if it lives.
+    pub(in crate::auth) fn find_accessor(
+        &self,
+        clients: &Clients,
+        accessor: &str,
+    ) -> Result<Option<Admitted>, Unreadable> {
+        let id = self.mirror.find(|index| index.by_accessor(accessor));
+        let Some(id) = id else { return Ok(None) };
+        let Some(current) = self.mirror.get(&id)? else { return Ok(None) };
+        let token = current.value;
+        Ok(self.is_alive(&token, clients)?.then_some(Admitted { id, token }))
+    }
+
+    /// The accessors of all tokens that live, in order.
+    pub(crate) fn accessors(&self, clients: &Clients) -> Vec<String> {
+        let mut all = Vec::new();
+        self.mirror.for_each(|_, token| all.push(Arc::clone(token)));
+        all.retain(|token| matches!(self.is_alive(token, clients), Ok(true)));
+        let mut accessors: Vec<_> = all.iter().map(|token| token.accessor.clone()).collect();
+        accessors.sort();
+        accessors
+    }
+
     /// The token as it is kept. One that another replica has just made is looked for in the store.
     async fn current(
         &self,
@@ -105,7 +144,7 @@ impl Tokens {
             return Err(NotAuthenticated::OutsideBoundCidrs { client: client() });
         }
         let Some(bound) = token.made.bound_certificate else { return Ok(()) };
-        let leaf = shown.credentials.certificates.first();
+        let leaf = shown.credentials.certificate.and_then(|shown| shown.chain().first());
         match leaf.is_some_and(|leaf| sha256(leaf) == bound) {
             true => Ok(()),
             false => Err(NotAuthenticated::WithoutCertificate { client: client() }),

@@ -39,6 +39,15 @@ pub struct Expiring {
     pub renewed: Option<u64>,
 }
 
+impl Expiring {
+    /// Whether less than a quarter of its lifetime is left: a client that renews does so long
+    /// before.
+    #[must_use]
+    pub const fn is_expiring(&self) -> bool {
+        self.seconds_left < self.ttl / 4
+    }
+}
+
 impl Tokens {
     /// Takes note that a key was used with this token.
     pub(crate) fn note_key_use(&self, token: &Token) {
@@ -84,12 +93,11 @@ impl Tokens {
         told
     }
 
-    /// Those of them that have less than a quarter of their lifetime left: a client that renews
-    /// does so long before.
+    /// Those of them that are about to run out.
     #[must_use]
     pub fn expiring(&self) -> Vec<Expiring> {
         let mut all = self.in_use();
-        all.retain(|one| one.seconds_left < one.ttl / 4);
+        all.retain(Expiring::is_expiring);
         all
     }
 
