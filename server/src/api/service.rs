@@ -161,7 +161,8 @@ impl Service {
         let credentials = Credentials { token: token.as_ref(), certificate, address };
         if let Ok(Endpoint::Login(at)) = route.target {
             let asked = Asked { operation: route.operation, query: route.query };
-            return self.log_in(parts, body, asked, at, credentials, id).await;
+            let stranger = Stranger { at, credentials, id };
+            return self.log_in(parts, body, asked, stranger).await;
         }
         let client = match self.node.auth().authenticate(&deployment, credentials).await {
             Ok(client) => client,
@@ -205,10 +206,9 @@ impl Service {
         parts: &Parts,
         body: Body,
         asked: Asked<'_>,
-        at: MethodPath,
-        credentials: Credentials<'_>,
-        id: &str,
+        stranger: Stranger<'_>,
     ) -> Result<Reply, Refusal> {
+        let Stranger { at, credentials, id } = stranger;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
         let admitted = self.logins.admit().await;
@@ -248,6 +248,13 @@ impl Service {
 struct Asked<'a> {
     operation: Operation,
     query: Query<'a>,
+}
+
+/// Somebody who asks to be logged in.
+struct Stranger<'a> {
+    at: MethodPath,
+    credentials: Credentials<'a>,
+    id: &'a str,
 }
 
 impl<'a> Asked<'a> {

@@ -4,7 +4,7 @@
 
 mod approle;
 pub mod documents;
-pub(crate) mod error;
+mod error;
 mod login;
 mod mount;
 pub(crate) mod mounts;
@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use selkie_crypto::{Random, StateKey};
 use uuid::Uuid;
 
-pub(crate) use self::error::{MethodError, Told};
+pub use self::error::{MethodError, Told};
 pub use self::login::{Login, LoginIdentity};
 pub use self::mount::{AuthMount, DeclaredMounts, MountSource, MountTokenType, Tune};
 pub(crate) use self::mounts::{AuthTable, Found};

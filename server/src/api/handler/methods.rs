@@ -164,6 +164,7 @@ const fn status(by: Told) -> StatusCode {
     match by {
         Told::BadRequest => StatusCode::BAD_REQUEST,
         Told::Forbidden => StatusCode::FORBIDDEN,
+        Told::NotFound => StatusCode::NOT_FOUND,
         Told::Failure => StatusCode::INTERNAL_SERVER_ERROR,
         Told::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -1,3 +1,4 @@
+mod approle;
 mod drill;
 mod log;
 mod replicas;

@@ -53,6 +53,8 @@ pub enum Told {
     BadRequest,
     /// 403
     Forbidden,
+    /// 404
+    NotFound,
     /// 500
     Failure,
     /// 503: somebody else who must be asked does not answer.

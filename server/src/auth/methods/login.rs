@@ -193,7 +193,7 @@ mod tests {
         mount.tune.default_lease_ttl = 100;
         mount.tune.max_lease_ttl = 50;
         assert_eq!(lifetime(&none, &mount), (Some(seconds(50)), Some(seconds(50)), None));
-        let short = TokenParameters { ttl: seconds(20), max_ttl: seconds(40), ..none.clone() };
+        let short = TokenParameters { ttl: seconds(20), max_ttl: seconds(40), ..none };
         assert_eq!(lifetime(&short, &mount), (Some(seconds(20)), Some(seconds(40)), None));
         let periodic = TokenParameters { period: seconds(90), ..short };
         assert_eq!(lifetime(&periodic, &mount), (Some(seconds(90)), None, Some(seconds(90))));
@@ -203,7 +203,8 @@ mod tests {
     fn entity_is_the_same_after_every_login_and_another_at_another_mount() {
         let one = LoginIdentity::of(&mount("a"), &login(TokenParameters::default()));
         assert_eq!(one, LoginIdentity::of(&mount("a"), &login(TokenParameters::default())));
-        let elsewhere = AuthMount::managed("a".parse().unwrap(), "approle", Uuid::from_u128(1));
+        let elsewhere =
+            AuthMount::managed("a".parse().unwrap(), "approle", Uuid::from_u128(1 << 100));
         let other = LoginIdentity::of(&elsewhere, &login(TokenParameters::default()));
         assert_ne!(one.entity_id.get(..13), other.entity_id.get(..13));
     }

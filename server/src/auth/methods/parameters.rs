@@ -1,6 +1,7 @@
 //! The `token_*` fields that the roles of all methods have: from a request, into a reply, and as
 //! they are kept.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -149,8 +150,7 @@ pub(crate) fn networks(texts: &[String]) -> Result<Vec<IpNet>, MethodError> {
     let texts = texts.iter().filter(|text| !text.is_empty());
     let networks = texts.map(|text| {
         let network = text.parse::<IpNet>().map(|network| network.trunc());
-        let network =
-            network.or_else(|_no_network| text.parse::<std::net::IpAddr>().map(IpNet::from));
+        let network = network.or_else(|_no_network| text.parse::<IpAddr>().map(IpNet::from));
         network.map_err(|_no_address| {
             MethodError::refused(ParameterProblem::Network { text: text.clone() })
         })
@@ -179,6 +179,32 @@ pub(crate) fn show(parameters: &TokenParameters, data: &mut MethodData) {
     data.set("token_policies", policies.collect::<Vec<_>>());
     data.set("token_ttl", parameters.ttl.as_secs());
     data.set("token_type", parameters.token_type.name());
+}
+
+/// Whether `address` lies in one of `networks`; where there are none, anywhere is good.
+pub(crate) fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.is_empty() || networks.iter().any(|network| network.contains(&address))
+}
+
+/// How networks are kept: `#[serde(with = "parameters::kept_networks")]`.
+pub(crate) mod kept_networks {
+    use super::{IpNet, network_texts};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<S: Serializer>(
+        networks: &[IpNet],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        network_texts(networks).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<IpNet>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        super::networks(&texts).map_err(D::Error::custom)
+    }
 }
 
 /// How a role keeps them: `#[serde(with = "parameters::kept")]`.

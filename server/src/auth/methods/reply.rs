@@ -84,6 +84,12 @@ impl MethodData {
         self.public.insert(name, value.into());
     }
 
+    /// Nothing but this member.
+    pub(crate) fn only(mut self, name: &str) -> Self {
+        self.public.retain(|member, _| *member == name);
+        self
+    }
+
     /// The same data with a secret in it, which is written into a buffer that wipes itself.
     pub(crate) fn with_secret(mut self, name: &'static str, secret: Zeroizing<String>) -> Self {
         self.secret = Some((name, secret));
