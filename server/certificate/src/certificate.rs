@@ -33,6 +33,8 @@ pub struct ClientCertificate {
     pub subject_key_id: Option<Vec<u8>>,
     /// The id of its issuer's key, if it says one.
     pub authority_key_id: Option<Vec<u8>>,
+    /// Whether it may issue others.
+    pub is_ca: bool,
     /// Its public key, as DER.
     pub public_key: Vec<u8>,
     /// Its extensions.
@@ -106,6 +108,7 @@ impl ClientCertificate {
             serial: certificate.raw_serial().to_vec(),
             subject_key_id: None,
             authority_key_id: None,
+            is_ca: certificate.is_ca(),
             public_key: certificate.public_key().raw.to_vec(),
             extensions: Vec::new(),
             not_before: unix_seconds(certificate.validity().not_before),

@@ -1,10 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rustls_pki_types::CertificateDer;
 use x509_parser::asn1_rs::{Any, FromDer, Tag};
 
-use crate::certificate::{ClientCertificate, Malformed};
+use crate::certificate::ClientCertificate;
 use crate::glob::Glob;
 use crate::rule::any_matches;
 
@@ -63,20 +62,12 @@ impl Role {
 
     /// Whether `listed`, which is no CA, is this very certificate to Vault: of the same key, serial
     /// number and issuer's key. A renewed one has another number.
-    ///
-    /// # Errors
-    ///
-    /// [`Malformed`] if `listed` cannot be read.
-    pub fn is_listed(
-        listed: &CertificateDer<'_>,
-        certificate: &ClientCertificate,
-    ) -> Result<bool, Malformed> {
-        let listed = ClientCertificate::read(std::slice::from_ref(listed))?;
-        Ok(listed.is_some_and(|listed| {
-            listed.serial == certificate.serial
-                && listed.authority_key_id == certificate.authority_key_id
-                && listed.public_key == certificate.public_key
-        }))
+    #[must_use]
+    pub fn is_listed(listed: &ClientCertificate, certificate: &ClientCertificate) -> bool {
+        !listed.is_ca
+            && listed.serial == certificate.serial
+            && listed.authority_key_id == certificate.authority_key_id
+            && listed.public_key == certificate.public_key
     }
 }
 

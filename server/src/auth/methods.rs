@@ -3,6 +3,7 @@
 //! its language, in the configuration as in a request.
 
 mod approle;
+mod cert;
 pub mod documents;
 mod error;
 mod login;
@@ -108,7 +109,8 @@ pub struct Methods {
 
 impl Default for Methods {
     fn default() -> Self {
-        let all: Vec<Arc<dyn Method>> = vec![Arc::new(approle::AppRole::default())];
+        let all: Vec<Arc<dyn Method>> =
+            vec![Arc::new(approle::AppRole::default()), Arc::new(cert::Cert::default())];
         Self { all, mounts: Arc::default() }
     }
 }

@@ -12,6 +12,7 @@ fn certificate() -> ClientCertificate {
         serial: vec![1],
         subject_key_id: None,
         authority_key_id: None,
+        is_ca: false,
         public_key: Vec::new(),
         extensions: Vec::new(),
         not_before: 0,

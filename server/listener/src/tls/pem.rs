@@ -66,8 +66,16 @@ impl Identity {
 
 /// The CAs that client certificates are to be issued under.
 pub(super) fn load_roots(file: &Path) -> Result<RootCertStore, TlsError> {
+    roots(file, load_certificates(file)?)
+}
+
+/// The same, of certificates at hand; `file` is where they are from.
+pub(super) fn roots(
+    file: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in load_certificates(file)? {
+    for certificate in certificates {
         roots
             .add(certificate)
             .map_err(|source| TlsError::Certificate { file: file.to_owned(), source })?;

@@ -90,6 +90,26 @@ impl ClientTrust {
         })
     }
 
+    /// Trusts these CAs, which are no files.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if one of them is none, or there is none at all.
+    pub fn of(authorities: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
+        let place = PathBuf::from("(in memory)");
+        let roots = pem::roots(&place, authorities)?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let unusable = |source| TlsError::ClientCa { file: place, source };
+        Ok(Self {
+            verifier: builder.build().map_err(unusable)?,
+            lists: Vec::new(),
+            is_strict: false,
+            good_until: u64::MAX,
+            has_uncovered_authority: false,
+        })
+    }
+
     /// Verifies `chain`, a client certificate and what it was shown with, as a handshake does at
     /// `now`, in seconds since 1970. Takes about as long as checking its signatures.
     ///

@@ -204,7 +204,8 @@ async fn what_was_shown_lapses_with_a_reload_and_with_time_while_the_connection_
     assert!(open.get("/lapsed").await.ends_with("lapsed now, lapsed in the year 5000"));
     source.replace(TlsMaterial::load(&files(vec![])).unwrap());
     assert!(open.get("/lapsed").await.ends_with(good), "taken back");
-    let stranger = Authority::new("b").trust(&scratch, vec![], false);
+    let elsewhere = Scratch::new("crl-live-stranger");
+    let stranger = Authority::new("b").trust(&elsewhere, vec![], false);
     let moved =
         TlsFiles { client_certificates: ClientCertificates::Required(stranger), ..files(vec![]) };
     source.replace(TlsMaterial::load(&moved).unwrap());
