@@ -165,6 +165,13 @@ impl TlsSource {
         self.current.store(Arc::new(material));
     }
 
+    /// When the first of the revocation lists should be replaced, in seconds since 1970; `None`
+    /// without lists.
+    #[must_use]
+    pub fn lists_until(&self) -> Option<u64> {
+        self.current().trust.as_ref()?.next_update()
+    }
+
     pub(crate) fn current(&self) -> Arc<TlsMaterial> {
         self.current.load_full()
     }

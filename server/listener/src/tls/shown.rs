@@ -48,7 +48,7 @@ impl ShownCertificate {
     /// seconds since 1970; `None` without lists.
     #[must_use]
     pub fn lists_until(&self) -> Option<u64> {
-        self.source.current().trust.as_ref()?.next_update()
+        self.source.lists_until()
     }
 
     /// Whether it would pass a handshake at `now`, in seconds since 1970, with what the listener

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,7 +156,7 @@ impl ClientTrust {
 impl TrustFiles {
     /// The CAs of a PEM file, without revocation lists.
     #[must_use]
-    pub fn of(authorities: &Path) -> Self {
-        Self { authorities: authorities.to_owned(), ..Self::default() }
+    pub fn of(authorities: PathBuf) -> Self {
+        Self { authorities, ..Self::default() }
     }
 }

@@ -139,11 +139,11 @@ fn not_asked(_: PathBuf) -> ClientCertificates {
 }
 
 fn optional(ca_file: PathBuf) -> ClientCertificates {
-    ClientCertificates::Optional(TrustFiles::of(&ca_file))
+    ClientCertificates::Optional(TrustFiles::of(ca_file))
 }
 
 fn required(ca_file: PathBuf) -> ClientCertificates {
-    ClientCertificates::Required(TrustFiles::of(&ca_file))
+    ClientCertificates::Required(TrustFiles::of(ca_file))
 }
 
 fn serve(files: &TlsFiles) -> (Running, TlsSource) {

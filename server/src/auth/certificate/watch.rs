@@ -78,12 +78,18 @@ impl CertificateWatch {
 fn end<'e>(all: &'e mut BTreeMap<String, End>, name: &str, at: u64) -> &'e mut End {
     let end = all.entry(name.to_owned()).or_default();
     if end.at != at {
-        *end = End { at, told: 0 };
+        *end = End::new(at);
     }
     end
 }
 
 impl End {
+    /// One that was never told.
+    #[must_use]
+    pub const fn new(at: u64) -> Self {
+        Self { at, told: 0 }
+    }
+
     /// Whether to tell it now: from `from` on, once in `every` seconds.
     fn is_due(&mut self, from: u64, every: u64, now: u64) -> bool {
         let is_due = now >= from && now.saturating_sub(self.told) >= every;

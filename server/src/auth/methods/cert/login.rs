@@ -43,7 +43,10 @@ impl Cert {
         }
         Ok(MethodReply::login(Login {
             display_name: entry.display_name.clone(),
-            alias: certificate.common_name.clone().unwrap_or_else(|| certificate.fingerprint.to_string()),
+            alias: certificate
+                .common_name
+                .clone()
+                .unwrap_or_else(|| certificate.fingerprint.to_string()),
             metadata: metadata(&name.name, certificate),
             parameters: entry.token.clone(),
             bound_certificate: None,
