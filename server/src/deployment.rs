@@ -12,6 +12,7 @@ use selkie_listener::TlsError;
 
 use crate::auth::Clients;
 use crate::auth::methods::DeclaredMounts;
+use crate::auth::tokens::LeaseLimits;
 use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
 
@@ -30,6 +31,8 @@ pub struct Deployment {
     pub auth_mounts: DeclaredMounts,
     /// The declared policies.
     pub policies: Arc<[Policy]>,
+    /// The limits of tokens' lifetimes.
+    pub leases: LeaseLimits,
     /// As `sys/health` and `sys/leader` tell them.
     pub cluster: Cluster,
     /// The mounted transit engines.
@@ -135,6 +138,7 @@ impl Deployment {
             clients: Arc::new(Clients::new(config.clients, &config.policies)?),
             auth_mounts: DeclaredMounts::new(config.auth),
             policies: config.policies.into(),
+            leases: LeaseLimits { default: config.leases.default, max: config.leases.max },
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keeping: Keeping {
@@ -164,6 +168,7 @@ impl Deployment {
             clients: Arc::clone(&self.clients),
             auth_mounts: self.auth_mounts.clone(),
             policies: Arc::clone(&self.policies),
+            leases: self.leases,
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),

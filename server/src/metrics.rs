@@ -22,6 +22,7 @@ pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
 use self::state::Reported;
 pub use self::state::StoreFigures;
+use crate::auth::tokens::Expiring;
 use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
@@ -153,6 +154,16 @@ impl Metrics {
         for (listener, end) in seen.lists {
             self.revocation_lists.get_or_create(&OfListener { listener }).set(seconds(end));
         }
+    }
+
+    /// The start, in Unix seconds, from which the age of a drill counts until there is one.
+    pub fn undrilled_since(&self, started: u64) {
+        self.reported.started(started);
+    }
+
+    /// The tokens that keys are used with, soonest to end first.
+    pub(crate) fn tokens(&self, in_use: Vec<Expiring>) {
+        self.reported.tokens(in_use);
     }
 
     /// A request begins.

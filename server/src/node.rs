@@ -98,6 +98,13 @@ impl Node {
         self.state.get().map(|(watch, _)| watch.status())
     }
 
+    /// Writes down how far the state has come, if it is open: for a stop.
+    pub(crate) async fn write_last_checkpoint(&self) {
+        if let Some((watch, _)) = self.state.get() {
+            watch.write_last_checkpoint().await;
+        }
+    }
+
     /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
     pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
         let held = keys.hold_changes().await;
@@ -105,6 +112,7 @@ impl Node {
         drop(held);
         let random: Arc<Random> = Arc::new(os_random);
         let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
+        auth.tokens().set_limits(deployment.leases);
         let node = Self {
             auth: Arc::new(auth),
             started: clock.unix_seconds(),
@@ -119,6 +127,7 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.auth.methods().prepare(&node.deployment().auth_mounts);
         node.follow_store();
         node
     }
@@ -153,6 +162,8 @@ impl Node {
         next.require_continuity(before, &self.keys, &*self.random).await?;
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
+        self.auth.tokens().set_limits(next.leases);
+        self.auth.methods().prepare(&next.auth_mounts);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())
@@ -269,6 +280,8 @@ impl Node {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
         self.metrics.certificates(self.auth.certificates().seen());
+        self.metrics.undrilled_since(self.started);
+        self.metrics.tokens(self.auth.tokens().in_use());
         self.metrics.text(deployment, self.clock.unix_seconds())
     }
 

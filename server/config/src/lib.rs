@@ -8,6 +8,7 @@ mod authorities;
 mod client;
 mod config;
 mod key;
+mod lease;
 mod listener;
 mod mount;
 mod network;
@@ -23,13 +24,16 @@ mod telemetry;
 mod warning;
 
 pub use auth::{
-    DeclaredAppRole, DeclaredAuth, DeclaredMethod, InvalidRoleName, ParameterConflict,
-    TokenParameters, TokenType, role_name,
+    AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
+    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
+    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
+    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
 };
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};
+pub use lease::LeaseTimes;
 pub use listener::{
     ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
     TlsVersion,

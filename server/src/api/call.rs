@@ -14,8 +14,7 @@ use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
 use crate::auth::methods::MethodError;
-use crate::auth::tokens::TokenError;
-use crate::auth::{Client, NotAuthenticated};
+use crate::auth::{Client, NotAuthenticated, Origin};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
@@ -48,6 +47,13 @@ impl Call<'_> {
 
     pub(super) fn transit(&self) -> Transit {
         self.node.transit(Arc::clone(&self.deployment), self.client.tag)
+    }
+
+    /// Takes note that a key was used, for the warning before a seal's token runs out.
+    pub(super) fn note_key_use(&self) {
+        if let Origin::Token(token) = &self.client.origin {
+            self.node.auth().tokens().note_key_use(token);
+        }
     }
 
     pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {
@@ -85,7 +91,6 @@ enum Cause {
     Engine(TransitError),
     Stranger(NotAuthenticated),
     Method(MethodError),
-    Token(TokenError),
     Records(RecordsError),
 }
 
@@ -116,14 +121,6 @@ impl From<MethodError> for Refusal {
     fn from(cause: MethodError) -> Self {
         let error = super::handler::told_of_method(&cause);
         let cause = Some(Cause::Method(cause));
-        Self(Box::new(Refused { error, cause, client: None, key: None }))
-    }
-}
-
-impl From<TokenError> for Refusal {
-    fn from(cause: TokenError) -> Self {
-        let error = super::handler::told_of_token(&cause);
-        let cause = Some(Cause::Token(cause));
         Self(Box::new(Refused { error, cause, client: None, key: None }))
     }
 }
@@ -206,8 +203,7 @@ impl Refusal {
                 None => told.to_string(),
             },
             (Some(Cause::Method(error)), _) => WithCauses(error).to_string(),
-            (Some(Cause::Token(error)), _) => WithCauses(error).to_string(),
-            (Some(Cause::Records(error)), _) => WithCauses(error).to_string(),
+            (Some(Cause::Records(error)), _) => return WithCauses(error).to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
@@ -223,8 +219,7 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
-            Some(Cause::Stranger(_) | Cause::Method(_) | Cause::Token(_) | Cause::Records(_))
-            | None => None,
+            Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_)) | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();

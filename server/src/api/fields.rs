@@ -120,12 +120,23 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The same, of which a negative one is taken too.
+    pub(crate) fn signed_seconds(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<i64>, FieldError> {
+        match self.0.take(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => conversion::signed_seconds(field, &value).map(Some),
+        }
+    }
+
     pub(crate) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
         self.0.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
     }
 
     /// A list, of which an empty one is told from none.
-    pub(crate) fn list_if_set(
+    pub(crate) fn set_list(
         &mut self,
         field: &'static str,
     ) -> Result<Option<Vec<String>>, FieldError> {

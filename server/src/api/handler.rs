@@ -11,7 +11,7 @@ mod sys;
 mod token;
 mod transit;
 
-pub(super) use methods::{login, told as told_of_method, told_of_token};
+pub(super) use methods::{login, told as told_of_method};
 pub(super) use sys::{open, ui_mounts_for_nobody};
 
 use super::call::{Call, Refusal};

@@ -114,6 +114,14 @@ pub struct NewToken {
     pub login: Option<LoginIdentity>,
 }
 
+impl NewToken {
+    /// Of who logged in for it; empty for a token that was not got by a login.
+    #[must_use]
+    pub fn entity_id(&self) -> &str {
+        self.login.as_ref().map_or("", |login| &login.entity_id)
+    }
+}
+
 /// What a token dies with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Parent {

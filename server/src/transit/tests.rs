@@ -107,6 +107,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         clients: Vec::new(),
         policies: Vec::new(),
         auth: Vec::new(),
+        leases: selkie_config::LeaseTimes::default(),
         warnings: Vec::new(),
     }
 }

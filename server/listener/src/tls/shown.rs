@@ -12,7 +12,8 @@ use super::{TlsMaterial, TlsSource};
 pub struct ShownCertificate {
     chain: Vec<CertificateDer<'static>>,
     read: Result<ClientCertificate, Malformed>,
-    source: TlsSource,
+    /// None in tests of services.
+    source: Option<TlsSource>,
     /// What it was last found good by.
     verified_by: ArcSwapOption<ClientTrust>,
 }
@@ -26,7 +27,14 @@ impl ShownCertificate {
     ) -> Option<Arc<Self>> {
         let read = ClientCertificate::read(&chain).transpose()?;
         let verified_by = ArcSwapOption::new(material.trust.clone());
-        Some(Arc::new(Self { chain, read, source: source.clone(), verified_by }))
+        Some(Arc::new(Self { chain, read, source: Some(source.clone()), verified_by }))
+    }
+
+    /// What no handshake has verified, and which never passes a check; for tests of services.
+    #[must_use]
+    pub fn unverified(chain: Vec<CertificateDer<'static>>) -> Option<Arc<Self>> {
+        let read = ClientCertificate::read(&chain).transpose()?;
+        Some(Arc::new(Self { chain, read, source: None, verified_by: ArcSwapOption::empty() }))
     }
 
     /// The certificate and its intermediates.
@@ -48,7 +56,7 @@ impl ShownCertificate {
     /// seconds since 1970; `None` without lists.
     #[must_use]
     pub fn lists_until(&self) -> Option<u64> {
-        self.source.lists_until()
+        self.source.as_ref()?.lists_until()
     }
 
     /// Whether it would pass a handshake at `now`, in seconds since 1970, with what the listener
@@ -59,7 +67,8 @@ impl ShownCertificate {
     ///
     /// [`Lapsed`].
     pub fn check(&self, now: u64) -> Result<(), Lapsed> {
-        let material = self.source.current();
+        let Some(source) = &self.source else { return Err(Lapsed::NotAsked) };
+        let material = source.current();
         let Some(trust) = &material.trust else { return Err(Lapsed::NotAsked) };
         let is_same = self.verified_by.load().as_ref().is_some_and(|by| Arc::ptr_eq(by, trust));
         let not_after = self.read.as_ref().map_or(0, |read| read.chain_not_after);

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use selkie_access::{Capability, PolicyName};
 
+use super::token::create::lifetime_warning;
+use super::token::token_refused;
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
@@ -11,7 +13,7 @@ use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::{Envelope, Reply};
 use crate::api::route::{MethodPath, Operation};
 use crate::auth::methods::{LoginIdentity, MethodError, MethodReply, MethodRequest, Outcome, Told};
-use crate::auth::tokens::{Issued, TokenError};
+use crate::auth::tokens::Issued;
 use crate::auth::{Auth, Credentials};
 use crate::state::records::RecordsError;
 
@@ -57,8 +59,9 @@ pub(in crate::api) async fn login(
     let identity = LoginIdentity::of(&at.mount, &login);
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
     let token = login.into_token(&at.mount, &path).map_err(Refusal::from)?;
-    let issued = auth.issue(token).await.map_err(Refusal::from)?;
-    Ok(logged_in(id, &issued, &identity, &mut warnings))
+    let issued = auth.issue(token).await.map_err(token_refused)?;
+    issued.warnings.iter().map(lifetime_warning).for_each(|warning| warnings.add(warning));
+    Ok(logged_in(id, &issued, &identity, &warnings))
 }
 
 async fn ask(
@@ -101,12 +104,7 @@ fn shown(envelope: Envelope<'_>, outcome: Outcome) -> Result<Reply, Refusal> {
     }
 }
 
-fn logged_in(
-    id: &str,
-    issued: &Issued,
-    identity: &LoginIdentity,
-    warnings: &mut Warnings,
-) -> Reply {
+fn logged_in(id: &str, issued: &Issued, identity: &LoginIdentity, warnings: &Warnings) -> Reply {
     let made = &issued.token.made;
     let policies: Vec<&str> = made.policies.iter().map(PolicyName::as_str).collect();
     let ttl = made.ttl.map_or(0, |ttl| ttl.as_secs());
@@ -142,21 +140,6 @@ pub(in crate::api) fn told(error: &MethodError) -> ApiError {
         MethodError::Records(error) => told_of_records(error),
         MethodError::Random(_) => ApiError::Internal,
         MethodError::Refused { by, told, .. } => words(status(*by), told),
-    }
-}
-
-/// What the client is told when there is no token after all.
-pub(in crate::api) fn told_of_token(error: &TokenError) -> ApiError {
-    match error {
-        TokenError::Records(error) => told_of_records(error),
-        TokenError::ParentGone => ApiError::InvalidToken,
-        TokenError::Random(_) => ApiError::Internal,
-        TokenError::TooDeep
-        | TokenError::Lifetime(_)
-        | TokenError::Duplicate
-        | TokenError::TooLong => {
-            ApiError::Method { status: StatusCode::BAD_REQUEST, text: error.to_string().into() }
-        }
     }
 }
 

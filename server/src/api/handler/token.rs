@@ -1,6 +1,6 @@
 //! `auth/token/`.
 
-mod create;
+pub(super) mod create;
 mod others;
 mod roles;
 
@@ -108,7 +108,7 @@ fn refused(error: RecordsError) -> Refusal {
     Refusal::of_records(error, told)
 }
 
-fn token_refused(error: TokenError) -> Refusal {
+pub(super) fn token_refused(error: TokenError) -> Refusal {
     match error {
         TokenError::Records(error) => refused(error),
         TokenError::Random(_) => ApiError::Internal.into(),
@@ -223,7 +223,7 @@ fn looked_up(call: &Call<'_>, token: &Token, id: &str, warnings: &Warnings) -> R
         creation_time: signed(token.created),
         creation_ttl: made.ttl.map_or(0, seconds),
         display_name: &made.display_name,
-        entity_id: "",
+        entity_id: made.entity_id(),
         expire_time: left.and_then(|left| rfc3339(now(call).saturating_add(left))),
         explicit_max_ttl: made.explicit_max_ttl.map_or(0, seconds),
         id,
@@ -267,7 +267,7 @@ impl<'a> AuthOf<'a> {
             metadata: (!made.meta.is_empty()).then(|| made.meta.clone()),
             lease_duration: seconds(lease),
             renewable: made.renewable,
-            entity_id: "",
+            entity_id: made.entity_id(),
             token_type: made.kind.as_str(),
             orphan: made.parent.is_none(),
             mfa_requirement: None,
@@ -297,24 +297,25 @@ fn tidy(call: &Call<'_>, fields: Fields<'_>) -> Reply {
     call.envelope(&warnings).accepted()
 }
 
-/// The tokens that keys were used with, as this replica has seen it.
 fn in_use(call: &Call<'_>, fields: Fields<'_>) -> Reply {
-    let all = call.node.auth().tokens().in_use();
-    let told: Vec<_> = all
-        .iter()
-        .map(|one| {
-            serde_json::json!({
-                "accessor": one.accessor,
-                "display_name": one.display_name,
-                "expiring": one.is_expiring(),
-                "last_renewal_time": one.renewed,
-                "last_used_time": one.used,
-                "ttl": one.seconds_left,
-            })
-        })
-        .collect();
     let warnings = fields.into_warnings(&[]);
-    call.envelope(&warnings).data(&serde_json::json!({ "tokens": told }))
+    call.envelope(&warnings).data(&serde_json::json!({ "tokens": told_in_use(call) }))
+}
+
+/// The tokens that keys were used with, as this replica has seen it; soonest to end first.
+pub(super) fn told_in_use(call: &Call<'_>) -> serde_json::Value {
+    let all = call.node.auth().tokens().in_use();
+    let told = all.iter().map(|one| {
+        serde_json::json!({
+            "accessor": one.accessor,
+            "display_name": one.display_name,
+            "expiring": one.is_expiring(),
+            "last_renewal_time": one.renewed,
+            "last_used_time": one.used,
+            "ttl": one.seconds_left,
+        })
+    });
+    told.collect()
 }
 
 fn names(policies: &[PolicyName]) -> Vec<&str> {

@@ -170,13 +170,13 @@ impl<'a> WriteTokenRole<'a> {
         let most = fields.seconds("token_explicit_max_ttl")?;
         let old_most = fields.seconds("explicit_max_ttl")?;
         let (bound, old_bound) =
-            (fields.list_if_set("token_bound_cidrs")?, fields.list_if_set("bound_cidrs")?);
+            (fields.set_list("token_bound_cidrs")?, fields.set_list("bound_cidrs")?);
         Ok(Self {
-            allowed_policies: fields.list_if_set("allowed_policies")?,
-            allowed_policies_glob: fields.list_if_set("allowed_policies_glob")?,
-            disallowed_policies: fields.list_if_set("disallowed_policies")?,
-            disallowed_policies_glob: fields.list_if_set("disallowed_policies_glob")?,
-            allowed_entity_aliases: fields.list_if_set("allowed_entity_aliases")?,
+            allowed_policies: fields.set_list("allowed_policies")?,
+            allowed_policies_glob: fields.set_list("allowed_policies_glob")?,
+            disallowed_policies: fields.set_list("disallowed_policies")?,
+            disallowed_policies_glob: fields.set_list("disallowed_policies_glob")?,
+            allowed_entity_aliases: fields.set_list("allowed_entity_aliases")?,
             orphan: fields.bool("orphan")?,
             renewable: fields.bool("renewable")?,
             path_suffix: fields.text("path_suffix")?,

@@ -3,6 +3,7 @@ mod drill;
 mod log;
 mod replicas;
 mod snapshot;
+mod token;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -77,6 +78,7 @@ fn config() -> Config {
         clients: vec![client("root", "root", None), client("vault", "seal", Some(86_400))],
         policies: vec![seal_policy],
         auth: Vec::new(),
+        leases: selkie_config::LeaseTimes::default(),
         warnings: Vec::new(),
     }
 }

@@ -108,9 +108,9 @@ impl Named<'_, '_> {
         name: &'static str,
         (old, alias): (&'static str, Alias),
     ) -> Result<Option<Vec<String>>, MethodError> {
-        let new = self.fields.list_if_set(name)?;
+        let new = self.fields.set_list(name)?;
         let old = match self.aliases.contains(&alias) {
-            true => self.fields.list_if_set(old)?,
+            true => self.fields.set_list(old)?,
             false => None,
         };
         Ok(new.or(old))

@@ -373,7 +373,7 @@ fn display_name(asked: &str) -> String {
     name.strip_suffix('-').unwrap_or(&name).to_owned()
 }
 
-pub(super) fn lifetime_warning(warning: &LifetimeWarning) -> String {
+pub(in crate::api::handler) fn lifetime_warning(warning: &LifetimeWarning) -> String {
     match warning {
         LifetimeWarning::Period { asked, capped } => format!(
             "period of \"{}\" exceeded the effective max_ttl of \"{}\"; period value is capped \

@@ -63,7 +63,7 @@ impl Entry {
             name.clone_into(&mut self.display_name);
         }
         for (field, list) in self.lists() {
-            if let Some(set) = fields.list_if_set(field)? {
+            if let Some(set) = fields.set_list(field)? {
                 *list = set;
             }
         }
