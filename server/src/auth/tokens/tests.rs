@@ -48,7 +48,8 @@ pub(super) fn deployment() -> Deployment {
     let mut config = crate::transit::tests::config_of(&[], &[]);
     config.clients.push(selkie_config::DeclaredClient {
         name: selkie_config::ClientName::new("root").unwrap(),
-        token: TokenHash::new(selkie_crypto::sha256(b"s.root")),
+        token: Some(TokenHash::new(selkie_crypto::sha256(b"s.root"))),
+        certificate: None,
         policies: vec!["root".parse().unwrap()],
         period: None,
         token_bound_cidrs: Vec::new(),
