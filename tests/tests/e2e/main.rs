@@ -12,6 +12,7 @@ mod jwcrypto;
 mod limits;
 mod listener;
 mod memory;
+mod operating;
 mod shared_nothing;
 mod shared_store;
 mod sled;
