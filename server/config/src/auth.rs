@@ -1,7 +1,11 @@
 //! `auth`: declared mounts of the methods by which clients log in, with their roles (I6).
 
 mod approle;
+mod azure;
+mod jwt;
+mod kubernetes;
 mod parameters;
+mod role;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +14,13 @@ use selkie_access::{KeyName, MountPath, NameError};
 use selkie_hcl::{Located, Section};
 
 pub use self::approle::DeclaredAppRole;
+pub use self::azure::{AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole};
+pub use self::jwt::{BoundClaimsType, JWT_ALGORITHMS, JwtConfig, JwtProblem, JwtRole};
+pub use self::kubernetes::{
+    KubernetesConfig, KubernetesProblem, KubernetesRole, ReviewerToken, ServiceAccountAlias,
+};
 pub use self::parameters::{ParameterConflict, TokenParameters, TokenType};
+pub use self::role::DeclaredRole;
 use crate::quantity::duration;
 use crate::secret::Reading;
 
@@ -36,6 +46,12 @@ pub struct DeclaredAuth {
 pub enum DeclaredMethod {
     /// `approle`
     AppRole(Vec<DeclaredAppRole>),
+    /// `jwt`
+    Jwt(JwtConfig, Vec<DeclaredRole<JwtRole>>),
+    /// `kubernetes`
+    Kubernetes(KubernetesConfig, Vec<DeclaredRole<KubernetesRole>>),
+    /// `azure`
+    Azure(AzureConfig, Vec<DeclaredRole<AzureRole>>),
 }
 
 impl DeclaredMethod {
@@ -44,6 +60,9 @@ impl DeclaredMethod {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::AppRole(_) => "approle",
+            Self::Jwt(..) => "jwt",
+            Self::Kubernetes(..) => "kubernetes",
+            Self::Azure(..) => "azure",
         }
     }
 }
@@ -51,7 +70,9 @@ impl DeclaredMethod {
 /// What is wrong with an `auth` stanza.
 #[derive(Debug, thiserror::Error)]
 enum AuthError {
-    #[error("there is no method {kind:?}; there is \"approle\"")]
+    #[error(
+        "there is no method {kind:?}; there are \"approle\", \"jwt\", \"kubernetes\" and \"azure\""
+    )]
     UnknownMethod { kind: String },
     #[error("field \"path\": {source}")]
     Path { source: NameError },
@@ -150,10 +171,22 @@ fn path(label: &Located<'_, String>, section: &mut Section<'_>) -> Option<MountP
 fn method(
     label: Located<'_, String>,
     section: &mut Section<'_>,
-    _reading: &Reading<'_>,
+    reading: &Reading<'_>,
 ) -> Option<DeclaredMethod> {
     match label.value.as_str() {
         "approle" => Some(DeclaredMethod::AppRole(approle::decode(section))),
+        "jwt" => {
+            let config = jwt::decode(section);
+            Some(DeclaredMethod::Jwt(config, role::decode(section, jwt::role)))
+        }
+        "kubernetes" => {
+            let config = kubernetes::decode(section, reading);
+            Some(DeclaredMethod::Kubernetes(config, role::decode(section, kubernetes::role)))
+        }
+        "azure" => {
+            let config = azure::decode(section);
+            Some(DeclaredMethod::Azure(config, role::decode(section, azure::role)))
+        }
         _ => {
             label.place.report(AuthError::UnknownMethod { kind: label.value });
             None

@@ -26,7 +26,7 @@ mod suggestion;
 
 pub use document::{Document, Located, Place};
 pub use duration::DurationError;
-pub use field::{Field, NumberTextError, StringOrUnsigned};
+pub use field::{Field, NumberTextError, StringOrUnsigned, TextsByName};
 pub use problem::{Expected, Found, Hint, Kind, Position, Problem, Problems};
 pub use section::Section;
 

@@ -227,6 +227,10 @@ pub enum Expected {
     StringOrStrings,
     /// A text as an element of a list.
     Element,
+    /// A map from texts to texts, or to lists of them.
+    TextsByName,
+    /// A text, or a text in quotes, as a key of a map.
+    MapKey,
 }
 
 impl fmt::Display for Expected {
@@ -241,6 +245,8 @@ impl fmt::Display for Expected {
             Self::Strings => "a list of strings",
             Self::StringOrStrings => "a string or a list of strings",
             Self::Element => "strings in the list",
+            Self::TextsByName => "a map such as { \"name\" = \"value\" }",
+            Self::MapKey => "names or strings as keys",
         })
     }
 }

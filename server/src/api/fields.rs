@@ -94,6 +94,11 @@ impl<'a> Fields<'a> {
         warnings
     }
 
+    /// Those that have not been taken, by name.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
     pub(crate) fn secret(
         &mut self,
         field: &'static str,
@@ -117,6 +122,17 @@ impl<'a> Fields<'a> {
         match self.0.take(field) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => conversion::seconds(field, &value).map(Some),
+        }
+    }
+
+    /// The same, of which a negative one is taken too.
+    pub(crate) fn signed_seconds(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<i64>, FieldError> {
+        match self.0.take(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => conversion::signed_seconds(field, &value).map(Some),
         }
     }
 

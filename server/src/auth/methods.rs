@@ -24,6 +24,10 @@ pub use self::mount::{AuthMount, DeclaredMounts, MountSource, MountTokenType, Tu
 pub(crate) use self::mounts::{AuthTable, Found};
 pub(crate) use self::reply::{MethodData, MethodReply, Outcome};
 use super::Credentials;
+use super::azure::Azure;
+use super::configured::ConfiguredMethod;
+use super::jwt::{Internet, Jwt, KeySources, Outside};
+use super::kubernetes::Kubernetes;
 use crate::api::fields::Fields;
 use crate::api::route::Operation;
 use crate::clock::Clock;
@@ -49,6 +53,9 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
     /// Answers what is asked below a mount: by somebody who may ask it, or by anybody where
     /// [`Method::is_login`] says so. A login that fails changes nothing.
     async fn answer(&self, request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError>;
+
+    /// Gets ready for logins at a declared mount, in the background.
+    fn prepare(&self, _mount: &AuthMount) {}
 
     /// Deletes all that is kept for the mount `uuid`, which nobody uses any more.
     async fn forget(&self, records: &Records, uuid: Uuid) -> Result<(), RecordsError>;
@@ -108,7 +115,14 @@ pub struct Methods {
 
 impl Default for Methods {
     fn default() -> Self {
-        let all: Vec<Arc<dyn Method>> = vec![Arc::new(approle::AppRole::default())];
+        let outside: Arc<dyn Outside> = Arc::new(Internet::new());
+        let sources = || KeySources::new(Arc::clone(&outside));
+        let all: Vec<Arc<dyn Method>> = vec![
+            Arc::new(approle::AppRole::default()),
+            Arc::new(ConfiguredMethod::new(Jwt::new(sources()))),
+            Arc::new(ConfiguredMethod::new(Kubernetes::new(sources()))),
+            Arc::new(ConfiguredMethod::new(Azure::new(sources()))),
+        ];
         Self { all, mounts: Arc::default() }
     }
 }
@@ -119,6 +133,16 @@ impl Methods {
         let mounts = Arc::clone(&self.mounts) as Arc<dyn Mirrors>;
         let methods = self.all.iter().flat_map(|method| method.mirrors());
         std::iter::once(mounts).chain(methods).collect()
+    }
+
+    /// Gets ready for logins at the declared mounts, in the background, so that the first need not
+    /// wait for a provider. Called in a tokio runtime, at the start and with every new deployment.
+    pub fn prepare(&self, declared: &DeclaredMounts) {
+        for mount in declared.iter() {
+            if let Some(method) = self.of_kind(&mount.kind) {
+                method.prepare(mount);
+            }
+        }
     }
 
     /// The method of this type; `None` for one that this version does not know.

@@ -1,9 +1,13 @@
 //! Who is asking: declared clients, tokens made through the API, certificates, and the methods that
 //! log others in. What they may do is for selkie-access to say.
 
+mod azure;
 mod client;
 mod client_cache;
+mod configured;
 mod declared;
+pub mod jwt;
+mod kubernetes;
 pub mod methods;
 pub mod policies;
 pub mod tokens;

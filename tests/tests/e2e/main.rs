@@ -11,6 +11,7 @@ mod etcd;
 mod jwcrypto;
 mod limits;
 mod listener;
+mod logins;
 mod memory;
 mod operating;
 mod shared_nothing;
