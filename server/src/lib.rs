@@ -14,6 +14,7 @@ pub mod continuity;
 pub mod deployment;
 pub mod dev;
 pub mod drill;
+mod durable_file;
 pub mod hardening;
 pub mod metrics;
 pub mod node;

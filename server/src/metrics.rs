@@ -135,6 +135,11 @@ impl Metrics {
         self.reported.tokens(in_use);
     }
 
+    /// The start, in Unix seconds, from which the age of a drill counts until there is one.
+    pub fn undrilled_since(&self, started: u64) {
+        self.reported.started(started);
+    }
+
     /// A request begins.
     pub(crate) fn request_begins(&self) -> InFlightRequest {
         self.requests_in_flight.inc();

@@ -98,6 +98,13 @@ impl Node {
         self.state.get().map(|(watch, _)| watch.status())
     }
 
+    /// Writes down how far the state has come, if it is open: for a stop.
+    pub(crate) async fn write_last_checkpoint(&self) {
+        if let Some((watch, _)) = self.state.get() {
+            watch.write_last_checkpoint().await;
+        }
+    }
+
     /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
     pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
         let held = keys.hold_changes().await;
@@ -273,6 +280,7 @@ impl Node {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
         self.metrics.tokens(self.auth.tokens().in_use());
+        self.metrics.undrilled_since(self.started);
         self.metrics.text(deployment, self.clock.unix_seconds())
     }
 

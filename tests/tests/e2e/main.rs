@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod logins;
 mod memory;
+mod operating;
 mod shared_nothing;
 mod shared_store;
 mod sled;

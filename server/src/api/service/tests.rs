@@ -3,6 +3,7 @@ mod drill;
 mod log;
 mod replicas;
 mod snapshot;
+mod token;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
