@@ -12,7 +12,7 @@ impl Api {
         if answer.text.is_empty() { Value::Null } else { answer.json() }
     }
 
-    async fn refusal_of(&self, method: &str, path: &str, body: Value) -> (u16, String) {
+    async fn turned_down(&self, method: &str, path: &str, body: Value) -> (u16, String) {
         self.send("s.root", method, path, body).await.error()
     }
 
@@ -126,7 +126,7 @@ async fn a_secret_id_is_looked_up_and_destroyed_by_itself_or_its_accessor() {
     assert_eq!(api.ok("POST", &lookup, by_accessor.clone()).await["data"]["secret_id_ttl"], 60);
     let path = format!("{base}/secret-id-accessor/destroy");
     api.ok("POST", &path, by_accessor.clone()).await;
-    assert_eq!(api.refusal_of("POST", &lookup, by_accessor).await.0, 404);
+    assert_eq!(api.turned_down("POST", &lookup, by_accessor).await.0, 404);
     assert_eq!(api.log_in(&role_id, &other["secret_id"]).await.error(), invalid());
 }
 
@@ -153,9 +153,9 @@ async fn a_secret_id_may_do_no_more_than_its_role_allows() {
             "failed to parse metadata: expected an object whose values are text",
         ),
     ] {
-        assert_eq!(api.refusal_of("POST", path, body).await, (400, text.to_owned()));
+        assert_eq!(api.turned_down("POST", path, body).await, (400, text.to_owned()));
     }
-    let missing = api.refusal_of("POST", "auth/approle/role/no/secret-id", json!({})).await;
+    let missing = api.turned_down("POST", "auth/approle/role/no/secret-id", json!({})).await;
     assert_eq!(missing, (400, "role \"no\" does not exist".to_owned()));
 }
 
@@ -197,8 +197,8 @@ async fn a_role_is_written_in_parts_read_whole_and_deleted_with_its_secret_ids()
     api.ok("DELETE", &format!("{path}/token-max-ttl"), Value::Null).await;
     let secret = api.secret_id("web", json!({})).await;
     api.ok("DELETE", path, Value::Null).await;
-    assert_eq!(api.refusal_of("GET", path, Value::Null).await, (404, String::new()));
-    let list = api.refusal_of("LIST", "auth/approle/role", Value::Null).await;
+    assert_eq!(api.turned_down("GET", path, Value::Null).await, (404, String::new()));
+    let list = api.turned_down("LIST", "auth/approle/role", Value::Null).await;
     assert_eq!(list, (404, String::new()));
     let anew = api.role("web", json!({ "role_id": role_id })).await;
     assert_eq!(anew, role_id);
@@ -206,7 +206,7 @@ async fn a_role_is_written_in_parts_read_whole_and_deleted_with_its_secret_ids()
     let custom = json!({ "secret_id": "mine" });
     let base = "auth/approle/role/web/custom-secret-id";
     assert_eq!(api.ok("POST", base, custom.clone()).await["data"]["secret_id"], "mine");
-    let twice = api.refusal_of("POST", base, custom).await;
+    let twice = api.turned_down("POST", base, custom).await;
     assert_eq!(twice, (400, "SecretID is already registered".to_owned()));
     assert_eq!(api.log_in(&role_id, &json!("mine")).await.status, StatusCode::OK);
 }
@@ -226,7 +226,7 @@ async fn unsound_roles_are_refused_in_vaults_words() {
         (json!({ "token_type": "odd" }), "invalid 'token_type' value \"odd\""),
         (json!({ "token_num_uses": -1 }), "'token_num_uses' cannot be negative"),
     ] {
-        let refused = api.refusal_of("POST", "auth/approle/role/web", body).await;
+        let refused = api.turned_down("POST", "auth/approle/role/web", body).await;
         assert_eq!(refused, (400, text.to_owned()));
     }
     let root = api.role("root", json!({ "token_policies": "root" })).await;
@@ -256,11 +256,11 @@ async fn a_mount_is_made_tuned_listed_and_goes_with_its_roles_and_tokens() {
     assert_eq!(list["data"]["approle/"]["type"], "approle");
     let accessor = list["approle/"]["accessor"].as_str().unwrap();
     assert!(accessor.starts_with("auth_approle_") && accessor.len() == 21, "{accessor}");
-    let twice = api.refusal_of("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    let twice = api.turned_down("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
     assert_eq!(twice, (400, "path is already in use at approle/".to_owned()));
-    let inside = api.refusal_of("POST", "sys/auth/approle/b", json!({ "type": "approle" })).await;
+    let inside = api.turned_down("POST", "sys/auth/approle/b", json!({ "type": "approle" })).await;
     assert_eq!(inside, (400, "path is already in use at approle/".to_owned()));
-    let odd = api.refusal_of("POST", "sys/auth/odd", json!({ "type": "odd" })).await;
+    let odd = api.turned_down("POST", "sys/auth/odd", json!({ "type": "odd" })).await;
     assert_eq!(odd, (400, "plugin not found in the catalog: odd".to_owned()));
     api.ok("POST", "sys/auth/approle/tune", json!({ "default_lease_ttl": "5m" })).await;
     let tune = api.ok("GET", "sys/auth/approle/tune", Value::Null).await;
@@ -281,7 +281,7 @@ async fn a_mount_is_made_tuned_listed_and_goes_with_its_roles_and_tokens() {
     let gone = api.log_in(&role_id, &secret["secret_id"]).await;
     assert_eq!(gone.status, StatusCode::FORBIDDEN);
     api.ok("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
-    let list = api.refusal_of("LIST", "auth/approle/role", Value::Null).await;
+    let list = api.turned_down("LIST", "auth/approle/role", Value::Null).await;
     assert_eq!(list, (404, String::new()));
 }
 
@@ -315,12 +315,12 @@ async fn what_is_declared_logs_in_and_cannot_be_changed_through_the_api() {
         ("POST", "sys/auth/approle"),
         ("POST", "sys/auth/approle/tune"),
     ] {
-        let (status, text) = api.refusal_of(method, path, json!({ "type": "approle" })).await;
+        let (status, text) = api.turned_down(method, path, json!({ "type": "approle" })).await;
         assert_eq!(status, 400);
         assert!(text.contains("is declared at selkie.hcl:7:1"), "{method} {path}: {text}");
     }
     for method in ["POST", "DELETE"] {
-        let (_, text) = api.refusal_of(method, "auth/approle/role/seal", json!({})).await;
+        let (_, text) = api.turned_down(method, "auth/approle/role/seal", json!({})).await;
         let expected = "role \"seal\" is declared at selkie.hcl:7:1: change it there and reload";
         assert_eq!(text, expected);
     }
@@ -331,7 +331,7 @@ async fn what_is_declared_logs_in_and_cannot_be_changed_through_the_api() {
     let list = api.ok("LIST", "auth/approle/role", Value::Null).await;
     assert_eq!(list["data"]["keys"], json!(["more", "seal"]));
     let taken =
-        api.refusal_of("POST", "auth/approle/role/x", json!({ "role_id": "seal-role" })).await;
+        api.turned_down("POST", "auth/approle/role/x", json!({ "role_id": "seal-role" })).await;
     assert_eq!(taken, (400, "role_id already in use".to_owned()));
 }
 
@@ -353,13 +353,13 @@ async fn a_login_of_a_stranger_is_bounded_and_admin_paths_ask_for_a_policy() {
             assert_eq!(refused.status, StatusCode::FORBIDDEN, "{method} {path}");
         }
     }
-    let unknown = api.refusal_of("GET", "auth/approle/nowhere", Value::Null).await;
+    let unknown = api.turned_down("GET", "auth/approle/nowhere", Value::Null).await;
     assert_eq!(unknown, (404, "1 error occurred:\n\t* unsupported path\n\n".to_owned()));
 }
 
 #[tokio::test]
 async fn without_storage_nothing_is_mounted_or_kept() {
     let api = Api::start_with(Config { storage: None, ..config() }).await;
-    let refused = api.refusal_of("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    let refused = api.turned_down("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
     assert_eq!(refused, (400, "there is no storage".to_owned()));
 }
