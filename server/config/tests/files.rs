@@ -60,7 +60,7 @@ fn a_method_and_its_roles_read_as_written() {
     assert_eq!(auth.default_lease_ttl, Some(Duration::from_secs(1200)));
     assert_eq!(auth.max_lease_ttl, Some(Duration::from_secs(43_200)));
     assert!(auth.at.starts_with("good.hcl:") && auth.at.ends_with(":6"), "{}", auth.at);
-    let DeclaredMethod::AppRole(roles) = &auth.method;
+    let DeclaredMethod::AppRole(roles) = &auth.method else { panic!("{auth:?}") };
     let [role] = &roles[..] else { panic!("{roles:?}") };
     assert_eq!((&*role.name, &*role.role_id), ("web", "the-web"));
     assert!(role.bind_secret_id);
