@@ -94,6 +94,11 @@ impl<'a> Fields<'a> {
         warnings
     }
 
+    /// Those that have not been taken, by name.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
     pub(crate) fn secret(
         &mut self,
         field: &'static str,
