@@ -26,6 +26,7 @@ pub use self::state::StoreFigures;
 use crate::alerts::AlertFigures;
 use crate::audit::Audit;
 use crate::auth::tokens::Expiring;
+use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
 
@@ -44,6 +45,8 @@ pub struct Metrics {
     requests_in_flight: Gauge,
     aged: AgedDecrypts,
     alerts: Arc<AlertFigures>,
+    certificates: Family<OfClient, Gauge>,
+    revocation_lists: Family<OfListener, Gauge>,
     reported: Reported,
 }
 
@@ -105,6 +108,16 @@ struct OfSeal {
     seal: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClient {
+    client: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfListener {
+    listener: String,
+}
+
 type OfSeals<N, A> = Family<OfSeal, Gauge<N, A>>;
 
 impl Metrics {
@@ -121,6 +134,8 @@ impl Metrics {
             requests_in_flight: Gauge::default(),
             aged: AgedDecrypts::default(),
             alerts: Arc::default(),
+            certificates: Family::default(),
+            revocation_lists: Family::default(),
             reported: Reported::default(),
         })
     }
@@ -133,6 +148,17 @@ impl Metrics {
     /// A whole drill, whose oldest step was taken `at`, in Unix seconds; told from the first call on.
     pub fn drill(&self, at: u64, is_ok: bool) {
         self.reported.drill(at, is_ok);
+    }
+
+    /// When the certificates of clients and the lists that revoke them run out, as last seen.
+    pub fn certificates(&self, seen: LastSeen) {
+        let seconds = |end: End| i64::try_from(end.at).unwrap_or(i64::MAX);
+        for (client, end) in seen.certificates {
+            self.certificates.get_or_create(&OfClient { client }).set(seconds(end));
+        }
+        for (listener, end) in seen.lists {
+            self.revocation_lists.get_or_create(&OfListener { listener }).set(seconds(end));
+        }
     }
 
     /// The start, in Unix seconds, from which the age of a drill counts until there is one.
@@ -234,6 +260,12 @@ impl Metrics {
         );
         let in_flight = self.requests_in_flight.clone();
         registry.register("requests_in_flight", "Requests that are worked on", in_flight);
+        let help = "When the certificate that a client came with last runs out, in Unix seconds";
+        let ends = self.certificates.clone();
+        registry.register("client_certificate_not_after_timestamp_seconds", help, ends);
+        let help = "When the first revocation list of a listener is out of date, in Unix seconds";
+        let ends = self.revocation_lists.clone();
+        registry.register("client_crl_next_update_timestamp_seconds", help, ends);
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
         self.alerts.register(&mut registry);

@@ -6,6 +6,7 @@
 mod alerts;
 mod audit;
 mod auth;
+mod authorities;
 mod client;
 mod config;
 mod header;
@@ -35,7 +36,8 @@ pub use auth::{
     JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
     ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
 };
-pub use client::{ClientName, DeclaredClient, InvalidClientName};
+pub use authorities::ClientAuthorities;
+pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use header::SecretHeader;
 pub use key::{DeclaredKey, VersionRule};

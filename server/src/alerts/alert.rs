@@ -21,7 +21,7 @@ pub enum AlertKind {
     KeyBurst,
     /// A token that a seal uses runs out soon.
     TokenExpires,
-    /// A certificate runs out soon.
+    /// A certificate runs out soon, or a revocation list is out of date.
     CertificateExpires,
     /// An audit device does not take its lines.
     AuditFails,
@@ -78,7 +78,9 @@ impl AlertKind {
             Self::ClientBurst => "a client decrypts more than usual",
             Self::KeyBurst => "with a key more is decrypted than usual",
             Self::TokenExpires => "a token that a seal uses runs out soon",
-            Self::CertificateExpires => "a certificate runs out soon",
+            Self::CertificateExpires => {
+                "a certificate runs out soon, or a revocation list is out of date"
+            }
             Self::AuditFails => "an audit device does not take its lines",
             Self::Learned => "the learning period is over: what is new from now on raises an alert",
             Self::HeldBack => "there were more alerts of a kind than are told in an hour",
@@ -102,13 +104,19 @@ impl AlertKind {
                  requests they are in the audit log"
             }
             Self::TokenExpires => "see why its client does not renew it, or give it another token",
-            Self::CertificateExpires => "renew it",
+            Self::CertificateExpires => "renew it; of a list fetch a new one and reload (SIGHUP)",
             Self::AuditFails => {
                 "mend the device: if no other one takes the lines, no request is answered"
             }
             Self::Learned => "see whether all of it was meant to be there",
             Self::HeldBack => "see the metric selkie_alerts_held_total and the audit log",
         }
+    }
+
+    /// Within how many seconds the same one is told once: an hour, and a day for what has weeks.
+    #[must_use]
+    pub const fn quiet_seconds(self) -> u64 {
+        if matches!(self, Self::CertificateExpires) { 86_400 } else { 3_600 }
     }
 
     /// How urgent it is, in Prometheus's words.

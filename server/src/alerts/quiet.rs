@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::alert::Detail;
 use super::{Alert, AlertKind};
 
-/// Within which the same alert is told once.
+/// Within which so many of a kind are told.
 pub(super) const HOUR: u64 = 3_600;
 /// How many different ones of a kind are told within an hour; this also bounds what is remembered.
 pub(super) const MOST_OF_A_KIND: u64 = 100;
@@ -35,7 +35,9 @@ impl Quiet {
     /// Whether to tell `alert` now; then it counts as told.
     pub(super) fn admits(&mut self, alert: &Alert) -> bool {
         let name = (alert.kind, alert.subject.clone());
-        if let Some(said) = self.said.get_mut(&name).filter(|said| !is_over(said.at, alert.time)) {
+        let quiet = alert.kind.quiet_seconds();
+        let said = self.said.get_mut(&name);
+        if let Some(said) = said.filter(|said| !is_over(said.at, alert.time, quiet)) {
             match &mut said.held {
                 Some((last, count)) => {
                     **last = alert.clone();
@@ -46,7 +48,7 @@ impl Quiet {
             return false;
         }
         let told = self.told.entry(alert.kind).or_default();
-        if is_over(told.since, alert.time) && told.held == 0 {
+        if is_over(told.since, alert.time, HOUR) && told.held == 0 {
             *told = Told { since: alert.time, ..Told::default() };
         }
         if told.alerts >= MOST_OF_A_KIND {
@@ -62,8 +64,8 @@ impl Quiet {
     /// often it was, and how many of a kind were too many.
     pub(super) fn due(&mut self, now: u64) -> Vec<(Alert, u64)> {
         let mut due = Vec::new();
-        self.said.retain(|_, said| {
-            if !is_over(said.at, now) {
+        self.said.retain(|(kind, _), said| {
+            if !is_over(said.at, now, kind.quiet_seconds()) {
                 return true;
             }
             let Some((last, count)) = said.held.take() else { return false };
@@ -72,7 +74,7 @@ impl Quiet {
             true
         });
         for (&kind, told) in &mut self.told {
-            if is_over(told.since, now) && told.held > 0 {
+            if is_over(told.since, now, HOUR) && told.held > 0 {
                 let detail = Detail::HeldBack { kind, alerts: told.held };
                 let alert = Alert { detail, ..Alert::new(AlertKind::HeldBack, now, kind.as_str()) };
                 due.push((alert, 0));
@@ -88,7 +90,7 @@ impl Quiet {
     }
 }
 
-/// Whether the hour that began at `since` is over, or the clock was set.
-const fn is_over(since: u64, now: u64) -> bool {
-    now.abs_diff(since) >= HOUR
+/// Whether the time that began at `since` is over, or the clock was set.
+const fn is_over(since: u64, now: u64, seconds: u64) -> bool {
+    now.abs_diff(since) >= seconds
 }

@@ -493,14 +493,16 @@ proptest! {
         for (step, subject, kind) in steps {
             now += step;
             for (alert, count) in quiet.due(now) {
+                let quiet = alert.kind.quiet_seconds();
                 let before = last.insert((alert.kind, alert.subject), now);
-                prop_assert!(before.is_some_and(|before| now - before >= HOUR));
+                prop_assert!(before.is_some_and(|before| now - before >= quiet));
                 repeated += count;
             }
             let alert = Alert::new(AlertKind::ALL[kind], now, subject.to_string());
             raised += 1;
             let name = (alert.kind, alert.subject.clone());
-            let is_due = last.get(&name).is_none_or(|before| now - before >= HOUR);
+            let quiet_seconds = alert.kind.quiet_seconds();
+            let is_due = last.get(&name).is_none_or(|before| now - before >= quiet_seconds);
             let admitted = quiet.admits(&alert);
             prop_assert_eq!(admitted, is_due);
             if admitted {
@@ -508,7 +510,7 @@ proptest! {
                 last.insert(name, now);
             }
         }
-        repeated += quiet.due(now + HOUR).into_iter().map(|(_, count)| count).sum::<u64>();
+        repeated += quiet.due(now + DAY).into_iter().map(|(_, count)| count).sum::<u64>();
         prop_assert_eq!(raised, told + repeated);
     }
 

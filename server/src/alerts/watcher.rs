@@ -110,6 +110,7 @@ impl Watcher {
         let now = self.clock.unix_seconds();
         self.look_at_devices(now);
         self.look_at_tokens(now);
+        self.look_at_certificates(now);
         self.alerts.tell_due(now);
         let missed = self.watch.missed();
         if missed > self.missed {
@@ -262,6 +263,19 @@ impl Watcher {
         for one in self.auth.tokens().expiring() {
             let (accessor, client) = (&one.accessor, &one.display_name);
             self.alerts.raise(Alert::token_expires(now, accessor, client, one.seconds_left));
+        }
+    }
+
+    fn look_at_certificates(&self, now: u64) {
+        let seen = self.auth.certificates().seen();
+        for (client, end) in seen.certificates.iter().filter(|(_, end)| end.is_told()) {
+            let left = end.at.saturating_sub(now);
+            self.alerts.raise(Alert::certificate_expires(now, client, client, left));
+        }
+        for (listener, end) in seen.lists.iter().filter(|(_, end)| end.is_told()) {
+            let subject = format!("revocation list of listener {listener}");
+            let left = end.at.saturating_sub(now);
+            self.alerts.raise(Alert::certificate_expires(now, &subject, "", left));
         }
     }
 

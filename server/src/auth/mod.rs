@@ -2,6 +2,7 @@
 //! log others in. What they may do is for selkie-access to say.
 
 mod azure;
+mod certificate;
 mod client;
 mod client_cache;
 mod configured;
@@ -17,11 +18,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
 use selkie_access::TokenText;
 use selkie_crypto::{Random, StateKey};
+use selkie_listener::ShownCertificate;
 use selkie_storage::{Store, StoreError};
 
+pub(crate) use self::certificate::trust_files;
+pub use self::certificate::{CertificateWatch, End, LastSeen};
 pub use self::client::{Client, NotAuthenticated, Origin};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
@@ -40,10 +43,17 @@ use crate::state::records::{Mirror, Records, RecordsError};
 pub struct Credentials<'a> {
     /// The token, if there is one that could be one.
     pub token: Option<&'a TokenText>,
-    /// The client certificate and its intermediates, verified by the handshake; empty without one.
-    pub certificates: &'a [CertificateDer<'static>],
+    /// The client certificate, which would pass a handshake now.
+    pub certificate: Option<&'a ShownCertificate>,
     /// Where the request comes from.
     pub address: IpAddr,
+}
+
+/// Nothing but where a request comes from.
+impl From<IpAddr> for Credentials<'_> {
+    fn from(address: IpAddr) -> Self {
+        Self { token: None, certificate: None, address }
+    }
 }
 
 /// Everything that is known of clients beside what is declared, which comes with the deployment.
@@ -56,6 +66,7 @@ pub struct Auth {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     client_cache: ClientCache,
+    certificates: CertificateWatch,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -72,7 +83,19 @@ impl Auth {
         let mirrors = mirrors.chain(methods.mirrors()).chain([Arc::clone(&history) as _]).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
-        Self { records, tokens, policies, history, client_cache, methods, clock, random, state_key }
+        let certificates = CertificateWatch::default();
+        Self {
+            records,
+            tokens,
+            policies,
+            history,
+            methods,
+            clock,
+            random,
+            client_cache,
+            certificates,
+            state_key,
+        }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -212,7 +235,13 @@ impl Auth {
         self.state_key.get().map(|key| &**key).ok_or(RecordsError::StateSealed)
     }
 
-    /// The client that shows these credentials.
+    /// What is known of the end of certificates.
+    #[must_use]
+    pub const fn certificates(&self) -> &CertificateWatch {
+        &self.certificates
+    }
+
+    /// The client that shows these credentials: its token says who it is, else its certificate.
     ///
     /// # Errors
     ///
@@ -222,8 +251,13 @@ impl Auth {
         deployment: &Deployment,
         credentials: Credentials<'_>,
     ) -> Result<Arc<Client>, NotAuthenticated> {
-        let text = credentials.token.ok_or(NotAuthenticated::NoToken)?;
-        match deployment.clients.authenticate(text, credentials.address) {
+        let now = self.clock.unix_seconds();
+        let Some(text) = credentials.token else {
+            let found = deployment.clients.by_certificate(credentials, now)?;
+            self.certificates.note(&found, now);
+            return Ok(found);
+        };
+        match deployment.clients.authenticate(text, credentials, now) {
             Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
             known => return known,
         }
