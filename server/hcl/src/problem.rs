@@ -227,6 +227,12 @@ pub enum Expected {
     StringOrStrings,
     /// A text as an element of a list.
     Element,
+    /// A map of lists.
+    Lists,
+    /// A list of texts, numbers and truth values.
+    ScalarList,
+    /// An element of such a list.
+    Scalar,
 }
 
 impl fmt::Display for Expected {
@@ -241,6 +247,9 @@ impl fmt::Display for Expected {
             Self::Strings => "a list of strings",
             Self::StringOrStrings => "a string or a list of strings",
             Self::Element => "strings in the list",
+            Self::Lists => "a map of lists, such as { \"name\" = [\"value\"] }",
+            Self::ScalarList => "a list of strings, numbers, true and false",
+            Self::Scalar => "strings, numbers, true and false in the list",
         })
     }
 }

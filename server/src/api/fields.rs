@@ -6,6 +6,8 @@ mod error;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use selkie_access::Parameter;
+
 pub(super) use self::conversion::go_bool;
 pub use self::error::FieldError;
 use super::{
@@ -19,7 +21,11 @@ use super::{
 ///
 /// An endpoint takes what it knows; [`Fields::into_warnings`] names the rest.
 #[derive(Debug)]
-pub struct Fields<'a>(Members<'a>);
+pub struct Fields<'a> {
+    members: Members<'a>,
+    /// Whether nothing has been taken yet.
+    is_whole: bool,
+}
 
 /// The warnings of a reply, in order; `null` on the wire when there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +42,7 @@ impl<'a> Fields<'a> {
         if is_form(body, content_type) {
             return Self::from_form(body).ok_or(ApiError::MalformedForm);
         }
-        Members::parse(body).map(Self).or(Err(ApiError::MalformedJson))
+        Members::parse(body).map(Self::new).or(Err(ApiError::MalformedJson))
     }
 
     /// The query parameters of a request without a body. `help` is Vault's own word, and `list` is
@@ -54,7 +60,7 @@ impl<'a> Fields<'a> {
                 .and_modify(|value| *value = Value::Repeated)
                 .or_insert(Value::Text(pair.value));
         }
-        Self(members)
+        Self::new(members)
     }
 
     /// Vault joins the values of a field that is given several times with commas.
@@ -65,7 +71,7 @@ impl<'a> Fields<'a> {
         }
         let members =
             values.into_iter().map(|(name, values)| (name, Value::Text(SecretText::join(values))));
-        Some(Self(Members(members.collect())))
+        Some(Self::new(Members(members.collect())))
     }
 
     /// The warnings about what is left: fields that the endpoint does not know, and those that the
@@ -75,11 +81,11 @@ impl<'a> Fields<'a> {
         let replaced: Vec<&str> = captured
             .iter()
             .copied()
-            .filter(|name| matches!(self.0.take(name), Some(value) if !value.is_null()))
+            .filter(|name| matches!(self.take(name), Some(value) if !value.is_null()))
             .collect();
         let mut warnings = Warnings::default();
-        if !self.0.0.is_empty() {
-            let names = bracketed(self.0.0.keys().map(AsRef::as_ref));
+        if !self.members.0.is_empty() {
+            let names = bracketed(self.members.0.keys().map(AsRef::as_ref));
             warnings.add(format!("Endpoint ignored these unrecognized parameters: {names}"));
         }
         if !replaced.is_empty() {
@@ -92,11 +98,27 @@ impl<'a> Fields<'a> {
         warnings
     }
 
+    const fn new(members: Members<'a>) -> Self {
+        Self { members, is_whole: true }
+    }
+
+    fn take(&mut self, field: &str) -> Option<Value<'a>> {
+        self.is_whole = false;
+        self.members.take(field)
+    }
+
+    /// All fields; `None` once one has been taken, because then they are no longer what was sent.
+    pub(super) fn as_sent(&self) -> Option<Vec<(&str, Parameter<'_>)>> {
+        let all = self.members.0.iter();
+        let all = all.map(|(name, value)| (&**name, value.as_parameter()));
+        self.is_whole.then(|| all.collect())
+    }
+
     pub(super) fn secret(
         &mut self,
         field: &'static str,
     ) -> Result<Option<SecretText<'a>>, FieldError> {
-        self.0.take(field).map(|value| conversion::text(field, value)).transpose()
+        self.take(field).map(|value| conversion::text(field, value)).transpose()
     }
 
     pub(super) fn text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
@@ -104,27 +126,27 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn int(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
-        self.0.take(field).map(|value| conversion::int(field, &value)).transpose()
+        self.take(field).map(|value| conversion::int(field, &value)).transpose()
     }
 
     pub(super) fn bool(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
-        self.0.take(field).map(|value| conversion::bool(field, &value)).transpose()
+        self.take(field).map(|value| conversion::bool(field, &value)).transpose()
     }
 
     pub(super) fn seconds(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
-        match self.0.take(field) {
+        match self.take(field) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => conversion::seconds(field, &value).map(Some),
         }
     }
 
     pub(super) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
-        self.0.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
+        self.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
     }
 
     /// The raw value of `batch_input`, which counts as absent when `null`.
     pub(super) fn batch(&mut self) -> Option<Value<'a>> {
-        self.0.take("batch_input").filter(|value| !value.is_null())
+        self.take("batch_input").filter(|value| !value.is_null())
     }
 }
 

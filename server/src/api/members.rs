@@ -1,5 +1,6 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
+use selkie_access::Parameter;
 use serde::{
     Deserialize,
     de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
@@ -71,6 +72,17 @@ impl<'a> Value<'a> {
         let mut reader = serde_json::Deserializer::from_str(array.get());
         let elements = reader.deserialize_seq(Elements { most }).ok()?;
         Some(elements.into_iter().map(Self::from_json).collect())
+    }
+
+    /// As policies see it.
+    pub(super) fn as_parameter(&self) -> Parameter<'_> {
+        match self {
+            Self::Null => Parameter::Null,
+            Self::Bool(truth) => Parameter::Boolean(*truth),
+            Self::Number(digits) => Parameter::Number(digits),
+            Self::Text(text) => Parameter::Text(text.expose_to_decode()),
+            Self::Array(_) | Self::Object(_) | Self::Repeated => Parameter::Compound,
+        }
     }
 
     pub(super) const fn is_null(&self) -> bool {

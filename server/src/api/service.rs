@@ -117,7 +117,8 @@ impl Service {
             Err(stranger) => return Err(stranger.into()),
         };
         let log_budgets = &*self.log_budgets;
-        let call = Call { node: &self.node, deployment, client, token, id, log_budgets };
+        let wrap_ttl = None;
+        let call = Call { node: &self.node, deployment, client, token, id, log_budgets, wrap_ttl };
         let Route { path, operation, target, query } = route;
         let endpoint = match target {
             Ok(endpoint) => endpoint,

@@ -100,7 +100,8 @@ fn seal_status<'a>(
 
 pub(super) fn capabilities_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
     let acl = &call.client.acl;
-    let _permit = acl.check("sys/capabilities-self", Capability::Update).map_err(denied)?;
+    let _permit =
+        call.acl(&fields).check("sys/capabilities-self", Capability::Update).map_err(denied)?;
     let request = request::CapabilitiesSelf::decode(&mut fields)?;
     let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for path in &request.paths {
@@ -115,7 +116,7 @@ pub(super) fn capabilities_self(call: &Call<'_>, mut fields: Fields<'_>) -> Resu
 }
 
 pub(super) fn mounts(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let _permit = call.client.acl.check("sys/mounts", Capability::Read).map_err(denied)?;
+    let _permit = call.acl(&fields).check("sys/mounts", Capability::Read).map_err(denied)?;
     let described = Described::all(&call.deployment);
     let mounts: Vec<_> = described.iter().map(|one| (&one.path, one.wire(None))).collect();
     let warnings = fields.into_warnings(&[]);

@@ -15,8 +15,8 @@ use crate::auth::Origin;
 /// A declared token never expires: nothing that a client or an outage does can strand a seal. With
 /// a period it is renewable all the same, because seal clients look for that.
 pub(super) fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let acl = &call.client.acl;
-    let _permit = acl.check("auth/token/renew-self", Capability::Update).map_err(denied)?;
+    let _permit =
+        call.acl(&fields).check("auth/token/renew-self", Capability::Update).map_err(denied)?;
     request::RenewSelf::decode(&mut fields)?;
     let period = period(call).ok_or(ApiError::InvalidLease)?;
     let policies = policy_names(call);
@@ -43,8 +43,10 @@ pub(super) fn lookup_self(
     operation: Operation,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let acl = &call.client.acl;
-    let _permit = acl.check("auth/token/lookup-self", operation.capability()).map_err(denied)?;
+    let _permit = call
+        .acl(&fields)
+        .check("auth/token/lookup-self", operation.capability())
+        .map_err(denied)?;
     request::decode_lookup_self(&mut fields)?;
     let client = &call.client;
     let period = period(call).map(seconds);

@@ -64,7 +64,7 @@ impl Site {
     }
 
     fn may_read(&self, policies: &[&str], path: &str) -> bool {
-        self.acl(policies).check(path, Capability::Read).is_ok()
+        self.acl(policies).reaches(path, Capability::Read)
     }
 }
 
