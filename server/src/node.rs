@@ -163,6 +163,7 @@ impl Node {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let records = Arc::clone(self.auth.records());
         polls.spawn(Arc::clone(&self.keys).follow(self.learner(), records));
+        polls.spawn(Arc::clone(&self.auth).keep_tokens());
     }
 
     /// Learns of each seal that was not there `before`, for as long as it stays.

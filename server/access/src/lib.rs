@@ -22,4 +22,4 @@ pub use self::names::{KeyName, MountPath, NameError, PolicyName};
 pub use self::permit::{Check, Denied, ListPermit, PathPermit, Permit};
 pub use self::policy::{Policy, PolicyError};
 pub use self::request::{Bare, Parameter, Request};
-pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError};
+pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError, draw_accessor};

@@ -28,6 +28,20 @@ impl TokenText {
     /// The longest text that is taken for a token, in bytes.
     pub const LONGEST: usize = 8192;
 
+    /// A token that nobody has seen: `prefix`, and 24 random characters of base62, which are 142
+    /// bits. `fill` fills a buffer with randomness.
+    ///
+    /// # Errors
+    ///
+    /// What `fill` answers.
+    pub fn draw<E>(prefix: &str, fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let mut text = Zeroizing::new(String::with_capacity(prefix.len() + DRAWN_CHARACTERS));
+        text.push_str(prefix);
+        push_base62(&mut text, fill)?;
+        // The text is as long as its buffer, so this moves it nowhere.
+        Ok(Self(Zeroizing::new(std::mem::take(&mut *text).into_boxed_str())))
+    }
+
     /// Takes a copy of the value of `X-Vault-Token`. Wiping the original is the caller's duty.
     pub fn from_header(value: &[u8]) -> Result<Self, TokenTextError> {
         match value.len() {
@@ -60,6 +74,39 @@ impl TokenText {
     pub fn expose_for_reply(&self) -> &str {
         &self.0
     }
+}
+
+/// What follows the prefix of a token, and the whole of an accessor.
+const DRAWN_CHARACTERS: usize = 24;
+
+/// An accessor that no token has: 24 random characters of base62. It is no secret.
+///
+/// # Errors
+///
+/// What `fill` answers.
+pub fn draw_accessor<E>(fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<String, E> {
+    let mut text = String::with_capacity(DRAWN_CHARACTERS);
+    push_base62(&mut text, fill)?;
+    Ok(text)
+}
+
+fn push_base62<E>(
+    text: &mut String,
+    mut fill: impl FnMut(&mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    /// The greatest multiple of 62 that a byte holds: what is above would favour some characters.
+    const FAIR: u8 = 248;
+    let end = text.len() + DRAWN_CHARACTERS;
+    let mut drawn = Zeroizing::new([0; 32]);
+    while text.len() < end {
+        fill(&mut *drawn)?;
+        let fair = drawn.iter().filter(|byte| **byte < FAIR);
+        let missing = end - text.len();
+        let digits = fair.take(missing).map(|byte| usize::from(*byte) % ALPHABET.len());
+        text.extend(digits.map(|digit| char::from(ALPHABET[digit])));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for TokenText {
@@ -176,6 +223,29 @@ mod tests {
         assert_eq!(bearer(b"Bearer "), Some(Err(TokenTextError::Empty)));
         assert_eq!(bearer(b"bearer hvs.a"), None);
         assert_eq!(bearer(b"Basic aGk6aGk="), None);
+    }
+
+    #[test]
+    fn a_drawn_token_has_24_characters_that_any_byte_can_give() {
+        let mut next = 0_u8;
+        let mut count = |buffer: &mut [u8]| {
+            for byte in buffer {
+                *byte = next;
+                next = next.wrapping_mul(5).wrapping_add(97);
+            }
+            Ok::<(), ()>(())
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let token = TokenText::draw("hvs.", &mut count).unwrap();
+            let drawn = token.expose_for_reply().strip_prefix("hvs.").unwrap().to_owned();
+            assert_eq!(drawn.len(), 24);
+            seen.extend(drawn.bytes());
+        }
+        assert_eq!(seen.len(), 62);
+        assert!(seen.iter().all(u8::is_ascii_alphanumeric));
+        assert_eq!(draw_accessor(&mut count).unwrap().len(), 24);
+        assert_eq!(draw_accessor(|_| Err("none")), Err("none"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::seal::{Contradiction, SealFault};
+use crate::state::records::RecordsError;
 use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
@@ -103,16 +104,26 @@ struct Refused {
 enum Cause {
     Engine(TransitError),
     Stranger(NotAuthenticated),
+    Records(RecordsError),
 }
 
 impl From<NotAuthenticated> for Refusal {
     fn from(cause: NotAuthenticated) -> Self {
-        let client = match &cause {
-            NotAuthenticated::OutsideBoundCidrs { client } => Some(client.clone()),
-            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => None,
+        let (error, client) = match &cause {
+            NotAuthenticated::Expired { client }
+            | NotAuthenticated::OutsideBoundCidrs { client }
+            | NotAuthenticated::WithoutCertificate { client } => {
+                (ApiError::InvalidToken, Some(client.clone()))
+            }
+            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => {
+                (ApiError::InvalidToken, None)
+            }
+            NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
+            NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
+            NotAuthenticated::Unreadable => (ApiError::Internal, None),
         };
         let cause = Some(Cause::Stranger(cause));
-        Self(Box::new(Refused { error: ApiError::InvalidToken, cause, client, key: None }))
+        Self(Box::new(Refused { error, cause, client, key: None }))
     }
 }
 
@@ -130,6 +141,12 @@ impl Refusal {
         Self(Box::new(Refused { error, cause, client: None, key }))
     }
 
+    /// The refusal that a failure of typed records leads to.
+    pub(super) fn of_records(cause: RecordsError, error: ApiError) -> Self {
+        let cause = Some(Cause::Records(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
+    }
+
     /// The refusal of the only item of a request.
     pub(super) fn of_item(cause: TransitError, key: &str) -> Self {
         let error = match &cause {
@@ -143,6 +160,11 @@ impl Refusal {
     pub(super) fn by(mut self, client: &Client) -> Self {
         self.0.client = Some(client.name.clone());
         self
+    }
+
+    /// Whether trying again changes nothing.
+    pub(super) fn is_for_good(&self) -> bool {
+        self.0.error.status().is_client_error()
     }
 
     /// What the client is told.
@@ -173,6 +195,7 @@ impl Refusal {
             // Hop and request id of the KMS are in the causes, and nothing of the request.
             (Some(Cause::Engine(error)), _) => return WithCauses(error).to_string(),
             (Some(Cause::Stranger(error)), _) => error.to_string(),
+            (Some(Cause::Records(error)), _) => return WithCauses(error).to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
@@ -188,7 +211,7 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
-            Some(Cause::Stranger(_)) | None => None,
+            Some(Cause::Stranger(_) | Cause::Records(_)) | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();

@@ -109,6 +109,9 @@ pub struct KeyList<'a> {
 pub struct Token<'a> {
     /// Names the token without giving it away.
     pub accessor: &'a str,
+    /// Networks; absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound_cidrs: Option<&'a [String]>,
     /// Unix time.
     pub creation_time: i64,
     /// In seconds.
@@ -148,6 +151,9 @@ pub struct Token<'a> {
     /// Absent for tokens without a lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renewable: Option<bool>,
+    /// The role that made it; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'a str>,
     /// Seconds left; 0 if it does not expire.
     pub ttl: i64,
     /// `service`

@@ -127,6 +127,17 @@ impl DurationProblem<'_> {
 const TOO_LONG: &str =
     "multiplication of durations resulted in overflow, one operand may be too large";
 
+/// Whole seconds as Go prints a duration, `768h0m0s`.
+pub(super) fn go_text(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +160,13 @@ mod tests {
         ] {
             assert_eq!(parse_seconds(text), Ok(seconds), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_printed_as_go_prints_it() {
+        let text = |seconds| go_text(std::time::Duration::from_secs(seconds));
+        assert_eq!(text(768 * 3600), "768h0m0s");
+        assert_eq!((text(90), text(0)), ("1m30s".to_owned(), "0s".to_owned()));
     }
 
     #[test]

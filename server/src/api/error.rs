@@ -3,6 +3,7 @@
 
 mod item;
 mod key;
+mod token;
 
 use std::fmt;
 
@@ -12,6 +13,7 @@ use selkie_listener::ForwardedError;
 pub use self::{
     item::{Blame, ItemError, MasterKeyFault},
     key::{KeyError, TrimError, VersionError},
+    token::TokenFault,
 };
 use super::{
     batch::BatchShapeError,
@@ -95,6 +97,10 @@ pub enum ApiError {
     InvalidLease,
     /// The token is not renewable.
     NotRenewable,
+    /// Another fault about a token.
+    Token(TokenFault),
+    /// Its renewals have failed again and again.
+    RenewalsFail,
     /// `capabilities-self` without a path.
     MissingPaths,
     /// `sys/metrics` in another format than Prometheus'.
@@ -176,6 +182,11 @@ impl ApiError {
             | Self::MissingPaths
             | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
+            Self::Token(TokenFault::BadToken) => (StatusCode::FORBIDDEN, Bare),
+            Self::Token(TokenFault::MissingAccessor | TokenFault::InvalidAccessor) => {
+                (StatusCode::BAD_REQUEST, List)
+            }
+            Self::Token(_) => (StatusCode::BAD_REQUEST, Bare),
             Self::BatchShape(_) => (StatusCode::INTERNAL_SERVER_ERROR, List),
             Self::Item(error) => match error.blame() {
                 Blame::Client => (blamed(Blame::Client), Bare),
@@ -184,9 +195,10 @@ impl ApiError {
                 Blame::Server => (blamed(Blame::Server), List),
             },
             Self::AuditFailed | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, List),
-            Self::Overloaded | Self::StateSealed | Self::StorageUnavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, Bare)
-            }
+            Self::Overloaded
+            | Self::RenewalsFail
+            | Self::StateSealed
+            | Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, Bare),
         }
     }
 }
@@ -273,6 +285,12 @@ impl From<KeyError> for ApiError {
     }
 }
 
+impl From<TokenFault> for ApiError {
+    fn from(fault: TokenFault) -> Self {
+        Self::Token(fault)
+    }
+}
+
 impl From<VersionError> for ApiError {
     fn from(error: VersionError) -> Self {
         Self::Key(KeyError::Version(error))
@@ -306,6 +324,8 @@ impl fmt::Display for ApiError {
             Self::Forwarded(error) => return error.fmt(f),
             Self::Item(error) => return error.fmt(f),
             Self::Key(error) => return error.fmt(f),
+            Self::Token(fault) => return fault.fmt(f),
+            Self::RenewalsFail => "renewals of this token fail again and again: wait",
             Self::OutsideApi => "the URL lies outside the API",
             Self::UnreadablePath => "the URL's path is not printable text",
             Self::UnknownMethod => "unknown method",

@@ -144,6 +144,30 @@ impl<'a> Fields<'a> {
         self.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
     }
 
+    /// A list, of which an empty one is told from none.
+    pub(super) fn set_list(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<Vec<String>>, FieldError> {
+        self.take(field).map(|value| conversion::list(field, value)).transpose()
+    }
+
+    /// The texts of an object, by name, which hold no secret; empty if there is none, `None` if it
+    /// is something else.
+    pub(super) fn text_map(&mut self, field: &'static str) -> Option<BTreeMap<String, String>> {
+        let raw = match self.take(field) {
+            None | Some(Value::Null) => return Some(BTreeMap::new()),
+            Some(Value::Object(raw)) => raw,
+            Some(_) => return None,
+        };
+        let members = Members::parse(raw.get().as_bytes()).ok()?;
+        let text = |(name, value): (Cow<'_, str>, Value<'_>)| {
+            let text = conversion::text(field, value).ok()?;
+            Some((name.into_owned(), text.into_public().into_owned()))
+        };
+        members.0.into_iter().map(text).collect()
+    }
+
     /// The raw value of `batch_input`, which counts as absent when `null`.
     pub(super) fn batch(&mut self) -> Option<Value<'a>> {
         self.take("batch_input").filter(|value| !value.is_null())

@@ -87,6 +87,12 @@ impl<'a> Envelope<'a> {
         Reply::json(StatusCode::OK, &self.around(Some(data), None))
     }
 
+    /// 202 with nothing but warnings: it will be done.
+    #[must_use]
+    pub fn accepted(&self) -> Reply {
+        Reply::json(StatusCode::ACCEPTED, &self.around(None::<&()>, None))
+    }
+
     /// 200 with what is known of the token, the token among it.
     #[must_use]
     pub fn token(&self, token: &Token<'_>) -> Reply {

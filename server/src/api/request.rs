@@ -3,6 +3,8 @@
 //! Decode after the permit: Vault converts most fields only once the policy has let the request
 //! through, so that a client without rights learns nothing about its fields.
 
+pub mod token;
+
 use std::borrow::Cow;
 
 use super::{

@@ -14,6 +14,7 @@ use super::{
     fields::go_bool,
     query::{Plus, Query, decode},
 };
+use crate::auth::tokens::RoleName;
 use crate::deployment::Mounts;
 use crate::drill::DrillStep;
 
@@ -87,6 +88,8 @@ pub enum Endpoint {
     RenewSelf,
     /// `auth/token/lookup-self`, read or, as Vault allows as well, written to
     LookupSelf(Operation),
+    /// Another path of `auth/token/`
+    Token(TokenEndpoint),
     /// `sys/capabilities-self`
     CapabilitiesSelf,
     /// `sys/mounts`
@@ -115,6 +118,66 @@ pub enum Endpoint {
     Leader,
     /// `sys/init`
     Init,
+}
+
+/// What can be asked for below `auth/token/`, beside what a client asks about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenEndpoint {
+    /// `create`
+    Create,
+    /// `create-orphan`
+    CreateOrphan,
+    /// `create/:role`
+    CreateFrom(RoleName),
+    /// `lookup`, read or written to
+    Lookup(Operation),
+    /// `lookup-accessor`
+    LookupAccessor,
+    /// `renew`
+    Renew,
+    /// `renew-accessor`
+    RenewAccessor,
+    /// `revoke`
+    Revoke,
+    /// `revoke-self`
+    RevokeSelf,
+    /// `revoke-orphan`
+    RevokeOrphan,
+    /// `revoke-accessor`
+    RevokeAccessor,
+    /// `accessors`
+    Accessors,
+    /// `roles`
+    Roles,
+    /// `roles/:name`, read
+    ReadRole(RoleName),
+    /// `roles/:name`, written to
+    WriteRole(RoleName),
+    /// `roles/:name`, deleted
+    DeleteRole(RoleName),
+    /// `tidy`
+    Tidy,
+    /// `sys/tokens/in-use`
+    InUse,
+}
+
+impl TokenEndpoint {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Create | Self::CreateOrphan | Self::CreateFrom(_) => "token_create",
+            Self::Lookup(_) | Self::LookupAccessor => "token_lookup",
+            Self::Renew | Self::RenewAccessor => "token_renew",
+            Self::Revoke | Self::RevokeSelf | Self::RevokeOrphan | Self::RevokeAccessor => {
+                "token_revoke"
+            }
+            Self::Accessors => "token_accessors",
+            Self::Roles | Self::ReadRole(_) | Self::WriteRole(_) | Self::DeleteRole(_) => {
+                "token_roles"
+            }
+            Self::Tidy => "token_tidy",
+            Self::InUse => "tokens_in_use",
+        }
+    }
 }
 
 /// What stands between a request and an endpoint.
@@ -152,6 +215,7 @@ impl Endpoint {
             Self::ListKeys(_) => "list_keys",
             Self::RenewSelf => "renew_self",
             Self::LookupSelf(_) => "lookup_self",
+            Self::Token(endpoint) => endpoint.name(),
             Self::CapabilitiesSelf => "capabilities_self",
             Self::Mounts => "mounts",
             Self::SealBackendStatus => "seal_backend_status",
@@ -186,6 +250,7 @@ impl Endpoint {
             | Self::ListKeys(_)
             | Self::RenewSelf
             | Self::LookupSelf(_)
+            | Self::Token(_)
             | Self::CapabilitiesSelf
             | Self::SealBackendStatus
             | Self::HaStatus
@@ -307,12 +372,44 @@ fn strip_mount<'p>(path: &'p str, mount: &str) -> Option<&'p str> {
 }
 
 fn token_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
-    match (rest, operation) {
-        ("renew-self", Operation::Update) => Ok(Endpoint::RenewSelf),
-        ("lookup-self", Operation::Read | Operation::Update) => Ok(Endpoint::LookupSelf(operation)),
-        ("renew-self" | "lookup-self", _) => Err(ApiError::UnsupportedOperation),
-        _ => Err(ApiError::UnsupportedPath),
-    }
+    use Operation::{Delete, List, Read, Update};
+    let endpoint = match (rest, operation) {
+        ("renew-self", Update) => return Ok(Endpoint::RenewSelf),
+        ("lookup-self", Read | Update) => return Ok(Endpoint::LookupSelf(operation)),
+        ("create", Update) => TokenEndpoint::Create,
+        ("create-orphan", Update) => TokenEndpoint::CreateOrphan,
+        ("lookup", Read | Update) => TokenEndpoint::Lookup(operation),
+        ("lookup-accessor", Update) => TokenEndpoint::LookupAccessor,
+        ("renew", Update) => TokenEndpoint::Renew,
+        ("renew-accessor", Update) => TokenEndpoint::RenewAccessor,
+        ("revoke", Update) => TokenEndpoint::Revoke,
+        ("revoke-self", Update) => TokenEndpoint::RevokeSelf,
+        ("revoke-orphan", Update) => TokenEndpoint::RevokeOrphan,
+        ("revoke-accessor", Update) => TokenEndpoint::RevokeAccessor,
+        ("accessors/", List) => TokenEndpoint::Accessors,
+        ("roles/", List) => TokenEndpoint::Roles,
+        ("tidy", Update) => TokenEndpoint::Tidy,
+        (
+            "renew-self" | "lookup-self" | "create" | "create-orphan" | "lookup"
+            | "lookup-accessor" | "renew" | "renew-accessor" | "revoke" | "revoke-self"
+            | "revoke-orphan" | "revoke-accessor" | "accessors" | "accessors/" | "roles" | "roles/"
+            | "tidy",
+            _,
+        ) => return Err(ApiError::UnsupportedOperation),
+        _ => match (rest.split_once('/'), operation) {
+            (Some(("create", role)), Update) => TokenEndpoint::CreateFrom(role_name(role)?),
+            (Some(("roles", role)), Read) => TokenEndpoint::ReadRole(role_name(role)?),
+            (Some(("roles", role)), Update) => TokenEndpoint::WriteRole(role_name(role)?),
+            (Some(("roles", role)), Delete) => TokenEndpoint::DeleteRole(role_name(role)?),
+            (Some(("create" | "roles", _)), _) => return Err(ApiError::UnsupportedOperation),
+            _ => return Err(ApiError::UnsupportedPath),
+        },
+    };
+    Ok(Endpoint::Token(endpoint))
+}
+
+fn role_name(text: &str) -> Result<RoleName, ApiError> {
+    text.parse().or(Err(ApiError::UnsupportedPath))
 }
 
 fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
@@ -327,6 +424,7 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
+        "tokens/in-use" => Endpoint::Token(TokenEndpoint::InUse),
         "storage/selkie/snapshot" => Endpoint::Snapshot,
         "internal/ui/mounts" => Endpoint::UiMounts,
         _ => return sys_subpath_target(rest, operation),

@@ -22,6 +22,7 @@ use super::query::Query;
 use super::reply::Reply;
 use super::route::{Access, Endpoint, Operation, Route, route};
 use crate::auth::Credentials;
+use crate::auth::tokens::Renewer;
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
@@ -59,12 +60,19 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let logged = LoggedRequest::new(id, &parts, is_endpoint);
     let span = traces::request(&parts.method, name);
     let context = span.clone().unwrap_or_default();
-    let answered = service.answer(&parts, body, id, deployment, route).with_context(context);
-    let outcome = answered.await;
-    let reply = outcome.unwrap_or_else(|refusal| {
-        service.log(&refusal, &logged);
-        Reply::error(&refusal.into_error())
-    });
+    let is_renewal = route.as_ref().is_ok_and(|route| route.target == Ok(Endpoint::RenewSelf));
+    let renewer = is_renewal.then(|| service.renewer(&parts)).flatten();
+    let reply = if renewer.is_some_and(|renewer| service.is_raging(renewer)) {
+        // No line about it: there would be thousands.
+        Reply::error(&ApiError::RenewalsFail)
+    } else {
+        let answered = service.answer(&parts, body, id, deployment, route).with_context(context);
+        answered.await.unwrap_or_else(|refusal| {
+            service.note_failure(renewer, &refusal);
+            service.log(&refusal, &logged);
+            Reply::error(&refusal.into_error())
+        })
+    };
     if let Some(span) = span {
         traces::answered(&span, reply.status().as_u16());
     }
@@ -82,6 +90,25 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
 }
 
 impl Service {
+    /// Who renews a token, where one renews its own.
+    fn renewer(&self, parts: &Parts) -> Option<Renewer> {
+        let connection = parts.extensions.get::<Arc<ConnectionInfo>>()?;
+        let address = client_address(connection, &parts.headers).ok()?;
+        let token = super::credential::token(&parts.headers);
+        Some(self.node.auth().tokens().storms().renewer(token.as_ref(), address))
+    }
+
+    fn is_raging(&self, renewer: Renewer) -> bool {
+        let second = self.node.clock().unix_seconds();
+        self.node.auth().tokens().storms().is_raging(renewer, second)
+    }
+
+    fn note_failure(&self, renewer: Option<Renewer>, refusal: &Refusal) {
+        let Some(renewer) = renewer.filter(|_| refusal.is_for_good()) else { return };
+        let second = self.node.clock().unix_seconds();
+        self.node.auth().tokens().storms().failed(renewer, second);
+    }
+
     fn log(&self, refusal: &Refusal, request: &LoggedRequest<'_>) {
         if self.log_budgets.admit(refusal.kind(), self.node.clock().unix_seconds()) {
             refusal.log(request);

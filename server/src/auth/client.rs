@@ -47,12 +47,33 @@ pub enum NotAuthenticated {
     /// No client has this token.
     #[error("unknown token")]
     UnknownToken,
+    /// The token has run out, or one that it came from has gone.
+    #[error("the token has expired, or its parent is gone")]
+    Expired {
+        /// The name of the client.
+        client: String,
+    },
     /// The client's token must not be used from where it was.
     #[error("the client's token was used from outside its token_bound_cidrs")]
     OutsideBoundCidrs {
         /// The name of the client.
         client: String,
     },
+    /// The client's token must come with a certificate, and did not.
+    #[error("the client's token came without the certificate that it is bound to")]
+    WithoutCertificate {
+        /// The name of the client.
+        client: String,
+    },
+    /// Nobody can tell while the state is sealed.
+    #[error("the token cannot be looked up while the state is sealed")]
+    StateSealed,
+    /// Nobody can tell while the store is away.
+    #[error("the token cannot be looked up while the store is away")]
+    StoreAway,
+    /// The record of the token cannot be read.
+    #[error("the record of the token cannot be read")]
+    Unreadable,
 }
 
 impl Client {

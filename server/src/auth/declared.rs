@@ -30,6 +30,30 @@ impl Clients {
         Self(declared.into_iter().map(client).collect())
     }
 
+    /// The client that is declared with this token.
+    #[must_use]
+    pub fn find(&self, token: &TokenHash) -> Option<&Arc<Client>> {
+        self.0.get(token).map(|declared| &declared.client)
+    }
+
+    /// The client of this accessor.
+    #[must_use]
+    pub fn find_accessor(&self, accessor: &str) -> Option<&Arc<Client>> {
+        let mut all = self.0.values().map(|declared| &declared.client);
+        all.find(|client| client.accessor == accessor)
+    }
+
+    /// The accessors of all of them.
+    pub fn accessors(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(|declared| declared.client.accessor.as_str())
+    }
+
+    /// Whether a client is declared with this token.
+    #[must_use]
+    pub fn has(&self, token: &TokenHash) -> bool {
+        self.0.contains_key(token)
+    }
+
     /// The name of the client that `tag` tells from the others, if it is declared.
     #[must_use]
     pub fn name_of(&self, tag: ClientTag) -> Option<&str> {

@@ -2,6 +2,7 @@
 //! log others in. What they may do is for selkie-access to say.
 
 mod client;
+mod client_cache;
 mod declared;
 pub mod policies;
 pub mod tokens;
@@ -9,6 +10,7 @@ pub mod tokens;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use selkie_access::TokenText;
@@ -16,12 +18,15 @@ use selkie_crypto::{Random, StateKey};
 use selkie_storage::{Store, StoreError};
 
 pub use self::client::{Client, NotAuthenticated, Origin};
+use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::policies::Policies;
-use self::tokens::Tokens;
+use self::tokens::{
+    Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
+};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
-use crate::state::records::Records;
+use crate::state::records::{Records, RecordsError};
 
 /// What a request shows of who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,7 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    client_cache: ClientCache,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -51,7 +57,8 @@ impl Auth {
         let (tokens, policies) = (Tokens::new(clock, random), Policies::new(expects_store));
         let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
-        Self { records, tokens, policies, state_key: OnceLock::new() }
+        let client_cache = ClientCache::default();
+        Self { records, tokens, policies, client_cache, state_key: OnceLock::new() }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -64,10 +71,10 @@ impl Auth {
         store: Arc<dyn Store>,
         state_key: Arc<StateKey>,
     ) -> Result<(), StoreError> {
-        // First, because a token that is held can be asked for.
-        let _same = self.state_key.set(state_key);
         self.records.attach(store).await?;
         self.policies.are_loaded();
+        // Last, because from now on tokens are looked up, and policies with them.
+        let _same = self.state_key.set(state_key);
         Ok(())
     }
 
@@ -89,19 +96,104 @@ impl Auth {
         &self.policies
     }
 
+    /// Makes a token: after a login, or because a client asks for one.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    pub async fn issue(&self, new: NewToken) -> Result<Issued, TokenError> {
+        self.tokens.create(&self.records, self.state_key()?, new, None).await
+    }
+
+    /// The same with a text that was chosen for it, which no token may have yet.
+    pub(crate) async fn issue_as(
+        &self,
+        new: NewToken,
+        text: TokenText,
+    ) -> Result<Issued, TokenError> {
+        self.tokens.create(&self.records, self.state_key()?, new, Some(text)).await
+    }
+
+    /// The token of this text, if it lives.
+    pub(crate) fn find(
+        &self,
+        clients: &Clients,
+        text: &TokenText,
+    ) -> Result<Option<Admitted>, RecordsError> {
+        match self.state_key() {
+            Ok(key) => self.tokens.find(key, clients, text).map_err(RecordsError::from),
+            Err(RecordsError::NoStorage) => Ok(None),
+            Err(sealed) => Err(sealed),
+        }
+    }
+
+    /// The token that has this accessor, if it lives.
+    pub(crate) fn find_accessor(
+        &self,
+        clients: &Clients,
+        accessor: &str,
+    ) -> Result<Option<Admitted>, RecordsError> {
+        match self.state_key() {
+            Ok(_) => Ok(self.tokens.find_accessor(clients, accessor)?),
+            Err(RecordsError::NoStorage) => Ok(None),
+            Err(sealed) => Err(sealed),
+        }
+    }
+
+    /// Renews a token; an `increment` counts only where it has no period.
+    pub(crate) async fn renew(
+        &self,
+        clients: &Clients,
+        id: &TokenId,
+        increment: Option<Duration>,
+    ) -> Result<Renewed, RenewError> {
+        self.tokens.renew(&self.records, clients, id, increment).await
+    }
+
+    /// Ends a token and all that came from it. Whether there was one.
+    pub(crate) async fn revoke(&self, id: &TokenId) -> Result<bool, RecordsError> {
+        self.tokens.revoke(&self.records, id).await
+    }
+
+    /// Ends a token, whose children go on as orphans. Whether there was one.
+    pub(crate) async fn revoke_orphan(&self, id: &TokenId) -> Result<bool, RecordsError> {
+        self.tokens.revoke_orphan(&self.records, id).await
+    }
+
+    /// Under what tokens are hashed.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordsError::NoStorage`], [`RecordsError::StateSealed`].
+    pub(crate) fn state_key(&self) -> Result<&StateKey, RecordsError> {
+        self.records.store()?;
+        self.state_key.get().map(|key| &**key).ok_or(RecordsError::StateSealed)
+    }
+
     /// The client that shows these credentials.
     ///
     /// # Errors
     ///
     /// [`NotAuthenticated`].
-    #[expect(clippy::unused_async, reason = "a token with num_uses is counted down in the store")]
     pub async fn authenticate(
         &self,
         deployment: &Deployment,
         credentials: Credentials<'_>,
     ) -> Result<Arc<Client>, NotAuthenticated> {
-        let token = credentials.token.ok_or(NotAuthenticated::NoToken)?;
-        deployment.clients.authenticate(token, credentials.address)
+        let text = credentials.token.ok_or(NotAuthenticated::NoToken)?;
+        match deployment.clients.authenticate(text, credentials.address) {
+            Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
+            known => return known,
+        }
+        let key = self.state_key().map_err(|_sealed| NotAuthenticated::StateSealed)?;
+        let shown = Shown { text, credentials, clients: &deployment.clients };
+        let token = self.tokens.admit(&self.records, key, shown).await?;
+        Ok(self.client_cache.client(deployment, &self.policies, token))
+    }
+
+    /// Keeps the token clock and removes what has ended, for as long as it is polled.
+    pub async fn keep_tokens(self: Arc<Self>) {
+        self.tokens.keep(&self.records).await;
     }
 }
 

@@ -75,6 +75,11 @@ impl Policies {
         self.is_loaded.store(true, Ordering::Release);
     }
 
+    /// Changes with every change of a managed policy.
+    pub(super) fn as_of(&self) -> u64 {
+        self.managed.find(|changes| changes.count())
+    }
+
     /// What the policies `names` allow together to a client of whom `identity` is known. The same
     /// set has the same answer until a policy changes. A policy that does not exist allows nothing,
     /// as in Vault; one of which nobody can say what it denies makes nothing allowed.

@@ -94,6 +94,12 @@ impl Batch {
         Ok(())
     }
 
+    /// How many records it changes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -172,6 +178,18 @@ impl Records {
             }
             Err(error) => Err(RecordsError::Store(error)),
         }
+    }
+
+    /// Reads anew the record `name`, of which the mirrors may not have heard yet.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordsError`].
+    pub async fn look_again<T: Kept>(&self, name: &T::Name) -> Result<(), RecordsError> {
+        let store = self.store()?;
+        let Some(place) = Mirror::<T>::place(name) else { return Ok(()) };
+        let looked = self.look(&**store, &[Guard::Absent(place)]).await;
+        looked.map_err(RecordsError::Store)
     }
 
     /// Reads anew what the guards are about.

@@ -125,6 +125,8 @@ fn auth_stands_in_vaults_order() {
 fn a_token_is_shown_as_vault_shows_it() {
     let token = Token {
         accessor: "5Tg5DvhAkOGedae3kqhDLNsS",
+        bound_cidrs: None,
+        role: None,
         creation_time: 1_795_420_453,
         creation_ttl: 3600,
         display_name: "token",

@@ -1,0 +1,204 @@
+//! Tokens that are not the request's own: looked up, renewed, revoked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_access::{Capability, TokenHash, TokenText};
+use selkie_crypto::sha256;
+
+use super::create::lifetime_warning;
+use super::{AuthOf, looked_up, looked_up_declared, refused};
+use crate::api::call::{Call, Refusal};
+use crate::api::data;
+use crate::api::error::{ApiError, TokenFault};
+use crate::api::fields::{Fields, Warnings};
+use crate::api::reply::Reply;
+use crate::api::request::token::{OfAccessor, OfToken};
+use crate::auth::tokens::{Admitted, RenewError, TokenKind};
+use crate::auth::{Client, Origin};
+
+/// A token that somebody asks about.
+enum Found {
+    Kept(Admitted),
+    Declared(Arc<Client>),
+}
+
+fn find(call: &Call<'_>, text: &str) -> Result<Option<Found>, Refusal> {
+    let Ok(text) = TokenText::from_header(text.as_bytes()) else { return Ok(None) };
+    let clients = &call.deployment.clients;
+    let hash = TokenHash::new(sha256(text.expose_for_hash()));
+    if let Some(client) = clients.find(&hash) {
+        return Ok(Some(Found::Declared(Arc::clone(client))));
+    }
+    Ok(call.node.auth().find(clients, &text).map_err(refused)?.map(Found::Kept))
+}
+
+fn find_accessor(call: &Call<'_>, accessor: &str) -> Result<Option<Found>, Refusal> {
+    let clients = &call.deployment.clients;
+    if let Some(client) = clients.find_accessor(accessor) {
+        return Ok(Some(Found::Declared(Arc::clone(client))));
+    }
+    Ok(call.node.auth().find_accessor(clients, accessor).map_err(refused)?.map(Found::Kept))
+}
+
+fn declared(client: &Client) -> Refusal {
+    ApiError::from(TokenFault::Declared(client.name.as_str().into())).into()
+}
+
+fn fault(fault: TokenFault) -> Refusal {
+    ApiError::from(fault).into()
+}
+
+pub(super) fn lookup(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let request = OfToken::decode(&mut fields, false)?;
+    let own = call.token.as_ref().map(TokenText::expose_for_reply);
+    let text = request.token.as_ref().map(|token| token.expose_to_decode()).or(own);
+    let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
+    let found = find(call, text)?.ok_or_else(|| fault(TokenFault::BadToken))?;
+    let warnings = fields.into_warnings(&[]);
+    Ok(told(call, &found, text, &warnings))
+}
+
+pub(super) fn lookup_accessor(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let request = OfAccessor::decode(&mut fields, false)?;
+    let found = find_accessor(call, &request.accessor)?;
+    let found = found.ok_or_else(|| fault(TokenFault::InvalidAccessor))?;
+    let warnings = fields.into_warnings(&[]);
+    Ok(told(call, &found, "", &warnings))
+}
+
+fn told(call: &Call<'_>, found: &Found, id: &str, warnings: &Warnings) -> Reply {
+    match found {
+        Found::Kept(kept) => looked_up(call, &kept.token, id, warnings),
+        Found::Declared(client) => looked_up_declared(call, client, id, warnings),
+    }
+}
+
+pub(super) async fn renew(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let request = OfToken::decode(&mut fields, true)?;
+    let text = request.token.as_ref().map(|token| token.expose_to_decode());
+    let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
+    let found = find(call, text)?.ok_or_else(|| fault(TokenFault::NotFound))?;
+    renewed(call, found, text, request.increment, fields).await
+}
+
+pub(super) async fn renew_accessor(
+    call: &Call<'_>,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let request = OfAccessor::decode(&mut fields, true)?;
+    let found = find_accessor(call, &request.accessor)?;
+    let found = found.ok_or_else(|| fault(TokenFault::InvalidAccessor))?;
+    renewed(call, found, "", request.increment, fields).await
+}
+
+async fn renewed(
+    call: &Call<'_>,
+    found: Found,
+    text: &str,
+    increment: i64,
+    fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    match found {
+        Found::Kept(kept) => renew_kept(call, &kept, text, increment, fields).await,
+        Found::Declared(client) => Err(declared(&client)),
+    }
+}
+
+/// Renews a token; the reply carries `text`.
+pub(super) async fn renew_kept(
+    call: &Call<'_>,
+    kept: &Admitted,
+    text: &str,
+    increment: i64,
+    fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    if kept.token.made.kind == TokenKind::Batch {
+        return Err(fault(TokenFault::BatchCannotBeRenewed));
+    }
+    let increment = u64::try_from(increment).ok().filter(|seconds| *seconds > 0);
+    let increment = increment.map(Duration::from_secs);
+    let clients = &call.deployment.clients;
+    let renewed = call.node.auth().renew(clients, &kept.id, increment).await;
+    let renewed = renewed.map_err(|error| match error {
+        RenewError::NotFound => fault(TokenFault::NotFound),
+        RenewError::NeverEnds => ApiError::InvalidLease.into(),
+        RenewError::NotRenewable => ApiError::NotRenewable.into(),
+        RenewError::Lifetime(_) => fault(TokenFault::PastMax),
+        RenewError::Records(error) => refused(error),
+    })?;
+    let mut warnings = fields.into_warnings(&[]);
+    renewed.warnings.iter().map(lifetime_warning).for_each(|one| warnings.add(one));
+    let auth = AuthOf::new(&renewed.token, text);
+    let wire: data::Auth<'_> = auth.wire(renewed.lease);
+    Ok(call.envelope(&warnings).auth(&wire))
+}
+
+pub(super) async fn revoke(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+    let request = OfToken::decode(&mut fields, false)?;
+    let text = request.token.as_ref().map(|token| token.expose_to_decode());
+    let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
+    match find(call, text)? {
+        Some(found) => revoke_found(call, found).await,
+        None => Ok(Reply::no_content()),
+    }
+}
+
+pub(super) async fn revoke_accessor(
+    call: &Call<'_>,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let request = OfAccessor::decode(&mut fields, false)?;
+    if let Some(found) = find_accessor(call, &request.accessor)? {
+        return revoke_found(call, found).await;
+    }
+    let mut warnings = fields.into_warnings(&[]);
+    warnings.add("No token found with this accessor".to_owned());
+    Ok(call.envelope(&warnings).data(&None::<()>))
+}
+
+pub(super) async fn revoke_self(call: &Call<'_>) -> Result<Reply, Refusal> {
+    let client = &call.client;
+    let Origin::Token(token) = &client.origin else { return Err(declared(client)) };
+    if token.made.kind == TokenKind::Batch {
+        return Err(fault(TokenFault::BatchCannotBeRevoked));
+    }
+    let text = call.token.as_ref().map(TokenText::expose_for_reply);
+    match text.map(|text| find(call, text)).transpose()?.flatten() {
+        Some(found) => revoke_found(call, found).await,
+        // The last use of a token with num_uses has ended it already.
+        None => Ok(Reply::no_content()),
+    }
+}
+
+async fn revoke_found(call: &Call<'_>, found: Found) -> Result<Reply, Refusal> {
+    let kept = revocable(found)?;
+    call.node.auth().revoke(&kept.id).await.map_err(refused)?;
+    Ok(Reply::no_content())
+}
+
+pub(super) async fn revoke_orphan(
+    call: &Call<'_>,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let request = OfToken::decode(&mut fields, false)?;
+    let text = request.token.as_ref().map(|token| token.expose_to_decode());
+    let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
+    if !call.client.acl.reaches("auth/token/revoke-orphan", Capability::Sudo) {
+        return Err(fault(TokenFault::NeedsSudo("revoke and orphan")));
+    }
+    let found = find(call, text)?.ok_or_else(|| fault(TokenFault::NothingToRevoke))?;
+    let kept = revocable(found)?;
+    call.node.auth().revoke_orphan(&kept.id).await.map_err(refused)?;
+    Ok(Reply::no_content())
+}
+
+fn revocable(found: Found) -> Result<Admitted, Refusal> {
+    match found {
+        Found::Declared(client) => Err(declared(&client)),
+        Found::Kept(kept) if kept.token.made.kind == TokenKind::Batch => {
+            Err(fault(TokenFault::BatchCannotBeRevoked))
+        }
+        Found::Kept(kept) => Ok(kept),
+    }
+}

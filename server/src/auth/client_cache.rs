@@ -1,0 +1,100 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use selkie_access::{Identity, Policy};
+use selkie_crypto::sha256;
+use selkie_kms::ClientTag;
+
+use super::policies::Policies;
+use super::tokens::{Admitted, Token, TokenId};
+use super::{Client, Origin};
+use crate::deployment::Deployment;
+
+/// How many clients are remembered. When there are more, all are forgotten: making one anew costs
+/// less than keeping order among them.
+const MOST_CLIENTS: usize = 16_384;
+
+/// What tokens come to as clients, which is made anew when the token or a policy changes.
+#[derive(Default)]
+pub(super) struct ClientCache(RwLock<HashMap<TokenId, Entry>>);
+
+struct Entry {
+    token: Arc<Token>,
+    policies: Arc<[Policy]>,
+    policies_as_of: u64,
+    client: Arc<Client>,
+}
+
+impl ClientCache {
+    /// The client whose token was `admitted`.
+    pub(super) fn client(
+        &self,
+        deployment: &Deployment,
+        policies: &Policies,
+        admitted: Admitted,
+    ) -> Arc<Client> {
+        let Admitted { id, token } = admitted;
+        let as_of = policies.as_of();
+        {
+            let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let found = held.get(&id).filter(|entry| {
+                entry.policies_as_of == as_of
+                    && Arc::ptr_eq(&entry.token, &token)
+                    && Arc::ptr_eq(&entry.policies, &deployment.policies)
+            });
+            if let Some(entry) = found {
+                return Arc::clone(&entry.client);
+            }
+        }
+        let client = Arc::new(client(deployment, policies, &id, &token));
+        // Without an accessor it is a batch token, each reading of which is another one.
+        if !token.accessor.is_empty() {
+            let policies = Arc::clone(&deployment.policies);
+            let client = Arc::clone(&client);
+            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            if held.len() >= MOST_CLIENTS {
+                held.clear();
+            }
+            held.insert(id, Entry { token, policies, policies_as_of: as_of, client });
+        }
+        client
+    }
+}
+
+fn client(
+    deployment: &Deployment,
+    policies: &Policies,
+    id: &TokenId,
+    token: &Arc<Token>,
+) -> Client {
+    let made = &token.made;
+    let identity = Identity {
+        name: made.display_name.clone(),
+        metadata: made.meta.clone(),
+        token_display_name: made.display_name.clone(),
+        token_metadata: made.meta.clone(),
+        ..Identity::default()
+    };
+    Client {
+        name: made.display_name.clone(),
+        accessor: token.accessor.clone(),
+        policies: made.policies.clone(),
+        acl: policies.acl(deployment, &made.policies, &identity),
+        tag: tag(id),
+        metadata: made.meta.clone(),
+        origin: Origin::Token(Arc::clone(token)),
+    }
+}
+
+fn tag(id: &TokenId) -> ClientTag {
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&[b"selkie client", &id.as_bytes()[..]].concat());
+    // 0 is Selkie itself.
+    ClientTag::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1))
+}
+
+impl fmt::Debug for ClientCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCache").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use selkie_storage::{RecordValue, Revision};
+use serde::{Deserialize, Serialize};
+
+use super::Token;
+use crate::clock::Clock;
+use crate::state::records::{Batch, Kept, Mirror, Mirrors, Records, RecordsError, TooLarge};
+
+/// How far the token clock runs on after the last mark that was kept.
+pub(super) const FREE_RUN_SECONDS: u64 = 60;
+/// How often a mark is kept, by all replicas together.
+pub(super) const BEAT_SECONDS: u64 = 20;
+/// By how much the clocks of replicas may differ.
+const MOST_SKEW_SECONDS: u64 = 300;
+
+/// What became of a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// A mark is kept, ours or one that another replica made meanwhile.
+    Kept,
+    /// The last mark is young enough.
+    NotDue,
+    /// A mark is kept in the place of one from the future.
+    ClocksDisagree {
+        /// By how many seconds.
+        ahead: u64,
+    },
+}
+
+/// The time that counts against tokens. It runs as wall time does while marks of it are kept in the
+/// store, and stands otherwise: when the store is away, the state sealed, or every replica down, so
+/// that no outage of ours costs a token more than [`FREE_RUN_SECONDS`].
+pub(super) struct TokenClock {
+    wall: Arc<dyn Clock>,
+    marks: Arc<Mirror<ClockMark>>,
+    /// Whether renewals were granted that could not be written.
+    owes: AtomicBool,
+}
+
+/// What the token clock said at a point of wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClockMark {
+    format: u32,
+    /// In seconds since 1970.
+    pub(super) wall: u64,
+    /// In seconds of the token clock, which began as wall time.
+    pub(super) clock: u64,
+    /// When, by the token clock, every periodic token that lived counted as renewed for the last
+    /// time, since renewals had been granted that could not be written.
+    pub(super) renewed_all: u64,
+}
+
+const FORMAT: u32 = 1;
+
+impl ClockMark {
+    /// Before there is a mark, the clock says what wall time says.
+    const NONE: Self = Self { format: FORMAT, wall: 0, clock: 0, renewed_all: 0 };
+
+    /// When `token` ends, by the token clock; `None`: never.
+    pub(super) fn end_of(&self, token: &Token) -> Option<u64> {
+        let expires = token.expires?;
+        let Some(period) = token.made.period else { return Some(expires) };
+        if expires <= self.renewed_all || token.issued > self.renewed_all {
+            return Some(expires);
+        }
+        let renewed = self.renewed_all.saturating_add(period.as_secs());
+        let most = token.made.explicit_max_ttl.map(|most| token.issued + most.as_secs());
+        Some(expires.max(most.map_or(renewed, |most| renewed.min(most))))
+    }
+
+    /// Whether `token` has ended `now`.
+    pub(super) fn is_over(&self, token: &Token, now: u64) -> bool {
+        self.end_of(token).is_some_and(|end| end <= now)
+    }
+}
+
+impl TokenClock {
+    pub(super) fn new(wall: Arc<dyn Clock>) -> Self {
+        Self { wall, marks: Arc::default(), owes: AtomicBool::new(false) }
+    }
+
+    pub(super) fn mirror(&self) -> Arc<dyn Mirrors> {
+        Arc::clone(&self.marks) as _
+    }
+
+    /// Wall time, in seconds since 1970.
+    pub(super) fn wall(&self) -> u64 {
+        self.wall.unix_seconds()
+    }
+
+    /// The last mark that was kept.
+    pub(super) fn mark(&self) -> ClockMark {
+        // One that cannot be read is told of by the mirror; without it wall time counts.
+        let kept = self.marks.get(&()).ok().flatten();
+        kept.map_or(ClockMark::NONE, |kept| *kept.value)
+    }
+
+    /// What the token clock says.
+    pub(super) fn now(&self) -> u64 {
+        let (mark, wall) = (self.mark(), self.wall());
+        if mark == ClockMark::NONE {
+            return wall;
+        }
+        mark.clock.saturating_add(wall.saturating_sub(mark.wall).min(FREE_RUN_SECONDS))
+    }
+}
+
+impl TokenClock {
+    /// Takes note of a renewal that was granted and could not be written.
+    pub(super) fn owe(&self) {
+        self.owes.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps a mark, if one is due. After a time without marks, of which a process at its
+    /// `is_first` beat does not know what others granted in it, and when this one owes renewals,
+    /// all periodic tokens count as renewed.
+    pub(super) async fn beat(
+        &self,
+        records: &Records,
+        is_first: bool,
+    ) -> Result<Beat, RecordsError> {
+        let kept = self.marks.get(&())?;
+        let wall = self.wall();
+        let Some(kept) = kept else {
+            let mark = ClockMark { wall, clock: wall, ..ClockMark::NONE };
+            return self.keep(records, mark, None, Beat::Kept).await;
+        };
+        let owes = self.owes.swap(false, Ordering::Relaxed);
+        let (age, ahead) =
+            (wall.saturating_sub(kept.value.wall), kept.value.wall.saturating_sub(wall));
+        let disagree = ahead > MOST_SKEW_SECONDS;
+        if age < BEAT_SECONDS && !owes && !disagree {
+            return Ok(Beat::NotDue);
+        }
+        let clock = self.now();
+        let renews_all = owes || (is_first && age > FREE_RUN_SECONDS);
+        let mark = ClockMark {
+            // Who is behind the others by a little leaves the mark where they put it.
+            wall: if disagree { wall } else { wall.max(kept.value.wall) },
+            clock,
+            renewed_all: if renews_all { clock } else { kept.value.renewed_all },
+            format: FORMAT,
+        };
+        let told = if disagree { Beat::ClocksDisagree { ahead } } else { Beat::Kept };
+        let done = self.keep(records, mark, Some(kept.revision), told).await;
+        if owes && !matches!(done, Ok(Beat::Kept | Beat::ClocksDisagree { .. })) {
+            self.owe();
+        }
+        done
+    }
+
+    async fn keep(
+        &self,
+        records: &Records,
+        mark: ClockMark,
+        at: Option<Revision>,
+        told: Beat,
+    ) -> Result<Beat, RecordsError> {
+        let mut batch = Batch::default();
+        batch.put(&(), &mark, at)?;
+        match records.commit(&batch).await {
+            Ok(()) => Ok(told),
+            // Another replica was first.
+            Err(RecordsError::Conflict) => Ok(Beat::NotDue),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Kept for ClockMark {
+    const ROOT: &'static str = "token-clock";
+    type Name = ();
+    type Index = ();
+
+    fn place((): &()) -> String {
+        "mark".to_owned()
+    }
+
+    fn name(place: &str) -> Option<()> {
+        (place == "mark").then_some(())
+    }
+
+    fn encode(&self) -> Result<RecordValue, TooLarge> {
+        let json = serde_json::to_vec(self).map_err(|_not_json| TooLarge)?;
+        RecordValue::new(json).map_err(|_large| TooLarge)
+    }
+
+    fn decode((): &(), value: &RecordValue) -> Option<Self> {
+        let mark: Self = serde_json::from_slice(value.as_bytes()).ok()?;
+        (mark.format == FORMAT).then_some(mark)
+    }
+}
