@@ -20,6 +20,7 @@ use crate::names::PolicyName;
 pub struct Policy {
     name: PolicyName,
     text: Arc<str>,
+    place: Arc<str>,
     rules: Rules,
 }
 
@@ -66,7 +67,12 @@ impl Policy {
     /// The policy that allows everything.
     #[must_use]
     pub fn root() -> Self {
-        Self { name: PolicyName::root(), text: "".into(), rules: Rules::Everything }
+        Self {
+            name: PolicyName::root(),
+            text: "".into(),
+            place: "".into(),
+            rules: Rules::Everything,
+        }
     }
 
     /// The policy that every client has unless it was made without: a token may look at, renew and
@@ -78,7 +84,8 @@ impl Policy {
             format!("path \"{path}\" {{\n  capabilities = [\"{}\"]\n}}\n", capability.name())
         });
         let rules = Rules::Listed(rules.into());
-        Self { name: PolicyName::default_policy(), text: text.join("\n").into(), rules }
+        let (name, text) = (PolicyName::default_policy(), text.join("\n").into());
+        Self { name, text, place: "".into(), rules }
     }
 
     /// Reads a policy text, in HCL or, when it begins with `{`, in JSON. `file` is what its
@@ -94,7 +101,7 @@ impl Policy {
         } else {
             document_rules(file, text).map_err(PolicyError::Hcl)?
         };
-        Ok(Self { name, text: text.into(), rules: Rules::Listed(rules.into()) })
+        Ok(Self { name, text: text.into(), place: file.into(), rules: Rules::Listed(rules.into()) })
     }
 
     /// Reads the `path` blocks of a section; the caller finishes the section. Problems go to its
@@ -103,7 +110,11 @@ impl Policy {
     pub fn from_section(name: PolicyName, section: &mut Section<'_>) -> Option<Self> {
         let rules = Rules::Listed(section_rules(section).into());
         let is_sound = !section.place().document().has_problems();
-        is_sound.then(|| Self { name, text: section.text().into(), rules })
+        is_sound.then(|| {
+            let place = section.place();
+            let place = format!("{}:{}", place.file(), place.position()).into();
+            Self { name, text: section.text().trim().into(), place, rules }
+        })
     }
 
     /// Its name.
@@ -116,6 +127,13 @@ impl Policy {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Where it was read: the file, and the position where it stands among other things. Empty for
+    /// what is built in.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// Whether a rule of it has a template, so that it means something else for each client.

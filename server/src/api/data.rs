@@ -97,6 +97,15 @@ pub struct Key<'a> {
     pub key_type: &'a str,
 }
 
+/// `sys/policies/acl/:name`
+#[derive(Debug, Serialize)]
+pub struct Policy<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its text.
+    pub policy: &'a str,
+}
+
 /// `keys`, list; never empty, since Vault says 404 then.
 #[derive(Debug, Serialize)]
 pub struct KeyList<'a> {

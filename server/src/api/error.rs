@@ -3,6 +3,7 @@
 
 mod item;
 mod key;
+mod policy;
 mod token;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use selkie_listener::ForwardedError;
 pub use self::{
     item::{Blame, ItemError, MasterKeyFault},
     key::{KeyError, TrimError, VersionError},
+    policy::PolicyFault,
     token::TokenFault,
 };
 use super::{
@@ -101,6 +103,10 @@ pub enum ApiError {
     Token(TokenFault),
     /// Its renewals have failed again and again.
     RenewalsFail,
+    /// A policy was not shown or changed.
+    Policy(PolicyFault),
+    /// `capabilities` of a token that nobody has.
+    CapabilitiesOfNobody,
     /// `capabilities-self` without a path.
     MissingPaths,
     /// `sys/metrics` in another format than Prometheus'.
@@ -180,6 +186,8 @@ impl ApiError {
             | Self::InvalidLease
             | Self::NotRenewable
             | Self::MissingPaths
+            | Self::Policy(_)
+            | Self::CapabilitiesOfNobody
             | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
             Self::Token(TokenFault::BadToken) => (StatusCode::FORBIDDEN, Bare),
@@ -291,6 +299,12 @@ impl From<TokenFault> for ApiError {
     }
 }
 
+impl From<PolicyFault> for ApiError {
+    fn from(fault: PolicyFault) -> Self {
+        Self::Policy(fault)
+    }
+}
+
 impl From<VersionError> for ApiError {
     fn from(error: VersionError) -> Self {
         Self::Key(KeyError::Version(error))
@@ -324,6 +338,7 @@ impl fmt::Display for ApiError {
             Self::Forwarded(error) => return error.fmt(f),
             Self::Item(error) => return error.fmt(f),
             Self::Key(error) => return error.fmt(f),
+            Self::Policy(fault) => return fault.fmt(f),
             Self::Token(fault) => return fault.fmt(f),
             Self::RenewalsFail => "renewals of this token fail again and again: wait",
             Self::OutsideApi => "the URL lies outside the API",
@@ -356,6 +371,7 @@ impl fmt::Display for ApiError {
             Self::InvalidLease => "invalid lease ID",
             Self::NotRenewable => "lease is not renewable",
             Self::UnknownMetricsFormat => "metric response format unknown: only \"prometheus\" is",
+            Self::CapabilitiesOfNobody => "invalid token",
             Self::MissingPaths => "paths must be supplied",
             Self::AlreadyInitialized => "Vault is already initialized",
             Self::Overloaded => "too many requests at once",

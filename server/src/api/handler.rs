@@ -1,8 +1,10 @@
 //! One short function an endpoint: extract, permit, operate, reply.
 
+mod capabilities;
 mod cluster;
 mod drill;
 mod keys;
+mod policy;
 mod seal_status;
 mod storage;
 mod sys;
@@ -36,7 +38,11 @@ pub(super) async fn answer(
         Endpoint::RenewSelf => token::renew_self(call, fields).await,
         Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
         Endpoint::Token(endpoint) => token::answer(call, endpoint, fields).await,
-        Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
+        Endpoint::Capabilities(of) => capabilities::answer(call, of, fields),
+        Endpoint::ListPolicies(path, operation) => policy::list(call, path, operation, fields),
+        Endpoint::Policy(path, name, operation) => {
+            policy::answer(call, path, &name, operation, fields).await
+        }
         Endpoint::SealBackendStatus => seal_status::seal_backend_status(call, fields),
         Endpoint::HaStatus => cluster::ha_status(call, fields),
         Endpoint::ListDrill => drill::plan(call, fields),

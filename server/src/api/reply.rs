@@ -93,6 +93,12 @@ impl<'a> Envelope<'a> {
         Reply::json(StatusCode::ACCEPTED, &self.around(None::<&()>, None))
     }
 
+    /// 200 with warnings alone.
+    #[must_use]
+    pub fn no_data(&self) -> Reply {
+        Reply::json(StatusCode::OK, &self.around(None::<&()>, None))
+    }
+
     /// 200 with what is known of the token, the token among it.
     #[must_use]
     pub fn token(&self, token: &Token<'_>) -> Reply {

@@ -61,6 +61,50 @@ pub struct KeyPath {
     pub key: KeyName,
 }
 
+/// Whose capabilities are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapabilitiesOf {
+    /// Of a token whose text is given.
+    Token,
+    /// Of the request's own token.
+    Oneself,
+    /// Of a token whose accessor is given.
+    Accessor,
+}
+
+impl CapabilitiesOf {
+    /// The path that policies speak of.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Token => "sys/capabilities",
+            Self::Oneself => "sys/capabilities-self",
+            Self::Accessor => "sys/capabilities-accessor",
+        }
+    }
+}
+
+/// By which of its two paths a policy is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyPath {
+    /// `sys/policies/acl`
+    Acl,
+    /// `sys/policy`
+    Legacy,
+}
+
+impl PolicyPath {
+    /// The path of the policy `name`, as policies speak of it.
+    #[must_use]
+    pub fn path(self, name: &str) -> String {
+        let before = match self {
+            Self::Acl => "sys/policies/acl/",
+            Self::Legacy => "sys/policy/",
+        };
+        [before, name].concat()
+    }
+}
+
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -90,8 +134,12 @@ pub enum Endpoint {
     LookupSelf(Operation),
     /// Another path of `auth/token/`
     Token(TokenEndpoint),
-    /// `sys/capabilities-self`
-    CapabilitiesSelf,
+    /// `sys/capabilities` and its siblings
+    Capabilities(CapabilitiesOf),
+    /// `sys/policies/acl`
+    ListPolicies(PolicyPath, Operation),
+    /// `sys/policies/acl/:name`
+    Policy(PolicyPath, Box<str>, Operation),
     /// `sys/mounts`
     Mounts,
     /// `sys/seal-backend-status`
@@ -216,7 +264,10 @@ impl Endpoint {
             Self::RenewSelf => "renew_self",
             Self::LookupSelf(_) => "lookup_self",
             Self::Token(endpoint) => endpoint.name(),
-            Self::CapabilitiesSelf => "capabilities_self",
+            Self::Capabilities(CapabilitiesOf::Oneself) => "capabilities_self",
+            Self::Capabilities(_) => "capabilities",
+            Self::ListPolicies(..) => "list_policies",
+            Self::Policy(..) => "policy",
             Self::Mounts => "mounts",
             Self::SealBackendStatus => "seal_backend_status",
             Self::HaStatus => "ha_status",
@@ -251,7 +302,9 @@ impl Endpoint {
             | Self::RenewSelf
             | Self::LookupSelf(_)
             | Self::Token(_)
-            | Self::CapabilitiesSelf
+            | Self::Capabilities(_)
+            | Self::ListPolicies(..)
+            | Self::Policy(..)
             | Self::SealBackendStatus
             | Self::HaStatus
             | Self::ListDrill
@@ -414,10 +467,9 @@ fn role_name(text: &str) -> Result<RoleName, ApiError> {
 
 fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
     let endpoint = match rest {
-        "capabilities-self" if operation == Operation::Update => {
-            return Ok(Endpoint::CapabilitiesSelf);
-        }
-        "capabilities-self" => return Err(ApiError::UnsupportedOperation),
+        "capabilities" => return capabilities_target(CapabilitiesOf::Token, operation),
+        "capabilities-self" => return capabilities_target(CapabilitiesOf::Oneself, operation),
+        "capabilities-accessor" => return capabilities_target(CapabilitiesOf::Accessor, operation),
         "drill/" if operation == Operation::List => return Ok(Endpoint::ListDrill),
         "drill" | "drill/" => return Err(ApiError::UnsupportedOperation),
         "mounts" => Endpoint::Mounts,
@@ -432,8 +484,42 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
     if operation == Operation::Read { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
 }
 
+fn capabilities_target(of: CapabilitiesOf, operation: Operation) -> Result<Endpoint, ApiError> {
+    match operation {
+        Operation::Update => Ok(Endpoint::Capabilities(of)),
+        _ => Err(ApiError::UnsupportedOperation),
+    }
+}
+
+/// `None` if it is not about policies.
+fn policy_target(rest: &str, operation: Operation) -> Option<Result<Endpoint, ApiError>> {
+    let (path, name) = match (rest.strip_prefix("policies/acl"), rest.strip_prefix("policy")) {
+        (Some(name), _) => (PolicyPath::Acl, name),
+        (None, Some(name)) => (PolicyPath::Legacy, name),
+        (None, None) => return None,
+    };
+    if matches!(name, "" | "/") {
+        return Some(match (operation, path) {
+            (Operation::List, _) | (Operation::Read, PolicyPath::Legacy) => {
+                Ok(Endpoint::ListPolicies(path, operation))
+            }
+            _ => Err(ApiError::UnsupportedOperation),
+        });
+    }
+    let name = name.strip_prefix('/')?;
+    Some(match operation {
+        Operation::Read | Operation::Update | Operation::Delete => {
+            Ok(Endpoint::Policy(path, name.into(), operation))
+        }
+        _ => Err(ApiError::UnsupportedOperation),
+    })
+}
+
 /// The paths of `sys/` that end in something of the client's.
 fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    if let Some(target) = policy_target(rest, operation) {
+        return target;
+    }
     let (endpoint, its) = match (rest.strip_prefix("internal/ui/mounts/"), drill_step(rest)) {
         (Some(path), _) if !path.is_empty() => (Endpoint::UiMount(path.into()), Operation::Read),
         (_, Some(step)) => (Endpoint::Drill(step), Operation::Update),

@@ -191,6 +191,11 @@ impl Auth {
         Ok(self.client_cache.client(deployment, &self.policies, token))
     }
 
+    /// The client that has this token.
+    pub(crate) fn client_of(&self, deployment: &Deployment, admitted: Admitted) -> Arc<Client> {
+        self.client_cache.client(deployment, &self.policies, admitted)
+    }
+
     /// Keeps the token clock and removes what has ended, for as long as it is polled.
     pub async fn keep_tokens(self: Arc<Self>) {
         self.tokens.keep(&self.records).await;

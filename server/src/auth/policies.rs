@@ -1,5 +1,6 @@
 //! The policies made through the API, and what sets of policies compile to.
 
+mod changes;
 mod compiled;
 mod record;
 
@@ -10,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use selkie_access::{Acl, Identity, Policy, PolicyName};
 
+pub use self::changes::PolicyChangeError;
 use self::compiled::Compiled;
 pub use self::record::{Changes, ManagedPolicy};
 use crate::deployment::Deployment;
@@ -124,6 +126,26 @@ impl Policies {
         match self.expects_store && !self.is_loaded.load(Ordering::Acquire) {
             true => Err(Unknown::StateSealed),
             false => Ok(None),
+        }
+    }
+
+    /// The text of the policy `name`, if there is one; `root` has an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    pub fn text(
+        &self,
+        deployment: &Deployment,
+        name: &PolicyName,
+    ) -> Result<Option<String>, Unreadable> {
+        if name.is_root() {
+            return Ok(Some(String::new()));
+        }
+        match self.in_force(deployment, name) {
+            Ok(found) => Ok(found.map(|one| one.policy().text().to_owned())),
+            Err(Unknown::Unreadable) => Err(Unreadable),
+            Err(Unknown::StateSealed) => Ok(None),
         }
     }
 

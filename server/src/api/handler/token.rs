@@ -10,6 +10,7 @@ use std::time::Duration;
 use selkie_access::{Capability, PolicyName, TokenText};
 
 use self::create::Manner;
+pub(super) use self::others::{Found, find, find_accessor};
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
