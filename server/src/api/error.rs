@@ -5,6 +5,7 @@ mod item;
 mod key;
 mod policy;
 mod token;
+mod wrapping;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ pub use self::{
     key::{KeyError, TrimError, VersionError},
     policy::PolicyFault,
     token::TokenFault,
+    wrapping::WrapFault,
 };
 use super::{
     batch::BatchShapeError,
@@ -103,6 +105,8 @@ pub enum ApiError {
     Token(TokenFault),
     /// Its renewals have failed again and again.
     RenewalsFail,
+    /// A response was not wrapped or unwrapped.
+    Wrap(WrapFault),
     /// A policy was not shown or changed.
     Policy(PolicyFault),
     /// `capabilities` of a token that nobody has.
@@ -187,6 +191,7 @@ impl ApiError {
             | Self::NotRenewable
             | Self::MissingPaths
             | Self::Policy(_)
+            | Self::Wrap(_)
             | Self::CapabilitiesOfNobody
             | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
@@ -299,6 +304,12 @@ impl From<TokenFault> for ApiError {
     }
 }
 
+impl From<WrapFault> for ApiError {
+    fn from(fault: WrapFault) -> Self {
+        Self::Wrap(fault)
+    }
+}
+
 impl From<PolicyFault> for ApiError {
     fn from(fault: PolicyFault) -> Self {
         Self::Policy(fault)
@@ -339,6 +350,7 @@ impl fmt::Display for ApiError {
             Self::Item(error) => return error.fmt(f),
             Self::Key(error) => return error.fmt(f),
             Self::Policy(fault) => return fault.fmt(f),
+            Self::Wrap(fault) => return fault.fmt(f),
             Self::Token(fault) => return fault.fmt(f),
             Self::RenewalsFail => "renewals of this token fail again and again: wait",
             Self::OutsideApi => "the URL lies outside the API",

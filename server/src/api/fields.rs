@@ -168,6 +168,11 @@ impl<'a> Fields<'a> {
         members.0.into_iter().map(text).collect()
     }
 
+    /// All that has not been taken.
+    pub(super) fn into_members(self) -> Members<'a> {
+        self.members
+    }
+
     /// The raw value of `batch_input`, which counts as absent when `null`.
     pub(super) fn batch(&mut self) -> Option<Value<'a>> {
         self.take("batch_input").filter(|value| !value.is_null())

@@ -10,8 +10,10 @@ mod storage;
 mod sys;
 mod token;
 mod transit;
+mod wrapping;
 
 pub(super) use sys::{open, ui_mounts_for_nobody};
+pub(super) use wrapping::{is_wrapping_token, require_storage, take, wrap, wrap_ttl};
 
 use super::call::{Call, Refusal};
 use super::fields::Fields;
@@ -38,6 +40,7 @@ pub(super) async fn answer(
         Endpoint::RenewSelf => token::renew_self(call, fields).await,
         Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
         Endpoint::Token(endpoint) => token::answer(call, endpoint, fields).await,
+        Endpoint::Wrapping(step) => wrapping::answer(call, step, fields).await,
         Endpoint::Capabilities(of) => capabilities::answer(call, of, fields),
         Endpoint::ListPolicies(path, operation) => policy::list(call, path, operation, fields),
         Endpoint::Policy(path, name, operation) => {

@@ -2,8 +2,9 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use selkie_access::Parameter;
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+    ser::Serializer,
 };
 use serde_json::value::RawValue;
 
@@ -120,6 +121,28 @@ impl<'a> Value<'a> {
             Self::Number(_) | Self::Text(_) => "string",
             Self::Array(_) | Self::Repeated => "slice",
             Self::Object(_) => "map",
+        }
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(&self.0)
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null | Self::Repeated => serializer.serialize_none(),
+            Self::Bool(truth) => serializer.serialize_bool(*truth),
+            Self::Number(digits) => {
+                let number: &RawValue = serde_json::from_str(digits)
+                    .map_err(<S::Error as serde::ser::Error>::custom)?;
+                number.serialize(serializer)
+            }
+            Self::Text(text) => serializer.serialize_str(text.expose_to_decode()),
+            Self::Array(raw) | Self::Object(raw) => raw.serialize(serializer),
         }
     }
 }

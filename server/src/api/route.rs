@@ -84,6 +84,42 @@ impl CapabilitiesOf {
     }
 }
 
+/// What is done to a wrapped response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrappingStep {
+    /// The request's own fields are wrapped.
+    Wrap,
+    /// It is given.
+    Unwrap,
+    /// It is told when and by what it was made.
+    Lookup,
+    /// It is kept for another token.
+    Rewrap,
+}
+
+impl WrappingStep {
+    /// The path that policies speak of.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Wrap => "sys/wrapping/wrap",
+            Self::Unwrap => "sys/wrapping/unwrap",
+            Self::Lookup => "sys/wrapping/lookup",
+            Self::Rewrap => "sys/wrapping/rewrap",
+        }
+    }
+
+    fn of(rest: &str) -> Option<Self> {
+        Some(match rest.strip_prefix("wrapping/")? {
+            "wrap" => Self::Wrap,
+            "unwrap" => Self::Unwrap,
+            "lookup" => Self::Lookup,
+            "rewrap" => Self::Rewrap,
+            _ => return None,
+        })
+    }
+}
+
 /// By which of its two paths a policy is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyPath {
@@ -134,6 +170,8 @@ pub enum Endpoint {
     LookupSelf(Operation),
     /// Another path of `auth/token/`
     Token(TokenEndpoint),
+    /// `sys/wrapping/:step`
+    Wrapping(WrappingStep),
     /// `sys/capabilities` and its siblings
     Capabilities(CapabilitiesOf),
     /// `sys/policies/acl`
@@ -247,6 +285,22 @@ impl Endpoint {
         matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Drill(_) | Self::Snapshot)
     }
 
+    /// Whether its answer can be wrapped. A seal asks for none of that and could not go on with it;
+    /// what unwraps is not wrapped again.
+    #[must_use]
+    pub const fn can_be_wrapped(&self) -> bool {
+        !matches!(
+            self,
+            Self::Encrypt(_)
+                | Self::Decrypt(_)
+                | Self::Rewrap(_)
+                | Self::RenewSelf
+                | Self::Wrapping(
+                    WrappingStep::Unwrap | WrappingStep::Lookup | WrappingStep::Rewrap
+                )
+        )
+    }
+
     /// Its name, for metrics and traces.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -264,6 +318,7 @@ impl Endpoint {
             Self::RenewSelf => "renew_self",
             Self::LookupSelf(_) => "lookup_self",
             Self::Token(endpoint) => endpoint.name(),
+            Self::Wrapping(_) => "wrapping",
             Self::Capabilities(CapabilitiesOf::Oneself) => "capabilities_self",
             Self::Capabilities(_) => "capabilities",
             Self::ListPolicies(..) => "list_policies",
@@ -303,6 +358,7 @@ impl Endpoint {
             | Self::LookupSelf(_)
             | Self::Token(_)
             | Self::Capabilities(_)
+            | Self::Wrapping(_)
             | Self::ListPolicies(..)
             | Self::Policy(..)
             | Self::SealBackendStatus
@@ -517,6 +573,14 @@ fn policy_target(rest: &str, operation: Operation) -> Option<Result<Endpoint, Ap
 
 /// The paths of `sys/` that end in something of the client's.
 fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    if let Some(step) = WrappingStep::of(rest) {
+        // Vault reads what it looks up as well.
+        let is_read = operation == Operation::Read && step == WrappingStep::Lookup;
+        return match operation == Operation::Update || is_read {
+            true => Ok(Endpoint::Wrapping(step)),
+            false => Err(ApiError::UnsupportedOperation),
+        };
+    }
     if let Some(target) = policy_target(rest, operation) {
         return target;
     }

@@ -13,16 +13,16 @@ use uuid::Uuid;
 
 use super::body::{self, BodyLimits};
 use super::call::{Call, Refusal};
-use super::error::ApiError;
+use super::error::{ApiError, WrapFault};
 use super::fields::Fields;
 use super::handler;
 use super::log_budget::LogBudgets;
 use super::logged::LoggedRequest;
 use super::query::Query;
 use super::reply::Reply;
-use super::route::{Access, Endpoint, Operation, Route, route};
-use crate::auth::Credentials;
+use super::route::{Access, Endpoint, Operation, Route, WrappingStep, route};
 use crate::auth::tokens::Renewer;
+use crate::auth::{Credentials, NotAuthenticated};
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
@@ -133,6 +133,16 @@ impl Service {
             return handler::open(&self.node, &deployment, endpoint, &route);
         }
         let token = super::credential::token(&parts.headers);
+        let wrap_ttl = match &route.target {
+            Ok(endpoint) => handler::wrap_ttl(&parts.headers, endpoint)?,
+            Err(_) => None,
+        };
+        if let (Ok(Endpoint::Wrapping(step)), Some(token)) = (&route.target, &token)
+            && *step != WrappingStep::Wrap
+            && handler::is_wrapping_token(&self.node, token)
+        {
+            return handler::take(&self.node, id, *step, token).await;
+        }
         let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
         let certificates = certificates.unwrap_or_default();
         let credentials = Credentials { token: token.as_ref(), certificates, address };
@@ -141,10 +151,13 @@ impl Service {
             Err(_stranger) if route.target == Ok(Endpoint::UiMounts) => {
                 return Ok(handler::ui_mounts_for_nobody(id));
             }
+            // As Vault, which takes any token for a wrapping token here.
+            Err(NotAuthenticated::UnknownToken) if is_unwrapping(&route) => {
+                return Err(ApiError::from(WrapFault::Invalid).into());
+            }
             Err(stranger) => return Err(stranger.into()),
         };
         let log_budgets = &*self.log_budgets;
-        let wrap_ttl = None;
         let call = Call { node: &self.node, deployment, client, token, id, log_budgets, wrap_ttl };
         let Route { path, operation, target, query } = route;
         let endpoint = match target {
@@ -152,9 +165,17 @@ impl Service {
             Err(error) => return Err(call.refusal(call.hide(error, &path, operation))),
         };
         let asked = Asked { operation, query };
-        self.handle(&call, parts, body, asked, endpoint)
-            .await
-            .map_err(|refusal| refusal.by(&call.client))
+        let answered = async {
+            if call.wrap_ttl.is_some() {
+                handler::require_storage(&self.node)?;
+            }
+            let reply = self.handle(&call, parts, body, asked, endpoint).await?;
+            match call.wrap_ttl {
+                Some(ttl) => handler::wrap(&call, &path, ttl, reply).await,
+                None => Ok(reply),
+            }
+        };
+        answered.await.map_err(|refusal: Refusal| refusal.by(&call.client))
     }
 
     /// The body is read only for a client that is known: nobody else can make the server hold it.
@@ -193,6 +214,10 @@ impl Service {
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
         Ok(reply.holding(taken))
     }
+}
+
+fn is_unwrapping(route: &Route<'_>) -> bool {
+    matches!(route.target, Ok(Endpoint::Wrapping(step)) if step != WrappingStep::Wrap)
 }
 
 /// What a request asks of its endpoint besides its body.

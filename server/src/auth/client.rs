@@ -8,7 +8,7 @@ use selkie_kms::ClientTag;
 use super::tokens::Token;
 
 /// Who a request is from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// The declared name, or the display name of the token.
     pub name: String,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use selkie_access::{Acl, Policy, PolicyName, TokenHash, TokenText};
+use selkie_access::{Acl, Identity, Policy, PolicyName, TokenHash, TokenText};
 use selkie_config::DeclaredClient;
 use selkie_crypto::sha256;
 use selkie_kms::ClientTag;
@@ -92,11 +92,12 @@ impl Declared {
         names.sort();
         let known = || policies.iter().chain(&built_in);
         let named = known().filter(|policy| names.contains(policy.name()));
+        let name = declared.name.as_str().to_owned();
         let client = Client {
-            name: declared.name.as_str().to_owned(),
             tag: tag(&declared.token),
             accessor: accessor(&declared.token),
-            acl: Arc::new(Acl::new(named)),
+            acl: Arc::new(Acl::of(named, &identity(&name))),
+            name,
             policies: names,
             metadata: BTreeMap::new(),
             origin: Origin::Declared { period: declared.period },
@@ -108,6 +109,12 @@ impl Declared {
         let address = address.to_canonical();
         self.bound_cidrs.is_empty() || self.bound_cidrs.iter().any(|net| net.contains(&address))
     }
+}
+
+/// What templates say of a declared client: its name, whichever way they ask for it.
+pub(super) fn identity(name: &str) -> Identity {
+    let (name, token_display_name) = (name.to_owned(), name.to_owned());
+    Identity { name, token_display_name, ..Identity::default() }
 }
 
 fn tag(token: &TokenHash) -> ClientTag {

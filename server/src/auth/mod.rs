@@ -6,6 +6,7 @@ mod client_cache;
 mod declared;
 pub mod policies;
 pub mod tokens;
+pub mod wrapping;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use selkie_access::TokenText;
-use selkie_crypto::{Random, StateKey};
+use selkie_crypto::{Plaintext, Random, StateKey};
 use selkie_storage::{Store, StoreError};
 
 pub use self::client::{Client, NotAuthenticated, Origin};
@@ -24,6 +25,7 @@ use self::policies::Policies;
 use self::tokens::{
     Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
 };
+use self::wrapping::{WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::state::records::{Records, RecordsError};
@@ -44,6 +46,7 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    wrapping: Wrapping,
     client_cache: ClientCache,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
@@ -54,11 +57,13 @@ impl Auth {
     /// configured.
     #[must_use]
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        let (tokens, policies) = (Tokens::new(clock, random), Policies::new(expects_store));
-        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors()).collect();
+        let tokens = Tokens::new(Arc::clone(&clock), Arc::clone(&random));
+        let (policies, wrapping) = (Policies::new(expects_store), Wrapping::new(clock, random));
+        let mirrors = [tokens.mirrors(), policies.mirrors(), wrapping.mirrors()];
+        let mirrors = mirrors.into_iter().flatten().collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         let client_cache = ClientCache::default();
-        Self { records, tokens, policies, client_cache, state_key: OnceLock::new() }
+        Self { records, tokens, policies, wrapping, client_cache, state_key: OnceLock::new() }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -183,7 +188,7 @@ impl Auth {
         let text = credentials.token.ok_or(NotAuthenticated::NoToken)?;
         match deployment.clients.authenticate(text, credentials.address) {
             Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
-            known => return known,
+            known => return known.map(|client| self.with_managed_policies(deployment, client)),
         }
         let key = self.state_key().map_err(|_sealed| NotAuthenticated::StateSealed)?;
         let shown = Shown { text, credentials, clients: &deployment.clients };
@@ -194,6 +199,43 @@ impl Auth {
     /// The client that has this token.
     pub(crate) fn client_of(&self, deployment: &Deployment, admitted: Admitted) -> Arc<Client> {
         self.client_cache.client(deployment, &self.policies, admitted)
+    }
+
+    /// Keeps `response` for whoever gets the wrapping token.
+    pub(crate) async fn wrap(
+        &self,
+        response: Plaintext,
+        order: WrapOrder,
+    ) -> Result<WrapInfo, WrapError> {
+        self.wrapping.wrap(&self.records, self.state_key()?, response, order).await
+    }
+
+    /// What is kept for this wrapping token.
+    pub(crate) fn look_wrapped(
+        &self,
+        token: &TokenText,
+    ) -> Result<Option<Arc<Wrapped>>, WrapError> {
+        Ok(self.wrapping.look(self.state_key()?, token)?)
+    }
+
+    /// The response that is kept for this wrapping token, and then no more.
+    pub(crate) async fn unwrap(&self, token: &TokenText) -> Result<Plaintext, WrapError> {
+        self.wrapping.unwrap(&self.records, self.state_key()?, token).await
+    }
+
+    /// The same response for another wrapping token.
+    pub(crate) async fn rewrap(&self, token: &TokenText) -> Result<WrapInfo, WrapError> {
+        self.wrapping.rewrap(&self.records, self.state_key()?, token).await
+    }
+
+    /// A declared client, with `default` as it was changed through the API.
+    fn with_managed_policies(&self, deployment: &Deployment, client: Arc<Client>) -> Arc<Client> {
+        if !self.policies.has_other_default() {
+            return client;
+        }
+        let identity = declared::identity(&client.name);
+        let acl = self.policies.acl(deployment, &client.policies, &identity);
+        Arc::new(Client { acl, ..(*client).clone() })
     }
 
     /// Keeps the token clock and removes what has ended, for as long as it is polled.

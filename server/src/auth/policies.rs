@@ -21,6 +21,7 @@ use crate::state::records::{Mirror, Mirrors, Unreadable};
 pub struct Policies {
     managed: Arc<Mirror<ManagedPolicy>>,
     compiled: Compiled,
+    default_name: PolicyName,
     expects_store: bool,
     is_loaded: AtomicBool,
 }
@@ -62,6 +63,7 @@ impl Policies {
         Self {
             managed: Arc::default(),
             compiled: Compiled::default(),
+            default_name: PolicyName::default_policy(),
             expects_store,
             is_loaded: AtomicBool::new(false),
         }
@@ -120,13 +122,18 @@ impl Policies {
         if let Some(managed) = self.managed.get(name)? {
             return Ok(Some(InForce::Managed(managed.value)));
         }
-        if *name == PolicyName::default_policy() {
+        if *name == self.default_name {
             return Ok(Some(InForce::BuiltIn(Policy::default_policy())));
         }
         match self.expects_store && !self.is_loaded.load(Ordering::Acquire) {
             true => Err(Unknown::StateSealed),
             false => Ok(None),
         }
+    }
+
+    /// Whether there is a managed policy `default`, readable or not, which takes the place of the built-in one.
+    pub(super) fn has_other_default(&self) -> bool {
+        !matches!(self.managed.get(&self.default_name), Ok(None))
     }
 
     /// The text of the policy `name`, if there is one; `root` has an empty one.

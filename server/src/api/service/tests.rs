@@ -1,7 +1,9 @@
 mod drill;
 mod log;
+mod policy;
 mod replicas;
 mod snapshot;
+mod wrapping;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
