@@ -11,6 +11,7 @@ mod remote;
 mod restore;
 mod server;
 mod status;
+mod token;
 mod validate;
 
 use std::ffi::OsString;
@@ -53,6 +54,9 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Print the keys of a running server in the form of the configuration file.
     Export(export::Arguments),
+    /// Make, look up, renew and revoke tokens on a running server.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -125,6 +129,7 @@ impl Command {
             Self::Validate(arguments) => validate::run(&arguments, output, errors),
             Self::Doctor(arguments) => doctor::run(&arguments, output),
             Self::Status(arguments) => status::run(&arguments, output),
+            Self::Token(command) => token::run(command, output),
             Self::Drill(arguments) => drill::run(&arguments, output),
             Self::Backup(arguments) => backup::run(&arguments, output),
             Self::Restore(arguments) => restore::run(&arguments, output),

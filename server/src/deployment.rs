@@ -10,6 +10,7 @@ use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 
 use crate::auth::Clients;
+use crate::auth::tokens::LeaseLimits;
 use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
 
@@ -26,6 +27,8 @@ pub struct Deployment {
     pub clients: Arc<Clients>,
     /// The declared policies.
     pub policies: Arc<[Policy]>,
+    /// The limits of tokens' lifetimes.
+    pub leases: LeaseLimits,
     /// As `sys/health` and `sys/leader` tell them.
     pub cluster: Cluster,
     /// The mounted transit engines.
@@ -122,6 +125,7 @@ impl Deployment {
             seals,
             clients: Arc::new(Clients::new(config.clients, &config.policies)),
             policies: config.policies.into(),
+            leases: LeaseLimits { default: config.leases.default, max: config.leases.max },
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keeping: Keeping {
@@ -150,6 +154,7 @@ impl Deployment {
             origin_key: self.origin_key.clone(),
             clients: Arc::clone(&self.clients),
             policies: Arc::clone(&self.policies),
+            leases: self.leases,
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),

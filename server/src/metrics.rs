@@ -22,6 +22,7 @@ pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
 use self::state::Reported;
 pub use self::state::StoreFigures;
+use crate::auth::tokens::Expiring;
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
 
@@ -127,6 +128,11 @@ impl Metrics {
     /// A whole drill, whose oldest step was taken `at`, in Unix seconds; told from the first call on.
     pub fn drill(&self, at: u64, is_ok: bool) {
         self.reported.drill(at, is_ok);
+    }
+
+    /// The tokens that keys are used with, soonest to end first.
+    pub(crate) fn tokens(&self, in_use: Vec<Expiring>) {
+        self.reported.tokens(in_use);
     }
 
     /// A request begins.

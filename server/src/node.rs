@@ -105,6 +105,7 @@ impl Node {
         drop(held);
         let random: Arc<Random> = Arc::new(os_random);
         let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
+        auth.tokens().set_limits(deployment.leases);
         let node = Self {
             auth: Arc::new(auth),
             started: clock.unix_seconds(),
@@ -153,6 +154,7 @@ impl Node {
         next.require_continuity(before, &self.keys, &*self.random).await?;
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
+        self.auth.tokens().set_limits(next.leases);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())
@@ -268,6 +270,7 @@ impl Node {
         if let Some(status) = self.state_status() {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
+        self.metrics.tokens(self.auth.tokens().in_use());
         self.metrics.text(deployment, self.clock.unix_seconds())
     }
 

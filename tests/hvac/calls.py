@@ -99,6 +99,41 @@ def tokens(url, root, periodic):
     raises(exceptions.Forbidden, "permission denied", stranger.secrets.transit.list_keys)
 
 
+def made_tokens(url, root):
+    token = root.auth.token
+    made = token.create(policies=["default"], ttl="1h", display_name="ci", meta={"job": "7"})["auth"]
+    assert made["client_token"].startswith("hvs.") and made["lease_duration"] == 3600, made
+    client = hvac.Client(url=url, token=made["client_token"])
+    own = client.auth.token.lookup_self()["data"]
+    assert own["display_name"] == "token-ci" and own["meta"] == {"job": "7"}, own
+    assert own["orphan"] is False and own["type"] == "service", own
+    assert client.auth.token.renew_self(increment="2h")["auth"]["lease_duration"] == 7200
+    assert token.lookup(made["client_token"])["data"]["accessor"] == made["accessor"]
+    assert token.lookup_accessor(made["accessor"])["data"]["id"] == ""
+    assert made["accessor"] in token.list_accessors()["data"]["keys"]
+    raises(exceptions.Forbidden, "1 error occurred:\n\t* permission denied\n\n",
+           client.auth.token.create)
+    token.revoke_accessor(made["accessor"])
+    assert not client.is_authenticated()
+    orphan = token.create_orphan(policies=["default"])["auth"]
+    assert orphan["orphan"] is True and orphan["lease_duration"] == 768 * 3600, orphan
+    token.create_or_update_role("seals", allowed_policies="default", orphan=True, period="1h")
+    role = token.read_role("seals")["data"]
+    assert role["token_period"] == 3600 and token.list_roles()["data"]["keys"] == ["seals"], role
+    of_role = token.create(role_name="seals")["auth"]
+    assert of_role["lease_duration"] == 3600 and of_role["renewable"] is True, of_role
+    token.delete_role("seals")
+    token.revoke_and_orphan_children(of_role["client_token"])
+    raises(exceptions.Forbidden, "bad token", token.lookup, of_role["client_token"])
+    batch = token.create(policies=["default"], type="batch")["auth"]
+    assert batch["client_token"].startswith("hvb.") and batch["token_type"] == "batch", batch
+    raises(exceptions.InvalidRequest, "batch tokens cannot be revoked",
+           token.revoke, batch["client_token"])
+    hvac.Client(url=url, token=orphan["client_token"]).auth.token.revoke_self()
+    raises(exceptions.InvalidRequest, "token not found", token.renew, orphan["client_token"])
+    token.tidy()
+
+
 def main():
     url, root_token, periodic = sys.argv[1:]
     root = hvac.Client(url=url, token=root_token)
@@ -107,6 +142,7 @@ def main():
     refusals(root, root.secrets.transit)
     system(root)
     tokens(url, root, periodic)
+    made_tokens(url, root)
     print("all calls as expected")
 
 

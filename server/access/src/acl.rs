@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::capability::{Capability, Grant};
 use crate::identity::Identity;
@@ -103,7 +103,12 @@ impl Acl {
 #[derive(Debug)]
 struct RuleSet {
     exact: HashMap<Box<str>, Grant>,
-    /// Highest priority first.
+    /// Those without `+`, by what stands before the `*`: of those that match the longest counts, so
+    /// that no other needs to be tried.
+    prefixes: HashMap<Box<str>, (Pattern, Grant)>,
+    /// The lengths of the prefixes, the greatest first.
+    prefix_lengths: Vec<usize>,
+    /// The others, highest priority first.
     patterns: Vec<(Pattern, Grant)>,
 }
 
@@ -120,8 +125,18 @@ impl RuleSet {
             };
             *sum = sum.union(&grant);
         }
-        let patterns = patterns.into_iter().map(|(Reverse(pattern), grant)| (pattern, grant));
-        Self { exact, patterns: patterns.collect() }
+        let (mut prefixes, mut lengths, mut others) = (HashMap::new(), BTreeSet::new(), Vec::new());
+        for (Reverse(pattern), grant) in patterns {
+            match pattern.as_prefix() {
+                Some(prefix) => {
+                    lengths.insert(prefix.len());
+                    prefixes.insert(prefix.into(), (pattern, grant));
+                }
+                None => others.push((pattern, grant)),
+            }
+        }
+        let prefix_lengths = lengths.into_iter().rev().collect();
+        Self { exact, prefixes, prefix_lengths, patterns: others }
     }
 
     fn grant_for(&self, path: &str, capability: Capability) -> &Grant {
@@ -155,15 +170,24 @@ impl RuleSet {
     }
 
     fn best_pattern(&self, path: &str) -> Option<&Grant> {
+        let longest = self
+            .prefix_lengths
+            .iter()
+            .find_map(|length| path.get(..*length).and_then(|prefix| self.prefixes.get(prefix)));
         let best = self.patterns.iter().find(|(pattern, _)| pattern.matches(path));
-        best.map(|(_, grant)| grant)
+        let greater = match (longest, best) {
+            (Some(one), Some(other)) if one.0 > other.0 => Some(one),
+            (one, other) => other.or(one),
+        };
+        greater.map(|(_, grant)| grant)
     }
 
     /// Whether something is allowed on or below a path that ends with a slash. A denial hides only
     /// its own rule, as in Vault, because a more specific rule may still allow.
     fn reach_below(&self, mount: &str) -> bool {
         let exact = self.exact.iter().filter(|(path, _)| path.starts_with(mount));
-        let patterns = self.patterns.iter().filter(|(pattern, _)| pattern.reaches_below(mount));
+        let patterns = self.patterns.iter().chain(self.prefixes.values());
+        let patterns = patterns.filter(|(pattern, _)| pattern.reaches_below(mount));
         self.grant_for_list(mount).allows_anything()
             || exact.into_iter().any(|(_, grant)| grant.allows_anything())
             || patterns.into_iter().any(|(_, grant)| grant.allows_anything())

@@ -74,6 +74,11 @@ impl Pattern {
         }
     }
 
+    /// What a path must begin with, where that is all that this asks.
+    pub(crate) fn as_prefix(&self) -> Option<&str> {
+        (!self.whole && !counts_as_wildcard(&self.text)).then_some(&*self.text)
+    }
+
     /// Whether this pattern matches the request path. A `+` matches an empty segment too, as in
     /// Vault.
     pub(crate) fn matches(&self, path: &str) -> bool {

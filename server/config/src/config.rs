@@ -8,6 +8,7 @@ use selkie_hcl::{Document, Located, Problems, Section};
 
 use crate::client::{self, DeclaredClient};
 use crate::key::{self, DeclaredKey};
+use crate::lease::{self, LeaseTimes};
 use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
 use crate::pins::{self, PinKeeping};
@@ -62,6 +63,8 @@ pub struct Config {
     pub clients: Vec<DeclaredClient>,
     /// `policy`, without the built-in ones.
     pub policies: Vec<Policy>,
+    /// `default_lease_ttl` and `max_lease_ttl`.
+    pub leases: LeaseTimes,
     /// What works and is worth telling.
     pub warnings: Vec<Warning>,
 }
@@ -126,10 +129,9 @@ enum ConfigError {
 const NOT_BUILT: [&str; 1] = ["audit"];
 
 /// What stands in many a Vault's configuration and has no meaning here.
-const NOT_USED: [&str; 20] = [
+const NOT_USED: [&str; 18] = [
     "administrative_namespace_path",
     "cluster_addr",
-    "default_lease_ttl",
     "disable_cache",
     "disable_clustering",
     "disable_performance_standby",
@@ -139,7 +141,6 @@ const NOT_USED: [&str; 20] = [
     "ha_storage",
     "introspection_endpoint",
     "license_path",
-    "max_lease_ttl",
     "plugin",
     "plugin_directory",
     "raw_storage_endpoint",
@@ -186,6 +187,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         listeners: listener::decode(&mut root, &reading),
         storage: storage::decode(&mut root, data_dir.as_deref(), &reading),
         telemetry: telemetry::decode(&mut root, &reading),
+        leases: lease::decode(&mut root),
         warnings: Vec::new(),
         data_dir,
         local_key,

@@ -6,6 +6,7 @@
 mod client;
 mod config;
 mod key;
+mod lease;
 mod listener;
 mod mount;
 mod network;
@@ -23,6 +24,7 @@ mod warning;
 pub use client::{ClientName, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};
+pub use lease::LeaseTimes;
 pub use listener::{
     ClientCertificates, Endpoint, ForwardedFor, Listener, ListenerLimits, ProxyProtocol, Tls,
     TlsVersion,

@@ -13,7 +13,7 @@ use super::log_budget::{LogBudgets, RefusalKind};
 use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
-use crate::auth::{Client, NotAuthenticated};
+use crate::auth::{Client, NotAuthenticated, Origin};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
@@ -68,6 +68,13 @@ impl Call<'_> {
 
     pub(super) fn transit(&self) -> Transit {
         self.node.transit(Arc::clone(&self.deployment), self.client.tag)
+    }
+
+    /// Takes note that a key was used, for the warning before a seal's token runs out.
+    pub(super) fn note_key_use(&self) {
+        if let Origin::Token(token) = &self.client.origin {
+            self.node.auth().tokens().note_key_use(token);
+        }
     }
 
     pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {

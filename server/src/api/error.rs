@@ -332,15 +332,14 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoMount { path } => {
-                let path = Quoted(path);
-                return write!(f, "no handler for route {path}. route entry not found.");
+                return write!(f, "no handler for route {}. route entry not found.", Quoted(path));
             }
             Self::PreflightDenied { path } => {
-                let path = Quoted(path);
                 return write!(
                     f,
                     "preflight capability check returned 403, please ensure client's policies \
-                     grant access to path {path}"
+                     grant access to path {}",
+                    Quoted(path)
                 );
             }
             Self::Field(error) => return write!(f, "Field validation failed: {error}"),

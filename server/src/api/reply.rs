@@ -318,7 +318,7 @@ impl Reply {
 
     /// 200 with a response that had been wrapped, as it was.
     #[must_use]
-    pub fn unwrapped(response: Plaintext) -> Self {
+    pub fn unwrapped(response: &Plaintext) -> Self {
         let mut body = WipedVec::with_capacity(response.expose_for_reply().len());
         body.extend_from_slice(response.expose_for_reply());
         Self::new(StatusCode::OK, ReplyBody::Secret(body))

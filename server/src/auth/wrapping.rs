@@ -11,7 +11,7 @@ use selkie_crypto::{
     Plaintext, Random, RandomError, SealRecordError, StateKey, unwrap_response, wrap_response,
 };
 
-pub use self::record::{WrapId, Wrapped};
+pub use self::record::{Ends, WrapId, Wrapped};
 use crate::clock::Clock;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
@@ -126,7 +126,7 @@ impl Wrapping {
         response: Plaintext,
         order: WrapOrder,
     ) -> Result<WrapInfo, WrapError> {
-        if self.mirror.find(record::Ends::count) >= MOST {
+        if self.mirror.find(Ends::count) >= MOST {
             return Err(WrapError::Full);
         }
         let token = TokenText::draw("hvs.", &*self.random)?;

@@ -75,6 +75,17 @@ pub enum RemoteError {
         /// What a policy must grant for it.
         right: &'static str,
     },
+    /// It refuses, and says why.
+    #[error("the server answers {status}: {}", texts.join("; "))]
+    Told {
+        /// With this.
+        status: StatusCode,
+        /// In these words.
+        texts: Vec<String>,
+    },
+    /// Nothing says which token is meant.
+    #[error("which token? give it, --accessor, or --self")]
+    NothingNamed,
     /// It has no storage, or it is not open.
     #[error("the server answers 503: it has no storage, its state is not open, or a seal is away")]
     NotOpen,
@@ -138,14 +149,46 @@ impl Remote {
         }
     }
 
+    /// What the server answers to `body`; null if it has nothing to say. Why it refuses is told in
+    /// its own words.
+    pub(super) async fn tell(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, RemoteError> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|_unprintable| RemoteError::Unreadable)?.unwrap_or_default();
+        let (status, answer) = self.send_body(method, path, body.into()).await?;
+        if status == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
+        let json = serde_json::from_slice::<Value>(&answer).ok();
+        if status.is_success() {
+            return json.ok_or(RemoteError::Unreadable);
+        }
+        let errors = json.as_ref().and_then(|json| json["errors"].as_array());
+        let texts = errors.into_iter().flatten().filter_map(Value::as_str).map(str::trim);
+        Err(RemoteError::Told { status, texts: texts.map(ToOwned::to_owned).collect() })
+    }
+
     /// The answer, whatever its status.
     pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
     ) -> Result<(StatusCode, Bytes), RemoteError> {
+        self.send_body(method, path, Bytes::new()).await
+    }
+
+    async fn send_body(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), RemoteError> {
         let url = format!("{}/v1/{path}", self.address);
-        let mut request = Request::new(Bytes::new());
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = url.parse().map_err(|_invalid| RemoteError::NotAUrl)?;
         request.headers_mut().insert("x-vault-token", self.token.clone());

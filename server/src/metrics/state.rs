@@ -3,10 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::auth::tokens::Expiring;
 use crate::state::{Missing, StateStatus};
 use crate::transit::Keys;
 
@@ -52,23 +55,51 @@ struct Drill {
     is_ok: bool,
 }
 
+/// How many tokens are told of: those that end soonest.
+const MOST_TOKENS: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfToken {
+    client: String,
+    accessor: String,
+}
+
 /// What others report; nothing of it is told before they did.
 #[derive(Debug, Default)]
-pub(super) struct Reported(Mutex<(Option<StoreFigures>, Option<Drill>)>);
+pub(super) struct Reported {
+    figures: Mutex<(Option<StoreFigures>, Option<Drill>)>,
+    tokens: Mutex<Vec<Expiring>>,
+}
 
 impl Reported {
     pub(super) fn store(&self, figures: StoreFigures) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(figures);
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(figures);
+    }
+
+    pub(super) fn tokens(&self, mut in_use: Vec<Expiring>) {
+        in_use.truncate(MOST_TOKENS);
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
     }
 
     pub(super) fn drill(&self, at: u64, is_ok: bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(Drill { at, is_ok });
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(Drill { at, is_ok });
     }
 
     pub(super) fn register(&self, registry: &mut Registry, now: u64) {
-        let (store, drill) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (store, drill) = *self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "What is running", Info::new(version));
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tokens.is_empty() {
+            let family = Family::<OfToken, Gauge>::default();
+            for one in &*tokens {
+                let (client, accessor) = (one.display_name.clone(), one.accessor.clone());
+                let left = i64::try_from(one.seconds_left).unwrap_or(i64::MAX);
+                family.get_or_create(&OfToken { client, accessor }).set(left);
+            }
+            let help = "Until a token ends that keys were used with, of those that end soonest";
+            registry.register("token_expiry_seconds", help, family);
+        }
         let mut gauge = |name, help, value: u64| {
             let gauge = Gauge::<i64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

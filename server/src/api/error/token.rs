@@ -89,40 +89,39 @@ pub enum TokenFault {
 
 impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NeedsSudo(what) => {
-                return write!(f, "root or sudo privileges required to {what}");
-            }
-            Self::UnknownRole(role) => return write!(f, "unknown role {role}"),
+        match self {
+            Self::NeedsSudo(what) => write!(f, "root or sudo privileges required to {what}"),
+            Self::UnknownRole(role) => write!(f, "unknown role {role}"),
             Self::InvalidRoleType(text) => {
-                return write!(f, "invalid 'token_type' value {}", Quoted(text));
+                write!(f, "invalid 'token_type' value {}", Quoted(text))
             }
-            Self::NotPositive(field) => return write!(f, "{field} must be positive"),
+            Self::NotPositive(field) => write!(f, "{field} must be positive"),
             Self::BatchCannotHave(field) => {
-                return write!(f, "batch tokens cannot have {} set", Quoted(field));
+                write!(f, "batch tokens cannot have {} set", Quoted(field))
             }
             Self::BatchRole(what) => {
-                return write!(
-                    f,
-                    "'token_type' cannot be 'batch' when role is set to generate {what}"
-                );
+                write!(f, "'token_type' cannot be 'batch' when role is set to generate {what}")
             }
-            Self::OutsideRole { text } => text,
+            Self::OutsideRole { text } => f.write_str(text),
             Self::DisallowedByRole(policy) => {
-                return write!(f, "token policy {} is disallowed by this role", Quoted(policy));
+                write!(f, "token policy {} is disallowed by this role", Quoted(policy))
             }
-            Self::BadPolicyName(name) => {
-                return write!(f, "{} is not the name of a policy", Quoted(name));
-            }
-            Self::BadNetwork(field) => return write!(f, "{field}: expected addresses or CIDRs"),
-            Self::Declared(name) => {
-                return write!(
-                    f,
-                    "the token is declared in the configuration file, as client {}: change it \
-                     there",
-                    Quoted(name)
-                );
-            }
+            Self::BadPolicyName(name) => write!(f, "{} is not the name of a policy", Quoted(name)),
+            Self::BadNetwork(field) => write!(f, "{field}: expected addresses or CIDRs"),
+            Self::Declared(name) => write!(
+                f,
+                "the token is declared in the configuration file, as client {}: change it there",
+                Quoted(name)
+            ),
+            fixed => f.write_str(fixed.words()),
+        }
+    }
+}
+
+impl TokenFault {
+    /// The text of those that say the same always.
+    const fn words(&self) -> &'static str {
+        match self {
             Self::NoParent => "parent token lookup failed: no parent found",
             Self::RestrictedUse => "restricted use token cannot generate child tokens",
             Self::BatchCannotCreate => "batch tokens cannot create more tokens",
@@ -156,6 +155,17 @@ impl fmt::Display for TokenFault {
             Self::NoStorage => {
                 "tokens need storage: configure it, or declare clients in the configuration file"
             }
-        })
+            Self::NeedsSudo(_)
+            | Self::UnknownRole(_)
+            | Self::InvalidRoleType(_)
+            | Self::NotPositive(_)
+            | Self::BatchCannotHave(_)
+            | Self::BatchRole(_)
+            | Self::OutsideRole { .. }
+            | Self::DisallowedByRole(_)
+            | Self::BadPolicyName(_)
+            | Self::BadNetwork(_)
+            | Self::Declared(_) => "",
+        }
     }
 }

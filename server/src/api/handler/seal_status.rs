@@ -35,6 +35,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("aged_decrypts", aged_decrypts(call)),
         ("fully_wrapped", Value::Bool(is_wrapping)),
         ("drill", drill(call)),
+        ("tokens_in_use", super::token::told_in_use(call)),
         ("state", state(call.node.state_status().as_ref())),
         ("time", time(now)),
     ]);

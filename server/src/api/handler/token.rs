@@ -297,24 +297,25 @@ fn tidy(call: &Call<'_>, fields: Fields<'_>) -> Reply {
     call.envelope(&warnings).accepted()
 }
 
-/// The tokens that keys were used with, as this replica has seen it.
 fn in_use(call: &Call<'_>, fields: Fields<'_>) -> Reply {
-    let all = call.node.auth().tokens().in_use();
-    let told: Vec<_> = all
-        .iter()
-        .map(|one| {
-            serde_json::json!({
-                "accessor": one.accessor,
-                "display_name": one.display_name,
-                "expiring": one.is_expiring(),
-                "last_renewal_time": one.renewed,
-                "last_used_time": one.used,
-                "ttl": one.seconds_left,
-            })
-        })
-        .collect();
     let warnings = fields.into_warnings(&[]);
-    call.envelope(&warnings).data(&serde_json::json!({ "tokens": told }))
+    call.envelope(&warnings).data(&serde_json::json!({ "tokens": told_in_use(call) }))
+}
+
+/// The tokens that keys were used with, as this replica has seen it; soonest to end first.
+pub(super) fn told_in_use(call: &Call<'_>) -> serde_json::Value {
+    let all = call.node.auth().tokens().in_use();
+    let told = all.iter().map(|one| {
+        serde_json::json!({
+            "accessor": one.accessor,
+            "display_name": one.display_name,
+            "expiring": one.is_expiring(),
+            "last_renewal_time": one.renewed,
+            "last_used_time": one.used,
+            "ttl": one.seconds_left,
+        })
+    });
+    told.collect()
 }
 
 fn names(policies: &[PolicyName]) -> Vec<&str> {

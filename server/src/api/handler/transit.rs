@@ -83,6 +83,7 @@ pub(super) async fn encrypt(
     };
     let refused = |error| Refusal::of_item(error, &name);
     let encryption = transit.encryption(&permit).await.map_err(refused)?;
+    call.note_key_use();
     let mut warnings = fields.into_warnings(&["name"]);
     match request.input {
         Input::Single(item) => {
@@ -122,6 +123,7 @@ pub(super) async fn decrypt(
     let refused = |error| Refusal::of_item(error, &name);
     let transit = transit_for(call, &request.input);
     let decryption = transit.decryption(&permit).map_err(refused)?;
+    call.note_key_use();
     let mut warnings = fields.into_warnings(&["name"]);
     match request.input {
         Input::Single(item) => {

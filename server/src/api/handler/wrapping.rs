@@ -133,7 +133,8 @@ pub(in crate::api) async fn take(
             Ok(Reply::wrapped(&wire(&info)))
         }
         WrappingStep::Unwrap | WrappingStep::Wrap => {
-            Ok(Reply::unwrapped(auth.unwrap(token).await.map_err(refused)?))
+            let response = auth.unwrap(token).await.map_err(refused)?;
+            Ok(Reply::unwrapped(&response))
         }
     }
 }

@@ -3,6 +3,7 @@ mod log;
 mod policy;
 mod replicas;
 mod snapshot;
+mod token;
 mod wrapping;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -76,6 +77,7 @@ fn config() -> Config {
         }],
         clients: vec![client("root", "root", None), client("vault", "seal", Some(86_400))],
         policies: vec![seal_policy],
+        leases: selkie_config::LeaseTimes::default(),
         warnings: Vec::new(),
     }
 }

@@ -67,7 +67,8 @@ impl ClockMark {
             return Some(expires);
         }
         let renewed = self.renewed_all.saturating_add(period.as_secs());
-        let most = token.made.explicit_max_ttl.map(|most| token.issued + most.as_secs());
+        let most =
+            token.made.explicit_max_ttl.map(|most| token.issued.saturating_add(most.as_secs()));
         Some(expires.max(most.map_or(renewed, |most| renewed.min(most))))
     }
 

@@ -7,6 +7,7 @@ use crate::state::records::Index;
 
 /// Finds tokens by what they are not named by.
 #[derive(Debug, Default)]
+#[expect(unnameable_types, reason = "a part of how tokens are kept, and of nothing else")]
 pub struct TokenIndex {
     accessors: HashMap<Box<str>, TokenId>,
     children: HashMap<TokenId, HashSet<TokenId>>,

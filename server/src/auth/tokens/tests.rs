@@ -1,4 +1,8 @@
+mod outage;
+mod tree;
+
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +11,9 @@ use selkie_crypto::{StateKey, os_random};
 use selkie_storage::{MemoryStore, Store};
 
 use super::*;
-use crate::auth::Auth;
+use crate::auth::{Auth, Client, Credentials, NotAuthenticated};
+use crate::deployment::Deployment;
+use crate::seal::Seals;
 
 #[derive(Debug)]
 pub(super) struct TestClock(AtomicU64);
@@ -23,6 +29,10 @@ impl TestClock {
         Arc::new(Self(AtomicU64::new(1_764_000_000)))
     }
 
+    pub(super) fn go_back(&self, seconds: u64) {
+        self.0.fetch_sub(seconds, Ordering::Relaxed);
+    }
+
     pub(super) fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::Relaxed);
     }
@@ -30,6 +40,31 @@ impl TestClock {
 
 pub(super) fn state_key() -> Arc<StateKey> {
     Arc::new(StateKey::init_with(|key| key.fill(9)).unwrap())
+}
+
+/// Nothing is declared but one client, whose token is `s.root`.
+pub(super) fn deployment() -> Deployment {
+    let mut config = crate::transit::tests::config_of(&[], &[]);
+    config.clients.push(selkie_config::DeclaredClient {
+        name: selkie_config::ClientName::new("root").unwrap(),
+        token: TokenHash::new(selkie_crypto::sha256(b"s.root")),
+        policies: vec!["root".parse().unwrap()],
+        period: None,
+        token_bound_cidrs: Vec::new(),
+        no_default_policy: false,
+    });
+    Deployment::assemble(config, Seals::new(Vec::new())).unwrap()
+}
+
+pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+pub(super) async fn authenticate(
+    auth: &Auth,
+    text: &TokenText,
+    address: IpAddr,
+) -> Result<Arc<Client>, NotAuthenticated> {
+    let credentials = Credentials { token: Some(text), certificates: &[], address };
+    auth.authenticate(&deployment(), credentials).await
 }
 
 pub(super) async fn replica(store: &Arc<dyn Store>, clock: &Arc<TestClock>) -> Auth {
@@ -85,4 +120,172 @@ async fn a_batch_token_is_kept_nowhere_and_carries_all_it_is() {
     assert_eq!(batch::open(&other, &issued.text), None);
     let tokens = selkie_storage::Page::under("token".parse().unwrap());
     assert!(store.list(&tokens).await.unwrap().records.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_authenticates_on_every_replica_until_it_is_revoked() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let issued = one.issue(wanted()).await.unwrap();
+    let client = authenticate(&one, &issued.text, HERE).await.unwrap();
+    assert_eq!(client.accessor, issued.token.accessor);
+    let again = authenticate(&two, &issued.text, HERE).await.unwrap();
+    assert_eq!(again.accessor, client.accessor, "the watch has not told of it yet");
+    let id = TokenId::of(&state_key(), &issued.text);
+    assert!(two.revoke(&id).await.unwrap());
+    assert_eq!(
+        authenticate(&two, &issued.text, HERE).await.unwrap_err(),
+        NotAuthenticated::UnknownToken
+    );
+    one.records.reload(&*store).await.unwrap();
+    assert_eq!(
+        authenticate(&one, &issued.text, HERE).await.unwrap_err(),
+        NotAuthenticated::UnknownToken
+    );
+    assert!(!one.revoke(&id).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refused_at_once_and_swept_later() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let short = NewToken { ttl: Some(Duration::from_secs(30)), ..wanted() };
+    let issued = auth.issue(short).await.unwrap();
+    clock.advance(29);
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    clock.advance(1);
+    let expired = authenticate(&auth, &issued.text, HERE).await.unwrap_err();
+    assert_eq!(expired, NotAuthenticated::Expired { client: "token".into() });
+    let clients = deployment().clients;
+    let id = TokenId::of(&state_key(), &issued.text);
+    let renewed = auth.renew(&clients, &id, None).await;
+    assert!(matches!(renewed, Err(RenewError::NotFound)));
+    assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), 1);
+    assert_eq!(auth.tokens.mirror.names().len(), 0);
+}
+
+#[tokio::test]
+async fn uses_are_counted_once_for_all_replicas() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let thrice = NewToken { num_uses: 3, ..wanted() };
+    let issued = one.issue(thrice).await.unwrap();
+    two.records.reload(&*store).await.unwrap();
+    let mut good = 0;
+    for _ in 0..4 {
+        let (here, there) = tokio::join!(
+            authenticate(&one, &issued.text, HERE),
+            authenticate(&two, &issued.text, HERE)
+        );
+        good += usize::from(here.is_ok()) + usize::from(there.is_ok());
+    }
+    assert_eq!(good, 3);
+}
+
+#[tokio::test]
+async fn a_token_is_good_only_from_where_and_with_what_it_is_bound_to() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let bound = NewToken { bound_cidrs: vec!["10.0.0.0/8".parse().unwrap()], ..wanted() };
+    let issued = auth.issue(bound).await.unwrap();
+    authenticate(&auth, &issued.text, "10.1.2.3".parse().unwrap()).await.unwrap();
+    let outside = NotAuthenticated::OutsideBoundCidrs { client: "token".into() };
+    assert_eq!(authenticate(&auth, &issued.text, HERE).await.unwrap_err(), outside);
+
+    let certificate = rustls_pki_types::CertificateDer::from(b"a certificate".to_vec());
+    let hash = selkie_crypto::sha256(&certificate);
+    let bound = NewToken { bound_certificate: Some(hash), ..wanted() };
+    let issued = auth.issue(bound).await.unwrap();
+    let without = NotAuthenticated::WithoutCertificate { client: "token".into() };
+    assert_eq!(authenticate(&auth, &issued.text, HERE).await.unwrap_err(), without);
+    let certificates = [certificate];
+    let credentials =
+        Credentials { token: Some(&issued.text), certificates: &certificates, address: HERE };
+    auth.authenticate(&deployment(), credentials).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_token_dies_with_its_parent_and_when_it_expires() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let parent = auth.issue(wanted()).await.unwrap();
+    let id = TokenId::of(&state_key(), &parent.text);
+    let batch = || NewToken { kind: TokenKind::Batch, renewable: false, ..wanted() };
+    let child = NewToken { parent: Some(Parent::Token(id)), ..batch() };
+    let child = auth.issue(child).await.unwrap();
+    authenticate(&auth, &child.text, HERE).await.unwrap();
+    auth.revoke(&id).await.unwrap();
+    assert!(authenticate(&auth, &child.text, HERE).await.is_err());
+    let orphan = auth.issue(batch()).await.unwrap();
+    authenticate(&auth, &orphan.text, HERE).await.unwrap();
+    auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+    for _ in 0..72 {
+        clock.advance(50);
+        auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+    }
+    assert!(authenticate(&auth, &orphan.text, HERE).await.is_err());
+}
+
+#[tokio::test]
+async fn a_child_of_a_declared_client_goes_with_the_declaration() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let root = TokenHash::new(selkie_crypto::sha256(b"s.root"));
+    let child = NewToken { parent: Some(Parent::Declared(root)), ..wanted() };
+    let issued = auth.issue(child).await.unwrap();
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    let config = crate::transit::tests::config_of(&[], &[]);
+    let without = Deployment::assemble(config, Seals::new(Vec::new())).unwrap();
+    let credentials = Credentials { token: Some(&issued.text), certificates: &[], address: HERE };
+    assert!(auth.authenticate(&without, credentials).await.is_err());
+    assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), 0, "it may be declared again");
+}
+
+#[tokio::test]
+async fn while_the_state_is_sealed_nobody_says_that_a_token_is_unknown() {
+    let clock = TestClock::new();
+    let sealed = Auth::new(true, clock.clone() as _, Arc::new(os_random));
+    let text = TokenText::from_header(b"hvs.whatever").unwrap();
+    let refused = authenticate(&sealed, &text, HERE).await.unwrap_err();
+    assert_eq!(refused, NotAuthenticated::StateSealed);
+    let none = Auth::new(false, clock as _, Arc::new(os_random));
+    let refused = authenticate(&none, &text, HERE).await.unwrap_err();
+    assert_eq!(refused, NotAuthenticated::UnknownToken);
+}
+
+#[tokio::test]
+async fn a_renewal_is_capped_and_one_that_gains_little_is_not_written() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let clients = deployment().clients;
+    let bounded = NewToken { explicit_max_ttl: Some(Duration::from_secs(5000)), ..wanted() };
+    let issued = auth.issue(bounded).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    let at = auth.tokens.mirror.get(&id).unwrap().unwrap().revision;
+    clock.advance(10);
+    let renewed = auth.renew(&clients, &id, None).await.unwrap();
+    assert_eq!(renewed.lease.as_secs(), 3600);
+    assert_eq!(auth.tokens.mirror.get(&id).unwrap().unwrap().revision, at);
+    let renewed = auth.renew(&clients, &id, Some(Duration::from_secs(9999))).await.unwrap();
+    assert_eq!(renewed.lease.as_secs(), 4990);
+    assert_eq!(renewed.warnings.len(), 1);
+    assert!(auth.tokens.mirror.get(&id).unwrap().unwrap().revision > at);
+    let fixed = auth.issue(NewToken { renewable: false, ..wanted() }).await.unwrap();
+    let id = TokenId::of(&state_key(), &fixed.text);
+    assert!(matches!(auth.renew(&clients, &id, None).await, Err(RenewError::NotRenewable)));
+}
+
+#[tokio::test]
+async fn a_token_that_a_seal_uses_is_told_of_before_it_runs_out() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let minute = NewToken { ttl: Some(Duration::from_secs(60)), ..wanted() };
+    let issued = auth.issue(minute).await.unwrap();
+    assert!(auth.tokens.in_use().is_empty());
+    auth.tokens.note_key_use(&issued.token);
+    assert!(auth.tokens.expiring().is_empty());
+    clock.advance(46);
+    let expiring = auth.tokens.expiring();
+    let [one] = &expiring[..] else { panic!("{expiring:?}") };
+    assert_eq!((one.seconds_left, &one.accessor), (14, &issued.token.accessor));
 }

@@ -28,6 +28,7 @@ pub(super) fn told(status: &Value) -> Told {
         let _ = write!(told.text, "{block}");
     }
     told.text.push_str(&aged_decrypts(status, now));
+    told.tell_of_tokens(status);
     told.tell_of_server(status, now);
     told.text.push_str(&match &told.in_need[..] {
         [] => "all well\n".to_owned(),
@@ -37,6 +38,27 @@ pub(super) fn told(status: &Value) -> Told {
 }
 
 impl Told {
+    /// The tokens that seals use and that run out soon.
+    fn tell_of_tokens(&mut self, status: &Value) {
+        let tokens = status.get("tokens_in_use").and_then(Value::as_array);
+        let mut block = Block { heading: "tokens that seals use".to_owned(), lines: Vec::new() };
+        for one in tokens.into_iter().flatten().filter(|one| flag(one, "expiring") == Some(true)) {
+            let [name, accessor] =
+                ["display_name", "accessor"].map(|member| word(one, member).unwrap_or_default());
+            let left = one.get("ttl").and_then(Value::as_i64).unwrap_or(0);
+            let left = span(left);
+            let text = format!("{name} (accessor {accessor}) ends in {left}");
+            block.add(true, "runs out", Some(text));
+            self.in_need.push(format!("token {name}"));
+        }
+        if !block.lines.is_empty() {
+            let advice = "see why its client does not renew it, or give it another token";
+            block.add(true, "what to do", Some(advice.to_owned()));
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{block}");
+        }
+    }
+
     /// What concerns the server as a whole: its state, and the last drill.
     fn tell_of_server(&mut self, status: &Value, now: Timestamp) {
         let state = status.get("state").unwrap_or(&Value::Null);

@@ -76,7 +76,7 @@ struct Held<T: Kept> {
     entries: HashMap<T::Name, (Entry<T>, Revision)>,
     index: T::Index,
     /// Names of deleted records that are still held.
-    deleted: usize,
+    deleted: HashSet<T::Name>,
 }
 
 enum Entry<T> {
@@ -98,7 +98,7 @@ impl<T> Entry<T> {
 impl<T: Kept> Default for Mirror<T> {
     fn default() -> Self {
         let index = T::Index::default();
-        Self(RwLock::new(Held { entries: HashMap::new(), index, deleted: 0 }))
+        Self(RwLock::new(Held { entries: HashMap::new(), index, deleted: HashSet::new() }))
     }
 }
 
@@ -172,21 +172,30 @@ impl<T: Kept> Held<T> {
     }
 
     fn set(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
-        self.deleted += usize::from(matches!(entry, Entry::Deleted));
+        match entry {
+            Entry::Deleted => self.deleted.insert(name.clone()),
+            Entry::Value(_) | Entry::Unreadable => self.deleted.remove(&name),
+        };
         let old = self.entries.remove(&name);
-        let old = old.as_ref().map(|(entry, _)| entry);
-        self.deleted -= usize::from(matches!(old, Some(Entry::Deleted)));
-        self.index.note(&name, old.and_then(Entry::value), entry.value());
+        let old = old.as_ref().and_then(|(entry, _)| entry.value());
+        self.index.note(&name, old, entry.value());
         self.entries.insert(name, (entry, revision));
     }
 
-    fn forget(&mut self, is_gone: impl Fn(&T::Name, &Entry<T>, Revision) -> bool) {
+    fn drop_entry(&mut self, name: &T::Name) {
+        if let Some((entry, _)) = self.entries.remove(name) {
+            self.index.note(name, entry.value(), None);
+        }
+        self.deleted.remove(name);
+    }
+
+    fn forget(&mut self, is_gone: impl Fn(&T::Name, Revision) -> bool) {
         let Self { entries, index, deleted } = self;
         entries.retain(|name, (entry, revision)| {
-            let goes = is_gone(name, entry, *revision);
+            let goes = is_gone(name, *revision);
             if goes {
                 index.note(name, entry.value(), None);
-                *deleted -= usize::from(matches!(entry, Entry::Deleted));
+                deleted.remove(name);
             }
             !goes
         });
@@ -227,7 +236,7 @@ impl<T: Kept> Mirrors for Mirror<T> {
             tell_unreadable(place);
             held.set(name, Entry::Unreadable, listed.revision);
         }
-        held.forget(|name, _, revision| revision <= listed.revision && !there.contains(name));
+        held.forget(|name, revision| revision <= listed.revision && !there.contains(name));
     }
 
     fn take(&self, revision: Revision, writes: &[Write]) {
@@ -244,9 +253,11 @@ impl<T: Kept> Mirrors for Mirror<T> {
 
     fn settle(&self, revision: Revision) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if held.deleted > 0 {
-            held.forget(|_, entry, as_of| matches!(entry, Entry::Deleted) && as_of <= revision);
-        }
+        // Those alone are looked at: there may be a million others.
+        let is_settled =
+            |name: &&T::Name| held.entries.get(*name).is_none_or(|(_, as_of)| *as_of <= revision);
+        let settled: Vec<_> = held.deleted.iter().filter(is_settled).cloned().collect();
+        settled.iter().for_each(|name| held.drop_entry(name));
     }
 
     fn look(&self, guard: &Guard, found: Option<&Record>) {
@@ -258,8 +269,11 @@ impl<T: Kept> Mirrors for Mirror<T> {
                 held.take(name, entry, record.revision);
             }
             None => {
-                if let Guard::At(_, at) = guard {
-                    held.forget(|held, _, revision| *held == name && revision <= *at);
+                let held_at = held.entries.get(&name).map(|(_, revision)| *revision);
+                if let (Guard::At(_, at), Some(held_at)) = (guard, held_at)
+                    && held_at <= *at
+                {
+                    held.drop_entry(&name);
                 }
             }
         }

@@ -1,0 +1,121 @@
+//! No outage of ours costs a seal its token.
+
+use std::sync::Arc;
+
+use selkie_storage::{MemoryStore, Store};
+
+use super::*;
+use crate::transit::tests::faulty_store::{FaultyStore, Mood};
+
+const DAY: u64 = 86_400;
+
+fn periodic() -> NewToken {
+    NewToken { period: Some(Duration::from_secs(DAY)), ttl: None, ..wanted() }
+}
+
+/// Lets time go by while everything works.
+async fn live(auth: &Auth, clock: &TestClock, seconds: u64) {
+    for _ in 0..seconds / 50 {
+        auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+        clock.advance(50);
+    }
+    auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_periodic_token_outlives_ten_days_without_any_replica() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let issued = auth.issue(periodic()).await.unwrap();
+    live(&auth, &clock, DAY / 2).await;
+    drop(auth);
+    clock.advance(10 * DAY);
+    let auth = replica(&store, &clock).await;
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    let renewed = auth.renew(&deployment().clients, &id, None).await.unwrap();
+    assert_eq!(renewed.lease.as_secs(), DAY);
+    live(&auth, &clock, DAY - 100).await;
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    live(&auth, &clock, 200).await;
+    assert!(authenticate(&auth, &issued.text, HERE).await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_without_period_keeps_what_it_had_left_when_all_went_down() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let issued = auth.issue(wanted()).await.unwrap();
+    live(&auth, &clock, 600).await;
+    drop(auth);
+    clock.advance(DAY);
+    let auth = replica(&store, &clock).await;
+    auth.tokens.clock.beat(&auth.records, true).await.unwrap();
+    let token = auth.find(&deployment().clients, &issued.text).unwrap().unwrap().token;
+    let left = auth.tokens.remaining(&token).unwrap().as_secs();
+    assert_eq!(left, 3600 - 600 - clock::FREE_RUN_SECONDS);
+}
+
+#[tokio::test]
+async fn a_renewal_while_the_store_is_away_counts_when_it_is_back() {
+    let memory = Arc::new(MemoryStore::new());
+    let faulty = FaultyStore::new(&memory);
+    let (store, clock) = (Arc::clone(&faulty) as Arc<dyn Store>, TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let issued = auth.issue(periodic()).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    live(&auth, &clock, DAY - 1000).await;
+    faulty.is(Mood::Away);
+    let clients = deployment().clients;
+    assert_eq!(auth.renew(&clients, &id, None).await.unwrap().lease.as_secs(), DAY);
+    assert!(matches!(
+        auth.issue(periodic()).await,
+        Err(TokenError::Records(RecordsError::Store(_)))
+    ));
+    clock.advance(3600);
+    assert!(auth.tokens.clock.beat(&auth.records, false).await.is_err());
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    faulty.is(Mood::Well);
+    // The client comes back when two thirds of what it was told have gone by.
+    live(&auth, &clock, DAY * 3 / 4).await;
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    let renewed = auth.renew(&clients, &id, None).await.unwrap();
+    assert_eq!(renewed.token.expires, Some(auth.tokens.clock.now() + DAY));
+}
+
+#[tokio::test]
+async fn a_revocation_wins_over_a_renewal_that_was_not_written() {
+    let memory = Arc::new(MemoryStore::new());
+    let (clock, faulty) = (TestClock::new(), FaultyStore::new(&memory));
+    let cut_off = replica(&(Arc::clone(&faulty) as _), &clock).await;
+    let issued = cut_off.issue(periodic()).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    let other = replica(&(Arc::clone(&memory) as Arc<dyn Store>), &clock).await;
+    faulty.is(Mood::Away);
+    let clients = deployment().clients;
+    clock.advance(DAY / 2);
+    cut_off.renew(&clients, &id, None).await.unwrap();
+    other.revoke(&id).await.unwrap();
+    faulty.is(Mood::Well);
+    clock.advance(10);
+    let renewed = cut_off.renew(&clients, &id, None).await;
+    assert!(matches!(renewed, Err(RenewError::NotFound)), "{renewed:?}");
+    assert!(authenticate(&cut_off, &issued.text, HERE).await.is_err());
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_leaps_costs_a_token_a_minute_at_most() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let issued = auth.issue(wanted()).await.unwrap();
+    live(&auth, &clock, 100).await;
+    let before = auth.tokens.clock.now();
+    clock.advance(365 * DAY);
+    auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+    assert_eq!(auth.tokens.clock.now(), before + clock::FREE_RUN_SECONDS);
+    clock.go_back(365 * DAY);
+    let told = auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+    assert!(matches!(told, clock::Beat::ClocksDisagree { .. }), "{told:?}");
+    assert_eq!(auth.tokens.clock.now(), before + clock::FREE_RUN_SECONDS);
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+}
