@@ -9,7 +9,7 @@ log_format    = "standard"                    # standard, json
 api_addr      = "https://selkie.example.com:8200"
 cluster_name  = "selkie-default"
 pid_file      = "/run/selkie.pid"
-# data_dir    = "/var/lib/selkie"             # what was learned of keys in Key Vault; default: STATE_DIRECTORY
+data_dir      = "/var/lib/selkie"             # what was learned of keys in Key Vault; default: STATE_DIRECTORY
 # local_key   = "file:///etc/selkie/local"    # 32 bytes; proves after a restart that data_dir is ours
 disable_mlock = true                          # false locks the whole process into memory
 

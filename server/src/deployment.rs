@@ -10,6 +10,7 @@ use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 
 use crate::auth::Clients;
+use crate::auth::methods::DeclaredMounts;
 use crate::auth::tokens::LeaseLimits;
 use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
@@ -25,6 +26,8 @@ pub struct Deployment {
     pub seals: Seals,
     /// The declared clients.
     pub clients: Arc<Clients>,
+    /// The declared mounts of login methods.
+    pub auth_mounts: DeclaredMounts,
     /// The declared policies.
     pub policies: Arc<[Policy]>,
     /// The limits of tokens' lifetimes.
@@ -124,6 +127,7 @@ impl Deployment {
             origin_key: config.origin_key.map(Arc::new),
             seals,
             clients: Arc::new(Clients::new(config.clients, &config.policies)),
+            auth_mounts: DeclaredMounts::new(config.auth),
             policies: config.policies.into(),
             leases: LeaseLimits { default: config.leases.default, max: config.leases.max },
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
@@ -153,6 +157,7 @@ impl Deployment {
             realms: Arc::clone(&self.realms),
             origin_key: self.origin_key.clone(),
             clients: Arc::clone(&self.clients),
+            auth_mounts: self.auth_mounts.clone(),
             policies: Arc::clone(&self.policies),
             leases: self.leases,
             cluster: self.cluster.clone(),

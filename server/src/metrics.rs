@@ -130,6 +130,11 @@ impl Metrics {
         self.reported.drill(at, is_ok);
     }
 
+    /// The start, in Unix seconds, from which the age of a drill counts until there is one.
+    pub fn undrilled_since(&self, started: u64) {
+        self.reported.started(started);
+    }
+
     /// The tokens that keys are used with, soonest to end first.
     pub(crate) fn tokens(&self, in_use: Vec<Expiring>) {
         self.reported.tokens(in_use);

@@ -98,6 +98,13 @@ impl Node {
         self.state.get().map(|(watch, _)| watch.status())
     }
 
+    /// Writes down how far the state has come, if it is open: for a stop.
+    pub(crate) async fn write_last_checkpoint(&self) {
+        if let Some((watch, _)) = self.state.get() {
+            watch.write_last_checkpoint().await;
+        }
+    }
+
     /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
     pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
         let held = keys.hold_changes().await;
@@ -120,6 +127,7 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.auth.methods().prepare(&node.deployment().auth_mounts);
         node.follow_store();
         node
     }
@@ -155,6 +163,7 @@ impl Node {
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
         self.auth.tokens().set_limits(next.leases);
+        self.auth.methods().prepare(&next.auth_mounts);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         Ok(())
@@ -270,6 +279,7 @@ impl Node {
         if let Some(status) = self.state_status() {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
+        self.metrics.undrilled_since(self.started);
         self.metrics.tokens(self.auth.tokens().in_use());
         self.metrics.text(deployment, self.clock.unix_seconds())
     }

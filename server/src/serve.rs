@@ -221,6 +221,7 @@ impl Server {
                 tracing::error!("an accept loop ended in a panic, which is a bug: restart Selkie");
             }
         }
+        self.node.write_last_checkpoint().await;
         if let Some(traces) = self.traces.take() {
             traces.end().await;
         }

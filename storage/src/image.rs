@@ -19,6 +19,8 @@ use crate::{StoreFuture, Watch};
 /// How many commits a store remembers for watches if nothing else is said.
 pub(crate) const DEFAULT_HISTORY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
+const WALK_LIMIT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
 /// All records, each with the commit that last put it.
 pub(crate) type Records = BTreeMap<RecordKey, (RecordValue, Revision)>;
 
@@ -96,6 +98,18 @@ impl Shared {
         self.state().check_start(from)?;
         let newest = self.newest.subscribe();
         Ok(Box::new(ImageWatch { shared: Arc::clone(self), newest, seen: from }))
+    }
+
+    /// All records, a page at a time, so that readers never wait for the whole. Whoever walks keeps
+    /// commits away meanwhile.
+    pub(crate) fn walk(&self) -> impl Iterator<Item = Record> + '_ {
+        let mut next = Some(Page { limit: WALK_LIMIT, ..Page::all() });
+        let pages = std::iter::from_fn(move || {
+            let Listing { records, next: following, .. } = self.state().list(next.as_ref()?);
+            next = following;
+            Some(records)
+        });
+        pages.flatten()
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -181,7 +195,7 @@ impl State {
     }
 }
 
-fn record(key: &RecordKey, (value, revision): &(RecordValue, Revision)) -> Record {
+pub(crate) fn record(key: &RecordKey, (value, revision): &(RecordValue, Revision)) -> Record {
     Record { key: key.clone(), value: value.clone(), revision: *revision }
 }
 

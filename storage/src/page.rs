@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use crate::key::RecordKey;
 use crate::record::{Record, Revision};
 
+const BULK_LIMIT: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const DEFAULT_LIMIT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
 /// What part of the store to list.
@@ -22,6 +23,12 @@ impl Page {
     /// The first page of the whole store.
     pub const fn all() -> Self {
         Self { under: None, after: None, limit: DEFAULT_LIMIT }
+    }
+
+    /// As [`all`](Self::all), for who reads all of a store that may be large: etcd looks at every key
+    /// behind a page to answer it, so few long pages are read much faster than many short ones.
+    pub const fn all_in_bulk() -> Self {
+        Self { under: None, after: None, limit: BULK_LIMIT }
     }
 
     /// The first page of the records under `key`.

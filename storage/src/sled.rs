@@ -18,6 +18,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
@@ -36,16 +37,24 @@ use self::start::Disk;
 pub struct SledSettings {
     /// The directory that belongs to the store alone; it is made if it is not there.
     pub path: PathBuf,
-    /// The journal is compacted once so many bytes of commits follow its image.
+    /// The journal is compacted once so many bytes of commits follow its image, and more than it has.
     pub journal_bytes: u64,
     /// How many commits are remembered for watches.
     pub history: NonZeroUsize,
+    /// How long sled may take over one write before it is given up with its files and made anew.
+    pub patience: Duration,
 }
 
 impl SledSettings {
-    /// The store in the directory `path`, with a journal of 4 MiB and a history of 1024 commits.
+    /// The store in the directory `path`, with a journal of 4 MiB, a history of 1024 commits and a
+    /// patience of 10 s.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), journal_bytes: 4 << 20, history: crate::image::DEFAULT_HISTORY }
+        Self {
+            path: path.into(),
+            journal_bytes: 4 << 20,
+            history: crate::image::DEFAULT_HISTORY,
+            patience: Duration::from_secs(10),
+        }
     }
 }
 
@@ -65,6 +74,9 @@ pub enum SledError {
     /// sled panicked.
     #[error("sled panicked")]
     Panicked,
+    /// sled fails on files that it is to write anew: the disk does not do what it is told.
+    #[error("sled cannot write its files anew")]
+    Unwritable,
     /// Neither the journal nor sled holds all that was answered: put a backup in place.
     #[error("the journal and the database are both damaged")]
     Damaged,
@@ -88,9 +100,11 @@ impl From<SledError> for StoreError {
             SledError::Damaged | SledError::Disagree { .. } | SledError::UnknownFormat { .. } => {
                 Self::Corrupt { key: None, source: Box::new(error) }
             }
-            SledError::InUse | SledError::Io(_) | SledError::Engine(_) | SledError::Panicked => {
-                Self::Unavailable { source: Box::new(error) }
-            }
+            SledError::InUse
+            | SledError::Io(_)
+            | SledError::Engine(_)
+            | SledError::Panicked
+            | SledError::Unwritable => Self::Unavailable { source: Box::new(error) },
         }
     }
 }
@@ -133,17 +147,13 @@ impl Inner {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let planned = self.plan(guards, writes)?;
         let Some(commit) = planned else { return Ok(self.shared.state().newest()) };
-        self.heal(&mut disk)?;
+        disk.heal(&self.shared)?;
         disk.journal(&commit, &self.shared)?;
-        // In the journal it is true, whatever happens to sled: a fault there stops the next commit.
+        // In the journal it is true, whatever happens to sled: a fault there stops the next commit,
+        // which must not take this one's number.
+        let revision = self.shared.apply(commit.clone());
         disk.follow(&commit, &self.shared);
-        Ok(self.shared.apply(commit))
-    }
-
-    /// Readers wait for the lock only where there is something to heal or to compact.
-    fn heal(&self, disk: &mut Disk) -> Result<(), StoreError> {
-        let state = self.shared.state();
-        disk.heal(state.records(), state.newest())
+        Ok(revision)
     }
 
     fn plan(&self, guards: &[Guard], writes: &[Write]) -> Result<Option<Commit>, StoreError> {

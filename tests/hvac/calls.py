@@ -134,6 +134,57 @@ def made_tokens(url, root):
     token.tidy()
 
 
+def approle(url, root):
+    """Mounts the method, logs in as a machine would, and takes all of it away again."""
+    sys_, method = root.sys, root.auth.approle
+    sys_.enable_auth_method(method_type="approle", path="machines", description="of ours",
+                            config={"default_lease_ttl": "10m"})
+    raises(exceptions.InvalidRequest, "path is already in use at machines/",
+           sys_.enable_auth_method, method_type="approle", path="machines")
+    listed = sys_.list_auth_methods()["data"]
+    assert listed["token/"]["type"] == "token" and listed["machines/"]["type"] == "approle", listed
+    sys_.tune_auth_method(path="machines", default_lease_ttl="20m")
+    assert sys_.read_auth_method_tuning(path="machines")["data"]["default_lease_ttl"] == 1200
+    at = {"mount_point": "machines"}
+    raises(exceptions.InvalidPath, None, method.list_roles, **at)
+    method.create_or_update_approle("web", token_policies=["seal"], secret_id_num_uses=2,
+                                    token_type="service", secret_id_ttl="1h", **at)
+    role = method.read_role("web", **at)["data"]
+    assert role["token_policies"] == ["seal"] and role["secret_id_ttl"] == 3600, role
+    assert method.list_roles(**at)["data"]["keys"] == ["web"]
+    method.update_role_id("web", "the-web", **at)
+    assert method.read_role_id("web", **at)["data"]["role_id"] == "the-web"
+    made = method.generate_secret_id("web", metadata={"host": "a"}, **at)["data"]
+    accessor = made["secret_id_accessor"]
+    assert method.list_secret_id_accessors("web", **at)["data"]["keys"] == [accessor]
+    found = method.read_secret_id("web", made["secret_id"], **at)["data"]
+    assert found["metadata"] == {"host": "a"} and found["secret_id_num_uses"] == 2, found
+    by_accessor = method.read_secret_id_accessor("web", accessor, **at)["data"]
+    assert by_accessor["secret_id_accessor"] == accessor, by_accessor
+
+    client = hvac.Client(url=url)
+    raises(exceptions.InvalidRequest, "invalid role or secret ID",
+           client.auth.approle.login, role_id="the-web", secret_id="wrong", **at)
+    auth = client.auth.approle.login(role_id="the-web", secret_id=made["secret_id"], **at)["auth"]
+    assert auth["metadata"] == {"host": "a", "role_name": "web"}, auth
+    assert auth["policies"] == ["default", "seal"] and auth["lease_duration"] == 1200, auth
+    assert client.is_authenticated()
+    own = client.auth.token.lookup_self()["data"]
+    assert own["display_name"] == "machines" and own["entity_id"] == auth["entity_id"], own
+    assert client.auth.token.renew_self()["auth"]["client_token"] == client.token
+
+    custom = method.create_custom_secret_id("web", "of-my-own", **at)["data"]
+    assert custom["secret_id"] == "of-my-own", custom
+    method.destroy_secret_id("web", "of-my-own", **at)
+    raises(exceptions.InvalidRequest, "invalid role or secret ID",
+           client.auth.approle.login, role_id="the-web", secret_id="of-my-own", **at)
+    method.destroy_secret_id_accessor("web", accessor, **at)
+    method.delete_role("web", **at)
+    raises(exceptions.InvalidPath, None, method.read_role, "web", **at)
+    sys_.disable_auth_method("machines")
+    assert not client.is_authenticated()
+
+
 def main():
     url, root_token, periodic = sys.argv[1:]
     root = hvac.Client(url=url, token=root_token)
@@ -143,6 +194,7 @@ def main():
     system(root)
     tokens(url, root, periodic)
     made_tokens(url, root)
+    approle(url, root)
     print("all calls as expected")
 
 

@@ -68,9 +68,9 @@ pub enum StartError {
     /// There is no certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The operating system gives no random numbers.
-    #[error("no random numbers: {0}")]
-    Random(#[from] getrandom::Error),
+    /// There is no key to sign tokens with.
+    #[error("no key to sign tokens with: {0}")]
+    TokenKey(#[from] aws_lc_rs::error::Unspecified),
 }
 
 /// An emulator that runs; it ends when this is dropped.

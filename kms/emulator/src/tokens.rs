@@ -1,20 +1,28 @@
-//! Access tokens: JWTs that only this process makes and believes.
+//! Access tokens: JWTs that only this process makes. It publishes the key, as Entra does, so that
+//! others than Key Vault can believe them too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{
+    KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use crate::world::material::numbers;
 use crate::world::principal::Principal;
-
-const HEADER: &str = r#"{"typ":"JWT","alg":"HS256","kid":"selkie-emulator"}"#;
 
 /// Makes and checks tokens.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    key: hmac::Key,
+    key: KeyPair,
+    key_id: String,
     generation: AtomicU64,
 }
 
@@ -29,8 +37,15 @@ pub(crate) struct Claims {
     pub(crate) appid: String,
     pub(crate) oid: String,
     pub(crate) tid: String,
+    sub: String,
     idtyp: String,
     ver: String,
+    /// The resource whose identity it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xms_mirid: Option<String>,
+    /// The machine that the identity was used on, where it is not that resource itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    xms_az_rid: Option<String>,
     jti: String,
     generation: u64,
 }
@@ -44,11 +59,20 @@ pub(crate) enum TokenError {
 }
 
 impl Tokens {
-    pub(crate) fn new() -> Result<Self, getrandom::Error> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        Ok(Self { key, generation: AtomicU64::new(0) })
+    pub(crate) fn new() -> Result<Self, Unspecified> {
+        let key = KeyPair::generate(KeySize::Rsa2048)?;
+        let thumbprint = digest(&SHA256, key.public_key().as_ref());
+        let key_id = URL_SAFE_NO_PAD.encode(thumbprint).chars().take(27).collect();
+        Ok(Self { key, key_id, generation: AtomicU64::new(0) })
+    }
+
+    /// The key set that tokens are verified with.
+    pub(crate) fn key_set(&self) -> Value {
+        let (modulus, exponent) = numbers(self.key.public_key().as_ref()).unwrap_or_default();
+        json!({ "keys": [{
+            "kty": "RSA", "use": "sig", "kid": self.key_id, "x5t": self.key_id,
+            "n": URL_SAFE_NO_PAD.encode(modulus), "e": URL_SAFE_NO_PAD.encode(exponent),
+        }] })
     }
 
     /// A token for a principal.
@@ -69,15 +93,23 @@ impl Tokens {
             appid: holder.client_id.clone(),
             oid: holder.object_id.clone(),
             tid: tenant.into(),
+            sub: holder.object_id.clone(),
+            xms_mirid: holder.resource_id.clone(),
+            xms_az_rid: holder.machine_id.clone(),
             idtyp: "app".into(),
             ver: "1.0".into(),
             jti: uuid::Uuid::new_v4().simple().to_string(),
             generation: self.generation.load(Ordering::Relaxed),
         };
         let claims = serde_json::to_vec(&claims).unwrap_or_default();
-        let signed =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
-        let signature = hmac::sign(&self.key, signed.as_bytes());
+        let header =
+            json!({ "typ": "JWT", "alg": "RS256", "kid": self.key_id, "x5t": self.key_id });
+        let header = URL_SAFE_NO_PAD.encode(header.to_string());
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        let random = SystemRandom::new();
+        let done = self.key.sign(&RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature);
+        debug_assert!(done.is_ok(), "the signature has the length of the modulus");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -85,7 +117,8 @@ impl Tokens {
     pub(crate) fn check(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::NotAToken)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_e| TokenError::NotAToken)?;
-        hmac::verify(&self.key, signed.as_bytes(), &signature)
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, self.key.public_key().as_ref())
+            .verify(signed.as_bytes(), &signature)
             .map_err(|_e| TokenError::NotAToken)?;
         let claims = signed.split_once('.').map(|(_, claims)| claims);
         let claims = URL_SAFE_NO_PAD
@@ -114,7 +147,13 @@ mod tests {
     use super::*;
 
     fn holder() -> Principal {
-        Principal { name: "a".into(), client_id: "c".into(), object_id: "o".into() }
+        Principal {
+            name: "a".into(),
+            client_id: "c".into(),
+            object_id: "o".into(),
+            resource_id: None,
+            machine_id: None,
+        }
     }
 
     #[test]

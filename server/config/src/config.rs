@@ -6,6 +6,7 @@ use selkie_access::Policy;
 use selkie_crypto::{OriginKey, PinKey};
 use selkie_hcl::{Document, Located, Problems, Section};
 
+use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
 use crate::key::{self, DeclaredKey};
 use crate::lease::{self, LeaseTimes};
@@ -59,6 +60,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// `key`.
     pub keys: Vec<DeclaredKey>,
+    /// `auth`.
+    pub auth: Vec<DeclaredAuth>,
     /// `client`.
     pub clients: Vec<DeclaredClient>,
     /// `policy`, without the built-in ones.
@@ -187,6 +190,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         listeners: listener::decode(&mut root, &reading),
         storage: storage::decode(&mut root, data_dir.as_deref(), &reading),
         telemetry: telemetry::decode(&mut root, &reading),
+        auth: auth::decode(&mut root, &reading),
         leases: lease::decode(&mut root),
         warnings: Vec::new(),
         data_dir,

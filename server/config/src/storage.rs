@@ -95,6 +95,12 @@ enum StorageError {
     RelativePath,
     #[error("missing field \"path\": it may be left out only where \"data_dir\" is set")]
     NoPath,
+    #[error(
+        "missing field \"data_dir\" (outside of this stanza), which \"etcd\" needs: there alone is \
+         kept what shows that the cluster was emptied or put back, so that no new store is made in \
+         place of a lost one"
+    )]
+    NoDataDir,
 }
 
 /// The `storage` stanza. `data_dir` is where a "sled" without a path goes.
@@ -114,7 +120,12 @@ pub(crate) fn decode(
                 Some(Storage::InMemory)
             }
             "sled" => sled(&mut section, data_dir).map(Storage::Sled),
-            "etcd" => etcd::decode(&mut section, reading).map(Storage::Etcd),
+            "etcd" => {
+                if data_dir.is_none() {
+                    section.place().report(StorageError::NoDataDir);
+                }
+                etcd::decode(&mut section, reading).map(Storage::Etcd)
+            }
             _ => {
                 label.place.report(StorageError::UnknownType { found: label.value });
                 continue;

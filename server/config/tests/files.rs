@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use selkie_config::{
-    ClientCertificates, Config, Endpoint, ForwardedFor, ListenerLimits, LogFormat, LogLevel,
-    Problems, ProxyProtocol, SealKind, Storage, TlsVersion, VersionRule, WarningKind,
+    ClientCertificates, Config, DeclaredMethod, Endpoint, ForwardedFor, ListenerLimits, LogFormat,
+    LogLevel, Problems, ProxyProtocol, SealKind, Storage, TlsVersion, VersionRule, WarningKind,
 };
 use selkie_crypto::KeyVersion;
 
@@ -49,6 +49,25 @@ fn every_mistake_is_told_where_it_stands_and_nothing_else_is() {
         }
     }
     assert!(wrong.is_empty(), "told otherwise than expected:\n{wrong}");
+}
+
+#[test]
+fn a_method_and_its_roles_read_as_written() {
+    let config = good().expect("is sound");
+    let [auth] = &config.auth[..] else { panic!("{:?}", config.auth) };
+    assert_eq!((auth.path.as_str(), &*auth.description), ("team/machines", "of the team"));
+    assert_eq!(auth.default_lease_ttl, Some(Duration::from_secs(1200)));
+    assert_eq!(auth.max_lease_ttl, Some(Duration::from_secs(43_200)));
+    assert!(auth.at.starts_with("good.hcl:") && auth.at.ends_with(":6"), "{}", auth.at);
+    let DeclaredMethod::AppRole(roles) = &auth.method;
+    let [role] = &roles[..] else { panic!("{roles:?}") };
+    assert_eq!((&*role.name, &*role.role_id), ("web", "the-web"));
+    assert!(role.bind_secret_id);
+    assert_eq!((role.secret_id_num_uses, role.secret_id_ttl), (40, Duration::from_secs(600)));
+    assert_eq!(role.token.period, Duration::from_secs(3600));
+    assert_eq!(role.token.policies, ["vault-eu".parse().expect("is a name")]);
+    assert_eq!(role.token.bound_cidrs, ["10.0.0.0/8".parse().expect("is a network")]);
+    assert!(role.token.no_default_policy);
 }
 
 #[test]

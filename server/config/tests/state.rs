@@ -21,7 +21,8 @@ fn read(stanzas: &str, variables: &[(&str, &str)]) -> Config {
 }
 
 fn etcd(fields: &str, variables: &[(&str, &str)]) -> (EtcdStorage, Vec<WarningKind>) {
-    let config = read(&format!("storage \"etcd\" {{\n{fields}\n}}"), variables);
+    let config =
+        read(&format!("data_dir = \"/srv\"\nstorage \"etcd\" {{\n{fields}\n}}"), variables);
     let warnings = config.warnings.into_iter().map(|warning| warning.kind).collect();
     match config.storage {
         Some(Storage::Etcd(storage)) => (storage, warnings),

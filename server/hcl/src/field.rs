@@ -42,6 +42,8 @@ pub enum Scalar {
 
 /// The lists of a map `{ "name" = [...] }`, by their names.
 pub type Lists<'d> = Vec<(Located<'d, String>, Vec<Located<'d, Scalar>>)>;
+/// The entries of a map, in the order of the file; two may have the same name.
+pub type TextsByName<'d> = Vec<(String, Vec<Located<'d, String>>)>;
 
 /// Why a text in quotes is no number.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +145,30 @@ impl<'d> Field<'d> {
             Some(text) => Some(Located::new(vec![Located::new(text, place)], place)),
             None => self.list(Expected::StringOrStrings),
         }
+    }
+
+    /// A map from texts to texts, each of which stands for a list of one, or to lists of them. Where
+    /// anything in it is wrong the whole reads as absent.
+    pub fn texts_by_name(self) -> Option<Located<'d, TextsByName<'d>>> {
+        let map = self.read(Expected::TextsByName, Expression::as_object)?;
+        let document = map.place.document;
+        let entries = map.value.iter().map(|(key, value)| {
+            let at = |value| {
+                let value = Some((value, Place::of(document, value)));
+                Field { value, ..self.bare() }
+            };
+            let name = match key {
+                ObjectKey::Ident(name) => Some(name.as_str().to_owned()),
+                ObjectKey::Expression(key) => {
+                    at(key).read(Expected::MapKey, text_of).map(|name| name.value)
+                }
+            };
+            let texts = at(value.expr()).string_or_strings();
+            Some((name?, texts?.value))
+        });
+        // All that is wrong is reported, not only the first.
+        let entries: Vec<_> = entries.collect();
+        Some(Located::new(entries.into_iter().collect::<Option<_>>()?, map.place))
     }
 
     /// All elements that are wrong are reported; then the whole list reads as absent.

@@ -233,6 +233,10 @@ pub enum Expected {
     ScalarList,
     /// An element of such a list.
     Scalar,
+    /// A map from texts to texts, or to lists of them.
+    TextsByName,
+    /// A text, or a text in quotes, as a key of a map.
+    MapKey,
 }
 
 impl fmt::Display for Expected {
@@ -250,6 +254,8 @@ impl fmt::Display for Expected {
             Self::Lists => "a map of lists, such as { \"name\" = [\"value\"] }",
             Self::ScalarList => "a list of strings, numbers, true and false",
             Self::Scalar => "strings, numbers, true and false in the list",
+            Self::TextsByName => "a map such as { \"name\" = \"value\" }",
+            Self::MapKey => "names or strings as keys",
         })
     }
 }

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::log_budget::{LogBudgets, RefusalKind};
 use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
+use crate::auth::methods::MethodError;
 use crate::auth::{Client, NotAuthenticated, Origin};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
@@ -30,6 +32,8 @@ pub(super) struct Call<'a> {
     pub(super) deployment: Arc<Deployment>,
     pub(super) client: Arc<Client>,
     pub(super) token: Option<TokenText>,
+    /// Where the request comes from.
+    pub(super) address: IpAddr,
     /// A UUID, in the reply and in the log.
     pub(super) id: &'a str,
     pub(super) log_budgets: &'a LogBudgets,
@@ -111,6 +115,7 @@ struct Refused {
 enum Cause {
     Engine(TransitError),
     Stranger(NotAuthenticated),
+    Method(MethodError),
     Records(RecordsError),
 }
 
@@ -131,6 +136,14 @@ impl From<NotAuthenticated> for Refusal {
         };
         let cause = Some(Cause::Stranger(cause));
         Self(Box::new(Refused { error, cause, client, key: None }))
+    }
+}
+
+impl From<MethodError> for Refusal {
+    fn from(cause: MethodError) -> Self {
+        let error = super::handler::told_of_method(&cause);
+        let cause = Some(Cause::Method(cause));
+        Self(Box::new(Refused { error, cause, client: None, key: None }))
     }
 }
 
@@ -202,6 +215,11 @@ impl Refusal {
             // Hop and request id of the KMS are in the causes, and nothing of the request.
             (Some(Cause::Engine(error)), _) => return WithCauses(error).to_string(),
             (Some(Cause::Stranger(error)), _) => error.to_string(),
+            (Some(Cause::Method(MethodError::Refused { told, reason, .. })), _) => match reason {
+                Some(reason) => format!("{told}: {}", WithCauses(&**reason)),
+                None => told.to_string(),
+            },
+            (Some(Cause::Method(error)), _) => WithCauses(error).to_string(),
             (Some(Cause::Records(error)), _) => return WithCauses(error).to_string(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
@@ -218,7 +236,7 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
-            Some(Cause::Stranger(_) | Cause::Records(_)) | None => None,
+            Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_)) | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();

@@ -235,15 +235,15 @@ pub struct Mount<'a> {
     /// `<type>_<8 hex digits>`
     pub accessor: &'a str,
     /// Its limits.
-    pub config: MountConfig,
+    pub config: MountConfig<'a>,
     /// Free text.
     pub description: &'a str,
     /// Always false.
     pub external_entropy_access: bool,
-    /// Always false.
+    /// False for transit.
     pub local: bool,
-    /// Always null.
-    pub options: Option<()>,
+    /// Null if there are none.
+    pub options: Option<&'a BTreeMap<String, String>>,
     /// With final slash; only where a single mount is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'a str>,
@@ -253,9 +253,9 @@ pub struct Mount<'a> {
     pub running_plugin_version: &'a str,
     /// Always empty.
     pub running_sha256: &'a str,
-    /// Always false.
+    /// False for transit.
     pub seal_wrap: bool,
-    /// `transit`, `system`, `token`.
+    /// `transit`, `system`, `token`, or a login method's.
     #[serde(rename = "type")]
     pub mount_type: &'a str,
     /// The mount's own.
@@ -264,14 +264,17 @@ pub struct Mount<'a> {
 
 /// A mount's limits; 0 is the system's.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct MountConfig {
+pub struct MountConfig<'a> {
     /// In seconds.
     pub default_lease_ttl: i64,
     /// Always false.
     pub force_no_cache: bool,
+    /// `hidden` or `unauth`; absent if not set.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub listing_visibility: &'a str,
     /// In seconds.
     pub max_lease_ttl: i64,
-    /// `default-service`; only for `auth/token`.
+    /// Which type of tokens it gives; only for login methods and `token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_type: Option<&'static str>,
 }

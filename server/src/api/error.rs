@@ -94,6 +94,13 @@ pub enum ApiError {
     ConvergentWithoutContext,
     /// A key was not created, configured, rotated, trimmed or deleted.
     Key(KeyError),
+    /// A method of authentication, or a change of its mount, refuses in words of its own.
+    Method {
+        /// 400, 403, 500 or 503.
+        status: StatusCode,
+        /// The words.
+        text: Box<str>,
+    },
     /// A read or list found nothing.
     NotFound,
 
@@ -195,6 +202,7 @@ impl ApiError {
             | Self::CapabilitiesOfNobody
             | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
+            Self::Method { status, .. } => (*status, Bare),
             Self::Token(TokenFault::BadToken) => (StatusCode::FORBIDDEN, Bare),
             Self::Token(TokenFault::MissingAccessor | TokenFault::InvalidAccessor) => {
                 (StatusCode::BAD_REQUEST, List)
@@ -350,6 +358,7 @@ impl fmt::Display for ApiError {
             Self::Key(error) => return error.fmt(f),
             Self::Policy(fault) => return fault.fmt(f),
             Self::Wrap(fault) => return fault.fmt(f),
+            Self::Method { text, .. } => text,
             Self::Token(fault) => return fault.fmt(f),
             Self::RenewalsFail => "renewals of this token fail again and again: wait",
             Self::OutsideApi => "the URL lies outside the API",

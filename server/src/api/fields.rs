@@ -7,6 +7,7 @@ mod error;
 use std::{borrow::Cow, collections::BTreeMap};
 
 use selkie_access::Parameter;
+use serde_json::Value as Json;
 
 pub(super) use self::conversion::go_bool;
 pub use self::error::FieldError;
@@ -114,42 +115,89 @@ impl<'a> Fields<'a> {
         self.is_whole.then(|| all.collect())
     }
 
-    pub(super) fn secret(
+    pub(crate) fn secret(
         &mut self,
         field: &'static str,
     ) -> Result<Option<SecretText<'a>>, FieldError> {
         self.take(field).map(|value| conversion::text(field, value)).transpose()
     }
 
-    pub(super) fn text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
         Ok(self.secret(field)?.map(SecretText::into_public))
     }
 
-    pub(super) fn int(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
+    pub(crate) fn int(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
         self.take(field).map(|value| conversion::int(field, &value)).transpose()
     }
 
-    pub(super) fn bool(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
+    pub(crate) fn bool(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
         self.take(field).map(|value| conversion::bool(field, &value)).transpose()
     }
 
-    pub(super) fn seconds(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
+    pub(crate) fn seconds(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
         match self.take(field) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => conversion::seconds(field, &value).map(Some),
         }
     }
 
-    pub(super) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
+    /// The same, of which a negative one is taken too.
+    pub(crate) fn signed_seconds(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<i64>, FieldError> {
+        match self.take(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => conversion::signed_seconds(field, &value).map(Some),
+        }
+    }
+
+    pub(crate) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
         self.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
     }
 
     /// A list, of which an empty one is told from none.
-    pub(super) fn set_list(
+    pub(crate) fn set_list(
         &mut self,
         field: &'static str,
     ) -> Result<Option<Vec<String>>, FieldError> {
         self.take(field).map(|value| conversion::list(field, value)).transpose()
+    }
+
+    /// The members of an object.
+    pub(crate) fn object(&mut self, field: &'static str) -> Result<Option<Self>, FieldError> {
+        match self.take(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(raw)) => {
+                Ok(Members::parse(raw.get().as_bytes()).ok().map(Self::new))
+            }
+            Some(other) => Err(FieldError::unconvertible(field, "map", &other)),
+        }
+    }
+
+    /// All that is left, as texts by name.
+    pub(crate) fn into_texts(mut self) -> Result<BTreeMap<String, String>, FieldError> {
+        let mut texts = BTreeMap::new();
+        for (name, value) in std::mem::take(&mut self.members.0) {
+            let text = conversion::text("options", value)?.into_public().into_owned();
+            texts.insert(name.into_owned(), text);
+        }
+        Ok(texts)
+    }
+
+    /// A value of any form, which holds no secret.
+    pub(crate) fn json(&mut self, field: &'static str) -> Result<Option<Json>, FieldError> {
+        let Some(value) = self.take(field) else { return Ok(None) };
+        Ok(Some(match value {
+            Value::Null => Json::Null,
+            Value::Bool(truth) => Json::Bool(truth),
+            Value::Number(digits) => serde_json::from_str(digits).unwrap_or_default(),
+            Value::Text(text) => Json::String(text.into_public().into_owned()),
+            // Deep nesting is what else could fail.
+            Value::Array(raw) | Value::Object(raw) => serde_json::from_str(raw.get())
+                .or(Err(FieldError::unconvertible(field, "map", &value)))?,
+            Value::Repeated => return Err(FieldError::unconvertible(field, "map", &value)),
+        }))
     }
 
     /// The texts of an object, by name, which hold no secret; empty if there is none, `None` if it
@@ -183,6 +231,12 @@ impl Warnings {
     /// Adds one; they are shown in the order in which they were added.
     pub fn add(&mut self, warning: String) {
         self.0.push(warning);
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Adds those of `later` behind these.

@@ -1,9 +1,11 @@
 //! One short function an endpoint: extract, permit, operate, reply.
 
+mod auth_mounts;
 mod capabilities;
 mod cluster;
 mod drill;
 mod keys;
+mod methods;
 mod policy;
 mod seal_status;
 mod storage;
@@ -12,6 +14,7 @@ mod token;
 mod transit;
 mod wrapping;
 
+pub(super) use methods::{login, told as told_of_method};
 pub(super) use sys::{open, ui_mounts_for_nobody};
 pub(super) use wrapping::{is_wrapping_token, require_storage, take, wrap, wrap_ttl};
 
@@ -39,6 +42,9 @@ pub(super) async fn answer(
         Endpoint::ListKeys(mount) => keys::list(call, mount, fields),
         Endpoint::RenewSelf => token::renew_self(call, fields).await,
         Endpoint::LookupSelf(operation) => token::lookup_self(call, operation, fields),
+        Endpoint::Method(at) => methods::answer(call, at, fields).await,
+        Endpoint::AuthMounts => auth_mounts::list(call, fields),
+        Endpoint::AuthMount(at) => auth_mounts::answer(call, at, fields).await,
         Endpoint::Token(endpoint) => token::answer(call, endpoint, fields).await,
         Endpoint::Wrapping(step) => wrapping::answer(call, step, fields).await,
         Endpoint::Capabilities(of) => capabilities::answer(call, of, fields),
@@ -55,8 +61,12 @@ pub(super) async fn answer(
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),
         Endpoint::UiMount(path) => sys::ui_mount(call, &path, fields),
-        Endpoint::Health | Endpoint::SealStatus | Endpoint::Leader | Endpoint::Init => {
-            // Invariant: open endpoints are answered before a client is looked for.
+        Endpoint::Login(_)
+        | Endpoint::Health
+        | Endpoint::SealStatus
+        | Endpoint::Leader
+        | Endpoint::Init => {
+            // Invariant: what needs no token is answered before a client is looked for.
             Err(super::ApiError::Internal.into())
         }
     }

@@ -87,22 +87,22 @@ impl<'a> Envelope<'a> {
         Reply::json(StatusCode::OK, &self.around(Some(data), None))
     }
 
+    /// 200 with data in which there is a secret.
+    #[must_use]
+    pub fn secret_data(&self, data: &impl Serialize) -> Reply {
+        Reply::secret_json(&self.around(Some(data), None))
+    }
+
+    /// 200 with nothing but warnings.
+    #[must_use]
+    pub fn nothing(&self) -> Reply {
+        Reply::json(StatusCode::OK, &self.around(None::<&()>, None))
+    }
+
     /// 202 with nothing but warnings: it will be done.
     #[must_use]
     pub fn accepted(&self) -> Reply {
         Reply::json(StatusCode::ACCEPTED, &self.around(None::<&()>, None))
-    }
-
-    /// 200 with warnings alone.
-    #[must_use]
-    pub fn no_data(&self) -> Reply {
-        Reply::json(StatusCode::OK, &self.around(None::<&()>, None))
-    }
-
-    /// 200 with data in which secrets may be.
-    #[must_use]
-    pub fn secret_data(&self, data: &impl Serialize) -> Reply {
-        Reply::secret_json(&self.around(Some(data), None))
     }
 
     /// 200 with what is known of the token, the token among it.
@@ -122,6 +122,17 @@ impl<'a> Envelope<'a> {
     #[must_use]
     pub fn data_twice<K: AsRef<str> + Serialize, V: Serialize>(&self, data: &[(K, V)]) -> Reply {
         Reply::json(StatusCode::OK, &Twice { envelope: *self, data: Members(data) })
+    }
+
+    /// The same for data that is a struct.
+    #[must_use]
+    pub fn data_twice_of(&self, data: &impl Serialize) -> Reply {
+        match serde_json::to_value(data) {
+            Ok(serde_json::Value::Object(members)) => {
+                self.data_twice(&members.iter().collect::<Vec<_>>())
+            }
+            Ok(_) | Err(_) => Reply::unserializable(),
+        }
     }
 
     /// A batch of encrypt or rewrap; with a `failure` it has that status and, as in Vault, no

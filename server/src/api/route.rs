@@ -5,6 +5,7 @@
 //! a path, nobody learns whether it exists.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::{Method, Uri};
 use selkie_access::{Capability, KeyName, MountPath};
@@ -14,6 +15,7 @@ use super::{
     fields::go_bool,
     query::{Plus, Query, decode},
 };
+use crate::auth::methods::{AuthMount, AuthTable, Found};
 use crate::auth::tokens::RoleName;
 use crate::deployment::Mounts;
 use crate::drill::DrillStep;
@@ -141,6 +143,41 @@ impl PolicyPath {
     }
 }
 
+/// What is asked of a mounted method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MethodPath {
+    /// The mount.
+    pub mount: Arc<AuthMount>,
+    /// The path below it; ends in a slash for a list.
+    pub rest: Box<str>,
+    /// What is wanted of it.
+    pub operation: Operation,
+}
+
+/// What is asked of the mount of a method at a path, in `sys/auth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthMountPath {
+    /// As the request has it, without a final slash.
+    pub path: Box<str>,
+    /// What.
+    pub action: MountAction,
+}
+
+/// What is asked of the mount of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MountAction {
+    /// `sys/auth/:path`, read
+    Read,
+    /// `sys/auth/:path`, write
+    Enable,
+    /// `sys/auth/:path`, delete
+    Disable,
+    /// `sys/auth/:path/tune`, read
+    ReadTune,
+    /// `sys/auth/:path/tune`, write
+    Tune,
+}
+
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -168,6 +205,14 @@ pub enum Endpoint {
     RenewSelf,
     /// `auth/token/lookup-self`, read or, as Vault allows as well, written to
     LookupSelf(Operation),
+    /// A path below the mount of a method that asks for no token.
+    Login(MethodPath),
+    /// Any other path below the mount of a method.
+    Method(MethodPath),
+    /// `sys/auth`
+    AuthMounts,
+    /// `sys/auth/:path`
+    AuthMount(AuthMountPath),
     /// Another path of `auth/token/`
     Token(TokenEndpoint),
     /// `sys/wrapping/:step`
@@ -271,6 +316,8 @@ impl TokenEndpoint {
 pub enum Access {
     /// Nothing: no token is looked at.
     Open,
+    /// No token is looked at: whoever asks shows who they are by other means.
+    Login,
     /// No policy on the path itself; the answer shows what the token, if there is one, may see.
     ByToken,
     /// A valid token, and a policy that allows the operation on the path.
@@ -317,6 +364,9 @@ impl Endpoint {
             Self::ListKeys(_) => "list_keys",
             Self::RenewSelf => "renew_self",
             Self::LookupSelf(_) => "lookup_self",
+            Self::Login(_) => "login",
+            Self::Method(_) => "auth_method",
+            Self::AuthMounts | Self::AuthMount(_) => "auth_mounts",
             Self::Token(endpoint) => endpoint.name(),
             Self::Wrapping(_) => "wrapping",
             Self::Capabilities(CapabilitiesOf::Oneself) => "capabilities_self",
@@ -344,6 +394,7 @@ impl Endpoint {
         match self {
             Self::Health | Self::SealStatus | Self::Leader | Self::Init => Access::Open,
             Self::UiMounts | Self::UiMount(_) => Access::ByToken,
+            Self::Login(_) => Access::Login,
             Self::Encrypt(_)
             | Self::Decrypt(_)
             | Self::Rewrap(_)
@@ -356,6 +407,9 @@ impl Endpoint {
             | Self::ListKeys(_)
             | Self::RenewSelf
             | Self::LookupSelf(_)
+            | Self::Method(_)
+            | Self::AuthMounts
+            | Self::AuthMount(_)
             | Self::Token(_)
             | Self::Capabilities(_)
             | Self::Wrapping(_)
@@ -391,7 +445,12 @@ pub struct Route<'r> {
 ///
 /// What Vault refuses whoever asks: a URL outside `/v1/` or with bytes that are no text, a method
 /// it does not know, `list` that is no truth value, a write to a path that ends in `/`.
-pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route<'r>, ApiError> {
+pub(crate) fn route<'r>(
+    method: &Method,
+    uri: &'r Uri,
+    mounts: &Mounts,
+    auth: AuthTable<'_>,
+) -> Result<Route<'r>, ApiError> {
     let url_path = decode(uri.path(), Plus::Plus).or(Err(ApiError::UnreadablePath))?.into_public();
     if url_path.contains(char::is_control) {
         return Err(ApiError::UnreadablePath);
@@ -409,7 +468,7 @@ pub fn route<'r>(method: &Method, uri: &'r Uri, mounts: &Mounts) -> Result<Route
     if operation == Operation::Update && path.ends_with('/') {
         return Err(ApiError::WriteToSlash);
     }
-    let target = target(&path, operation, mounts);
+    let target = target(&path, operation, mounts, auth);
     Ok(Route { path, operation, target, query })
 }
 
@@ -459,13 +518,25 @@ fn operation(method: &Method, query: &Query<'_>) -> Result<Operation, ApiError> 
     }
 }
 
-fn target(path: &str, operation: Operation, mounts: &Mounts) -> Result<Endpoint, ApiError> {
+fn target(
+    path: &str,
+    operation: Operation,
+    mounts: &Mounts,
+    auth: AuthTable<'_>,
+) -> Result<Endpoint, ApiError> {
     // Vault's storage refuses such a key, wherever the dots are.
     if path.contains("..") {
         return Err(ApiError::RelativePath);
     }
     if let Some(rest) = strip_mount(path, "auth/token/") {
         return token_target(rest, operation);
+    }
+    if let Some(below) = path.strip_prefix("auth/") {
+        let found = auth.find(below).ok_or_else(|| ApiError::NoMount { path: path.into() })?;
+        let is_login = auth.is_login(&found, operation);
+        let Found { mount, rest } = found;
+        let path = MethodPath { mount, rest: rest.into(), operation };
+        return Ok(if is_login { Endpoint::Login(path) } else { Endpoint::Method(path) });
     }
     if let Some(rest) = strip_mount(path, "sys/") {
         return sys_target(rest, operation);
@@ -528,6 +599,7 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         "capabilities-accessor" => return capabilities_target(CapabilitiesOf::Accessor, operation),
         "drill/" if operation == Operation::List => return Ok(Endpoint::ListDrill),
         "drill" | "drill/" => return Err(ApiError::UnsupportedOperation),
+        "auth" => Endpoint::AuthMounts,
         "mounts" => Endpoint::Mounts,
         "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
@@ -584,12 +656,37 @@ fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiE
     if let Some(target) = policy_target(rest, operation) {
         return target;
     }
+    if let Some(path) = rest.strip_prefix("auth/").filter(|path| !path.is_empty()) {
+        return auth_mount_target(path, operation);
+    }
+    // Where the CLI tunes it.
+    let tuned = rest.strip_prefix("mounts/auth/").filter(|path| path.ends_with("/tune"));
+    if let Some(path) = tuned.filter(|path| *path != "/tune") {
+        return auth_mount_target(path, operation);
+    }
     let (endpoint, its) = match (rest.strip_prefix("internal/ui/mounts/"), drill_step(rest)) {
         (Some(path), _) if !path.is_empty() => (Endpoint::UiMount(path.into()), Operation::Read),
         (_, Some(step)) => (Endpoint::Drill(step), Operation::Update),
         _ => return Err(ApiError::UnsupportedPath),
     };
     if operation == its { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
+}
+
+fn auth_mount_target(path: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    let (path, is_tune) = match path.strip_suffix("/tune") {
+        Some(mount) if !mount.is_empty() => (mount, true),
+        _ => (path, false),
+    };
+    let action = match (operation, is_tune) {
+        (Operation::Read, false) => MountAction::Read,
+        (Operation::Update, false) => MountAction::Enable,
+        (Operation::Delete, false) => MountAction::Disable,
+        (Operation::Read, true) => MountAction::ReadTune,
+        (Operation::Update, true) => MountAction::Tune,
+        _ => return Err(ApiError::UnsupportedOperation),
+    };
+    let path = path.trim_end_matches('/').into();
+    Ok(Endpoint::AuthMount(AuthMountPath { path, action }))
 }
 
 fn drill_step(rest: &str) -> Option<DrillStep> {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -20,12 +20,20 @@ use super::log_budget::LogBudgets;
 use super::logged::LoggedRequest;
 use super::query::Query;
 use super::reply::Reply;
-use super::route::{Access, Endpoint, Operation, Route, WrappingStep, route};
+use super::route::{Access, Endpoint, MethodPath, Operation, Route, WrappingStep, route};
+use crate::auth::methods::AuthTable;
 use crate::auth::tokens::Renewer;
 use crate::auth::{Credentials, NotAuthenticated};
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
+
+/// How many logins are worked on at a time.
+const LOGINS: usize = 64;
+/// How long one more waits for that.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
+/// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
+const LOGIN_BYTES: usize = 64 << 10;
 
 /// What one listener's requests are answered with.
 #[derive(Clone, Debug)]
@@ -33,6 +41,8 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
+    /// Logins are asked for by strangers: they take no places from those who are known.
+    logins: InFlight,
     log_budgets: Arc<LogBudgets>,
 }
 
@@ -43,7 +53,9 @@ struct Service {
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
     let log_budgets = Arc::default();
-    Router::new().fallback(serve).with_state(Service { node, limits, in_flight, log_budgets })
+    let logins = InFlight::new(LOGINS, LOGIN_PATIENCE);
+    let service = Service { node, limits, in_flight, logins, log_budgets };
+    Router::new().fallback(serve).with_state(service)
 }
 
 async fn serve(State(service): State<Service>, request: Request<Body>) -> Response {
@@ -52,7 +64,9 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let mut buffer = Uuid::encode_buffer();
     let id: &str = Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
     let deployment = service.node.deployment();
-    let route = route(&parts.method, &parts.uri, &deployment.mounts);
+    let auth = service.node.auth();
+    let table = AuthTable { declared: &deployment.auth_mounts, methods: auth.methods() };
+    let route = route(&parts.method, &parts.uri, &deployment.mounts, table);
     let _in_flight = service.node.metrics().request_begins();
     let name = route.as_ref().ok().and_then(|route| route.target.as_ref().ok());
     let name = name.map_or("none", Endpoint::name);
@@ -146,6 +160,15 @@ impl Service {
         let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
         let certificates = certificates.unwrap_or_default();
         let credentials = Credentials { token: token.as_ref(), certificates, address };
+        if let Ok(Endpoint::Login(at)) = route.target {
+            let asked = Asked { operation: route.operation, query: route.query };
+            let stranger = Stranger { at, credentials, id };
+            if wrap_ttl.is_some() {
+                handler::require_storage(&self.node)?;
+            }
+            let reply = self.log_in(parts, body, asked, stranger).await?;
+            return self.wrapped(wrap_ttl, &route.path, reply).await;
+        }
         let client = match self.node.auth().authenticate(&deployment, credentials).await {
             Ok(client) => client,
             Err(_stranger) if route.target == Ok(Endpoint::UiMounts) => {
@@ -158,7 +181,8 @@ impl Service {
             Err(stranger) => return Err(stranger.into()),
         };
         let log_budgets = &*self.log_budgets;
-        let call = Call { node: &self.node, deployment, client, token, id, log_budgets, wrap_ttl };
+        let node = &*self.node;
+        let call = Call { node, deployment, client, token, address, id, log_budgets, wrap_ttl };
         let Route { path, operation, target, query } = route;
         let endpoint = match target {
             Ok(endpoint) => endpoint,
@@ -170,12 +194,39 @@ impl Service {
                 handler::require_storage(&self.node)?;
             }
             let reply = self.handle(&call, parts, body, asked, endpoint).await?;
-            match call.wrap_ttl {
-                Some(ttl) => handler::wrap(&call, &path, ttl, reply).await,
-                None => Ok(reply),
-            }
+            self.wrapped(call.wrap_ttl, &path, reply).await
         };
         answered.await.map_err(|refusal: Refusal| refusal.by(&call.client))
+    }
+
+    /// `reply`, wrapped if it is to be.
+    async fn wrapped(
+        &self,
+        ttl: Option<Duration>,
+        path: &str,
+        reply: Reply,
+    ) -> Result<Reply, Refusal> {
+        match ttl {
+            Some(ttl) => handler::wrap(&self.node, path, ttl, reply).await,
+            None => Ok(reply),
+        }
+    }
+
+    /// Nobody knows who asks: what that may cost is bounded apart from all else.
+    async fn log_in(
+        &self,
+        parts: &Parts,
+        body: Body,
+        asked: Asked<'_>,
+        stranger: Stranger<'_>,
+    ) -> Result<Reply, Refusal> {
+        let Stranger { at, credentials, id } = stranger;
+        let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
+        let body = body::read(body, limits).await.map_err(ApiError::from)?;
+        let admitted = self.logins.admit().await;
+        let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
+        let fields = asked.fields(&body, parts)?;
+        handler::login(self.node.auth(), at, credentials, fields, id).await
     }
 
     /// The body is read only for a client that is known: nobody else can make the server hold it.
@@ -198,18 +249,7 @@ impl Service {
             false => self.in_flight.admit().await,
         };
         let _admitted = admitted.map_err(overloaded)?;
-        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        let fields = match asked.operation {
-            Operation::Update | Operation::Patch => Fields::parse(&body, content_type)?,
-            Operation::Read
-            | Operation::List
-            | Operation::Delete
-            | Operation::Header
-            | Operation::Options => {
-                Fields::from_query(asked.query, asked.operation == Operation::List)
-            }
-        };
+        let fields = asked.fields(&body, parts)?;
         let reply = handler::answer(call, endpoint, fields).await?;
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
         Ok(reply.holding(taken))
@@ -224,6 +264,30 @@ fn is_unwrapping(route: &Route<'_>) -> bool {
 struct Asked<'a> {
     operation: Operation,
     query: Query<'a>,
+}
+
+/// Somebody who asks to be logged in.
+struct Stranger<'a> {
+    at: MethodPath,
+    credentials: Credentials<'a>,
+    id: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    fn fields(self, body: &'a [u8], parts: &Parts) -> Result<Fields<'a>, ApiError> {
+        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        match self.operation {
+            Operation::Update | Operation::Patch => Fields::parse(body, content_type),
+            Operation::Read
+            | Operation::List
+            | Operation::Delete
+            | Operation::Header
+            | Operation::Options => {
+                Ok(Fields::from_query(self.query, self.operation == Operation::List))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use selkie_access::{Identity, Policy};
+use selkie_access::{Alias, Identity, Policy};
 use selkie_crypto::sha256;
 use selkie_kms::ClientTag;
 
+use super::methods::LoginIdentity;
 use super::policies::Policies;
 use super::tokens::{Admitted, Token, TokenId};
 use super::{Client, Origin};
@@ -69,9 +70,14 @@ fn client(
     token: &Arc<Token>,
 ) -> Client {
     let made = &token.made;
+    let alias = |login: &LoginIdentity| {
+        let (name, metadata) = (login.alias.clone(), made.meta.clone());
+        (login.mount_accessor.clone(), Alias { name, metadata })
+    };
     let identity = Identity {
         name: made.display_name.clone(),
         metadata: made.meta.clone(),
+        aliases: made.login.iter().map(alias).collect(),
         token_display_name: made.display_name.clone(),
         token_metadata: made.meta.clone(),
         ..Identity::default()

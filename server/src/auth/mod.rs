@@ -1,9 +1,14 @@
 //! Who is asking: declared clients, tokens made through the API, certificates, and the methods that
 //! log others in. What they may do is for selkie-access to say.
 
+mod azure;
 mod client;
 mod client_cache;
+mod configured;
 mod declared;
+pub mod jwt;
+mod kubernetes;
+pub mod methods;
 pub mod policies;
 pub mod tokens;
 pub mod wrapping;
@@ -21,6 +26,7 @@ use selkie_storage::{Store, StoreError};
 pub use self::client::{Client, NotAuthenticated, Origin};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
+use self::methods::{AuthMount, MethodError, Methods, Tools};
 use self::policies::Policies;
 use self::tokens::{
     Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
@@ -47,6 +53,9 @@ pub struct Auth {
     tokens: Tokens,
     policies: Policies,
     wrapping: Wrapping,
+    methods: Methods,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
     client_cache: ClientCache,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
@@ -58,12 +67,23 @@ impl Auth {
     #[must_use]
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
         let tokens = Tokens::new(Arc::clone(&clock), Arc::clone(&random));
-        let (policies, wrapping) = (Policies::new(expects_store), Wrapping::new(clock, random));
-        let mirrors = [tokens.mirrors(), policies.mirrors(), wrapping.mirrors()];
+        let (policies, methods) = (Policies::new(expects_store), Methods::default());
+        let wrapping = Wrapping::new(Arc::clone(&clock), Arc::clone(&random));
+        let mirrors = [tokens.mirrors(), policies.mirrors(), methods.mirrors(), wrapping.mirrors()];
         let mirrors = mirrors.into_iter().flatten().collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
-        let client_cache = ClientCache::default();
-        Self { records, tokens, policies, wrapping, client_cache, state_key: OnceLock::new() }
+        let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
+        Self {
+            records,
+            tokens,
+            policies,
+            wrapping,
+            methods,
+            clock,
+            random,
+            client_cache,
+            state_key,
+        }
     }
 
     /// Loads what is in `store`, whose records are sealed under `state_key`.
@@ -99,6 +119,29 @@ impl Auth {
     #[must_use]
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// The methods that log clients in, and where they are mounted.
+    #[must_use]
+    pub const fn methods(&self) -> &Methods {
+        &self.methods
+    }
+
+    /// What methods work with.
+    pub(crate) fn tools(&self) -> Tools<'_> {
+        Tools {
+            records: &self.records,
+            state_key: self.state_key.get().map(|key| &**key),
+            clock: &*self.clock,
+            random: &*self.random,
+        }
+    }
+
+    /// Deletes a mount that answers nothing any more, with all that is kept for it and all tokens
+    /// that were got there.
+    pub(crate) async fn unmount(&self, mount: &AuthMount) -> Result<(), MethodError> {
+        self.tokens.revoke_logins(&self.records, &mount.accessor).await?;
+        self.methods.remove(self.tools(), mount).await
     }
 
     /// Makes a token: after a login, or because a client asks for one.

@@ -34,6 +34,7 @@ pub use self::role::{RoleName, RoleTokenType, TokenRole};
 pub use self::seal_use::Expiring;
 use self::seal_use::SealUses;
 pub(crate) use self::storm::{RenewalStorms, Renewer};
+use super::methods::LoginIdentity;
 use crate::clock::Clock;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
@@ -109,6 +110,16 @@ pub struct NewToken {
     pub role: Option<String>,
     /// The SHA-256 of the client certificate that must come with it.
     pub bound_certificate: Option<[u8; 32]>,
+    /// Who logged in for it; `None` for a token that was not got by a login.
+    pub login: Option<LoginIdentity>,
+}
+
+impl NewToken {
+    /// Of who logged in for it; empty for a token that was not got by a login.
+    #[must_use]
+    pub fn entity_id(&self) -> &str {
+        self.login.as_ref().map_or("", |login| &login.entity_id)
+    }
 }
 
 /// What a token dies with.

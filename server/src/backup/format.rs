@@ -24,6 +24,8 @@ use crate::state::layout::Format;
 
 const FIRST_LINE: &[u8] = b"selkie-backup 1\n";
 const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + CHUNK_OVERHEAD_BYTES;
+/// Before each part of the content.
+const LENGTH_BYTES: usize = 4;
 /// More than an envelope of 32 bytes for 16 seals has.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
@@ -72,45 +74,67 @@ pub enum ContentError {
 ///
 /// [`NoSuchChunk`]: the content is longer than a stream can be.
 pub fn write(snapshot: &Snapshot, key: StreamKey, envelope: &[u8]) -> Result<Vec<u8>, NoSuchChunk> {
-    let content = content(snapshot).ok_or(NoSuchChunk)?;
-    let chunks = content.len() / CHUNK_BYTES;
-    let overhead = FIRST_LINE.len() + envelope.len() + 1 + (chunks + 1) * CHUNK_OVERHEAD_BYTES;
-    let mut file = Vec::with_capacity(content.len().saturating_add(overhead));
-    file.extend_from_slice(FIRST_LINE);
-    file.extend_from_slice(envelope);
-    file.push(b'\n');
-    let mut sealer = StreamSealer::new(key);
-    let mut rest = content.as_slice();
-    while let Some((chunk, after)) = rest.split_at_checked(CHUNK_BYTES) {
-        if after.is_empty() {
-            break;
-        }
-        file.extend_from_slice(&sealer.seal(chunk.to_vec(), false)?);
-        rest = after;
+    let header = header(snapshot).ok_or(NoSuchChunk)?;
+    let parts = snapshot
+        .records
+        .iter()
+        .flat_map(|(key, value)| [key.as_str().as_bytes(), value.as_bytes()]);
+    let parts = std::iter::once(&*header).chain(parts);
+    let length: usize = parts.clone().map(|part| LENGTH_BYTES + part.len()).sum();
+    let overhead = (length / CHUNK_BYTES + 1) * CHUNK_OVERHEAD_BYTES;
+    let frame = [FIRST_LINE, envelope, b"\n"].concat();
+    let mut file = Vec::with_capacity(frame.len().saturating_add(length).saturating_add(overhead));
+    file.extend_from_slice(&frame);
+    let mut writer = Writer { sealer: StreamSealer::new(key), chunk: Vec::new(), file };
+    for part in parts {
+        let length = u32::try_from(part.len()).map_err(|_huge| NoSuchChunk)?;
+        writer.push(&length.to_be_bytes())?;
+        writer.push(part)?;
     }
-    file.extend_from_slice(&sealer.seal(rest.to_vec(), true)?);
-    Ok(file)
+    writer.finish()
 }
 
-fn content(snapshot: &Snapshot) -> Option<Vec<u8>> {
+fn header(snapshot: &Snapshot) -> Option<Vec<u8>> {
     let header = Header {
         format: snapshot.format.clone(),
         sequence: snapshot.root.sequence,
         records: u64::try_from(snapshot.records.len()).ok()?,
     };
-    let mut content = Vec::new();
-    push(&mut content, &serde_json::to_vec(&header).ok()?)?;
-    for (key, value) in &snapshot.records {
-        push(&mut content, key.as_str().as_bytes())?;
-        push(&mut content, value.as_bytes())?;
-    }
-    Some(content)
+    serde_json::to_vec(&header).ok()
 }
 
-fn push(content: &mut Vec<u8>, part: &[u8]) -> Option<()> {
-    content.extend_from_slice(&u32::try_from(part.len()).ok()?.to_be_bytes());
-    content.extend_from_slice(part);
-    Some(())
+/// Seals what it is given chunk by chunk, so that the content is never held as a whole.
+struct Writer {
+    sealer: StreamSealer,
+    chunk: Vec<u8>,
+    file: Vec<u8>,
+}
+
+impl Writer {
+    fn push(&mut self, mut rest: &[u8]) -> Result<(), NoSuchChunk> {
+        while !rest.is_empty() {
+            // A chunk that is full may still be the last one.
+            if self.chunk.len() == CHUNK_BYTES {
+                self.seal(false)?;
+            }
+            let room = CHUNK_BYTES - self.chunk.len();
+            let (now, later) = rest.split_at(rest.len().min(room));
+            self.chunk.extend_from_slice(now);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<u8>, NoSuchChunk> {
+        self.seal(true)?;
+        Ok(self.file)
+    }
+
+    fn seal(&mut self, is_last: bool) -> Result<(), NoSuchChunk> {
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
+        self.file.extend_from_slice(&self.sealer.seal(chunk, is_last)?);
+        Ok(())
+    }
 }
 
 /// The envelope of a backup and its sealed content, of which nothing is opened here; what can be

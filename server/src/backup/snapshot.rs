@@ -16,7 +16,7 @@ use crate::state::layout::{FORMAT, Format, is_reserved};
 use crate::state::{KeyRecord, Root};
 
 /// The most bytes of keys and values that a snapshot holds in memory.
-pub const MAX_SNAPSHOT_BYTES: usize = 64 << 20;
+pub const MAX_SNAPSHOT_BYTES: usize = 192 << 20;
 
 /// How often a snapshot is begun anew while others commit.
 const ATTEMPTS: usize = 16;
@@ -203,7 +203,7 @@ pub(super) async fn copy(
 ) -> Result<BTreeMap<RecordKey, RecordValue>, SnapshotError> {
     let mut records = BTreeMap::new();
     let (mut first, mut last) = (None, Revision::ORIGIN);
-    let mut next = Some(Page::all());
+    let mut next = Some(Page::all_in_bulk());
     let mut bytes = 0_usize;
     while let Some(page) = next {
         let listing = store.list(&page).await?;

@@ -176,7 +176,7 @@ pub(super) async fn raw(
     store: &Arc<dyn Store>,
 ) -> Result<BTreeMap<RecordKey, RecordValue>, StoreError> {
     let mut records = BTreeMap::new();
-    let mut next = Some(selkie_storage::Page::all());
+    let mut next = Some(selkie_storage::Page::all_in_bulk());
     while let Some(page) = next {
         let listing = store.list(&page).await?;
         records.extend(listing.records.into_iter().map(|record| (record.key, record.value)));

@@ -1,16 +1,15 @@
 //! `selkie backup`: all state of a running server in a file, sealed for its master keys.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use tempfile::NamedTempFile;
 
 use super::remote::{Remote, ServerArguments};
 use super::{CommandError, print};
-use crate::backup::{ContentError, read_frame};
+use crate::backup::read_frame;
+use crate::durable_file;
 
 /// A backup of the largest state, over a slow network.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -33,7 +32,6 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let fetched = runtime.block_on(server.fetch("sys/storage/selkie/snapshot", "read and sudo"));
     spinner.finish_and_clear();
     let bytes = fetched?;
-    read_frame(&bytes)?;
     save(&arguments.output, &bytes)?;
     let text = format!("{}: {} bytes\n", arguments.output.display(), bytes.len());
     print(output, &text)
@@ -55,29 +53,14 @@ pub(super) fn reporter(bar: &ProgressBar) -> impl FnMut(usize, usize) + Send + '
 
 /// Puts `bytes` at `path`, whole and for its owner alone, or leaves what was there.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    read_frame(bytes)?;
     let failed = |source| CommandError::File { path: path.to_owned(), source };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let dir = parent.unwrap_or_else(|| Path::new("."));
-    let temporary = write(dir, bytes).map_err(failed)?;
-    let read_back = fs::read(temporary.path()).map_err(failed)?;
-    read_frame(&read_back)?;
-    if read_back != bytes {
-        return Err(ContentError::Frame.into());
-    }
-    temporary.persist(path).map_err(|error| failed(error.error))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
-}
-
-/// A file with mode 0600, on the disk.
-fn write(dir: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let mut temporary = NamedTempFile::new_in(dir)?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    Ok(temporary)
+    durable_file::replace(path, bytes).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

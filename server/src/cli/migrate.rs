@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::backup::{progress_bar, reporter};
-use super::restore::{config_and_storage, told};
+use super::restore::{config_and_storage, told, told_forgotten};
 use super::{CommandError, print};
 use crate::backup::{Target, migrate, offline};
 use crate::state::backend;
+use crate::state::checkpoint::CheckpointFile;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -30,8 +31,11 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         let source = backend::open(&from_storage).await?;
         let store = backend::open(&to_storage).await?;
         let target = Target { store: &store, transit: &to, force: false };
-        Ok::<_, CommandError>(migrate(&source, &from, target, &mut reporter(&bar)).await?)
+        let copied = migrate(&source, &from, target, &mut reporter(&bar)).await?;
+        // The target's would stand against the store that is there now.
+        let forgotten = to.deployment.keeping.data_dir.as_deref().map(CheckpointFile::forget);
+        Ok::<_, CommandError>(told(&copied) + &told_forgotten(forgotten))
     });
     bar.finish_and_clear();
-    print(output, &told(&copied?))
+    print(output, &copied?)
 }

@@ -46,7 +46,9 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
 }
 
 /// What became of the checkpoint, which would stand against a store that was put back on purpose.
-fn told_forgotten(forgotten: Option<Result<Option<PathBuf>, CheckpointError>>) -> String {
+pub(super) fn told_forgotten(
+    forgotten: Option<Result<Option<PathBuf>, CheckpointError>>,
+) -> String {
     match forgotten {
         // A service has its directory from systemd, and this command does not.
         None => "no \"data_dir\" here: remove the file state-checkpoint in that of every server\n"

@@ -1,6 +1,6 @@
 //! The store, the last drill and the build.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -67,13 +67,32 @@ struct OfToken {
 /// What others report; nothing of it is told before they did.
 #[derive(Debug, Default)]
 pub(super) struct Reported {
-    figures: Mutex<(Option<StoreFigures>, Option<Drill>)>,
+    reports: Mutex<Reports>,
     tokens: Mutex<Vec<Expiring>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Reports {
+    store: Option<StoreFigures>,
+    drill: Option<Drill>,
+    started: Option<u64>,
 }
 
 impl Reported {
     pub(super) fn store(&self, figures: StoreFigures) {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(figures);
+        self.reports().store = Some(figures);
+    }
+
+    pub(super) fn drill(&self, at: u64, is_ok: bool) {
+        self.reports().drill = Some(Drill { at, is_ok });
+    }
+
+    pub(super) fn started(&self, at: u64) {
+        self.reports().started = Some(at);
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tokens(&self, mut in_use: Vec<Expiring>) {
@@ -81,12 +100,8 @@ impl Reported {
         *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
     }
 
-    pub(super) fn drill(&self, at: u64, is_ok: bool) {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(Drill { at, is_ok });
-    }
-
     pub(super) fn register(&self, registry: &mut Registry, now: u64) {
-        let (store, drill) = *self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let Reports { store, drill, started } = *self.reports();
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "What is running", Info::new(version));
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,9 +133,12 @@ impl Reported {
                 gauge("state_sequence", "How often the state has changed", sequence);
             }
         }
+        // Told from the start, or a server without any drill would alarm nobody.
+        if let Some(since) = drill.map(|drill| drill.at).or(started) {
+            let help = "Since the last whole drill, or the start if there was none";
+            gauge("drill_age_seconds", help, now.saturating_sub(since));
+        }
         if let Some(drill) = drill {
-            let age = now.saturating_sub(drill.at);
-            gauge("drill_age_seconds", "Since the last whole drill", age);
             gauge("drill_ok", "1 if every seal opened everything then", drill.is_ok.into());
         }
     }

@@ -193,6 +193,14 @@ impl Connection {
         self.state().health.clone()
     }
 
+    /// Whether a call would most likely wait in vain, by what was last heard of its KMS: other seals
+    /// are asked before it. No ciphertext has a part in that.
+    #[must_use]
+    pub fn keeps_waiting(&self) -> bool {
+        let is_held_back = self.governor().is_some_and(|figures| figures.is_closed);
+        is_held_back || self.state().health.fault.as_ref().is_some_and(SealFault::is_transient)
+    }
+
     /// What keeps it from being described, or trusted.
     #[must_use]
     pub fn fault_or(&self, fault: SealFault) -> SealFault {

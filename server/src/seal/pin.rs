@@ -3,9 +3,8 @@
 
 mod record;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use selkie_crypto::{PinKey, SealName};
 use selkie_kms::KekDescription;
 
 use self::record::Record;
+use crate::durable_file;
 
 /// A pin is about 1 KiB for each version; this is room for thousands.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
@@ -133,23 +133,9 @@ impl PinFile {
         let record = Record::new(&self.seal, &self.target, keks, self.key.as_deref());
         let text = serde_json::to_vec_pretty(&record);
         let text = text.map_err(|error| PinError::Unwritable(error.into()))?;
-        self.replace(&text).map_err(PinError::Unwritable)
-    }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let dir = self.path.parent().ok_or(io::ErrorKind::NotFound)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let temporary = self.path.with_extension("json.tmp");
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        File::open(dir)?.sync_all()
+        let written = durable_file::make_directory_of(&self.path);
+        let written = written.and_then(|()| durable_file::replace(&self.path, &text));
+        written.map_err(PinError::Unwritable)
     }
 
     /// Keeps a file that was refused, out of the way, as `.refused`.

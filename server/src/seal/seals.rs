@@ -193,8 +193,9 @@ impl Seals {
 
     /// Decrypts `envelope` with the first DEK that a seal unwraps and the envelope commits to.
     ///
-    /// A seal that is away, or that answers with another secret, does not end the attempt while
-    /// another recipient may still open it.
+    /// Seals are asked by priority, those that are known to be away after the others. A seal that
+    /// fails, or that answers with another secret, does not end the attempt while another recipient
+    /// may still open it.
     ///
     /// # Errors
     ///
@@ -212,7 +213,9 @@ impl Seals {
             let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
             own.map(|recipient| (seal, recipient))
         });
-        let candidates: Vec<_> = by_priority.collect();
+        let mut candidates: Vec<_> = by_priority.collect();
+        // Who would wait for one that is away has an answer from the next at once.
+        candidates.sort_by_cached_key(|(seal, _)| seal.connection.keeps_waiting());
         let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
         let mut verdict = TransitError::NoUsableRecipient;
         for (turn, (seal, recipient)) in candidates.iter().enumerate() {

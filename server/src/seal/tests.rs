@@ -624,3 +624,37 @@ async fn a_remote_seal_is_confirmed_by_both_calls_and_needs_its_kms() {
     assert!(fault(encrypt(&node).await).is_transient());
     assert!(began.elapsed() <= Duration::from_millis(1501));
 }
+
+fn unwraps(site: &Site) -> u64 {
+    site.faults.on_unwrap().calls()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seal_that_is_away_is_asked_after_one_that_is_not() {
+    let (weu, neu) = (Site::with_local_key(), Site::with_local_key());
+    let seals = Seals::new(vec![weu.seal("weu"), neu.seal("neu")]).resumed(None);
+    let config = config_of(&[("unseal", COUNTED)], &["weu", "neu"]);
+    let deployment = Deployment::assemble(config, seals).unwrap();
+    let node = Node::begin(deployment, Keys::without_store(), Arc::clone(&weu.clock) as _).await;
+    sleep(Duration::from_secs(1)).await;
+    let made = encrypt(&node).await.unwrap();
+    weu.away();
+    sleep(2 * POLL).await;
+    let before = unwraps(&weu);
+    assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
+    assert_eq!(unwraps(&weu), before, "it is known to be away");
+    neu.away();
+    sleep(2 * POLL).await;
+    assert!(fault(decrypt(&node, &made.ciphertext).await).is_transient());
+    assert!(unwraps(&weu) > before, "it might have come back");
+    weu.back();
+    sleep(2 * POLL).await;
+    let before = unwraps(&neu);
+    assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
+    assert_eq!(unwraps(&neu), before, "there is one that is not away");
+    neu.back();
+    sleep(2 * POLL).await;
+    let before = unwraps(&neu);
+    assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
+    assert_eq!(unwraps(&neu), before, "the first by priority");
+}

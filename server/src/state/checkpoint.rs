@@ -1,15 +1,15 @@
 //! How far the store had come, kept outside of it: what a roll-back of the whole store shows
 //! against (invariant I5).
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use selkie_crypto::StateKey;
 use serde::{Deserialize, Serialize};
 
 use super::Root;
+use crate::durable_file;
 
 const FILE: &str = "state-checkpoint";
 const FORMAT: u32 = 1;
@@ -181,23 +181,9 @@ impl CheckpointFile {
         made.mac = encode(&key.checkpoint_mac(&made.signed()));
         let text = serde_json::to_vec_pretty(&made);
         let text = text.map_err(|error| CheckpointError::Unwritable(error.into()))?;
-        self.replace(&text).map_err(CheckpointError::Unwritable)
-    }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let dir = self.path.parent().ok_or(io::ErrorKind::NotFound)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let temporary = self.path.with_extension("tmp");
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        File::open(dir)?.sync_all()
+        let written = durable_file::make_directory_of(&self.path);
+        let written = written.and_then(|()| durable_file::replace(&self.path, &text));
+        written.map_err(CheckpointError::Unwritable)
     }
 }
 

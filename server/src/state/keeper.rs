@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use selkie_config::Storage;
-use selkie_crypto::SealName;
+use selkie_crypto::{SealName, StateKey};
 use selkie_storage::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::checkpoint::CheckpointFile;
 use super::opening::{OpenError, Opened, State};
 use super::sealed_store::SealedStore;
 use super::{backend, state_key};
@@ -120,6 +121,14 @@ pub struct StateWatch {
     status: watch::Sender<StateStatus>,
     store: OnceLock<Arc<SealedStore>>,
     backup_source: OnceLock<Source>,
+    checkpoint: OnceLock<Checkpointed>,
+}
+
+/// What a checkpoint is written with.
+#[derive(Debug)]
+struct Checkpointed {
+    file: CheckpointFile,
+    key: Arc<StateKey>,
 }
 
 impl Default for StateWatch {
@@ -128,6 +137,7 @@ impl Default for StateWatch {
             status: watch::Sender::new(StateStatus::Opening),
             store: OnceLock::new(),
             backup_source: OnceLock::new(),
+            checkpoint: OnceLock::new(),
         }
     }
 }
@@ -158,6 +168,22 @@ impl StateWatch {
     /// Lets backups be made of `source` from now on; the first one stays.
     pub(crate) fn offer_backups(&self, source: Source) {
         let _first = self.backup_source.set(source);
+    }
+
+    /// Writes down how far the store has come by now, for a stop: [`keep_checkpoint`] may be a
+    /// second behind.
+    pub async fn write_last_checkpoint(&self) {
+        let (Some(store), Some(kept)) = (self.store.get(), self.checkpoint.get()) else { return };
+        let (file, key, root) = (kept.file.clone(), Arc::clone(&kept.key), store.seen().root);
+        let written = tokio::task::spawn_blocking(move || file.write(&key, &root)).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(
+                file = %kept.file.path().display(),
+                reason = %WithCauses(&error),
+                advice = "make \"data_dir\" writable for Selkie",
+                "the last checkpoint of the state is not written: a roll-back might not be seen"
+            );
+        }
     }
 
     /// Waits until the state is open.
@@ -226,6 +252,10 @@ impl Keeper {
         let sequence = store.seen().root.sequence;
         // Set once: after this there is no further attempt.
         let _first = self.watch.store.set(store);
+        if let Some(file) = opened.checkpoint.clone() {
+            let key = Arc::clone(&opened.key);
+            let _first = self.watch.checkpoint.set(Checkpointed { file, key });
+        }
         let source = Source { store: raw, state_key: Arc::clone(&opened.key) };
         self.watch.offer_backups(source);
         self.watch.status.send_replace(StateStatus::Open { sequence });

@@ -3,6 +3,7 @@
 mod error;
 mod local_copy;
 mod recipients;
+mod tally;
 mod verification;
 
 use std::path::PathBuf;

@@ -106,6 +106,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         keys: declared.iter().map(key).collect(),
         clients: Vec::new(),
         policies: Vec::new(),
+        auth: Vec::new(),
         leases: selkie_config::LeaseTimes::default(),
         warnings: Vec::new(),
     }

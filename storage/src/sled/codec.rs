@@ -1,12 +1,17 @@
 //! Records and commits as bytes, for the journal and for sled: numbers are big-endian `u64`.
 
+use std::io::{self, Seek, SeekFrom};
+
 use crate::commit::{Commit, Write};
 use crate::image::Records;
 use crate::key::RecordKey;
-use crate::record::{RecordValue, Revision};
+use crate::record::{Record, RecordValue, Revision};
 
 /// The first byte of each value in sled, and the journal's format.
 pub(super) const FORMAT: u8 = 1;
+
+/// Length and checksum, before the body of a frame.
+pub(super) const FRAME_HEAD_BYTES: usize = 8 + 4;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -31,16 +36,37 @@ pub(super) fn put_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&number.to_be_bytes());
 }
 
-pub(super) fn image_bytes(records: &Records, newest: Revision) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_number(&mut out, newest.number());
-    put_number(&mut out, records.len() as u64);
-    for (key, (value, revision)) in records {
-        put_bytes(&mut out, key.as_str().as_bytes());
-        put_number(&mut out, revision.number());
-        put_bytes(&mut out, value.as_bytes());
+/// Writes an image of `count` records as a frame, record by record; answers the frame's length.
+pub(super) fn write_image<W: io::Write + Seek>(
+    out: &mut W,
+    newest: Revision,
+    count: u64,
+    records: impl Iterator<Item = Record>,
+) -> io::Result<u64> {
+    let start = out.stream_position()?;
+    out.write_all(&[0; FRAME_HEAD_BYTES])?;
+    let mut sum = Checksum::new(&[FORMAT]);
+    let mut piece = Vec::new();
+    put_number(&mut piece, newest.number());
+    put_number(&mut piece, count);
+    let mut length = 0;
+    for record in records.map(Some).chain([None]) {
+        sum.update(&piece);
+        out.write_all(&piece)?;
+        length += piece.len() as u64;
+        piece.clear();
+        if let Some(record) = record {
+            put_bytes(&mut piece, record.key.as_str().as_bytes());
+            put_number(&mut piece, record.revision.number());
+            put_bytes(&mut piece, record.value.as_bytes());
+        }
     }
-    out
+    put_number(&mut piece, length);
+    piece.extend_from_slice(&sum.finish());
+    out.seek(SeekFrom::Start(start))?;
+    out.write_all(&piece)?;
+    out.seek(SeekFrom::End(0))?;
+    Ok(FRAME_HEAD_BYTES as u64 + length)
 }
 
 pub(super) fn read_image(bytes: &[u8]) -> Result<Image, Malformed> {
@@ -89,13 +115,31 @@ pub(super) fn read_commit(bytes: &[u8]) -> Result<Commit, Malformed> {
     Ok(Commit { revision, writes })
 }
 
-/// A checksum over `key` and `bytes`, so that a value under a wrong key shows.
+/// A checksum over a key and bytes, so that a value under a wrong key shows.
+struct Checksum(crc32fast::Hasher);
+
+impl Checksum {
+    fn new(key: &[u8]) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&(key.len() as u64).to_be_bytes());
+        hasher.update(key);
+        Self(hasher)
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(self) -> [u8; 4] {
+        self.0.finalize().to_be_bytes()
+    }
+}
+
+/// The [`Checksum`] of `bytes` under `key`.
 pub(super) fn checksum(key: &[u8], bytes: &[u8]) -> [u8; 4] {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&(key.len() as u64).to_be_bytes());
-    hasher.update(key);
-    hasher.update(bytes);
-    hasher.finalize().to_be_bytes()
+    let mut sum = Checksum::new(key);
+    sum.update(bytes);
+    sum.finish()
 }
 
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);

@@ -1,8 +1,10 @@
 //! Files and directories that are on the disk once the call returns.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+
+const BUFFER_BYTES: usize = 256 * 1024;
 
 pub(super) fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
@@ -15,18 +17,27 @@ pub(super) fn make_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Writes `name` in `dir` so that it is afterwards whole: as it was, or as it is to be.
-pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<File> {
+pub(super) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    replace_with(dir, name, |out| out.write_all(bytes))
+}
+
+/// As [`replace`], for what is too much to be held in one piece.
+pub(super) fn replace_with(
+    dir: &Path,
+    name: &str,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
-    let mut file = File::create(&temporary)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, File::create(&temporary)?);
+    let written =
+        write(&mut out).and_then(|()| out.flush()).and_then(|()| out.get_ref().sync_all());
     if let Err(error) = written {
         // What could not be written takes the space that others need.
         drop(fs::remove_file(&temporary));
         return Err(error);
     }
     fs::rename(&temporary, dir.join(name))?;
-    sync(dir)?;
-    Ok(file)
+    sync(dir)
 }
 
 /// The bytes of a file; `None` if there is none.

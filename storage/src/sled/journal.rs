@@ -8,13 +8,14 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::codec::{
-    FORMAT, Image, Malformed, Reader, checksum, commit_bytes, image_bytes, put_number, read_commit,
-    read_image,
+    FORMAT, FRAME_HEAD_BYTES, Image, Malformed, Reader, checksum, commit_bytes, put_number,
+    read_commit, read_image, write_image,
 };
+use super::newest::Newest;
 use super::{SledError, files};
 use crate::commit::Commit;
 use crate::image::{Records, apply};
-use crate::record::Revision;
+use crate::record::Record;
 
 pub(super) const NAME: &str = "journal";
 
@@ -34,8 +35,20 @@ pub(super) enum Found {
 
 pub(super) struct Journal {
     file: File,
+    /// Bytes of the image.
+    image: u64,
     /// Bytes of commits that follow the image.
-    pub(super) tail: u64,
+    tail: u64,
+}
+
+impl Found {
+    /// What it holds, be it all or not.
+    pub(super) const fn records(&self) -> Option<&Records> {
+        match self {
+            Self::Whole(image) | Self::Torn(image) => Some(&image.records),
+            Self::Absent | Self::Damaged => None,
+        }
+    }
 }
 
 pub(super) fn read(dir: &Path) -> Result<Found, SledError> {
@@ -84,7 +97,7 @@ fn frame_of<'a>(input: &mut Reader<'a>, format: u8) -> Result<&'a [u8], Malforme
 }
 
 fn framed(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len() + 12);
+    let mut out = Vec::with_capacity(body.len() + FRAME_HEAD_BYTES);
     put_number(&mut out, body.len() as u64);
     out.extend_from_slice(&checksum(&[FORMAT], body));
     out.extend_from_slice(body);
@@ -93,14 +106,27 @@ fn framed(body: &[u8]) -> Vec<u8> {
 
 impl Journal {
     /// A journal of this image alone, in place of whatever there was.
-    pub(super) fn rewrite(dir: &Path, records: &Records, newest: Revision) -> io::Result<Self> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.push(FORMAT);
-        bytes.extend(framed(&image_bytes(records, newest)));
-        files::replace(dir, NAME, &bytes)?;
+    pub(super) fn rewrite(
+        dir: &Path,
+        Newest { revision, count }: Newest,
+        records: impl Iterator<Item = Record>,
+    ) -> io::Result<Self> {
+        let mut image = 0;
+        files::replace_with(dir, NAME, |out| {
+            out.write_all(MAGIC)?;
+            out.write_all(&[FORMAT])?;
+            image = write_image(out, revision, count, records)?;
+            Ok(())
+        })?;
         // Opened anew to append: the handle that wrote the file has a position of its own.
         let file = OpenOptions::new().append(true).open(dir.join(NAME))?;
-        Ok(Self { file, tail: 0 })
+        Ok(Self { file, image, tail: 0 })
+    }
+
+    /// Whether more than `least` bytes of commits follow the image, and more than it has itself: so
+    /// the work of compaction is in proportion to what was committed, however many records there are.
+    pub(super) fn is_long(&self, least: u64) -> bool {
+        self.tail > least.max(self.image)
     }
 
     /// Adds a commit, and returns once it is on the disk.

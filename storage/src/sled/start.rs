@@ -1,6 +1,7 @@
 //! How the two parts are brought together, at the start and after a fault.
 
 use std::fs::{self, File, TryLockError};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use super::engine::{Engine, Fault};
 use super::journal::{self, Found, Journal};
 use super::newest::{self, Newest, Witness};
 use super::{SledError, SledSettings, files};
-use crate::commit::{Commit, Write};
+use crate::commit::Commit;
 use crate::error::StoreError;
-use crate::image::{Records, Shared};
+use crate::image::{Records, Shared, record};
 use crate::record::Revision;
 
 /// Says that a store was made here, so that an empty directory means loss.
@@ -26,10 +27,13 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Disk {
     dir: PathBuf,
     journal_bytes: u64,
+    patience: Duration,
     /// `None` after a fault: to be written anew from memory before the next commit.
     journal: Option<Journal>,
     /// `None` after a fault: to be opened anew before the next commit.
     engine: Option<Engine>,
+    /// Its files are of no use, or held by threads that do not come back: it is to be made anew.
+    is_engine_lost: bool,
     /// `None` after a fault: to be written anew before the next commit.
     witness: Option<Witness>,
     /// Dropped last: then nobody else has opened the files before.
@@ -38,34 +42,39 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn open(settings: &SledSettings) -> Result<(Self, Image), SledError> {
-        let dir = &settings.path;
+        let (dir, patience) = (&settings.path, settings.patience);
         files::make_dir(dir)?;
         let lock = lock(dir)?;
         let parts = [MARKER, ENGINE, journal::NAME, newest::NAME];
         let existed = parts.iter().any(|part| dir.join(part).exists());
         let witness = newest::read(dir)?;
         let found = if existed { journal::read(dir)? } else { create(dir)? };
-        let (engine, held) = open_engine(dir)?;
-        let (image, rewrite) = choose(found, held.as_ref(), witness)?;
-        let engine = match (engine, held) {
-            (Some(engine), Some(held)) if held == image => engine,
-            (Some(engine), Some(held)) => {
+        let (engine, held) =
+            open_engine(dir, found.records().unwrap_or(&Records::new()), patience)?;
+        let (truth, rewrite) = choose(found, held.as_ref(), witness)?;
+        let (engine, image) = match (engine, held, truth) {
+            (Some(engine), Some(held), Truth::Held) => (engine, held),
+            (Some(engine), Some(held), Truth::Journal(image)) if held == image => (engine, image),
+            (Some(engine), Some(held), Truth::Journal(image)) => {
                 tracing::warn!(journal = %image.newest, sled = %held.newest, "sled is behind the journal: the journal is replayed, nothing is to be done");
-                engine.fill(&image.records, image.newest).map_err(fault)?;
-                engine
+                engine.fill(&held.records, &image.records, image.newest).map_err(unwritten)?;
+                (engine, image)
             }
-            (engine, _) => {
+            (engine, _, Truth::Journal(image)) => {
                 drop(engine);
-                rebuild(dir, &image)?
+                (rebuild(dir, &image.records, image.newest, patience)?, image)
             }
+            (_, _, Truth::Held) => return Err(SledError::Damaged),
         };
         if rewrite {
             tracing::warn!(revision = %image.newest, "the journal is missing, torn or damaged: nothing that was answered is lost, a copy is kept and it is written anew");
             keep_copy(dir)?;
         }
         // Always anew: what is appended then follows an image of what was read and compared.
-        let journal = Journal::rewrite(dir, &image.records, image.newest)?;
-        let witness = Witness::rewrite(dir, Newest::of(&image.records, image.newest))?;
+        let newest = Newest::of(&image.records, image.newest);
+        let records = image.records.iter().map(|(key, stored)| record(key, stored));
+        let journal = Journal::rewrite(dir, newest, records)?;
+        let witness = Witness::rewrite(dir, newest)?;
         if !dir.join(MARKER).exists() {
             files::replace(
                 dir,
@@ -76,8 +85,10 @@ impl Disk {
         let disk = Self {
             dir: dir.clone(),
             journal_bytes: settings.journal_bytes,
+            patience,
             journal: Some(journal),
             engine: Some(engine),
+            is_engine_lost: false,
             witness: Some(witness),
             _lock: lock,
         };
@@ -85,24 +96,38 @@ impl Disk {
     }
 
     /// Makes both parts what memory says, where a fault has left one in doubt.
-    pub(super) fn heal(&mut self, records: &Records, newest: Revision) -> Result<(), StoreError> {
+    ///
+    /// Readers wait only while sled is opened anew, not for what is written of all records.
+    pub(super) fn heal(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        let newest = told(shared);
         let broken = self.journal.is_none() || self.engine.is_none() || self.witness.is_none();
-        if self.journal.as_ref().is_none_or(|journal| journal.tail > self.journal_bytes) {
+        if self.journal.as_ref().is_none_or(|journal| journal.is_long(self.journal_bytes)) {
             self.journal = None;
-            let journal = Journal::rewrite(&self.dir, records, newest).map_err(SledError::Io)?;
-            self.journal = Some(journal);
+            let journal = Journal::rewrite(&self.dir, newest, shared.walk());
+            self.journal = Some(journal.map_err(SledError::Io)?);
         }
         if self.engine.is_none() {
-            self.engine = Some(reopen(&self.dir, records, newest)?);
+            let state = shared.state();
+            self.engine = Some(self.reopened(state.records(), state.newest())?);
         }
         if self.witness.is_none() {
-            let witness = Witness::rewrite(&self.dir, Newest::of(records, newest));
+            let witness = Witness::rewrite(&self.dir, newest);
             self.witness = Some(witness.map_err(SledError::Io)?);
         }
         if broken {
-            tracing::info!(revision = %newest, "the store takes commits again");
+            tracing::info!(revision = %newest.revision, "the store takes commits again");
         }
         Ok(())
+    }
+
+    fn reopened(&mut self, records: &Records, newest: Revision) -> Result<Engine, SledError> {
+        let outcome = if self.is_engine_lost {
+            rebuild(&self.dir, records, newest, self.patience)
+        } else {
+            reopen(&self.dir, records, newest, self.patience)
+        };
+        self.is_engine_lost = matches!(outcome, Err(SledError::Unwritable));
+        outcome
     }
 
     /// Puts the commit into the journal: from then on it has happened.
@@ -114,8 +139,7 @@ impl Disk {
         let Err(error) = outcome else { return Ok(()) };
         tracing::error!(%error, "the journal cannot be written: make space or repair the disk, the store then recovers by itself");
         self.journal = None;
-        let state = shared.state();
-        match Journal::rewrite(&self.dir, state.records(), state.newest()) {
+        match Journal::rewrite(&self.dir, told(shared), shared.walk()) {
             // The journal that is there now knows nothing of the commit.
             Ok(journal) => {
                 self.journal = Some(journal);
@@ -125,16 +149,19 @@ impl Disk {
         }
     }
 
-    /// Brings sled, and then the witness, to the commit that the journal has.
+    /// Brings sled, and then the witness, to the commit that the journal and memory have.
     pub(super) fn follow(&mut self, commit: &Commit, shared: &Shared) {
-        let count = count_after(commit, shared);
+        let count = shared.state().records().len();
         if let Some(engine) = self.engine.take() {
             match engine.apply(commit, count).and_then(|()| engine.sync_blobs(commit)) {
                 Ok(()) => self.engine = Some(engine),
-                Err(fault) => tracing::error!(
-                    ?fault,
-                    "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
-                ),
+                Err(fault) => {
+                    tracing::error!(
+                        ?fault,
+                        "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
+                    );
+                    self.is_engine_lost = matches!(fault, Fault::Stuck);
+                }
             }
         }
         let newest = Newest { revision: commit.revision, count: count as u64 };
@@ -150,18 +177,10 @@ impl Disk {
     }
 }
 
-fn count_after(commit: &Commit, shared: &Shared) -> usize {
+/// What memory says was answered last.
+fn told(shared: &Shared) -> Newest {
     let state = shared.state();
-    let held = state.records();
-    let (mut more, mut fewer) = (0, 0);
-    for write in &commit.writes {
-        match write {
-            Write::Put(key, _) if !held.contains_key(key) => more += 1,
-            Write::Put(..) => {}
-            Write::Delete(_) => fewer += 1,
-        }
-    }
-    held.len() + more - fewer
+    Newest::of(state.records(), state.newest())
 }
 
 fn lock(dir: &Path) -> Result<File, SledError> {
@@ -179,33 +198,37 @@ fn lock(dir: &Path) -> Result<File, SledError> {
 /// A store where none ever was: first the journal, from which all else is made.
 fn create(dir: &Path) -> Result<Found, SledError> {
     tracing::info!("a new store is made");
-    Journal::rewrite(dir, &Records::new(), Revision::ORIGIN)?;
+    Journal::rewrite(dir, Newest::of(&Records::new(), Revision::ORIGIN), iter::empty())?;
     journal::read(dir)
 }
 
 /// sled and what it holds; `None` where it is gone or damaged.
-fn open_engine(dir: &Path) -> Result<(Option<Engine>, Option<Image>), SledError> {
+fn open_engine(
+    dir: &Path,
+    known: &Records,
+    patience: Duration,
+) -> Result<(Option<Engine>, Option<Image>), SledError> {
     let path = dir.join(ENGINE);
     if !path.join("db").exists() {
         return Ok((None, None));
     }
-    match try_open(&path) {
+    match try_open(&path, known, patience) {
         Ok((engine, image)) => return Ok((Some(engine), Some(image))),
         Err(Fault::Passing(error)) => return Err(error),
-        Err(Fault::Damaged) => {}
+        Err(Fault::Damaged | Fault::Stuck) => {}
     }
     tracing::warn!("sled is damaged: its snapshot is moved aside and it is opened from its log");
     move_snapshots(dir, &path)?;
-    match try_open(&path) {
+    match try_open(&path, known, patience) {
         Ok((engine, image)) => Ok((Some(engine), Some(image))),
         Err(Fault::Passing(error)) => Err(error),
-        Err(Fault::Damaged) => Ok((None, None)),
+        Err(Fault::Damaged | Fault::Stuck) => Ok((None, None)),
     }
 }
 
-fn try_open(path: &Path) -> Result<(Engine, Image), Fault> {
-    let engine = Engine::open(path)?;
-    let image = engine.load()?;
+fn try_open(path: &Path, known: &Records, patience: Duration) -> Result<(Engine, Image), Fault> {
+    let engine = Engine::open(path, patience)?;
+    let image = engine.load(known)?;
     Ok((engine, image))
 }
 
@@ -221,6 +244,12 @@ fn move_snapshots(dir: &Path, path: &Path) -> Result<(), SledError> {
     Ok(files::sync(path)?)
 }
 
+/// The part that is believed.
+enum Truth {
+    Journal(Image),
+    Held,
+}
+
 /// Which part tells the truth, and whether the journal is worth a look before it is replaced.
 ///
 /// A whole journal is believed unless the witness knows better; whatever else is there only if the
@@ -229,7 +258,7 @@ fn choose(
     found: Found,
     held: Option<&Image>,
     witness: Option<Newest>,
-) -> Result<(Image, bool), SledError> {
+) -> Result<(Truth, bool), SledError> {
     let vouched = |image: &Image| witness.is_some_and(|newest| newest.is_in(image));
     let (journal, worth_keeping) = match found {
         Found::Whole(image) if witness.is_none() || vouched(&image) => (Some(image), false),
@@ -238,20 +267,19 @@ fn choose(
         Found::Absent => (None, false),
         Found::Whole(_) | Found::Torn(_) | Found::Damaged => (None, true),
     };
-    let held = held.map(|held| Image { records: held.records.clone(), newest: held.newest });
     match (journal, held) {
         (Some(journal), Some(held)) if journal.newest == held.newest => {
             let at = journal.newest;
-            if journal == held {
-                Ok((journal, worth_keeping))
+            if journal == *held {
+                Ok((Truth::Journal(journal), worth_keeping))
             } else {
                 Err(SledError::Disagree { at })
             }
         }
-        (Some(journal), held) if held.as_ref().is_none_or(|h| h.newest < journal.newest) => {
-            Ok((journal, worth_keeping))
+        (Some(journal), held) if held.is_none_or(|held| held.newest < journal.newest) => {
+            Ok((Truth::Journal(journal), worth_keeping))
         }
-        (_, Some(held)) if vouched(&held) => Ok((held, true)),
+        (_, Some(held)) if vouched(held) => Ok((Truth::Held, true)),
         _ => {
             tracing::error!(
                 ?witness,
@@ -263,14 +291,19 @@ fn choose(
 }
 
 /// A new sled of this image, swapped in for what there was, which is kept.
-fn rebuild(dir: &Path, image: &Image) -> Result<Engine, SledError> {
-    tracing::warn!(revision = %image.newest, "sled is made anew from the journal");
+fn rebuild(
+    dir: &Path,
+    records: &Records,
+    newest: Revision,
+    patience: Duration,
+) -> Result<Engine, SledError> {
+    tracing::warn!(revision = %newest, "sled is made anew from the journal");
     let (fresh, path) = (dir.join(FRESH), dir.join(ENGINE));
     if fresh.exists() {
         fs::remove_dir_all(&fresh)?;
     }
-    let engine = Engine::open(&fresh).map_err(fault)?;
-    engine.fill(&image.records, image.newest).map_err(fault)?;
+    let engine = Engine::open(&fresh, patience).map_err(unwritten)?;
+    engine.fill(&Records::new(), records, newest).map_err(unwritten)?;
     drop(engine);
     if path.exists() {
         let aside = files::make_aside(dir)?;
@@ -279,7 +312,7 @@ fn rebuild(dir: &Path, image: &Image) -> Result<Engine, SledError> {
     }
     fs::rename(&fresh, &path)?;
     files::sync(dir)?;
-    Engine::open(&path).map_err(fault)
+    Engine::open(&path, patience).map_err(unwritten)
 }
 
 fn keep_copy(dir: &Path) -> Result<(), SledError> {
@@ -291,22 +324,28 @@ fn keep_copy(dir: &Path) -> Result<(), SledError> {
 }
 
 /// Opens sled after a fault; memory says what it has to hold.
-fn reopen(dir: &Path, records: &Records, newest: Revision) -> Result<Engine, SledError> {
-    let (engine, held) = open_engine(dir)?;
+fn reopen(
+    dir: &Path,
+    records: &Records,
+    newest: Revision,
+    patience: Duration,
+) -> Result<Engine, SledError> {
+    let (engine, held) = open_engine(dir, records, patience)?;
     match (engine, held) {
         (Some(engine), Some(held)) => {
             if held.newest != newest || held.records != *records {
-                engine.fill(records, newest).map_err(fault)?;
+                engine.fill(&held.records, records, newest).map_err(unwritten)?;
             }
             Ok(engine)
         }
-        _ => rebuild(dir, &Image { records: records.clone(), newest }),
+        _ => rebuild(dir, records, newest, patience),
     }
 }
 
-fn fault(fault: Fault) -> SledError {
+/// What was to be written is whole elsewhere, so nothing is lost.
+fn unwritten(fault: Fault) -> SledError {
     match fault {
         Fault::Passing(error) => error,
-        Fault::Damaged => SledError::Damaged,
+        Fault::Damaged | Fault::Stuck => SledError::Unwritable,
     }
 }

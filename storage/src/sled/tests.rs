@@ -62,6 +62,39 @@ async fn either_part_is_made_from_the_other_and_nothing_from_neither() {
     assert!(matches!(open(path).await, Err(SledError::Damaged)));
 }
 
+#[tokio::test]
+async fn journal_is_compacted_once_its_commits_outgrow_its_image_and_has_all_of_many_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.unwrap();
+    let record = |n: usize| put(&format!("k/{n}"), "a value of some length");
+    // More than are walked at a time.
+    for from in (0..2500).step_by(100) {
+        let writes: Vec<_> = (from..from + 100).map(record).collect();
+        store.commit(&[], &writes).await.unwrap();
+    }
+    let length = || std::fs::metadata(dir.path().join("journal")).unwrap().len();
+    let (mut before, mut compacted, mut appended) = (length(), 0, 0);
+    for n in 0..200 {
+        let big = put("k/7", &"x".repeat(1000 + n));
+        store.commit(&[], &[big]).await.unwrap();
+        let after = length();
+        if after < before {
+            compacted += 1
+        } else {
+            appended += after - before
+        }
+        before = after;
+    }
+    assert!(appended > 190_000, "{appended}");
+    assert!((1..=2).contains(&compacted), "{compacted}");
+    let before = store.list(&Page::all()).await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    let store = open(dir.path()).await.unwrap();
+    assert_eq!(store.list(&Page::all()).await.unwrap(), before);
+    assert_eq!(store.inner.shared.walk().count(), 2500);
+}
+
 #[test]
 fn witness_survives_either_slot_and_says_nothing_without_both() {
     use super::newest::{NAME, Newest, Witness, read};

@@ -1,11 +1,12 @@
 //! What must hold when the process is killed, the power is cut, or the files are damaged.
 #![expect(clippy::disallowed_methods, reason = "a child learns from the environment what it is")]
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 #![expect(
     clippy::print_stdout,
     reason = "a child acknowledges on stdout; a test says why it skips"
 )]
 
+mod injected;
 mod power;
 
 use std::fs;
@@ -19,6 +20,8 @@ use selkie_storage::{Page, RecordValue, SledError, SledSettings, SledStore, Stor
 use tempfile::TempDir;
 
 const DIR: &str = "SELKIE_CHILD_DIR";
+/// How often the process is killed.
+const ROUNDS: &str = "SELKIE_ROUNDS";
 
 async fn open(path: &Path) -> Result<SledStore, SledError> {
     SledStore::open(SledSettings { journal_bytes: 8000, ..SledSettings::new(path) }).await
@@ -83,22 +86,33 @@ fn write_until(writer: &str, dir: &Path, millis: u64, stop: impl FnOnce()) -> u6
     last
 }
 
+/// Whether all is tried that there is time for (`make proof`), instead of some of it.
+fn is_proof() -> bool {
+    std::env::var_os(ROUNDS).is_some()
+}
+
 fn rounds(default: u64) -> u64 {
-    std::env::var("SELKIE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+    match std::env::var(ROUNDS) {
+        Ok(rounds) => rounds.parse().unwrap(),
+        Err(_) => default,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_at_any_moment_loses_no_acknowledged_commit() {
     let dir = TempDir::new().unwrap();
-    let mut total = 0;
-    for round in 0..rounds(100) {
+    let (rounds, mut total) = (rounds(100), 0);
+    for round in 0..rounds {
         let acked = write_until("child_writer", dir.path(), round * 37 % 120, || ());
         let store = open(dir.path()).await.unwrap();
         let found = newest(&store).await;
         assert!(found >= acked, "round {round}: {acked} was acknowledged, {found} found");
         total = found;
+        if round % 100 == 99 {
+            println!("kill -9: {} of {rounds} rounds, {total} commits", round + 1);
+        }
     }
-    println!("kill -9: {} rounds, {total} commits, 0 acknowledged lost", rounds(100));
+    println!("kill -9: {rounds} rounds, {total} commits, 0 acknowledged lost");
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,15 +1,20 @@
-//! What needs a disk of its own: a full one, and one whose power is cut.
+//! What needs a disk of its own: a full one, one that dies or turns read-only, and one whose power
+//! is cut.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use selkie_storage::{SledError, StoreError};
 use tempfile::TempDir;
 
 use super::{newest, open, put, write_until};
 
 const PLAIN: &str = "power::child_plain_sled";
-const ROUNDS: u64 = 20;
+
+fn rounds() -> u64 {
+    if super::is_proof() { 200 } else { 20 }
+}
 
 fn run(program: &str, arguments: &[&str]) -> bool {
     let done = Command::new(program).args(arguments).stderr(Stdio::null()).status();
@@ -58,6 +63,22 @@ impl Disk {
             "import fcntl,os;fcntl.ioctl(os.open('{at}',os.O_RDONLY),0x8004587d,(2).to_bytes(4,'little'))"
         );
         assert!(run("python3", &["-c", &cut]), "no power cut");
+    }
+
+    /// What an administrator does: nothing is written any more, and what is there can be read.
+    fn remount(&self, mode: &str) -> bool {
+        run("mount", &["-o", &format!("remount,{mode}"), self.at.to_str().unwrap()])
+    }
+
+    /// What the kernel does when it meets an error of the file system (`errors=remount-ro`), though
+    /// files are open; whether it let itself be asked to.
+    fn turn_read_only(&self) -> bool {
+        assert!(self.remount("errors=remount-ro"), "cannot remount");
+        let at = self.at.to_str().unwrap();
+        let source = Command::new("findmnt").args(["-no", "SOURCE", at]).output().unwrap().stdout;
+        let device = String::from_utf8(source).unwrap();
+        let name = device.trim().trim_start_matches("/dev/");
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), b"1").is_ok()
     }
 
     fn restart(&self) {
@@ -113,22 +134,146 @@ async fn full_disk_loses_nothing_and_recovers_by_itself() {
     println!("full disk: refused commit {number}, took it once there was space, 0 lost");
 }
 
+/// Whichever write meets the end of the space first.
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_that_fills_up_at_any_write_loses_nothing() {
+    if !may_mount("disk_that_fills_up_at_any_write_loses_nothing", "/") {
+        return;
+    }
+    let mut refused = 0;
+    for pages in 0..24 {
+        let disk = Disk::tmpfs("3m");
+        let path = disk.at.join("store");
+        let store = open(&path).await.unwrap();
+        put(&store, 1).await.unwrap();
+        let ballast = disk.at.join("ballast");
+        fs::write(&ballast, vec![1; 4 << 20]).unwrap_err();
+        let length = fs::metadata(&ballast).unwrap().len() - pages * 4096;
+        fs::File::options().write(true).open(&ballast).unwrap().set_len(length).unwrap();
+        let mut number = 2;
+        while put(&store, number).await.is_ok() {
+            number += 1;
+        }
+        refused += number;
+        assert_eq!(newest(&store).await, number - 1, "{pages} pages");
+        drop(store);
+        // Full as it is, it is refused or whole, and never made anew.
+        match open(&path).await {
+            Ok(store) => assert_eq!(newest(&store).await, number - 1, "{pages} pages, full"),
+            Err(error) => assert!(!matches!(error, SledError::Damaged), "{pages}: {error:?}"),
+        }
+        fs::remove_file(&ballast).unwrap();
+        let store = open(&path).await.unwrap();
+        assert_eq!(newest(&store).await, number - 1, "{pages} pages, space again");
+        put(&store, number).await.unwrap();
+    }
+    println!("full disk: 24 amounts of space left, on average commit {} refused", refused / 24);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_that_turns_read_only_refuses_commits_and_keeps_what_it_has() {
+    let test = "disk_that_turns_read_only_refuses_commits_and_keeps_what_it_has";
+    if !may_mount(test, "/dev/loop-control") {
+        return;
+    }
+    let disk = Disk::ext4();
+    let path = disk.at.join("store");
+    let store = open(&path).await.unwrap();
+    for number in 1..=5 {
+        put(&store, number).await.unwrap();
+    }
+    if !disk.turn_read_only() {
+        println!("SKIPPED {test}: no right to trigger an error of the file system");
+        return;
+    }
+    for _ in 0..3 {
+        let refused = put(&store, 6).await.unwrap_err();
+        let expected =
+            matches!(refused, StoreError::Unavailable { .. } | StoreError::Undecided { .. });
+        assert!(expected, "{refused:?}");
+        assert_eq!(newest(&store).await, 5);
+    }
+    drop(store);
+    let refused = open(&path).await.unwrap_err();
+    assert!(matches!(refused, SledError::Io(_) | SledError::Engine(_)), "{refused:?}");
+    disk.restart();
+    let store = open(&path).await.unwrap();
+    assert!((5..=6).contains(&newest(&store).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_on_a_read_only_mount_is_refused_and_left_as_it_is() {
+    let test = "store_on_a_read_only_mount_is_refused_and_left_as_it_is";
+    if !may_mount(test, "/") {
+        return;
+    }
+    let disk = Disk::tmpfs("4m");
+    let (path, nowhere) = (disk.at.join("store"), disk.at.join("nowhere"));
+    let store = open(&path).await.unwrap();
+    put(&store, 1).await.unwrap();
+    drop(store);
+    // The threads of the engine may hold its files for a moment.
+    while !disk.remount("ro") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for at in [&path, &nowhere] {
+        let refused = open(at).await.unwrap_err();
+        assert!(matches!(refused, SledError::Io(_)), "{refused:?}");
+    }
+    assert!(disk.remount("rw"));
+    let store = open(&path).await.unwrap();
+    assert_eq!(newest(&store).await, 1);
+    assert!(!nowhere.exists());
+}
+
+/// Every call answers EIO from one moment on, while the store is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_that_dies_refuses_commits_and_reads_go_on() {
+    let test = "disk_that_dies_refuses_commits_and_reads_go_on";
+    if !may_mount(test, "/dev/loop-control") {
+        return;
+    }
+    let disk = Disk::ext4();
+    let path = disk.at.join("store");
+    let mut last = 0;
+    for round in 0..10 {
+        let store = open(&path).await.unwrap();
+        let start = newest(&store).await;
+        assert!((last..=last + 1).contains(&start), "round {round}: {start} instead of {last}");
+        for number in start + 1..=start + 1 + round {
+            put(&store, number).await.unwrap();
+            last = number;
+        }
+        disk.cut();
+        for _ in 0..2 {
+            put(&store, last + 1).await.unwrap_err();
+            assert_eq!(newest(&store).await, last);
+        }
+        drop(store);
+        open(&path).await.unwrap_err();
+        disk.restart();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn power_cut_loses_no_acknowledged_commit() {
     if !may_mount("power_cut_loses_no_acknowledged_commit", "/dev/loop-control") {
         return;
     }
-    let disk = Disk::ext4();
+    let (disk, rounds) = (Disk::ext4(), rounds());
     let store = disk.at.join("store");
     let (mut last, mut acks) = (0, 0);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let acked = write_until("child_writer", &store, 50 + round * 61 % 400, || disk.cut());
         disk.restart();
         acks += acked - last;
         last = newest(&open(&store).await.unwrap()).await;
         assert!(last >= acked, "round {round}: {acked} was acknowledged, {last} found");
+        if round % 20 == 19 {
+            println!("power cut: {} of {rounds} rounds", round + 1);
+        }
     }
-    println!("power cut: {ROUNDS} rounds, {acks} acknowledged, 0 lost");
+    println!("power cut: {rounds} rounds, {acks} acknowledged, 0 lost");
 }
 
 #[test]
@@ -148,8 +293,9 @@ fn power_cut_takes_acknowledged_commits_from_plain_sled() {
     if !may_mount("power_cut_takes_acknowledged_commits_from_plain_sled", "/dev/loop-control") {
         return;
     }
-    let (disk, mut lost, mut acks) = (Disk::ext4(), 0, 0);
-    for round in 0..ROUNDS {
+    let (disk, rounds) = (Disk::ext4(), rounds());
+    let (mut lost, mut acks) = (0, 0);
+    for round in 0..rounds {
         let path = disk.at.join(format!("plain-{round}"));
         let acked = write_until(PLAIN, &path, 50 + round * 61 % 400, || disk.cut());
         disk.restart();
@@ -159,7 +305,7 @@ fn power_cut_takes_acknowledged_commits_from_plain_sled() {
         lost += u64::from(found.map_or(0, u64::from_be_bytes) < acked);
     }
     println!(
-        "power cut, plain sled: {ROUNDS} rounds, {acks} acknowledged, {lost} rounds lost some"
+        "power cut, plain sled: {rounds} rounds, {acks} acknowledged, {lost} rounds lost some"
     );
     assert!(lost > 0, "the power cut took nothing: it proves nothing");
 }

@@ -1,11 +1,15 @@
 //! Claims about the etcd store, on real etcd processes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a child learns from the environment what it is")]
+#![expect(clippy::print_stdout, reason = "a child reports on stdout")]
 
 mod contract;
 mod faults;
 mod history;
 mod kills;
+mod partition;
+mod quota;
 mod secured;
 mod server;
 mod watches;

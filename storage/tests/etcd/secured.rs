@@ -50,7 +50,7 @@ impl Certificates {
         };
         let mut etcd = flags("trusted-ca-file", "cert-file", "key-file");
         etcd.push("--client-cert-auth=true".to_owned());
-        Security { etcd, etcdctl: flags("cacert", "cert", "key") }
+        Security { is_tls: true, etcd, etcdctl: flags("cacert", "cert", "key") }
     }
 
     fn settings(&self, etcd: &Etcd) -> EtcdSettings {

@@ -24,9 +24,10 @@ pub(crate) fn etcd_is_here() -> bool {
     here
 }
 
-/// Flags that secure the members' client ports.
+/// Flags of the members, and what etcdctl needs to know.
 #[derive(Clone, Default)]
 pub(crate) struct Security {
+    pub(crate) is_tls: bool,
     pub(crate) etcd: Vec<String>,
     pub(crate) etcdctl: Vec<String>,
 }
@@ -56,7 +57,7 @@ impl Etcd {
     /// A cluster that may not take requests yet.
     pub(crate) fn start_secured(count: usize, security: Security) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let scheme = if security.etcd.is_empty() { "http" } else { "https" };
+        let scheme = if security.is_tls { "https" } else { "http" };
         let ports = free_ports(count * 2);
         let mut initial = String::new();
         for (n, port) in ports[count..].iter().enumerate() {

@@ -6,8 +6,10 @@
 mod certificate;
 mod drain;
 mod echo;
+mod failover;
 mod micro;
 mod seal_client;
+mod store;
 mod unwrap;
 
 use std::alloc::System;
@@ -20,6 +22,8 @@ use zeroizing_alloc::ZeroAlloc;
 
 use crate::drain::Drain;
 use crate::echo::Echo;
+use crate::failover::Failover;
+use crate::store::Store;
 use crate::unwrap::Unwrap;
 
 /// As in `selkie` itself: the echo must pay for it too.
@@ -37,6 +41,9 @@ enum Command {
         directory: PathBuf,
     },
     Drain(Drain),
+    Failover(Failover),
+    #[command(subcommand)]
+    Store(Store),
     Unwrap(Box<Unwrap>),
     /// Prints what single operations of the crypto core take.
     Micro,
@@ -46,6 +53,8 @@ fn main() -> Result<()> {
     match Command::parse() {
         Command::Echo(echo) => runtime()?.block_on(echo.serve()),
         Command::Unwrap(unwrap) => runtime()?.block_on(unwrap.run()),
+        Command::Failover(failover) => failover.run(),
+        Command::Store(store) => store.run(),
         Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),
         Command::Micro => {
@@ -57,6 +66,6 @@ fn main() -> Result<()> {
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

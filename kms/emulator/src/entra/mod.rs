@@ -17,6 +17,8 @@ pub(crate) enum Endpoint {
     Token,
     Instance,
     OpenId,
+    /// The same for tokens of version 1.0, which those of managed identities are.
+    OpenIdV1,
     Keys,
 }
 
@@ -28,7 +30,8 @@ impl Endpoint {
             "oauth2/v2.0/token" => Self::Token,
             "discovery/instance" => Self::Instance,
             "v2.0/.well-known/openid-configuration" => Self::OpenId,
-            "discovery/v2.0/keys" => Self::Keys,
+            ".well-known/openid-configuration" => Self::OpenIdV1,
+            "discovery/v2.0/keys" | "discovery/keys" => Self::Keys,
             _ => return None,
         };
         Some((endpoint, tenant))
@@ -37,7 +40,7 @@ impl Endpoint {
     pub(crate) const fn operation(self) -> Operation {
         match self {
             Self::Token => Operation::Token,
-            Self::Instance | Self::OpenId | Self::Keys => Operation::Discovery,
+            Self::Instance | Self::OpenId | Self::OpenIdV1 | Self::Keys => Operation::Discovery,
         }
     }
 }
@@ -69,7 +72,8 @@ pub(crate) fn answer(
         Endpoint::Token => token::answer(emulator, request, tenant, how),
         Endpoint::Instance => Reply::ok(instance(emulator, request)),
         Endpoint::OpenId => open_id(emulator, request, tenant),
-        Endpoint::Keys => Reply::ok(json!({ "keys": [] })),
+        Endpoint::OpenIdV1 => open_id_v1(emulator, request, tenant),
+        Endpoint::Keys => Reply::ok(emulator.tokens.key_set()),
     }
 }
 
@@ -126,6 +130,22 @@ fn open_id(emulator: &Emulator, request: &Request, tenant: &str) -> Reply {
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
         "tenant_region_scope": "EU",
         "cloud_instance_name": "emulator.test",
+    }))
+}
+
+fn open_id_v1(emulator: &Emulator, request: &Request, tenant: &str) -> Reply {
+    if !is_tenant(emulator, tenant) {
+        return no_such_tenant(tenant);
+    }
+    let base = format!("https://{}/{tenant}", request.host);
+    Reply::ok(json!({
+        "issuer": crate::tokens::issuer(tenant),
+        "authorization_endpoint": format!("{base}/oauth2/authorize"),
+        "token_endpoint": format!("{base}/oauth2/token"),
+        "jwks_uri": format!("{base}/discovery/keys"),
+        "response_types_supported": ["code", "id_token", "token"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
     }))
 }
 

@@ -191,7 +191,7 @@ impl RsaKey {
 }
 
 /// Modulus and exponent of an `RSAPublicKey` (RFC 8017 A.1.1): two INTEGERs in a SEQUENCE.
-fn numbers(der: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn numbers(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (content, _) = element(der, 0x30)?;
     let (n, rest) = element(content, 0x02)?;
     let (e, _) = element(rest, 0x02)?;

@@ -12,6 +12,9 @@ pub(crate) struct Identity {
     pub(crate) client_id: String,
     pub(crate) object_id: String,
     pub(crate) resource_id: String,
+    /// The machine that a user-assigned identity is used on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) machine_id: Option<String>,
 }
 
 /// An application registered in Entra.
@@ -32,6 +35,10 @@ pub(crate) struct Principal {
     pub(crate) name: String,
     pub(crate) client_id: String,
     pub(crate) object_id: String,
+    /// The resource whose identity it is: `xms_mirid` of its tokens.
+    pub(crate) resource_id: Option<String>,
+    /// `xms_az_rid` of its tokens.
+    pub(crate) machine_id: Option<String>,
 }
 
 impl Principal {
@@ -47,9 +54,12 @@ impl Identity {
         fill(&mut self.client_id, "client", &self.name);
         fill(&mut self.object_id, "object", &self.name);
         if self.resource_id.is_empty() {
+            let of = match self.system_assigned {
+                true => "Microsoft.Compute/virtualMachines",
+                false => "Microsoft.ManagedIdentity/userAssignedIdentities",
+            };
             self.resource_id = format!(
-                "/subscriptions/{}/resourcegroups/emulator/providers/\
-                 Microsoft.ManagedIdentity/userAssignedIdentities/{}",
+                "/subscriptions/{}/resourcegroups/emulator/providers/{of}/{}",
                 crate::SUBSCRIPTION,
                 self.name
             );
@@ -62,6 +72,8 @@ impl Identity {
             name: self.name.clone(),
             client_id: self.client_id.clone(),
             object_id: self.object_id.clone(),
+            resource_id: Some(self.resource_id.clone()),
+            machine_id: self.machine_id.clone(),
         }
     }
 }
@@ -79,6 +91,8 @@ impl App {
             name: self.name.clone(),
             client_id: self.client_id.clone(),
             object_id: self.object_id.clone(),
+            resource_id: None,
+            machine_id: None,
         }
     }
 }

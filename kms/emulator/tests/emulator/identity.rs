@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Answer, Emulator, VAULT};
+use crate::client::{Answer, Emulator, TENANT, VAULT};
 
 const IMDS: &str = "/metadata/identity/oauth2/token?api-version=2018-02-01";
 const METADATA: &[(&str, &str)] = &[("metadata", "true")];
@@ -79,4 +79,46 @@ async fn app_service_wants_its_header() {
     assert!(get("emulator-header").await.ok()["expires_on"].is_string());
     e.set("PATCH", "settings", json!({ "app_service_header": "other" })).await;
     assert_eq!(get("emulator-header").await.status, 401);
+}
+
+/// What a token says, and what the published keys say of it.
+async fn verified(e: &Emulator, token: &str) -> Value {
+    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let decode = |text: &Value| URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap();
+    let get =
+        async |path: &str| e.https("login.emulator.test", "GET", path, &[], b"").await.unwrap();
+    let found = get(&format!("/{TENANT}/.well-known/openid-configuration")).await.ok();
+    let keys_at = found["jwks_uri"].as_str().unwrap().split_once(TENANT).unwrap().1.to_owned();
+    let set = get(&format!("/{TENANT}{keys_at}")).await.ok();
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let header: Value = serde_json::from_slice(&decode(&json!(header))).unwrap();
+    let claims: Value = serde_json::from_slice(&decode(&json!(claims))).unwrap();
+    let key = &set["keys"][0];
+    assert_eq!((&header["alg"], &header["kid"]), (&json!("RS256"), &key["kid"]));
+    RsaPublicKeyComponents { n: decode(&key["n"]), e: decode(&key["e"]) }
+        .verify(&RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &decode(&json!(signature)))
+        .unwrap();
+    assert_eq!(claims["iss"], found["issuer"]);
+    claims
+}
+
+#[tokio::test]
+async fn tokens_verify_under_the_published_keys_and_say_whose_identity_they_are() {
+    let machine = "/subscriptions/s/resourcegroups/g/providers/Microsoft.Compute/virtualMachines/m";
+    let e = Emulator::of(&json!({ "identities": [
+        { "name": "vm", "system_assigned": true },
+        { "name": "shared", "client_id": "c-shared", "machine_id": machine },
+    ] }))
+    .await;
+    let own = imds(&e, "").await.ok();
+    let own = verified(&e, own["access_token"].as_str().unwrap()).await;
+    assert!(own["xms_mirid"].as_str().unwrap().ends_with("Microsoft.Compute/virtualMachines/vm"));
+    assert_eq!((own.get("xms_az_rid"), &own["sub"]), (None, &own["oid"]));
+    let shared = imds(&e, "&client_id=c-shared").await.ok();
+    let shared = verified(&e, shared["access_token"].as_str().unwrap()).await;
+    assert!(shared["xms_mirid"].as_str().unwrap().ends_with("userAssignedIdentities/shared"));
+    assert_eq!(shared["xms_az_rid"], machine);
 }

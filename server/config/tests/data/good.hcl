@@ -119,3 +119,21 @@ client "admin@example.com" {
   policies          = ["root"]
   no_default_policy = true
 }
+
+auth "approle" {
+  path              = "team/machines"
+  description       = "of the team"
+  default_lease_ttl = "20m"
+  max_lease_ttl     = "12h"
+
+  role "Web" {
+    role_id                 = "the-web"
+    secret_id_num_uses      = 40
+    secret_id_ttl           = "10m"
+    secret_id_bound_cidrs   = ["10.1.0.0/16"]
+    token_policies          = ["vault-eu"]
+    token_period            = "1h"
+    token_bound_cidrs       = "10.0.0.0/8"
+    token_no_default_policy = true
+  }
+}

@@ -89,6 +89,24 @@ pub(in crate::api) fn go_bool(text: &str) -> Option<bool> {
 }
 
 pub(in crate::api) fn seconds(field: &'static str, value: &Value<'_>) -> Result<i64, FieldError> {
+    let seconds = signed_seconds(field, value)?;
+    if seconds < 0 {
+        let text = match value {
+            Value::Text(text) => text.expose_to_decode(),
+            Value::Number(digits) => digits,
+            _ => "",
+        };
+        let problem = FieldProblem::NegativeDuration { seconds };
+        return Err(FieldError::about(field, text, problem));
+    }
+    Ok(seconds)
+}
+
+/// Below zero is something of its own, as in the leeways of the `jwt` method.
+pub(in crate::api) fn signed_seconds(
+    field: &'static str,
+    value: &Value<'_>,
+) -> Result<i64, FieldError> {
     let text = match value {
         Value::Number(digits) => digits,
         Value::Text(text) => text.expose_to_decode(),
@@ -100,14 +118,7 @@ pub(in crate::api) fn seconds(field: &'static str, value: &Value<'_>) -> Result<
             });
         }
     };
-    match parse_seconds(text) {
-        Ok(seconds) if seconds < 0 => {
-            let problem = FieldProblem::NegativeDuration { seconds };
-            Err(FieldError::about(field, text, problem))
-        }
-        Ok(seconds) => Ok(seconds),
-        Err(_) => Err(FieldError::about(field, text, FieldProblem::NotADuration)),
-    }
+    parse_seconds(text).or(Err(FieldError::about(field, text, FieldProblem::NotADuration)))
 }
 
 /// A list may be sent as text with commas, and a single value stands for a list of it.

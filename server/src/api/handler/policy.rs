@@ -59,7 +59,7 @@ pub(super) async fn answer(
             // Vault has no answer to tell of fields that it did not know.
             match warnings == Warnings::default() {
                 true => Ok(Reply::no_content()),
-                false => Ok(call.envelope(&warnings).no_data()),
+                false => Ok(call.envelope(&warnings).nothing()),
             }
         }
         Operation::Delete => {

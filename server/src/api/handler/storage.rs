@@ -10,8 +10,8 @@ use crate::backup::{self, MAX_SNAPSHOT_BYTES};
 use crate::telemetry::WithCauses;
 
 const PATH: &str = "sys/storage/selkie/snapshot";
-/// The records, the content made of them, and the file.
-const COPIES: usize = 3;
+/// The records, and the file made of them.
+const COPIES: usize = 2;
 
 /// A backup of all state, as `sys/storage/raft/snapshot` gives it in Vault: only with sudo.
 pub(super) async fn snapshot(call: &Call<'_>, fields: &Fields<'_>) -> Result<Reply, Refusal> {

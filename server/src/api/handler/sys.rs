@@ -1,8 +1,4 @@
-use std::collections::BTreeMap;
-
 use selkie_access::{Capability, MountPath};
-use selkie_crypto::sha256;
-use uuid::Uuid;
 
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
@@ -16,6 +12,7 @@ use crate::api::{RUNNING_PLUGIN_VERSION, VERSION};
 use crate::availability::is_anything_served;
 use crate::deployment::Deployment;
 use crate::node::Node;
+use crate::stable_uuid::stable_uuid;
 use crate::state::StateStatus;
 
 /// Answers what Vault answers without a token.
@@ -111,7 +108,10 @@ pub(super) fn ui_mounts(call: &Call<'_>, fields: Fields<'_>) -> Reply {
     let visible = described.iter().filter(|one| one.is_visible_to(call));
     let secret = visible.map(|one| (&one.path[..], one.wire(None))).collect();
     let warnings = fields.into_warnings(&[]);
-    call.envelope(&warnings).data(&data::UiMounts { auth: BTreeMap::new(), secret })
+    let methods = super::auth_mounts::Shown::all(call);
+    let visible = methods.iter().filter(|one| one.is_visible_to(call));
+    let auth = visible.map(|one| (&one.path[..], one.wire(None))).collect();
+    call.envelope(&warnings).data(&data::UiMounts { auth, secret })
 }
 
 /// Without a token there is nothing to see, and no error.
@@ -186,12 +186,4 @@ impl Described {
             uuid: &self.uuid,
         }
     }
-}
-
-/// A UUID (version 8, RFC 9562 §5.8) that follows from a name, so that all replicas agree on it.
-fn stable_uuid(kind: &str, name: &str) -> Uuid {
-    let digest = sha256(format!("selkie {kind}\0{name}").as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

@@ -1,6 +1,6 @@
 //! `auth/token/`.
 
-mod create;
+pub(super) mod create;
 mod others;
 mod roles;
 
@@ -109,7 +109,7 @@ fn refused(error: RecordsError) -> Refusal {
     Refusal::of_records(error, told)
 }
 
-fn token_refused(error: TokenError) -> Refusal {
+pub(super) fn token_refused(error: TokenError) -> Refusal {
     match error {
         TokenError::Records(error) => refused(error),
         TokenError::Random(_) => ApiError::Internal.into(),
@@ -223,7 +223,7 @@ fn looked_up(call: &Call<'_>, token: &Token, id: &str, warnings: &Warnings) -> R
         creation_time: signed(token.created),
         creation_ttl: made.ttl.map_or(0, seconds),
         display_name: &made.display_name,
-        entity_id: "",
+        entity_id: made.entity_id(),
         expire_time: left.and_then(|left| rfc3339(now(call).saturating_add(left))),
         explicit_max_ttl: made.explicit_max_ttl.map_or(0, seconds),
         id,
@@ -267,7 +267,7 @@ impl<'a> AuthOf<'a> {
             metadata: (!made.meta.is_empty()).then(|| made.meta.clone()),
             lease_duration: seconds(lease),
             renewable: made.renewable,
-            entity_id: "",
+            entity_id: made.entity_id(),
             token_type: made.kind.as_str(),
             orphan: made.parent.is_none(),
             mfa_requirement: None,

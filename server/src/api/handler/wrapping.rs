@@ -42,7 +42,7 @@ pub(in crate::api) fn require_storage(node: &Node) -> Result<(), Refusal> {
 
 /// `reply` wrapped, if it is one that can be.
 pub(in crate::api) async fn wrap(
-    call: &Call<'_>,
+    node: &Node,
     path: &str,
     ttl: Duration,
     reply: Reply,
@@ -51,7 +51,7 @@ pub(in crate::api) async fn wrap(
     let accessor = accessor_in(response);
     let order = WrapOrder { path: path.to_owned(), ttl, accessor };
     let response = Plaintext::new(response.to_vec());
-    let info = call.node.auth().wrap(response, order).await.map_err(refused)?;
+    let info = node.auth().wrap(response, order).await.map_err(refused)?;
     Ok(Reply::wrapped(&wire(&info)))
 }
 

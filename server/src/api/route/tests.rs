@@ -1,10 +1,27 @@
 use proptest::prelude::*;
 
+use selkie_config::{DeclaredAuth, DeclaredMethod};
+
 use super::*;
+use crate::auth::methods::{DeclaredMounts, Methods};
 
 fn mounts() -> Mounts {
     let mount = |path: &str| selkie_config::Mount { path: path.parse().unwrap(), aliases: vec![] };
     Mounts::new(vec![mount("transit"), mount("a/b"), mount("a/c")])
+}
+
+/// `auth/approle` and `auth/team/approle` are mounted.
+fn auth() -> (DeclaredMounts, Methods) {
+    let mount = |path: &str| DeclaredAuth {
+        path: path.parse().unwrap(),
+        description: String::new(),
+        default_lease_ttl: None,
+        max_lease_ttl: None,
+        at: "test.hcl:1:1".into(),
+        method: DeclaredMethod::AppRole(Vec::new()),
+    };
+    let mounts = vec![mount("approle"), mount("team/approle")];
+    (DeclaredMounts::new(mounts), Methods::default())
 }
 
 fn routed(
@@ -13,7 +30,9 @@ fn routed(
 ) -> Result<(String, Operation, Result<Endpoint, ApiError>), ApiError> {
     let uri: Uri = uri.parse().unwrap();
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let route = route(&method, &uri, &mounts())?;
+    let (declared, methods) = auth();
+    let table = AuthTable { declared: &declared, methods: &methods };
+    let route = route(&method, &uri, &mounts(), table)?;
     Ok((route.path.into_owned(), route.operation, route.target))
 }
 
@@ -71,6 +90,41 @@ fn every_path_of_auth_and_sys_leads_to_its_endpoint() {
     ] {
         assert_eq!(target(method, &format!("/v1/{path}")), Ok(endpoint), "{method} {path}");
     }
+}
+
+#[test]
+fn a_path_below_a_mounted_method_is_a_login_or_asks_for_a_policy() {
+    let rest = |method: &str, path: &str| match target(method, &format!("/v1/auth/{path}")) {
+        Ok(Endpoint::Login(at)) => format!("login {} {}", at.mount.path, at.rest),
+        Ok(Endpoint::Method(at)) => format!("{} {}", at.mount.path, at.rest),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(rest("POST", "approle/login"), "login approle login");
+    assert_eq!(rest("GET", "approle/login"), "approle login");
+    assert_eq!(rest("POST", "team/approle/login"), "login team/approle login");
+    assert_eq!(rest("LIST", "approle/role"), "approle role/");
+    assert_eq!(rest("GET", "team/approle"), "team/approle ");
+    let path = "auth/team/other/login";
+    let missing = Err(ApiError::NoMount { path: path.into() });
+    assert_eq!(target("POST", &format!("/v1/{path}")), missing);
+}
+
+#[test]
+fn mounts_of_methods_are_reached_below_sys_auth() {
+    for (method, path, at, action) in [
+        ("GET", "sys/auth/a/b", "a/b", MountAction::Read),
+        ("GET", "sys/auth/a/", "a", MountAction::Read),
+        ("POST", "sys/auth/a", "a", MountAction::Enable),
+        ("DELETE", "sys/auth/a", "a", MountAction::Disable),
+        ("GET", "sys/auth/a/b/tune", "a/b", MountAction::ReadTune),
+        ("POST", "sys/auth/a/tune", "a", MountAction::Tune),
+        ("POST", "sys/mounts/auth/a/tune", "a", MountAction::Tune),
+    ] {
+        let endpoint = Endpoint::AuthMount(AuthMountPath { path: at.into(), action });
+        assert_eq!(target(method, &format!("/v1/{path}")), Ok(endpoint), "{method} {path}");
+    }
+    assert_eq!(target("GET", "/v1/sys/auth"), Ok(Endpoint::AuthMounts));
+    assert_eq!(target("LIST", "/v1/sys/auth/a"), Err(ApiError::UnsupportedOperation));
 }
 
 #[test]
@@ -191,7 +245,9 @@ proptest! {
     ) {
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
         if let Ok(uri) = format!("{path}{query}").parse() {
-            let _ = route(&Method::GET, &uri, &mounts());
+            let (declared, methods) = auth();
+            let table = AuthTable { declared: &declared, methods: &methods };
+            let _ = route(&Method::GET, &uri, &mounts(), table);
         }
     }
 }

@@ -1,3 +1,4 @@
+mod approle;
 mod drill;
 mod log;
 mod policy;
@@ -77,6 +78,7 @@ fn config() -> Config {
         }],
         clients: vec![client("root", "root", None), client("vault", "seal", Some(86_400))],
         policies: vec![seal_policy],
+        auth: Vec::new(),
         leases: selkie_config::LeaseTimes::default(),
         warnings: Vec::new(),
     }

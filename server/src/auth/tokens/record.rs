@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::TokenIndex;
 use super::{NewToken, Parent, Token, TokenKind};
+use crate::auth::methods::LoginIdentity;
 use crate::state::records::{Kept, TooLarge};
 
 /// The keyed hash of a token's text, by which it is kept. It is public: without the state key it
@@ -83,6 +84,8 @@ struct Written {
     role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bound_certificate: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    login: Option<LoginIdentity>,
     created: u64,
     issued: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +133,7 @@ impl Written {
             bound_cidrs: made.bound_cidrs.iter().map(ToString::to_string).collect(),
             role: made.role.clone(),
             bound_certificate: made.bound_certificate.map(|hash| TokenHash::new(hash).to_string()),
+            login: made.login.clone(),
             created: token.created,
             issued: token.issued,
             expires: token.expires,
@@ -164,6 +168,7 @@ impl Written {
             bound_cidrs: networks.collect::<Option<_>>()?,
             role: self.role,
             bound_certificate,
+            login: self.login,
         };
         Some(Token {
             accessor: self.accessor,

@@ -2,6 +2,7 @@ use selkie_storage::Revision;
 
 use super::record::TokenId;
 use super::{ATTEMPTS, Token, Tokens};
+use crate::auth::methods::documents::forget;
 use crate::state::records::{Batch, Mirror, Records, RecordsError};
 
 impl Tokens {
@@ -26,6 +27,25 @@ impl Tokens {
             }
         }
         Err(RecordsError::Conflict)
+    }
+
+    /// Ends all tokens that were got by logins at the mount with this accessor. Batch tokens are kept
+    /// nowhere, and end by themselves.
+    pub(in crate::auth) async fn revoke_logins(
+        &self,
+        records: &Records,
+        mount_accessor: &str,
+    ) -> Result<(), RecordsError> {
+        let mut ids = Vec::new();
+        self.mirror.for_each(|id, token| {
+            let login = token.made.login.as_ref();
+            if login.is_some_and(|login| login.mount_accessor == mount_accessor) {
+                ids.push(*id);
+            }
+        });
+        forget(records, &self.mirror, ids).await?;
+        self.sweep_now.notify_one();
+        Ok(())
     }
 
     /// Ends the token alone: its children become orphans first, some at a time. If that is

@@ -93,6 +93,7 @@ pub(super) fn wanted() -> NewToken {
         bound_cidrs: Vec::new(),
         role: None,
         bound_certificate: None,
+        login: None,
     }
 }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use selkie_crypto::{PageError, SealName};
-use selkie_storage::{RecordKey, StoreError};
+use selkie_storage::{RecordKey, SledError, StoreError};
 
 use super::super::backend::BackendError;
 use super::super::checkpoint::CheckpointError;
@@ -130,6 +130,7 @@ impl OpenError {
             Self::Filling => "a restore or a migration is writing the storage",
             Self::FormatUnreadable(_)
             | Self::Store(StoreError::Corrupt { .. })
+            | Self::Backend(BackendError::Store(StoreError::Corrupt { .. }))
             | Self::Sum
             | Self::Tampered { .. } => "the storage does not hold what was written to it",
             Self::Checkpoint { source: CheckpointError::RolledBack { .. }, .. } => {
@@ -148,10 +149,15 @@ impl OpenError {
 
     /// What an operator does about it.
     #[must_use]
-    pub const fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &'static str {
         match self {
             Self::Backend(BackendError::Etcd(_) | BackendError::File { .. }) => {
                 "check the storage stanza and the files that it names"
+            }
+            Self::Backend(BackendError::Store(StoreError::Corrupt { source, .. }))
+                if is_of_other_format(&**source) =>
+            {
+                "run the version of Selkie that wrote it; nothing was changed"
             }
             Self::Backend(BackendError::Store(StoreError::Corrupt { .. })) => {
                 "move the directory of the storage away, then restore the newest backup with \
@@ -211,6 +217,10 @@ impl From<StoreError> for OpenError {
     }
 }
 
+fn is_of_other_format(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(source.downcast_ref(), Some(SledError::UnknownFormat { .. }))
+}
+
 fn place_in(error: &StoreError) -> String {
     match error {
         StoreError::Corrupt { key: Some(key), .. } => format!(", record {key}"),
@@ -221,4 +231,21 @@ fn place_in(error: &StoreError) -> String {
 fn told(missing: &[SealName]) -> String {
     let names: Vec<_> = missing.iter().map(|name| format!("\"{name}\"")).collect();
     if names.is_empty() { String::new() } else { format!(": {}", names.join(" or ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice_for(error: SledError) -> &'static str {
+        OpenError::Backend(BackendError::Store(error.into())).advice()
+    }
+
+    #[test]
+    fn advice_for_a_directory_of_sled_says_what_helps() {
+        assert!(advice_for(SledError::Damaged).contains("restore the newest backup"));
+        assert!(advice_for(SledError::InUse).contains("goes on trying"));
+        let other_format = advice_for(SledError::UnknownFormat { found: 2 });
+        assert!(other_format.contains("the version of Selkie that wrote it"), "{other_format}");
+    }
 }

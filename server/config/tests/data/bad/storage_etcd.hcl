@@ -16,6 +16,7 @@ seal "static" {
   current_key_id = "1"
   current_key    = "file:///keys/raw"
 }
+data_dir = "/srv"
 #! 1:1: missing field "tls_key_file": "tls_cert_file" and "tls_key_file" belong together
 #! 1:1: missing field "password": "username" and "password" belong together
 #! 2:21: field "address": all members must be https:// or all http://

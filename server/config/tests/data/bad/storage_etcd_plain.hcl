@@ -8,4 +8,5 @@ seal "static" {
   current_key_id = "1"
   current_key    = "file:///keys/raw"
 }
+data_dir = "/srv"
 #! 2:17: "tls_ca_file" belongs to TLS, and the address begins with http://

@@ -181,6 +181,7 @@ impl Asked<'_> {
                 Manner::Child | Manner::Orphan => None,
             },
             bound_certificate: None,
+            login: None,
         })
     }
 
@@ -371,7 +372,7 @@ fn display_name(asked: &str) -> String {
     name.strip_suffix('-').unwrap_or(&name).to_owned()
 }
 
-pub(super) fn lifetime_warning(warning: &LifetimeWarning) -> String {
+pub(in crate::api::handler) fn lifetime_warning(warning: &LifetimeWarning) -> String {
     match warning {
         LifetimeWarning::Period { asked, capped } => format!(
             "period of \"{}\" exceeded the effective max_ttl of \"{}\"; period value is capped \

@@ -56,7 +56,7 @@ async fn a_drill_asks_each_kms_and_is_remembered() {
     let status = async || api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
     assert_eq!(status().await["drill"], Value::Null);
     let metrics = async || api.send("s.root", "GET", "sys/metrics", "").await.text;
-    assert!(!metrics().await.contains("selkie_drill"));
+    assert!(!metrics().await.contains("selkie_drill_ok"));
     let calls = || (weu.faults.on_unwrap().calls(), neu.faults.on_unwrap().calls());
     let before = calls();
     let done = api.send("s.root", "POST", STEP, "").await;

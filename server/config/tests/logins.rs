@@ -1,0 +1,98 @@
+//! Declared login methods with their configuration and roles.
+
+mod sources;
+
+use selkie_config::{
+    AzureEnvironment, BoundClaimsType, Config, DeclaredMethod, JWT_ALGORITHMS, ServiceAccountAlias,
+};
+
+use crate::sources::TestSources;
+
+const FILE: &str = r#"
+realm = "test"
+listener "tcp" {
+  address     = "127.0.0.1:8200"
+  tls_disable = true
+}
+seal "static" {
+  current_key_id = "k1"
+  current_key    = "env://KEY_HEX"
+}
+auth "jwt" {
+  path               = "ci/github"
+  oidc_discovery_url = "https://token.actions.githubusercontent.com"
+  default_role       = "Deploy"
+  role "Deploy" {
+    bound_audiences   = "https://selkie.example"
+    bound_claims      = { repository = ["acme/infra", "acme/apps"], "/nested/env" = "prod" }
+    bound_claims_type = "glob"
+    claim_mappings    = { repository = "repo" }
+    user_claim        = "sub"
+    clock_skew_leeway = "30s"
+    token_ttl         = "10m"
+  }
+}
+auth "kubernetes" {
+  kubernetes_host    = "https://10.0.0.1"
+  token_reviewer_jwt = "file:///keys/secret"
+  role "unsealer" {
+    bound_service_account_names      = "unsealer"
+    bound_service_account_namespaces = ["vault-*"]
+    audience                         = "selkie"
+    alias_name_source                = "serviceaccount_name"
+  }
+}
+auth "azure" {
+  tenant_id   = "7e3a0000-0000-4000-8000-000000000001"
+  resource    = "https://selkie.example"
+  environment = "AzureUSGovernmentCloud"
+  role "vm" {
+    bound_resource_groups = ["prod"]
+  }
+}
+"#;
+
+#[test]
+fn login_methods_read_as_written() {
+    let config =
+        Config::parse("logins.hcl", FILE, &TestSources).map_err(|p| p.to_string()).unwrap();
+    let [jwt, kubernetes, azure] = config.auth.as_slice() else { panic!("{:?}", config.auth) };
+    assert_eq!(jwt.path.as_str(), "ci/github");
+    let DeclaredMethod::Jwt(settings, roles) = &jwt.method else { panic!("{jwt:?}") };
+    assert_eq!(settings.default_role, "deploy");
+    let role = &roles[0];
+    assert_eq!((role.name.as_str(), role.role.clock_skew_leeway), ("deploy", 30));
+    assert_eq!(role.role.bound_claims_type, BoundClaimsType::Glob);
+    assert_eq!(role.role.bound_claims["repository"], ["acme/infra", "acme/apps"]);
+    assert_eq!(role.role.bound_claims["/nested/env"], ["prod"]);
+    assert_eq!(role.role.claim_mappings["repository"], "repo");
+    assert_eq!(role.token.ttl.as_secs(), 600);
+    let DeclaredMethod::Kubernetes(settings, roles) = &kubernetes.method else { panic!() };
+    assert!(settings.token_reviewer_jwt.is_some());
+    assert!(settings.disable_iss_validation);
+    assert_eq!(roles[0].role.bound_service_account_namespaces, ["vault-*"]);
+    assert_eq!(roles[0].role.alias_name_source, ServiceAccountAlias::ServiceaccountName);
+    let DeclaredMethod::Azure(settings, roles) = &azure.method else { panic!() };
+    assert_eq!(settings.environment, AzureEnvironment::AzureUSGovernmentCloud);
+    assert_eq!(
+        settings.authority(),
+        "https://login.microsoftonline.us/7e3a0000-0000-4000-8000-000000000001"
+    );
+    assert_eq!(roles[0].role.bound_resource_groups, ["prod"]);
+}
+
+#[test]
+fn a_reviewer_token_is_never_shown() {
+    let config =
+        Config::parse("logins.hcl", FILE, &TestSources).map_err(|p| p.to_string()).unwrap();
+    let shown = format!("{:?}", config.auth);
+    assert!(shown.contains("ReviewerToken"));
+    let DeclaredMethod::Kubernetes(settings, _) = &config.auth[1].method else { panic!() };
+    let token = settings.token_reviewer_jwt.as_ref().unwrap().expose();
+    assert!(token.len() > 3 && !shown.contains(token), "{shown}");
+}
+
+#[test]
+fn no_algorithm_of_a_shared_secret_is_known() {
+    assert!(JWT_ALGORITHMS.iter().all(|name| !name.starts_with("HS") && *name != "none"));
+}

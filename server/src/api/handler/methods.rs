@@ -1,0 +1,165 @@
+//! What is asked below the mount of a login method, and what a login answers.
+
+use http::StatusCode;
+use selkie_access::{Capability, PolicyName};
+
+use super::token::create::lifetime_warning;
+use super::token::token_refused;
+use super::transit::denied;
+use crate::api::call::{Call, Refusal};
+use crate::api::data;
+use crate::api::error::ApiError;
+use crate::api::fields::{Fields, Warnings};
+use crate::api::reply::{Envelope, Reply};
+use crate::api::route::{MethodPath, Operation};
+use crate::auth::methods::{LoginIdentity, MethodError, MethodReply, MethodRequest, Outcome, Told};
+use crate::auth::tokens::Issued;
+use crate::auth::{Auth, Credentials};
+use crate::state::records::RecordsError;
+
+/// Answers somebody who may ask it.
+pub(super) async fn answer(
+    call: &Call<'_>,
+    at: MethodPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let auth = call.node.auth();
+    let method = auth.methods().of_kind(&at.mount.kind).ok_or(ApiError::UnsupportedPath)?;
+    let capability = match at.operation {
+        Operation::Update if method.creates(&at.mount, &at.rest) => Capability::Create,
+        operation => operation.capability(),
+    };
+    let path = format!("auth/{}/{}", at.mount.path, at.rest);
+    let _permit = call.acl(&fields).check(&path, capability).map_err(denied)?;
+    let credentials =
+        Credentials { token: call.token.as_ref(), certificates: &[], address: call.address };
+    let reply = ask(auth, &at, credentials, &mut fields).await?;
+    let warnings = warnings(reply.warnings, fields, reply.captured);
+    let envelope = call.envelope(&warnings);
+    match reply.outcome {
+        Outcome::Login(_) => Err(ApiError::Internal.into()),
+        outcome => shown(envelope, outcome),
+    }
+}
+
+/// Answers somebody who asks to be logged in.
+pub(in crate::api) async fn login(
+    auth: &Auth,
+    at: MethodPath,
+    credentials: Credentials<'_>,
+    mut fields: Fields<'_>,
+    id: &str,
+) -> Result<Reply, Refusal> {
+    let reply = ask(auth, &at, credentials, &mut fields).await?;
+    let mut warnings = warnings(reply.warnings, fields, reply.captured);
+    let login = match reply.outcome {
+        Outcome::Login(login) => *login,
+        outcome => return shown(Envelope { request_id: id, warnings: &warnings }, outcome),
+    };
+    let identity = LoginIdentity::of(&at.mount, &login);
+    let path = format!("auth/{}/{}", at.mount.path, at.rest);
+    let token = login.into_token(&at.mount, &path).map_err(Refusal::from)?;
+    let issued = auth.issue(token).await.map_err(token_refused)?;
+    issued.warnings.iter().map(lifetime_warning).for_each(|warning| warnings.add(warning));
+    Ok(logged_in(id, &issued, &identity, &warnings))
+}
+
+async fn ask(
+    auth: &Auth,
+    at: &MethodPath,
+    credentials: Credentials<'_>,
+    fields: &mut Fields<'_>,
+) -> Result<MethodReply, Refusal> {
+    let method = auth.methods().of_kind(&at.mount.kind).ok_or(ApiError::UnsupportedPath)?;
+    let request = MethodRequest {
+        mount: &at.mount,
+        rest: &at.rest,
+        operation: at.operation,
+        fields,
+        credentials,
+        tools: auth.tools(),
+    };
+    method.answer(request).await.map_err(Refusal::from)
+}
+
+fn warnings(own: Vec<String>, fields: Fields<'_>, captured: &[&str]) -> Warnings {
+    let mut warnings = Warnings::default();
+    own.into_iter().for_each(|warning| warnings.add(warning));
+    warnings.extend(fields.into_warnings(captured));
+    warnings
+}
+
+fn shown(envelope: Envelope<'_>, outcome: Outcome) -> Result<Reply, Refusal> {
+    match outcome {
+        Outcome::Done if envelope.warnings.is_empty() => Ok(Reply::no_content()),
+        Outcome::Done => Ok(envelope.nothing()),
+        Outcome::Data(data) if data.is_secret() => Ok(envelope.secret_data(&data)),
+        Outcome::Data(data) => Ok(envelope.data(&data)),
+        Outcome::Keys(keys) if keys.is_empty() => Err(ApiError::NotFound.into()),
+        Outcome::Keys(keys) => {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            Ok(envelope.data(&data::KeyList { keys: &keys }))
+        }
+        Outcome::Login(_) => Err(ApiError::Internal.into()),
+    }
+}
+
+fn logged_in(id: &str, issued: &Issued, identity: &LoginIdentity, warnings: &Warnings) -> Reply {
+    let made = &issued.token.made;
+    let policies: Vec<&str> = made.policies.iter().map(PolicyName::as_str).collect();
+    let ttl = made.ttl.map_or(0, |ttl| ttl.as_secs());
+    let auth = data::Auth {
+        client_token: issued.text.expose_for_reply(),
+        accessor: &issued.token.accessor,
+        policies: &policies,
+        token_policies: &policies,
+        metadata: Some(made.meta.clone()),
+        lease_duration: i64::try_from(ttl).unwrap_or(i64::MAX),
+        renewable: made.renewable,
+        entity_id: &identity.entity_id,
+        token_type: made.kind.as_str(),
+        orphan: made.parent.is_none(),
+        mfa_requirement: None,
+        num_uses: i64::from(made.num_uses),
+    };
+    Envelope { request_id: id, warnings }.auth(&auth)
+}
+
+/// What the client is told of a method's error.
+pub(in crate::api) fn told(error: &MethodError) -> ApiError {
+    let words = |status: StatusCode, error: &dyn std::fmt::Display| ApiError::Method {
+        status,
+        text: error.to_string().into(),
+    };
+    match error {
+        MethodError::Field(error) => ApiError::Field(error.clone()),
+        MethodError::NotFound => ApiError::NotFound,
+        MethodError::UnsupportedPath => ApiError::UnsupportedPath,
+        MethodError::UnsupportedOperation => ApiError::UnsupportedOperation,
+        MethodError::Declared { .. } => words(StatusCode::BAD_REQUEST, error),
+        MethodError::Records(error) => told_of_records(error),
+        MethodError::Random(_) => ApiError::Internal,
+        MethodError::Refused { by, told, .. } => words(status(*by), told),
+    }
+}
+
+const fn status(by: Told) -> StatusCode {
+    match by {
+        Told::BadRequest => StatusCode::BAD_REQUEST,
+        Told::Forbidden => StatusCode::FORBIDDEN,
+        Told::NotFound => StatusCode::NOT_FOUND,
+        Told::Failure => StatusCode::INTERNAL_SERVER_ERROR,
+        Told::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn told_of_records(error: &RecordsError) -> ApiError {
+    match error {
+        RecordsError::NoStorage | RecordsError::TooLarge => {
+            ApiError::Method { status: StatusCode::BAD_REQUEST, text: error.to_string().into() }
+        }
+        RecordsError::StateSealed => ApiError::StateSealed,
+        RecordsError::Conflict | RecordsError::Store(_) => ApiError::StorageUnavailable,
+        RecordsError::Unreadable(_) => ApiError::Internal,
+    }
+}

@@ -1,0 +1,365 @@
+use std::sync::Arc;
+
+use selkie_config::{DeclaredAppRole, DeclaredAuth, DeclaredMethod, TokenParameters, TokenType};
+use serde_json::{Value, json};
+
+use super::*;
+
+impl Api {
+    async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
+        let answer = self.send("s.root", method, path, body).await;
+        assert!(answer.status.is_success(), "{method} {path}: {}", answer.text);
+        if answer.text.is_empty() { Value::Null } else { answer.json() }
+    }
+
+    async fn turned_down(&self, method: &str, path: &str, body: Value) -> (u16, String) {
+        self.send("s.root", method, path, body).await.error()
+    }
+
+    async fn role(&self, name: &str, body: Value) -> String {
+        self.ok("POST", &format!("auth/approle/role/{name}"), body).await;
+        let read = self.ok("GET", &format!("auth/approle/role/{name}/role-id"), Value::Null).await;
+        read["data"]["role_id"].as_str().unwrap().to_owned()
+    }
+
+    async fn secret_id(&self, name: &str, body: Value) -> Value {
+        let path = format!("auth/approle/role/{name}/secret-id");
+        self.ok("POST", &path, body).await["data"].clone()
+    }
+
+    async fn log_in(&self, role_id: &str, secret_id: &Value) -> Answer {
+        let body = json!({ "role_id": role_id, "secret_id": secret_id });
+        self.send("", "POST", "auth/approle/login", body).await
+    }
+}
+
+async fn with_approle() -> Api {
+    let api = Api::start().await;
+    api.ok("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    api
+}
+
+fn invalid() -> (u16, String) {
+    (400, "invalid role or secret ID".to_owned())
+}
+
+#[tokio::test]
+async fn a_role_id_and_a_secret_id_make_a_token_with_the_roles_parameters() {
+    let api = with_approle().await;
+    let role = json!({ "token_policies": ["seal"], "token_ttl": "20m", "token_num_uses": 4 });
+    let role_id = api.role("Web", role).await;
+    let secret = api.secret_id("web", json!({ "metadata": r#"{"host":"a"}"# })).await;
+    let answer = api.log_in(&role_id, &secret["secret_id"]).await;
+    let auth = answer.json()["auth"].clone();
+    assert_eq!(auth["policies"], json!(["default", "seal"]));
+    assert_eq!(auth["lease_duration"], 1200);
+    assert_eq!(auth["metadata"], json!({ "role_name": "web", "host": "a" }));
+    assert_eq!((&auth["renewable"], &auth["orphan"]), (&json!(true), &json!(true)));
+    assert_eq!(auth["num_uses"], 4);
+    assert_eq!(auth["entity_id"].as_str().unwrap().len(), 36);
+    assert_eq!(answer.json()["data"], Value::Null);
+    let token = auth["client_token"].as_str().unwrap();
+    let made = api.send(token, "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    let looked = api.send(token, "GET", "auth/token/lookup-self", "").await.json();
+    assert_eq!(looked["data"]["entity_id"], auth["entity_id"]);
+    assert_eq!(looked["data"]["display_name"], "approle");
+    assert_eq!(looked["data"]["path"], "auth/approle/login");
+    let again = api.log_in(&role_id, &secret["secret_id"]).await.json();
+    assert_eq!(again["auth"]["entity_id"], auth["entity_id"]);
+    assert_ne!(again["auth"]["client_token"], auth["client_token"]);
+}
+
+#[tokio::test]
+async fn whichever_of_the_two_ids_is_wrong_the_answer_is_the_same() {
+    let api = with_approle().await;
+    let role_id = api.role("web", json!({})).await;
+    let other = api.role("other", json!({})).await;
+    let secret = api.secret_id("web", json!({})).await["secret_id"].clone();
+    assert_eq!(api.log_in(&role_id, &json!("wrong")).await.error(), invalid());
+    assert_eq!(api.log_in("wrong", &secret).await.error(), invalid());
+    assert_eq!(api.log_in(&other, &secret).await.error(), invalid());
+    assert_eq!(api.log_in("", &secret).await.error(), (400, "missing role_id".into()));
+    let missing = (400, "missing secret_id".to_owned());
+    assert_eq!(api.log_in(&role_id, &json!("")).await.error(), missing);
+    assert_eq!(api.log_in(&role_id, &secret).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_use_is_counted_once_however_many_log_in_at_a_time() {
+    let api = Arc::new(with_approle().await);
+    let role_id = api.role("web", json!({ "secret_id_num_uses": 3 })).await;
+    let secret = api.secret_id("web", json!({})).await["secret_id"].clone();
+    let logins = (0..8).map(|_| {
+        let (api, role_id, secret) = (Arc::clone(&api), role_id.clone(), secret.clone());
+        tokio::spawn(async move { api.log_in(&role_id, &secret).await.status })
+    });
+    let mut successes = 0;
+    for login in logins.collect::<Vec<_>>() {
+        successes += usize::from(login.await.unwrap() == StatusCode::OK);
+    }
+    assert_eq!(successes, 3);
+    assert_eq!(api.log_in(&role_id, &secret).await.error(), invalid());
+}
+
+#[tokio::test]
+async fn a_secret_id_is_looked_up_and_destroyed_by_itself_or_its_accessor() {
+    let api = with_approle().await;
+    let role_id = api.role("web", json!({ "secret_id_ttl": "1h" })).await;
+    let one = api.secret_id("web", json!({ "num_uses": 5 })).await;
+    let other = api.secret_id("web", json!({ "ttl": 60 })).await;
+    assert_eq!((&one["secret_id_ttl"], &other["secret_id_ttl"]), (&json!(3600), &json!(60)));
+    let base = "auth/approle/role/web";
+    let listed = api.ok("LIST", &format!("{base}/secret-id"), Value::Null).await;
+    assert_eq!(listed["data"]["keys"].as_array().unwrap().len(), 2);
+    let by_text = json!({ "secret_id": one["secret_id"] });
+    let found = api.ok("POST", &format!("{base}/secret-id/lookup"), by_text.clone()).await;
+    assert_eq!(found["data"]["secret_id_num_uses"], 5);
+    assert_eq!(found["data"]["secret_id_accessor"], one["secret_id_accessor"]);
+    assert!(!found.to_string().contains(one["secret_id"].as_str().unwrap()));
+    api.ok("POST", &format!("{base}/secret-id/destroy"), by_text.clone()).await;
+    let gone = api.ok("POST", &format!("{base}/secret-id/lookup"), by_text).await;
+    assert_eq!(gone, Value::Null);
+    assert_eq!(api.log_in(&role_id, &one["secret_id"]).await.error(), invalid());
+    let by_accessor = json!({ "secret_id_accessor": other["secret_id_accessor"] });
+    let lookup = format!("{base}/secret-id-accessor/lookup");
+    assert_eq!(api.ok("POST", &lookup, by_accessor.clone()).await["data"]["secret_id_ttl"], 60);
+    let path = format!("{base}/secret-id-accessor/destroy");
+    api.ok("POST", &path, by_accessor.clone()).await;
+    assert_eq!(api.turned_down("POST", &lookup, by_accessor).await.0, 404);
+    assert_eq!(api.log_in(&role_id, &other["secret_id"]).await.error(), invalid());
+}
+
+#[tokio::test]
+async fn a_secret_id_may_do_no_more_than_its_role_allows() {
+    let api = with_approle().await;
+    let role = json!({
+        "secret_id_num_uses": 2, "secret_id_ttl": 60, "secret_id_bound_cidrs": "10.0.0.0/8",
+        "token_bound_cidrs": ["127.0.0.0/8"],
+    });
+    api.role("web", role).await;
+    let path = "auth/approle/role/web/secret-id";
+    for (body, text) in [
+        (json!({ "num_uses": 3 }), "num_uses cannot be higher than the role's secret_id_num_uses"),
+        (json!({ "num_uses": 0 }), "num_uses cannot be higher than the role's secret_id_num_uses"),
+        (json!({ "num_uses": -1 }), "num_uses cannot be negative"),
+        (json!({ "ttl": 61 }), "ttl cannot be longer than the role's secret_id_ttl"),
+        (
+            json!({ "cidr_list": ["11.0.0.0/8"] }),
+            "the CIDR blocks of a secret ID must lie within those of its role",
+        ),
+        (
+            json!({ "metadata": "[1]" }),
+            "failed to parse metadata: expected an object whose values are text",
+        ),
+    ] {
+        assert_eq!(api.turned_down("POST", path, body).await, (400, text.to_owned()));
+    }
+    let missing = api.turned_down("POST", "auth/approle/role/no/secret-id", json!({})).await;
+    assert_eq!(missing, (400, "role \"no\" does not exist".to_owned()));
+}
+
+#[tokio::test]
+async fn a_login_from_outside_the_bound_networks_is_refused_and_uses_nothing() {
+    let api = with_approle().await;
+    let inside = api.role("in", json!({ "secret_id_num_uses": 1 })).await;
+    let secret = api.secret_id("in", json!({ "cidr_list": "10.0.0.0/8" })).await;
+    let (status, text) = api.log_in(&inside, &secret["secret_id"]).await.error();
+    assert_eq!(status, 400);
+    assert!(text.contains("unauthorized by CIDR restrictions on the secret ID"), "{text}");
+    let lookup = json!({ "secret_id": secret["secret_id"] });
+    let found = api.ok("POST", "auth/approle/role/in/secret-id/lookup", lookup).await;
+    assert_eq!(found["data"]["secret_id_num_uses"], 1);
+    let bound = api.role("out", json!({ "token_bound_cidrs": ["10.0.0.0/8"] })).await;
+    let secret = api.secret_id("out", json!({})).await;
+    let refused = api.log_in(&bound, &secret["secret_id"]).await.error();
+    assert_eq!(refused, (403, "permission denied".to_owned()));
+}
+
+#[tokio::test]
+async fn a_role_is_written_in_parts_read_whole_and_deleted_with_its_secret_ids() {
+    let api = with_approle().await;
+    let role_id = api.role("web", json!({ "policies": "b,a", "period": "1h" })).await;
+    let path = "auth/approle/role/web";
+    api.ok("POST", path, json!({ "token_ttl": 30 })).await;
+    let read = api.ok("GET", path, Value::Null).await["data"].clone();
+    let expected = json!({
+        "bind_secret_id": true, "local_secret_ids": false, "secret_id_bound_cidrs": null,
+        "secret_id_num_uses": 0, "secret_id_ttl": 0, "token_bound_cidrs": [],
+        "token_explicit_max_ttl": 0, "token_max_ttl": 0, "token_no_default_policy": false,
+        "token_num_uses": 0, "token_period": 3600, "token_policies": ["a", "b"], "token_ttl": 30,
+        "token_type": "default",
+    });
+    assert_eq!(read, expected);
+    api.ok("POST", &format!("{path}/token-max-ttl"), json!({ "token_max_ttl": 90 })).await;
+    let one = api.ok("GET", &format!("{path}/token-max-ttl"), Value::Null).await;
+    assert_eq!(one["data"], json!({ "token_max_ttl": 90 }));
+    api.ok("DELETE", &format!("{path}/token-max-ttl"), Value::Null).await;
+    let secret = api.secret_id("web", json!({})).await;
+    api.ok("DELETE", path, Value::Null).await;
+    assert_eq!(api.turned_down("GET", path, Value::Null).await, (404, String::new()));
+    let list = api.turned_down("LIST", "auth/approle/role", Value::Null).await;
+    assert_eq!(list, (404, String::new()));
+    let anew = api.role("web", json!({ "role_id": role_id })).await;
+    assert_eq!(anew, role_id);
+    assert_eq!(api.log_in(&role_id, &secret["secret_id"]).await.error(), invalid());
+    let custom = json!({ "secret_id": "mine" });
+    let base = "auth/approle/role/web/custom-secret-id";
+    assert_eq!(api.ok("POST", base, custom.clone()).await["data"]["secret_id"], "mine");
+    let twice = api.turned_down("POST", base, custom).await;
+    assert_eq!(twice, (400, "SecretID is already registered".to_owned()));
+    assert_eq!(api.log_in(&role_id, &json!("mine")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn unsound_roles_are_refused_in_vaults_words() {
+    let api = with_approle().await;
+    for (body, text) in [
+        (
+            json!({ "bind_secret_id": false }),
+            "at least one constraint should be enabled on the role",
+        ),
+        (
+            json!({ "token_ttl": 2, "token_max_ttl": 1 }),
+            "'token_ttl' cannot be greater than 'token_max_ttl'",
+        ),
+        (json!({ "token_type": "odd" }), "invalid 'token_type' value \"odd\""),
+        (json!({ "token_num_uses": -1 }), "'token_num_uses' cannot be negative"),
+    ] {
+        let refused = api.turned_down("POST", "auth/approle/role/web", body).await;
+        assert_eq!(refused, (400, text.to_owned()));
+    }
+    let root = api.role("root", json!({ "token_policies": "root" })).await;
+    let secret = api.secret_id("root", json!({})).await;
+    let refused = api.log_in(&root, &secret["secret_id"]).await.error();
+    assert_eq!(refused, (400, "auth methods cannot create root tokens".to_owned()));
+}
+
+#[tokio::test]
+async fn batch_tokens_come_from_roles_that_say_so() {
+    let api = with_approle().await;
+    let role = json!({ "token_type": "batch", "token_policies": "seal" });
+    let role_id = api.role("web", role).await;
+    let secret = api.secret_id("web", json!({})).await;
+    let auth = api.log_in(&role_id, &secret["secret_id"]).await.json()["auth"].clone();
+    assert_eq!((&auth["token_type"], &auth["renewable"]), (&json!("batch"), &json!(false)));
+    let token = auth["client_token"].as_str().unwrap();
+    let made = api.send(token, "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+}
+
+#[tokio::test]
+async fn a_mount_is_made_tuned_listed_and_goes_with_its_roles_and_tokens() {
+    let api = with_approle().await;
+    let list = api.ok("GET", "sys/auth", Value::Null).await;
+    assert_eq!(list["token/"]["type"], "token");
+    assert_eq!(list["data"]["approle/"]["type"], "approle");
+    let accessor = list["approle/"]["accessor"].as_str().unwrap();
+    assert!(accessor.starts_with("auth_approle_") && accessor.len() == 21, "{accessor}");
+    let twice = api.turned_down("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    assert_eq!(twice, (400, "path is already in use at approle/".to_owned()));
+    let inside = api.turned_down("POST", "sys/auth/approle/b", json!({ "type": "approle" })).await;
+    assert_eq!(inside, (400, "path is already in use at approle/".to_owned()));
+    let odd = api.turned_down("POST", "sys/auth/odd", json!({ "type": "odd" })).await;
+    assert_eq!(odd, (400, "plugin not found in the catalog: odd".to_owned()));
+    api.ok("POST", "sys/auth/approle/tune", json!({ "default_lease_ttl": "5m" })).await;
+    let tune = api.ok("GET", "sys/auth/approle/tune", Value::Null).await;
+    assert_eq!(tune["data"]["default_lease_ttl"], 300);
+    assert_eq!(tune["data"]["max_lease_ttl"], 2_764_800);
+    let role_id = api.role("web", json!({ "token_policies": "seal" })).await;
+    let secret = api.secret_id("web", json!({})).await;
+    for _ in 0..150 {
+        api.secret_id("web", json!({})).await;
+    }
+    let auth = api.log_in(&role_id, &secret["secret_id"]).await.json()["auth"].clone();
+    assert_eq!(auth["lease_duration"], 300);
+    let token = auth["client_token"].as_str().unwrap();
+    let encrypt = || api.send(token, "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#);
+    assert_eq!(encrypt().await.status, StatusCode::OK);
+    api.ok("DELETE", "sys/auth/approle", Value::Null).await;
+    assert_eq!(encrypt().await.status, StatusCode::FORBIDDEN);
+    let gone = api.log_in(&role_id, &secret["secret_id"]).await;
+    assert_eq!(gone.status, StatusCode::FORBIDDEN);
+    api.ok("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    let list = api.turned_down("LIST", "auth/approle/role", Value::Null).await;
+    assert_eq!(list, (404, String::new()));
+}
+
+#[tokio::test]
+async fn what_is_declared_logs_in_and_cannot_be_changed_through_the_api() {
+    let role = DeclaredAppRole {
+        name: "seal".into(),
+        role_id: "seal-role".into(),
+        bind_secret_id: true,
+        secret_id_bound_cidrs: Vec::new(),
+        secret_id_num_uses: 0,
+        secret_id_ttl: Duration::ZERO,
+        token: TokenParameters {
+            policies: vec!["seal".parse().unwrap()],
+            period: Duration::from_secs(60),
+            token_type: TokenType::Service,
+            ..TokenParameters::default()
+        },
+    };
+    let auth = DeclaredAuth {
+        path: "approle".parse().unwrap(),
+        description: "declared".into(),
+        default_lease_ttl: None,
+        max_lease_ttl: None,
+        at: "selkie.hcl:7:1".into(),
+        method: DeclaredMethod::AppRole(vec![role]),
+    };
+    let api = Api::start_with(Config { auth: vec![auth], ..config() }).await;
+    for (method, path) in [
+        ("DELETE", "sys/auth/approle"),
+        ("POST", "sys/auth/approle"),
+        ("POST", "sys/auth/approle/tune"),
+    ] {
+        let (status, text) = api.turned_down(method, path, json!({ "type": "approle" })).await;
+        assert_eq!(status, 400);
+        assert!(text.contains("is declared at selkie.hcl:7:1"), "{method} {path}: {text}");
+    }
+    for method in ["POST", "DELETE"] {
+        let (_, text) = api.turned_down(method, "auth/approle/role/seal", json!({})).await;
+        let expected = "role \"seal\" is declared at selkie.hcl:7:1: change it there and reload";
+        assert_eq!(text, expected);
+    }
+    let secret = api.secret_id("seal", json!({})).await;
+    let auth = api.log_in("seal-role", &secret["secret_id"]).await.json()["auth"].clone();
+    assert_eq!(auth["lease_duration"], 60);
+    api.role("more", json!({})).await;
+    let list = api.ok("LIST", "auth/approle/role", Value::Null).await;
+    assert_eq!(list["data"]["keys"], json!(["more", "seal"]));
+    let taken =
+        api.turned_down("POST", "auth/approle/role/x", json!({ "role_id": "seal-role" })).await;
+    assert_eq!(taken, (400, "role_id already in use".to_owned()));
+}
+
+#[tokio::test]
+async fn a_login_of_a_stranger_is_bounded_and_admin_paths_ask_for_a_policy() {
+    let api = with_approle().await;
+    let huge = json!({ "role_id": "x".repeat(70_000) });
+    let answer = api.send("", "POST", "auth/approle/login", huge).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    for (method, path) in [
+        ("POST", "auth/approle/role/web"),
+        ("LIST", "auth/approle/role"),
+        ("GET", "auth/approle/nowhere"),
+        ("GET", "sys/auth"),
+        ("POST", "sys/auth/other"),
+    ] {
+        for token in ["", "s.vault"] {
+            let refused = api.send(token, method, path, "").await;
+            assert_eq!(refused.status, StatusCode::FORBIDDEN, "{method} {path}");
+        }
+    }
+    let unknown = api.turned_down("GET", "auth/approle/nowhere", Value::Null).await;
+    assert_eq!(unknown, (404, "1 error occurred:\n\t* unsupported path\n\n".to_owned()));
+}
+
+#[tokio::test]
+async fn without_storage_nothing_is_mounted_or_kept() {
+    let api = Api::start_with(Config { storage: None, ..config() }).await;
+    let refused = api.turned_down("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    assert_eq!(refused, (400, "there is no storage".to_owned()));
+}

@@ -1,0 +1,190 @@
+//! The keys that a provider publishes. They are fetched when they are needed first, again when they
+//! are old or a token names one that is not among them, and never more often than [`PAUSE`]: a
+//! rotation works at once, and a flood of invented names costs one fetch. What was fetched last is
+//! used for as long as [`LAST_GOOD`] while the provider is away.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::Uri;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout};
+
+use super::compact::Compact;
+use super::key::VerificationKey;
+use super::web::{PATIENCE, Web, WebError, get, https, lock};
+
+/// Between one fetch and the next.
+pub(super) const PAUSE: Duration = Duration::from_secs(10);
+/// When keys are fetched again though none is missing, so that a withdrawn one is soon unknown.
+pub(super) const REFRESH: Duration = Duration::from_secs(600);
+/// How long keys are used that cannot be fetched again.
+pub(super) const LAST_GOOD: Duration = Duration::from_secs(24 * 3600);
+
+const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+
+/// Where keys are published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// At this URL.
+    Set(Uri),
+    /// Where the OpenID configuration of this provider says, which must name the provider as issuer.
+    Provider(String),
+    /// The same of Entra, whose configuration names another issuer than its own URL.
+    Entra(String),
+}
+
+/// What a provider publishes.
+#[derive(Debug)]
+pub(crate) struct KeySet {
+    /// As whom the provider signs, where it says so; else empty.
+    pub(crate) issuers: Vec<String>,
+    pub(crate) keys: Vec<VerificationKey>,
+    fetched: Instant,
+}
+
+/// The keys of one provider.
+#[derive(Debug)]
+pub(crate) struct RemoteKeys {
+    location: Location,
+    web: Arc<dyn Web>,
+    held: Mutex<Held>,
+    /// Held while they are fetched.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    set: Option<Arc<KeySet>>,
+    tried: Option<Instant>,
+}
+
+/// There are no keys that could be used; the log knows why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("error fetching the provider's keys; the server's log says why")]
+pub struct NoKeys;
+
+impl KeySet {
+    fn knows(&self, token: &Compact<'_>) -> bool {
+        self.keys.iter().any(|key| key.may_have_signed(token))
+    }
+}
+
+impl RemoteKeys {
+    pub(crate) fn new(location: Location, web: Arc<dyn Web>) -> Arc<Self> {
+        let (held, fetching) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { location, web, held, fetching })
+    }
+
+    /// The keys among which the one is that signed `token`, if that is one of the provider's.
+    pub(crate) async fn for_token(
+        self: &Arc<Self>,
+        token: &Compact<'_>,
+    ) -> Result<Arc<KeySet>, NoKeys> {
+        let held = self.usable();
+        let Some(set) = held.filter(|set| set.knows(token)) else { return self.renewed().await };
+        if set.fetched.elapsed() >= REFRESH {
+            // In the background: the login has what it needs.
+            self.fetch_soon();
+        }
+        Ok(set)
+    }
+
+    /// The keys as they are now, unless that was asked within [`PAUSE`].
+    pub(crate) async fn renewed(self: &Arc<Self>) -> Result<Arc<KeySet>, NoKeys> {
+        // In a task of its own: clients that hang up must not keep everybody from new keys.
+        let this = Arc::clone(self);
+        let fetched = tokio::spawn(async move { this.fetch_unless_just_done().await });
+        // An end without a result is that of the process.
+        let _ended = fetched.await;
+        self.usable().ok_or(NoKeys)
+    }
+
+    /// Fetches them in the background, unless that was done within [`PAUSE`].
+    pub(crate) fn fetch_soon(self: &Arc<Self>) {
+        if self.may_try() {
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.fetch_unless_just_done().await });
+        }
+    }
+
+    fn usable(&self) -> Option<Arc<KeySet>> {
+        let set = lock(&self.held).set.clone();
+        set.filter(|set| set.fetched.elapsed() < LAST_GOOD)
+    }
+
+    fn may_try(&self) -> bool {
+        lock(&self.held).tried.is_none_or(|tried| tried.elapsed() >= PAUSE)
+    }
+
+    async fn fetch_unless_just_done(&self) {
+        let _one_at_a_time = self.fetching.lock().await;
+        if !self.may_try() {
+            return;
+        }
+        let fetched = timeout(PATIENCE, self.fetch()).await.unwrap_or(Err(WebError::TimedOut));
+        let mut held = lock(&self.held);
+        held.tried = Some(Instant::now());
+        match fetched {
+            Ok(set) => {
+                tracing::debug!(keys = set.keys.len(), issuers = ?set.issuers, "fetched a provider's keys");
+                held.set = Some(Arc::new(set));
+            }
+            Err(error) => {
+                let kept = held.set.is_some();
+                let cause = causes(&error);
+                tracing::warn!(location = ?self.location, cause, kept, "a provider's keys cannot be fetched");
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<KeySet, WebError> {
+        let (issuers, url) = match &self.location {
+            Location::Set(url) => (Vec::new(), url.clone()),
+            Location::Provider(base) => {
+                let found = self.discover(base).await?;
+                // OpenID Connect Discovery section 4.3: else anybody could publish for anybody.
+                if found.issuer.trim_end_matches('/') != base.trim_end_matches('/') {
+                    return Err(unexpected(base, "an OpenID configuration of that issuer"));
+                }
+                (vec![found.issuer], https(&found.jwks_uri)?)
+            }
+            Location::Entra(base) => {
+                let found = self.discover(base).await?;
+                // Of tokens of version 1.0, and of 2.0, under the same keys.
+                let issuers = vec![found.issuer, format!("{}/v2.0", base.trim_end_matches('/'))];
+                (issuers, https(&found.jwks_uri)?)
+            }
+        };
+        let host = url.to_string();
+        let set = get(&*self.web, url).await?;
+        let keys = VerificationKey::from_set(&set);
+        let keys = keys.or(Err(unexpected(&host, "a JSON Web Key set")))?;
+        Ok(KeySet { issuers, keys, fetched: Instant::now() })
+    }
+
+    async fn discover(&self, base: &str) -> Result<Discovered, WebError> {
+        let url = https(&format!("{}{WELL_KNOWN}", base.trim_end_matches('/')))?;
+        let answer = get(&*self.web, url).await?;
+        let found = serde_json::from_slice(&answer);
+        found.or(Err(unexpected(base, "an OpenID configuration")))
+    }
+}
+
+/// The members that are needed (OpenID Connect Discovery section 3).
+#[derive(Deserialize)]
+struct Discovered {
+    issuer: String,
+    jwks_uri: String,
+}
+
+fn unexpected(url: &str, wanted: &'static str) -> WebError {
+    let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(ToOwned::to_owned));
+    WebError::Unexpected { host: host.unwrap_or_default(), wanted }
+}
+
+/// The error with what is behind it.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

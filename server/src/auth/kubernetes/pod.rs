@@ -1,0 +1,44 @@
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+/// What Kubernetes puts into every pod, if Selkie runs in one.
+#[derive(Debug)]
+pub(super) struct Pod {
+    folder: PathBuf,
+}
+
+/// More than any token or bundle has.
+const LIMIT: u64 = 256 * 1024;
+
+impl Default for Pod {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount") }
+    }
+}
+
+impl Pod {
+    #[cfg(test)]
+    pub(super) const fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The pod's own token, as it is now.
+    pub(super) fn token(&self) -> Option<Zeroizing<String>> {
+        let text = Zeroizing::new(self.read("token")?);
+        let line = text.trim();
+        (!line.is_empty()).then(|| Zeroizing::new(line.to_owned()))
+    }
+
+    /// The CA certificates of the cluster, as they are now.
+    pub(super) fn ca_certificate(&self) -> Option<String> {
+        self.read("ca.crt")
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        let path = self.folder.join(name);
+        // A file that is not there is the usual case outside a cluster.
+        let small = std::fs::metadata(&path).is_ok_and(|file| file.len() <= LIMIT);
+        if small { std::fs::read_to_string(path).ok() } else { None }
+    }
+}

@@ -1,0 +1,252 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use selkie_access::MountPath;
+use selkie_config::{DeclaredAuth, DeclaredMethod};
+use selkie_storage::RecordValue;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::auth::tokens::TokenKind;
+use crate::stable_uuid::stable_uuid;
+use crate::state::records::{Kept, TooLarge};
+
+/// Where a method answers.
+#[derive(Clone, Debug)]
+pub struct AuthMount {
+    /// Below `auth/`.
+    pub path: MountPath,
+    /// Vault's name of the method's type.
+    pub kind: Box<str>,
+    /// Its own; what is kept for it is kept under this.
+    pub uuid: Uuid,
+    /// `auth_<type>_<8 hexadecimal digits>`
+    pub accessor: String,
+    /// Free text.
+    pub description: String,
+    /// What is set of it.
+    pub tune: Tune,
+    /// Where it comes from.
+    pub source: MountSource,
+}
+
+/// Where a mount comes from.
+#[derive(Clone, Debug)]
+pub enum MountSource {
+    /// Made through the API.
+    Managed,
+    /// Declared, with all there is of its configuration.
+    Declared(Arc<DeclaredAuth>),
+}
+
+/// What is set of a mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tune {
+    /// How long tokens live whose role does not say it, in seconds; 0: the system's default.
+    pub default_lease_ttl: u64,
+    /// How long tokens live at most, in seconds; 0: the system's.
+    pub max_lease_ttl: u64,
+    /// Which type of tokens a login gives.
+    pub token_type: MountTokenType,
+    /// `hidden` or `unauth`; shown, and otherwise without effect.
+    pub listing_visibility: String,
+    /// Shown, and otherwise without effect.
+    pub options: BTreeMap<String, String>,
+    /// Shown, and otherwise without effect.
+    pub local: bool,
+    /// Shown, and otherwise without effect.
+    pub seal_wrap: bool,
+}
+
+/// Which type of tokens the logins of a mount give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountTokenType {
+    /// What the role says, else service tokens.
+    #[default]
+    DefaultService,
+    /// What the role says, else batch tokens.
+    DefaultBatch,
+    /// Service tokens.
+    Service,
+    /// Batch tokens.
+    Batch,
+}
+
+impl MountTokenType {
+    const ALL: [Self; 4] = [Self::DefaultService, Self::DefaultBatch, Self::Service, Self::Batch];
+
+    /// Vault's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DefaultService => "default-service",
+            Self::DefaultBatch => "default-batch",
+            Self::Service => "service",
+            Self::Batch => "batch",
+        }
+    }
+
+    /// The type of this name; none at all is the default.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        if name.is_empty() {
+            return Some(Self::default());
+        }
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// What a role comes to whose own `token_type` is `role`.
+    #[must_use]
+    pub const fn kind(self, role: selkie_config::TokenType) -> TokenKind {
+        use selkie_config::TokenType;
+        match (self, role) {
+            (Self::Service, _)
+            | (Self::DefaultService | Self::DefaultBatch, TokenType::Service)
+            | (Self::DefaultService, TokenType::Default) => TokenKind::Service,
+            (Self::Batch, _)
+            | (Self::DefaultService | Self::DefaultBatch, TokenType::Batch)
+            | (Self::DefaultBatch, TokenType::Default) => TokenKind::Batch,
+        }
+    }
+}
+
+impl AuthMount {
+    pub(super) fn managed(path: MountPath, kind: &str, uuid: Uuid) -> Self {
+        Self {
+            path,
+            kind: kind.into(),
+            uuid,
+            accessor: accessor(kind, uuid),
+            description: String::new(),
+            tune: Tune::default(),
+            source: MountSource::Managed,
+        }
+    }
+
+    fn declared(declared: DeclaredAuth) -> Self {
+        let declared = Arc::new(declared);
+        let kind = declared.method.kind();
+        // The type is part of it: a path that another method takes over is another mount.
+        let uuid = stable_uuid("auth mount", &format!("{kind}\0{}", declared.path));
+        let seconds = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_secs());
+        let tune = Tune {
+            default_lease_ttl: seconds(declared.default_lease_ttl),
+            max_lease_ttl: seconds(declared.max_lease_ttl),
+            ..Tune::default()
+        };
+        Self {
+            description: declared.description.clone(),
+            tune,
+            source: MountSource::Declared(Arc::clone(&declared)),
+            ..Self::managed(declared.path.clone(), kind, uuid)
+        }
+    }
+
+    /// What is declared of the method; `None` for a mount made through the API.
+    #[must_use]
+    pub fn declaration(&self) -> Option<&DeclaredMethod> {
+        match &self.source {
+            MountSource::Managed => None,
+            MountSource::Declared(declared) => Some(&declared.method),
+        }
+    }
+
+    /// Where it is declared, as `<file>:<line>:<column>`.
+    #[must_use]
+    pub fn declared_at(&self) -> Option<&str> {
+        match &self.source {
+            MountSource::Managed => None,
+            MountSource::Declared(declared) => Some(&declared.at),
+        }
+    }
+}
+
+/// The same mount has the same path and the same records behind it.
+impl PartialEq for AuthMount {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.uuid == other.uuid
+    }
+}
+
+impl Eq for AuthMount {}
+
+fn accessor(kind: &str, uuid: Uuid) -> String {
+    let digits = uuid.simple().to_string();
+    format!("auth_{kind}_{}", digits.get(..8).unwrap_or_default())
+}
+
+/// The declared mounts, none inside another.
+#[derive(Clone, Debug, Default)]
+pub struct DeclaredMounts(Arc<[Arc<AuthMount>]>);
+
+impl DeclaredMounts {
+    /// `declared`, as configured.
+    #[must_use]
+    pub fn new(declared: Vec<DeclaredAuth>) -> Self {
+        Self(declared.into_iter().map(|one| Arc::new(AuthMount::declared(one))).collect())
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<AuthMount>> {
+        self.0.iter()
+    }
+}
+
+/// A mount made through the API, as it is kept: `auth-mount/<path>`.
+#[derive(Debug)]
+pub(crate) struct MountRecord {
+    pub(super) mount: Arc<AuthMount>,
+    /// Being deleted: it answers nothing any more, and deleting it again goes on.
+    pub(super) tainted: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    format: u32,
+    #[serde(rename = "type")]
+    kind: Box<str>,
+    uuid: String,
+    description: String,
+    tune: Tune,
+    tainted: bool,
+}
+
+impl Kept for MountRecord {
+    const ROOT: &'static str = "auth-mount";
+    type Name = MountPath;
+    type Index = ();
+
+    fn place(name: &MountPath) -> String {
+        name.to_string()
+    }
+
+    fn name(place: &str) -> Option<MountPath> {
+        place.parse().ok()
+    }
+
+    fn encode(&self) -> Result<RecordValue, TooLarge> {
+        let written = Written {
+            format: 1,
+            kind: self.mount.kind.clone(),
+            uuid: self.mount.uuid.to_string(),
+            description: self.mount.description.clone(),
+            tune: self.mount.tune.clone(),
+            tainted: self.tainted,
+        };
+        let json = serde_json::to_vec(&written).map_err(|_never| TooLarge)?;
+        RecordValue::new(json).map_err(|_large| TooLarge)
+    }
+
+    fn decode(name: &MountPath, value: &RecordValue) -> Option<Self> {
+        let read: Written = serde_json::from_slice(value.as_bytes()).ok()?;
+        if read.format != 1 {
+            return None;
+        }
+        let mount = AuthMount::managed(name.clone(), &read.kind, read.uuid.parse().ok()?);
+        let mount = AuthMount { description: read.description, tune: read.tune, ..mount };
+        Some(Self { mount: Arc::new(mount), tainted: read.tainted })
+    }
+}

@@ -1,0 +1,215 @@
+//! Which methods are mounted where, and how that is changed through the API.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use selkie_access::MountPath;
+
+use super::mount::{AuthMount, DeclaredMounts, MountRecord, Tune};
+use super::{MethodError, Methods, Tools};
+use crate::api::route::Operation;
+use crate::state::records::{Batch, Current, RecordsError};
+
+/// All mounts as of now. What is declared wins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AuthTable<'a> {
+    pub(crate) declared: &'a DeclaredMounts,
+    pub(crate) methods: &'a Methods,
+}
+
+/// A mount and the path below it.
+#[derive(Debug)]
+pub(crate) struct Found<'p> {
+    pub(crate) mount: Arc<AuthMount>,
+    pub(crate) rest: &'p str,
+}
+
+impl AuthTable<'_> {
+    /// The mount that a path below `auth/` lies in. The path may lack the mount's final slash.
+    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        // No mount's path is longer; a request's may be, and have very many slashes.
+        for end in ends.take_while(|end| *end <= 256) {
+            let Some((head, rest)) = path.split_at_checked(end) else { continue };
+            if let Some(mount) = self.at(head) {
+                return Some(Found { mount, rest: rest.strip_prefix('/').unwrap_or(rest) });
+            }
+        }
+        None
+    }
+
+    /// The mount at exactly `path`, without a final slash.
+    pub(crate) fn at(&self, path: &str) -> Option<Arc<AuthMount>> {
+        let declared = self.declared.iter().find(|mount| mount.path.as_str() == path);
+        if let Some(mount) = declared {
+            return Some(Arc::clone(mount));
+        }
+        let record = self.methods.mounts.get(&path.parse().ok()?).ok()??.value;
+        (!record.tainted).then(|| Arc::clone(&record.mount))
+    }
+
+    /// All mounts, by path.
+    pub(crate) fn all(&self) -> Vec<Arc<AuthMount>> {
+        let mut all = BTreeMap::new();
+        self.methods.mounts.for_each(|path, record| {
+            if !record.tainted {
+                all.insert(path.clone(), Arc::clone(&record.mount));
+            }
+        });
+        all.extend(self.declared.iter().map(|mount| (mount.path.clone(), Arc::clone(mount))));
+        all.into_values().collect()
+    }
+
+    /// Whether what is asked of `found` is a login, which needs no token.
+    pub(crate) fn is_login(&self, found: &Found<'_>, operation: Operation) -> bool {
+        let method = self.methods.of_kind(&found.mount.kind);
+        method.is_some_and(|method| method.is_login(found.rest, operation))
+    }
+
+    /// A mount that `path` is, lies in, or lies around.
+    fn in_the_way_of(&self, path: &MountPath) -> Option<MountPath> {
+        let overlap = |one: &str, other: &str| {
+            let rest = one.strip_prefix(other);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let (all, path) = (self.all(), path.as_str());
+        let other = all.iter().find(|mount| {
+            let other = mount.path.as_str();
+            overlap(path, other) || overlap(other, path)
+        });
+        other.map(|mount| mount.path.clone())
+    }
+}
+
+/// Why a mount was not made, changed or deleted. The texts are Vault's, save the last.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MountProblem {
+    #[error("path is already in use at {path}/")]
+    InUse { path: MountPath },
+    #[error("plugin not found in the catalog: {kind}")]
+    UnknownKind { kind: String },
+    #[error("token credential backend cannot be instantiated")]
+    TokenKind,
+    #[error("token credential backend cannot be disabled")]
+    TokenPath,
+    #[error("backend type must be specified as a string")]
+    NoKind,
+    #[error("No auth engine at {path}/")]
+    NoMount { path: String },
+    #[error("the path of a mount: {source}")]
+    Path { source: selkie_access::NameError },
+    #[error("others are changing the mount at the same time; try again")]
+    Contended,
+}
+
+/// The path of a mount as a request names it.
+pub(crate) fn mount_path(path: &str) -> Result<MountPath, MountProblem> {
+    let path: MountPath = path.parse().map_err(|source| MountProblem::Path { source })?;
+    match path.as_str().split('/').next() {
+        Some("token") => Err(MountProblem::InUse { path }),
+        _ => Ok(path),
+    }
+}
+
+impl Methods {
+    /// Mounts a method.
+    pub(crate) async fn enable(
+        &self,
+        table: AuthTable<'_>,
+        tools: Tools<'_>,
+        mount: NewMount,
+    ) -> Result<(), MethodError> {
+        let NewMount { path, kind, description, tune } = mount;
+        if kind == "token" {
+            return Err(MethodError::refused(MountProblem::TokenKind));
+        }
+        if self.of_kind(&kind).is_none() {
+            return Err(MethodError::refused(MountProblem::UnknownKind { kind }));
+        }
+        if let Some(path) = table.in_the_way_of(&path) {
+            return Err(MethodError::refused(MountProblem::InUse { path }));
+        }
+        let mount = AuthMount::managed(path.clone(), &kind, tools.uuid()?);
+        let mount = Arc::new(AuthMount { description, tune, ..mount });
+        let mut batch = Batch::default();
+        batch.put(&path, &MountRecord { mount, tainted: false }, None)?;
+        match tools.records.commit(&batch).await {
+            Err(RecordsError::Conflict) => Err(MethodError::refused(MountProblem::InUse { path })),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Changes what is set of a managed mount.
+    pub(crate) async fn tune(
+        &self,
+        tools: Tools<'_>,
+        path: &MountPath,
+        change: impl Fn(&mut AuthMount) + Send,
+    ) -> Result<(), MethodError> {
+        let Current { value, revision } = self.managed(path)?;
+        let mut mount = AuthMount::clone(&value.mount);
+        change(&mut mount);
+        let record = MountRecord { mount: Arc::new(mount), tainted: value.tainted };
+        let mut batch = Batch::default();
+        batch.put(path, &record, Some(revision))?;
+        commit(tools, &batch).await
+    }
+
+    /// The first half of unmounting: the mount answers nothing any more. `None` if there is none.
+    pub(crate) async fn taint(
+        &self,
+        tools: Tools<'_>,
+        path: &MountPath,
+    ) -> Result<Option<Arc<AuthMount>>, MethodError> {
+        let Some(Current { value, revision }) = self.mounts.get(path)? else { return Ok(None) };
+        if !value.tainted {
+            let mount = Arc::clone(&value.mount);
+            let mut batch = Batch::default();
+            batch.put(path, &MountRecord { mount, tainted: true }, Some(revision))?;
+            commit(tools, &batch).await?;
+        }
+        Ok(Some(Arc::clone(&value.mount)))
+    }
+
+    /// The second half: deletes all that is kept for the tainted mount, and the mount at last.
+    pub(crate) async fn remove(
+        &self,
+        tools: Tools<'_>,
+        mount: &AuthMount,
+    ) -> Result<(), MethodError> {
+        if let Some(method) = self.of_kind(&mount.kind) {
+            method.forget(tools.records, mount.uuid).await?;
+        }
+        let Some(Current { value, revision }) = self.mounts.get(&mount.path)? else {
+            return Ok(());
+        };
+        if !value.tainted || value.mount.uuid != mount.uuid {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.delete::<MountRecord>(&mount.path, revision)?;
+        commit(tools, &batch).await
+    }
+
+    fn managed(&self, path: &MountPath) -> Result<Current<MountRecord>, MethodError> {
+        let found = self.mounts.get(path)?.filter(|found| !found.value.tainted);
+        let path = path.to_string();
+        found.ok_or_else(|| MethodError::refused(MountProblem::NoMount { path }))
+    }
+}
+
+async fn commit(tools: Tools<'_>, batch: &Batch) -> Result<(), MethodError> {
+    match tools.records.commit(batch).await {
+        Err(RecordsError::Conflict) => Err(MethodError::refused(MountProblem::Contended)),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// A mount to be made.
+#[derive(Debug)]
+pub(crate) struct NewMount {
+    pub(crate) path: MountPath,
+    pub(crate) kind: String,
+    pub(crate) description: String,
+    pub(crate) tune: Tune,
+}

@@ -1,0 +1,126 @@
+//! Logins by what somebody else has signed: a real OpenID provider, and Entra as the emulator plays
+//! it. The token that comes of it does what its policy says, and nothing else.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use selkie_tests::{
+    Answer, Authority, Client, Emulator, Process, Site, free_port, python, skip, until,
+};
+use serde_json::{Value, json};
+
+const TENANT: &str = "7e3a0000-0000-4000-8000-000000000001";
+const POLICY: &str =
+    "policy \"seal\" {\n  path \"transit/encrypt/autounseal\" { capabilities = [\"update\"] }\n}\n";
+
+/// What a login answers, once the state is open.
+fn log_in(client: &Client, path: &str, body: &Value) -> Result<Answer> {
+    until("the state is open", || {
+        let answer = client.put(path, body)?;
+        Ok((answer.status != 503).then_some(answer))
+    })
+}
+
+/// The token of a login works, within its policy.
+fn check_login(client: &Client, answer: &Answer) -> Result<Value> {
+    let body = answer.json();
+    ensure!(answer.status == 200, "{}", answer.text());
+    let token = body["auth"]["client_token"].as_str().context("no token")?;
+    let client = client.with_token(token);
+    let encrypted =
+        client.put("transit/encrypt/autounseal", &json!({ "plaintext": "c2VjcmV0" }))?;
+    ensure!(encrypted.status == 200, "{}", encrypted.text());
+    ensure!(client.get("transit/keys/autounseal")?.status == 403, "more than its policy");
+    Ok(body["auth"].clone())
+}
+
+#[test]
+fn a_token_of_a_real_openid_provider_logs_in_where_the_role_binds_it() -> Result<()> {
+    let Some(python) = python()? else { return Ok(()) };
+    let has_provider = Command::new(&python).args(["-c", "import oidc_provider_mock"]).output()?;
+    if !has_provider.status.success() {
+        return skip("the OpenID provider", "run `make peers`");
+    }
+    let mut site = Site::new()?;
+    let authority = Authority::new()?;
+    let (certificate, key) = authority.issue("id")?.write(site.dir())?;
+    let ca = site.dir().join("ca.pem");
+    std::fs::write(&ca, authority.certificate())?;
+    let chain = site.dir().join("chain.pem");
+    std::fs::write(&chain, std::fs::read_to_string(&certificate)? + authority.certificate())?;
+    let mut command = Command::new(python);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/provider.py");
+    command.env_clear().env("SSL_CERT_FILE", &ca).args(["-W", "ignore"]).arg(script);
+    command.arg(free_port()?.to_string()).args([&chain, &key]).arg("alice");
+    let provider = Process::start(command)?;
+    let said: Value = provider.stdout_line(|line| serde_json::from_str(line).ok())?;
+    let (issuer, token) = (said["issuer"].as_str().context("no issuer")?, &said["token"]);
+
+    let role = |name: &str, subject: &str| {
+        format!(
+            "  role \"{name}\" {{\n    bound_audiences = [\"selkie\"]\n    bound_subject = \"{subject}\"\n    \
+             user_claim = \"sub\"\n    token_policies = [\"seal\"]\n  }}\n"
+        )
+    };
+    site.extra += &format!(
+        "storage \"inmem\" {{}}\n{POLICY}auth \"jwt\" {{\n  oidc_discovery_url = \"{issuer}\"\n  \
+         oidc_discovery_ca_pem = <<EOT\n{}EOT\n{}{}}}\n",
+        authority.certificate(),
+        role("alice", "alice"),
+        role("bob", "bob"),
+    );
+    let selkie = site.start()?;
+    let client = selkie.client();
+    let body = |role: &str| json!({ "role": role, "jwt": token });
+    let auth = check_login(&client, &log_in(&client, "auth/jwt/login", &body("alice"))?)?;
+    assert_eq!(auth["metadata"], json!({ "role": "alice" }));
+    let other = log_in(&client, "auth/jwt/login", &body("bob"))?;
+    assert_eq!(other.status, 400, "{}", other.text());
+    assert!(other.text().contains("invalid subject (sub) claim"), "{}", other.text());
+    let token = token.as_str().context("no token")?;
+    assert!(!selkie.log().contains(token), "the log has the token");
+    Ok(())
+}
+
+#[test]
+fn a_machine_logs_in_by_its_managed_identity_and_not_by_what_it_says_of_itself() -> Result<()> {
+    let emulator = Emulator::new()?;
+    let mut site = Site::new()?;
+    let ca = std::fs::read_to_string(emulator.ca_file())?;
+    let role = |name: &str, group: &str| {
+        format!(
+            "  role \"{name}\" {{\n    bound_resource_groups = [\"{group}\"]\n    \
+             token_policies = [\"seal\"]\n  }}\n"
+        )
+    };
+    site.extra += &format!(
+        "storage \"inmem\" {{}}\n{POLICY}auth \"azure\" {{\n  path = \"machines\"\n  tenant_id = \"{TENANT}\"\n  \
+         resource = \"api://selkie\"\n  authority_host = \"{}\"\n  authority_ca_pem = <<EOT\n{}\nEOT\n{}{}}}\n",
+        emulator.url(),
+        ca.trim_end(),
+        role("mine", "emulator"),
+        role("other", "prod"),
+    );
+    let selkie = site.start()?;
+    let client = selkie.client();
+    let imds = |resource: &str| -> Result<Value> {
+        let path =
+            format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={resource}");
+        let request = selkie_tests::Request::absolute("GET", &path).header("Metadata", "true");
+        Ok(Client::plain(emulator.http).send(request)?.json()["access_token"].clone())
+    };
+    let token = imds("api://selkie")?;
+    let body = |role: &str, token: &Value| json!({ "role": role, "jwt": token });
+    let path = "auth/machines/login";
+    let auth = check_login(&client, &log_in(&client, path, &body("mine", &token))?)?;
+    assert_eq!(auth["metadata"]["vm_name"], "selkie");
+    assert_eq!(auth["metadata"]["resource_group_name"], "emulator");
+    let mut lie = body("other", &token);
+    lie["resource_group_name"] = json!("prod");
+    assert_eq!(log_in(&client, path, &lie)?.status, 403);
+    let for_key_vault = log_in(&client, path, &body("mine", &imds("https://vault.azure.net")?))?;
+    assert_eq!(for_key_vault.status, 400, "{}", for_key_vault.text());
+    assert!(for_key_vault.text().contains("audience"), "{}", for_key_vault.text());
+    Ok(())
+}
