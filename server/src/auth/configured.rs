@@ -133,7 +133,7 @@ pub(crate) fn set_list(
     field: &'static str,
     place: &mut Vec<String>,
 ) -> Result<(), MethodError> {
-    if let Some(mut texts) = fields.list_if_set(field)? {
+    if let Some(mut texts) = fields.set_list(field)? {
         texts.retain(|text| !text.is_empty());
         *place = texts;
     }

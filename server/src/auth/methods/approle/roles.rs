@@ -199,7 +199,7 @@ impl AppRole {
 fn declared(mount: &AuthMount) -> &[selkie_config::DeclaredAppRole] {
     match mount.declaration() {
         Some(selkie_config::DeclaredMethod::AppRole(roles)) => roles,
-        None => &[],
+        _ => &[],
     }
 }
 
