@@ -342,14 +342,7 @@ impl fmt::Display for ApiError {
             Self::NoMount { path } => {
                 return write!(f, "no handler for route {}. route entry not found.", Quoted(path));
             }
-            Self::PreflightDenied { path } => {
-                return write!(
-                    f,
-                    "preflight capability check returned 403, please ensure client's policies \
-                     grant access to path {}",
-                    Quoted(path)
-                );
-            }
+            Self::PreflightDenied { path } => return write_preflight_denied(f, path),
             Self::Field(error) => return write!(f, "Field validation failed: {error}"),
             Self::EncryptField(error) => return error.fmt(f),
             Self::BatchShape(error) => return write!(f, "failed to parse batch input: {error}"),
@@ -400,6 +393,15 @@ impl fmt::Display for ApiError {
             Self::AuditFailed | Self::Internal => "internal error",
         })
     }
+}
+
+fn write_preflight_denied(f: &mut fmt::Formatter<'_>, path: &str) -> fmt::Result {
+    let path = Quoted(path);
+    write!(
+        f,
+        "preflight capability check returned 403, please ensure client's policies grant access to \
+         path {path}"
+    )
 }
 
 impl std::error::Error for ApiError {}

@@ -151,11 +151,10 @@ impl Service {
             Ok(endpoint) => handler::wrap_ttl(&parts.headers, endpoint)?,
             Err(_) => None,
         };
-        if let (Ok(Endpoint::Wrapping(step)), Some(token)) = (&route.target, &token)
-            && *step != WrappingStep::Wrap
+        if let (Some(step), Some(token)) = (unwrapping(&route), &token)
             && handler::is_wrapping_token(&self.node, token)
         {
-            return handler::take(&self.node, id, *step, token).await;
+            return handler::take(&self.node, id, step, token).await;
         }
         let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
         let certificates = certificates.unwrap_or_default();
@@ -175,7 +174,7 @@ impl Service {
                 return Ok(handler::ui_mounts_for_nobody(id));
             }
             // As Vault, which takes any token for a wrapping token here.
-            Err(NotAuthenticated::UnknownToken) if is_unwrapping(&route) => {
+            Err(NotAuthenticated::UnknownToken) if unwrapping(&route).is_some() => {
                 return Err(ApiError::from(WrapFault::Invalid).into());
             }
             Err(stranger) => return Err(stranger.into()),
@@ -256,8 +255,12 @@ impl Service {
     }
 }
 
-fn is_unwrapping(route: &Route<'_>) -> bool {
-    matches!(route.target, Ok(Endpoint::Wrapping(step)) if step != WrappingStep::Wrap)
+/// What is asked for with a wrapping token, which may be the only one that comes with it.
+fn unwrapping(route: &Route<'_>) -> Option<WrappingStep> {
+    match route.target {
+        Ok(Endpoint::Wrapping(step)) if step != WrappingStep::Wrap => Some(step),
+        _ => None,
+    }
 }
 
 /// What a request asks of its endpoint besides its body.
