@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 pub mod aead;
+mod audit_key;
 pub mod base64;
 mod ciphertext;
 mod digest;
@@ -22,6 +23,7 @@ pub mod stream;
 mod version;
 mod wrapped;
 
+pub use audit_key::AuditKey;
 pub use ciphertext::{Ciphertext, CiphertextError};
 pub use digest::sha256;
 pub use envelope::{DecryptError, Envelope};

@@ -32,6 +32,10 @@ impl PinKey {
         with_scrubbed_stack(|| hmac_sha256(self.0.expose(), LABEL, [content]))
     }
 
+    pub(crate) fn expose_for_derivation(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
     /// Whether `mac` is the one of `content`, in constant time.
     #[must_use]
     pub fn verify(&self, content: &[u8], mac: &[u8; 32]) -> bool {

@@ -1,5 +1,6 @@
 //! The command line: what is asked for, what is said about it, and the exit code.
 
+mod audit;
 mod backup;
 mod client;
 mod doctor;
@@ -54,6 +55,9 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Print the keys of a running server in the form of the configuration file.
     Export(export::Arguments),
+    /// What concerns the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Make, look up, renew and revoke tokens on a running server.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -62,6 +66,11 @@ enum Command {
     Client(ClientCommand),
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    Verify(audit::Verify),
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,6 +144,7 @@ impl Command {
             Self::Restore(arguments) => restore::run(&arguments, output),
             Self::Migrate(arguments) => migrate::run(&arguments, output),
             Self::Export(arguments) => export::run(&arguments, output),
+            Self::Audit(AuditCommand::Verify(arguments)) => audit::run(&arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
@@ -150,7 +160,10 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
             regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))
         }
         // What was asked for ends with it.
-        CommandError::Unwell | CommandError::NeedsAttention | CommandError::DrillFailed => Ok(()),
+        CommandError::Unwell
+        | CommandError::NeedsAttention
+        | CommandError::DrillFailed
+        | CommandError::AuditNotWhole => Ok(()),
         other => writeln!(errors, "selkie: {}", WithCauses(other)),
     }
 }

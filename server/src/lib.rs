@@ -4,6 +4,7 @@
 //! to a cloud itself.
 
 pub mod api;
+pub mod audit;
 pub mod auth;
 mod availability;
 pub mod backup;

@@ -1,6 +1,7 @@
 //! What is counted, and how it is told to Prometheus (OpenMetrics text).
 
 mod aged;
+mod audit;
 mod governed;
 mod state;
 
@@ -22,6 +23,7 @@ pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
 use self::state::Reported;
 pub use self::state::StoreFigures;
+use crate::audit::Audit;
 use crate::auth::tokens::Expiring;
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
@@ -199,7 +201,12 @@ impl Metrics {
     /// # Errors
     ///
     /// None in practice: writing to a string does not fail.
-    pub fn text(&self, deployment: &Deployment, now: u64) -> Result<String, fmt::Error> {
+    pub fn text(
+        &self,
+        deployment: &Deployment,
+        audited: &Audit,
+        now: u64,
+    ) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("selkie");
         registry.register(
             "operations",
@@ -223,6 +230,7 @@ impl Metrics {
         self.reported.register(&mut registry, now);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
+        audit::register(&mut registry, audited);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -11,6 +11,7 @@ use selkie_kms::ClientTag;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::audit::{Audit, AuditError};
 use crate::auth::Auth;
 use crate::backup;
 use crate::byte_budget::ByteBudget;
@@ -32,6 +33,7 @@ pub struct Node {
     deployment: Arc<ArcSwap<Deployment>>,
     keys: Arc<Keys>,
     auth: Arc<Auth>,
+    audit: Audit,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     bytes: ByteBudget,
@@ -54,6 +56,9 @@ pub enum NodeError {
     /// The new configuration would break what the running one promised.
     #[error(transparent)]
     Discontinuity(#[from] Discontinuity),
+    /// The audit devices cannot be started.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// A reload cannot add, remove or change the storage; restart for that.
     #[error("the storage cannot change without a restart")]
     StorageChanged,
@@ -67,12 +72,15 @@ impl Node {
     /// [`NodeError`].
     pub async fn start(mut config: Config) -> Result<Self, NodeError> {
         let storage = config.storage.take();
-        let deployment = Deployment::resume(config, None).await?;
         let clock = Arc::new(SystemClock);
+        let audit = Audit::start(std::mem::take(&mut config.audit), Arc::clone(&clock) as _)?;
+        let deployment = Deployment::resume(config, None).await?;
         let Some(storage) = storage else {
-            return Ok(Self::begin(deployment, Keys::without_store(), clock).await);
+            let node = Self::begin(deployment, Keys::without_store(), clock).await;
+            return Ok(Self { audit, ..node });
         };
         let node = Self::begin(deployment, Keys::awaiting_store(), clock).await;
+        let node = Self { audit, ..node };
         let kind = storage.kind();
         node.keep_state(Backend::Configured(storage), kind).await;
         Ok(node)
@@ -115,6 +123,7 @@ impl Node {
         auth.tokens().set_limits(deployment.leases);
         let node = Self {
             auth: Arc::new(auth),
+            audit: Audit::none(Arc::clone(&clock)),
             started: clock.unix_seconds(),
             drills: DrillLog::default(),
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
@@ -212,6 +221,12 @@ impl Node {
         &self.auth
     }
 
+    /// Where requests are recorded.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// The type of the storage, as in the label of its stanza.
     #[must_use]
     pub fn storage_type(&self) -> Option<&'static str> {
@@ -281,7 +296,7 @@ impl Node {
         }
         self.metrics.undrilled_since(self.started);
         self.metrics.tokens(self.auth.tokens().in_use());
-        self.metrics.text(deployment, self.clock.unix_seconds())
+        self.metrics.text(deployment, &self.audit, self.clock.unix_seconds())
     }
 
     /// Wall time.
@@ -302,6 +317,7 @@ impl Node {
             random: Arc::clone(&self.random),
             metrics: Arc::clone(&self.metrics),
             until: tokio::time::Instant::now() + Transit::REQUEST_PATIENCE,
+            trail: Arc::default(),
             unwraps: None,
         }
     }

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_config::{Config, Endpoint, Listener, LogFormat, MetricsListener};
+use selkie_config::{AuditDevice, Config, Endpoint, Listener, LogFormat, MetricsListener};
+use selkie_crypto::AuditKey;
 use selkie_listener::{ActivatedSockets, ActivationError, Drain, Drained, TlsError};
 use tokio::task::JoinSet;
 
@@ -121,6 +122,9 @@ struct Fixed {
     traces: Option<String>,
     /// A MAC under it, which tells it from another.
     local_key: Option<[u8; 32]>,
+    audit: Vec<AuditDevice>,
+    /// What tells it from another.
+    audit_key: Option<String>,
 }
 
 /// Starts to serve what `config` says. All that can fail comes before the first request.
@@ -169,6 +173,11 @@ impl Server {
     #[must_use]
     pub const fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// Opens audit files and connections anew, as after a rotation.
+    pub fn reopen_audit(&self) {
+        self.node.audit().reopen();
     }
 
     /// Puts `config` in the place of what was, at once, or not at all.
@@ -221,6 +230,9 @@ impl Server {
                 tracing::error!("an accept loop ended in a panic, which is a bug: restart Selkie");
             }
         }
+        let node = Arc::clone(&self.node);
+        // It blocks for a moment, and nothing else is left to do.
+        let _ended = tokio::task::spawn_blocking(move || node.audit().stop()).await;
         self.node.write_last_checkpoint().await;
         if let Some(traces) = self.traces.take() {
             traces.end().await;
@@ -240,6 +252,8 @@ impl Fixed {
                 format!("{} {:?} {}", tracing.endpoint, tracing.ca_file, tracing.sample_ratio)
             }),
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
+            audit: config.audit.devices.clone(),
+            audit_key: config.audit.key.as_ref().map(AuditKey::id),
         }
     }
 
@@ -252,6 +266,8 @@ impl Fixed {
             ("metrics_address", self.metrics != new.metrics),
             ("data_dir", self.data_dir != new.data_dir),
             ("local_key", self.local_key != new.local_key),
+            ("audit", self.audit != new.audit),
+            ("audit_key", self.audit_key != new.audit_key),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((field, _)) => Err(ReloadError::NeedsRestart { field }),

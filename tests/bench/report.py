@@ -149,6 +149,32 @@ def throughput_rows(what, figures, openbao, goal, command):
     ]
 
 
+def audit_rows(operation, figures, openbao, goal):
+    """With a file audit device, against OpenBao's with one; what a synced line adds at p99."""
+    plain, flushed, synced = figures.values()
+    ratio = flushed.per_second / openbao
+    per_second = f"{operation}, TLS, file audit: requests per second"
+    added = lambda recorded: f"{(recorded.p99 - plain.p99) / 1e3:+.2f} ms"
+    return [
+        Row(
+            per_second,
+            f"{flushed.per_second:,.0f}",
+            openbao=f"{openbao:,}",
+            comparison=f"{ratio:.1f}x of OpenBao",
+            goal=at_least(ratio, goal),
+            command="A",
+        ),
+        Row(f"{operation}, TLS, file audit: CPU per request", cpu_text(flushed), command="A"),
+        Row(f"{operation}, TLS, file audit: p50 / p99", latency_text(flushed), command="A"),
+        Row(f"{operation}, TLS, file audit: p99 added", added(flushed), command="A"),
+        Row(
+            f"{operation}, TLS, file audit with fsync: requests per second; p50 / p99; p99 added",
+            f"{synced.per_second:,.0f}; {latency_text(synced)}; {added(synced)}",
+            command="A",
+        ),
+    ]
+
+
 def latency_text(figures):
     return f"{figures.p50 / 1e3:.2f} / {figures.p99 / 1e3:.2f} ms"
 

@@ -59,6 +59,16 @@ listener "tcp" {{
 """
 
 
+# Added to CONFIG for a server that records each request.
+AUDIT = """
+audit_key = "file://{dir}/kek"
+audit "file" {{
+  file_path = "{log}"
+  fsync     = {fsync}
+}}
+"""
+
+
 class Server:
     """A running server, by name, and how to reach it."""
 
@@ -125,8 +135,9 @@ def free_port():
         return one.getsockname()[1]
 
 
-def selkie(directory):
-    """A configured server: static seal, one declared key, one declared client, no database."""
+def selkie(directory, audit=None):
+    """A configured server: static seal, one declared key, one declared client, no database.
+    `audit` is None, "flush" or "fsync": what each audit line waits for."""
     token = "hvs." + os.urandom(24).hex()
     ports = {"http": free_port(), "https": free_port()}
     kek = directory / "kek"
@@ -134,9 +145,13 @@ def selkie(directory):
     kek.chmod(0o600)
     sha256 = hashlib.sha256(token.encode()).hexdigest()
     config = directory / "selkie.hcl"
-    config.write_text(CONFIG.format(dir=directory, token_sha256=sha256, **ports))
+    text = CONFIG.format(dir=directory, token_sha256=sha256, **ports)
+    if audit:
+        log = directory / f"audit-{audit}.log"
+        text += AUDIT.format(dir=directory, log=log, fsync=str(audit == "fsync").lower())
+    config.write_text(text)
     command = [*PINNED, SELKIE, "server", "--config", config]
-    server = Server("Selkie", command, token, **ports)
+    server = Server(f"Selkie ({audit})" if audit else "Selkie", command, token, **ports)
     first_answer("http", ports["http"])
     return server
 

@@ -6,6 +6,7 @@ use selkie_access::Policy;
 use selkie_crypto::{OriginKey, PinKey};
 use selkie_hcl::{Document, Located, Problems, Section};
 
+use crate::audit::{self, Audit};
 use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
 use crate::key::{self, DeclaredKey};
@@ -54,6 +55,8 @@ pub struct Config {
     pub seals: Vec<Seal>,
     /// `storage`.
     pub storage: Option<Storage>,
+    /// `audit_key` and `audit`; nothing is recorded by default.
+    pub audit: Audit,
     /// `telemetry`; nothing of it by default.
     pub telemetry: Telemetry,
     /// `mount`, at least one.
@@ -122,14 +125,9 @@ enum ConfigError {
     NotAUrl,
     #[error("field {field:?}: must not be empty")]
     Empty { field: &'static str },
-    #[error("{name:?} is not built yet: remove it")]
-    NotBuilt { name: &'static str },
     #[error("{name:?} is not used by Selkie: remove it")]
     NotUsed { name: &'static str },
 }
-
-/// Never silently ignored: an operator who wrote `audit` must not believe that there is one.
-const NOT_BUILT: [&str; 1] = ["audit"];
 
 /// What stands in many a Vault's configuration and has no meaning here.
 const NOT_USED: [&str; 18] = [
@@ -178,10 +176,14 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let (policies, policy_names) = policy::decode(&mut root, &reading);
     let keys = key::decode(&mut root, &mounts, (&seals, &seal_names));
     let clients = client::decode(&mut root, &policy_names);
+    let origin_key = origin_key(&mut root, &reading);
+    let audit_keys = (origin_key.as_ref(), local_key.as_ref());
+    let audit = audit::decode(&mut root, audit_keys, &reading);
     let config = Config {
         realm: realm(&mut root),
         realm_aliases: realm_aliases(&mut root),
-        origin_key: origin_key(&mut root, &reading),
+        origin_key,
+        audit,
         logging: logging(&mut root),
         api_addr: api_addr(&mut root),
         cluster_name: non_empty(&mut root, "cluster_name"),
@@ -207,9 +209,6 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
 }
 
 fn refuse_what_is_not_here(root: &mut Section<'_>) {
-    for name in NOT_BUILT {
-        root.refuse(name, || ConfigError::NotBuilt { name });
-    }
     for name in NOT_USED {
         root.refuse(name, || ConfigError::NotUsed { name });
     }

@@ -77,6 +77,12 @@ pub enum WarningKind {
          encrypted until Key Vault has confirmed the key"
     )]
     PinsUnproven,
+    /// Another replica hashes the same value to something else.
+    #[error(
+        "neither \"audit_key\" nor \"origin_key\" is set: the audit key is derived from \"local_key\", \
+         so each machine hashes values and chains lines under a key of its own"
+    )]
+    AuditKeyOfOneMachine,
     /// A password travels in clear.
     #[error("\"address\" begins with http:// : the password for etcd travels in clear")]
     PasswordInClear,

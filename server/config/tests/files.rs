@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use selkie_config::{
-    ClientCertificates, Config, DeclaredMethod, Endpoint, ForwardedFor, ListenerLimits, LogFormat,
-    LogLevel, Problems, ProxyProtocol, SealKind, Storage, TlsVersion, VersionRule, WarningKind,
+    AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, ClientCertificates,
+    Config, DeclaredMethod, Endpoint, ForwardedFor, ListenerLimits, LogFormat, LogLevel, Problems,
+    ProxyProtocol, SealKind, Storage, TlsVersion, VersionRule, WarningKind,
 };
 use selkie_crypto::KeyVersion;
 
@@ -255,4 +256,54 @@ fn neither_debug_nor_a_message_shows_a_secret() {
 fn a_configuration_cannot_be_cloned() {
     static_assertions::assert_not_impl_any!(Config: Clone, Copy, std::fmt::Display);
     static_assertions::assert_impl_all!(Config: Send, Sync);
+}
+
+#[test]
+fn audit_devices_read_as_written() {
+    let audit = good().expect("is sound").audit;
+    assert!(audit.key.is_some());
+    let minute = Duration::from_secs(60);
+    let device = |path: &str, description: &str, checkpoint_interval, kind| AuditDevice {
+        path: path.to_owned(),
+        description: description.to_owned(),
+        checkpoint_interval,
+        kind,
+    };
+    let file = AuditFile { path: "/var/log/selkie/audit.log".into(), mode: 0o640, fsync: true };
+    let syslog =
+        AuditSyslog { facility: 19, tag: "selkie-eu".to_owned(), socket: "/dev/log".into() };
+    let socket = AuditSocket {
+        target: AuditTarget::Udp(([127, 0, 0, 1], 9090).into()),
+        write_timeout: Duration::from_secs(1),
+    };
+    let expected = [
+        device("file", "", minute, AuditKind::File(file)),
+        device("log", "the collector", minute, AuditKind::Syslog(syslog)),
+        device("socket", "", Duration::from_secs(10), AuditKind::Socket(socket)),
+    ];
+    assert_eq!(audit.devices, expected);
+}
+
+#[test]
+fn an_audit_key_is_derived_where_none_is_declared() {
+    let base = "listener \"tcp\" {\n  tls_disable = true\n}\n\
+                seal \"static\" {\n  current_key_id = \"1\"\n  \
+                current_key = \"file:///keys/raw\"\n}\n\
+                audit \"syslog\" {\n}\n";
+    let id = |keys: &str| {
+        let config = Config::parse("x", &format!("{keys}\n{base}"), &TestSources);
+        let config = config.map_err(|problems| problems.to_string())?;
+        let warned = config.warnings.iter().any(|w| w.kind == WarningKind::AuditKeyOfOneMachine);
+        Ok::<_, String>((config.audit.key.map(|key| key.id()).expect("a key"), warned))
+    };
+    let audit = id("audit_key = \"file:///keys/new\"\norigin_key = \"file:///keys/origin\"");
+    let origin = id("origin_key = \"file:///keys/origin\"\nlocal_key = \"file:///keys/new\"");
+    let local = id("local_key = \"file:///keys/new\"");
+    let ((audit, false), (origin, false), (local, true)) =
+        (audit.expect("declared"), origin.expect("derived"), local.expect("derived"))
+    else {
+        panic!("warned of the wrong ones");
+    };
+    assert!(audit != origin && origin != local && audit != local);
+    assert!(id("").expect_err("no key").contains("set \"audit_key\""));
 }

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use selkie_access::{Check, Parameter, Request, TokenText};
 use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
 use selkie_kms::KmsError;
@@ -14,6 +15,7 @@ use super::log_budget::{LogBudgets, RefusalKind};
 use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
 use super::route::Operation;
+use crate::audit::Trail;
 use crate::auth::methods::MethodError;
 use crate::auth::{Client, NotAuthenticated, Origin};
 use crate::byte_budget::Taken;
@@ -31,12 +33,14 @@ pub(super) struct Call<'a> {
     /// As of when the request came in.
     pub(super) deployment: Arc<Deployment>,
     pub(super) client: Arc<Client>,
-    pub(super) token: Option<TokenText>,
+    pub(super) token: Option<&'a TokenText>,
     /// Where the request comes from.
     pub(super) address: IpAddr,
     /// A UUID, in the reply and in the log.
     pub(super) id: &'a str,
     pub(super) log_budgets: &'a LogBudgets,
+    /// What the engine does for it.
+    pub(super) trail: Arc<Trail>,
     /// How long the wrapped answer is to be kept; `None` if it is not to be wrapped.
     pub(super) wrap_ttl: Option<Duration>,
 }
@@ -71,7 +75,8 @@ impl Call<'_> {
     }
 
     pub(super) fn transit(&self) -> Transit {
-        self.node.transit(Arc::clone(&self.deployment), self.client.tag)
+        let transit = self.node.transit(Arc::clone(&self.deployment), self.client.tag);
+        Transit { trail: Arc::clone(&self.trail), ..transit }
     }
 
     /// Takes note that a key was used, for the warning before a seal's token runs out.
@@ -91,10 +96,6 @@ impl Call<'_> {
             true => error,
             false => ApiError::PolicyDenies,
         }
-    }
-
-    pub(super) fn refusal(&self, error: ApiError) -> Refusal {
-        Refusal::from(error).by(&self.client)
     }
 }
 
@@ -180,6 +181,22 @@ impl Refusal {
     pub(super) fn by(mut self, client: &Client) -> Self {
         self.0.client = Some(client.name.clone());
         self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.error.status()
+    }
+
+    /// What the client is told, as the audit log tells it: of a path that is none of ours no more
+    /// than the log does.
+    pub(super) fn told(&self) -> String {
+        match &self.0.error {
+            ApiError::NoMount { path } => {
+                ApiError::NoMount { path: abridged(path).into() }.message()
+            }
+            error => error.message(),
+        }
+        .unwrap_or_default()
     }
 
     /// Whether trying again changes nothing.

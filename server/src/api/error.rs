@@ -125,6 +125,13 @@ pub enum ApiError {
     /// `sys/init`: it always is.
     AlreadyInitialized,
 
+    /// `sys/audit/:path`: devices are declared.
+    AuditDeclared,
+    /// `sys/audit-hash/:path`: no such device.
+    UnknownAuditDevice,
+    /// `sys/audit-hash/:path` without an input.
+    MissingAuditInput,
+
     /// More requests at once than the configured limit.
     Overloaded,
     /// No audit device took the line (invariant I8).
@@ -200,6 +207,9 @@ impl ApiError {
             | Self::Policy(_)
             | Self::Wrap(_)
             | Self::CapabilitiesOfNobody
+            | Self::AuditDeclared
+            | Self::UnknownAuditDevice
+            | Self::MissingAuditInput
             | Self::UnknownMetricsFormat
             | Self::AlreadyInitialized => (StatusCode::BAD_REQUEST, Bare),
             Self::Method { status, .. } => (*status, Bare),
@@ -336,6 +346,9 @@ impl From<TrimError> for ApiError {
     }
 }
 
+const AUDIT_DECLARED: &str = "audit devices are declared in the configuration file: change its \
+                              \"audit\" stanzas and restart";
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -386,6 +399,9 @@ impl fmt::Display for ApiError {
             Self::UnknownMetricsFormat => "metric response format unknown: only \"prometheus\" is",
             Self::CapabilitiesOfNobody => "invalid token",
             Self::MissingPaths => "paths must be supplied",
+            Self::AuditDeclared => AUDIT_DECLARED,
+            Self::UnknownAuditDevice => "unknown audit backend",
+            Self::MissingAuditInput => "the \"input\" parameter is empty",
             Self::AlreadyInitialized => "Vault is already initialized",
             Self::Overloaded => "too many requests at once",
             Self::StateSealed => "Vault is sealed",

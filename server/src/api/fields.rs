@@ -115,6 +115,11 @@ impl<'a> Fields<'a> {
         self.is_whole.then(|| all.collect())
     }
 
+    /// Those that have not been taken, by name.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.members.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
     pub(crate) fn secret(
         &mut self,
         field: &'static str,

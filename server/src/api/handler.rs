@@ -1,5 +1,6 @@
 //! One short function an endpoint: extract, permit, operate, reply.
 
+mod audit;
 mod auth_mounts;
 mod capabilities;
 mod cluster;
@@ -58,6 +59,9 @@ pub(super) async fn answer(
         Endpoint::Drill(step) => drill::take(call, step, fields).await,
         Endpoint::Metrics => seal_status::metrics(call, fields),
         Endpoint::Snapshot => storage::snapshot(call, &fields).await,
+        Endpoint::ListAudit => audit::list(call, fields),
+        Endpoint::ChangeAudit(path, operation) => audit::change(call, &path, operation, &fields),
+        Endpoint::AuditHash(path) => audit::hash(call, &path, fields),
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),
         Endpoint::UiMount(path) => sys::ui_mount(call, &path, fields),

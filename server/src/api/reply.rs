@@ -84,7 +84,7 @@ impl<'a> Envelope<'a> {
     /// 200 with data in which no secret is.
     #[must_use]
     pub fn data(&self, data: &impl Serialize) -> Reply {
-        Reply::json(StatusCode::OK, &self.around(Some(data), None))
+        Reply::in_json(StatusCode::OK, &self.around(Some(data), None))
     }
 
     /// 200 with data in which there is a secret.
@@ -96,13 +96,13 @@ impl<'a> Envelope<'a> {
     /// 200 with nothing but warnings.
     #[must_use]
     pub fn nothing(&self) -> Reply {
-        Reply::json(StatusCode::OK, &self.around(None::<&()>, None))
+        Reply::in_json(StatusCode::OK, &self.around(None::<&()>, None))
     }
 
     /// 202 with nothing but warnings: it will be done.
     #[must_use]
     pub fn accepted(&self) -> Reply {
-        Reply::json(StatusCode::ACCEPTED, &self.around(None::<&()>, None))
+        Reply::in_json(StatusCode::ACCEPTED, &self.around(None::<&()>, None))
     }
 
     /// 200 with what is known of the token, the token among it.
@@ -121,7 +121,7 @@ impl<'a> Envelope<'a> {
     /// of `sys/`. The data's keys must be text.
     #[must_use]
     pub fn data_twice<K: AsRef<str> + Serialize, V: Serialize>(&self, data: &[(K, V)]) -> Reply {
-        Reply::json(StatusCode::OK, &Twice { envelope: *self, data: Members(data) })
+        Reply::in_json(StatusCode::OK, &Twice { envelope: *self, data: Members(data) })
     }
 
     /// The same for data that is a struct.
@@ -141,7 +141,7 @@ impl<'a> Envelope<'a> {
     pub fn encrypted(&self, batch: &EncryptedBatch<'_>, failure: Option<StatusCode>) -> Reply {
         let envelope = self.around(Some(batch), None);
         match failure {
-            None => Reply::json(StatusCode::OK, &envelope),
+            None => Reply::in_json(StatusCode::OK, &envelope),
             Some(status) => match to_go_json(&envelope) {
                 Ok(body) => Reply::new(status, ReplyBody::Public(body)),
                 Err(NotSerializable) => Reply::unserializable(),
@@ -286,7 +286,7 @@ impl Reply {
         }
         let message = error.message();
         let errors = Errors { errors: message.as_slice() };
-        Self::json(error.status(), &errors)
+        Self::in_json(error.status(), &errors)
     }
 
     fn secret(status: StatusCode, body: Option<WipedVec>) -> Self {
@@ -296,13 +296,13 @@ impl Reply {
     /// 200 without an envelope, as the open paths of `sys/` answer.
     #[must_use]
     pub fn bare(body: &impl Serialize) -> Self {
-        Self::json(StatusCode::OK, body)
+        Self::in_json(StatusCode::OK, body)
     }
 
     /// The same with a status that the client has chosen, for `sys/health`.
     #[must_use]
     pub fn bare_with_status(status: StatusCode, body: &impl Serialize) -> Self {
-        Self::json(status, body)
+        Self::in_json(status, body)
     }
 
     /// 200 with a text that is no JSON.
@@ -361,6 +361,16 @@ impl Reply {
         self.status
     }
 
+    /// The body if it is JSON.
+    pub(super) fn json(&self) -> Option<&[u8]> {
+        (self.content_type == JSON).then(|| self.body.as_ref())
+    }
+
+    /// The type of a body that is no JSON.
+    pub(super) fn other_content_type(&self) -> Option<&'static str> {
+        (self.content_type != JSON).then_some(self.content_type)
+    }
+
     /// Length of the body in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
@@ -400,7 +410,7 @@ impl Reply {
         Self { status, content_type: JSON, body, taken: Taken::default() }
     }
 
-    fn json(status: StatusCode, value: &impl Serialize) -> Self {
+    fn in_json(status: StatusCode, value: &impl Serialize) -> Self {
         match to_go_json(value) {
             Ok(mut body) => {
                 body.push(b'\n');

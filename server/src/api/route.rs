@@ -225,6 +225,12 @@ pub enum Endpoint {
     Policy(PolicyPath, Box<str>, Operation),
     /// `sys/mounts`
     Mounts,
+    /// `sys/audit`
+    ListAudit,
+    /// `sys/audit/:path`, enable or disable
+    ChangeAudit(Box<str>, Operation),
+    /// `sys/audit-hash/:path`
+    AuditHash(Box<str>),
     /// `sys/seal-backend-status`
     SealBackendStatus,
     /// `sys/ha-status`
@@ -374,6 +380,9 @@ impl Endpoint {
             Self::ListPolicies(..) => "list_policies",
             Self::Policy(..) => "policy",
             Self::Mounts => "mounts",
+            Self::ListAudit => "list_audit",
+            Self::ChangeAudit(..) => "change_audit",
+            Self::AuditHash(_) => "audit_hash",
             Self::SealBackendStatus => "seal_backend_status",
             Self::HaStatus => "ha_status",
             Self::ListDrill => "list_drill",
@@ -421,6 +430,9 @@ impl Endpoint {
             | Self::Drill(_)
             | Self::Metrics
             | Self::Snapshot
+            | Self::ListAudit
+            | Self::ChangeAudit(..)
+            | Self::AuditHash(_)
             | Self::Mounts => Access::ByPolicy,
         }
     }
@@ -601,6 +613,7 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         "drill" | "drill/" => return Err(ApiError::UnsupportedOperation),
         "auth" => Endpoint::AuthMounts,
         "mounts" => Endpoint::Mounts,
+        "audit" => Endpoint::ListAudit,
         "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
@@ -656,6 +669,9 @@ fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiE
     if let Some(target) = policy_target(rest, operation) {
         return target;
     }
+    if let Some(endpoint) = audit_target(rest, operation) {
+        return endpoint;
+    }
     if let Some(path) = rest.strip_prefix("auth/").filter(|path| !path.is_empty()) {
         return auth_mount_target(path, operation);
     }
@@ -670,6 +686,18 @@ fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiE
         _ => return Err(ApiError::UnsupportedPath),
     };
     if operation == its { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
+}
+
+fn audit_target(rest: &str, operation: Operation) -> Option<Result<Endpoint, ApiError>> {
+    let name = |prefix: &str| rest.strip_prefix(prefix).filter(|name| !name.is_empty());
+    Some(match (name("audit/"), name("audit-hash/"), operation) {
+        (Some(path), _, Operation::Update | Operation::Delete) => {
+            Ok(Endpoint::ChangeAudit(path.into(), operation))
+        }
+        (_, Some(path), Operation::Update) => Ok(Endpoint::AuditHash(path.into())),
+        (Some(_), ..) | (_, Some(_), _) => Err(ApiError::UnsupportedOperation),
+        (None, None, _) => return None,
+    })
 }
 
 fn auth_mount_target(path: &str, operation: Operation) -> Result<Endpoint, ApiError> {

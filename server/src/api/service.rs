@@ -11,6 +11,7 @@ use opentelemetry::context::FutureExt;
 use selkie_listener::{ConnectionInfo, InFlight, Overloaded, client_address};
 use uuid::Uuid;
 
+use super::audited::{Audited, Incoming};
 use super::body::{self, BodyLimits};
 use super::call::{Call, Refusal};
 use super::error::{ApiError, WrapFault};
@@ -140,7 +141,7 @@ impl Service {
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;
         let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
-        let route = route?;
+        let mut route = route?;
         if let Ok(endpoint) = &route.target
             && endpoint.access() == Access::Open
         {
@@ -151,92 +152,100 @@ impl Service {
             Ok(endpoint) => handler::wrap_ttl(&parts.headers, endpoint)?,
             Err(_) => None,
         };
+        let incoming = Incoming { id, connection, address, token: token.as_ref() };
         if let (Some(step), Some(token)) = (unwrapping(&route), &token)
             && handler::is_wrapping_token(&self.node, token)
         {
-            return handler::take(&self.node, id, step, token).await;
+            let mut audited = Audited::new(&self.node, &deployment, incoming, &route, None);
+            audited.request(None, &[]).await?;
+            return audited.response(handler::take(&self.node, id, step, token).await).await;
         }
         let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
         let certificates = certificates.unwrap_or_default();
         let credentials = Credentials { token: token.as_ref(), certificates, address };
-        if let Ok(Endpoint::Login(at)) = route.target {
-            let asked = Asked { operation: route.operation, query: route.query };
-            let stranger = Stranger { at, credentials, id };
-            if wrap_ttl.is_some() {
-                handler::require_storage(&self.node)?;
-            }
-            let reply = self.log_in(parts, body, asked, stranger).await?;
-            return self.wrapped(wrap_ttl, &route.path, reply).await;
+        let query = std::mem::take(&mut route.query);
+        if let Ok(Endpoint::Login(at)) = &route.target {
+            let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
+            let asked = Asked { route: &route, query, parts };
+            let stranger = Stranger { at: at.clone(), credentials, id, wrap_ttl };
+            return self.log_in(asked, body, stranger, audited).await;
         }
         let client = match self.node.auth().authenticate(&deployment, credentials).await {
             Ok(client) => client,
-            Err(_stranger) if route.target == Ok(Endpoint::UiMounts) => {
-                return Ok(handler::ui_mounts_for_nobody(id));
+            Err(stranger) => {
+                let answer = answer_stranger(stranger, &route, id);
+                let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
+                return audited.stranger(answer).await;
             }
-            // As Vault, which takes any token for a wrapping token here.
-            Err(NotAuthenticated::UnknownToken) if unwrapping(&route).is_some() => {
-                return Err(ApiError::from(WrapFault::Invalid).into());
-            }
-            Err(stranger) => return Err(stranger.into()),
         };
-        let log_budgets = &*self.log_budgets;
-        let node = &*self.node;
-        let call = Call { node, deployment, client, token, address, id, log_budgets, wrap_ttl };
-        let Route { path, operation, target, query } = route;
-        let endpoint = match target {
-            Ok(endpoint) => endpoint,
-            Err(error) => return Err(call.refusal(call.hide(error, &path, operation))),
+        let audited = Audited::new(&self.node, &deployment, incoming, &route, Some(&client));
+        let call = Call {
+            node: &self.node,
+            deployment: Arc::clone(&deployment),
+            client: Arc::clone(&client),
+            token: token.as_ref(),
+            address,
+            id,
+            log_budgets: &self.log_budgets,
+            wrap_ttl,
+            trail: Arc::clone(&audited.trail),
         };
-        let asked = Asked { operation, query };
-        let answered = async {
-            if call.wrap_ttl.is_some() {
-                handler::require_storage(&self.node)?;
-            }
-            let reply = self.handle(&call, parts, body, asked, endpoint).await?;
-            self.wrapped(call.wrap_ttl, &path, reply).await
-        };
-        answered.await.map_err(|refusal: Refusal| refusal.by(&call.client))
+        let asked = Asked { route: &route, query, parts };
+        let answer = self.handle(&call, asked, body, audited).await;
+        answer.map_err(|refusal| refusal.by(&call.client))
     }
 
-    /// `reply`, wrapped if it is to be.
-    async fn wrapped(
+    /// Does what `operation` does, of which nothing is done if its reply could not be wrapped as it is
+    /// to be.
+    async fn wrapping(
         &self,
         ttl: Option<Duration>,
         path: &str,
-        reply: Reply,
+        operation: impl Future<Output = Result<Reply, Refusal>>,
     ) -> Result<Reply, Refusal> {
-        match ttl {
-            Some(ttl) => handler::wrap(&self.node, path, ttl, reply).await,
-            None => Ok(reply),
-        }
+        let Some(ttl) = ttl else { return operation.await };
+        handler::require_storage(&self.node)?;
+        handler::wrap(&self.node, path, ttl, operation.await?).await
     }
 
     /// Nobody knows who asks: what that may cost is bounded apart from all else.
     async fn log_in(
         &self,
-        parts: &Parts,
-        body: Body,
         asked: Asked<'_>,
+        body: Body,
         stranger: Stranger<'_>,
+        mut audited: Audited<'_>,
     ) -> Result<Reply, Refusal> {
-        let Stranger { at, credentials, id } = stranger;
+        let Stranger { at, credentials, id, wrap_ttl } = stranger;
+        let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
         let admitted = self.logins.admit().await;
         let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
-        let fields = asked.fields(&body, parts)?;
-        handler::login(self.node.auth(), at, credentials, fields, id).await
+        let whole = asked.whole(&body);
+        let fields = asked.into_fields(&body)?;
+        audited.login(&fields, whole).await?;
+        let login = handler::login(self.node.auth(), at, credentials, fields, id);
+        audited.response(self.wrapping(wrap_ttl, path, login).await).await
     }
 
     /// The body is read only for a client that is known: nobody else can make the server hold it.
     async fn handle(
         &self,
         call: &Call<'_>,
-        parts: &Parts,
-        body: Body,
         asked: Asked<'_>,
-        endpoint: Endpoint,
+        body: Body,
+        mut audited: Audited<'_>,
     ) -> Result<Reply, Refusal> {
+        let Route { path, operation, target, .. } = asked.route;
+        let endpoint = match target {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                audited.request(None, &[]).await?;
+                let error = call.hide(error.clone(), path, *operation);
+                return audited.response(Err(error.into())).await;
+            }
+        };
         // 503, which every seal client tries again, and never 429, which old ones take for success.
         let overloaded = |Overloaded| ApiError::Overloaded;
         let announced = body::announced_bytes(&body, self.limits);
@@ -248,10 +257,29 @@ impl Service {
             false => self.in_flight.admit().await,
         };
         let _admitted = admitted.map_err(overloaded)?;
-        let fields = asked.fields(&body, parts)?;
-        let reply = handler::answer(call, endpoint, fields).await?;
+        let whole = asked.whole(&body);
+        let fields = asked.into_fields(&body)?;
+        audited.request(Some(&fields), whole).await?;
+        let answered = handler::answer(call, endpoint.clone(), fields);
+        let reply = self.wrapping(call.wrap_ttl, path, answered).await;
+        let reply = audited.response(reply).await?;
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
         Ok(reply.holding(taken))
+    }
+}
+
+fn answer_stranger(
+    stranger: NotAuthenticated,
+    route: &Route<'_>,
+    id: &str,
+) -> Result<Reply, Refusal> {
+    match (&route.target, &stranger) {
+        (Ok(Endpoint::UiMounts), _) => Ok(handler::ui_mounts_for_nobody(id)),
+        // As Vault, which takes any token for a wrapping token here.
+        (_, NotAuthenticated::UnknownToken) if unwrapping(route).is_some() => {
+            Err(ApiError::from(WrapFault::Invalid).into())
+        }
+        _ => Err(stranger.into()),
     }
 }
 
@@ -263,10 +291,38 @@ fn unwrapping(route: &Route<'_>) -> Option<WrappingStep> {
     }
 }
 
-/// What a request asks of its endpoint besides its body.
+/// What a request asks besides what is in its body.
 struct Asked<'a> {
-    operation: Operation,
+    route: &'a Route<'a>,
     query: Query<'a>,
+    parts: &'a Parts,
+}
+
+impl<'a> Asked<'a> {
+    fn into_fields<'b>(self, body: &'b [u8]) -> Result<Fields<'b>, ApiError>
+    where
+        'a: 'b,
+    {
+        let content_type = self.parts.headers.get(http::header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        if self.has_body() {
+            return Fields::parse(body, content_type);
+        }
+        Ok(Fields::from_query(self.query, self.route.operation == Operation::List))
+    }
+
+    /// What the fields are read from.
+    fn whole<'b>(&self, body: &'b [u8]) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        let query = self.parts.uri.query().unwrap_or_default();
+        if self.has_body() { body } else { query.as_bytes() }
+    }
+
+    const fn has_body(&self) -> bool {
+        matches!(self.route.operation, Operation::Update | Operation::Patch)
+    }
 }
 
 /// Somebody who asks to be logged in.
@@ -274,23 +330,7 @@ struct Stranger<'a> {
     at: MethodPath,
     credentials: Credentials<'a>,
     id: &'a str,
-}
-
-impl<'a> Asked<'a> {
-    fn fields(self, body: &'a [u8], parts: &Parts) -> Result<Fields<'a>, ApiError> {
-        let content_type = parts.headers.get(http::header::CONTENT_TYPE);
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        match self.operation {
-            Operation::Update | Operation::Patch => Fields::parse(body, content_type),
-            Operation::Read
-            | Operation::List
-            | Operation::Delete
-            | Operation::Header
-            | Operation::Options => {
-                Ok(Fields::from_query(self.query, self.operation == Operation::List))
-            }
-        }
-    }
+    wrap_ttl: Option<Duration>,
 }
 
 #[cfg(test)]

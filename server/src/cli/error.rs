@@ -84,6 +84,12 @@ pub enum CommandError {
     /// A seal did not open everything by itself; the output tells which.
     #[error("a drill failed")]
     DrillFailed,
+    /// Audit files are not what was written; the output tells where.
+    #[error("the audit files are not whole")]
+    AuditNotWhole,
+    /// The configuration names no key for audit lines.
+    #[error("there is no audit key: set \"audit_key\", or declare an audit device")]
+    NoAuditKey,
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -122,6 +128,7 @@ impl CommandError {
             | Self::Regressions(_)
             | Self::Deployment(_)
             | Self::NoStorage { .. }
+            | Self::NoAuditKey
             | Self::KeepsNothing { .. }
             | Self::Serve(ServeError::Tls { .. } | ServeError::Node(NodeError::Deployment(_))) => {
                 Exit::Config
@@ -138,6 +145,7 @@ impl CommandError {
             | Self::Unwell
             | Self::NeedsAttention
             | Self::DrillFailed
+            | Self::AuditNotWhole
             | Self::Remote(_)
             | Self::Copy(_)
             | Self::Backup(_)

@@ -125,6 +125,12 @@ impl Running {
             warn!("dev mode: the master key is public; for trying out only, never for production");
         }
         config.warnings.iter().for_each(log_warning);
+        if matches!(origin, Origin::File(_)) && config.audit.devices.is_empty() {
+            warn!(
+                advice = "declare an audit device, such as audit \"file\"",
+                "no audit device is declared: who decrypts what is not recorded"
+            );
+        }
         let inventory = Inventory::of(&config);
         let server = serve(config, &mut sockets).await?;
         inventory.log(&server.node().deployment());
@@ -164,6 +170,8 @@ impl Running {
     }
 
     async fn reload(&mut self, telemetry: &Telemetry) {
+        // Whether or not the configuration is sound: the log may have been rotated.
+        self.server.reopen_audit();
         let ReloadFrom::File(path) = &self.reload_from else {
             return warn!("no reload: dev mode has no configuration file");
         };

@@ -83,6 +83,11 @@ impl Reported {
         self.reports().store = Some(figures);
     }
 
+    pub(super) fn tokens(&self, mut in_use: Vec<Expiring>) {
+        in_use.truncate(MOST_TOKENS);
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
+    }
+
     pub(super) fn drill(&self, at: u64, is_ok: bool) {
         self.reports().drill = Some(Drill { at, is_ok });
     }
@@ -93,11 +98,6 @@ impl Reported {
 
     fn reports(&self) -> MutexGuard<'_, Reports> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn tokens(&self, mut in_use: Vec<Expiring>) {
-        in_use.truncate(MOST_TOKENS);
-        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
     }
 
     pub(super) fn register(&self, registry: &mut Registry, now: u64) {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use selkie_access::TokenText;
+use selkie_config::{AuditDevice, AuditFile, AuditKind};
 use selkie_config::{Config, Placeholders};
+use selkie_crypto::AuditKey;
 
 use super::*;
 
@@ -52,7 +54,7 @@ async fn full_text() -> String {
     gauges.protected.get_or_create(&seal).set(1);
     gauges.days.get_or_create(&seal).set(40.5);
     gauges.register(&mut registry);
-    let mut text = metrics.text(&deployment, 20_000).unwrap();
+    let mut text = metrics.text(&deployment, &audit(), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
@@ -139,11 +141,11 @@ fn a_daily_drill_that_stays_away_alarms_also_after_restarts() {
 async fn the_age_of_a_drill_counts_from_the_start_until_there_is_one() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     metrics.undrilled_since(19_500);
-    let text = metrics.text(&deployment, 20_000).unwrap();
+    let text = metrics.text(&deployment, &audit(), 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 500\n"), "{text}");
     assert!(!text.contains("selkie_drill_ok"), "{text}");
     metrics.drill(19_900, true);
-    let text = metrics.text(&deployment, 20_000).unwrap();
+    let text = metrics.text(&deployment, &audit(), 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 100\n"), "{text}");
 }
 
@@ -178,7 +180,7 @@ async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
 async fn a_request_is_in_flight_until_it_is_dropped() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     let in_flight = || {
-        let text = metrics.text(&deployment, 0).unwrap();
+        let text = metrics.text(&deployment, &audit(), 0).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix("selkie_requests_in_flight "));
         value.unwrap().to_owned()
     };
@@ -186,4 +188,19 @@ async fn a_request_is_in_flight_until_it_is_dropped() {
     assert_eq!(in_flight(), "1");
     drop(request);
     assert_eq!(in_flight(), "0");
+}
+
+/// With a device, so that there is something to tell.
+fn audit() -> Audit {
+    let path = "/dev/null".into();
+    let file = AuditFile { path, mode: 0o600, fsync: false };
+    let device = AuditDevice {
+        path: "file".to_owned(),
+        description: String::new(),
+        checkpoint_interval: Duration::from_secs(60),
+        kind: AuditKind::File(file),
+    };
+    let key = AuditKey::init_with(|page| page.fill(1)).unwrap();
+    let declared = selkie_config::Audit { key: Some(key), devices: vec![device] };
+    Audit::start(declared, Arc::new(crate::clock::SystemClock)).unwrap()
 }

@@ -223,7 +223,10 @@ impl Seals {
             // Whatever the KMS says, or does not say, of its newest version: this one may open.
             let call = Call { client: transit.client, deadline: share };
             match seal.decrypt(envelope, recipient, aad, (call, transit)).await {
-                Ok(plaintext) => return Ok(plaintext),
+                Ok(plaintext) => {
+                    transit.trail.opened_by(seal.name());
+                    return Ok(plaintext);
+                }
                 Err(error) => verdict = graver(verdict, error),
             }
         }

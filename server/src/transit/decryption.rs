@@ -6,6 +6,7 @@ use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 
 use super::error::outcome;
 use super::{KeySource, Transit, TransitError, TransitKey};
+use crate::audit::DecryptedEnvelope;
 use crate::metrics::Decrypted;
 
 /// One thing to decrypt.
@@ -72,6 +73,9 @@ impl Decryption {
     pub async fn decrypt(&self, item: &DecryptionItem<'_>) -> Result<Plaintext, TransitError> {
         let opened = self.decrypt_uncounted(item).await;
         self.transit.metrics.operation("decrypt", outcome(&opened));
+        if opened.is_err() {
+            self.transit.trail.failed(self.mount.as_str(), self.key.name.as_str());
+        }
         opened
     }
 
@@ -95,6 +99,10 @@ impl Decryption {
     /// Keeps the evidence that this version is in use, if the age of the envelope is proven.
     fn note(&self, created: u64, version: KeyVersion) {
         let Self { transit, mount, key } = self;
+        let age = transit.clock.unix_seconds().saturating_sub(created);
+        let is_age_proven = transit.deployment.origin_key.is_some();
+        let envelope = DecryptedEnvelope { version, age, is_age_proven };
+        transit.trail.decrypted(mount.as_str(), key.name.as_str(), envelope);
         if transit.deployment.origin_key.is_none() {
             return;
         }

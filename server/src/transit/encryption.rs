@@ -97,6 +97,11 @@ impl Encryption {
     pub async fn encrypt(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
         let made = self.encrypt_uncounted(item).await;
         self.transit.metrics.operation("encrypt", outcome(&made));
+        let (mount, key) = (self.mount.as_str(), self.key.name.as_str());
+        match &made {
+            Ok(made) => self.transit.trail.encrypted(mount, key, made.version),
+            Err(_) => self.transit.trail.failed(mount, key),
+        }
         made
     }
 

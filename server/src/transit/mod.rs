@@ -31,6 +31,7 @@ pub use key::{KeySource, TransitKey, Uncounted, VersionRecord};
 pub use keys::Keys;
 pub use settings::{KeyChanges, NewKey};
 
+use crate::audit::Trail;
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::metrics::Metrics;
@@ -54,6 +55,8 @@ pub struct Transit {
     pub client: ClientTag,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What was done with keys, for the audit log.
+    pub trail: Arc<Trail>,
     /// When the request is over, whatever it still has to do (invariant I10).
     pub until: Instant,
     /// What the items of a batch unwrap; `None` for a request of one item.

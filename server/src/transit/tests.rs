@@ -98,6 +98,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         data_dir: None,
         local_key: None,
         lock_all_memory: false,
+        audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: Vec::new(),
         storage: None,
@@ -132,6 +133,7 @@ pub(crate) async fn engine(seals: &[TestSeal]) -> Transit {
         client: ClientTag::SELKIE,
         metrics: Metrics::new(),
         until: Instant::now() + Transit::REQUEST_PATIENCE,
+        trail: Arc::default(),
         unwraps: None,
     }
 }

@@ -120,6 +120,28 @@ client "admin@example.com" {
   no_default_policy = true
 }
 
+audit_key = "file:///keys/base64"
+
+audit "file" {
+  file_path = "/var/log/selkie/audit.log"
+  mode      = "0640"
+  fsync     = true
+}
+
+audit "syslog" {
+  path        = "log"
+  description = "the collector"
+  facility    = "local3"
+  tag         = "selkie-eu"
+}
+
+audit "socket" {
+  address             = "127.0.0.1:9090"
+  socket_type         = "udp"
+  write_timeout       = "1s"
+  checkpoint_interval = "10s"
+}
+
 auth "approle" {
   path              = "team/machines"
   description       = "of the team"

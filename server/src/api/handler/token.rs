@@ -324,7 +324,7 @@ fn names(policies: &[PolicyName]) -> Vec<&str> {
 
 /// The token itself: a seal client's watcher renews with what the reply says.
 fn client_token<'a>(call: &'a Call<'_>) -> &'a str {
-    call.token.as_ref().map_or("", TokenText::expose_for_reply)
+    call.token.map_or("", TokenText::expose_for_reply)
 }
 
 fn now(call: &Call<'_>) -> i64 {

@@ -151,7 +151,7 @@ fn what_vault_has_and_we_have_not_is_an_unsupported_path() {
         let uri = format!("/v1/transit/{path}?x=1").replace("/?", "?");
         assert_eq!(target("GET", &uri), Err(ApiError::UnsupportedPath), "{path}");
     }
-    assert_eq!(target("PUT", "/v1/auth/token/create"), Err(ApiError::UnsupportedPath));
+    assert_eq!(target("PUT", "/v1/auth/token/magic"), Err(ApiError::UnsupportedPath));
     assert_eq!(target("PUT", "/v1/sys/drill/key/k"), Err(ApiError::UnsupportedPath));
     assert_eq!(target("GET", "/v1/sys/health/"), Err(ApiError::UnsupportedPath));
     assert_eq!(target("LIST", "/v1/transit/keys/k"), Err(ApiError::UnsupportedPath));
@@ -250,4 +250,24 @@ proptest! {
             let _ = route(&Method::GET, &uri, &mounts(), table);
         }
     }
+}
+
+#[test]
+fn the_paths_of_tokens_are_found_by_method_and_name() {
+    let found = |method: &str, path: &str| target(method, &format!("/v1/{path}"));
+    let role = || "seals".parse().unwrap();
+    for (method, path, endpoint) in [
+        ("POST", "auth/token/create", TokenEndpoint::Create),
+        ("PUT", "auth/token/create/seals", TokenEndpoint::CreateFrom(role())),
+        ("GET", "auth/token/roles/seals", TokenEndpoint::ReadRole(role())),
+        ("DELETE", "auth/token/roles/seals", TokenEndpoint::DeleteRole(role())),
+        ("LIST", "auth/token/roles", TokenEndpoint::Roles),
+        ("LIST", "auth/token/accessors", TokenEndpoint::Accessors),
+    ] {
+        assert_eq!(found(method, path), Ok(Endpoint::Token(endpoint)), "{method} {path}");
+    }
+    for (method, path) in [("GET", "auth/token/create"), ("POST", "auth/token/accessors")] {
+        assert_eq!(found(method, path), Err(ApiError::UnsupportedOperation), "{method} {path}");
+    }
+    assert_eq!(found("POST", "auth/token/renew/s.old"), Err(ApiError::UnsupportedPath));
 }

@@ -1,4 +1,5 @@
 mod approle;
+mod audit;
 mod drill;
 mod log;
 mod policy;
@@ -63,6 +64,7 @@ fn config() -> Config {
         data_dir: None,
         local_key: None,
         lock_all_memory: false,
+        audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: vec![static_seal()],
         storage: Some(Storage::InMemory),

@@ -1,7 +1,4 @@
 ui = true
-audit "file" {
-  path = "/x"
-}
 cluster_addr = "https://x:8201"
 storage "raft" {
   path = "/x"
@@ -14,6 +11,5 @@ seal "static" {
   current_key    = "file:///keys/raw"
 }
 #! 1:1: "ui" is not used by Selkie: remove it
-#! 2:1: "audit" is not built yet: remove it
-#! 5:1: "cluster_addr" is not used by Selkie: remove it
-#! 6:9: storage type "raft" does not exist here: there are "etcd", "inmem" and "sled"
+#! 2:1: "cluster_addr" is not used by Selkie: remove it
+#! 3:9: storage type "raft" does not exist here: there are "etcd", "inmem" and "sled"

@@ -75,7 +75,7 @@ impl TokenFault {
 
 /// Whom the token dies with, if it is no orphan.
 fn parent(call: &Call<'_>) -> Result<Option<Parent>, Refusal> {
-    let text = call.token.as_ref();
+    let text = call.token;
     match &call.client.origin {
         Origin::Token(token) if token.made.kind == TokenKind::Batch => {
             Err(TokenFault::BatchCannotCreate.into_refusal())

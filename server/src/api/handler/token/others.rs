@@ -54,7 +54,7 @@ fn fault(fault: TokenFault) -> Refusal {
 
 pub(super) fn lookup(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
     let request = OfToken::decode(&mut fields, false)?;
-    let own = call.token.as_ref().map(TokenText::expose_for_reply);
+    let own = call.token.map(TokenText::expose_for_reply);
     let text = request.token.as_ref().map(|token| token.expose_to_decode()).or(own);
     let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
     let found = find(call, text)?.ok_or_else(|| fault(TokenFault::BadToken))?;
@@ -166,7 +166,7 @@ pub(super) async fn revoke_self(call: &Call<'_>) -> Result<Reply, Refusal> {
     if token.made.kind == TokenKind::Batch {
         return Err(fault(TokenFault::BatchCannotBeRevoked));
     }
-    let text = call.token.as_ref().map(TokenText::expose_for_reply);
+    let text = call.token.map(TokenText::expose_for_reply);
     match text.map(|text| find(call, text)).transpose()?.flatten() {
         Some(found) => revoke_found(call, found).await,
         // The last use of a token with num_uses has ended it already.

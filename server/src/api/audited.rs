@@ -1,0 +1,257 @@
+//! The audit lines of one request (invariant I8).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use selkie_access::TokenText;
+use selkie_crypto::AuditKey;
+use selkie_listener::ConnectionInfo;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::call::Refusal;
+use super::error::ApiError;
+use super::fields::Fields;
+use super::logged::abridged;
+use super::members::Value;
+use super::reply::Reply;
+use super::route::{Endpoint, Operation, Route};
+use crate::audit::record::{Answered, Asked, Data, Record};
+use crate::audit::redact::{Hashed, push_redacted};
+use crate::audit::{Audit, KeyEvent, NotRecorded, Trail};
+use crate::auth::Client;
+use crate::deployment::Deployment;
+use crate::node::Node;
+
+/// A request whose lines are still to be written.
+#[derive(Debug)]
+pub(super) struct Audited<'a> {
+    node: &'a Node,
+    asked: Asked<'a>,
+    endpoint: Option<&'static str>,
+    /// There once the request is recorded.
+    record: Option<Record>,
+    pub(super) trail: Arc<Trail>,
+}
+
+/// What a request brings of itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'a> {
+    pub(super) id: &'a str,
+    pub(super) connection: &'a ConnectionInfo,
+    pub(super) address: IpAddr,
+    pub(super) token: Option<&'a TokenText>,
+}
+
+impl<'a> Audited<'a> {
+    /// `client` is `None` for a stranger.
+    pub(super) fn new(
+        node: &'a Node,
+        deployment: &'a Deployment,
+        incoming: Incoming<'a>,
+        route: &'a Route<'a>,
+        client: Option<&'a Client>,
+    ) -> Self {
+        let Incoming { id, connection, address, token, .. } = incoming;
+        let certificates = connection.tls.as_ref().map(|tls| &tls.client_certificates);
+        let certificate = certificates.and_then(|all| all.first()).map(AsRef::as_ref);
+        let asked = Asked {
+            id,
+            operation: operation(route.operation),
+            mount: mount(&route.path, deployment),
+            path: &route.path,
+            address,
+            port: connection.peer.port(),
+            token,
+            client,
+            certificate,
+        };
+        let endpoint = route.target.as_ref().ok().map(Endpoint::name);
+        Self { node, asked, endpoint, record: None, trail: Arc::default() }
+    }
+
+    /// Writes the line that comes before the operation. `whole` is what the fields were read from.
+    pub(super) async fn request(
+        &mut self,
+        fields: Option<&Fields<'_>>,
+        whole: &[u8],
+    ) -> Result<(), ApiError> {
+        let audit = self.node.audit();
+        let Some(key) = audit.key() else { return Ok(()) };
+        let data = fields.map_or_else(Data::new, |fields| data(fields, whole, key));
+        let path = self.told_path();
+        let asked = Asked { path: &path, ..self.asked };
+        let record = Record::new(&asked, &data, key);
+        let line = record.request_line(audit.unix_nanos(), "", 0);
+        self.record = Some(record);
+        write(audit, line).await
+    }
+
+    /// The same for a stranger who logs in. Beyond what is recorded of strangers in a second nobody
+    /// is logged in: none gets in without a record, and none fills a disk.
+    pub(super) async fn login(
+        &mut self,
+        fields: &Fields<'_>,
+        whole: &[u8],
+    ) -> Result<(), ApiError> {
+        let audit = self.node.audit();
+        if audit.key().is_some() && audit.admit_stranger().is_none() {
+            return Err(ApiError::Overloaded);
+        }
+        self.request(Some(fields), whole).await
+    }
+
+    /// Writes the line that comes before the reply, which leaves only then.
+    pub(super) async fn response(&self, outcome: Result<Reply, Refusal>) -> Result<Reply, Refusal> {
+        let audit = self.node.audit();
+        let key_use = self.trail.key_use();
+        let status = outcome.as_ref().map_or_else(Refusal::status, Reply::status).as_u16();
+        self.tell_watchers(status);
+        let (Some(key), Some(record)) = (audit.key(), &self.record) else { return outcome };
+        let error = outcome.as_ref().err().map(Refusal::told).unwrap_or_default();
+        let answered = Answered { status, error: &error, key_use, ..Answered::default() };
+        let line = match &outcome {
+            Err(_) => record.response_line(audit.unix_nanos(), &answered, key),
+            Ok(reply) => {
+                let parsed = reply.json().and_then(Parsed::of);
+                let answered = match &parsed {
+                    Some(parsed) => parsed.answered(answered),
+                    None => Answered { content_type: reply.other_content_type(), ..answered },
+                };
+                record.response_line(audit.unix_nanos(), &answered, key)
+            }
+        };
+        write(audit, line).await?;
+        outcome
+    }
+
+    /// Both lines of a stranger, of whom only so many a second are recorded: nothing was done, and
+    /// nobody without a token fills a disk.
+    pub(super) async fn stranger(
+        mut self,
+        outcome: Result<Reply, Refusal>,
+    ) -> Result<Reply, Refusal> {
+        let audit = self.node.audit();
+        let Some(key) = audit.key() else { return outcome };
+        let Some(left_out) = audit.admit_stranger() else { return outcome };
+        let path = abridged(self.asked.path).into_owned();
+        // His token is not hashed: it may be that of another cluster, and none of our business.
+        let asked = Asked { path: &path, token: None, ..self.asked };
+        let record = Record::new(&asked, &Data::new(), key);
+        let error = outcome.as_ref().err().map(Refusal::told).unwrap_or_default();
+        write(audit, record.request_line(audit.unix_nanos(), &error, left_out)).await?;
+        self.record = Some(record);
+        self.response(outcome).await
+    }
+
+    /// In full only for what is an endpoint of ours: behind others old clients put tokens.
+    fn told_path(&self) -> String {
+        match self.endpoint {
+            Some(_) => self.asked.path.to_owned(),
+            None => abridged(self.asked.path).into_owned(),
+        }
+    }
+
+    fn tell_watchers(&self, status: u16) {
+        let events = self.node.audit().events();
+        let (Some(client), true) = (self.asked.client, events.is_watched()) else { return };
+        let Some(used) = self.trail.key_use() else { return };
+        events.tell(KeyEvent {
+            time: self.node.clock().unix_seconds(),
+            request_id: self.asked.id.to_owned(),
+            operation: self.endpoint.unwrap_or("none"),
+            client: client.name.as_str().into(),
+            address: self.asked.address,
+            used,
+            status,
+        });
+    }
+}
+
+async fn write(audit: &Audit, line: Vec<u8>) -> Result<(), ApiError> {
+    audit.record(line).await.map_err(|NotRecorded| ApiError::AuditFailed)
+}
+
+const fn operation(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Read => "read",
+        Operation::List => "list",
+        Operation::Update => "update",
+        Operation::Patch => "patch",
+        Operation::Delete => "delete",
+        Operation::Header => "header",
+        Operation::Options => "options",
+    }
+}
+
+/// The mount that `path` begins with, with its final slash, and its type.
+fn mount<'p>(path: &'p str, deployment: &Deployment) -> (&'p str, &'static str) {
+    let up_to = |slashes: usize| {
+        let end = path.match_indices('/').nth(slashes - 1).map_or(path.len(), |(at, _)| at + 1);
+        path.get(..end).unwrap_or_default()
+    };
+    match path.split('/').next() {
+        Some("sys") => (up_to(1), "system"),
+        Some("auth") => (up_to(2), if path.starts_with("auth/token/") { "token" } else { "" }),
+        _ => deployment.mounts.split(path).map_or(("", ""), |(_, rest)| {
+            let length = path.len().saturating_sub(rest.len());
+            (path.get(..length).unwrap_or_default(), "transit")
+        }),
+    }
+}
+
+fn data(fields: &Fields<'_>, whole: &[u8], key: &AuditKey) -> Data {
+    let mut data = Data::new();
+    for (name, value) in fields.members() {
+        data.add(name, |out| push_value(value, key, out));
+        if data.is_too_much() {
+            return Data::left_out(whole, key);
+        }
+    }
+    data
+}
+
+fn push_value(value: &Value<'_>, key: &AuditKey, out: &mut Vec<u8>) {
+    match value {
+        Value::Null | Value::Repeated => out.extend_from_slice(b"null"),
+        Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+        Value::Number(digits) => out.extend_from_slice(digits.as_bytes()),
+        Value::Text(text) => {
+            let hash = key.value_hash(text.expose_to_decode().as_bytes());
+            crate::audit::record::push_hash(&hash, out);
+        }
+        Value::Array(json) | Value::Object(json) => {
+            push_redacted(json.get(), Hashed::All, key, out);
+        }
+    }
+}
+
+/// The members of a reply that a line tells of, as they stand in it.
+#[derive(Deserialize)]
+struct Parsed<'r> {
+    #[serde(borrow)]
+    data: Option<&'r RawValue>,
+    #[serde(borrow)]
+    auth: Option<&'r RawValue>,
+    #[serde(borrow)]
+    wrap_info: Option<&'r RawValue>,
+    #[serde(borrow)]
+    warnings: Option<&'r RawValue>,
+}
+
+impl<'r> Parsed<'r> {
+    fn of(body: &'r [u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    fn answered(&self, answered: Answered<'r>) -> Answered<'r> {
+        let text = |raw: Option<&'r RawValue>| raw.map(RawValue::get);
+        Answered {
+            data: text(self.data),
+            auth: text(self.auth),
+            wrap_info: text(self.wrap_info),
+            warnings: text(self.warnings),
+            ..answered
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One device: a queue that never blocks those who record, and a thread that writes all lines that
+//! wait at once (group commit).
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::ticket::Ticket;
+use super::writer::Writer;
+
+/// What may wait for a device (invariant I10); a line beyond that fails at once.
+const QUEUE_LINES: usize = 16 * 1024;
+const QUEUE_BYTES: usize = 32 << 20;
+/// A device whose last write takes longer is stuck: further lines fail at once.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the end of the server waits for the last lines.
+const LAST_WAIT: Duration = Duration::from_secs(3);
+
+/// A device as those see it who record.
+pub(super) struct Device {
+    /// As `sys/audit` tells it.
+    pub(super) settings: selkie_config::AuditDevice,
+    pub(super) figures: Arc<Figures>,
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How a device does.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Lines that it took since the start, its own among them.
+    pub written: AtomicU64,
+    /// Lines that it did not take.
+    pub failed: AtomicU64,
+    /// Whether the last attempt failed.
+    pub is_failing: AtomicBool,
+}
+
+/// A line on its way.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) line: Bytes,
+    pub(super) ticket: Arc<Ticket>,
+}
+
+/// What the thread does next.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) entries: Vec<Entry>,
+    pub(super) reopen: bool,
+    pub(super) stop: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    work: Work,
+    bytes: usize,
+    /// Since when the thread works at what it took last.
+    busy_since: Option<Instant>,
+    is_waiting: bool,
+}
+
+impl Device {
+    /// Starts the thread of a device.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when it has no thread for us.
+    pub(super) fn start(
+        settings: selkie_config::AuditDevice,
+        figures: Arc<Figures>,
+        writer: Writer,
+    ) -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let taken_from = Arc::clone(&queue);
+        let name = format!("audit-{}", settings.path);
+        let thread = thread::Builder::new().name(name).spawn(move || writer.run(&taken_from))?;
+        Ok(Self { settings, figures, queue, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues a line; if that cannot be, it has failed here.
+    pub(super) fn push(&self, line: Bytes, ticket: &Arc<Ticket>) {
+        if !self.queue.push(Entry { line, ticket: Arc::clone(ticket) }) {
+            self.figures.failed.fetch_add(1, Ordering::Relaxed);
+            ticket.failed();
+        }
+    }
+
+    pub(super) fn reopen(&self) {
+        self.queue.tell(|work| work.reopen = true);
+    }
+
+    /// Lets the thread write what waits and its last checkpoint, and waits for that a while.
+    pub(super) fn stop(&self) {
+        self.queue.tell(|work| work.stop = true);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(thread), until) = (thread, Instant::now() + LAST_WAIT) else { return };
+        while !thread.is_finished() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Queue {
+    fn push(&self, entry: Entry) -> bool {
+        let mut state = self.lock();
+        let is_stuck = state.busy_since.is_some_and(|since| since.elapsed() > PATIENCE);
+        let bytes = state.bytes.saturating_add(entry.line.len());
+        let is_full = state.work.entries.len() >= QUEUE_LINES || bytes > QUEUE_BYTES;
+        if is_stuck || is_full || state.work.stop {
+            return false;
+        }
+        state.bytes = bytes;
+        state.work.entries.push(entry);
+        let wakes = state.is_waiting;
+        drop(state);
+        if wakes {
+            self.changed.notify_one();
+        }
+        true
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Work)) {
+        change(&mut self.lock().work);
+        self.changed.notify_one();
+    }
+
+    /// Waits for work, until `due` at the latest; whoever asks has finished what came before.
+    pub(super) fn next(&self, due: Option<Instant>) -> Work {
+        let mut state = self.lock();
+        state.busy_since = None;
+        loop {
+            let Work { entries, reopen, stop } = &state.work;
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            if !entries.is_empty() || *reopen || *stop || left == Some(Duration::ZERO) {
+                break;
+            }
+            state.is_waiting = true;
+            let left = left.unwrap_or(Duration::from_secs(3600));
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.is_waiting = false;
+        }
+        state.bytes = 0;
+        state.busy_since = Some(Instant::now());
+        let stop = state.work.stop;
+        // It stays stopped for those who come later.
+        std::mem::replace(&mut state.work, Work { stop, ..Work::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.settings.path)
+    }
+}

@@ -1,0 +1,201 @@
+//! `audit "file"`: appends to a file that others rotate.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use selkie_config::AuditFile;
+
+use super::chain::{End, Linked};
+use super::sink::{Failed, Ready, Sink};
+
+/// How often the file is looked for under its name, were it moved away without a signal.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// No line is longer.
+const LONGEST_LINE_BYTES: u64 = 2 << 20;
+
+/// A file that lines are appended to.
+#[derive(Debug)]
+pub(super) struct FileSink {
+    settings: AuditFile,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    device_and_inode: (u64, u64),
+    /// Its length, as far as we have written it; `None` for what is no regular file.
+    length: Option<u64>,
+    looked: Instant,
+}
+
+impl FileSink {
+    pub(super) const fn new(settings: AuditFile) -> Self {
+        Self { settings, open: None }
+    }
+
+    fn open_anew(&mut self) -> io::Result<Option<End>> {
+        let path = &self.settings.path;
+        let mut options = File::options();
+        options.append(true).create(true).mode(self.settings.mode);
+        let mut file = options.custom_flags(no_follow()).open(path)?;
+        let metadata = file.metadata()?;
+        let is_regular = metadata.is_file();
+        if is_regular && metadata.mode() & 0o7777 != self.settings.mode {
+            file.set_permissions(Permissions::from_mode(self.settings.mode))?;
+        }
+        let (mut length, mut end) = (metadata.len(), None);
+        if is_regular && length > 0 {
+            let tail = Tail::read(path, &file)?;
+            end = tail.end;
+            if tail.is_torn {
+                file.write_all(b"\n")?;
+                length = length.saturating_add(1);
+            }
+        } else if is_regular {
+            end = rotated_name(path).and_then(|rotated| Tail::read_named(&rotated).ok()?.end);
+        }
+        self.open = Some(Open {
+            device_and_inode: (metadata.dev(), metadata.ino()),
+            length: is_regular.then_some(length),
+            looked: Instant::now(),
+            file,
+        });
+        Ok(end)
+    }
+}
+
+impl Sink for FileSink {
+    fn ready(&mut self) -> io::Result<Ready> {
+        if self.open.as_mut().is_some_and(|open| !open.is_still_at(&self.settings.path)) {
+            self.open = None;
+        }
+        match self.open {
+            Some(_) => Ok(Ready::AsBefore),
+            None => self.open_anew().map(Ready::Anew),
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
+        let Some(open) = &mut self.open else {
+            return Err(Failed::with_nothing_kept(io::ErrorKind::NotFound.into()));
+        };
+        let written = open.append(lines);
+        if written.is_ok() && self.settings.fsync {
+            if let Err(source) = open.file.sync_data() {
+                // What the kernel could not write it has forgotten: only a new look tells what is
+                // there. The lines are in the file as far as anyone can see, and so in the chain.
+                self.open = None;
+                return Err(Failed { kept_bytes: lines.len(), source });
+            }
+        } else if written.is_err() && open.length.is_none() {
+            self.open = None;
+        }
+        written
+    }
+
+    fn reopen(&mut self) {
+        self.open = None;
+    }
+}
+
+impl Open {
+    /// Whether the file still has its name; not asked for every line.
+    fn is_still_at(&mut self, path: &Path) -> bool {
+        if self.length.is_none() || self.looked.elapsed() < LOOK_PAUSE {
+            return true;
+        }
+        self.looked = Instant::now();
+        let there = path.symlink_metadata();
+        there.is_ok_and(|there| (there.dev(), there.ino()) == self.device_and_inode)
+    }
+
+    /// Appends all lines; what a full disk leaves of a line is cut off again.
+    fn append(&mut self, lines: &[u8]) -> Result<(), Failed> {
+        let mut written = 0;
+        let source = loop {
+            match self.file.write(lines.get(written..).unwrap_or_default()) {
+                Ok(0) if written < lines.len() => break io::ErrorKind::WriteZero.into(),
+                Ok(bytes) => written = written.saturating_add(bytes),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break error,
+            }
+            if written >= lines.len() {
+                self.length = self.length.map(|length| length.saturating_add(to_u64(written)));
+                return Ok(());
+            }
+        };
+        let whole = lines.get(..written).unwrap_or_default();
+        let kept_bytes = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let Some(before) = self.length else { return Err(Failed { kept_bytes: 0, source }) };
+        let is_ours = self.file.metadata().is_ok_and(|now| now.len() == before + to_u64(written));
+        let length = before.saturating_add(to_u64(kept_bytes));
+        if is_ours && self.file.set_len(length).is_ok() {
+            self.length = Some(length);
+        } else {
+            // Somebody else writes too: the next look finds a torn line, and ends it.
+            self.length = None;
+        }
+        Err(Failed { kept_bytes, source })
+    }
+}
+
+fn to_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Whatever stands under the name itself, never what a link put there leads to.
+fn no_follow() -> i32 {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    i32::try_from(flags.bits()).unwrap_or_default()
+}
+
+/// What logrotate calls the file before this one.
+fn rotated_name(path: &Path) -> Option<PathBuf> {
+    let mut name = path.file_name()?.to_owned();
+    name.push(".1");
+    Some(path.with_file_name(name))
+}
+
+/// The last whole line of a file.
+#[derive(Debug)]
+struct Tail {
+    /// `None` if it is not one of ours.
+    end: Option<End>,
+    /// Whether something without a line end follows it.
+    is_torn: bool,
+}
+
+impl Tail {
+    /// Of the file that is open for appending as `file`.
+    fn read(path: &Path, file: &File) -> io::Result<Self> {
+        let reader = File::options().read(true).custom_flags(no_follow()).open(path)?;
+        let (one, other) = (reader.metadata()?, file.metadata()?);
+        if (one.dev(), one.ino()) != (other.dev(), other.ino()) {
+            // It was moved away just now: the next attempt finds the new one.
+            return Err(io::ErrorKind::StaleNetworkFileHandle.into());
+        }
+        Self::of(reader)
+    }
+
+    fn read_named(path: &Path) -> io::Result<Self> {
+        Self::of(File::options().read(true).custom_flags(no_follow()).open(path)?)
+    }
+
+    fn of(mut reader: File) -> io::Result<Self> {
+        let length = reader.metadata()?.len();
+        reader.seek(SeekFrom::Start(length.saturating_sub(LONGEST_LINE_BYTES)))?;
+        let mut bytes = Vec::new();
+        reader.take(LONGEST_LINE_BYTES).read_to_end(&mut bytes)?;
+        let is_torn = bytes.last().is_some_and(|last| *last != b'\n');
+        let mut lines = bytes.split(|byte| *byte == b'\n').rev();
+        // What follows the last line end: nothing, or a torn line.
+        let _rest = lines.next();
+        let last = lines.next().and_then(Linked::parse);
+        Ok(Self { end: last.map(|line| line.end), is_torn })
+    }
+}

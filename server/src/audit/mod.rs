@@ -1,0 +1,232 @@
+//! The audit log (invariant I8): each request is recorded before it is worked on, and each reply
+//! before it is sent, by at least one device. Lines have the shape of Vault's and form a chain that
+//! [`verify`] checks.
+
+mod chain;
+mod device;
+mod events;
+mod file;
+mod json;
+mod line;
+pub(crate) mod record;
+pub(crate) mod redact;
+mod sink;
+mod socket;
+mod syslog;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod trail;
+pub mod verify;
+mod writer;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use selkie_config::{AuditDevice, AuditKind};
+use selkie_crypto::AuditKey;
+use selkie_listener::LogBudget;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use self::chain::{Chain, hex};
+pub use self::chain::{End, NotAnEnd};
+pub use self::device::Figures;
+use self::device::{Device, PATIENCE};
+pub use self::events::{Events, KeyEvent, Watch};
+use self::file::FileSink;
+use self::sink::Sink;
+use self::socket::SocketSink;
+use self::syslog::SyslogSink;
+use self::ticket::Ticket;
+pub(crate) use self::trail::DecryptedEnvelope;
+pub use self::trail::{KeyUse, Trail};
+use self::writer::Writer;
+use crate::clock::Clock;
+
+/// How many strangers a second are recorded: whoever knows no token cannot fill our disk.
+const STRANGERS_PER_SECOND: u32 = 50;
+
+/// All audit devices; none, and then nothing is recorded, where none is declared.
+pub struct Audit {
+    devices: Vec<Device>,
+    key: Option<Arc<AuditKey>>,
+    clock: Arc<dyn Clock>,
+    strangers: LogBudget,
+    events: Events,
+}
+
+/// No device took the line: nothing may happen, and nothing may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotRecorded;
+
+/// Why the devices could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A file cannot be opened, which is a mistake in the configuration or in the permissions.
+    #[error("audit device {device:?}: {} cannot be opened", path.display())]
+    File {
+        /// Its path in `sys/audit`.
+        device: String,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no thread for a device.
+    #[error("there is no thread for an audit device")]
+    Thread(#[source] io::Error),
+}
+
+impl Audit {
+    /// No devices.
+    #[must_use]
+    pub fn none(clock: Arc<dyn Clock>) -> Self {
+        let strangers = LogBudget::new(STRANGERS_PER_SECOND);
+        Self { devices: Vec::new(), key: None, clock, strangers, events: Events::default() }
+    }
+
+    /// Opens the devices of `declared`. A collector that is away is tried again with each line; a
+    /// full disk too.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`].
+    pub fn start(
+        declared: selkie_config::Audit,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuditError> {
+        let mut audit = Self::none(clock);
+        audit.key = declared.key.map(Arc::new);
+        if let Some(key) = audit.key.clone() {
+            for device in declared.devices {
+                let started = start(device, Arc::clone(&key), Arc::clone(&audit.clock));
+                audit.devices.push(started?);
+            }
+        }
+        Ok(audit)
+    }
+
+    /// Whether anything is recorded; under which key then.
+    #[must_use]
+    pub fn key(&self) -> Option<&AuditKey> {
+        self.key.as_deref().filter(|_| !self.devices.is_empty())
+    }
+
+    /// The devices, and how they do, in the order of their declaration.
+    pub fn devices(&self) -> impl Iterator<Item = (&AuditDevice, &Figures)> {
+        self.devices.iter().map(|device| (&device.settings, &*device.figures))
+    }
+
+    /// Where the use of keys is told within this process.
+    #[must_use]
+    pub const fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// What stands for `value` in the log.
+    #[must_use]
+    pub fn hash(&self, value: &[u8]) -> Option<String> {
+        let hash = self.key()?.value_hash(value);
+        Some(format!("hmac-sha256:{}", hex(&hash)))
+    }
+
+    /// Hands `line`, a JSON object without its last brace, to all devices and waits until one has
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRecorded`] if none takes it, or none within a second.
+    pub(crate) async fn record(&self, line: Vec<u8>) -> Result<(), NotRecorded> {
+        if self.devices.is_empty() {
+            return Ok(());
+        }
+        let (ticket, answer) = Ticket::new(self.devices.len());
+        let line = Bytes::from(line);
+        for device in &self.devices {
+            device.push(line.clone(), &ticket);
+        }
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false) | Err(_)) | Err(_) => Err(NotRecorded),
+        }
+    }
+
+    /// Whether a stranger may be recorded now; then, how many were not before it.
+    pub(crate) fn admit_stranger(&self) -> Option<u64> {
+        self.strangers.spend(self.clock.unix_seconds())
+    }
+
+    pub(crate) fn unix_nanos(&self) -> u128 {
+        self.clock.unix_nanos()
+    }
+
+    /// Opens files and connections anew, as after a rotation.
+    pub fn reopen(&self) {
+        self.devices.iter().for_each(Device::reopen);
+    }
+
+    /// Writes what waits and the last checkpoint of each device. Blocks for a few seconds at most.
+    pub fn stop(&self) {
+        self.devices.iter().for_each(Device::stop);
+    }
+}
+
+fn start(
+    settings: AuditDevice,
+    key: Arc<AuditKey>,
+    clock: Arc<dyn Clock>,
+) -> Result<Device, AuditError> {
+    let sink: Box<dyn Sink> = match settings.kind.clone() {
+        AuditKind::File(file) => Box::new(FileSink::new(file)),
+        AuditKind::Syslog(syslog) => Box::new(SyslogSink::new(syslog)),
+        AuditKind::Socket(socket) => Box::new(SocketSink::new(socket)),
+    };
+    let figures = Arc::<Figures>::default();
+    let mut writer = Writer {
+        name: settings.path.clone(),
+        sink,
+        key,
+        clock,
+        chain: Chain::new(Uuid::new_v4().to_string()),
+        figures: Arc::clone(&figures),
+        checkpoint_interval: settings.checkpoint_interval,
+        before: None,
+        is_anew: false,
+    };
+    match (writer.open(), &settings.kind) {
+        (Err(source), AuditKind::File(file)) if is_lasting(&source) => {
+            let (device, path) = (settings.path.clone(), file.path.clone());
+            return Err(AuditError::File { device, path, source });
+        }
+        (Err(error), _) => tracing::error!(
+            device = settings.path,
+            reason = %error,
+            "an audit device cannot be opened; it is tried again with each line"
+        ),
+        (Ok(()), _) => {}
+    }
+    Device::start(settings, figures, writer).map_err(AuditError::Thread)
+}
+
+/// Whether somebody must mend it by hand: what a full or broken disk says may pass.
+fn is_lasting(error: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    // What opening a link without following it fails with.
+    let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    is_link || matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.devices).finish()
+    }
+}

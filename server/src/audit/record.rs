@@ -1,0 +1,284 @@
+//! The two lines of a request, in the shape and the order of members of Vault's audit log.
+
+use std::net::IpAddr;
+
+use selkie_access::{PolicyName, TokenText};
+use selkie_crypto::{AuditKey, sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::json::Object;
+pub(crate) use super::json::push_hash;
+use super::line::push_time;
+use super::redact::{Hashed, MOST_BYTES, push_left_out, push_redacted};
+use super::trail::KeyUse;
+use crate::auth::{Client, Origin, tokens::TokenKind};
+
+/// The most of a path or of a text about it that a line tells.
+const MOST_TEXT_BYTES: usize = 2048;
+
+/// What is asked, by whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// A UUID, also in the reply.
+    pub(crate) id: &'a str,
+    /// Vault's word for what is wanted of the path.
+    pub(crate) operation: &'static str,
+    /// The mount, with a final slash, and its type; empty where there is none.
+    pub(crate) mount: (&'a str, &'static str),
+    pub(crate) path: &'a str,
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    /// As the client sent it.
+    pub(crate) token: Option<&'a TokenText>,
+    /// `None` for a stranger.
+    pub(crate) client: Option<&'a Client>,
+    /// The client's certificate in DER.
+    pub(crate) certificate: Option<&'a [u8]>,
+}
+
+/// A request's fields, the strings among them hashed, as the text of a JSON object.
+#[derive(Debug, Default)]
+pub(crate) struct Data(Vec<u8>);
+
+/// What is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answered<'a> {
+    /// Texts of JSON as they stand in the reply; `None` where that has none, or null.
+    pub(crate) data: Option<&'a str>,
+    pub(crate) auth: Option<&'a str>,
+    pub(crate) wrap_info: Option<&'a str>,
+    pub(crate) warnings: Option<&'a str>,
+    /// Of a reply that is no JSON.
+    pub(crate) content_type: Option<&'a str>,
+    pub(crate) status: u16,
+    /// What the client is told instead; empty if nothing went wrong.
+    pub(crate) error: &'a str,
+    pub(crate) key_use: Option<KeyUse>,
+}
+
+/// What both lines of a request say.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// `"auth":{...},"request":{...}`
+    common: Vec<u8>,
+    mount: Vec<u8>,
+}
+
+impl Data {
+    /// Begins with no field.
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds a field whose value `push` writes.
+    pub(crate) fn add(&mut self, name: &str, push: impl FnOnce(&mut Vec<u8>)) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        super::json::push_text(name, &mut self.0);
+        self.0.push(b':');
+        push(&mut self.0);
+    }
+
+    /// Whether it is more than a line tells.
+    pub(crate) const fn is_too_much(&self) -> bool {
+        self.0.len() > MOST_BYTES
+    }
+
+    /// What stands in its place then.
+    pub(crate) fn left_out(whole: &[u8], key: &AuditKey) -> Self {
+        let mut text = Vec::new();
+        push_left_out(whole, key, &mut text);
+        text.pop();
+        Self(text)
+    }
+}
+
+impl Record {
+    pub(crate) fn new(asked: &Asked<'_>, data: &Data, key: &AuditKey) -> Self {
+        let token = asked.token.map(|token| key.value_hash(token.expose_for_hash()));
+        let accessor = asked.client.map(|client| client.accessor.as_bytes());
+        let accessor = accessor.filter(|accessor| !accessor.is_empty());
+        let accessor = accessor.map(|accessor| key.value_hash(accessor));
+        let credentials = Hashes { token, accessor };
+        let mut common = Vec::with_capacity(2048);
+        push_auth(asked.client, &credentials, &mut common);
+        common.push(b',');
+        push_request(asked, data, &credentials, &mut common);
+        let mut mount = Vec::new();
+        push_mount(asked.mount, &mut Object::begin(&mut mount));
+        Self { common, mount }
+    }
+
+    /// The line before the operation, without its last brace. `left_out` is how many strangers came
+    /// too fast to be recorded before this one.
+    pub(crate) fn request_line(&self, unix_nanos: u128, error: &str, left_out: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.common.len().saturating_add(256));
+        let mut line = self.begin("request", unix_nanos, &mut out);
+        line.text("error", cut(error));
+        if left_out > 0 {
+            line.number("strangers_left_out", left_out);
+        }
+        out
+    }
+
+    /// The line before the reply, without its last brace.
+    pub(crate) fn response_line(
+        &self,
+        unix_nanos: u128,
+        answered: &Answered<'_>,
+        key: &AuditKey,
+    ) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.common.len().saturating_add(1024));
+        let mut line = self.begin("response", unix_nanos, &mut out);
+        let response = line.member("response");
+        response.extend_from_slice(&self.mount);
+        push_response(answered, self.mount.len() > 1, key, response);
+        line.text("error", cut(answered.error));
+        out
+    }
+
+    fn begin<'o>(&self, kind: &str, unix_nanos: u128, out: &'o mut Vec<u8>) -> Object<'o> {
+        let mut line = Object::begin(out);
+        push_time(unix_nanos, line.member("time"));
+        line.text("type", kind);
+        line.raw(&self.common);
+        line
+    }
+}
+
+struct Hashes {
+    token: Option<[u8; 32]>,
+    accessor: Option<[u8; 32]>,
+}
+
+fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"auth\":");
+    let mut auth = Object::begin(out);
+    let Some(client) = client else {
+        auth.text("token_type", "default");
+        return auth.end();
+    };
+    if let Some(token) = &hashes.token {
+        push_hash(token, auth.member("client_token"));
+    }
+    if let Some(accessor) = &hashes.accessor {
+        push_hash(accessor, auth.member("accessor"));
+    }
+    auth.text("display_name", &client.name);
+    let policies = || client.policies.iter().map(PolicyName::as_str);
+    auth.texts("policies", policies());
+    auth.texts("token_policies", policies());
+    if !client.metadata.is_empty() {
+        let mut metadata = auth.object("metadata");
+        for (name, value) in &client.metadata {
+            metadata.any_member(name, value);
+        }
+        metadata.end();
+    }
+    let kind = match &client.origin {
+        Origin::Declared { .. } => TokenKind::Service,
+        Origin::Token(token) => token.made.kind,
+    };
+    auth.text("token_type", if kind == TokenKind::Batch { "batch" } else { "service" });
+    auth.end();
+}
+
+fn push_request(asked: &Asked<'_>, data: &Data, hashes: &Hashes, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"request\":");
+    let mut request = Object::begin(out);
+    request.text("id", asked.id);
+    request.text("operation", asked.operation);
+    push_mount(asked.mount, &mut request);
+    if let Some(token) = &hashes.token {
+        push_hash(token, request.member("client_token"));
+    }
+    if let Some(accessor) = &hashes.accessor {
+        push_hash(accessor, request.member("client_token_accessor"));
+    }
+    request.member("namespace").extend_from_slice(b"{\"id\":\"root\"}");
+    request.text("path", cut(asked.path));
+    if !data.0.is_empty() {
+        let member = request.member("data");
+        member.extend_from_slice(&data.0);
+        member.push(b'}');
+    }
+    request.text("remote_address", &asked.address.to_string());
+    request.number("remote_port", u64::from(asked.port));
+    if let Some(der) = asked.certificate {
+        push_certificate(der, &mut request);
+    }
+    request.end();
+}
+
+fn push_mount((point, kind): (&str, &str), object: &mut Object<'_>) {
+    object.text("mount_point", point);
+    object.text("mount_type", kind);
+}
+
+/// Vault tells the serial number alone, which every CA gives anew.
+fn push_certificate(der: &[u8], request: &mut Object<'_>) {
+    let parsed = X509Certificate::from_der(der).map(|(_, certificate)| certificate);
+    if let Ok(certificate) = &parsed {
+        let serial = certificate.tbs_certificate.serial.to_string();
+        request.text("client_certificate_serial_number", &serial);
+    }
+    let mut told = request.object("client_certificate");
+    if let Ok(certificate) = &parsed {
+        told.text("subject", cut(&certificate.subject().to_string()));
+    }
+    told.text("sha256", &super::chain::hex(&sha256(der)));
+    told.end();
+}
+
+/// The rest of the object `response`, which begins with its mount.
+fn push_response(answered: &Answered<'_>, has_mount: bool, key: &AuditKey, out: &mut Vec<u8>) {
+    let mut response = Object::resume(out, !has_mount);
+    if let Some(auth) = answered.auth {
+        push_redacted(auth, Hashed::Tokens, key, response.member("auth"));
+    }
+    if let Some(content_type) = answered.content_type {
+        let mut data = response.object("data");
+        data.text("http_content_type", content_type);
+        data.number("http_status_code", u64::from(answered.status));
+        data.end();
+    }
+    if let Some(data) = answered.data {
+        push_redacted(data, Hashed::All, key, response.member("data"));
+    }
+    if let Some(wrap_info) = answered.wrap_info {
+        push_redacted(wrap_info, Hashed::Tokens, key, response.member("wrap_info"));
+    }
+    if let Some(warnings) = answered.warnings {
+        let is_short = warnings.len() <= MOST_TEXT_BYTES;
+        let hashed = if is_short { Hashed::Tokens } else { Hashed::All };
+        push_redacted(warnings, hashed, key, response.member("warnings"));
+    }
+    if let Some(used) = &answered.key_use {
+        push_key_use(used, response.member("key_use"));
+    }
+    response.number("status", u64::from(answered.status));
+    response.end();
+}
+
+fn push_key_use(used: &KeyUse, out: &mut Vec<u8>) {
+    let mut told = Object::begin(out);
+    told.text("key", &used.key);
+    let versions = told.member("versions");
+    for (index, version) in used.versions.iter().take(16).enumerate() {
+        versions.push(if index == 0 { b'[' } else { b',' });
+        versions.extend_from_slice(version.get().to_string().as_bytes());
+    }
+    versions.extend_from_slice(if used.versions.is_empty() { b"[]" } else { b"]" });
+    told.texts("seals", used.seals.iter().map(|seal| seal.as_str()));
+    told.number("encrypted", used.encrypted);
+    told.number("decrypted", used.decrypted);
+    told.number("failed", used.failed);
+    if let Some(age) = used.oldest_age {
+        told.number("oldest_envelope_age_seconds", age);
+        told.truth("is_age_proven", used.is_age_proven);
+    }
+    told.end();
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MOST_TEXT_BYTES)).unwrap_or_default()
+}

@@ -1,0 +1,186 @@
+//! JSON with its strings replaced by their hashes.
+
+use std::borrow::Cow;
+
+use selkie_crypto::AuditKey;
+use selkie_memory::WipedVec;
+use serde::Deserialize;
+
+use super::json::{Object, push_hash, push_hash_of};
+
+/// What the data of one line may take; more is left out under its hash, so that a line fits into a
+/// datagram and nobody writes more to our disk than to us.
+pub(super) const MOST_BYTES: usize = 32 << 10;
+/// The deepest that data may nest for those who read our lines.
+const MOST_LEVELS: u32 = 32;
+
+/// Which strings are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hashed {
+    /// All: data.
+    All,
+    /// Tokens and accessors: `auth` and `wrap_info`.
+    Tokens,
+}
+
+const TOKENS: [&str; 4] = ["client_token", "accessor", "token", "wrapped_accessor"];
+
+/// Appends `json`, which a parser has accepted, with its strings hashed.
+///
+/// Member names stay, as in Vault. What comes to more than [`MOST_BYTES`] or nests too deeply is
+/// replaced by `{"left_out_bytes":...,"hash":...}`.
+pub(crate) fn push_redacted(json: &str, hashed: Hashed, key: &AuditKey, out: &mut Vec<u8>) {
+    let start = out.len();
+    if push_within(json, hashed, key, out, start.saturating_add(MOST_BYTES)).is_some() {
+        return;
+    }
+    out.truncate(start);
+    push_left_out(json.as_bytes(), key, out);
+}
+
+/// What stands for data that is too large to be told.
+pub(super) fn push_left_out(data: &[u8], key: &AuditKey, out: &mut Vec<u8>) {
+    let hash = key.value_hash(data);
+    let mut object = Object::begin(out);
+    object.number("left_out_bytes", u64::try_from(data.len()).unwrap_or(u64::MAX));
+    push_hash(&hash, object.member("hash"));
+    object.end();
+}
+
+fn push_within(
+    json: &str,
+    hashed: Hashed,
+    key: &AuditKey,
+    out: &mut Vec<u8>,
+    most: usize,
+) -> Option<()> {
+    let (mut rest, mut name, mut level) = (json, "", 0_u32);
+    while let Some(byte) = rest.bytes().next() {
+        if out.len() > most || level > MOST_LEVELS {
+            return None;
+        }
+        if byte != b'"' {
+            level = match byte {
+                b'{' | b'[' => level.saturating_add(1),
+                b'}' | b']' => level.saturating_sub(1),
+                _ => level,
+            };
+            if !byte.is_ascii_whitespace() {
+                out.push(byte);
+            }
+            rest = rest.get(1..)?;
+            continue;
+        }
+        let length = quoted_length(rest)?;
+        let (quoted, after) = rest.split_at_checked(length)?;
+        rest = after.trim_ascii_start();
+        if rest.starts_with(':') {
+            name = quoted.get(1..length.checked_sub(1)?)?;
+            out.extend_from_slice(quoted.as_bytes());
+        } else if hashed == Hashed::All || TOKENS.contains(&name) && quoted != "\"\"" {
+            push_hash_of(&unquoted(quoted)?, key, out);
+        } else {
+            out.extend_from_slice(quoted.as_bytes());
+        }
+    }
+    (out.len() <= most).then_some(())
+}
+
+/// Of the string that `text` begins with, its quotes included.
+fn quoted_length(text: &str) -> Option<usize> {
+    let mut escaped = true; // The opening quote ends nothing.
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at.checked_add(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The string as a client means it, which is what `sys/audit-hash` is asked for.
+fn unquoted(quoted: &str) -> Option<Secret<'_>> {
+    let inner = quoted.get(1..quoted.len().checked_sub(1)?)?;
+    if !inner.contains('\\') {
+        return Some(Secret::Borrowed(inner.as_bytes()));
+    }
+    #[derive(Deserialize)]
+    struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
+    let text = match serde_json::from_str::<Text<'_>>(quoted) {
+        Ok(Text(text)) => text.into_owned().into_bytes(),
+        // Half a surrogate pair, which Go's parser takes and this one does not: as it stands.
+        Err(_) => inner.as_bytes().to_vec(),
+    };
+    Some(Secret::Decoded(WipedVec::new(text)))
+}
+
+enum Secret<'t> {
+    Borrowed(&'t [u8]),
+    Decoded(WipedVec),
+}
+
+impl std::ops::Deref for Secret<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Decoded(text) => text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::audit::chain::hex;
+
+    fn key() -> AuditKey {
+        AuditKey::init_with(|page| page.fill(3)).unwrap()
+    }
+
+    fn hash(text: &str) -> Value {
+        Value::String(format!("hmac-sha256:{}", hex(&key().value_hash(text.as_bytes()))))
+    }
+
+    fn redacted(json: &str, hashed: Hashed) -> Value {
+        let mut out = Vec::new();
+        push_redacted(json, hashed, &key(), &mut out);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn strings_are_hashed_and_names_numbers_and_truths_stay() {
+        let json = r#" {"a" : "x", "b":[1, true,null,"y",{"c":"\u0041\n"}], "d\"":"" ,"e":-1.5e3}"#;
+        let expected = json!({
+            "a": hash("x"),
+            "b": [1, true, null, hash("y"), {"c": hash("A\n")}],
+            "d\"": hash(""),
+            "e": -1500.0,
+        });
+        assert_eq!(redacted(json, Hashed::All), expected);
+    }
+
+    #[test]
+    fn of_an_auth_tokens_and_accessors_are_hashed() {
+        let json = r#"{"client_token":"s.x","accessor":"a","policies":["p"],"token":""}"#;
+        let expected = json!({
+            "client_token": hash("s.x"), "accessor": hash("a"), "policies": ["p"], "token": "",
+        });
+        assert_eq!(redacted(json, Hashed::Tokens), expected);
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_under_its_hash() {
+        let many = format!("[{}1]", "\"\",".repeat(100_000));
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        for json in [many, deep] {
+            let told = json!({ "left_out_bytes": json.len(), "hash": hash(&json) });
+            assert_eq!(redacted(&json, Hashed::All), told);
+        }
+    }
+}

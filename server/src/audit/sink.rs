@@ -1,0 +1,46 @@
+use std::io;
+
+use super::chain::End;
+
+/// Where a device's lines go at last. It may block: it has a thread of its own.
+pub(super) trait Sink: Send {
+    /// Makes it ready to take lines; whether it is what it was before.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the next attempt may do better.
+    fn ready(&mut self) -> io::Result<Ready>;
+
+    /// Writes `lines`, each with its line end, and makes them as lasting as was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`].
+    fn write(&mut self, lines: &[u8]) -> Result<(), Failed>;
+
+    /// Forgets what it is open at, so that it opens it anew.
+    fn reopen(&mut self);
+}
+
+/// What a sink is once it is ready.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// The same as for the lines before.
+    AsBefore,
+    /// Another file or connection. If it can be read: where the chain in it ends.
+    Anew(Option<End>),
+}
+
+/// Not all lines were taken.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// How many bytes from the start, whole lines, are there all the same.
+    pub(super) kept_bytes: usize,
+    pub(super) source: io::Error,
+}
+
+impl Failed {
+    pub(super) const fn with_nothing_kept(source: io::Error) -> Self {
+        Self { kept_bytes: 0, source }
+    }
+}

@@ -1,0 +1,208 @@
+mod verifying;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use selkie_config::{AuditFile, AuditSocket, AuditSyslog, AuditTarget};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::SystemClock;
+
+fn key() -> AuditKey {
+    AuditKey::init_with(|page| page.fill(5)).unwrap()
+}
+
+fn file(path: &Path) -> AuditKind {
+    AuditKind::File(AuditFile { path: path.to_owned(), mode: 0o600, fsync: false })
+}
+
+fn device(path: &str, kind: AuditKind) -> AuditDevice {
+    let checkpoint_interval = Duration::from_secs(60);
+    AuditDevice { path: path.to_owned(), description: String::new(), checkpoint_interval, kind }
+}
+
+fn start(devices: Vec<AuditDevice>) -> Result<Audit, AuditError> {
+    Audit::start(selkie_config::Audit { key: Some(key()), devices }, Arc::new(SystemClock))
+}
+
+fn on(path: &Path) -> Audit {
+    start(vec![device("file", file(path))]).unwrap()
+}
+
+async fn record(audit: &Audit, number: usize) -> Result<(), NotRecorded> {
+    let line = format!(
+        "{{\"time\":\"2026-11-27T09:00:00.{number:09}Z\",\"type\":\"request\",\"n\":{number}"
+    );
+    audit.record(line.into_bytes()).await
+}
+
+/// A log of one run with `lines` lines between its first and its last.
+async fn run(path: &Path, lines: usize) {
+    let audit = on(path);
+    for number in 0..lines {
+        record(&audit, number).await.unwrap();
+    }
+}
+
+fn types(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let kind = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["type"].as_str().unwrap().to_owned()
+    };
+    text.lines().map(kind).collect()
+}
+
+fn log() -> (TempDir, PathBuf) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("audit.log");
+    (directory, path)
+}
+
+#[tokio::test]
+async fn a_run_begins_and_ends_with_lines_of_its_own_in_a_file_for_its_owner_alone() {
+    let (_directory, path) = log();
+    run(&path, 2).await;
+    assert_eq!(types(&path), ["selkie_start", "request", "request", "selkie_stop"]);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_file_that_others_could_read_is_closed_to_them() {
+    let (_directory, path) = log();
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    run(&path, 1).await;
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_link_is_not_followed_at_the_start_nor_when_it_is_put_there_later() {
+    let (directory, path) = log();
+    let elsewhere = directory.path().join("elsewhere");
+    symlink(&elsewhere, &path).unwrap();
+    assert!(matches!(start(vec![device("file", file(&path))]), Err(AuditError::File { .. })));
+    fs::remove_file(&path).unwrap();
+    let audit = on(&path);
+    record(&audit, 0).await.unwrap();
+    fs::rename(&path, directory.path().join("audit.log.1")).unwrap();
+    symlink(&elsewhere, &path).unwrap();
+    audit.reopen();
+    assert_eq!(record(&audit, 1).await, Err(NotRecorded));
+    fs::remove_file(&path).unwrap();
+    record(&audit, 2).await.unwrap();
+    assert!(!elsewhere.exists());
+    assert_eq!(types(&path)[..2], ["selkie_file", "request"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_for_good_is_told_at_the_start() {
+    let (directory, path) = log();
+    for path in [path.join("below"), directory.path().to_owned()] {
+        assert!(matches!(start(vec![device("file", file(&path))]), Err(AuditError::File { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_no_line_and_one_device_is_enough() {
+    let (_directory, path) = log();
+    let full = || device("full", file(Path::new("/dev/full")));
+    let alone = start(vec![full()]).unwrap();
+    assert_eq!(record(&alone, 0).await, Err(NotRecorded));
+    assert!(alone.devices().all(|(_, figures)| figures.is_failing.load(Ordering::Relaxed)));
+    let both = start(vec![full(), device("file", file(&path))]).unwrap();
+    assert_eq!(record(&both, 0).await, Ok(()));
+    drop(both);
+    assert_eq!(types(&path), ["selkie_start", "request", "selkie_stop"]);
+}
+
+#[tokio::test]
+async fn a_collector_gets_json_lines_and_is_found_again_when_it_comes_back() {
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = AuditTarget::Tcp(collector.local_addr().unwrap());
+    let settings = AuditSocket { target, write_timeout: Duration::from_secs(1) };
+    let audit = start(vec![device("socket", AuditKind::Socket(settings))]).unwrap();
+    record(&audit, 7).await.unwrap();
+    let mut lines = BufReader::new(collector.accept().unwrap().0).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["type"], "selkie_start");
+    assert_eq!(next()["n"], 7);
+    drop(lines);
+    drop(collector);
+    let mut outcomes = Vec::new();
+    for number in 0..50 {
+        outcomes.push(record(&audit, number).await);
+    }
+    assert!(outcomes.contains(&Err(NotRecorded)), "a closed socket is noticed");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_at_the_start_stops_no_server() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = AuditTarget::Tcp(free);
+    let settings = AuditSocket { target, write_timeout: Duration::from_secs(1) };
+    let audit = start(vec![device("socket", AuditKind::Socket(settings))]).unwrap();
+    assert_eq!(record(&audit, 0).await, Err(NotRecorded));
+}
+
+#[tokio::test]
+async fn syslog_gets_a_datagram_for_each_line_with_its_priority() {
+    let (directory, _path) = log();
+    let socket = directory.path().join("log");
+    let daemon = UnixDatagram::bind(&socket).unwrap();
+    let settings = AuditSyslog { facility: 4, tag: "selkie".to_owned(), socket };
+    let audit = start(vec![device("syslog", AuditKind::Syslog(settings))]).unwrap();
+    record(&audit, 7).await.unwrap();
+    let mut buffer = [0; 4096];
+    let mut next = || {
+        let length = daemon.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let head = format!("<38>selkie[{}]: {{", std::process::id());
+    let (first, second) = (next(), next());
+    assert!(first.starts_with(&head) && first.contains("selkie_start"), "{first}");
+    assert!(second.starts_with(&head) && second.ends_with("\"}}"), "{second}");
+}
+
+#[tokio::test]
+async fn a_device_that_blocks_holds_nobody_up_for_long_and_further_lines_fail_at_once() {
+    let (directory, _path) = log();
+    let socket = directory.path().join("log");
+    // Nobody reads: the kernel takes a few datagrams and then blocks.
+    let _daemon = UnixDatagram::bind(&socket).unwrap();
+    let settings = AuditSyslog { facility: 4, tag: "selkie".to_owned(), socket };
+    let audit = start(vec![device("syslog", AuditKind::Syslog(settings))]).unwrap();
+    let mut number = 0;
+    while record(&audit, number).await.is_ok() {
+        number += 1;
+    }
+    let began = std::time::Instant::now();
+    for number in 0..100 {
+        assert_eq!(record(&audit, number).await, Err(NotRecorded));
+    }
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn lines_that_wait_are_written_in_order() {
+    let (_directory, path) = log();
+    let audit = Arc::new(on(&path));
+    let lines: Vec<_> = (0..500).map(|number| record(&audit, number)).collect();
+    for outcome in futures_util::future::join_all(lines).await {
+        outcome.unwrap();
+    }
+    drop(audit);
+    let text = fs::read_to_string(&path).unwrap();
+    let numbers =
+        text.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["n"].as_u64());
+    assert!(numbers.eq(0..500));
+}

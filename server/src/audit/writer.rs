@@ -1,0 +1,182 @@
+//! What a device's thread does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use selkie_crypto::AuditKey;
+
+use super::chain::{Chain, End};
+use super::device::{Entry, Figures, Queue, Work};
+use super::line::OwnLine;
+use super::sink::{Failed, Ready, Sink};
+use crate::clock::Clock;
+
+/// Chains lines and writes them, as many at once as wait.
+pub(super) struct Writer {
+    pub(super) name: String,
+    pub(super) sink: Box<dyn Sink>,
+    pub(super) key: Arc<AuditKey>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) chain: Chain,
+    pub(super) figures: Arc<Figures>,
+    pub(super) checkpoint_interval: Duration,
+    /// What [`Writer::open`] found in another run's file, until the first line tells it.
+    pub(super) before: Option<End>,
+    /// Whether the next line begins a chain or a file.
+    pub(super) is_anew: bool,
+}
+
+/// Lines as they are written, and where the chain stands after each.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    end: usize,
+    sequence: u64,
+    mac: [u8; 32],
+}
+
+impl Writer {
+    /// Makes the sink ready before the first line.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn open(&mut self) -> std::io::Result<()> {
+        if let Ready::Anew(end) = self.sink.ready()? {
+            (self.is_anew, self.before) = (true, end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn run(mut self, queue: &Queue) {
+        let mut checked = (Instant::now(), self.chain.end().sequence);
+        loop {
+            let has_lines = self.chain.end().sequence > checked.1;
+            let due = has_lines.then(|| checked.0 + self.checkpoint_interval);
+            let Work { entries, reopen, stop } = queue.next(due);
+            if reopen {
+                self.sink.reopen();
+            }
+            if !entries.is_empty() {
+                self.write(&entries);
+            }
+            if stop {
+                return self.own(|end, missed| OwnLine::Stop { end, missed });
+            }
+            let sequence = self.chain.end().sequence;
+            if sequence > checked.1 && checked.0.elapsed() >= self.checkpoint_interval {
+                self.own(|end, missed| OwnLine::Checkpoint { end, missed });
+                checked = (Instant::now(), self.chain.end().sequence);
+            } else if sequence == checked.1 {
+                checked.0 = Instant::now();
+            }
+        }
+    }
+
+    /// Writes the lines, and tells those who wait.
+    fn write(&mut self, entries: &[Entry]) {
+        let outcome = self.attempt(entries.iter().map(|entry| &entry.line[..]));
+        let taken = outcome.as_ref().map_or_else(|(_, taken)| *taken, |()| entries.len());
+        let missed = entries.len().saturating_sub(taken);
+        add(&self.figures.written, taken);
+        add(&self.figures.failed, missed);
+        self.tell(outcome.map_err(|(error, _)| error), missed);
+        // The lines that are whole in a file count, unless the disk was asked for and failed.
+        for (index, entry) in entries.iter().enumerate() {
+            if index < taken { entry.ticket.taken() } else { entry.ticket.failed() }
+        }
+    }
+
+    /// A line of our own, which nobody waits for.
+    fn own(&mut self, line: impl FnOnce(&End, u64) -> OwnLine<'_>) {
+        let missed = self.figures.failed.load(Ordering::Relaxed);
+        let end = self.chain.end().clone();
+        let text = line(&end, missed).text(self.clock.unix_nanos());
+        let outcome = self.attempt(std::iter::once(&text[..])).map_err(|(error, _)| error);
+        if outcome.is_ok() {
+            add(&self.figures.written, 1);
+            tracing::info!(device = self.name, checkpoint = %self.chain.end(), "audit checkpoint");
+        }
+        self.tell(outcome, 0);
+    }
+
+    /// Chains and writes `lines`; if it fails, how many were taken all the same.
+    fn attempt<'l>(
+        &mut self,
+        lines: impl ExactSizeIterator<Item = &'l [u8]>,
+    ) -> Result<(), (std::io::Error, usize)> {
+        self.open().map_err(|error| (error, 0))?;
+        let was = self.chain.end().clone();
+        let mut batch = Batch::default();
+        if self.is_anew {
+            let text = self.first_line(&was);
+            batch.add(&mut self.chain, &self.key, &text);
+        }
+        let own = batch.steps.len();
+        lines.for_each(|line| batch.add(&mut self.chain, &self.key, line));
+        match self.sink.write(&batch.bytes) {
+            Ok(()) => {
+                add(&self.figures.written, own);
+                (self.is_anew, self.before) = (false, None);
+                Ok(())
+            }
+            Err(Failed { kept_bytes, source }) => {
+                let kept = batch.steps.iter().take_while(|step| step.end <= kept_bytes);
+                let (kept, last) = (kept.clone().count(), kept.last());
+                let (sequence, mac) = last.map_or((was.sequence, was.mac), |l| (l.sequence, l.mac));
+                self.chain.rewind(sequence, mac);
+                self.is_anew &= kept == 0;
+                let all = kept == batch.steps.len();
+                // All are there and yet it failed: the disk has not confirmed them.
+                Err((source, if all { 0 } else { kept.saturating_sub(own) }))
+            }
+        }
+    }
+
+    fn first_line(&self, was: &End) -> Vec<u8> {
+        let line = match was.sequence {
+            0 => OwnLine::Start { device: &self.name, before: self.before.as_ref() },
+            _ => OwnLine::File { end: was },
+        };
+        line.text(self.clock.unix_nanos())
+    }
+
+    /// Says once that the device fails, and once that it works again.
+    fn tell(&self, outcome: Result<(), std::io::Error>, missed: usize) {
+        let is_failing = outcome.is_err();
+        if self.figures.is_failing.swap(is_failing, Ordering::Relaxed) == is_failing {
+            return;
+        }
+        match outcome {
+            Err(error) => tracing::error!(
+                device = self.name,
+                reason = %error,
+                lines = missed,
+                advice = "requests are refused unless another audit device works: make room, or see \
+                          to the way to it; it is tried again with each line",
+                "an audit device fails"
+            ),
+            Ok(()) => {
+                let missed = self.figures.failed.load(Ordering::Relaxed);
+                tracing::warn!(device = self.name, missed, "an audit device works again");
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn add(&mut self, chain: &mut Chain, key: &AuditKey, line: &[u8]) {
+        chain.link(key, line, &mut self.bytes);
+        let End { sequence, mac, .. } = *chain.end();
+        self.steps.push(Step { end: self.bytes.len(), sequence, mac });
+    }
+}
+
+fn add(counter: &AtomicU64, lines: usize) {
+    counter.fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
