@@ -22,6 +22,8 @@ listener "tcp" {
   tls_min_version = "tls12"
   tls_max_version = "tls13"
   # tls_client_ca_file               = "/etc/selkie/clients.pem"
+  # tls_client_crl_file              = ["/etc/selkie/crls"]   # files or directories
+  # tls_client_crl_strict            = false  # true: no current list, no entry
   tls_require_and_verify_client_cert = false
   tls_disable_client_certs           = false
 
@@ -133,6 +135,16 @@ client "vault-eu" {
   token_bound_cidrs = ["127.0.0.0/8", "::1"]  # without it: from anywhere
   no_default_policy = false
 }
+
+# Without a token the certificate names the client; with both, both are needed. Needs tls_client_ca_file.
+# client "vault-us" {
+#   policies = ["vault-eu-seal"]
+#   certificate {
+#     spiffe_id   = "spiffe://example.org/vault/us"
+#     # sha256, dns_san, uri_san, email_san, common_name: one text or a list; all fields must match
+#     # ca_file, crl_file, crl_strict: beyond what the listener asks
+#   }
+# }
 
 policy "vault-eu-seal" {
   # file = "/etc/selkie/vault-eu.hcl"         # instead of the rules

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use selkie_access::{KeyName, MountPath, Policy};
-use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
+use selkie_config::{ClientName, Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
+use selkie_listener::TlsError;
 
 use crate::auth::Clients;
 use crate::auth::methods::DeclaredMounts;
@@ -71,6 +72,14 @@ pub enum DeploymentError {
         /// Why.
         source: ProviderError,
     },
+    /// What the certificate of a client is verified against cannot be used.
+    #[error("client \"{client}\"")]
+    Client {
+        /// Which.
+        client: ClientName,
+        /// Why.
+        source: TlsError,
+    },
     /// A declared key would encrypt what it refuses to decrypt, or nothing at all.
     #[error("key \"{key}\": its minimum versions must not be above its version, which is {latest}")]
     MinimumAboveLatest {
@@ -116,7 +125,7 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// [`DeploymentError::VersionTooHigh`].
+    /// [`DeploymentError`].
     pub fn assemble(config: Config, seals: Seals) -> Result<Self, DeploymentError> {
         let mut realms = vec![config.realm];
         realms.extend(config.realm_aliases);
@@ -126,7 +135,7 @@ impl Deployment {
             realms: realms.into(),
             origin_key: config.origin_key.map(Arc::new),
             seals,
-            clients: Arc::new(Clients::new(config.clients, &config.policies)),
+            clients: Arc::new(Clients::new(config.clients, &config.policies)?),
             auth_mounts: DeclaredMounts::new(config.auth),
             policies: config.policies.into(),
             leases: LeaseLimits { default: config.leases.default, max: config.leases.max },

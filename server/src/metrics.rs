@@ -25,6 +25,7 @@ use self::state::Reported;
 pub use self::state::StoreFigures;
 use crate::audit::Audit;
 use crate::auth::tokens::Expiring;
+use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
 use crate::seal::{Seal, Seals, state_at};
 
@@ -42,6 +43,8 @@ pub struct Metrics {
     request_seconds: Family<Request, Histogram, fn() -> Histogram>,
     requests_in_flight: Gauge,
     aged: AgedDecrypts,
+    certificates: Family<OfClient, Gauge>,
+    revocation_lists: Family<OfListener, Gauge>,
     reported: Reported,
 }
 
@@ -103,6 +106,16 @@ struct OfSeal {
     seal: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfClient {
+    client: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfListener {
+    listener: String,
+}
+
 type OfSeals<N, A> = Family<OfSeal, Gauge<N, A>>;
 
 impl Metrics {
@@ -118,6 +131,8 @@ impl Metrics {
             request_seconds,
             requests_in_flight: Gauge::default(),
             aged: AgedDecrypts::default(),
+            certificates: Family::default(),
+            revocation_lists: Family::default(),
             reported: Reported::default(),
         })
     }
@@ -130,6 +145,17 @@ impl Metrics {
     /// A whole drill, whose oldest step was taken `at`, in Unix seconds; told from the first call on.
     pub fn drill(&self, at: u64, is_ok: bool) {
         self.reported.drill(at, is_ok);
+    }
+
+    /// When the certificates of clients and the lists that revoke them run out, as last seen.
+    pub fn certificates(&self, seen: LastSeen) {
+        let seconds = |end: End| i64::try_from(end.at).unwrap_or(i64::MAX);
+        for (client, end) in seen.certificates {
+            self.certificates.get_or_create(&OfClient { client }).set(seconds(end));
+        }
+        for (listener, end) in seen.lists {
+            self.revocation_lists.get_or_create(&OfListener { listener }).set(seconds(end));
+        }
     }
 
     /// The start, in Unix seconds, from which the age of a drill counts until there is one.
@@ -226,6 +252,12 @@ impl Metrics {
         );
         let in_flight = self.requests_in_flight.clone();
         registry.register("requests_in_flight", "Requests that are worked on", in_flight);
+        let help = "When the certificate that a client came with last runs out, in Unix seconds";
+        let ends = self.certificates.clone();
+        registry.register("client_certificate_not_after_timestamp_seconds", help, ends);
+        let help = "When the first revocation list of a listener is out of date, in Unix seconds";
+        let ends = self.revocation_lists.clone();
+        registry.register("client_crl_next_update_timestamp_seconds", help, ends);
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
         SealGauges::of(&deployment.seals, now).register(&mut registry);

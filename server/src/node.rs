@@ -294,6 +294,7 @@ impl Node {
         if let Some(status) = self.state_status() {
             self.metrics.store(StoreFigures::of(&status, &self.keys));
         }
+        self.metrics.certificates(self.auth.certificates().seen());
         self.metrics.undrilled_since(self.started);
         self.metrics.tokens(self.auth.tokens().in_use());
         self.metrics.text(deployment, &self.audit, self.clock.unix_seconds())

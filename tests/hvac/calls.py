@@ -117,7 +117,7 @@ def made_tokens(url, root):
     assert not client.is_authenticated()
     orphan = token.create_orphan(policies=["default"])["auth"]
     assert orphan["orphan"] is True and orphan["lease_duration"] == 768 * 3600, orphan
-    token.create_or_update_role("seals", allowed_policies="default", orphan=True, period="1h")
+    token.create_or_update_role("seals", allowed_policies="default", orphan=True, token_period="1h")
     role = token.read_role("seals")["data"]
     assert role["token_period"] == 3600 and token.list_roles()["data"]["keys"] == ["seals"], role
     of_role = token.create(role_name="seals")["auth"]

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -53,11 +56,48 @@ impl Authority {
     ///
     /// If no key can be made.
     pub fn issue(&self, common_name: &str) -> Result<Certificate> {
+        self.issue_with(common_name, |_parameters| Ok(()))
+    }
+
+    /// The same, with whatever else is to stand in it.
+    ///
+    /// # Errors
+    ///
+    /// If no key can be made.
+    pub fn issue_with(
+        &self,
+        common_name: &str,
+        fill: impl FnOnce(&mut CertificateParams) -> Result<()>,
+    ) -> Result<Certificate> {
         let mut parameters = CertificateParams::new(["127.0.0.1".to_owned()])?;
         parameters.distinguished_name.push(DnType::CommonName, common_name);
+        fill(&mut parameters)?;
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &self.issuer)?.pem();
         Ok(Certificate { certificate, key: key.serialize_pem() })
+    }
+
+    /// A list of what it has revoked, PEM, good for a thousand years.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be signed.
+    pub fn revocation_list(&self, serials: &[u64]) -> Result<String> {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(3026, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 
     /// What a client needs that trusts this authority.

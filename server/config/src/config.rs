@@ -175,7 +175,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
     let keys = key::decode(&mut root, &mounts, (&seals, &seal_names));
-    let clients = client::decode(&mut root, &policy_names);
+    let listeners = listener::decode(&mut root, &reading);
+    let clients = client::decode(&mut root, &policy_names, &listeners);
     let origin_key = origin_key(&mut root, &reading);
     let audit_keys = (origin_key.as_ref(), local_key.as_ref());
     let audit = audit::decode(&mut root, audit_keys, &reading);
@@ -189,7 +190,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         cluster_name: non_empty(&mut root, "cluster_name"),
         pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
         lock_all_memory: root.field("disable_mlock").boolean().is_some_and(|flag| !flag.value),
-        listeners: listener::decode(&mut root, &reading),
+        listeners,
         storage: storage::decode(&mut root, data_dir.as_deref(), &reading),
         telemetry: telemetry::decode(&mut root, &reading),
         auth: auth::decode(&mut root, &reading),

@@ -5,6 +5,7 @@
 
 mod audit;
 mod auth;
+mod authorities;
 mod client;
 mod config;
 mod key;
@@ -32,7 +33,8 @@ pub use auth::{
     JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
     ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
 };
-pub use client::{ClientName, DeclaredClient, InvalidClientName};
+pub use authorities::ClientAuthorities;
+pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
 pub use key::{DeclaredKey, VersionRule};
 pub use lease::LeaseTimes;

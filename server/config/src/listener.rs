@@ -29,6 +29,13 @@ pub struct Listener {
     pub limits: ListenerLimits,
 }
 
+impl Listener {
+    /// Whether a client can show a certificate here.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.tls.as_ref().is_some_and(Tls::asks_clients)
+    }
+}
+
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use selkie_config::{
-    AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, ClientCertificates,
-    Config, DeclaredMethod, Endpoint, ForwardedFor, ListenerLimits, LogFormat, LogLevel, Problems,
-    ProxyProtocol, SealKind, Storage, TlsVersion, VersionRule, WarningKind,
+    AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, ClientAuthorities,
+    ClientCertificates, Config, DeclaredCertificate, DeclaredMethod, Endpoint, ForwardedFor,
+    ListenerLimits, LogFormat, LogLevel, Problems, ProxyProtocol, SealKind, Storage, TlsVersion,
+    VersionRule, WarningKind,
 };
 use selkie_crypto::KeyVersion;
 
@@ -60,7 +61,7 @@ fn a_method_and_its_roles_read_as_written() {
     assert_eq!(auth.default_lease_ttl, Some(Duration::from_secs(1200)));
     assert_eq!(auth.max_lease_ttl, Some(Duration::from_secs(43_200)));
     assert!(auth.at.starts_with("good.hcl:") && auth.at.ends_with(":6"), "{}", auth.at);
-    let DeclaredMethod::AppRole(roles) = &auth.method;
+    let DeclaredMethod::AppRole(roles) = &auth.method else { panic!("{:?}", auth.method) };
     let [role] = &roles[..] else { panic!("{roles:?}") };
     assert_eq!((&*role.name, &*role.role_id), ("web", "the-web"));
     assert!(role.bind_secret_id);
@@ -98,7 +99,11 @@ fn listeners_read_as_written() {
         (settings.min_version, settings.max_version),
         (TlsVersion::Tls13, TlsVersion::Tls13)
     );
-    let authorities = PathBuf::from("/etc/selkie/clients.pem");
+    let authorities = ClientAuthorities {
+        ca_file: "/etc/selkie/clients.pem".into(),
+        crl_files: vec!["/etc/selkie/revoked.pem".into(), "/etc/selkie/crls".into()],
+        crl_strict: true,
+    };
     assert_eq!(settings.client_certificates, ClientCertificates::Required(authorities));
     assert_eq!(tls.limits, declared_limits());
     assert_eq!(by_name.endpoint, Endpoint::ActivatedName("selkie.socket".to_owned()));
@@ -178,15 +183,41 @@ fn clients_and_policies_read_as_written() {
     let config = good().expect("is sound");
     let policies: Vec<_> = config.policies.iter().map(|policy| policy.name().as_str()).collect();
     assert_eq!(policies, ["vault-eu", "shared"]);
-    let [vault, admin] = config.clients.try_into().expect("two clients");
+    let [vault, admin, by_certificate, by_both] = config.clients.try_into().expect("four clients");
     assert_eq!(vault.name.as_str(), "vault-eu-1");
-    assert_eq!(*vault.token.as_bytes(), selkie_crypto::sha256(b"test"));
+    let hash = vault.token.expect("a token");
+    assert_eq!(*hash.as_bytes(), selkie_crypto::sha256(b"test"));
     let policies: Vec<_> = vault.policies.iter().map(|name| name.as_str()).collect();
     assert_eq!(policies, ["shared", "vault-eu"]);
     assert_eq!(vault.period, Some(Duration::from_secs(86_400)));
     assert_eq!(vault.token_bound_cidrs.len(), 1);
     assert!(!vault.no_default_policy && admin.no_default_policy);
     assert_eq!((admin.period, admin.token_bound_cidrs.len()), (None, 0));
+    assert!(by_certificate.token.is_none() && by_certificate.certificate.is_some());
+    assert!(by_both.token.is_some() && by_both.certificate.is_some());
+}
+
+#[test]
+fn what_names_a_client_by_its_certificate_reads_as_written() {
+    let config = good().expect("is sound");
+    let declared = config.clients.into_iter().find_map(|client| client.certificate);
+    let DeclaredCertificate { rule, authorities } = declared.expect("a certificate");
+    let globs = |globs: &[selkie_certificate::Glob]| {
+        globs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    assert_eq!(rule.sha256, [hash.parse().expect("a fingerprint")]);
+    assert_eq!(rule.spiffe_id.len(), 1);
+    assert_eq!(globs(&rule.dns_san), "vault-us.example.com *.us.example.com");
+    assert_eq!(globs(&rule.uri_san), "spiffe://example.org/*");
+    assert_eq!(globs(&rule.email_san), "vault@example.com");
+    assert_eq!(globs(&rule.common_name), "vault-us*");
+    let expected = ClientAuthorities {
+        ca_file: "/etc/selkie/vaults.pem".into(),
+        crl_files: vec!["/etc/selkie/vaults.crl".into()],
+        crl_strict: false,
+    };
+    assert_eq!(authorities, Some(expected));
 }
 
 #[test]
@@ -197,7 +228,7 @@ fn what_works_but_should_be_known_is_a_warning() {
         [
             "good.hcl:15:40: warning: \"/etc/selkie/tls.key\" is readable by others than its \
              owner: chmod 0400 it",
-            "good.hcl:75:9: warning: storage \"inmem\" forgets all keys made through the API when \
+            "good.hcl:77:9: warning: storage \"inmem\" forgets all keys made through the API when \
              the server stops",
         ]
     );

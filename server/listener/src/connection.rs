@@ -8,7 +8,6 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustls::ProtocolVersion;
-use rustls_pki_types::CertificateDer;
 use selkie_memory::WipeIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,7 +25,7 @@ use crate::{
     patience::{PatientIo, Phase},
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
-    tls::{TlsSource, TlsVersion},
+    tls::{ShownCertificate, TlsMaterial, TlsSource, TlsVersion},
 };
 
 /// What is known of a connection; every request carries it as an extension of type
@@ -54,8 +53,8 @@ pub struct ConnectionInfo {
 pub struct TlsInfo {
     /// As negotiated.
     pub version: TlsVersion,
-    /// The client's certificate and its intermediates, verified; empty if it presented none.
-    pub client_certificates: Vec<CertificateDer<'static>>,
+    /// What the client showed, verified; none if it showed nothing.
+    pub client: Option<Arc<ShownCertificate>>,
 }
 
 impl ConnectionInfo {
@@ -203,25 +202,29 @@ async fn greet(
     let Some(source) = &terms.tls else {
         return Ok((Greeted::Plain(stream), info(None)));
     };
-    let handshake = TlsAcceptor::from(source.current()).accept(WipeIo::new(stream));
+    let material = source.current();
+    let handshake = TlsAcceptor::from(material.server_config()).accept(WipeIo::new(stream));
     let Ok(shaken) = timeout(patience, handshake).await else {
         return Err(PrefaceError::HandshakeTimeout);
     };
     let stream = shaken.map_err(PrefaceError::Handshake)?;
-    let tls = tls_info(&stream);
+    let tls = tls_info(&stream, source, &material);
     Ok((Greeted::Tls(Box::new(stream)), info(Some(tls))))
 }
 
-fn tls_info(stream: &TlsStream<WipeIo<Preread>>) -> TlsInfo {
+fn tls_info(
+    stream: &TlsStream<WipeIo<Preread>>,
+    source: &TlsSource,
+    material: &TlsMaterial,
+) -> TlsInfo {
     let (_, session) = stream.get_ref();
     let version = match session.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
         _ => TlsVersion::Tls13,
     };
     let certificates = session.peer_certificates().unwrap_or_default();
-    let client_certificates =
-        certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    TlsInfo { version, client_certificates }
+    let chain = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    TlsInfo { version, client: ShownCertificate::of_handshake(chain, source, material) }
 }
 
 /// HTTP/1 until either side has enough.

@@ -29,4 +29,7 @@ pub use forwarded::{ForwardedError, ForwardedFor, client_address};
 pub use limits::Limits;
 pub use log_budget::LogBudget;
 pub use proxy_protocol::ProxyProtocol;
-pub use tls::{ClientCertificates, TlsError, TlsFiles, TlsMaterial, TlsSource, TlsVersion};
+pub use tls::{
+    ClientCertificates, ClientTrust, Lapsed, ShownCertificate, TlsError, TlsFiles, TlsMaterial,
+    TlsSource, TlsVersion, TrustFiles,
+};

@@ -4,16 +4,20 @@ use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::SingleCertAndKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 mod error;
 mod pem;
+mod shown;
+mod trust;
 
 pub use error::TlsError;
 use pem::Identity;
+pub use shown::ShownCertificate;
+pub use trust::{ClientTrust, Lapsed, TrustFiles};
 
 /// Only HTTP/1.1 is spoken here; whoever offers `h2` as well (every Go client) gets this answer.
 const ALPN: &[u8] = b"http/1.1";
@@ -33,16 +37,10 @@ pub enum ClientCertificates {
     /// They are not asked to.
     #[default]
     NotAsked,
-    /// They may; one that was not issued under the CA file ends the handshake.
-    Optional {
-        /// PEM, one certificate or more.
-        ca_file: PathBuf,
-    },
+    /// They may; one that does not pass ends the handshake.
+    Optional(TrustFiles),
     /// They must.
-    Required {
-        /// PEM, one certificate or more.
-        ca_file: PathBuf,
-    },
+    Required(TrustFiles),
 }
 
 /// What a listener's TLS is made from.
@@ -66,9 +64,15 @@ pub struct TlsFiles {
 #[derive(Clone, Debug)]
 pub struct TlsMaterial {
     config: Arc<ServerConfig>,
+    /// None: clients are not asked for certificates.
+    trust: Option<Arc<ClientTrust>>,
 }
 
 impl TlsMaterial {
+    pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// Reads the files and checks that they fit together.
     ///
     /// # Errors
@@ -76,8 +80,14 @@ impl TlsMaterial {
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let identity = Identity::load(&files.certificate, &files.key)?;
-        let verifier = client_verifier(&files.client_certificates, &provider)?;
-        Self::build(identity, verifier, files.min_version..=files.max_version, provider)
+        let trust = client_trust(&files.client_certificates)?;
+        Self::build(identity, trust, files.min_version..=files.max_version, provider)
+    }
+
+    /// What client certificates are verified against; none if they are not asked for.
+    #[must_use]
+    pub fn client_trust(&self) -> Option<&ClientTrust> {
+        self.trust.as_deref()
     }
 
     /// Takes a certificate chain and its key from memory: every version, no client certificates.
@@ -91,13 +101,12 @@ impl TlsMaterial {
         let place = PathBuf::from("(in memory)");
         let identity = Identity::check(&place, chain, &place, key)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::no_client_auth();
-        Self::build(identity, verifier, TlsVersion::Tls12..=TlsVersion::Tls13, provider)
+        Self::build(identity, None, TlsVersion::Tls12..=TlsVersion::Tls13, provider)
     }
 
     fn build(
         identity: Identity,
-        verifier: Arc<dyn ClientCertVerifier>,
+        trust: Option<ClientTrust>,
         versions: std::ops::RangeInclusive<TlsVersion>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
@@ -111,6 +120,10 @@ impl TlsMaterial {
         if spoken.is_empty() {
             return Err(TlsError::NoVersion);
         }
+        let verifier = match &trust {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(trust) => trust.verifier(),
+        };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&spoken)
             .map_err(TlsError::Provider)?
@@ -121,44 +134,45 @@ impl TlsMaterial {
         // verified. A full handshake costs 0.2 ms, and our clients keep their connections.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), trust: trust.map(Arc::new) })
     }
 }
 
-fn client_verifier(
-    asked: &ClientCertificates,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let (ca_file, required) = match asked {
-        ClientCertificates::NotAsked => return Ok(WebPkiClientVerifier::no_client_auth()),
-        ClientCertificates::Optional { ca_file } => (ca_file, false),
-        ClientCertificates::Required { ca_file } => (ca_file, true),
-    };
-    let roots = Arc::new(pem::load_roots(ca_file)?);
-    let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
-    let builder = if required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map_err(|source| TlsError::ClientCa { file: ca_file.clone(), source })
+fn client_trust(asked: &ClientCertificates) -> Result<Option<ClientTrust>, TlsError> {
+    match asked {
+        ClientCertificates::NotAsked => Ok(None),
+        ClientCertificates::Optional(files) => ClientTrust::build(files, false).map(Some),
+        ClientCertificates::Required(files) => ClientTrust::build(files, true).map(Some),
+    }
 }
 
 /// The TLS material of a listener, replaceable while it serves. Clones share what they hold.
 #[derive(Clone, Debug)]
 pub struct TlsSource {
-    current: Arc<ArcSwap<ServerConfig>>,
+    current: Arc<ArcSwap<TlsMaterial>>,
 }
 
 impl TlsSource {
     /// Starts with `material`.
     #[must_use]
     pub fn new(material: TlsMaterial) -> Self {
-        Self { current: Arc::new(ArcSwap::new(material.config)) }
+        Self { current: Arc::new(ArcSwap::from_pointee(material)) }
     }
 
-    /// Every handshake that begins from now on uses `material`; open connections stay as they are.
+    /// Every handshake that begins from now on uses `material`; open connections stay as they are,
+    /// but what their clients showed is judged by it.
     pub fn replace(&self, material: TlsMaterial) {
-        self.current.store(material.config);
+        self.current.store(Arc::new(material));
     }
 
-    pub(crate) fn current(&self) -> Arc<ServerConfig> {
+    /// When the first of the revocation lists should be replaced, in seconds since 1970; `None`
+    /// without lists.
+    #[must_use]
+    pub fn lists_until(&self) -> Option<u64> {
+        self.current().trust.as_ref()?.next_update()
+    }
+
+    pub(crate) fn current(&self) -> Arc<TlsMaterial> {
         self.current.load_full()
     }
 }

@@ -53,8 +53,8 @@ impl<'a> Audited<'a> {
         client: Option<&'a Client>,
     ) -> Self {
         let Incoming { id, connection, address, token, .. } = incoming;
-        let certificates = connection.tls.as_ref().map(|tls| &tls.client_certificates);
-        let certificate = certificates.and_then(|all| all.first()).map(AsRef::as_ref);
+        let shown = connection.tls.as_ref().and_then(|tls| tls.client.as_deref());
+        let certificate = shown.and_then(|shown| shown.chain().first()).map(AsRef::as_ref);
         let asked = Asked {
             id,
             operation: operation(route.operation),

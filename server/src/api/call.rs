@@ -128,9 +128,12 @@ impl From<NotAuthenticated> for Refusal {
             | NotAuthenticated::WithoutCertificate { client } => {
                 (ApiError::InvalidToken, Some(client.clone()))
             }
-            NotAuthenticated::NoToken | NotAuthenticated::UnknownToken => {
-                (ApiError::InvalidToken, None)
-            }
+            NotAuthenticated::NoToken
+            | NotAuthenticated::UnknownToken
+            | NotAuthenticated::Lapsed(_)
+            | NotAuthenticated::UnreadCertificate(_)
+            | NotAuthenticated::UnknownCertificate(_)
+            | NotAuthenticated::AmbiguousCertificate(_) => (ApiError::InvalidToken, None),
             NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
             NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
             NotAuthenticated::Unreadable => (ApiError::Internal, None),
@@ -202,6 +205,11 @@ impl Refusal {
     /// Whether trying again changes nothing.
     pub(super) fn is_for_good(&self) -> bool {
         self.0.error.status().is_client_error()
+    }
+
+    /// Whether the connection is over with it, so that the client shows its certificate anew.
+    pub(super) fn ends_connection(&self) -> bool {
+        matches!(self.0.cause, Some(Cause::Stranger(NotAuthenticated::Lapsed(_))))
     }
 
     /// What the client is told.

@@ -1,6 +1,14 @@
 use http::HeaderMap;
 use selkie_access::TokenText;
 
+/// Whether something stands in the place of a token, be it one or not. Then a certificate must not
+/// speak for the client.
+pub(super) fn is_shown(headers: &HeaderMap) -> bool {
+    let bearer = headers.get(http::header::AUTHORIZATION);
+    headers.get("x-vault-token").is_some_and(|value| !value.is_empty())
+        || bearer.and_then(|value| TokenText::from_authorization(value.as_bytes())).is_some()
+}
+
 /// The token of a request: `X-Vault-Token`, else a bearer `Authorization`, as Vault looks for it.
 ///
 /// `None` where there is none or it cannot be one: a client is told the same in both cases.

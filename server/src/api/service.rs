@@ -8,12 +8,13 @@ use axum::response::Response;
 use http::Request;
 use http::request::Parts;
 use opentelemetry::context::FutureExt;
-use selkie_listener::{ConnectionInfo, InFlight, Overloaded, client_address};
+use selkie_listener::{ConnectionInfo, InFlight, Overloaded, ShownCertificate, client_address};
 use uuid::Uuid;
 
 use super::audited::{Audited, Incoming};
 use super::body::{self, BodyLimits};
 use super::call::{Call, Refusal};
+use super::credential::is_shown;
 use super::error::{ApiError, WrapFault};
 use super::fields::Fields;
 use super::handler;
@@ -77,12 +78,14 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let context = span.clone().unwrap_or_default();
     let is_renewal = route.as_ref().is_ok_and(|route| route.target == Ok(Endpoint::RenewSelf));
     let renewer = is_renewal.then(|| service.renewer(&parts)).flatten();
+    let mut is_over = false;
     let reply = if renewer.is_some_and(|renewer| service.is_raging(renewer)) {
         // No line about it: there would be thousands.
         Reply::error(&ApiError::RenewalsFail)
     } else {
         let answered = service.answer(&parts, body, id, deployment, route).with_context(context);
         answered.await.unwrap_or_else(|refusal| {
+            is_over = refusal.ends_connection();
             service.note_failure(renewer, &refusal);
             service.log(&refusal, &logged);
             Reply::error(&refusal.into_error())
@@ -101,7 +104,12 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
         micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         "request"
     );
-    reply.into_response(parts.headers.get("x-vault-namespace")).map(Body::new)
+    let mut response = reply.into_response(parts.headers.get("x-vault-namespace")).map(Body::new);
+    if is_over {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+    }
+    response
 }
 
 impl Service {
@@ -141,6 +149,7 @@ impl Service {
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;
         let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
+        let certificate = self.certificate(connection)?;
         let mut route = route?;
         if let Ok(endpoint) = &route.target
             && endpoint.access() == Access::Open
@@ -160,9 +169,9 @@ impl Service {
             audited.request(None, &[]).await?;
             return audited.response(handler::take(&self.node, id, step, token).await).await;
         }
-        let certificates = connection.tls.as_ref().map(|tls| tls.client_certificates.as_slice());
-        let certificates = certificates.unwrap_or_default();
-        let credentials = Credentials { token: token.as_ref(), certificates, address };
+        let decides = |_: &&ShownCertificate| token.is_some() || !is_shown(&parts.headers);
+        let certificate = certificate.filter(decides);
+        let credentials = Credentials { token: token.as_ref(), certificate, address };
         let query = std::mem::take(&mut route.query);
         if let Ok(Endpoint::Login(at)) = &route.target {
             let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
@@ -206,6 +215,22 @@ impl Service {
         let Some(ttl) = ttl else { return operation.await };
         handler::require_storage(&self.node)?;
         handler::wrap(&self.node, path, ttl, operation.await?).await
+    }
+
+    /// What the client has shown, if it would still pass: a connection that is kept open outlives
+    /// neither the certificate nor its revocation.
+    fn certificate<'c>(
+        &self,
+        connection: &'c ConnectionInfo,
+    ) -> Result<Option<&'c ShownCertificate>, NotAuthenticated> {
+        let Some(shown) = connection.tls.as_ref().and_then(|tls| tls.client.as_deref()) else {
+            return Ok(None);
+        };
+        let now = self.node.clock().unix_seconds();
+        shown.check(now)?;
+        let lists_until = shown.lists_until();
+        self.node.auth().certificates().note_lists(&connection.listener, lists_until, now);
+        Ok(Some(shown))
     }
 
     /// Nobody knows who asks: what that may cost is bounded apart from all else.

@@ -175,10 +175,13 @@ fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
         metadata.end();
     }
     let kind = match &client.origin {
-        Origin::Declared { .. } => TokenKind::Service,
-        Origin::Token(token) => token.made.kind,
+        Origin::Declared { .. } => Some(TokenKind::Service),
+        Origin::Token(token) => Some(token.made.kind),
+        Origin::Certificate { .. } => None,
     };
-    auth.text("token_type", if kind == TokenKind::Batch { "batch" } else { "service" });
+    if let Some(kind) = kind {
+        auth.text("token_type", if kind == TokenKind::Batch { "batch" } else { "service" });
+    }
     auth.end();
 }
 

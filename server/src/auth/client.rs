@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selkie_access::{Acl, PolicyName};
+use selkie_certificate::{Fingerprint, Malformed};
 use selkie_kms::ClientTag;
+use selkie_listener::Lapsed;
 
 use super::tokens::Token;
 
@@ -36,14 +38,35 @@ pub enum Origin {
     },
     /// A token that was made through the API or by a login.
     Token(Arc<Token>),
+    /// A certificate alone, which names a declared client.
+    Certificate {
+        /// The SHA-256 of the certificate.
+        fingerprint: Fingerprint,
+        /// From when its end is near, in seconds since 1970.
+        warn_from: u64,
+        /// Until when it is good, in seconds since 1970.
+        not_after: u64,
+    },
 }
 
 /// Why nobody is known to ask: for the log alone, the client gets one answer for all.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NotAuthenticated {
     /// The request has no token, or none that could be one.
     #[error("no token")]
     NoToken,
+    /// The certificate of the connection would not pass a handshake any more.
+    #[error(transparent)]
+    Lapsed(#[from] Lapsed),
+    /// The certificate passed the handshake, but does not say whose it is.
+    #[error("no token, and the client certificate cannot be read: {0}")]
+    UnreadCertificate(Malformed),
+    /// No client is declared by this certificate.
+    #[error("no token, and no client is declared by the certificate {0}")]
+    UnknownCertificate(Fingerprint),
+    /// More than one client is declared by this certificate.
+    #[error("no token, and the certificate is that of several clients: {}", .0.join(", "))]
+    AmbiguousCertificate(Vec<String>),
     /// No client has this token.
     #[error("unknown token")]
     UnknownToken,

@@ -10,54 +10,79 @@ use selkie_config::DeclaredClient;
 use selkie_crypto::sha256;
 use selkie_kms::ClientTag;
 
-use super::{Client, NotAuthenticated, Origin};
+use super::certificate::{CertificateClients, CertificateRule};
+use super::{Client, Credentials, NotAuthenticated, Origin};
+use crate::deployment::DeploymentError;
 
-/// The declared clients, by the hash of their token.
+/// The declared clients.
 #[derive(Debug, Default)]
-pub struct Clients(HashMap<TokenHash, Declared>);
+pub struct Clients {
+    /// By the hash of their token.
+    by_token: HashMap<TokenHash, Declared>,
+    by_certificate: CertificateClients,
+}
 
+/// A declared client, and where and with what it may come.
 #[derive(Debug)]
-struct Declared {
-    client: Arc<Client>,
+pub(super) struct Declared {
+    pub(super) client: Arc<Client>,
     bound_cidrs: Vec<IpNet>,
+    /// Names it if it has no token, else it must come with that.
+    pub(super) certificate: Option<CertificateRule>,
 }
 
 impl Clients {
-    /// `declared`, each with the policies that it names.
-    #[must_use]
-    pub fn new(declared: Vec<DeclaredClient>, policies: &[Policy]) -> Self {
-        let client = |one: DeclaredClient| (one.token, Declared::new(one, policies));
-        Self(declared.into_iter().map(client).collect())
+    /// `declared`, each with the policies that it names, and what certificates are verified against.
+    ///
+    /// # Errors
+    ///
+    /// [`DeploymentError::Client`].
+    pub fn new(
+        declared: Vec<DeclaredClient>,
+        policies: &[Policy],
+    ) -> Result<Self, DeploymentError> {
+        let mut by_token = HashMap::new();
+        let mut without_token = Vec::new();
+        for one in declared {
+            let token = one.token;
+            let client = Declared::new(one, policies)?;
+            match token {
+                Some(token) => drop(by_token.insert(token, client)),
+                None => without_token.push(client),
+            }
+        }
+        Ok(Self { by_token, by_certificate: CertificateClients::new(without_token) })
     }
 
     /// The client that is declared with this token.
     #[must_use]
     pub fn find(&self, token: &TokenHash) -> Option<&Arc<Client>> {
-        self.0.get(token).map(|declared| &declared.client)
+        self.by_token.get(token).map(|declared| &declared.client)
     }
 
     /// The client of this accessor.
     #[must_use]
     pub fn find_accessor(&self, accessor: &str) -> Option<&Arc<Client>> {
-        let mut all = self.0.values().map(|declared| &declared.client);
+        let mut all = self.by_token.values().map(|declared| &declared.client);
         all.find(|client| client.accessor == accessor)
     }
 
     /// The accessors of all of them.
     pub fn accessors(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(|declared| declared.client.accessor.as_str())
+        self.by_token.values().map(|declared| declared.client.accessor.as_str())
     }
 
     /// Whether a client is declared with this token.
     #[must_use]
     pub fn has(&self, token: &TokenHash) -> bool {
-        self.0.contains_key(token)
+        self.by_token.contains_key(token)
     }
 
     /// The name of the client that `tag` tells from the others, if it is declared.
     #[must_use]
     pub fn name_of(&self, tag: ClientTag) -> Option<&str> {
-        let mut all = self.0.values().map(|declared| &declared.client);
+        let by_token = self.by_token.values().map(|declared| &declared.client);
+        let mut all = by_token.chain(self.by_certificate.iter());
         all.find(|client| client.tag == tag).map(|client| client.name.as_str())
     }
 
@@ -69,20 +94,42 @@ impl Clients {
     pub fn authenticate(
         &self,
         token: &TokenText,
-        from: IpAddr,
+        with: Credentials<'_>,
+        now: u64,
     ) -> Result<Arc<Client>, NotAuthenticated> {
         let hash = TokenHash::new(sha256(token.expose_for_hash()));
-        let declared = self.0.get(&hash).ok_or(NotAuthenticated::UnknownToken)?;
-        if !declared.may_come_from(from) {
-            let client = declared.client.name.clone();
-            return Err(NotAuthenticated::OutsideBoundCidrs { client });
+        let declared = self.by_token.get(&hash).ok_or(NotAuthenticated::UnknownToken)?;
+        declared.require_address(with.address)?;
+        let Some(bound) = &declared.certificate else { return Ok(Arc::clone(&declared.client)) };
+        match with.certificate.is_some_and(|shown| bound.matches(shown, now)) {
+            true => Ok(Arc::clone(&declared.client)),
+            false => {
+                let client = declared.client.name.clone();
+                Err(NotAuthenticated::WithoutCertificate { client })
+            }
         }
-        Ok(Arc::clone(&declared.client))
+    }
+
+    /// The client that the certificate alone names, at `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAuthenticated`].
+    pub fn by_certificate(
+        &self,
+        with: Credentials<'_>,
+        now: u64,
+    ) -> Result<Arc<Client>, NotAuthenticated> {
+        let shown = with.certificate.ok_or(NotAuthenticated::NoToken)?;
+        self.by_certificate.find(shown, with.address, now)
     }
 }
 
 impl Declared {
-    fn new(declared: DeclaredClient, policies: &[Policy]) -> Self {
+    fn new(declared: DeclaredClient, policies: &[Policy]) -> Result<Self, DeploymentError> {
+        let rule = declared.certificate.map(CertificateRule::load).transpose();
+        let certificate = rule
+            .map_err(|source| DeploymentError::Client { client: declared.name.clone(), source })?;
         let built_in = [Policy::root(), Policy::default_policy()];
         let mut names = declared.policies;
         let is_root = names.iter().any(PolicyName::is_root);
@@ -94,20 +141,25 @@ impl Declared {
         let named = known().filter(|policy| names.contains(policy.name()));
         let name = declared.name.as_str().to_owned();
         let client = Client {
-            tag: tag(&declared.token),
-            accessor: accessor(&declared.token),
+            tag: tag(declared.token.as_ref(), &name),
+            accessor: declared.token.as_ref().map(accessor).unwrap_or_default(),
             acl: Arc::new(Acl::of(named, &identity(&name))),
             name,
             policies: names,
             metadata: BTreeMap::new(),
             origin: Origin::Declared { period: declared.period },
         };
-        Self { client: Arc::new(client), bound_cidrs: declared.token_bound_cidrs }
+        let bound_cidrs = declared.token_bound_cidrs;
+        Ok(Self { client: Arc::new(client), bound_cidrs, certificate })
     }
 
-    fn may_come_from(&self, address: IpAddr) -> bool {
+    pub(super) fn require_address(&self, address: IpAddr) -> Result<(), NotAuthenticated> {
         let address = address.to_canonical();
-        self.bound_cidrs.is_empty() || self.bound_cidrs.iter().any(|net| net.contains(&address))
+        let is_inside = self.bound_cidrs.iter().any(|net| net.contains(&address));
+        if self.bound_cidrs.is_empty() || is_inside {
+            return Ok(());
+        }
+        Err(NotAuthenticated::OutsideBoundCidrs { client: self.client.name.clone() })
     }
 }
 
@@ -117,9 +169,12 @@ pub(super) fn identity(name: &str) -> Identity {
     Identity { name, token_display_name, ..Identity::default() }
 }
 
-fn tag(token: &TokenHash) -> ClientTag {
-    let [a, b, c, d, e, f, g, h, ..] =
-        sha256(&[b"selkie client", token.as_bytes().as_slice()].concat());
+/// Of the token, or, without one, of the name: certificates are renewed.
+fn tag(token: Option<&TokenHash>, name: &str) -> ClientTag {
+    let [a, b, c, d, e, f, g, h, ..] = match token {
+        Some(token) => sha256(&[b"selkie client", token.as_bytes().as_slice()].concat()),
+        None => sha256(&[b"selkie client by certificate", name.as_bytes()].concat()),
+    };
     // 0 is Selkie itself.
     ClientTag::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1))
 }
@@ -145,7 +200,8 @@ mod tests {
     fn declared(name: &str, token: &str) -> DeclaredClient {
         DeclaredClient {
             name: ClientName::new(name).unwrap(),
-            token: TokenHash::new(sha256(token.as_bytes())),
+            token: Some(TokenHash::new(sha256(token.as_bytes()))),
+            certificate: None,
             policies: Vec::new(),
             period: None,
             token_bound_cidrs: Vec::new(),
@@ -157,8 +213,10 @@ mod tests {
 
     #[test]
     fn a_token_is_found_by_its_hash_alone() {
-        let clients = Clients::new(vec![declared("a", "s.one"), declared("b", "s.two")], &[]);
-        let found = |text| clients.authenticate(&token(text), HOME).map(|c| c.name.clone());
+        let clients =
+            Clients::new(vec![declared("a", "s.one"), declared("b", "s.two")], &[]).unwrap();
+        let found =
+            |text| clients.authenticate(&token(text), HOME.into(), 0).map(|c| c.name.clone());
         assert_eq!(found("s.one").as_deref(), Ok("a"));
         assert_eq!(found("s.two").as_deref(), Ok("b"));
         assert_eq!(found("s.three"), Err(NotAuthenticated::UnknownToken));
@@ -176,8 +234,11 @@ mod tests {
             token_bound_cidrs: vec!["10.1.0.0/16".parse().unwrap()],
             ..declared("a", "s.one")
         };
-        let clients = Clients::new(vec![bound], &[]);
-        let from = |text: &str| clients.authenticate(&token("s.one"), text.parse().unwrap());
+        let clients = Clients::new(vec![bound], &[]).unwrap();
+        let from = |text: &str| {
+            let address: IpAddr = text.parse().unwrap();
+            clients.authenticate(&token("s.one"), address.into(), 0)
+        };
         assert!(from("10.1.2.3").is_ok());
         assert!(from("::ffff:10.1.2.3").is_ok());
         let outside = NotAuthenticated::OutsideBoundCidrs { client: "a".into() };
@@ -187,7 +248,7 @@ mod tests {
     #[test]
     fn every_client_has_the_default_policy_unless_it_declines_or_is_root() {
         let names = |declared| {
-            let client = Declared::new(declared, &[]).client;
+            let client = Declared::new(declared, &[]).unwrap().client;
             client.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names(declared("a", "t")), ["default"]);

@@ -3,6 +3,7 @@
 //! its language, in the configuration as in a request.
 
 mod approle;
+mod cert;
 pub mod documents;
 mod error;
 mod login;
@@ -119,6 +120,7 @@ impl Default for Methods {
         let sources = || KeySources::new(Arc::clone(&outside));
         let all: Vec<Arc<dyn Method>> = vec![
             Arc::new(approle::AppRole::default()),
+            Arc::new(cert::Cert::default()),
             Arc::new(ConfiguredMethod::new(Jwt::new(sources()))),
             Arc::new(ConfiguredMethod::new(Kubernetes::new(sources()))),
             Arc::new(ConfiguredMethod::new(Azure::new(sources()))),

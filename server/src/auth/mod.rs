@@ -2,6 +2,7 @@
 //! log others in. What they may do is for selkie-access to say.
 
 mod azure;
+mod certificate;
 mod client;
 mod client_cache;
 mod configured;
@@ -18,11 +19,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
 use selkie_access::TokenText;
 use selkie_crypto::{Plaintext, Random, StateKey};
+use selkie_listener::ShownCertificate;
 use selkie_storage::{Store, StoreError};
 
+pub(crate) use self::certificate::trust_files;
+pub use self::certificate::{CertificateWatch, End, LastSeen};
 pub use self::client::{Client, NotAuthenticated, Origin};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
@@ -41,10 +44,17 @@ use crate::state::records::{Records, RecordsError};
 pub struct Credentials<'a> {
     /// The token, if there is one that could be one.
     pub token: Option<&'a TokenText>,
-    /// The client certificate and its intermediates, verified by the handshake; empty without one.
-    pub certificates: &'a [CertificateDer<'static>],
+    /// The client certificate, which would pass a handshake now.
+    pub certificate: Option<&'a ShownCertificate>,
     /// Where the request comes from.
     pub address: IpAddr,
+}
+
+/// Nothing but where a request comes from.
+impl From<IpAddr> for Credentials<'_> {
+    fn from(address: IpAddr) -> Self {
+        Self { token: None, certificate: None, address }
+    }
 }
 
 /// Everything that is known of clients beside what is declared, which comes with the deployment.
@@ -57,6 +67,7 @@ pub struct Auth {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     client_cache: ClientCache,
+    certificates: CertificateWatch,
     /// Under which tokens are hashed; there once the state is open.
     state_key: OnceLock<Arc<StateKey>>,
 }
@@ -73,6 +84,7 @@ impl Auth {
         let mirrors = mirrors.into_iter().flatten().collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
+        let certificates = CertificateWatch::default();
         Self {
             records,
             tokens,
@@ -82,6 +94,7 @@ impl Auth {
             clock,
             random,
             client_cache,
+            certificates,
             state_key,
         }
     }
@@ -218,7 +231,13 @@ impl Auth {
         self.state_key.get().map(|key| &**key).ok_or(RecordsError::StateSealed)
     }
 
-    /// The client that shows these credentials.
+    /// What is known of the end of certificates.
+    #[must_use]
+    pub const fn certificates(&self) -> &CertificateWatch {
+        &self.certificates
+    }
+
+    /// The client that shows these credentials: its token says who it is, else its certificate.
     ///
     /// # Errors
     ///
@@ -228,8 +247,13 @@ impl Auth {
         deployment: &Deployment,
         credentials: Credentials<'_>,
     ) -> Result<Arc<Client>, NotAuthenticated> {
-        let text = credentials.token.ok_or(NotAuthenticated::NoToken)?;
-        match deployment.clients.authenticate(text, credentials.address) {
+        let now = self.clock.unix_seconds();
+        let Some(text) = credentials.token else {
+            let found = deployment.clients.by_certificate(credentials, now)?;
+            self.certificates.note(&found, now);
+            return Ok(self.with_managed_policies(deployment, found));
+        };
+        match deployment.clients.authenticate(text, credentials, now) {
             Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
             known => return known.map(|client| self.with_managed_policies(deployment, client)),
         }

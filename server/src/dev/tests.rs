@@ -29,9 +29,9 @@ fn quoted<'b>(banner: &'b str, start: &str) -> &'b str {
 
 fn name_of(dev: &Dev, token: &str) -> String {
     let config = dev.config().unwrap();
-    let clients = Clients::new(config.clients, &config.policies);
+    let clients = Clients::new(config.clients, &config.policies).unwrap();
     let token = TokenText::from_header(token.as_bytes()).unwrap();
-    let client = clients.authenticate(&token, Ipv4Addr::LOCALHOST.into());
+    let client = clients.authenticate(&token, IpAddr::from(Ipv4Addr::LOCALHOST).into(), 0);
     client.unwrap().name.clone()
 }
 

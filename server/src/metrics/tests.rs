@@ -25,7 +25,10 @@ async fn deployment(further: &str) -> Deployment {
 
 fn decrypted(deployment: &Deployment) -> Decrypted {
     let token = TokenText::from_header(b"root").unwrap();
-    let client = deployment.clients.authenticate(&token, [127, 0, 0, 1].into()).unwrap();
+    let client = deployment
+        .clients
+        .authenticate(&token, std::net::IpAddr::from([127, 0, 0, 1]).into(), 0)
+        .unwrap();
     Decrypted {
         client: client.tag,
         mount: "transit".parse().unwrap(),
@@ -46,6 +49,10 @@ async fn full_text() -> String {
     let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
     metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
     metrics.drill(19_000, true);
+    metrics.certificates(LastSeen {
+        certificates: [("vault-eu".to_owned(), End::new(30_000))].into(),
+        lists: [("127.0.0.1:8200".to_owned(), End::new(40_000))].into(),
+    });
     // A static seal has no governor, no expiry and nobody who describes it.
     let mut registry = Registry::with_prefix("selkie");
     governed::register_example(&mut registry);
@@ -159,6 +166,8 @@ async fn figures_that_others_report_are_told_as_they_were_reported() {
         "selkie_store_lag_seconds 7",
         "selkie_drill_age_seconds 1000",
         "selkie_drill_ok 1",
+        "selkie_client_certificate_not_after_timestamp_seconds{client=\"vault-eu\"} 30000",
+        "selkie_client_crl_next_update_timestamp_seconds{listener=\"127.0.0.1:8200\"} 40000",
         concat!("selkie_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "selkie_last_aged_decrypt_timestamp_seconds{client=\"vault-eu\",key=\"transit/unseal\",\
          version=\"1\"} 20000",

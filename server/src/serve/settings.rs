@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 
 use selkie_config::{ClientCertificates, ForwardedFor, Listener, ProxyProtocol, Tls, TlsVersion};
-use selkie_listener::{Limits, ListenerSettings, TlsFiles, TlsMaterial, TlsSource};
+use selkie_listener::{ClientTrust, Limits, ListenerSettings, TlsFiles, TlsMaterial, TlsSource};
 
-use super::ServeError;
+use super::{EndpointName, ServeError};
+use crate::auth::trust_files;
 
 /// Reads and checks the TLS files of a listener, if it speaks TLS.
 ///
@@ -16,7 +17,22 @@ use super::ServeError;
 pub fn load_tls(listener: &Listener) -> Result<Option<TlsMaterial>, ServeError> {
     let load = |tls| TlsMaterial::load(&tls_files(tls));
     let loaded = listener.tls.as_ref().map(load).transpose();
-    loaded.map_err(|source| ServeError::Tls { endpoint: listener.endpoint.clone().into(), source })
+    let loaded = loaded
+        .map_err(|source| ServeError::Tls { endpoint: listener.endpoint.clone().into(), source })?;
+    let trust = loaded.as_ref().and_then(TlsMaterial::client_trust);
+    if trust.is_some_and(ClientTrust::has_uncovered_authority) {
+        let endpoint = EndpointName::from(listener.endpoint.clone());
+        let outcome = match trust.is_some_and(ClientTrust::is_strict) {
+            true => "are refused",
+            false => "cannot be revoked",
+        };
+        tracing::warn!(
+            listener = %endpoint,
+            "no list of tls_client_crl_file speaks for one of the authorities in tls_client_ca_file: \
+             its certificates {outcome}"
+        );
+    }
+    Ok(loaded)
 }
 
 pub(super) fn listener_settings(
@@ -64,8 +80,8 @@ fn client_certificates(asked: &ClientCertificates) -> selkie_listener::ClientCer
     use selkie_listener::ClientCertificates as Asked;
     match asked {
         ClientCertificates::NotRequested => Asked::NotAsked,
-        ClientCertificates::Optional(file) => Asked::Optional { ca_file: file.clone() },
-        ClientCertificates::Required(file) => Asked::Required { ca_file: file.clone() },
+        ClientCertificates::Optional(authorities) => Asked::Optional(trust_files(authorities)),
+        ClientCertificates::Required(authorities) => Asked::Required(trust_files(authorities)),
     }
 }
 

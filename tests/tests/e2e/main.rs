@@ -3,6 +3,7 @@
 
 mod answer;
 mod azure;
+mod certificates;
 mod clients;
 mod config;
 mod dev;

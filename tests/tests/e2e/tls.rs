@@ -132,7 +132,7 @@ fn plain_http_on_a_tls_listener_is_no_harm() -> Result<()> {
     served.encrypts(&served.client)
 }
 
-fn config(
+pub(crate) fn config(
     authority: &Authority,
     versions: &[&'static rustls::SupportedProtocolVersion],
     shown: Option<&selkie_tests::Certificate>,

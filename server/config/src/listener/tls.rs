@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use selkie_hcl::Section;
 
+use crate::authorities::{AuthorityFields, ClientAuthorities};
 use crate::secret::Reading;
 
 /// How a listener speaks TLS.
@@ -35,10 +36,10 @@ pub enum TlsVersion {
 pub enum ClientCertificates {
     /// They are not asked to.
     NotRequested,
-    /// They may, and what they show must come from one of the authorities in this PEM file.
-    Optional(PathBuf),
-    /// They must, and it must come from one of the authorities in this PEM file.
-    Required(PathBuf),
+    /// They may, and what they show must come from one of these authorities.
+    Optional(ClientAuthorities),
+    /// They must, and it must come from one of these authorities.
+    Required(ClientAuthorities),
 }
 
 /// What is wrong with the TLS of a listener.
@@ -64,6 +65,19 @@ enum TlsError {
         "\"tls_disable_client_certs\" and \"tls_require_and_verify_client_cert\" exclude each other"
     )]
     RequiredAndDisabled,
+}
+
+const LISTENER_FIELDS: AuthorityFields = AuthorityFields {
+    ca_file: "tls_client_ca_file",
+    crl_file: "tls_client_crl_file",
+    crl_strict: "tls_client_crl_strict",
+};
+
+impl Tls {
+    /// Whether a client can show a certificate here.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.client_certificates != ClientCertificates::NotRequested
+    }
 }
 
 pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<Tls> {
@@ -122,7 +136,7 @@ fn version(section: &mut Section<'_>, field: &'static str) -> Option<TlsVersion>
 }
 
 fn client_certificates(section: &mut Section<'_>) -> ClientCertificates {
-    let authorities = section.field("tls_client_ca_file").string();
+    let authorities = ClientAuthorities::decode(section, &LISTENER_FIELDS);
     let are_disabled = flag(section, "tls_disable_client_certs");
     let are_required = flag(section, "tls_require_and_verify_client_cert");
     if are_required && are_disabled {
@@ -132,8 +146,8 @@ fn client_certificates(section: &mut Section<'_>) -> ClientCertificates {
         section.place().report(TlsError::NoClientAuthority);
     }
     match authorities {
-        Some(file) if are_required => ClientCertificates::Required(file.value.into()),
-        Some(file) if !are_disabled => ClientCertificates::Optional(file.value.into()),
+        Some(authorities) if are_required => ClientCertificates::Required(authorities),
+        Some(authorities) if !are_disabled => ClientCertificates::Optional(authorities),
         _ => ClientCertificates::NotRequested,
     }
 }

@@ -17,6 +17,8 @@ listener "tcp" {
   tls_max_version                    = "tls13"
   tls_client_ca_file                 = "/etc/selkie/clients.pem"
   tls_require_and_verify_client_cert = true
+  tls_client_crl_file                = ["/etc/selkie/revoked.pem", "/etc/selkie/crls"]
+  tls_client_crl_strict              = true
 
   proxy_protocol_behavior         = "deny_unauthorized"
   proxy_protocol_authorized_addrs = "10.0.0.1, 192.168.7.9/16"
@@ -140,6 +142,28 @@ audit "socket" {
   socket_type         = "udp"
   write_timeout       = "1s"
   checkpoint_interval = "10s"
+}
+
+client "vault-us" {
+  policies = ["vault-eu"]
+  certificate {
+    sha256      = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+    spiffe_id   = "spiffe://example.org/vault/us"
+    dns_san     = ["vault-us.example.com", "*.us.example.com"]
+    uri_san     = "spiffe://example.org/*"
+    email_san   = "vault@example.com"
+    common_name = "vault-us*"
+    ca_file     = "/etc/selkie/vaults.pem"
+    crl_file    = "/etc/selkie/vaults.crl"
+  }
+}
+
+client "vault-both" {
+  token_sha256 = "f0e4c2f76c58916ec258f246851bea091d14d4247a2fc3e18694461b1816e13b"
+  policies     = ["vault-eu"]
+  certificate {
+    common_name = "vault-us-1"
+  }
 }
 
 auth "approle" {

@@ -14,8 +14,10 @@ pub enum TlsError {
         /// What the system says.
         source: io::Error,
     },
-    /// The file is far larger than certificates and keys are.
-    #[error("{file}: larger than 1 MiB", file = file.display())]
+    /// The file is far larger than what should be in it.
+    #[error(
+        "{file}: larger than 1 MiB, or than 32 MiB for a revocation list", file = file.display()
+    )]
     TooLarge {
         /// The file.
         file: PathBuf,
@@ -75,12 +77,26 @@ pub enum TlsError {
         certificate: PathBuf,
     },
     /// The client CA file cannot be used.
-    #[error("{file}: unusable as client CA", file = file.display())]
+    #[error("{file}: unusable as client CA, or the revocation lists with it", file = file.display())]
     ClientCa {
         /// The file.
         file: PathBuf,
         /// What rustls says.
         source: VerifierBuilderError,
+    },
+    /// A file or directory without a revocation list.
+    #[error("{file}: no certificate revocation list in it", file = file.display())]
+    NoRevocationList {
+        /// The file or directory.
+        file: PathBuf,
+    },
+    /// A revocation list cannot be read.
+    #[error("{file}: unusable certificate revocation list", file = file.display())]
+    RevocationList {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: selkie_certificate::Malformed,
     },
     /// The oldest version to be spoken is newer than the newest.
     #[error("the minimum TLS version is above the maximum")]

@@ -7,12 +7,25 @@ use std::{
 use rustls::{
     Error, RootCertStore, crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
+};
+use selkie_certificate::RevocationFacts;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::TlsError;
 
 const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Lists of large CAs have several megabytes.
+const LARGEST_REVOCATION_LIST: u64 = 32 * 1024 * 1024;
+
+/// A certificate revocation list.
+#[derive(Debug)]
+pub(super) struct RevocationList {
+    pub(super) der: CertificateRevocationListDer<'static>,
+    pub(super) facts: RevocationFacts,
+}
 
 /// A certificate chain and its private key, known to belong together.
 #[derive(Debug)]
@@ -53,8 +66,16 @@ impl Identity {
 
 /// The CAs that client certificates are to be issued under.
 pub(super) fn load_roots(file: &Path) -> Result<RootCertStore, TlsError> {
+    roots(file, load_certificates(file)?)
+}
+
+/// The same, of certificates at hand; `file` is where they are from.
+pub(super) fn roots(
+    file: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in load_certificates(file)? {
+    for certificate in certificates {
         roots
             .add(certificate)
             .map_err(|source| TlsError::Certificate { file: file.to_owned(), source })?;
@@ -63,7 +84,7 @@ pub(super) fn load_roots(file: &Path) -> Result<RootCertStore, TlsError> {
 }
 
 fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(file)?;
+    let text = read(file, LARGEST_FILE)?;
     let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::CertificatePem { file: file.to_owned(), source })?;
@@ -76,18 +97,81 @@ fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
 /// Not covered: the copies that the PEM reader makes and frees; the program's zeroizing allocator
 /// wipes those.
 fn load_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    match PrivateKeyDer::from_pem_slice(&read(file)?) {
+    match PrivateKeyDer::from_pem_slice(&read(file, LARGEST_FILE)?) {
         Ok(key) => Ok(key),
         Err(pem::Error::NoItemsFound) => Err(TlsError::NoKey { file: file.to_owned() }),
         Err(_) => Err(TlsError::KeyPem { file: file.to_owned() }),
     }
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+/// All lists in `paths`: files, and directories of files.
+pub(super) fn load_revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, TlsError> {
+    let mut lists = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for file in list_files(path)? {
+                load_revocation_list(&file, &mut lists)?;
+            }
+        } else {
+            load_revocation_list(path, &mut lists)?;
+        }
+    }
+    Ok(lists)
+}
+
+/// The files of a directory that are lists by their names, in order; an empty one is a mistake.
+fn list_files(directory: &Path) -> Result<Vec<PathBuf>, TlsError> {
+    let failed = |source| TlsError::Read { file: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in directory.read_dir().map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let is_list = file.extension().is_some_and(|end| end == "crl" || end == "pem");
+        if is_list && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(TlsError::NoRevocationList { file: directory.to_owned() });
+    }
+    Ok(files)
+}
+
+/// PEM, or DER, which begins with the tag of a sequence as no PEM does.
+fn load_revocation_list(file: &Path, lists: &mut Vec<RevocationList>) -> Result<(), TlsError> {
+    let content = read(file, LARGEST_REVOCATION_LIST)?;
+    let ders = if content.first() == Some(&SEQUENCE) {
+        vec![CertificateRevocationListDer::from(content.to_vec())]
+    } else {
+        CertificateRevocationListDer::pem_slice_iter(&content)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| TlsError::CertificatePem { file: file.to_owned(), source })?
+    };
+    if ders.is_empty() {
+        return Err(TlsError::NoRevocationList { file: file.to_owned() });
+    }
+    for der in ders {
+        let facts = RevocationFacts::read(&der);
+        let unusable = |source| TlsError::RevocationList { file: file.to_owned(), source };
+        lists.push(RevocationList { facts: facts.map_err(unusable)?, der });
+    }
+    Ok(())
+}
+
+const SEQUENCE: u8 = 0x30;
+
+/// The content of a DER sequence, which is how webpki keeps the names of CAs.
+pub(super) fn inside_sequence(der: &[u8]) -> Option<&[u8]> {
+    let (first, rest) = der.strip_prefix(&[SEQUENCE])?.split_first()?;
+    let length_bytes = if *first < 0x80 { 0 } else { usize::from(first & 0x7f) };
+    rest.get(length_bytes..)
+}
+
+fn read(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let failed = |source| TlsError::Read { file: PathBuf::from(path), source };
     let file = File::open(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    let Some(capacity) = usize::try_from(length).ok().filter(|_| length <= LARGEST_FILE) else {
+    let Some(capacity) = usize::try_from(length).ok().filter(|_| length <= largest) else {
         return Err(TlsError::TooLarge { file: path.to_owned() });
     };
     // With room for one byte more the end is seen without growing, and so without leaving a copy

@@ -41,6 +41,7 @@ impl TestService {
                 Ok(address) => (StatusCode::OK, address.to_string().into()),
                 Err(error) => (StatusCode::BAD_REQUEST, error.to_string().into()),
             },
+            "/lapsed" => (StatusCode::OK, describe_lapse(&info).into()),
             "/tls" => (StatusCode::OK, describe_tls(&info).into()),
             _ => (StatusCode::OK, Bytes::from_static(b"hello")),
         };
@@ -60,11 +61,24 @@ impl Service<Request<Incoming>> for TestService {
     }
 }
 
+/// The tests' own present: 2026-06-01.
+pub(crate) const NOW: u64 = 1_780_272_000;
+const YEAR_5000: u64 = 95_617_584_000;
+
+fn describe_lapse(info: &ConnectionInfo) -> String {
+    let Some(shown) = info.tls.as_ref().and_then(|tls| tls.client.as_ref()) else {
+        return "nothing shown".to_owned();
+    };
+    let at = |now| if shown.check(now).is_ok() { "passes" } else { "lapsed" };
+    let unread = if shown.certificate().is_ok() { "" } else { ", unread" };
+    format!("{} now, {} in the year 5000{unread}", at(NOW), at(YEAR_5000))
+}
+
 fn describe_tls(info: &ConnectionInfo) -> String {
     match &info.tls {
         None => format!("{} plain", info.listener),
         Some(tls) => {
-            let certificates = tls.client_certificates.len();
+            let certificates = tls.client.as_ref().map_or(0, |shown| shown.chain().len());
             format!("{} {:?} {certificates} certificates", info.listener, tls.version)
         }
     }

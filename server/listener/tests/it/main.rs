@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the tests' own helpers fail by panicking")]
 
 mod activation;
+mod client_certificates;
 mod harness;
 mod limits;
 mod proxies;

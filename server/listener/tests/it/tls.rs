@@ -14,6 +14,7 @@ use rustls_pki_types::{
 };
 use selkie_listener::{
     ClientCertificates, ListenerSettings, TlsError, TlsFiles, TlsMaterial, TlsSource, TlsVersion,
+    TrustFiles,
 };
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -85,7 +86,7 @@ impl Issued {
     }
 }
 
-fn trusting(
+pub(crate) fn trusting(
     root: CertificateDer<'static>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
@@ -106,17 +107,22 @@ pub(crate) async fn connect_tls(
 }
 
 /// A directory of one test.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("listener-{test}"));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
         path
     }
@@ -133,11 +139,11 @@ fn not_asked(_: PathBuf) -> ClientCertificates {
 }
 
 fn optional(ca_file: PathBuf) -> ClientCertificates {
-    ClientCertificates::Optional { ca_file }
+    ClientCertificates::Optional(TrustFiles::of(ca_file))
 }
 
 fn required(ca_file: PathBuf) -> ClientCertificates {
-    ClientCertificates::Required { ca_file }
+    ClientCertificates::Required(TrustFiles::of(ca_file))
 }
 
 fn serve(files: &TlsFiles) -> (Running, TlsSource) {
@@ -149,11 +155,21 @@ fn serve(files: &TlsFiles) -> (Running, TlsSource) {
 /// What `/tls` says, or the first error, which with TLS 1.3 may come after the client's side of the
 /// handshake.
 async fn ask(running: &Running, config: ClientConfig) -> io::Result<String> {
+    ask_for(running, config, "/tls").await
+}
+
+/// What the path says, or the first error.
+pub(crate) async fn ask_for(
+    running: &Running,
+    config: ClientConfig,
+    path: &str,
+) -> io::Result<String> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let tcp = TcpStream::connect(running.address).await?;
     let mut stream = connect_tls(tcp, config).await?.stream;
-    stream.write_all(b"GET /tls HTTP/1.1\r\nconnection: close\r\n\r\n").await?;
+    let request = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await?;
     Ok(reply.rsplit("\r\n").next().unwrap_or_default().to_owned())

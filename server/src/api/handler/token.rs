@@ -129,6 +129,7 @@ pub(super) async fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Resul
     let request = request::RenewSelf::decode(&mut fields)?;
     let period = match &call.client.origin {
         Origin::Declared { period } => *period,
+        Origin::Certificate { .. } => return Err(ApiError::InvalidToken.into()),
         Origin::Token(_) => {
             let kept = own(call)?.ok_or(ApiError::from(TokenFault::NotFound))?;
             let text = client_token(call);
@@ -167,10 +168,12 @@ pub(super) fn lookup_self(
     request::decode_lookup_self(&mut fields)?;
     let warnings = fields.into_warnings(&[]);
     let text = client_token(call);
-    Ok(match &call.client.origin {
-        Origin::Declared { .. } => looked_up_declared(call, &call.client, text, &warnings),
-        Origin::Token(token) => looked_up(call, token, text, &warnings),
-    })
+    match &call.client.origin {
+        Origin::Declared { .. } => Ok(looked_up_declared(call, &call.client, text, &warnings)),
+        Origin::Token(token) => Ok(looked_up(call, token, text, &warnings)),
+        // As Vault answers who has no token.
+        Origin::Certificate { .. } => Err(ApiError::InvalidToken.into()),
+    }
 }
 
 /// The request's own token, as it is now.
@@ -183,7 +186,7 @@ fn own(call: &Call<'_>) -> Result<Option<Admitted>, Refusal> {
 fn looked_up_declared(call: &Call<'_>, client: &Client, id: &str, warnings: &Warnings) -> Reply {
     let period = match &client.origin {
         Origin::Declared { period } => period.map(seconds),
-        Origin::Token(_) => None,
+        Origin::Token(_) | Origin::Certificate { .. } => None,
     };
     let token = data::Token {
         accessor: &client.accessor,

@@ -32,7 +32,8 @@ path "transit/decrypt/unseal" { capabilities = ["update"] }
 fn client(name: &str, policy: &str, period: Option<u64>) -> DeclaredClient {
     DeclaredClient {
         name: ClientName::new(name).unwrap(),
-        token: TokenHash::new(sha256(format!("s.{name}").as_bytes())),
+        token: Some(TokenHash::new(sha256(format!("s.{name}").as_bytes()))),
+        certificate: None,
         policies: vec![policy.parse().unwrap()],
         period: period.map(Duration::from_secs),
         token_bound_cidrs: Vec::new(),

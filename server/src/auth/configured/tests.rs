@@ -68,7 +68,7 @@ impl<C: Configured> Bench<C> {
         let body = body.to_string();
         let mut fields = Fields::parse(body.as_bytes(), Some("application/json")).unwrap();
         let random = |_bytes: &mut [u8]| Ok(());
-        let credentials = Credentials { token: None, certificates: &[], address: self.address };
+        let credentials = Credentials { token: None, certificate: None, address: self.address };
         let tools =
             Tools { records: &self.records, state_key: None, clock: &Stopped, random: &random };
         let request = MethodRequest {

@@ -264,3 +264,88 @@ pub(crate) mod kept {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Role(#[serde(with = "kept")] TokenParameters);
+
+    fn fields_of(json: &str, aliases: &[Alias]) -> Result<TokenParameters, MethodError> {
+        let mut fields = Fields::parse(json.as_bytes(), None).unwrap();
+        let mut parameters = TokenParameters::default();
+        update(&mut parameters, &mut fields, aliases).map(|()| parameters)
+    }
+
+    #[test]
+    fn an_old_name_counts_where_the_method_has_it_and_the_new_one_is_absent() {
+        let json = r#"{"ttl":5,"policies":"b,A,b","period":"1m"}"#;
+        let old = fields_of(json, &[Alias::Ttl, Alias::Policies]).unwrap();
+        assert_eq!((old.ttl, old.period), (Duration::from_secs(5), Duration::ZERO));
+        assert_eq!(old.policies, ["a".parse().unwrap(), "b".parse().unwrap()]);
+        let both = fields_of(r#"{"ttl":5,"token_ttl":6}"#, &[Alias::Ttl]).unwrap();
+        assert_eq!(both.ttl, Duration::from_secs(6));
+        assert_eq!(fields_of(json, &[]).unwrap(), TokenParameters::default());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_in_vaults_words() {
+        let batch = "'token_type' cannot be 'batch' or 'default_batch' when set to generate ";
+        for (json, text) in [
+            (r#"{"token_type":"batch","token_period":1}"#, format!("{batch}periodic tokens")),
+            (
+                r#"{"token_type":"batch","token_num_uses":1}"#,
+                format!("{batch}tokens with limited use count"),
+            ),
+            (
+                r#"{"token_bound_cidrs":"x"}"#,
+                "error parsing address \"x\": expected an IP address or a network".to_owned(),
+            ),
+        ] {
+            assert_eq!(fields_of(json, &[]).unwrap_err().to_string(), text, "{json}");
+        }
+    }
+
+    fn any_parameters() -> impl Strategy<Value = TokenParameters> {
+        let times = proptest::array::uniform4(0..=1_000_000_u64);
+        let policies = proptest::collection::btree_set("[a-z]{1,8}", 0..4);
+        let networks = proptest::collection::vec((any::<IpAddr>(), 0..=32_u8), 0..4);
+        let rest = (any::<bool>(), any::<u32>(), 0..3_usize);
+        (times, policies, networks, rest).prop_map(|(times, policies, networks, rest)| {
+            let [ttl, max_ttl, explicit_max_ttl, period] = times.map(Duration::from_secs);
+            let network = |(address, length)| IpNet::new(address, length).unwrap().trunc();
+            TokenParameters {
+                ttl,
+                max_ttl,
+                explicit_max_ttl,
+                period,
+                policies: policies.iter().map(|name| name.parse().unwrap()).collect(),
+                bound_cidrs: networks.into_iter().map(network).collect(),
+                no_default_policy: rest.0,
+                num_uses: rest.1,
+                token_type: [TokenType::Default, TokenType::Service, TokenType::Batch][rest.2],
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_are_kept_as_they_are(parameters in any_parameters()) {
+            let json = serde_json::to_string(&Role(parameters.clone())).unwrap();
+            let Role(read) = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(read, parameters);
+        }
+
+        #[test]
+        fn what_a_read_shows_is_what_a_write_takes(parameters in any_parameters()) {
+            prop_assume!(parameters.check().is_ok());
+            let mut data = MethodData::default();
+            show(&parameters, &mut data);
+            let written = fields_of(&serde_json::to_string(&data).unwrap(), &[]).unwrap();
+            prop_assert_eq!(written, parameters);
+        }
+    }
+}

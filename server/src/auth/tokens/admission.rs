@@ -144,7 +144,7 @@ impl Tokens {
             return Err(NotAuthenticated::OutsideBoundCidrs { client: client() });
         }
         let Some(bound) = token.made.bound_certificate else { return Ok(()) };
-        let leaf = shown.credentials.certificates.first();
+        let leaf = shown.credentials.certificate.and_then(|shown| shown.chain().first());
         match leaf.is_some_and(|leaf| sha256(leaf) == bound) {
             true => Ok(()),
             false => Err(NotAuthenticated::WithoutCertificate { client: client() }),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use selkie_crypto::{StateKey, os_random};
+use selkie_listener::ShownCertificate;
 use selkie_storage::{MemoryStore, Store};
 
 use super::*;
@@ -47,7 +48,8 @@ pub(super) fn deployment() -> Deployment {
     let mut config = crate::transit::tests::config_of(&[], &[]);
     config.clients.push(selkie_config::DeclaredClient {
         name: selkie_config::ClientName::new("root").unwrap(),
-        token: TokenHash::new(selkie_crypto::sha256(b"s.root")),
+        token: Some(TokenHash::new(selkie_crypto::sha256(b"s.root"))),
+        certificate: None,
         policies: vec!["root".parse().unwrap()],
         period: None,
         token_bound_cidrs: Vec::new(),
@@ -63,7 +65,7 @@ pub(super) async fn authenticate(
     text: &TokenText,
     address: IpAddr,
 ) -> Result<Arc<Client>, NotAuthenticated> {
-    let credentials = Credentials { token: Some(text), certificates: &[], address };
+    let credentials = Credentials { token: Some(text), certificate: None, address };
     auth.authenticate(&deployment(), credentials).await
 }
 
@@ -199,9 +201,9 @@ async fn a_token_is_good_only_from_where_and_with_what_it_is_bound_to() {
     let issued = auth.issue(bound).await.unwrap();
     let without = NotAuthenticated::WithoutCertificate { client: "token".into() };
     assert_eq!(authenticate(&auth, &issued.text, HERE).await.unwrap_err(), without);
-    let certificates = [certificate];
+    let shown = ShownCertificate::unverified(vec![certificate]);
     let credentials =
-        Credentials { token: Some(&issued.text), certificates: &certificates, address: HERE };
+        Credentials { token: Some(&issued.text), certificate: shown.as_deref(), address: HERE };
     auth.authenticate(&deployment(), credentials).await.unwrap();
 }
 
@@ -237,7 +239,7 @@ async fn a_child_of_a_declared_client_goes_with_the_declaration() {
     authenticate(&auth, &issued.text, HERE).await.unwrap();
     let config = crate::transit::tests::config_of(&[], &[]);
     let without = Deployment::assemble(config, Seals::new(Vec::new())).unwrap();
-    let credentials = Credentials { token: Some(&issued.text), certificates: &[], address: HERE };
+    let credentials = Credentials { token: Some(&issued.text), certificate: None, address: HERE };
     assert!(auth.authenticate(&without, credentials).await.is_err());
     assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), 0, "it may be declared again");
 }

@@ -38,7 +38,8 @@ fn pasted(printed: &str) -> (Config, TokenText) {
 
 fn client(printed: &str) -> std::sync::Arc<Client> {
     let (config, token) = pasted(printed);
-    Clients::new(config.clients, &config.policies).authenticate(&token, HOME).unwrap()
+    let clients = Clients::new(config.clients, &config.policies).unwrap();
+    clients.authenticate(&token, HOME.into(), 0).unwrap()
 }
 
 #[test]

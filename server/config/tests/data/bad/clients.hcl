@@ -29,7 +29,7 @@ client "f" {}
 #! 10:15: policy "nobody" is not declared
 #! 11:12: field "period": must be from 1s to 315360000s
 #! 12:23: field "token_bound_cidrs": an empty list would bind the token to nothing
-#! 14:1: missing field "token_sha256" in client "b"
+#! 14:1: client "b" needs "token_sha256", a "certificate" block, or both
 #! 14:1: missing field "policies" in client "b"
 #! 15:8: a client's name has 1 to 128 of the characters A-Z a-z 0-9 _ - . / @
 #! 23:8: another client has this token already

@@ -91,10 +91,11 @@ fn parent(call: &Call<'_>) -> Result<Option<Parent>, Refusal> {
         }
         Origin::Declared { .. } => {
             let hash = text.map(|text| TokenHash::new(sha256(text.expose_for_hash())));
-            // Who is known by a certificate has no token that could die.
             let declared = hash.filter(|hash| call.deployment.clients.has(hash));
             Ok(declared.map(Parent::Declared))
         }
+        // Else a token would outlive the certificate that it was got with.
+        Origin::Certificate { .. } => Err(TokenFault::NoParent.into_refusal()),
     }
 }
 

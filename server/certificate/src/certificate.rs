@@ -1,0 +1,193 @@
+use rustls_pki_types::CertificateDer;
+use selkie_crypto::sha256;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
+
+use crate::fingerprint::Fingerprint;
+
+/// Certificates that a client may show at once; real chains have two to four.
+const LONGEST_CHAIN: usize = 10;
+
+/// What a client certificate says. It holds only of one that a handshake has verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The SHA-256 of its DER.
+    pub fingerprint: Fingerprint,
+    /// The SHA-256 of all that was shown, intermediates included: two connections with the same
+    /// one show the same.
+    pub chain_digest: [u8; 32],
+    /// The common name of its subject, if it has exactly one that is text.
+    pub common_name: Option<String>,
+    /// The organizational units of its subject.
+    pub organizational_units: Vec<String>,
+    /// Its DNS names.
+    pub dns_sans: Vec<String>,
+    /// Its mail addresses.
+    pub email_sans: Vec<String>,
+    /// Its URIs.
+    pub uri_sans: Vec<String>,
+    /// Its serial number, big-endian, as in its DER.
+    pub serial: Vec<u8>,
+    /// The id of its own key, if it says one.
+    pub subject_key_id: Option<Vec<u8>>,
+    /// The id of its issuer's key, if it says one.
+    pub authority_key_id: Option<Vec<u8>>,
+    /// Whether it may issue others.
+    pub is_ca: bool,
+    /// Its public key, as DER.
+    pub public_key: Vec<u8>,
+    /// Its extensions.
+    pub extensions: Vec<Extension>,
+    /// From when it is good, in seconds since 1970.
+    pub not_before: u64,
+    /// Until when it is good, in seconds since 1970.
+    pub not_after: u64,
+    /// Until when all that was shown is good.
+    pub chain_not_after: u64,
+}
+
+/// An extension of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extension {
+    /// Its object identifier, with dots.
+    pub oid: String,
+    /// Its value, DER.
+    pub value: Vec<u8>,
+}
+
+/// Why a certificate says nothing to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// It cannot be parsed.
+    #[error("it is not DER of the expected form")]
+    NotDer,
+    /// Its alternative names cannot be read, or stand there twice.
+    #[error("its alternative names are malformed")]
+    Names,
+    /// One of its extensions cannot be read, or stands there twice.
+    #[error("one of its extensions is malformed")]
+    Extension,
+    /// There are more certificates than any chain has.
+    #[error("its chain is longer than {LONGEST_CHAIN} certificates")]
+    LongChain,
+}
+
+impl ClientCertificate {
+    /// Reads the first certificate of `chain`; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`].
+    pub fn read(chain: &[CertificateDer<'_>]) -> Result<Option<Self>, Malformed> {
+        let Some(first) = chain.first() else { return Ok(None) };
+        if chain.len() > LONGEST_CHAIN {
+            return Err(Malformed::LongChain);
+        }
+        let mut digests = Vec::with_capacity(chain.len() * 32);
+        let mut chain_not_after = u64::MAX;
+        for certificate in chain {
+            digests.extend_from_slice(Fingerprint::of(certificate).as_bytes());
+            let not_after = unix_seconds(parse(certificate)?.validity().not_after);
+            chain_not_after = chain_not_after.min(not_after);
+        }
+        let read = Self { chain_digest: sha256(&digests), chain_not_after, ..Self::one(first)? };
+        Ok(Some(read))
+    }
+
+    fn one(der: &CertificateDer<'_>) -> Result<Self, Malformed> {
+        let certificate = parse(der)?;
+        let mut read = Self {
+            fingerprint: Fingerprint::of(der),
+            chain_digest: [0; 32],
+            common_name: common_name(&certificate),
+            organizational_units: units(&certificate),
+            dns_sans: Vec::new(),
+            email_sans: Vec::new(),
+            uri_sans: Vec::new(),
+            serial: certificate.raw_serial().to_vec(),
+            subject_key_id: None,
+            authority_key_id: None,
+            is_ca: certificate.is_ca(),
+            public_key: certificate.public_key().raw.to_vec(),
+            extensions: Vec::new(),
+            not_before: unix_seconds(certificate.validity().not_before),
+            not_after: unix_seconds(certificate.validity().not_after),
+            chain_not_after: 0,
+        };
+        if certificate.extensions_map().is_err() {
+            // One of them stands there twice.
+            return Err(Malformed::Extension);
+        }
+        for extension in certificate.extensions() {
+            read.take(extension.parsed_extension())?;
+            let oid = extension.oid.to_id_string();
+            read.extensions.push(Extension { oid, value: extension.value.to_vec() });
+        }
+        Ok(read)
+    }
+
+    fn take(&mut self, extension: &ParsedExtension<'_>) -> Result<(), Malformed> {
+        match extension {
+            ParsedExtension::SubjectAlternativeName(names) => {
+                names.general_names.iter().try_for_each(|name| self.take_name(name))?;
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) => {
+                self.subject_key_id = Some(id.0.to_vec());
+            }
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                self.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+            }
+            ParsedExtension::ParseError { .. } => return Err(Malformed::Extension),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_name(&mut self, name: &GeneralName<'_>) -> Result<(), Malformed> {
+        let (names, name) = match name {
+            GeneralName::DNSName(name) => (&mut self.dns_sans, name),
+            GeneralName::RFC822Name(name) => (&mut self.email_sans, name),
+            GeneralName::URI(name) => (&mut self.uri_sans, name),
+            GeneralName::Invalid(..) => return Err(Malformed::Names),
+            _ => return Ok(()),
+        };
+        names.push((*name).to_owned());
+        Ok(())
+    }
+
+    /// From when its end is near enough to tell someone: the last 14 days, or the last quarter of
+    /// a life shorter than 56 days.
+    #[must_use]
+    pub fn warn_from(&self) -> u64 {
+        const TWO_WEEKS: u64 = 14 * 86_400;
+        let quarter = self.not_after.saturating_sub(self.not_before) / 4;
+        self.not_after.saturating_sub(quarter.min(TWO_WEEKS))
+    }
+}
+
+fn parse<'c>(der: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, Malformed> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(Malformed::NotDer),
+    }
+}
+
+/// Of several, none: another program might take another one for the name.
+fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
+    let mut names = certificate.subject().iter_common_name();
+    let only = names.next()?.as_str().ok()?;
+    names.next().is_none().then(|| only.to_owned())
+}
+
+fn units(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let units = certificate.subject().iter_organizational_unit();
+    units.filter_map(|unit| unit.as_str().ok().map(str::to_owned)).collect()
+}
+
+pub(crate) fn unix_seconds(time: ASN1Time) -> u64 {
+    u64::try_from(time.timestamp()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! The end of certificates and of revocation lists, told before it comes.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::auth::{Client, Origin};
+
+/// How often one thing is told, in seconds.
+const DAY: u64 = 86_400;
+const HOUR: u64 = 3_600;
+
+/// When the certificates that clients come with run out, and the lists that revoke them.
+#[derive(Debug, Default)]
+pub struct CertificateWatch(Mutex<LastSeen>);
+
+/// What was seen last.
+#[derive(Clone, Debug, Default)]
+pub struct LastSeen {
+    /// By client.
+    pub certificates: BTreeMap<String, End>,
+    /// The first of its lists that runs out, by listener.
+    pub lists: BTreeMap<String, End>,
+}
+
+/// When something ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// When it was told last, in seconds since 1970.
+    told: u64,
+}
+
+impl CertificateWatch {
+    /// A client has come with its certificate alone.
+    pub fn note(&self, client: &Client, now: u64) {
+        let Origin::Certificate { warn_from, not_after, fingerprint } = &client.origin else {
+            return;
+        };
+        let is_due = end(&mut self.lock().certificates, &client.name, *not_after)
+            .is_due(*warn_from, DAY, now);
+        if is_due {
+            let hours_left = not_after.saturating_sub(now) / HOUR;
+            tracing::warn!(
+                client = client.name,
+                %fingerprint,
+                hours_left,
+                "the certificate of a client runs out soon: after that it cannot unseal with it; \
+                 renew it now"
+            );
+        }
+    }
+
+    /// A certificate was judged by lists whose first runs out at `until`.
+    pub fn note_lists(&self, listener: &str, until: Option<u64>, now: u64) {
+        let Some(until) = until else { return };
+        if end(&mut self.lock().lists, listener, until).is_due(until, HOUR, now) {
+            tracing::error!(
+                listener,
+                hours_overdue = now.saturating_sub(until) / HOUR,
+                "a certificate revocation list is out of date: what was revoked since is not known; \
+                 fetch a new one and reload (SIGHUP)"
+            );
+        }
+    }
+
+    /// All that was seen.
+    #[must_use]
+    pub fn seen(&self) -> LastSeen {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LastSeen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn end<'e>(all: &'e mut BTreeMap<String, End>, name: &str, at: u64) -> &'e mut End {
+    let end = all.entry(name.to_owned()).or_default();
+    if end.at != at {
+        *end = End::new(at);
+    }
+    end
+}
+
+impl End {
+    /// One that was never told.
+    #[must_use]
+    pub const fn new(at: u64) -> Self {
+        Self { at, told: 0 }
+    }
+
+    /// Whether to tell it now: from `from` on, once in `every` seconds.
+    fn is_due(&mut self, from: u64, every: u64, now: u64) -> bool {
+        let is_due = now >= from && now.saturating_sub(self.told) >= every;
+        if is_due {
+            self.told = now;
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_from_its_time_on_once_in_a_while() {
+        let mut all = BTreeMap::new();
+        let mut due = |at, now| end(&mut all, "a", at).is_due(at - 100, 50, now);
+        assert!(!due(1_000, 899));
+        assert!(due(1_000, 900));
+        assert!(!due(1_000, 949));
+        assert!(due(1_000, 950));
+        assert!(!due(2_000, 951), "renewed");
+        assert!(due(2_000, 1_900));
+    }
+}

@@ -1,0 +1,111 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use selkie_certificate::ClientCertificate;
+
+use super::entry::{Entry, Fit};
+use super::{Cert, CertProblem};
+use crate::auth::methods::documents::DocumentName;
+use crate::auth::methods::parameters::is_within;
+use crate::auth::methods::{Login, MethodError, MethodReply, MethodRequest, Told};
+
+impl Cert {
+    /// `login`
+    pub(super) fn login(&self, request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError> {
+        let MethodRequest { mount, fields, credentials, tools, .. } = request;
+        let shown = credentials.certificate;
+        let shown = shown.ok_or_else(|| MethodError::refused(CertProblem::NoCertificate))?;
+        let certificate = shown
+            .certificate()
+            .map_err(|malformed| MethodError::refused_because(CertProblem::Invalid, malformed))?;
+        let wanted = fields.text("name")?.map(|name| name.to_ascii_lowercase());
+        let mut roles: Vec<(DocumentName, Arc<Entry>)> = Vec::new();
+        self.roles.for_each(|name, entry| {
+            let is_wanted =
+                wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || *name.name == **wanted);
+            if name.mount == mount.uuid && is_wanted {
+                roles.push((name.clone(), Arc::clone(entry)));
+            }
+        });
+        let now = tools.clock.unix_seconds();
+        let fits =
+            roles.iter().map(|(name, entry)| (entry.fit(shown, certificate, now), name, entry));
+        let fits: Vec<_> = fits.filter(|(fit, ..)| *fit != Fit::Foreign).collect();
+        let matching: Vec<_> = fits.iter().filter(|(fit, ..)| *fit == Fit::Matches).collect();
+        let (name, entry) = match matching[..] {
+            [(_, name, entry)] => (name, entry),
+            [] if fits.is_empty() => return Err(MethodError::refused(CertProblem::Invalid)),
+            [] => return Err(MethodError::refused(CertProblem::NoMatch)),
+            _ => return Err(MethodError::refused(CertProblem::SeveralMatch)),
+        };
+        if !is_within(&entry.token.bound_cidrs, credentials.address) {
+            return Err(MethodError::told(Told::Forbidden, CertProblem::PermissionDenied));
+        }
+        Ok(MethodReply::login(Login {
+            display_name: entry.display_name.clone(),
+            alias: certificate
+                .common_name
+                .clone()
+                .unwrap_or_else(|| certificate.fingerprint.to_string()),
+            metadata: metadata(&name.name, certificate),
+            parameters: entry.token.clone(),
+            bound_certificate: None,
+        }))
+    }
+}
+
+/// As Vault names them.
+fn metadata(role: &str, certificate: &ClientCertificate) -> BTreeMap<String, String> {
+    let id = |id: &Option<Vec<u8>>| hex(id.as_deref().unwrap_or_default());
+    [
+        ("authority_key_id", id(&certificate.authority_key_id)),
+        ("cert_name", role.to_owned()),
+        ("common_name", certificate.common_name.clone().unwrap_or_default()),
+        ("serial_number", decimal(&certificate.serial)),
+        ("subject_key_id", id(&certificate.subject_key_id)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+/// The decimal digits of a big-endian number.
+fn decimal(bytes: &[u8]) -> String {
+    // Its digits, the lowest first.
+    let mut digits: Vec<u8> = vec![0];
+    for byte in bytes {
+        let mut carry = u16::from(*byte);
+        for digit in &mut digits {
+            let value = u16::from(*digit) * 256 + carry;
+            *digit = u8::try_from(value % 10).unwrap_or(0);
+            carry = value / 10;
+        }
+        while carry > 0 {
+            digits.push(u8::try_from(carry % 10).unwrap_or(0));
+            carry /= 10;
+        }
+    }
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_are_told_in_decimal() {
+        assert_eq!(decimal(&[]), "0");
+        assert_eq!(decimal(&[0, 255]), "255");
+        assert_eq!(decimal(&[1, 0]), "256");
+        assert_eq!(decimal(&[0xff; 16]), u128::MAX.to_string());
+    }
+
+    #[test]
+    fn key_ids_are_told_as_vault_tells_them() {
+        assert_eq!(hex(&[0x0a, 0xff]), "0a:ff");
+        assert_eq!(hex(&[]), "");
+    }
+}
