@@ -22,6 +22,7 @@ mod state;
 pub mod stream;
 mod version;
 mod webhook_key;
+mod wrapped;
 
 pub use audit_key::AuditKey;
 pub use ciphertext::{Ciphertext, CiphertextError};
@@ -39,6 +40,7 @@ pub use state::{
 };
 pub use version::KeyVersion;
 pub use webhook_key::WebhookKey;
+pub use wrapped::{unwrap_response, wrap_response};
 
 /// How a DEK is wrapped for one recipient, by its JOSE name (RFC 7518 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,9 +3,11 @@ mod approle;
 mod audit;
 mod drill;
 mod log;
+mod policy;
 mod replicas;
 mod snapshot;
 mod token;
+mod wrapping;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
