@@ -31,8 +31,7 @@ pub(super) async fn answer(
     };
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
     let _permit = call.client.acl.check(&path, capability).map_err(denied)?;
-    let credentials =
-        Credentials { token: call.token, certificate: None, address: call.address };
+    let credentials = Credentials { token: call.token, certificate: None, address: call.address };
     let reply = ask(auth, &at, credentials, &mut fields).await?;
     let warnings = warnings(reply.warnings, fields, reply.captured);
     let envelope = call.envelope(&warnings);

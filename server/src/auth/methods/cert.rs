@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use selkie_config::role_name;
 use uuid::Uuid;
 
-use self::entry::Entry;
+use self::entry::{Entry, Fit};
 use super::documents::{DocumentName, forget_mount};
-use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest};
+use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest, Renewal};
 use crate::api::route::Operation;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError};
 
@@ -59,6 +59,20 @@ impl Method for Cert {
 
     fn creates(&self, _mount: &AuthMount, _rest: &str) -> bool {
         false
+    }
+
+    /// As in Vault, a certificate that has been revoked or has run out renews nothing.
+    fn may_renew(&self, mount: &AuthMount, renewal: Renewal<'_>) -> bool {
+        let Some(name) = renewal.metadata.get("cert_name") else { return false };
+        let role = match self.roles.get(&DocumentName::new(mount.uuid, name)) {
+            Ok(Some(current)) => current.value,
+            Ok(None) => return false,
+            Err(_unreadable) => return true,
+        };
+        renewal.certificate.is_some_and(|shown| {
+            let read = shown.certificate();
+            read.is_ok_and(|read| role.fit(shown, read, renewal.now) == Fit::Matches)
+        })
     }
 
     async fn answer(&self, request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError> {

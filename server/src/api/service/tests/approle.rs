@@ -363,3 +363,20 @@ async fn without_storage_nothing_is_mounted_or_kept() {
     let refused = api.turned_down("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
     assert_eq!(refused, (400, "there is no storage".to_owned()));
 }
+
+#[tokio::test]
+async fn a_login_is_renewed_only_while_its_role_is_there() {
+    let api = with_approle().await;
+    let role_id = api.role("web", json!({ "token_period": "1h" })).await;
+    let secret = api.secret_id("web", json!({})).await["secret_id"].clone();
+    let login = api.log_in(&role_id, &secret).await.json();
+    let token = login["auth"]["client_token"].as_str().unwrap();
+    let renew = || api.send(token, "POST", "auth/token/renew-self", "{}");
+    assert_eq!(renew().await.status, StatusCode::OK);
+    api.ok("DELETE", "auth/approle/role/web", Value::Null).await;
+    assert_eq!(renew().await.error(), (400, "lease is not renewable".to_owned()));
+    let accessor = json!({ "accessor": login["auth"]["accessor"] });
+    let by_other = api.turned_down("POST", "auth/token/renew-accessor", accessor).await;
+    assert_eq!(by_other.0, 400);
+    assert_eq!(api.send(token, "GET", "auth/token/lookup-self", "").await.status, StatusCode::OK);
+}
