@@ -4,7 +4,7 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use selkie::api::batch::BatchItem;
 use selkie::api::fields::Fields;
 use selkie::api::request::{
-    CapabilitiesSelf, ConfigureKey, CreateKey, Decrypt, Encrypt, Input, ReadKey, RenewSelf, Rewrap,
+    Capabilities, ConfigureKey, CreateKey, Decrypt, Encrypt, Input, ReadKey, RenewSelf, Rewrap,
     TrimKey, decode_lookup_self, decode_rotate,
 };
 use selkie::api::{ApiError, base64 as api_base64};
@@ -89,7 +89,7 @@ fn decode_others(body: &[u8]) {
     decode(body, |fields| ConfigureKey::decode(fields).map(drop));
     decode(body, |fields| TrimKey::decode(fields).map(drop));
     decode(body, |fields| RenewSelf::decode(fields).map(drop));
-    decode(body, |fields| CapabilitiesSelf::decode(fields).map(drop));
+    decode(body, |fields| Capabilities::decode(fields).map(drop));
     decode(body, decode_rotate);
     decode(body, decode_lookup_self);
 }

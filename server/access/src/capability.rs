@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use crate::constraints::Constraints;
+use crate::request::Request;
+
 /// What a policy can allow on a path. `deny` is not among them: it is the absence of all of them,
 /// and nobody can ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,33 +91,74 @@ impl CapabilitySet {
 }
 
 /// What one rule, or all rules for the same path together, say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
     Deny,
-    Allow(CapabilitySet),
+    Allow(Allowance),
+}
+
+/// What is allowed, and to which requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    pub(crate) capabilities: CapabilitySet,
+    /// `None`: to all of them.
+    pub(crate) constraints: Option<Box<Constraints>>,
 }
 
 impl Grant {
-    pub(crate) const NOTHING: Self = Self::Allow(CapabilitySet(0));
+    pub(crate) const NOTHING: Self =
+        Self::Allow(Allowance { capabilities: CapabilitySet(0), constraints: None });
 
-    /// Rules for the same path in several policies add up, unless one of them denies.
-    pub(crate) const fn union(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Allow(one), Self::Allow(another)) => Self::Allow(one.union(another)),
-            (Self::Deny, _) | (_, Self::Deny) => Self::Deny,
+    pub(crate) const fn of(capabilities: CapabilitySet) -> Self {
+        Self::Allow(Allowance { capabilities, constraints: None })
+    }
+
+    /// The same for those requests only that `constraints` lets through.
+    pub(crate) fn under(self, constraints: Constraints) -> Self {
+        match self {
+            Self::Allow(allowance) if !constraints.is_empty() => {
+                Self::Allow(Allowance { constraints: Some(Box::new(constraints)), ..allowance })
+            }
+            unconstrained => unconstrained,
         }
     }
 
-    pub(crate) const fn allows(self, capability: Capability) -> bool {
+    /// Rules for the same path in several policies add up, unless one of them denies. So do their
+    /// constraints: what one of them asks is asked for all, as in Vault.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        let (Self::Allow(one), Self::Allow(another)) = (self, other) else { return Self::Deny };
+        let constraints = match (&one.constraints, &another.constraints) {
+            (Some(one), Some(another)) => Some(Box::new(one.union(another))),
+            (Some(only), None) | (None, Some(only)) => Some(only.clone()),
+            (None, None) => None,
+        };
+        let capabilities = one.capabilities.union(another.capabilities);
+        Self::Allow(Allowance { capabilities, constraints })
+    }
+
+    /// Whether the capability is allowed to some request at least.
+    pub(crate) const fn allows(&self, capability: Capability) -> bool {
         match self {
-            Self::Allow(set) => set.contains(capability),
+            Self::Allow(allowance) => allowance.capabilities.contains(capability),
             Self::Deny => false,
         }
     }
 
-    pub(crate) const fn allows_anything(self) -> bool {
+    /// Whether the capability is allowed to this request.
+    pub(crate) fn admits(&self, capability: Capability, request: &impl Request) -> bool {
         match self {
-            Self::Allow(set) => !set.is_empty(),
+            Self::Allow(allowance) => {
+                let constraints = allowance.constraints.as_ref();
+                allowance.capabilities.contains(capability)
+                    && constraints.is_none_or(|all| all.admit(capability, request))
+            }
+            Self::Deny => false,
+        }
+    }
+
+    pub(crate) const fn allows_anything(&self) -> bool {
+        match self {
+            Self::Allow(allowance) => !allowance.capabilities.is_empty(),
             Self::Deny => false,
         }
     }
@@ -145,20 +189,20 @@ mod tests {
 
     #[test]
     fn deny_wins_over_whatever_it_is_joined_with() {
-        let everything = Grant::Allow(CapabilitySet::of(&Capability::ALL));
-        assert_eq!(everything.union(Grant::Deny), Grant::Deny);
-        assert_eq!(Grant::Deny.union(everything), Grant::Deny);
+        let everything = Grant::of(CapabilitySet::of(&Capability::ALL));
+        assert_eq!(everything.union(&Grant::Deny), Grant::Deny);
+        assert_eq!(Grant::Deny.union(&everything), Grant::Deny);
         assert!(!Grant::Deny.allows_anything());
         assert!(everything.allows_anything());
     }
 
     #[test]
     fn a_union_allows_exactly_what_one_side_allows() {
-        let read = Grant::Allow(CapabilitySet::of(&[Capability::Read]));
-        let list = Grant::Allow(CapabilitySet::of(&[Capability::List]));
+        let read = Grant::of(CapabilitySet::of(&[Capability::Read]));
+        let list = Grant::of(CapabilitySet::of(&[Capability::List]));
         for capability in Capability::ALL {
             let either = read.allows(capability) || list.allows(capability);
-            assert_eq!(read.union(list).allows(capability), either);
+            assert_eq!(read.union(&list).allows(capability), either);
         }
     }
 }

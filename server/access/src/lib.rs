@@ -4,18 +4,22 @@
 
 mod acl;
 mod capability;
+mod constraints;
 mod identity;
 mod names;
 pub mod operation;
 mod pattern;
 mod permit;
 mod policy;
+mod request;
+mod template;
 mod token;
 
 pub use self::acl::Acl;
 pub use self::capability::{Capability, UnknownCapability};
 pub use self::identity::{Alias, Identity};
 pub use self::names::{KeyName, MountPath, NameError, PolicyName};
-pub use self::permit::{Denied, ListPermit, PathPermit, Permit};
+pub use self::permit::{Check, Denied, ListPermit, PathPermit, Permit};
 pub use self::policy::{Policy, PolicyError};
+pub use self::request::{Bare, Parameter, Request};
 pub use self::token::{InvalidTokenHash, TokenHash, TokenText, TokenTextError, draw_accessor};

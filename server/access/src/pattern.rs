@@ -17,8 +17,6 @@ pub(crate) enum RulePath {
 pub(crate) enum RulePathError {
     #[error("\"+*\" is not allowed in a policy path")]
     PlusStar,
-    #[error("templates in policy paths are not supported yet")]
-    Template,
 }
 
 impl RulePath {
@@ -28,10 +26,6 @@ impl RulePath {
         let path = text.strip_prefix('/').unwrap_or(text);
         if path.contains("+*") {
             return Err(RulePathError::PlusStar);
-        }
-        // A rule that denies on a path we cannot expand would silently not deny.
-        if path.contains("{{") {
-            return Err(RulePathError::Template);
         }
         let glob = path.strip_suffix('*');
         if glob.is_none() && !counts_as_wildcard(path) {
@@ -78,6 +72,11 @@ impl Pattern {
             text: text.into(),
             literals,
         }
+    }
+
+    /// What a path must begin with, where that is all that this asks.
+    pub(crate) fn as_prefix(&self) -> Option<&str> {
+        (!self.whole && !counts_as_wildcard(&self.text)).then_some(&*self.text)
     }
 
     /// Whether this pattern matches the request path. A `+` matches an empty segment too, as in

@@ -1,6 +1,6 @@
 //! Permits: the proof that the policy check allowed one operation on one thing (I9).
 //!
-//! Only [`Acl::permit`] and its siblings make them. A permit carries what was checked, so an
+//! Only [`Check::permit`] and its siblings make them. A permit carries what was checked, so an
 //! operation takes nothing else that names a key; it cannot be cloned, so one check allows one
 //! request.
 
@@ -11,6 +11,7 @@ use crate::acl::Acl;
 use crate::capability::Capability;
 use crate::names::{KeyName, MountPath};
 use crate::operation::{Encrypt, EncryptUpsert, KeyOperation};
+use crate::request::Request;
 
 /// The policies do not allow it. Why is nobody's business but the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,14 +21,14 @@ pub struct Denied;
 /// The right to carry out the operation `O` on one key, once.
 ///
 /// ```
-/// use selkie_access::{Acl, Permit, Policy, operation::Decrypt};
+/// use selkie_access::{Acl, Bare, Permit, Policy, operation::Decrypt};
 ///
 /// fn decrypt(permit: Permit<Decrypt>) -> String {
 ///     permit.key().to_string()
 /// }
 ///
 /// let acl = Acl::new([&Policy::root()]);
-/// let permit = acl.permit(Decrypt, "transit".parse()?, "autounseal".parse()?)?;
+/// let permit = acl.on(Bare).permit(Decrypt, "transit".parse()?, "autounseal".parse()?)?;
 /// assert_eq!(permit.path(), "transit/decrypt/autounseal");
 /// assert_eq!(decrypt(permit), "autounseal");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,12 +37,12 @@ pub struct Denied;
 /// A permit for another operation is of no use:
 ///
 /// ```compile_fail,E0308
-/// # use selkie_access::{Acl, Permit, Policy, operation::{Decrypt, Encrypt}};
+/// # use selkie_access::{Acl, Bare, Permit, Policy, operation::{Decrypt, Encrypt}};
 /// # fn decrypt(permit: Permit<Decrypt>) -> String {
 /// #     permit.key().to_string()
 /// # }
 /// # let acl = Acl::new([&Policy::root()]);
-/// let permit = acl.permit(Encrypt, "transit".parse()?, "autounseal".parse()?)?;
+/// let permit = acl.on(Bare).permit(Encrypt, "transit".parse()?, "autounseal".parse()?)?;
 /// decrypt(permit);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -49,12 +50,12 @@ pub struct Denied;
 /// Nor can one be used twice,
 ///
 /// ```compile_fail,E0382
-/// # use selkie_access::{Acl, Permit, Policy, operation::Decrypt};
+/// # use selkie_access::{Acl, Bare, Permit, Policy, operation::Decrypt};
 /// # fn decrypt(permit: Permit<Decrypt>) -> String {
 /// #     permit.key().to_string()
 /// # }
 /// # let acl = Acl::new([&Policy::root()]);
-/// let permit = acl.permit(Decrypt, "transit".parse()?, "autounseal".parse()?)?;
+/// let permit = acl.on(Bare).permit(Decrypt, "transit".parse()?, "autounseal".parse()?)?;
 /// decrypt(permit);
 /// decrypt(permit);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -153,7 +154,21 @@ impl PathPermit {
     }
 }
 
+/// What the policies of a client say to one request of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a, R> {
+    acl: &'a Acl,
+    request: R,
+}
+
 impl Acl {
+    /// What these policies say to `request`, whose parameters they may look at.
+    pub const fn on<R: Request>(&self, request: R) -> Check<'_, R> {
+        Check { acl: self, request }
+    }
+}
+
+impl<R: Request> Check<'_, R> {
     /// Allows an operation on a key, or does not. Whether an encryption is an `Encrypt` or an
     /// `EncryptUpsert` is for the caller to say, who knows whether the key exists.
     pub fn permit<O: KeyOperation>(
@@ -187,7 +202,10 @@ impl Acl {
     }
 
     fn require(&self, path: &str, capability: Capability) -> Result<(), Denied> {
-        if self.allows(path, capability) { Ok(()) } else { Err(Denied) }
+        match self.acl.admits(path, capability, &self.request) {
+            true => Ok(()),
+            false => Err(Denied),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ const MAX_PROBLEMS: usize = 100;
 /// [`Document::finish`].
 pub struct Document {
     file: Arc<str>,
-    text: String,
+    pub(crate) text: String,
     body: Body,
     found: RefCell<Vec<(usize, Kind)>>,
     elsewhere: RefCell<Vec<Problem>>,

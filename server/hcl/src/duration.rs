@@ -10,7 +10,11 @@ pub struct DurationError {
 }
 
 /// One or more whole numbers, each with its unit (`d`, `h`, `m`, `s`, `ms`), added up.
-pub(crate) fn parse_duration(field: &'static str, text: &str) -> Result<Duration, DurationError> {
+///
+/// # Errors
+///
+/// [`DurationError`].
+pub fn parse_duration(field: &'static str, text: &str) -> Result<Duration, DurationError> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     loop {

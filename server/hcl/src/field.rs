@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hcl_edit::expr::{Expression, ObjectKey};
+use hcl_edit::expr::{Array, Expression, ObjectKey};
 use hcl_edit::structure::Attribute;
 use hcl_edit::template::Element;
 use hcl_edit::{Formatted, Number};
@@ -29,6 +29,19 @@ pub enum StringOrUnsigned {
     Unsigned(u64),
 }
 
+/// A value of a list that may hold texts, numbers and truth values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// A text.
+    String(String),
+    /// A number, in the digits that it is written with.
+    Number(String),
+    /// `true` or `false`.
+    Boolean(bool),
+}
+
+/// The lists of a map `{ "name" = [...] }`, by their names.
+pub type Lists<'d> = Vec<(Located<'d, String>, Vec<Located<'d, Scalar>>)>;
 /// The entries of a map, in the order of the file; two may have the same name.
 pub type TextsByName<'d> = Vec<(String, Vec<Located<'d, String>>)>;
 
@@ -175,6 +188,50 @@ impl<'d> Field<'d> {
         Some(Located::new(whole?, list.place))
     }
 
+    /// A map of lists. All of it that is wrong is reported; then the whole reads as absent.
+    pub fn lists(self) -> Option<Located<'d, Lists<'d>>> {
+        let map = self.read(Expected::Lists, Expression::as_object)?;
+        let document = map.place.document;
+        let entries: Vec<_> = map
+            .value
+            .iter()
+            .map(|(key, value)| {
+                let place = Place::of(document, key);
+                let element = (value.expr(), Place::of(document, value.expr()));
+                let list = Field { value: Some(element), ..self.bare() };
+                let list = list.read(Expected::ScalarList, Expression::as_array);
+                let name = self.key(key, place);
+                Some((name?, self.scalars(&list?)?))
+            })
+            .collect();
+        let whole: Option<Vec<_>> = entries.into_iter().collect();
+        Some(Located::new(whole?, map.place))
+    }
+
+    fn key(&self, key: &'d ObjectKey, place: Place<'d>) -> Option<Located<'d, String>> {
+        let name = match key {
+            ObjectKey::Ident(name) => Some(name.as_str().to_owned()),
+            ObjectKey::Expression(expression) => text_of(expression),
+        };
+        if name.is_none() {
+            place.add(Kind::NotLiteral { field: self.name, found: Found::Expression });
+        }
+        Some(Located::new(name?, place))
+    }
+
+    fn scalars(&self, list: &Located<'d, &'d Array>) -> Option<Vec<Located<'d, Scalar>>> {
+        let document = list.place.document;
+        let elements: Vec<_> = list
+            .value
+            .iter()
+            .map(|element| {
+                let value = Some((element, Place::of(document, element)));
+                Field { value, ..self.bare() }.read(Expected::Scalar, scalar_of)
+            })
+            .collect();
+        elements.into_iter().collect()
+    }
+
     fn bare(&self) -> Self {
         let section_title = String::new();
         Self { name: self.name, section: self.section, section_title, value: None }
@@ -197,6 +254,14 @@ impl<'d> Field<'d> {
         }
         Some(Located::new(converted?, place))
     }
+}
+
+fn scalar_of(value: &Expression) -> Option<Scalar> {
+    Some(match value {
+        Expression::Number(number) => Scalar::Number(number.value().to_string()),
+        Expression::Bool(truth) => Scalar::Boolean(*truth.value()),
+        text => Scalar::String(text_of(text)?),
+    })
 }
 
 fn unsigned_of(value: &Expression) -> Option<u64> {

@@ -25,8 +25,8 @@ mod section;
 mod suggestion;
 
 pub use document::{Document, Located, Place};
-pub use duration::DurationError;
-pub use field::{Field, NumberTextError, StringOrUnsigned, TextsByName};
+pub use duration::{DurationError, parse_duration};
+pub use field::{Field, Lists, NumberTextError, Scalar, StringOrUnsigned, TextsByName};
 pub use problem::{Expected, Found, Hint, Kind, Position, Problem, Problems};
 pub use section::Section;
 

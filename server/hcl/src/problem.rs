@@ -227,6 +227,12 @@ pub enum Expected {
     StringOrStrings,
     /// A text as an element of a list.
     Element,
+    /// A map of lists.
+    Lists,
+    /// A list of texts, numbers and truth values.
+    ScalarList,
+    /// An element of such a list.
+    Scalar,
     /// A map from texts to texts, or to lists of them.
     TextsByName,
     /// A text, or a text in quotes, as a key of a map.
@@ -245,6 +251,9 @@ impl fmt::Display for Expected {
             Self::Strings => "a list of strings",
             Self::StringOrStrings => "a string or a list of strings",
             Self::Element => "strings in the list",
+            Self::Lists => "a map of lists, such as { \"name\" = [\"value\"] }",
+            Self::ScalarList => "a list of strings, numbers, true and false",
+            Self::Scalar => "strings, numbers, true and false in the list",
             Self::TextsByName => "a map such as { \"name\" = \"value\" }",
             Self::MapKey => "names or strings as keys",
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
+use hcl_edit::Span;
 use hcl_edit::structure::{Block, Body, Structure};
 
 use crate::document::{Located, Place};
@@ -31,6 +32,12 @@ impl<'d> Section<'d> {
     /// Where the section begins.
     pub fn place(&self) -> Place<'d> {
         self.place
+    }
+
+    /// The source text of what stands inside, without the braces.
+    pub fn text(&self) -> &'d str {
+        let span = self.body.span().unwrap_or_default();
+        self.place.document.text.get(span).unwrap_or_default()
     }
 
     /// How the section is named in messages, such as `listener "tcp"`; empty for the top level.

@@ -1,15 +1,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
-use selkie_access::{Denied, TokenText};
+use selkie_access::{Check, Parameter, Request, TokenText};
 use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
 use selkie_kms::KmsError;
 use selkie_listener::{Overloaded, ShownCertificate};
 
 use super::batch::{BatchItem, ITEM_BYTES};
 use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
-use super::fields::Warnings;
+use super::fields::{Fields, Warnings};
 use super::log_budget::{LogBudgets, RefusalKind};
 use super::logged::{LoggedRequest, abridged, cut};
 use super::reply::Envelope;
@@ -42,9 +43,33 @@ pub(super) struct Call<'a> {
     pub(super) log_budgets: &'a LogBudgets,
     /// What the engine does for it.
     pub(super) trail: Arc<Trail>,
+    /// How long the wrapped answer is to be kept; `None` if it is not to be wrapped.
+    pub(super) wrap_ttl: Option<Duration>,
+}
+
+/// A request as policies see it.
+#[derive(Debug)]
+pub(super) struct Seen<'f, 'a> {
+    fields: &'f Fields<'a>,
+    wrap_ttl: Option<Duration>,
+}
+
+impl Request for Seen<'_, '_> {
+    fn parameters(&self) -> Option<Vec<(&str, Parameter<'_>)>> {
+        self.fields.as_sent()
+    }
+
+    fn wrap_ttl(&self) -> Option<Duration> {
+        self.wrap_ttl
+    }
 }
 
 impl Call<'_> {
+    /// What the client's policies say to this request, of which no field has been taken yet.
+    pub(super) fn acl<'f, 'a>(&'f self, fields: &'f Fields<'a>) -> Check<'f, Seen<'f, 'a>> {
+        self.client.acl.on(Seen { fields, wrap_ttl: self.wrap_ttl })
+    }
+
     /// Takes what the results of `items` will come to, until they are in a reply.
     pub(super) async fn take_for(&self, items: &[BatchItem<'_>]) -> Result<Taken, ApiError> {
         let taken = self.node.bytes().take(items.len().saturating_mul(ITEM_BYTES)).await;
@@ -69,9 +94,9 @@ impl Call<'_> {
 
     /// `error` for those who have a right to the path; nobody else learns whether it exists.
     pub(super) fn hide(&self, error: ApiError, path: &str, operation: Operation) -> ApiError {
-        match self.client.acl.check(path, operation.capability()) {
-            Ok(_permit) => error,
-            Err(Denied) => ApiError::PolicyDenies,
+        match self.client.acl.reaches(path, operation.capability()) {
+            true => error,
+            false => ApiError::PolicyDenies,
         }
     }
 }

@@ -97,6 +97,44 @@ pub struct Key<'a> {
     pub key_type: &'a str,
 }
 
+/// The member `wrap_info` of an envelope, in the order of Vault's struct.
+#[derive(Debug, Serialize)]
+pub struct WrapInfo<'a> {
+    /// The wrapping token.
+    pub token: &'a str,
+    /// Names it without being one.
+    pub accessor: &'a str,
+    /// In seconds.
+    pub ttl: u64,
+    /// RFC 3339.
+    pub creation_time: String,
+    /// The path whose answer is wrapped.
+    pub creation_path: &'a str,
+    /// The accessor of the token in the answer, if one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrapped_accessor: Option<&'a str>,
+}
+
+/// `sys/wrapping/lookup`
+#[derive(Debug, Serialize)]
+pub struct Wrapped<'a> {
+    /// The path whose answer is wrapped.
+    pub creation_path: &'a str,
+    /// RFC 3339.
+    pub creation_time: String,
+    /// In seconds.
+    pub creation_ttl: u64,
+}
+
+/// `sys/policies/acl/:name`
+#[derive(Debug, Serialize)]
+pub struct Policy<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its text.
+    pub policy: &'a str,
+}
+
 /// `keys`, list; never empty, since Vault says 404 then.
 #[derive(Debug, Serialize)]
 pub struct KeyList<'a> {

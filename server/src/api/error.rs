@@ -3,7 +3,9 @@
 
 mod item;
 mod key;
+mod policy;
 mod token;
+mod wrapping;
 
 use std::fmt;
 
@@ -13,7 +15,9 @@ use selkie_listener::ForwardedError;
 pub use self::{
     item::{Blame, ItemError, MasterKeyFault},
     key::{KeyError, TrimError, VersionError},
+    policy::PolicyFault,
     token::TokenFault,
+    wrapping::WrapFault,
 };
 use super::{
     batch::BatchShapeError,
@@ -108,6 +112,12 @@ pub enum ApiError {
     Token(TokenFault),
     /// Its renewals have failed again and again.
     RenewalsFail,
+    /// A response was not wrapped or unwrapped.
+    Wrap(WrapFault),
+    /// A policy was not shown or changed.
+    Policy(PolicyFault),
+    /// `capabilities` of a token that nobody has.
+    CapabilitiesOfNobody,
     /// `capabilities-self` without a path.
     MissingPaths,
     /// `sys/metrics` in another format than Prometheus'.
@@ -194,6 +204,9 @@ impl ApiError {
             | Self::InvalidLease
             | Self::NotRenewable
             | Self::MissingPaths
+            | Self::Policy(_)
+            | Self::Wrap(_)
+            | Self::CapabilitiesOfNobody
             | Self::AuditDeclared
             | Self::UnknownAuditDevice
             | Self::MissingAuditInput
@@ -309,6 +322,18 @@ impl From<TokenFault> for ApiError {
     }
 }
 
+impl From<WrapFault> for ApiError {
+    fn from(fault: WrapFault) -> Self {
+        Self::Wrap(fault)
+    }
+}
+
+impl From<PolicyFault> for ApiError {
+    fn from(fault: PolicyFault) -> Self {
+        Self::Policy(fault)
+    }
+}
+
 impl From<VersionError> for ApiError {
     fn from(error: VersionError) -> Self {
         Self::Key(KeyError::Version(error))
@@ -328,23 +353,17 @@ impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoMount { path } => {
-                let path = Quoted(path);
-                return write!(f, "no handler for route {path}. route entry not found.");
+                return write!(f, "no handler for route {}. route entry not found.", Quoted(path));
             }
-            Self::PreflightDenied { path } => {
-                let path = Quoted(path);
-                return write!(
-                    f,
-                    "preflight capability check returned 403, please ensure client's policies \
-                     grant access to path {path}"
-                );
-            }
+            Self::PreflightDenied { path } => return write_preflight_denied(f, path),
             Self::Field(error) => return write!(f, "Field validation failed: {error}"),
             Self::EncryptField(error) => return error.fmt(f),
             Self::BatchShape(error) => return write!(f, "failed to parse batch input: {error}"),
             Self::Forwarded(error) => return error.fmt(f),
             Self::Item(error) => return error.fmt(f),
             Self::Key(error) => return error.fmt(f),
+            Self::Policy(fault) => return fault.fmt(f),
+            Self::Wrap(fault) => return fault.fmt(f),
             Self::Method { text, .. } => text,
             Self::Token(fault) => return fault.fmt(f),
             Self::RenewalsFail => "renewals of this token fail again and again: wait",
@@ -378,6 +397,7 @@ impl fmt::Display for ApiError {
             Self::InvalidLease => "invalid lease ID",
             Self::NotRenewable => "lease is not renewable",
             Self::UnknownMetricsFormat => "metric response format unknown: only \"prometheus\" is",
+            Self::CapabilitiesOfNobody => "invalid token",
             Self::MissingPaths => "paths must be supplied",
             Self::AuditDeclared => AUDIT_DECLARED,
             Self::UnknownAuditDevice => "unknown audit backend",
@@ -389,6 +409,15 @@ impl fmt::Display for ApiError {
             Self::AuditFailed | Self::Internal => "internal error",
         })
     }
+}
+
+fn write_preflight_denied(f: &mut fmt::Formatter<'_>, path: &str) -> fmt::Result {
+    let path = Quoted(path);
+    write!(
+        f,
+        "preflight capability check returned 403, please ensure client's policies grant access to \
+         path {path}"
+    )
 }
 
 impl std::error::Error for ApiError {}

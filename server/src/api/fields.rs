@@ -6,6 +6,7 @@ mod error;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use selkie_access::Parameter;
 use serde_json::Value as Json;
 
 pub(super) use self::conversion::go_bool;
@@ -21,7 +22,11 @@ use super::{
 ///
 /// An endpoint takes what it knows; [`Fields::into_warnings`] names the rest.
 #[derive(Debug)]
-pub struct Fields<'a>(Members<'a>);
+pub struct Fields<'a> {
+    members: Members<'a>,
+    /// Whether nothing has been taken yet.
+    is_whole: bool,
+}
 
 /// The warnings of a reply, in order; `null` on the wire when there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +43,7 @@ impl<'a> Fields<'a> {
         if is_form(body, content_type) {
             return Self::from_form(body).ok_or(ApiError::MalformedForm);
         }
-        Members::parse(body).map(Self).or(Err(ApiError::MalformedJson))
+        Members::parse(body).map(Self::new).or(Err(ApiError::MalformedJson))
     }
 
     /// The query parameters of a request without a body. `help` is Vault's own word, and `list` is
@@ -56,7 +61,7 @@ impl<'a> Fields<'a> {
                 .and_modify(|value| *value = Value::Repeated)
                 .or_insert(Value::Text(pair.value));
         }
-        Self(members)
+        Self::new(members)
     }
 
     /// Vault joins the values of a field that is given several times with commas.
@@ -67,7 +72,7 @@ impl<'a> Fields<'a> {
         }
         let members =
             values.into_iter().map(|(name, values)| (name, Value::Text(SecretText::join(values))));
-        Some(Self(Members(members.collect())))
+        Some(Self::new(Members(members.collect())))
     }
 
     /// The warnings about what is left: fields that the endpoint does not know, and those that the
@@ -77,11 +82,11 @@ impl<'a> Fields<'a> {
         let replaced: Vec<&str> = captured
             .iter()
             .copied()
-            .filter(|name| matches!(self.0.take(name), Some(value) if !value.is_null()))
+            .filter(|name| matches!(self.take(name), Some(value) if !value.is_null()))
             .collect();
         let mut warnings = Warnings::default();
-        if !self.0.0.is_empty() {
-            let names = bracketed(self.0.0.keys().map(AsRef::as_ref));
+        if !self.members.0.is_empty() {
+            let names = bracketed(self.members.0.keys().map(AsRef::as_ref));
             warnings.add(format!("Endpoint ignored these unrecognized parameters: {names}"));
         }
         if !replaced.is_empty() {
@@ -94,16 +99,32 @@ impl<'a> Fields<'a> {
         warnings
     }
 
+    const fn new(members: Members<'a>) -> Self {
+        Self { members, is_whole: true }
+    }
+
+    fn take(&mut self, field: &str) -> Option<Value<'a>> {
+        self.is_whole = false;
+        self.members.take(field)
+    }
+
+    /// All fields; `None` once one has been taken, because then they are no longer what was sent.
+    pub(super) fn as_sent(&self) -> Option<Vec<(&str, Parameter<'_>)>> {
+        let all = self.members.0.iter();
+        let all = all.map(|(name, value)| (&**name, value.as_parameter()));
+        self.is_whole.then(|| all.collect())
+    }
+
     /// Those that have not been taken, by name.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
-        self.0.0.iter().map(|(name, value)| (name.as_ref(), value))
+        self.members.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
     pub(crate) fn secret(
         &mut self,
         field: &'static str,
     ) -> Result<Option<SecretText<'a>>, FieldError> {
-        self.0.take(field).map(|value| conversion::text(field, value)).transpose()
+        self.take(field).map(|value| conversion::text(field, value)).transpose()
     }
 
     pub(crate) fn text(&mut self, field: &'static str) -> Result<Option<Cow<'a, str>>, FieldError> {
@@ -111,15 +132,15 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn int(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
-        self.0.take(field).map(|value| conversion::int(field, &value)).transpose()
+        self.take(field).map(|value| conversion::int(field, &value)).transpose()
     }
 
     pub(crate) fn bool(&mut self, field: &'static str) -> Result<Option<bool>, FieldError> {
-        self.0.take(field).map(|value| conversion::bool(field, &value)).transpose()
+        self.take(field).map(|value| conversion::bool(field, &value)).transpose()
     }
 
     pub(crate) fn seconds(&mut self, field: &'static str) -> Result<Option<i64>, FieldError> {
-        match self.0.take(field) {
+        match self.take(field) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => conversion::seconds(field, &value).map(Some),
         }
@@ -130,14 +151,14 @@ impl<'a> Fields<'a> {
         &mut self,
         field: &'static str,
     ) -> Result<Option<i64>, FieldError> {
-        match self.0.take(field) {
+        match self.take(field) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => conversion::signed_seconds(field, &value).map(Some),
         }
     }
 
     pub(crate) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
-        self.0.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
+        self.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
     }
 
     /// A list, of which an empty one is told from none.
@@ -145,14 +166,16 @@ impl<'a> Fields<'a> {
         &mut self,
         field: &'static str,
     ) -> Result<Option<Vec<String>>, FieldError> {
-        self.0.take(field).map(|value| conversion::list(field, value)).transpose()
+        self.take(field).map(|value| conversion::list(field, value)).transpose()
     }
 
     /// The members of an object.
     pub(crate) fn object(&mut self, field: &'static str) -> Result<Option<Self>, FieldError> {
-        match self.0.take(field) {
+        match self.take(field) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::Object(raw)) => Ok(Members::parse(raw.get().as_bytes()).ok().map(Self)),
+            Some(Value::Object(raw)) => {
+                Ok(Members::parse(raw.get().as_bytes()).ok().map(Self::new))
+            }
             Some(other) => Err(FieldError::unconvertible(field, "map", &other)),
         }
     }
@@ -160,7 +183,7 @@ impl<'a> Fields<'a> {
     /// All that is left, as texts by name.
     pub(crate) fn into_texts(mut self) -> Result<BTreeMap<String, String>, FieldError> {
         let mut texts = BTreeMap::new();
-        for (name, value) in std::mem::take(&mut self.0.0) {
+        for (name, value) in std::mem::take(&mut self.members.0) {
             let text = conversion::text("options", value)?.into_public().into_owned();
             texts.insert(name.into_owned(), text);
         }
@@ -169,7 +192,7 @@ impl<'a> Fields<'a> {
 
     /// A value of any form, which holds no secret.
     pub(crate) fn json(&mut self, field: &'static str) -> Result<Option<Json>, FieldError> {
-        let Some(value) = self.0.take(field) else { return Ok(None) };
+        let Some(value) = self.take(field) else { return Ok(None) };
         Ok(Some(match value {
             Value::Null => Json::Null,
             Value::Bool(truth) => Json::Bool(truth),
@@ -185,7 +208,7 @@ impl<'a> Fields<'a> {
     /// The texts of an object, by name, which hold no secret; empty if there is none, `None` if it
     /// is something else.
     pub(super) fn text_map(&mut self, field: &'static str) -> Option<BTreeMap<String, String>> {
-        let raw = match self.0.take(field) {
+        let raw = match self.take(field) {
             None | Some(Value::Null) => return Some(BTreeMap::new()),
             Some(Value::Object(raw)) => raw,
             Some(_) => return None,
@@ -198,9 +221,14 @@ impl<'a> Fields<'a> {
         members.0.into_iter().map(text).collect()
     }
 
+    /// All that has not been taken.
+    pub(super) fn into_members(self) -> Members<'a> {
+        self.members
+    }
+
     /// The raw value of `batch_input`, which counts as absent when `null`.
     pub(super) fn batch(&mut self) -> Option<Value<'a>> {
-        self.0.take("batch_input").filter(|value| !value.is_null())
+        self.take("batch_input").filter(|value| !value.is_null())
     }
 }
 

@@ -2,18 +2,22 @@
 
 mod audit;
 mod auth_mounts;
+mod capabilities;
 mod cluster;
 mod drill;
 mod keys;
 mod methods;
+mod policy;
 mod seal_status;
 mod storage;
 mod sys;
 mod token;
 mod transit;
+mod wrapping;
 
 pub(super) use methods::{login, told as told_of_method};
 pub(super) use sys::{open, ui_mounts_for_nobody};
+pub(super) use wrapping::{is_wrapping_token, require_storage, take, wrap, wrap_ttl};
 
 use super::call::{Call, Refusal};
 use super::fields::Fields;
@@ -32,7 +36,7 @@ pub(super) async fn answer(
         Endpoint::Rewrap(at) => transit::rewrap(call, at, fields).await,
         Endpoint::CreateKey(at) => keys::create(call, at, fields).await,
         Endpoint::ReadKey(at) => keys::read(call, at, fields),
-        Endpoint::DeleteKey(at) => keys::delete(call, at).await,
+        Endpoint::DeleteKey(at) => keys::delete(call, at, &fields).await,
         Endpoint::ConfigureKey(at) => keys::configure(call, at, fields).await,
         Endpoint::RotateKey(at) => keys::rotate(call, at, fields).await,
         Endpoint::TrimKey(at) => keys::trim(call, at, fields).await,
@@ -43,15 +47,20 @@ pub(super) async fn answer(
         Endpoint::AuthMounts => auth_mounts::list(call, fields),
         Endpoint::AuthMount(at) => auth_mounts::answer(call, at, fields).await,
         Endpoint::Token(endpoint) => token::answer(call, endpoint, fields).await,
-        Endpoint::CapabilitiesSelf => sys::capabilities_self(call, fields),
+        Endpoint::Wrapping(step) => wrapping::answer(call, step, fields).await,
+        Endpoint::Capabilities(of) => capabilities::answer(call, of, fields),
+        Endpoint::ListPolicies(path, operation) => policy::list(call, path, operation, fields),
+        Endpoint::Policy(path, name, operation) => {
+            policy::answer(call, path, &name, operation, fields).await
+        }
         Endpoint::SealBackendStatus => seal_status::seal_backend_status(call, fields),
         Endpoint::HaStatus => cluster::ha_status(call, fields),
         Endpoint::ListDrill => drill::plan(call, fields),
         Endpoint::Drill(step) => drill::take(call, step, fields).await,
         Endpoint::Metrics => seal_status::metrics(call, fields),
-        Endpoint::Snapshot => storage::snapshot(call).await,
+        Endpoint::Snapshot => storage::snapshot(call, &fields).await,
         Endpoint::ListAudit => audit::list(call, fields),
-        Endpoint::ChangeAudit(path, operation) => audit::change(call, &path, operation),
+        Endpoint::ChangeAudit(path, operation) => audit::change(call, &path, operation, &fields),
         Endpoint::AuditHash(path) => audit::hash(call, &path, fields),
         Endpoint::Mounts => sys::mounts(call, fields),
         Endpoint::UiMounts => Ok(sys::ui_mounts(call, fields)),

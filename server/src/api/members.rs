@@ -1,8 +1,10 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
+use selkie_access::Parameter;
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+    ser::Serializer,
 };
 use serde_json::value::RawValue;
 
@@ -73,6 +75,17 @@ impl<'a> Value<'a> {
         Some(elements.into_iter().map(Self::from_json).collect())
     }
 
+    /// As policies see it.
+    pub(super) fn as_parameter(&self) -> Parameter<'_> {
+        match self {
+            Self::Null => Parameter::Null,
+            Self::Bool(truth) => Parameter::Boolean(*truth),
+            Self::Number(digits) => Parameter::Number(digits),
+            Self::Text(text) => Parameter::Text(text.expose_to_decode()),
+            Self::Array(_) | Self::Object(_) | Self::Repeated => Parameter::Compound,
+        }
+    }
+
     pub(super) const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
@@ -108,6 +121,28 @@ impl<'a> Value<'a> {
             Self::Number(_) | Self::Text(_) => "string",
             Self::Array(_) | Self::Repeated => "slice",
             Self::Object(_) => "map",
+        }
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(&self.0)
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null | Self::Repeated => serializer.serialize_none(),
+            Self::Bool(truth) => serializer.serialize_bool(*truth),
+            Self::Number(digits) => {
+                let number: &RawValue = serde_json::from_str(digits)
+                    .map_err(<S::Error as serde::ser::Error>::custom)?;
+                number.serialize(serializer)
+            }
+            Self::Text(text) => serializer.serialize_str(text.expose_to_decode()),
+            Self::Array(raw) | Self::Object(raw) => raw.serialize(serializer),
         }
     }
 }

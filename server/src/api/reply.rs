@@ -16,7 +16,7 @@ use serde::{
 };
 
 use super::{
-    data::{Auth, Encrypted, EncryptedBatch, Token},
+    data::{Auth, Encrypted, EncryptedBatch, Token, WrapInfo},
     error::{ApiError, ItemError},
     fields::Warnings,
     json::{NotSerializable, to_go_json, to_secret_go_json_line},
@@ -318,6 +318,31 @@ impl Reply {
         Self { content_type, ..Self::new(StatusCode::OK, ReplyBody::Public(bytes)) }
     }
 
+    /// 200 with the token for a wrapped response, which has the id of its own request inside.
+    #[must_use]
+    pub fn wrapped(info: &WrapInfo<'_>) -> Self {
+        let warnings = Warnings::default();
+        let envelope = Envelope { request_id: "", warnings: &warnings };
+        let wire = envelope.around(None::<&()>, None);
+        Self::secret_json(&Wire { wrap_info: Some(info), ..wire })
+    }
+
+    /// 200 with a response that had been wrapped, as it was.
+    #[must_use]
+    pub fn unwrapped(response: &Plaintext) -> Self {
+        let mut body = WipedVec::with_capacity(response.expose_for_reply().len());
+        body.extend_from_slice(response.expose_for_reply());
+        Self::new(StatusCode::OK, ReplyBody::Secret(body))
+    }
+
+    /// What is kept of a response that is to be wrapped; `None` if it is none that can be: an error,
+    /// nothing at all, or no JSON.
+    #[must_use]
+    pub fn to_wrap(&self) -> Option<&[u8]> {
+        let is_whole = self.status == StatusCode::OK && self.content_type == JSON;
+        is_whole.then(|| self.body.as_ref()).filter(|body| !body.is_empty())
+    }
+
     /// 204: done, and nothing to say.
     #[must_use]
     pub fn no_content() -> Self {
@@ -427,7 +452,7 @@ struct Wire<'a, D> {
     renewable: bool,
     lease_duration: u64,
     data: Option<&'a D>,
-    wrap_info: Option<()>,
+    wrap_info: Option<&'a WrapInfo<'a>>,
     warnings: &'a Warnings,
     auth: Option<&'a Auth<'a>>,
 }

@@ -108,9 +108,9 @@ pub struct RenewSelf {
     pub increment: i64,
 }
 
-/// `sys/capabilities-self`
+/// `sys/capabilities` and its siblings, whosoever they are about.
 #[derive(Debug)]
-pub struct CapabilitiesSelf {
+pub struct Capabilities {
     /// Never empty.
     pub paths: Vec<String>,
 }
@@ -273,14 +273,13 @@ pub fn decode_lookup_self(fields: &mut Fields<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-impl CapabilitiesSelf {
+impl Capabilities {
     /// Takes the endpoint's fields.
     ///
     /// # Errors
     ///
     /// A field that cannot be converted, or no path.
     pub fn decode(fields: &mut Fields<'_>) -> Result<Self, ApiError> {
-        fields.secret("token")?;
         let (paths, path) = (fields.list("paths")?, fields.list("path")?);
         let paths = if paths.is_empty() { path } else { paths };
         if paths.is_empty() {

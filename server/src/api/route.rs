@@ -63,6 +63,86 @@ pub struct KeyPath {
     pub key: KeyName,
 }
 
+/// Whose capabilities are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapabilitiesOf {
+    /// Of a token whose text is given.
+    Token,
+    /// Of the request's own token.
+    Oneself,
+    /// Of a token whose accessor is given.
+    Accessor,
+}
+
+impl CapabilitiesOf {
+    /// The path that policies speak of.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Token => "sys/capabilities",
+            Self::Oneself => "sys/capabilities-self",
+            Self::Accessor => "sys/capabilities-accessor",
+        }
+    }
+}
+
+/// What is done to a wrapped response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrappingStep {
+    /// The request's own fields are wrapped.
+    Wrap,
+    /// It is given.
+    Unwrap,
+    /// It is told when and by what it was made.
+    Lookup,
+    /// It is kept for another token.
+    Rewrap,
+}
+
+impl WrappingStep {
+    /// The path that policies speak of.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Wrap => "sys/wrapping/wrap",
+            Self::Unwrap => "sys/wrapping/unwrap",
+            Self::Lookup => "sys/wrapping/lookup",
+            Self::Rewrap => "sys/wrapping/rewrap",
+        }
+    }
+
+    fn of(rest: &str) -> Option<Self> {
+        Some(match rest.strip_prefix("wrapping/")? {
+            "wrap" => Self::Wrap,
+            "unwrap" => Self::Unwrap,
+            "lookup" => Self::Lookup,
+            "rewrap" => Self::Rewrap,
+            _ => return None,
+        })
+    }
+}
+
+/// By which of its two paths a policy is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyPath {
+    /// `sys/policies/acl`
+    Acl,
+    /// `sys/policy`
+    Legacy,
+}
+
+impl PolicyPath {
+    /// The path of the policy `name`, as policies speak of it.
+    #[must_use]
+    pub fn path(self, name: &str) -> String {
+        let before = match self {
+            Self::Acl => "sys/policies/acl/",
+            Self::Legacy => "sys/policy/",
+        };
+        [before, name].concat()
+    }
+}
+
 /// What is asked of a mounted method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodPath {
@@ -135,8 +215,14 @@ pub enum Endpoint {
     AuthMount(AuthMountPath),
     /// Another path of `auth/token/`
     Token(TokenEndpoint),
-    /// `sys/capabilities-self`
-    CapabilitiesSelf,
+    /// `sys/wrapping/:step`
+    Wrapping(WrappingStep),
+    /// `sys/capabilities` and its siblings
+    Capabilities(CapabilitiesOf),
+    /// `sys/policies/acl`
+    ListPolicies(PolicyPath, Operation),
+    /// `sys/policies/acl/:name`
+    Policy(PolicyPath, Box<str>, Operation),
     /// `sys/mounts`
     Mounts,
     /// `sys/audit`
@@ -252,6 +338,22 @@ impl Endpoint {
         matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Drill(_) | Self::Snapshot)
     }
 
+    /// Whether its answer can be wrapped. A seal asks for none of that and could not go on with it;
+    /// what unwraps is not wrapped again.
+    #[must_use]
+    pub const fn can_be_wrapped(&self) -> bool {
+        !matches!(
+            self,
+            Self::Encrypt(_)
+                | Self::Decrypt(_)
+                | Self::Rewrap(_)
+                | Self::RenewSelf
+                | Self::Wrapping(
+                    WrappingStep::Unwrap | WrappingStep::Lookup | WrappingStep::Rewrap
+                )
+        )
+    }
+
     /// Its name, for metrics and traces.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -272,7 +374,11 @@ impl Endpoint {
             Self::Method(_) => "auth_method",
             Self::AuthMounts | Self::AuthMount(_) => "auth_mounts",
             Self::Token(endpoint) => endpoint.name(),
-            Self::CapabilitiesSelf => "capabilities_self",
+            Self::Wrapping(_) => "wrapping",
+            Self::Capabilities(CapabilitiesOf::Oneself) => "capabilities_self",
+            Self::Capabilities(_) => "capabilities",
+            Self::ListPolicies(..) => "list_policies",
+            Self::Policy(..) => "policy",
             Self::Mounts => "mounts",
             Self::ListAudit => "list_audit",
             Self::ChangeAudit(..) => "change_audit",
@@ -314,7 +420,10 @@ impl Endpoint {
             | Self::AuthMounts
             | Self::AuthMount(_)
             | Self::Token(_)
-            | Self::CapabilitiesSelf
+            | Self::Capabilities(_)
+            | Self::Wrapping(_)
+            | Self::ListPolicies(..)
+            | Self::Policy(..)
             | Self::SealBackendStatus
             | Self::HaStatus
             | Self::ListDrill
@@ -497,10 +606,9 @@ fn role_name(text: &str) -> Result<RoleName, ApiError> {
 
 fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
     let endpoint = match rest {
-        "capabilities-self" if operation == Operation::Update => {
-            return Ok(Endpoint::CapabilitiesSelf);
-        }
-        "capabilities-self" => return Err(ApiError::UnsupportedOperation),
+        "capabilities" => return capabilities_target(CapabilitiesOf::Token, operation),
+        "capabilities-self" => return capabilities_target(CapabilitiesOf::Oneself, operation),
+        "capabilities-accessor" => return capabilities_target(CapabilitiesOf::Accessor, operation),
         "drill/" if operation == Operation::List => return Ok(Endpoint::ListDrill),
         "drill" | "drill/" => return Err(ApiError::UnsupportedOperation),
         "auth" => Endpoint::AuthMounts,
@@ -517,8 +625,50 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
     if operation == Operation::Read { Ok(endpoint) } else { Err(ApiError::UnsupportedOperation) }
 }
 
+fn capabilities_target(of: CapabilitiesOf, operation: Operation) -> Result<Endpoint, ApiError> {
+    match operation {
+        Operation::Update => Ok(Endpoint::Capabilities(of)),
+        _ => Err(ApiError::UnsupportedOperation),
+    }
+}
+
+/// `None` if it is not about policies.
+fn policy_target(rest: &str, operation: Operation) -> Option<Result<Endpoint, ApiError>> {
+    let (path, name) = match (rest.strip_prefix("policies/acl"), rest.strip_prefix("policy")) {
+        (Some(name), _) => (PolicyPath::Acl, name),
+        (None, Some(name)) => (PolicyPath::Legacy, name),
+        (None, None) => return None,
+    };
+    if matches!(name, "" | "/") {
+        return Some(match (operation, path) {
+            (Operation::List, _) | (Operation::Read, PolicyPath::Legacy) => {
+                Ok(Endpoint::ListPolicies(path, operation))
+            }
+            _ => Err(ApiError::UnsupportedOperation),
+        });
+    }
+    let name = name.strip_prefix('/')?;
+    Some(match operation {
+        Operation::Read | Operation::Update | Operation::Delete => {
+            Ok(Endpoint::Policy(path, name.into(), operation))
+        }
+        _ => Err(ApiError::UnsupportedOperation),
+    })
+}
+
 /// The paths of `sys/` that end in something of the client's.
 fn sys_subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+    if let Some(step) = WrappingStep::of(rest) {
+        // Vault reads what it looks up as well.
+        let is_read = operation == Operation::Read && step == WrappingStep::Lookup;
+        return match operation == Operation::Update || is_read {
+            true => Ok(Endpoint::Wrapping(step)),
+            false => Err(ApiError::UnsupportedOperation),
+        };
+    }
+    if let Some(target) = policy_target(rest, operation) {
+        return target;
+    }
     if let Some(endpoint) = audit_target(rest, operation) {
         return endpoint;
     }

@@ -15,14 +15,14 @@ use super::audited::{Audited, Incoming};
 use super::body::{self, BodyLimits};
 use super::call::{Call, Refusal};
 use super::credential::is_shown;
-use super::error::ApiError;
+use super::error::{ApiError, WrapFault};
 use super::fields::Fields;
 use super::handler;
 use super::log_budget::LogBudgets;
 use super::logged::LoggedRequest;
 use super::query::Query;
 use super::reply::Reply;
-use super::route::{Access, Endpoint, MethodPath, Operation, Route, route};
+use super::route::{Access, Endpoint, MethodPath, Operation, Route, WrappingStep, route};
 use crate::auth::methods::AuthTable;
 use crate::auth::tokens::Renewer;
 use crate::auth::{Credentials, NotAuthenticated};
@@ -157,7 +157,18 @@ impl Service {
             return handler::open(&self.node, &deployment, endpoint, &route);
         }
         let token = super::credential::token(&parts.headers);
+        let wrap_ttl = match &route.target {
+            Ok(endpoint) => handler::wrap_ttl(&parts.headers, endpoint)?,
+            Err(_) => None,
+        };
         let incoming = Incoming { id, connection, address, token: token.as_ref() };
+        if let (Some(step), Some(token)) = (unwrapping(&route), &token)
+            && handler::is_wrapping_token(&self.node, token)
+        {
+            let mut audited = Audited::new(&self.node, &deployment, incoming, &route, None);
+            audited.request(None, &[]).await?;
+            return audited.response(handler::take(&self.node, id, step, token).await).await;
+        }
         let decides = |_: &&ShownCertificate| token.is_some() || !is_shown(&parts.headers);
         let certificate = certificate.filter(decides);
         let credentials = Credentials { token: token.as_ref(), certificate, address };
@@ -165,16 +176,13 @@ impl Service {
         if let Ok(Endpoint::Login(at)) = &route.target {
             let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
             let asked = Asked { route: &route, query, parts };
-            let stranger = Stranger { at: at.clone(), credentials, id };
+            let stranger = Stranger { at: at.clone(), credentials, id, wrap_ttl };
             return self.log_in(asked, body, stranger, audited).await;
         }
         let client = match self.node.auth().authenticate(&deployment, credentials).await {
             Ok(client) => client,
             Err(stranger) => {
-                let answer = match route.target == Ok(Endpoint::UiMounts) {
-                    true => Ok(handler::ui_mounts_for_nobody(id)),
-                    false => Err(stranger.into()),
-                };
+                let answer = answer_stranger(stranger, &route, id);
                 let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
                 return audited.stranger(answer).await;
             }
@@ -189,11 +197,25 @@ impl Service {
             address,
             id,
             log_budgets: &self.log_budgets,
+            wrap_ttl,
             trail: Arc::clone(&audited.trail),
         };
         let asked = Asked { route: &route, query, parts };
         let answer = self.handle(&call, asked, body, audited).await;
         answer.map_err(|refusal| refusal.by(&call.client))
+    }
+
+    /// Does what `operation` does, of which nothing is done if its reply could not be wrapped as it is
+    /// to be.
+    async fn wrapping(
+        &self,
+        ttl: Option<Duration>,
+        path: &str,
+        operation: impl Future<Output = Result<Reply, Refusal>>,
+    ) -> Result<Reply, Refusal> {
+        let Some(ttl) = ttl else { return operation.await };
+        handler::require_storage(&self.node)?;
+        handler::wrap(&self.node, path, ttl, operation.await?).await
     }
 
     /// What the client has shown, if it would still pass: a connection that is kept open outlives
@@ -220,7 +242,8 @@ impl Service {
         stranger: Stranger<'_>,
         mut audited: Audited<'_>,
     ) -> Result<Reply, Refusal> {
-        let Stranger { at, credentials, id } = stranger;
+        let Stranger { at, credentials, id, wrap_ttl } = stranger;
+        let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
         let admitted = self.logins.admit().await;
@@ -228,8 +251,8 @@ impl Service {
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
         audited.login(&fields, whole).await?;
-        let reply = handler::login(self.node.auth(), at, credentials, fields, id).await;
-        audited.response(reply).await
+        let login = handler::login(self.node.auth(), at, credentials, fields, id);
+        audited.response(self.wrapping(wrap_ttl, path, login).await).await
     }
 
     /// The body is read only for a client that is known: nobody else can make the server hold it.
@@ -263,10 +286,34 @@ impl Service {
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
         audited.request(Some(&fields), whole).await?;
-        let reply = handler::answer(call, endpoint.clone(), fields).await;
+        let answered = handler::answer(call, endpoint.clone(), fields);
+        let reply = self.wrapping(call.wrap_ttl, path, answered).await;
         let reply = audited.response(reply).await?;
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
         Ok(reply.holding(taken))
+    }
+}
+
+fn answer_stranger(
+    stranger: NotAuthenticated,
+    route: &Route<'_>,
+    id: &str,
+) -> Result<Reply, Refusal> {
+    match (&route.target, &stranger) {
+        (Ok(Endpoint::UiMounts), _) => Ok(handler::ui_mounts_for_nobody(id)),
+        // As Vault, which takes any token for a wrapping token here.
+        (_, NotAuthenticated::UnknownToken) if unwrapping(route).is_some() => {
+            Err(ApiError::from(WrapFault::Invalid).into())
+        }
+        _ => Err(stranger.into()),
+    }
+}
+
+/// What is asked for with a wrapping token, which may be the only one that comes with it.
+fn unwrapping(route: &Route<'_>) -> Option<WrappingStep> {
+    match route.target {
+        Ok(Endpoint::Wrapping(step)) if step != WrappingStep::Wrap => Some(step),
+        _ => None,
     }
 }
 
@@ -309,6 +356,7 @@ struct Stranger<'a> {
     at: MethodPath,
     credentials: Credentials<'a>,
     id: &'a str,
+    wrap_ttl: Option<Duration>,
 }
 
 #[cfg(test)]

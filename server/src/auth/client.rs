@@ -10,7 +10,7 @@ use selkie_listener::Lapsed;
 use super::tokens::Token;
 
 /// Who a request is from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// The declared name, or the display name of the token.
     pub name: String,

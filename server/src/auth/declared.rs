@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use selkie_access::{Acl, Policy, PolicyName, TokenHash, TokenText};
+use selkie_access::{Acl, Identity, Policy, PolicyName, TokenHash, TokenText};
 use selkie_config::DeclaredClient;
 use selkie_crypto::sha256;
 use selkie_kms::ClientTag;
@@ -145,11 +145,12 @@ impl Declared {
         names.sort();
         let known = || policies.iter().chain(&built_in);
         let named = known().filter(|policy| names.contains(policy.name()));
+        let name = declared.name.as_str().to_owned();
         let client = Client {
-            name: declared.name.as_str().to_owned(),
-            tag: tag(declared.token.as_ref(), declared.name.as_str()),
+            tag: tag(declared.token.as_ref(), &name),
             accessor: declared.token.as_ref().map(accessor).unwrap_or_default(),
-            acl: Arc::new(Acl::new(named)),
+            acl: Arc::new(Acl::of(named, &identity(&name))),
+            name,
             policies: names,
             metadata: BTreeMap::new(),
             origin: Origin::Declared { period: declared.period },
@@ -166,6 +167,12 @@ impl Declared {
         }
         Err(NotAuthenticated::OutsideBoundCidrs { client: self.client.name.clone() })
     }
+}
+
+/// What templates say of a declared client: its name, whichever way they ask for it.
+pub(super) fn identity(name: &str) -> Identity {
+    let (name, token_display_name) = (name.to_owned(), name.to_owned());
+    Identity { name, token_display_name, ..Identity::default() }
 }
 
 /// Of the token, or, without one, of the name: certificates are renewed.

@@ -12,6 +12,7 @@ mod kubernetes;
 pub mod methods;
 pub mod policies;
 pub mod tokens;
+pub mod wrapping;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use selkie_access::TokenText;
-use selkie_crypto::{Random, StateKey};
+use selkie_crypto::{Plaintext, Random, StateKey};
 use selkie_listener::ShownCertificate;
 use selkie_storage::{Store, StoreError};
 
@@ -33,9 +34,11 @@ use self::policies::Policies;
 use self::tokens::{
     Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
 };
+use self::wrapping::{WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
+use crate::alerts::Remembered;
 use crate::clock::Clock;
 use crate::deployment::Deployment;
-use crate::state::records::{Records, RecordsError};
+use crate::state::records::{Mirror, Records, RecordsError};
 
 /// What a request shows of who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,8 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    history: Arc<Mirror<Remembered>>,
+    wrapping: Wrapping,
     methods: Methods,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
@@ -76,8 +81,10 @@ impl Auth {
     pub fn new(expects_store: bool, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
         let tokens = Tokens::new(Arc::clone(&clock), Arc::clone(&random));
         let (policies, methods) = (Policies::new(expects_store), Methods::default());
-        let mirrors = tokens.mirrors().into_iter().chain(policies.mirrors());
-        let mirrors = mirrors.chain(methods.mirrors()).collect();
+        let wrapping = Wrapping::new(Arc::clone(&clock), Arc::clone(&random));
+        let mirrors = [tokens.mirrors(), policies.mirrors(), methods.mirrors(), wrapping.mirrors()];
+        let history = Arc::<Mirror<Remembered>>::default();
+        let mirrors = mirrors.into_iter().flatten().chain([Arc::clone(&history) as _]).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
         let certificates = CertificateWatch::default();
@@ -85,6 +92,8 @@ impl Auth {
             records,
             tokens,
             policies,
+            history,
+            wrapping,
             methods,
             clock,
             random,
@@ -127,6 +136,11 @@ impl Auth {
     #[must_use]
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// What clients have done before, as alerts remember it.
+    pub(crate) const fn history(&self) -> &Arc<Mirror<Remembered>> {
+        &self.history
     }
 
     /// The methods that log clients in, and where they are mounted.
@@ -246,16 +260,58 @@ impl Auth {
         let Some(text) = credentials.token else {
             let found = deployment.clients.by_certificate(credentials, now)?;
             self.certificates.note(&found, now);
-            return Ok(found);
+            return Ok(self.with_managed_policies(deployment, found));
         };
         match deployment.clients.authenticate(text, credentials, now) {
             Err(NotAuthenticated::UnknownToken) if self.records.has_store() => {}
-            known => return known,
+            known => return known.map(|client| self.with_managed_policies(deployment, client)),
         }
         let key = self.state_key().map_err(|_sealed| NotAuthenticated::StateSealed)?;
         let shown = Shown { text, credentials, clients: &deployment.clients };
         let token = self.tokens.admit(&self.records, key, shown).await?;
         Ok(self.client_cache.client(deployment, &self.policies, token))
+    }
+
+    /// The client that has this token.
+    pub(crate) fn client_of(&self, deployment: &Deployment, admitted: Admitted) -> Arc<Client> {
+        self.client_cache.client(deployment, &self.policies, admitted)
+    }
+
+    /// Keeps `response` for whoever gets the wrapping token.
+    pub(crate) async fn wrap(
+        &self,
+        response: Plaintext,
+        order: WrapOrder,
+    ) -> Result<WrapInfo, WrapError> {
+        self.wrapping.wrap(&self.records, self.state_key()?, response, order).await
+    }
+
+    /// What is kept for this wrapping token.
+    pub(crate) fn look_wrapped(
+        &self,
+        token: &TokenText,
+    ) -> Result<Option<Arc<Wrapped>>, WrapError> {
+        Ok(self.wrapping.look(self.state_key()?, token)?)
+    }
+
+    /// The response that is kept for this wrapping token, and then no more.
+    pub(crate) async fn unwrap(&self, token: &TokenText) -> Result<Plaintext, WrapError> {
+        self.wrapping.unwrap(&self.records, self.state_key()?, token).await
+    }
+
+    /// The same response for another wrapping token.
+    pub(crate) async fn rewrap(&self, token: &TokenText) -> Result<WrapInfo, WrapError> {
+        self.wrapping.rewrap(&self.records, self.state_key()?, token).await
+    }
+
+    /// A declared client, with `default` as it was changed through the API.
+    fn with_managed_policies(&self, deployment: &Deployment, client: Arc<Client>) -> Arc<Client> {
+        if !self.policies.has_other_default() {
+            return client;
+        }
+        let identity = declared::identity(&client.name);
+        let acl = self.policies.acl(deployment, &client.policies, &identity);
+        Arc::new(Client { acl, ..(*client).clone() })
     }
 
     /// Keeps the token clock and removes what has ended, for as long as it is polled.

@@ -1,5 +1,6 @@
 //! The policies made through the API, and what sets of policies compile to.
 
+mod changes;
 mod compiled;
 mod record;
 
@@ -10,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use selkie_access::{Acl, Identity, Policy, PolicyName};
 
+pub use self::changes::PolicyChangeError;
 use self::compiled::Compiled;
 pub use self::record::{Changes, ManagedPolicy};
 use crate::deployment::Deployment;
@@ -19,6 +21,7 @@ use crate::state::records::{Mirror, Mirrors, Unreadable};
 pub struct Policies {
     managed: Arc<Mirror<ManagedPolicy>>,
     compiled: Compiled,
+    default_name: PolicyName,
     expects_store: bool,
     is_loaded: AtomicBool,
 }
@@ -60,6 +63,7 @@ impl Policies {
         Self {
             managed: Arc::default(),
             compiled: Compiled::default(),
+            default_name: PolicyName::default_policy(),
             expects_store,
             is_loaded: AtomicBool::new(false),
         }
@@ -118,12 +122,37 @@ impl Policies {
         if let Some(managed) = self.managed.get(name)? {
             return Ok(Some(InForce::Managed(managed.value)));
         }
-        if *name == PolicyName::default_policy() {
+        if *name == self.default_name {
             return Ok(Some(InForce::BuiltIn(Policy::default_policy())));
         }
         match self.expects_store && !self.is_loaded.load(Ordering::Acquire) {
             true => Err(Unknown::StateSealed),
             false => Ok(None),
+        }
+    }
+
+    /// Whether there is a managed policy `default`, readable or not, which takes the place of the built-in one.
+    pub(super) fn has_other_default(&self) -> bool {
+        !matches!(self.managed.get(&self.default_name), Ok(None))
+    }
+
+    /// The text of the policy `name`, if there is one; `root` has an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`].
+    pub fn text(
+        &self,
+        deployment: &Deployment,
+        name: &PolicyName,
+    ) -> Result<Option<String>, Unreadable> {
+        if name.is_root() {
+            return Ok(Some(String::new()));
+        }
+        match self.in_force(deployment, name) {
+            Ok(found) => Ok(found.map(|one| one.policy().text().to_owned())),
+            Err(Unknown::Unreadable) => Err(Unreadable),
+            Err(Unknown::StateSealed) => Ok(None),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use selkie_access::{Acl, KeyName, MountPath, Permit, Policy, operation};
+use selkie_access::{Acl, Bare, KeyName, MountPath, Permit, Policy, operation};
 use selkie_config::{Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{Kek, KekId, KeyVersion, Plaintext, RecipientSecret, SealName, os_random};
 use selkie_kms::{Fault, Faulty, Kms, KmsError, StaticKms};
@@ -102,6 +102,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         listeners: Vec::new(),
         seals: Vec::new(),
         storage: None,
+        alerts: None,
         telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: declared.iter().map(key).collect(),
@@ -141,7 +142,7 @@ pub(crate) async fn engine(seals: &[TestSeal]) -> Transit {
 pub(crate) fn permit<O: operation::KeyOperation>(operation: O, key: &str) -> Permit<O> {
     let acl = Acl::new([&Policy::root()]);
     let (mount, key): (MountPath, KeyName) = ("transit".parse().unwrap(), key.parse().unwrap());
-    acl.permit(operation, mount, key).unwrap()
+    acl.on(Bare).permit(operation, mount, key).unwrap()
 }
 
 fn item(text: &str) -> EncryptionItem {

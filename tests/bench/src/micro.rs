@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
+use selkie_access::{Acl, Bare, Permit, Policy, operation};
 use selkie_crypto::envelope::{Aad, Draft, Expected, Header, Purpose, Recipient};
 use selkie_crypto::{
     Ciphertext, Envelope, Kek, KekId, KeyVersion, Plaintext, RecipientSecret, RsaPublicKey,
@@ -36,7 +37,10 @@ pub(crate) fn figures() -> Result<Vec<Figure>> {
     let bench = Bench::new()?;
     let text = bench.encrypted()?;
     let dek = RecipientSecret::init_with(|dek| *dek = [3; 32]);
+    let (few, many) = (acl(10)?, acl(1000)?);
     let mut figures = vec![
+        figure("policy check, 10 rules", || checked(&few))?,
+        figure("policy check, 1,000 rules", || checked(&many))?,
         figure("encrypt 48 bytes, one A256KW recipient", || bench.encrypted())?,
         figure("decrypt the same", || bench.decrypted(&text))?,
         figure("A256KW wrap", || Ok(bench.kek.wrap_dek(&dek)))?,
@@ -68,6 +72,25 @@ fn figure<T>(operation: &'static str, run: impl Fn() -> Result<T>) -> Result<Fig
         time = time.min(began.elapsed() / runs);
     }
     Ok(Figure { operation, time })
+}
+
+/// As many rules as `count`, of which every tenth has a `+`; one is for the path that is asked for.
+fn acl(count: usize) -> Result<Acl> {
+    let rules = (1..count).map(|number| match number % 10 {
+        0 => format!("path \"team-{number}/+/key\" {{ capabilities = [\"update\"] }}\n"),
+        even if even % 2 == 0 => {
+            format!("path \"team-{number}/transit/*\" {{ capabilities = [\"update\"] }}\n")
+        }
+        _ => format!("path \"team/encrypt/key-{number}\" {{ capabilities = [\"update\"] }}\n"),
+    });
+    let text: String = rules.collect();
+    let text = text + "path \"transit/*\" { capabilities = [\"update\"] }\n";
+    Ok(Acl::new([&Policy::parse("bench".parse()?, "bench.hcl", &text)?]))
+}
+
+fn checked(acl: &Acl) -> Result<Permit<operation::Decrypt>> {
+    let (mount, key) = ("transit".parse()?, "autounseal".parse()?);
+    Ok(acl.on(Bare).permit(operation::Decrypt, mount, key)?)
 }
 
 /// A static seal's KEK and what envelopes under it are bound to.

@@ -5,6 +5,7 @@ use crate::operation::{
     ConfigureKey, CreateKey, Decrypt, DeleteKey, ReadKey, Rewrap, RotateKey, TrimKey,
 };
 use crate::policy::Policy;
+use crate::request::Bare;
 
 assert_not_impl_any!(Permit<Encrypt>: Clone, Copy, Default, From<(MountPath, KeyName)>);
 assert_not_impl_any!(ListPermit: Clone, Copy, Default, From<MountPath>);
@@ -26,7 +27,7 @@ fn key() -> KeyName {
 /// Allowed by exactly one capability on exactly one path, and by all the others nowhere.
 fn assert_takes<O: KeyOperation + Copy>(operation: O, capability: Capability, path: &str) {
     let only = format!("path {path:?} {{ capabilities = [{:?}] }}", capability.name());
-    let permit = acl(&only).permit(operation, mount(), key()).expect("allowed");
+    let permit = acl(&only).on(Bare).permit(operation, mount(), key()).expect("allowed");
     assert_eq!((permit.mount(), permit.key(), permit.path()), (&mount(), &key(), path));
 
     let others = Capability::ALL.into_iter().filter(|other| *other != capability);
@@ -36,7 +37,7 @@ fn assert_takes<O: KeyOperation + Copy>(operation: O, capability: Capability, pa
          path \"*\" {{ capabilities = [{:?}] }}",
         capability.name()
     );
-    assert_eq!(acl(&all_but).permit(operation, mount(), key()).err(), Some(Denied));
+    assert_eq!(acl(&all_but).on(Bare).permit(operation, mount(), key()).err(), Some(Denied));
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn every_operation_takes_vaults_capability_on_vaults_path() {
 #[test]
 fn upsert_permit_turns_into_an_encrypt_permit_for_the_same_key() {
     let acl = Acl::new([&Policy::root()]);
-    let upsert = acl.permit(EncryptUpsert, mount(), key()).expect("allowed");
+    let upsert = acl.on(Bare).permit(EncryptUpsert, mount(), key()).expect("allowed");
     let permit: Permit<Encrypt> = upsert.into_encrypt();
     assert_eq!((permit.mount(), permit.key()), (&mount(), &key()));
     assert_eq!(permit.path(), "team/transit/encrypt/Key.1");
@@ -66,31 +67,31 @@ fn upsert_permit_turns_into_an_encrypt_permit_for_the_same_key() {
 fn keys_are_listed_with_or_without_the_slash_in_the_rule() {
     for path in ["team/transit/keys", "team/transit/keys/", "team/+/keys", "team/transit/*"] {
         let text = format!("path {path:?} {{ capabilities = [\"list\"] }}");
-        let permit = acl(&text).permit_list(mount()).expect("allowed");
+        let permit = acl(&text).on(Bare).permit_list(mount()).expect("allowed");
         assert_eq!((permit.mount(), permit.path()), (&mount(), "team/transit/keys/"));
     }
     for path in ["team/transit/keys/+/x", "transit/keys", "team/transit/keys/a"] {
         let text = format!("path {path:?} {{ capabilities = [\"list\"] }}");
-        assert_eq!(acl(&text).permit_list(mount()).err(), Some(Denied));
+        assert_eq!(acl(&text).on(Bare).permit_list(mount()).err(), Some(Denied));
     }
     let read_only = acl("path \"team/transit/keys\" { capabilities = [\"read\"] }");
-    assert_eq!(read_only.permit_list(mount()).err(), Some(Denied));
+    assert_eq!(read_only.on(Bare).permit_list(mount()).err(), Some(Denied));
 }
 
 #[test]
 fn path_permit_says_what_was_checked() {
     let acl = acl("path \"sys/mounts\" { capabilities = [\"read\", \"list\"] }");
-    let permit = acl.check("sys/mounts", Capability::Read).expect("allowed");
+    let permit = acl.on(Bare).check("sys/mounts", Capability::Read).expect("allowed");
     assert_eq!((permit.path(), permit.capability()), ("sys/mounts", Capability::Read));
-    let permit = acl.check("sys/mounts", Capability::List).expect("allowed");
+    let permit = acl.on(Bare).check("sys/mounts", Capability::List).expect("allowed");
     assert_eq!((permit.path(), permit.capability()), ("sys/mounts/", Capability::List));
-    assert_eq!(acl.check("sys/mounts", Capability::Update).err(), Some(Denied));
-    assert_eq!(acl.check("sys/mounts/", Capability::Read).err(), Some(Denied));
+    assert_eq!(acl.on(Bare).check("sys/mounts", Capability::Update).err(), Some(Denied));
+    assert_eq!(acl.on(Bare).check("sys/mounts/", Capability::Read).err(), Some(Denied));
 }
 
 #[test]
 fn debug_names_capability_and_path() {
     let acl = Acl::new([&Policy::root()]);
-    let permit = acl.permit(Decrypt, mount(), key()).expect("allowed");
+    let permit = acl.on(Bare).permit(Decrypt, mount(), key()).expect("allowed");
     assert_eq!(format!("{permit:?}"), "Permit(Update on team/transit/decrypt/Key.1)");
 }

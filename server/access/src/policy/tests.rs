@@ -83,9 +83,9 @@ fn repeated_paths_in_a_policy_add_up() {
 
 #[test]
 fn whatever_narrows_a_rule_is_refused_never_ignored() {
-    for field in NARROWING_FIELDS {
+    for field in REFUSED_FIELDS {
         let expected = format!(
-            "{field} is not supported yet, and without it the rule would allow more than it says"
+            "{field} is not supported, and without it the rule would allow more than it says"
         );
         let hcl = format!("path \"a\" {{\n  {field} = []\n}}\n");
         assert_eq!(problem(&hcl), format!("p.hcl:2:3: {expected}"));
@@ -113,8 +113,26 @@ fn hcl_problems_say_where_and_what() {
             "p.hcl:1:6: \"+*\" is not allowed in a policy path",
         ),
         (
-            "path \"a/{{identity.entity.id}}\" { policy = \"deny\" }",
-            "p.hcl:1:6: templates in policy paths are not supported yet",
+            "path \"a/{{identity.entity.name\" { policy = \"deny\" }",
+            "p.hcl:1:6: \"{{\" and \"}}\" do not come in pairs",
+        ),
+        (
+            "path \"a\" {\n  allowed_parameters = { \"b\" = [[]] }\n}",
+            "p.hcl:2:33: field \"allowed_parameters\": expected strings, numbers, true and false in \
+             the list, found a list",
+        ),
+        (
+            "path \"a\" {\n  min_wrapping_ttl = \"2h\"\n  max_wrapping_ttl = 60\n}",
+            "p.hcl:1:1: max_wrapping_ttl cannot be less than min_wrapping_ttl",
+        ),
+        (
+            "path \"a\" {\n  denied_parameters = { \"B\" = [], b = [] }\n}",
+            "p.hcl:2:23: parameter \"b\" is there twice; upper and lower case are the same",
+        ),
+        (
+            "path \"a\" {\n  min_wrapping_ttl = \"soon\"\n}",
+            "p.hcl:2:22: min_wrapping_ttl: expected a duration such as \"90s\", \"1h30m\" or a \
+             number of seconds",
         ),
         (
             "path \"a\" { capabilites = [\"deny\"] }",

@@ -25,7 +25,7 @@ struct Told<'a> {
 /// `sys/audit`, which in Vault takes sudo.
 pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
     for capability in [Capability::Read, Capability::Sudo] {
-        let _permit = call.client.acl.check("sys/audit", capability).map_err(denied)?;
+        let _permit = call.acl(&fields).check("sys/audit", capability).map_err(denied)?;
     }
     let devices = call.node.audit().devices().map(|(device, _)| device);
     let told: Vec<_> = devices.map(|device| (format!("{}/", device.path), told(device))).collect();
@@ -34,10 +34,15 @@ pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
 }
 
 /// Nothing that a client sends switches the record of what clients do off.
-pub(super) fn change(call: &Call<'_>, path: &str, operation: Operation) -> Result<Reply, Refusal> {
+pub(super) fn change(
+    call: &Call<'_>,
+    path: &str,
+    operation: Operation,
+    fields: &Fields<'_>,
+) -> Result<Reply, Refusal> {
     let path = format!("sys/audit/{path}");
     for capability in [operation.capability(), Capability::Sudo] {
-        let _permit = call.client.acl.check(&path, capability).map_err(denied)?;
+        let _permit = call.acl(fields).check(&path, capability).map_err(denied)?;
     }
     Err(ApiError::AuditDeclared.into())
 }
@@ -49,7 +54,7 @@ pub(super) fn hash(call: &Call<'_>, path: &str, mut fields: Fields<'_>) -> Resul
         hash: String,
     }
     let asked = format!("sys/audit-hash/{path}");
-    let _permit = call.client.acl.check(&asked, Capability::Update).map_err(denied)?;
+    let _permit = call.acl(&fields).check(&asked, Capability::Update).map_err(denied)?;
     let input = fields.secret("input").map_err(ApiError::from)?.filter(|input| !input.is_empty());
     let input = input.ok_or(ApiError::MissingAuditInput)?;
     let name = path.trim_end_matches('/');

@@ -19,7 +19,7 @@ use crate::stable_uuid::stable_uuid;
 
 /// `sys/auth`
 pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let _permit = call.client.acl.check("sys/auth", Capability::Read).map_err(denied)?;
+    let _permit = call.acl(&fields).check("sys/auth", Capability::Read).map_err(denied)?;
     let shown = Shown::all(call);
     let mounts: Vec<_> = shown.iter().map(|one| (&*one.path, one.wire(None))).collect();
     let warnings = fields.into_warnings(&[]);
@@ -40,7 +40,7 @@ pub(super) async fn answer(
         MountAction::Tune => (Capability::Update, "/tune"),
     };
     let path = format!("sys/auth/{}{below}", at.path);
-    let acl = &call.client.acl;
+    let acl = call.acl(&fields);
     let _permit = acl.check(&path, capability).map_err(denied)?;
     let _sudo = acl.check(&path, Capability::Sudo).map_err(denied)?;
     match at.action {

@@ -31,7 +31,7 @@ fn told<'a>(address: &'a str, active_since: Option<&'a str>) -> Leader<'a> {
 
 /// The one node that is known here: replicas know nothing of each other.
 pub(super) fn ha_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let _permit = call.client.acl.check("sys/ha-status", Capability::Read).map_err(denied)?;
+    let _permit = call.acl(&fields).check("sys/ha-status", Capability::Read).map_err(denied)?;
     let system = rustix::system::uname();
     let hostname = system.nodename().to_string_lossy();
     let node = HaNode {

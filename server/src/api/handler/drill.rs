@@ -12,7 +12,7 @@ use crate::transit::{DrillFault, SealDrill, TransitError};
 
 /// The steps of a drill, as any list of Vault's.
 pub(super) fn plan(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let _permit = call.client.acl.check("sys/drill/", Capability::List).map_err(denied)?;
+    let _permit = call.acl(&fields).check("sys/drill/", Capability::List).map_err(denied)?;
     let plan = DrillPlan::of(call.node, &call.transit());
     let steps: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
     let untried: Vec<_> = plan.untried_seals.iter().map(SealName::as_str).collect();
@@ -31,8 +31,8 @@ pub(super) async fn take(
     fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let path = format!("sys/drill/{step}");
-    let permit = call.client.acl.check(&path, Capability::Update).map_err(denied)?;
-    let _reserved = call.client.acl.check(&path, Capability::Sudo).map_err(denied)?;
+    let permit = call.acl(&fields).check(&path, Capability::Update).map_err(denied)?;
+    let _reserved = call.acl(&fields).check(&path, Capability::Sudo).map_err(denied)?;
     let done = outcome(call, &permit, &step).await;
     if matches!(&done, Err(TransitError::KeyNotFound)) {
         return Err(ApiError::UnsupportedPath.into());

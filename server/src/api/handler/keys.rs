@@ -45,7 +45,8 @@ pub(super) async fn create(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let permit = call.client.acl.permit(operation::CreateKey, at.mount, at.key).map_err(denied)?;
+    let permit =
+        call.acl(&fields).permit(operation::CreateKey, at.mount, at.key).map_err(denied)?;
     let request = request::CreateKey::decode(&mut fields)?;
     let new = new_key(&request)?;
     let key = call.transit().create_key(permit, new).await;
@@ -89,7 +90,7 @@ fn refuse_options(options: &[(bool, &'static str)]) -> Result<(), ApiError> {
 
 pub(super) fn read(call: &Call<'_>, at: KeyPath, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let permit = call.client.acl.permit(operation::ReadKey, at.mount, at.key).map_err(denied)?;
+    let permit = call.acl(&fields).permit(operation::ReadKey, at.mount, at.key).map_err(denied)?;
     request::ReadKey::decode(&mut fields)?;
     let found = call.transit().read_key(permit);
     let found = found.map_err(|error| refusal(error, &name, ApiError::NotFound))?;
@@ -99,9 +100,13 @@ pub(super) fn read(call: &Call<'_>, at: KeyPath, mut fields: Fields<'_>) -> Resu
     Ok(reply(call, &key, &fields.into_warnings(&["name"])))
 }
 
-pub(super) async fn delete(call: &Call<'_>, at: KeyPath) -> Result<Reply, Refusal> {
+pub(super) async fn delete(
+    call: &Call<'_>,
+    at: KeyPath,
+    fields: &Fields<'_>,
+) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let permit = call.client.acl.permit(operation::DeleteKey, at.mount, at.key).map_err(denied)?;
+    let permit = call.acl(fields).permit(operation::DeleteKey, at.mount, at.key).map_err(denied)?;
     let missing = ApiError::Key(KeyError::NothingToDelete(name.clone().into()));
     let deleted = call.transit().delete_key(permit).await;
     deleted.map_err(|error| refusal(error, &name, missing))?;
@@ -114,8 +119,8 @@ pub(super) async fn configure(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let acl = &call.client.acl;
-    let permit = acl.permit(operation::ConfigureKey, at.mount, at.key).map_err(denied)?;
+    let permit =
+        call.acl(&fields).permit(operation::ConfigureKey, at.mount, at.key).map_err(denied)?;
     let request = request::ConfigureKey::decode(&mut fields)?;
     let missing = ApiError::Key(KeyError::NothingToConfigure(name.clone().into()));
     check_auto_rotate(request.auto_rotate_period.unwrap_or(0))?;
@@ -145,7 +150,8 @@ pub(super) async fn rotate(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let permit = call.client.acl.permit(operation::RotateKey, at.mount, at.key).map_err(denied)?;
+    let permit =
+        call.acl(&fields).permit(operation::RotateKey, at.mount, at.key).map_err(denied)?;
     request::decode_rotate(&mut fields)?;
     let key = call.transit().rotate_key(permit).await;
     let missing = ApiError::Key(KeyError::NothingToRotate);
@@ -159,7 +165,7 @@ pub(super) async fn trim(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let permit = call.client.acl.permit(operation::TrimKey, at.mount, at.key).map_err(denied)?;
+    let permit = call.acl(&fields).permit(operation::TrimKey, at.mount, at.key).map_err(denied)?;
     let request = request::TrimKey::decode(&mut fields)?;
     let key = call.transit().trim_key(permit, request.min_available_version).await;
     let missing = ApiError::Key(KeyError::Trim(TrimError::NoKey));
@@ -172,7 +178,7 @@ pub(super) fn list(
     mount: MountPath,
     fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let permit = call.client.acl.permit_list(mount).map_err(denied)?;
+    let permit = call.acl(&fields).permit_list(mount).map_err(denied)?;
     let names = call.transit().list_keys(permit);
     let names = names.map_err(|error| refusal(error, "", ApiError::NotFound))?;
     if names.is_empty() {

@@ -30,7 +30,7 @@ pub(super) async fn answer(
         operation => operation.capability(),
     };
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
-    let _permit = call.client.acl.check(&path, capability).map_err(denied)?;
+    let _permit = call.acl(&fields).check(&path, capability).map_err(denied)?;
     let credentials = Credentials { token: call.token, certificate: None, address: call.address };
     let reply = ask(auth, &at, credentials, &mut fields).await?;
     let warnings = warnings(reply.warnings, fields, reply.captured);

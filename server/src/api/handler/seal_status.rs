@@ -20,7 +20,7 @@ use crate::state::StateStatus;
 /// The seals' state: Vault Enterprise's members, and ours beside them.
 pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
     let path = "sys/seal-backend-status";
-    let _permit = call.client.acl.check(path, Capability::Read).map_err(denied)?;
+    let _permit = call.acl(&fields).check(path, Capability::Read).map_err(denied)?;
     let now = call.node.clock().unix_seconds();
     let seals = || call.deployment.seals.iter();
     let is_healthy = seals().all(is_healthy);
@@ -146,7 +146,7 @@ pub(super) fn time(seconds: u64) -> Value {
 
 /// What was counted, for Prometheus.
 pub(super) fn metrics(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let _permit = call.client.acl.check("sys/metrics", Capability::Read).map_err(denied)?;
+    let _permit = call.acl(&fields).check("sys/metrics", Capability::Read).map_err(denied)?;
     let format = fields.text("format").map_err(ApiError::from)?;
     if !matches!(format.as_deref(), None | Some("" | "prometheus")) {
         return Err(ApiError::UnknownMetricsFormat.into());

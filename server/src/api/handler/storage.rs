@@ -4,6 +4,7 @@ use selkie_listener::Overloaded;
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
 use crate::api::error::ApiError;
+use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::backup::{self, MAX_SNAPSHOT_BYTES};
 use crate::telemetry::WithCauses;
@@ -13,9 +14,9 @@ const PATH: &str = "sys/storage/selkie/snapshot";
 const COPIES: usize = 2;
 
 /// A backup of all state, as `sys/storage/raft/snapshot` gives it in Vault: only with sudo.
-pub(super) async fn snapshot(call: &Call<'_>) -> Result<Reply, Refusal> {
+pub(super) async fn snapshot(call: &Call<'_>, fields: &Fields<'_>) -> Result<Reply, Refusal> {
     for capability in [Capability::Read, Capability::Sudo] {
-        let _permit = call.client.acl.check(PATH, capability).map_err(denied)?;
+        let _permit = call.acl(fields).check(PATH, capability).map_err(denied)?;
     }
     let source = call.node.backup_source().ok_or(ApiError::StorageUnavailable)?;
     let room = call.node.bytes().take(COPIES * MAX_SNAPSHOT_BYTES).await;

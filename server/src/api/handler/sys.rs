@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use selkie_access::{Capability, MountPath};
 
 use super::transit::denied;
@@ -9,7 +7,6 @@ use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Warnings};
 use crate::api::health::{self, Cluster, HealthBody, NodeState};
 use crate::api::reply::{Envelope, Reply};
-use crate::api::request;
 use crate::api::route::{Endpoint, Operation, Route};
 use crate::api::{RUNNING_PLUGIN_VERSION, VERSION};
 use crate::availability::is_anything_served;
@@ -97,24 +94,8 @@ fn seal_status<'a>(
     }
 }
 
-pub(super) fn capabilities_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let acl = &call.client.acl;
-    let _permit = acl.check("sys/capabilities-self", Capability::Update).map_err(denied)?;
-    let request = request::CapabilitiesSelf::decode(&mut fields)?;
-    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for path in &request.paths {
-        by_path.insert(path, acl.capabilities(path.trim_start_matches('/')));
-    }
-    if let [only] = &request.paths[..] {
-        by_path.insert("capabilities", acl.capabilities(only.trim_start_matches('/')));
-    }
-    let data: Vec<_> = by_path.into_iter().collect();
-    let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data_twice(&data))
-}
-
 pub(super) fn mounts(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let _permit = call.client.acl.check("sys/mounts", Capability::Read).map_err(denied)?;
+    let _permit = call.acl(&fields).check("sys/mounts", Capability::Read).map_err(denied)?;
     let described = Described::all(&call.deployment);
     let mounts: Vec<_> = described.iter().map(|one| (&one.path, one.wire(None))).collect();
     let warnings = fields.into_warnings(&[]);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use selkie_access::{Capability, PolicyName, TokenText};
 
 use self::create::Manner;
+pub(super) use self::others::{Found, find, find_accessor};
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
@@ -32,7 +33,7 @@ pub(super) async fn answer(
     endpoint: TokenEndpoint,
     fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    permit(call, &endpoint)?;
+    permit(call, &endpoint, &fields)?;
     match endpoint {
         TokenEndpoint::Create => create::create(call, Manner::Child, fields).await,
         TokenEndpoint::CreateOrphan => create::create(call, Manner::Orphan, fields).await,
@@ -55,7 +56,7 @@ pub(super) async fn answer(
     }
 }
 
-fn permit(call: &Call<'_>, endpoint: &TokenEndpoint) -> Result<(), Refusal> {
+fn permit(call: &Call<'_>, endpoint: &TokenEndpoint, fields: &Fields<'_>) -> Result<(), Refusal> {
     let path = match endpoint {
         TokenEndpoint::Create => Manner::Child.path(),
         TokenEndpoint::CreateOrphan => Manner::Orphan.path(),
@@ -76,7 +77,7 @@ fn permit(call: &Call<'_>, endpoint: &TokenEndpoint) -> Result<(), Refusal> {
         TokenEndpoint::Tidy => "auth/token/tidy".to_owned(),
         TokenEndpoint::InUse => "sys/tokens/in-use".to_owned(),
     };
-    let acl = &call.client.acl;
+    let acl = call.acl(fields);
     let capability = match endpoint {
         TokenEndpoint::Lookup(operation) => operation.capability(),
         TokenEndpoint::Accessors => {
@@ -123,8 +124,8 @@ pub(super) fn token_refused(error: TokenError) -> Refusal {
 /// A declared token never expires: nothing that a client or an outage does can strand a seal. With
 /// a period it is renewable all the same, because seal clients look for that.
 pub(super) async fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let acl = &call.client.acl;
-    let _permit = acl.check("auth/token/renew-self", Capability::Update).map_err(denied)?;
+    let permit = call.acl(&fields).check("auth/token/renew-self", Capability::Update);
+    let _permit = permit.map_err(denied)?;
     let request = request::RenewSelf::decode(&mut fields)?;
     let period = match &call.client.origin {
         Origin::Declared { period } => *period,
@@ -160,8 +161,10 @@ pub(super) fn lookup_self(
     operation: Operation,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let acl = &call.client.acl;
-    let _permit = acl.check("auth/token/lookup-self", operation.capability()).map_err(denied)?;
+    let _permit = call
+        .acl(&fields)
+        .check("auth/token/lookup-self", operation.capability())
+        .map_err(denied)?;
     request::decode_lookup_self(&mut fields)?;
     let warnings = fields.into_warnings(&[]);
     let text = client_token(call);

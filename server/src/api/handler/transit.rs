@@ -67,15 +67,17 @@ pub(super) async fn encrypt(
     at: KeyPath,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let (transit, acl) = (call.transit(), &call.client.acl);
+    let transit = call.transit();
     let name = at.key.to_string();
     let has_key = transit.has_key(&at.mount, &at.key);
     let has_key = has_key.map_err(|error| Refusal::of_item(error, &name))?;
     let (permit, request) = if has_key {
-        let permit = acl.permit(operation::Encrypt, at.mount, at.key).map_err(denied)?;
+        let permit = call.acl(&fields).permit(operation::Encrypt, at.mount, at.key);
+        let permit = permit.map_err(denied)?;
         (permit, request::Encrypt::decode(&mut fields)?)
     } else {
-        let permit = acl.permit(operation::EncryptUpsert, at.mount, at.key).map_err(denied)?;
+        let permit = call.acl(&fields).permit(operation::EncryptUpsert, at.mount, at.key);
+        let permit = permit.map_err(denied)?;
         let request = request::Encrypt::decode(&mut fields)?;
         (upsert(&transit, permit, &request).await?, request)
     };
@@ -116,7 +118,7 @@ pub(super) async fn decrypt(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let permit = call.client.acl.permit(operation::Decrypt, at.mount, at.key).map_err(denied)?;
+    let permit = call.acl(&fields).permit(operation::Decrypt, at.mount, at.key).map_err(denied)?;
     let request = request::Decrypt::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, &name);
     let transit = transit_for(call, &request.input);
@@ -158,7 +160,7 @@ pub(super) async fn rewrap(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
-    let permit = call.client.acl.permit(operation::Rewrap, at.mount, at.key).map_err(denied)?;
+    let permit = call.acl(&fields).permit(operation::Rewrap, at.mount, at.key).map_err(denied)?;
     let request = request::Rewrap::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, &name);
     let transit = transit_for(call, &request.input);

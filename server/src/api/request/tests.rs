@@ -116,7 +116,7 @@ fn renew_and_lookup_take_what_clients_send() {
 
 #[test]
 fn capabilities_prefer_paths_and_need_one() {
-    let paths = |body: &str| CapabilitiesSelf::decode(&mut fields(body)).map(|c| c.paths);
+    let paths = |body: &str| Capabilities::decode(&mut fields(body)).map(|c| c.paths);
     assert_eq!(paths(r#"{"paths":["a","b"],"path":"c"}"#), Ok(vec!["a".into(), "b".into()]));
     assert_eq!(paths(r#"{"paths":[],"path":"c,d"}"#), Ok(vec!["c".into(), "d".into()]));
     assert_eq!(paths("{}"), Err(ApiError::MissingPaths));
@@ -134,7 +134,7 @@ fn errors(body: &[u8], content_type: Option<&str>) -> String {
         |fields| ConfigureKey::decode(fields).map(drop),
         |fields| TrimKey::decode(fields).map(drop),
         |fields| RenewSelf::decode(fields).map(drop),
-        |fields| CapabilitiesSelf::decode(fields).map(drop),
+        |fields| Capabilities::decode(fields).map(drop),
         decode_rotate,
     ];
     let mut texts = String::new();

@@ -73,7 +73,7 @@ fn every_path_of_auth_and_sys_leads_to_its_endpoint() {
         ("PUT", "auth/token/renew-self", Endpoint::RenewSelf),
         ("GET", "auth/token/lookup-self", Endpoint::LookupSelf(Operation::Read)),
         ("POST", "auth/token/lookup-self", Endpoint::LookupSelf(Operation::Update)),
-        ("POST", "sys/capabilities-self", Endpoint::CapabilitiesSelf),
+        ("POST", "sys/capabilities-self", Endpoint::Capabilities(CapabilitiesOf::Oneself)),
         ("GET", "sys/mounts", Endpoint::Mounts),
         ("GET", "sys/internal/ui/mounts", Endpoint::UiMounts),
         ("GET", "sys/internal/ui/mounts/a/b/", Endpoint::UiMount("a/b/".into())),

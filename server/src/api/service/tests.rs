@@ -1,10 +1,13 @@
+mod alerts;
 mod approle;
 mod audit;
 mod drill;
 mod log;
+mod policy;
 mod replicas;
 mod snapshot;
 mod token;
+mod wrapping;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -67,6 +70,7 @@ fn config() -> Config {
         listeners: Vec::new(),
         seals: vec![static_seal()],
         storage: Some(Storage::InMemory),
+        alerts: None,
         telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: vec![DeclaredKey {

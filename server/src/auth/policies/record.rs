@@ -7,7 +7,6 @@ use crate::state::records::{Index, Kept, TooLarge};
 /// A policy that was made through the API.
 #[derive(Debug)]
 pub struct ManagedPolicy {
-    text: String,
     policy: Policy,
 }
 
@@ -17,15 +16,8 @@ impl ManagedPolicy {
     /// # Errors
     ///
     /// [`PolicyError`].
-    pub fn parse(name: &PolicyName, text: String) -> Result<Self, PolicyError> {
-        let policy = Policy::parse(name.clone(), name.as_str(), &text)?;
-        Ok(Self { text, policy })
-    }
-
-    /// As it was given.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
+    pub fn parse(name: &PolicyName, text: &str) -> Result<Self, PolicyError> {
+        Policy::parse(name.clone(), name.as_str(), text).map(|policy| Self { policy })
     }
 
     /// What it says.
@@ -70,7 +62,7 @@ impl Kept for ManagedPolicy {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        let wire = Wire { format: FORMAT, text: self.text.as_str().into() };
+        let wire = Wire { format: FORMAT, text: self.policy.text().into() };
         let bytes = serde_json::to_vec(&wire).map_err(|_never| TooLarge)?;
         RecordValue::new(bytes).map_err(|_large| TooLarge)
     }
@@ -80,7 +72,7 @@ impl Kept for ManagedPolicy {
         if wire.format != FORMAT {
             return None;
         }
-        Self::parse(name, wire.text.into_owned()).ok()
+        Self::parse(name, &wire.text).ok()
     }
 }
 
@@ -121,8 +113,8 @@ mod tests {
     fn a_record_is_read_back_and_a_later_format_is_not() {
         let name: PolicyName = "p".parse().unwrap();
         let text = "path \"a\" { capabilities = [\"read\"] }";
-        let value = ManagedPolicy::parse(&name, text.into()).unwrap().encode().unwrap();
-        assert_eq!(ManagedPolicy::decode(&name, &value).unwrap().text(), text);
+        let value = ManagedPolicy::parse(&name, text).unwrap().encode().unwrap();
+        assert_eq!(ManagedPolicy::decode(&name, &value).unwrap().policy().text(), text);
         for bad in [r#"{"format":2,"text":""}"#, r#"{"format":1,"text":"path"}"#, "{}"] {
             let value = RecordValue::new(bad.as_bytes()).unwrap();
             assert!(ManagedPolicy::decode(&name, &value).is_none(), "{bad}");

@@ -53,7 +53,7 @@ impl Site {
     async fn put(&self, name: &str, text: &str) {
         let name: PolicyName = name.parse().unwrap();
         let at = self.policies.managed.get(&name).unwrap().map(|current| current.revision);
-        let policy = ManagedPolicy::parse(&name, text.into()).unwrap();
+        let policy = ManagedPolicy::parse(&name, text).unwrap();
         let mut batch = Batch::default();
         batch.put(&name, &policy, at).unwrap();
         self.records.commit(&batch).await.unwrap();
@@ -64,7 +64,7 @@ impl Site {
     }
 
     fn may_read(&self, policies: &[&str], path: &str) -> bool {
-        self.acl(policies).check(path, Capability::Read).is_ok()
+        self.acl(policies).reaches(path, Capability::Read)
     }
 }
 

@@ -2,7 +2,7 @@ use crate::auth::Origin;
 use std::net::{IpAddr, Ipv4Addr};
 
 use clap::Parser;
-use selkie_access::{Capability, TokenText};
+use selkie_access::{Bare, Capability, TokenText};
 use selkie_config::{Config, Placeholders};
 
 use super::*;
@@ -54,11 +54,11 @@ fn what_is_printed_authenticates_when_pasted() {
 #[test]
 fn the_policy_allows_the_key_and_no_more() {
     let client = client(&printed("add EU --key k --mount team/transit/ --period 90s"));
-    let may = |path: &str| client.acl.check(path, Capability::Update).is_ok();
+    let may = |path: &str| client.acl.on(Bare).check(path, Capability::Update).is_ok();
     assert!(may("team/transit/encrypt/k") && may("team/transit/decrypt/k"));
     assert!(!may("team/transit/encrypt/other") && !may("transit/encrypt/k"));
     assert!(!may("team/transit/keys/k/rotate"));
-    assert!(client.acl.check("team/transit/encrypt/k", Capability::Create).is_err());
+    assert!(client.acl.on(Bare).check("team/transit/encrypt/k", Capability::Create).is_err());
     assert!(
         matches!(client.origin, Origin::Declared { period } if period == Some(Duration::from_secs(90)))
     );

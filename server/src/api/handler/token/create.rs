@@ -48,7 +48,7 @@ pub(super) async fn create(
     };
     let request = CreateToken::decode(&mut fields)?;
     let path = manner.path();
-    let is_sudo = call.client.acl.check(&path, Capability::Sudo).is_ok();
+    let is_sudo = call.client.acl.reaches(&path, Capability::Sudo);
     let asked = Asked { call, request: &request, role: role.as_deref(), is_sudo, manner };
     let mut warnings = Warnings::default();
     let new = asked.new_token(path, parent, &mut warnings)?;

@@ -20,12 +20,12 @@ use crate::auth::tokens::{Admitted, RenewError, Token, TokenKind};
 use crate::auth::{Client, Origin};
 
 /// A token that somebody asks about.
-enum Found {
+pub(in crate::api::handler) enum Found {
     Kept(Admitted),
     Declared(Arc<Client>),
 }
 
-fn find(call: &Call<'_>, text: &str) -> Result<Option<Found>, Refusal> {
+pub(in crate::api::handler) fn find(call: &Call<'_>, text: &str) -> Result<Option<Found>, Refusal> {
     let Ok(text) = TokenText::from_header(text.as_bytes()) else { return Ok(None) };
     let clients = &call.deployment.clients;
     let hash = TokenHash::new(sha256(text.expose_for_hash()));
@@ -35,7 +35,10 @@ fn find(call: &Call<'_>, text: &str) -> Result<Option<Found>, Refusal> {
     Ok(call.node.auth().find(clients, &text).map_err(refused)?.map(Found::Kept))
 }
 
-fn find_accessor(call: &Call<'_>, accessor: &str) -> Result<Option<Found>, Refusal> {
+pub(in crate::api::handler) fn find_accessor(
+    call: &Call<'_>,
+    accessor: &str,
+) -> Result<Option<Found>, Refusal> {
     let clients = &call.deployment.clients;
     if let Some(client) = clients.find_accessor(accessor) {
         return Ok(Some(Found::Declared(Arc::clone(client))));
@@ -203,7 +206,7 @@ pub(super) async fn revoke_orphan(
     let request = OfToken::decode(&mut fields, false)?;
     let text = request.token.as_ref().map(|token| token.expose_to_decode());
     let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
-    if call.client.acl.check("auth/token/revoke-orphan", Capability::Sudo).is_err() {
+    if !call.client.acl.reaches("auth/token/revoke-orphan", Capability::Sudo) {
         return Err(fault(TokenFault::NeedsSudo("revoke and orphan")));
     }
     let found = find(call, text)?.ok_or_else(|| fault(TokenFault::NothingToRevoke))?;

@@ -1,0 +1,226 @@
+//! What a rule asks of a request besides its path: `allowed_parameters`, `denied_parameters`,
+//! `required_parameters`, `min_wrapping_ttl` and `max_wrapping_ttl`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::capability::Capability;
+use crate::identity::Identity;
+use crate::request::{Parameter, Request};
+use crate::template::Template;
+
+/// The values of each parameter; none is any.
+pub(crate) type Values = BTreeMap<Box<str>, Vec<Value>>;
+
+/// What one rule, or all rules for the same path together, ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Constraints {
+    /// Empty: all are allowed. Names are in lower case, `*` is every name.
+    pub(crate) allowed: Values,
+    pub(crate) denied: Values,
+    pub(crate) required: BTreeSet<Box<str>>,
+    pub(crate) min_wrapping_ttl: Option<Duration>,
+    pub(crate) max_wrapping_ttl: Option<Duration>,
+}
+
+/// A value in a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Matches a text; `*` at either end matches any rest.
+    Text(Box<str>),
+    Template(Template),
+    Boolean(bool),
+    Number(Box<str>),
+    Null,
+}
+
+impl Constraints {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn is_templated(&self) -> bool {
+        let values = self.allowed.values().chain(self.denied.values()).flatten();
+        values.into_iter().any(|value| matches!(value, Value::Template(_)))
+    }
+
+    /// The same with what `identity` makes of the templates; `None` where it makes nothing of one.
+    pub(crate) fn resolve(&self, identity: &Identity) -> Option<Self> {
+        Some(Self {
+            allowed: resolve(&self.allowed, identity)?,
+            denied: resolve(&self.denied, identity)?,
+            ..self.clone()
+        })
+    }
+
+    /// What several rules for the same path ask together, as Vault adds them up: values and names
+    /// gather, a name without values stays without, and the shorter times count.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        let shorter = |one: Option<Duration>, another| one.into_iter().chain(another).min();
+        Self {
+            allowed: merge(&self.allowed, &other.allowed),
+            denied: merge(&self.denied, &other.denied),
+            required: self.required.union(&other.required).cloned().collect(),
+            min_wrapping_ttl: shorter(self.min_wrapping_ttl, other.min_wrapping_ttl),
+            max_wrapping_ttl: shorter(self.max_wrapping_ttl, other.max_wrapping_ttl),
+        }
+    }
+
+    /// Whether the request is one that this lets through.
+    pub(crate) fn admit(&self, capability: Capability, request: &impl Request) -> bool {
+        use Capability::{Create, Delete, List, Patch, Read, Sudo, Update};
+        match capability {
+            // Asked for beside another capability, which sees to it.
+            Sudo => true,
+            Delete | List => self.admit_wrapping(request.wrap_ttl()),
+            Create | Patch | Read | Update => {
+                self.admit_wrapping(request.wrap_ttl()) && self.admit_parameters(request)
+            }
+        }
+    }
+
+    fn admit_wrapping(&self, ttl: Option<Duration>) -> bool {
+        // No time is both: rules that were added up may leave none.
+        let is_long_enough =
+            self.min_wrapping_ttl.is_none_or(|min| ttl.is_some_and(|ttl| ttl >= min));
+        is_long_enough && self.max_wrapping_ttl.is_none_or(|max| ttl.is_some_and(|ttl| ttl <= max))
+    }
+
+    fn admit_parameters(&self, request: &impl Request) -> bool {
+        if self.allowed.is_empty() && self.denied.is_empty() && self.required.is_empty() {
+            return true;
+        }
+        let Some(parameters) = request.parameters() else { return false };
+        // As Vault: a required name counts in lower case only.
+        let is_there = |name: &str| parameters.iter().any(|(given, _)| *given == name);
+        if !self.required.iter().all(|name| is_there(name)) {
+            return false;
+        }
+        parameters.is_empty()
+            || !self.denied.contains_key("*")
+                && parameters.iter().all(|(name, value)| self.admit_parameter(name, *value))
+    }
+
+    fn admit_parameter(&self, name: &str, value: Parameter<'_>) -> bool {
+        let name = lower_case(name);
+        if let Some(denied) = self.denied.get(&*name)
+            && is_among(denied, |one| one.is(value) || one.reads_as(value))
+        {
+            return false;
+        }
+        let allows_all = self.allowed.contains_key("*");
+        if self.allowed.is_empty() || allows_all && self.allowed.len() == 1 {
+            return true;
+        }
+        match self.allowed.get(&*name) {
+            Some(allowed) => is_among(allowed, |one| one.is(value)),
+            None => allows_all,
+        }
+    }
+}
+
+/// No values are all.
+fn is_among(values: &[Value], is_it: impl Fn(&Value) -> bool) -> bool {
+    values.is_empty() || values.iter().any(is_it)
+}
+
+pub(crate) fn lower_case(name: &str) -> Cow<'_, str> {
+    match name.chars().any(char::is_uppercase) {
+        true => Cow::Owned(name.to_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
+
+fn merge(one: &Values, other: &Values) -> Values {
+    let mut merged = one.clone();
+    for (name, values) in other {
+        let entry = merged.entry(name.clone());
+        let is_new = matches!(entry, std::collections::btree_map::Entry::Vacant(_));
+        let known = entry.or_default();
+        if is_new || (!known.is_empty() && !values.is_empty()) {
+            known.extend_from_slice(values);
+        } else {
+            known.clear();
+        }
+    }
+    merged
+}
+
+fn resolve(values: &Values, identity: &Identity) -> Option<Values> {
+    let mut resolved = Values::new();
+    for (name, list) in values {
+        let list: Option<_> = list.iter().map(|value| value.resolve(identity)).collect();
+        resolved.insert(name.clone(), list?);
+    }
+    Some(resolved)
+}
+
+impl Value {
+    fn resolve(&self, identity: &Identity) -> Option<Self> {
+        let Self::Template(template) = self else { return Some(self.clone()) };
+        // What a client is called must not match what others are.
+        template.resolve(identity, |text| !text.contains('*')).map(|text| Self::Text(text.into()))
+    }
+
+    /// Whether a parameter is this. A number is a number of the same value, which Vault, comparing
+    /// how it keeps them, never finds.
+    fn is(&self, value: Parameter<'_>) -> bool {
+        match (self, value) {
+            (Self::Text(own), Parameter::Text(text)) => matches_glob(own, text),
+            (Self::Boolean(own), Parameter::Boolean(truth)) => *own == truth,
+            (Self::Number(own), Parameter::Number(digits)) => is_same_number(own, digits),
+            (Self::Null, Parameter::Null) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether an endpoint that takes one type for another would read the parameter as this: what
+    /// is denied must not pass because it is written otherwise.
+    fn reads_as(&self, value: Parameter<'_>) -> bool {
+        let text = match value {
+            Parameter::Boolean(true) => "true",
+            Parameter::Boolean(false) => "false",
+            Parameter::Number(text) | Parameter::Text(text) => text,
+            Parameter::Null | Parameter::Compound => return false,
+        };
+        match self {
+            Self::Text(own) => matches_glob(own, text),
+            Self::Number(own) => is_same_number(own, text),
+            Self::Boolean(own) => match text.to_ascii_lowercase().as_str() {
+                "1" | "t" | "true" => *own,
+                "0" | "f" | "false" => !*own,
+                _ => false,
+            },
+            Self::Template(_) | Self::Null => false,
+        }
+    }
+}
+
+/// `*` at the beginning or the end, where something else is there too; anywhere else it is itself.
+fn matches_glob(pattern: &str, text: &str) -> bool {
+    if pattern.len() < 2 {
+        return pattern == text;
+    }
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(rest), Some(_)) => text.contains(rest.strip_suffix('*').unwrap_or(rest)),
+        (Some(end), None) => text.ends_with(end),
+        (None, Some(begin)) => text.starts_with(begin),
+        (None, None) => pattern == text,
+    }
+}
+
+fn is_same_number(one: &str, other: &str) -> bool {
+    let whole = |text: &str| text.parse::<i128>().ok();
+    let finite = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    match (whole(one), whole(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => match (finite(one), finite(other)) {
+            (Some(one), Some(other)) => one.total_cmp(&other).is_eq(),
+            _ => one == other,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

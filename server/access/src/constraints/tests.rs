@@ -1,0 +1,235 @@
+use std::collections::HashMap;
+
+use proptest::collection::{hash_map, vec};
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::Value as Json;
+
+use super::*;
+use crate::acl::Acl;
+use crate::policy::Policy;
+
+#[derive(Debug)]
+struct Sent {
+    parameters: HashMap<String, Json>,
+    digits: HashMap<String, String>,
+    wrap_ttl: Option<Duration>,
+}
+
+impl Sent {
+    fn new(parameters: HashMap<String, Json>, wrap_ttl: Option<u64>) -> Self {
+        let digits = |(name, value): (&String, &Json)| {
+            value.as_number().map(|number| (name.clone(), number.to_string()))
+        };
+        let digits = parameters.iter().filter_map(digits).collect();
+        Self { parameters, digits, wrap_ttl: wrap_ttl.map(Duration::from_secs) }
+    }
+}
+
+impl Request for &Sent {
+    fn parameters(&self) -> Option<Vec<(&str, Parameter<'_>)>> {
+        let parameter = |(name, value): (&'_ String, &'_ Json)| match value {
+            Json::Null => Parameter::Null,
+            Json::Bool(truth) => Parameter::Boolean(*truth),
+            Json::Number(_) => Parameter::Number(&self.digits[name]),
+            Json::String(_) => Parameter::Text(self.parameters[name].as_str().expect("a text")),
+            Json::Array(_) | Json::Object(_) => Parameter::Compound,
+        };
+        Some(self.parameters.iter().map(|one| (one.0.as_str(), parameter(one))).collect())
+    }
+
+    fn wrap_ttl(&self) -> Option<Duration> {
+        self.wrap_ttl
+    }
+}
+
+fn policy(rules: &str) -> Policy {
+    let text = format!("{{\"path\": {rules}}}");
+    Policy::parse("test".parse().expect("a name"), "test.json", &text).expect("a policy")
+}
+
+struct Question<'t> {
+    capability: Capability,
+    path: &'t str,
+    sent: Sent,
+    expected: bool,
+}
+
+fn question(line: &str) -> Question<'_> {
+    let (question, expected) = line.rsplit_once(": ").expect("an answer");
+    let (question, wrap_ttl) = match question.rsplit_once(" wrap ") {
+        Some((question, seconds)) => (question, Some(seconds.parse().expect("seconds"))),
+        None => (question, None),
+    };
+    let mut words = question.splitn(3, ' ');
+    let mut word = || words.next().expect("a word");
+    let (capability, path) = (word().parse().expect("a capability"), word());
+    let sent = Sent::new(serde_json::from_str(word()).expect("parameters"), wrap_ttl);
+    Question { capability, path, sent, expected: expected == "yes" }
+}
+
+#[test]
+fn requests_are_answered_by_the_documented_rules() {
+    let table = include_str!("../../tests/vault/requests.txt");
+    let (mut policies, mut are_complete, mut count) = (Vec::new(), true, 0);
+    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(rules) = line.strip_prefix("policy ") {
+            if are_complete {
+                policies.clear();
+            }
+            policies.push(policy(rules));
+            are_complete = false;
+            continue;
+        }
+        (are_complete, count) = (true, count + 1);
+        let Question { capability, path, sent, expected } = question(line);
+        for policies in [policies.clone(), policies.iter().rev().cloned().collect()] {
+            let answer = Acl::new(&policies).on(&sent).check(path, capability);
+            assert_eq!(answer.is_ok(), expected, "{line} under {policies:#?}");
+        }
+    }
+    assert!(count >= 150, "{count}");
+}
+
+#[test]
+fn a_request_whose_parameters_are_no_longer_known_is_refused_where_they_matter() {
+    struct Taken;
+    impl Request for Taken {
+        fn parameters(&self) -> Option<Vec<(&str, Parameter<'_>)>> {
+            None
+        }
+        fn wrap_ttl(&self) -> Option<Duration> {
+            None
+        }
+    }
+    let allowed = |rule: &str| {
+        let policy = policy(&format!("{{\"a\": {{\"capabilities\": [\"update\"]{rule}}}}}"));
+        Acl::new([&policy]).on(Taken).check("a", Capability::Update).is_ok()
+    };
+    assert!(allowed(""));
+    assert!(!allowed(r#", "denied_parameters": {"x": []}"#));
+    assert!(!allowed(r#", "allowed_parameters": {"*": []}"#));
+}
+
+#[test]
+fn a_template_in_a_value_is_what_the_client_is_called_and_never_a_glob() {
+    let rules = r#"{"a": {"capabilities": ["update"],
+        "allowed_parameters": {"who": ["{{identity.entity.name}}", "{{identity.entity.name}}-*"]}}}"#;
+    let policy = policy(rules);
+    assert!(policy.is_templated());
+    let allowed = |name: &str, who: &str| {
+        let identity = Identity { name: name.into(), ..Identity::default() };
+        let sent = Sent::new([("who".to_owned(), Json::from(who))].into(), None);
+        Acl::of([&policy], &identity).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    assert!(allowed("bob", "bob") && allowed("bob", "bob-2"));
+    assert!(!allowed("bob", "alice"));
+    assert!(!allowed("b*", "bob") && !allowed("b*", "b*"), "the rule is void");
+    assert!(!allowed("", ""), "the rule is void");
+}
+
+/// Vault's rules once more, for one rule and in the order of their source.
+fn naive(constraints: &Constraints, sent: &Sent) -> bool {
+    let among = |value: &Json, values: &[Value]| {
+        values.is_empty()
+            || values.iter().any(|one| match (one, value) {
+                (Value::Text(own), Json::String(text)) => {
+                    let (begin, end) = (own.starts_with('*'), own.ends_with('*'));
+                    match own.len() {
+                        0 | 1 => **own == **text,
+                        length if begin && end => text.contains(&own[1..length - 1]),
+                        _ if begin => text.ends_with(&own[1..]),
+                        length if end => text.starts_with(&own[..length - 1]),
+                        _ => **own == **text,
+                    }
+                }
+                (Value::Boolean(own), Json::Bool(truth)) => own == truth,
+                _ => false,
+            })
+    };
+    if constraints.required.iter().any(|name| !sent.parameters.contains_key(&**name)) {
+        return false;
+    }
+    if sent.parameters.is_empty() {
+        return true;
+    }
+    if constraints.denied.contains_key("*") {
+        return false;
+    }
+    for (name, value) in &sent.parameters {
+        let denied = constraints.denied.get(name.to_lowercase().as_str());
+        if denied.is_some_and(|values| among(value, values)) {
+            return false;
+        }
+    }
+    let all = constraints.allowed.contains_key("*");
+    if constraints.allowed.is_empty() || all && constraints.allowed.len() == 1 {
+        return true;
+    }
+    sent.parameters.iter().all(|(name, value)| {
+        constraints
+            .allowed
+            .get(name.to_lowercase().as_str())
+            .map_or(all, |known| among(value, known))
+    })
+}
+
+fn name() -> impl Strategy<Value = &'static str> {
+    select(vec!["a", "b", "c", "*"])
+}
+
+fn values() -> impl Strategy<Value = Values> {
+    let text = select(vec!["", "x", "y", "x*", "*y", "*", "**", "xy"]);
+    let value = prop_oneof![
+        8 => text.prop_map(|text| Value::Text(text.into())),
+        1 => any::<bool>().prop_map(Value::Boolean),
+    ];
+    let lists = proptest::collection::btree_map(name(), vec(value, 0..3), 0..3);
+    lists.prop_map(|lists| lists.into_iter().map(|(name, list)| (name.into(), list)).collect())
+}
+
+fn constraints() -> impl Strategy<Value = Constraints> {
+    let required = proptest::collection::btree_set(select(vec!["a", "b"]), 0..2);
+    (values(), values(), required).prop_map(|(allowed, denied, required)| Constraints {
+        allowed,
+        denied,
+        required: required.into_iter().map(Into::into).collect(),
+        ..Constraints::default()
+    })
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let text = select(vec!["", "x", "y", "xy", "yx", "*"]).prop_map(Json::from);
+    let value = prop_oneof![6 => text, 1 => Just(Json::Null), 1 => Just(Json::Array(vec![]))];
+    let name = select(vec!["a", "A", "b", "c", "*"]).prop_map(ToOwned::to_owned);
+    hash_map(name, value, 0..4).prop_map(|parameters| Sent::new(parameters, None))
+}
+
+proptest! {
+    #[test]
+    fn parameters_are_checked_as_the_naive_reading_does(rule in constraints(), sent in sent()) {
+        // "true" and true are told apart by the naive one alone, and are in no text here.
+        prop_assert_eq!(rule.admit(Capability::Update, &&sent), naive(&rule, &sent));
+    }
+
+    #[test]
+    fn denying_more_parameters_never_widens(
+        rule in constraints(),
+        denied in values(),
+        sent in sent(),
+    ) {
+        let narrower = rule.union(&Constraints { denied, ..Constraints::default() });
+        let before = rule.admit(Capability::Update, &&sent);
+        prop_assert!(before || !narrower.admit(Capability::Update, &&sent));
+    }
+
+    #[test]
+    fn the_order_in_which_rules_are_added_up_does_not_matter(
+        one in constraints(),
+        other in constraints(),
+        sent in sent(),
+    ) {
+        let forwards = one.union(&other).admit(Capability::Update, &&sent);
+        prop_assert_eq!(forwards, other.union(&one).admit(Capability::Update, &&sent));
+    }
+}

@@ -1,0 +1,168 @@
+//! `sys/wrapping/`, and the wrapping of any other response.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use selkie_access::{Capability, TokenText};
+use selkie_crypto::Plaintext;
+
+use super::transit::denied;
+use crate::api::call::{Call, Refusal};
+use crate::api::data;
+use crate::api::duration::parse_seconds;
+use crate::api::error::{ApiError, WrapFault};
+use crate::api::fields::{Fields, Warnings};
+use crate::api::reply::{Envelope, Reply};
+use crate::api::route::{Endpoint, WrappingStep};
+use crate::auth::wrapping::{WrapError, WrapInfo, WrapOrder};
+use crate::node::Node;
+use crate::state::records::RecordsError;
+
+/// For how long a response is to be kept, if it is to be wrapped: what the header says, where it is
+/// looked at. A seal would not know what to do with a wrapped answer, whatever stands before it.
+pub(in crate::api) fn wrap_ttl(
+    headers: &HeaderMap,
+    endpoint: &Endpoint,
+) -> Result<Option<Duration>, ApiError> {
+    let header = headers.get("x-vault-wrap-ttl").filter(|_| endpoint.can_be_wrapped());
+    let Some(header) = header else { return Ok(None) };
+    let text = header.to_str().map_err(|_other| WrapFault::MalformedTtl)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds = parse_seconds(text).map_err(|_malformed| WrapFault::MalformedTtl)?;
+    let seconds = u64::try_from(seconds).map_err(|_negative| WrapFault::NegativeTtl)?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+}
+
+/// Refuses before anything is done what could not be wrapped after it.
+pub(in crate::api) fn require_storage(node: &Node) -> Result<(), Refusal> {
+    node.auth().state_key().map(drop).map_err(|error| refused(error.into()))
+}
+
+/// `reply` wrapped, if it is one that can be.
+pub(in crate::api) async fn wrap(
+    node: &Node,
+    path: &str,
+    ttl: Duration,
+    reply: Reply,
+) -> Result<Reply, Refusal> {
+    let Some(response) = reply.to_wrap() else { return Ok(reply) };
+    let accessor = accessor_in(response);
+    let order = WrapOrder { path: path.to_owned(), ttl, accessor };
+    let response = Plaintext::new(response.to_vec());
+    let info = node.auth().wrap(response, order).await.map_err(refused)?;
+    Ok(Reply::wrapped(&wire(&info)))
+}
+
+/// The accessor of the token that is in a response.
+fn accessor_in(response: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Response {
+        auth: Option<Auth>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Auth {
+        accessor: String,
+    }
+    let response: Response = serde_json::from_slice(response).ok()?;
+    response.auth.map(|auth| auth.accessor).filter(|accessor| !accessor.is_empty())
+}
+
+fn wire(info: &WrapInfo) -> data::WrapInfo<'_> {
+    data::WrapInfo {
+        token: info.token.expose_for_reply(),
+        accessor: &info.wrapped.accessor,
+        ttl: info.wrapped.ttl,
+        creation_time: rfc3339(info.wrapped.created),
+        creation_path: &info.wrapped.path,
+        wrapped_accessor: info.wrapped.wrapped_accessor.as_deref(),
+    }
+}
+
+fn rfc3339(unix_seconds: u64) -> String {
+    let time = i64::try_from(unix_seconds).ok().map(jiff::Timestamp::from_second);
+    time.and_then(Result::ok).unwrap_or_default().to_string()
+}
+
+/// Answers for a client that has a token of its own; the wrapping token is a field.
+pub(super) async fn answer(
+    call: &Call<'_>,
+    step: WrappingStep,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
+    let _permit = call.acl(&fields).check(step.path(), Capability::Update).map_err(denied)?;
+    if step == WrappingStep::Wrap {
+        if call.wrap_ttl.is_none() {
+            return Err(refusal(WrapFault::NotRequested));
+        }
+        return Ok(call.envelope(&Warnings::default()).secret_data(&fields.into_members()));
+    }
+    let token = fields.secret("token").map_err(ApiError::from)?;
+    let token = token.filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| match step {
+        WrappingStep::Lookup => refusal(WrapFault::MissingToken),
+        _ => refusal(WrapFault::Invalid),
+    })?;
+    let token = TokenText::from_header(token.expose_to_decode().trim().as_bytes());
+    let token = token.map_err(|_no_token| refusal(WrapFault::Invalid))?;
+    take(call.node, call.id, step, &token).await
+}
+
+/// Answers for whoever has the wrapping token, and needs nothing else.
+pub(in crate::api) async fn take(
+    node: &Node,
+    id: &str,
+    step: WrappingStep,
+    token: &TokenText,
+) -> Result<Reply, Refusal> {
+    let auth = node.auth();
+    match step {
+        WrappingStep::Lookup => {
+            let found = auth.look_wrapped(token).map_err(refused)?;
+            let found = found.ok_or_else(|| refusal(WrapFault::Invalid))?;
+            let warnings = Warnings::default();
+            Ok(Envelope { request_id: id, warnings: &warnings }.data(&data::Wrapped {
+                creation_path: &found.path,
+                creation_time: rfc3339(found.created),
+                creation_ttl: found.ttl,
+            }))
+        }
+        WrappingStep::Rewrap => {
+            let info = auth.rewrap(token).await.map_err(refused)?;
+            Ok(Reply::wrapped(&wire(&info)))
+        }
+        WrappingStep::Unwrap | WrappingStep::Wrap => {
+            let response = auth.unwrap(token).await.map_err(refused)?;
+            Ok(Reply::unwrapped(&response))
+        }
+    }
+}
+
+/// The wrapping token that a request comes with in the place of a client's, if it is one.
+pub(in crate::api) fn is_wrapping_token(node: &Node, token: &TokenText) -> bool {
+    matches!(node.auth().look_wrapped(token), Ok(Some(_)))
+}
+
+fn refusal(fault: WrapFault) -> Refusal {
+    ApiError::from(fault).into()
+}
+
+fn refused(error: WrapError) -> Refusal {
+    let told = match &error {
+        WrapError::Invalid => return refusal(WrapFault::Invalid),
+        WrapError::Full => return refusal(WrapFault::Full),
+        WrapError::Random => return ApiError::Internal.into(),
+        WrapError::Records(RecordsError::NoStorage) => WrapFault::NoStorage.into(),
+        WrapError::Records(RecordsError::TooLarge) => WrapFault::TooLarge.into(),
+        WrapError::Records(RecordsError::StateSealed) => ApiError::StateSealed,
+        WrapError::Records(RecordsError::Conflict | RecordsError::Store(_)) => {
+            ApiError::StorageUnavailable
+        }
+        WrapError::Records(RecordsError::Unreadable(_)) => ApiError::Internal,
+    };
+    match error {
+        WrapError::Records(cause) => Refusal::of_records(cause, told),
+        _ => told.into(),
+    }
+}

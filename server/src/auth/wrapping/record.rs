@@ -1,0 +1,140 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use selkie_access::{TokenHash, TokenText};
+use selkie_crypto::StateKey;
+use selkie_storage::RecordValue;
+use serde::{Deserialize, Serialize};
+
+use crate::state::records::{Index, Kept, TooLarge};
+
+/// The keyed hash of a wrapping token, under which its response is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WrapId([u8; 32]);
+
+impl WrapId {
+    /// Under which name the response for this token is kept.
+    pub(super) fn of(key: &StateKey, token: &TokenText) -> Self {
+        Self(key.token_hash(token.expose_for_hash()))
+    }
+}
+
+impl fmt::Debug for WrapId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WrapId({})", TokenHash::new(self.0))
+    }
+}
+
+/// A wrapped response, which nobody can read without the token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Wrapped {
+    /// Names the wrapping token without being one.
+    pub accessor: String,
+    /// When, in seconds since 1970.
+    pub created: u64,
+    /// For how many seconds.
+    pub ttl: u64,
+    /// The path that was asked for.
+    pub path: String,
+    /// The accessor of the token in it, if one is.
+    pub wrapped_accessor: Option<String>,
+    /// Sealed under the wrapping token.
+    pub(super) sealed: Vec<u8>,
+}
+
+impl Wrapped {
+    /// When its time is over, in seconds since 1970.
+    #[must_use]
+    pub const fn ends(&self) -> u64 {
+        self.created.saturating_add(self.ttl)
+    }
+}
+
+impl fmt::Debug for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wrapped").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What stands before the sealed response, with a line end between.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    format: u32,
+    accessor: String,
+    created: u64,
+    ttl: u64,
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrapped_accessor: Option<String>,
+}
+
+const FORMAT: u32 = 1;
+
+impl Kept for Wrapped {
+    const ROOT: &'static str = "wrap";
+    type Name = WrapId;
+    type Index = Ends;
+
+    fn place(name: &WrapId) -> String {
+        TokenHash::new(name.0).to_string()
+    }
+
+    fn name(place: &str) -> Option<WrapId> {
+        let hash: TokenHash = place.parse().ok()?;
+        (hash.to_string() == place).then_some(WrapId(*hash.as_bytes()))
+    }
+
+    fn encode(&self) -> Result<RecordValue, TooLarge> {
+        let head = Head {
+            format: FORMAT,
+            accessor: self.accessor.clone(),
+            created: self.created,
+            ttl: self.ttl,
+            path: self.path.clone(),
+            wrapped_accessor: self.wrapped_accessor.clone(),
+        };
+        let mut bytes = serde_json::to_vec(&head).map_err(|_never| TooLarge)?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&self.sealed);
+        RecordValue::new(bytes).map_err(|_large| TooLarge)
+    }
+
+    fn decode(_: &WrapId, value: &RecordValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (head, sealed) = (bytes.get(..end)?, bytes.get(end..)?.get(1..)?);
+        let head: Head = serde_json::from_slice(head).ok()?;
+        let Head { format, accessor, created, ttl, path, wrapped_accessor } = head;
+        let sealed = sealed.to_vec();
+        let wrapped = Self { accessor, created, ttl, path, wrapped_accessor, sealed };
+        (format == FORMAT).then_some(wrapped)
+    }
+}
+
+/// When the time of each is over.
+#[derive(Debug, Default)]
+pub struct Ends(BTreeSet<(u64, WrapId)>);
+
+impl Ends {
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Up to `most` whose time is over `now`.
+    pub(super) fn before(&self, now: u64, most: usize) -> Vec<WrapId> {
+        let over = self.0.iter().take_while(|(ends, _)| *ends <= now);
+        over.take(most).map(|(_, id)| *id).collect()
+    }
+}
+
+impl Index<Wrapped> for Ends {
+    fn note(&mut self, name: &WrapId, old: Option<&Wrapped>, new: Option<&Wrapped>) {
+        if let Some(old) = old {
+            self.0.remove(&(old.ends(), *name));
+        }
+        if let Some(new) = new {
+            self.0.insert((new.ends(), *name));
+        }
+    }
+}
