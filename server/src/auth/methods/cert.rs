@@ -131,3 +131,58 @@ impl Cert {
         Ok(MethodReply::done())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use selkie_crypto::os_random;
+    use selkie_listener::ShownCertificate;
+    use selkie_storage::MemoryStore;
+    use serde_json::json;
+
+    use super::super::Tools;
+    use super::*;
+    use crate::api::fields::Fields;
+    use crate::clock::SystemClock;
+
+    /// A certificate that nobody issued, as PEM and as it is shown.
+    fn certificate() -> (String, Arc<ShownCertificate>) {
+        let names = vec!["vault.example".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap().cert;
+        (made.pem(), ShownCertificate::unverified(vec![made.der().clone()]).unwrap())
+    }
+
+    async fn ask(records: &Records, method: &Cert, mount: &AuthMount, body: Option<&[u8]>) {
+        let operation = body.map_or(Operation::Delete, |_| Operation::Update);
+        let mut fields = Fields::parse(body.unwrap_or_default(), None).unwrap();
+        let (clock, random) = (&SystemClock, &os_random);
+        let tools = Tools { records, state_key: None, clock, random };
+        let credentials = IpAddr::from(Ipv4Addr::LOCALHOST).into();
+        let rest = "certs/web";
+        let fields = &mut fields;
+        let request = MethodRequest { mount, rest, operation, fields, credentials, tools };
+        method.answer(request).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_login_is_renewed_only_with_a_certificate_that_its_role_takes() {
+        let method = Cert::default();
+        let records = Records::new(true, method.mirrors());
+        records.attach(Arc::new(MemoryStore::new())).await.unwrap();
+        let mount = AuthMount::managed("cert".parse().unwrap(), "cert", Uuid::new_v4());
+        let ((pem, own), (_, other)) = (certificate(), certificate());
+        let body = json!({ "certificate": pem }).to_string();
+        ask(&records, &method, &mount, Some(body.as_bytes())).await;
+        let metadata = BTreeMap::from([("cert_name".to_owned(), "web".to_owned())]);
+        let renews = |certificate| {
+            method.may_renew(&mount, Renewal { metadata: &metadata, certificate, now: 0 })
+        };
+        assert!(renews(Some(&*own)));
+        assert!(!renews(Some(&*other)));
+        assert!(!renews(None), "it was revoked, or is not there");
+        ask(&records, &method, &mount, None).await;
+        assert!(!renews(Some(&*own)));
+    }
+}
