@@ -6,7 +6,7 @@ use http::StatusCode;
 use selkie_access::{Check, Parameter, Request, TokenText};
 use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
 use selkie_kms::KmsError;
-use selkie_listener::Overloaded;
+use selkie_listener::{Overloaded, ShownCertificate};
 
 use super::batch::{BatchItem, ITEM_BYTES};
 use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
@@ -34,6 +34,8 @@ pub(super) struct Call<'a> {
     pub(super) deployment: Arc<Deployment>,
     pub(super) client: Arc<Client>,
     pub(super) token: Option<&'a TokenText>,
+    /// What it came with, if that still passes.
+    pub(super) certificate: Option<&'a ShownCertificate>,
     /// Where the request comes from.
     pub(super) address: IpAddr,
     /// A UUID, in the reply and in the log.

@@ -193,6 +193,7 @@ impl Service {
             deployment: Arc::clone(&deployment),
             client: Arc::clone(&client),
             token: token.as_ref(),
+            certificate,
             address,
             id,
             log_budgets: &self.log_budgets,

@@ -21,7 +21,9 @@ pub mod verify;
 mod writer;
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,12 +51,19 @@ use crate::clock::Clock;
 /// How many strangers a second are recorded: whoever knows no token cannot fill our disk.
 const STRANGERS_PER_SECOND: u32 = 50;
 
+/// How many logins a second are recorded of those that come from one place.
+const LOGINS_PER_SECOND: u32 = 25;
+/// How many places are told apart.
+const PLACES: usize = 16;
+
 /// All audit devices; none, and then nothing is recorded, where none is declared.
 pub struct Audit {
     devices: Vec<Device>,
     key: Option<Arc<AuditKey>>,
     clock: Arc<dyn Clock>,
     strangers: LogBudget,
+    logins: [LogBudget; PLACES],
+    hasher: RandomState,
     events: Events,
 }
 
@@ -85,7 +94,9 @@ impl Audit {
     #[must_use]
     pub fn none(clock: Arc<dyn Clock>) -> Self {
         let strangers = LogBudget::new(STRANGERS_PER_SECOND);
-        Self { devices: Vec::new(), key: None, clock, strangers, events: Events::default() }
+        let logins = std::array::from_fn(|_| LogBudget::new(LOGINS_PER_SECOND));
+        let (hasher, events) = (RandomState::new(), Events::default());
+        Self { devices: Vec::new(), key: None, clock, strangers, logins, hasher, events }
     }
 
     /// Opens the devices of `declared`. A collector that is away is tried again with each line; a
@@ -163,6 +174,19 @@ impl Audit {
     /// Whether a stranger may be recorded now; then, how many were not before it.
     pub(crate) fn admit_stranger(&self) -> Option<u64> {
         self.strangers.spend(self.clock.unix_seconds())
+    }
+
+    /// Whether a login from `address` may be recorded now. Whoever floods us with others, or with
+    /// what is no login, keeps nobody out but those who share a place with him.
+    pub(crate) fn admit_login(&self, address: IpAddr) -> bool {
+        // Who has one address of IPv6 has the 2^64 around it as well.
+        let network = match address.to_canonical() {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
+        };
+        let hash = usize::try_from(self.hasher.hash_one(network) >> 1).unwrap_or_default();
+        let budget = self.logins.get(hash % PLACES);
+        budget.is_some_and(|budget| budget.spend(self.clock.unix_seconds()).is_some())
     }
 
     pub(crate) fn unix_nanos(&self) -> u128 {

@@ -74,9 +74,15 @@ fn client(
         let (name, metadata) = (login.alias.clone(), made.meta.clone());
         (login.mount_accessor.clone(), Alias { name, metadata })
     };
+    // Only a login says who somebody is. The name and metadata of another token were chosen by whoever
+    // made it, who could be anybody's entity otherwise.
+    let (name, metadata) = match made.login {
+        Some(_) => (made.display_name.clone(), made.meta.clone()),
+        None => Default::default(),
+    };
     let identity = Identity {
-        name: made.display_name.clone(),
-        metadata: made.meta.clone(),
+        name,
+        metadata,
         aliases: made.login.iter().map(alias).collect(),
         token_display_name: made.display_name.clone(),
         token_metadata: made.meta.clone(),

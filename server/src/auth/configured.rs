@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::methods::documents::{Document, DocumentName, forget_mount};
 use super::methods::parameters;
 use super::methods::{
-    AuthMount, Login, Method, MethodData, MethodError, MethodReply, MethodRequest, Told,
+    AuthMount, Login, Method, MethodData, MethodError, MethodReply, MethodRequest, Renewal, Told,
 };
 use crate::api::fields::Fields;
 use crate::api::route::Operation;
@@ -337,6 +337,11 @@ impl<C: Configured> Method for ConfiguredMethod<C> {
         let name = rest.strip_prefix("role/").filter(|name| !name.is_empty());
         // One that cannot be read is there.
         name.is_some_and(|name| matches!(self.at(mount).role(name), Ok(None)))
+    }
+
+    fn may_renew(&self, mount: &AuthMount, renewal: Renewal<'_>) -> bool {
+        let name = renewal.metadata.get("role");
+        name.is_some_and(|name| !matches!(self.at(mount).role(name), Ok(None)))
     }
 
     async fn answer(&self, mut request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError> {

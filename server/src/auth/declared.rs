@@ -78,6 +78,12 @@ impl Clients {
         self.by_token.contains_key(token)
     }
 
+    /// Where the token of this hash is good from; empty: from anywhere.
+    #[must_use]
+    pub(crate) fn bound_cidrs(&self, token: &TokenHash) -> &[IpNet] {
+        self.by_token.get(token).map_or(&[], |declared| &declared.bound_cidrs)
+    }
+
     /// The name of the client that `tag` tells from the others, if it is declared.
     #[must_use]
     pub fn name_of(&self, tag: ClientTag) -> Option<&str> {

@@ -113,6 +113,10 @@ impl Kubernetes {
             leeways: Leeways::default(),
         };
         let Some(from) = keys_from(config) else {
+            // Nobody at all would prove the token: 'jwks_url' is there and is no URL to ask at.
+            if is_local {
+                return Err(MethodError::refused(Refused::NoConfig));
+            }
             return Account::unproven(token, &expected, now).map_err(PermissionDenied::because);
         };
         let keys = self.sources.of(at.mount.uuid, &from);

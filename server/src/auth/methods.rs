@@ -12,11 +12,13 @@ pub(crate) mod mounts;
 pub(crate) mod parameters;
 mod reply;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use selkie_crypto::{Random, StateKey};
+use selkie_listener::ShownCertificate;
 use uuid::Uuid;
 
 pub use self::error::{MethodError, Told};
@@ -55,6 +57,10 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
     /// [`Method::is_login`] says so. A login that fails changes nothing.
     async fn answer(&self, request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError>;
 
+    /// Whether a token that was got at `mount` may live on: its role is there still, and would take
+    /// what is shown. One whose record cannot be read is there.
+    fn may_renew(&self, mount: &AuthMount, renewal: Renewal<'_>) -> bool;
+
     /// Gets ready for logins at a declared mount, in the background.
     fn prepare(&self, _mount: &AuthMount) {}
 
@@ -77,6 +83,17 @@ pub(crate) struct MethodRequest<'a, 'b> {
     pub(crate) credentials: Credentials<'a>,
     /// What it works with.
     pub(crate) tools: Tools<'a>,
+}
+
+/// The renewal of a token that was got by a login.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewal<'a> {
+    /// What the login knew.
+    pub(crate) metadata: &'a BTreeMap<String, String>,
+    /// The certificate of who renews.
+    pub(crate) certificate: Option<&'a ShownCertificate>,
+    /// In seconds since 1970.
+    pub(crate) now: u64,
 }
 
 /// What methods work with.

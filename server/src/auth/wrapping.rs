@@ -17,6 +17,8 @@ use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unrea
 
 /// How many wrapped responses are kept at most, in memory as in the store.
 const MOST: usize = 100_000;
+/// How many bytes they have together; one alone may have half a megabyte.
+const MOST_BYTES: usize = 64 << 20;
 /// How many whose time is over are removed with each one that is made.
 const SWEPT_AT_A_TIME: usize = 8;
 
@@ -25,6 +27,7 @@ pub struct Wrapping {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     mirror: Arc<Mirror<Wrapped>>,
+    most_bytes: usize,
 }
 
 /// A response that was just wrapped: the only time that the token's text is known here.
@@ -54,7 +57,7 @@ pub enum WrapError {
     #[error("the wrapping token is not valid or does not exist")]
     Invalid,
     /// As many are kept as may be.
-    #[error("{MOST} wrapped responses are kept already")]
+    #[error("as many wrapped responses are kept already as may be")]
     Full,
     /// There is no randomness.
     #[error("there is no randomness")]
@@ -87,7 +90,7 @@ impl From<Unreadable> for WrapError {
 
 impl Wrapping {
     pub(super) fn new(clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        Self { clock, random, mirror: Arc::default() }
+        Self { clock, random, mirror: Arc::default(), most_bytes: MOST_BYTES }
     }
 
     /// What follows the store.
@@ -126,7 +129,8 @@ impl Wrapping {
         response: Plaintext,
         order: WrapOrder,
     ) -> Result<WrapInfo, WrapError> {
-        if self.mirror.find(Ends::count) >= MOST {
+        let bytes = self.mirror.find(Ends::bytes).saturating_add(response.expose_for_reply().len());
+        if self.mirror.find(Ends::count) >= MOST || bytes > self.most_bytes {
             return Err(WrapError::Full);
         }
         let token = TokenText::draw("hvs.", &*self.random)?;

@@ -220,7 +220,7 @@ fn seconds(seconds: u64) -> i64 {
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
-fn table<'a>(call: &'a Call<'_>) -> AuthTable<'a> {
+pub(super) fn table<'a>(call: &'a Call<'_>) -> AuthTable<'a> {
     AuthTable { declared: &call.deployment.auth_mounts, methods: call.node.auth().methods() }
 }
 

@@ -270,3 +270,13 @@ async fn what_makes_no_sense_is_refused() {
     let elsewhere = names(&["*"], &["a"]);
     assert!(bench.write("role/seal", elsewhere).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_url_of_keys_that_nobody_can_ask_lets_nobody_in() {
+    let (world, nowhere) = (World::default(), tempfile::tempdir().unwrap());
+    let config = json!({ "jwks_url": "https://user@kubernetes.example/keys",
+        "issuer": "https://kubernetes.default.svc" });
+    let bench = bench(&world, nowhere.path(), config).await;
+    let forged = log_in(&bench, &token(&json!({}))).await;
+    assert_eq!(forged, refusal(Told::BadRequest, "could not load backend configuration"));
+}

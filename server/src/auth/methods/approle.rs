@@ -19,7 +19,7 @@ use self::roles::RoleField;
 use self::secret_id::SecretId;
 use self::secret_ids::NamedBy;
 use super::documents::forget_mount;
-use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest, Tools};
+use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest, Renewal, Tools};
 use crate::api::route::Operation;
 use crate::state::records::{Mirror, Mirrors, Records, RecordsError};
 
@@ -112,6 +112,11 @@ impl Method for AppRole {
         let name = rest.strip_prefix("role/").filter(|name| !name.contains('/'));
         let role = name.map(|name| self.role(mount, &name.to_ascii_lowercase()));
         matches!(role, Some(Ok(None)))
+    }
+
+    fn may_renew(&self, mount: &AuthMount, renewal: Renewal<'_>) -> bool {
+        let name = renewal.metadata.get("role_name");
+        name.is_some_and(|name| !matches!(self.role(mount, name), Ok(None)))
     }
 
     async fn answer(&self, request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError> {

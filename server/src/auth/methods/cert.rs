@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use selkie_config::role_name;
 use uuid::Uuid;
 
-use self::entry::Entry;
+use self::entry::{Entry, Fit};
 use super::documents::{DocumentName, forget_mount};
-use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest};
+use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest, Renewal};
 use crate::api::route::Operation;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError};
 
@@ -59,6 +59,20 @@ impl Method for Cert {
 
     fn creates(&self, _mount: &AuthMount, _rest: &str) -> bool {
         false
+    }
+
+    /// As in Vault, a certificate that has been revoked or has run out renews nothing.
+    fn may_renew(&self, mount: &AuthMount, renewal: Renewal<'_>) -> bool {
+        let Some(name) = renewal.metadata.get("cert_name") else { return false };
+        let role = match self.roles.get(&DocumentName::new(mount.uuid, name)) {
+            Ok(Some(current)) => current.value,
+            Ok(None) => return false,
+            Err(_unreadable) => return true,
+        };
+        renewal.certificate.is_some_and(|shown| {
+            let read = shown.certificate();
+            read.is_ok_and(|read| role.fit(shown, read, renewal.now) == Fit::Matches)
+        })
     }
 
     async fn answer(&self, request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError> {
@@ -115,5 +129,60 @@ impl Cert {
         }
         tools.records.commit(&batch).await?;
         Ok(MethodReply::done())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use selkie_crypto::os_random;
+    use selkie_listener::ShownCertificate;
+    use selkie_storage::MemoryStore;
+    use serde_json::json;
+
+    use super::super::Tools;
+    use super::*;
+    use crate::api::fields::Fields;
+    use crate::clock::SystemClock;
+
+    /// A certificate that nobody issued, as PEM and as it is shown.
+    fn certificate() -> (String, Arc<ShownCertificate>) {
+        let names = vec!["vault.example".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap().cert;
+        (made.pem(), ShownCertificate::unverified(vec![made.der().clone()]).unwrap())
+    }
+
+    async fn ask(records: &Records, method: &Cert, mount: &AuthMount, body: Option<&[u8]>) {
+        let operation = body.map_or(Operation::Delete, |_| Operation::Update);
+        let mut fields = Fields::parse(body.unwrap_or_default(), None).unwrap();
+        let (clock, random) = (&SystemClock, &os_random);
+        let tools = Tools { records, state_key: None, clock, random };
+        let credentials = IpAddr::from(Ipv4Addr::LOCALHOST).into();
+        let rest = "certs/web";
+        let fields = &mut fields;
+        let request = MethodRequest { mount, rest, operation, fields, credentials, tools };
+        method.answer(request).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_login_is_renewed_only_with_a_certificate_that_its_role_takes() {
+        let method = Cert::default();
+        let records = Records::new(true, method.mirrors());
+        records.attach(Arc::new(MemoryStore::new())).await.unwrap();
+        let mount = AuthMount::managed("cert".parse().unwrap(), "cert", Uuid::new_v4());
+        let ((pem, own), (_, other)) = (certificate(), certificate());
+        let body = json!({ "certificate": pem }).to_string();
+        ask(&records, &method, &mount, Some(body.as_bytes())).await;
+        let metadata = BTreeMap::from([("cert_name".to_owned(), "web".to_owned())]);
+        let renews = |certificate| {
+            method.may_renew(&mount, Renewal { metadata: &metadata, certificate, now: 0 })
+        };
+        assert!(renews(Some(&*own)));
+        assert!(!renews(Some(&*other)));
+        assert!(!renews(None), "it was revoked, or is not there");
+        ask(&records, &method, &mount, None).await;
+        assert!(!renews(Some(&*own)));
     }
 }

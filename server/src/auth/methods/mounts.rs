@@ -27,6 +27,15 @@ pub(crate) struct Found<'p> {
 impl AuthTable<'_> {
     /// The mount that a path below `auth/` lies in. The path may lack the mount's final slash.
     pub(crate) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+        // Also inside a managed one, which was there before it.
+        let declared = self.declared.iter().find_map(|mount| {
+            let rest = path.strip_prefix(mount.path.as_str())?;
+            let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
+            Some(Found { mount: Arc::clone(mount), rest })
+        });
+        if declared.is_some() {
+            return declared;
+        }
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         // No mount's path is longer; a request's may be, and have very many slashes.
         for end in ends.take_while(|end| *end <= 256) {
@@ -212,4 +221,48 @@ pub(crate) struct NewMount {
     pub(crate) kind: String,
     pub(crate) description: String,
     pub(crate) tune: Tune,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use selkie_config::{DeclaredAuth, DeclaredMethod};
+    use selkie_crypto::{StateKey, os_random};
+    use selkie_storage::MemoryStore;
+
+    use super::*;
+    use crate::auth::Auth;
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn what_is_declared_wins_inside_a_mount_made_before_it_too() {
+        let auth = Auth::new(true, Arc::new(SystemClock), Arc::new(os_random));
+        let key = Arc::new(StateKey::init_with(|key| key.fill(9)).unwrap());
+        auth.attach(Arc::new(MemoryStore::new()), key).await.unwrap();
+        let methods = auth.methods();
+        let nothing = DeclaredMounts::default();
+        let mount = NewMount {
+            path: "team".parse().unwrap(),
+            kind: "approle".into(),
+            description: String::new(),
+            tune: Tune::default(),
+        };
+        let before = AuthTable { declared: &nothing, methods };
+        methods.enable(before, auth.tools(), mount).await.unwrap();
+        let declared = DeclaredMounts::new(vec![DeclaredAuth {
+            path: "team/approle".parse().unwrap(),
+            description: String::new(),
+            default_lease_ttl: None,
+            max_lease_ttl: None,
+            at: "test.hcl:1:1".into(),
+            method: DeclaredMethod::AppRole(Vec::new()),
+        }]);
+        let table = AuthTable { declared: &declared, methods };
+        let found = |path| table.find(path).map(|found| (found.mount.path.to_string(), found.rest));
+        assert_eq!(found("team/approle/login"), Some(("team/approle".into(), "login")));
+        assert_eq!(found("team/approle"), Some(("team/approle".into(), "")));
+        assert_eq!(found("team/approles/x"), Some(("team".into(), "approles/x")));
+        assert_eq!(found("teams/x"), None);
+    }
 }

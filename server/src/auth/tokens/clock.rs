@@ -99,6 +99,11 @@ impl TokenClock {
         kept.map_or(ClockMark::NONE, |kept| *kept.value)
     }
 
+    /// Whether a mark was ever kept.
+    pub(super) fn has_begun(&self) -> bool {
+        self.mark() != ClockMark::NONE
+    }
+
     /// What the token clock says.
     pub(super) fn now(&self) -> u64 {
         let (mark, wall) = (self.mark(), self.wall());

@@ -114,16 +114,24 @@ impl Kept for Wrapped {
 
 /// When the time of each is over.
 #[derive(Debug, Default)]
-pub struct Ends(BTreeSet<(u64, WrapId)>);
+pub struct Ends {
+    ends: BTreeSet<(u64, WrapId)>,
+    /// Of all that is kept together.
+    bytes: usize,
+}
 
 impl Ends {
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.ends.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Up to `most` whose time is over `now`.
     pub(super) fn before(&self, now: u64, most: usize) -> Vec<WrapId> {
-        let over = self.0.iter().take_while(|(ends, _)| *ends <= now);
+        let over = self.ends.iter().take_while(|(ends, _)| *ends <= now);
         over.take(most).map(|(_, id)| *id).collect()
     }
 }
@@ -131,10 +139,12 @@ impl Ends {
 impl Index<Wrapped> for Ends {
     fn note(&mut self, name: &WrapId, old: Option<&Wrapped>, new: Option<&Wrapped>) {
         if let Some(old) = old {
-            self.0.remove(&(old.ends(), *name));
+            self.ends.remove(&(old.ends(), *name));
+            self.bytes = self.bytes.saturating_sub(old.sealed.len());
         }
         if let Some(new) = new {
-            self.0.insert((new.ends(), *name));
+            self.ends.insert((new.ends(), *name));
+            self.bytes = self.bytes.saturating_add(new.sealed.len());
         }
     }
 }

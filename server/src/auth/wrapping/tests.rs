@@ -107,3 +107,19 @@ async fn what_is_in_the_store_holds_neither_response_nor_token() {
     assert!(holds(b"a/b"), "the control");
     assert!(!holds(b"response") && !holds(info.token.expose_for_hash()));
 }
+
+#[tokio::test]
+async fn what_is_kept_is_bounded_in_bytes_too() {
+    let mut one = Replica::on(&store()).await;
+    one.wrapping.most_bytes = 1000;
+    let order = WrapOrder { path: "a/b".into(), ttl: Duration::from_secs(60), accessor: None };
+    let wrap = || {
+        let response = Plaintext::new(vec![b'x'; 400]);
+        one.wrapping.wrap(&one.records, &one.key, response, order.clone())
+    };
+    wrap().await.unwrap();
+    let second = wrap().await.unwrap();
+    assert!(matches!(wrap().await, Err(WrapError::Full)));
+    one.unwrap(&second.token).await.unwrap();
+    wrap().await.unwrap();
+}

@@ -147,9 +147,12 @@ impl Asked<'_> {
         self.check_entity_alias()?;
         let policies = self.policies(kind)?;
         let parent = self.parent(parent)?;
-        let bound_cidrs = match (&self.call.client.origin, self.role) {
-            (_, Some(role)) => role.bound_cidrs.clone(),
-            (Origin::Token(token), None) if parent.is_some() => token.made.bound_cidrs.clone(),
+        let bound_cidrs = match (self.role, parent, &self.call.client.origin) {
+            (Some(role), ..) => role.bound_cidrs.clone(),
+            (None, Some(Parent::Token(_)), Origin::Token(own)) => own.made.bound_cidrs.clone(),
+            (None, Some(Parent::Declared(token)), _) => {
+                self.call.deployment.clients.bound_cidrs(&token).to_vec()
+            }
             _ => Vec::new(),
         };
         let explicit_max_ttl = positive("explicit_max_ttl", request.explicit_max_ttl)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use selkie_access::{Capability, TokenHash, TokenText};
 use selkie_crypto::sha256;
 
+use super::super::auth_mounts;
 use super::create::lifetime_warning;
 use super::{AuthOf, looked_up, looked_up_declared, refused};
 use crate::api::call::{Call, Refusal};
@@ -14,7 +15,8 @@ use crate::api::error::{ApiError, TokenFault};
 use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::Reply;
 use crate::api::request::token::{OfAccessor, OfToken};
-use crate::auth::tokens::{Admitted, RenewError, TokenKind};
+use crate::auth::methods::Renewal;
+use crate::auth::tokens::{Admitted, RenewError, Token, TokenKind};
 use crate::auth::{Client, Origin};
 
 /// A token that somebody asks about.
@@ -119,6 +121,7 @@ pub(super) async fn renew_kept(
     if kept.token.made.kind == TokenKind::Batch {
         return Err(fault(TokenFault::BatchCannotBeRenewed));
     }
+    require_login(call, &kept.token)?;
     let increment = u64::try_from(increment).ok().filter(|seconds| *seconds > 0);
     let increment = increment.map(Duration::from_secs);
     let clients = &call.deployment.clients;
@@ -135,6 +138,22 @@ pub(super) async fn renew_kept(
     let auth = AuthOf::new(&renewed.token, text);
     let wire: data::Auth<'_> = auth.wire(renewed.lease);
     Ok(call.envelope(&warnings).auth(&wire))
+}
+
+/// A token that was got by a login lives on for as long as that would be let in.
+fn require_login(call: &Call<'_>, token: &Token) -> Result<(), Refusal> {
+    let Some(login) = &token.made.login else { return Ok(()) };
+    let table = auth_mounts::table(call);
+    let now = call.node.clock().unix_seconds();
+    let (metadata, certificate) = (&token.made.meta, call.certificate);
+    let renewal = Renewal { metadata, certificate, now };
+    let mut mounts = table.all().into_iter();
+    let mount = mounts.find(|mount| mount.accessor == login.mount_accessor);
+    let may_renew = mount.is_some_and(|mount| {
+        let method = table.methods.of_kind(&mount.kind);
+        method.is_some_and(|method| method.may_renew(&mount, renewal))
+    });
+    if may_renew { Ok(()) } else { Err(ApiError::NotRenewable.into()) }
 }
 
 pub(super) async fn revoke(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {

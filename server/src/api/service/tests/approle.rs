@@ -363,3 +363,39 @@ async fn without_storage_nothing_is_mounted_or_kept() {
     let refused = api.turned_down("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
     assert_eq!(refused, (400, "there is no storage".to_owned()));
 }
+
+#[tokio::test]
+async fn a_login_is_renewed_only_while_its_role_is_there() {
+    let api = with_approle().await;
+    let role_id = api.role("web", json!({ "token_period": "1h" })).await;
+    let secret = api.secret_id("web", json!({})).await["secret_id"].clone();
+    let login = api.log_in(&role_id, &secret).await.json();
+    let token = login["auth"]["client_token"].as_str().unwrap();
+    let renew = || api.send(token, "POST", "auth/token/renew-self", "{}");
+    assert_eq!(renew().await.status, StatusCode::OK);
+    api.ok("DELETE", "auth/approle/role/web", Value::Null).await;
+    assert_eq!(renew().await.error(), (400, "lease is not renewable".to_owned()));
+    let accessor = json!({ "accessor": login["auth"]["accessor"] });
+    let by_other = api.turned_down("POST", "auth/token/renew-accessor", accessor).await;
+    assert_eq!(by_other.0, 400);
+    assert_eq!(api.send(token, "GET", "auth/token/lookup-self", "").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_makes_a_token_does_not_choose_whose_entity_it_is() {
+    let api = with_approle().await;
+    let rules =
+        "path \"transit/encrypt/{{identity.entity.metadata.key}}\" { capabilities = [\"update\"] }";
+    api.ok("PUT", "sys/policies/acl/team", json!({ "policy": rules })).await;
+    let role_id = api.role("web", json!({ "token_policies": ["team"] })).await;
+    let secret = api.secret_id("web", json!({ "metadata": r#"{"key":"unseal"}"# })).await;
+    let login = api.log_in(&role_id, &secret["secret_id"]).await.json()["auth"].clone();
+    let wanted = json!({ "policies": ["team"], "meta": { "key": "unseal" } });
+    let made = api.ok("POST", "auth/token/create", wanted).await["auth"].clone();
+    for (auth, status) in [(login, StatusCode::OK), (made, StatusCode::FORBIDDEN)] {
+        let token = auth["client_token"].as_str().unwrap();
+        let body = r#"{"plaintext":"YQ=="}"#;
+        let answer = api.send(token, "PUT", "transit/encrypt/unseal", body).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
+}

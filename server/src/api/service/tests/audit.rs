@@ -168,6 +168,28 @@ async fn strangers_are_recorded_up_to_a_rate_and_never_fill_the_disk() {
 }
 
 #[tokio::test]
+async fn a_flood_of_strangers_keeps_nobody_from_logging_in() {
+    let recorded = Recorded::start().await;
+    let mount = json!({ "type": "approle" });
+    let made = recorded.api.send("s.root", "POST", "sys/auth/approle", mount).await;
+    assert_eq!(made.status, StatusCode::NO_CONTENT, "{}", made.text);
+    let login = json!({ "role_id": "unknown", "secret_id": "s" });
+    for _ in 0..3 {
+        for _ in 0..100 {
+            recorded.api.send("s.nobody", "PUT", "transit/decrypt/unseal", "{}").await;
+        }
+        let answer = recorded.api.send("", "POST", "auth/approle/login", &login).await;
+        assert_eq!(answer.error(), (400, "invalid role or secret ID".to_owned()));
+    }
+    let mut statuses = Vec::new();
+    for _ in 0..200 {
+        let answer = recorded.api.send("", "POST", "auth/approle/login", &login).await;
+        statuses.push(answer.status.as_u16());
+    }
+    assert!(statuses.contains(&503), "a flood of logins is bounded too");
+}
+
+#[tokio::test]
 async fn health_and_seal_status_are_not_recorded_as_in_vault() {
     let recorded = Recorded::start().await;
     for path in ["sys/health", "sys/seal-status", "sys/leader", "sys/init"] {

@@ -250,3 +250,18 @@ async fn without_storage_a_token_cannot_be_made() {
     assert_eq!(refused.0, 400);
     assert!(refused.1.starts_with("tokens need storage"), "{}", refused.1);
 }
+
+#[tokio::test]
+async fn a_child_is_good_only_where_its_parent_is_declared_to_be() {
+    let mut config = config();
+    for client in &mut config.clients {
+        client.token_bound_cidrs = vec!["127.0.0.0/8".parse().unwrap()];
+    }
+    let api = Api::start_with(config).await;
+    for (no_parent, bound) in [(false, json!(["127.0.0.0/8"])), (true, Value::Null)] {
+        let wanted = json!({ "policies": ["seal"], "no_parent": no_parent });
+        let child = api.token("s.root", wanted).await;
+        let found = api.send(&child, "GET", "auth/token/lookup-self", "").await.json();
+        assert_eq!(found["data"]["bound_cidrs"], bound, "{no_parent}");
+    }
+}

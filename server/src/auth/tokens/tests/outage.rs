@@ -119,3 +119,21 @@ async fn a_wall_clock_that_leaps_costs_a_token_a_minute_at_most() {
     assert_eq!(auth.tokens.clock.now(), before + clock::FREE_RUN_SECONDS);
     authenticate(&auth, &issued.text, HERE).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_batch_token_ends_where_it_is_the_only_token_left() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    auth.issue(wanted()).await.unwrap();
+    live(&auth, &clock, 4000).await;
+    assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), 1);
+    let batch = NewToken { kind: TokenKind::Batch, renewable: false, ..wanted() };
+    let issued = auth.issue(batch).await.unwrap();
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    for _ in 0..3700 / 50 {
+        assert!(!auth.tokens.beat(&auth.records, false, false).await);
+        clock.advance(50);
+    }
+    let ended = authenticate(&auth, &issued.text, HERE).await;
+    assert!(matches!(ended, Err(NotAuthenticated::Expired { .. })), "{ended:?}");
+}
