@@ -87,15 +87,15 @@ impl<'a> Audited<'a> {
         write(audit, line).await
     }
 
-    /// The same for a stranger who logs in. Beyond what is recorded of strangers in a second nobody
-    /// is logged in: none gets in without a record, and none fills a disk.
+    /// The same for a stranger who logs in. Beyond what is recorded of logins in a second nobody is
+    /// logged in: none gets in without a record, and none fills a disk.
     pub(super) async fn login(
         &mut self,
         fields: &Fields<'_>,
         whole: &[u8],
     ) -> Result<(), ApiError> {
         let audit = self.node.audit();
-        if audit.key().is_some() && audit.admit_stranger().is_none() {
+        if audit.key().is_some() && !audit.admits_login() {
             return Err(ApiError::Overloaded);
         }
         self.request(Some(fields), whole).await

@@ -48,6 +48,9 @@ use crate::clock::Clock;
 
 /// How many strangers a second are recorded: whoever knows no token cannot fill our disk.
 const STRANGERS_PER_SECOND: u32 = 50;
+/// How many logins a second there can be, as each is recorded: those whose tokens are denied take
+/// none of them away.
+const LOGINS_PER_SECOND: u32 = 50;
 
 /// All audit devices; none, and then nothing is recorded, where none is declared.
 pub struct Audit {
@@ -55,6 +58,7 @@ pub struct Audit {
     key: Option<Arc<AuditKey>>,
     clock: Arc<dyn Clock>,
     strangers: LogBudget,
+    logins: LogBudget,
     events: Events,
 }
 
@@ -85,7 +89,8 @@ impl Audit {
     #[must_use]
     pub fn none(clock: Arc<dyn Clock>) -> Self {
         let strangers = LogBudget::new(STRANGERS_PER_SECOND);
-        Self { devices: Vec::new(), key: None, clock, strangers, events: Events::default() }
+        let logins = LogBudget::new(LOGINS_PER_SECOND);
+        Self { devices: Vec::new(), key: None, clock, strangers, logins, events: Events::default() }
     }
 
     /// Opens the devices of `declared`. A collector that is away is tried again with each line; a
@@ -157,6 +162,11 @@ impl Audit {
     /// Whether a stranger may be recorded now; then, how many were not before it.
     pub(crate) fn admit_stranger(&self) -> Option<u64> {
         self.strangers.spend(self.clock.unix_seconds())
+    }
+
+    /// Whether somebody may log in now, which is always recorded.
+    pub(crate) fn admits_login(&self) -> bool {
+        self.logins.spend(self.clock.unix_seconds()).is_some()
     }
 
     pub(crate) fn unix_nanos(&self) -> u128 {

@@ -168,6 +168,20 @@ async fn strangers_are_recorded_up_to_a_rate_and_never_fill_the_disk() {
 }
 
 #[tokio::test]
+async fn strangers_who_are_denied_keep_nobody_from_logging_in() {
+    let recorded = Recorded::start().await;
+    let mount = json!({ "type": "approle" });
+    let made = recorded.api.send("s.root", "POST", "sys/auth/approle", mount).await;
+    assert!(made.status.is_success(), "{}", made.text);
+    for _ in 0..200 {
+        recorded.api.send("s.nobody", "PUT", "transit/decrypt/unseal", "{}").await;
+    }
+    let ids = json!({ "role_id": "a", "secret_id": "b" });
+    let answer = recorded.api.send("", "POST", "auth/approle/login", ids).await;
+    assert_eq!(answer.error(), (400, "invalid role or secret ID".to_owned()));
+}
+
+#[tokio::test]
 async fn health_and_seal_status_are_not_recorded_as_in_vault() {
     let recorded = Recorded::start().await;
     for path in ["sys/health", "sys/seal-status", "sys/leader", "sys/init"] {
