@@ -21,6 +21,7 @@ mod secret;
 mod state;
 pub mod stream;
 mod version;
+mod webhook_key;
 mod wrapped;
 
 pub use audit_key::AuditKey;
@@ -38,6 +39,7 @@ pub use state::{
     OpenedRecord, RecordRefused, SEALED_OVERHEAD_BYTES, SealRecordError, StateKey, StateSum,
 };
 pub use version::KeyVersion;
+pub use webhook_key::WebhookKey;
 pub use wrapped::{unwrap_response, wrap_response};
 
 /// How a DEK is wrapped for one recipient, by its JOSE name (RFC 7518 §4.1).

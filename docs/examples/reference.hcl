@@ -115,6 +115,27 @@ telemetry {
   # trace_sample_ratio  = 1.0                 # from 0 to 1
 }
 
+# Without this stanza nothing is watched; an empty one watches with these defaults, in log and metrics.
+alerts {
+  learning          = "24h"                   # how long all that is new is taken for usual; "0s" to 720h
+  network_prefix_v4 = 24                      # bits of an address that make its network
+  network_prefix_v6 = 64
+
+  burst {                                     # of one client, or of one key
+    decrypts = 20                             # as many are still usual
+    window   = "1m"
+  }
+
+  webhook {
+    url        = "https://hooks.example.com/selkie"   # or env://, file:// where it is a secret
+    # ca_file  = "/etc/selkie/ca.pem"         # default: the system's authorities
+    # proxy    = "http://proxy:3128"          # default: HTTPS_PROXY, NO_PROXY; with password: file:// or env://
+    # headers  = ["authorization=file:///etc/selkie/hook-token"]
+    # hmac_key = "file:///etc/selkie/hook-key"   # 32 bytes; signs the body in X-Selkie-Signature
+    timeout    = "10s"                        # 1s to 60s
+  }
+}
+
 mount "transit" {
   aliases = []
 }

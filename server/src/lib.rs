@@ -3,6 +3,7 @@
 //! process (allocator, hardening, signals) is the binary's. It never names a cipher and never talks
 //! to a cloud itself.
 
+pub mod alerts;
 pub mod api;
 pub mod audit;
 pub mod auth;

@@ -23,6 +23,7 @@ pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
 use self::state::Reported;
 pub use self::state::StoreFigures;
+use crate::alerts::AlertFigures;
 use crate::audit::Audit;
 use crate::auth::tokens::Expiring;
 use crate::auth::{End, LastSeen};
@@ -43,6 +44,7 @@ pub struct Metrics {
     request_seconds: Family<Request, Histogram, fn() -> Histogram>,
     requests_in_flight: Gauge,
     aged: AgedDecrypts,
+    alerts: Arc<AlertFigures>,
     certificates: Family<OfClient, Gauge>,
     revocation_lists: Family<OfListener, Gauge>,
     reported: Reported,
@@ -131,6 +133,7 @@ impl Metrics {
             request_seconds,
             requests_in_flight: Gauge::default(),
             aged: AgedDecrypts::default(),
+            alerts: Arc::default(),
             certificates: Family::default(),
             revocation_lists: Family::default(),
             reported: Reported::default(),
@@ -161,6 +164,11 @@ impl Metrics {
     /// The start, in Unix seconds, from which the age of a drill counts until there is one.
     pub fn undrilled_since(&self, started: u64) {
         self.reported.started(started);
+    }
+
+    /// What is counted of alerts.
+    pub(crate) const fn alerts(&self) -> &Arc<AlertFigures> {
+        &self.alerts
     }
 
     /// The tokens that keys are used with, soonest to end first.
@@ -260,6 +268,7 @@ impl Metrics {
         registry.register("client_crl_next_update_timestamp_seconds", help, ends);
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
+        self.alerts.register(&mut registry);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
         audit::register(&mut registry, audited);

@@ -11,6 +11,7 @@ use selkie_kms::ClientTag;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::alerts::{Alerts, AlertsError, Around, Prepared};
 use crate::audit::{Audit, AuditError};
 use crate::auth::Auth;
 use crate::backup;
@@ -41,6 +42,7 @@ pub struct Node {
     /// What is known of the state, and the label of its storage; `None` without storage.
     state: OnceLock<(Arc<StateWatch>, &'static str)>,
     drills: DrillLog,
+    alerts: Option<Arc<Alerts>>,
     /// In seconds since 1970.
     started: u64,
     /// One for each seal that is learned of; they end with this.
@@ -59,6 +61,9 @@ pub enum NodeError {
     /// The audit devices cannot be started.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The `alerts` stanza cannot be put to work.
+    #[error("alerts")]
+    Alerts(#[from] AlertsError),
     /// A reload cannot add, remove or change the storage; restart for that.
     #[error("the storage cannot change without a restart")]
     StorageChanged,
@@ -74,16 +79,38 @@ impl Node {
         let storage = config.storage.take();
         let clock = Arc::new(SystemClock);
         let audit = Audit::start(std::mem::take(&mut config.audit), Arc::clone(&clock) as _)?;
+        let alerts = config.alerts.take();
         let deployment = Deployment::resume(config, None).await?;
         let Some(storage) = storage else {
             let node = Self::begin(deployment, Keys::without_store(), clock).await;
-            return Ok(Self { audit, ..node });
+            return Self { audit, ..node }.watching(alerts);
         };
         let node = Self::begin(deployment, Keys::awaiting_store(), clock).await;
-        let node = Self { audit, ..node };
+        let node = Self { audit, ..node }.watching(alerts)?;
         let kind = storage.kind();
         node.keep_state(Backend::Configured(storage), kind).await;
         Ok(node)
+    }
+
+    /// From now on watches what clients decrypt, if that is declared.
+    pub(crate) fn watching(
+        self,
+        declared: Option<selkie_config::Alerts>,
+    ) -> Result<Self, NodeError> {
+        let Some(declared) = declared else { return Ok(self) };
+        let deployment = self.deployment();
+        let around = Around {
+            realm: deployment.realm(),
+            cluster: deployment.cluster.name.as_deref(),
+            clock: &self.clock,
+            random: &self.random,
+            figures: self.metrics.alerts(),
+        };
+        let prepared = Prepared::new(declared, &around)?;
+        let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let alerts = prepared.begin(&self.audit, &self.auth, &deployment.keeping, &mut tasks);
+        drop(tasks);
+        Ok(Self { alerts: Some(alerts), ..self })
     }
 
     /// Opens the state in the background. That is waited for a moment only: what is declared is
@@ -126,6 +153,7 @@ impl Node {
             audit: Audit::none(Arc::clone(&clock)),
             started: clock.unix_seconds(),
             drills: DrillLog::default(),
+            alerts: None,
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
@@ -219,6 +247,12 @@ impl Node {
     #[must_use]
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// Where alerts are raised; `None` if nobody is to be told of any.
+    #[must_use]
+    pub const fn alerts(&self) -> Option<&Arc<Alerts>> {
+        self.alerts.as_ref()
     }
 
     /// Where requests are recorded.

@@ -125,6 +125,8 @@ struct Fixed {
     audit: Vec<AuditDevice>,
     /// What tells it from another.
     audit_key: Option<String>,
+    /// What tells them from others.
+    alerts: Option<[u8; 32]>,
 }
 
 /// Starts to serve what `config` says. All that can fail comes before the first request.
@@ -254,6 +256,7 @@ impl Fixed {
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
             audit: config.audit.devices.clone(),
             audit_key: config.audit.key.as_ref().map(AuditKey::id),
+            alerts: config.alerts.as_ref().map(selkie_config::Alerts::digest),
         }
     }
 
@@ -268,6 +271,7 @@ impl Fixed {
             ("local_key", self.local_key != new.local_key),
             ("audit", self.audit != new.audit),
             ("audit_key", self.audit_key != new.audit_key),
+            ("alerts", self.alerts != new.alerts),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((field, _)) => Err(ReloadError::NeedsRestart { field }),

@@ -6,6 +6,7 @@ use selkie_access::Policy;
 use selkie_crypto::{OriginKey, PinKey};
 use selkie_hcl::{Document, Located, Problems, Section};
 
+use crate::alerts::{self, Alerts};
 use crate::audit::{self, Audit};
 use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
@@ -57,6 +58,8 @@ pub struct Config {
     pub storage: Option<Storage>,
     /// `audit_key` and `audit`; nothing is recorded by default.
     pub audit: Audit,
+    /// `alerts`; without the stanza nothing is watched.
+    pub alerts: Option<Alerts>,
     /// `telemetry`; nothing of it by default.
     pub telemetry: Telemetry,
     /// `mount`, at least one.
@@ -180,6 +183,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let origin_key = origin_key(&mut root, &reading);
     let audit_keys = (origin_key.as_ref(), local_key.as_ref());
     let audit = audit::decode(&mut root, audit_keys, &reading);
+    let storage = storage::decode(&mut root, data_dir.as_deref(), &reading);
+    let remembers = storage.is_some() || (data_dir.is_some() && local_key.is_some());
     let config = Config {
         realm: realm(&mut root),
         realm_aliases: realm_aliases(&mut root),
@@ -191,7 +196,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
         lock_all_memory: root.field("disable_mlock").boolean().is_some_and(|flag| !flag.value),
         listeners,
-        storage: storage::decode(&mut root, data_dir.as_deref(), &reading),
+        storage,
+        alerts: alerts::decode(&mut root, remembers, &reading),
         telemetry: telemetry::decode(&mut root, &reading),
         auth: auth::decode(&mut root, &reading),
         leases: lease::decode(&mut root),

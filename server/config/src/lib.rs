@@ -3,11 +3,13 @@
 //! resolving of secret references through [`Sources`]; a secret never stands in the file itself,
 //! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
+mod alerts;
 mod audit;
 mod auth;
 mod authorities;
 mod client;
 mod config;
+mod header;
 mod key;
 mod lease;
 mod listener;
@@ -24,6 +26,7 @@ mod storage;
 mod telemetry;
 mod warning;
 
+pub use alerts::{Alerts, Burst, Webhook};
 pub use audit::{
     Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, read_audit_key,
 };
@@ -36,6 +39,7 @@ pub use auth::{
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
+pub use header::SecretHeader;
 pub use key::{DeclaredKey, VersionRule};
 pub use lease::LeaseTimes;
 pub use listener::{
@@ -51,5 +55,5 @@ pub use seal::{
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};
 pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
-pub use telemetry::{MetricsListener, OtlpHeader, Telemetry, Tracing};
+pub use telemetry::{MetricsListener, Telemetry, Tracing};
 pub use warning::{Warning, WarningKind};

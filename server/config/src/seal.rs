@@ -9,6 +9,7 @@ use selkie_crypto::{KekId, NameError, SealName};
 use selkie_hcl::{Located, Place, Section};
 use url::Url;
 
+pub(crate) use self::azure::decode_proxies;
 pub use self::azure::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
     PublicKeyFingerprint, UserAssignedIdentity, WrapPlace,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use selkie_hcl::{Located, Section};
 use url::{Host, Url};
-use zeroize::Zeroizing;
 
+use crate::header::{SecretHeader, headers};
 use crate::secret::Reading;
 use crate::warning::WarningKind;
 
@@ -34,23 +34,9 @@ pub struct Tracing {
     /// `otlp_ca_file`: whom to trust; the system's roots without it.
     pub ca_file: Option<PathBuf>,
     /// `otlp_headers`: sent with every export.
-    pub headers: Vec<OtlpHeader>,
+    pub headers: Vec<SecretHeader>,
     /// `trace_sample_ratio`: the share of requests that are traced, from 0 to 1; all by default.
     pub sample_ratio: f64,
-}
-
-/// A header of an export.
-pub struct OtlpHeader {
-    /// Its name, in lower case.
-    pub name: String,
-    /// Its value, from `env://` or `file://`.
-    pub value: Zeroizing<String>,
-}
-
-impl std::fmt::Debug for OtlpHeader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "OtlpHeader({:?})", self.name)
-    }
 }
 
 /// What is wrong with the stanza.
@@ -78,8 +64,6 @@ enum TelemetryError {
     TlsForPlain,
     #[error("field \"otlp_ca_file\": must be an absolute path")]
     RelativePath,
-    #[error("field \"otlp_headers\": expected \"NAME=env://VARIABLE\" or \"NAME=file:///path\"")]
-    NotAHeader,
     #[error("field \"trace_sample_ratio\": must be from 0 to 1")]
     NotARatio,
     #[error("{field:?}: metrics go to nobody by themselves: let Prometheus ask for them")]
@@ -165,7 +149,7 @@ fn metrics(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<MetricsLi
 
 fn tracing(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<Tracing> {
     let ca_file = section.field("otlp_ca_file").string();
-    let headers = headers(section, reading);
+    let headers = headers(section, "otlp_headers", reading);
     let ratio = section.field("trace_sample_ratio").number().and_then(|ratio| {
         let fits = |ratio| {
             if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err(TelemetryError::NotARatio) }
@@ -204,7 +188,7 @@ fn tracing(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<Tracing> 
     Some(Tracing { endpoint, ca_file, headers, sample_ratio })
 }
 
-fn is_this_machine(host: &Host<String>) -> bool {
+pub(crate) fn is_this_machine(host: &Host<String>) -> bool {
     match host {
         Host::Domain(name) => name == "localhost",
         Host::Ipv4(address) => address.is_loopback(),
@@ -225,22 +209,4 @@ fn endpoint(text: &str) -> Result<Url, TelemetryError> {
         url.set_path("/v1/traces");
     }
     Ok(url)
-}
-
-fn headers(section: &mut Section<'_>, reading: &Reading<'_>) -> Vec<OtlpHeader> {
-    const FIELD: &str = "otlp_headers";
-    let listed = section.field(FIELD).string_or_strings();
-    let listed = listed.map(|list| list.value).unwrap_or_default();
-    let header = |one: Located<'_, String>| {
-        let Located { value: (name, reference), place } = one.try_map(|text| {
-            let (name, reference) = text.split_once('=').ok_or(TelemetryError::NotAHeader)?;
-            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            let fits = !name.is_empty() && name.bytes().all(is_name);
-            let split = (name.to_ascii_lowercase(), reference.to_owned());
-            if fits { Ok(split) } else { Err(TelemetryError::NotAHeader) }
-        })?;
-        let value = reading.secret_line(FIELD, &Located { value: reference, place })?;
-        Some(OtlpHeader { name, value })
-    };
-    listed.into_iter().filter_map(header).collect()
 }

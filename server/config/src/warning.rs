@@ -106,6 +106,18 @@ pub enum WarningKind {
         /// The host.
         host: String,
     },
+    /// Alerts leave the machine unprotected.
+    #[error("\"url\": alerts and their headers travel in clear to {host:?}")]
+    AlertsInClear {
+        /// The host.
+        host: String,
+    },
+    /// What was seen before is lost at exit.
+    #[error(
+        "\"alerts\" has nothing to remember with, so that each restart begins to learn anew: set \
+         \"storage\", or \"data_dir\" and \"local_key\""
+    )]
+    AlertsForgetful,
     /// Tokens and plaintexts go over the wire unprotected.
     #[error("tls_disable on an address that others can reach: tokens and secrets travel in clear")]
     PlainHttp,

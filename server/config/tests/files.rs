@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use selkie_config::{
-    AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, ClientAuthorities,
-    ClientCertificates, Config, DeclaredCertificate, DeclaredMethod, Endpoint, ForwardedFor,
-    ListenerLimits, LogFormat, LogLevel, Problems, ProxyProtocol, SealKind, Storage, TlsVersion,
-    VersionRule, WarningKind,
+    AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, Burst,
+    ClientAuthorities, ClientCertificates, Config, DeclaredCertificate, DeclaredMethod, Endpoint,
+    ForwardedFor, ListenerLimits, LogFormat, LogLevel, Problems, ProxyProtocol, SealKind, Storage,
+    TlsVersion, VersionRule, Warning, WarningKind,
 };
 use selkie_crypto::KeyVersion;
 
@@ -137,6 +137,62 @@ fn what_is_said_of_proxies_reads_as_written() {
         reject_not_present: false,
     };
     assert_eq!(listener.forwarded_for, Some(expected));
+}
+
+#[test]
+fn alerts_read_as_written_and_print_no_secret() {
+    let alerts = good().expect("is sound").alerts.expect("alerts");
+    let burst = Burst { decrypts: 100, window: Duration::from_secs(600) };
+    assert_eq!((alerts.learning, alerts.burst), (Duration::ZERO, burst));
+    assert_eq!((alerts.prefix_v4, alerts.prefix_v6), (32, 56));
+    let printed = format!("{alerts:?}");
+    let webhook = alerts.webhook.expect("a webhook");
+    assert_eq!(webhook.url.as_str(), "https://hooks.example.com/T0/s3cret?x=1");
+    assert_eq!(webhook.ca_file.as_deref(), Some(Path::new("/etc/selkie/ca.pem")));
+    assert_eq!(
+        webhook.proxy.map(|proxy| proxy.to_string()).as_deref(),
+        Some("http://proxy.test:3128")
+    );
+    let [header] = &*webhook.headers else { panic!("one header") };
+    assert_eq!(
+        (header.name.as_str(), header.value.as_str()),
+        ("authorization", "s3cret of the file")
+    );
+    assert!(webhook.hmac_key.is_some());
+    assert_eq!(webhook.timeout, Duration::from_secs(3));
+    assert!(!printed.contains("s3cret") && !printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn an_empty_stanza_watches_with_the_defaults_and_a_change_of_any_secret_shows() {
+    let parse = |inside: &str| {
+        let text = format!(
+            "alerts {{ {inside} }}\nlistener \"tcp\" {{\n  tls_disable = true\n}}\nseal \"static\" \
+             {{\n  current_key_id = \"1\"\n  current_key = \"file:///keys/raw\"\n}}\n"
+        );
+        Config::parse("x", &text, &TestSources).expect("is sound")
+    };
+    let config = parse("");
+    let forgetful = |warning: &Warning| warning.kind == WarningKind::AlertsForgetful;
+    assert!(config.warnings.iter().any(forgetful));
+    let alerts = config.alerts.expect("alerts");
+    assert_eq!((alerts.prefix_v4, alerts.prefix_v6, alerts.burst), (24, 64, Burst::default()));
+    assert_eq!(alerts.learning, Duration::from_secs(86_400));
+    assert!(alerts.webhook.is_none());
+    let digest = |inside: &str| {
+        parse(&format!("\n webhook {{\n {inside}\n }}\n")).alerts.expect("alerts").digest()
+    };
+    let all = [
+        "url = \"https://a.test/1\"",
+        "url = \"https://a.test/2\"",
+        "url = \"https://a.test/1\"\n hmac_key = \"file:///keys/new\"",
+        "url = \"https://a.test/1\"\n hmac_key = \"file:///keys/raw\"",
+        "url = \"https://a.test/1\"\n headers = [\"a=file:///keys/secret\"]",
+        "url = \"https://a.test/1\"\n headers = [\"a=file:///keys/tenant\"]",
+    ];
+    let digests: std::collections::BTreeSet<_> = all.iter().map(|inside| digest(inside)).collect();
+    assert_eq!(digests.len(), all.len());
+    assert_eq!(digest(all[3]), digest(all[3]));
 }
 
 #[test]

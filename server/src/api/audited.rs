@@ -161,6 +161,8 @@ impl<'a> Audited<'a> {
             request_id: self.asked.id.to_owned(),
             operation: self.endpoint.unwrap_or("none"),
             client: client.name.as_str().into(),
+            identity: crate::alerts::identity(client),
+            accessor: client.accessor.as_str().into(),
             address: self.asked.address,
             used,
             status,

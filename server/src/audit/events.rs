@@ -22,6 +22,10 @@ pub struct KeyEvent {
     pub operation: &'static str,
     /// The name of the client.
     pub client: Arc<str>,
+    /// What makes it the same client as in another event.
+    pub identity: Arc<str>,
+    /// Names the client's token without being one; empty without a token.
+    pub accessor: Arc<str>,
     /// Where it asked from.
     pub address: IpAddr,
     /// What it used, and how that went.
@@ -75,6 +79,11 @@ impl Events {
 }
 
 impl Watch {
+    /// How many events all watchers together were too slow for.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
     /// The next event; `None` once the server has ended. What this watcher was too slow for is
     /// counted and left out.
     pub async fn next(&mut self) -> Option<Arc<KeyEvent>> {
@@ -102,6 +111,8 @@ mod tests {
             request_id: "r".to_owned(),
             operation: "decrypt",
             client: "vault".into(),
+            identity: "vault".into(),
+            accessor: "a".into(),
             address: Ipv4Addr::LOCALHOST.into(),
             used: KeyUse::default(),
             status: 200,

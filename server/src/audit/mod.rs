@@ -125,6 +125,12 @@ impl Audit {
         self.devices.iter().map(|device| (&device.settings, &*device.figures))
     }
 
+    /// The names of the devices, and how they do.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (String, Arc<Figures>)> {
+        let named = |device: &Device| (device.settings.path.clone(), Arc::clone(&device.figures));
+        self.devices.iter().map(named)
+    }
+
     /// Where the use of keys is told within this process.
     #[must_use]
     pub const fn events(&self) -> &Events {

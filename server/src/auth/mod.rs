@@ -35,9 +35,10 @@ use self::tokens::{
     Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
 };
 use self::wrapping::{WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
+use crate::alerts::Remembered;
 use crate::clock::Clock;
 use crate::deployment::Deployment;
-use crate::state::records::{Records, RecordsError};
+use crate::state::records::{Mirror, Records, RecordsError};
 
 /// What a request shows of who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,7 @@ pub struct Auth {
     records: Arc<Records>,
     tokens: Tokens,
     policies: Policies,
+    history: Arc<Mirror<Remembered>>,
     wrapping: Wrapping,
     methods: Methods,
     clock: Arc<dyn Clock>,
@@ -81,7 +83,8 @@ impl Auth {
         let (policies, methods) = (Policies::new(expects_store), Methods::default());
         let wrapping = Wrapping::new(Arc::clone(&clock), Arc::clone(&random));
         let mirrors = [tokens.mirrors(), policies.mirrors(), methods.mirrors(), wrapping.mirrors()];
-        let mirrors = mirrors.into_iter().flatten().collect();
+        let history = Arc::<Mirror<Remembered>>::default();
+        let mirrors = mirrors.into_iter().flatten().chain([Arc::clone(&history) as _]).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
         let certificates = CertificateWatch::default();
@@ -89,6 +92,7 @@ impl Auth {
             records,
             tokens,
             policies,
+            history,
             wrapping,
             methods,
             clock,
@@ -132,6 +136,11 @@ impl Auth {
     #[must_use]
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// What clients have done before, as alerts remember it.
+    pub(crate) const fn history(&self) -> &Arc<Mirror<Remembered>> {
+        &self.history
     }
 
     /// The methods that log clients in, and where they are mounted.

@@ -49,6 +49,7 @@ async fn full_text() -> String {
     let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
     metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
     metrics.drill(19_000, true);
+    metrics.alerts().example();
     metrics.certificates(LastSeen {
         certificates: [("vault-eu".to_owned(), End::new(30_000))].into(),
         lists: [("127.0.0.1:8200".to_owned(), End::new(40_000))].into(),

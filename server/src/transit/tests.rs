@@ -102,6 +102,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         listeners: Vec::new(),
         seals: Vec::new(),
         storage: None,
+        alerts: None,
         telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: declared.iter().map(key).collect(),

@@ -21,6 +21,7 @@ use self::given::Given;
 use self::identity::Chosen;
 pub use self::identity::{AzureIdentity, IdentityReason, UserAssignedIdentity};
 pub use self::proxy::ProxyUrl;
+pub(crate) use self::proxy::decode as decode_proxies;
 pub use self::setting::Origin;
 use self::setting::{Setting, field_only};
 use crate::quantity::duration;

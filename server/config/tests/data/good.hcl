@@ -144,6 +144,24 @@ audit "socket" {
   checkpoint_interval = "10s"
 }
 
+alerts {
+  learning          = "0s"
+  network_prefix_v4 = 32
+  network_prefix_v6 = 56
+  burst {
+    decrypts = 100
+    window   = "10m"
+  }
+  webhook {
+    url      = "https://hooks.example.com/T0/s3cret?x=1"
+    ca_file  = "/etc/selkie/ca.pem"
+    proxy    = "file:///keys/proxy"
+    headers  = ["Authorization=file:///keys/secret"]
+    hmac_key = "file:///keys/new"
+    timeout  = "3s"
+  }
+}
+
 client "vault-us" {
   policies = ["vault-eu"]
   certificate {

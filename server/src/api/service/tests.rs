@@ -1,3 +1,4 @@
+mod alerts;
 mod approle;
 mod audit;
 mod drill;
@@ -69,6 +70,7 @@ fn config() -> Config {
         listeners: Vec::new(),
         seals: vec![static_seal()],
         storage: Some(Storage::InMemory),
+        alerts: None,
         telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: vec![DeclaredKey {

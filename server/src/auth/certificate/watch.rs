@@ -90,6 +90,11 @@ impl End {
         Self { at, told: 0 }
     }
 
+    /// Whether it was near, or past, when it was last looked at.
+    pub(crate) const fn is_told(&self) -> bool {
+        self.told > 0
+    }
+
     /// Whether to tell it now: from `from` on, once in `every` seconds.
     fn is_due(&mut self, from: u64, every: u64, now: u64) -> bool {
         let is_due = now >= from && now.saturating_sub(self.told) >= every;

@@ -54,7 +54,7 @@ enum ProxyError {
 }
 
 /// What the stanza and the environment say of proxies.
-pub(super) enum Proxies {
+pub(crate) enum Proxies {
     /// None at all.
     Direct,
     /// `proxy`: for every host.
@@ -64,7 +64,7 @@ pub(super) enum Proxies {
 }
 
 /// `None` if it was reported to be wrong.
-pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<Proxies> {
+pub(crate) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<Proxies> {
     if let Some(setting) = Setting::of_field(section.field("proxy")) {
         return declared(setting, reading).map(Proxies::Declared);
     }
@@ -109,7 +109,7 @@ fn proxy_url(text: &str) -> Result<ProxyUrl, ProxyError> {
 
 impl Proxies {
     /// The proxy on the way to `server`.
-    pub(super) fn to(&self, server: &Url) -> Option<ProxyUrl> {
+    pub(crate) fn to(&self, server: &Url) -> Option<ProxyUrl> {
         match self {
             Self::Direct => None,
             Self::Declared(proxy) => Some(proxy.clone()),
@@ -120,7 +120,7 @@ impl Proxies {
 
 /// `NO_PROXY`, as Go and with it Vault reads it.
 #[derive(Debug, Default)]
-pub(super) struct Exemptions {
+pub(crate) struct Exemptions {
     all: bool,
     networks: Vec<IpNet>,
     /// Suffixes of names without a leading dot, with a port if only that one is meant, and whether

@@ -1,0 +1,256 @@
+//! Alerts that people act on: a decrypt by a client, with a key or from a network that was not seen
+//! before, and too many at once; and what others raise. Each is a line in the log, a count in the
+//! metrics, and a post to the webhook of the operator. No request waits for any of it.
+
+mod alert;
+mod burst;
+mod figures;
+mod identity;
+mod memory;
+mod memory_file;
+mod quiet;
+mod record;
+mod shelf;
+mod watcher;
+mod webhook;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use selkie_crypto::Random;
+use selkie_kms::http::HttpSetupError;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinSet;
+
+pub use self::alert::{Alert, AlertKind, Detail};
+use self::burst::Bursts;
+pub(crate) use self::figures::AlertFigures;
+use self::figures::Loss;
+pub(crate) use self::identity::identity;
+use self::memory::Memory;
+pub use self::memory::{Subject, What};
+use self::quiet::Quiet;
+pub use self::record::{Learning, Remembered};
+use self::shelf::Shelf;
+use self::watcher::{WatchedDevice, Watcher};
+use self::webhook::{Courier, Surroundings, Teller, Told};
+use crate::audit::Audit;
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::seal::Keeping;
+
+/// Where alerts are raised.
+pub struct Alerts {
+    quiet: Mutex<Quiet>,
+    figures: Arc<AlertFigures>,
+    webhook: Option<Sender<Told>>,
+}
+
+/// Why the `alerts` stanza cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertsError {
+    /// The authorities cannot be read.
+    #[error("ca_file {}: no certificates in PEM there", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// The client cannot be made.
+    #[error("the connection for alerts cannot be prepared")]
+    Setup(#[from] HttpSetupError),
+    /// A header cannot be sent.
+    #[error("header {name:?} of the webhook cannot be sent")]
+    Header {
+        /// Its name.
+        name: String,
+    },
+    /// The URL cannot be sent.
+    #[error("the url of the webhook does not fit into a request")]
+    Url(#[source] http::uri::InvalidUri),
+}
+
+/// What alerts take from the server around them.
+pub(crate) struct Around<'n> {
+    pub(crate) realm: &'n str,
+    /// `cluster_name`
+    pub(crate) cluster: Option<&'n str>,
+    pub(crate) clock: &'n Arc<dyn Clock>,
+    pub(crate) random: &'n Arc<Random>,
+    pub(crate) figures: &'n Arc<AlertFigures>,
+}
+
+/// Alerts that are ready, and nobody watches yet.
+pub(crate) struct Prepared {
+    pub(crate) alerts: Arc<Alerts>,
+    settings: (u64, (u8, u8), selkie_config::Burst),
+    courier: Option<Courier>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Prepared {
+    /// What `declared` says. Files are read now.
+    pub(crate) fn new(
+        declared: selkie_config::Alerts,
+        around: &Around<'_>,
+    ) -> Result<Self, AlertsError> {
+        let teller = Teller {
+            realm: around.realm.to_owned(),
+            cluster: around.cluster.map(str::to_owned),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        };
+        let surroundings = Surroundings {
+            teller,
+            clock: Arc::clone(around.clock),
+            random: Arc::clone(around.random),
+            figures: Arc::clone(around.figures),
+        };
+        let webhook = declared.webhook.map(|webhook| webhook::prepare(webhook, surroundings));
+        let (sender, courier) = webhook.transpose()?.unzip();
+        let figures = Arc::clone(around.figures);
+        let alerts = Alerts { quiet: Mutex::default(), figures, webhook: sender };
+        let prefixes = (declared.prefix_v4, declared.prefix_v6);
+        Ok(Self {
+            alerts: Arc::new(alerts),
+            settings: (declared.learning.as_secs(), prefixes, declared.burst),
+            courier,
+            clock: Arc::clone(around.clock),
+        })
+    }
+
+    /// Watches what `audit` tells, for as long as `tasks` live.
+    pub(crate) fn begin(
+        self,
+        audit: &Audit,
+        auth: &Arc<Auth>,
+        keeping: &Keeping,
+        tasks: &mut JoinSet<()>,
+    ) -> Arc<Alerts> {
+        let shelf = Shelf::new(Arc::clone(auth.records()), Arc::clone(auth.history()), keeping);
+        let (learning_period, prefixes, burst) = self.settings;
+        let device = |(name, figures)| WatchedDevice { name, figures, failed: 0 };
+        self.alerts.figures.switch_on();
+        let watcher = Watcher {
+            alerts: Arc::clone(&self.alerts),
+            watch: audit.events().watch(),
+            clock: self.clock,
+            shelf: Arc::new(shelf),
+            auth: Arc::clone(auth),
+            learning_period,
+            prefixes,
+            bursts: Bursts::new(burst),
+            devices: audit.figures().map(device).collect(),
+            memory: Memory::default(),
+            learning: None,
+            kept_learning: None,
+            postponed: HashMap::new(),
+            missed: audit.events().missed(),
+            is_keeping_told: false,
+        };
+        tasks.spawn(watcher.run());
+        if let Some(courier) = self.courier {
+            tasks.spawn(courier.run());
+        }
+        self.alerts
+    }
+}
+
+impl Alerts {
+    /// Tells `alert`, unless the same one was told within the hour: then it is counted. Never waits.
+    pub fn raise(&self, alert: Alert) {
+        let admitted = self.quiet().admits(&alert);
+        if admitted { self.tell(alert, 0) } else { self.figures.held(alert.kind) }
+    }
+
+    /// Tells what was held back, where its hour is over at `now`.
+    fn tell_due(&self, now: u64) {
+        let due = self.quiet().due(now);
+        for (alert, repeated) in due {
+            self.tell(alert, repeated);
+        }
+    }
+
+    fn tell(&self, alert: Alert, repeated: u64) {
+        self.figures.raised(alert.kind);
+        log(&alert, repeated);
+        let Some(webhook) = &self.webhook else { return };
+        if webhook.try_send(Told { alert, repeated }).is_err() {
+            self.figures.lost(Loss::QueueFull, 1);
+        }
+    }
+
+    pub(crate) fn figures(&self) -> &AlertFigures {
+        &self.figures
+    }
+
+    fn quiet(&self) -> std::sync::MutexGuard<'_, Quiet> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One line; what an alert is not about is absent.
+fn log(alert: &Alert, repeated: u64) {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let event = alert.event.as_deref();
+    let (mut decrypts, mut seconds_left, mut held_alerts, mut held_kind) = (None, None, None, None);
+    match alert.detail {
+        Detail::Burst { decrypts: count, .. } => decrypts = Some(count),
+        Detail::SecondsLeft(seconds) => seconds_left = Some(seconds),
+        Detail::HeldBack { kind, alerts } => {
+            (held_kind, held_alerts) = (Some(kind.as_str()), Some(alerts));
+        }
+        Detail::Learned { .. } | Detail::None => {}
+    }
+    let subject = if event.is_none() { some(&alert.subject) } else { None };
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                kind = alert.kind.as_str(),
+                subject,
+                client = some(&alert.client),
+                accessor = some(&alert.accessor),
+                key = event.map(|event| event.used.key.as_str()),
+                versions = event.map(|event| joined(&event.used.versions)),
+                seals = event.map(|event| joined(&event.used.seals)),
+                operation = event.map(|event| event.operation),
+                address = event.map(|event| event.address.to_string()),
+                network = alert.network.map(|network| network.to_string()),
+                request_id = event.map(|event| event.request_id.as_str()),
+                decrypts,
+                seconds_left,
+                held_kind,
+                held_alerts,
+                repeated = (repeated > 0).then_some(repeated),
+                advice = alert.kind.advice(),
+                "{}",
+                alert.kind.message()
+            )
+        };
+    }
+    match alert.kind {
+        AlertKind::Learned => line!(info),
+        _ => line!(warn),
+    }
+}
+
+fn joined<T: fmt::Display>(all: &std::collections::BTreeSet<T>) -> String {
+    all.iter().take(16).map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// As RFC 3339 has it.
+fn time(unix_seconds: u64) -> Option<String> {
+    let seconds = i64::try_from(unix_seconds).ok()?;
+    jiff::Timestamp::from_second(seconds).ok().map(|time| time.to_string())
+}
+
+impl fmt::Debug for Alerts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alerts").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
