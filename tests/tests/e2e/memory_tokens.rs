@@ -106,6 +106,14 @@ fn use_tokens(
         succeeds(connection, "auth/jwt/login", &json!({ "role": "machine", "jwt": jwt }))?;
     issued(traffic, &machine)?;
 
+    let wrap = Request::new("POST", "auth/token/create").header("X-Vault-Wrap-TTL", "5m");
+    connection.token.clone_from(&declared);
+    let wrapped = connection.send(wrap.json(&json!({ "policies": ["seal"] })))?.json();
+    let wrapping = wrapped["wrap_info"]["token"].as_str().context("nothing is wrapped")?;
+    traffic.needles.token(wrapping);
+    let unwrapped = succeeds(connection, "sys/wrapping/unwrap", &json!({ "token": wrapping }))?;
+    issued(traffic, &unwrapped)?;
+
     connection.token = Some(login);
     traffic.round_trip(connection, 48)?;
     succeeds(connection, "auth/token/renew-self", &json!({}))?;
