@@ -135,7 +135,7 @@ impl Day {
             let loops = scope.spawn(|| agent.run());
             let used = self.with_an_agent(&agent);
             agent.is_over.store(true, Ordering::Relaxed);
-            let looped = loops.join().map_err(|_| anyhow::anyhow!("the agent panicked"))?;
+            let looped = loops.join().map_err(|_panic| anyhow::anyhow!("the agent panicked"))?;
             used.and(looped)
         })
     }
@@ -325,7 +325,7 @@ fn a_day_of_seals_is_told_whole_by_the_audit_files_and_a_flipped_bit_is_found() 
         }
         running
             .into_iter()
-            .try_for_each(|seal| seal.join().map_err(|_| anyhow::anyhow!("panicked"))?)
+            .try_for_each(|seal| seal.join().map_err(|_panic| anyhow::anyhow!("panicked"))?)
     })?;
     let opened = crate::trio::encrypt(&day.root, "autounseal")?;
     ensure!(opened.status == 200, "{}", opened.text());
