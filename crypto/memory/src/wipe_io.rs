@@ -15,12 +15,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub struct WipeIo<S> {
     stream: S,
+    most: usize,
 }
 
 impl<S> WipeIo<S> {
     /// Wraps a stream.
-    pub fn new(stream: S) -> Self {
-        Self { stream }
+    pub const fn new(stream: S) -> Self {
+        Self { stream, most: usize::MAX }
+    }
+
+    /// The same, which reads at most so many bytes at a time: for an owner who enlarges a buffer
+    /// that was filled, and then no longer offers all of it.
+    #[must_use]
+    pub fn at_most(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
     }
 
     /// The stream inside.
@@ -38,6 +47,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WipeIo<S> {
         if cfg!(feature = "unhygienic") {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
+        let most = self.most;
         let used_before = buf.initialized().len().saturating_sub(buf.filled().len());
         // Zeroes only what was never initialised; what was used before is the part that matters. A
         // plain fill stays: the buffer outlives the call, so no store to it is dead. (`zeroize`
@@ -46,7 +56,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for WipeIo<S> {
         if let Some(stale) = free.get_mut(..used_before) {
             stale.fill(0);
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if free.len() <= most {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let mut part = ReadBuf::new(free.get_mut(..most).unwrap_or_default());
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut part);
+        let filled = part.filled().len();
+        buf.advance(filled);
+        read
     }
 }
 
@@ -118,6 +135,18 @@ mod tests {
         let mut memory = *b"old secret";
         assert!(poll_once(&mut WipeIo::new(ours), &mut ReadBuf::new(&mut memory)));
         assert_eq!(&memory, b"new\0\0\0\0\0\0\0");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_was_asked_for_and_all_of_the_rest_is_zeroed() {
+        let (ours, mut peer) = duplex(64);
+        peer.write_all(b"first and next").await.unwrap();
+        let mut io = WipeIo::new(ours).at_most(5);
+        let mut memory = *b"an old secret of somebody";
+        let mut buf = ReadBuf::new(&mut memory);
+        assert!(poll_once(&mut io, &mut buf));
+        assert_eq!(buf.filled(), b"first");
+        assert_eq!(memory[5..], [0; 20]);
     }
 
     #[test]

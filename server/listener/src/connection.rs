@@ -1,6 +1,6 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::CONNECTION};
 use hyper::{
     body::{Body, Incoming},
     server::conn::http1,
@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::{
     forwarded::ForwardedFor,
-    limits::Limits,
+    limits::{Limits, MOST_AT_ONCE},
     log_budget::LogBudget,
     patience::{PatientIo, Phase},
     preread::Preread,
@@ -242,7 +242,8 @@ async fn converse<T, S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let phase = Phase::default();
-    let io = PatientIo::new(WipeIo::new(stream), phase.clone(), &terms.limits);
+    let wiped = WipeIo::new(stream).at_most(MOST_AT_ONCE);
+    let io = PatientIo::new(wiped, phase.clone(), &terms.limits);
     let info = Arc::new(info);
     let tracked = service_fn(|mut request: Request<Incoming>| {
         phase.request_begins();
@@ -250,7 +251,11 @@ async fn converse<T, S, B>(
         let reply = service.call(request);
         let phase = phase.clone();
         async move {
-            let response = reply.await;
+            let mut response = reply.await;
+            if let (Ok(response), true) = (&mut response, phase.has_grown()) {
+                // The buffer goes with the connection.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             phase.request_ends();
             response
         }

@@ -5,12 +5,11 @@ use tokio::time::Instant;
 /// Beyond any configured time that means something; keeps additions to the clock from overflowing.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The smallest read buffer that hyper accepts.
-const SMALLEST_BUFFER: usize = 8 * 1024;
+/// The read buffer that hyper begins with, and the smallest that it accepts.
+pub(crate) const SMALLEST_BUFFER: usize = 8 * 1024;
 
-/// A read buffer larger than this buys nothing (a TLS record has 16 KiB), and is what a peer can
-/// make each connection hold and wipe.
-const LARGEST_USEFUL_BUFFER: usize = 64 * 1024;
+/// Hyper reads into a larger buffer next time if a read has filled the one before; a read never does.
+pub(crate) const MOST_AT_ONCE: usize = SMALLEST_BUFFER - 1;
 
 /// What one listener lets its peers hold, and for how long.
 ///
@@ -37,7 +36,7 @@ pub struct Limits {
 impl Limits {
     /// The read buffer that hyper may grow to: a whole head must fit into it.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        self.header_bytes.max(SMALLEST_BUFFER).max(LARGEST_USEFUL_BUFFER)
+        self.header_bytes.max(SMALLEST_BUFFER)
     }
 }
 

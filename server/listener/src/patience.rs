@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -15,7 +15,7 @@ use tokio::{
     time::Sleep,
 };
 
-use crate::limits::{Limits, deadline_after};
+use crate::limits::{Limits, SMALLEST_BUFFER, deadline_after};
 
 const PHASE_BITS: u64 = 2;
 const PHASE_MASK: u64 = (1 << PHASE_BITS) - 1;
@@ -31,6 +31,7 @@ const IDLE: u64 = 2;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Phase {
     word: Arc<AtomicU64>,
+    has_grown: Arc<AtomicBool>,
 }
 
 impl Phase {
@@ -47,6 +48,12 @@ impl Phase {
     /// At least one request was served, and none is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.load() & PHASE_MASK == IDLE
+    }
+
+    /// Whether hyper's buffer is larger than it begins: then earlier heads, tokens included, stay in
+    /// a part of it that it does not offer for reading, where nothing wipes them.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.has_grown.load(Ordering::Relaxed)
     }
 
     fn bytes_arrived(&self) {
@@ -144,6 +151,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientIo<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        if buf.remaining() > SMALLEST_BUFFER {
+            self.phase.has_grown.store(true, Ordering::Relaxed);
+        }
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {
                 if buf.filled().len() > before {

@@ -50,7 +50,6 @@ use crate::clock::Clock;
 
 /// How many strangers a second are recorded: whoever knows no token cannot fill our disk.
 const STRANGERS_PER_SECOND: u32 = 50;
-
 /// How many logins a second are recorded of those that come from one place.
 const LOGINS_PER_SECOND: u32 = 25;
 /// How many places are told apart.

@@ -16,6 +16,7 @@ use crate::audit::verify::{Finding, Report, verify};
 /// Give all files of a rotation, in any order, uncompressed. That lines are missing at the very end
 /// shows only by checkpoints that were kept elsewhere: the server's log tells one each minute.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("audit key").args(["config", "key"]).required(true))]
 pub(super) struct Verify {
     /// The audit files.
     #[arg(required = true, value_name = "FILE")]
@@ -24,12 +25,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the audit key is: "file:///path" or "env://NAME", without a configuration.
-    #[arg(
-        long,
-        value_name = "REFERENCE",
-        conflicts_with = "config",
-        required_unless_present = "config"
-    )]
+    #[arg(long, value_name = "REFERENCE")]
     key: Option<String>,
     /// A text in which checkpoints stand, such as the server's log: all must be in the files.
     #[arg(long, value_name = "FILE")]

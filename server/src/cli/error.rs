@@ -121,6 +121,7 @@ impl CommandError {
         match self {
             Self::Arguments(error) if !error.use_stderr() => Exit::Success,
             Self::Arguments(_)
+            | Self::Remote(RemoteError::NothingNamed)
             | Self::Unhygienic
             | Self::Telemetry(TelemetryError::UnknownLevel) => Exit::Usage,
             Self::Unreadable { .. }

@@ -233,7 +233,9 @@ fn given(token: String) -> Result<Zeroizing<String>, CommandError> {
 
 fn told(answer: &Value, format: Format) -> Result<Zeroizing<String>, CommandError> {
     let mut text = match format {
-        _ if answer.is_null() => return Ok(Zeroizing::new("Success! Token revoked\n".to_owned())),
+        _ if answer.is_null() => {
+            return Ok(Zeroizing::new("Success! Revoked token (if it existed)\n".to_owned()));
+        }
         Format::Table => table(answer),
         Format::Json => {
             let json = serde_json::to_string_pretty(answer);

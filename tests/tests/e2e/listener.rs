@@ -220,3 +220,20 @@ fn a_port_that_is_taken_is_told_and_ends_the_start() -> Result<()> {
     assert!(said.contains(&selkie.targets[0].address.to_string()), "{said}");
     Ok(())
 }
+
+/// Hyper's buffer stays as small as it begins, or goes: what it has grown by keeps earlier heads.
+#[test]
+fn a_large_body_leaves_a_connection_open_and_a_large_head_ends_it() -> Result<()> {
+    let selkie = Selkie::dev(&[])?;
+    let mut connection = selkie.root()?.connect()?;
+    let body = json!({ "plaintext": "QUFB".repeat(100_000) });
+    for _ in 0..3 {
+        let sealed =
+            connection.send(Request::new("PUT", "transit/encrypt/autounseal").json(&body))?;
+        assert_eq!((sealed.status, sealed.header("connection")), (200, None));
+    }
+    let large = Request::new("GET", "sys/health").header("X-Filler", &"x".repeat(20_000));
+    let answer = connection.send(large)?;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    Ok(())
+}

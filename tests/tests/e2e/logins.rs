@@ -1,7 +1,8 @@
 //! Logins by what somebody else has signed: a real OpenID provider, and Entra as the emulator plays
 //! it. The token that comes of it does what its policy says, and nothing else.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -13,6 +14,44 @@ use serde_json::{Value, json};
 const TENANT: &str = "7e3a0000-0000-4000-8000-000000000001";
 const POLICY: &str =
     "policy \"seal\" {\n  path \"transit/encrypt/autounseal\" { capabilities = [\"update\"] }\n}\n";
+
+/// A real OpenID provider, and its token for the subject `alice`.
+pub(crate) struct Provider {
+    _process: Process,
+    pub(crate) issuer: String,
+    pub(crate) token: String,
+}
+
+impl Provider {
+    /// An interpreter that has it, if it can be had here.
+    pub(crate) fn python() -> Result<Option<PathBuf>> {
+        let Some(python) = python()? else { return Ok(None) };
+        let import = Command::new(&python).args(["-c", "import oidc_provider_mock"]).output()?;
+        if !import.status.success() {
+            skip("the OpenID provider", "run `make peers`")?;
+            return Ok(None);
+        }
+        Ok(Some(python))
+    }
+
+    /// Starts it with its files in `dir`.
+    pub(crate) fn start(python: &Path, authority: &Authority, dir: &Path) -> Result<Self> {
+        let dir = dir.join("provider");
+        fs::create_dir(&dir)?;
+        let (certificate, key) = authority.issue("id")?.write(&dir)?;
+        let (ca, chain) = (dir.join("ca.pem"), dir.join("chain.pem"));
+        fs::write(&ca, authority.certificate())?;
+        fs::write(&chain, fs::read_to_string(&certificate)? + authority.certificate())?;
+        let mut command = Command::new(python);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/provider.py");
+        command.env_clear().env("SSL_CERT_FILE", &ca).args(["-W", "ignore"]).arg(script);
+        command.arg(free_port()?.to_string()).args([&chain, &key]).arg("alice");
+        let process = Process::start(command)?;
+        let said: Value = process.stdout_line(|line| serde_json::from_str(line).ok())?;
+        let text = |name: &str| said[name].as_str().map(str::to_owned).context("no answer");
+        Ok(Self { issuer: text("issuer")?, token: text("token")?, _process: process })
+    }
+}
 
 /// What a login answers, once the state is open.
 fn log_in(client: &Client, path: &str, body: &Value) -> Result<Answer> {
@@ -37,26 +76,10 @@ fn check_login(client: &Client, answer: &Answer) -> Result<Value> {
 
 #[test]
 fn a_token_of_a_real_openid_provider_logs_in_where_the_role_binds_it() -> Result<()> {
-    let Some(python) = python()? else { return Ok(()) };
-    let has_provider = Command::new(&python).args(["-c", "import oidc_provider_mock"]).output()?;
-    if !has_provider.status.success() {
-        return skip("the OpenID provider", "run `make peers`");
-    }
+    let Some(python) = Provider::python()? else { return Ok(()) };
     let mut site = Site::new()?;
     let authority = Authority::new()?;
-    let (certificate, key) = authority.issue("id")?.write(site.dir())?;
-    let ca = site.dir().join("ca.pem");
-    std::fs::write(&ca, authority.certificate())?;
-    let chain = site.dir().join("chain.pem");
-    std::fs::write(&chain, std::fs::read_to_string(&certificate)? + authority.certificate())?;
-    let mut command = Command::new(python);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/provider.py");
-    command.env_clear().env("SSL_CERT_FILE", &ca).args(["-W", "ignore"]).arg(script);
-    command.arg(free_port()?.to_string()).args([&chain, &key]).arg("alice");
-    let provider = Process::start(command)?;
-    let said: Value = provider.stdout_line(|line| serde_json::from_str(line).ok())?;
-    let (issuer, token) = (said["issuer"].as_str().context("no issuer")?, &said["token"]);
-
+    let provider = Provider::start(&python, &authority, site.dir())?;
     let role = |name: &str, subject: &str| {
         format!(
             "  role \"{name}\" {{\n    bound_audiences = [\"selkie\"]\n    bound_subject = \"{subject}\"\n    \
@@ -64,22 +87,22 @@ fn a_token_of_a_real_openid_provider_logs_in_where_the_role_binds_it() -> Result
         )
     };
     site.extra += &format!(
-        "storage \"inmem\" {{}}\n{POLICY}auth \"jwt\" {{\n  oidc_discovery_url = \"{issuer}\"\n  \
+        "storage \"inmem\" {{}}\n{POLICY}auth \"jwt\" {{\n  oidc_discovery_url = \"{}\"\n  \
          oidc_discovery_ca_pem = <<EOT\n{}EOT\n{}{}}}\n",
+        provider.issuer,
         authority.certificate(),
         role("alice", "alice"),
         role("bob", "bob"),
     );
     let selkie = site.start()?;
     let client = selkie.client();
-    let body = |role: &str| json!({ "role": role, "jwt": token });
+    let body = |role: &str| json!({ "role": role, "jwt": provider.token });
     let auth = check_login(&client, &log_in(&client, "auth/jwt/login", &body("alice"))?)?;
     assert_eq!(auth["metadata"], json!({ "role": "alice" }));
     let other = log_in(&client, "auth/jwt/login", &body("bob"))?;
     assert_eq!(other.status, 400, "{}", other.text());
     assert!(other.text().contains("invalid subject (sub) claim"), "{}", other.text());
-    let token = token.as_str().context("no token")?;
-    assert!(!selkie.log().contains(token), "the log has the token");
+    assert!(!selkie.log().contains(&provider.token), "the log has the token");
     Ok(())
 }
 
@@ -87,7 +110,7 @@ fn a_token_of_a_real_openid_provider_logs_in_where_the_role_binds_it() -> Result
 fn a_machine_logs_in_by_its_managed_identity_and_not_by_what_it_says_of_itself() -> Result<()> {
     let emulator = Emulator::new()?;
     let mut site = Site::new()?;
-    let ca = std::fs::read_to_string(emulator.ca_file())?;
+    let ca = fs::read_to_string(emulator.ca_file())?;
     let role = |name: &str, group: &str| {
         format!(
             "  role \"{name}\" {{\n    bound_resource_groups = [\"{group}\"]\n    \

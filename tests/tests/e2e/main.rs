@@ -2,6 +2,7 @@
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
 mod answer;
+mod audit_day;
 mod azure;
 mod certificates;
 mod clients;
@@ -14,6 +15,7 @@ mod limits;
 mod listener;
 mod logins;
 mod memory;
+mod memory_tokens;
 mod operating;
 mod shared_nothing;
 mod shared_store;

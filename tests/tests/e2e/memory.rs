@@ -29,7 +29,7 @@ pub(crate) fn may_look() -> Result<bool> {
 pub(crate) struct Traffic {
     pub(crate) needles: Needles,
     bystander: Client,
-    connections: Vec<Connection>,
+    pub(crate) connections: Vec<Connection>,
     /// What was encrypted by itself, not in a batch.
     pub(crate) ciphertexts: Vec<String>,
 }
@@ -80,7 +80,7 @@ impl Traffic {
         Ok(text)
     }
 
-    fn round_trip(&mut self, connection: &mut Connection, length: usize) -> Result<()> {
+    pub(crate) fn round_trip(&mut self, connection: &mut Connection, length: usize) -> Result<()> {
         let text = self.secret(length)?;
         let sealed = encrypt(connection, &json!({ "plaintext": text }))?;
         ensure!(sealed.status == 200, "{}", sealed.text());

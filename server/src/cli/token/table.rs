@@ -14,7 +14,7 @@ pub(super) fn table(answer: &Value) -> Zeroizing<String> {
         rows = keys.iter().map(|key| (value(key), String::new())).collect();
         rows.insert(0, ("Accessors".to_owned(), String::new()));
         rows.insert(1, ("---------".to_owned(), String::new()));
-    } else {
+    } else if !rows.is_empty() {
         rows.insert(0, ("Key".to_owned(), "Value".to_owned()));
         rows.insert(1, ("---".to_owned(), "-----".to_owned()));
     }
@@ -94,5 +94,11 @@ mod tests {
     fn accessors_are_a_list() {
         let text = table(&json!({ "data": { "keys": ["a", "b"] } }));
         assert_eq!(&**text, "Accessors\n---------\na\nb\n");
+    }
+
+    #[test]
+    fn of_an_answer_that_is_a_warning_alone_there_is_no_table() {
+        let text = table(&json!({ "auth": null, "data": null, "warnings": ["no such token"] }));
+        assert_eq!(&**text, "WARNING: no such token\n\n");
     }
 }
