@@ -81,11 +81,11 @@ fn client(
         None => Default::default(),
     };
     let identity = Identity {
+        token_display_name: name.clone(),
+        token_metadata: metadata.clone(),
         name,
         metadata,
         aliases: made.login.iter().map(alias).collect(),
-        token_display_name: made.display_name.clone(),
-        token_metadata: made.meta.clone(),
         ..Identity::default()
     };
     Client {
