@@ -1,10 +1,9 @@
 //! What a KMS says about its master key.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use selkie_crypto::{KekId, RsaPublicKey, WrapAlgorithm};
+use selkie_crypto::{KekId, PublicKey, WrapAlgorithm};
 
 /// The versions of a master key, each listed once, and which of them is current.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +87,8 @@ pub struct KekVersion {
 /// How, and by whom, a DEK is wrapped under a version.
 #[derive(Clone, Debug)]
 pub enum Wrapping {
-    /// By us, under the public key, with RSA-OAEP-256; only unwrapping needs the KMS.
-    Local(Arc<RsaPublicKey>),
+    /// By us, under the public key; only unwrapping needs the KMS.
+    Local(PublicKey),
     /// By the KMS alone.
     Remote(WrapAlgorithm),
 }
@@ -98,7 +97,7 @@ impl Wrapping {
     /// The algorithm that the recipient's header names.
     pub const fn algorithm(&self) -> WrapAlgorithm {
         match self {
-            Self::Local(_) => WrapAlgorithm::RsaOaep256,
+            Self::Local(key) => key.algorithm(),
             Self::Remote(algorithm) => *algorithm,
         }
     }
@@ -107,7 +106,7 @@ impl Wrapping {
 impl PartialEq for Wrapping {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Local(one), Self::Local(other)) => one.spki_der() == other.spki_der(),
+            (Self::Local(one), Self::Local(other)) => one == other,
             (Self::Remote(one), Self::Remote(other)) => one == other,
             (Self::Local(_), Self::Remote(_)) | (Self::Remote(_), Self::Local(_)) => false,
         }

@@ -45,7 +45,7 @@ impl StaticKms {
             WrapAlgorithm::A256Kw => {
                 kek.unwrap_dek(wrapped).map_err(|UnwrapFailed| KmsError::Rejected(None))
             }
-            WrapAlgorithm::RsaOaep256 => Err(KmsError::Rejected(None)),
+            _ => Err(KmsError::Rejected(None)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! every public function that takes a secret runs under valgrind with the secret poisoned, and the
 //! reports are counted. Run it with `./check`. It will never be part of what is shipped.
 //!
-//! Exit status: 0 if every call made exactly the reports listed for it, each with its reason, and
+//! Exit status: 0 if every call made as many reports as are listed for it, each with its reason, and
 //! every control was caught; 1 if not; 2 if it does not run under valgrind.
 //!
 //! Not covered: what a processor's own instructions reveal, and the VAES, AVX-512 and SHA code

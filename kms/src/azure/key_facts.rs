@@ -75,7 +75,7 @@ impl KeyFacts {
 
     pub(super) fn wrapping(&self, wrap_remotely: bool) -> Wrapping {
         match &self.material {
-            Material::Rsa(key) if !wrap_remotely => Wrapping::Local(Arc::clone(key)),
+            Material::Rsa(key) if !wrap_remotely => Wrapping::Local(Arc::clone(key).into()),
             Material::Rsa(_) | Material::Symmetric => Wrapping::Remote(self.shape().algorithm),
         }
     }

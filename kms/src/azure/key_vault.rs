@@ -324,6 +324,7 @@ impl AzureKeyVault {
             (Some(shape), _) => (shape.algorithm, shape.wrapped_bytes) == (algorithm, length),
             (None, WrapAlgorithm::RsaOaep256) => matches!(length, 256 | 384 | 512),
             (None, WrapAlgorithm::A256Kw) => length == WRAPPED_DEK_BYTES,
+            (None, _) => false,
         };
         let rejected = || Diagnosis::unanswered(Hop::Unwrap, Outcome::RequestRejected, &self.host);
         if fits { Ok(()) } else { Err(rejected().into()) }

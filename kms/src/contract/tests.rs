@@ -30,7 +30,7 @@ impl RsaKey {
         let public = Arc::new(RsaPublicKey::from_spki_der(der.as_ref()).unwrap());
         let version = KekVersion {
             id: KekId::new(id).unwrap(),
-            wrapping: Wrapping::Local(Arc::clone(&public)),
+            wrapping: Wrapping::Local(Arc::clone(&public).into()),
             state: KekState::Enabled,
             created: None,
             expires: None,
@@ -106,7 +106,7 @@ fn every_claim_is_made_a_test_of() {
 fn wrappings_are_equal_only_with_the_same_key_or_algorithm() {
     let local = |key: usize| KEYS[key].version.wrapping.clone();
     let again = RsaPublicKey::from_spki_der(KEYS[0].public.spki_der()).unwrap();
-    assert_eq!(local(0), Wrapping::Local(Arc::new(again)));
+    assert_eq!(local(0), Wrapping::Local(Arc::new(again).into()));
     assert_ne!(local(0), local(1));
     assert_ne!(local(0), Wrapping::Remote(WrapAlgorithm::RsaOaep256));
     assert_ne!(Wrapping::Remote(WrapAlgorithm::RsaOaep256), local(0));

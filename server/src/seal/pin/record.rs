@@ -1,7 +1,6 @@
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selkie_crypto::{KekId, PinKey, RsaPublicKey, SealName, WrapAlgorithm, base64};
+use selkie_crypto::{KekId, PinKey, PublicKey, SealName, WrapAlgorithm, base64};
 use selkie_kms::{KekDescription, KekState, KekVersion, Wrapping};
 use serde::{Deserialize, Serialize};
 
@@ -30,21 +29,13 @@ pub(super) struct Record {
 #[serde(deny_unknown_fields)]
 struct Version {
     id: String,
-    algorithm: Algorithm,
+    algorithm: String,
     /// SPKI, DER, base64; absent where only the KMS wraps.
     #[serde(skip_serializing_if = "Option::is_none")]
     public_key: Option<String>,
     state: State,
     created: Option<u64>,
     expires: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Algorithm {
-    #[serde(rename = "A256KW")]
-    A256Kw,
-    #[serde(rename = "RSA-OAEP-256")]
-    RsaOaep256,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -117,10 +108,7 @@ impl Version {
         };
         Self {
             id: version.id.as_str().to_owned(),
-            algorithm: match version.wrapping.algorithm() {
-                WrapAlgorithm::A256Kw => Algorithm::A256Kw,
-                WrapAlgorithm::RsaOaep256 => Algorithm::RsaOaep256,
-            },
+            algorithm: version.wrapping.algorithm().jose_name().to_owned(),
             public_key,
             state: match version.state {
                 KekState::Enabled => State::Enabled,
@@ -134,16 +122,18 @@ impl Version {
     }
 
     fn into_kek(self) -> Option<KekVersion> {
-        let wrapping = match (self.algorithm, self.public_key) {
-            (Algorithm::RsaOaep256, Some(key)) => {
+        let algorithm = WrapAlgorithm::from_jose_name(&self.algorithm)?;
+        let wrapping = match self.public_key {
+            Some(key) => {
                 let der = base64::decode_secret(key.as_bytes()).ok()?;
-                let key = RsaPublicKey::from_spki_der(der.expose_for_reply()).ok()?;
-                Wrapping::Local(Arc::new(key))
+                let key = PublicKey::from_spki_der(der.expose_for_reply()).ok()?;
+                Wrapping::Local(key)
             }
-            (Algorithm::RsaOaep256, None) => Wrapping::Remote(WrapAlgorithm::RsaOaep256),
-            (Algorithm::A256Kw, None) => Wrapping::Remote(WrapAlgorithm::A256Kw),
-            (Algorithm::A256Kw, Some(_)) => return None,
+            None => Wrapping::Remote(algorithm),
         };
+        if wrapping.algorithm() != algorithm {
+            return None;
+        }
         Some(KekVersion {
             id: KekId::new(&self.id).ok()?,
             wrapping,

@@ -89,7 +89,7 @@ impl RsaKms {
             Tells::None => false,
         };
         if is_told {
-            Wrapping::Local(Arc::clone(&KEYS[version.key].public))
+            Wrapping::Local(Arc::clone(&KEYS[version.key].public).into())
         } else {
             Wrapping::Remote(WrapAlgorithm::RsaOaep256)
         }
