@@ -9,7 +9,7 @@ use selkie_kms::{Call, ClientTag, KmsError};
 
 use crate::deployment::{Deployment, DeploymentError};
 use crate::seal::Seal;
-use crate::transit::{Keys, TransitKey};
+use crate::transit::{Keys, LostVersions, TransitKey};
 
 /// Why a reload was refused although the configuration is valid by itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +126,21 @@ impl Deployment {
                 outcome => outcome,
             }
         })
+    }
+
+    /// The declared keys of `before` that no seal of this one opens any more.
+    pub(crate) fn lost_since(&self, before: &Self) -> Vec<LostVersions> {
+        let lost = before.declared_keys().filter_map(|(mount, key)| {
+            let seals = before.declared_seals(mount, &key.name);
+            let is_gone = |seal: &SealName| self.seals.find(seal).is_none();
+            if seals.is_empty() || !seals.iter().all(is_gone) {
+                return None;
+            }
+            let seals = seals.iter().map(ToString::to_string).collect();
+            let versions = format!("up to {}", key.latest);
+            Some(LostVersions { key: format!("{mount}/{}", key.name), versions, seals })
+        });
+        lost.collect()
     }
 
     /// What clients have seen of the key that is now `key`.

@@ -74,7 +74,7 @@ impl Seals {
         // Who would wait for one that is away has an answer from the next at once.
         candidates.sort_by_cached_key(|candidate| candidate.seal.connection.standing());
         for passed_over in candidates.iter().skip(1) {
-            Probe::begin_if_due(passed_over.seal, transit);
+            Probe::begin_if_due(passed_over.seal, &transit.random);
         }
         let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
         Race::new(candidates, deadline, (envelope, aad, transit)).run().await

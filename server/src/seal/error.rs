@@ -95,6 +95,24 @@ impl SealFault {
         }
     }
 
+    /// Whether the seal is away: its KMS does not answer, or not so that it can be relied on, which
+    /// passes by itself.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        match self {
+            Self::Kms(error) => error.is_transient(),
+            Self::Undescribed | Self::Untrusted => true,
+            // Somebody may be in the KMS's place.
+            Self::Unconfirmed(_)
+            | Self::NotUsable { .. }
+            | Self::Contradicted(_)
+            | Self::Unlisted
+            | Self::NotAdopted(_)
+            | Self::NotConfigured
+            | Self::SwitchedOff => false,
+        }
+    }
+
     /// What the KMS said, if it comes from there.
     #[must_use]
     pub const fn kms_error(&self) -> Option<&KmsError> {

@@ -29,9 +29,10 @@ pub use known::{Known, Source, Trust};
 pub(crate) use known::{days_left, state_at};
 pub use learning::Learner;
 pub use pin::{PinError, PinFile, Pinned};
+pub(crate) use probe::Probe;
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;
-pub use seals::{Asked, RevokedSeal, Seal, Seals};
+pub use seals::{Asked, Seal, Seals};
 pub use unwraps::Unwraps;
 
 /// One version of one seal's master key.

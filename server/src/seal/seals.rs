@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
+use selkie_config::RevokedSeal;
 use selkie_crypto::envelope::Recipient;
 use selkie_crypto::{KekId, RecipientSecret, SealName};
 use selkie_kms::{Call, KmsError, KmsFuture, Wrapping};
@@ -50,15 +51,6 @@ pub struct Seal {
 pub struct Seals {
     all: Vec<Seal>,
     revoked: Arc<[RevokedSeal]>,
-}
-
-/// A seal that must not open anything any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevokedSeal {
-    /// Its name in the configuration.
-    pub name: SealName,
-    /// Its type, as in the label of its stanza.
-    pub kind: String,
 }
 
 impl Seals {
@@ -161,9 +153,9 @@ impl Seals {
         self.enabled().map(|seal| seal.current_kek().ok_or_else(|| seal.undescribed())).collect()
     }
 
-    /// What the next version of a managed key wraps for: the same seals as these here, each by the
-    /// newest version that anyone relies on. `latest` is what its latest version wraps for, and
-    /// `made` when that was made.
+    /// What the next version of a managed key wraps for: the same seals as these here `without` some,
+    /// each by the newest version that anyone relies on. `latest` is what its latest version wraps
+    /// for, and `made` when that was made.
     ///
     /// # Errors
     ///
@@ -171,6 +163,7 @@ impl Seals {
     pub fn next_keks(
         &self,
         latest: &[KekRef],
+        without: &[SealName],
         made: u64,
         now: u64,
     ) -> Result<Vec<KekRef>, SealError> {
@@ -178,7 +171,7 @@ impl Seals {
             let was = latest.iter().find(|kek| kek.seal == *seal.name());
             seal.next_kek(was, made, now).ok_or_else(|| seal.undescribed())
         };
-        self.enabled().map(next).collect()
+        self.enabled().filter(|seal| !without.contains(seal.name())).map(next).collect()
     }
 
     /// `latest`, each by the newest version that this replica relies on.

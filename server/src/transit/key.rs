@@ -18,6 +18,9 @@ pub struct TransitKey {
     pub derived: bool,
     /// Whether it may be deleted.
     pub deletion_allowed: bool,
+    /// Whether an envelope is made without a seal that is away, under a new version; never of a
+    /// declared key, whose versions count its seals.
+    pub allow_missing_seals: bool,
     /// The oldest version that decrypts.
     pub min_decryption: KeyVersion,
     /// The oldest version that encrypts; `None` for no limit beside `min_decryption`.
@@ -61,6 +64,8 @@ pub struct VersionRecord {
     pub created: u64,
     /// The master-key versions that it wraps for.
     pub keks: Vec<KekRef>,
+    /// The seals that it should wrap for as well, and that were away.
+    pub left_out: Vec<SealName>,
 }
 
 impl TransitKey {
@@ -115,6 +120,7 @@ pub(super) mod tests {
             source: KeySource::Managed,
             derived: false,
             deletion_allowed: false,
+            allow_missing_seals: false,
             min_decryption: version(3),
             min_encryption: Some(version(4)),
             min_available: None,

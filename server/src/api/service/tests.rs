@@ -69,6 +69,7 @@ fn config() -> Config {
         audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: vec![static_seal()],
+        revoked_seals: Vec::new(),
         storage: Some(Storage::InMemory),
         alerts: None,
         telemetry: selkie_config::Telemetry::default(),
