@@ -10,10 +10,12 @@ mod audit_key;
 pub mod base64;
 mod ciphertext;
 mod digest;
+mod ec;
 pub mod envelope;
 mod kek;
 mod mac;
 mod name;
+mod pem;
 mod pin_key;
 mod public_key;
 mod random;
@@ -29,11 +31,15 @@ mod wrapped;
 pub use audit_key::AuditKey;
 pub use ciphertext::{Ciphertext, CiphertextError};
 pub use digest::sha256;
+pub use ec::{
+    EcCurve, EcPrivateKey, EcPrivateKeyError, EcPublicKey, EcPublicKeyError, PrivateKeyDer,
+    UnprotectError,
+};
 pub use envelope::{DecryptError, Envelope};
 pub use kek::{Kek, UnwrapFailed, WRAPPED_DEK_BYTES};
 pub use name::{KekId, NameError, SealName};
 pub use pin_key::PinKey;
-pub use public_key::PublicKey;
+pub use public_key::{PublicKey, PublicKeyError};
 pub use random::{Random, RandomError, os_random};
 pub use rsa::{RsaPublicKey, RsaPublicKeyError, WrapFailed};
 pub use secret::{OriginKey, Plaintext, RecipientSecret};
