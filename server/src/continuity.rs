@@ -29,7 +29,8 @@ pub enum Discontinuity {
         /// What they would see.
         would_be: KeyVersion,
     },
-    /// A declared key would wrap for other master keys under the same version number.
+    /// A declared key would wrap for other master keys, or another quorum of them, under the same
+    /// version number.
     #[error(
         "the current master keys of key \"{mount}/{key}\" change but its version stays {version}, \
          so no Vault would move to them; raise \"generation\", or restart to force it"
@@ -163,7 +164,9 @@ fn require_rising_version(
         return Err(Discontinuity::VersionGoesBack { mount, key, was, would_be });
     }
     let (keks, before) = (is.keks(is.latest), was.keks(was.latest));
-    let is_same_set = keks.len() == before.len() && keks.iter().all(|kek| before.contains(kek));
+    let is_same_set = is.quorum == was.quorum
+        && keks.len() == before.len()
+        && keks.iter().all(|kek| before.contains(kek));
     let is_seen = !was.versions.is_empty();
     if is.latest == was.latest && is_seen && !is_same_set {
         return Err(Discontinuity::VersionStays { mount, key, version: is.latest });

@@ -327,6 +327,7 @@ fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, Dep
         name: declared.name.clone(),
         source: KeySource::Declared,
         derived: false,
+        quorum: declared.quorum,
         deletion_allowed: false,
         allow_missing_seals: false,
         min_decryption: declared.min_decryption_version,

@@ -19,6 +19,8 @@ pub struct DeclaredKey {
     pub mount: MountPath,
     /// The seals that each of its envelopes is made for, in order of priority; never empty.
     pub seals: Vec<SealName>,
+    /// How many of them must unwrap to open an envelope; 1: any one does.
+    pub quorum: u8,
     /// Where its version number comes from.
     pub version: VersionRule,
     /// The oldest version that is decrypted.
@@ -126,6 +128,7 @@ fn key(
         name: name?.value,
         mount: mount?,
         seals: seals?,
+        quorum: 1,
         version,
         min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
         min_encryption_version: min_encryption_version.map(|v| v.value),

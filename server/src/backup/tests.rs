@@ -127,6 +127,7 @@ fn managed(name: &str, latest: u32) -> RecordValue {
         name: name.parse().unwrap(),
         source: KeySource::Managed,
         derived: false,
+        quorum: 1,
         deletion_allowed: false,
         allow_missing_seals: false,
         min_decryption: KeyVersion::FIRST,

@@ -23,6 +23,7 @@ mod unwraps;
 use selkie_crypto::{KekId, SealName};
 
 pub use connection::{Connection, Health, Setup, Standing};
+pub(crate) use decrypting::Opened;
 pub use error::{Contradiction, SealError, SealFault};
 pub use examination::{Examined, Examiner, Finding, Report, Step};
 pub use known::{Known, Source, Trust};

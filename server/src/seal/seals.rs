@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use selkie_config::RevokedSeal;
-use selkie_crypto::envelope::Recipient;
+use selkie_crypto::envelope::{Draft, Part, Recipient};
 use selkie_crypto::{KekId, RecipientSecret, SealName};
 use selkie_kms::{Call, KmsError, KmsFuture, Wrapping};
 use subtle::ConstantTimeEq;
@@ -193,7 +193,8 @@ impl Seals {
         self.enabled().filter(is_unaware).map(|seal| Arc::clone(&seal.connection)).collect()
     }
 
-    /// Wraps `dek` for each of `keks`, for all that are far away at the same time.
+    /// Wraps the DEK of `draft`, or its shares, for each of `keks`, for all that are far away at the
+    /// same time.
     ///
     /// # Errors
     ///
@@ -201,32 +202,36 @@ impl Seals {
     /// all.
     pub async fn wrap(
         &self,
-        dek: &RecipientSecret,
+        draft: &Draft,
         keks: &[KekRef],
         asked: Asked<'_>,
     ) -> Result<Vec<Recipient>, SealError> {
-        try_join_all(keks.iter().map(|kek| self.wrap_for(dek, kek, asked))).await
+        let wraps = keks.iter().enumerate();
+        try_join_all(wraps.map(|(at, kek)| self.wrap_for(draft.part(at), kek, asked))).await
     }
 
     /// The same, waiting for all of them whatever becomes of the others.
     pub(crate) async fn wrap_each(
         &self,
-        dek: &RecipientSecret,
+        draft: &Draft,
         keks: &[KekRef],
         asked: Asked<'_>,
     ) -> Vec<Result<Recipient, SealError>> {
-        join_all(keks.iter().map(|kek| self.wrap_for(dek, kek, asked))).await
+        let wraps = keks.iter().enumerate();
+        join_all(wraps.map(|(at, kek)| self.wrap_for(draft.part(at), kek, asked))).await
     }
 
     async fn wrap_for(
         &self,
-        dek: &RecipientSecret,
+        part: Option<Part<'_>>,
         kek: &KekRef,
         asked: Asked<'_>,
     ) -> Result<Recipient, SealError> {
         let failed = |source| SealError { seal: kek.seal.clone(), source };
         let seal = self.find(&kek.seal).ok_or_else(|| failed(SealFault::NotConfigured))?;
-        seal.wrap(dek, &kek.kek, asked).await.map_err(failed)
+        // There are as many parts as the draft's quorum is of.
+        let part = part.ok_or_else(|| failed(SealFault::NoPart))?;
+        seal.wrap(part, &kek.kek, asked).await.map_err(failed)
     }
 }
 
@@ -294,14 +299,14 @@ impl Seal {
         SealError { seal: self.name().clone(), source }
     }
 
-    /// Wraps `dek` under the version `id`.
+    /// Wraps `part` of a draft under the version `id`.
     ///
     /// # Errors
     ///
     /// [`SealFault`].
     pub(crate) async fn wrap(
         &self,
-        dek: &RecipientSecret,
+        part: Part<'_>,
         id: &KekId,
         Asked { now, call, metrics }: Asked<'_>,
     ) -> Result<Recipient, SealFault> {
@@ -322,6 +327,7 @@ impl Seal {
         if !is_trusted && *id == known.keks.current().id {
             return Err(unsettled(SealFault::Untrusted));
         }
+        let dek = part.secret();
         let wrapped_dek = match &version.wrapping {
             Wrapping::Local(key) => {
                 key.wrap_dek(dek).map_err(|error| KmsError::Misbehaved(Some(Arc::new(error))))?
@@ -332,7 +338,7 @@ impl Seal {
             }
         };
         let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());
-        let recipient = Recipient { seal, kek: id.clone(), algorithm, wrapped_dek, share: None };
+        let recipient = part.recipient(seal, id.clone(), algorithm, wrapped_dek);
         if !is_trusted {
             self.prove(&recipient, dek, call, metrics).await?;
         }

@@ -5,6 +5,7 @@ mod absences;
 mod hedging;
 mod history;
 mod peer;
+mod quorum;
 mod replicas;
 mod rsa_kms;
 mod trust;

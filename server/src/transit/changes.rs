@@ -33,6 +33,7 @@ impl TransitKey {
             name,
             source: KeySource::Managed,
             derived: new.derived,
+            quorum: 1,
             deletion_allowed: false,
             allow_missing_seals: new.allow_missing_seals,
             min_decryption: first,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selkie_access::{MountPath, Permit, operation};
-use selkie_crypto::envelope::{Aad, Draft, Header, Purpose};
+use selkie_crypto::envelope::{Aad, Header, Purpose};
 use selkie_crypto::{Ciphertext, KeyVersion, Plaintext};
 use tokio::time::Instant;
 
@@ -111,8 +111,7 @@ impl Encryption {
     async fn encrypt_uncounted(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
         let context = self.context(&item.context)?;
         let deployment = &self.transit.deployment;
-        let draft = Draft::new(&*self.transit.random)?;
-        let Wrapped { key, version, recipients } = self.wrap(&draft, item.version).await?;
+        let Wrapped { key, version, draft, recipients } = self.wrap(item.version).await?;
         let header =
             key.header(deployment, &self.mount, version, self.transit.clock.unix_seconds());
         let aad = Aad { associated_data: &item.associated_data, context };

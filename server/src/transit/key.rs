@@ -16,6 +16,8 @@ pub struct TransitKey {
     pub source: KeySource,
     /// Whether every request names a context, which is bound to its ciphertext.
     pub derived: bool,
+    /// How many of its seals must unwrap to open an envelope; 1: any one does.
+    pub quorum: u8,
     /// Whether it may be deleted.
     pub deletion_allowed: bool,
     /// Whether an envelope is made without a seal that is away, under a new version; never of a
@@ -119,6 +121,7 @@ pub(super) mod tests {
             name: "unseal".parse().unwrap(),
             source: KeySource::Managed,
             derived: false,
+            quorum: 1,
             deletion_allowed: false,
             allow_missing_seals: false,
             min_decryption: version(3),

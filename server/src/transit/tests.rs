@@ -83,6 +83,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         name: name.parse().unwrap(),
         mount: "transit".parse().unwrap(),
         seals: names(),
+        quorum: 1,
         version: *version,
         min_decryption_version: KeyVersion::FIRST,
         min_encryption_version: None,

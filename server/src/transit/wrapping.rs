@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_crypto::envelope::{Draft, Recipient};
+use selkie_crypto::envelope::{Draft, Quorum, Recipient};
 use selkie_crypto::{KeyVersion, SealName};
 use selkie_kms::Call;
 use tokio::time::{Instant, timeout_at};
@@ -19,38 +19,37 @@ use crate::telemetry::WithCauses;
 pub(super) struct Wrapped {
     pub(super) key: Arc<TransitKey>,
     pub(super) version: KeyVersion,
+    pub(super) draft: Draft,
     pub(super) recipients: Vec<Recipient>,
 }
 
 impl Encryption {
-    /// Wraps the DEK of `draft` for each seal behind `version`. Where the key's settings allow it,
-    /// a seal that is away is left out, with a new version of the key: what was made without it
-    /// must be told from what was made with it (invariant I7).
-    pub(super) async fn wrap(
-        &self,
-        draft: &Draft,
-        requested: Option<i64>,
-    ) -> Result<Wrapped, TransitError> {
+    /// Wraps a fresh DEK, or its shares, for each seal behind the version `requested`. Where the key's
+    /// settings allow it, a seal that is away is left out, with a new version of the key: what was
+    /// made without it must be told from what was made with it (invariant I7).
+    pub(super) async fn wrap(&self, requested: Option<i64>) -> Result<Wrapped, TransitError> {
         let key = self.key_now();
         let version = key.encryption_version(requested)?;
+        let quorum = Quorum::new(key.quorum, key.keks(version).len())?;
+        let draft = Draft::with_quorum(quorum, &*self.transit.random)?;
         let deadline = (Instant::now() + self.patience).min(self.transit.until);
         if !key.may_leave_out(version) {
             let keks = key.keks(version);
             let seals = &self.transit.deployment.seals;
-            let recipients = seals.wrap(draft.secret(), keks, self.asked(deadline)).await?;
-            return Ok(Wrapped { key, version, recipients });
+            let recipients = seals.wrap(&draft, keks, self.asked(deadline)).await?;
+            return Ok(Wrapped { key, version, draft, recipients });
         }
         // What is left then is for the new version.
         let first = deadline.min(Instant::now() + self.patience * 2 / 3);
-        let (wrapped, away) = self.wrap_present(draft, key.keks(version), first).await?;
+        let (wrapped, away) = self.wrap_present(&draft, key.keks(version), first).await?;
         let Some(error) = away.first().cloned() else {
-            return Ok(Wrapped { key, version, recipients: wrapped });
+            return Ok(Wrapped { key, version, draft, recipients: wrapped });
         };
         let away = away.into_iter().map(|error| error.seal).collect();
         let key = self.leave_out(&key.name, away, &error, deadline).await?;
         let version = key.latest;
-        let recipients = self.complete(draft, key.keks(version), wrapped, deadline).await?;
-        Ok(Wrapped { key, version, recipients })
+        let recipients = self.complete(&draft, key.keks(version), wrapped, deadline).await?;
+        Ok(Wrapped { key, version, draft, recipients })
     }
 
     fn asked(&self, deadline: Instant) -> Asked<'_> {
@@ -75,7 +74,7 @@ impl Encryption {
     ) -> Result<(Vec<Recipient>, Vec<SealError>), TransitError> {
         let seals = &self.transit.deployment.seals;
         let (mut wrapped, mut away) = (Vec::new(), Vec::new());
-        for outcome in seals.wrap_each(draft.secret(), keks, self.asked(deadline)).await {
+        for outcome in seals.wrap_each(draft, keks, self.asked(deadline)).await {
             match outcome {
                 Ok(recipient) => wrapped.push(recipient),
                 Err(error) if error.source.is_absence() => away.push(error),
@@ -108,7 +107,8 @@ impl Encryption {
         }
     }
 
-    /// The recipients for all of `keks`, as far as they are `wrapped` already.
+    /// The recipients for all of `keks`, of which some are `wrapped` already. Only managed keys leave
+    /// seals out, and those have no quorum: each seal wraps the same.
     async fn complete(
         &self,
         draft: &Draft,
@@ -121,7 +121,7 @@ impl Encryption {
         let lacking: Vec<_> = keks.iter().filter(is_lacking).cloned().collect();
         wrapped.retain(|one| keks.iter().any(|kek| is_for(kek, one)));
         let seals = &self.transit.deployment.seals;
-        wrapped.extend(seals.wrap(draft.secret(), &lacking, self.asked(deadline)).await?);
+        wrapped.extend(seals.wrap(draft, &lacking, self.asked(deadline)).await?);
         let place = |one: &Recipient| keks.iter().position(|kek| is_for(kek, one));
         wrapped.sort_by_key(place);
         Ok(wrapped)
@@ -131,7 +131,8 @@ impl Encryption {
 impl TransitKey {
     /// Whether an envelope of `version` may become one of a new version without a seal.
     fn may_leave_out(&self, version: KeyVersion) -> bool {
-        self.allow_missing_seals && self.source == KeySource::Managed && version == self.latest
+        let is_any_of_all = self.source == KeySource::Managed && self.quorum == 1;
+        self.allow_missing_seals && is_any_of_all && version == self.latest
     }
 }
 

@@ -78,6 +78,7 @@ fn config() -> Config {
             name: "unseal".parse().unwrap(),
             mount: "transit".parse().unwrap(),
             seals: vec![SealName::new("dev").unwrap()],
+            quorum: 1,
             version: VersionRule::Counted { generation: 0 },
             min_decryption_version: KeyVersion::FIRST,
             min_encryption_version: None,
