@@ -77,7 +77,7 @@ struct Part<'d> {
 }
 
 impl SealDrill {
-    fn unopened(part: Part<'_>) -> Self {
+    fn unopened(part: &Part<'_>) -> Self {
         let (seal, time) = (part.seal.name().clone(), part.time);
         Self { seal, outcome: Err(DrillFault::QuorumNotMet), time }
     }
@@ -135,7 +135,7 @@ impl Transit {
         }
         // Of a quorum that cannot be met no envelope can be made.
         if parts.len() < usize::from(key.quorum) {
-            done.extend(parts.into_iter().map(SealDrill::unopened));
+            done.extend(parts.iter().map(SealDrill::unopened));
             return Ok(done);
         }
         let recipients: Vec<_> = parts.iter().map(|part| part.recipient.clone()).collect();

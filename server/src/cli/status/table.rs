@@ -359,6 +359,47 @@ mod tests {
     }
 
     #[test]
+    fn a_seal_that_is_silent_or_left_out_needs_attention() {
+        let mut backend = well();
+        backend["asked_last"] = json!(true);
+        backend["left_out_of"] = json!(["transit/a", "transit/b"]);
+        backend["left_out_since"] = json!("2026-11-27T02:00:12Z");
+        let Told { text, in_need } = told_of(&backend);
+        assert_eq!(in_need, ["weu"]);
+        let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
+        assert_eq!(
+            marked,
+            [
+                "! decrypts          it did not answer; others are asked before it",
+                "! left out of       transit/a, transit/b for 60 min",
+                "! what to do        see why it is away; the keys take it back when it is steadily \
+                 there",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
+        let status = json!({
+            "time": "2026-11-27T03:00:12Z",
+            "backends": [well()],
+            "revoked_seals": [{ "name": "old", "type": "static" }],
+            "lost_versions": [{
+                "key": "transit/k", "versions": "1 to 3", "seals": ["old"],
+                "last_use": "2026-11-26T03:00:12Z",
+            }],
+        });
+        let Told { text, in_need } = told(&status);
+        assert_eq!(in_need, ["key transit/k"]);
+        for line in [
+            "  revoked seals     old",
+            "! opens no more     transit/k version 1 to 3: made for old alone, used 24 h ago",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{text}");
+        }
+    }
+
+    #[test]
     fn a_seal_that_is_disabled_need_not_encrypt() {
         let mut backend = well();
         (backend["disabled"], backend["encrypts"]) = (json!(true), json!(false));
