@@ -10,6 +10,7 @@ mod config;
 mod dev;
 mod documents;
 mod etcd;
+mod faults;
 mod jwcrypto;
 mod limits;
 mod listener;
