@@ -187,10 +187,9 @@ fn a_version_that_goes_backwards_makes_a_vault_re_encrypt_and_then_lose_its_keys
     assert_eq!(key_ids(storage)?, ["v1", "v1"], "it believed what it was told");
     stage.bench.play(QUIET)?;
     let vault = stage.deployment.start()?;
-    let said = |line: &str| {
-        (line.contains(FAILED) && line.contains("message authentication failed")).then_some(())
-    };
-    vault.process.stderr_line(0, said)?;
+    vault.process.stderr_line(0, |line| line.contains(FAILED).then_some(()))?;
+    let refused = |line: &str| line.contains("message authentication failed").then_some(());
+    vault.process.stderr_line(0, refused)?;
     let health = vault.client.get("sys/health")?;
     assert_eq!(health.status, 503, "sealed for good");
     Ok(())
@@ -281,7 +280,8 @@ fn a_test_bench_says_what_it_is() -> Result<()> {
     bench.selkie.process.stdout_line(|line| line.contains("TEST BENCH").then_some(()))?;
     assert!(bench.selkie.log().contains("TEST BENCH"));
     assert_eq!(bench.selkie.client().get("sys/health")?.status, 503);
-    assert!(bench.selkie.log().contains("a scripted fault happens to a request"));
+    let is_told = |line: &str| line.contains("a scripted fault happens to a request").then_some(());
+    bench.selkie.process.stderr_line(0, is_told)?;
     assert_eq!(bench.selkie.client().get("sys/health")?.json()["faults_happened"], 1);
     let status = bench.selkie.root()?.get("sys/seal-backend-status")?.data()?;
     assert_eq!(status["faults"], json!({ "rules": 1, "happened": 1 }));

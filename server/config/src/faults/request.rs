@@ -86,7 +86,7 @@ const OUTCOMES: &str =
 pub(super) fn decode(name: String, section: &mut Section<'_>) -> Option<RequestFault> {
     let on = on(section);
     let key = section.field("key").string().and_then(|text| {
-        text.try_map(|text| text.parse::<KeyName>().map_err(|_| FaultError::NotAKey))
+        text.try_map(|text| text.parse::<KeyName>().map_err(|_not_a_name| FaultError::NotAKey))
     });
     let delay = when::time(section, "delay");
     let outcome = outcome(section, &on);

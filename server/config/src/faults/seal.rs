@@ -56,7 +56,7 @@ const ANSWERS: &str = "\"away\", \"throttled\", \"denied\", \"hang\" and \"wrong
 
 pub(super) fn decode(name: String, section: &mut Section<'_>) -> Option<SealFault> {
     let seal = section.field("seal").string().and_then(|text| {
-        text.try_map(|text| SealName::new(&text).map_err(|_| FaultError::NotASeal))
+        text.try_map(|text| SealName::new(&text).map_err(|_not_a_name| FaultError::NotASeal))
     });
     let word = |word: &str| {
         Some(Some(match word {

@@ -72,13 +72,16 @@ pub(super) fn decode(section: &mut Section<'_>) -> When {
     When { calls: calls(section), window: window(section) }
 }
 
+/// A field with a number, and what it says.
+type Counted = (&'static str, fn(u64) -> Calls);
+
 fn calls(section: &mut Section<'_>) -> Calls {
     let mut found: Option<(&'static str, Calls)> = None;
     let mut take = |field, place: selkie_hcl::Place<'_>, calls| match found {
         Some((one, _)) => place.report(FaultError::Conflict { one, other: field }),
         None => found = Some((field, calls)),
     };
-    let counted: [(&'static str, fn(u64) -> Calls); 3] =
+    let counted: [Counted; 3] =
         [("nth", Calls::Nth), ("every", Calls::Every), ("first", Calls::First)];
     for (field, make) in counted {
         let number = section.field(field).unsigned().and_then(|number| {

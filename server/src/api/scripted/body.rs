@@ -20,7 +20,8 @@ const LEAVING: Duration = Duration::from_millis(100);
 struct Broken {
     sent: Option<Bytes>,
     length: u64,
-    end: Pin<Box<Sleep>>,
+    /// When it fails; at once without it.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl http_body::Body for Broken {
@@ -34,7 +35,9 @@ impl http_body::Body for Broken {
         if let Some(bytes) = self.sent.take() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        ready!(self.end.as_mut().poll(context));
+        if let Some(end) = &mut self.end {
+            ready!(end.as_mut().poll(context));
+        }
         Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
     }
 
@@ -45,8 +48,7 @@ impl http_body::Body for Broken {
 
 /// Nothing at all: a body that fails at once takes the head with it, and the connection.
 pub(super) fn broken() -> Response {
-    let end = Box::pin(sleep(Duration::ZERO));
-    Response::new(Body::new(Broken { sent: None, length: 1, end }))
+    Response::new(Body::new(Broken { sent: None, length: 1, end: None }))
 }
 
 /// The first half, and then the connection ends.
@@ -54,7 +56,7 @@ pub(super) async fn truncated(answer: Response) -> Response {
     let (parts, bytes) = whole(answer).await;
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX).max(1);
     let half = bytes.slice(..bytes.len() / 2);
-    let end = Box::pin(sleep(LEAVING));
+    let end = Some(Box::pin(sleep(LEAVING)));
     Response::from_parts(parts, Body::new(Broken { sent: Some(half), length, end }))
 }
 
