@@ -15,6 +15,7 @@ mod jwcrypto;
 mod limits;
 mod listener;
 mod logins;
+mod losses;
 mod memory;
 mod memory_tokens;
 mod operating;
