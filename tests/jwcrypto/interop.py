@@ -15,11 +15,12 @@ EMERGENCY: opening a ciphertext without Selkie, with the master key and `pip ins
     # }, separators=(",", ":")))
     key = jwk.JWK(kty="oct", k=base64url_encode(open("kek.bin", "rb").read()))   # a static seal
     # key = jwk.JWK.from_pem(open("private.pem", "rb").read())                   # an RSA master key
+    # key = jwk.JWK.from_pem(open("break-glass.pem", "rb").read(), b"passphrase")
     token = jwe.JWE()
     token.deserialize(json.dumps(envelope), key)                      # tries every recipient
     print(token.payload)
 
-Where the RSA key cannot leave its KMS, let the KMS unwrap the `encrypted_key` of the recipient
+A quorum (`"quorum"` in the protected header) opens with quorum.py. Where the RSA key cannot leave its KMS, let the KMS unwrap the `encrypted_key` of the recipient
 whose `kid` is that key (RSA-OAEP-256), and open with what it returns:
 
     envelope["recipients"] = [{"header": {"alg": "dir"}}]
@@ -36,7 +37,6 @@ USAGE, for tests: everything passes in the clear, bytes in hexadecimal
     interop.py cross PROGRAM            all combinations, both ways, with PROGRAM on Selkie's side:
                                         crypto/examples/envelope.rs, which documents KEY and BINDING
         "open" also takes "dek": HEX as KEY
-A quorum opens with quorum.py, beside this file.
 Exit status 1, with the reason on standard error, where something does not hold.
 """
 
