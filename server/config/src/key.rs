@@ -8,7 +8,7 @@ use selkie_hcl::{Located, Place, Section};
 
 use crate::mount::Mount;
 use crate::quantity::number;
-use crate::seal::Seal;
+use crate::seal::Declared;
 
 /// A declared transit key. It cannot be changed through the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct DeclaredKey {
     pub mount: MountPath,
     /// The seals that each of its envelopes is made for, in order of priority; never empty.
     pub seals: Vec<SealName>,
+    /// How many of them must unwrap to open an envelope; 1: any one does.
+    pub quorum: u8,
     /// Where its version number comes from.
     pub version: VersionRule,
     /// The oldest version that is decrypted.
@@ -64,6 +66,8 @@ enum KeyError {
     UnknownSeal { name: String },
     #[error("seal {name:?} is disabled: it wraps nothing")]
     DisabledSeal { name: String },
+    #[error("seal {name:?} is revoked: it wraps nothing, and opens nothing any more")]
+    RevokedSeal { name: String },
     #[error("seal {name:?} is listed twice")]
     RepeatedSeal { name: String },
     #[error("field \"seals\": at least one seal is needed")]
@@ -76,14 +80,11 @@ enum KeyError {
     Exportable,
 }
 
-/// The sound seals in order of priority, and the names of all.
-type Seals<'s> = (&'s [Seal], &'s BTreeSet<String>);
-
 /// All `key` stanzas, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     mounts: &[Mount],
-    seals: Seals<'_>,
+    seals: &Declared,
 ) -> Vec<DeclaredKey> {
     let mut seen = BTreeSet::new();
     let mut keys = Vec::new();
@@ -105,7 +106,7 @@ fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
     mounts: &[Mount],
-    seals: Seals<'_>,
+    seals: &Declared,
 ) -> Option<DeclaredKey> {
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
@@ -127,6 +128,7 @@ fn key(
         name: name?.value,
         mount: mount?,
         seals: seals?,
+        quorum: 1,
         version,
         min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
         min_encryption_version: min_encryption_version.map(|v| v.value),
@@ -150,9 +152,9 @@ fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
 }
 
 /// The seals of a key in order of priority, in which `seals` come.
-fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec<SealName>> {
+fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealName>> {
     let field = section.field("seals");
-    let enabled = seals.iter().filter(|seal| !seal.disabled);
+    let enabled = declared.seals.iter().filter(|seal| !seal.disabled);
     if field.place().is_none() {
         return Some(enabled.map(|seal| seal.name.clone()).collect());
     }
@@ -162,7 +164,7 @@ fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec
     }
     let mut listed = BTreeSet::new();
     for Located { value: name, place } in list.value {
-        refuse_seal((seals, names), &name, place);
+        refuse_seal(declared, &name, place);
         if !listed.insert(name.clone()) {
             place.report(KeyError::RepeatedSeal { name });
         }
@@ -171,12 +173,15 @@ fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec
     Some(chosen.map(|seal| seal.name.clone()).collect())
 }
 
-fn refuse_seal((seals, names): Seals<'_>, name: &str, place: Place<'_>) {
-    let seal = seals.iter().find(|seal| seal.name.as_str() == name);
+fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
+    let seal = declared.seals.iter().find(|seal| seal.name.as_str() == name);
+    let name = || name.to_owned();
     if seal.is_some_and(|seal| seal.disabled) {
-        place.report(KeyError::DisabledSeal { name: name.to_owned() });
-    } else if !names.contains(name) {
-        place.report(KeyError::UnknownSeal { name: name.to_owned() });
+        place.report(KeyError::DisabledSeal { name: name() });
+    } else if declared.revoked.iter().any(|seal| seal.name.as_str() == name()) {
+        place.report(KeyError::RevokedSeal { name: name() });
+    } else if !declared.names.contains(&name()) {
+        place.report(KeyError::UnknownSeal { name: name() });
     }
 }
 

@@ -82,6 +82,20 @@ pub enum Regression {
         /// The seal.
         seal: SealName,
     },
+    /// None of the seals of a key opens anything any more.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": none of its seals opens anything any more, as each is \
+         revoked or no longer declared ({}): what was made for them is lost; first let another seal \
+         join the key, raise its \"generation\", and have each Vault encrypt anew", .seals.join(", ")
+    )]
+    OnlyOpenersGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// The seals.
+        seals: Vec<String>,
+    },
     /// A version of a static seal is gone.
     #[error(
         "seal \"{seal}\": key id \"{id}\" is no longer declared: what it wrapped does not open"
@@ -155,6 +169,7 @@ impl Config {
         self.check_mounts(previous, &mut regressions);
         self.check_seals(previous, &mut regressions);
         for key in &previous.keys {
+            regressions.extend(self.check_openers(key));
             regressions.extend(self.check_key(previous, key));
         }
         regressions
@@ -191,6 +206,10 @@ impl Config {
 
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
+            if self.revoked_seals.iter().any(|revoked| revoked.name == seal.name) {
+                // Said on purpose; what it would lose altogether is told of the keys.
+                continue;
+            }
             let Some(now) = self.seal_named(&seal.name) else {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
@@ -211,6 +230,16 @@ impl Config {
 
     fn seal_named(&self, name: &SealName) -> Option<&Seal> {
         self.seals.iter().find(|seal| seal.name == *name)
+    }
+
+    /// Whether a seal is left that opens what was made for `old`.
+    fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
+        if old.seals.iter().any(|name| self.seal_named(name).is_some()) {
+            return None;
+        }
+        let (key, mount) = (old.name.clone(), old.mount.clone());
+        let seals = old.seals.iter().map(ToString::to_string).collect();
+        Some(Regression::OnlyOpenersGone { key, mount, seals })
     }
 
     fn check_key(&self, previous: &Self, old: &DeclaredKey) -> Option<Regression> {

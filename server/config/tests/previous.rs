@@ -225,6 +225,23 @@ fn what_is_renamed_without_an_alias_is_told() {
 }
 
 #[test]
+fn a_revoked_seal_is_told_of_only_where_nothing_else_opens() {
+    let revoke = ("  priority       = 2", "  priority       = 2\n  revoked = true");
+    let list = "seals = [\"a\", \"b\"]";
+    let still_open = told(&[revoke, (list, "seals = [\"a\"]\n  generation = 1")]);
+    assert_eq!(still_open.expect("is sound"), [""; 0]);
+    let kept = told(&[revoke, (list, "seals = [\"a\"]")]).expect("is sound");
+    assert!(kept.len() == 1 && kept[0].contains("\"generation\" to 1 or more"), "{kept:?}");
+    let alone = changed(&[(list, "seals = [\"b\"]")]);
+    let now = changed(&[revoke, (list, "seals = [\"a\"]\n  generation = 1")]);
+    let message = "key \"k\" in mount \"transit\": none of its seals opens anything any more, as each \
+                   is revoked or no longer declared (b): what was made for them is lost; first let \
+                   another seal join the key, raise its \"generation\", and have each Vault encrypt \
+                   anew";
+    assert_eq!(told_between(&alone, &now).expect("is sound"), [message]);
+}
+
+#[test]
 fn what_is_removed_is_told() {
     let removed = told(&[("key \"k\" {", "key \"l\" {")]).expect("is sound");
     assert_eq!(
