@@ -184,7 +184,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let seals = seal::decode(&mut root, keeping, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let keys = key::decode(&mut root, &mounts, &seals);
+    let keys = key::decode(&mut root, &mounts, &seals, &reading);
     let listeners = listener::decode(&mut root, &reading);
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);

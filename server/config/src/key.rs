@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use selkie_access::{KeyName, MountPath, NameError};
+use selkie_crypto::envelope::{Quorum, QuorumError};
 use selkie_crypto::{KeyVersion, SealName};
 use selkie_hcl::{Located, Place, Section};
 
 use crate::mount::Mount;
 use crate::quantity::number;
 use crate::seal::Declared;
+use crate::secret::Reading;
+use crate::warning::WarningKind;
 
 /// A declared transit key. It cannot be changed through the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,12 @@ enum KeyError {
     RepeatedSeal { name: String },
     #[error("field \"seals\": at least one seal is needed")]
     NoSeals,
+    #[error(
+        "field \"quorum\": {quorum} of {seals} seals can never be met; it must be from 1 to {seals}"
+    )]
+    QuorumNeverMet { quorum: u64, seals: usize },
+    #[error("a quorum needs distinct shares: {seals} seals are more than the 16 that there are")]
+    TooManySeals { seals: usize },
     #[error("fields \"generation\" and \"version\" exclude each other")]
     GenerationAndVersion,
     #[error("field \"min_encryption_version\": is below \"min_decryption_version\"")]
@@ -85,6 +94,7 @@ pub(crate) fn decode(
     root: &mut Section<'_>,
     mounts: &[Mount],
     seals: &Declared,
+    reading: &Reading<'_>,
 ) -> Vec<DeclaredKey> {
     let mut seen = BTreeSet::new();
     let mut keys = Vec::new();
@@ -93,6 +103,9 @@ pub(crate) fn decode(
         let Some(key) = key(label, section, mounts, seals) else {
             continue;
         };
+        if key.quorum > 1 && usize::from(key.quorum) == key.seals.len() {
+            reading.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
+        }
         if !seen.insert((key.mount.clone(), key.name.clone())) {
             let (name, mount) = (key.name.to_string(), key.mount.to_string());
             place.report(KeyError::Repeated { name, mount });
@@ -112,6 +125,7 @@ fn key(
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
     let seals = key_seals(&mut section, seals);
+    let quorum = quorum(&mut section, seals.as_deref());
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
     let min_encryption_version = min_version(&mut section, "min_encryption_version");
@@ -128,7 +142,7 @@ fn key(
         name: name?.value,
         mount: mount?,
         seals: seals?,
-        quorum: 1,
+        quorum: quorum?,
         version,
         min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
         min_encryption_version: min_encryption_version.map(|v| v.value),
@@ -183,6 +197,26 @@ fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
     } else if !declared.names.contains(&name()) {
         place.report(KeyError::UnknownSeal { name: name() });
     }
+}
+
+/// How many of `seals` must unwrap; `None` if it can never be met.
+fn quorum(section: &mut Section<'_>, seals: Option<&[SealName]>) -> Option<u8> {
+    let field = section.field("quorum");
+    if field.place().is_none() {
+        return Some(1);
+    }
+    let Located { value: quorum, place } = field.unsigned()?;
+    let seals = seals?.len();
+    let needed = u8::try_from(quorum).unwrap_or(u8::MAX);
+    match Quorum::new(needed, seals) {
+        Ok(_) => return Some(needed),
+        Err(QuorumError::TooMany { of }) if needed > 1 => {
+            place.report(KeyError::TooManySeals { seals: of });
+        }
+        // The seals are counted as they stand: a mistake in one was reported there.
+        Err(_) => place.report(KeyError::QuorumNeverMet { quorum, seals }),
+    }
+    None
 }
 
 fn version_rule(section: &mut Section<'_>) -> VersionRule {

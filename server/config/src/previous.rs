@@ -16,8 +16,8 @@ use crate::seal::Seal;
 pub enum Regression {
     /// What a key's envelopes are made for changed, and its counted version did not rise (I7).
     #[error(
-        "key \"{key}\" in mount \"{mount}\": its current master keys changed but its version does \
-         not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
+        "key \"{key}\" in mount \"{mount}\": its current master keys or quorum changed but its \
+         version does not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
          move to the new ones"
     )]
     GenerationNotRaised {
@@ -95,6 +95,22 @@ pub enum Regression {
         mount: MountPath,
         /// The seals.
         seals: Vec<String>,
+    },
+    /// Fewer of the seals of a key are left than its quorum needs.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": its quorum needs {needed} seals, of which {left} are \
+         left: what was made for them is lost; first change its seals, raise its \"generation\", \
+         and have each Vault encrypt anew"
+    )]
+    QuorumGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// How many are needed.
+        needed: u8,
+        /// How many are left.
+        left: usize,
     },
     /// A version of a static seal is gone.
     #[error(
@@ -232,12 +248,16 @@ impl Config {
         self.seals.iter().find(|seal| seal.name == *name)
     }
 
-    /// Whether a seal is left that opens what was made for `old`.
+    /// Whether the seals that are left open what was made for `old`.
     fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
-        if old.seals.iter().any(|name| self.seal_named(name).is_some()) {
+        let left = old.seals.iter().filter(|name| self.seal_named(name).is_some()).count();
+        if left >= usize::from(old.quorum) {
             return None;
         }
         let (key, mount) = (old.name.clone(), old.mount.clone());
+        if left > 0 {
+            return Some(Regression::QuorumGone { key, mount, needed: old.quorum, left });
+        }
         let seals = old.seals.iter().map(ToString::to_string).collect();
         Some(Regression::OnlyOpenersGone { key, mount, seals })
     }
@@ -254,7 +274,8 @@ impl Config {
             (VersionRule::Counted { generation }, true) => highest_of(generation),
             _ => previous.version_of(old),
         };
-        let is_rewrapped = previous.current_keys(old) != self.current_keys(new);
+        let is_rewrapped =
+            previous.current_keys(old) != self.current_keys(new) || old.quorum != new.quorum;
         let needed = was.saturating_add(u32::from(is_rewrapped));
         if self.version_of(new) >= needed {
             return None;
