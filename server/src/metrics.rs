@@ -4,6 +4,7 @@ mod aged;
 mod audit;
 mod governed;
 mod state;
+mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -289,6 +290,7 @@ impl Metrics {
         self.alerts.register(&mut registry);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
+        upstream::register(&mut registry, &deployment.seals, now);
         audit::register(&mut registry, audited);
         let mut text = String::new();
         encode(&mut text, &registry)?;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selkie_crypto::SealName;
+use selkie_kms::transit::{TokenStanding, TransitClient};
 use selkie_kms::{Governor, GovernorFigures, Kms};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ pub struct Setup {
     pub pin: Option<PinFile>,
     /// Walks the hops to the KMS for `selkie doctor`.
     pub examiner: Option<Arc<dyn Examiner>>,
+    /// The way to another server's transit engine, where that is what `kms` asks.
+    pub upstream: Option<Arc<TransitClient>>,
 }
 
 /// The way to a seal's master key, and what was learned of it so far. It outlives deployments.
@@ -144,6 +147,12 @@ impl Connection {
     #[must_use]
     pub fn governor(&self) -> Option<GovernorFigures> {
         self.setup.governor.as_ref().map(|governor| governor.figures())
+    }
+
+    /// How it stands with its token at the other server, if it has one.
+    #[must_use]
+    pub fn upstream_token(&self) -> Option<TokenStanding> {
+        self.setup.upstream.as_ref().map(|client| client.token_standing())
     }
 
     /// The declared fingerprints.
