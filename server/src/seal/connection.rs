@@ -172,6 +172,9 @@ impl Connection {
     pub fn lasting_trust(&self) -> &'static str {
         match (self.is_fixed, self.fingerprints(), self.pin()) {
             (true, _, _) => "the configuration holds the key",
+            (false, _, _) if self.setup.upstream.is_some() => {
+                "does not encrypt: every wrap is made at the upstream"
+            }
             (false, [_, ..], Some(_)) => "encrypts, by public_key_sha256 and the pin file",
             (false, [], Some(pin)) if pin.is_signed() => {
                 "encrypts, by the pin file that local_key signs"
