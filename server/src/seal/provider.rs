@@ -18,6 +18,7 @@ use super::known::Known;
 use super::pin::PinFile;
 use super::{azure, transit};
 use crate::clock::{Clock, SystemClock};
+use crate::faults::{Bench, scripted};
 
 /// Where what is learned is kept.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +62,7 @@ pub enum ProviderError {
 }
 
 /// The connection that a stanza describes. No network is touched: what is far away is described
-/// once the server runs.
+/// once the server runs. With a `bench`, the faults of its script lie before the master key.
 ///
 /// # Errors
 ///
@@ -70,6 +71,7 @@ pub async fn connect(
     name: &SealName,
     kind: SealKind,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     match kind {
         SealKind::Static(seal) => {
@@ -78,7 +80,7 @@ pub async fn connect(
             let setup = Setup {
                 name: name.clone(),
                 kind: "static",
-                kms,
+                kms: scripted(kms, name, bench),
                 governor: None,
                 target: String::new(),
                 settings: [0; 32],
@@ -90,8 +92,8 @@ pub async fn connect(
             };
             Ok(Connection::fixed(setup, Known::configured(keks)))
         }
-        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
-        SealKind::Transit(seal) => upstream(name, *seal, keeping),
+        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
+        SealKind::Transit(seal) => upstream(name, *seal, keeping, bench),
     }
 }
 
@@ -99,6 +101,7 @@ fn key_vault(
     name: &SealName,
     seal: AzureKeyVaultSeal,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
     let fingerprints = fingerprints.copied().collect();
@@ -109,7 +112,7 @@ fn key_vault(
     let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
     let random: Arc<Random> = Arc::new(os_random);
     let limits = GovernorSettings::default();
-    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
         kind: "azurekeyvault",
@@ -129,20 +132,22 @@ fn upstream(
     name: &SealName,
     seal: TransitSeal,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let poll_interval = seal.poll_interval;
     let prefix = seal.key_id_prefix.clone();
     let mount = TransitMountPath::new(&seal.mount_path).ok_or(ProviderError::UnfitName)?;
     let key = TransitKeyName::new(&seal.key_name).ok_or(ProviderError::UnfitName)?;
     let settings = transit::settings(seal, mount);
-    let target = format!("{}{}/keys/{key}", settings.address, settings.mount);
-    // Other ids are another master key, wherever it is.
+    // What was learned at another server, or under other ids, does not hold for this one.
+    let target = format!("{}{}/keys/{key} as {prefix}", settings.address, settings.mount);
     let digest = sha256(&[&settings.digest()[..], prefix.as_bytes()].concat());
     let random: Arc<Random> = Arc::new(os_random);
     let client = TransitClient::new(settings, Arc::clone(&random))?;
     let provider = TransitKms::new(Arc::clone(&client), key, Some(&prefix))?;
     let provider = Arc::new(provider);
-    let governor = Arc::new(Governor::new(provider.clone(), GovernorSettings::default(), random));
+    let limits = GovernorSettings::default();
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
         kind: "transit",
