@@ -10,6 +10,7 @@ use crate::alerts::{self, Alerts};
 use crate::audit::{self, Audit};
 use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
+use crate::faults::Faults;
 use crate::key::{self, DeclaredKey};
 use crate::lease::{self, LeaseTimes};
 use crate::listener::{self, Listener};
@@ -74,6 +75,10 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// `default_lease_ttl` and `max_lease_ttl`.
     pub leases: LeaseTimes,
+    /// `allow_faults`: whether this server may be a test bench.
+    pub allow_faults: bool,
+    /// What is to go wrong by a script, which no configuration file says: `--faults` does.
+    pub faults: Option<Faults>,
     /// What works and is worth telling.
     pub warnings: Vec<Warning>,
 }
@@ -203,6 +208,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         telemetry: telemetry::decode(&mut root, &reading),
         leases,
         auth: auth::decode(&mut root, &reading, can_show),
+        allow_faults: root.field("allow_faults").boolean().is_some_and(|flag| flag.value),
+        faults: None,
         warnings: Vec::new(),
         data_dir,
         local_key,

@@ -14,6 +14,7 @@ use super::connection::{Connection, Setup};
 use super::known::Known;
 use super::pin::PinFile;
 use crate::clock::{Clock, SystemClock};
+use crate::faults::{Bench, scripted};
 
 /// Where what is learned is kept.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +49,7 @@ pub enum ProviderError {
 }
 
 /// The connection that a stanza describes. No network is touched: what is far away is described
-/// once the server runs.
+/// once the server runs. With a `bench`, the faults of its script lie before the master key.
 ///
 /// # Errors
 ///
@@ -57,6 +58,7 @@ pub async fn connect(
     name: &SealName,
     kind: SealKind,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     match kind {
         SealKind::Static(seal) => {
@@ -65,7 +67,7 @@ pub async fn connect(
             let setup = Setup {
                 name: name.clone(),
                 kind: "static",
-                kms,
+                kms: scripted(kms, name, bench),
                 governor: None,
                 target: String::new(),
                 settings: [0; 32],
@@ -76,7 +78,7 @@ pub async fn connect(
             };
             Ok(Connection::fixed(setup, Known::configured(keks)))
         }
-        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
+        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
     }
 }
 
@@ -84,6 +86,7 @@ fn key_vault(
     name: &SealName,
     seal: AzureKeyVaultSeal,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
     let fingerprints = fingerprints.copied().collect();
@@ -94,7 +97,7 @@ fn key_vault(
     let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
     let random: Arc<Random> = Arc::new(os_random);
     let limits = GovernorSettings::default();
-    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
         kind: "azurekeyvault",

@@ -12,7 +12,7 @@ fn key() -> AuditKey {
     AuditKey::init_with(|page| page.fill(5)).unwrap()
 }
 
-fn declared(path: &Path) -> Audit {
+pub(super) fn declared(path: &Path) -> Audit {
     let file = AuditFile { path: path.to_owned(), mode: 0o600, fsync: false };
     let device = AuditDevice {
         path: "file".to_owned(),
