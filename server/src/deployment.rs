@@ -141,7 +141,12 @@ impl Deployment {
             clients: Arc::new(Clients::new(config.clients, &config.policies)?),
             auth_mounts: DeclaredMounts::new(config.auth),
             policies: config.policies.into(),
-            leases: LeaseLimits { default: config.leases.default, max: config.leases.max },
+            leases: LeaseLimits {
+                default: config.leases.default,
+                max: config.leases.max,
+                max_staleness: config.leases.max_staleness,
+                max_periodic_staleness: config.leases.max_periodic_staleness,
+            },
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keeping: Keeping {

@@ -191,6 +191,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let audit = audit::decode(&mut root, audit_keys, &reading);
     let storage = storage::decode(&mut root, data_dir.as_deref(), &reading);
     let remembers = storage.is_some() || (data_dir.is_some() && local_key.is_some());
+    let leases = lease::decode(&mut root, storage.as_ref());
     let config = Config {
         realm: realm(&mut root),
         realm_aliases: realm_aliases(&mut root),
@@ -205,8 +206,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
         telemetry: telemetry::decode(&mut root, &reading),
+        leases,
         auth: auth::decode(&mut root, &reading, can_show),
-        leases: lease::decode(&mut root),
         allow_faults: allow_faults(&mut root, &reading),
         faults: None,
         warnings: Vec::new(),

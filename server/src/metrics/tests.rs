@@ -62,7 +62,8 @@ async fn full_text() -> String {
     gauges.protected.get_or_create(&seal).set(1);
     gauges.days.get_or_create(&seal).set(40.5);
     gauges.register(&mut registry);
-    let mut text = metrics.text(&deployment, &audit(), None, 20_000).unwrap();
+    let bench = Bench::new(selkie_config::Faults::default());
+    let mut text = metrics.text(&deployment, &audit(), Some(&bench), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
