@@ -17,7 +17,7 @@ use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
 use crate::pins::{self, PinKeeping};
 use crate::policy;
-use crate::seal::{self, Seal};
+use crate::seal::{self, RevokedSeal, Seal};
 use crate::secret::Reading;
 use crate::sources::Sources;
 use crate::storage::{self, Storage};
@@ -55,6 +55,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `seal`, at least one, in order of priority.
     pub seals: Vec<Seal>,
+    /// `seal` with `revoked`.
+    pub revoked_seals: Vec<RevokedSeal>,
     /// `storage`.
     pub storage: Option<Storage>,
     /// `audit_key` and `audit`; nothing is recorded by default.
@@ -179,10 +181,10 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let data_dir = pins::data_dir(&mut root, &reading);
     let local_key = pins::local_key(&mut root, &reading);
     let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
-    let (seals, seal_names) = seal::decode(&mut root, keeping, &reading);
+    let seals = seal::decode(&mut root, keeping, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let keys = key::decode(&mut root, &mounts, (&seals, &seal_names));
+    let keys = key::decode(&mut root, &mounts, &seals, &reading);
     let listeners = listener::decode(&mut root, &reading);
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
@@ -213,7 +215,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         warnings: Vec::new(),
         data_dir,
         local_key,
-        seals,
+        seals: seals.seals,
+        revoked_seals: seals.revoked,
         mounts,
         keys,
         clients,

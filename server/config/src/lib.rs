@@ -56,7 +56,8 @@ pub use mount::Mount;
 pub use previous::{KeyVaultKey, Regression};
 pub use seal::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
-    PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity, WrapPlace,
+    PublicKeyFingerprint, RevokedSeal, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity,
+    WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

@@ -16,8 +16,8 @@ use crate::seal::Seal;
 pub enum Regression {
     /// What a key's envelopes are made for changed, and its counted version did not rise (I7).
     #[error(
-        "key \"{key}\" in mount \"{mount}\": its current master keys changed but its version does \
-         not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
+        "key \"{key}\" in mount \"{mount}\": its current master keys or quorum changed but its \
+         version does not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
          move to the new ones"
     )]
     GenerationNotRaised {
@@ -81,6 +81,36 @@ pub enum Regression {
     SealRemoved {
         /// The seal.
         seal: SealName,
+    },
+    /// None of the seals of a key opens anything any more.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": none of its seals opens anything any more, as each is \
+         revoked or no longer declared ({}): what was made for them is lost; first let another seal \
+         join the key, raise its \"generation\", and have each Vault encrypt anew", .seals.join(", ")
+    )]
+    OnlyOpenersGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// The seals.
+        seals: Vec<String>,
+    },
+    /// Fewer of the seals of a key are left than its quorum needs.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": its quorum needs {needed} seals, of which {left} are \
+         left: what was made for them is lost; first change its seals, raise its \"generation\", \
+         and have each Vault encrypt anew"
+    )]
+    QuorumGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// How many are needed.
+        needed: u8,
+        /// How many are left.
+        left: usize,
     },
     /// A version of a static seal is gone.
     #[error(
@@ -155,6 +185,7 @@ impl Config {
         self.check_mounts(previous, &mut regressions);
         self.check_seals(previous, &mut regressions);
         for key in &previous.keys {
+            regressions.extend(self.check_openers(key));
             regressions.extend(self.check_key(previous, key));
         }
         regressions
@@ -191,6 +222,10 @@ impl Config {
 
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
+            if self.revoked_seals.iter().any(|revoked| revoked.name == seal.name) {
+                // Said on purpose; what it would lose altogether is told of the keys.
+                continue;
+            }
             let Some(now) = self.seal_named(&seal.name) else {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
@@ -213,6 +248,20 @@ impl Config {
         self.seals.iter().find(|seal| seal.name == *name)
     }
 
+    /// Whether the seals that are left open what was made for `old`.
+    fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
+        let left = old.seals.iter().filter(|name| self.seal_named(name).is_some()).count();
+        if left >= usize::from(old.quorum) {
+            return None;
+        }
+        let (key, mount) = (old.name.clone(), old.mount.clone());
+        if left > 0 {
+            return Some(Regression::QuorumGone { key, mount, needed: old.quorum, left });
+        }
+        let seals = old.seals.iter().map(ToString::to_string).collect();
+        Some(Regression::OnlyOpenersGone { key, mount, seals })
+    }
+
     fn check_key(&self, previous: &Self, old: &DeclaredKey) -> Option<Regression> {
         let mount = self.mount_now(&old.mount)?;
         let (key, mount) = (old.name.clone(), mount.clone());
@@ -225,7 +274,8 @@ impl Config {
             (VersionRule::Counted { generation }, true) => highest_of(generation),
             _ => previous.version_of(old),
         };
-        let is_rewrapped = previous.current_keys(old) != self.current_keys(new);
+        let is_rewrapped =
+            previous.current_keys(old) != self.current_keys(new) || old.quorum != new.quorum;
         let needed = was.saturating_add(u32::from(is_rewrapped));
         if self.version_of(new) >= needed {
             return None;

@@ -32,6 +32,28 @@ pub struct Seal {
     pub kind: SealKind,
 }
 
+/// A seal that must not open anything any more, `revoked`. What else its stanza says is not read: its
+/// secrets may be gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedSeal {
+    /// Its name.
+    pub name: SealName,
+    /// Its type, as in the label of its stanza.
+    pub kind: String,
+}
+
+/// All that the `seal` stanzas say.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    /// Those that are sound, in order of priority.
+    pub(crate) seals: Vec<Seal>,
+    /// The revoked ones.
+    pub(crate) revoked: Vec<RevokedSeal>,
+    /// The names that keys may list: those of all stanzas, so that one mistake in a seal is not
+    /// reported at every key again.
+    pub(crate) names: BTreeSet<String>,
+}
+
 /// What holds a master key.
 #[derive(Debug)]
 pub enum SealKind {
@@ -48,6 +70,8 @@ enum SealError {
     NoSeal,
     #[error("all seals are disabled: nothing could be encrypted")]
     AllDisabled,
+    #[error("all seals are revoked: nothing could be encrypted or decrypted")]
+    AllRevoked,
     #[error(
         "seal type {found:?} is not in this build yet: there are \"azurekeyvault\" and \"static\""
     )]
@@ -85,17 +109,14 @@ const AZURE: &str = "azurekeyvault";
 const NOT_BUILT: [&str; 7] =
     ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11", "transit"];
 
-/// All `seal` stanzas that are sound, in order of priority, and the names that keys may list: those
-/// of all stanzas, so that one mistake in a seal is not reported at every key again.
-pub(crate) fn decode(
-    root: &mut Section<'_>,
-    pins: PinKeeping,
-    reading: &Reading<'_>,
-) -> (Vec<Seal>, BTreeSet<String>) {
+/// All `seal` stanzas.
+pub(crate) fn decode(root: &mut Section<'_>, pins: PinKeeping, reading: &Reading<'_>) -> Declared {
     let stanzas = root.labelled("seal");
     if stanzas.is_empty() {
         root.place().report(SealError::NoSeal);
     }
+    let has_any = !stanzas.is_empty();
+    let (revoked, stanzas) = take_revoked(stanzas);
     let count = stanzas.len();
     let mut names = BTreeSet::new();
     let mut in_azure = Vec::new();
@@ -113,6 +134,7 @@ pub(crate) fn decode(
         };
         pins.warn_of(&seal, place, reading);
         refuse_repeated(&seals, &seal, place);
+        refuse_revoked_name(&revoked, &seal, place);
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
@@ -122,8 +144,42 @@ pub(crate) fn decode(
     if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
         root.place().report(SealError::AllDisabled);
     }
+    if has_any && count == 0 {
+        root.place().report(SealError::AllRevoked);
+    }
     seals.sort_by_key(|seal| seal.priority);
-    (seals, names)
+    Declared { seals, revoked, names }
+}
+
+type Stanza<'d> = (Located<'d, String>, Section<'d>);
+
+/// The revoked seals, and the stanzas of the others.
+fn take_revoked(stanzas: Vec<Stanza<'_>>) -> (Vec<RevokedSeal>, Vec<Stanza<'_>>) {
+    let (mut revoked, mut others) = (Vec::<RevokedSeal>::new(), Vec::new());
+    for (kind, mut section) in stanzas {
+        if section.field("revoked").boolean().is_none_or(|flag| !flag.value) {
+            others.push((kind, section));
+            continue;
+        }
+        let (place, label) = (kind.place, kind.value.clone());
+        let name = section.field("name").string().unwrap_or(kind);
+        section.ignore_the_rest();
+        let name =
+            name.try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { source }));
+        let Some(name) = name.map(|name| name.value) else { continue };
+        if revoked.iter().any(|other| other.name == name) {
+            place.report(SealError::RepeatedName { name: name.to_string() });
+        }
+        revoked.push(RevokedSeal { name, kind: label });
+    }
+    (revoked, others)
+}
+
+/// A name that is revoked opens nothing: another seal under it would bring it back.
+fn refuse_revoked_name(revoked: &[RevokedSeal], seal: &Seal, place: Place<'_>) {
+    if revoked.iter().any(|other| other.name == seal.name) {
+        place.report(SealError::RepeatedName { name: seal.name.to_string() });
+    }
 }
 
 fn seal<'d>(

@@ -89,6 +89,15 @@ pub enum WarningKind {
          so each machine hashes values and chains lines under a key of its own"
     )]
     AuditKeyOfOneMachine,
+    /// Every seal of a key is needed.
+    #[error(
+        "\"quorum\": all {quorum} seals are needed, so the loss of one loses what the key \
+         encrypted: list more seals than the quorum needs"
+    )]
+    QuorumWithoutSpare {
+        /// How many are needed.
+        quorum: u8,
+    },
     /// A password travels in clear.
     #[error("\"address\" begins with http:// : the password for etcd travels in clear")]
     PasswordInClear,

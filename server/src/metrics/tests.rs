@@ -45,6 +45,8 @@ async fn full_text() -> String {
     metrics.request("encrypt", Duration::from_millis(3));
     let seal = SealName::new("static").unwrap();
     metrics.kms_call(&seal, "unwrap", "ok", Duration::from_millis(3));
+    metrics.hedged(&seal);
+    metrics.overtaken(&seal);
     metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
     let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
     metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
