@@ -22,7 +22,7 @@ use crate::secret::Reading;
 use crate::sources::Sources;
 use crate::storage::{self, Storage};
 use crate::telemetry::{self, Telemetry};
-use crate::warning::Warning;
+use crate::warning::{Warning, WarningKind};
 
 /// A configuration that passed every check, or one made in code (which then owes them).
 ///
@@ -210,7 +210,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         telemetry: telemetry::decode(&mut root, &reading),
         leases,
         auth: auth::decode(&mut root, &reading, can_show),
-        allow_faults: root.field("allow_faults").boolean().is_some_and(|flag| flag.value),
+        allow_faults: allow_faults(&mut root, &reading),
         faults: None,
         warnings: Vec::new(),
         data_dir,
@@ -231,6 +231,11 @@ fn refuse_what_is_not_here(root: &mut Section<'_>) {
     for name in NOT_USED {
         root.refuse(name, || ConfigError::NotUsed { name });
     }
+}
+
+fn allow_faults(root: &mut Section<'_>, reading: &Reading<'_>) -> bool {
+    let allowed = root.field("allow_faults").boolean().filter(|flag| flag.value);
+    allowed.inspect(|flag| reading.warn(flag.place, WarningKind::FaultsAllowed)).is_some()
 }
 
 fn realm(root: &mut Section<'_>) -> String {

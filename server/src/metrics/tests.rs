@@ -65,7 +65,11 @@ async fn full_text() -> String {
     gauges.protected.get_or_create(&seal).set(1);
     gauges.days.get_or_create(&seal).set(40.5);
     gauges.register(&mut registry);
-    let mut text = metrics.text(&deployment, &audit(), None, 20_000).unwrap();
+    let script = "fault \"slow\" {\n delay = \"1s\"\n}\n";
+    let bench = Bench::new(selkie_config::Faults::parse("x", script).unwrap());
+    let asked = crate::faults::Asked { operation: None, key: None, client: None };
+    assert!(bench.befalls(asked).is_some());
+    let mut text = metrics.text(&deployment, &audit(), Some(&bench), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
