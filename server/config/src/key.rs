@@ -68,6 +68,8 @@ enum KeyError {
     RepeatedSeal { name: String },
     #[error("field \"seals\": at least one seal is needed")]
     NoSeals,
+    #[error("field \"seals\": a break-glass seal alone will not do: no server decrypts for it")]
+    NoSealThatDecrypts,
     #[error("fields \"generation\" and \"version\" exclude each other")]
     GenerationAndVersion,
     #[error("field \"min_encryption_version\": is below \"min_decryption_version\"")]
@@ -157,6 +159,7 @@ fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec
         return Some(enabled.map(|seal| seal.name.clone()).collect());
     }
     let list = field.strings()?;
+    let list_place = list.place;
     if list.value.is_empty() {
         list.place.report(KeyError::NoSeals);
     }
@@ -168,7 +171,11 @@ fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec
         }
     }
     let chosen = enabled.filter(|seal| listed.contains(seal.name.as_str()));
-    Some(chosen.map(|seal| seal.name.clone()).collect())
+    let chosen: Vec<_> = chosen.collect();
+    if !chosen.is_empty() && chosen.iter().all(|seal| seal.is_offline()) {
+        list_place.report(KeyError::NoSealThatDecrypts);
+    }
+    Some(chosen.into_iter().map(|seal| seal.name.clone()).collect())
 }
 
 fn refuse_seal((seals, names): Seals<'_>, name: &str, place: Place<'_>) {

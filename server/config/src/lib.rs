@@ -49,7 +49,7 @@ pub use listener::{
 pub use mount::Mount;
 pub use previous::{KeyVaultKey, Regression};
 pub use seal::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, IdentityReason, Origin, ProxyUrl,
     PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity, WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};

@@ -139,7 +139,7 @@ impl fmt::Display for KeyVaultKey {
 }
 
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
-/// static seal, or a key in Key Vault, whose versions the file does not name.
+/// static seal, the key of a break-glass seal, or a key in Key Vault, whose versions the file does not name.
 type MasterKey<'s> = (Option<&'s KekId>, Option<(&'s Url, &'s str)>);
 
 impl Config {
@@ -191,6 +191,10 @@ impl Config {
 
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
+            // Of what no server opened, nothing stops to open.
+            if seal.is_offline() {
+                continue;
+            }
             let Some(now) = self.seal_named(&seal.name) else {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
@@ -296,5 +300,5 @@ const fn highest_of(generation: u32) -> u32 {
 }
 
 fn master_key(seal: &Seal) -> MasterKey<'_> {
-    (seal.static_ids().next(), seal.key_vault_key())
+    (seal.static_ids().next().or_else(|| seal.offline_id()), seal.key_vault_key())
 }

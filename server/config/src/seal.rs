@@ -1,6 +1,7 @@
 //! `seal`: the master keys.
 
 mod azure;
+mod break_glass;
 mod static_seal;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ pub use self::azure::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
     PublicKeyFingerprint, UserAssignedIdentity, WrapPlace,
 };
+pub use self::break_glass::BreakGlassSeal;
 pub use self::static_seal::{StaticKey, StaticSeal};
 use crate::pins::PinKeeping;
 use crate::quantity::limited;
@@ -39,6 +41,8 @@ pub enum SealKind {
     Static(StaticSeal),
     /// `seal "azurekeyvault"`.
     AzureKeyVault(Box<AzureKeyVaultSeal>),
+    /// `seal "break-glass"`.
+    BreakGlass(BreakGlassSeal),
 }
 
 /// What is wrong with a seal.
@@ -49,10 +53,15 @@ enum SealError {
     #[error("all seals are disabled: nothing could be encrypted")]
     AllDisabled,
     #[error(
-        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\" and \"static\""
+        "nothing but \"break-glass\" would be encrypted for, and no server decrypts that: declare \
+         another seal beside it"
+    )]
+    BreakGlassAlone,
+    #[error(
+        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"static\" and \"break-glass\""
     )]
     NotBuilt { found: String },
-    #[error("seal type {found:?} does not exist: there are \"azurekeyvault\" and \"static\"")]
+    #[error("seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\" and \"break-glass\"")]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
     RepeatedName { name: String },
@@ -80,6 +89,10 @@ enum SealError {
 
 const STATIC: &str = "static";
 const AZURE: &str = "azurekeyvault";
+const BREAK_GLASS: &str = "break-glass";
+
+/// The priority of a seal that has none.
+const NEVER_ASKED: u32 = u32::MAX;
 
 /// Vault's and OpenBao's other seal types.
 const NOT_BUILT: [&str; 7] =
@@ -97,6 +110,7 @@ pub(crate) fn decode(
         root.place().report(SealError::NoSeal);
     }
     let count = stanzas.len();
+    let asked = stanzas.iter().filter(|(kind, _)| kind.value != BREAK_GLASS).count();
     let mut names = BTreeSet::new();
     let mut in_azure = Vec::new();
     let mut seals: Vec<Seal> = Vec::new();
@@ -108,7 +122,7 @@ pub(crate) fn decode(
             in_azure.push((given_name.clone(), place));
         }
         names.insert(given_name);
-        let Some((seal, key_places)) = seal(kind, name, section, count == 1, reading) else {
+        let Some((seal, key_places)) = seal(kind, name, section, asked == 1, reading) else {
             continue;
         };
         pins.warn_of(&seal, place, reading);
@@ -121,6 +135,8 @@ pub(crate) fn decode(
     }
     if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
         root.place().report(SealError::AllDisabled);
+    } else if count > 0 && seals.len() == count && !seals.iter().any(Seal::is_asked) {
+        root.place().report(SealError::BreakGlassAlone);
     }
     seals.sort_by_key(|seal| seal.priority);
     (seals, names)
@@ -133,15 +149,23 @@ fn seal<'d>(
     is_only_one: bool,
     reading: &Reading<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if ![STATIC, AZURE].contains(&kind.value.as_str()) {
+    if ![STATIC, AZURE, BREAK_GLASS].contains(&kind.value.as_str()) {
         refuse_type(kind);
         return None;
     }
-    let priority = priority(&mut section, is_only_one);
+    let priority = match kind.value.as_str() {
+        BREAK_GLASS => {
+            break_glass::refuse_priority(&mut section);
+            Some(NEVER_ASKED)
+        }
+        _ => priority(&mut section, is_only_one),
+    };
     let disabled = section.field("disabled").boolean().is_some_and(|flag| flag.value);
     let decoded = match kind.value.as_str() {
         AZURE => azure::decode(&mut section, reading)
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
+        BREAK_GLASS => break_glass::decode(&mut section, reading)
+            .map(|seal| (SealKind::BreakGlass(seal), Vec::new())),
         _ => static_seal::decode(&mut section, reading)
             .map(|(seal, places)| (SealKind::Static(seal), places)),
     };
@@ -170,7 +194,7 @@ fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
         }
         return is_only_one.then_some(1);
     }
-    let priority = limited(field.unsigned_or_text()?, "priority", 1..=u64::from(u32::MAX))?;
+    let priority = limited(field.unsigned_or_text()?, "priority", 1..=u64::from(NEVER_ASKED - 1))?;
     Some(priority.value)
 }
 
@@ -179,7 +203,8 @@ fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
         place.report(SealError::RepeatedName { name: seal.name.to_string() });
     }
     let priority = seal.priority;
-    if earlier.iter().any(|other| other.priority == priority) {
+    let is_asked = priority != NEVER_ASKED;
+    if is_asked && earlier.iter().any(|other| other.priority == priority) {
         place.report(SealError::RepeatedPriority { priority });
     }
 }
@@ -214,7 +239,7 @@ fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
 fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
     let keys = match &seal.kind {
         SealKind::Static(seal) => Some(seal.keys()),
-        SealKind::AzureKeyVault(_) => None,
+        SealKind::AzureKeyVault(_) | SealKind::BreakGlass(_) => None,
     };
     keys.into_iter().flatten()
 }
@@ -223,8 +248,27 @@ impl Seal {
     /// The key in Key Vault, by vault and name, if it is one.
     pub(crate) fn key_vault_key(&self) -> Option<(&Url, &str)> {
         match &self.kind {
-            SealKind::Static(_) => None,
+            SealKind::Static(_) | SealKind::BreakGlass(_) => None,
             SealKind::AzureKeyVault(seal) => Some((&seal.endpoint, &seal.key_name)),
+        }
+    }
+
+    /// Whether it is enabled and a server can ask it to unwrap.
+    pub(crate) const fn is_asked(&self) -> bool {
+        !self.disabled && !self.is_offline()
+    }
+
+    /// Whether its private key is with people, and no server can ask it.
+    #[must_use]
+    pub const fn is_offline(&self) -> bool {
+        matches!(self.kind, SealKind::BreakGlass(_))
+    }
+
+    /// The one version of an offline key.
+    pub(crate) const fn offline_id(&self) -> Option<&KekId> {
+        match &self.kind {
+            SealKind::BreakGlass(seal) => Some(&seal.kek),
+            SealKind::Static(_) | SealKind::AzureKeyVault(_) => None,
         }
     }
 

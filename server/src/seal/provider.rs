@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selkie_config::{AzureKeyVaultSeal, PublicKeyFingerprint, SealKind, StaticSeal};
+use selkie_config::{AzureKeyVaultSeal, BreakGlassSeal, PublicKeyFingerprint, SealKind, StaticSeal};
 use selkie_crypto::{PinKey, Random, SealName, os_random};
 use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
-use selkie_kms::{Governor, GovernorSettings, Kms, KmsError, StaticKms, StaticKmsError};
+use selkie_kms::{
+    Governor, GovernorSettings, InvalidDescription, Kms, KmsError, OfflineKms, StaticKms,
+    StaticKmsError,
+};
 
 use super::azure;
 use super::connection::{Connection, Setup};
@@ -39,6 +42,9 @@ pub enum ProviderError {
     /// The keys of a static seal do not make one master key.
     #[error(transparent)]
     Static(#[from] StaticKmsError),
+    /// A public key makes no master key: a bug.
+    #[error(transparent)]
+    Offline(#[from] InvalidDescription),
     /// The provider does not say what its key is, although it holds it.
     #[error(transparent)]
     Describe(#[from] KmsError),
@@ -61,22 +67,31 @@ pub async fn connect(
     match kind {
         SealKind::Static(seal) => {
             let kms: Arc<dyn Kms> = Arc::new(static_kms(seal)?);
-            let keks = kms.describe().await?;
-            let setup = Setup {
-                name: name.clone(),
-                kind: "static",
-                kms,
-                governor: None,
-                target: String::new(),
-                settings: [0; 32],
-                fingerprints: Vec::new(),
-                poll_interval: Duration::MAX,
-                pin: None,
-                examiner: None,
-            };
-            Ok(Connection::fixed(setup, Known::configured(keks)))
+            let known = Known::configured(kms.describe().await?);
+            Ok(Connection::fixed(configured(name, "static", kms), known))
+        }
+        SealKind::BreakGlass(BreakGlassSeal { public_key, kek }) => {
+            let kms: Arc<dyn Kms> = Arc::new(OfflineKms::new(kek, public_key)?);
+            let known = Known::configured(kms.describe().await?);
+            Ok(Connection::offline(configured(name, "break-glass", kms), known))
         }
         SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
+    }
+}
+
+/// A master key that the configuration holds, or of which it holds all that there is to know.
+fn configured(name: &SealName, kind: &'static str, kms: Arc<dyn Kms>) -> Setup {
+    Setup {
+        name: name.clone(),
+        kind,
+        kms,
+        governor: None,
+        target: String::new(),
+        settings: [0; 32],
+        fingerprints: Vec::new(),
+        poll_interval: Duration::MAX,
+        pin: None,
+        examiner: None,
     }
 }
 

@@ -73,6 +73,11 @@ impl Seals {
         self.0.iter().filter(|seal| !seal.disabled)
     }
 
+    /// The ones that can be asked to unwrap: all but those whose private key is with people.
+    pub fn asked(&self) -> impl Iterator<Item = &Seal> {
+        self.0.iter().filter(|seal| !seal.connection.is_offline())
+    }
+
     /// The seal of this name.
     #[must_use]
     pub fn find(&self, name: &SealName) -> Option<&Seal> {
@@ -209,7 +214,7 @@ impl Seals {
         transit: &Transit,
     ) -> Result<Plaintext, TransitError> {
         // One recipient per seal, which is all that we make: a forged list costs no more calls.
-        let by_priority = self.0.iter().filter_map(|seal| {
+        let by_priority = self.asked().filter_map(|seal| {
             let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
             own.map(|recipient| (seal, recipient))
         });
