@@ -7,6 +7,7 @@ mod doctor;
 mod drill;
 mod error;
 mod export;
+mod extract;
 mod migrate;
 mod remote;
 mod restore;
@@ -64,6 +65,8 @@ enum Command {
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Print what a Vault's seal has encrypted, out of a copy of the Vault's storage.
+    Extract(extract::Arguments),
     /// Print the version.
     Version,
 }
@@ -146,6 +149,7 @@ impl Command {
             Self::Export(arguments) => export::run(&arguments, output),
             Self::Audit(AuditCommand::Verify(arguments)) => audit::run(&arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
+            Self::Extract(arguments) => extract::run(&arguments, output),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }

@@ -13,6 +13,7 @@ use crate::node::NodeError;
 use crate::serve::ServeError;
 use crate::state::backend::BackendError;
 use crate::telemetry::TelemetryError;
+use crate::vault_storage::VaultStorageError;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,20 @@ pub enum CommandError {
     /// The storage cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Nothing was extracted.
+    #[error(transparent)]
+    VaultStorage(#[from] VaultStorageError),
+    /// Raft's database is in a format that is not read here.
+    #[error(
+        "{}: bbolt databases are not read here: stop that Vault and take the record out with bbolt's \
+         own program (go install go.etcd.io/bbolt/cmd/bbolt@latest): bbolt get --format bytes \
+         vault.db data core/hsm/barrier-unseal-keys > FILE; then: selkie extract --from record FILE",
+        path.display()
+    )]
+    RaftDatabase {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be read or written.
     #[error("{}", path.display())]
     File {
@@ -152,6 +167,8 @@ impl CommandError {
             | Self::Backup(_)
             | Self::Backend(_)
             | Self::File { .. }
+            | Self::VaultStorage(_)
+            | Self::RaftDatabase { .. }
             | Self::Output(_) => Exit::Failure,
         }
     }
