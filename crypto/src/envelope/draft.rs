@@ -5,7 +5,7 @@ use selkie_memory::with_scrubbed_stack;
 use super::{Aad, Header, MAX_RECIPIENTS, Recipient, commitment, header, origin, wire};
 use crate::aead::{self, NONCE_BYTES};
 use crate::base64::encode_url;
-use crate::{OriginKey, Plaintext, Random, RandomError, RecipientSecret};
+use crate::{OriginKey, Plaintext, Random, RandomError, RecipientSecret, WrapAlgorithm};
 
 /// An envelope in the making: its DEK exists, the recipients are still to be wrapped.
 ///
@@ -25,6 +25,8 @@ pub enum EncryptError {
     TooManyRecipients,
     /// Longer than AES-GCM allows.
     TooLong,
+    /// A wrapped DEK has not the shape that its algorithm gives it: whoever wrapped it misbehaves.
+    WrappedDekShape(WrapAlgorithm),
 }
 
 impl Draft {
@@ -63,7 +65,8 @@ impl Draft {
         if recipients.len() > MAX_RECIPIENTS {
             return Err(EncryptError::TooManyRecipients);
         }
-        let recipients_json = wire::print_recipients(recipients);
+        let recipients_json =
+            wire::print_recipients(recipients).map_err(EncryptError::WrappedDekShape)?;
         let (protected, encrypted) = with_scrubbed_stack(|| {
             let protected =
                 header::print(header, &commitment(&self.dek, recipients_json.as_bytes()));
@@ -88,11 +91,14 @@ impl Draft {
 
 impl fmt::Display for EncryptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoRecipient => "no seal to encrypt for",
-            Self::TooManyRecipients => "more than 16 seals to encrypt for",
-            Self::TooLong => "the plaintext is too long for AES-GCM",
-        })
+        match self {
+            Self::NoRecipient => f.write_str("no seal to encrypt for"),
+            Self::TooManyRecipients => f.write_str("more than 16 seals to encrypt for"),
+            Self::TooLong => f.write_str("the plaintext is too long for AES-GCM"),
+            Self::WrappedDekShape(algorithm) => {
+                write!(f, "a wrapped DEK that {} cannot have made", algorithm.jose_name())
+            }
+        }
     }
 }
 
