@@ -165,7 +165,11 @@ fn at_least_one(
     found: Vec<SealedRecord>,
     path: &Path,
 ) -> Result<Vec<SealedRecord>, VaultStorageError> {
-    if found.is_empty() { Err(VaultStorageError::Nothing { path: path.to_owned() }) } else { Ok(found) }
+    if found.is_empty() {
+        Err(VaultStorageError::Nothing { path: path.to_owned() })
+    } else {
+        Ok(found)
+    }
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, VaultStorageError> {

@@ -49,8 +49,9 @@ pub use listener::{
 pub use mount::Mount;
 pub use previous::{KeyVaultKey, Regression};
 pub use seal::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, IdentityReason, Origin, ProxyUrl,
-    PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity, WrapPlace,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, IdentityReason, Origin,
+    ProxyUrl, PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity,
+    WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

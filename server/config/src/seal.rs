@@ -61,7 +61,9 @@ enum SealError {
         "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"static\" and \"break-glass\""
     )]
     NotBuilt { found: String },
-    #[error("seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\" and \"break-glass\"")]
+    #[error(
+        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\" and \"break-glass\""
+    )]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
     RepeatedName { name: String },

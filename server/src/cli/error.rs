@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::RandomError;
 
-use super::{Exit, RemoteError};
+use super::{BreakGlassError, Exit, RemoteError};
 use crate::backup::{ContentError, CopyError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
@@ -68,6 +68,9 @@ pub enum CommandError {
     /// The storage cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The break-glass key did not do what it was to.
+    #[error(transparent)]
+    BreakGlass(#[from] BreakGlassError),
     /// Nothing was extracted.
     #[error(transparent)]
     VaultStorage(#[from] VaultStorageError),
@@ -138,6 +141,7 @@ impl CommandError {
             Self::Arguments(_)
             | Self::Remote(RemoteError::NothingNamed)
             | Self::Unhygienic
+            | Self::BreakGlass(BreakGlassError::Terminal | BreakGlassError::PlainHttp)
             | Self::Telemetry(TelemetryError::UnknownLevel) => Exit::Usage,
             Self::Unreadable { .. }
             | Self::Config(_)
@@ -168,6 +172,7 @@ impl CommandError {
             | Self::Backend(_)
             | Self::File { .. }
             | Self::VaultStorage(_)
+            | Self::BreakGlass(_)
             | Self::RaftDatabase { .. }
             | Self::Output(_) => Exit::Failure,
         }

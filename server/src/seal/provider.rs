@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selkie_config::{AzureKeyVaultSeal, BreakGlassSeal, PublicKeyFingerprint, SealKind, StaticSeal};
+use selkie_config::{
+    AzureKeyVaultSeal, BreakGlassSeal, PublicKeyFingerprint, SealKind, StaticSeal,
+};
 use selkie_crypto::{PinKey, Random, SealName, os_random};
 use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
 use selkie_kms::{
@@ -70,10 +72,14 @@ pub async fn connect(
             let known = Known::configured(kms.describe().await?);
             Ok(Connection::fixed(configured(name, "static", kms), known))
         }
-        SealKind::BreakGlass(BreakGlassSeal { public_key, kek }) => {
-            let kms: Arc<dyn Kms> = Arc::new(OfflineKms::new(kek, public_key)?);
+        SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key }) => {
+            let kms = OfflineKms::new(kek, public_key)?;
             let known = Known::configured(kms.describe().await?);
-            Ok(Connection::offline(configured(name, "break-glass", kms), known))
+            let (kms, connection): (_, fn(Setup, Known) -> Connection) = match private_key {
+                None => (kms, Connection::offline),
+                Some(key) => (kms.unlocked(*key), Connection::fixed),
+            };
+            Ok(connection(configured(name, "break-glass", Arc::new(kms)), known))
         }
         SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
     }

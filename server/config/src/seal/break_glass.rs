@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject;
-use selkie_crypto::{KekId, PublicKey, base64, sha256};
+use selkie_crypto::{EcPrivateKey, KekId, PublicKey, base64, sha256};
 use selkie_hcl::{Located, Section};
 
 use crate::secret::Reading;
@@ -17,6 +15,9 @@ pub struct BreakGlassSeal {
     pub public_key: PublicKey,
     /// The key's id in an envelope: [`BreakGlassSeal::kek_of`] its public half.
     pub kek: KekId,
+    /// The private half, which no configuration file can bring near a server: only `selkie
+    /// break-glass serve` has it.
+    pub private_key: Option<Box<EcPrivateKey>>,
 }
 
 /// What is wrong with the public key.
@@ -64,13 +65,13 @@ pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option
     // The id has one form, so this reports nothing.
     let kek = Located { value: (), place }
         .try_map(|()| BreakGlassSeal::kek_of(&public_key).ok_or(BreakGlassError::NotAKey))?;
-    Some(BreakGlassSeal { public_key, kek: kek.value })
+    Some(BreakGlassSeal { public_key, kek: kek.value, private_key: None })
 }
 
 fn public_key(text: &str, reading: &Reading<'_>) -> Result<PublicKey, BreakGlassError> {
     let path = text.strip_prefix("file://").unwrap_or(text);
     if !path.starts_with('/') {
-        return parse(text.trim().as_bytes()).map_err(|error| error.unwrap_or(BreakGlassError::NotAKey));
+        return parse(text)?.ok_or(BreakGlassError::NotAKey);
     }
     let path = Path::new(path);
     if reading.sources.are_placeholders() {
@@ -78,22 +79,20 @@ fn public_key(text: &str, reading: &Reading<'_>) -> Result<PublicKey, BreakGlass
     }
     let file = |error| BreakGlassError::File { path: path.to_owned(), error };
     let pem = reading.sources.text_file(path).map_err(file)?;
-    let none = || BreakGlassError::NoKeyInFile { path: path.to_owned() };
-    parse(pem.trim().as_bytes()).map_err(|error| error.unwrap_or_else(none))
+    parse(&pem)?.ok_or_else(|| BreakGlassError::NoKeyInFile { path: path.to_owned() })
 }
 
-/// The key in PEM, or in the base64 of its DER on one line; no error of its own where it is neither.
-fn parse(text: &[u8]) -> Result<PublicKey, Option<BreakGlassError>> {
-    let is_private = text.windows(12).any(|window| window == b"PRIVATE KEY-");
-    if is_private {
-        return Err(Some(BreakGlassError::Private));
+/// The key in PEM, or in the base64 of its DER on one line.
+fn parse(text: &str) -> Result<Option<PublicKey>, BreakGlassError> {
+    if text.contains("PRIVATE KEY-") {
+        return Err(BreakGlassError::Private);
     }
-    let der = match text.starts_with(b"-----BEGIN") {
-        true => SubjectPublicKeyInfoDer::from_pem_slice(text).ok().map(|der| der.to_vec()),
-        false => base64::decode_secret(text).ok().map(|der| der.expose_for_reply().to_vec()),
-    };
-    let key = der.and_then(|der| PublicKey::from_spki_der(&der).ok());
-    key.ok_or(None)
+    let text = text.trim();
+    if text.starts_with("-----BEGIN") {
+        return Ok(PublicKey::from_pem(text).ok());
+    }
+    let der = base64::decode_secret(text.as_bytes()).ok();
+    Ok(der.and_then(|der| PublicKey::from_spki_der(der.expose_for_reply()).ok()))
 }
 
 /// The P-256 key whose private half is 1, in place of a file that may be gone by now.

@@ -100,7 +100,10 @@ impl Report {
         }
         if !self.untried_seals.is_empty() {
             let names = self.untried_seals.join(", ");
-            let _ = writeln!(text, "not tried, as nothing here is wrapped for it or its key is offline: {names}");
+            let _ = writeln!(
+                text,
+                "not tried, as nothing here is wrapped for it or its key is offline: {names}"
+            );
         }
         if self.keys_left_out > 0 {
             let _ = writeln!(text, "keys that are not in the sample: {}", self.keys_left_out);
