@@ -21,6 +21,7 @@ mod public_key;
 mod random;
 mod rsa;
 mod secret;
+mod shamir;
 mod state;
 pub mod stream;
 mod version;

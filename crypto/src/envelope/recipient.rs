@@ -1,4 +1,5 @@
 use super::cursor::Cursor;
+use super::quorum::{self, ShareMark};
 use crate::base64::{decode_url, decode_url_array, encode_url};
 use crate::wrap_algorithm::WrappedParts;
 use crate::{KekId, SealName, WrapAlgorithm};
@@ -14,6 +15,8 @@ pub struct Recipient {
     pub algorithm: WrapAlgorithm,
     /// The wrapped DEK, in the shape that [`WrapAlgorithm`] tells.
     pub wrapped_dek: Vec<u8>,
+    /// If it is a share that was wrapped, and not the DEK: which.
+    pub share: Option<ShareMark>,
 }
 
 /// What begins a JWK of each curve (RFC 7518 §6.2.1, RFC 8037 §2), up to its first coordinate.
@@ -40,6 +43,7 @@ impl Recipient {
             r#"","seal":""#,
             self.seal.as_str(),
             "\"",
+            &self.share.as_ref().map(spell_share).unwrap_or_default(),
             &after,
             "}}",
         ] {
@@ -55,10 +59,29 @@ impl Recipient {
         let before = HeaderParts::parse(algorithm, cursor)?;
         let kek = KekId::new(cursor.value(r#","kid":""#)?).ok()?;
         let seal = SealName::new(cursor.value(r#","seal":""#)?).ok()?;
+        let share = parse_share(cursor)?;
         let wrapped_dek = before.join(algorithm, &encrypted_key, cursor)?;
         cursor.literal("}}")?;
-        Some(Self { seal, kek, algorithm, wrapped_dek })
+        Some(Self { seal, kek, algorithm, wrapped_dek, share })
     }
+}
+
+const SHARE: &str = r#","share":{"index":"#;
+
+fn spell_share(share: &ShareMark) -> String {
+    let index = share.index.to_string();
+    [SHARE, &index, r#","mac":""#, &encode_url(&share.mac), "\"}"].concat()
+}
+
+/// The share that the header tells of, if any; `None` if it is misspelled.
+fn parse_share(cursor: &mut Cursor<'_>) -> Option<Option<ShareMark>> {
+    if !cursor.rest().starts_with(SHARE) {
+        return Some(None);
+    }
+    let index = quorum::checked_index(cursor.number(SHARE)?)?;
+    let mac = decoded(cursor, r#","mac":""#)?;
+    cursor.literal("}")?;
+    Some(Some(ShareMark { index, mac }))
 }
 
 /// The `encrypted_key`, and which members of the header stand before `kid` and after `seal`.

@@ -341,7 +341,7 @@ impl Seal {
             }
         };
         let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());
-        let recipient = Recipient { seal, kek: id.clone(), algorithm, wrapped_dek };
+        let recipient = Recipient { seal, kek: id.clone(), algorithm, wrapped_dek, share: None };
         if !is_trusted {
             self.prove(&recipient, dek, call, metrics).await?;
         }

@@ -80,6 +80,7 @@ mod tests {
             kek: KekId::new("k1").unwrap(),
             algorithm: WrapAlgorithm::RsaOaep256,
             wrapped_dek: vec![byte; 256],
+            share: None,
         }
     }
 

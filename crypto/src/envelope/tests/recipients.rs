@@ -6,7 +6,7 @@ use super::*;
 
 fn recipient(algorithm: WrapAlgorithm, wrapped_dek: Vec<u8>) -> Recipient {
     let (seal, kek) = (SealName::new("s").unwrap(), KekId::new("k").unwrap());
-    Recipient { seal, kek, algorithm, wrapped_dek }
+    Recipient { seal, kek, algorithm, wrapped_dek, share: None }
 }
 
 /// Bytes of which the first is 4, as in an uncompressed point, and none else is ASCII.
