@@ -142,8 +142,12 @@ pub fn from_record_file(path: &Path) -> Result<Vec<SealedRecord>, VaultStorageEr
         path: path.to_owned(),
         source: io::ErrorKind::NotFound.into(),
     };
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    record(&name.unwrap_or_default(), &bytes.ok_or_else(missing)?).map(|record| vec![record])
+    let (name, bytes) = (path.file_name(), bytes.ok_or_else(missing)?);
+    let name = name.map(|name| name.to_string_lossy().replace(char::is_whitespace, "_"));
+    let name = name.unwrap_or_default();
+    // bbolt's own program writes a line end behind what it prints.
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    record(&name, &bytes).or_else(|_as_it_is| record(&name, line)).map(|record| vec![record])
 }
 
 /// What the seal's message in `value` says.

@@ -7,6 +7,7 @@ mod key_file;
 mod keygen;
 mod open;
 mod serve;
+mod share;
 mod wrapping;
 
 use std::io::Write;

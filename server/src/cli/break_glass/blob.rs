@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use selkie_crypto::envelope::{Aad, Purpose, Recipient};
-use selkie_crypto::{Ciphertext, DecryptError, Envelope, Plaintext, UnwrapFailed};
+use selkie_crypto::{Ciphertext, DecryptError, Envelope, Plaintext, RecipientSecret, UnwrapFailed};
 
 use super::BreakGlassError;
 use super::key_file::Unlocked;
@@ -91,29 +91,52 @@ impl Blob {
         }
     }
 
-    /// The recipient for this key.
-    pub(super) fn recipient(&self, key: &Unlocked) -> Result<&Recipient, BreakGlassError> {
+    /// What was wrapped for this key.
+    fn unwrap(&self, key: &Unlocked) -> Result<(&Recipient, RecipientSecret), BreakGlassError> {
         let is_own = |recipient: &&Recipient| recipient.kek == key.kek;
-        self.envelope.recipients().iter().find(is_own).ok_or_else(|| {
+        let recipient = self.envelope.recipients().iter().find(is_own).ok_or_else(|| {
             let named = |one: &Recipient| format!("{} ({})", one.seal, one.kek);
             BreakGlassError::NotForThisKey {
                 record: self.name.clone(),
                 key: key.kek.clone(),
                 recipients: self.envelope.recipients().iter().map(named).collect(),
             }
-        })
+        })?;
+        let unwrapped = key.private_key.unwrap_dek(&recipient.wrapped_dek);
+        let changed = |UnwrapFailed| BreakGlassError::Unwrap { record: self.name.clone() };
+        Ok((recipient, unwrapped.map_err(changed)?))
     }
 
-    /// The plaintext, by this key.
-    pub(super) fn open(&self, key: &Unlocked, aad: Aad<'_>) -> Result<Plaintext, BreakGlassError> {
-        let recipient = self.recipient(key)?;
-        let record = || self.name.clone();
-        let dek = key
-            .private_key
-            .unwrap_dek(&recipient.wrapped_dek)
-            .map_err(|UnwrapFailed| BreakGlassError::Unwrap { record: record() })?;
-        let failed = |source: DecryptError| BreakGlassError::Decrypt { record: record(), source };
+    /// The plaintext, by one of these keys, or by several of them where the envelope needs that.
+    pub(super) fn open(
+        &self,
+        keys: &[Unlocked],
+        aad: Aad<'_>,
+    ) -> Result<Plaintext, BreakGlassError> {
+        let failed =
+            |source: DecryptError| BreakGlassError::Decrypt { record: self.name.clone(), source };
+        let mut unwrapped = keys.iter().map(|key| self.unwrap(key));
+        let dek = if self.envelope.needed() <= 1 {
+            unwrapped.next().ok_or(BreakGlassError::NoKey)??.1
+        } else {
+            let shares = unwrapped.map(|share| {
+                let (recipient, secret) = share?;
+                self.envelope.verify_share(recipient, &secret).map_err(failed)
+            });
+            let shares = shares.collect::<Result<Vec<_>, _>>()?;
+            self.require(shares.len())?;
+            self.envelope.combine(&shares).map_err(failed)?
+        };
         self.envelope.decrypt(&dek, aad).map_err(failed)
+    }
+
+    /// Refuses to go on with fewer keys than the envelope needs.
+    fn require(&self, have: usize) -> Result<(), BreakGlassError> {
+        let needed = self.envelope.needed();
+        if have >= usize::from(needed) {
+            return Ok(());
+        }
+        Err(BreakGlassError::NeedsMore { record: self.name.clone(), needed, have })
     }
 }
 
@@ -135,6 +158,9 @@ impl fmt::Display for Blob {
         match created {
             Some(time) => writeln!(f, "  made     {time}")?,
             None => writeln!(f, "  made     at no time that there is")?,
+        }
+        if self.envelope.needed() > 1 {
+            writeln!(f, "  opens by any {} of these together:", self.envelope.needed())?;
         }
         for Recipient { seal, kek, .. } in self.envelope.recipients() {
             writeln!(f, "  opens by {seal}: {kek}")?;

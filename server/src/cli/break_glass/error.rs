@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use selkie_access::NameError;
+use selkie_crypto::envelope::QuorumError;
 use selkie_crypto::{
     CiphertextError, DecryptError, EcPrivateKeyError, KekId, PublicKeyError, SealName,
     UnprotectError,
@@ -42,6 +43,51 @@ pub enum BreakGlassError {
         /// Why.
         source: UnprotectError,
     },
+    /// There is no key at hand.
+    #[error("no private key: give --key FILE")]
+    NoKey,
+    /// There would be no such shares.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
+    /// A share's file has no sound first line.
+    #[error("{}: its first line does not say which share it is of which key", path.display())]
+    NotAShare {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The shares are of different keys.
+    #[error("the shares are not of one key")]
+    OtherShare,
+    /// There are too few.
+    #[error("{have} different shares are given, and {needed} are needed")]
+    TooFewShares {
+        /// How many there are.
+        have: usize,
+        /// How many are needed.
+        needed: u8,
+    },
+    /// They give another key than their files say.
+    #[error("the shares do not give the key that they say they are of: one was changed")]
+    WrongShare,
+    /// The envelope needs several recipients.
+    #[error(
+        "{record}: any {needed} of its recipients open it together, and the keys at hand are {have}: \
+         give further --key FILE, or see docs/break-glass.md for the KMSs' own clients"
+    )]
+    NeedsMore {
+        /// Which.
+        record: String,
+        /// How many are needed.
+        needed: u8,
+        /// How many are at hand.
+        have: usize,
+    },
+    /// What needs several recipients is not served.
+    #[error(
+        "these ciphertexts need several recipients together: that is not served from here; open \
+         them with several --key FILE, or start Selkie with as many seals as are needed"
+    )]
+    QuorumServed,
     /// There is no ciphertext.
     #[error(
         "no ciphertext there: expected \"vault:v<N>:...\", what \"selkie extract\" prints, or a file \
@@ -61,7 +107,7 @@ pub enum BreakGlassError {
         name: String,
     },
     /// The text around the envelope is wrong.
-    #[error("{record}: {source}; was it cut off?")]
+    #[error("{record}: cut off or changed: {source}")]
     Ciphertext {
         /// Which.
         record: String,
@@ -149,9 +195,8 @@ pub enum BreakGlassError {
     },
     /// Nothing can be wrapped for a seal of the envelope.
     #[error(
-        "nothing can be wrapped for the seal {seal} ({kek}): {reason}; what a Vault encrypts now \
-         would open without this laptop by no other key. If that seal is lost for good, say so: \
-         --without {seal}"
+        "nothing can be wrapped for the seal {seal} ({kek}): {reason}. What the Vault encrypts \
+         meanwhile must open by that seal later; if it is lost for good, say so: --without {seal}"
     )]
     CannotWrap {
         /// Which seal.

@@ -1,35 +1,38 @@
-//! The private key in its file, and the passphrase it is under.
+//! The private key in its file, or in the files of several people, and the passphrases they are
+//! under.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use selkie_config::{BreakGlassSeal, Sources, SystemSources};
+use selkie_config::{BreakGlassSeal, SourceError, Sources, SystemSources};
 use selkie_crypto::{EcPrivateKey, KekId, PublicKey};
 use zeroize::Zeroizing;
 
 use super::BreakGlassError;
+use super::share::Share;
 use crate::cli::CommandError;
 
 const SHORTEST_PASSPHRASE: usize = 12;
 
-/// The private key that a command works with.
+/// The private keys that a command works with.
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArguments {
-    /// The file with the private key.
+    /// The file with the private key, or each of the files with as many of its shares as are needed.
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
+    key: Vec<PathBuf>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
 }
 
-/// Where the passphrase comes from.
+/// Where the passphrases come from.
 #[derive(Debug, clap::Args)]
 pub(super) struct PassphraseArguments {
-    /// A file with the passphrase on one line; by default it is asked for at the terminal.
+    /// A file with the passphrase on one line, for all keys or once for each; by default it is asked
+    /// for at the terminal.
     #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    passphrase_file: Vec<PathBuf>,
 }
 
 /// An unlocked private key.
@@ -42,49 +45,59 @@ pub(super) struct Unlocked {
 }
 
 impl KeyArguments {
-    /// The key; `None` if none was named.
-    pub(super) fn unlock(&self) -> Result<Option<Unlocked>, CommandError> {
-        let Some(path) = &self.key else { return Ok(None) };
-        let text = fs::read_to_string(path);
-        let text = text.map_err(|source| CommandError::File { path: path.clone(), source })?;
-        let passphrase = self.passphrase.ask(&format!("Passphrase of {}: ", path.display()))?;
-        let private_key = EcPrivateKey::unprotect(&text, passphrase.as_bytes())
-            .map_err(|source| BreakGlassError::KeyFile { path: path.clone(), source })?;
-        Unlocked::new(private_key).map(Some)
+    /// The keys; none if no file was named.
+    pub(super) fn unlock(&self) -> Result<Vec<Unlocked>, CommandError> {
+        let (mut keys, mut shares) = (Vec::new(), Vec::new());
+        for (turn, path) in self.key.iter().enumerate() {
+            let text = fs::read_to_string(path);
+            let text = text.map_err(|source| CommandError::File { path: path.clone(), source })?;
+            let (title, protected) = Share::split_title(&text);
+            let passphrase =
+                self.passphrase.ask(turn, &format!("Passphrase of {}: ", path.display()))?;
+            let key = EcPrivateKey::unprotect(protected, passphrase.as_bytes())
+                .map_err(|source| BreakGlassError::KeyFile { path: path.clone(), source })?;
+            match title {
+                None => keys.push(Unlocked::new(key)?),
+                Some(title) => shares.push(Share::new(title, key, path)?),
+            }
+        }
+        if !shares.is_empty() {
+            keys.push(Unlocked::new(Share::combine(&shares)?)?);
+        }
+        Ok(keys)
     }
 }
 
 impl Unlocked {
-    pub(super) fn new(private_key: EcPrivateKey) -> Result<Self, CommandError> {
-        let public_key = PublicKey::from_spki_der(private_key.public_key().spki_der())
-            .map_err(BreakGlassError::from)?;
-        let kek = BreakGlassSeal::kek_of(&public_key).ok_or(BreakGlassError::NoBlob)?;
+    pub(super) fn new(private_key: EcPrivateKey) -> Result<Self, BreakGlassError> {
+        let public_key = PublicKey::from_spki_der(private_key.public_key().spki_der())?;
+        let kek = BreakGlassSeal::kek_of(&public_key);
+        let kek = kek.ok_or(BreakGlassError::NoKey)?;
         Ok(Self { private_key, public_key, kek })
     }
 }
 
 impl PassphraseArguments {
-    fn ask(&self, prompt: &str) -> Result<Zeroizing<String>, CommandError> {
-        let Some(path) = &self.passphrase_file else {
+    fn ask(&self, turn: usize, prompt: &str) -> Result<Zeroizing<String>, CommandError> {
+        let Some(path) = self.passphrase_file.get(turn).or(self.passphrase_file.last()) else {
             let asked =
                 rpassword::prompt_password(prompt).map_err(BreakGlassError::NoPassphrase)?;
             return Ok(Zeroizing::new(asked));
         };
         let unreadable = |source| CommandError::Unreadable { path: path.clone(), source };
         let bytes = SystemSources.secret_file(path).map_err(unreadable)?;
-        let text = str::from_utf8(&bytes);
-        let text = text.map_err(|_bytes| unreadable(selkie_config::SourceError::NotText))?;
+        let text = str::from_utf8(&bytes).map_err(|_bytes| unreadable(SourceError::NotText))?;
         let text = text.strip_suffix('\n').unwrap_or(text);
         Ok(Zeroizing::new(text.strip_suffix('\r').unwrap_or(text).to_owned()))
     }
 
     /// A passphrase for a new file, asked for twice at a terminal.
-    pub(super) fn choose(&self, of: &str) -> Result<Zeroizing<String>, CommandError> {
-        let chosen = self.ask(&format!("New passphrase of {of}: "))?;
+    pub(super) fn choose(&self, turn: usize, of: &Path) -> Result<Zeroizing<String>, CommandError> {
+        let chosen = self.ask(turn, &format!("New passphrase of {}: ", of.display()))?;
         if chosen.chars().count() < SHORTEST_PASSPHRASE {
             return Err(BreakGlassError::ShortPassphrase.into());
         }
-        if *self.ask("The same again: ")? != *chosen {
+        if *self.ask(turn, "The same again: ")? != *chosen {
             return Err(BreakGlassError::PassphrasesDiffer.into());
         }
         Ok(chosen)
@@ -97,8 +110,8 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
         io::ErrorKind::AlreadyExists => BreakGlassError::Exists { path: path.to_owned() }.into(),
         _ => CommandError::File { path: path.to_owned(), source },
     };
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     written.map_err(|source| {
         let _left = fs::remove_file(path);

@@ -67,10 +67,9 @@ pub(super) fn run(
         associated_data: arguments.associated_data.as_deref().unwrap_or_default(),
         context: arguments.context.as_deref().unwrap_or_default(),
     };
-    let plaintext = match (arguments.key.unlock()?, &arguments.seal_config) {
-        (Some(key), _) => blob.open(&key, aad)?,
-        (None, Some(config)) => open_by_seals(&blob, aad, config)?,
-        (None, None) => return Err(BreakGlassError::NoBlob.into()),
+    let plaintext = match &arguments.seal_config {
+        None => blob.open(&arguments.key.unlock()?, aad)?,
+        Some(config) => open_by_seals(&blob, aad, config)?,
     };
     let text = match arguments.base64 {
         false => Zeroizing::new(plaintext.expose_for_reply().to_vec()),

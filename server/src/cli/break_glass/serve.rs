@@ -111,11 +111,15 @@ pub(super) fn run(
         return Err(BreakGlassError::NoOriginKey.into());
     }
     config.audit = audit(arguments, &mut known)?;
-    let key = arguments.key.unlock()?.ok_or(BreakGlassError::NoBlob)?;
+    if blobs.iter().any(|blob| blob.envelope.needed() > 1) {
+        return Err(BreakGlassError::QuorumServed.into());
+    }
+    let mut keys = arguments.key.unlock()?;
     // Each of them, before the Vault relies on it.
     for blob in &blobs {
-        blob.open(&key, Aad::default())?;
+        blob.open(&keys, Aad::default())?;
     }
+    let key = keys.pop().ok_or(BreakGlassError::NoKey)?;
     config.seals = known.seals_of(&blobs, key, &arguments.without)?;
     drop(known);
     for key in &mut config.keys {
@@ -247,7 +251,11 @@ fn tell_seals(
                     .iter()
                     .map(|byte| format!("{byte:02x}"))
                     .collect();
-                format!("{kek}, public key sha256 {hex}")
+                if kek.as_str().ends_with(&hex) {
+                    kek.to_string()
+                } else {
+                    format!("{kek}, public key sha256 {hex}")
+                }
             }
             SealKind::Static(seal) => format!("{}, from the configuration", seal.current.id),
             SealKind::AzureKeyVault(_) => String::new(),
@@ -321,7 +329,6 @@ fn banner(
     for listening in server.listening() {
         text.push_str(&format!("selkie: listening on {listening}\n"));
         if arguments.token_file.is_some() {
-            text.push_str("The Vault must have the token of --token-file, and for the rest:\n");
             continue;
         }
         text.push_str(
@@ -332,9 +339,10 @@ fn banner(
         text.push_str(&client.seal_stanza(&url, authority.as_deref()));
     }
     if let (Some(authority), true) = (&authority, arguments.token_file.is_some()) {
-        text.push_str(&format!("  tls_ca_cert = {authority:?}\n"));
+        text.push_str(&format!("The Vault's seal stanza needs tls_ca_cert = {authority:?}\n"));
     }
-    text.push_str(&format!("\nIt ends by itself in {} minutes.\n", arguments.minutes));
+    let minutes = arguments.minutes;
+    text.push_str(&format!("It ends by itself after {minutes} min.\n"));
     text
 }
 
