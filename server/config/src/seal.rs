@@ -140,7 +140,7 @@ pub(crate) fn decode(
     } else if count > 0 && seals.len() == count && !seals.iter().any(Seal::is_asked) {
         root.place().report(SealError::BreakGlassAlone);
     }
-    seals.sort_by_key(|seal| seal.priority);
+    seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
     (seals, names)
 }
 
@@ -196,7 +196,7 @@ fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
         }
         return is_only_one.then_some(1);
     }
-    let priority = limited(field.unsigned_or_text()?, "priority", 1..=u64::from(NEVER_ASKED - 1))?;
+    let priority = limited(field.unsigned_or_text()?, "priority", 1..=u64::from(u32::MAX))?;
     Some(priority.value)
 }
 
@@ -205,8 +205,8 @@ fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
         place.report(SealError::RepeatedName { name: seal.name.to_string() });
     }
     let priority = seal.priority;
-    let is_asked = priority != NEVER_ASKED;
-    if is_asked && earlier.iter().any(|other| other.priority == priority) {
+    let is_taken = |other: &Seal| !other.is_offline() && other.priority == priority;
+    if !seal.is_offline() && earlier.iter().any(is_taken) {
         place.report(SealError::RepeatedPriority { priority });
     }
 }

@@ -8,6 +8,8 @@ mod keygen;
 mod open;
 mod serve;
 mod share;
+#[cfg(test)]
+mod tests;
 mod wrapping;
 
 use std::io::Write;

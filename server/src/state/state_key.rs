@@ -108,7 +108,7 @@ pub(super) fn recipients(envelope: &Envelope) -> Vec<KekRef> {
 
 /// The current master-key versions of all enabled seals that may be relied on now; none of them if
 /// no server could open what is wrapped for them.
-pub(super) fn trusted_keks(deployment: &Deployment, now: u64) -> Vec<KekRef> {
+pub(crate) fn trusted_keks(deployment: &Deployment, now: u64) -> Vec<KekRef> {
     let trusted = deployment.seals.enabled().filter_map(|seal| {
         let current = seal.current_kek()?;
         seal.wraps(&current.kek, now).then_some((seal, current))
