@@ -347,7 +347,7 @@ fn banner(
 }
 
 /// Serves until the time is over, or someone ends it before.
-async fn serve_for(
+pub(super) async fn serve_for(
     mut server: Server,
     mut signals: Signals,
     time: Duration,

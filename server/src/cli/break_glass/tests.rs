@@ -221,3 +221,16 @@ fn a_protected_key_is_what_openssl_calls_one() {
     assert!(text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
     assert!(EcPrivateKey::unprotect(&text, PASSPHRASE.as_bytes()).is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_for_minutes_ends_by_itself() {
+    let text = "listener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}\n\
+                seal \"static\" {\n  current_key_id = \"1\"\n  current_key = \"env://K\"\n}\n";
+    let config = Config::parse("x", text, &selkie_config::Placeholders).unwrap();
+    let mut sockets = selkie_listener::ActivatedSockets::inherit(None);
+    let server = crate::serve::serve(config, &mut sockets).await.unwrap();
+    let signals = crate::cli::server::signals::Signals::new().unwrap();
+    let (began, time) = (tokio::time::Instant::now(), std::time::Duration::from_secs(1800));
+    super::serve::serve_for(server, signals, time).await.unwrap();
+    assert!(began.elapsed() >= time);
+}
