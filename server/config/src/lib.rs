@@ -9,6 +9,7 @@ mod auth;
 mod authorities;
 mod client;
 mod config;
+mod faults;
 mod header;
 mod key;
 mod lease;
@@ -32,13 +33,18 @@ pub use audit::{
 };
 pub use auth::{
     AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
-    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
-    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
-    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
+    CertProblem, CertRole, DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole,
+    InvalidRoleName, JWT_ALGORITHMS, JwtConfig, JwtProblem, JwtRole, KubernetesConfig,
+    KubernetesProblem, KubernetesRole, ParameterConflict, ReviewerToken, ServiceAccountAlias,
+    TokenParameters, TokenType, role_name,
 };
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
+pub use faults::{
+    Calls, Faults, FaultyOperation, RequestFault, RequestOutcome, SealFault, SealOperation,
+    SealOutcome, When, Window,
+};
 pub use header::SecretHeader;
 pub use key::{DeclaredKey, VersionRule};
 pub use lease::LeaseTimes;

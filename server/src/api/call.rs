@@ -76,6 +76,12 @@ impl Call<'_> {
         taken.map_err(|Overloaded| ApiError::Overloaded)
     }
 
+    /// Counts it as a use of the client's token.
+    pub(super) async fn count_use(&mut self) -> Result<(), NotAuthenticated> {
+        self.client = self.node.auth().count_use(&self.client, self.token).await?;
+        Ok(())
+    }
+
     pub(super) fn transit(&self) -> Transit {
         let transit = self.node.transit(Arc::clone(&self.deployment), self.client.tag);
         Transit { trail: Arc::clone(&self.trail), ..transit }
@@ -136,6 +142,9 @@ impl From<NotAuthenticated> for Refusal {
             | NotAuthenticated::UnreadCertificate(_)
             | NotAuthenticated::UnknownCertificate(_)
             | NotAuthenticated::AmbiguousCertificate(_) => (ApiError::InvalidToken, None),
+            NotAuthenticated::Stale { client } => {
+                (ApiError::StorageUnavailable, Some(client.clone()))
+            }
             NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
             NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
             NotAuthenticated::Unreadable => (ApiError::Internal, None),
@@ -296,6 +305,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         TransitError::VersionSpelling
         | TransitError::Refused(_)
         | TransitError::NoUsableRecipient
+        | TransitError::SealRevoked(_)
         | TransitError::UnwrapRejected => ItemError::Authentication,
         TransitError::Seal(error) => told_of_seal(&error.source),
         TransitError::KeyNotFound
@@ -341,6 +351,10 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::NoUsableRecipient => {
             "declare the seal and key id that the ciphertext was made for; a retired key of a \
              static seal goes into a \"previous\" block"
+        }
+        TransitError::SealRevoked(_) => {
+            "nothing opens it while the seal is revoked; what else it was made for is lost or not \
+             declared"
         }
         TransitError::UnwrapRejected => {
             "the ciphertext was changed, or the seal holds another key under this id (for a static \

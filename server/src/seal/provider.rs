@@ -19,6 +19,7 @@ use super::connection::{Connection, Setup};
 use super::known::Known;
 use super::pin::PinFile;
 use crate::clock::{Clock, SystemClock};
+use crate::faults::{Bench, scripted};
 
 /// Where what is learned is kept.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +57,7 @@ pub enum ProviderError {
 }
 
 /// The connection that a stanza describes. No network is touched: what is far away is described
-/// once the server runs.
+/// once the server runs. With a `bench`, the faults of its script lie before the master key.
 ///
 /// # Errors
 ///
@@ -65,12 +66,13 @@ pub async fn connect(
     name: &SealName,
     kind: SealKind,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     match kind {
         SealKind::Static(seal) => {
             let kms: Arc<dyn Kms> = Arc::new(static_kms(seal)?);
             let known = Known::configured(kms.describe().await?);
-            Ok(Connection::fixed(configured(name, "static", kms), known))
+            Ok(Connection::fixed(configured(name, "static", scripted(kms, name, bench)), known))
         }
         SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key }) => {
             let kms = OfflineKms::new(kek, public_key)?;
@@ -81,7 +83,7 @@ pub async fn connect(
             };
             Ok(connection(configured(name, "break-glass", Arc::new(kms)), known))
         }
-        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
+        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
     }
 }
 
@@ -105,6 +107,7 @@ fn key_vault(
     name: &SealName,
     seal: AzureKeyVaultSeal,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
     let fingerprints = fingerprints.copied().collect();
@@ -115,7 +118,7 @@ fn key_vault(
     let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
     let random: Arc<Random> = Arc::new(os_random);
     let limits = GovernorSettings::default();
-    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
         kind: "azurekeyvault",

@@ -30,7 +30,7 @@ impl KnownSeals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(CommandError::Runtime)?;
         // Once for what is known of its seals, pin files included, and once to take keys out of it.
-        let deployment = runtime.block_on(Deployment::resume(read_config(path)?, None))?;
+        let deployment = runtime.block_on(Deployment::resume(read_config(path)?, None, None))?;
         Ok(Self { config: Some(read_config(path)?), deployment: Some(deployment), pins })
     }
 

@@ -19,7 +19,7 @@ async fn seal(key: &EcPrivateKey, is_unlocked: bool) -> Seal {
     let private_key = is_unlocked.then(|| Box::new(copy()));
     let kind = SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key });
     let name = SealName::new(NAME).unwrap();
-    Seal::new(false, connect(&name, kind, &Keeping::default()).await.unwrap())
+    Seal::new(false, connect(&name, kind, &Keeping::default(), None).await.unwrap())
 }
 
 async fn deployment_with(seals: &[TestSeal], break_glass: Seal) -> Arc<Deployment> {
