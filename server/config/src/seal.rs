@@ -270,7 +270,7 @@ impl Seal {
     pub(crate) const fn offline_id(&self) -> Option<&KekId> {
         match &self.kind {
             SealKind::BreakGlass(seal) => Some(&seal.kek),
-            SealKind::Static(_) | SealKind::AzureKeyVault(_) => None,
+            _ => None,
         }
     }
 

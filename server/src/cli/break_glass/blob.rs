@@ -91,6 +91,11 @@ impl Blob {
         }
     }
 
+    /// Whether it was made for this key.
+    pub(super) fn is_for(&self, key: &Unlocked) -> bool {
+        self.envelope.recipients().iter().any(|recipient| recipient.kek == key.kek)
+    }
+
     /// What was wrapped for this key.
     fn unwrap(&self, key: &Unlocked) -> Result<(&Recipient, RecipientSecret), BreakGlassError> {
         let is_own = |recipient: &&Recipient| recipient.kek == key.kek;
@@ -115,11 +120,12 @@ impl Blob {
     ) -> Result<Plaintext, BreakGlassError> {
         let failed =
             |source: DecryptError| BreakGlassError::Decrypt { record: self.name.clone(), source };
-        let mut unwrapped = keys.iter().map(|key| self.unwrap(key));
+        let unwrapped = || keys.iter().map(|key| self.unwrap(key));
         let dek = if self.envelope.needed() <= 1 {
-            unwrapped.next().ok_or(BreakGlassError::NoKey)??.1
+            let opened = unwrapped().find(Result::is_ok).or_else(|| unwrapped().next());
+            opened.ok_or(BreakGlassError::NoKey)??.1
         } else {
-            let shares = unwrapped.map(|share| {
+            let shares = unwrapped().map(|share| {
                 let (recipient, secret) = share?;
                 self.envelope.verify_share(recipient, &secret).map_err(failed)
             });

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use super::BreakGlassError;
 use super::blob::{Blob, read};
-use super::key_file::KeyArguments;
+use super::key_file::{KeyArguments, Unlocked};
 use super::wrapping::KnownSeals;
 use crate::cli::server::signals::{Signals, Wish};
 use crate::cli::{CommandError, print};
@@ -114,12 +114,13 @@ pub(super) fn run(
     if blobs.iter().any(|blob| blob.envelope.needed() > 1) {
         return Err(BreakGlassError::QuorumServed.into());
     }
-    let mut keys = arguments.key.unlock()?;
+    let keys = arguments.key.unlock()?;
     // Each of them, before the Vault relies on it.
     for blob in &blobs {
         blob.open(&keys, Aad::default())?;
     }
-    let key = keys.pop().ok_or(BreakGlassError::NoKey)?;
+    let of_all = |key: &Unlocked| blobs.iter().all(|blob| blob.is_for(key));
+    let key = keys.into_iter().find(of_all).ok_or(BreakGlassError::NoKey)?;
     config.seals = known.seals_of(&blobs, key, &arguments.without)?;
     drop(known);
     for key in &mut config.keys {
@@ -245,27 +246,24 @@ fn tell_seals(
 ) -> Result<(), CommandError> {
     let mut text = String::from("wraps for:\n");
     for Seal { name, kind, .. } in seals {
-        let key = match kind {
-            SealKind::BreakGlass(BreakGlassSeal { kek, public_key, .. }) => {
-                let hex: String = sha256(public_key.spki_der())
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect();
-                if kek.as_str().ends_with(&hex) {
-                    kek.to_string()
-                } else {
-                    format!("{kek}, public key sha256 {hex}")
-                }
-            }
-            SealKind::Static(seal) => format!("{}, from the configuration", seal.current.id),
-            SealKind::AzureKeyVault(_) => String::new(),
-        };
-        text += &format!("  {name}: {key}\n");
+        text += &format!("  {name}: {}\n", told_key(kind));
     }
     for name in &arguments.without {
         text += &format!("  NOT for {name}, as you say that it is lost\n");
     }
     errors.write_all(text.as_bytes()).map_err(CommandError::Output)
+}
+
+fn told_key(kind: &SealKind) -> String {
+    if let SealKind::Static(seal) = kind {
+        return format!("{}, from the configuration", seal.current.id);
+    }
+    let SealKind::BreakGlass(BreakGlassSeal { kek, public_key, .. }) = kind else {
+        return String::new();
+    };
+    let hex: String = sha256(public_key.spki_der()).iter().map(|b| format!("{b:02x}")).collect();
+    let is_told = kek.as_str().ends_with(&hex);
+    if is_told { kek.to_string() } else { format!("{kek}, public key sha256 {hex}") }
 }
 
 /// Puts TLS before the listener; certificates made for it live as long as what is returned.

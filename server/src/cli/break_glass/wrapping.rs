@@ -48,7 +48,9 @@ impl KnownSeals {
             let name = &recipient.seal;
             if recipient.kek == key.kek {
                 own = Some(name.clone());
-            } else if !given_up.contains(name) && !seals.iter().any(|one: &Seal| one.name == *name)
+            } else if !given_up.contains(name)
+                && !self.is_revoked(name)
+                && !seals.iter().any(|one: &Seal| one.name == *name)
             {
                 let priority = u32::try_from(seals.len()).unwrap_or(u32::MAX).saturating_add(2);
                 let cannot = |reason| BreakGlassError::CannotWrap {
@@ -63,9 +65,14 @@ impl KnownSeals {
         let Unlocked { private_key, public_key, kek } = key;
         let private_key = Some(Box::new(private_key));
         let kind = SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key });
-        let name = own.ok_or(BreakGlassError::NoBlob)?;
+        let name = own.ok_or(BreakGlassError::NoKey)?;
         seals.insert(0, Seal { name, priority: 1, disabled: false, kind });
         Ok(seals)
+    }
+
+    /// Whether the servers would not wrap for it either.
+    fn is_revoked(&self, name: &SealName) -> bool {
+        self.deployment.as_ref().is_some_and(|known| known.seals.is_revoked(name))
     }
 
     fn seal(&mut self, recipient: &Recipient) -> Result<SealKind, WrapObstacle> {
