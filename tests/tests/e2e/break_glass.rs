@@ -8,10 +8,11 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{
-    Peer, SealArguments, Selkie, Site, VaultCore, binary, free_port, key_ids, python,
+    Peer, SealArguments, Selkie, Site, VaultCore, binary, free_port, key_ids, python, until,
 };
 use serde_json::{Value, json};
 
+use crate::azure::{Azure, decrypt, encrypt};
 use crate::vault::Deployment;
 
 const STORED_KEYS: &str = "core/hsm/barrier-unseal-keys";
@@ -28,7 +29,11 @@ struct Break {
 
 impl Break {
     fn new(options: &[&str]) -> Result<Self> {
-        let mut site = Site::new()?;
+        Self::beside(Site::new()?, options)
+    }
+
+    /// The same beside the seal of `site`.
+    fn beside(mut site: Site, options: &[&str]) -> Result<Self> {
         site.secret_file("passphrase", b"six words that nobody else knows\n")?;
         let file = |name: &str| site.dir().join(name).display().to_string();
         let (key, passphrase) = (file("key"), file("passphrase"));
@@ -156,6 +161,37 @@ fn what_the_laptop_encrypts_opens_by_the_servers_later_and_no_other_client_is_se
     let client = server.client().with_token(&site.vault_token);
     let opened = client.put("transit/decrypt/autounseal", &json!({"ciphertext": made}))?;
     assert_eq!(opened.field("plaintext")?, "cm9vdCBrZXk=");
+    Ok(())
+}
+
+#[test]
+fn pin_files_let_the_laptop_wrap_for_a_key_vault_that_it_cannot_reach() -> Result<()> {
+    let Azure { emulator, site, .. } = Azure::new()?;
+    let site = Break::beside(site, &[])?;
+    let mut server = site.site.start()?;
+    let client = server.client().with_token(&site.vault_token);
+    let stored = until("the master key is confirmed", || {
+        let (status, ciphertext) = encrypt(&client)?;
+        Ok((status == 200).then_some(ciphertext))
+    })?;
+    server.stop()?;
+    let blobs = site.site.secret_file("blobs", stored.as_bytes())?;
+    let config = site.path("selkie.hcl").display().to_string();
+    let refused = site.serving(&blobs, &["--config", &config])?;
+    let refused = Command::new(binary()?).env_clear().args(refused).output()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("its pin file is not trusted"), "{said}");
+    let pins = site.path("data").join("pins").display().to_string();
+    let mut laptop = Selkie::start(&binary()?, site.serving(&blobs, &["--pins", &pins])?, 1)?;
+    let client = laptop.client().with_token(&site.vault_token);
+    assert_eq!(decrypt(&client, &stored)?, 200);
+    let (status, made) = encrypt(&client)?;
+    assert_eq!((status, made.split(':').nth(1)), (200, stored.split(':').nth(1)));
+    laptop.stop()?;
+    server.restart()?;
+    let client = server.client().with_token(&site.vault_token);
+    assert_eq!(decrypt(&client, &made)?, 200, "by Key Vault");
+    drop(emulator);
     Ok(())
 }
 

@@ -126,7 +126,7 @@ pub(super) fn run(
     for key in &mut config.keys {
         key.seals = config.seals.iter().map(|seal| seal.name.clone()).collect();
     }
-    tell_seals(&config.seals, arguments, errors)?;
+    tell(&config, arguments, errors)?;
     let certificates = secure(arguments, &mut config)?;
     start(arguments, config, (&client, certificates.as_ref()), output)
 }
@@ -238,18 +238,24 @@ fn audit(arguments: &Arguments, known: &mut KnownSeals) -> Result<Audit, Command
     Ok(Audit { key: Some(key), devices: vec![device] })
 }
 
-/// Says under which keys whatever the Vault encrypts meanwhile will open later.
-fn tell_seals(
-    seals: &[Seal],
+/// Says under which keys whatever the Vault encrypts meanwhile will open later, and what is kept of
+/// it.
+fn tell(
+    config: &Config,
     arguments: &Arguments,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let mut text = String::from("wraps for:\n");
-    for Seal { name, kind, .. } in seals {
+    for Seal { name, kind, .. } in &config.seals {
         text += &format!("  {name}: {}\n", told_key(kind));
     }
     for name in &arguments.without {
         text += &format!("  NOT for {name}, as you say that it is lost\n");
+    }
+    for device in &config.audit.devices {
+        if let AuditKind::File(file) = &device.kind {
+            text += &format!("records each request in {}\n", file.path.display());
+        }
     }
     errors.write_all(text.as_bytes()).map_err(CommandError::Output)
 }
@@ -340,7 +346,7 @@ fn banner(
         text.push_str(&format!("The Vault's seal stanza needs tls_ca_cert = {authority:?}\n"));
     }
     let minutes = arguments.minutes;
-    text.push_str(&format!("It ends by itself after {minutes} min.\n"));
+    text.push_str(&format!("\nIt ends by itself after {minutes} min.\n"));
     text
 }
 
