@@ -174,7 +174,7 @@ mod tests {
     fn what_was_not_tried_is_told() {
         let seals = vec!["old".to_owned()];
         let report = Report { untried_seals: seals, keys_left_out: 3, ..report(&[well("weu")]) };
-        assert!(report.text().contains("is wrapped for it: old\n"), "{}", report.text());
+        assert!(report.text().contains("its key is offline: old\n"), "{}", report.text());
         assert!(report.text().contains("not in the sample: 3\n"));
     }
 }

@@ -55,8 +55,8 @@ async fn an_envelope_is_made_for_break_glass_too_and_no_server_asks_it() {
     let error = decrypt(&both, "unseal", &made.ciphertext).await.unwrap_err();
     let TransitError::Seal(error) = error else { panic!("{error}") };
     assert_eq!(error.seal.as_str(), "a", "the one that may come back");
-    let alone = engine_with(&[], seal(&key, false).await).await;
-    let error = decrypt(&alone, "unseal", &made.ciphertext).await.unwrap_err();
+    let other = engine_with(&[TestSeal::new("b", &[1])], seal(&key, false).await).await;
+    let error = decrypt(&other, "unseal", &made.ciphertext).await.unwrap_err();
     assert!(matches!(error, TransitError::NoUsableRecipient), "{error}");
 }
 
