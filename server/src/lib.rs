@@ -29,3 +29,4 @@ pub mod state;
 pub mod telemetry;
 pub mod traces;
 pub mod transit;
+pub mod vault_storage;

@@ -152,7 +152,8 @@ pub enum Regression {
 }
 
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
-/// static seal, or a key that somebody else holds, whose versions the file does not name.
+/// static seal, the key of a break-glass seal, or a key that somebody else holds, whose versions
+/// the file does not name.
 type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>);
 
 impl Config {
@@ -205,7 +206,9 @@ impl Config {
 
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
-            if self.revoked_seals.iter().any(|revoked| revoked.name == seal.name) {
+            // Of what no server opened, nothing stops to open.
+            let is_revoked = self.revoked_seals.iter().any(|revoked| revoked.name == seal.name);
+            if seal.is_offline() || is_revoked {
                 // Said on purpose; what it would lose altogether is told of the keys.
                 continue;
             }
@@ -232,7 +235,8 @@ impl Config {
 
     /// Whether the seals that are left open what was made for `old`.
     fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
-        let left = old.seals.iter().filter(|name| self.seal_named(name).is_some()).count();
+        let opens = |name: &&SealName| self.seal_named(name).is_some_and(|seal| !seal.is_offline());
+        let left = old.seals.iter().filter(opens).count();
         if left >= usize::from(old.quorum) {
             return None;
         }
@@ -328,5 +332,5 @@ const fn highest_of(generation: u32) -> u32 {
 }
 
 fn master_key(seal: &Seal) -> MasterKey<'_> {
-    (seal.static_ids().next(), seal.distant_key())
+    (seal.static_ids().next().or_else(|| seal.offline_id()), seal.distant_key())
 }

@@ -1,6 +1,7 @@
 //! `seal`: the master keys.
 
 mod azure;
+mod break_glass;
 mod proxy;
 mod setting;
 mod static_seal;
@@ -17,6 +18,7 @@ pub use self::azure::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, PublicKeyFingerprint,
     UserAssignedIdentity, WrapPlace,
 };
+pub use self::break_glass::BreakGlassSeal;
 pub use self::proxy::ProxyUrl;
 pub(crate) use self::proxy::decode as decode_proxies;
 pub use self::setting::Origin;
@@ -69,6 +71,8 @@ pub enum SealKind {
     Static(StaticSeal),
     /// `seal "azurekeyvault"`.
     AzureKeyVault(Box<AzureKeyVaultSeal>),
+    /// `seal "break-glass"`.
+    BreakGlass(BreakGlassSeal),
     /// `seal "transit"`.
     Transit(Box<TransitSeal>),
 }
@@ -83,12 +87,18 @@ enum SealError {
     #[error("all seals are revoked: nothing could be encrypted or decrypted")]
     AllRevoked,
     #[error(
-        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"static\" and \
-         \"transit\""
+        "nothing but \"break-glass\" would be encrypted for, and no server decrypts that: declare \
+         another seal beside it"
+    )]
+    BreakGlassAlone,
+    #[error(
+        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"static\", \
+         \"transit\" and \"break-glass\""
     )]
     NotBuilt { found: String },
     #[error(
-        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\" and \"transit\""
+        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\", \"transit\" \
+         and \"break-glass\""
     )]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
@@ -123,6 +133,10 @@ enum SealError {
 const STATIC: &str = "static";
 const AZURE: &str = "azurekeyvault";
 const TRANSIT: &str = "transit";
+const BREAK_GLASS: &str = "break-glass";
+
+/// The priority of a seal that has none.
+const NEVER_ASKED: u32 = u32::MAX;
 
 /// Vault's and OpenBao's other seal types.
 const NOT_BUILT: [&str; 6] = ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11"];
@@ -141,6 +155,7 @@ pub(crate) fn decode(
     let has_any = !stanzas.is_empty();
     let (revoked, stanzas) = take_revoked(stanzas);
     let count = stanzas.len();
+    let asked = stanzas.iter().filter(|(kind, _)| kind.value != BREAK_GLASS).count();
     let mut names = BTreeSet::new();
     let (mut in_azure, mut in_transit) = (Vec::new(), Vec::new());
     let mut seals: Vec<Seal> = Vec::new();
@@ -154,7 +169,7 @@ pub(crate) fn decode(
             _ => {}
         }
         names.insert(given_name);
-        let context = Context { is_only_one: count == 1, listeners, reading };
+        let context = Context { is_only_one: asked == 1, listeners, reading };
         let Some((seal, key_places)) = seal(kind, name, section, context) else {
             continue;
         };
@@ -173,11 +188,13 @@ pub(crate) fn decode(
     }
     if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
         root.place().report(SealError::AllDisabled);
+    } else if count > 0 && seals.len() == count && !seals.iter().any(Seal::is_asked) {
+        root.place().report(SealError::BreakGlassAlone);
     }
     if has_any && count == 0 {
         root.place().report(SealError::AllRevoked);
     }
-    seals.sort_by_key(|seal| seal.priority);
+    seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
     Declared { seals, revoked, names }
 }
 
@@ -226,15 +243,23 @@ fn seal<'d>(
     mut section: Section<'d>,
     Context { is_only_one, listeners, reading }: Context<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if ![STATIC, AZURE, TRANSIT].contains(&kind.value.as_str()) {
+    if ![STATIC, AZURE, TRANSIT, BREAK_GLASS].contains(&kind.value.as_str()) {
         refuse_type(kind);
         return None;
     }
-    let priority = priority(&mut section, is_only_one);
+    let priority = match kind.value.as_str() {
+        BREAK_GLASS => {
+            break_glass::refuse_priority(&mut section);
+            Some(NEVER_ASKED)
+        }
+        _ => priority(&mut section, is_only_one),
+    };
     let disabled = section.field("disabled").boolean().is_some_and(|flag| flag.value);
     let decoded = match kind.value.as_str() {
         AZURE => azure::decode(&mut section, reading)
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
+        BREAK_GLASS => break_glass::decode(&mut section, reading)
+            .map(|seal| (SealKind::BreakGlass(seal), Vec::new())),
         TRANSIT => transit::decode(&mut section, listeners, reading)
             .map(|seal| (SealKind::Transit(Box::new(seal)), Vec::new())),
         _ => static_seal::decode(&mut section, reading)
@@ -274,7 +299,8 @@ fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
         place.report(SealError::RepeatedName { name: seal.name.to_string() });
     }
     let priority = seal.priority;
-    if earlier.iter().any(|other| other.priority == priority) {
+    let is_taken = |other: &Seal| !other.is_offline() && other.priority == priority;
+    if !seal.is_offline() && earlier.iter().any(is_taken) {
         place.report(SealError::RepeatedPriority { priority });
     }
 }
@@ -316,7 +342,7 @@ fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
 fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
     let keys = match &seal.kind {
         SealKind::Static(seal) => Some(seal.keys()),
-        SealKind::AzureKeyVault(_) | SealKind::Transit(_) => None,
+        SealKind::AzureKeyVault(_) | SealKind::Transit(_) | SealKind::BreakGlass(_) => None,
     };
     keys.into_iter().flatten()
 }
@@ -325,7 +351,7 @@ impl Seal {
     /// The master key that somebody else holds, if it is one.
     pub(crate) fn distant_key(&self) -> Option<DistantKey> {
         match &self.kind {
-            SealKind::Static(_) => None,
+            SealKind::Static(_) | SealKind::BreakGlass(_) => None,
             SealKind::AzureKeyVault(seal) => {
                 let (endpoint, name) = (seal.endpoint.clone(), seal.key_name.clone());
                 Some(DistantKey::InKeyVault { endpoint, name })
@@ -333,6 +359,25 @@ impl Seal {
             SealKind::Transit(seal) => {
                 Some(DistantKey::Transit { key_id_prefix: seal.key_id_prefix.clone() })
             }
+        }
+    }
+
+    /// Whether it is enabled and a server can ask it to unwrap.
+    pub(crate) const fn is_asked(&self) -> bool {
+        !self.disabled && !self.is_offline()
+    }
+
+    /// Whether its private key is with people, and no server can ask it.
+    #[must_use]
+    pub const fn is_offline(&self) -> bool {
+        matches!(self.kind, SealKind::BreakGlass(_))
+    }
+
+    /// The one version of an offline key.
+    pub(crate) const fn offline_id(&self) -> Option<&KekId> {
+        match &self.kind {
+            SealKind::BreakGlass(seal) => Some(&seal.kek),
+            _ => None,
         }
     }
 

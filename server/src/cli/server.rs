@@ -1,6 +1,6 @@
 //! `selkie server`: serves until a signal ends it.
 
-mod signals;
+pub(super) mod signals;
 
 use std::io::Write;
 use std::net::SocketAddr;

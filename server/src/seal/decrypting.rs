@@ -64,7 +64,7 @@ impl Seals {
         transit: &Transit,
     ) -> Result<Plaintext, TransitError> {
         // One recipient per seal, which is all that we make: a forged list costs no more calls.
-        let by_priority = self.iter().filter_map(|seal| {
+        let by_priority = self.asked().filter_map(|seal| {
             let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
             Some(Candidate { seal, recipient: own? })
         });

@@ -1,3 +1,4 @@
+mod break_glass;
 pub(crate) mod faulty_store;
 mod replicas;
 

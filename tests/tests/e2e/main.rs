@@ -4,6 +4,7 @@
 mod answer;
 mod audit_day;
 mod azure;
+mod break_glass;
 mod certificates;
 mod clients;
 mod config;

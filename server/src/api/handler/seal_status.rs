@@ -125,6 +125,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "type": seal.connection.kind(),
         "healthy": is_healthy(seal),
         "configured": seal.known.is_some(),
+        "offline": seal.connection.is_offline(),
         "disabled": seal.disabled,
         "encrypts": is_trusted(seal, now),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),

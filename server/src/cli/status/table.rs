@@ -160,7 +160,12 @@ impl Block {
         let is_healthy = flag(backend, "healthy") != Some(false);
         let since =
             time(backend, "unhealthy_since").map(|since| format!(" for {}", age(since, now)));
-        let health = if is_healthy { "healthy" } else { "unhealthy" };
+        let is_offline = flag(backend, "offline") == Some(true);
+        let health = match is_healthy {
+            true if is_offline => "offline",
+            true => "healthy",
+            false => "unhealthy",
+        };
         let heading = format!("{name} ({kind}): {health}{}", since.unwrap_or_default());
         let mut block = Self { heading, lines: Vec::new() };
         block.tell_of_health(backend, is_healthy);
