@@ -4,6 +4,7 @@ mod aged;
 mod audit;
 mod governed;
 mod state;
+mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -298,6 +299,7 @@ impl Metrics {
         self.register_left_out(&mut registry, &deployment.seals);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
+        upstream::register(&mut registry, &deployment.seals, now);
         audit::register(&mut registry, audited);
         bench.iter().for_each(|bench| bench.register(&mut registry));
         let mut text = String::new();

@@ -181,11 +181,11 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let data_dir = pins::data_dir(&mut root, &reading);
     let local_key = pins::local_key(&mut root, &reading);
     let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
-    let seals = seal::decode(&mut root, keeping, &reading);
+    let listeners = listener::decode(&mut root, &reading);
+    let seals = seal::decode(&mut root, keeping, &listeners, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
     let keys = key::decode(&mut root, &mounts, &seals, &reading);
-    let listeners = listener::decode(&mut root, &reading);
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);

@@ -59,6 +59,7 @@ async fn full_text() -> String {
     // A static seal has no governor, no expiry and nobody who describes it.
     let mut registry = Registry::with_prefix("selkie");
     governed::register_example(&mut registry);
+    upstream::register_example(&mut registry);
     let (gauges, seal) = (SealGauges::default(), OfSeal { seal: "weu".to_owned() });
     gauges.age.get_or_create(&seal).set(5);
     gauges.protected.get_or_create(&seal).set(1);

@@ -62,6 +62,7 @@ impl TestSeal {
             poll_interval: Duration::MAX,
             pin: None,
             examiner: None,
+            upstream: None,
         };
         Seal::new(false, Connection::fixed(setup, known))
     }

@@ -144,6 +144,7 @@ async fn seal(name: &str, kms: Arc<dyn Kms>) -> Result<Seal> {
         poll_interval: Duration::MAX,
         pin: None,
         examiner: None,
+        upstream: None,
     };
     Ok(Seal::new(false, Connection::fixed(setup, known)))
 }

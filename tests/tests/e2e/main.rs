@@ -25,6 +25,7 @@ mod sled;
 mod tls;
 mod trio;
 mod unsealing;
+mod upstream;
 mod vault;
 mod wire;
 mod wrappers;

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 /// Rotations that need people take about this long.
 const SOON_DAYS: f64 = 30.0;
+/// From here on a token that nobody renews needs people, in seconds.
+const LAST_DAYS: i64 = 7 * 24 * 60 * 60;
 
 /// The text, and the seals that need attention.
 #[derive(Debug, PartialEq, Eq)]
@@ -164,6 +166,7 @@ impl Block {
         block.tell_of_health(backend, is_healthy);
         block.tell_of_absence(backend, now);
         block.tell_of_key(backend, now);
+        block.tell_of_upstream_token(backend, now);
         block.tell_of_calls(backend, &kind);
         block
     }
@@ -226,6 +229,19 @@ impl Block {
             false => "on".to_owned(),
         });
         self.add(false, "purge protection", protection);
+    }
+
+    /// The seal's token at another server, which needs attention when nobody renews it.
+    fn tell_of_upstream_token(&mut self, backend: &Value, now: Timestamp) {
+        let Some(token) = backend.get("upstream_token") else { return };
+        let is_renewed = flag(token, "renewed") == Some(true);
+        let renewed = if is_renewed { ", renewed before" } else { ", not renewed" };
+        let left = time(token, "expires").map(|end| end.as_second() - now.as_second());
+        let is_ending = left.is_some_and(|left| !is_renewed && left < LAST_DAYS);
+        let expires = left.map(|left| format!("expires in {}{renewed}", span(left)));
+        self.add(is_ending, "upstream token", expires);
+        self.add(true, "token trouble", word(token, "trouble"));
+        self.add(true, "what to do", word(token, "advice"));
     }
 
     fn tell_of_calls(&mut self, backend: &Value, kind: &str) {
