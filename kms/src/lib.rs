@@ -14,6 +14,7 @@ mod error;
 mod fault;
 mod governor;
 pub mod http;
+pub mod pkcs11;
 mod static_kms;
 
 use std::fmt::Debug;
