@@ -180,6 +180,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let keys = key::decode(&mut root, &mounts, (&seals, &seal_names));
     let listeners = listener::decode(&mut root, &reading);
     let clients = client::decode(&mut root, &policy_names, &listeners);
+    let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);
     let audit_keys = (origin_key.as_ref(), local_key.as_ref());
     let audit = audit::decode(&mut root, audit_keys, &reading);
@@ -199,7 +200,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
         telemetry: telemetry::decode(&mut root, &reading),
-        auth: auth::decode(&mut root, &reading),
+        auth: auth::decode(&mut root, &reading, can_show),
         leases: lease::decode(&mut root),
         warnings: Vec::new(),
         data_dir,

@@ -32,9 +32,10 @@ pub use audit::{
 };
 pub use auth::{
     AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
-    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
-    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
-    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
+    CertProblem, CertRole, DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole,
+    InvalidRoleName, JWT_ALGORITHMS, JwtConfig, JwtProblem, JwtRole, KubernetesConfig,
+    KubernetesProblem, KubernetesRole, ParameterConflict, ReviewerToken, ServiceAccountAlias,
+    TokenParameters, TokenType, role_name,
 };
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};

@@ -94,4 +94,4 @@ auth "ldap" {}
 #! 60:3: 'bound_locations' cannot be verified: no token says where a machine is, and Selkie does not ask Azure Resource Manager; bind 'bound_resource_groups' instead
 #! 63:3: must have at least one bound constraint when creating/updating a role
 #! 65:1: invalid 'environment': there are "AzurePublicCloud", "AzureUSGovernmentCloud" and "AzureChinaCloud"
-#! 70:6: there is no method "ldap"; there are "approle", "jwt", "kubernetes" and "azure"
+#! 70:6: there is no method "ldap"; there are "approle", "cert", "jwt", "kubernetes" and "azure"
