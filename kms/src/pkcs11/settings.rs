@@ -1,5 +1,6 @@
 //! What has to be known to reach a master key in an HSM.
 
+use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +10,6 @@ use selkie_pkcs11_protocol::{Mechanism, SlotChoice};
 use zeroize::Zeroizing;
 
 /// Which library, token and keys, and how they are used.
-#[derive(Debug)]
 pub struct Pkcs11Settings {
     /// The program `selkie-pkcs11`.
     pub program: PathBuf,
@@ -70,6 +70,12 @@ impl Pkcs11Settings {
         let id = self.key_id.as_ref().filter(|_| self.key_label.is_none());
         let id = id.map(|id| format!(";id={}", super::keys::percent(id))).unwrap_or_default();
         format!("pkcs11:{}{id}", parts.join(";"))
+    }
+}
+
+impl fmt::Debug for Pkcs11Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pkcs11Settings").field("target", &self.target()).finish_non_exhaustive()
     }
 }
 
@@ -152,7 +158,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_pin_is_not_printed_with_the_target() {
-        assert!(!settings().target().contains("1234"));
+    fn the_pin_is_not_printed() {
+        assert!(!format!("{:?}", settings()).contains("1234"));
     }
 }

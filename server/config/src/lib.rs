@@ -50,8 +50,9 @@ pub use listener::{
 pub use mount::Mount;
 pub use previous::{KeyVaultKey, Regression};
 pub use seal::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
-    PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity, WrapPlace,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, Pkcs11Mechanism,
+    Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal,
+    UserAssignedIdentity, WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

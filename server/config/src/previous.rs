@@ -103,6 +103,17 @@ pub enum Regression {
         /// The key that it had.
         was: KeyVaultKey,
     },
+    /// A version of a seal in an HSM is gone.
+    #[error(
+        "seal \"{seal}\": CKA_ID \"{id}\" is no longer in \"key_id\" or \"previous_key_ids\": what it \
+         wrapped does not open"
+    )]
+    HsmKeyRemoved {
+        /// The seal.
+        seal: SealName,
+        /// The version's id, in hex.
+        id: String,
+    },
     /// A mount is neither mounted nor an alias.
     #[error("mount \"{mount}\" is neither declared nor an alias: its ciphertexts do not open")]
     MountRemoved {
@@ -139,8 +150,10 @@ impl fmt::Display for KeyVaultKey {
 }
 
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
-/// static seal, or a key in Key Vault, whose versions the file does not name.
-type MasterKey<'s> = (Option<&'s KekId>, Option<(&'s Url, &'s str)>);
+/// static seal, a key in Key Vault, whose versions the file does not name, or the label and the id of
+/// one in an HSM.
+type MasterKey<'s> = (Option<&'s KekId>, Option<(&'s Url, &'s str)>, HsmKey<'s>);
+type HsmKey<'s> = (Option<&'s str>, Option<&'s [u8]>);
 
 impl Config {
     /// What this configuration would break for ciphertexts and versions made under `previous`.
@@ -200,6 +213,11 @@ impl Config {
             {
                 let was = KeyVaultKey { endpoint: endpoint.clone(), name: name.to_owned() };
                 regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
+            }
+            let ids: BTreeSet<&[u8]> = now.hsm_ids().collect();
+            for id in seal.hsm_ids().filter(|id| !ids.contains(id)) {
+                let (seal, id) = (seal.name.clone(), hex(id));
+                regressions.push(Regression::HsmKeyRemoved { seal, id });
             }
             let ids: BTreeSet<&KekId> = now.static_ids().collect();
             for id in seal.static_ids().filter(|id| !ids.contains(id)) {
@@ -272,7 +290,8 @@ impl Config {
     }
 
     fn listed_versions(&self, key: &DeclaredKey) -> u32 {
-        let versions: usize = self.seals_of(key).map(|seal| seal.static_ids().count().max(1)).sum();
+        let listed = |seal: &Seal| seal.static_ids().count().max(seal.hsm_ids().count()).max(1);
+        let versions: usize = self.seals_of(key).map(listed).sum();
         u32::try_from(versions).unwrap_or(u32::MAX)
     }
 
@@ -289,6 +308,10 @@ impl Config {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The highest version number that a generation can have.
 const fn highest_of(generation: u32) -> u32 {
     let size = VersionRule::GENERATION_SIZE;
@@ -296,5 +319,6 @@ const fn highest_of(generation: u32) -> u32 {
 }
 
 fn master_key(seal: &Seal) -> MasterKey<'_> {
-    (seal.static_ids().next(), seal.key_vault_key())
+    let in_hsm = (seal.hsm_label(), seal.hsm_ids().next());
+    (seal.static_ids().next(), seal.key_vault_key(), in_hsm)
 }

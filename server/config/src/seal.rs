@@ -1,6 +1,7 @@
 //! `seal`: the master keys.
 
 mod azure;
+mod pkcs11;
 mod static_seal;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ pub use self::azure::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
     PublicKeyFingerprint, UserAssignedIdentity, WrapPlace,
 };
+pub use self::pkcs11::{Pkcs11Mechanism, Pkcs11Seal};
 pub use self::static_seal::{StaticKey, StaticSeal};
 use crate::pins::PinKeeping;
 use crate::quantity::limited;
@@ -39,6 +41,8 @@ pub enum SealKind {
     Static(StaticSeal),
     /// `seal "azurekeyvault"`.
     AzureKeyVault(Box<AzureKeyVaultSeal>),
+    /// `seal "pkcs11"`.
+    Pkcs11(Box<Pkcs11Seal>),
 }
 
 /// What is wrong with a seal.
@@ -49,10 +53,13 @@ enum SealError {
     #[error("all seals are disabled: nothing could be encrypted")]
     AllDisabled,
     #[error(
-        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\" and \"static\""
+        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"pkcs11\" and \
+         \"static\""
     )]
     NotBuilt { found: String },
-    #[error("seal type {found:?} does not exist: there are \"azurekeyvault\" and \"static\"")]
+    #[error(
+        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"pkcs11\" and \"static\""
+    )]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
     RepeatedName { name: String },
@@ -80,10 +87,10 @@ enum SealError {
 
 const STATIC: &str = "static";
 const AZURE: &str = "azurekeyvault";
+const PKCS11: &str = "pkcs11";
 
 /// Vault's and OpenBao's other seal types.
-const NOT_BUILT: [&str; 7] =
-    ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11", "transit"];
+const NOT_BUILT: [&str; 6] = ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "transit"];
 
 /// All `seal` stanzas that are sound, in order of priority, and the names that keys may list: those
 /// of all stanzas, so that one mistake in a seal is not reported at every key again.
@@ -98,14 +105,16 @@ pub(crate) fn decode(
     }
     let count = stanzas.len();
     let mut names = BTreeSet::new();
-    let mut in_azure = Vec::new();
+    let (mut in_azure, mut in_hsms) = (Vec::new(), Vec::new());
     let mut seals: Vec<Seal> = Vec::new();
     for (kind, mut section) in stanzas {
         let place = kind.place;
         let name = section.field("name").string();
         let given_name = name.as_ref().unwrap_or(&kind).value.clone();
-        if kind.value == AZURE {
-            in_azure.push((given_name.clone(), place));
+        match kind.value.as_str() {
+            AZURE => in_azure.push((given_name.clone(), place)),
+            PKCS11 => in_hsms.push((given_name.clone(), place)),
+            _ => {}
         }
         names.insert(given_name);
         let Some((seal, key_places)) = seal(kind, name, section, count == 1, reading) else {
@@ -116,6 +125,7 @@ pub(crate) fn decode(
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
+    pkcs11::refuse_shared(&in_hsms, reading);
     if !azure::refuse_shared(&in_azure, reading) {
         refuse_repeated_master_keys(&seals, &in_azure);
     }
@@ -133,7 +143,7 @@ fn seal<'d>(
     is_only_one: bool,
     reading: &Reading<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if ![STATIC, AZURE].contains(&kind.value.as_str()) {
+    if ![STATIC, AZURE, PKCS11].contains(&kind.value.as_str()) {
         refuse_type(kind);
         return None;
     }
@@ -142,6 +152,8 @@ fn seal<'d>(
     let decoded = match kind.value.as_str() {
         AZURE => azure::decode(&mut section, reading)
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
+        PKCS11 => pkcs11::decode(&mut section, reading)
+            .map(|seal| (SealKind::Pkcs11(Box::new(seal)), Vec::new())),
         _ => static_seal::decode(&mut section, reading)
             .map(|(seal, places)| (SealKind::Static(seal), places)),
     };
@@ -214,7 +226,7 @@ fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
 fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
     let keys = match &seal.kind {
         SealKind::Static(seal) => Some(seal.keys()),
-        SealKind::AzureKeyVault(_) => None,
+        SealKind::AzureKeyVault(_) | SealKind::Pkcs11(_) => None,
     };
     keys.into_iter().flatten()
 }
@@ -223,8 +235,26 @@ impl Seal {
     /// The key in Key Vault, by vault and name, if it is one.
     pub(crate) fn key_vault_key(&self) -> Option<(&Url, &str)> {
         match &self.kind {
-            SealKind::Static(_) => None,
+            SealKind::Static(_) | SealKind::Pkcs11(_) => None,
             SealKind::AzureKeyVault(seal) => Some((&seal.endpoint, &seal.key_name)),
+        }
+    }
+
+    /// The `CKA_ID` of each version in an HSM that is declared by it, the current one first.
+    pub(crate) fn hsm_ids(&self) -> impl Iterator<Item = &[u8]> {
+        let seal = self.in_hsm().into_iter();
+        seal.flat_map(|seal| seal.key_id.iter().chain(&seal.previous_key_ids)).map(Vec::as_slice)
+    }
+
+    /// The `CKA_LABEL` of the versions in an HSM.
+    pub(crate) fn hsm_label(&self) -> Option<&str> {
+        self.in_hsm()?.key_label.as_deref()
+    }
+
+    fn in_hsm(&self) -> Option<&Pkcs11Seal> {
+        match &self.kind {
+            SealKind::Pkcs11(seal) => Some(seal),
+            SealKind::Static(_) | SealKind::AzureKeyVault(_) => None,
         }
     }
 

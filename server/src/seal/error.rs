@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::azure::Diagnosis;
-use selkie_kms::{Cause, KekState, KmsError};
+use selkie_kms::{Cause, KekState, KmsError, pkcs11};
 
 use crate::continuity::AdoptionError;
 
@@ -177,6 +177,9 @@ pub(super) const fn outcome_of<T>(answer: &Result<T, KmsError>) -> &'static str 
 /// The provider's own words if it has some for this case, else ours.
 fn advice(error: &KmsError) -> &'static str {
     if let Some(diagnosis) = Diagnosis::of(error) {
+        return diagnosis.remedy();
+    }
+    if let Some(diagnosis) = pkcs11::Diagnosis::of(error) {
         return diagnosis.remedy();
     }
     match error {

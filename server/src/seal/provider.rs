@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selkie_config::{AzureKeyVaultSeal, PublicKeyFingerprint, SealKind, StaticSeal};
+use selkie_config::{AzureKeyVaultSeal, Pkcs11Seal, PublicKeyFingerprint, SealKind, StaticSeal};
 use selkie_crypto::{PinKey, Random, SealName, os_random};
 use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
+use selkie_kms::pkcs11::Pkcs11Kms;
 use selkie_kms::{Governor, GovernorSettings, Kms, KmsError, StaticKms, StaticKmsError};
 
 use super::azure;
 use super::connection::{Connection, Setup};
 use super::known::Known;
 use super::pin::PinFile;
+use super::pkcs11;
 use crate::clock::{Clock, SystemClock};
 
 /// Where what is learned is kept.
@@ -77,6 +79,7 @@ pub async fn connect(
             Ok(Connection::fixed(setup, Known::configured(keks)))
         }
         SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
+        SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping)),
     }
 }
 
@@ -107,6 +110,35 @@ fn key_vault(
         poll_interval,
         examiner: Some(provider),
     }))
+}
+
+fn hsm(name: &SealName, seal: Pkcs11Seal, keeping: &Keeping) -> Connection {
+    let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
+    let fingerprints = fingerprints.copied().collect();
+    let poll_interval = seal.poll_interval;
+    let settings = pkcs11::settings(seal);
+    let (target, digest) = (settings.target(), settings.digest());
+    let limits = GovernorSettings {
+        // As many as there are sessions: what waits does so in turns.
+        concurrency: settings.max_sessions.into(),
+        call_time: settings.call_time,
+        ..GovernorSettings::default()
+    };
+    let random: Arc<Random> = Arc::new(os_random);
+    let provider = Arc::new(Pkcs11Kms::new(settings, Arc::clone(&random)));
+    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
+    Connection::new(Setup {
+        name: name.clone(),
+        kind: "pkcs11",
+        kms: governor.clone(),
+        governor: Some(governor),
+        pin: keeping.pin(name, &target),
+        target,
+        settings: digest,
+        fingerprints,
+        poll_interval,
+        examiner: Some(provider),
+    })
 }
 
 /// For what expires.
