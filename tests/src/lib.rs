@@ -14,6 +14,7 @@ mod replicas;
 mod scan;
 mod selkie;
 mod site;
+mod soft_hsm;
 mod vault;
 mod wait;
 
@@ -29,5 +30,6 @@ pub use replicas::Replicas;
 pub use scan::{Findings, Needles};
 pub use selkie::{Selkie, Target, binary};
 pub use site::{Site, token};
+pub use soft_hsm::{SoftHsm, hsm_child, kill_hsm_child};
 pub use vault::{SealArguments, VaultCore, key_ids};
 pub use wait::until;

@@ -17,6 +17,7 @@ mod logins;
 mod memory;
 mod memory_tokens;
 mod operating;
+mod pkcs11;
 mod shared_nothing;
 mod shared_store;
 mod sled;
