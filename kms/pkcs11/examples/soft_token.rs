@@ -154,7 +154,7 @@ fn calls(module: &Pkcs11, slot: Slot, session: &Session, count: usize) -> Outcom
             })
             .collect::<Outcome<_>>()?;
         for thread in threads {
-            thread.join().map_err(|_| "a thread has panicked")??;
+            thread.join().map_err(|_panic| "a thread has panicked")??;
         }
         let seconds = began.elapsed().as_secs_f64();
         #[expect(clippy::print_stdout, reason = "this is what it is for")]

@@ -1,5 +1,7 @@
 //! The real child process, against SoftHSM and against a library that misbehaves on purpose.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "its helpers are parts of tests")]
+
 mod contract;
 mod misbehaving;
 mod softhsm;

@@ -211,7 +211,7 @@ fn slot_number(text: &str) -> Result<u64, Pkcs11Error> {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    number.map_err(|_| Pkcs11Error::NotASlot { name: NAMES.slot })
+    number.or(Err(Pkcs11Error::NotASlot { name: NAMES.slot }))
 }
 
 struct Keys {
@@ -304,7 +304,7 @@ fn max_parallel(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<NonZ
     let default = || u16::try_from(DEFAULT_PARALLEL).ok().and_then(NonZeroU16::new);
     let Some(text) = text(section, NAMES.max_parallel, reading)? else { return default() };
     let number = text.try_map(|text| {
-        text.parse().map_err(|_| Pkcs11Error::NotANumber { name: NAMES.max_parallel })
+        text.parse().or(Err(Pkcs11Error::NotANumber { name: NAMES.max_parallel }))
     })?;
     let number = limited::<u16>(number, NAMES.max_parallel.field, 1..=MOST_PARALLEL)?;
     NonZeroU16::new(number.value)
