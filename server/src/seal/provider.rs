@@ -16,6 +16,7 @@ use super::known::Known;
 use super::pin::PinFile;
 use super::pkcs11;
 use crate::clock::{Clock, SystemClock};
+use crate::faults::{Bench, scripted};
 
 /// Where what is learned is kept.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +51,7 @@ pub enum ProviderError {
 }
 
 /// The connection that a stanza describes. No network is touched: what is far away is described
-/// once the server runs.
+/// once the server runs. With a `bench`, the faults of its script lie before the master key.
 ///
 /// # Errors
 ///
@@ -59,6 +60,7 @@ pub async fn connect(
     name: &SealName,
     kind: SealKind,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     match kind {
         SealKind::Static(seal) => {
@@ -67,7 +69,7 @@ pub async fn connect(
             let setup = Setup {
                 name: name.clone(),
                 kind: "static",
-                kms,
+                kms: scripted(kms, name, bench),
                 governor: None,
                 target: String::new(),
                 settings: [0; 32],
@@ -78,8 +80,8 @@ pub async fn connect(
             };
             Ok(Connection::fixed(setup, Known::configured(keks)))
         }
-        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
-        SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping)),
+        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
+        SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping, bench)),
     }
 }
 
@@ -87,6 +89,7 @@ fn key_vault(
     name: &SealName,
     seal: AzureKeyVaultSeal,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
     let fingerprints = fingerprints.copied().collect();
@@ -97,7 +100,7 @@ fn key_vault(
     let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
     let random: Arc<Random> = Arc::new(os_random);
     let limits = GovernorSettings::default();
-    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
         kind: "azurekeyvault",
@@ -112,7 +115,12 @@ fn key_vault(
     }))
 }
 
-fn hsm(name: &SealName, seal: Pkcs11Seal, keeping: &Keeping) -> Connection {
+fn hsm(
+    name: &SealName,
+    seal: Pkcs11Seal,
+    keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
+) -> Connection {
     let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
     let fingerprints = fingerprints.copied().collect();
     let poll_interval = seal.poll_interval;
@@ -126,7 +134,7 @@ fn hsm(name: &SealName, seal: Pkcs11Seal, keeping: &Keeping) -> Connection {
     };
     let random: Arc<Random> = Arc::new(os_random);
     let provider = Arc::new(Pkcs11Kms::new(settings, Arc::clone(&random)));
-    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Connection::new(Setup {
         name: name.clone(),
         kind: "pkcs11",

@@ -110,6 +110,8 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         policies: Vec::new(),
         auth: Vec::new(),
         leases: selkie_config::LeaseTimes::default(),
+        allow_faults: false,
+        faults: None,
         warnings: Vec::new(),
     }
 }

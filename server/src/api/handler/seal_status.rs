@@ -39,6 +39,11 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("state", state(call.node.state_status().as_ref())),
         ("time", time(now)),
     ]);
+    data.extend(
+        call.node.bench().map(|bench| {
+            ("faults", json!({ "rules": bench.rules(), "happened": bench.happened() }))
+        }),
+    );
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
 }

@@ -18,6 +18,7 @@ pub(super) struct Told {
 /// A block of lines for each seal, `!` before what needs attention, and a last line for all.
 pub(super) fn told(status: &Value) -> Told {
     let mut told = Told { text: String::new(), in_need: Vec::new() };
+    told.tell_of_faults(status);
     let now = time(status, "time").unwrap_or_else(Timestamp::now);
     for backend in status.get("backends").and_then(Value::as_array).into_iter().flatten() {
         let block = Block::of(backend, now);
@@ -38,6 +39,21 @@ pub(super) fn told(status: &Value) -> Told {
 }
 
 impl Told {
+    /// That this is a test bench.
+    fn tell_of_faults(&mut self, status: &Value) {
+        let Some(faults) = status.get("faults") else { return };
+        let [rules, happened] = ["rules", "happened"]
+            .map(|member| faults.get(member).and_then(Value::as_u64).unwrap_or(0));
+        let mut block = Block { heading: "TEST BENCH".to_owned(), lines: Vec::new() };
+        let text = format!("{happened} have happened so far, by {rules} rules of a script");
+        block.add(true, "faults", Some(text));
+        let advice = "start it without --faults if anyone depends on it";
+        block.add(true, "what to do", Some(advice.to_owned()));
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{block}");
+        self.in_need.push("test bench".to_owned());
+    }
+
     /// The tokens that seals use and that run out soon.
     fn tell_of_tokens(&mut self, status: &Value) {
         let tokens = status.get("tokens_in_use").and_then(Value::as_array);
