@@ -15,6 +15,7 @@ mod scan;
 mod selkie;
 mod site;
 mod soft_hsm;
+mod upstream;
 mod vault;
 mod wait;
 
@@ -31,5 +32,6 @@ pub use scan::{Findings, Needles};
 pub use selkie::{Selkie, Target, binary};
 pub use site::{Site, token};
 pub use soft_hsm::{SoftHsm, hsm_child, kill_hsm_child};
+pub use upstream::UpstreamVault;
 pub use vault::{SealArguments, VaultCore, key_ids};
 pub use wait::until;

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use selkie_access::{KeyName, MountPath, NameError};
+use selkie_crypto::envelope::{Quorum, QuorumError};
 use selkie_crypto::{KeyVersion, SealName};
 use selkie_hcl::{Located, Place, Section};
 
 use crate::mount::Mount;
 use crate::quantity::number;
-use crate::seal::Seal;
+use crate::seal::Declared;
+use crate::secret::Reading;
+use crate::warning::WarningKind;
 
 /// A declared transit key. It cannot be changed through the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct DeclaredKey {
     pub mount: MountPath,
     /// The seals that each of its envelopes is made for, in order of priority; never empty.
     pub seals: Vec<SealName>,
+    /// How many of them must unwrap to open an envelope; 1: any one does.
+    pub quorum: u8,
     /// Where its version number comes from.
     pub version: VersionRule,
     /// The oldest version that is decrypted.
@@ -64,10 +69,18 @@ enum KeyError {
     UnknownSeal { name: String },
     #[error("seal {name:?} is disabled: it wraps nothing")]
     DisabledSeal { name: String },
+    #[error("seal {name:?} is revoked: it wraps nothing, and opens nothing any more")]
+    RevokedSeal { name: String },
     #[error("seal {name:?} is listed twice")]
     RepeatedSeal { name: String },
     #[error("field \"seals\": at least one seal is needed")]
     NoSeals,
+    #[error(
+        "field \"quorum\": {quorum} of {seals} seals can never be met; it must be from 1 to {seals}"
+    )]
+    QuorumNeverMet { quorum: u64, seals: usize },
+    #[error("a quorum needs distinct shares: {seals} seals are more than the 16 that there are")]
+    TooManySeals { seals: usize },
     #[error("fields \"generation\" and \"version\" exclude each other")]
     GenerationAndVersion,
     #[error("field \"min_encryption_version\": is below \"min_decryption_version\"")]
@@ -76,14 +89,12 @@ enum KeyError {
     Exportable,
 }
 
-/// The sound seals in order of priority, and the names of all.
-type Seals<'s> = (&'s [Seal], &'s BTreeSet<String>);
-
 /// All `key` stanzas, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     mounts: &[Mount],
-    seals: Seals<'_>,
+    seals: &Declared,
+    reading: &Reading<'_>,
 ) -> Vec<DeclaredKey> {
     let mut seen = BTreeSet::new();
     let mut keys = Vec::new();
@@ -92,6 +103,9 @@ pub(crate) fn decode(
         let Some(key) = key(label, section, mounts, seals) else {
             continue;
         };
+        if key.quorum > 1 && usize::from(key.quorum) == key.seals.len() {
+            reading.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
+        }
         if !seen.insert((key.mount.clone(), key.name.clone())) {
             let (name, mount) = (key.name.to_string(), key.mount.to_string());
             place.report(KeyError::Repeated { name, mount });
@@ -105,12 +119,13 @@ fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
     mounts: &[Mount],
-    seals: Seals<'_>,
+    seals: &Declared,
 ) -> Option<DeclaredKey> {
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
     let seals = key_seals(&mut section, seals);
+    let quorum = quorum(&mut section, seals.as_deref());
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
     let min_encryption_version = min_version(&mut section, "min_encryption_version");
@@ -127,6 +142,7 @@ fn key(
         name: name?.value,
         mount: mount?,
         seals: seals?,
+        quorum: quorum?,
         version,
         min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
         min_encryption_version: min_encryption_version.map(|v| v.value),
@@ -150,9 +166,9 @@ fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
 }
 
 /// The seals of a key in order of priority, in which `seals` come.
-fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec<SealName>> {
+fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealName>> {
     let field = section.field("seals");
-    let enabled = seals.iter().filter(|seal| !seal.disabled);
+    let enabled = declared.seals.iter().filter(|seal| !seal.disabled);
     if field.place().is_none() {
         return Some(enabled.map(|seal| seal.name.clone()).collect());
     }
@@ -162,7 +178,7 @@ fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec
     }
     let mut listed = BTreeSet::new();
     for Located { value: name, place } in list.value {
-        refuse_seal((seals, names), &name, place);
+        refuse_seal(declared, &name, place);
         if !listed.insert(name.clone()) {
             place.report(KeyError::RepeatedSeal { name });
         }
@@ -171,13 +187,36 @@ fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec
     Some(chosen.map(|seal| seal.name.clone()).collect())
 }
 
-fn refuse_seal((seals, names): Seals<'_>, name: &str, place: Place<'_>) {
-    let seal = seals.iter().find(|seal| seal.name.as_str() == name);
+fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
+    let seal = declared.seals.iter().find(|seal| seal.name.as_str() == name);
+    let name = || name.to_owned();
     if seal.is_some_and(|seal| seal.disabled) {
-        place.report(KeyError::DisabledSeal { name: name.to_owned() });
-    } else if !names.contains(name) {
-        place.report(KeyError::UnknownSeal { name: name.to_owned() });
+        place.report(KeyError::DisabledSeal { name: name() });
+    } else if declared.revoked.iter().any(|seal| seal.name.as_str() == name()) {
+        place.report(KeyError::RevokedSeal { name: name() });
+    } else if !declared.names.contains(&name()) {
+        place.report(KeyError::UnknownSeal { name: name() });
     }
+}
+
+/// How many of `seals` must unwrap; `None` if it can never be met.
+fn quorum(section: &mut Section<'_>, seals: Option<&[SealName]>) -> Option<u8> {
+    let field = section.field("quorum");
+    if field.place().is_none() {
+        return Some(1);
+    }
+    let Located { value: quorum, place } = field.unsigned()?;
+    let seals = seals?.len();
+    let needed = u8::try_from(quorum).unwrap_or(u8::MAX);
+    match Quorum::new(needed, seals) {
+        Ok(_) => return Some(needed),
+        Err(QuorumError::TooMany { of }) if needed > 1 => {
+            place.report(KeyError::TooManySeals { seals: of });
+        }
+        // The seals are counted as they stand: a mistake in one was reported there.
+        Err(_) => place.report(KeyError::QuorumNeverMet { quorum, seals }),
+    }
+    None
 }
 
 fn version_rule(section: &mut Section<'_>) -> VersionRule {

@@ -53,11 +53,11 @@ pub use listener::{
     TlsVersion,
 };
 pub use mount::Mount;
-pub use previous::{KeyVaultKey, Regression};
+pub use previous::Regression;
 pub use seal::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, Pkcs11Mechanism,
-    Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal,
-    UserAssignedIdentity, WrapPlace,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, DistantKey, IdentityReason, Origin,
+    Pkcs11Mechanism, Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal, SealKind,
+    StaticKey, StaticSeal, TransitSeal, UpstreamToken, UserAssignedIdentity, WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

@@ -1,23 +1,21 @@
 //! What a new configuration would break for ciphertexts made under the previous one.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, SealName};
-use url::Url;
 
 use crate::config::Config;
 use crate::key::{DeclaredKey, VersionRule};
-use crate::seal::Seal;
+use crate::seal::{DistantKey, Seal};
 
 /// Something that the previous configuration promised and this one does not keep.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Regression {
     /// What a key's envelopes are made for changed, and its counted version did not rise (I7).
     #[error(
-        "key \"{key}\" in mount \"{mount}\": its current master keys changed but its version does \
-         not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
+        "key \"{key}\" in mount \"{mount}\": its current master keys or quorum changed but its \
+         version does not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
          move to the new ones"
     )]
     GenerationNotRaised {
@@ -82,6 +80,36 @@ pub enum Regression {
         /// The seal.
         seal: SealName,
     },
+    /// None of the seals of a key opens anything any more.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": none of its seals opens anything any more, as each is \
+         revoked or no longer declared ({}): what was made for them is lost; first let another seal \
+         join the key, raise its \"generation\", and have each Vault encrypt anew", .seals.join(", ")
+    )]
+    OnlyOpenersGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// The seals.
+        seals: Vec<String>,
+    },
+    /// Fewer of the seals of a key are left than its quorum needs.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": its quorum needs {needed} seals, of which {left} are \
+         left: what was made for them is lost; first change its seals, raise its \"generation\", \
+         and have each Vault encrypt anew"
+    )]
+    QuorumGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// How many are needed.
+        needed: u8,
+        /// How many are left.
+        left: usize,
+    },
     /// A version of a static seal is gone.
     #[error(
         "seal \"{seal}\": key id \"{id}\" is no longer declared: what it wrapped does not open"
@@ -92,7 +120,7 @@ pub enum Regression {
         /// The version's id.
         id: KekId,
     },
-    /// A seal has another key in Key Vault.
+    /// A seal has another master key, which somebody else holds.
     #[error(
         "seal \"{seal}\": the key {was} is no longer its master key: what that one wrapped does \
          not open"
@@ -101,7 +129,7 @@ pub enum Regression {
         /// The seal.
         seal: SealName,
         /// The key that it had.
-        was: KeyVaultKey,
+        was: DistantKey,
     },
     /// A version of a seal in an HSM is gone.
     #[error(
@@ -134,25 +162,10 @@ pub enum Regression {
     OriginKeyChanged,
 }
 
-/// A key in Key Vault by its address, without a version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyVaultKey {
-    /// The vault.
-    pub endpoint: Url,
-    /// The key's name there.
-    pub name: String,
-}
-
-impl fmt::Display for KeyVaultKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}keys/{}", self.endpoint, self.name)
-    }
-}
-
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
-/// static seal, a key in Key Vault, whose versions the file does not name, or the label and the id of
-/// one in an HSM.
-type MasterKey<'s> = (Option<&'s KekId>, Option<(&'s Url, &'s str)>, HsmKey<'s>);
+/// static seal, a key that somebody else holds, whose versions the file does not name, or the label and
+/// the id of one in an HSM.
+type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>, HsmKey<'s>);
 type HsmKey<'s> = (Option<&'s str>, Option<&'s [u8]>);
 
 impl Config {
@@ -168,6 +181,7 @@ impl Config {
         self.check_mounts(previous, &mut regressions);
         self.check_seals(previous, &mut regressions);
         for key in &previous.keys {
+            regressions.extend(self.check_openers(key));
             regressions.extend(self.check_key(previous, key));
         }
         regressions
@@ -204,14 +218,17 @@ impl Config {
 
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
+            if self.revoked_seals.iter().any(|revoked| revoked.name == seal.name) {
+                // Said on purpose; what it would lose altogether is told of the keys.
+                continue;
+            }
             let Some(now) = self.seal_named(&seal.name) else {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
             };
-            if let Some((endpoint, name)) = seal.key_vault_key()
-                && now.key_vault_key() != Some((endpoint, name))
+            if let Some(was) = seal.distant_key()
+                && now.distant_key().as_ref() != Some(&was)
             {
-                let was = KeyVaultKey { endpoint: endpoint.clone(), name: name.to_owned() };
                 regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
             }
             let ids: BTreeSet<&[u8]> = now.hsm_ids().collect();
@@ -231,19 +248,34 @@ impl Config {
         self.seals.iter().find(|seal| seal.name == *name)
     }
 
+    /// Whether the seals that are left open what was made for `old`.
+    fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
+        let left = old.seals.iter().filter(|name| self.seal_named(name).is_some()).count();
+        if left >= usize::from(old.quorum) {
+            return None;
+        }
+        let (key, mount) = (old.name.clone(), old.mount.clone());
+        if left > 0 {
+            return Some(Regression::QuorumGone { key, mount, needed: old.quorum, left });
+        }
+        let seals = old.seals.iter().map(ToString::to_string).collect();
+        Some(Regression::OnlyOpenersGone { key, mount, seals })
+    }
+
     fn check_key(&self, previous: &Self, old: &DeclaredKey) -> Option<Regression> {
         let mount = self.mount_now(&old.mount)?;
         let (key, mount) = (old.name.clone(), mount.clone());
         let Some(new) = self.keys.iter().find(|new| new.name == key && new.mount == mount) else {
             return Some(Regression::KeyRemoved { key, mount });
         };
-        let counted = self.counted_in_key_vault(new);
-        let is_uncertain = !previous.counted_in_key_vault(old).is_subset(&counted);
+        let counted = self.counted_elsewhere(new);
+        let is_uncertain = !previous.counted_elsewhere(old).is_subset(&counted);
         let was = match (old.version, is_uncertain) {
             (VersionRule::Counted { generation }, true) => highest_of(generation),
             _ => previous.version_of(old),
         };
-        let is_rewrapped = previous.current_keys(old) != self.current_keys(new);
+        let is_rewrapped =
+            previous.current_keys(old) != self.current_keys(new) || old.quorum != new.quorum;
         let needed = was.saturating_add(u32::from(is_rewrapped));
         if self.version_of(new) >= needed {
             return None;
@@ -278,7 +310,7 @@ impl Config {
     }
 
     /// The version number of a declared key. All that a static seal ever listed is declared; a key
-    /// in Key Vault counts as 1 here, which tells the lowest that the version can be.
+    /// that others hold counts as 1 here, which tells the lowest that the version can be.
     fn version_of(&self, key: &DeclaredKey) -> u32 {
         match key.version {
             VersionRule::Stated(version) => version.get(),
@@ -295,14 +327,14 @@ impl Config {
         u32::try_from(versions).unwrap_or(u32::MAX)
     }
 
-    /// The keys in Key Vault whose versions the version number of `key` counts. What both
+    /// The keys that others hold whose versions the version number of `key` counts. What both
     /// configurations count is the same on both sides; what only the previous one counted is a
     /// number that nobody here knows.
-    fn counted_in_key_vault(&self, key: &DeclaredKey) -> BTreeSet<(&Url, &str)> {
+    fn counted_elsewhere(&self, key: &DeclaredKey) -> BTreeSet<DistantKey> {
         match key.version {
             VersionRule::Stated(_) => BTreeSet::new(),
             VersionRule::Counted { .. } => {
-                self.seals_of(key).filter_map(Seal::key_vault_key).collect()
+                self.seals_of(key).filter_map(Seal::distant_key).collect()
             }
         }
     }
@@ -320,5 +352,5 @@ const fn highest_of(generation: u32) -> u32 {
 
 fn master_key(seal: &Seal) -> MasterKey<'_> {
     let in_hsm = (seal.hsm_label(), seal.hsm_ids().next());
-    (seal.static_ids().next(), seal.key_vault_key(), in_hsm)
+    (seal.static_ids().next(), seal.distant_key(), in_hsm)
 }

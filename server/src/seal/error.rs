@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::azure::Diagnosis;
-use selkie_kms::{Cause, KekState, KmsError, pkcs11};
+use selkie_kms::transit::TransitDiagnosis;
+use selkie_kms::{KekState, KmsError, pkcs11};
 
 use crate::continuity::AdoptionError;
 
@@ -51,6 +52,9 @@ pub enum SealFault {
     /// The configuration has no such seal.
     #[error("no such seal is configured")]
     NotConfigured,
+    /// The key has more seals than its quorum is of.
+    #[error("the DEK was split for fewer seals than the key has")]
+    NoPart,
     /// The configuration disables it.
     #[error("the seal is disabled in the configuration, and so wraps nothing")]
     SwitchedOff,
@@ -91,6 +95,26 @@ impl SealFault {
             | Self::Unlisted
             | Self::NotAdopted(_)
             | Self::NotConfigured
+            | Self::NoPart
+            | Self::SwitchedOff => false,
+        }
+    }
+
+    /// Whether the seal is away: its KMS does not answer, or not so that it can be relied on, which
+    /// passes by itself.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        match self {
+            Self::Kms(error) => error.is_transient(),
+            Self::Undescribed | Self::Untrusted => true,
+            // Somebody may be in the KMS's place.
+            Self::Unconfirmed(_)
+            | Self::NotUsable { .. }
+            | Self::Contradicted(_)
+            | Self::Unlisted
+            | Self::NotAdopted(_)
+            | Self::NotConfigured
+            | Self::NoPart
             | Self::SwitchedOff => false,
         }
     }
@@ -117,6 +141,7 @@ impl SealFault {
             Self::Unlisted => "unlisted",
             Self::NotAdopted(_) => "not_adopted",
             Self::NotConfigured => "not_configured",
+            Self::NoPart => "no_part",
             Self::SwitchedOff => "switched_off",
         }
     }
@@ -147,6 +172,7 @@ impl SealFault {
             }
             Self::NotAdopted(_) => "raise \"generation\" of the key and reload",
             Self::NotConfigured => "declare the seal",
+            Self::NoPart => "report the defect",
             Self::SwitchedOff => "remove disabled = true from the seal, or the seal from the key",
         }
     }
@@ -182,6 +208,9 @@ fn advice(error: &KmsError) -> &'static str {
     if let Some(diagnosis) = pkcs11::Diagnosis::of(error) {
         return diagnosis.remedy();
     }
+    if let Some(diagnosis) = TransitDiagnosis::of(error) {
+        return diagnosis.remedy();
+    }
     match error {
         KmsError::Denied(_) => "grant our identity get, wrap and unwrap on the key in the KMS",
         KmsError::Rejected(_) | KmsError::Misbehaved(_) => {
@@ -193,20 +222,6 @@ fn advice(error: &KmsError) -> &'static str {
         KmsError::Unavailable(_) | KmsError::TimedOut(_) => {
             "check the way to the KMS; the client tries again by itself"
         }
-    }
-}
-
-/// What a provider saw behind `error`.
-pub(super) const fn cause(error: &KmsError) -> Option<&Cause> {
-    match error {
-        KmsError::Denied(cause)
-        | KmsError::Rejected(cause)
-        | KmsError::UnknownKek(cause)
-        | KmsError::Disabled(cause)
-        | KmsError::Throttled { cause, .. }
-        | KmsError::Unavailable(cause)
-        | KmsError::TimedOut(cause)
-        | KmsError::Misbehaved(cause) => cause.as_ref(),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn encrypt(
     // Nobody waits for it, unlike for an encrypt: but a seal that is away is away.
     let call = Call { client: transit.client, deadline: Instant::now() + 4 * WRAP_PATIENCE };
     let asked = Asked { now, call, metrics: &transit.metrics };
-    let recipients = deployment.seals.wrap(draft.secret(), keks, asked).await?;
+    let recipients = deployment.seals.wrap(&draft, keks, asked).await?;
     let header = Header {
         purpose: Purpose::State,
         realm: Cow::Borrowed(deployment.realm()),

@@ -10,6 +10,7 @@ mod failover;
 mod micro;
 mod pkcs11;
 mod seal_client;
+mod seals;
 mod store;
 mod unwrap;
 
@@ -25,6 +26,7 @@ use crate::drain::Drain;
 use crate::echo::Echo;
 use crate::failover::Failover;
 use crate::pkcs11::Pkcs11;
+use crate::seals::Several;
 use crate::store::Store;
 use crate::unwrap::Unwrap;
 
@@ -45,6 +47,7 @@ enum Command {
     Drain(Drain),
     Failover(Failover),
     Pkcs11(Pkcs11),
+    Seals(Several),
     #[command(subcommand)]
     Store(Store),
     Unwrap(Box<Unwrap>),
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Command::Unwrap(unwrap) => runtime()?.block_on(unwrap.run()),
         Command::Failover(failover) => failover.run(),
         Command::Pkcs11(pkcs11) => runtime()?.block_on(pkcs11.run()),
+        Command::Seals(seals) => runtime()?.block_on(seals.run()),
         Command::Store(store) => store.run(),
         Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),

@@ -26,6 +26,7 @@ mod sled;
 mod tls;
 mod trio;
 mod unsealing;
+mod upstream;
 mod vault;
 mod wire;
 mod wrappers;

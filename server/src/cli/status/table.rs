@@ -7,6 +7,8 @@ use serde_json::Value;
 
 /// Rotations that need people take about this long.
 const SOON_DAYS: f64 = 30.0;
+/// From here on a token that nobody renews needs people, in seconds.
+const LAST_DAYS: i64 = 7 * 24 * 60 * 60;
 
 /// The text, and the seals that need attention.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +77,26 @@ impl Told {
         }
     }
 
+    /// What was put out of use, and what is lost with it.
+    fn tell_of_lost(&mut self, status: &Value, block: &mut Block, now: Timestamp) {
+        let revoked = status.get("revoked_seals").and_then(Value::as_array);
+        let revoked: Vec<_> =
+            revoked.into_iter().flatten().filter_map(|seal| word(seal, "name")).collect();
+        block.add(false, "revoked seals", (!revoked.is_empty()).then(|| revoked.join(", ")));
+        let lost = status.get("lost_versions").and_then(Value::as_array);
+        for one in lost.into_iter().flatten() {
+            let [key, versions] = ["key", "versions"].map(|it| word(one, it).unwrap_or_default());
+            let used = time(one, "last_use").map(|last| format!(", used {} ago", age(last, now)));
+            let text = format!(
+                "{key} version {versions}: made for {} alone{}",
+                names(one, "seals").join(", "),
+                used.unwrap_or_default()
+            );
+            block.add(true, "opens no more", Some(text));
+            self.in_need.push(format!("key {key}"));
+        }
+    }
+
     /// What concerns the server as a whole: its state, and the last drill.
     fn tell_of_server(&mut self, status: &Value, now: Timestamp) {
         let state = status.get("state").unwrap_or(&Value::Null);
@@ -84,6 +106,7 @@ impl Told {
             block.add(true, "what to do", word(state, "advice"));
             self.in_need.push("state".to_owned());
         }
+        self.tell_of_lost(status, &mut block, now);
         let drill = status.get("drill").unwrap_or(&Value::Null);
         if let Some(is_ok) = flag(drill, "ok") {
             let when = time(drill, "time").map(|time| format!(", {} ago", age(time, now)));
@@ -141,7 +164,9 @@ impl Block {
         let heading = format!("{name} ({kind}): {health}{}", since.unwrap_or_default());
         let mut block = Self { heading, lines: Vec::new() };
         block.tell_of_health(backend, is_healthy);
+        block.tell_of_absence(backend, now);
         block.tell_of_key(backend, now);
+        block.tell_of_upstream_token(backend, now);
         block.tell_of_calls(backend, &kind);
         block
     }
@@ -160,6 +185,21 @@ impl Block {
             _ if is_disabled => self.add(false, "encrypts", Some("no, it is disabled".into())),
             Some(encrypts) => self.add(!encrypts, "encrypts", word(backend, "encrypts")),
             None => {}
+        }
+    }
+
+    /// What keeps it from its part in keys and decrypts.
+    fn tell_of_absence(&mut self, backend: &Value, now: Timestamp) {
+        let is_silent = flag(backend, "asked_last") == Some(true);
+        let silent = "it did not answer; others are asked before it".to_owned();
+        self.add(true, "decrypts", is_silent.then_some(silent));
+        let keys = names(backend, "left_out_of");
+        if !keys.is_empty() {
+            let since = time(backend, "left_out_since").map(|since| age(since, now));
+            let since = since.map(|age| format!(" for {age}")).unwrap_or_default();
+            self.add(true, "left out of", Some(format!("{}{since}", keys.join(", "))));
+            let advice = "see why it is away; the keys take it back when it is steadily there";
+            self.add(true, "what to do", Some(advice.to_owned()));
         }
     }
 
@@ -189,6 +229,19 @@ impl Block {
             false => "on".to_owned(),
         });
         self.add(false, "purge protection", protection);
+    }
+
+    /// The seal's token at another server, which needs attention when nobody renews it.
+    fn tell_of_upstream_token(&mut self, backend: &Value, now: Timestamp) {
+        let Some(token) = backend.get("upstream_token") else { return };
+        let is_renewed = flag(token, "renewed") == Some(true);
+        let renewed = if is_renewed { ", renewed before" } else { ", not renewed" };
+        let left = time(token, "expires").map(|end| end.as_second() - now.as_second());
+        let is_ending = left.is_some_and(|left| !is_renewed && left < LAST_DAYS);
+        let expires = left.map(|left| format!("expires in {}{renewed}", span(left)));
+        self.add(is_ending, "upstream token", expires);
+        self.add(true, "token trouble", word(token, "trouble"));
+        self.add(true, "what to do", word(token, "advice"));
     }
 
     fn tell_of_calls(&mut self, backend: &Value, kind: &str) {
@@ -248,6 +301,11 @@ fn flag(of: &Value, member: &str) -> Option<bool> {
 
 fn number(of: &Value, member: &str) -> u64 {
     of.get(member).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn names(of: &Value, member: &str) -> Vec<String> {
+    let names = of.get(member).and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).map(printable).collect()
 }
 
 fn word(of: &Value, member: &str) -> Option<String> {
@@ -329,6 +387,47 @@ mod tests {
             let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
             assert_eq!(marked, [line]);
             assert!(text.ends_with("needs attention: weu\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_seal_that_is_silent_or_left_out_needs_attention() {
+        let mut backend = well();
+        backend["asked_last"] = json!(true);
+        backend["left_out_of"] = json!(["transit/a", "transit/b"]);
+        backend["left_out_since"] = json!("2026-11-27T02:00:12Z");
+        let Told { text, in_need } = told_of(&backend);
+        assert_eq!(in_need, ["weu"]);
+        let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
+        assert_eq!(
+            marked,
+            [
+                "! decrypts          it did not answer; others are asked before it",
+                "! left out of       transit/a, transit/b for 60 min",
+                "! what to do        see why it is away; the keys take it back when it is steadily \
+                 there",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
+        let status = json!({
+            "time": "2026-11-27T03:00:12Z",
+            "backends": [well()],
+            "revoked_seals": [{ "name": "old", "type": "static" }],
+            "lost_versions": [{
+                "key": "transit/k", "versions": "1 to 3", "seals": ["old"],
+                "last_use": "2026-11-26T03:00:12Z",
+            }],
+        });
+        let Told { text, in_need } = told(&status);
+        assert_eq!(in_need, ["key transit/k"]);
+        for line in [
+            "  revoked seals     old",
+            "! opens no more     transit/k version 1 to 3: made for old alone, used 24 h ago",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{text}");
         }
     }
 

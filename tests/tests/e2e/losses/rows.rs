@@ -9,7 +9,7 @@ use super::world::{PLAIN, Plan, World, emptied};
 use super::{Fate, Row};
 
 pub(super) fn rows() -> Vec<Row> {
-    [kms(), selkie()].into_iter().flatten().collect()
+    [kms(), quorum(), selkie()].into_iter().flatten().collect()
 }
 
 const TWO_REGIONS: Plan = Plan { regions: 2, ..PLAIN };
@@ -86,6 +86,43 @@ fn kms() -> Vec<Row> {
             lose: |world| azure(world, "silent"),
             mend: |world| azure(world, "open"),
             cure: "the network comes back",
+            fate: Fate::StaysSealed,
+        },
+    ]
+}
+
+/// A key of which any two of three seals must help.
+const TWO_OF_THREE: Plan = Plan {
+    regions: 3,
+    further: |site| {
+        site.keys = "key \"autounseal\" { quorum = 2 }\n".to_owned();
+        Ok(())
+    },
+    ..PLAIN
+};
+
+/// A quorum, of which each one is missing in turn.
+fn quorum() -> Vec<Row> {
+    let missing = |lost, lose| Row {
+        lost,
+        with: "a quorum of 2 of 3 seals",
+        world: || World::new(TWO_OF_THREE),
+        lose,
+        mend: |world| azure(world, "open"),
+        cure: "nothing has to be done; the seal comes back",
+        fate: Fate::Unseals,
+    };
+    vec![
+        missing("the first of three seals", |world| world.regions[0].listen("closed")),
+        missing("the second of three seals", |world| world.regions[1].listen("closed")),
+        missing("the third of three seals", |world| world.regions[2].listen("closed")),
+        Row {
+            lost: "two of three seals",
+            with: "a quorum of 2 of 3 seals",
+            world: || World::new(TWO_OF_THREE),
+            lose: |world| world.regions[1..].iter().try_for_each(|one| one.listen("closed")),
+            mend: |world| world.regions[1].listen("open"),
+            cure: "one of them comes back",
             fate: Fate::StaysSealed,
         },
     ]

@@ -191,7 +191,7 @@ impl World {
 /// A Key Vault with a key of its own. Making that takes as long as everything else together, so it
 /// is made once.
 fn region(index: usize) -> Result<Emulator> {
-    static OBJECTS: [OnceLock<Value>; 2] = [const { OnceLock::new() }; 2];
+    static OBJECTS: [OnceLock<Value>; NAMES.len()] = [const { OnceLock::new() }; NAMES.len()];
     let objects = OBJECTS.get(index).context("no such region")?;
     if objects.get().is_none() {
         let made = Emulator::new()?.control("GET", "state", &Value::Null)?;
@@ -200,7 +200,7 @@ fn region(index: usize) -> Result<Emulator> {
     Emulator::with(objects.get())
 }
 
-const NAMES: [&str; 2] = ["weu", "neu"];
+const NAMES: [&str; 3] = ["weu", "neu", "suk"];
 
 /// The seals of the regions, and what makes their pins believed after a restart.
 fn declare(site: &mut Site, regions: &[Emulator]) -> Result<()> {
