@@ -8,6 +8,7 @@ log_level     = "info"                        # trace, debug, info, warn, error
 log_format    = "standard"                    # standard, json
 api_addr      = "https://selkie.example.com:8200"
 cluster_name  = "selkie-default"
+# allow_faults = true     # lets --faults make a test bench of this server: never where anyone depends on it
 pid_file      = "/run/selkie.pid"
 data_dir      = "/var/lib/selkie"             # what was learned of keys in Key Vault; default: STATE_DIRECTORY
 # local_key   = "file:///etc/selkie/local"    # 32 bytes; proves after a restart that data_dir is ours
@@ -51,6 +52,13 @@ seal "static" {
 
   # Older versions, which only open. For one alone also: previous_key_id and previous_key.
   previous "2025-11" { key = "file:///etc/selkie/kek-2025-11" }
+}
+
+# Of a key that only people have (docs/break-glass.md): wrapped for, and never asked.
+seal "break-glass" {
+  name       = "break-glass"                  # the default
+  disabled   = false
+  public_key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAED4NgcLD/dUwgo9YhoTRKZlWMXR7TIv/bnM109/Yo2PcugJW4aI2n+RC+Vu4NZ7E7oETogBL1R9vpv6Xgyf5YXA=="
 }
 
 # Where a field has a variable of the environment, as Vault has it, the variable wins; with two such

@@ -4,6 +4,7 @@ mod aged;
 mod audit;
 mod governed;
 mod state;
+mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::audit::Audit;
 use crate::auth::tokens::Expiring;
 use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
+use crate::faults::Bench;
 use crate::seal::{Seal, Seals, state_at};
 
 /// The content type of [`Metrics::text`].
@@ -249,7 +251,8 @@ impl Metrics {
         self.overtaken.get_or_create(&OfSeal { seal: seal.as_str().to_owned() }).inc();
     }
 
-    /// All figures, with those of the seals of `deployment` at `now`.
+    /// All figures, with those of the seals of `deployment` at `now`, and of the test bench if this
+    /// is one.
     ///
     /// # Errors
     ///
@@ -258,6 +261,7 @@ impl Metrics {
         &self,
         deployment: &Deployment,
         audited: &Audit,
+        bench: Option<&Bench>,
         now: u64,
     ) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("selkie");
@@ -295,7 +299,9 @@ impl Metrics {
         self.register_left_out(&mut registry, &deployment.seals);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
+        upstream::register(&mut registry, &deployment.seals, now);
         audit::register(&mut registry, audited);
+        bench.iter().for_each(|bench| bench.register(&mut registry));
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -20,6 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::drill::DrillLog;
+use crate::faults::Bench;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::seal::Learner;
 use crate::state::keeper::Keeper;
@@ -43,6 +44,7 @@ pub struct Node {
     state: OnceLock<(Arc<StateWatch>, &'static str)>,
     drills: DrillLog,
     alerts: Option<Arc<Alerts>>,
+    bench: Option<Arc<Bench>>,
     /// In seconds since 1970.
     started: u64,
     /// One for each seal that is learned of; they end with this.
@@ -80,13 +82,14 @@ impl Node {
         let clock = Arc::new(SystemClock);
         let audit = Audit::start(std::mem::take(&mut config.audit), Arc::clone(&clock) as _)?;
         let alerts = config.alerts.take();
-        let deployment = Deployment::resume(config, None).await?;
+        let bench = config.faults.take().map(Bench::new);
+        let deployment = Deployment::resume(config, None, bench.as_ref()).await?;
         let Some(storage) = storage else {
             let node = Self::begin(deployment, Keys::without_store(), clock).await;
-            return Self { audit, ..node }.watching(alerts);
+            return Self { audit, bench, ..node }.watching(alerts);
         };
         let node = Self::begin(deployment, Keys::awaiting_store(), clock).await;
-        let node = Self { audit, ..node }.watching(alerts)?;
+        let node = Self { audit, bench, ..node }.watching(alerts)?;
         let kind = storage.kind();
         node.keep_state(Backend::Configured(storage), kind).await;
         Ok(node)
@@ -154,6 +157,7 @@ impl Node {
             started: clock.unix_seconds(),
             drills: DrillLog::default(),
             alerts: None,
+            bench: None,
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
@@ -174,7 +178,7 @@ impl Node {
     /// # Errors
     ///
     /// [`NodeError`].
-    pub async fn reload(&self, config: Config) -> Result<(), NodeError> {
+    pub async fn reload(&self, mut config: Config) -> Result<(), NodeError> {
         let is_same = match (self.storage_type(), &config.storage) {
             (Some(was), Some(is)) => was == is.kind(),
             (None, is) => is.is_some() == self.keys.has_store(),
@@ -186,8 +190,13 @@ impl Node {
         // Held while the seals take over what was learned, so that nothing learned now is lost.
         let _no_other_change = self.keys.hold_changes().await;
         let before = self.deployment.load_full();
-        let deployment = Deployment::resume(config, Some(&before)).await?;
-        self.replace(&before, deployment).await
+        let faults = config.faults.take();
+        let deployment = Deployment::resume(config, Some(&before), self.bench.as_ref()).await?;
+        self.replace(&before, deployment).await?;
+        if let (Some(bench), Some(faults)) = (&self.bench, faults) {
+            bench.replace(faults);
+        }
+        Ok(())
     }
 
     pub(crate) async fn replace(
@@ -278,6 +287,12 @@ impl Node {
         self.alerts.as_ref()
     }
 
+    /// What goes wrong by script; `None` in a server that is no test bench.
+    #[must_use]
+    pub const fn bench(&self) -> Option<&Arc<Bench>> {
+        self.bench.as_ref()
+    }
+
     /// Where requests are recorded.
     #[must_use]
     pub const fn audit(&self) -> &Audit {
@@ -355,7 +370,8 @@ impl Node {
         self.metrics.undrilled_since(self.started);
         self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());
-        self.metrics.text(deployment, &self.audit, self.clock.unix_seconds())
+        let now = self.clock.unix_seconds();
+        self.metrics.text(deployment, &self.audit, self.bench.as_deref(), now)
     }
 
     /// The managed keys.

@@ -10,6 +10,7 @@ use crate::alerts::{self, Alerts};
 use crate::audit::{self, Audit};
 use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
+use crate::faults::Faults;
 use crate::key::{self, DeclaredKey};
 use crate::lease::{self, LeaseTimes};
 use crate::listener::{self, Listener};
@@ -21,7 +22,7 @@ use crate::secret::Reading;
 use crate::sources::Sources;
 use crate::storage::{self, Storage};
 use crate::telemetry::{self, Telemetry};
-use crate::warning::Warning;
+use crate::warning::{Warning, WarningKind};
 
 /// A configuration that passed every check, or one made in code (which then owes them).
 ///
@@ -76,6 +77,10 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// `default_lease_ttl` and `max_lease_ttl`.
     pub leases: LeaseTimes,
+    /// `allow_faults`: whether this server may be a test bench.
+    pub allow_faults: bool,
+    /// What is to go wrong by a script, which no configuration file says: `--faults` does.
+    pub faults: Option<Faults>,
     /// What works and is worth telling.
     pub warnings: Vec<Warning>,
 }
@@ -176,11 +181,11 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let data_dir = pins::data_dir(&mut root, &reading);
     let local_key = pins::local_key(&mut root, &reading);
     let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
-    let seals = seal::decode(&mut root, keeping, &reading);
+    let listeners = listener::decode(&mut root, &reading);
+    let seals = seal::decode(&mut root, keeping, &listeners, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
     let keys = key::decode(&mut root, &mounts, &seals, &reading);
-    let listeners = listener::decode(&mut root, &reading);
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);
@@ -188,6 +193,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let audit = audit::decode(&mut root, audit_keys, &reading);
     let storage = storage::decode(&mut root, data_dir.as_deref(), &reading);
     let remembers = storage.is_some() || (data_dir.is_some() && local_key.is_some());
+    let leases = lease::decode(&mut root, storage.as_ref());
     let config = Config {
         realm: realm(&mut root),
         realm_aliases: realm_aliases(&mut root),
@@ -202,8 +208,10 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
         telemetry: telemetry::decode(&mut root, &reading),
+        leases,
         auth: auth::decode(&mut root, &reading, can_show),
-        leases: lease::decode(&mut root),
+        allow_faults: allow_faults(&mut root, &reading),
+        faults: None,
         warnings: Vec::new(),
         data_dir,
         local_key,
@@ -223,6 +231,11 @@ fn refuse_what_is_not_here(root: &mut Section<'_>) {
     for name in NOT_USED {
         root.refuse(name, || ConfigError::NotUsed { name });
     }
+}
+
+fn allow_faults(root: &mut Section<'_>, reading: &Reading<'_>) -> bool {
+    let allowed = root.field("allow_faults").boolean().filter(|flag| flag.value);
+    allowed.inspect(|flag| reading.warn(flag.place, WarningKind::FaultsAllowed)).is_some()
 }
 
 fn realm(root: &mut Section<'_>) -> String {

@@ -75,6 +75,8 @@ enum KeyError {
     RepeatedSeal { name: String },
     #[error("field \"seals\": at least one seal is needed")]
     NoSeals,
+    #[error("field \"seals\": a break-glass seal alone will not do: no server decrypts for it")]
+    NoSealThatDecrypts,
     #[error(
         "field \"quorum\": {quorum} of {seals} seals can never be met; it must be from 1 to {seals}"
     )]
@@ -103,7 +105,7 @@ pub(crate) fn decode(
         let Some(key) = key(label, section, mounts, seals) else {
             continue;
         };
-        if key.quorum > 1 && usize::from(key.quorum) == key.seals.len() {
+        if key.quorum > 1 && usize::from(key.quorum) == declared_asked(&key.seals, seals) {
             reading.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
         }
         if !seen.insert((key.mount.clone(), key.name.clone())) {
@@ -119,13 +121,14 @@ fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
     mounts: &[Mount],
-    seals: &Declared,
+    declared: &Declared,
 ) -> Option<DeclaredKey> {
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
-    let seals = key_seals(&mut section, seals);
-    let quorum = quorum(&mut section, seals.as_deref());
+    let seals = key_seals(&mut section, declared);
+    let asked = seals.as_ref().map(|names| declared_asked(names, declared));
+    let quorum = quorum(&mut section, asked);
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
     let min_encryption_version = min_version(&mut section, "min_encryption_version");
@@ -173,6 +176,7 @@ fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealN
         return Some(enabled.map(|seal| seal.name.clone()).collect());
     }
     let list = field.strings()?;
+    let list_place = list.place;
     if list.value.is_empty() {
         list.place.report(KeyError::NoSeals);
     }
@@ -184,7 +188,11 @@ fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealN
         }
     }
     let chosen = enabled.filter(|seal| listed.contains(seal.name.as_str()));
-    Some(chosen.map(|seal| seal.name.clone()).collect())
+    let chosen: Vec<_> = chosen.collect();
+    if !chosen.is_empty() && chosen.iter().all(|seal| seal.is_offline()) {
+        list_place.report(KeyError::NoSealThatDecrypts);
+    }
+    Some(chosen.into_iter().map(|seal| seal.name.clone()).collect())
 }
 
 fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
@@ -199,14 +207,22 @@ fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
     }
 }
 
-/// How many of `seals` must unwrap; `None` if it can never be met.
-fn quorum(section: &mut Section<'_>, seals: Option<&[SealName]>) -> Option<u8> {
+/// How many of these seals a server can ask: it gets no share from the others.
+fn declared_asked(names: &[SealName], declared: &Declared) -> usize {
+    let is_offline = |name: &&SealName| {
+        declared.seals.iter().any(|seal| seal.name == **name && seal.is_offline())
+    };
+    names.iter().filter(|name| !is_offline(name)).count()
+}
+
+/// How many of the `asked` seals must unwrap; `None` if it can never be met.
+fn quorum(section: &mut Section<'_>, asked: Option<usize>) -> Option<u8> {
     let field = section.field("quorum");
     if field.place().is_none() {
         return Some(1);
     }
     let Located { value: quorum, place } = field.unsigned()?;
-    let seals = seals?.len();
+    let seals = asked?;
     let needed = u8::try_from(quorum).unwrap_or(u8::MAX);
     match Quorum::new(needed, seals) {
         Ok(_) => return Some(needed),

@@ -9,6 +9,7 @@ mod auth;
 mod authorities;
 mod client;
 mod config;
+mod faults;
 mod header;
 mod key;
 mod lease;
@@ -40,6 +41,10 @@ pub use auth::{
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
+pub use faults::{
+    Calls, Faults, FaultyOperation, RequestFault, RequestOutcome, SealFault, SealOperation,
+    SealOutcome, When, Window,
+};
 pub use header::SecretHeader;
 pub use key::{DeclaredKey, VersionRule};
 pub use lease::LeaseTimes;
@@ -48,11 +53,11 @@ pub use listener::{
     TlsVersion,
 };
 pub use mount::Mount;
-pub use previous::{KeyVaultKey, Regression};
+pub use previous::Regression;
 pub use seal::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
-    PublicKeyFingerprint, RevokedSeal, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity,
-    WrapPlace,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, DistantKey, IdentityReason,
+    Origin, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal, SealKind, StaticKey, StaticSeal,
+    TransitSeal, UpstreamToken, UserAssignedIdentity, WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

@@ -30,6 +30,12 @@ pub enum WarningKind {
     /// A key of 32 printable characters has far less than 256 bits.
     #[error("the key is printable text, so hardly random: make one with `openssl rand 32`")]
     PrintableKey,
+    /// One more word makes it misbehave.
+    #[error(
+        "\"allow_faults\" lets --faults make a test bench of this server: remove it from a \
+         configuration that anyone depends on"
+    )]
+    FaultsAllowed,
     /// What is made through the API is lost at exit.
     #[error("storage \"inmem\" forgets all keys made through the API when the server stops")]
     ForgetfulStorage,

@@ -406,6 +406,33 @@ fn a_seal_that_changes_its_type_loses_its_master_key() {
     assert!(back[1].contains("\"generation\" to 2"), "{back:?}");
 }
 
+/// The configuration above with a break-glass seal of this key, and this in the key.
+fn with_break_glass(public_key: &str, further: &str) -> String {
+    let seal = format!(
+        "seal \"break-glass\" {{\n  public_key = \"{public_key}\"\n}}\nmount \"transit\" {{}}"
+    );
+    changed(&[("mount \"transit\" {}", &seal), ("seals = [\"a\", \"b\"]", further)])
+}
+
+/// P-256, with the private key 1.
+const ONE: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP\
+                   40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==";
+/// X25519, with the private key of RFC 7748 §6.1.
+const OTHER: &str = "MCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+
+#[test]
+fn a_break_glass_key_moves_the_version_when_it_comes_and_when_it_changes() {
+    let told = |old: &str, new: &str| told_between(old, new).expect("is sound");
+    let with = with_break_glass(ONE, "");
+    assert_eq!(told(BEFORE, &with), [""; 0], "it counts as a master key");
+    let replaced = told(&with, &with_break_glass(OTHER, ""));
+    assert_eq!(replaced.len(), 1, "{replaced:?}");
+    assert!(replaced[0].contains("does not rise above 4; set \"generation\""), "{replaced:?}");
+    assert_eq!(told(&with, &with_break_glass(OTHER, "generation = 1")), [""; 0]);
+    let gone = told(&with, &changed(&[("seals = [\"a\", \"b\"]", "generation = 1")]));
+    assert_eq!(gone, [""; 0], "no server opened anything by it");
+}
+
 #[test]
 fn another_quorum_needs_another_generation_like_another_list_of_seals() {
     let two = ("key \"k\" {", "key \"k\" {\n  quorum = 2");

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,8 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
 
-/// How many logins are worked on at a time.
-const LOGINS: usize = 64;
+/// How many logins of one method are worked on at a time.
+const LOGINS: usize = 32;
 /// How long one more waits for that.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
@@ -43,8 +44,9 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
-    /// Logins are asked for by strangers: they take no places from those who are known.
-    logins: InFlight,
+    /// Logins are asked for by strangers: they take no places from those who are known. By the
+    /// method's type: a provider that hangs keeps nobody out who does not need it.
+    logins: Arc<HashMap<&'static str, InFlight>>,
     log_budgets: Arc<LogBudgets>,
 }
 
@@ -55,7 +57,8 @@ struct Service {
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
     let log_budgets = Arc::default();
-    let logins = InFlight::new(LOGINS, LOGIN_PATIENCE);
+    let places = |kind| (kind, InFlight::new(LOGINS, LOGIN_PATIENCE));
+    let logins = Arc::new(node.auth().methods().kinds().map(places).collect());
     let service = Service { node, limits, in_flight, logins, log_budgets };
     Router::new().fallback(serve).with_state(service)
 }
@@ -173,7 +176,7 @@ impl Service {
             Sender::Stranger(at) => self.log_in(asked, body, at, arrival, wrap_ttl).await,
             Sender::Client(client) => {
                 let audited = arrival.audited(&self.node, Some(&client));
-                let call = Call {
+                let mut call = Call {
                     node: &self.node,
                     deployment: Arc::clone(&deployment),
                     client: Arc::clone(&client),
@@ -185,8 +188,8 @@ impl Service {
                     wrap_ttl,
                     trail: Arc::clone(&audited.trail),
                 };
-                let answer = self.handle(&call, asked, body, audited).await;
-                answer.map_err(|refusal| refusal.by(&call.client))
+                let answer = self.handle(&mut call, asked, body, audited).await;
+                answer.map_err(|refusal| refusal.by(&client))
             }
         }
     }
@@ -258,7 +261,8 @@ impl Service {
         let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
-        let admitted = self.logins.admit().await;
+        let places = self.logins.get(&*at.mount.kind).ok_or(ApiError::UnsupportedPath)?;
+        let admitted = places.admit().await;
         let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
@@ -270,7 +274,7 @@ impl Service {
     /// The body is read only for a client that is known: nobody else can make the server hold it.
     async fn handle(
         &self,
-        call: &Call<'_>,
+        call: &mut Call<'_>,
         asked: Asked<'_>,
         body: Body,
         mut audited: Audited<'_>,
@@ -280,6 +284,9 @@ impl Service {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 audited.request(None, &[]).await?;
+                if let Err(stranger) = call.count_use().await {
+                    return audited.response(Err(stranger.into())).await;
+                }
                 let error = call.hide(error.clone(), path, *operation);
                 return audited.response(Err(error.into())).await;
             }
@@ -298,6 +305,10 @@ impl Service {
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
         audited.request(Some(&fields), whole).await?;
+        // Only now: without its line the request was none.
+        if let Err(stranger) = call.count_use().await {
+            return audited.response(Err(stranger.into())).await;
+        }
         let answered = handler::answer(call, endpoint.clone(), fields);
         let reply = self.wrapping(call.wrap_ttl, path, answered).await;
         let reply = audited.response(reply).await?;

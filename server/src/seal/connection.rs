@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selkie_crypto::SealName;
+use selkie_kms::transit::{TokenStanding, TransitClient};
 use selkie_kms::{Governor, GovernorFigures, Kms};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ pub struct Setup {
     pub pin: Option<PinFile>,
     /// Walks the hops to the KMS for `selkie doctor`.
     pub examiner: Option<Arc<dyn Examiner>>,
+    /// The way to another server's transit engine, where that is what `kms` asks.
+    pub upstream: Option<Arc<TransitClient>>,
 }
 
 /// The way to a seal's master key, and what was learned of it so far. It outlives deployments.
@@ -46,6 +49,7 @@ pub struct Connection {
     pub(super) setup: Setup,
     /// The configuration holds the key itself, so there is nothing to learn.
     pub(super) is_fixed: bool,
+    is_offline: bool,
     pub(super) alarm: Alarm,
     pub(super) pin_alarm: Alarm,
     pub(super) expiry_alarm: Alarm,
@@ -108,10 +112,17 @@ impl Connection {
         Self { is_fixed: true, ..Self::with(setup, Some(Arc::new(known))) }
     }
 
+    /// A connection to a key whose private half is with people: it is wrapped for and never asked.
+    #[must_use]
+    pub fn offline(setup: Setup, known: Known) -> Self {
+        Self { is_offline: true, ..Self::fixed(setup, known) }
+    }
+
     fn with(setup: Setup, known: Option<Arc<Known>>) -> Self {
         Self {
             setup,
             is_fixed: false,
+            is_offline: false,
             alarm: Alarm::default(),
             pin_alarm: Alarm::default(),
             expiry_alarm: Alarm::every(86_400),
@@ -146,6 +157,12 @@ impl Connection {
         self.setup.governor.as_ref().map(|governor| governor.figures())
     }
 
+    /// How it stands with its token at the other server, if it has one.
+    #[must_use]
+    pub fn upstream_token(&self) -> Option<TokenStanding> {
+        self.setup.upstream.as_ref().map(|client| client.token_standing())
+    }
+
     /// The declared fingerprints.
     #[must_use]
     pub fn fingerprints(&self) -> &[[u8; 32]] {
@@ -162,7 +179,11 @@ impl Connection {
     #[must_use]
     pub fn lasting_trust(&self) -> &'static str {
         match (self.is_fixed, self.fingerprints(), self.pin()) {
+            (true, _, _) if self.is_offline => "encrypts, by the public key in the configuration",
             (true, _, _) => "the configuration holds the key",
+            (false, _, _) if self.setup.upstream.is_some() => {
+                "does not encrypt: every wrap is made at the upstream"
+            }
             (false, [_, ..], Some(_)) => "encrypts, by public_key_sha256 and the pin file",
             (false, [], Some(pin)) if pin.is_signed() => {
                 "encrypts, by the pin file that local_key signs"
@@ -193,6 +214,12 @@ impl Connection {
     #[must_use]
     pub const fn is_fixed(&self) -> bool {
         self.is_fixed
+    }
+
+    /// Whether nobody can be asked: the private key is with people.
+    #[must_use]
+    pub const fn is_offline(&self) -> bool {
+        self.is_offline
     }
 
     /// What is known as of now.

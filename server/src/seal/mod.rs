@@ -18,6 +18,7 @@ mod round_trip;
 mod seals;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transit;
 mod unwraps;
 
 use selkie_crypto::{KekId, SealName};

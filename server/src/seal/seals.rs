@@ -94,6 +94,11 @@ impl Seals {
         self.all.iter().filter(|seal| !seal.disabled)
     }
 
+    /// The ones that can be asked to unwrap: all but those whose private key is with people.
+    pub fn asked(&self) -> impl Iterator<Item = &Seal> {
+        self.all.iter().filter(|seal| !seal.connection.is_offline())
+    }
+
     /// The seal of this name.
     #[must_use]
     pub fn find(&self, name: &SealName) -> Option<&Seal> {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Transit, TransitError, TransitKey};
 use crate::backup;
 use crate::deployment::Deployment;
-use crate::seal::{Asked, KekRef, Opened, Seal, SealError, SealFault, WRAP_PATIENCE};
+use crate::seal::{Asked, KekRef, Opened, Seal, SealError, SealFault, Seals, WRAP_PATIENCE};
 use crate::state::state_key;
 
 /// How long the plaintext of a drill's envelope is.
@@ -77,7 +77,7 @@ struct Part<'d> {
 }
 
 impl SealDrill {
-    fn unopened(part: Part<'_>) -> Self {
+    fn unopened(part: &Part<'_>) -> Self {
         let (seal, time) = (part.seal.name().clone(), part.time);
         Self { seal, outcome: Err(DrillFault::QuorumNotMet), time }
     }
@@ -135,7 +135,7 @@ impl Transit {
         }
         // Of a quorum that cannot be met no envelope can be made.
         if parts.len() < usize::from(key.quorum) {
-            done.extend(parts.into_iter().map(SealDrill::unopened));
+            done.extend(parts.iter().map(SealDrill::unopened));
             return Ok(done);
         }
         let recipients: Vec<_> = parts.iter().map(|part| part.recipient.clone()).collect();
@@ -180,8 +180,11 @@ impl Transit {
         let origin_key = self.deployment.origin_key.as_deref();
         let envelope = state_key::parse(stored.as_bytes(), &self.deployment, origin_key)
             .map_err(TransitError::Refused)?;
+        let seals = &self.deployment.seals;
+        let is_asked = |name: &&SealName| !is_offline(seals, name);
         let made_for = envelope.recipients().iter().map(|recipient| &recipient.seal);
-        let ours = self.deployment.seals.enabled().map(Seal::name);
+        let made_for = made_for.filter(is_asked);
+        let ours = seals.enabled().map(Seal::name).filter(is_asked);
         let seals: BTreeSet<_> = made_for.clone().chain(ours).cloned().collect();
         let made_for: BTreeSet<_> = made_for.collect();
         let alone = Self { unwraps: None, ..self.clone() };
@@ -237,7 +240,12 @@ impl Transit {
     }
 }
 
-/// The seals of a key, each with what its latest version wraps under. A declared key that cannot be
+/// Whether nobody can be asked to open through this seal.
+fn is_offline(seals: &Seals, name: &SealName) -> bool {
+    seals.find(name).is_some_and(|seal| seal.connection.is_offline())
+}
+
+/// The seals of a key that can be asked, each with what its latest version wraps under. A declared key that cannot be
 /// counted yet wraps for nothing; those of its seals that are known are tried all the same.
 fn targets(
     deployment: &Deployment,
@@ -249,7 +257,8 @@ fn targets(
         super::KeySource::Declared => deployment.declared_seals(mount, &key.name),
         super::KeySource::Managed => &[],
     };
-    let names: BTreeSet<_> = keks.iter().map(|kek| &kek.seal).chain(declared).collect();
+    let names = keks.iter().map(|kek| &kek.seal).chain(declared);
+    let names: BTreeSet<_> = names.filter(|name| !is_offline(&deployment.seals, name)).collect();
     let target = |name: &SealName| {
         let kek = keks.iter().find(|kek| kek.seal == *name).cloned();
         (name.clone(), kek.or_else(|| deployment.seals.find(name)?.current_kek()))

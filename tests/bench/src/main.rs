@@ -9,6 +9,7 @@ mod echo;
 mod failover;
 mod micro;
 mod seal_client;
+mod seals;
 mod store;
 mod unwrap;
 
@@ -23,6 +24,7 @@ use zeroizing_alloc::ZeroAlloc;
 use crate::drain::Drain;
 use crate::echo::Echo;
 use crate::failover::Failover;
+use crate::seals::Several;
 use crate::store::Store;
 use crate::unwrap::Unwrap;
 
@@ -42,6 +44,7 @@ enum Command {
     },
     Drain(Drain),
     Failover(Failover),
+    Seals(Several),
     #[command(subcommand)]
     Store(Store),
     Unwrap(Box<Unwrap>),
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Command::Echo(echo) => runtime()?.block_on(echo.serve()),
         Command::Unwrap(unwrap) => runtime()?.block_on(unwrap.run()),
         Command::Failover(failover) => failover.run(),
+        Command::Seals(seals) => runtime()?.block_on(seals.run()),
         Command::Store(store) => store.run(),
         Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use selkie_access::Capability;
 use selkie_crypto::SealName;
 use selkie_kms::GovernorFigures;
+use selkie_kms::transit::TokenStanding;
 use serde_json::{Value, json};
 
 use super::transit::denied;
@@ -44,6 +45,11 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("state", state(call.node.state_status().as_ref())),
         ("time", time(now)),
     ]);
+    data.extend(
+        call.node.bench().map(|bench| {
+            ("faults", json!({ "rules": bench.rules(), "happened": bench.happened() }))
+        }),
+    );
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
 }
@@ -119,6 +125,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "type": seal.connection.kind(),
         "healthy": is_healthy(seal),
         "configured": seal.known.is_some(),
+        "offline": seal.connection.is_offline(),
         "disabled": seal.disabled,
         "encrypts": is_trusted(seal, now),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
@@ -131,6 +138,9 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "left_out_since": left_out.iter().map(|one| one.since).min().map(time),
         "trust_after_restart": seal.connection.lasting_trust(),
     });
+    if let Some(standing) = seal.connection.upstream_token() {
+        backend["upstream_token"] = upstream_token(&standing, now);
+    }
     if !is_healthy(seal) && health.since > 0 {
         backend["unhealthy_since"] = time(health.since);
     }
@@ -152,6 +162,17 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
 
 fn advice(seal: &Seal) -> &'static str {
     seal.connection.fault_or(SealFault::Undescribed).advice()
+}
+
+/// How it stands with the seal's token at another server.
+fn upstream_token(standing: &TokenStanding, now: u64) -> Value {
+    let trouble = standing.trouble.as_ref();
+    json!({
+        "expires": standing.expires_in.map(|left| time(now.saturating_add(left.as_secs()))),
+        "renewed": standing.is_renewed,
+        "trouble": trouble.map(|trouble| trouble.outcome.name()),
+        "advice": trouble.map(|trouble| trouble.remedy()),
+    })
 }
 
 /// How the use of the KMS is governed.

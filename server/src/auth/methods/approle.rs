@@ -53,7 +53,7 @@ enum AppRoleProblem {
     NoConstraint,
     #[error("local_secret_ids can only be modified during role creation")]
     LocalIsFixed,
-    #[error("invalid role_id supplied, or role_id is too long")]
+    #[error("invalid role_id supplied, or failed to generate a role_id")]
     RoleId,
     #[error("role_id already in use")]
     RoleIdInUse,
@@ -86,6 +86,10 @@ enum LoginFault {
     SecretId,
     #[error("the secret id has expired")]
     Ended,
+    #[error("it comes from outside the networks of the role")]
+    Address,
+    #[error("the networks of the secret id lie outside those that its role has by now")]
+    Widened,
 }
 
 /// Where something is kept.

@@ -52,6 +52,7 @@ impl Peer {
             poll_interval: POLL,
             pin: None,
             examiner: None,
+            upstream: None,
         };
         Seal::new(false, Connection::fixed(setup, Known::configured(keks)))
     }

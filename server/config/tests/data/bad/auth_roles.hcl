@@ -68,8 +68,8 @@ auth "azure" {
   environment = "AzureGermanCloud"
 }
 auth "ldap" {}
-#! 1:1: no seal is declared: write seal "azurekeyvault" { ... }
 #! 1:1: no listener is declared: write listener "tcp" { ... }
+#! 1:1: no seal is declared: write seal "azurekeyvault" { ... }
 #! 2:1: 'jwks_url' must be an https URL
 #! 6:1: exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set
 #! 11:1: Invalid supported algorithm: none
