@@ -16,6 +16,7 @@ mod fault;
 mod governor;
 pub mod http;
 mod offline;
+pub mod pkcs11;
 mod static_kms;
 pub mod transit;
 

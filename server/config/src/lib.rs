@@ -56,8 +56,8 @@ pub use mount::Mount;
 pub use previous::Regression;
 pub use seal::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, DistantKey, IdentityReason,
-    Origin, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal, SealKind, StaticKey, StaticSeal,
-    TransitSeal, UpstreamToken, UserAssignedIdentity, WrapPlace,
+    Origin, Pkcs11Mechanism, Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal,
+    SealKind, StaticKey, StaticSeal, TransitSeal, UpstreamToken, UserAssignedIdentity, WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

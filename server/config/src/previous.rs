@@ -131,6 +131,17 @@ pub enum Regression {
         /// The key that it had.
         was: DistantKey,
     },
+    /// A version of a seal in an HSM is gone.
+    #[error(
+        "seal \"{seal}\": CKA_ID \"{id}\" is no longer in \"key_id\" or \"previous_key_ids\": what it \
+         wrapped does not open"
+    )]
+    HsmKeyRemoved {
+        /// The seal.
+        seal: SealName,
+        /// The version's id, in hex.
+        id: String,
+    },
     /// A mount is neither mounted nor an alias.
     #[error("mount \"{mount}\" is neither declared nor an alias: its ciphertexts do not open")]
     MountRemoved {
@@ -152,9 +163,10 @@ pub enum Regression {
 }
 
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
-/// static seal, the key of a break-glass seal, or a key that somebody else holds, whose versions
-/// the file does not name.
-type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>);
+/// static seal, the key of a break-glass seal, a key that somebody else holds, whose versions the
+/// file does not name, or the label and the id of one in an HSM.
+type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>, HsmKey<'s>);
+type HsmKey<'s> = (Option<&'s str>, Option<&'s [u8]>);
 
 impl Config {
     /// What this configuration would break for ciphertexts and versions made under `previous`.
@@ -220,6 +232,11 @@ impl Config {
                 && now.distant_key().as_ref() != Some(&was)
             {
                 regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
+            }
+            let ids: BTreeSet<&[u8]> = now.hsm_ids().collect();
+            for id in seal.hsm_ids().filter(|id| !ids.contains(id)) {
+                let (seal, id) = (seal.name.clone(), hex(id));
+                regressions.push(Regression::HsmKeyRemoved { seal, id });
             }
             let ids: BTreeSet<&KekId> = now.static_ids().collect();
             for id in seal.static_ids().filter(|id| !ids.contains(id)) {
@@ -308,7 +325,8 @@ impl Config {
     }
 
     fn listed_versions(&self, key: &DeclaredKey) -> u32 {
-        let versions: usize = self.seals_of(key).map(|seal| seal.static_ids().count().max(1)).sum();
+        let listed = |seal: &Seal| seal.static_ids().count().max(seal.hsm_ids().count()).max(1);
+        let versions: usize = self.seals_of(key).map(listed).sum();
         u32::try_from(versions).unwrap_or(u32::MAX)
     }
 
@@ -325,6 +343,10 @@ impl Config {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The highest version number that a generation can have.
 const fn highest_of(generation: u32) -> u32 {
     let size = VersionRule::GENERATION_SIZE;
@@ -332,5 +354,6 @@ const fn highest_of(generation: u32) -> u32 {
 }
 
 fn master_key(seal: &Seal) -> MasterKey<'_> {
-    (seal.static_ids().next().or_else(|| seal.offline_id()), seal.distant_key())
+    let in_hsm = (seal.hsm_label(), seal.hsm_ids().next());
+    (seal.static_ids().next().or_else(|| seal.offline_id()), seal.distant_key(), in_hsm)
 }

@@ -2,6 +2,7 @@
 
 mod azure;
 mod break_glass;
+mod pkcs11;
 mod proxy;
 mod setting;
 mod static_seal;
@@ -19,6 +20,7 @@ pub use self::azure::{
     UserAssignedIdentity, WrapPlace,
 };
 pub use self::break_glass::BreakGlassSeal;
+pub use self::pkcs11::{Pkcs11Mechanism, Pkcs11Seal};
 pub use self::proxy::ProxyUrl;
 pub(crate) use self::proxy::decode as decode_proxies;
 pub use self::setting::Origin;
@@ -73,6 +75,8 @@ pub enum SealKind {
     AzureKeyVault(Box<AzureKeyVaultSeal>),
     /// `seal "break-glass"`.
     BreakGlass(BreakGlassSeal),
+    /// `seal "pkcs11"`.
+    Pkcs11(Box<Pkcs11Seal>),
     /// `seal "transit"`.
     Transit(Box<TransitSeal>),
 }
@@ -92,13 +96,13 @@ enum SealError {
     )]
     BreakGlassAlone,
     #[error(
-        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"static\", \
-         \"transit\" and \"break-glass\""
+        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"pkcs11\", \
+         \"static\", \"transit\" and \"break-glass\""
     )]
     NotBuilt { found: String },
     #[error(
-        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\", \"transit\" \
-         and \"break-glass\""
+        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"pkcs11\", \"static\", \
+         \"transit\" and \"break-glass\""
     )]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
@@ -132,6 +136,7 @@ enum SealError {
 
 const STATIC: &str = "static";
 const AZURE: &str = "azurekeyvault";
+const PKCS11: &str = "pkcs11";
 const TRANSIT: &str = "transit";
 const BREAK_GLASS: &str = "break-glass";
 
@@ -139,7 +144,7 @@ const BREAK_GLASS: &str = "break-glass";
 const NEVER_ASKED: u32 = u32::MAX;
 
 /// Vault's and OpenBao's other seal types.
-const NOT_BUILT: [&str; 6] = ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11"];
+const NOT_BUILT: [&str; 5] = ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms"];
 
 /// All `seal` stanzas.
 pub(crate) fn decode(
@@ -157,7 +162,7 @@ pub(crate) fn decode(
     let count = stanzas.len();
     let asked = stanzas.iter().filter(|(kind, _)| kind.value != BREAK_GLASS).count();
     let mut names = BTreeSet::new();
-    let (mut in_azure, mut in_transit) = (Vec::new(), Vec::new());
+    let (mut in_azure, mut in_hsms, mut in_transit) = (Vec::new(), Vec::new(), Vec::new());
     let mut seals: Vec<Seal> = Vec::new();
     for (kind, mut section) in stanzas {
         let place = kind.place;
@@ -165,6 +170,7 @@ pub(crate) fn decode(
         let given_name = name.as_ref().unwrap_or(&kind).value.clone();
         match kind.value.as_str() {
             AZURE => in_azure.push((given_name.clone(), place)),
+            PKCS11 => in_hsms.push((given_name.clone(), place)),
             TRANSIT => in_transit.push((given_name.clone(), place)),
             _ => {}
         }
@@ -179,6 +185,7 @@ pub(crate) fn decode(
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
+    pkcs11::refuse_shared(&in_hsms, reading);
     for (names, stanzas) in
         [(&azure::OF_ONE_SEAL[..], in_azure), (&transit::OF_ONE_SEAL[..], in_transit)]
     {
@@ -243,7 +250,7 @@ fn seal<'d>(
     mut section: Section<'d>,
     Context { is_only_one, listeners, reading }: Context<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if ![STATIC, AZURE, TRANSIT, BREAK_GLASS].contains(&kind.value.as_str()) {
+    if ![STATIC, AZURE, PKCS11, TRANSIT, BREAK_GLASS].contains(&kind.value.as_str()) {
         refuse_type(kind);
         return None;
     }
@@ -260,6 +267,8 @@ fn seal<'d>(
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
         BREAK_GLASS => break_glass::decode(&mut section, reading)
             .map(|seal| (SealKind::BreakGlass(seal), Vec::new())),
+        PKCS11 => pkcs11::decode(&mut section, reading)
+            .map(|seal| (SealKind::Pkcs11(Box::new(seal)), Vec::new())),
         TRANSIT => transit::decode(&mut section, listeners, reading)
             .map(|seal| (SealKind::Transit(Box::new(seal)), Vec::new())),
         _ => static_seal::decode(&mut section, reading)
@@ -342,7 +351,10 @@ fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
 fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
     let keys = match &seal.kind {
         SealKind::Static(seal) => Some(seal.keys()),
-        SealKind::AzureKeyVault(_) | SealKind::Transit(_) | SealKind::BreakGlass(_) => None,
+        SealKind::AzureKeyVault(_)
+        | SealKind::Pkcs11(_)
+        | SealKind::Transit(_)
+        | SealKind::BreakGlass(_) => None,
     };
     keys.into_iter().flatten()
 }
@@ -351,7 +363,7 @@ impl Seal {
     /// The master key that somebody else holds, if it is one.
     pub(crate) fn distant_key(&self) -> Option<DistantKey> {
         match &self.kind {
-            SealKind::Static(_) | SealKind::BreakGlass(_) => None,
+            SealKind::Static(_) | SealKind::Pkcs11(_) | SealKind::BreakGlass(_) => None,
             SealKind::AzureKeyVault(seal) => {
                 let (endpoint, name) = (seal.endpoint.clone(), seal.key_name.clone());
                 Some(DistantKey::InKeyVault { endpoint, name })
@@ -377,6 +389,24 @@ impl Seal {
     pub(crate) const fn offline_id(&self) -> Option<&KekId> {
         match &self.kind {
             SealKind::BreakGlass(seal) => Some(&seal.kek),
+            _ => None,
+        }
+    }
+
+    /// The `CKA_ID` of each version in an HSM that is declared by it, the current one first.
+    pub(crate) fn hsm_ids(&self) -> impl Iterator<Item = &[u8]> {
+        let seal = self.in_hsm().into_iter();
+        seal.flat_map(|seal| seal.key_id.iter().chain(&seal.previous_key_ids)).map(Vec::as_slice)
+    }
+
+    /// The `CKA_LABEL` of the versions in an HSM.
+    pub(crate) fn hsm_label(&self) -> Option<&str> {
+        self.in_hsm()?.key_label.as_deref()
+    }
+
+    fn in_hsm(&self) -> Option<&Pkcs11Seal> {
+        match &self.kind {
+            SealKind::Pkcs11(seal) => Some(seal),
             _ => None,
         }
     }

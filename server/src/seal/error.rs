@@ -3,7 +3,7 @@ use std::sync::Arc;
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::azure::Diagnosis;
 use selkie_kms::transit::TransitDiagnosis;
-use selkie_kms::{KekState, KmsError};
+use selkie_kms::{KekState, KmsError, pkcs11};
 
 use crate::continuity::AdoptionError;
 
@@ -203,6 +203,9 @@ pub(super) const fn outcome_of<T>(answer: &Result<T, KmsError>) -> &'static str 
 /// The provider's own words if it has some for this case, else ours.
 fn advice(error: &KmsError) -> &'static str {
     if let Some(diagnosis) = Diagnosis::of(error) {
+        return diagnosis.remedy();
+    }
+    if let Some(diagnosis) = pkcs11::Diagnosis::of(error) {
         return diagnosis.remedy();
     }
     if let Some(diagnosis) = TransitDiagnosis::of(error) {

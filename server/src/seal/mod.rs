@@ -12,6 +12,7 @@ mod examination;
 mod known;
 mod learning;
 mod pin;
+mod pkcs11;
 mod probe;
 mod provider;
 mod round_trip;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use selkie_config::{
-    AzureKeyVaultSeal, BreakGlassSeal, PublicKeyFingerprint, SealKind, StaticSeal, TransitSeal,
+    AzureKeyVaultSeal, BreakGlassSeal, Pkcs11Seal, PublicKeyFingerprint, SealKind, StaticSeal,
+    TransitSeal,
 };
 use selkie_crypto::{PinKey, Random, SealName, os_random, sha256};
 use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
+use selkie_kms::pkcs11::Pkcs11Kms;
 use selkie_kms::transit::{
     InvalidKeyIdPrefix, TransitClient, TransitKeyName, TransitKms, TransitMountPath,
     TransitSetupError,
@@ -21,7 +23,7 @@ use selkie_kms::{
 use super::connection::{Connection, Setup};
 use super::known::Known;
 use super::pin::PinFile;
-use super::{azure, transit};
+use super::{azure, pkcs11, transit};
 use crate::clock::{Clock, SystemClock};
 use crate::faults::{Bench, scripted};
 
@@ -97,6 +99,7 @@ pub async fn connect(
             Ok(connection(configured(name, "break-glass", Arc::new(kms)), known))
         }
         SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
+        SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping, bench)),
         SealKind::Transit(seal) => upstream(name, *seal, keeping, bench),
     }
 }
@@ -182,6 +185,41 @@ fn upstream(
         examiner: Some(provider),
         upstream: Some(client),
     }))
+}
+
+fn hsm(
+    name: &SealName,
+    seal: Pkcs11Seal,
+    keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
+) -> Connection {
+    let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
+    let fingerprints = fingerprints.copied().collect();
+    let poll_interval = seal.poll_interval;
+    let settings = pkcs11::settings(seal);
+    let (target, digest) = (settings.target(), settings.digest());
+    let limits = GovernorSettings {
+        // As many as there are sessions: what waits does so in turns.
+        concurrency: settings.max_sessions.into(),
+        call_time: settings.call_time,
+        ..GovernorSettings::default()
+    };
+    let random: Arc<Random> = Arc::new(os_random);
+    let provider = Arc::new(Pkcs11Kms::new(settings, Arc::clone(&random)));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
+    Connection::new(Setup {
+        name: name.clone(),
+        kind: "pkcs11",
+        kms: governor.clone(),
+        governor: Some(governor),
+        pin: keeping.pin(name, &target),
+        target,
+        settings: digest,
+        fingerprints,
+        poll_interval,
+        examiner: Some(provider),
+        upstream: None,
+    })
 }
 
 /// For what expires.

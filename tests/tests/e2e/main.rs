@@ -20,6 +20,7 @@ mod losses;
 mod memory;
 mod memory_tokens;
 mod operating;
+mod pkcs11;
 mod shared_nothing;
 mod shared_store;
 mod sled;
