@@ -1,16 +1,17 @@
 //! What can be lost, and what must come of it.
 
+use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::{Emulator, Peer, Site, UpstreamVault, binary};
+use selkie_tests::{Emulator, Peer, Selkie, Site, UpstreamVault, binary, free_port};
 use serde_json::json;
 
 use super::world::{PLAIN, Plan, Props, World, emptied};
 use super::{Fate, Row};
 
 pub(super) fn rows() -> Vec<Row> {
-    [kms(), quorum(), upstream(), selkie()].into_iter().flatten().collect()
+    [kms(), quorum(), upstream(), selkie(), people()].into_iter().flatten().collect()
 }
 
 const TWO_REGIONS: Plan = Plan { regions: 2, ..PLAIN };
@@ -263,6 +264,59 @@ fn selkie() -> Vec<Row> {
             fate: Fate::Exits,
         },
     ]
+}
+
+/// A key that is split among three people, any two of whom are enough.
+fn with_break_glass(site: &mut Site) -> Result<Props> {
+    let passphrase = site.secret_file("passphrase", b"six words that nobody else knows\n")?;
+    let mut keygen = command("break-glass")?;
+    keygen.arg("keygen").arg("--out").arg(site.dir().join("key"));
+    keygen.args(["--shares", "3", "--needed", "2", "--passphrase-file"]).arg(passphrase);
+    let stanza = keygen.output()?;
+    ensure!(stanza.status.success(), "{}", String::from_utf8_lossy(&stanza.stderr));
+    site.extra += &String::from_utf8(stanza.stdout)?;
+    Ok(Props::default())
+}
+
+/// Two of the three, with a copy of the Vault's storage and the configuration, on a laptop; the
+/// Vault's unsealer has its name from then on.
+fn break_the_glass(world: &mut World) -> Result<()> {
+    let file = |name: &str| world.site.dir().join(name);
+    let mut extract = command("extract")?;
+    extract.args(["--from", "vault-file"]).arg(file("vault")).arg("-o").arg(file("blobs"));
+    succeeds(&mut extract)?;
+    let token = world.site.secret_file("token", world.seal_token().as_bytes())?;
+    let mut words: Vec<OsString> = vec!["break-glass".into(), "serve".into()];
+    for (name, value) in [
+        ("--key", file("key.1")),
+        ("--key", file("key.3")),
+        ("--passphrase-file", file("passphrase")),
+        ("--blobs", file("blobs")),
+        ("--config", file("replica0.hcl")),
+        ("--token-file", token),
+        ("--audit", file("laptop-audit.log")),
+    ] {
+        words.extend([name.into(), value.into()]);
+    }
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    words.extend(["--plain-http".into(), "--listen".into(), listen.into()]);
+    world.takes_the_place(Selkie::start(&binary()?, words, 1)?)
+}
+
+/// What is left when everything else is gone.
+fn people() -> Vec<Row> {
+    vec![Row {
+        lost: "all of Azure, Selkie's host, and one of three operators",
+        with: "`seal \"break-glass\"`, its key split among three, two needed; the pins of `data_dir`",
+        world: || World::new(Plan { further: with_break_glass, ..PLAIN }),
+        lose: |world| {
+            azure(world, "closed")?;
+            world.replicas.members[0].kill()
+        },
+        mend: break_the_glass,
+        cure: "two operators: `selkie extract`, `selkie break-glass serve`",
+        fate: Fate::Exits,
+    }]
 }
 
 const BACKUP: &str = "backup";

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{
-    Balancer, Client, Emulator, Peer, Replicas, SealArguments, Site, UpstreamVault, VaultCore,
-    until,
+    Balancer, Client, Emulator, Peer, Replicas, SealArguments, Selkie, Site, UpstreamVault,
+    VaultCore, until,
 };
 use serde_json::{Value, json};
 
@@ -125,6 +125,19 @@ impl World {
     /// Starts a replica again that was stopped or killed.
     pub(super) fn revive(&mut self, index: usize) -> Result<()> {
         self.replicas.members[index].restart()
+    }
+
+    /// What the Vault shows its unsealer.
+    pub(super) fn seal_token(&self) -> &str {
+        &self.deployment.seal.token
+    }
+
+    /// Another server has the name of the first one from now on.
+    pub(super) fn takes_the_place(&mut self, other: Selkie) -> Result<()> {
+        let address = other.targets.first().context("no listener")?.address;
+        self.balancer.remove(self.replicas.addresses()[0]);
+        self.replicas.members.push(other);
+        self.balancer.add(address)
     }
 
     /// A Vault that runs.
