@@ -46,6 +46,20 @@ pub enum KmsError {
 }
 
 impl KmsError {
+    /// What the provider saw.
+    pub const fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Denied(cause)
+            | Self::Rejected(cause)
+            | Self::UnknownKek(cause)
+            | Self::Disabled(cause)
+            | Self::Throttled { cause, .. }
+            | Self::Unavailable(cause)
+            | Self::TimedOut(cause)
+            | Self::Misbehaved(cause) => cause.as_ref(),
+        }
+    }
+
     /// Whether the same call may succeed later although nobody changes anything.
     pub const fn is_transient(&self) -> bool {
         match self {

@@ -1,5 +1,5 @@
 //! The master keys: [`Kms`] is what Selkie asks of whoever holds one, [`StaticKms`] the provider
-//! that holds it in memory, [`Faulty`] the one that misbehaves on request,
+//! that holds it in memory, [`azure`] and [`transit`] those that ask another server, [`Faulty`] the one that misbehaves on request,
 //! and [`Governor`] keeps the use of any of them civil. Whatever talks to a
 //! cloud, an HSM or another server belongs in this crate and in no other. It will never see what a
 //! client encrypts, choose between master keys, or create, rotate or delete one.
@@ -15,6 +15,7 @@ mod fault;
 mod governor;
 pub mod http;
 mod static_kms;
+pub mod transit;
 
 use std::fmt::Debug;
 use std::future::Future;

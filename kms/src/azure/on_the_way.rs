@@ -1,9 +1,7 @@
 //! What a call that brought no answer means.
 
-use rustls::Error as TlsError;
-
 use super::{Diagnosis, Hop, Outcome};
-use crate::http::{HttpError, HttpHop, HttpReason};
+use crate::http::{HttpError, HttpHop, HttpReason, tls_word};
 
 /// The diagnosis of a call for `exchange` that failed over HTTP.
 ///
@@ -20,7 +18,7 @@ pub(crate) fn on_the_way(error: &HttpError, exchange: Hop) -> Diagnosis {
     };
     let (status, code) = match &error.reason {
         HttpReason::ProxyStatus(status) => (Some(*status), None),
-        HttpReason::Tls(reason) => (None, tls_code(reason)),
+        HttpReason::Tls(reason) => (None, tls_word(reason)),
         _ => (None, None),
     };
     let (outcome, host) = (outcome(&error.reason), error.host.clone());
@@ -44,24 +42,11 @@ const fn outcome(reason: &HttpReason) -> Outcome {
     }
 }
 
-/// The one word that tells why: `UnknownIssuer`, `NotValidForName`, `Expired`, `HandshakeFailure`.
-fn tls_code(reason: &TlsError) -> Option<String> {
-    let told = match reason {
-        TlsError::InvalidCertificate(reason) => format!("{reason:?}"),
-        TlsError::AlertReceived(alert) => format!("{alert:?}"),
-        other => format!("{other:?}"),
-    };
-    let word: String = told.chars().take_while(char::is_ascii_alphanumeric).collect();
-    // The variants with context tell the same as those without.
-    let word = word.strip_suffix("Context").unwrap_or(&word);
-    (!word.is_empty()).then(|| word.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use rustls::{AlertDescription, CertificateError};
+    use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
     use super::*;
 

@@ -34,9 +34,10 @@ impl HttpClient {
     /// [`HttpSetupError`], each of which the configuration or the system's certificates cause.
     pub fn https(settings: HttpClientSettings) -> Result<Arc<Self>, HttpSetupError> {
         let proxy = settings.proxy.as_ref().map(Proxy::new).transpose()?;
-        let tls = Some(Arc::new(tls(settings.roots)?));
+        let tls = Some(Arc::new(tls(settings.roots, settings.client_certificate)?));
         let (timeouts, resolver) = (settings.timeouts, settings.resolver);
-        let connector = Connector { resolver, proxy, tls, timeouts };
+        let server_name = settings.server_name;
+        let connector = Connector { resolver, proxy, tls, server_name, timeouts };
         let (pool, answer_limit) = (Pool::default(), settings.answer_limit);
         Ok(Arc::new(Self { scheme: "https", default_port: 443, connector, pool, answer_limit }))
     }
@@ -50,7 +51,7 @@ impl HttpClient {
             return Err(HttpSetupError::ProxyForPlain);
         }
         let (timeouts, resolver) = (settings.timeouts, settings.resolver);
-        let connector = Connector { resolver, proxy: None, tls: None, timeouts };
+        let connector = Connector { resolver, proxy: None, tls: None, server_name: None, timeouts };
         let (pool, answer_limit) = (Pool::default(), settings.answer_limit);
         Ok(Arc::new(Self { scheme: "http", default_port: 80, connector, pool, answer_limit }))
     }

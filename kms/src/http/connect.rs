@@ -85,6 +85,8 @@ pub(super) struct Connector {
     pub(super) proxy: Option<Proxy>,
     /// None for plain HTTP.
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// Whom certificates are to name, if not the host.
+    pub(super) server_name: Option<ServerName<'static>>,
     pub(super) timeouts: HttpTimeouts,
 }
 
@@ -168,12 +170,7 @@ impl Connector {
         origin: &Origin,
         observe: Observer<'_>,
     ) -> Result<TlsStream<WipeIo<TcpStream>>, HttpError> {
-        let name = match &origin.host {
-            Host::Domain(name) => ServerName::try_from(name.clone()).ok(),
-            Host::Ipv4(address) => Some(IpAddr::from(*address).into()),
-            Host::Ipv6(address) => Some(IpAddr::from(*address).into()),
-        };
-        let Some(name) = name else {
+        let Some(name) = self.server_name.clone().or_else(|| server_name(origin)) else {
             return Err(HttpError::new(HttpHop::Request, &origin.host, HttpReason::UnfitUrl));
         };
         let shaken = TlsConnector::from(Arc::clone(tls)).connect(name, WipeIo::new(stream));
@@ -185,6 +182,14 @@ impl Connector {
         let version = session.protocol_version();
         observe(HttpHop::Tls, ProbeFact::Secured { version, certificates });
         Ok(stream)
+    }
+}
+
+fn server_name(origin: &Origin) -> Option<ServerName<'static>> {
+    match &origin.host {
+        Host::Domain(name) => ServerName::try_from(name.clone()).ok(),
+        Host::Ipv4(address) => Some(IpAddr::from(*address).into()),
+        Host::Ipv6(address) => Some(IpAddr::from(*address).into()),
     }
 }
 

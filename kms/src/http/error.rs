@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::{fmt, io};
 
 /// One step of a call over HTTP.
@@ -98,6 +99,19 @@ impl fmt::Display for HttpHop {
     }
 }
 
+/// The one word that tells why: `UnknownIssuer`, `NotValidForName`, `Expired`, `HandshakeFailure`.
+pub(crate) fn tls_word(reason: &rustls::Error) -> Option<String> {
+    let told = match reason {
+        rustls::Error::InvalidCertificate(reason) => format!("{reason:?}"),
+        rustls::Error::AlertReceived(alert) => format!("{alert:?}"),
+        other => format!("{other:?}"),
+    };
+    let word: String = told.chars().take_while(char::is_ascii_alphanumeric).collect();
+    // The variants with context tell the same as those without.
+    let word = word.strip_suffix("Context").unwrap_or(&word);
+    (!word.is_empty()).then(|| word.to_owned())
+}
+
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
@@ -122,4 +136,33 @@ pub enum HttpSetupError {
     /// Plain HTTP never goes through a proxy.
     #[error("plain HTTP never goes through a proxy")]
     ProxyForPlain,
+}
+
+/// Why two files are no client certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientCertificateError {
+    /// One of them cannot be read.
+    #[error("file {path:?} cannot be read")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        reason: io::Error,
+    },
+    /// The first holds no certificate in PEM.
+    #[error("file {path:?} holds no certificate in PEM")]
+    NoCertificate {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The second holds no private key in PEM that is not encrypted.
+    #[error("file {path:?} holds no unencrypted private key in PEM")]
+    NoKey {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The key is of no usable kind, or another certificate's.
+    #[error("certificate and key do not belong together, or are of no usable kind")]
+    Unusable(#[source] rustls::Error),
 }

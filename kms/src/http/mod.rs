@@ -5,10 +5,12 @@
 //! of the connection.
 //!
 //! It follows no redirect, decompresses nothing, keeps no cookie, reads no environment of its own,
-//! and logs nothing. Whatever it reads from files it reads when it is built.
+//! and logs nothing. Whatever it reads from files it reads when it is built, but for a client
+//! certificate, which is read again when its files change.
 
 mod answer;
 mod client;
+mod client_certificate;
 mod connect;
 mod error;
 mod pool;
@@ -22,8 +24,10 @@ pub(crate) mod test_server;
 mod tests;
 
 pub use client::HttpClient;
+pub use client_certificate::ClientCertificate;
 pub use connect::ProbeFact;
-pub use error::{HttpError, HttpHop, HttpReason, HttpSetupError};
+pub(crate) use error::tls_word;
+pub use error::{ClientCertificateError, HttpError, HttpHop, HttpReason, HttpSetupError};
 pub use resolve::{Resolve, Resolved, SystemResolver};
 pub(crate) use sdk::{incoming, outgoing, sensitive};
 pub use settings::{HttpClientSettings, HttpTimeouts, Roots};

@@ -3,15 +3,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, ServerName};
 use url::Url;
 
-use super::{HttpSetupError, Resolve, SystemResolver};
+use super::{ClientCertificate, HttpSetupError, Resolve, SystemResolver};
 
 /// How a client reaches the other side.
 pub struct HttpClientSettings {
     /// Whom TLS trusts.
     pub roots: Roots,
+    /// Shown to servers that ask for one.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
+    /// Expected in a server's certificate in place of the host of the URL.
+    pub server_name: Option<ServerName<'static>>,
     /// The proxy on the way: `http://[user:password@]host[:port]`.
     pub proxy: Option<Url>,
     /// How long each step may take.
@@ -26,6 +30,8 @@ impl Default for HttpClientSettings {
     fn default() -> Self {
         Self {
             roots: Roots::System,
+            client_certificate: None,
+            server_name: None,
             proxy: None,
             timeouts: HttpTimeouts::default(),
             answer_limit: super::answer::LIMIT,
@@ -87,13 +93,19 @@ impl Default for HttpTimeouts {
 }
 
 /// The one TLS stack, for `http/1.1` alone.
-pub(super) fn tls(roots: Roots) -> Result<ClientConfig, HttpSetupError> {
+pub(super) fn tls(
+    roots: Roots,
+    certificate: Option<Arc<ClientCertificate>>,
+) -> Result<ClientConfig, HttpSetupError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(HttpSetupError::Tls)?
-        .with_root_certificates(root_store(roots)?)
-        .with_no_client_auth();
+        .with_root_certificates(root_store(roots)?);
+    let mut config = match certificate {
+        Some(certificate) => config.with_client_cert_resolver(certificate),
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -1,0 +1,113 @@
+//! [`ClientCertificate`]: whom we are for servers that ask in the handshake.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::warn;
+use zeroize::Zeroizing;
+
+use super::ClientCertificateError;
+
+/// More than any certificate with its issuers, and any key.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// A certificate and its key, in two PEM files (which may be one), read again when they change: a
+/// certificate is renewed while we run. Until both fit together again, the former one is shown.
+pub struct ClientCertificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    shown: Mutex<Shown>,
+}
+
+struct Shown {
+    certified: Arc<CertifiedKey>,
+    changed: Changed,
+}
+
+/// When each of the two files was last written to.
+type Changed = [Option<SystemTime>; 2];
+
+impl ClientCertificate {
+    /// The certificate in the file `certificate` with the key in the file `key`.
+    ///
+    /// # Errors
+    /// [`ClientCertificateError`].
+    pub fn from_files(certificate: &Path, key: &Path) -> Result<Arc<Self>, ClientCertificateError> {
+        let changed = [certificate, key].map(changed);
+        let certified = Arc::new(read(certificate, key)?);
+        Ok(Arc::new(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            shown: Mutex::new(Shown { certified, changed }),
+        }))
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = [&self.certificate, &self.key].map(|path| changed(path));
+        if changed != shown.changed {
+            shown.changed = changed;
+            match read(&self.certificate, &self.key) {
+                Ok(certified) => shown.certified = Arc::new(certified),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    warn!(error, "the renewed client certificate is not used; the former one is");
+                }
+            }
+        }
+        Arc::clone(&shown.certified)
+    }
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, ClientCertificateError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&file(certificate)?).collect();
+    let Some(chain) = chain.ok().filter(|chain| !chain.is_empty()) else {
+        return Err(ClientCertificateError::NoCertificate { path: certificate.to_owned() });
+    };
+    let Ok(private) = PrivateKeyDer::from_pem_slice(&file(key)?) else {
+        return Err(ClientCertificateError::NoKey { path: key.to_owned() });
+    };
+    let private = any_supported_type(&private).map_err(ClientCertificateError::Unusable)?;
+    let certified = CertifiedKey::new(chain, private);
+    certified.keys_match().map_err(ClientCertificateError::Unusable)?;
+    Ok(certified)
+}
+
+fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, ClientCertificateError> {
+    let failed = |reason| ClientCertificateError::Unreadable { path: path.to_owned(), reason };
+    if path.metadata().map_err(failed)?.len() > LARGEST_FILE {
+        return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    std::fs::read(path).map(Zeroizing::new).map_err(failed)
+}
+
+impl ResolvesClientCert for ClientCertificate {
+    /// Whatever the server hints at: it is the only one that we have.
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}

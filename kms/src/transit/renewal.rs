@@ -1,0 +1,198 @@
+//! Keeps our token alive in the manners of Vault's own `LifetimeWatcher`, but for its faults: it
+//! never asks again at once, and a token that cannot be renewed now is used as long as it lives.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use selkie_crypto::Random;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use super::body::Lease;
+use super::client::TransitClient;
+use super::{TransitDiagnosis, TransitOutcome};
+use crate::KmsError;
+
+/// After the first failure, doubling from one to the next, as Vault's client of today has it.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
+/// However short a token lives.
+const SOONEST: Duration = Duration::from_secs(1);
+/// A renewal that adds less to the life of a token than this part of it has met its end.
+const LEAST_GAIN: u32 = 20;
+
+/// How it stands with our token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenStanding {
+    /// In how much time it expires; `None` if never, or if nobody knows.
+    pub expires_in: Option<Duration>,
+    /// Whether it is renewed before that.
+    pub is_renewed: bool,
+    /// Why the last renewal failed, if it did.
+    pub trouble: Option<TransitDiagnosis>,
+}
+
+/// What the renewal knows.
+pub(super) struct Renewal {
+    random: Arc<Random>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    expires: Option<Instant>,
+    is_renewed: bool,
+    trouble: Option<TransitDiagnosis>,
+    failures: u32,
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The next attempt, after this time.
+    After(Duration),
+    /// Nothing, until there is another token.
+    Rest,
+}
+
+impl Renewal {
+    pub(super) fn new(random: Arc<Random>) -> Self {
+        Self { random, state: Mutex::default() }
+    }
+
+    pub(super) fn standing(&self) -> TokenStanding {
+        let state = self.state();
+        let now = Instant::now();
+        TokenStanding {
+            expires_in: state.expires.map(|expires| expires.saturating_duration_since(now)),
+            is_renewed: state.is_renewed,
+            trouble: state.trouble.clone(),
+        }
+    }
+
+    /// Renews again and again, for as long as there is a client.
+    pub(super) async fn keep(client: Weak<TransitClient>) {
+        loop {
+            let Some(alive) = client.upgrade() else { return };
+            let next = alive.renewal.attempt(&alive).await;
+            let keeper = Arc::clone(&alive.token);
+            drop(alive);
+            match next {
+                Next::After(wait) => tokio::select! {
+                    () = sleep(wait) => {}
+                    () = keeper.changed() => {}
+                },
+                Next::Rest => keeper.changed().await,
+            }
+        }
+    }
+
+    async fn attempt(&self, client: &TransitClient) -> Next {
+        let left = self.standing().expires_in;
+        match client.renew_self().await {
+            Ok(lease) => self.renewed(lease, left, client.host()),
+            Err(error) if is_of_no_use(&error) => self.unrenewable(client).await,
+            Err(error) => self.failed(&error, client.host()),
+        }
+    }
+
+    fn renewed(&self, lease: Lease, left: Option<Duration>, upstream: &str) -> Next {
+        let is_at_its_end = left.is_some_and(|left| lease.ttl <= left + lease.ttl / LEAST_GAIN);
+        let lasts = lease.ttl.is_zero();
+        let is_renewed = lease.is_renewable && !is_at_its_end && !lasts;
+        let was_failing = {
+            let mut state = self.state();
+            state.expires = Instant::now().checked_add(lease.ttl).filter(|_| !lasts);
+            state.is_renewed = is_renewed;
+            state.trouble = None;
+            std::mem::take(&mut state.failures) > 0
+        };
+        if was_failing {
+            info!(upstream, "the upstream's token is renewed again");
+        }
+        if is_renewed {
+            return Next::After(self.before_the_end(lease.ttl));
+        }
+        if !lasts {
+            tell_of_the_end(lease.ttl, upstream);
+        }
+        Next::Rest
+    }
+
+    /// A token without renewal lives as long as its look-up says, if we may look.
+    async fn unrenewable(&self, client: &TransitClient) -> Next {
+        let lease = client.look_up_self().await;
+        let ttl = lease.ok().map(|lease| lease.ttl).filter(|ttl| !ttl.is_zero());
+        {
+            let mut state = self.state();
+            state.expires = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
+            (state.is_renewed, state.trouble, state.failures) = (false, None, 0);
+        }
+        if let Some(ttl) = ttl {
+            tell_of_the_end(ttl, client.host());
+        }
+        Next::Rest
+    }
+
+    fn failed(&self, error: &KmsError, upstream: &str) -> Next {
+        let trouble = TransitDiagnosis::of(error).cloned();
+        let advice = trouble.as_ref().map(TransitDiagnosis::remedy);
+        let reason = trouble.as_ref().map(ToString::to_string);
+        let (failures, left) = {
+            let mut state = self.state();
+            state.trouble = trouble;
+            state.failures = state.failures.saturating_add(1);
+            (state.failures, state.expires.map(|expires| expires - Instant::now()))
+        };
+        let left = left.map(|left| left.as_secs());
+        warn!(
+            upstream,
+            reason, advice, left, "the upstream's token is not renewed; it stays in use"
+        );
+        let factor = 1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
+        Next::After(self.jittered(FIRST_RETRY.saturating_mul(factor).min(LAST_RETRY)))
+    }
+
+    /// Between three fifths and two thirds of `ttl`.
+    fn before_the_end(&self, ttl: Duration) -> Duration {
+        (ttl * 3 / 5 + ttl / 15 * self.draw() / 256).max(SOONEST)
+    }
+
+    /// Between three quarters of `time` and all of it.
+    fn jittered(&self, time: Duration) -> Duration {
+        time * 3 / 4 + time / 4 * self.draw() / 256
+    }
+
+    /// Without randomness there is no jitter, which is no reason to stop.
+    fn draw(&self) -> u32 {
+        let mut byte = [255];
+        let _ = (self.random)(&mut byte);
+        byte.map(u32::from)[0]
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The server knows the token and will never renew it.
+fn is_of_no_use(error: &KmsError) -> bool {
+    let outcome = TransitDiagnosis::of(error).map(|diagnosis| diagnosis.outcome);
+    outcome == Some(TransitOutcome::TokenNotRenewable)
+}
+
+fn tell_of_the_end(ttl: Duration, upstream: &str) {
+    error!(
+        upstream,
+        seconds = ttl.as_secs(),
+        advice = TransitOutcome::TokenNotRenewable.remedy(),
+        "the upstream's token expires and is not renewed"
+    );
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewal").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
