@@ -12,6 +12,7 @@ mod remote;
 mod restore;
 mod server;
 mod status;
+mod takeover;
 mod token;
 mod validate;
 
@@ -64,6 +65,9 @@ enum Command {
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// What concerns keys of another server that are taken over.
+    #[command(subcommand)]
+    Takeover(takeover::TakeoverCommand),
     /// Print the version.
     Version,
 }
@@ -146,6 +150,7 @@ impl Command {
             Self::Export(arguments) => export::run(&arguments, output),
             Self::Audit(AuditCommand::Verify(arguments)) => audit::run(&arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
+            Self::Takeover(command) => takeover::run(&command, output, errors),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }
@@ -162,6 +167,7 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
         // What was asked for ends with it.
         CommandError::Unwell
         | CommandError::NeedsAttention
+        | CommandError::NotAllRewrapped
         | CommandError::DrillFailed
         | CommandError::AuditNotWhole => Ok(()),
         other => writeln!(errors, "selkie: {}", WithCauses(other)),

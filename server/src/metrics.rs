@@ -4,6 +4,7 @@ mod aged;
 mod audit;
 mod governed;
 mod state;
+mod takeover;
 
 use std::fmt;
 use std::sync::Arc;
@@ -238,7 +239,7 @@ impl Metrics {
     pub fn text(
         &self,
         deployment: &Deployment,
-        audited: &Audit,
+        (audited, opened): (&Audit, &crate::takeover::Evidence),
         now: u64,
     ) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("selkie");
@@ -272,6 +273,7 @@ impl Metrics {
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
         audit::register(&mut registry, audited);
+        takeover::register(&mut registry, deployment, opened);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -20,6 +20,7 @@ use crate::seal::{self, Seal};
 use crate::secret::Reading;
 use crate::sources::Sources;
 use crate::storage::{self, Storage};
+use crate::takeover::Takeover;
 use crate::telemetry::{self, Telemetry};
 use crate::warning::Warning;
 
@@ -66,6 +67,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// `key`.
     pub keys: Vec<DeclaredKey>,
+    /// `takeover` in those.
+    pub takeovers: Vec<Takeover>,
     /// `auth`.
     pub auth: Vec<DeclaredAuth>,
     /// `client`.
@@ -177,7 +180,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let (seals, seal_names) = seal::decode(&mut root, keeping, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let keys = key::decode(&mut root, &mounts, (&seals, &seal_names));
+    let (keys, takeovers) = key::decode(&mut root, &mounts, (&seals, &seal_names), &reading);
     let listeners = listener::decode(&mut root, &reading);
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let origin_key = origin_key(&mut root, &reading);
@@ -207,6 +210,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         seals,
         mounts,
         keys,
+        takeovers,
         clients,
         policies,
     };

@@ -9,6 +9,8 @@ use selkie_hcl::{Located, Place, Section};
 use crate::mount::Mount;
 use crate::quantity::number;
 use crate::seal::Seal;
+use crate::secret::Reading;
+use crate::takeover::{self, Takeover};
 
 /// A declared transit key. It cannot be changed through the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,17 +81,18 @@ enum KeyError {
 /// The sound seals in order of priority, and the names of all.
 type Seals<'s> = (&'s [Seal], &'s BTreeSet<String>);
 
-/// All `key` stanzas, without those that have problems of their own.
+/// All `key` stanzas, and what they take over, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     mounts: &[Mount],
     seals: Seals<'_>,
-) -> Vec<DeclaredKey> {
+    reading: &Reading<'_>,
+) -> (Vec<DeclaredKey>, Vec<Takeover>) {
     let mut seen = BTreeSet::new();
-    let mut keys = Vec::new();
+    let (mut keys, mut takeovers) = (Vec::new(), Vec::new());
     for (label, section) in root.labelled("key") {
         let place = label.place;
-        let Some(key) = key(label, section, mounts, seals) else {
+        let Some((key, takeover)) = key(label, section, (mounts, seals), reading) else {
             continue;
         };
         if !seen.insert((key.mount.clone(), key.name.clone())) {
@@ -97,19 +100,21 @@ pub(crate) fn decode(
             place.report(KeyError::Repeated { name, mount });
         }
         keys.push(key);
+        takeovers.extend(takeover);
     }
-    keys
+    (keys, takeovers)
 }
 
 fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
-    mounts: &[Mount],
-    seals: Seals<'_>,
-) -> Option<DeclaredKey> {
+    (mounts, seals): (&[Mount], Seals<'_>),
+    reading: &Reading<'_>,
+) -> Option<(DeclaredKey, Option<Takeover>)> {
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
+    let (_, seal_names) = seals;
     let seals = key_seals(&mut section, seals);
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
@@ -122,15 +127,21 @@ fn key(
     if let Some(Located { value: true, place }) = section.field("exportable").boolean() {
         place.report(KeyError::Exportable);
     }
+    let name = name.map(|name| name.value);
+    let takeover = section.block("takeover").and_then(|stanza| {
+        let ours = mount.as_ref().zip(name.as_ref());
+        takeover::decode(stanza, ours, (version, seal_names), reading)
+    });
     section.finish();
-    Some(DeclaredKey {
-        name: name?.value,
+    let key = DeclaredKey {
+        name: name?,
         mount: mount?,
         seals: seals?,
         version,
         min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
         min_encryption_version: min_encryption_version.map(|v| v.value),
-    })
+    };
+    Some((key, takeover))
 }
 
 fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {

@@ -239,6 +239,8 @@ pub enum Endpoint {
     ListDrill,
     /// `sys/drill/:step`
     Drill(DrillStep),
+    /// `sys/takeover`
+    Takeover,
     /// `sys/metrics`
     Metrics,
     /// `sys/storage/selkie/snapshot`
@@ -389,6 +391,7 @@ impl Endpoint {
             Self::Drill(_) => "drill",
             Self::Snapshot => "snapshot",
             Self::Metrics => "metrics",
+            Self::Takeover => "takeover",
             Self::UiMounts | Self::UiMount(_) => "ui_mounts",
             Self::Health => "health",
             Self::SealStatus => "seal_status",
@@ -429,6 +432,7 @@ impl Endpoint {
             | Self::ListDrill
             | Self::Drill(_)
             | Self::Metrics
+            | Self::Takeover
             | Self::Snapshot
             | Self::ListAudit
             | Self::ChangeAudit(..)
@@ -617,6 +621,7 @@ fn sys_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError> {
         "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
+        "takeover" => Endpoint::Takeover,
         "tokens/in-use" => Endpoint::Token(TokenEndpoint::InUse),
         "storage/selkie/snapshot" => Endpoint::Snapshot,
         "internal/ui/mounts" => Endpoint::UiMounts,
