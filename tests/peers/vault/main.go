@@ -1,8 +1,10 @@
 // Command vault-core is a real Vault 1.14.0 core as a program of ours: the seal client that
-// Selkie's end-to-end tests run in place of the `vault server` binary. Storage, barrier, seal,
-// unseal loop and HTTP handler are HashiCorp's own code; only the flags stand for the configuration
-// file. It never ships: Vault is a dependency of the tests alone.
+// Selkie's end-to-end tests run in place of the `vault server` binary, and the transit server that
+// Selkie itself is a client of. Storage, barrier, seal, transit engine, unseal loop and HTTP handler
+// are HashiCorp's own code; only the flags stand for the configuration file. It never ships: Vault is a dependency of the tests alone.
 package main
+
+//go:generate ./transit.sh
 
 import (
 	"flag"
@@ -16,6 +18,7 @@ const usage = `usage:
                      [-seal-type TYPE] -seal-address URL -seal-token T -seal-mount M -seal-key K
                      [-old-seal-type TYPE -old-seal-... as above] [-azure HOST:PORT] [...]
   vault-core key-ids -storage DIR [-raft]
+  vault-core transit -listen HOST:PORT -storage DIR [-tls-cert FILE -tls-key FILE] [-sealed]
 `
 
 // Exit codes: 1 is what a real Vault answers to anything that keeps it from starting.
@@ -39,6 +42,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return report(serve(args[1:], stdout, stderr), stderr)
 	case "key-ids":
 		return report(printKeyIDs(args[1:], stdout, stderr), stderr)
+	case "transit":
+		return report(serveUpstream(args[1:], stdout, stderr), stderr)
 	default:
 		fmt.Fprint(stderr, usage)
 		return exitUsage

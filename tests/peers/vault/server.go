@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -31,6 +32,22 @@ type settings struct {
 	azure       string
 	seal        *sealStanza
 	oldSeal     *sealStanza
+	tls         tlsFiles
+}
+
+// tlsFiles are those of the listener; without them it speaks plain HTTP.
+type tlsFiles struct{ certificate, key string }
+
+// prepare makes a core ready that no auto-unseal makes ready, and returns the root token.
+type prepare func(core *vault.Core, url string) (string, error)
+
+// itself trusts whatever certificate our own listener has.
+var itself = http.Client{Transport: &http.Transport{
+	TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+}}
+
+func untilSignalled() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 }
 
 func parseSettings(args []string, stderr io.Writer) (settings, error) {
@@ -58,7 +75,7 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignalled()
 	defer stop()
 
 	level := hclog.LevelFromString(s.logLevel)
@@ -84,7 +101,7 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serveCore(ctx, s, storage, seals{barrierSeal, unwrapSeal}, logger, stdout)
+	return serveCore(ctx, s, storage, seals{barrierSeal, unwrapSeal}, logger, stdout, nil)
 }
 
 // seals are those of the two stanzas of a migration; without one, unwrap is nil.
@@ -97,6 +114,7 @@ func serveCore(
 	sealed seals,
 	logger hclog.Logger,
 	stdout io.Writer,
+	prepare prepare,
 ) error {
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
@@ -108,11 +126,25 @@ func serveCore(
 	}
 	handler := vaulthttp.Handler.Handler(&vault.HandlerProperties{Core: core})
 	core.SetClusterHandler(handler)
-	go unsealLoop(ctx, core, s, logger)
-
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go server.Serve(listener)
-	fmt.Fprintf(stdout, "READY %s\n", listener.Addr())
+	url := "http://" + listener.Addr().String()
+	if s.tls.certificate == "" {
+		go server.Serve(listener)
+	} else {
+		url = "https://" + listener.Addr().String()
+		go server.ServeTLS(listener, s.tls.certificate, s.tls.key)
+	}
+	ready := "READY " + listener.Addr().String()
+	if prepare == nil {
+		go unsealLoop(ctx, core, s, logger)
+	} else {
+		root, err := prepare(core, url)
+		if err != nil {
+			return err
+		}
+		ready += " " + root
+	}
+	fmt.Fprintln(stdout, ready)
 
 	select {
 	case <-ctx.Done():
@@ -139,6 +171,7 @@ func newCore(
 		DisableMlock:    true,
 		Logger:          logger,
 		BuiltinRegistry: noPlugins{},
+		LogicalBackends: engines,
 	}
 	if !s.raft {
 		return vault.NewCore(conf)
