@@ -81,6 +81,7 @@ fn config() -> Config {
             min_decryption_version: KeyVersion::FIRST,
             min_encryption_version: None,
         }],
+        takeovers: Vec::new(),
         clients: vec![client("root", "root", None), client("vault", "seal", Some(86_400))],
         policies: vec![seal_policy],
         auth: Vec::new(),
