@@ -179,6 +179,7 @@ impl RecipientFields {
             kek: KekId::new(&self.kid)?,
             algorithm,
             wrapped_dek,
+            share: None,
         })
     }
 }

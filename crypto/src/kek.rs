@@ -43,10 +43,7 @@ impl Kek {
     /// `A256KW[kek](secret)` (RFC 3394 §2.2.1).
     #[must_use]
     pub fn wrap_dek(&self, secret: &RecipientSecret) -> [u8; WRAPPED_DEK_BYTES] {
-        with_scrubbed_bytes::<STACK_BYTES, _>(|| {
-            let cipher = KwAes256::new(self.0.expose().into());
-            cipher.wrap_fixed_key::<U32>(secret.expose_for_wrap().into()).into()
-        })
+        wrap_key(self.0.expose(), secret)
     }
 
     /// The inverse of [`Kek::wrap_dek`] (RFC 3394 §2.2.2), integrity check included.
@@ -54,15 +51,8 @@ impl Kek {
     /// # Errors
     ///
     /// [`UnwrapFailed`] for any other length, another key or a changed byte.
-    #[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
     pub fn unwrap_dek(&self, wrapped: &[u8]) -> Result<RecipientSecret, UnwrapFailed> {
-        let wrapped: &[u8; WRAPPED_DEK_BYTES] = wrapped.try_into().map_err(|_| UnwrapFailed)?;
-        RecipientSecret::try_init_with(|bytes| {
-            with_scrubbed_bytes::<STACK_BYTES, _>(|| {
-                let cipher = KwAes256::new(self.0.expose().into());
-                cipher.unwrap_key(wrapped, bytes).map(drop).map_err(|_| UnwrapFailed)
-            })
-        })
+        unwrap_key(self.0.expose(), wrapped)
     }
 
     /// Whether both are the same key, in constant time; the configuration refuses one key under
@@ -71,6 +61,26 @@ impl Kek {
     pub fn is_same_key(&self, other: &Self) -> bool {
         self.0.expose().ct_eq(other.0.expose()).into()
     }
+}
+
+/// `A256KW[kek](secret)` (RFC 3394 §2.2.1).
+pub(crate) fn wrap_key(kek: &[u8; 32], secret: &RecipientSecret) -> [u8; WRAPPED_DEK_BYTES] {
+    with_scrubbed_bytes::<STACK_BYTES, _>(|| {
+        let cipher = KwAes256::new(kek.into());
+        cipher.wrap_fixed_key::<U32>(secret.expose_for_wrap().into()).into()
+    })
+}
+
+/// The inverse of [`wrap_key`] (RFC 3394 §2.2.2), integrity check included.
+#[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
+pub(crate) fn unwrap_key(kek: &[u8; 32], wrapped: &[u8]) -> Result<RecipientSecret, UnwrapFailed> {
+    let wrapped: &[u8; WRAPPED_DEK_BYTES] = wrapped.try_into().map_err(|_| UnwrapFailed)?;
+    RecipientSecret::try_init_with(|bytes| {
+        with_scrubbed_bytes::<STACK_BYTES, _>(|| {
+            let cipher = KwAes256::new(kek.into());
+            cipher.unwrap_key(wrapped, bytes).map(drop).map_err(|_| UnwrapFailed)
+        })
+    })
 }
 
 impl fmt::Debug for Kek {

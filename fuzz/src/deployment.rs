@@ -46,6 +46,7 @@ pub(crate) fn encrypt(plaintext: &[u8], fill: u8, origin: Origin) -> Vec<u8> {
         kek: KekId::new(&format!("kek{index}")).expect("a valid id"),
         algorithm: WrapAlgorithm::A256Kw,
         wrapped_dek: kek.wrap_dek(draft.secret()).to_vec(),
+        share: None,
     };
     let recipients: Vec<_> = KEKS.iter().enumerate().map(recipient).collect();
     let plaintext = Plaintext::new(plaintext.to_vec());

@@ -44,6 +44,8 @@ pub struct Metrics {
     kms_seconds: Family<KmsOperation, Histogram, fn() -> Histogram>,
     request_seconds: Family<Request, Histogram, fn() -> Histogram>,
     requests_in_flight: Gauge,
+    hedges: Family<OfSeal, Counter>,
+    overtaken: Family<OfSeal, Counter>,
     aged: AgedDecrypts,
     alerts: Arc<AlertFigures>,
     certificates: Family<OfClient, Gauge>,
@@ -133,6 +135,8 @@ impl Metrics {
             kms_seconds,
             request_seconds,
             requests_in_flight: Gauge::default(),
+            hedges: Family::default(),
+            overtaken: Family::default(),
             aged: AgedDecrypts::default(),
             alerts: Arc::default(),
             certificates: Family::default(),
@@ -231,6 +235,16 @@ impl Metrics {
         seconds.observe(time.as_secs_f64());
     }
 
+    /// `seal` is asked although one before it has not failed.
+    pub(crate) fn hedged(&self, seal: &SealName) {
+        self.hedges.get_or_create(&OfSeal { seal: seal.as_str().to_owned() }).inc();
+    }
+
+    /// `seal` had the time to answer, and another one did.
+    pub(crate) fn overtaken(&self, seal: &SealName) {
+        self.overtaken.get_or_create(&OfSeal { seal: seal.as_str().to_owned() }).inc();
+    }
+
     /// All figures, with those of the seals of `deployment` at `now`.
     ///
     /// # Errors
@@ -259,6 +273,10 @@ impl Metrics {
             "How long a request took, from its head to its reply",
             self.request_seconds.clone(),
         );
+        let help = "Decrypts that asked the seal as well since one before it was silent";
+        registry.register("seal_hedges", help, self.hedges.clone());
+        let help = "Decrypts that another seal answered while this one was silent";
+        registry.register("seal_overtaken", help, self.overtaken.clone());
         let in_flight = self.requests_in_flight.clone();
         registry.register("requests_in_flight", "Requests that are worked on", in_flight);
         let help = "When the certificate that a client came with last runs out, in Unix seconds";
@@ -299,6 +317,7 @@ fn latencies() -> Histogram {
 #[derive(Default)]
 struct SealGauges {
     up: OfSeals<i64, AtomicI64>,
+    silent: OfSeals<i64, AtomicI64>,
     trusted: OfSeals<i64, AtomicI64>,
     age: OfSeals<i64, AtomicI64>,
     versions: OfSeals<i64, AtomicI64>,
@@ -318,6 +337,7 @@ impl SealGauges {
         let health = seal.connection.health();
         let is_up = health.fault.is_none() && seal.known.is_some();
         self.up.get_or_create(&label).set(i64::from(is_up));
+        self.silent.get_or_create(&label).set(i64::from(seal.connection.is_silenced()));
         if let Some(described) = health.described {
             let seconds = i64::try_from(now.saturating_sub(described)).unwrap_or(i64::MAX);
             self.age.get_or_create(&label).set(seconds);
@@ -340,6 +360,8 @@ impl SealGauges {
 
     fn register(self, to: &mut Registry) {
         to.register("seal_up", "1 if the last attempt to learn of it succeeded", self.up);
+        let help = "1 while others are asked before it, as it did not answer";
+        to.register("seal_silent", help, self.silent);
         to.register("seal_trusted", "1 if its current version is encrypted under", self.trusted);
         to.register("seal_described_age_seconds", "Since its KMS last described it", self.age);
         to.register("seal_versions", "Versions of its master key", self.versions);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::http::Client;
@@ -11,6 +11,9 @@ use crate::peer::Peer;
 use crate::port::free_port;
 use crate::process::Process;
 use crate::wait::until;
+
+/// How often a Vault is given another port.
+const PORTS_TRIED: usize = 5;
 
 /// What stands in a `seal "transit"` stanza.
 #[derive(Clone, Debug)]
@@ -61,9 +64,16 @@ impl VaultCore {
     ///
     /// If it does not come up.
     pub fn start(program: &Path, storage: &Path, seal: &SealArguments) -> Result<Self> {
-        let process = Self::launch(program, storage, seal)?;
-        let address = process.stdout_line(|line| line.strip_prefix("READY ")?.parse().ok())?;
-        Ok(Self { process, client: Client::plain(address) })
+        // Another program may take the port between our look and the Vault's.
+        for _ in 0..PORTS_TRIED {
+            let process = Self::launch(program, storage, seal)?;
+            match process.stdout_line(|line| line.strip_prefix("READY ")?.parse().ok()) {
+                Ok(address) => return Ok(Self { process, client: Client::plain(address) }),
+                Err(error) if error.to_string().contains("address already in use") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bail!("each of {PORTS_TRIED} free ports was taken by another program")
     }
 
     /// Initialises it and keeps the root token.

@@ -118,6 +118,7 @@ fn encrypt(bytes: usize, origin_key: Option<&OriginKey>) -> Result<Vec<u8>, Box<
         kek: KekId::new("kek")?,
         algorithm: WrapAlgorithm::A256Kw,
         wrapped_dek,
+        share: None,
     };
     let plaintext = poisoned::plaintext(bytes);
     Ok(draft.encrypt(&header(), Aad::default(), plaintext, &[recipient], origin_key)?)

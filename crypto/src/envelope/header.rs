@@ -48,17 +48,30 @@ pub struct Header<'a> {
 
 const FORMAT: u32 = 1;
 const ENC: &str = "A256GCM";
+const QUORUM: &str = r#","quorum":"#;
 /// Longer than any header that names of legal length can make.
 const LONGEST_PROTECTED: usize = 8192;
 
+/// All that the protected header says.
+pub(super) struct Protected<'a> {
+    pub(super) header: Cow<'a, Header<'a>>,
+    /// How many recipients must be unwrapped; it stands there only if it is not 1.
+    pub(super) needed: u8,
+    pub(super) commitment: [u8; 32],
+}
+
 /// The JWE member `protected`: base64url of the header's JSON.
-pub(super) fn print(header: &Header<'_>, commitment: &[u8; 32]) -> String {
-    encode_url(print_json(header, commitment).as_bytes())
+pub(super) fn print(protected: &Protected<'_>) -> String {
+    encode_url(print_json(protected).as_bytes())
 }
 
 /// The header's one spelling, its members in alphabetical order.
-fn print_json(header: &Header<'_>, commitment: &[u8; 32]) -> String {
-    let Header { purpose, realm, mount, key, version, created } = header;
+fn print_json(Protected { header, needed, commitment }: &Protected<'_>) -> String {
+    let Header { purpose, realm, mount, key, version, created } = &**header;
+    let quorum = match needed {
+        1 => String::new(),
+        needed => [QUORUM, &needed.to_string()].concat(),
+    };
     [
         r#"{"enc":""#,
         ENC,
@@ -74,7 +87,9 @@ fn print_json(header: &Header<'_>, commitment: &[u8; 32]) -> String {
         &quoted(mount),
         r#","purpose":""#,
         purpose.name(),
-        r#"","realm":"#,
+        "\"",
+        &quorum,
+        r#","realm":"#,
         &quoted(realm),
         r#","version":"#,
         &version.get().to_string(),
@@ -91,7 +106,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The inverse of [`print`]; `None` for anything that `print` does not write.
-pub(super) fn parse(protected: &str) -> Option<(Header<'static>, [u8; 32])> {
+pub(super) fn parse(protected: &str) -> Option<Protected<'static>> {
     if protected.len() > LONGEST_PROTECTED {
         return None;
     }
@@ -104,6 +119,7 @@ pub(super) fn parse(protected: &str) -> Option<(Header<'static>, [u8; 32])> {
     let key = cursor.json_string(r#","key":"#)?.into_owned().into();
     let mount = cursor.json_string(r#","mount":"#)?.into_owned().into();
     let purpose = Purpose::from_name(cursor.value(r#","purpose":""#)?)?;
+    let needed = parse_needed(&mut cursor)?;
     let realm = cursor.json_string(r#","realm":"#)?.into_owned().into();
     let version = u32::try_from(cursor.number(r#","version":"#)?).ok()?;
     cursor.literal("}}")?;
@@ -111,5 +127,15 @@ pub(super) fn parse(protected: &str) -> Option<(Header<'static>, [u8; 32])> {
         return None;
     }
     let version = KeyVersion::new(version)?;
-    Some((Header { purpose, realm, mount, key, version, created }, commitment))
+    let header = Header { purpose, realm, mount, key, version, created };
+    Some(Protected { header: Cow::Owned(header), needed, commitment })
+}
+
+/// How many are needed; that it is one is not said.
+fn parse_needed(cursor: &mut Cursor<'_>) -> Option<u8> {
+    if !cursor.rest().starts_with(QUORUM) {
+        return Some(1);
+    }
+    let needed = u8::try_from(cursor.number(QUORUM)?).ok()?;
+    (needed > 1).then_some(needed)
 }

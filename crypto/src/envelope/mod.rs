@@ -13,6 +13,11 @@
 //!   `commitment = HMAC-SHA-256[DEK]("selkie commitment" ‖ 0x00 ‖ recipients)`, where `recipients`
 //!   is the text of that member. It commits to the DEK, which AES-GCM alone does not, and binds
 //!   every recipient.
+//! - With a quorum each recipient wraps a share of the DEK ([`Quorum`], [`ShareMark`]): the protected
+//!   header has `quorum`, each recipient's header `share`. The steps, for `needed` of `of` seals:
+//!   [`Draft::with_quorum`], for each seal [`Draft::part`] and [`Part::recipient`]; later
+//!   [`Envelope::verify_share`] for what each seal unwraps, [`Envelope::combine`] once there are
+//!   [`Envelope::needed`], then [`Envelope::decrypt`]; [`Envelope::refuse`] where there never are.
 //! - `unprotected.origin` (only with an [`OriginKey`]):
 //!   `HMAC-SHA-256[origin key]("selkie origin" ‖ 0x00 ‖ the envelope without "unprotected")`.
 //! - The client's associated data and context ([`Aad`]) are the JWE `aad`, and are not stored.
@@ -22,6 +27,7 @@ mod cursor;
 mod draft;
 mod header;
 mod open;
+mod quorum;
 mod recipient;
 #[cfg(test)]
 mod tests;
@@ -31,6 +37,7 @@ pub use aad::Aad;
 pub use draft::{Draft, EncryptError};
 pub use header::{Header, Purpose};
 pub use open::{DecryptError, Envelope, Expected, Refusal};
+pub use quorum::{Part, Quorum, QuorumError, Share, ShareMark};
 pub use recipient::Recipient;
 
 /// The most recipients of an envelope: more than anyone has seals, and few enough that a forged

@@ -3,10 +3,12 @@ use std::fmt;
 use selkie_memory::with_scrubbed_stack;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
+use super::header::Protected;
+use super::quorum::{self, Share, ShareMark};
 use super::{Aad, Header, Purpose, Recipient, commitment, header, origin, wire};
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
 use crate::base64::{decode_url, decode_url_array};
-use crate::{KeyVersion, OriginKey, Plaintext, RecipientSecret};
+use crate::{KeyVersion, OriginKey, Plaintext, RecipientSecret, shamir};
 
 /// What the caller demands of an envelope before a KMS is asked anything.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,7 @@ pub struct Expected<'a> {
 #[derive(Debug)]
 pub struct Envelope {
     header: Header<'static>,
+    needed: u8,
     pub(super) commitment: [u8; 32],
     protected: String,
     recipients: Vec<Recipient>,
@@ -61,6 +64,10 @@ pub enum Refusal {
     Key,
     /// Another version inside than outside.
     Version,
+    /// What was unwrapped is not the share that was wrapped.
+    Share,
+    /// Too few right shares.
+    Quorum,
     /// The DEK is not the one that the envelope commits to, or a recipient was changed.
     Commitment,
     /// Ciphertext, header, nonce or the client's associated data were changed.
@@ -85,9 +92,13 @@ impl Envelope {
     }
 
     fn from_wire(jwe: wire::Jwe<'_>) -> Option<Self> {
-        let (header, commitment) = header::parse(jwe.protected)?;
+        let Protected { header, needed, commitment } = header::parse(jwe.protected)?;
+        if !quorum::is_met_by(needed, &jwe.recipients) {
+            return None;
+        }
         Some(Self {
-            header,
+            header: header.into_owned(),
+            needed,
             commitment,
             protected: jwe.protected.to_owned(),
             recipients: jwe.recipients,
@@ -126,7 +137,68 @@ impl Envelope {
         &self.recipients
     }
 
-    /// The plaintext, with a DEK that a KMS has unwrapped from one of the recipients.
+    /// How many recipients must be unwrapped to open it. If one, each of them is the DEK; if more,
+    /// each is a share: [`Envelope::verify_share`], then [`Envelope::combine`].
+    #[must_use]
+    pub const fn needed(&self) -> u8 {
+        self.needed
+    }
+
+    /// The share that a KMS has unwrapped from `recipient`, if it is the one that was wrapped for
+    /// it in this very envelope. So whoever gives a wrong one is known at once, and alone.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`].
+    pub fn verify_share(
+        &self,
+        recipient: &Recipient,
+        secret: &RecipientSecret,
+    ) -> Result<Share, DecryptError> {
+        let refused = DecryptError(Refusal::Share);
+        let claimed = recipient.share.ok_or(refused)?;
+        let genuine = with_scrubbed_stack(|| {
+            let mark = ShareMark::new(secret, self.needed, claimed.index, &self.nonce);
+            mark.mac.ct_eq(&claimed.mac)
+        });
+        if !bool::from(genuine) {
+            return Err(refused);
+        }
+        let secret = RecipientSecret::init_with(|copy| *copy = *secret.expose_as_dek());
+        Ok(Share { index: claimed.index, secret })
+    }
+
+    /// The DEK, from as many shares as are needed; further ones are not looked at. Whether it is
+    /// the right one says [`Envelope::decrypt`], as for a DEK that came whole.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`] if there are fewer than are needed, or one twice.
+    pub fn combine(&self, shares: &[Share]) -> Result<RecipientSecret, DecryptError> {
+        let refused = DecryptError(Refusal::Quorum);
+        let needed = shares.get(..usize::from(self.needed)).ok_or(refused)?;
+        let shares: Vec<_> = needed.iter().map(|share| (share.index, &share.secret)).collect();
+        let is_twin = |(position, share): (usize, &(u8, _))| {
+            shares.iter().take(position).any(|(index, _)| *index == share.0)
+        };
+        if shares.iter().enumerate().any(is_twin) {
+            return Err(refused);
+        }
+        Ok(with_scrubbed_stack(|| shamir::combine(&shares)))
+    }
+
+    /// The answer where too few shares were right. It takes the work of [`Envelope::decrypt`], so
+    /// that a wrong share is not told from a changed ciphertext.
+    #[must_use]
+    pub fn refuse(&self, aad: Aad<'_>) -> DecryptError {
+        // Nobody's DEK: even if it opened, the answer stays the same.
+        let opened = self.decrypt(&RecipientSecret::init_with(|_| ()), aad);
+        drop(opened);
+        DecryptError(Refusal::Quorum)
+    }
+
+    /// The plaintext, with a DEK that a KMS has unwrapped from one of the recipients, or that a
+    /// quorum's shares combine to.
     ///
     /// Every failure takes equal work: under a DEK that is not the committed one, the cipher is
     /// given a tag that is wrong as well.
@@ -201,6 +273,8 @@ impl fmt::Display for Refusal {
             Self::Mount => "made under another mount",
             Self::Key => "made by another transit key",
             Self::Version => "another key version inside than outside",
+            Self::Share => "the unwrapped share is not the one that was wrapped",
+            Self::Quorum => "too few right shares",
             Self::Commitment => "the unwrapped DEK is not the one committed to",
             Self::Tag => "changed, or other associated data or context",
         })

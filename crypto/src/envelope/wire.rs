@@ -1,7 +1,6 @@
 use super::cursor::Cursor;
 use super::{MAX_RECIPIENTS, Recipient};
-use crate::base64::{decode_url, encode_url};
-use crate::{KekId, SealName, WrapAlgorithm};
+use crate::WrapAlgorithm;
 
 /// The parts of an envelope in its one spelling, as they stand in its text.
 ///
@@ -52,35 +51,21 @@ pub(super) fn print_end(origin: Option<&str>) -> String {
     }
 }
 
-/// The text of the member `recipients`. Names have no character that JSON would escape.
-pub(super) fn print_recipients(recipients: &[Recipient]) -> String {
+/// The text of the member `recipients`, or the algorithm whose wrapped DEK has not its shape.
+pub(super) fn print_recipients(recipients: &[Recipient]) -> Result<String, WrapAlgorithm> {
     let mut text = String::from("[");
     for (index, recipient) in recipients.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let wrapped = encode_url(&recipient.wrapped_dek);
-        let alg = recipient.algorithm.jose_name();
-        let (kid, seal) = (recipient.kek.as_str(), recipient.seal.as_str());
-        for part in [
-            comma,
-            r#"{"encrypted_key":""#,
-            &wrapped,
-            r#"","header":{"alg":""#,
-            alg,
-            r#"","kid":""#,
-            kid,
-            r#"","seal":""#,
-            seal,
-            r#""}}"#,
-        ] {
-            text.push_str(part);
+        if index > 0 {
+            text.push(',');
         }
+        recipient.print(&mut text).ok_or(recipient.algorithm)?;
     }
     text.push(']');
-    text
+    Ok(text)
 }
 
 /// The parts of `json`; `None` for any other spelling, for a name or algorithm outside the fixed
-/// lists, for two recipients of one seal and KEK, and for more than [`MAX_RECIPIENTS`]: the first
+/// lists, for a wrapped DEK that has not its algorithm's shape, for two recipients of one seal and KEK, and for more than [`MAX_RECIPIENTS`]: the first
 /// one too many ends the work.
 pub(super) fn parse(json: &[u8]) -> Option<Jwe<'_>> {
     let whole = str::from_utf8(json).ok()?;
@@ -105,7 +90,7 @@ impl<'a> Cursor<'a> {
         self.literal("[")?;
         let mut recipients: Vec<Recipient> = Vec::with_capacity(1);
         loop {
-            let next = self.recipient()?;
+            let next = Recipient::parse(self)?;
             let is_twin = |one: &Recipient| one.seal == next.seal && one.kek == next.kek;
             if recipients.iter().any(is_twin) {
                 return None;
@@ -119,15 +104,6 @@ impl<'a> Cursor<'a> {
             }
             self.literal(",")?;
         }
-    }
-
-    fn recipient(&mut self) -> Option<Recipient> {
-        let wrapped_dek = decode_url(self.value(r#"{"encrypted_key":""#)?).ok()?;
-        let algorithm = WrapAlgorithm::from_jose_name(self.value(r#","header":{"alg":""#)?)?;
-        let kek = KekId::new(self.value(r#","kid":""#)?).ok()?;
-        let seal = SealName::new(self.value(r#","seal":""#)?).ok()?;
-        self.literal("}}")?;
-        Some(Recipient { seal, kek, algorithm, wrapped_dek })
     }
 
     fn origin(&mut self) -> Option<Option<&'a str>> {

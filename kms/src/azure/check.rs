@@ -101,7 +101,7 @@ impl AzureKeyVault {
         let mut observe = |step, seen: Result<ProbeFact, HttpError>| match seen {
             // Of what is answered without a token, the status says nothing.
             Ok(ProbeFact::Answered(_)) => {}
-            Ok(fact) => passed(report, walked(step), seen_on_the_way(&fact)),
+            Ok(fact) => passed(report, walked(step), fact.to_string()),
             Err(error) => failed = Err(on_the_way(&error, Hop::Get)),
         };
         client.probe(&url, &mut observe).await;
@@ -212,22 +212,6 @@ const fn walked(step: HttpHop) -> Hop {
         HttpHop::Proxy => Hop::Proxy,
         HttpHop::Tls => Hop::Tls,
         HttpHop::Request | HttpHop::Exchange => Hop::Get,
-    }
-}
-
-fn seen_on_the_way(fact: &ProbeFact) -> String {
-    match fact {
-        ProbeFact::Addresses(addresses) => {
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            addresses.join(", ")
-        }
-        ProbeFact::Connected(address) => format!("connected to {address}"),
-        ProbeFact::Tunnel(address) => format!("a tunnel through {address}"),
-        ProbeFact::Secured { version, certificates } => {
-            let version = version.map(|version| format!("{version:?}")).unwrap_or_default();
-            format!("{version}, a chain of {} certificates", certificates.len())
-        }
-        ProbeFact::Answered(status) => format!("status {status}"),
     }
 }
 

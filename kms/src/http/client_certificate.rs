@@ -111,3 +111,90 @@ impl fmt::Debug for ClientCertificate {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::Request;
+    use rustls_pki_types::ServerName;
+
+    use super::*;
+    use crate::http::test_server::{Authority, TestServer, answer, settings};
+    use crate::http::{HttpClient, HttpClientSettings, HttpReason, Roots};
+
+    fn write(dir: &Path, (certificate, key): &(String, String), seconds: u64) {
+        for (name, text) in [("cert.pem", certificate), ("key.pem", key)] {
+            let path = dir.join(name);
+            fs::write(&path, text).unwrap();
+            let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            fs::File::options().write(true).open(path).unwrap().set_modified(changed).unwrap();
+        }
+    }
+
+    fn load(dir: &Path) -> Result<Arc<ClientCertificate>, ClientCertificateError> {
+        ClientCertificate::from_files(&dir.join("cert.pem"), &dir.join("key.pem"))
+    }
+
+    async fn is_let_in(
+        server: &TestServer,
+        roots: Roots,
+        certificate: Option<Arc<ClientCertificate>>,
+        name: &'static str,
+    ) -> bool {
+        let server_name = Some(ServerName::try_from(name).unwrap());
+        let settings =
+            HttpClientSettings { client_certificate: certificate, server_name, ..settings(roots) };
+        let client = HttpClient::https(settings).unwrap();
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = format!("https://{}/", server.address).parse().unwrap();
+        client.send(request).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_is_shown_the_certificate_as_its_files_have_it_now() {
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let server = TestServer::mutual(&ours, "upstream.test", |_| answer(200, "")).await;
+        let is_let_in =
+            async |shown, name: &'static str| is_let_in(&server, ours.roots(), shown, name).await;
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &theirs.issue("selkie.test"), 1_000);
+        let certificate = load(dir.path()).unwrap();
+        assert!(!is_let_in(None, "upstream.test").await);
+        assert!(!is_let_in(Some(Arc::clone(&certificate)), "upstream.test").await);
+        write(dir.path(), &ours.issue("selkie.test"), 2_000);
+        assert!(is_let_in(Some(Arc::clone(&certificate)), "upstream.test").await);
+        assert!(!is_let_in(Some(Arc::clone(&certificate)), "other.test").await);
+        fs::write(dir.path().join("key.pem"), "half a fi").unwrap();
+        assert!(is_let_in(Some(certificate), "upstream.test").await, "the former one is shown");
+    }
+
+    #[test]
+    fn files_that_make_no_certificate_are_told_apart() {
+        use ClientCertificateError as E;
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        assert!(matches!(load(dir.path()), Err(E::Unreadable { .. })));
+        let (certificate, key) = authority.issue("a.test");
+        write(dir.path(), &(key.clone(), key.clone()), 1);
+        assert!(matches!(load(dir.path()), Err(E::NoCertificate { .. })));
+        write(dir.path(), &(certificate.clone(), certificate.clone()), 1);
+        assert!(matches!(load(dir.path()), Err(E::NoKey { .. })));
+        write(dir.path(), &(certificate, authority.issue("b.test").1), 1);
+        assert!(matches!(load(dir.path()), Err(E::Unusable(_))));
+    }
+
+    #[tokio::test]
+    async fn a_server_name_in_place_of_the_host_has_to_be_the_certificates() {
+        let authority = Authority::new();
+        let server = TestServer::tls(&authority, "vault.test", |_| answer(200, "")).await;
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = format!("https://{}/", server.address).parse().unwrap();
+        let client = HttpClient::https(settings(authority.roots())).unwrap();
+        let refused = client.send(request).await.unwrap_err();
+        assert!(matches!(refused.reason, HttpReason::Tls(_)));
+        assert!(is_let_in(&server, authority.roots(), None, "vault.test").await);
+    }
+}

@@ -72,6 +72,24 @@ pub enum ProbeFact {
     Answered(u16),
 }
 
+impl fmt::Display for ProbeFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                f.write_str(&addresses.join(", "))
+            }
+            Self::Connected(address) => write!(f, "connected to {address}"),
+            Self::Tunnel(address) => write!(f, "a tunnel through {address}"),
+            Self::Secured { version, certificates } => {
+                let version = version.map(|version| format!("{version:?}")).unwrap_or_default();
+                write!(f, "{version}, a chain of {} certificates", certificates.len())
+            }
+            Self::Answered(status) => write!(f, "status {status}"),
+        }
+    }
+}
+
 /// Told of each step that succeeds.
 pub(super) type Observer<'a> = &'a mut (dyn FnMut(HttpHop, ProbeFact) + Send);
 

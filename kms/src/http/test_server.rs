@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,6 +60,15 @@ impl TestServer {
         script: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
         Self::start(Some(authority.acceptor(name)), Arc::new(script)).await
+    }
+
+    /// The same, for clients with a certificate of `authority` alone.
+    pub(crate) async fn mutual(
+        authority: &Authority,
+        name: &str,
+        script: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(authority.acceptor_of_clients(name)), Arc::new(script)).await
     }
 
     async fn start(tls: Option<TlsAcceptor>, script: Arc<Script>) -> Self {
@@ -163,19 +174,40 @@ impl Authority {
         Roots::Given(vec![self.certificate.clone()])
     }
 
-    fn acceptor(&self, name: &str) -> TlsAcceptor {
+    /// A certificate of this authority for `name`, and its key, both in PEM.
+    pub(crate) fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn acceptor(&self, name: &str) -> TlsAcceptor {
+        self.acceptor_by(name, |config| config.with_no_client_auth())
+    }
+
+    fn acceptor_of_clients(&self, name: &str) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf], key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        let verifier = verifier.build().unwrap();
+        self.acceptor_by(name, |config| config.with_client_cert_verifier(verifier))
+    }
+
+    fn acceptor_by(
+        &self,
+        name: &str,
+        clients: impl FnOnce(
+            ConfigBuilder<ServerConfig, WantsVerifier>,
+        ) -> ConfigBuilder<ServerConfig, WantsServerCert>,
+    ) -> TlsAcceptor {
+        let (certificate, key) = self.issue(name);
+        let leaf = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider);
+        let config = clients(config.with_safe_default_protocol_versions().unwrap());
+        TlsAcceptor::from(Arc::new(config.with_single_cert(vec![leaf], key).unwrap()))
     }
 }
 

@@ -45,6 +45,7 @@ pub struct TransitClient {
     namespace: Option<HeaderValue>,
     pub(super) token: Arc<TokenKeeper>,
     pub(super) renewal: Renewal,
+    disable_renewal: bool,
     is_renewing: AtomicBool,
     this: Weak<Self>,
 }
@@ -79,6 +80,7 @@ impl TransitClient {
             namespace,
             token: Arc::new(TokenKeeper::new(settings.token)),
             renewal: Renewal::new(random),
+            disable_renewal: settings.disable_renewal,
             is_renewing: AtomicBool::new(settings.disable_renewal),
             this: Weak::clone(this),
         }))
@@ -156,6 +158,15 @@ impl TransitClient {
         let hop = TransitHop::Token;
         let answer = self.send(hop, Method::GET, "auth/token/lookup-self", Bytes::new()).await?;
         self.read(hop, &answer, body::looked_up)
+    }
+
+    /// Whether the settings say so.
+    pub(super) const fn leaves_token_alone(&self) -> bool {
+        self.disable_renewal
+    }
+
+    pub(super) fn http(&self) -> &HttpClient {
+        &self.http
     }
 
     pub(super) fn url(&self, path: &str) -> Url {

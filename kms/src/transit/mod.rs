@@ -5,9 +5,12 @@
 //! encrypted under them.
 
 mod body;
+mod check;
 mod classify;
 mod client;
 mod diagnosis;
+mod key_version;
+mod kms;
 mod names;
 mod outcome;
 mod redirect;
@@ -17,8 +20,10 @@ mod settings;
 mod tests;
 mod token;
 
+pub use check::{TransitFinding, TransitStep, TransitWarning};
 pub use client::{TransitClient, UpstreamKey};
 pub use diagnosis::{TransitDiagnosis, TransitHop, TransitOutcome};
+pub use kms::{InvalidKeyIdPrefix, TransitKms};
 pub use names::{TransitKeyName, TransitMountPath};
 pub use renewal::TokenStanding;
 pub use settings::{TokenSource, TransitSettings, TransitSetupError};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use selkie_crypto::Random;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::body::Lease;
@@ -73,17 +73,19 @@ impl Renewal {
 
     /// Renews again and again, for as long as there is a client.
     pub(super) async fn keep(client: Weak<TransitClient>) {
-        loop {
-            let Some(alive) = client.upgrade() else { return };
+        while let Some(alive) = client.upgrade() {
             let next = alive.renewal.attempt(&alive).await;
             let keeper = Arc::clone(&alive.token);
             drop(alive);
-            match next {
-                Next::After(wait) => tokio::select! {
-                    () = sleep(wait) => {}
-                    () = keeper.changed() => {}
-                },
-                Next::Rest => keeper.changed().await,
+            let is_another = match next {
+                Next::After(wait) => timeout(wait, keeper.changed()).await.is_ok(),
+                Next::Rest => {
+                    keeper.changed().await;
+                    true
+                }
+            };
+            if let Some(alive) = client.upgrade().filter(|_| is_another) {
+                *alive.renewal.state() = State::default();
             }
         }
     }
@@ -194,5 +196,76 @@ fn tell_of_the_end(ttl: Duration, upstream: &str) {
 impl fmt::Debug for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Renewal").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transit::TransitHop;
+
+    fn renewal() -> Renewal {
+        Renewal::new(Arc::new(|bytes: &mut [u8]| {
+            bytes.fill(128);
+            Ok(())
+        }))
+    }
+
+    fn lease(seconds: u64) -> Lease {
+        Lease { ttl: Duration::from_secs(seconds), is_renewable: true }
+    }
+
+    fn failure(outcome: TransitOutcome) -> KmsError {
+        TransitDiagnosis::unanswered(TransitHop::Token, outcome, "vault.test").into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_renewed_before_two_thirds_of_its_life_are_over_and_never_at_once() {
+        let renewal = renewal();
+        for (ttl, least, most) in [(3600, 2160, 2400), (60, 36, 40), (1, 1, 1)] {
+            let Next::After(wait) = renewal.renewed(lease(ttl), None, "u") else { panic!() };
+            let range = Duration::from_secs(least)..=Duration::from_secs(most);
+            assert!(range.contains(&wait), "{ttl}: {wait:?}");
+        }
+        assert!(renewal.standing().is_renewed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_at_the_end_of_its_days_is_used_up_without_asking_again() {
+        let renewal = renewal();
+        let left = Some(Duration::from_secs(100));
+        assert_eq!(renewal.renewed(lease(100), left, "u"), Next::Rest);
+        let standing = renewal.standing();
+        assert_eq!((standing.expires_in, standing.is_renewed), (left, false));
+        let fixed = Lease { is_renewable: false, ..lease(100) };
+        assert_eq!(renewal.renewed(fixed, None, "u"), Next::Rest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_ten_seconds_to_five_minutes_apart_and_the_token_stays_known() {
+        let renewal = renewal();
+        renewal.renewed(lease(3600), None, "u");
+        let mut waits = Vec::new();
+        for _ in 0..40 {
+            let error = failure(TransitOutcome::Outage);
+            let Next::After(wait) = renewal.failed(&error, "u") else { panic!() };
+            waits.push(wait);
+        }
+        assert!(waits.is_sorted() && waits[0] >= FIRST_RETRY * 3 / 4, "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= LAST_RETRY), "{waits:?}");
+        let standing = renewal.standing();
+        assert_eq!(standing.expires_in, Some(Duration::from_secs(3600)));
+        let trouble = standing.trouble.map(|trouble| trouble.outcome);
+        assert_eq!(trouble, Some(TransitOutcome::Outage));
+        renewal.renewed(lease(3600), None, "u");
+        assert_eq!(renewal.standing().trouble, None);
+    }
+
+    #[test]
+    fn only_a_lasting_refusal_ends_the_renewal() {
+        for outcome in TransitOutcome::ALL {
+            let ends = outcome == TransitOutcome::TokenNotRenewable;
+            assert_eq!(is_of_no_use(&failure(outcome)), ends, "{outcome:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod approle;
 mod azure;
+mod cert;
 mod jwt;
 mod kubernetes;
 mod parameters;
@@ -15,6 +16,7 @@ use selkie_hcl::{Located, Section};
 
 pub use self::approle::DeclaredAppRole;
 pub use self::azure::{AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole};
+pub use self::cert::{CertProblem, CertRole};
 pub use self::jwt::{BoundClaimsType, JWT_ALGORITHMS, JwtConfig, JwtProblem, JwtRole};
 pub use self::kubernetes::{
     KubernetesConfig, KubernetesProblem, KubernetesRole, ReviewerToken, ServiceAccountAlias,
@@ -46,6 +48,8 @@ pub struct DeclaredAuth {
 pub enum DeclaredMethod {
     /// `approle`
     AppRole(Vec<DeclaredAppRole>),
+    /// `cert`
+    Cert(Vec<DeclaredRole<CertRole>>),
     /// `jwt`
     Jwt(JwtConfig, Vec<DeclaredRole<JwtRole>>),
     /// `kubernetes`
@@ -60,6 +64,7 @@ impl DeclaredMethod {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::AppRole(_) => "approle",
+            Self::Cert(_) => "cert",
             Self::Jwt(..) => "jwt",
             Self::Kubernetes(..) => "kubernetes",
             Self::Azure(..) => "azure",
@@ -71,7 +76,8 @@ impl DeclaredMethod {
 #[derive(Debug, thiserror::Error)]
 enum AuthError {
     #[error(
-        "there is no method {kind:?}; there are \"approle\", \"jwt\", \"kubernetes\" and \"azure\""
+        "there is no method {kind:?}; there are \"approle\", \"cert\", \"jwt\", \"kubernetes\" and \
+         \"azure\""
     )]
     UnknownMethod { kind: String },
     #[error("field \"path\": {source}")]
@@ -104,13 +110,18 @@ pub fn role_name(name: &str) -> Result<&str, InvalidRoleName> {
 /// The longest that a lease may be made.
 pub(crate) const LONGEST_LEASE: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// All `auth` stanzas, without those that have problems of their own.
-pub(crate) fn decode(root: &mut Section<'_>, reading: &Reading<'_>) -> Vec<DeclaredAuth> {
+/// All `auth` stanzas, without those that have problems of their own; `can_show` says whether any
+/// client can show a certificate.
+pub(crate) fn decode(
+    root: &mut Section<'_>,
+    reading: &Reading<'_>,
+    can_show: bool,
+) -> Vec<DeclaredAuth> {
     let mut declared: Vec<DeclaredAuth> = Vec::new();
     let mut paths = BTreeSet::new();
     for (label, section) in root.labelled("auth") {
         let place = label.place;
-        let Some(auth) = auth(label, section, reading) else { continue };
+        let Some(auth) = auth(label, section, reading, can_show) else { continue };
         if !paths.insert(auth.path.clone()) {
             place.report(AuthError::Repeated { path: auth.path.clone() });
         }
@@ -136,13 +147,14 @@ fn auth(
     label: Located<'_, String>,
     mut section: Section<'_>,
     reading: &Reading<'_>,
+    can_show: bool,
 ) -> Option<DeclaredAuth> {
     let place = label.place;
     let path = path(&label, &mut section);
     let description = section.field("description").string().map(|text| text.value);
     let default_lease_ttl = duration(&mut section, "default_lease_ttl", LONGEST_LEASE);
     let max_lease_ttl = duration(&mut section, "max_lease_ttl", LONGEST_LEASE);
-    let method = method(label, &mut section, reading)?;
+    let method = method(label, &mut section, reading, can_show)?;
     section.finish();
     Some(DeclaredAuth {
         path: path?,
@@ -172,9 +184,14 @@ fn method(
     label: Located<'_, String>,
     section: &mut Section<'_>,
     reading: &Reading<'_>,
+    can_show: bool,
 ) -> Option<DeclaredMethod> {
     match label.value.as_str() {
         "approle" => Some(DeclaredMethod::AppRole(approle::decode(section))),
+        "cert" => {
+            cert::decode(section, can_show);
+            Some(DeclaredMethod::Cert(role::decode(section, cert::role)))
+        }
         "jwt" => {
             let config = jwt::decode(section);
             Some(DeclaredMethod::Jwt(config, role::decode(section, jwt::role)))

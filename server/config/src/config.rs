@@ -177,12 +177,14 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let data_dir = pins::data_dir(&mut root, &reading);
     let local_key = pins::local_key(&mut root, &reading);
     let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
-    let (seals, seal_names) = seal::decode(&mut root, keeping, &reading);
+    let listeners = listener::decode(&mut root, &reading);
+    let (seals, seal_names) = seal::decode(&mut root, keeping, &listeners, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let (keys, takeovers) = key::decode(&mut root, &mounts, (&seals, &seal_names), &reading);
-    let listeners = listener::decode(&mut root, &reading);
+    let (keys, takeovers) =
+        key::decode(&mut root, &mounts, (&seals, &seal_names), (&listeners, &reading));
     let clients = client::decode(&mut root, &policy_names, &listeners);
+    let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);
     let audit_keys = (origin_key.as_ref(), local_key.as_ref());
     let audit = audit::decode(&mut root, audit_keys, &reading);
@@ -202,7 +204,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
         telemetry: telemetry::decode(&mut root, &reading),
-        auth: auth::decode(&mut root, &reading),
+        auth: auth::decode(&mut root, &reading, can_show),
         leases: lease::decode(&mut root),
         warnings: Vec::new(),
         data_dir,

@@ -6,6 +6,7 @@ use selkie_access::{KeyName, MountPath, NameError};
 use selkie_crypto::{KeyVersion, SealName};
 use selkie_hcl::{Located, Place, Section};
 
+use crate::listener::Listener;
 use crate::mount::Mount;
 use crate::quantity::number;
 use crate::seal::Seal;
@@ -86,13 +87,13 @@ pub(crate) fn decode(
     root: &mut Section<'_>,
     mounts: &[Mount],
     seals: Seals<'_>,
-    reading: &Reading<'_>,
+    surroundings: (&[Listener], &Reading<'_>),
 ) -> (Vec<DeclaredKey>, Vec<Takeover>) {
     let mut seen = BTreeSet::new();
     let (mut keys, mut takeovers) = (Vec::new(), Vec::new());
     for (label, section) in root.labelled("key") {
         let place = label.place;
-        let Some((key, takeover)) = key(label, section, (mounts, seals), reading) else {
+        let Some((key, takeover)) = key(label, section, (mounts, seals), surroundings) else {
             continue;
         };
         if !seen.insert((key.mount.clone(), key.name.clone())) {
@@ -109,7 +110,7 @@ fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
     (mounts, seals): (&[Mount], Seals<'_>),
-    reading: &Reading<'_>,
+    surroundings: (&[Listener], &Reading<'_>),
 ) -> Option<(DeclaredKey, Option<Takeover>)> {
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
@@ -130,7 +131,7 @@ fn key(
     let name = name.map(|name| name.value);
     let takeover = section.block("takeover").and_then(|stanza| {
         let ours = mount.as_ref().zip(name.as_ref());
-        takeover::decode(stanza, ours, (version, seal_names), reading)
+        takeover::decode(stanza, ours, (version, seal_names), surroundings)
     });
     section.finish();
     let key = DeclaredKey {

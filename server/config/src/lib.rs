@@ -33,9 +33,10 @@ pub use audit::{
 };
 pub use auth::{
     AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
-    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
-    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
-    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
+    CertProblem, CertRole, DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole,
+    InvalidRoleName, JWT_ALGORITHMS, JwtConfig, JwtProblem, JwtRole, KubernetesConfig,
+    KubernetesProblem, KubernetesRole, ParameterConflict, ReviewerToken, ServiceAccountAlias,
+    TokenParameters, TokenType, role_name,
 };
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
@@ -48,10 +49,11 @@ pub use listener::{
     TlsVersion,
 };
 pub use mount::Mount;
-pub use previous::{KeyVaultKey, Regression};
+pub use previous::Regression;
 pub use seal::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
-    PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, UserAssignedIdentity, WrapPlace,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, DistantKey, IdentityReason, Origin,
+    ProxyUrl, PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, TransitSeal,
+    UpstreamToken, UserAssignedIdentity, WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

@@ -1,15 +1,13 @@
 //! What a new configuration would break for ciphertexts made under the previous one.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, SealName};
-use url::Url;
 
 use crate::config::Config;
 use crate::key::{DeclaredKey, VersionRule};
-use crate::seal::Seal;
+use crate::seal::{DistantKey, Seal};
 
 /// Something that the previous configuration promised and this one does not keep.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +90,7 @@ pub enum Regression {
         /// The version's id.
         id: KekId,
     },
-    /// A seal has another key in Key Vault.
+    /// A seal has another master key, which somebody else holds.
     #[error(
         "seal \"{seal}\": the key {was} is no longer its master key: what that one wrapped does \
          not open"
@@ -101,7 +99,7 @@ pub enum Regression {
         /// The seal.
         seal: SealName,
         /// The key that it had.
-        was: KeyVaultKey,
+        was: DistantKey,
     },
     /// A mount is neither mounted nor an alias.
     #[error("mount \"{mount}\" is neither declared nor an alias: its ciphertexts do not open")]
@@ -123,24 +121,9 @@ pub enum Regression {
     OriginKeyChanged,
 }
 
-/// A key in Key Vault by its address, without a version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyVaultKey {
-    /// The vault.
-    pub endpoint: Url,
-    /// The key's name there.
-    pub name: String,
-}
-
-impl fmt::Display for KeyVaultKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}keys/{}", self.endpoint, self.name)
-    }
-}
-
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
-/// static seal, or a key in Key Vault, whose versions the file does not name.
-type MasterKey<'s> = (Option<&'s KekId>, Option<(&'s Url, &'s str)>);
+/// static seal, or a key that somebody else holds, whose versions the file does not name.
+type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>);
 
 impl Config {
     /// What this configuration would break for ciphertexts and versions made under `previous`.
@@ -195,10 +178,9 @@ impl Config {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
             };
-            if let Some((endpoint, name)) = seal.key_vault_key()
-                && now.key_vault_key() != Some((endpoint, name))
+            if let Some(was) = seal.distant_key()
+                && now.distant_key().as_ref() != Some(&was)
             {
-                let was = KeyVaultKey { endpoint: endpoint.clone(), name: name.to_owned() };
                 regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
             }
             let ids: BTreeSet<&KekId> = now.static_ids().collect();
@@ -219,8 +201,8 @@ impl Config {
         let Some(new) = self.keys.iter().find(|new| new.name == key && new.mount == mount) else {
             return Some(Regression::KeyRemoved { key, mount });
         };
-        let counted = self.counted_in_key_vault(new);
-        let is_uncertain = !previous.counted_in_key_vault(old).is_subset(&counted);
+        let counted = self.counted_elsewhere(new);
+        let is_uncertain = !previous.counted_elsewhere(old).is_subset(&counted);
         let was = match (old.version, is_uncertain) {
             (VersionRule::Counted { generation }, true) => highest_of(generation),
             _ => previous.version_of(old),
@@ -260,7 +242,7 @@ impl Config {
     }
 
     /// The version number of a declared key. All that a static seal ever listed is declared; a key
-    /// in Key Vault counts as 1 here, which tells the lowest that the version can be.
+    /// that others hold counts as 1 here, which tells the lowest that the version can be.
     fn version_of(&self, key: &DeclaredKey) -> u32 {
         match key.version {
             VersionRule::Stated(version) => version.get(),
@@ -276,14 +258,14 @@ impl Config {
         u32::try_from(versions).unwrap_or(u32::MAX)
     }
 
-    /// The keys in Key Vault whose versions the version number of `key` counts. What both
+    /// The keys that others hold whose versions the version number of `key` counts. What both
     /// configurations count is the same on both sides; what only the previous one counted is a
     /// number that nobody here knows.
-    fn counted_in_key_vault(&self, key: &DeclaredKey) -> BTreeSet<(&Url, &str)> {
+    fn counted_elsewhere(&self, key: &DeclaredKey) -> BTreeSet<DistantKey> {
         match key.version {
             VersionRule::Stated(_) => BTreeSet::new(),
             VersionRule::Counted { .. } => {
-                self.seals_of(key).filter_map(Seal::key_vault_key).collect()
+                self.seals_of(key).filter_map(Seal::distant_key).collect()
             }
         }
     }
@@ -296,5 +278,5 @@ const fn highest_of(generation: u32) -> u32 {
 }
 
 fn master_key(seal: &Seal) -> MasterKey<'_> {
-    (seal.static_ids().next(), seal.key_vault_key())
+    (seal.static_ids().next(), seal.distant_key())
 }

@@ -1,20 +1,28 @@
 //! `seal`: the master keys.
 
 mod azure;
+mod proxy;
+mod setting;
 mod static_seal;
+pub(crate) mod transit;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use selkie_crypto::{KekId, NameError, SealName};
 use selkie_hcl::{Located, Place, Section};
 use url::Url;
 
-pub(crate) use self::azure::decode_proxies;
 pub use self::azure::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, Origin, ProxyUrl,
-    PublicKeyFingerprint, UserAssignedIdentity, WrapPlace,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, PublicKeyFingerprint,
+    UserAssignedIdentity, WrapPlace,
 };
+pub use self::proxy::ProxyUrl;
+pub(crate) use self::proxy::decode as decode_proxies;
+pub use self::setting::Origin;
 pub use self::static_seal::{StaticKey, StaticSeal};
+pub use self::transit::{TransitSeal, UpstreamToken};
+use crate::listener::Listener;
 use crate::pins::PinKeeping;
 use crate::quantity::limited;
 use crate::secret::Reading;
@@ -39,6 +47,8 @@ pub enum SealKind {
     Static(StaticSeal),
     /// `seal "azurekeyvault"`.
     AzureKeyVault(Box<AzureKeyVaultSeal>),
+    /// `seal "transit"`.
+    Transit(Box<TransitSeal>),
 }
 
 /// What is wrong with a seal.
@@ -49,10 +59,13 @@ enum SealError {
     #[error("all seals are disabled: nothing could be encrypted")]
     AllDisabled,
     #[error(
-        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\" and \"static\""
+        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"static\" and \
+         \"transit\""
     )]
     NotBuilt { found: String },
-    #[error("seal type {found:?} does not exist: there are \"azurekeyvault\" and \"static\"")]
+    #[error(
+        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\" and \"transit\""
+    )]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
     RepeatedName { name: String },
@@ -76,20 +89,26 @@ enum SealError {
     RepeatedKey,
     #[error("the seal {name:?} has this master key already")]
     RepeatedMasterKey { name: String },
+    #[error(
+        "the seal {name:?} has the key ids {prefix}/vN already: if it is another server's key, set \
+         \"key_id_prefix\""
+    )]
+    RepeatedKeyIds { name: String, prefix: String },
 }
 
 const STATIC: &str = "static";
 const AZURE: &str = "azurekeyvault";
+const TRANSIT: &str = "transit";
 
 /// Vault's and OpenBao's other seal types.
-const NOT_BUILT: [&str; 7] =
-    ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11", "transit"];
+const NOT_BUILT: [&str; 6] = ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11"];
 
 /// All `seal` stanzas that are sound, in order of priority, and the names that keys may list: those
 /// of all stanzas, so that one mistake in a seal is not reported at every key again.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     pins: PinKeeping,
+    listeners: &[Listener],
     reading: &Reading<'_>,
 ) -> (Vec<Seal>, BTreeSet<String>) {
     let stanzas = root.labelled("seal");
@@ -98,17 +117,20 @@ pub(crate) fn decode(
     }
     let count = stanzas.len();
     let mut names = BTreeSet::new();
-    let mut in_azure = Vec::new();
+    let (mut in_azure, mut in_transit) = (Vec::new(), Vec::new());
     let mut seals: Vec<Seal> = Vec::new();
     for (kind, mut section) in stanzas {
         let place = kind.place;
         let name = section.field("name").string();
         let given_name = name.as_ref().unwrap_or(&kind).value.clone();
-        if kind.value == AZURE {
-            in_azure.push((given_name.clone(), place));
+        match kind.value.as_str() {
+            AZURE => in_azure.push((given_name.clone(), place)),
+            TRANSIT => in_transit.push((given_name.clone(), place)),
+            _ => {}
         }
         names.insert(given_name);
-        let Some((seal, key_places)) = seal(kind, name, section, count == 1, reading) else {
+        let context = Context { is_only_one: count == 1, listeners, reading };
+        let Some((seal, key_places)) = seal(kind, name, section, context) else {
             continue;
         };
         pins.warn_of(&seal, place, reading);
@@ -116,8 +138,12 @@ pub(crate) fn decode(
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
-    if !azure::refuse_shared(&in_azure, reading) {
-        refuse_repeated_master_keys(&seals, &in_azure);
+    for (names, stanzas) in
+        [(&azure::OF_ONE_SEAL[..], in_azure), (&transit::OF_ONE_SEAL[..], in_transit)]
+    {
+        if !setting::refuse_shared(names, &stanzas, reading) {
+            refuse_repeated_master_keys(&seals, &stanzas);
+        }
     }
     if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
         root.place().report(SealError::AllDisabled);
@@ -126,14 +152,21 @@ pub(crate) fn decode(
     (seals, names)
 }
 
+/// What a stanza is read beside.
+#[derive(Clone, Copy)]
+struct Context<'c> {
+    is_only_one: bool,
+    listeners: &'c [Listener],
+    reading: &'c Reading<'c>,
+}
+
 fn seal<'d>(
     kind: Located<'d, String>,
     name: Option<Located<'d, String>>,
     mut section: Section<'d>,
-    is_only_one: bool,
-    reading: &Reading<'_>,
+    Context { is_only_one, listeners, reading }: Context<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if ![STATIC, AZURE].contains(&kind.value.as_str()) {
+    if ![STATIC, AZURE, TRANSIT].contains(&kind.value.as_str()) {
         refuse_type(kind);
         return None;
     }
@@ -142,6 +175,8 @@ fn seal<'d>(
     let decoded = match kind.value.as_str() {
         AZURE => azure::decode(&mut section, reading)
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
+        TRANSIT => transit::decode(&mut section, listeners, reading)
+            .map(|seal| (SealKind::Transit(Box::new(seal)), Vec::new())),
         _ => static_seal::decode(&mut section, reading)
             .map(|(seal, places)| (SealKind::Static(seal), places)),
     };
@@ -186,11 +221,18 @@ fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
 
 fn refuse_repeated_master_keys(seals: &[Seal], places: &[(String, Place<'_>)]) {
     let mut seen: Vec<&Seal> = Vec::new();
-    for seal in seals.iter().filter(|seal| seal.key_vault_key().is_some()) {
-        let same = seen.iter().find(|other| other.key_vault_key() == seal.key_vault_key());
+    let distant = |seal: &Seal| places.iter().any(|(name, _)| name == seal.name.as_str());
+    for seal in seals.iter().filter(|seal| distant(seal)) {
+        let same = seen.iter().find(|other| other.distant_key() == seal.distant_key());
         let stanza = places.iter().find(|(name, _)| name == seal.name.as_str());
         if let (Some(other), Some((_, place))) = (same, stanza) {
-            place.report(SealError::RepeatedMasterKey { name: other.name.to_string() });
+            let name = other.name.to_string();
+            place.report(match seal.distant_key() {
+                Some(DistantKey::Transit { key_id_prefix: prefix }) => {
+                    SealError::RepeatedKeyIds { name, prefix }
+                }
+                _ => SealError::RepeatedMasterKey { name },
+            });
         }
         seen.push(seal);
     }
@@ -214,22 +256,54 @@ fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
 fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
     let keys = match &seal.kind {
         SealKind::Static(seal) => Some(seal.keys()),
-        SealKind::AzureKeyVault(_) => None,
+        SealKind::AzureKeyVault(_) | SealKind::Transit(_) => None,
     };
     keys.into_iter().flatten()
 }
 
 impl Seal {
-    /// The key in Key Vault, by vault and name, if it is one.
-    pub(crate) fn key_vault_key(&self) -> Option<(&Url, &str)> {
+    /// The master key that somebody else holds, if it is one.
+    pub(crate) fn distant_key(&self) -> Option<DistantKey> {
         match &self.kind {
             SealKind::Static(_) => None,
-            SealKind::AzureKeyVault(seal) => Some((&seal.endpoint, &seal.key_name)),
+            SealKind::AzureKeyVault(seal) => {
+                let (endpoint, name) = (seal.endpoint.clone(), seal.key_name.clone());
+                Some(DistantKey::InKeyVault { endpoint, name })
+            }
+            SealKind::Transit(seal) => {
+                Some(DistantKey::Transit { key_id_prefix: seal.key_id_prefix.clone() })
+            }
         }
     }
 
     /// The versions that are in our own memory, by their ids, the current one first.
     pub(crate) fn static_ids(&self) -> impl Iterator<Item = &KekId> {
         keys_of(self).map(|key| &key.id)
+    }
+}
+
+/// A master key that somebody else holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DistantKey {
+    /// In Azure Key Vault or Managed HSM.
+    InKeyVault {
+        /// Of the vault.
+        endpoint: Url,
+        /// Of the key in it.
+        name: String,
+    },
+    /// In another server's transit engine, wherever that is.
+    Transit {
+        /// `key_id_prefix`: what the ids of its versions begin with.
+        key_id_prefix: String,
+    },
+}
+
+impl fmt::Display for DistantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InKeyVault { endpoint, name } => write!(f, "{endpoint}keys/{name}"),
+            Self::Transit { key_id_prefix } => f.write_str(key_id_prefix),
+        }
     }
 }

@@ -6,10 +6,11 @@ use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KeyVersion, NameError, SealName};
 use selkie_hcl::Section;
 use url::Url;
-use zeroize::Zeroizing;
 
 use crate::key::VersionRule;
+use crate::listener::Listener;
 use crate::quantity::number;
+use crate::seal::transit::{self, TransitSeal};
 use crate::secret::Reading;
 
 /// A key of another server whose place one of ours takes.
@@ -22,17 +23,9 @@ pub struct Takeover {
     /// `name`: the old server as the audit log names it; by default `takeover.` and its host.
     pub name: SealName,
     /// The old key, and how it is reached.
-    pub server: OldTransit,
+    pub server: TransitSeal,
     /// `last_version`: the newest version of the old key; `None` if it is to be asked for.
     pub last_version: Option<KeyVersion>,
-}
-
-#[derive(Debug)]
-pub struct OldTransit {
-    pub address: Url,
-    pub mount_path: String,
-    pub key_name: String,
-    pub token: Zeroizing<String>,
 }
 
 /// What is wrong with a takeover.
@@ -50,6 +43,8 @@ enum TakeoverError {
          envelopes; raise it"
     )]
     StatedNotAbove { stated: u32, newest: u32 },
+    #[error("field {field:?}: it belongs to a seal and has no meaning in a takeover: remove it")]
+    OfASeal { field: &'static str },
     #[error("field \"name\": a name has 1 to 64 of the characters A-Z a-z 0-9 _ - .")]
     Name { source: NameError },
     #[error("field \"name\": a seal has the name {name:?}; the audit log must tell them apart")]
@@ -61,11 +56,15 @@ pub(crate) fn decode(
     mut section: Section<'_>,
     ours: Option<(&MountPath, &KeyName)>,
     (version, seals): (VersionRule, &BTreeSet<String>),
-    reading: &Reading<'_>,
+    (listeners, reading): (&[Listener], &Reading<'_>),
 ) -> Option<Takeover> {
     let last_version = number::<u32>(&mut section, "last_version", 1..=u64::from(u32::MAX));
     let last_version = last_version.and_then(|located| KeyVersion::new(located.value));
-    let server = old_transit(&mut section, reading);
+    for field in ["key_id_prefix", "poll_interval"] {
+        section.refuse(field, || TakeoverError::OfASeal { field });
+    }
+    let server = reading
+        .without_vault_variables(|reading| transit::decode(&mut section, listeners, reading));
     let name = name(&mut section, server.as_ref(), seals);
     refuse_low_version(&section, version, last_version);
     section.finish();
@@ -76,7 +75,7 @@ pub(crate) fn decode(
 
 fn name(
     section: &mut Section<'_>,
-    server: Option<&OldTransit>,
+    server: Option<&TransitSeal>,
     seals: &BTreeSet<String>,
 ) -> Option<SealName> {
     let field = section.field("name");
@@ -88,19 +87,6 @@ fn name(
         false => SealName::new(&text).map_err(|source| TakeoverError::Name { source }),
     });
     name.map(|name| name.value)
-}
-
-fn old_transit(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<OldTransit> {
-    let address = section.field("address").required().string();
-    let mount_path = section.field("mount_path").required().string();
-    let key_name = section.field("key_name").required().string();
-    let token = section.field("token").required().string();
-    Some(OldTransit {
-        address: address?.value.parse().ok()?,
-        mount_path: mount_path?.value,
-        key_name: key_name?.value,
-        token: reading.secret_line("token", &token?)?,
-    })
 }
 
 /// A host may have other characters than a name, and more of them.

@@ -96,3 +96,40 @@ fn a_reviewer_token_is_never_shown() {
 fn no_algorithm_of_a_shared_secret_is_known() {
     assert!(JWT_ALGORITHMS.iter().all(|name| !name.starts_with("HS") && *name != "none"));
 }
+
+/// What is wrong with a file whose `cert` method has this role, and whose listener asks for nothing.
+fn problems_of(role: &str) -> Option<String> {
+    let file = format!("{FILE}auth \"cert\" {{\n  role \"Web\" {{\n{role}  }}\n}}\n");
+    Config::parse("logins.hcl", &file, &TestSources).err().map(|all| all.to_string())
+}
+
+fn pem() -> Result<String, rcgen::Error> {
+    Ok(rcgen::generate_simple_self_signed(vec!["ca".to_owned()])?.cert.pem())
+}
+
+#[test]
+fn a_role_for_certificates_reads_as_written() {
+    let pem = pem().unwrap();
+    let role = format!("certificate = <<EOT\n{pem}EOT\nallowed_dns_sans = [\"*.vault\"]\n");
+    let file = FILE.replace(
+        "tls_disable = true",
+        "tls_cert_file = \"/a\"\n  tls_key_file = \"/b\"\n  tls_client_ca_file = \"/ca\"",
+    );
+    let file = format!("{file}auth \"cert\" {{\n  role \"Web\" {{\n{role}  }}\n}}\n");
+    let config = Config::parse("logins.hcl", &file, &TestSources);
+    let config = config.map_err(|problems| problems.to_string()).unwrap();
+    let DeclaredMethod::Cert(roles) = &config.auth.last().unwrap().method else { panic!() };
+    assert_eq!(roles[0].name, "web");
+    assert_eq!(roles[0].role.certificate.trim(), pem.trim());
+    assert_eq!(roles[0].role.allowed_dns_sans, ["*.vault"]);
+}
+
+#[test]
+fn a_role_that_takes_no_certificate_or_that_none_is_shown_to_is_refused() {
+    let problems = problems_of("certificate = \"x\"\n").unwrap();
+    assert!(problems.contains("failed to parse certificate"), "{problems}");
+    assert!(problems.contains("no listener asks clients for certificates"), "{problems}");
+    let role = format!("certificate = <<EOT\n{}EOT\nrequired_extensions = \"x\"\n", pem().unwrap());
+    let problems = problems_of(&role).unwrap();
+    assert!(problems.contains("neither OID:VALUE nor hex:OID:VALUE"), "{problems}");
+}

@@ -296,6 +296,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         TransitError::VersionSpelling
         | TransitError::Refused(_)
         | TransitError::NoUsableRecipient
+        | TransitError::SealRevoked(_)
         | TransitError::UnwrapRejected
         | TransitError::OldServerRejected(_) => ItemError::Authentication,
         TransitError::Seal(error) => told_of_seal(&error.source),
@@ -342,6 +343,10 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::NoUsableRecipient => {
             "declare the seal and key id that the ciphertext was made for; a retired key of a \
              static seal goes into a \"previous\" block"
+        }
+        TransitError::SealRevoked(_) => {
+            "nothing opens it while the seal is revoked; what else it was made for is lost or not \
+             declared"
         }
         TransitError::UnwrapRejected => {
             "the ciphertext was changed, or the seal holds another key under this id (for a static \

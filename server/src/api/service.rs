@@ -25,7 +25,7 @@ use super::reply::Reply;
 use super::route::{Access, Endpoint, MethodPath, Operation, Route, WrappingStep, route};
 use crate::auth::methods::AuthTable;
 use crate::auth::tokens::Renewer;
-use crate::auth::{Credentials, NotAuthenticated};
+use crate::auth::{Client, Credentials, NotAuthenticated};
 use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
@@ -162,47 +162,57 @@ impl Service {
             Err(_) => None,
         };
         let incoming = Incoming { id, connection, address, token: token.as_ref() };
-        if let (Some(step), Some(token)) = (unwrapping(&route), &token)
-            && handler::is_wrapping_token(&self.node, token)
-        {
-            let mut audited = Audited::new(&self.node, &deployment, incoming, &route, None);
-            audited.request(None, &[]).await?;
-            return audited.response(handler::take(&self.node, id, step, token).await).await;
-        }
         let decides = |_: &&ShownCertificate| token.is_some() || !is_shown(&parts.headers);
         let certificate = certificate.filter(decides);
         let credentials = Credentials { token: token.as_ref(), certificate, address };
         let query = std::mem::take(&mut route.query);
-        if let Ok(Endpoint::Login(at)) = &route.target {
-            let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
-            let asked = Asked { route: &route, query, parts };
-            let stranger = Stranger { at: at.clone(), credentials, id, wrap_ttl };
-            return self.log_in(asked, body, stranger, audited).await;
-        }
-        let client = match self.node.auth().authenticate(&deployment, credentials).await {
-            Ok(client) => client,
-            Err(stranger) => {
-                let answer = answer_stranger(stranger, &route, id);
-                let audited = Audited::new(&self.node, &deployment, incoming, &route, None);
-                return audited.stranger(answer).await;
-            }
-        };
-        let audited = Audited::new(&self.node, &deployment, incoming, &route, Some(&client));
-        let call = Call {
-            node: &self.node,
-            deployment: Arc::clone(&deployment),
-            client: Arc::clone(&client),
-            token: token.as_ref(),
-            certificate,
-            address,
-            id,
-            log_budgets: &self.log_budgets,
-            wrap_ttl,
-            trail: Arc::clone(&audited.trail),
-        };
+        let arrival = Arrival { incoming, credentials, deployment: &deployment, route: &route };
         let asked = Asked { route: &route, query, parts };
-        let answer = self.handle(&call, asked, body, audited).await;
-        answer.map_err(|refusal| refusal.by(&call.client))
+        match self.sender(&arrival).await? {
+            Sender::Answered(reply) => Ok(reply),
+            Sender::Stranger(at) => self.log_in(asked, body, at, arrival, wrap_ttl).await,
+            Sender::Client(client) => {
+                let audited = arrival.audited(&self.node, Some(&client));
+                let call = Call {
+                    node: &self.node,
+                    deployment: Arc::clone(&deployment),
+                    client: Arc::clone(&client),
+                    token: token.as_ref(),
+                    certificate,
+                    address,
+                    id,
+                    log_budgets: &self.log_budgets,
+                    wrap_ttl,
+                    trail: Arc::clone(&audited.trail),
+                };
+                let answer = self.handle(&call, asked, body, audited).await;
+                answer.map_err(|refusal| refusal.by(&call.client))
+            }
+        }
+    }
+
+    /// What is decided before a client is known.
+    async fn sender(&self, arrival: &Arrival<'_>) -> Result<Sender, Refusal> {
+        let Arrival { incoming, credentials, deployment, route } = *arrival;
+        if let (Some(step), Some(token)) = (unwrapping(route), credentials.token)
+            && handler::is_wrapping_token(&self.node, token)
+        {
+            let mut audited = arrival.audited(&self.node, None);
+            audited.request(None, &[]).await?;
+            let taken = handler::take(&self.node, incoming.id, step, token).await;
+            return audited.response(taken).await.map(Sender::Answered);
+        }
+        if let Ok(Endpoint::Login(at)) = &route.target {
+            return Ok(Sender::Stranger(at.clone()));
+        }
+        match self.node.auth().authenticate(deployment, credentials).await {
+            Ok(client) => Ok(Sender::Client(client)),
+            Err(stranger) => {
+                let answer = answer_stranger(stranger, route, incoming.id);
+                let audited = arrival.audited(&self.node, None);
+                audited.stranger(answer).await.map(Sender::Answered)
+            }
+        }
     }
 
     /// Does what `operation` does, of which nothing is done if its reply could not be wrapped as it is
@@ -239,10 +249,12 @@ impl Service {
         &self,
         asked: Asked<'_>,
         body: Body,
-        stranger: Stranger<'_>,
-        mut audited: Audited<'_>,
+        at: MethodPath,
+        arrival: Arrival<'_>,
+        wrap_ttl: Option<Duration>,
     ) -> Result<Reply, Refusal> {
-        let Stranger { at, credentials, id, wrap_ttl } = stranger;
+        let mut audited = arrival.audited(&self.node, None);
+        let Arrival { incoming, credentials, .. } = arrival;
         let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
@@ -251,7 +263,7 @@ impl Service {
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
         audited.login(&fields, whole).await?;
-        let login = handler::login(self.node.auth(), at, credentials, fields, id);
+        let login = handler::login(self.node.auth(), at, credentials, fields, incoming.id);
         audited.response(self.wrapping(wrap_ttl, path, login).await).await
     }
 
@@ -351,12 +363,29 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Somebody who asks to be logged in.
-struct Stranger<'a> {
-    at: MethodPath,
+/// A request of whom nobody knows yet who sends it.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    incoming: Incoming<'a>,
     credentials: Credentials<'a>,
-    id: &'a str,
-    wrap_ttl: Option<Duration>,
+    deployment: &'a Deployment,
+    route: &'a Route<'a>,
+}
+
+impl<'a> Arrival<'a> {
+    fn audited(&self, node: &'a Node, client: Option<&'a Client>) -> Audited<'a> {
+        Audited::new(node, self.deployment, self.incoming, self.route, client)
+    }
+}
+
+/// Who sends a request.
+enum Sender {
+    /// Whoever it is, the answer is this one.
+    Answered(Reply),
+    /// Somebody who asks to be logged in.
+    Stranger(MethodPath),
+    /// A known client.
+    Client(Arc<Client>),
 }
 
 #[cfg(test)]

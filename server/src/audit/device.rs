@@ -89,12 +89,18 @@ impl Device {
         Ok(Self { settings, figures, queue, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Queues a line; if that cannot be, it has failed here.
+    /// Queues a line, to be written at [`Device::wake`] or before; if that cannot be, it has failed
+    /// here.
     pub(super) fn push(&self, line: Bytes, ticket: &Arc<Ticket>) {
         if !self.queue.push(Entry { line, ticket: Arc::clone(ticket) }) {
             self.figures.failed.fetch_add(1, Ordering::Relaxed);
             ticket.failed();
         }
+    }
+
+    /// Lets the thread write what is queued.
+    pub(super) fn wake(&self) {
+        self.queue.wake();
     }
 
     pub(super) fn reopen(&self) {
@@ -123,12 +129,16 @@ impl Queue {
         }
         state.bytes = bytes;
         state.work.entries.push(entry);
-        let wakes = state.is_waiting;
-        drop(state);
-        if wakes {
+        true
+    }
+
+    fn wake(&self) {
+        let mut state = self.lock();
+        // Once for all that is queued: the thread takes it as a whole.
+        if !state.work.entries.is_empty() && std::mem::take(&mut state.is_waiting) {
+            drop(state);
             self.changed.notify_one();
         }
-        true
     }
 
     fn tell(&self, change: impl FnOnce(&mut Work)) {

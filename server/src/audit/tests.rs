@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use selkie_config::{AuditFile, AuditSocket, AuditSyslog, AuditTarget};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -205,4 +206,14 @@ async fn lines_that_wait_are_written_in_order() {
     let numbers =
         text.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["n"].as_u64());
     assert!(numbers.eq(0..500));
+}
+
+#[tokio::test]
+async fn a_line_whose_request_gives_up_is_written_all_the_same() {
+    let (_directory, path) = log();
+    let audit = on(&path);
+    assert!(record(&audit, 1).now_or_never().is_none(), "it has not been written yet");
+    while !fs::read_to_string(&path).unwrap().contains("\"n\":1") {
+        tokio::task::yield_now().await;
+    }
 }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
+use super::breaker::Breaker;
 use super::error::SealFault;
 use super::examination::Examiner;
 use super::known::Known;
@@ -48,6 +49,7 @@ pub struct Connection {
     pub(super) alarm: Alarm,
     pub(super) pin_alarm: Alarm,
     pub(super) expiry_alarm: Alarm,
+    pub(super) breaker: Breaker,
     state: Mutex<State>,
     /// How many runs of learning have ended.
     runs: watch::Sender<u64>,
@@ -63,6 +65,17 @@ pub struct Health {
     pub since: u64,
     /// Why the last attempt to learn failed; `None` if it did not.
     pub fault: Option<SealFault>,
+}
+
+/// What to expect of a call to a seal, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing speaks against it.
+    Well,
+    /// Its KMS was silent when it was last asked.
+    Away,
+    /// Its governor lets nothing but probes through, as the KMS throttles or fails.
+    HeldBack,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +115,7 @@ impl Connection {
             alarm: Alarm::default(),
             pin_alarm: Alarm::default(),
             expiry_alarm: Alarm::every(86_400),
+            breaker: Breaker::new(),
             state: Mutex::new(State { known, ..State::default() }),
             runs: watch::Sender::new(0),
             is_learning: AtomicBool::new(false),
@@ -193,12 +207,61 @@ impl Connection {
         self.state().health.clone()
     }
 
-    /// Whether a call would most likely wait in vain, by what was last heard of its KMS: other seals
-    /// are asked before it. No ciphertext has a part in that.
+    /// What to expect of a call, by what was last heard of its KMS: seals that stand better are asked
+    /// before it. No ciphertext has a part in that.
     #[must_use]
-    pub fn keeps_waiting(&self) -> bool {
-        let is_held_back = self.governor().is_some_and(|figures| figures.is_closed);
-        is_held_back || self.state().health.fault.as_ref().is_some_and(SealFault::is_transient)
+    pub fn standing(&self) -> Standing {
+        if self.governor().is_some_and(|figures| figures.is_closed) {
+            return Standing::HeldBack;
+        }
+        let is_away = self.breaker.is_open() || self.is_unlearned();
+        if is_away { Standing::Away } else { Standing::Well }
+    }
+
+    /// Whether its KMS was silent when it was last asked to unwrap or wrap: other seals are asked
+    /// before it until a probe is answered.
+    #[must_use]
+    pub fn is_silenced(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// For how long nothing has spoken against it, so far as this process can tell; zero if
+    /// something does now.
+    #[must_use]
+    pub fn well_for(&self, now: u64) -> Duration {
+        let closed_for = self.breaker.closed_for().unwrap_or_default();
+        let health = self.health();
+        let described_for = match (self.is_fixed, health.fault) {
+            (true, _) => Duration::MAX,
+            (false, None) => Duration::from_secs(now.saturating_sub(health.since)),
+            (false, Some(_)) => Duration::ZERO,
+        };
+        closed_for.min(described_for)
+    }
+
+    /// Whether its KMS did not describe its key when it was last asked to.
+    pub(super) fn is_unlearned(&self) -> bool {
+        self.state().health.fault.as_ref().is_some_and(SealFault::is_transient)
+    }
+
+    /// Its KMS answers.
+    pub(super) fn is_answering(&self) {
+        if self.breaker.close() {
+            tracing::info!(seal = %self.name(), "the seal answers again");
+        }
+    }
+
+    /// Its KMS was asked and is silent, in a word why.
+    pub(super) fn is_silent(&self, outcome: &'static str) {
+        if self.breaker.open() {
+            tracing::warn!(
+                seal = %self.name(),
+                outcome,
+                advice = "check the way to its KMS; other seals are asked before it, and it is \
+                          tried again by itself",
+                "the seal does not answer"
+            );
+        }
     }
 
     /// What keeps it from being described, or trusted.

@@ -4,12 +4,15 @@
 
 mod alarm;
 mod azure;
+mod breaker;
 mod connection;
+mod decrypting;
 mod error;
 mod examination;
 mod known;
 mod learning;
 mod pin;
+mod probe;
 mod provider;
 mod round_trip;
 mod seals;
@@ -19,7 +22,7 @@ mod unwraps;
 
 use selkie_crypto::{KekId, SealName};
 
-pub use connection::{Connection, Health, Setup};
+pub use connection::{Connection, Health, Setup, Standing};
 pub use error::{Contradiction, SealError, SealFault};
 pub use examination::{Examined, Examiner, Finding, Report, Step};
 pub use known::{Known, Source, Trust};
@@ -28,7 +31,7 @@ pub use learning::Learner;
 pub use pin::{PinError, PinFile, Pinned};
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;
-pub use seals::{Asked, Seal, Seals};
+pub use seals::{Asked, RevokedSeal, Seal, Seals};
 pub use unwraps::Unwraps;
 
 /// One version of one seal's master key.

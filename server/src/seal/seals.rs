@@ -1,26 +1,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_crypto::envelope::{Aad, Recipient, Refusal};
-use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret, SealName};
+use futures_util::future::{join_all, try_join_all};
+use selkie_crypto::envelope::Recipient;
+use selkie_crypto::{KekId, RecipientSecret, SealName};
 use selkie_kms::{Call, KmsError, KmsFuture, Wrapping};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
 
 use super::KekRef;
+use super::breaker::is_there;
 use super::connection::Connection;
-use super::error::{SealError, SealFault, cause, outcome_of};
+use super::error::{SealError, SealFault, outcome_of};
 use super::known::Known;
 use crate::metrics::Metrics;
 use crate::traces;
-use crate::transit::{Transit, TransitError};
 
 /// How long an encrypt may wait for all its seals together (invariant I10: a starting Vault gives up after
 /// about 4 s of tries).
 pub(crate) const WRAP_PATIENCE: Duration = Duration::from_millis(1500);
-/// How long a decrypt may wait for all its seals together (invariant I10).
-const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
-
 /// By how much the clocks of two replicas may differ, together with the time a description takes.
 const SKEW_SECONDS: u64 = 120;
 
@@ -46,52 +44,83 @@ pub struct Seal {
     pub known: Option<Arc<Known>>,
 }
 
-/// All configured seals, the one to be asked first in front.
+/// All configured seals, the one to be asked first in front, and the names of the revoked ones:
+/// those have no connection, so that nothing can be wrapped or unwrapped by them.
 #[derive(Clone, Debug)]
-pub struct Seals(Vec<Seal>);
+pub struct Seals {
+    all: Vec<Seal>,
+    revoked: Arc<[RevokedSeal]>,
+}
+
+/// A seal that must not open anything any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedSeal {
+    /// Its name in the configuration.
+    pub name: SealName,
+    /// Its type, as in the label of its stanza.
+    pub kind: String,
+}
 
 impl Seals {
     /// `seals`, in order of priority.
     #[must_use]
-    pub const fn new(seals: Vec<Seal>) -> Self {
-        Self(seals)
+    pub fn new(seals: Vec<Seal>) -> Self {
+        Self { all: seals, revoked: Arc::default() }
+    }
+
+    /// The same beside `revoked` ones.
+    #[must_use]
+    pub fn beside_revoked(self, revoked: Vec<RevokedSeal>) -> Self {
+        Self { revoked: revoked.into(), ..self }
+    }
+
+    /// The revoked ones.
+    #[must_use]
+    pub fn revoked(&self) -> &[RevokedSeal] {
+        &self.revoked
+    }
+
+    /// Whether the seal of this name is revoked.
+    #[must_use]
+    pub fn is_revoked(&self, name: &SealName) -> bool {
+        self.revoked.iter().any(|seal| seal.name == *name)
     }
 
     /// All of them, in order of priority.
     pub fn iter(&self) -> impl Iterator<Item = &Seal> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// The type of the seal that is asked first.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        self.0.first().map_or("", |seal| seal.connection.kind())
+        self.all.first().map_or("", |seal| seal.connection.kind())
     }
 
     /// The enabled ones.
     pub fn enabled(&self) -> impl Iterator<Item = &Seal> {
-        self.0.iter().filter(|seal| !seal.disabled)
+        self.all.iter().filter(|seal| !seal.disabled)
     }
 
     /// The seal of this name.
     #[must_use]
     pub fn find(&self, name: &SealName) -> Option<&Seal> {
-        self.0.iter().find(|seal| seal.name() == name)
+        self.all.iter().find(|seal| seal.name() == name)
     }
 
     /// Whether `connection` is one of theirs.
     #[must_use]
     pub fn has(&self, connection: &Arc<Connection>) -> bool {
-        self.0.iter().any(|seal| Arc::ptr_eq(&seal.connection, connection))
+        self.all.iter().any(|seal| Arc::ptr_eq(&seal.connection, connection))
     }
 
     /// The same, with `known` of the master key behind `connection`.
     #[must_use]
     pub fn with_known(&self, connection: &Arc<Connection>, known: &Arc<Known>) -> Self {
-        let mut seals = self.0.clone();
-        let concerned = seals.iter_mut().filter(|seal| Arc::ptr_eq(&seal.connection, connection));
+        let mut all = self.all.clone();
+        let concerned = all.iter_mut().filter(|seal| Arc::ptr_eq(&seal.connection, connection));
         concerned.for_each(|seal| seal.known = Some(Arc::clone(known)));
-        Self(seals)
+        Self { all, revoked: Arc::clone(&self.revoked) }
     }
 
     /// The same, with the connections of `before` where nothing has changed, and with what those
@@ -111,7 +140,8 @@ impl Seals {
             seal.known = seal.connection.known();
             seal
         };
-        Self(self.0.into_iter().map(resume).collect())
+        let all = self.all.into_iter().map(resume).collect();
+        Self { all, revoked: self.revoked }
     }
 
     /// The seals that both have, by name: ours and theirs.
@@ -119,7 +149,7 @@ impl Seals {
         &'s self,
         others: &'s Self,
     ) -> impl Iterator<Item = (&'s Seal, &'s Seal)> {
-        self.0.iter().filter_map(|seal| Some((seal, others.find(seal.name())?)))
+        self.all.iter().filter_map(|seal| Some((seal, others.find(seal.name())?)))
     }
 
     /// The current master-key versions of all enabled seals, which a managed key wraps for.
@@ -170,7 +200,7 @@ impl Seals {
         self.enabled().filter(is_unaware).map(|seal| Arc::clone(&seal.connection)).collect()
     }
 
-    /// Wraps `dek` for each of `keks`.
+    /// Wraps `dek` for each of `keks`, for all that are far away at the same time.
     ///
     /// # Errors
     ///
@@ -182,55 +212,28 @@ impl Seals {
         keks: &[KekRef],
         asked: Asked<'_>,
     ) -> Result<Vec<Recipient>, SealError> {
-        let mut recipients = Vec::with_capacity(keks.len());
-        for kek in keks {
-            let failed = |source| SealError { seal: kek.seal.clone(), source };
-            let seal = self.find(&kek.seal).ok_or_else(|| failed(SealFault::NotConfigured))?;
-            recipients.push(seal.wrap(dek, &kek.kek, asked).await.map_err(failed)?);
-        }
-        Ok(recipients)
+        try_join_all(keks.iter().map(|kek| self.wrap_for(dek, kek, asked))).await
     }
 
-    /// Decrypts `envelope` with the first DEK that a seal unwraps and the envelope commits to.
-    ///
-    /// Seals are asked by priority, those that are known to be away after the others. A seal that
-    /// fails, or that answers with another secret, does not end the attempt while another recipient
-    /// may still open it.
-    ///
-    /// # Errors
-    ///
-    /// [`TransitError::Seal`] if a seal that might have opened it could not say;
-    /// [`TransitError::Refused`], [`TransitError::UnwrapRejected`] and
-    /// [`TransitError::NoUsableRecipient`] if no seal will ever open it.
-    pub async fn decrypt(
+    /// The same, waiting for all of them whatever becomes of the others.
+    pub(crate) async fn wrap_each(
         &self,
-        envelope: &Envelope,
-        aad: Aad<'_>,
-        transit: &Transit,
-    ) -> Result<Plaintext, TransitError> {
-        // One recipient per seal, which is all that we make: a forged list costs no more calls.
-        let by_priority = self.0.iter().filter_map(|seal| {
-            let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
-            own.map(|recipient| (seal, recipient))
-        });
-        let mut candidates: Vec<_> = by_priority.collect();
-        // Who would wait for one that is away has an answer from the next at once.
-        candidates.sort_by_cached_key(|(seal, _)| seal.connection.keeps_waiting());
-        let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
-        let mut verdict = TransitError::NoUsableRecipient;
-        for (turn, (seal, recipient)) in candidates.iter().enumerate() {
-            let share = share(deadline, candidates.len() - turn);
-            // Whatever the KMS says, or does not say, of its newest version: this one may open.
-            let call = Call { client: transit.client, deadline: share };
-            match seal.decrypt(envelope, recipient, aad, (call, transit)).await {
-                Ok(plaintext) => {
-                    transit.trail.opened_by(seal.name());
-                    return Ok(plaintext);
-                }
-                Err(error) => verdict = graver(verdict, error),
-            }
-        }
-        Err(verdict)
+        dek: &RecipientSecret,
+        keks: &[KekRef],
+        asked: Asked<'_>,
+    ) -> Vec<Result<Recipient, SealError>> {
+        join_all(keks.iter().map(|kek| self.wrap_for(dek, kek, asked))).await
+    }
+
+    async fn wrap_for(
+        &self,
+        dek: &RecipientSecret,
+        kek: &KekRef,
+        asked: Asked<'_>,
+    ) -> Result<Recipient, SealError> {
+        let failed = |source| SealError { seal: kek.seal.clone(), source };
+        let seal = self.find(&kek.seal).ok_or_else(|| failed(SealFault::NotConfigured))?;
+        seal.wrap(dek, &kek.kek, asked).await.map_err(failed)
     }
 }
 
@@ -336,7 +339,7 @@ impl Seal {
             }
         };
         let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());
-        let recipient = Recipient { seal, kek: id.clone(), algorithm, wrapped_dek };
+        let recipient = Recipient { seal, kek: id.clone(), algorithm, wrapped_dek, share: None };
         if !is_trusted {
             self.prove(&recipient, dek, call, metrics).await?;
         }
@@ -360,123 +363,29 @@ impl Seal {
         }
     }
 
-    /// Decrypts `envelope` through this seal and no other, with a call of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`Seals::decrypt`]; [`TransitError::NoUsableRecipient`] too if it was not made for this
-    /// seal.
-    pub(crate) async fn opens(
-        &self,
-        envelope: &Envelope,
-        aad: Aad<'_>,
-        transit: &Transit,
-    ) -> Result<Plaintext, TransitError> {
-        let own = envelope.recipients().iter().find(|recipient| recipient.seal == *self.name());
-        let own = own.ok_or(TransitError::NoUsableRecipient)?;
-        let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
-        let call = Call { client: transit.client, deadline };
-        self.decrypt(envelope, own, aad, (call, transit)).await
-    }
-
-    async fn decrypt(
-        &self,
-        envelope: &Envelope,
-        recipient: &Recipient,
-        aad: Aad<'_>,
-        (call, transit): (Call, &Transit),
-    ) -> Result<Plaintext, TransitError> {
-        let dek = match &transit.unwraps {
-            None => self.unwrap(recipient, call, &transit.metrics).await,
-            Some(unwraps) => {
-                let (seal, metrics) = (self.clone(), Arc::clone(&transit.metrics));
-                let unwrap = |recipient: Recipient| async move {
-                    seal.unwrap(&recipient, call, &metrics).await
-                };
-                unwraps.once(recipient, unwrap).await
-            }
-        };
-        let dek = dek.map_err(|error| self.judge(&recipient.kek, error))?;
-        envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
-    }
-
-    async fn unwrap(
-        &self,
-        recipient: &Recipient,
-        call: Call,
-        metrics: &Metrics,
-    ) -> Result<Arc<RecipientSecret>, KmsError> {
-        let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
-        let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
-        self.counted("unwrap", call.deadline, unwrapped, metrics).await
-    }
-
-    async fn counted<T>(
+    pub(super) async fn counted<T>(
         &self,
         operation: &'static str,
         deadline: Instant,
         asked: KmsFuture<'_, T>,
         metrics: &Metrics,
     ) -> Result<T, KmsError> {
-        let (began, span) = (Instant::now(), traces::kms_call(self.name().as_str(), operation));
+        let began = Instant::now();
+        let allowed = deadline.saturating_duration_since(began);
+        let span = traces::kms_call(self.name().as_str(), operation);
         let answer = timeout_at(deadline, asked)
             .await
             .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed)))));
         let outcome = outcome_of(&answer);
+        match is_there(&answer, allowed) {
+            Some(true) => self.connection.is_answering(),
+            Some(false) => self.connection.is_silent(outcome),
+            None => {}
+        }
         metrics.kms_call(self.name(), operation, outcome, began.elapsed());
         if let Some(span) = span {
             span.end(outcome);
         }
         answer
     }
-
-    /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.
-    fn judge(&self, kek: &KekId, error: KmsError) -> TransitError {
-        match error {
-            KmsError::Rejected(_) => TransitError::UnwrapRejected,
-            KmsError::UnknownKek(_) if !self.lost(kek, &error) => TransitError::NoUsableRecipient,
-            trouble @ (KmsError::UnknownKek(_)
-            | KmsError::Denied(_)
-            | KmsError::Disabled(_)
-            | KmsError::Throttled { .. }
-            | KmsError::Unavailable(_)
-            | KmsError::TimedOut(_)
-            | KmsError::Misbehaved(_)) => TransitError::Seal(SealError {
-                seal: self.name().clone(),
-                source: SealFault::Kms(trouble),
-            }),
-        }
-    }
-
-    /// Whether a version that the KMS does not know is one of ours all the same: then the master
-    /// key has been deleted. What a complete list never had is a forgery or of another key.
-    fn lost(&self, kek: &KekId, error: &KmsError) -> bool {
-        match self.connection.known() {
-            Some(known) if known.keks.version(kek).is_some() => !self.connection.is_fixed(),
-            Some(known) if known.keks.is_complete() => false,
-            Some(_) | None => cause(error).is_some(),
-        }
-    }
-}
-
-/// Until when the next of `turns` seals may take, so that a hanging one leaves the others their
-/// part of the time.
-fn share(deadline: Instant, turns: usize) -> Instant {
-    let now = Instant::now();
-    let turns = u32::try_from(turns).unwrap_or(u32::MAX).max(1);
-    now + deadline.saturating_duration_since(now) / turns
-}
-
-/// Of two failures of two recipients, the one to answer with: a seal in trouble before a refusal,
-/// for then a retry may open it; a refusal of the contents before one of the wrapping.
-fn graver(one: TransitError, other: TransitError) -> TransitError {
-    let gravity = |error: &TransitError| match error {
-        TransitError::Seal(SealError { source, .. }) if source.is_transient() => 4,
-        TransitError::Seal(_) => 3,
-        TransitError::Refused(Refusal::Commitment) => 1,
-        TransitError::Refused(_) => 2,
-        TransitError::UnwrapRejected => 1,
-        _ => 0,
-    };
-    if gravity(&other) > gravity(&one) { other } else { one }
 }

@@ -1,6 +1,7 @@
 //! Claims about seals that are learned of while the server runs, against a small KMS of RSA keys
 //! behind a fault injector, in paused time.
 
+mod hedging;
 mod history;
 mod replicas;
 mod rsa_kms;

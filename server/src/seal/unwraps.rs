@@ -20,7 +20,7 @@ type Unwrapping = Shared<Pin<Box<dyn Future<Output = Answer> + Send>>>;
 #[derive(Default)]
 pub struct Unwraps(Mutex<HashMap<Wrapped, Unwrapping>>);
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Wrapped {
     seal: SealName,
     kek: KekId,
@@ -49,14 +49,34 @@ impl Unwraps {
                     Box::pin(unwrap(recipient.clone()));
                 boxed.shared()
             };
-            begun.entry(wrapped).or_insert_with(begin).clone()
+            begun.entry(wrapped.clone()).or_insert_with(begin).clone()
         };
-        unwrapping.await
+        let leaving = Leaving { unwraps: self, wrapped, unwrapping };
+        leaving.unwrapping.clone().await
     }
 
     /// Lets all DEKs go.
     pub fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// An item that waits. An unwrap that the last one gives up, because another seal was faster, must
+/// not be found half done by a later item, with its time long over.
+struct Leaving<'u> {
+    unwraps: &'u Unwraps,
+    wrapped: Wrapped,
+    unwrapping: Unwrapping,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut begun = self.unwraps.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_given_up =
+            self.unwrapping.peek().is_none() && self.unwrapping.strong_count() <= Some(2);
+        if is_given_up && begun.get(&self.wrapped).is_some_and(|one| one.ptr_eq(&self.unwrapping)) {
+            begun.remove(&self.wrapped);
+        }
     }
 }
 
@@ -80,6 +100,7 @@ mod tests {
             kek: KekId::new("k1").unwrap(),
             algorithm: WrapAlgorithm::RsaOaep256,
             wrapped_dek: vec![byte; 256],
+            share: None,
         }
     }
 
@@ -103,5 +124,15 @@ mod tests {
         assert!(gone.upgrade().is_some(), "the next item may need it");
         unwraps.forget();
         assert!(gone.upgrade().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_unwrap_that_nobody_waits_for_any_more_begins_anew() {
+        let unwraps = Unwraps::default();
+        let (recipient, secret) = (recipient(1), RecipientSecret::init_with(|bytes| bytes.fill(1)));
+        let hang = unwraps.once(&recipient, |_| std::future::pending());
+        assert!(hang.now_or_never().is_none());
+        let answer = std::future::ready(Ok(Arc::new(secret)));
+        assert!(unwraps.once(&recipient, |_| answer).await.is_ok());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use selkie_config::{Config, Takeover};
-use selkie_crypto::os_random;
+use selkie_config::{Config, ProxyUrl, Takeover, TransitSeal, UpstreamToken};
+use selkie_crypto::{os_random, sha256};
 use selkie_kms::transit::{
     TokenSource, TransitClient, TransitKeyName, TransitMountPath, TransitSettings,
     TransitSetupError,
@@ -38,28 +38,41 @@ impl Takeovers {
 
 fn connect(stanza: Takeover) -> Result<OldKey, TransitSetupError> {
     let Takeover { mount, key, name, server, last_version } = stanza;
-    let settings = TransitSettings {
-        address: server.address,
-        mount: TransitMountPath::new(&server.mount_path).unwrap_or_else(|| todo!()),
-        namespace: None,
-        token: TokenSource::Given(server.token),
-        disable_renewal: false,
-        client_certificate: None,
-        ca_certificates: None,
-        server_name: None,
-        proxy: None,
+    // Both were checked when the configuration was read.
+    let (Some(old_mount), Some(old_key)) =
+        (TransitMountPath::new(&server.mount_path), TransitKeyName::new(&server.key_name))
+    else {
+        return Err(TransitSetupError::UnfitAddress);
     };
-    let old_key = TransitKeyName::new(&server.key_name).unwrap_or_else(|| todo!());
-    let address = format!("{}{}/{old_key}", settings.address, settings.mount);
+    let address = format!("{}{old_mount}/{old_key}", server.address);
+    let settings = settings(server, old_mount);
     let digest = settings.digest();
     let client = TransitClient::new(settings, Arc::new(os_random))?;
     Ok(OldKey::new(OldKeySetup {
         mount,
         name: key,
         label: name,
-        settings: selkie_crypto::sha256(&[&digest[..], address.as_bytes()].concat()),
+        settings: sha256(&[&digest[..], address.as_bytes()].concat()),
         address,
         declared: last_version,
         server: Arc::new(RemoteKey { client, key: old_key }),
     }))
+}
+
+fn settings(server: TransitSeal, mount: TransitMountPath) -> TransitSettings {
+    TransitSettings {
+        address: server.address,
+        mount,
+        namespace: server.namespace,
+        token: match server.token {
+            UpstreamToken::Nowhere => TokenSource::Nowhere,
+            UpstreamToken::Given(token) => TokenSource::Given(token),
+            UpstreamToken::File(path) => TokenSource::File(path),
+        },
+        disable_renewal: server.disable_renewal,
+        client_certificate: server.client_certificate,
+        ca_certificates: server.ca_certificates,
+        server_name: server.server_name,
+        proxy: server.proxy.map(ProxyUrl::into_url),
+    }
 }

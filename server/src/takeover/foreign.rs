@@ -5,16 +5,10 @@ use selkie_crypto::{Ciphertext, KeyVersion};
 /// A nonce and a tag: the least that the transit engine makes, of an empty plaintext.
 const LEAST_BYTES: usize = 12 + 16;
 
-/// The version of `ciphertext` if it may be one of a key whose newest version is `newest` (`None`:
-/// nobody knows) on another server. What cannot be costs that server no call.
-pub(crate) fn foreign_version(
-    ciphertext: Ciphertext<'_>,
-    newest: Option<KeyVersion>,
-) -> Option<KeyVersion> {
+/// The version of `ciphertext` if it may be one of another server. What cannot be costs that server
+/// no call.
+pub(crate) fn foreign_version(ciphertext: Ciphertext<'_>) -> Option<KeyVersion> {
     let version = ciphertext.canonical_version()?;
-    if newest.is_some_and(|newest| version > newest) {
-        return None;
-    }
     let payload = ciphertext.into_envelope_bytes().ok()?;
     (payload.len() >= LEAST_BYTES && !is_like_ours(&payload)).then_some(version)
 }
@@ -34,32 +28,30 @@ mod tests {
         KeyVersion::new(number).unwrap()
     }
 
-    fn judged(number: u32, payload: &[u8], newest: Option<u32>) -> Option<u32> {
+    fn judged(number: u32, payload: &[u8]) -> Option<u32> {
         let text = Ciphertext::print(version(number), payload);
         let parsed = Ciphertext::parse(&text).unwrap();
-        foreign_version(parsed, newest.map(version)).map(KeyVersion::get)
+        foreign_version(parsed).map(KeyVersion::get)
     }
 
     #[test]
-    fn what_is_long_enough_and_no_json_is_foreign_up_to_the_newest_version() {
-        assert_eq!(judged(3, &[0x8a; 28], None), Some(3));
-        assert_eq!(judged(3, &[0x8a; 28], Some(3)), Some(3));
-        assert_eq!(judged(4, &[0x8a; 28], Some(3)), None);
-        assert_eq!(judged(3, &[0x8a; 27], None), None);
+    fn what_is_long_enough_and_no_json_is_foreign() {
+        assert_eq!(judged(3, &[0x8a; 28]), Some(3));
+        assert_eq!(judged(3, &[0x8a; 27]), None);
     }
 
     #[test]
     fn a_foreign_nonce_may_begin_like_json() {
         let mut payload = [0x8a; 44];
         payload[0] = b'{';
-        assert_eq!(judged(1, &payload, None), Some(1));
+        assert_eq!(judged(1, &payload), Some(1));
     }
 
     #[test]
     fn envelopes_whole_and_cut_are_never_foreign() {
         let envelope = br#"{"ciphertext":"igg3SUxN","iv":"5_rNkw7hUbXPCrMN","protected":"eyJl"}"#;
-        assert_eq!(judged(1, envelope, None), None);
-        assert_eq!(judged(1, &envelope[..40], None), None);
+        assert_eq!(judged(1, envelope), None);
+        assert_eq!(judged(1, &envelope[..40]), None);
     }
 
     #[test]
@@ -67,9 +59,9 @@ mod tests {
         let body = "ioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKig==";
         for text in ["vault:v0:", "vault:v-1:", "vault:v01:", "vault:v4294967296:", "vault:v1:!"] {
             let text = format!("{text}{body}");
-            assert_eq!(foreign_version(Ciphertext::parse(&text).unwrap(), None), None, "{text}");
+            assert_eq!(foreign_version(Ciphertext::parse(&text).unwrap()), None, "{text}");
         }
         let text = format!("vault:v1:{body}");
-        assert!(foreign_version(Ciphertext::parse(&text).unwrap(), None).is_some());
+        assert!(foreign_version(Ciphertext::parse(&text).unwrap()).is_some());
     }
 }

@@ -22,6 +22,8 @@ const AT_A_TIME: usize = 32;
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// How long it may take to tell that.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is asked again because of a version above what it told.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How often the same trouble is told of, in seconds.
 const TOLD_EVERY: u64 = 3_600;
 
@@ -47,6 +49,7 @@ pub struct OldKey {
     seen: AtomicU32,
     health: Mutex<OldKeyHealth>,
     told: Mutex<Option<(u64, Trouble)>>,
+    asked_again: Mutex<Option<Instant>>,
 }
 
 /// What an old key is made of.
@@ -128,6 +131,7 @@ impl OldKey {
             seen: AtomicU32::new(0),
             health: Mutex::default(),
             told: Mutex::default(),
+            asked_again: Mutex::default(),
         }
     }
 
@@ -154,11 +158,33 @@ impl OldKey {
             (version(&self.read), VersionSource::Read),
             (version(&self.seen), VersionSource::Seen),
         ];
-        // Of equals the first counts: `max_by_key` takes the last.
+        // `max_by_key` takes the last of equals; the first here is to count.
         let known = known.into_iter().rev();
         let known =
             known.filter_map(|(version, source)| Some(NewestVersion { version: version?, source }));
         known.max_by_key(|one| one.version)
+    }
+
+    /// Whether a ciphertext of `version` may be the old key's. If it is above what was read, the old
+    /// server is asked again, but rarely: whoever sends garbage causes no more.
+    pub(crate) async fn admits(&self, version: KeyVersion, clock: &dyn Clock) -> bool {
+        let is_within = || self.limit().is_none_or(|limit| version <= limit);
+        if is_within() {
+            return true;
+        }
+        let now = Instant::now();
+        let is_due = {
+            let mut asked = lock(&self.asked_again);
+            let is_due = asked.is_none_or(|last| now.duration_since(last) >= ASKED_AGAIN_AFTER);
+            if is_due {
+                *asked = Some(now);
+            }
+            is_due
+        };
+        if is_due {
+            self.read_newest(clock).await;
+        }
+        is_within()
     }
 
     /// How the old server does.

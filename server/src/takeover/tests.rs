@@ -36,6 +36,7 @@ pub(crate) struct FakeServer {
     pub(crate) calls: AtomicUsize,
     pub(crate) fault: Mutex<Option<KmsError>>,
     pub(crate) newest: Mutex<Option<u32>>,
+    reads: AtomicUsize,
     hangs: Mutex<bool>,
     /// Contexts and associated data that it was sent.
     bound: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
@@ -64,6 +65,7 @@ impl OldServer for FakeServer {
     }
 
     fn newest_version(&self) -> KmsFuture<'_, KeyVersion> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let newest = self.newest.lock().unwrap().and_then(KeyVersion::new);
         Box::pin(async move { newest.ok_or(KmsError::Denied(None)) })
     }
@@ -166,6 +168,46 @@ async fn what_cannot_be_foreign_costs_no_call_and_gets_the_usual_answer() {
     let server = Arc::<FakeServer>::default();
     let (engine, _seal) = taking_over(&server, Some(2)).await;
     let (plain, _seal) = engine_on(Takeovers::default()).await;
+    for text in [
+        Ciphertext::print(KeyVersion::FIRST, &[0x8a; 27]),
+        foreign(3, "x"),
+        "vault:v0:ioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKig==".into(),
+        "vault:v1:!!!!".into(),
+        "vault:v1".into(),
+        "x".into(),
+    ] {
+        let is = decrypt(&engine, &text).await.unwrap_err();
+        let without = decrypt(&plain, &text).await.unwrap_err();
+        assert_eq!(is.to_string(), without.to_string(), "{text}");
+    }
+    assert_eq!(server.calls.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_foreign_version_may_be_above_ours_and_below_the_oldest_that_decrypts() {
+    let server = Arc::<FakeServer>::default();
+    let (engine, _seal) = taking_over(&server, None).await;
+    let key = engine.deployment.declared_key(&"transit".parse().unwrap(), "unseal").unwrap();
+    assert_eq!((key.min_decryption.get(), key.latest.get()), (2, 2));
+    for version in [1, 2, 3, 70_000] {
+        assert_eq!(decrypt(&engine, &foreign(version, "x")).await.unwrap(), b"x");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_ciphertexts_fault_and_trouble_is_the_servers() {
+    let server = Arc::<FakeServer>::default();
+    let (engine, _seal) = taking_over(&server, None).await;
+    let mut forged = foreign(1, "x");
+    forged.replace_range(forged.len() - 6..forged.len() - 4, "AA");
+    let refused = decrypt(&engine, &forged).await;
+    assert!(matches!(refused, Err(TransitError::OldServerRejected(_))), "{refused:?}");
+    *server.fault.lock().unwrap() = Some(KmsError::Unavailable(None));
+    let Err(TransitError::Seal(SealError { seal, source })) =
+        decrypt(&engine, &foreign(1, "x")).await
+    else {
+        panic!("it opened");
+    };
     assert_eq!(seal.as_str(), "takeover.old");
     assert!(matches!(source, SealFault::Kms(KmsError::Unavailable(_))));
     let old = engine.deployment.takeovers.iter().next().unwrap();
@@ -198,11 +240,19 @@ async fn the_newest_old_version_is_read_again_and_again_and_bounds_what_is_sent(
         tokio::spawn(Arc::clone(&old).poll(Arc::clone(&engine.current), Arc::new(FixedClock)));
     sleep(Duration::from_secs(1)).await;
     assert_eq!(old.limit(), KeyVersion::new(2));
-    assert!(decrypt(&engine, &foreign(3, "x")).await.is_err());
+    assert!(decrypt(&engine, &foreign(70_000, "x")).await.is_err());
     assert_eq!(server.calls.load(Ordering::Relaxed), 0);
+    // Whoever sends garbage has it asked again once in ten seconds, and no more.
     *server.newest.lock().unwrap() = Some(3);
+    assert_eq!(decrypt(&engine, &foreign(3, "x")).await.unwrap(), b"x", "rotated meanwhile");
+    let reads = server.reads.load(Ordering::Relaxed);
+    for _ in 0..100 {
+        assert!(decrypt(&engine, &foreign(4, "x")).await.is_err());
+    }
+    assert_eq!(server.reads.load(Ordering::Relaxed), reads + 1);
+    *server.newest.lock().unwrap() = Some(4);
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(decrypt(&engine, &foreign(3, "x")).await.unwrap(), b"x");
+    assert_eq!(decrypt(&engine, &foreign(4, "x")).await.unwrap(), b"x");
     // It ends with the deployment that has it.
     let (without, _seal) = deployment(Takeovers::default()).await;
     engine.current.store(Arc::new(without));

@@ -88,7 +88,8 @@ impl Decryption {
     ) -> Result<Plaintext, TransitError> {
         let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
         if let Some(old) = self.transit.deployment.takeovers.find(&self.mount, &self.key.name)
-            && let Some(version) = takeover::foreign_version(ciphertext, old.limit())
+            && let Some(version) = takeover::foreign_version(ciphertext)
+            && old.admits(version, &*self.transit.clock).await
         {
             return self.decrypt_foreign(old, version, item).await;
         }

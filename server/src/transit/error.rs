@@ -1,5 +1,5 @@
 use selkie_crypto::envelope::{EncryptError, Refusal};
-use selkie_crypto::{CiphertextError, KeyVersion, RandomError};
+use selkie_crypto::{CiphertextError, KeyVersion, RandomError, SealName};
 use selkie_kms::KmsError;
 use selkie_storage::StoreError;
 
@@ -48,6 +48,9 @@ pub enum TransitError {
     /// No recipient is for a seal that is configured, enabled, and has the KEK.
     #[error("no recipient of the envelope is for a configured seal that holds its KEK")]
     NoUsableRecipient,
+    /// What is left of its recipients is for a seal that is revoked.
+    #[error("the envelope was made for seal \"{0}\", which is revoked")]
+    SealRevoked(SealName),
     /// Every seal asked says that the wrapped DEK is not one of its own.
     #[error("no seal could unwrap the DEK")]
     UnwrapRejected,
@@ -168,6 +171,7 @@ pub(super) const fn outcome<T>(done: &Result<T, TransitError>) -> &'static str {
         Err(
             TransitError::Refused(_)
             | TransitError::NoUsableRecipient
+            | TransitError::SealRevoked(_)
             | TransitError::UnwrapRejected
             | TransitError::OldServerRejected(_)
             | TransitError::VersionSpelling,

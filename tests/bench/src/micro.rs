@@ -130,6 +130,7 @@ impl Bench {
             kek: self.kek_id.clone(),
             algorithm: WrapAlgorithm::A256Kw,
             wrapped_dek: self.kek.wrap_dek(draft.secret()).to_vec(),
+            share: None,
         };
         let plaintext = Plaintext::new(vec![5; PLAINTEXT_BYTES]);
         let json = draft.encrypt(&self.header, Aad::default(), plaintext, &[recipient], None)?;

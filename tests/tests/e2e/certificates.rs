@@ -25,8 +25,14 @@ struct Served {
 
 impl Served {
     fn new() -> Result<Self> {
+        Self::with(|_authority| String::new())
+    }
+
+    /// The same, with more in its file.
+    fn with(more: impl FnOnce(&Authority) -> String) -> Result<Self> {
         let authority = Authority::new()?;
         let mut site = Site::new()?;
+        site.extra += &more(&authority);
         let (cert, key) = authority.issue("selkie")?.write(site.dir())?;
         let file = |name: &str| site.dir().join(name).display().to_string();
         fs::write(file("ca.pem"), authority.certificate())?;
@@ -125,9 +131,8 @@ fn who_is_named_by_nothing_or_by_two_is_refused() -> Result<()> {
     ] {
         is_refused(&served.client(Some(&served.issue(name, 3, sans)?))?)?;
     }
-    let log = served.selkie.log();
-    assert!(log.contains("that of several clients: vault-wide, vault-wider"), "{log}");
-    Ok(())
+    let told = "that of several clients: vault-wide, vault-wider";
+    served.selkie.process.stderr_line(0, |line| line.contains(told).then_some(()))
 }
 
 #[test]
@@ -215,5 +220,56 @@ fn the_published_wrappers_work_with_a_certificate_alone() -> Result<()> {
         assert_eq!((output.status.code(), &report["error"]), (Some(0), &Value::Null), "{report}");
         assert_eq!(report["round_trips"], 4, "{report}\n{log}");
     }
+    Ok(())
+}
+
+/// `auth "cert"` with a role for certificates named `vault-*`.
+fn declared_method(authority: &Authority) -> String {
+    format!(
+        "storage \"inmem\" {{}}\nauth \"cert\" {{\n  role \"vault\" {{\n    certificate = <<EOT\n{}EOT\n    \
+         allowed_common_names = [\"vault-*\"]\n    token_policies = [\"seal\"]\n  }}\n}}\n",
+        authority.certificate(),
+    )
+}
+
+#[test]
+fn a_certificate_logs_in_by_a_declared_role_with_hvac_and_with_curl() -> Result<()> {
+    let served = Served::with(declared_method)?;
+    let shown = served.issue("vault-7", 7, vec![dns("nobody.example.com")?])?;
+    let client = served.client(Some(&shown))?;
+    let answer = until("the state is open", || {
+        let answer = client.put("auth/cert/login", &json!({}))?;
+        Ok((answer.status != 503).then_some(answer))
+    })?;
+    let body = answer.json();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(body["auth"]["metadata"]["cert_name"], "vault");
+    assert_eq!(body["auth"]["policies"], json!(["default", "seal"]));
+    let token = body["auth"]["client_token"].as_str().context("no token")?;
+    encrypts(&served.client(None)?.with_token(token))?;
+    let other = served.issue("other", 8, vec![])?;
+    let refused = served.client(Some(&other))?.put("auth/cert/login", &json!({}))?;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    let (cert, key) = served.files(&shown)?;
+    let (ca, url) = (served.site.dir().join("ca.pem"), served.selkie.url());
+    if let Some(curl) = Peer::Curl.find()? {
+        let mut command = Command::new(curl);
+        command.args(["-sS", "-X", "POST", "-d", "{\"name\": \"vault\"}", "--cacert"]).arg(&ca);
+        command.arg("--cert").arg(&cert).arg("--key").arg(&key);
+        let output = command.arg(format!("{url}/v1/auth/cert/login")).output()?;
+        let said: Value = serde_json::from_slice(&output.stdout)?;
+        assert_eq!(said["auth"]["metadata"]["common_name"], "vault-7", "{said}");
+    }
+    let Some(python) = selkie_tests::python()? else { return Ok(()) };
+    let script = "import hvac, sys\nurl, ca, cert, key = sys.argv[1:]\n\
+                  client = hvac.Client(url=url, verify=ca)\n\
+                  client.auth.cert.login(name='vault', cert_pem=cert, key_pem=key)\n\
+                  made = client.secrets.transit.encrypt_data(name='autounseal', plaintext='YQ==')\n\
+                  print(made['data']['ciphertext'])\n";
+    let mut command = Command::new(python);
+    command.env_clear().args(["-c", script, &url]).args([&ca, &cert, &key]);
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("vault:v"), "{said}");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The client and the provider against servers whose every answer is written by hand.
 
+mod fake;
 mod manners;
+mod provider;
 mod refusals;
 
 use std::path::PathBuf;

@@ -1,18 +1,17 @@
 //! `seal "azurekeyvault"`: a master key in Azure Key Vault or Managed HSM, with the fields and the
 //! environment variables of Vault's own stanza.
 
-mod certificate;
+pub(super) mod certificate;
 mod fingerprint;
 mod given;
 mod identity;
 mod location;
-mod proxy;
-mod setting;
+mod names;
 
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
-use selkie_hcl::{Place, Section};
+use selkie_hcl::Section;
 use url::Url;
 
 pub use self::certificate::AzureCertificate;
@@ -20,10 +19,9 @@ pub use self::fingerprint::PublicKeyFingerprint;
 use self::given::Given;
 use self::identity::Chosen;
 pub use self::identity::{AzureIdentity, IdentityReason, UserAssignedIdentity};
-pub use self::proxy::ProxyUrl;
-pub(crate) use self::proxy::decode as decode_proxies;
-pub use self::setting::Origin;
-use self::setting::{Setting, field_only};
+pub(super) use self::names::OF_ONE_SEAL;
+use super::proxy::{self, ProxyUrl};
+use super::setting::{self, Origin, Setting, field_only};
 use crate::quantity::duration;
 use crate::secret::Reading;
 use crate::warning::WarningKind;
@@ -75,39 +73,11 @@ pub enum WrapPlace {
 enum AzureError {
     #[error("field \"wrap\": there are \"local\" and \"remote\"")]
     UnknownWrap,
-    #[error(
-        "environment variable {variable} would apply to the seals {first:?} and {second:?} alike: \
-         set it empty and write {field:?} in each"
-    )]
-    SharedVariable { variable: &'static str, first: String, second: String, field: &'static str },
 }
 
 /// Vault asks for the current version at each wrap; this is how late a rotation may be seen.
 const POLL_INTERVAL: Duration = Duration::from_secs(300);
 const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(86_400);
-
-/// Refuses variables that say something about one seal where they would apply to two, and tells
-/// whether there were any.
-pub(super) fn refuse_shared(seals: &[(String, Place<'_>)], reading: &Reading<'_>) -> bool {
-    let mut is_shared = false;
-    let [(first, _), (second, place), ..] = seals else {
-        return is_shared;
-    };
-    for name in setting::OF_ONE_SEAL {
-        for variable in name.variables {
-            if reading.ambient(variable).is_some() {
-                place.report(AzureError::SharedVariable {
-                    variable,
-                    first: first.clone(),
-                    second: second.clone(),
-                    field: name.field,
-                });
-                is_shared = true;
-            }
-        }
-    }
-    is_shared
-}
 
 /// The seal; `None` if something was reported to be wrong.
 pub(super) fn decode(

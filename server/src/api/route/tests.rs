@@ -4,6 +4,7 @@ use selkie_config::{DeclaredAuth, DeclaredMethod};
 
 use super::*;
 use crate::auth::methods::{DeclaredMounts, Methods};
+use crate::drill::DrillStep;
 
 fn mounts() -> Mounts {
     let mount = |path: &str| selkie_config::Mount { path: path.parse().unwrap(), aliases: vec![] };

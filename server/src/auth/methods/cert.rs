@@ -9,14 +9,14 @@ mod login;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use selkie_config::role_name;
+use selkie_config::{CertRole, DeclaredMethod, DeclaredRole, role_name};
 use uuid::Uuid;
 
 use self::entry::{Entry, Fit};
 use super::documents::{DocumentName, forget_mount};
 use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest, Renewal};
 use crate::api::route::Operation;
-use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError};
+use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
 /// The method, with the roles of all its mounts.
 #[derive(Debug, Default)]
@@ -24,13 +24,9 @@ pub(super) struct Cert {
     roles: Arc<Mirror<Entry>>,
 }
 
-/// What is wrong with a request. The texts are Vault's where it has one.
+/// Why nobody logs in. The texts are Vault's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum CertProblem {
-    #[error("failed to parse certificate")]
-    Certificate,
-    #[error("required_extensions: {text:?} is neither OID:VALUE nor hex:OID:VALUE")]
-    Extension { text: String },
+enum LoginProblem {
     #[error("client certificate must be supplied")]
     NoCertificate,
     #[error("invalid certificate or no client certificate supplied")]
@@ -64,14 +60,14 @@ impl Method for Cert {
     /// As in Vault, a certificate that has been revoked or has run out renews nothing.
     fn may_renew(&self, mount: &AuthMount, renewal: Renewal<'_>) -> bool {
         let Some(name) = renewal.metadata.get("cert_name") else { return false };
-        let role = match self.roles.get(&DocumentName::new(mount.uuid, name)) {
-            Ok(Some(current)) => current.value,
+        let role = match self.role(mount, name) {
+            Ok(Some(role)) => role,
             Ok(None) => return false,
             Err(_unreadable) => return true,
         };
         renewal.certificate.is_some_and(|shown| {
             let read = shown.certificate();
-            read.is_ok_and(|read| role.fit(shown, read, renewal.now) == Fit::Matches)
+            read.is_ok_and(|read| entry::fit(&role.role, shown, read, renewal.now) == Fit::Matches)
         })
     }
 
@@ -80,14 +76,11 @@ impl Method for Cert {
         match (&segments[..], request.operation) {
             (["login"], Operation::Update) => self.login(request),
             (["certs", ""], Operation::List) => {
-                let names = self.roles.names().into_iter();
-                let of_mount = names.filter(|name| name.mount == request.mount.uuid);
-                Ok(MethodReply::keys(of_mount.map(|name| name.name.into_string()).collect()))
+                Ok(MethodReply::keys(self.role_names(request.mount)))
             }
             (["certs", name], _) => {
                 let name = role_name(name).map_err(|_no_name| MethodError::UnsupportedPath)?;
-                let name = DocumentName::new(request.mount.uuid, &name.to_ascii_lowercase());
-                Ok(self.role(request, &name).await?.captured(&["name"]))
+                Ok(self.answer_role(request, &name.to_ascii_lowercase()).await?.captured(&["name"]))
             }
             (["login"] | ["certs"], _) => Err(MethodError::UnsupportedOperation),
             _ => Err(MethodError::UnsupportedPath),
@@ -100,89 +93,98 @@ impl Method for Cert {
 }
 
 impl Cert {
+    /// The role of this name. A declared mount has its declared roles, and no others.
+    fn role(&self, mount: &AuthMount, name: &str) -> Result<Option<Arc<Entry>>, Unreadable> {
+        if let Some(declared) = declared(mount) {
+            let role = declared.iter().find(|role| role.name == name);
+            return Ok(role.map(|role| Arc::new(entry_of(role))));
+        }
+        let kept = self.roles.get(&DocumentName::new(mount.uuid, name))?;
+        Ok(kept.map(|kept| kept.value))
+    }
+
+    /// All roles that can be read, or the one that is wanted.
+    fn roles(&self, mount: &AuthMount, wanted: Option<&str>) -> Vec<(String, Arc<Entry>)> {
+        let is_wanted = |name: &str| wanted.is_none_or(|wanted| name == wanted);
+        if let Some(declared) = declared(mount) {
+            let wanted = declared.iter().filter(|role| is_wanted(&role.name));
+            return wanted.map(|role| (role.name.clone(), Arc::new(entry_of(role)))).collect();
+        }
+        let mut roles = Vec::new();
+        self.roles.for_each(|name, entry| {
+            if name.mount == mount.uuid && is_wanted(&name.name) {
+                roles.push((name.name.to_string(), Arc::clone(entry)));
+            }
+        });
+        roles
+    }
+
+    fn role_names(&self, mount: &AuthMount) -> Vec<String> {
+        if let Some(declared) = declared(mount) {
+            return declared.iter().map(|role| role.name.clone()).collect();
+        }
+        let names = self.roles.names().into_iter();
+        let of_mount = names.filter(|name| name.mount == mount.uuid);
+        of_mount.map(|name| name.name.into_string()).collect()
+    }
+
     /// `certs/:name`
-    async fn role(
+    async fn answer_role(
         &self,
         request: MethodRequest<'_, '_>,
-        name: &DocumentName,
+        name: &str,
     ) -> Result<MethodReply, MethodError> {
-        let MethodRequest { operation, fields, tools, .. } = request;
-        tools.records.store()?;
-        let current = self.roles.get(name)?;
+        let MethodRequest { mount, operation, fields, tools, .. } = request;
+        if mount.declared_at().is_none() {
+            tools.records.store()?;
+        }
+        match operation {
+            Operation::Read => {
+                let role = self.role(mount, name)?.ok_or(MethodError::NotFound)?;
+                return Ok(MethodReply::data(entry::show(&role)));
+            }
+            Operation::Update | Operation::Delete => {}
+            _ => return Err(MethodError::UnsupportedOperation),
+        }
+        if let Some(at) = mount.declared_at() {
+            let what = format!("role {name:?}");
+            return Err(MethodError::Declared { what, at: at.to_owned() });
+        }
+        let document = DocumentName::new(mount.uuid, name);
+        let current = self.roles.get(&document)?;
         let mut batch = Batch::default();
         match (operation, current) {
-            (Operation::Read, current) => {
-                let current = current.ok_or(MethodError::NotFound)?;
-                return Ok(MethodReply::data(current.value.show()));
-            }
-            (Operation::Update, current) => {
-                let mut entry = match &current {
-                    Some(current) => Entry::clone(&current.value),
-                    None => Entry::default(),
-                };
-                entry.update(&name.name, fields)?;
-                batch.put(name, &entry, current.map(|current| current.revision))?;
-            }
-            (Operation::Delete, Some(current)) => batch.delete::<Entry>(name, current.revision)?,
             (Operation::Delete, None) => return Ok(MethodReply::done()),
-            _ => return Err(MethodError::UnsupportedOperation),
+            (Operation::Delete, Some(current)) => {
+                batch.delete::<Entry>(&document, current.revision)?;
+            }
+            (_, current) => {
+                let kept = current.as_ref().map(|current| Entry::clone(&current.value));
+                let mut new = kept.unwrap_or_default();
+                entry::update(&mut new, name, fields)?;
+                batch.put(&document, &new, current.map(|current| current.revision))?;
+            }
         }
         tools.records.commit(&batch).await?;
         Ok(MethodReply::done())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::net::{IpAddr, Ipv4Addr};
-
-    use selkie_crypto::os_random;
-    use selkie_listener::ShownCertificate;
-    use selkie_storage::MemoryStore;
-    use serde_json::json;
-
-    use super::super::Tools;
-    use super::*;
-    use crate::api::fields::Fields;
-    use crate::clock::SystemClock;
-
-    /// A certificate that nobody issued, as PEM and as it is shown.
-    fn certificate() -> (String, Arc<ShownCertificate>) {
-        let names = vec!["vault.example".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap().cert;
-        (made.pem(), ShownCertificate::unverified(vec![made.der().clone()]).unwrap())
-    }
-
-    async fn ask(records: &Records, method: &Cert, mount: &AuthMount, body: Option<&[u8]>) {
-        let operation = body.map_or(Operation::Delete, |_| Operation::Update);
-        let mut fields = Fields::parse(body.unwrap_or_default(), None).unwrap();
-        let (clock, random) = (&SystemClock, &os_random);
-        let tools = Tools { records, state_key: None, clock, random };
-        let credentials = IpAddr::from(Ipv4Addr::LOCALHOST).into();
-        let rest = "certs/web";
-        let fields = &mut fields;
-        let request = MethodRequest { mount, rest, operation, fields, credentials, tools };
-        method.answer(request).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_login_is_renewed_only_with_a_certificate_that_its_role_takes() {
-        let method = Cert::default();
-        let records = Records::new(true, method.mirrors());
-        records.attach(Arc::new(MemoryStore::new())).await.unwrap();
-        let mount = AuthMount::managed("cert".parse().unwrap(), "cert", Uuid::new_v4());
-        let ((pem, own), (_, other)) = (certificate(), certificate());
-        let body = json!({ "certificate": pem }).to_string();
-        ask(&records, &method, &mount, Some(body.as_bytes())).await;
-        let metadata = BTreeMap::from([("cert_name".to_owned(), "web".to_owned())]);
-        let renews = |certificate| {
-            method.may_renew(&mount, Renewal { metadata: &metadata, certificate, now: 0 })
-        };
-        assert!(renews(Some(&*own)));
-        assert!(!renews(Some(&*other)));
-        assert!(!renews(None), "it was revoked, or is not there");
-        ask(&records, &method, &mount, None).await;
-        assert!(!renews(Some(&*own)));
+/// `None` for a mount made through the API.
+fn declared(mount: &AuthMount) -> Option<&[DeclaredRole<CertRole>]> {
+    match mount.declaration()? {
+        DeclaredMethod::Cert(roles) => Some(roles),
+        _ => Some(&[]),
     }
 }
+
+fn entry_of(declared: &DeclaredRole<CertRole>) -> Entry {
+    let mut role = declared.role.clone();
+    if role.display_name.is_empty() {
+        role.display_name.clone_from(&declared.name);
+    }
+    Entry { role, token: declared.token.clone() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ enum PemFileError {
 }
 
 /// All certificates of the file that `setting` names.
-pub(super) fn authorities(
+pub(in crate::seal) fn authorities(
     setting: Setting<'_>,
     reading: &Reading<'_>,
 ) -> Option<Vec<CertificateDer<'static>>> {

@@ -5,10 +5,11 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::identity::Kind;
-use super::setting::{
-    AUTH_METHOD, CERT_PATH, CLIENT_ID, CLIENT_SECRET, MANAGED_ID_KIND, Origin, RESOURCE_ID,
-    Setting, TENANT_ID, TOKEN_FILE, field_only, http_url, is_reference,
+use super::names::{
+    AUTH_METHOD, CERT_PATH, CLIENT_ID, CLIENT_SECRET, MANAGED_ID_KIND, RESOURCE_ID, TENANT_ID,
+    TOKEN_FILE,
 };
+use super::setting::{Origin, Setting, field_only, http_url, is_reference};
 use crate::secret::{self, Reading};
 use crate::warning::WarningKind;
 

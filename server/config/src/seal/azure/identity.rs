@@ -8,10 +8,8 @@ use zeroize::Zeroizing;
 
 use super::certificate::{self, AzureCertificate};
 use super::given::{Given, GivenSecret};
-use super::setting::{
-    CLIENT_ID, CLIENT_SECRET, Name, Origin, RESOURCE_ID, Setting, TENANT_ID, TOKEN_FILE,
-    field_only, server_url,
-};
+use super::names::{CLIENT_ID, CLIENT_SECRET, RESOURCE_ID, TENANT_ID, TOKEN_FILE};
+use super::setting::{Name, Origin, Setting, field_only, server_url};
 use crate::secret::{self, Reading};
 use crate::warning::WarningKind;
 

@@ -3,9 +3,8 @@
 use selkie_hcl::Section;
 use url::Url;
 
-use super::setting::{
-    ENVIRONMENT, KEY_NAME, RESOURCE, ServerUrlError, Setting, VAULT_NAME, field_only, https_url,
-};
+use super::names::{ENVIRONMENT, KEY_NAME, RESOURCE, VAULT_NAME};
+use super::setting::{ServerUrlError, Setting, field_only, https_url};
 use crate::secret::Reading;
 
 const ENDPOINT_EXAMPLE: &str = "https://kv1.vault.azure.net";

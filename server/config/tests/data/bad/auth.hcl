@@ -32,7 +32,7 @@ auth "approle" {}
 auth "approle" {
   path = "approle/inner"
 }
-#! 8:6: there is no method "approl"; there are "approle", "jwt", "kubernetes" and "azure"
+#! 8:6: there is no method "approl"; there are "approle", "cert", "jwt", "kubernetes" and "azure"
 #! 10:10: "token" belongs to the server itself
 #! 13:23: field "default_lease_ttl": must be from 1s to 315360000s
 #! 16:23: field "token_policies": a login never gives the policy "root"

@@ -68,8 +68,8 @@ auth "azure" {
   environment = "AzureGermanCloud"
 }
 auth "ldap" {}
-#! 1:1: no seal is declared: write seal "azurekeyvault" { ... }
 #! 1:1: no listener is declared: write listener "tcp" { ... }
+#! 1:1: no seal is declared: write seal "azurekeyvault" { ... }
 #! 2:1: 'jwks_url' must be an https URL
 #! 6:1: exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set
 #! 11:1: Invalid supported algorithm: none
@@ -94,4 +94,4 @@ auth "ldap" {}
 #! 60:3: 'bound_locations' cannot be verified: no token says where a machine is, and Selkie does not ask Azure Resource Manager; bind 'bound_resource_groups' instead
 #! 63:3: must have at least one bound constraint when creating/updating a role
 #! 65:1: invalid 'environment': there are "AzurePublicCloud", "AzureUSGovernmentCloud" and "AzureChinaCloud"
-#! 70:6: there is no method "ldap"; there are "approle", "jwt", "kubernetes" and "azure"
+#! 70:6: there is no method "ldap"; there are "approle", "cert", "jwt", "kubernetes" and "azure"

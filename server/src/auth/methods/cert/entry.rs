@@ -1,34 +1,16 @@
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use selkie_certificate::{ClientCertificate, Glob, Role};
-use selkie_config::TokenParameters;
+use selkie_certificate::{ClientCertificate, Role};
+use selkie_config::CertRole;
 use selkie_listener::{ClientTrust, ShownCertificate};
-use serde::{Deserialize, Serialize};
 
-use super::CertProblem;
 use crate::api::fields::Fields;
+use crate::auth::configured::{WithToken, set_list, set_text};
 use crate::auth::methods::documents::Document;
 use crate::auth::methods::parameters::{self, Alias};
 use crate::auth::methods::{MethodData, MethodError};
 
 /// A role of Vault's `auth/cert/certs/`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    /// PEM: the CA that issues, or the certificate itself; one or more.
-    certificate: String,
-    /// What stands in the display name of tokens.
-    pub(super) display_name: String,
-    allowed_names: Vec<String>,
-    allowed_common_names: Vec<String>,
-    allowed_dns_sans: Vec<String>,
-    allowed_email_sans: Vec<String>,
-    allowed_uri_sans: Vec<String>,
-    allowed_organizational_units: Vec<String>,
-    required_extensions: Vec<String>,
-    #[serde(with = "parameters::kept")]
-    pub(super) token: TokenParameters,
-}
+pub(super) type Entry = WithToken<CertRole>;
 
 /// Whether a role takes what was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,98 +28,51 @@ impl Document for Entry {
     type Index = ();
 }
 
-impl Entry {
-    /// Takes what is set; what is absent stays.
-    pub(super) fn update(
-        &mut self,
-        name: &str,
-        fields: &mut Fields<'_>,
-    ) -> Result<(), MethodError> {
-        if let Some(certificate) = fields.text("certificate")? {
-            self.certificate = certificate.into_owned();
-        }
-        if let Some(display_name) = fields.text("display_name")? {
-            self.display_name = display_name.into_owned();
-        }
-        if self.display_name.is_empty() {
-            name.clone_into(&mut self.display_name);
-        }
-        for (field, list) in self.lists() {
-            if let Some(set) = fields.set_list(field)? {
-                *list = set;
-            }
-        }
-        let aliases =
-            [Alias::Policies, Alias::Ttl, Alias::MaxTtl, Alias::Period, Alias::BoundCidrs];
-        parameters::update(&mut self.token, fields, &aliases)?;
-        let read = read_all(&self.certificates().unwrap_or_default());
-        if read.is_none_or(|read| read.is_empty()) {
-            return Err(MethodError::refused(CertProblem::Certificate));
-        }
-        self.constraints().map(|_sound| ())
+/// Takes what is set of the role `name`; what is absent stays.
+pub(super) fn update(
+    entry: &mut Entry,
+    name: &str,
+    fields: &mut Fields<'_>,
+) -> Result<(), MethodError> {
+    set_text(fields, "certificate", &mut entry.role.certificate)?;
+    set_text(fields, "display_name", &mut entry.role.display_name)?;
+    if entry.role.display_name.is_empty() {
+        name.clone_into(&mut entry.role.display_name);
     }
-
-    fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 7] {
-        [
-            ("allowed_names", &mut self.allowed_names),
-            ("allowed_common_names", &mut self.allowed_common_names),
-            ("allowed_dns_sans", &mut self.allowed_dns_sans),
-            ("allowed_email_sans", &mut self.allowed_email_sans),
-            ("allowed_uri_sans", &mut self.allowed_uri_sans),
-            ("allowed_organizational_units", &mut self.allowed_organizational_units),
-            ("required_extensions", &mut self.required_extensions),
-        ]
+    for (field, list) in entry.role.lists_mut() {
+        set_list(fields, field, list)?;
     }
+    let aliases = [Alias::Policies, Alias::Ttl, Alias::MaxTtl, Alias::Period, Alias::BoundCidrs];
+    parameters::update(&mut entry.token, fields, &aliases)?;
+    entry.role.check().map_err(MethodError::refused)
+}
 
-    /// What a read answers.
-    pub(super) fn show(&self) -> MethodData {
-        let mut data = MethodData::default();
-        data.set("certificate", self.certificate.as_str());
-        data.set("display_name", self.display_name.as_str());
-        for (field, list) in self.clone().lists() {
-            data.set(field, std::mem::take(list));
-        }
-        parameters::show(&self.token, &mut data);
-        data
+/// What a read answers.
+pub(super) fn show(entry: &Entry) -> MethodData {
+    let mut data = MethodData::default();
+    data.set("certificate", entry.role.certificate.as_str());
+    data.set("display_name", entry.role.display_name.as_str());
+    for (field, list) in entry.role.clone().lists_mut() {
+        data.set(field, std::mem::take(list));
     }
+    parameters::show(&entry.token, &mut data);
+    data
+}
 
-    /// Whether the role takes what was shown, at `now`, in seconds since 1970.
-    pub(super) fn fit(
-        &self,
-        shown: &ShownCertificate,
-        certificate: &ClientCertificate,
-        now: u64,
-    ) -> Fit {
-        let Some(listed) = self.certificates() else { return Fit::Foreign };
-        if !is_issued_under(listed, shown, certificate, now) {
-            return Fit::Foreign;
-        }
-        match self.constraints() {
-            Ok(constraints) if constraints.matches(certificate) => Fit::Matches,
-            _ => Fit::OtherNames,
-        }
+/// Whether the role takes what was shown, at `now`, in seconds since 1970.
+pub(super) fn fit(
+    role: &CertRole,
+    shown: &ShownCertificate,
+    certificate: &ClientCertificate,
+    now: u64,
+) -> Fit {
+    let Some(listed) = role.certificates() else { return Fit::Foreign };
+    if !is_issued_under(listed, shown, certificate, now) {
+        return Fit::Foreign;
     }
-
-    fn certificates(&self) -> Option<Vec<CertificateDer<'static>>> {
-        CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>().ok()
-    }
-
-    fn constraints(&self) -> Result<Role, MethodError> {
-        let globs = |texts: &[String]| texts.iter().map(|text| Glob::new(text)).collect();
-        let extension = |text: &String| {
-            let problem = |_wrong| CertProblem::Extension { text: text.clone() };
-            text.parse().map_err(problem).map_err(MethodError::refused)
-        };
-        let required = self.required_extensions.iter().map(extension);
-        Ok(Role {
-            allowed_names: globs(&self.allowed_names),
-            allowed_common_names: globs(&self.allowed_common_names),
-            allowed_dns_sans: globs(&self.allowed_dns_sans),
-            allowed_email_sans: globs(&self.allowed_email_sans),
-            allowed_uri_sans: globs(&self.allowed_uri_sans),
-            allowed_organizational_units: globs(&self.allowed_organizational_units),
-            required_extensions: required.collect::<Result<_, _>>()?,
-        })
+    match role.constraints() {
+        Ok(constraints) if constraints.matches(certificate) => Fit::Matches,
+        _ => Fit::OtherNames,
     }
 }
 

@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use selkie_certificate::ClientCertificate;
 
-use super::entry::{Entry, Fit};
-use super::{Cert, CertProblem};
-use crate::auth::methods::documents::DocumentName;
+use super::entry::{self, Entry, Fit};
+use super::{Cert, LoginProblem};
 use crate::auth::methods::parameters::is_within;
 use crate::auth::methods::{Login, MethodError, MethodReply, MethodRequest, Told};
 
@@ -14,40 +12,34 @@ impl Cert {
     pub(super) fn login(&self, request: MethodRequest<'_, '_>) -> Result<MethodReply, MethodError> {
         let MethodRequest { mount, fields, credentials, tools, .. } = request;
         let shown = credentials.certificate;
-        let shown = shown.ok_or_else(|| MethodError::refused(CertProblem::NoCertificate))?;
+        let shown = shown.ok_or_else(|| MethodError::refused(LoginProblem::NoCertificate))?;
         let certificate = shown
             .certificate()
-            .map_err(|malformed| MethodError::refused_because(CertProblem::Invalid, malformed))?;
+            .map_err(|malformed| MethodError::refused_because(LoginProblem::Invalid, malformed))?;
         let wanted = fields.text("name")?.map(|name| name.to_ascii_lowercase());
-        let mut roles: Vec<(DocumentName, Arc<Entry>)> = Vec::new();
-        self.roles.for_each(|name, entry| {
-            let is_wanted =
-                wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || *name.name == **wanted);
-            if name.mount == mount.uuid && is_wanted {
-                roles.push((name.clone(), Arc::clone(entry)));
-            }
-        });
+        let wanted = wanted.filter(|wanted| !wanted.is_empty());
+        let roles = self.roles(mount, wanted.as_deref());
         let now = tools.clock.unix_seconds();
-        let fits =
-            roles.iter().map(|(name, entry)| (entry.fit(shown, certificate, now), name, entry));
+        let fit = |entry: &Entry| entry::fit(&entry.role, shown, certificate, now);
+        let fits = roles.iter().map(|(name, entry)| (fit(entry), name, entry));
         let fits: Vec<_> = fits.filter(|(fit, ..)| *fit != Fit::Foreign).collect();
         let matching: Vec<_> = fits.iter().filter(|(fit, ..)| *fit == Fit::Matches).collect();
         let (name, entry) = match matching[..] {
             [(_, name, entry)] => (name, entry),
-            [] if fits.is_empty() => return Err(MethodError::refused(CertProblem::Invalid)),
-            [] => return Err(MethodError::refused(CertProblem::NoMatch)),
-            _ => return Err(MethodError::refused(CertProblem::SeveralMatch)),
+            [] if fits.is_empty() => return Err(MethodError::refused(LoginProblem::Invalid)),
+            [] => return Err(MethodError::refused(LoginProblem::NoMatch)),
+            _ => return Err(MethodError::refused(LoginProblem::SeveralMatch)),
         };
         if !is_within(&entry.token.bound_cidrs, credentials.address) {
-            return Err(MethodError::told(Told::Forbidden, CertProblem::PermissionDenied));
+            return Err(MethodError::told(Told::Forbidden, LoginProblem::PermissionDenied));
         }
         Ok(MethodReply::login(Login {
-            display_name: entry.display_name.clone(),
+            display_name: entry.role.display_name.clone(),
             alias: certificate
                 .common_name
                 .clone()
                 .unwrap_or_else(|| certificate.fingerprint.to_string()),
-            metadata: metadata(&name.name, certificate),
+            metadata: metadata(name, certificate),
             parameters: entry.token.clone(),
             bound_certificate: None,
         }))

@@ -1,3 +1,6 @@
+mod quorum;
+mod recipients;
+
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{
     KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
@@ -35,6 +38,7 @@ fn recipients(draft: &Draft, fills: &[u8]) -> Vec<Recipient> {
         kek: KekId::new(&format!("k{fill}")).unwrap(),
         algorithm: WrapAlgorithm::A256Kw,
         wrapped_dek: kek(*fill).wrap_dek(draft.secret()).to_vec(),
+        share: None,
     };
     fills.iter().enumerate().map(one).collect()
 }
@@ -118,6 +122,7 @@ fn an_rsa_recipient_stands_beside_a_static_one() {
             kek: KekId::new("https://weu.vault.azure.net/keys/unseal/1").unwrap(),
             algorithm: WrapAlgorithm::RsaOaep256,
             wrapped_dek: public.wrap_dek(draft.secret()).unwrap(),
+            share: None,
         });
         let plaintext = Plaintext::new(b"root key".to_vec());
         let json = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None).unwrap();

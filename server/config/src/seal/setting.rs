@@ -42,42 +42,9 @@ impl fmt::Display for Name {
     }
 }
 
-const fn named(field: &'static str, variables: &'static [&'static str]) -> Name {
+pub(super) const fn named(field: &'static str, variables: &'static [&'static str]) -> Name {
     Name { field, variables }
 }
-
-pub(super) const TENANT_ID: Name = named("tenant_id", &["AZURE_TENANT_ID"]);
-pub(super) const CLIENT_ID: Name = named("client_id", &["AZURE_CLIENT_ID"]);
-pub(super) const CLIENT_SECRET: Name = named("client_secret", &["AZURE_CLIENT_SECRET"]);
-pub(super) const ENVIRONMENT: Name = named("environment", &["AZURE_ENVIRONMENT"]);
-pub(super) const RESOURCE: Name = named("resource", &["AZURE_AD_RESOURCE"]);
-pub(super) const VAULT_NAME: Name =
-    named("vault_name", &["AZUREKEYVAULT_WRAPPER_VAULT_NAME", "VAULT_AZUREKEYVAULT_VAULT_NAME"]);
-pub(super) const KEY_NAME: Name =
-    named("key_name", &["AZUREKEYVAULT_WRAPPER_KEY_NAME", "VAULT_AZUREKEYVAULT_KEY_NAME"]);
-pub(super) const AUTH_METHOD: Name = named("auth_method", &["VAULT_AZUREKEYVAULT_AUTH_METHOD"]);
-pub(super) const CERT_PATH: Name = named("cert_path", &["VAULT_AZUREKEYVAULT_CERTIFICATE_PATH"]);
-pub(super) const MANAGED_ID_KIND: Name =
-    named("managed_id_kind", &["VAULT_AZUREKEYVAULT_MANAGED_IDENTITY_KIND"]);
-pub(super) const RESOURCE_ID: Name = named("resource_id", &["VAULT_AZUREKEYVAULT_RESOURCE_ID"]);
-/// Set by the webhook of AKS, like the certificate authorities of the machine: a fact about the
-/// machine, not about one seal, so it may serve several.
-pub(super) const TOKEN_FILE: Name = named("federated_token_file", &["AZURE_FEDERATED_TOKEN_FILE"]);
-
-/// Those whose variables say something about one seal.
-pub(super) const OF_ONE_SEAL: [Name; 11] = [
-    TENANT_ID,
-    CLIENT_ID,
-    CLIENT_SECRET,
-    ENVIRONMENT,
-    RESOURCE,
-    VAULT_NAME,
-    KEY_NAME,
-    AUTH_METHOD,
-    CERT_PATH,
-    MANAGED_ID_KIND,
-    RESOURCE_ID,
-];
 
 /// A field without a variable.
 pub(super) const fn field_only(field: &'static str) -> Name {
@@ -90,6 +57,39 @@ pub(super) struct Setting<'d, T = String> {
     pub(super) value: T,
     pub(super) origin: Origin,
     pub(super) place: Place<'d>,
+}
+
+/// What is wrong with the variables of the environment as a whole.
+#[derive(Debug, thiserror::Error)]
+enum VariablesError {
+    #[error(
+        "environment variable {variable} would apply to the seals {first:?} and {second:?} alike: \
+         set it empty and write {field:?} in each"
+    )]
+    Shared { variable: &'static str, first: String, second: String, field: &'static str },
+}
+
+/// Refuses variables of `names`, which say something about one seal, where they would apply to two,
+/// and tells whether there were any.
+pub(super) fn refuse_shared(
+    names: &[Name],
+    seals: &[(String, Place<'_>)],
+    reading: &Reading<'_>,
+) -> bool {
+    let mut is_shared = false;
+    let [(first, _), (second, place), ..] = seals else {
+        return is_shared;
+    };
+    for name in names {
+        for variable in name.variables {
+            if reading.ambient(variable).is_some() {
+                let (first, second) = (first.clone(), second.clone());
+                place.report(VariablesError::Shared { variable, first, second, field: name.field });
+                is_shared = true;
+            }
+        }
+    }
+    is_shared
 }
 
 /// A setting has a value that it cannot have.
@@ -209,7 +209,7 @@ pub(super) fn server_url(text: &str, example: &'static str) -> Result<Url, Serve
     url.ok_or(ServerUrlError::NotAUrl { example })
 }
 
-fn bare(url: Url) -> Result<Url, ServerUrlError> {
+pub(super) fn bare(url: Url) -> Result<Url, ServerUrlError> {
     let has_user = !url.username().is_empty() || url.password().is_some();
     let has_more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
     if has_user || has_more { Err(ServerUrlError::TooMuch) } else { Ok(url) }

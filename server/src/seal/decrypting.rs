@@ -1,0 +1,291 @@
+//! How an envelope is decrypted: which seals are asked for its DEK, in which order and when, and
+//! what their answers come to.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use selkie_crypto::envelope::{Aad, Recipient, Refusal};
+use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret};
+use selkie_kms::{Call, KmsError};
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::Standing;
+use super::error::{SealError, SealFault, cause};
+use super::probe::Probe;
+use super::seals::{Seal, Seals};
+use crate::metrics::Metrics;
+use crate::transit::{Transit, TransitError};
+
+/// How long a decrypt may wait for all its seals together (invariant I10).
+pub(super) const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a seal may be silent before the next one is asked too.
+///
+/// Longer than Key Vault takes for an unwrap on a bad day, so that a healthy seal is hardly ever
+/// doubled; and so short that a Vault which unseals notices nothing: it waits for 15 s.
+pub(super) const HEDGE_AFTER: Duration = Duration::from_millis(300);
+
+/// How long the seals asked may be silent before one is asked that is held back: longer than a
+/// governor gives a single call, so that they have failed as far as anyone can tell.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
+
+type Answer = Result<Arc<RecipientSecret>, TransitError>;
+type Asking<'r> = Pin<Box<dyn Future<Output = (Candidate<'r>, Answer)> + Send + 'r>>;
+
+/// A seal, with its part of the envelope.
+#[derive(Clone, Copy)]
+struct Candidate<'r> {
+    seal: &'r Seal,
+    recipient: &'r Recipient,
+}
+
+impl Seals {
+    /// Decrypts `envelope` with the first DEK that a seal unwraps and the envelope commits to.
+    ///
+    /// Seals are asked by priority, those that are known to be away after the others. Where one is
+    /// silent for [`HEDGE_AFTER`] the next is asked too, unless its KMS throttles; where one fails,
+    /// or answers with another secret, the next is asked at once.
+    ///
+    /// # Errors
+    ///
+    /// [`TransitError::Seal`] if a seal that might have opened it could not say;
+    /// [`TransitError::Refused`], [`TransitError::UnwrapRejected`],
+    /// [`TransitError::NoUsableRecipient`] and [`TransitError::SealRevoked`] if no seal will ever
+    /// open it.
+    pub async fn decrypt(
+        &self,
+        envelope: &Envelope,
+        aad: Aad<'_>,
+        transit: &Transit,
+    ) -> Result<Plaintext, TransitError> {
+        // One recipient per seal, which is all that we make: a forged list costs no more calls.
+        let by_priority = self.iter().filter_map(|seal| {
+            let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
+            Some(Candidate { seal, recipient: own? })
+        });
+        let mut candidates: Vec<_> = by_priority.collect();
+        if candidates.is_empty() {
+            return Err(self.no_recipient(envelope));
+        }
+        // Who would wait for one that is away has an answer from the next at once.
+        candidates.sort_by_cached_key(|candidate| candidate.seal.connection.standing());
+        for passed_over in candidates.iter().skip(1) {
+            Probe::begin_if_due(passed_over.seal, transit);
+        }
+        let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
+        Race::new(candidates, deadline, (envelope, aad, transit)).run().await
+    }
+
+    fn no_recipient(&self, envelope: &Envelope) -> TransitError {
+        let revoked = envelope.recipients().iter().find(|one| self.is_revoked(&one.seal));
+        let revoked = revoked.map(|recipient| recipient.seal.clone());
+        revoked.map_or(TransitError::NoUsableRecipient, TransitError::SealRevoked)
+    }
+}
+
+/// The seals of one envelope, asked one after the other and side by side.
+struct Race<'r> {
+    waiting: VecDeque<Candidate<'r>>,
+    asked: FuturesUnordered<Asking<'r>>,
+    /// Those asked that have not answered, and since when.
+    silent: Vec<(&'r Seal, Instant)>,
+    last_asked: Instant,
+    hedge_after: Duration,
+    silent_after: Duration,
+    deadline: Instant,
+    envelope: &'r Envelope,
+    aad: Aad<'r>,
+    transit: &'r Transit,
+}
+
+impl<'r> Race<'r> {
+    fn new(
+        candidates: Vec<Candidate<'r>>,
+        deadline: Instant,
+        (envelope, aad, transit): (&'r Envelope, Aad<'r>, &'r Transit),
+    ) -> Self {
+        let now = Instant::now();
+        // A request whose time is nearly over still gives each of them a part of it.
+        let turns = u32::try_from(candidates.len()).unwrap_or(u32::MAX).max(1);
+        let part = deadline.saturating_duration_since(now) / turns;
+        Self {
+            waiting: candidates.into(),
+            asked: FuturesUnordered::new(),
+            silent: Vec::new(),
+            last_asked: now,
+            hedge_after: HEDGE_AFTER.min(part),
+            silent_after: SILENT_AFTER.min(part),
+            deadline,
+            envelope,
+            aad,
+            transit,
+        }
+    }
+
+    async fn run(mut self) -> Result<Plaintext, TransitError> {
+        let mut verdict = TransitError::NoUsableRecipient;
+        self.ask_next();
+        while !self.asked.is_empty() {
+            let next = self.next_at();
+            tokio::select! {
+                biased;
+                Some((candidate, answer)) = self.asked.next() => {
+                    self.silent.retain(|(seal, _)| !std::ptr::eq(*seal, candidate.seal));
+                    match answer.and_then(|dek| self.open(&dek)) {
+                        Ok(plaintext) => {
+                            self.tell_won(candidate.seal);
+                            return Ok(plaintext);
+                        }
+                        Err(error) => verdict = graver(verdict, error),
+                    }
+                    self.ask_next();
+                }
+                () = sleep_until(next.unwrap_or(self.deadline)), if next.is_some() => {
+                    // It may have begun to throttle meanwhile.
+                    if self.next_at().is_some_and(|at| at <= Instant::now()) {
+                        self.hedge();
+                    }
+                }
+            }
+        }
+        Err(verdict)
+    }
+
+    /// When the next seal is asked although none has failed.
+    fn next_at(&self) -> Option<Instant> {
+        let next = self.waiting.front()?;
+        Some(match next.seal.connection.standing() {
+            Standing::HeldBack => self.last_asked + self.silent_after,
+            Standing::Well | Standing::Away => self.last_asked + self.hedge_after,
+        })
+    }
+
+    fn hedge(&mut self) {
+        if let Some(next) = self.waiting.front() {
+            self.transit.metrics.hedged(next.seal.name());
+        }
+        self.ask_next();
+    }
+
+    fn ask_next(&mut self) {
+        let Some(candidate) = self.waiting.pop_front() else { return };
+        self.last_asked = Instant::now();
+        self.silent.push((candidate.seal, self.last_asked));
+        // Whatever the KMS says, or does not say, of its newest version: this one may open.
+        let call = Call { client: self.transit.client, deadline: self.deadline };
+        let transit = self.transit;
+        self.asked.push(Box::pin(async move {
+            let Candidate { seal, recipient } = candidate;
+            (candidate, seal.unwrap_for(recipient, call, transit).await)
+        }));
+    }
+
+    fn open(&self, dek: &RecipientSecret) -> Result<Plaintext, TransitError> {
+        let opened = self.envelope.decrypt(dek, self.aad);
+        opened.map_err(|error| TransitError::Refused(error.refusal_for_log()))
+    }
+
+    /// Notes who opened it, and who had the time to and is no longer waited for.
+    fn tell_won(&self, winner: &Seal) {
+        self.transit.trail.opened_by(winner.name());
+        for (seal, since) in &self.silent {
+            if since.elapsed() >= self.hedge_after {
+                self.transit.metrics.overtaken(seal.name());
+                seal.connection.is_silent("overtaken");
+            }
+        }
+    }
+}
+
+impl Seal {
+    /// Decrypts `envelope` through this seal and no other, with a call of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Seals::decrypt`]; [`TransitError::NoUsableRecipient`] too if it was not made for this
+    /// seal.
+    pub(crate) async fn opens(
+        &self,
+        envelope: &Envelope,
+        aad: Aad<'_>,
+        transit: &Transit,
+    ) -> Result<Plaintext, TransitError> {
+        let own = envelope.recipients().iter().find(|recipient| recipient.seal == *self.name());
+        let own = own.ok_or(TransitError::NoUsableRecipient)?;
+        let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
+        let call = Call { client: transit.client, deadline };
+        let dek = self.unwrap_for(own, call, transit).await?;
+        envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
+    }
+
+    async fn unwrap_for(&self, recipient: &Recipient, call: Call, transit: &Transit) -> Answer {
+        let dek = match &transit.unwraps {
+            None => self.unwrap(recipient, call, &transit.metrics).await,
+            Some(unwraps) => {
+                let (seal, metrics) = (self.clone(), Arc::clone(&transit.metrics));
+                let unwrap = |recipient: Recipient| async move {
+                    seal.unwrap(&recipient, call, &metrics).await
+                };
+                unwraps.once(recipient, unwrap).await
+            }
+        };
+        dek.map_err(|error| self.judge(&recipient.kek, error))
+    }
+
+    pub(super) async fn unwrap(
+        &self,
+        recipient: &Recipient,
+        call: Call,
+        metrics: &Metrics,
+    ) -> Result<Arc<RecipientSecret>, KmsError> {
+        let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
+        let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
+        self.counted("unwrap", call.deadline, unwrapped, metrics).await
+    }
+
+    /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.
+    fn judge(&self, kek: &KekId, error: KmsError) -> TransitError {
+        match error {
+            KmsError::Rejected(_) => TransitError::UnwrapRejected,
+            KmsError::UnknownKek(_) if !self.lost(kek, &error) => TransitError::NoUsableRecipient,
+            trouble @ (KmsError::UnknownKek(_)
+            | KmsError::Denied(_)
+            | KmsError::Disabled(_)
+            | KmsError::Throttled { .. }
+            | KmsError::Unavailable(_)
+            | KmsError::TimedOut(_)
+            | KmsError::Misbehaved(_)) => TransitError::Seal(SealError {
+                seal: self.name().clone(),
+                source: SealFault::Kms(trouble),
+            }),
+        }
+    }
+
+    /// Whether a version that the KMS does not know is one of ours all the same: then the master
+    /// key has been deleted. What a complete list never had is a forgery or of another key.
+    fn lost(&self, kek: &KekId, error: &KmsError) -> bool {
+        match self.connection.known() {
+            Some(known) if known.keks.version(kek).is_some() => !self.connection.is_fixed(),
+            Some(known) if known.keks.is_complete() => false,
+            Some(_) | None => cause(error).is_some(),
+        }
+    }
+}
+
+/// Of two failures of two recipients, the one to answer with: a seal in trouble before a refusal,
+/// for then a retry may open it; a refusal of the contents before one of the wrapping.
+fn graver(one: TransitError, other: TransitError) -> TransitError {
+    let gravity = |error: &TransitError| match error {
+        TransitError::Seal(SealError { source, .. }) if source.is_transient() => 4,
+        TransitError::Seal(_) => 3,
+        TransitError::Refused(Refusal::Commitment) => 1,
+        TransitError::Refused(_) => 2,
+        TransitError::UnwrapRejected => 1,
+        _ => 0,
+    };
+    if gravity(&other) > gravity(&one) { other } else { one }
+}
