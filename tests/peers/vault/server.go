@@ -29,7 +29,7 @@ type settings struct {
 	unsealDelay time.Duration
 	unsealRetry time.Duration
 	logLevel    string
-	azure       string
+	azure       azure
 	seal        *sealStanza
 	oldSeal     *sealStanza
 	tls         tlsFiles
@@ -61,7 +61,7 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&s.unsealDelay, "unseal-delay", 0, "pause before the first unsealing")
 	flags.DurationVar(&s.unsealRetry, "unseal-retry", 5*time.Second, "pause between unsealings")
 	flags.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
-	flags.StringVar(&s.azure, "azure", "", "HOST:PORT that stands for every host of Azure")
+	azureFlags(flags, &s.azure)
 	s.seal = sealFlags(flags, "seal-", "transit")
 	s.oldSeal = sealFlags(flags, "old-seal-", "")
 	err := flags.Parse(args)
@@ -87,10 +87,8 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("Error initializing storage: %w", err)
 	}
-	if s.azure != "" {
-		if err := sendAllTo(s.azure); err != nil {
-			return err
-		}
+	if err := s.azure.emulate(); err != nil {
+		return err
 	}
 	barrierSeal, err := newSeal(s.seal, logger)
 	if err != nil {

@@ -20,6 +20,7 @@ mod operating;
 mod shared_nothing;
 mod shared_store;
 mod sled;
+mod takeover;
 mod tls;
 mod trio;
 mod unsealing;
