@@ -16,6 +16,7 @@ mod listener;
 mod logins;
 mod memory;
 mod memory_tokens;
+mod migrations;
 mod operating;
 mod shared_nothing;
 mod shared_store;
