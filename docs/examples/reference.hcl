@@ -8,6 +8,7 @@ log_level     = "info"                        # trace, debug, info, warn, error
 log_format    = "standard"                    # standard, json
 api_addr      = "https://selkie.example.com:8200"
 cluster_name  = "selkie-default"
+# allow_faults = true     # lets --faults make a test bench of this server: never where anyone depends on it
 pid_file      = "/run/selkie.pid"
 data_dir      = "/var/lib/selkie"             # what was learned of keys in Key Vault; default: STATE_DIRECTORY
 # local_key   = "file:///etc/selkie/local"    # 32 bytes; proves after a restart that data_dir is ours

@@ -87,8 +87,12 @@ pub struct FaultScript<T> {
 struct ScriptState<T> {
     next: VecDeque<Fault<T>>,
     always: Option<Fault<T>>,
+    decide: Option<Decide<T>>,
     calls: u64,
 }
+
+/// What befalls the call that begins now.
+type Decide<T> = Arc<dyn Fn() -> Option<Fault<T>> + Send + Sync>;
 
 impl<T> FaultScript<T> {
     /// `fault` befalls the next `calls` calls, after those that already have one coming.
@@ -101,11 +105,18 @@ impl<T> FaultScript<T> {
         self.state().always = Some(fault);
     }
 
+    /// `decide` is asked about every call that neither [`FaultScript::next`] nor
+    /// [`FaultScript::always`] speaks of.
+    pub fn decide(&self, decide: impl Fn() -> Option<Fault<T>> + Send + Sync + 'static) {
+        self.state().decide = Some(Arc::new(decide));
+    }
+
     /// No more faults. Calls that have begun keep theirs.
     pub fn clear(&self) {
         let mut state = self.state();
         state.next.clear();
         state.always = None;
+        state.decide = None;
     }
 
     /// How many calls have begun, with or without a fault.
@@ -131,7 +142,11 @@ impl<T> FaultScript<T> {
     fn begin(&self) -> Option<Fault<T>> {
         let mut state = self.state();
         state.calls += 1;
-        state.next.pop_front().or_else(|| state.always.clone())
+        let scripted = state.next.pop_front().or_else(|| state.always.clone());
+        let decide = state.decide.clone();
+        // It may do what it likes: not under our lock.
+        drop(state);
+        scripted.or_else(|| decide.and_then(|decide| decide()))
     }
 
     fn state(&self) -> MutexGuard<'_, ScriptState<T>> {
@@ -142,7 +157,7 @@ impl<T> FaultScript<T> {
 
 impl<T> Default for FaultScript<T> {
     fn default() -> Self {
-        let state = ScriptState { next: VecDeque::new(), always: None, calls: 0 };
+        let state = ScriptState { next: VecDeque::new(), always: None, decide: None, calls: 0 };
         Self { state: Mutex::new(state) }
     }
 }

@@ -14,6 +14,7 @@ use selkie_listener::TlsError;
 use crate::auth::Clients;
 use crate::auth::methods::DeclaredMounts;
 use crate::auth::tokens::LeaseLimits;
+use crate::faults::Bench;
 use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
 use crate::takeover::Takeovers;
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
@@ -115,12 +116,13 @@ impl Deployment {
     ///
     /// [`DeploymentError`].
     pub async fn connect(mut config: Config) -> Result<Self, DeploymentError> {
-        let (seals, keeping) = connect_seals(&mut config).await?;
+        let (seals, keeping) = connect_seals(&mut config, None).await?;
         let takeovers = Takeovers::connect(&mut config, None)?;
         Ok(Self { keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
-    /// The same, going on from what the deployment `before` has learned, else from the pin files.
+    /// The same, going on from what the deployment `before` has learned, else from the pin files;
+    /// with a `bench`, its faults lie before the master keys.
     ///
     /// # Errors
     ///
@@ -128,8 +130,9 @@ impl Deployment {
     pub async fn resume(
         mut config: Config,
         before: Option<&Self>,
+        bench: Option<&Arc<Bench>>,
     ) -> Result<Self, DeploymentError> {
-        let (seals, keeping) = connect_seals(&mut config).await?;
+        let (seals, keeping) = connect_seals(&mut config, bench).await?;
         let seals = seals.resumed(before.map(|before| &before.seals));
         let takeovers = Takeovers::connect(&mut config, before.map(|before| &before.takeovers))?;
         Ok(Self { keeping, takeovers, ..Self::assemble(config, seals)? })
@@ -152,7 +155,12 @@ impl Deployment {
             clients: Arc::new(Clients::new(config.clients, &config.policies)?),
             auth_mounts: DeclaredMounts::new(config.auth),
             policies: config.policies.into(),
-            leases: LeaseLimits { default: config.leases.default, max: config.leases.max },
+            leases: LeaseLimits {
+                default: config.leases.default,
+                max: config.leases.max,
+                max_staleness: config.leases.max_staleness,
+                max_periodic_staleness: config.leases.max_periodic_staleness,
+            },
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
             keeping: Keeping {
@@ -286,7 +294,10 @@ impl MountPoint {
     }
 }
 
-async fn connect_seals(config: &mut Config) -> Result<(Seals, Keeping), DeploymentError> {
+async fn connect_seals(
+    config: &mut Config,
+    bench: Option<&Arc<Bench>>,
+) -> Result<(Seals, Keeping), DeploymentError> {
     let keeping = Keeping {
         data_dir: config.data_dir.clone(),
         local_key: config.local_key.take().map(Arc::new),
@@ -294,7 +305,7 @@ async fn connect_seals(config: &mut Config) -> Result<(Seals, Keeping), Deployme
     let mut seals = Vec::with_capacity(config.seals.len());
     for seal in std::mem::take(&mut config.seals) {
         let selkie_config::Seal { name, disabled, kind, .. } = seal;
-        let connected = crate::seal::connect(&name, kind, &keeping).await;
+        let connected = crate::seal::connect(&name, kind, &keeping, bench).await;
         let failed = |source| DeploymentError::Seal { seal: name, source };
         seals.push(Seal::new(disabled, connected.map_err(failed)?));
     }

@@ -17,6 +17,7 @@ pub mod deployment;
 pub mod dev;
 pub mod drill;
 mod durable_file;
+pub mod faults;
 pub mod hardening;
 pub mod metrics;
 pub mod node;

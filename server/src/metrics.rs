@@ -5,6 +5,7 @@ mod audit;
 mod governed;
 mod state;
 mod takeover;
+mod upstream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::audit::Audit;
 use crate::auth::tokens::Expiring;
 use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
+use crate::faults::Bench;
 use crate::seal::{Seal, Seals, state_at};
 
 /// The content type of [`Metrics::text`].
@@ -245,7 +247,8 @@ impl Metrics {
         self.overtaken.get_or_create(&OfSeal { seal: seal.as_str().to_owned() }).inc();
     }
 
-    /// All figures, with those of the seals of `deployment` at `now`.
+    /// All figures, with those of the seals of `deployment` at `now`, and of the test bench if this
+    /// is one.
     ///
     /// # Errors
     ///
@@ -254,6 +257,7 @@ impl Metrics {
         &self,
         deployment: &Deployment,
         (audited, opened): (&Audit, &crate::takeover::Evidence),
+        bench: Option<&Bench>,
         now: u64,
     ) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("selkie");
@@ -290,8 +294,10 @@ impl Metrics {
         self.alerts.register(&mut registry);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
+        upstream::register(&mut registry, &deployment.seals, now);
         audit::register(&mut registry, audited);
         takeover::register(&mut registry, deployment, opened);
+        bench.iter().for_each(|bench| bench.register(&mut registry));
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

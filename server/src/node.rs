@@ -20,6 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::drill::DrillLog;
+use crate::faults::Bench;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::seal::Learner;
 use crate::state::keeper::Keeper;
@@ -47,6 +48,7 @@ pub struct Node {
     drills: DrillLog,
     alerts: Option<Arc<Alerts>>,
     evidence: Arc<Evidence>,
+    bench: Option<Arc<Bench>>,
     /// In seconds since 1970.
     started: u64,
     /// One for each seal that is learned of; they end with this.
@@ -84,13 +86,14 @@ impl Node {
         let clock = Arc::new(SystemClock);
         let audit = Audit::start(std::mem::take(&mut config.audit), Arc::clone(&clock) as _)?;
         let alerts = config.alerts.take();
-        let deployment = Deployment::resume(config, None).await?;
+        let bench = config.faults.take().map(Bench::new);
+        let deployment = Deployment::resume(config, None, bench.as_ref()).await?;
         let Some(storage) = storage else {
             let node = Self::begin(deployment, Keys::without_store(), clock).await;
-            return Self { audit, ..node }.watching(alerts);
+            return Self { audit, bench, ..node }.watching(alerts);
         };
         let node = Self::begin(deployment, Keys::awaiting_store(), clock).await;
-        let node = Self { audit, ..node }.watching(alerts)?;
+        let node = Self { audit, bench, ..node }.watching(alerts)?;
         let kind = storage.kind();
         node.keep_state(Backend::Configured(storage), kind).await;
         Ok(node)
@@ -162,6 +165,7 @@ impl Node {
             started: clock.unix_seconds(),
             drills: DrillLog::default(),
             alerts: None,
+            bench: None,
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,
@@ -184,7 +188,7 @@ impl Node {
     /// # Errors
     ///
     /// [`NodeError`].
-    pub async fn reload(&self, config: Config) -> Result<(), NodeError> {
+    pub async fn reload(&self, mut config: Config) -> Result<(), NodeError> {
         let is_same = match (self.storage_type(), &config.storage) {
             (Some(was), Some(is)) => was == is.kind(),
             (None, is) => is.is_some() == self.keys.has_store(),
@@ -196,8 +200,13 @@ impl Node {
         // Held while the seals take over what was learned, so that nothing learned now is lost.
         let _no_other_change = self.keys.hold_changes().await;
         let before = self.deployment.load_full();
-        let deployment = Deployment::resume(config, Some(&before)).await?;
-        self.replace(&before, deployment).await
+        let faults = config.faults.take();
+        let deployment = Deployment::resume(config, Some(&before), self.bench.as_ref()).await?;
+        self.replace(&before, deployment).await?;
+        if let (Some(bench), Some(faults)) = (&self.bench, faults) {
+            bench.replace(faults);
+        }
+        Ok(())
     }
 
     pub(crate) async fn replace(
@@ -295,6 +304,12 @@ impl Node {
         self.alerts.as_ref()
     }
 
+    /// What goes wrong by script; `None` in a server that is no test bench.
+    #[must_use]
+    pub const fn bench(&self) -> Option<&Arc<Bench>> {
+        self.bench.as_ref()
+    }
+
     /// Where requests are recorded.
     #[must_use]
     pub const fn audit(&self) -> &Audit {
@@ -372,7 +387,8 @@ impl Node {
         self.metrics.undrilled_since(self.started);
         self.metrics.tokens(self.auth.tokens().in_use());
         let now = self.clock.unix_seconds();
-        self.metrics.text(deployment, (&self.audit, &self.evidence), now)
+        let opened = (&self.audit, &*self.evidence);
+        self.metrics.text(deployment, opened, self.bench.as_deref(), now)
     }
 
     /// Wall time.

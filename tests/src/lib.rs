@@ -14,7 +14,7 @@ mod replicas;
 mod scan;
 mod selkie;
 mod site;
-mod transit_server;
+mod upstream;
 mod vault;
 mod wait;
 
@@ -30,6 +30,6 @@ pub use replicas::Replicas;
 pub use scan::{Findings, Needles};
 pub use selkie::{Selkie, Target, binary};
 pub use site::{Site, token};
-pub use transit_server::TransitServer;
+pub use upstream::UpstreamVault;
 pub use vault::{SealArguments, VaultCore, key_ids};
 pub use wait::until;

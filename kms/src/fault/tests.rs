@@ -167,3 +167,24 @@ async fn of_concurrent_calls_exactly_the_scripted_number_fails() {
     let failed = calls.join_all().await.into_iter().filter(|failed| *failed).count();
     assert_eq!(failed, 5);
 }
+
+#[tokio::test]
+async fn a_decision_is_asked_about_each_call_that_has_no_fault_coming() {
+    let kms = provider();
+    let asked = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&asked);
+    kms.on_describe().decide(move || {
+        let mut asked = counted.lock().unwrap();
+        *asked += 1;
+        (*asked == 2).then(|| Fault::fail(KmsError::Denied(None)))
+    });
+    kms.on_describe().next(1, Fault::fail(KmsError::Unavailable(None)));
+    assert!(matches!(kms.describe().await, Err(KmsError::Unavailable(_))));
+    assert!(kms.describe().await.is_ok());
+    assert!(matches!(kms.describe().await, Err(KmsError::Denied(_))));
+    assert!(kms.describe().await.is_ok());
+    assert_eq!(*asked.lock().unwrap(), 3);
+    kms.on_describe().clear();
+    assert!(kms.describe().await.is_ok());
+    assert_eq!(*asked.lock().unwrap(), 3);
+}

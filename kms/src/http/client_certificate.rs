@@ -178,7 +178,7 @@ mod tests {
         let authority = Authority::new();
         assert!(matches!(load(dir.path()), Err(E::Unreadable { .. })));
         let (certificate, key) = authority.issue("a.test");
-        write(dir.path(), &(key.clone(), key.clone()), 1);
+        write(dir.path(), &(key.clone(), key), 1);
         assert!(matches!(load(dir.path()), Err(E::NoCertificate { .. })));
         write(dir.path(), &(certificate.clone(), certificate.clone()), 1);
         assert!(matches!(load(dir.path()), Err(E::NoKey { .. })));

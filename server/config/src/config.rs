@@ -10,6 +10,7 @@ use crate::alerts::{self, Alerts};
 use crate::audit::{self, Audit};
 use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
+use crate::faults::Faults;
 use crate::key::{self, DeclaredKey};
 use crate::lease::{self, LeaseTimes};
 use crate::listener::{self, Listener};
@@ -77,6 +78,10 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// `default_lease_ttl` and `max_lease_ttl`.
     pub leases: LeaseTimes,
+    /// `allow_faults`: whether this server may be a test bench.
+    pub allow_faults: bool,
+    /// What is to go wrong by a script, which no configuration file says: `--faults` does.
+    pub faults: Option<Faults>,
     /// What works and is worth telling.
     pub warnings: Vec<Warning>,
 }
@@ -190,6 +195,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let audit = audit::decode(&mut root, audit_keys, &reading);
     let storage = storage::decode(&mut root, data_dir.as_deref(), &reading);
     let remembers = storage.is_some() || (data_dir.is_some() && local_key.is_some());
+    let leases = lease::decode(&mut root, storage.as_ref());
     let config = Config {
         realm: realm(&mut root),
         realm_aliases: realm_aliases(&mut root),
@@ -204,8 +210,10 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
         telemetry: telemetry::decode(&mut root, &reading),
+        leases,
         auth: auth::decode(&mut root, &reading, can_show),
-        leases: lease::decode(&mut root),
+        allow_faults: root.field("allow_faults").boolean().is_some_and(|flag| flag.value),
+        faults: None,
         warnings: Vec::new(),
         data_dir,
         local_key,

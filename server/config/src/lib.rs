@@ -9,6 +9,7 @@ mod auth;
 mod authorities;
 mod client;
 mod config;
+mod faults;
 mod header;
 mod key;
 mod lease;
@@ -41,6 +42,10 @@ pub use auth::{
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
 pub use config::{Config, LogFormat, LogLevel, Logging};
+pub use faults::{
+    Calls, Faults, FaultyOperation, RequestFault, RequestOutcome, SealFault, SealOperation,
+    SealOutcome, When, Window,
+};
 pub use header::SecretHeader;
 pub use key::{DeclaredKey, VersionRule};
 pub use lease::LeaseTimes;

@@ -133,3 +133,21 @@ fn a_role_that_takes_no_certificate_or_that_none_is_shown_to_is_refused() {
     let problems = problems_of(&role).unwrap();
     assert!(problems.contains("neither OID:VALUE nor hex:OID:VALUE"), "{problems}");
 }
+
+#[test]
+fn revocations_can_be_missed_in_a_shared_store_alone() {
+    let read = |more: &str| {
+        let file = format!("{FILE}{more}");
+        let config = Config::parse("logins.hcl", &file, &TestSources);
+        config.map(|config| config.leases).map_err(|problems| problems.to_string())
+    };
+    let etcd = "data_dir = \"/var/lib/selkie\"\nstorage \"etcd\" {}\n";
+    let hour = Some(std::time::Duration::from_secs(3600));
+    let usual = read(etcd).unwrap();
+    assert_eq!((usual.max_staleness, usual.max_periodic_staleness), (hour, None));
+    let set = read(&format!("{etcd}max_staleness = 0\nmax_periodic_staleness = \"1h\"\n")).unwrap();
+    assert_eq!((set.max_staleness, set.max_periodic_staleness), (None, hour));
+    assert_eq!(read("storage \"inmem\" {}\n").unwrap().max_staleness, None);
+    let problems = read(&format!("{etcd}max_staleness = \"5s\"\n")).unwrap_err();
+    assert!(problems.contains("must be 0, which is for ever, or from 60s"), "{problems}");
+}

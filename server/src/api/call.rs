@@ -76,6 +76,12 @@ impl Call<'_> {
         taken.map_err(|Overloaded| ApiError::Overloaded)
     }
 
+    /// Counts it as a use of the client's token.
+    pub(super) async fn count_use(&mut self) -> Result<(), NotAuthenticated> {
+        self.client = self.node.auth().count_use(&self.client, self.token).await?;
+        Ok(())
+    }
+
     pub(super) fn transit(&self) -> Transit {
         let transit = self.node.transit(Arc::clone(&self.deployment), self.client.tag);
         Transit { trail: Arc::clone(&self.trail), ..transit }
@@ -136,6 +142,9 @@ impl From<NotAuthenticated> for Refusal {
             | NotAuthenticated::UnreadCertificate(_)
             | NotAuthenticated::UnknownCertificate(_)
             | NotAuthenticated::AmbiguousCertificate(_) => (ApiError::InvalidToken, None),
+            NotAuthenticated::Stale { client } => {
+                (ApiError::StorageUnavailable, Some(client.clone()))
+            }
             NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
             NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
             NotAuthenticated::Unreadable => (ApiError::Internal, None),

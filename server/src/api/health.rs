@@ -39,6 +39,9 @@ pub struct HealthBody<'a> {
     cluster_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster_id: Option<&'a str>,
+    /// How many scripted faults have happened, on a test bench: not Vault's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults_happened: Option<u64>,
 }
 
 /// The cluster, which Vault names only when unsealed.
@@ -69,7 +72,14 @@ impl<'a> HealthBody<'a> {
             version: VERSION,
             cluster_name: is_open.then_some(cluster.name),
             cluster_id: is_open.then_some(cluster.id),
+            faults_happened: None,
         }
+    }
+
+    /// The same of a test bench.
+    #[must_use]
+    pub fn of_bench(self, faults_happened: Option<u64>) -> Self {
+        Self { faults_happened, ..self }
     }
 }
 

@@ -26,11 +26,13 @@ mod quote;
 pub mod reply;
 pub mod request;
 pub mod route;
+mod scripted;
 mod service;
 mod text;
 
 pub use body::BodyLimits;
 pub use error::ApiError;
+pub use scripted::scripted;
 pub use service::router;
 pub use text::SecretText;
 

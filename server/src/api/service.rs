@@ -173,7 +173,7 @@ impl Service {
             Sender::Stranger(at) => self.log_in(asked, body, at, arrival, wrap_ttl).await,
             Sender::Client(client) => {
                 let audited = arrival.audited(&self.node, Some(&client));
-                let call = Call {
+                let mut call = Call {
                     node: &self.node,
                     deployment: Arc::clone(&deployment),
                     client: Arc::clone(&client),
@@ -185,8 +185,8 @@ impl Service {
                     wrap_ttl,
                     trail: Arc::clone(&audited.trail),
                 };
-                let answer = self.handle(&call, asked, body, audited).await;
-                answer.map_err(|refusal| refusal.by(&call.client))
+                let answer = self.handle(&mut call, asked, body, audited).await;
+                answer.map_err(|refusal| refusal.by(&client))
             }
         }
     }
@@ -270,7 +270,7 @@ impl Service {
     /// The body is read only for a client that is known: nobody else can make the server hold it.
     async fn handle(
         &self,
-        call: &Call<'_>,
+        call: &mut Call<'_>,
         asked: Asked<'_>,
         body: Body,
         mut audited: Audited<'_>,
@@ -280,6 +280,9 @@ impl Service {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 audited.request(None, &[]).await?;
+                if let Err(stranger) = call.count_use().await {
+                    return audited.response(Err(stranger.into())).await;
+                }
                 let error = call.hide(error.clone(), path, *operation);
                 return audited.response(Err(error.into())).await;
             }
@@ -298,6 +301,10 @@ impl Service {
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
         audited.request(Some(&fields), whole).await?;
+        // Only now: without its line the request was none.
+        if let Err(stranger) = call.count_use().await {
+            return audited.response(Err(stranger.into())).await;
+        }
         let answered = handler::answer(call, endpoint.clone(), fields);
         let reply = self.wrapping(call.wrap_ttl, path, answered).await;
         let reply = audited.response(reply).await?;

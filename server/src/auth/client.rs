@@ -70,8 +70,8 @@ pub enum NotAuthenticated {
     /// No client has this token.
     #[error("unknown token")]
     UnknownToken,
-    /// The token has run out, or one that it came from has gone.
-    #[error("the token has expired, or its parent is gone")]
+    /// The token has run out, or what it came from has gone.
+    #[error("the token has expired, or its parent or the mount that it was got at is gone")]
     Expired {
         /// The name of the client.
         client: String,
@@ -94,6 +94,12 @@ pub enum NotAuthenticated {
     /// Nobody can tell while the store is away.
     #[error("the token cannot be looked up while the store is away")]
     StoreAway,
+    /// Nobody can tell whether the token was revoked since the store was last heard of.
+    #[error("the store has been away for longer than the token is believed without it")]
+    Stale {
+        /// The name of the client.
+        client: String,
+    },
     /// The record of the token cannot be read.
     #[error("the record of the token cannot be read")]
     Unreadable,

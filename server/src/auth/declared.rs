@@ -9,6 +9,7 @@ use selkie_access::{Acl, Identity, Policy, PolicyName, TokenHash, TokenText};
 use selkie_config::DeclaredClient;
 use selkie_crypto::sha256;
 use selkie_kms::ClientTag;
+use selkie_listener::ShownCertificate;
 
 use super::certificate::{CertificateClients, CertificateRule};
 use super::{Client, Credentials, NotAuthenticated, Origin};
@@ -78,6 +79,17 @@ impl Clients {
         self.by_token.contains_key(token)
     }
 
+    /// Whether the client that is declared with this token comes with such a certificate, or need
+    /// not come with any; at `now`, in seconds since 1970.
+    pub(crate) fn takes(
+        &self,
+        token: &TokenHash,
+        certificate: Option<&ShownCertificate>,
+        now: u64,
+    ) -> bool {
+        self.by_token.get(token).is_some_and(|declared| declared.takes(certificate, now))
+    }
+
     /// Where the token of this hash is good from; empty: from anywhere.
     #[must_use]
     pub(crate) fn bound_cidrs(&self, token: &TokenHash) -> &[IpNet] {
@@ -106,8 +118,7 @@ impl Clients {
         let hash = TokenHash::new(sha256(token.expose_for_hash()));
         let declared = self.by_token.get(&hash).ok_or(NotAuthenticated::UnknownToken)?;
         declared.require_address(with.address)?;
-        let Some(bound) = &declared.certificate else { return Ok(Arc::clone(&declared.client)) };
-        match with.certificate.is_some_and(|shown| bound.matches(shown, now)) {
+        match declared.takes(with.certificate, now) {
             true => Ok(Arc::clone(&declared.client)),
             false => {
                 let client = declared.client.name.clone();
@@ -157,6 +168,11 @@ impl Declared {
         };
         let bound_cidrs = declared.token_bound_cidrs;
         Ok(Self { client: Arc::new(client), bound_cidrs, certificate })
+    }
+
+    fn takes(&self, certificate: Option<&ShownCertificate>, now: u64) -> bool {
+        let shown = |rule: &CertificateRule| certificate.is_some_and(|it| rule.matches(it, now));
+        self.certificate.as_ref().is_none_or(shown)
     }
 
     pub(super) fn require_address(&self, address: IpAddr) -> Result<(), NotAuthenticated> {

@@ -29,10 +29,10 @@ pub use self::certificate::{CertificateWatch, End, LastSeen};
 pub use self::client::{Client, NotAuthenticated, Origin};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
-use self::methods::{AuthMount, MethodError, Methods, Tools};
+use self::methods::{AuthMount, AuthTable, MethodError, Methods, Tools};
 use self::policies::Policies;
 use self::tokens::{
-    Admitted, Issued, NewToken, RenewError, Renewed, Shown, TokenError, TokenId, Tokens,
+    Admitted, Issued, NewToken, RenewError, Renewed, Shown, Sources, TokenError, TokenId, Tokens,
 };
 use self::wrapping::{WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
 use crate::alerts::Remembered;
@@ -194,14 +194,21 @@ impl Auth {
         self.tokens.create(&self.records, self.state_key()?, new, Some(text)).await
     }
 
+    /// What tokens come from.
+    fn sources<'a>(&'a self, deployment: &'a Deployment) -> Sources<'a> {
+        let mounts = AuthTable { declared: &deployment.auth_mounts, methods: &self.methods };
+        Sources { clients: &deployment.clients, mounts }
+    }
+
     /// The token of this text, if it lives.
     pub(crate) fn find(
         &self,
-        clients: &Clients,
+        deployment: &Deployment,
         text: &TokenText,
     ) -> Result<Option<Admitted>, RecordsError> {
+        let sources = self.sources(deployment);
         match self.state_key() {
-            Ok(key) => self.tokens.find(key, clients, text).map_err(RecordsError::from),
+            Ok(key) => self.tokens.find(key, sources, text).map_err(RecordsError::from),
             Err(RecordsError::NoStorage) => Ok(None),
             Err(sealed) => Err(sealed),
         }
@@ -210,11 +217,11 @@ impl Auth {
     /// The token that has this accessor, if it lives.
     pub(crate) fn find_accessor(
         &self,
-        clients: &Clients,
+        deployment: &Deployment,
         accessor: &str,
     ) -> Result<Option<Admitted>, RecordsError> {
         match self.state_key() {
-            Ok(_) => Ok(self.tokens.find_accessor(clients, accessor)?),
+            Ok(_) => Ok(self.tokens.find_accessor(self.sources(deployment), accessor)?),
             Err(RecordsError::NoStorage) => Ok(None),
             Err(sealed) => Err(sealed),
         }
@@ -223,11 +230,34 @@ impl Auth {
     /// Renews a token; an `increment` counts only where it has no period.
     pub(crate) async fn renew(
         &self,
-        clients: &Clients,
+        deployment: &Deployment,
         id: &TokenId,
         increment: Option<Duration>,
     ) -> Result<Renewed, RenewError> {
-        self.tokens.renew(&self.records, clients, id, increment).await
+        self.tokens.renew(&self.records, self.sources(deployment), id, increment).await
+    }
+
+    /// The accessors of all tokens that live, in order.
+    pub(crate) fn accessors(&self, deployment: &Deployment) -> Vec<String> {
+        self.tokens.accessors(self.sources(deployment))
+    }
+
+    /// Counts a request as a use of the client's token, where that has a number of them. The client
+    /// as it is then.
+    pub(crate) async fn count_use(
+        &self,
+        client: &Arc<Client>,
+        text: Option<&TokenText>,
+    ) -> Result<Arc<Client>, NotAuthenticated> {
+        let (Origin::Token(own), Some(text)) = (&client.origin, text) else {
+            return Ok(Arc::clone(client));
+        };
+        if own.made.num_uses == 0 {
+            return Ok(Arc::clone(client));
+        }
+        let key = self.state_key().map_err(|_sealed| NotAuthenticated::StateSealed)?;
+        let token = self.tokens.count_use(&self.records, &TokenId::of(key, text)).await?;
+        Ok(Arc::new(Client { origin: Origin::Token(token), ..(**client).clone() }))
     }
 
     /// Ends a token and all that came from it. Whether there was one.
@@ -277,7 +307,7 @@ impl Auth {
             known => return known.map(|client| self.with_managed_policies(deployment, client)),
         }
         let key = self.state_key().map_err(|_sealed| NotAuthenticated::StateSealed)?;
-        let shown = Shown { text, credentials, clients: &deployment.clients };
+        let shown = Shown { text, credentials, sources: self.sources(deployment) };
         let token = self.tokens.admit(&self.records, key, shown).await?;
         Ok(self.client_cache.client(deployment, &self.policies, token))
     }

@@ -24,8 +24,9 @@ use selkie_access::{PolicyName, TokenHash, TokenText, draw_accessor};
 use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
 use tokio::sync::Notify;
 
+pub use self::admission::Admitted;
 use self::admission::LookBudget;
-pub use self::admission::{Admitted, Shown};
+pub(crate) use self::admission::{Shown, Sources};
 use self::clock::TokenClock;
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
 pub use self::record::TokenId;

@@ -87,7 +87,7 @@ fn listed(back: &[Back]) -> String {
 ///
 /// [`DeploymentError`].
 pub async fn offline(config: Config) -> Result<Transit, DeploymentError> {
-    let deployment = Arc::new(Deployment::resume(config, None).await?);
+    let deployment = Arc::new(Deployment::resume(config, None, None).await?);
     Ok(Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
         deployment,

@@ -37,6 +37,12 @@ pub enum CommandError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(Problems),
+    /// A server that others may depend on is not made to misbehave by one option.
+    #[error(
+        "--faults with --config needs allow_faults = true in the configuration: never set it where \
+         anyone depends on the server"
+    )]
+    FaultsNotAllowed,
     /// The configuration breaks what the previous one promised.
     #[error("the new configuration breaks what the previous one promised")]
     Regressions(Vec<Regression>),
@@ -143,6 +149,7 @@ impl CommandError {
             Self::Arguments(_)
             | Self::Remote(RemoteError::NothingNamed)
             | Self::Unhygienic
+            | Self::FaultsNotAllowed
             | Self::Telemetry(TelemetryError::UnknownLevel) => Exit::Usage,
             Self::Unreadable { .. }
             | Self::Config(_)

@@ -4,18 +4,18 @@ mod signals;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgGroup;
 use selkie_access::{TokenText, TokenTextError};
-use selkie_config::{Config, Sources, SystemSources, Warning};
+use selkie_config::{Config, Faults, Sources, SystemSources, Warning};
 use selkie_listener::ActivatedSockets;
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
 use self::signals::{Signals, Wish};
-use super::{CommandError, read_config};
+use super::{CommandError, read_config, read_text};
 use crate::dev::{CertificateDir, Dev, DevSettings};
 use crate::hardening::{allow_connections, lock_all_memory};
 use crate::serve::{Inventory, Server, serve};
@@ -48,6 +48,9 @@ pub(super) struct Arguments {
     /// Let dev mode speak TLS, with certificates of its own.
     #[arg(long, conflicts_with = "config")]
     dev_tls: bool,
+    /// Be a test bench: misbehave as this file says. A configuration must allow it.
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
 }
 
 /// Where the configuration comes from.
@@ -60,8 +63,9 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let names = SystemSources.variable("LISTEN_FDNAMES");
     let names = names.as_ref().and_then(|names| str::from_utf8(names).ok());
     let sockets = ActivatedSockets::inherit(names);
+    let script = arguments.faults.clone();
     let origin = Origin::new(arguments)?;
-    let config = origin.read()?;
+    let config = with_faults(origin.read()?, script.as_deref(), origin.is_dev())?;
     let level = SystemSources.variable(LEVEL_VARIABLE);
     let telemetry = Telemetry::start(config.logging, level.as_ref().map(|level| &***level))?;
     allow_connections()?;
@@ -70,8 +74,26 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let running = Running::start(origin, config, sockets, output);
+    let running = Running::start(origin, script, config, sockets, output);
     runtime.block_on(async { running.await?.run(&telemetry).await })
+}
+
+/// The configuration with the script of faults, if it may be had: never by the word of one of them
+/// alone.
+fn with_faults(
+    config: Config,
+    script: Option<&Path>,
+    is_dev: bool,
+) -> Result<Config, CommandError> {
+    let Some(script) = script else { return Ok(config) };
+    if !is_dev && !config.allow_faults {
+        return Err(CommandError::FaultsNotAllowed);
+    }
+    Ok(Config { faults: Some(read_faults(script)?), ..config })
+}
+
+fn read_faults(path: &Path) -> Result<Faults, CommandError> {
+    Faults::parse(&path.display().to_string(), &read_text(path)?).map_err(CommandError::Config)
 }
 
 fn token(text: &str) -> Result<String, TokenTextError> {
@@ -90,6 +112,10 @@ impl Origin {
         }
     }
 
+    const fn is_dev(&self) -> bool {
+        matches!(self, Self::Dev(_))
+    }
+
     fn read(&self) -> Result<Config, CommandError> {
         match self {
             Self::File(path) => read_config(path),
@@ -103,6 +129,8 @@ struct Running {
     server: Server,
     signals: Signals,
     reload_from: ReloadFrom,
+    /// The file with the faults.
+    script: Option<PathBuf>,
 }
 
 /// What a reload reads. Of dev mode nothing stays but its files: its tokens have been printed.
@@ -114,6 +142,7 @@ enum ReloadFrom {
 impl Running {
     async fn start(
         origin: Origin,
+        script: Option<PathBuf>,
         config: Config,
         mut sockets: ActivatedSockets,
         output: &mut dyn Write,
@@ -124,6 +153,7 @@ impl Running {
         if let Origin::Dev(_) = &origin {
             warn!("dev mode: the master key is public; for trying out only, never for production");
         }
+        warn_of_faults(script.as_deref(), &config);
         config.warnings.iter().for_each(log_warning);
         if matches!(origin, Origin::File(_)) && config.audit.devices.is_empty() {
             warn!(
@@ -134,12 +164,12 @@ impl Running {
         let inventory = Inventory::of(&config);
         let server = serve(config, &mut sockets).await?;
         inventory.log(&server.node().deployment());
-        announce(&origin, &server, output);
+        announce(&origin, &server, script.as_deref(), output);
         let reload_from = match origin {
             Origin::File(path) => ReloadFrom::File(path),
             Origin::Dev(dev) => ReloadFrom::Nothing { _certificates: dev.into_certificates() },
         };
-        Ok(Self { server, signals, reload_from })
+        Ok(Self { server, signals, reload_from, script })
     }
 
     async fn run(mut self, telemetry: &Telemetry) -> Result<(), CommandError> {
@@ -172,18 +202,19 @@ impl Running {
     async fn reload(&mut self, telemetry: &Telemetry) {
         // Whether or not the configuration is sound: the log may have been rotated.
         self.server.reopen_audit();
-        let ReloadFrom::File(path) = &self.reload_from else {
-            return warn!("no reload: dev mode has no configuration file");
-        };
-        let config = match read_config(path) {
-            Ok(config) => config,
-            Err(CommandError::Config(problems)) => {
-                for problem in problems.iter() {
-                    error!(%problem, "the configuration is wrong");
-                }
-                return refuse(&"the configuration is wrong");
+        let script = self.script.as_deref();
+        let read = match (&self.reload_from, script) {
+            (ReloadFrom::File(path), script) => {
+                read_config(path).and_then(|config| with_faults(config, script, false))
             }
-            Err(error) => return refuse(&WithCauses(&error)),
+            (ReloadFrom::Nothing { .. }, Some(script)) => return self.reload_faults(script),
+            (ReloadFrom::Nothing { .. }, None) => {
+                return warn!("no reload: dev mode has no configuration file");
+            }
+        };
+        let config = match read {
+            Ok(config) => config,
+            Err(error) => return refuse_for(&error),
         };
         let level = config.logging.level;
         let (inventory, warnings) = (Inventory::of(&config), config.warnings.clone());
@@ -192,10 +223,50 @@ impl Running {
                 warnings.iter().for_each(log_warning);
                 inventory.log(&self.server.node().deployment());
                 info!("the configuration was reloaded");
+                if script.is_some() {
+                    warn!("the script of faults begins anew");
+                }
                 telemetry.set_level(level);
             }
             Err(error) => refuse(&WithCauses(&error)),
         }
+    }
+}
+
+impl Running {
+    /// All that a reload can change of dev mode.
+    fn reload_faults(&self, script: &Path) {
+        match (read_faults(script), self.server.node().bench()) {
+            (Ok(faults), Some(bench)) => {
+                bench.replace(faults);
+                warn!(rules = bench.rules(), "the script of faults was read and begins anew");
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => refuse_for(&error),
+        }
+    }
+}
+
+fn refuse_for(error: &CommandError) {
+    let CommandError::Config(problems) = error else { return refuse(&WithCauses(error)) };
+    for problem in problems.iter() {
+        error!(%problem, "the configuration is wrong");
+    }
+    refuse(&"the configuration is wrong");
+}
+
+/// Loud, because whoever depends on such a server is in for a surprise.
+fn warn_of_faults(script: Option<&Path>, config: &Config) {
+    match (script, &config.faults) {
+        (Some(script), Some(faults)) => warn!(
+            file = %script.display(),
+            rules = faults.requests.len().saturating_add(faults.seals.len()),
+            "TEST BENCH: this server misbehaves by script; nobody may depend on it"
+        ),
+        _ if config.allow_faults => {
+            warn!("\"allow_faults\" is set: remove it from a configuration that anyone depends on")
+        }
+        _ => {}
     }
 }
 
@@ -210,10 +281,14 @@ fn log_warning(warning: &Warning) {
 
 /// Says where it listens, in dev mode after all that a newcomer needs. A closed output is no reason
 /// to stop serving.
-fn announce(origin: &Origin, server: &Server, output: &mut dyn Write) {
+fn announce(origin: &Origin, server: &Server, script: Option<&Path>, output: &mut dyn Write) {
     let mut text = Zeroizing::new(String::new());
     if let (Origin::Dev(dev), Some(first)) = (origin, server.listening().next()) {
         text = dev.banner(first.address);
+    }
+    if let Some(script) = script {
+        let script = script.display();
+        text.push_str(&format!("selkie: TEST BENCH: it misbehaves as {script} says\n"));
     }
     for listening in server.listening() {
         info!(url = %listening, "listening");

@@ -57,12 +57,13 @@ async fn full_text() -> String {
     // A static seal has no governor, no expiry and nobody who describes it.
     let mut registry = Registry::with_prefix("selkie");
     governed::register_example(&mut registry);
+    upstream::register_example(&mut registry);
     let (gauges, seal) = (SealGauges::default(), OfSeal { seal: "weu".to_owned() });
     gauges.age.get_or_create(&seal).set(5);
     gauges.protected.get_or_create(&seal).set(1);
     gauges.days.get_or_create(&seal).set(40.5);
     gauges.register(&mut registry);
-    let mut text = metrics.text(&deployment, (&audit(), &evidence()), 20_000).unwrap();
+    let mut text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
@@ -149,11 +150,11 @@ fn a_daily_drill_that_stays_away_alarms_also_after_restarts() {
 async fn the_age_of_a_drill_counts_from_the_start_until_there_is_one() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     metrics.undrilled_since(19_500);
-    let text = metrics.text(&deployment, (&audit(), &evidence()), 20_000).unwrap();
+    let text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 500\n"), "{text}");
     assert!(!text.contains("selkie_drill_ok"), "{text}");
     metrics.drill(19_900, true);
-    let text = metrics.text(&deployment, (&audit(), &evidence()), 20_000).unwrap();
+    let text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 100\n"), "{text}");
 }
 
@@ -190,7 +191,7 @@ async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
 async fn a_request_is_in_flight_until_it_is_dropped() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     let in_flight = || {
-        let text = metrics.text(&deployment, (&audit(), &evidence()), 0).unwrap();
+        let text = metrics.text(&deployment, (&audit(), &evidence()), None, 0).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix("selkie_requests_in_flight "));
         value.unwrap().to_owned()
     };

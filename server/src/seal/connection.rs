@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selkie_crypto::SealName;
+use selkie_kms::transit::{TokenStanding, TransitClient};
 use selkie_kms::{Governor, GovernorFigures, Kms};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ pub struct Setup {
     pub pin: Option<PinFile>,
     /// Walks the hops to the KMS for `selkie doctor`.
     pub examiner: Option<Arc<dyn Examiner>>,
+    /// The way to another server's transit engine, where that is what `kms` asks.
+    pub upstream: Option<Arc<TransitClient>>,
 }
 
 /// The way to a seal's master key, and what was learned of it so far. It outlives deployments.
@@ -146,6 +149,12 @@ impl Connection {
         self.setup.governor.as_ref().map(|governor| governor.figures())
     }
 
+    /// How it stands with its token at the other server, if it has one.
+    #[must_use]
+    pub fn upstream_token(&self) -> Option<TokenStanding> {
+        self.setup.upstream.as_ref().map(|client| client.token_standing())
+    }
+
     /// The declared fingerprints.
     #[must_use]
     pub fn fingerprints(&self) -> &[[u8; 32]] {
@@ -163,6 +172,9 @@ impl Connection {
     pub fn lasting_trust(&self) -> &'static str {
         match (self.is_fixed, self.fingerprints(), self.pin()) {
             (true, _, _) => "the configuration holds the key",
+            (false, _, _) if self.setup.upstream.is_some() => {
+                "does not encrypt: every wrap is made at the upstream"
+            }
             (false, [_, ..], Some(_)) => "encrypts, by public_key_sha256 and the pin file",
             (false, [], Some(pin)) if pin.is_signed() => {
                 "encrypts, by the pin file that local_key signs"

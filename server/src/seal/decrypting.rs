@@ -14,7 +14,7 @@ use selkie_kms::{Call, KmsError};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Standing;
-use super::error::{SealError, SealFault, cause};
+use super::error::{SealError, SealFault};
 use super::probe::Probe;
 use super::seals::{Seal, Seals};
 use crate::metrics::Metrics;
@@ -271,7 +271,7 @@ impl Seal {
         match self.connection.known() {
             Some(known) if known.keks.version(kek).is_some() => !self.connection.is_fixed(),
             Some(known) if known.keks.is_complete() => false,
-            Some(_) | None => cause(error).is_some(),
+            Some(_) | None => error.cause().is_some(),
         }
     }
 }

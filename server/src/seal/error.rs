@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::azure::Diagnosis;
-use selkie_kms::{Cause, KekState, KmsError};
+use selkie_kms::transit::TransitDiagnosis;
+use selkie_kms::{KekState, KmsError};
 
 use crate::continuity::AdoptionError;
 
@@ -179,6 +180,9 @@ fn advice(error: &KmsError) -> &'static str {
     if let Some(diagnosis) = Diagnosis::of(error) {
         return diagnosis.remedy();
     }
+    if let Some(diagnosis) = TransitDiagnosis::of(error) {
+        return diagnosis.remedy();
+    }
     match error {
         KmsError::Denied(_) => "grant our identity get, wrap and unwrap on the key in the KMS",
         KmsError::Rejected(_) | KmsError::Misbehaved(_) => {
@@ -190,20 +194,6 @@ fn advice(error: &KmsError) -> &'static str {
         KmsError::Unavailable(_) | KmsError::TimedOut(_) => {
             "check the way to the KMS; the client tries again by itself"
         }
-    }
-}
-
-/// What a provider saw behind `error`.
-pub(super) const fn cause(error: &KmsError) -> Option<&Cause> {
-    match error {
-        KmsError::Denied(cause)
-        | KmsError::Rejected(cause)
-        | KmsError::UnknownKek(cause)
-        | KmsError::Disabled(cause)
-        | KmsError::Throttled { cause, .. }
-        | KmsError::Unavailable(cause)
-        | KmsError::TimedOut(cause)
-        | KmsError::Misbehaved(cause) => cause.as_ref(),
     }
 }
 

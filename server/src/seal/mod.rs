@@ -18,6 +18,7 @@ mod round_trip;
 mod seals;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transit;
 mod unwraps;
 
 use selkie_crypto::{KekId, SealName};
@@ -32,6 +33,7 @@ pub use pin::{PinError, PinFile, Pinned};
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;
 pub use seals::{Asked, RevokedSeal, Seal, Seals};
+pub(crate) use transit::settings as transit_settings;
 pub use unwraps::Unwraps;
 
 /// One version of one seal's master key.

@@ -4,16 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selkie_config::{AzureKeyVaultSeal, PublicKeyFingerprint, SealKind, StaticSeal};
-use selkie_crypto::{PinKey, Random, SealName, os_random};
+use selkie_config::{AzureKeyVaultSeal, PublicKeyFingerprint, SealKind, StaticSeal, TransitSeal};
+use selkie_crypto::{PinKey, Random, SealName, os_random, sha256};
 use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
+use selkie_kms::transit::{
+    InvalidKeyIdPrefix, TransitClient, TransitKeyName, TransitKms, TransitMountPath,
+    TransitSetupError,
+};
 use selkie_kms::{Governor, GovernorSettings, Kms, KmsError, StaticKms, StaticKmsError};
 
-use super::azure;
 use super::connection::{Connection, Setup};
 use super::known::Known;
 use super::pin::PinFile;
+use super::{azure, transit};
 use crate::clock::{Clock, SystemClock};
+use crate::faults::{Bench, scripted};
 
 /// Where what is learned is kept.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +50,19 @@ pub enum ProviderError {
     /// The settings of a seal in Azure are unfit.
     #[error(transparent)]
     Azure(#[from] AzureSetupError),
+    /// The settings of a seal at another server are unfit.
+    #[error(transparent)]
+    Transit(#[from] TransitSetupError),
+    /// The ids of its key's versions cannot begin so.
+    #[error(transparent)]
+    KeyIdPrefix(#[from] InvalidKeyIdPrefix),
+    /// Its mount or key has a name that no transit engine has.
+    #[error("no transit engine has a mount or a key of such a name")]
+    UnfitName,
 }
 
 /// The connection that a stanza describes. No network is touched: what is far away is described
-/// once the server runs.
+/// once the server runs. With a `bench`, the faults of its script lie before the master key.
 ///
 /// # Errors
 ///
@@ -57,6 +71,7 @@ pub async fn connect(
     name: &SealName,
     kind: SealKind,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     match kind {
         SealKind::Static(seal) => {
@@ -65,7 +80,7 @@ pub async fn connect(
             let setup = Setup {
                 name: name.clone(),
                 kind: "static",
-                kms,
+                kms: scripted(kms, name, bench),
                 governor: None,
                 target: String::new(),
                 settings: [0; 32],
@@ -73,10 +88,12 @@ pub async fn connect(
                 poll_interval: Duration::MAX,
                 pin: None,
                 examiner: None,
+                upstream: None,
             };
             Ok(Connection::fixed(setup, Known::configured(keks)))
         }
-        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping),
+        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
+        SealKind::Transit(seal) => upstream(name, *seal, keeping, bench),
     }
 }
 
@@ -84,6 +101,7 @@ fn key_vault(
     name: &SealName,
     seal: AzureKeyVaultSeal,
     keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
     let fingerprints = fingerprints.copied().collect();
@@ -94,7 +112,7 @@ fn key_vault(
     let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
     let random: Arc<Random> = Arc::new(os_random);
     let limits = GovernorSettings::default();
-    let governor = Arc::new(Governor::new(provider.clone(), limits, random));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
         kind: "azurekeyvault",
@@ -106,6 +124,42 @@ fn key_vault(
         fingerprints,
         poll_interval,
         examiner: Some(provider),
+        upstream: None,
+    }))
+}
+
+fn upstream(
+    name: &SealName,
+    seal: TransitSeal,
+    keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
+) -> Result<Connection, ProviderError> {
+    let poll_interval = seal.poll_interval;
+    let prefix = seal.key_id_prefix.clone();
+    let mount = TransitMountPath::new(&seal.mount_path).ok_or(ProviderError::UnfitName)?;
+    let key = TransitKeyName::new(&seal.key_name).ok_or(ProviderError::UnfitName)?;
+    let settings = transit::settings(seal, mount);
+    // What was learned at another server, or under other ids, does not hold for this one.
+    let target = format!("{}{}/keys/{key} as {prefix}", settings.address, settings.mount);
+    let digest = sha256(&[&settings.digest()[..], prefix.as_bytes()].concat());
+    let random: Arc<Random> = Arc::new(os_random);
+    let client = TransitClient::new(settings, Arc::clone(&random))?;
+    let provider = TransitKms::new(Arc::clone(&client), key, Some(&prefix))?;
+    let provider = Arc::new(provider);
+    let limits = GovernorSettings::default();
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
+    Ok(Connection::new(Setup {
+        name: name.clone(),
+        kind: "transit",
+        kms: governor.clone(),
+        governor: Some(governor),
+        pin: keeping.pin(name, &target),
+        target,
+        settings: digest,
+        fingerprints: Vec::new(),
+        poll_interval,
+        examiner: Some(provider),
+        upstream: Some(client),
     }))
 }
 

@@ -105,6 +105,7 @@ impl Site {
             poll_interval: POLL,
             pin: Some(pin),
             examiner: None,
+            upstream: None,
         };
         Seal::new(false, Connection::new(setup))
     }

@@ -223,7 +223,11 @@ type Api = TowerToHyperService<Router>;
 
 fn api(node: &Arc<Node>, in_flight: &InFlight, limits: &ListenerLimits) -> Api {
     let body = BodyLimits { bytes: limits.max_request_size, time: limits.read_timeout };
-    TowerToHyperService::new(api::router(Arc::clone(node), body, in_flight.clone()))
+    let api = api::router(Arc::clone(node), body, in_flight.clone());
+    TowerToHyperService::new(match node.bench() {
+        None => api,
+        Some(bench) => api::scripted(api, Arc::clone(node), Arc::clone(bench)),
+    })
 }
 
 /// The API as of now; open connections see a new one with their next request.

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use selkie_config::{Config, ProxyUrl, Takeover, TransitSeal, UpstreamToken};
+use selkie_config::{Config, Takeover};
 use selkie_crypto::{os_random, sha256};
-use selkie_kms::transit::{
-    TokenSource, TransitClient, TransitKeyName, TransitMountPath, TransitSettings,
-    TransitSetupError,
-};
+use selkie_kms::transit::{TransitClient, TransitKeyName, TransitMountPath, TransitSetupError};
 
 use super::old_key::OldKeySetup;
 use super::old_server::RemoteKey;
 use super::{OldKey, Takeovers};
 use crate::deployment::DeploymentError;
+use crate::seal::transit_settings;
 
 impl Takeovers {
     /// What `config` takes over, with the connections of `before` where nothing has changed.
@@ -45,7 +43,7 @@ fn connect(stanza: Takeover) -> Result<OldKey, TransitSetupError> {
         return Err(TransitSetupError::UnfitAddress);
     };
     let address = format!("{}{old_mount}/{old_key}", server.address);
-    let settings = settings(server, old_mount);
+    let settings = transit_settings(server, old_mount);
     let digest = settings.digest();
     let client = TransitClient::new(settings, Arc::new(os_random))?;
     Ok(OldKey::new(OldKeySetup {
@@ -57,22 +55,4 @@ fn connect(stanza: Takeover) -> Result<OldKey, TransitSetupError> {
         declared: last_version,
         server: Arc::new(RemoteKey { client, key: old_key }),
     }))
-}
-
-fn settings(server: TransitSeal, mount: TransitMountPath) -> TransitSettings {
-    TransitSettings {
-        address: server.address,
-        mount,
-        namespace: server.namespace,
-        token: match server.token {
-            UpstreamToken::Nowhere => TokenSource::Nowhere,
-            UpstreamToken::Given(token) => TokenSource::Given(token),
-            UpstreamToken::File(path) => TokenSource::File(path),
-        },
-        disable_renewal: server.disable_renewal,
-        client_certificate: server.client_certificate,
-        ca_certificates: server.ca_certificates,
-        server_name: server.server_name,
-        proxy: server.proxy.map(ProxyUrl::into_url),
-    }
 }

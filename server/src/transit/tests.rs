@@ -62,6 +62,7 @@ impl TestSeal {
             poll_interval: Duration::MAX,
             pin: None,
             examiner: None,
+            upstream: None,
         };
         Seal::new(false, Connection::fixed(setup, known))
     }
@@ -111,6 +112,8 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         policies: Vec::new(),
         auth: Vec::new(),
         leases: selkie_config::LeaseTimes::default(),
+        allow_faults: false,
+        faults: None,
         warnings: Vec::new(),
     }
 }

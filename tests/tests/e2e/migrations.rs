@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::{Emulator, Peer, Selkie, Site, TransitServer, VaultCore, key_ids, until};
+use selkie_tests::{Emulator, Peer, Selkie, Site, UpstreamVault, VaultCore, key_ids, until};
 use serde_json::json;
 
 use crate::vault::SECRET;
@@ -144,9 +144,10 @@ fn the_way_out_leads_from_selkie_to_shamir() -> Result<()> {
 fn the_way_out_leads_from_selkie_to_another_transit_server() -> Result<()> {
     let Some(program) = Peer::VaultCore.find()? else { return Ok(()) };
     let (site, mut selkie, from) = selkie()?;
-    let other = TransitServer::start(&program, &site.dir().join("other"))?;
-    other.client.put(&format!("transit/keys/{KEY}"), &json!({}))?.data()?;
-    let to = transit(&format!("http://{}", other.address), other.root()?);
+    let other = UpstreamVault::start(&program, &site.dir().join("other"))?;
+    other.root.put(&format!("transit/keys/{KEY}"), &json!({}))?.data()?;
+    let token = other.root.token.clone().context("no token")?;
+    let to = transit(&other.url(), &token);
     let vault = Operated::under(program, &site, &from, &[])?;
     vault.migrate(&from, &to, &[])?;
     selkie.stop()?;

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{
-    Client, Peer, SealArguments, Selkie, Signal, Site, TransitServer, binary, free_port, key_ids,
+    Client, Peer, SealArguments, Selkie, Signal, Site, UpstreamVault, binary, free_port, key_ids,
     until,
 };
 use serde_json::{Value, json};
@@ -19,24 +19,30 @@ const KEY: &str = "autounseal";
 
 /// The old server, at version 3 of its key, and what is to stand in its place.
 struct Stage {
-    old: TransitServer,
+    program: PathBuf,
+    old: UpstreamVault,
     site: Site,
     /// The Vault's token, of the old server and then of Selkie.
     vault_token: String,
     admin: String,
 }
 
+/// The root token.
+fn token(old: &UpstreamVault) -> Result<&str> {
+    old.root.token.as_deref().context("no token")
+}
+
 impl Stage {
     fn new() -> Result<Option<(Self, PathBuf)>> {
         let Some(program) = Peer::VaultCore.find()? else { return Ok(None) };
         let mut site = Site::new()?;
-        let old = TransitServer::start(&program, &site.dir().join("old"))?;
-        old.client.put(&format!("transit/keys/{KEY}"), &json!({}))?.data()?;
+        let old = UpstreamVault::start(&program, &site.dir().join("old"))?;
+        old.root.put(&format!("transit/keys/{KEY}"), &json!({}))?.data()?;
         for _ in 0..2 {
-            old.client.put(&format!("transit/keys/{KEY}/rotate"), &json!({}))?;
+            old.root.put(&format!("transit/keys/{KEY}/rotate"), &json!({}))?;
         }
-        site.port = old.address.port();
-        let vault_token = old.root()?.to_owned();
+        site.port = old.root.address.port();
+        let vault_token = token(&old)?.to_owned();
         let hash: String =
             Sha256::digest(&vault_token).iter().map(|byte| format!("{byte:02x}")).collect();
         site.extra += &format!(
@@ -52,7 +58,8 @@ impl Stage {
         let local = site.random_key("local")?;
         site.extra +=
             &format!("origin_key = \"{origin}\"\nlocal_key = \"{local}\"\ndata_dir = {data:?}\n");
-        Ok(Some((Self { old, site, vault_token, admin }, program)))
+        let stage = Self { program: program.clone(), old, site, vault_token, admin };
+        Ok(Some((stage, program)))
     }
 
     /// The Vault, which knows one address and never learns of another.
@@ -68,7 +75,7 @@ impl Stage {
 
     /// Declares the key with this rule for its version, and these fields in `takeover`.
     fn declare(&mut self, version: &str, further: &str) -> Result<()> {
-        let (address, token) = (self.old.address, self.old.root()?);
+        let (address, token) = (self.old.root.address, token(&self.old)?);
         let token = self.site.secret_file("old-token", token.as_bytes())?;
         self.site.keys = format!(
             "key \"{KEY}\" {{\n  {version}\n  takeover {{\n    address = \"http://{address}\"\n    \
@@ -79,9 +86,15 @@ impl Stage {
         Ok(())
     }
 
+    fn move_old_away(&mut self) -> Result<()> {
+        self.old.process.kill()?;
+        self.old = UpstreamVault::start(&self.program, &self.site.dir().join("old"))?;
+        Ok(())
+    }
+
     /// The old server moves elsewhere, and Selkie takes its place.
     fn replace(&mut self, version: &str) -> Result<Selkie> {
-        self.old.move_away()?;
+        self.move_old_away()?;
         self.declare(version, "")?;
         self.site.start()
     }
@@ -158,7 +171,7 @@ fn a_version_that_is_not_above_the_old_one_is_refused_where_it_can_be_told() -> 
         ("version = 3", "last_version = 3", "the key's \"version\" is 3"),
         ("generation = 1", "last_version = 10001", "set \"generation = 2\""),
     ] {
-        stage.old.move_away()?;
+        stage.move_old_away()?;
         stage.declare(version, further)?;
         let file = stage.site.write()?;
         let output = Command::new(binary()?).env_clear().arg("validate").arg(file).output()?;
@@ -197,7 +210,7 @@ fn a_vault_whose_stored_version_selkie_repeats_stays_until_the_alarm_is_heeded()
 #[test]
 fn an_old_server_that_is_away_is_503_and_a_forgery_is_the_usual_400() -> Result<()> {
     let Some((mut stage, _program)) = Stage::new()? else { return Ok(()) };
-    let made = stage.old.client.put(
+    let made = stage.old.root.put(
         &format!("transit/encrypt/{KEY}"),
         &json!({ "plaintext": "YQ==", "associated_data": "YWFk" }),
     )?;
@@ -235,13 +248,13 @@ fn an_old_server_that_is_away_is_503_and_a_forgery_is_the_usual_400() -> Result<
 }
 
 /// So many ciphertexts of the old server, of the plaintexts `0`, `1`, ...
-fn foreign(old: &TransitServer, count: usize) -> Result<Vec<String>> {
+fn foreign(old: &UpstreamVault, count: usize) -> Result<Vec<String>> {
     let mut all = Vec::with_capacity(count);
     let numbers: Vec<usize> = (0..count).collect();
     for some in numbers.chunks(1000) {
         let items = some.iter().map(|number| json!({ "plaintext": plaintext(*number) }));
         let body = json!({ "batch_input": items.collect::<Vec<_>>() });
-        let results = old.client.put(&format!("transit/encrypt/{KEY}"), &body)?.data()?;
+        let results = old.root.put(&format!("transit/encrypt/{KEY}"), &body)?.data()?;
         let results = results["batch_results"].as_array().context("no results")?.clone();
         all.extend(results.iter().filter_map(|one| one["ciphertext"].as_str().map(str::to_owned)));
     }

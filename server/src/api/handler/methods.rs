@@ -5,7 +5,7 @@ use selkie_access::{Capability, PolicyName};
 
 use super::token::create::lifetime_warning;
 use super::token::token_refused;
-use super::transit::denied;
+use super::transit::require_in_any_case;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
 use crate::api::error::ApiError;
@@ -30,7 +30,7 @@ pub(super) async fn answer(
         operation => operation.capability(),
     };
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
-    let _permit = call.acl(&fields).check(&path, capability).map_err(denied)?;
+    require_in_any_case(call, &fields, (&path, &at.rest), capability)?;
     let credentials = Credentials { token: call.token, certificate: None, address: call.address };
     let reply = ask(auth, &at, credentials, &mut fields).await?;
     let warnings = warnings(reply.warnings, fields, reply.captured);

@@ -2,7 +2,7 @@
 
 use selkie_access::PolicyName;
 
-use super::transit::denied;
+use super::transit::{denied, require_in_any_case};
 use crate::api::base64;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
@@ -46,8 +46,8 @@ pub(super) async fn answer(
     operation: Operation,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let permit = call.acl(&fields).check(&path.path(name), operation.capability());
-    let _permit = permit.map_err(denied)?;
+    let named = path.path(name);
+    require_in_any_case(call, &fields, (&named, name), operation.capability())?;
     let name: PolicyName = name.parse().map_err(|error| refusal(PolicyFault::Name(error)))?;
     let (policies, records) = (call.node.auth().policies(), call.node.auth().records());
     match operation {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use selkie_access::Capability;
 use selkie_crypto::SealName;
 use selkie_kms::GovernorFigures;
+use selkie_kms::transit::TokenStanding;
 use serde_json::{Value, json};
 
 use super::transit::denied;
@@ -39,6 +40,11 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("state", state(call.node.state_status().as_ref())),
         ("time", time(now)),
     ]);
+    data.extend(
+        call.node.bench().map(|bench| {
+            ("faults", json!({ "rules": bench.rules(), "happened": bench.happened() }))
+        }),
+    );
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
 }
@@ -102,6 +108,9 @@ fn backend(seal: &Seal, now: u64) -> Value {
         "kms_calls": seal.connection.governor().map(|figures| kms_calls(&figures)),
         "trust_after_restart": seal.connection.lasting_trust(),
     });
+    if let Some(standing) = seal.connection.upstream_token() {
+        backend["upstream_token"] = upstream_token(&standing, now);
+    }
     if !is_healthy(seal) && health.since > 0 {
         backend["unhealthy_since"] = time(health.since);
     }
@@ -123,6 +132,17 @@ fn backend(seal: &Seal, now: u64) -> Value {
 
 fn advice(seal: &Seal) -> &'static str {
     seal.connection.fault_or(SealFault::Undescribed).advice()
+}
+
+/// How it stands with the seal's token at another server.
+fn upstream_token(standing: &TokenStanding, now: u64) -> Value {
+    let trouble = standing.trouble.as_ref();
+    json!({
+        "expires": standing.expires_in.map(|left| time(now.saturating_add(left.as_secs()))),
+        "renewed": standing.is_renewed,
+        "trouble": trouble.map(|trouble| trouble.outcome.name()),
+        "advice": trouble.map(|trouble| trouble.remedy()),
+    })
 }
 
 /// How the use of the KMS is governed.

@@ -29,7 +29,9 @@ pub(in crate::api) fn open(
             let status = health::status(state, &route.query)?;
             let now = i64::try_from(node.clock().unix_seconds()).unwrap_or(i64::MAX);
             let cluster = Cluster { name: &identity.name, id: &identity.id };
-            let reply = Reply::bare_with_status(status, &HealthBody::new(state, now, cluster));
+            let faults = node.bench().map(|bench| bench.happened());
+            let body = HealthBody::new(state, now, cluster).of_bench(faults);
+            let reply = Reply::bare_with_status(status, &body);
             let is_empty = route.operation == Operation::Header || health::forbids_body(status);
             Ok(if is_empty { reply.into_head() } else { reply })
         }

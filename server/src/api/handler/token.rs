@@ -179,7 +179,7 @@ pub(super) fn lookup_self(
 /// The request's own token, as it is now.
 fn own(call: &Call<'_>) -> Result<Option<Admitted>, Refusal> {
     let Some(text) = &call.token else { return Ok(None) };
-    call.node.auth().find(&call.deployment.clients, text).map_err(refused)
+    call.node.auth().find(&call.deployment, text).map_err(refused)
 }
 
 /// What is known of a declared token.
@@ -280,9 +280,8 @@ impl<'a> AuthOf<'a> {
 }
 
 fn accessors(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let clients = &call.deployment.clients;
-    let mut all = call.node.auth().tokens().accessors(clients);
-    all.extend(clients.accessors().map(ToOwned::to_owned));
+    let mut all = call.node.auth().accessors(&call.deployment);
+    all.extend(call.deployment.clients.accessors().map(ToOwned::to_owned));
     all.sort();
     if all.is_empty() {
         return Err(ApiError::NotFound.into());

@@ -1,5 +1,5 @@
 use futures_util::future::join_all;
-use selkie_access::{Denied, Permit, operation};
+use selkie_access::{Capability, Denied, Permit, operation};
 use selkie_crypto::Plaintext;
 
 use crate::api::base64;
@@ -56,6 +56,24 @@ impl Failure {
 
 pub(super) fn denied(_: Denied) -> Refusal {
     ApiError::PolicyDenies.into()
+}
+
+/// Requires the permit for a path that ends in `rest`, whose names are the same in upper and lower
+/// case: what a policy says of the one that is meant holds however it is spelled.
+pub(super) fn require_in_any_case(
+    call: &Call<'_>,
+    fields: &Fields<'_>,
+    (path, rest): (&str, &str),
+    capability: Capability,
+) -> Result<(), Refusal> {
+    let acl = call.acl(fields);
+    let _permit = acl.check(path, capability).map_err(denied)?;
+    if rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let before = path.strip_suffix(rest).unwrap_or_default();
+        let meant = [before, &rest.to_ascii_lowercase()].concat();
+        let _permit = acl.check(&meant, capability).map_err(denied)?;
+    }
+    Ok(())
 }
 
 /// How many items of a batch are unwrapped at a time: a slow KMS is waited for once for all of

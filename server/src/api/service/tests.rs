@@ -5,6 +5,7 @@ mod drill;
 mod log;
 mod policy;
 mod replicas;
+mod scripted;
 mod snapshot;
 mod token;
 mod wrapping;
@@ -86,6 +87,8 @@ fn config() -> Config {
         policies: vec![seal_policy],
         auth: Vec::new(),
         leases: selkie_config::LeaseTimes::default(),
+        allow_faults: false,
+        faults: None,
         warnings: Vec::new(),
     }
 }

@@ -86,6 +86,10 @@ enum LoginFault {
     SecretId,
     #[error("the secret id has expired")]
     Ended,
+    #[error("it comes from outside the networks of the role")]
+    Address,
+    #[error("the networks of the secret id lie outside those that its role has by now")]
+    Widened,
 }
 
 /// Where something is kept.

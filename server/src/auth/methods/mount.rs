@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use selkie_access::MountPath;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::auth::tokens::TokenKind;
 use crate::stable_uuid::stable_uuid;
-use crate::state::records::{Kept, TooLarge};
+use crate::state::records::{Index, Kept, TooLarge};
 
 /// Where a method answers.
 #[derive(Clone, Debug)]
@@ -202,6 +202,28 @@ pub(crate) struct MountRecord {
     pub(super) tainted: bool,
 }
 
+/// Finds mounts by their accessors.
+#[derive(Debug, Default)]
+pub(crate) struct MountAccessors(HashMap<Box<str>, MountPath>);
+
+impl MountAccessors {
+    /// Where the mount of this accessor is.
+    pub(super) fn path(&self, accessor: &str) -> Option<MountPath> {
+        self.0.get(accessor).cloned()
+    }
+}
+
+impl Index<MountRecord> for MountAccessors {
+    fn note(&mut self, path: &MountPath, old: Option<&MountRecord>, new: Option<&MountRecord>) {
+        if let Some(old) = old {
+            self.0.remove(old.mount.accessor.as_str());
+        }
+        if let Some(new) = new {
+            self.0.insert(new.mount.accessor.as_str().into(), path.clone());
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -217,7 +239,7 @@ struct Written {
 impl Kept for MountRecord {
     const ROOT: &'static str = "auth-mount";
     type Name = MountPath;
-    type Index = ();
+    type Index = MountAccessors;
 
     fn place(name: &MountPath) -> String {
         name.to_string()

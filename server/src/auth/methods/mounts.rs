@@ -69,6 +69,18 @@ impl AuthTable<'_> {
         all.into_values().collect()
     }
 
+    /// Whether a mount has this accessor, and answers. A record that cannot be read may be its.
+    pub(crate) fn has(&self, accessor: &str) -> bool {
+        if self.declared.iter().any(|mount| mount.accessor == accessor) {
+            return true;
+        }
+        let mounts = &self.methods.mounts;
+        match mounts.find(|accessors| accessors.path(accessor)) {
+            Some(path) => self.at(path.as_str()).is_some_and(|mount| mount.accessor == accessor),
+            None => mounts.names().iter().any(|path| mounts.get(path).is_err()),
+        }
+    }
+
     /// Whether what is asked of `found` is a login, which needs no token.
     pub(crate) fn is_login(&self, found: &Found<'_>, operation: Operation) -> bool {
         let method = self.methods.of_kind(&found.mount.kind);

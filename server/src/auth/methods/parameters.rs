@@ -187,6 +187,17 @@ pub(crate) fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
     networks.is_empty() || networks.iter().any(|network| network.contains(&address))
 }
 
+/// What lies in both.
+pub(crate) fn narrowed(networks: &[IpNet], others: &[IpNet]) -> Vec<IpNet> {
+    let inner = |one: &IpNet, other: &IpNet| match (other.contains(one), one.contains(other)) {
+        (true, _) => Some(*one),
+        (_, true) => Some(*other),
+        (false, false) => None,
+    };
+    let with_others = |one| others.iter().filter_map(move |other| inner(one, other));
+    networks.iter().flat_map(with_others).collect()
+}
+
 /// How networks are kept: `#[serde(with = "parameters::kept_networks")]`.
 pub(crate) mod kept_networks {
     use super::{IpNet, network_texts};

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use selkie_access::TokenText;
+use selkie_access::{TokenHash, TokenText};
 use selkie_crypto::{StateKey, sha256};
 
 use super::record::TokenId;
 use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, Tokens, batch};
+use crate::auth::methods::AuthTable;
 use crate::auth::{Clients, Credentials, NotAuthenticated};
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 
@@ -17,13 +18,30 @@ const LOOKS_PER_SECOND: u32 = 100;
 
 /// A token, and what it is shown with.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     /// Its text.
-    pub text: &'a TokenText,
+    pub(crate) text: &'a TokenText,
     /// What it came with.
-    pub credentials: Credentials<'a>,
-    /// The declared clients, of which it may be a child.
-    pub clients: &'a Clients,
+    pub(crate) credentials: Credentials<'a>,
+    /// What it may come from.
+    pub(crate) sources: Sources<'a>,
+}
+
+/// What tokens come from that is not kept with them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sources<'a> {
+    /// The declared clients, whose children go with the declaration.
+    pub(crate) clients: &'a Clients,
+    /// Where clients log in: what was got at a mount goes with it.
+    pub(crate) mounts: AuthTable<'a>,
+}
+
+/// What a token that lives came from in the end.
+enum Founder {
+    /// A login, or somebody whose token has no children.
+    Nobody,
+    /// A declared client.
+    Declared(TokenHash),
 }
 
 /// A token that is good.
@@ -31,7 +49,7 @@ pub struct Shown<'a> {
 pub struct Admitted {
     /// Its keyed hash.
     pub id: TokenId,
-    /// What it is; after this use, if it has a number of them.
+    /// What it is.
     pub token: Arc<Token>,
 }
 
@@ -53,7 +71,7 @@ impl From<RecordsError> for NotAuthenticated {
 }
 
 impl Tokens {
-    /// Lets the token in, or not; a use of it is counted.
+    /// Lets the token in, or not; no use of it is counted.
     pub(in crate::auth) async fn admit(
         &self,
         records: &Records,
@@ -66,15 +84,21 @@ impl Tokens {
             self.require_good(&token, shown)?;
             return Ok(Admitted { id, token });
         }
+        let token = self.current(records, &id).await?.value;
+        self.require_good(&token, shown)?;
+        Ok(Admitted { id, token })
+    }
+
+    /// Counts one use of a token that has a number of them. What it is then.
+    pub(in crate::auth) async fn count_use(
+        &self,
+        records: &Records,
+        id: &TokenId,
+    ) -> Result<Arc<Token>, NotAuthenticated> {
         for _ in 0..ATTEMPTS {
-            let current = self.current(records, &id).await?;
-            let Current { value: token, .. } = &current;
-            self.require_good(token, shown)?;
-            if token.made.num_uses == 0 {
-                return Ok(Admitted { id, token: current.value });
-            }
-            if let Some(token) = count_down(records, &id, &current).await? {
-                return Ok(Admitted { id, token });
+            let current = self.current(records, id).await?;
+            if let Some(token) = count_down(records, id, &current).await? {
+                return Ok(token);
             }
         }
         Err(NotAuthenticated::StoreAway)
@@ -84,7 +108,7 @@ impl Tokens {
     pub(in crate::auth) fn find(
         &self,
         key: &StateKey,
-        clients: &Clients,
+        sources: Sources<'_>,
         text: &TokenText,
     ) -> Result<Option<Admitted>, Unreadable> {
         let id = TokenId::of(key, text);
@@ -93,27 +117,27 @@ impl Tokens {
             None => self.mirror.get(&id)?.map(|current| current.value),
         };
         let Some(token) = token else { return Ok(None) };
-        Ok(self.is_alive(&token, clients)?.then_some(Admitted { id, token }))
+        Ok(self.is_alive(&token, sources)?.then_some(Admitted { id, token }))
     }
 
     /// The token that has this accessor, if it lives.
     pub(in crate::auth) fn find_accessor(
         &self,
-        clients: &Clients,
+        sources: Sources<'_>,
         accessor: &str,
     ) -> Result<Option<Admitted>, Unreadable> {
         let id = self.mirror.find(|index| index.by_accessor(accessor));
         let Some(id) = id else { return Ok(None) };
         let Some(current) = self.mirror.get(&id)? else { return Ok(None) };
         let token = current.value;
-        Ok(self.is_alive(&token, clients)?.then_some(Admitted { id, token }))
+        Ok(self.is_alive(&token, sources)?.then_some(Admitted { id, token }))
     }
 
     /// The accessors of all tokens that live, in order.
-    pub(crate) fn accessors(&self, clients: &Clients) -> Vec<String> {
+    pub(in crate::auth) fn accessors(&self, sources: Sources<'_>) -> Vec<String> {
         let mut all = Vec::new();
         self.mirror.for_each(|_, token| all.push(Arc::clone(token)));
-        all.retain(|token| matches!(self.is_alive(token, clients), Ok(true)));
+        all.retain(|token| matches!(self.is_alive(token, sources), Ok(true)));
         let mut accessors: Vec<_> = all.iter().map(|token| token.accessor.clone()).collect();
         accessors.sort();
         accessors
@@ -137,43 +161,76 @@ impl Tokens {
     /// Whether the token may be used now, by who shows it.
     fn require_good(&self, token: &Arc<Token>, shown: Shown<'_>) -> Result<(), NotAuthenticated> {
         let client = || token.made.display_name.clone();
-        if !self.is_alive(token, shown.clients)? {
-            return Err(NotAuthenticated::Expired { client: client() });
+        let founder = self.founder(token, shown.sources)?;
+        let founder = founder.ok_or_else(|| NotAuthenticated::Expired { client: client() })?;
+        if self.is_stale(token) {
+            return Err(NotAuthenticated::Stale { client: client() });
         }
         if !may_come_from(&token.made.bound_cidrs, shown.credentials.address) {
             return Err(NotAuthenticated::OutsideBoundCidrs { client: client() });
         }
-        let Some(bound) = token.made.bound_certificate else { return Ok(()) };
-        let leaf = shown.credentials.certificate.and_then(|shown| shown.chain().first());
-        match leaf.is_some_and(|leaf| sha256(leaf) == bound) {
+        let certificate = shown.credentials.certificate;
+        let leaf = certificate.and_then(|shown| shown.chain().first());
+        let is_own = |bound| leaf.is_some_and(|leaf| sha256(leaf) == bound);
+        // Who may not come without a certificate gets round that by no child.
+        let is_founders = match founder {
+            Founder::Nobody => true,
+            Founder::Declared(hash) => {
+                shown.sources.clients.takes(&hash, certificate, self.clock.wall())
+            }
+        };
+        match token.made.bound_certificate.is_none_or(is_own) && is_founders {
             true => Ok(()),
             false => Err(NotAuthenticated::WithoutCertificate { client: client() }),
         }
+    }
+
+    /// Whether nothing has been heard of the store for so long that a revocation may have been
+    /// missed, on which the token must not be used any more.
+    fn is_stale(&self, token: &Token) -> bool {
+        let limits = self.limits();
+        let limit = match token.made.period {
+            Some(_) => limits.max_periodic_staleness,
+            None => limits.max_staleness,
+        };
+        limit.is_some_and(|limit| self.clock.silence() > limit.as_secs())
     }
 
     /// Whether the token and all that it came from live.
     pub(super) fn is_alive(
         &self,
         token: &Arc<Token>,
-        clients: &Clients,
+        sources: Sources<'_>,
     ) -> Result<bool, Unreadable> {
+        Ok(self.founder(token, sources)?.is_some())
+    }
+
+    /// What the token came from, if that and all in between live.
+    fn founder(
+        &self,
+        token: &Arc<Token>,
+        sources: Sources<'_>,
+    ) -> Result<Option<Founder>, Unreadable> {
         let (now, mark) = (self.clock.now(), self.clock.mark());
         let mut one = Arc::clone(token);
         // Of a longer line only a store that we did not write could tell.
         for _ in 0..=MOST_ANCESTORS {
-            if mark.is_over(&one, now) {
-                return Ok(false);
+            let mount = one.made.login.as_ref().map(|login| &*login.mount_accessor);
+            if mark.is_over(&one, now) || mount.is_some_and(|mount| !sources.mounts.has(mount)) {
+                return Ok(None);
             }
             one = match one.made.parent {
-                None => return Ok(true),
-                Some(Parent::Declared(hash)) => return Ok(clients.has(&hash)),
+                None => return Ok(Some(Founder::Nobody)),
+                Some(Parent::Declared(hash)) => {
+                    return Ok(sources.clients.has(&hash).then_some(Founder::Declared(hash)));
+                }
                 Some(Parent::Token(id)) => match self.mirror.get(&id)? {
                     Some(parent) => parent.value,
-                    None => return Ok(false),
+                    None => return Ok(None),
                 },
             };
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

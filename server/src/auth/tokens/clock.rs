@@ -99,6 +99,15 @@ impl TokenClock {
         kept.map_or(ClockMark::NONE, |kept| *kept.value)
     }
 
+    /// For how many seconds nothing has been heard of the store; by wall time, give or take by how
+    /// much the clocks of replicas differ.
+    pub(super) fn silence(&self) -> u64 {
+        match self.mark() {
+            ClockMark::NONE => 0,
+            mark => self.wall().saturating_sub(mark.wall),
+        }
+    }
+
     /// Whether a mark was ever kept.
     pub(super) fn has_begun(&self) -> bool {
         self.mark() != ClockMark::NONE

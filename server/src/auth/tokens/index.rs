@@ -32,6 +32,11 @@ impl TokenIndex {
         self.children.keys().copied().collect()
     }
 
+    /// Whether there is any token.
+    pub(super) fn has_tokens(&self) -> bool {
+        !self.accessors.is_empty()
+    }
+
     /// Whether any token ends.
     pub(super) fn has_ends(&self) -> bool {
         !self.ends.is_empty()

@@ -46,7 +46,12 @@ impl Tokens {
     /// Whether the failure of a beat has been told.
     pub(super) async fn beat(&self, records: &Records, is_first: bool, is_told: bool) -> bool {
         // Once it has begun it goes on: batch tokens, which nobody here knows of, end by it too.
-        let is_needed = self.clock.has_begun() || self.mirror.find(|index| index.has_ends());
+        // Marks are also how a replica knows that it hears of revocations.
+        let is_needed = self.clock.has_begun()
+            || self.mirror.find(|index| match self.limits().max_staleness {
+                Some(_) => index.has_tokens(),
+                None => index.has_ends(),
+            });
         if !is_needed {
             return false;
         }

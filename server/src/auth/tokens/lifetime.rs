@@ -11,13 +11,18 @@ pub struct LeaseLimits {
     pub default: Duration,
     /// The most that renewals make of one that has no period, and the longest period.
     pub max: Duration,
+    /// How long one without a period is taken while nothing is heard of a store that others share;
+    /// `None`: for ever.
+    pub max_staleness: Option<Duration>,
+    /// The same for one with a period, such as seals use.
+    pub max_periodic_staleness: Option<Duration>,
 }
 
 impl Default for LeaseLimits {
     /// 768 hours, as Vault's.
     fn default() -> Self {
         let days_32 = Duration::from_secs(768 * 3600);
-        Self { default: days_32, max: days_32 }
+        Self { default: days_32, max: days_32, max_staleness: None, max_periodic_staleness: None }
     }
 }
 

@@ -19,7 +19,7 @@ pub struct TokenId([u8; 32]);
 
 impl TokenId {
     /// Under which name the token of this text is kept.
-    pub(super) fn of(key: &StateKey, text: &TokenText) -> Self {
+    pub(in crate::auth) fn of(key: &StateKey, text: &TokenText) -> Self {
         Self(key.token_hash(text.expose_for_hash()))
     }
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::lifetime::{Asked, LifetimeError, LifetimeWarning, lifetime};
 use super::record::TokenId;
-use super::{ATTEMPTS, Token, Tokens};
-use crate::auth::Clients;
+use super::{ATTEMPTS, Sources, Token, Tokens};
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 
 /// A renewal that would move the end by less than this, and by less than a tenth of the lifetime,
@@ -57,13 +56,13 @@ impl Tokens {
     pub(in crate::auth) async fn renew(
         &self,
         records: &Records,
-        clients: &Clients,
+        sources: Sources<'_>,
         id: &TokenId,
         increment: Option<Duration>,
     ) -> Result<Renewed, RenewError> {
         for _ in 0..ATTEMPTS {
             let current = self.mirror.get(id)?.ok_or(RenewError::NotFound)?;
-            let (next, renewed) = self.renewed(&current, clients, increment)?;
+            let (next, renewed) = self.renewed(&current, sources, increment)?;
             let Some(next) = next else { return Ok(renewed) };
             let mut batch = Batch::default();
             batch.put(id, &*next, Some(current.revision)).map_err(RecordsError::from)?;
@@ -90,11 +89,11 @@ impl Tokens {
     fn renewed(
         &self,
         current: &Current<Token>,
-        clients: &Clients,
+        sources: Sources<'_>,
         increment: Option<Duration>,
     ) -> Result<(Option<Arc<Token>>, Renewed), RenewError> {
         let token = &current.value;
-        if !self.is_alive(token, clients)? {
+        if !self.is_alive(token, sources)? {
             return Err(RenewError::NotFound);
         }
         let expires = token.expires.ok_or(RenewError::NeverEnds)?;

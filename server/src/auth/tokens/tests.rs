@@ -45,6 +45,10 @@ pub(super) fn state_key() -> Arc<StateKey> {
 
 /// Nothing is declared but one client, whose token is `s.root`.
 pub(super) fn deployment() -> Deployment {
+    Deployment::assemble(config(), Seals::new(Vec::new())).unwrap()
+}
+
+fn config() -> selkie_config::Config {
     let mut config = crate::transit::tests::config_of(&[], &[]);
     config.clients.push(selkie_config::DeclaredClient {
         name: selkie_config::ClientName::new("root").unwrap(),
@@ -55,7 +59,7 @@ pub(super) fn deployment() -> Deployment {
         token_bound_cidrs: Vec::new(),
         no_default_policy: false,
     });
-    Deployment::assemble(config, Seals::new(Vec::new())).unwrap()
+    config
 }
 
 pub(super) const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -159,12 +163,17 @@ async fn an_expired_token_is_refused_at_once_and_swept_later() {
     clock.advance(1);
     let expired = authenticate(&auth, &issued.text, HERE).await.unwrap_err();
     assert_eq!(expired, NotAuthenticated::Expired { client: "token".into() });
-    let clients = deployment().clients;
+    let declared = deployment();
     let id = TokenId::of(&state_key(), &issued.text);
-    let renewed = auth.renew(&clients, &id, None).await;
+    let renewed = auth.renew(&declared, &id, None).await;
     assert!(matches!(renewed, Err(RenewError::NotFound)));
     assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), 1);
     assert_eq!(auth.tokens.mirror.names().len(), 0);
+}
+
+async fn use_once(auth: &Auth, text: &TokenText) -> Result<Arc<Client>, NotAuthenticated> {
+    let client = authenticate(auth, text, HERE).await?;
+    auth.count_use(&client, Some(text)).await
 }
 
 #[tokio::test]
@@ -176,10 +185,8 @@ async fn uses_are_counted_once_for_all_replicas() {
     two.records.reload(&*store).await.unwrap();
     let mut good = 0;
     for _ in 0..4 {
-        let (here, there) = tokio::join!(
-            authenticate(&one, &issued.text, HERE),
-            authenticate(&two, &issued.text, HERE)
-        );
+        let (here, there) =
+            tokio::join!(use_once(&one, &issued.text), use_once(&two, &issued.text));
         good += usize::from(here.is_ok()) + usize::from(there.is_ok());
     }
     assert_eq!(good, 3);
@@ -260,22 +267,22 @@ async fn while_the_state_is_sealed_nobody_says_that_a_token_is_unknown() {
 async fn a_renewal_is_capped_and_one_that_gains_little_is_not_written() {
     let (store, clock) = (store(), TestClock::new());
     let auth = replica(&store, &clock).await;
-    let clients = deployment().clients;
+    let declared = deployment();
     let bounded = NewToken { explicit_max_ttl: Some(Duration::from_secs(5000)), ..wanted() };
     let issued = auth.issue(bounded).await.unwrap();
     let id = TokenId::of(&state_key(), &issued.text);
     let at = auth.tokens.mirror.get(&id).unwrap().unwrap().revision;
     clock.advance(10);
-    let renewed = auth.renew(&clients, &id, None).await.unwrap();
+    let renewed = auth.renew(&declared, &id, None).await.unwrap();
     assert_eq!(renewed.lease.as_secs(), 3600);
     assert_eq!(auth.tokens.mirror.get(&id).unwrap().unwrap().revision, at);
-    let renewed = auth.renew(&clients, &id, Some(Duration::from_secs(9999))).await.unwrap();
+    let renewed = auth.renew(&declared, &id, Some(Duration::from_secs(9999))).await.unwrap();
     assert_eq!(renewed.lease.as_secs(), 4990);
     assert_eq!(renewed.warnings.len(), 1);
     assert!(auth.tokens.mirror.get(&id).unwrap().unwrap().revision > at);
     let fixed = auth.issue(NewToken { renewable: false, ..wanted() }).await.unwrap();
     let id = TokenId::of(&state_key(), &fixed.text);
-    assert!(matches!(auth.renew(&clients, &id, None).await, Err(RenewError::NotRenewable)));
+    assert!(matches!(auth.renew(&declared, &id, None).await, Err(RenewError::NotRenewable)));
 }
 
 #[tokio::test]
@@ -291,4 +298,68 @@ async fn a_token_that_a_seal_uses_is_told_of_before_it_runs_out() {
     let expiring = auth.tokens.expiring();
     let [one] = &expiring[..] else { panic!("{expiring:?}") };
     assert_eq!((one.seconds_left, &one.accessor), (14, &issued.token.accessor));
+}
+
+#[tokio::test]
+async fn a_child_needs_the_certificate_that_its_declared_parent_must_come_with() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let certificate = || rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap().cert;
+    let (own, other) = (certificate(), certificate());
+    let mut config = config();
+    let fingerprint = selkie_certificate::Fingerprint::of(own.der());
+    let rule = selkie_certificate::Rule { sha256: vec![fingerprint], ..Default::default() };
+    config.clients[0].certificate =
+        Some(selkie_config::DeclaredCertificate { rule, authorities: None });
+    let declared = Deployment::assemble(config, Seals::new(Vec::new())).unwrap();
+    let root = Parent::Declared(TokenHash::new(selkie_crypto::sha256(b"s.root")));
+    let child = auth.issue(NewToken { parent: Some(root), ..wanted() }).await.unwrap();
+    let id = TokenId::of(&state_key(), &child.text);
+    let under = NewToken { parent: Some(Parent::Token(id)), ..wanted() };
+    let grandchild = auth.issue(under).await.unwrap();
+    let batch = NewToken { kind: TokenKind::Batch, parent: Some(root), ..wanted() };
+    let batch = auth.issue(batch).await.unwrap();
+    let shown = |cert: &rcgen::Certificate| ShownCertificate::unverified(vec![cert.der().clone()]);
+    for text in [&child.text, &grandchild.text, &batch.text] {
+        for (certificate, is_good) in [(shown(&own), true), (shown(&other), false), (None, false)] {
+            let certificate = certificate.as_deref();
+            let credentials = Credentials { token: Some(text), certificate, address: HERE };
+            let found = auth.authenticate(&declared, credentials).await;
+            let without = NotAuthenticated::WithoutCertificate { client: "token".into() };
+            assert_eq!(found.err(), (!is_good).then_some(without));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_got_at_a_mount_goes_with_it_and_so_do_its_children() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let mut config = config();
+    config.auth.push(selkie_config::DeclaredAuth {
+        path: "ci".parse().unwrap(),
+        description: String::new(),
+        default_lease_ttl: None,
+        max_lease_ttl: None,
+        at: "test.hcl:1:1".into(),
+        method: selkie_config::DeclaredMethod::AppRole(Vec::new()),
+    });
+    let with = Deployment::assemble(config, Seals::new(Vec::new())).unwrap();
+    let mount_accessor = with.auth_mounts.iter().next().unwrap().accessor.clone();
+    let login = LoginIdentity { entity_id: "e".into(), mount_accessor, alias: "a".into() };
+    let got = auth.issue(NewToken { login: Some(login.clone()), ..wanted() }).await.unwrap();
+    let id = TokenId::of(&state_key(), &got.text);
+    let child = NewToken { parent: Some(Parent::Token(id)), ..wanted() };
+    let child = auth.issue(child).await.unwrap();
+    let batch = NewToken { kind: TokenKind::Batch, login: Some(login), ..wanted() };
+    let batch = auth.issue(batch).await.unwrap();
+    let gone = NotAuthenticated::Expired { client: "token".into() };
+    for text in [&got.text, &child.text, &batch.text] {
+        let credentials = Credentials { token: Some(text), certificate: None, address: HERE };
+        auth.authenticate(&with, credentials).await.unwrap();
+        let refused = auth.authenticate(&deployment(), credentials).await.unwrap_err();
+        assert_eq!(refused, gone);
+        assert!(auth.find(&deployment(), text).unwrap().is_none());
+    }
+    assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), 0, "it may be declared again");
 }

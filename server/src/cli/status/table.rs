@@ -7,6 +7,8 @@ use serde_json::Value;
 
 /// Rotations that need people take about this long.
 const SOON_DAYS: f64 = 30.0;
+/// From here on a token that nobody renews needs people, in seconds.
+const LAST_DAYS: i64 = 7 * 24 * 60 * 60;
 
 /// The text, and the seals that need attention.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub(super) struct Told {
 /// A block of lines for each seal, `!` before what needs attention, and a last line for all.
 pub(super) fn told(status: &Value) -> Told {
     let mut told = Told { text: String::new(), in_need: Vec::new() };
+    told.tell_of_faults(status);
     let now = time(status, "time").unwrap_or_else(Timestamp::now);
     for backend in status.get("backends").and_then(Value::as_array).into_iter().flatten() {
         let block = Block::of(backend, now);
@@ -38,6 +41,21 @@ pub(super) fn told(status: &Value) -> Told {
 }
 
 impl Told {
+    /// That this is a test bench.
+    fn tell_of_faults(&mut self, status: &Value) {
+        let Some(faults) = status.get("faults") else { return };
+        let [rules, happened] = ["rules", "happened"]
+            .map(|member| faults.get(member).and_then(Value::as_u64).unwrap_or(0));
+        let mut block = Block { heading: "TEST BENCH".to_owned(), lines: Vec::new() };
+        let text = format!("{happened} have happened so far, by {rules} rules of a script");
+        block.add(true, "faults", Some(text));
+        let advice = "start it without --faults if anyone depends on it";
+        block.add(true, "what to do", Some(advice.to_owned()));
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{block}");
+        self.in_need.push("test bench".to_owned());
+    }
+
     /// The tokens that seals use and that run out soon.
     fn tell_of_tokens(&mut self, status: &Value) {
         let tokens = status.get("tokens_in_use").and_then(Value::as_array);
@@ -126,6 +144,7 @@ impl Block {
         let mut block = Self { heading, lines: Vec::new() };
         block.tell_of_health(backend, is_healthy);
         block.tell_of_key(backend, now);
+        block.tell_of_upstream_token(backend, now);
         block.tell_of_calls(backend, &kind);
         block
     }
@@ -173,6 +192,19 @@ impl Block {
             false => "on".to_owned(),
         });
         self.add(false, "purge protection", protection);
+    }
+
+    /// The seal's token at another server, which needs attention when nobody renews it.
+    fn tell_of_upstream_token(&mut self, backend: &Value, now: Timestamp) {
+        let Some(token) = backend.get("upstream_token") else { return };
+        let is_renewed = flag(token, "renewed") == Some(true);
+        let renewed = if is_renewed { ", renewed before" } else { ", not renewed" };
+        let left = time(token, "expires").map(|end| end.as_second() - now.as_second());
+        let is_ending = left.is_some_and(|left| !is_renewed && left < LAST_DAYS);
+        let expires = left.map(|left| format!("expires in {}{renewed}", span(left)));
+        self.add(is_ending, "upstream token", expires);
+        self.add(true, "token trouble", word(token, "trouble"));
+        self.add(true, "what to do", word(token, "advice"));
     }
 
     fn tell_of_calls(&mut self, backend: &Value, kind: &str) {

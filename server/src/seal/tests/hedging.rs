@@ -53,6 +53,7 @@ impl Peer {
             poll_interval: POLL,
             pin: None,
             examiner: None,
+            upstream: None,
         };
         Seal::new(false, Connection::fixed(setup, Known::configured(keks)))
     }

@@ -24,7 +24,7 @@ impl KeyVaultSeal {
     pub(super) fn of(kind: &SealKind) -> Option<Self> {
         match kind {
             SealKind::AzureKeyVault(seal) => Some(Self::new(seal)),
-            SealKind::Static(_) => None,
+            SealKind::Static(_) | SealKind::Transit(_) => None,
         }
     }
 

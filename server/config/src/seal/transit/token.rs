@@ -55,7 +55,7 @@ pub(super) fn decode(
     let Some((variable, bytes)) = variable.and_then(|one| Some((one, reading.ambient(one)?)))
     else {
         return match reference {
-            Some(reference) => of_reference(name, reference, reading),
+            Some(reference) => of_reference(name, &reference, reading),
             None if is_set => None,
             None => Some(UpstreamToken::Nowhere),
         };
@@ -76,11 +76,11 @@ pub(super) fn decode(
 
 fn of_reference(
     name: Name,
-    reference: Located<'_, String>,
+    reference: &Located<'_, String>,
     reading: &Reading<'_>,
 ) -> Option<UpstreamToken> {
     let Some(path) = reference.value.strip_prefix("file://") else {
-        return reading.secret_line(name.field, &reference).map(UpstreamToken::Given);
+        return reading.secret_line(name.field, reference).map(UpstreamToken::Given);
     };
     let path = PathBuf::from(path);
     reading.warn_if_exposed(reference.place, &path);

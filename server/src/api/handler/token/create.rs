@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use selkie_access::{Capability, PolicyName, TokenHash, TokenText};
 use selkie_crypto::sha256;
 
@@ -84,8 +85,8 @@ fn parent(call: &Call<'_>) -> Result<Option<Parent>, Refusal> {
             Err(TokenFault::RestrictedUse.into_refusal())
         }
         Origin::Token(_) => {
-            let clients = &call.deployment.clients;
-            let found = text.map(|text| call.node.auth().find(clients, text)).transpose();
+            let auth = call.node.auth();
+            let found = text.map(|text| auth.find(&call.deployment, text)).transpose();
             let found = found.map_err(refused)?.flatten().ok_or(TokenFault::NoParent);
             Ok(Some(Parent::Token(found.map_err(ApiError::from)?.id)))
         }
@@ -147,14 +148,6 @@ impl Asked<'_> {
         self.check_entity_alias()?;
         let policies = self.policies(kind)?;
         let parent = self.parent(parent)?;
-        let bound_cidrs = match (self.role, parent, &self.call.client.origin) {
-            (Some(role), ..) => role.bound_cidrs.clone(),
-            (None, Some(Parent::Token(_)), Origin::Token(own)) => own.made.bound_cidrs.clone(),
-            (None, Some(Parent::Declared(token)), _) => {
-                self.call.deployment.clients.bound_cidrs(&token).to_vec()
-            }
-            _ => Vec::new(),
-        };
         let explicit_max_ttl = positive("explicit_max_ttl", request.explicit_max_ttl)?;
         let period = positive("period", request.period)?;
         if period.is_some() && !self.is_sudo {
@@ -179,14 +172,30 @@ impl Asked<'_> {
                 && request.renewable.unwrap_or(true)
                 && self.role.is_none_or(|role| role.renewable),
             num_uses,
-            bound_cidrs,
+            bound_cidrs: self.bound_cidrs(parent),
             role: match self.manner {
                 Manner::Role(name) => Some(name.to_string()),
                 Manner::Child | Manner::Orphan => None,
             },
-            bound_certificate: None,
+            // A child is good for nobody for whom its parent is not.
+            bound_certificate: match (parent, &self.call.client.origin) {
+                (Some(Parent::Token(_)), Origin::Token(own)) => own.made.bound_certificate,
+                _ => None,
+            },
             login: None,
         })
+    }
+
+    /// What the role says, else what the parent has: in Vault any role frees from that.
+    fn bound_cidrs(&self, parent: Option<Parent>) -> Vec<IpNet> {
+        match (self.role, parent, &self.call.client.origin) {
+            (Some(role), ..) if !role.bound_cidrs.is_empty() => role.bound_cidrs.clone(),
+            (_, Some(Parent::Token(_)), Origin::Token(own)) => own.made.bound_cidrs.clone(),
+            (_, Some(Parent::Declared(token)), _) => {
+                self.call.deployment.clients.bound_cidrs(&token).to_vec()
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn kind(&self) -> Result<TokenKind, ApiError> {

@@ -32,7 +32,7 @@ pub(in crate::api::handler) fn find(call: &Call<'_>, text: &str) -> Result<Optio
     if let Some(client) = clients.find(&hash) {
         return Ok(Some(Found::Declared(Arc::clone(client))));
     }
-    Ok(call.node.auth().find(clients, &text).map_err(refused)?.map(Found::Kept))
+    Ok(call.node.auth().find(&call.deployment, &text).map_err(refused)?.map(Found::Kept))
 }
 
 pub(in crate::api::handler) fn find_accessor(
@@ -43,7 +43,12 @@ pub(in crate::api::handler) fn find_accessor(
     if let Some(client) = clients.find_accessor(accessor) {
         return Ok(Some(Found::Declared(Arc::clone(client))));
     }
-    Ok(call.node.auth().find_accessor(clients, accessor).map_err(refused)?.map(Found::Kept))
+    Ok(call
+        .node
+        .auth()
+        .find_accessor(&call.deployment, accessor)
+        .map_err(refused)?
+        .map(Found::Kept))
 }
 
 fn declared(client: &Client) -> Refusal {
@@ -124,8 +129,7 @@ pub(super) async fn renew_kept(
     require_login(call, &kept.token)?;
     let increment = u64::try_from(increment).ok().filter(|seconds| *seconds > 0);
     let increment = increment.map(Duration::from_secs);
-    let clients = &call.deployment.clients;
-    let renewed = call.node.auth().renew(clients, &kept.id, increment).await;
+    let renewed = call.node.auth().renew(&call.deployment, &kept.id, increment).await;
     let renewed = renewed.map_err(|error| match error {
         RenewError::NotFound => fault(TokenFault::NotFound),
         RenewError::NeverEnds => ApiError::InvalidLease.into(),

@@ -81,7 +81,15 @@ async fn whichever_of_the_two_ids_is_wrong_the_answer_is_the_same() {
     assert_eq!(api.log_in(&other, &secret).await.error(), invalid());
     assert_eq!(api.log_in("", &secret).await.error(), (400, "missing role_id".into()));
     let missing = (400, "missing secret_id".to_owned());
-    assert_eq!(api.log_in(&role_id, &json!("")).await.error(), missing);
+    let elsewhere = json!({ "token_bound_cidrs": ["10.0.0.0/8"], "bind_secret_id": false });
+    let unbound = api.role("unbound", elsewhere.clone()).await;
+    for body in [json!({ "token_bound_cidrs": ["10.0.0.0/8"] }), elsewhere] {
+        let bound = api.role("bound", body).await;
+        assert_eq!(api.log_in(&bound, &json!("wrong")).await.error(), invalid());
+    }
+    for role_id in [role_id.as_str(), &unbound, "wrong"] {
+        assert_eq!(api.log_in(role_id, &json!("")).await.error(), missing, "{role_id}");
+    }
     assert_eq!(api.log_in(&role_id, &secret).await.status, StatusCode::OK);
 }
 
@@ -397,5 +405,56 @@ async fn who_makes_a_token_does_not_choose_whose_entity_it_is() {
         let body = r#"{"plaintext":"YQ=="}"#;
         let answer = api.send(token, "PUT", "transit/encrypt/unseal", body).await;
         assert_eq!(answer.status, status, "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_id_widens_nothing_that_its_role_has_narrowed_since() {
+    let api = with_approle().await;
+    let role = json!({ "token_bound_cidrs": ["127.0.0.0/8"] });
+    let role_id = api.role("web", role).await;
+    let wide = json!({ "token_bound_cidrs": ["127.0.0.0/16"] });
+    let wide = api.secret_id("web", wide).await["secret_id"].clone();
+    let elsewhere = json!({ "token_bound_cidrs": ["127.9.0.0/16"] });
+    let elsewhere = api.secret_id("web", elsewhere).await["secret_id"].clone();
+    let bound_of = async |secret: &Value| {
+        let auth = api.log_in(&role_id, secret).await.json()["auth"].clone();
+        let token = auth["client_token"].as_str().unwrap().to_owned();
+        let found =
+            api.send("s.root", "POST", "auth/token/lookup", json!({ "token": token })).await;
+        found.json()["data"]["bound_cidrs"].clone()
+    };
+    assert_eq!(bound_of(&wide).await, json!(["127.0.0.0/16"]));
+    assert_eq!(bound_of(&elsewhere).await, json!(["127.9.0.0/16"]));
+    api.role("web", json!({ "token_bound_cidrs": ["127.0.0.0/24", "127.0.1.1"] })).await;
+    assert_eq!(bound_of(&wide).await, json!(["127.0.0.0/24", "127.0.1.1/32"]));
+    assert_eq!(api.log_in(&role_id, &elsewhere).await.error(), invalid());
+}
+
+#[tokio::test]
+async fn a_denial_of_a_role_holds_however_its_name_is_spelled() {
+    let api = with_approle().await;
+    let rules = "path \"auth/approle/role/*\" { capabilities = [\"create\", \"read\", \"update\"] }\n\
+                 path \"auth/approle/role/prod-*\" { capabilities = [\"deny\"] }\n\
+                 path \"sys/policies/acl/*\" { capabilities = [\"update\"] }\n\
+                 path \"sys/policies/acl/prod\" { capabilities = [\"deny\"] }";
+    api.ok("PUT", "sys/policies/acl/dev", json!({ "policy": rules })).await;
+    let made = api.ok("POST", "auth/token/create", json!({ "policies": ["dev"] })).await;
+    let token = made["auth"]["client_token"].as_str().unwrap();
+    api.role("prod-db", json!({})).await;
+    let body = json!({ "policy": rules });
+    for (path, status) in [
+        ("auth/approle/role/prod-db", 403),
+        ("auth/approle/role/PROD-db", 403),
+        ("auth/approle/role/Prod-DB/secret-id", 403),
+        ("auth/approle/role/Dev", 204),
+        ("sys/policies/acl/prod", 403),
+        ("sys/policies/acl/PROD", 403),
+        ("sys/policies/acl/Dev", 204),
+    ] {
+        let answer = api.send(token, "POST", path, &body).await;
+        // Fields that a role does not know are warned of.
+        let status = if path == "auth/approle/role/Dev" { 200 } else { status };
+        assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text);
     }
 }

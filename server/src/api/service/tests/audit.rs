@@ -12,7 +12,7 @@ fn key() -> AuditKey {
     AuditKey::init_with(|page| page.fill(5)).unwrap()
 }
 
-fn declared(path: &Path) -> Audit {
+pub(super) fn declared(path: &Path) -> Audit {
     let file = AuditFile { path: path.to_owned(), mode: 0o600, fsync: false };
     let device = AuditDevice {
         path: "file".to_owned(),
@@ -275,4 +275,28 @@ async fn the_file_of_all_this_verifies() {
     let report = verify(&[path], &key(), &[], |_| ()).unwrap();
     assert!(report.is_whole() && report.open_ends.is_empty(), "{report:?}");
     assert_eq!((report.lines, report.runs), (10, 1));
+}
+
+#[tokio::test]
+async fn a_use_is_counted_only_once_its_request_is_recorded() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("audit.log");
+    let recorded = Recorded::start_at(path.clone(), directory).await;
+    let wanted = json!({ "policies": ["seal"], "num_uses": 2 });
+    let made = recorded.api.send("s.root", "POST", "auth/token/create", wanted).await.json();
+    let token = made["auth"]["client_token"].as_str().unwrap().to_owned();
+    let encrypt = || {
+        let body = r#"{"plaintext":"YQ=="}"#;
+        recorded.api.send(&token, "PUT", "transit/encrypt/unseal", body)
+    };
+    assert_eq!(encrypt().await.status, 200);
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    recorded.node.audit().reopen();
+    for _ in 0..3 {
+        assert_eq!(encrypt().await.status, 500);
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(encrypt().await.status, 200, "it has the use that it had");
+    assert_eq!(encrypt().await.error(), (403, "permission denied".into()));
 }

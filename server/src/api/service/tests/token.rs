@@ -265,3 +265,24 @@ async fn a_child_is_good_only_where_its_parent_is_declared_to_be() {
         assert_eq!(found["data"]["bound_cidrs"], bound, "{no_parent}");
     }
 }
+
+#[tokio::test]
+async fn a_role_frees_its_tokens_from_their_parents_networks_only_by_naming_others() {
+    let mut config = config();
+    for client in &mut config.clients {
+        client.token_bound_cidrs = vec!["127.0.0.0/8".parse().unwrap()];
+    }
+    let api = Api::start_with(config).await;
+    for (role, bound) in [
+        (json!({}), json!(["127.0.0.0/8"])),
+        (json!({ "token_bound_cidrs": ["127.0.0.1"] }), json!(["127.0.0.1/32"])),
+        (json!({ "token_bound_cidrs": [], "orphan": true }), Value::Null),
+    ] {
+        let written = api.send("s.root", "POST", "auth/token/roles/r", &role).await;
+        assert!(written.status.is_success(), "{}", written.text);
+        let made = api.make("s.root", "create/r", json!({ "policies": ["seal"] })).await;
+        let token = made["client_token"].as_str().unwrap();
+        let found = api.send(token, "GET", "auth/token/lookup-self", "").await.json();
+        assert_eq!(found["data"]["bound_cidrs"], bound, "{role}");
+    }
+}

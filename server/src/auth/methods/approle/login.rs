@@ -1,9 +1,12 @@
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::role::Role;
 use super::secret_id::SecretId;
 use super::{AppRole, AppRoleProblem, LoginFault};
-use crate::auth::methods::parameters::is_within;
+use crate::auth::methods::parameters::{is_within, narrowed};
 use crate::auth::methods::{Login, MethodError, MethodReply, MethodRequest, Told};
 use crate::state::records::{Batch, RecordsError};
 
@@ -17,19 +20,20 @@ impl AppRole {
         request: MethodRequest<'_, '_>,
     ) -> Result<MethodReply, MethodError> {
         let role_id = request.fields.text("role_id")?.unwrap_or_default();
+        let role_id = role_id.trim();
         if role_id.is_empty() {
             return Err(MethodError::refused(AppRoleProblem::NoRoleId));
         }
         let secret = request.fields.secret("secret_id")?;
-        let found = self.role_of_id(request.mount, &role_id)?;
-        let (name, role) = found.ok_or_else(|| invalid(LoginFault::RoleId))?;
+        let secret = secret.as_ref().map_or("", |text| text.expose_to_decode().trim());
+        let refused = |fault| invalid(secret, fault);
+        let found = self.role_of_id(request.mount, role_id)?;
+        let (name, role) = found.ok_or_else(|| refused(LoginFault::RoleId))?;
         let address = request.credentials.address;
-        if !is_within(&role.secret_id_bound_cidrs, address) {
-            return Err(MethodError::refused(AppRoleProblem::Address { of: "role", address }));
-        }
-        if !is_within(&role.token.bound_cidrs, address) {
-            let told = AppRoleProblem::PermissionDenied;
-            return Err(MethodError::told(Told::Forbidden, told));
+        let is_inside = is_within(&role.secret_id_bound_cidrs, address)
+            && is_within(&role.token.bound_cidrs, address);
+        if !role.bind_secret_id && !is_inside {
+            return Err(refused(LoginFault::Address));
         }
         let mut login = Login {
             alias: role.role_id.clone(),
@@ -37,14 +41,10 @@ impl AppRole {
             ..Login::default()
         };
         if role.bind_secret_id {
-            let secret = secret.as_ref().map(|text| text.expose_to_decode().trim());
-            let secret = secret.filter(|text| !text.is_empty());
-            let secret = secret.ok_or_else(|| MethodError::refused(AppRoleProblem::NoSecretId))?;
             let used = self.use_secret_id(&request, &role, secret).await?;
             login.metadata.extend(used.metadata.clone());
-            if !used.token_bound_cidrs.is_empty() {
-                login.parameters.bound_cidrs.clone_from(&used.token_bound_cidrs);
-            }
+            let bound = bound_cidrs(&role, &used);
+            login.parameters.bound_cidrs = bound.ok_or_else(|| refused(LoginFault::Widened))?;
         }
         login.metadata.insert("role_name".to_owned(), name);
         Ok(MethodReply::login(login))
@@ -59,19 +59,18 @@ impl AppRole {
         text: &str,
     ) -> Result<Arc<SecretId>, MethodError> {
         let (mount, tools) = (request.mount, request.tools);
+        if text.is_empty() {
+            return Err(invalid(text, LoginFault::SecretId));
+        }
         let document = SecretId::name(super::state_key(tools)?, mount.uuid, role, text);
         for _ in 0..ATTEMPTS {
             let found = self.secret_ids.get(&document)?;
-            let found = found.ok_or_else(|| invalid(LoginFault::SecretId))?;
+            let found = found.ok_or_else(|| invalid(text, LoginFault::SecretId))?;
             let now = tools.clock.unix_seconds();
             if found.value.has_ended(now) {
-                return Err(invalid(LoginFault::Ended));
+                return Err(invalid(text, LoginFault::Ended));
             }
-            let address = request.credentials.address;
-            if !is_within(&found.value.cidr_list, address) {
-                let told = AppRoleProblem::Address { of: "secret ID", address };
-                return Err(MethodError::refused(told));
-            }
+            require_address(role, &found.value, request.credentials.address)?;
             let mut batch = Batch::default();
             match found.value.uses {
                 0 => return Ok(found.value),
@@ -92,7 +91,37 @@ impl AppRole {
     }
 }
 
-/// One answer for both: nobody learns which of the two is wrong.
-fn invalid(fault: LoginFault) -> MethodError {
-    MethodError::refused_because(AppRoleProblem::Invalid, fault)
+/// Whoever has the secret id may know what stands in the way.
+fn require_address(role: &Role, secret_id: &SecretId, address: IpAddr) -> Result<(), MethodError> {
+    let refused = |of| MethodError::refused(AppRoleProblem::Address { of, address });
+    if !is_within(&role.secret_id_bound_cidrs, address) {
+        return Err(refused("role"));
+    }
+    if !is_within(&secret_id.cidr_list, address) {
+        return Err(refused("secret ID"));
+    }
+    match is_within(&role.token.bound_cidrs, address) {
+        true => Ok(()),
+        false => Err(MethodError::told(Told::Forbidden, AppRoleProblem::PermissionDenied)),
+    }
+}
+
+/// Where the token is good from: the secret id may narrow what the role says by now, and widens
+/// nothing. `None`: nowhere.
+fn bound_cidrs(role: &Role, secret_id: &SecretId) -> Option<Vec<IpNet>> {
+    let (of_role, own) = (&role.token.bound_cidrs, &secret_id.token_bound_cidrs);
+    if own.is_empty() || of_role.is_empty() {
+        return Some(if own.is_empty() { of_role } else { own }.clone());
+    }
+    let both = narrowed(of_role, own);
+    (!both.is_empty()).then_some(both)
+}
+
+/// One answer, whatever is wrong: nobody learns which role ids there are.
+fn invalid(secret: &str, fault: LoginFault) -> MethodError {
+    let told = match secret.is_empty() {
+        true => AppRoleProblem::NoSecretId,
+        false => AppRoleProblem::Invalid,
+    };
+    MethodError::refused_because(told, fault)
 }

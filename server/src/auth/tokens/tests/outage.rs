@@ -33,7 +33,7 @@ async fn a_periodic_token_outlives_ten_days_without_any_replica() {
     let auth = replica(&store, &clock).await;
     authenticate(&auth, &issued.text, HERE).await.unwrap();
     let id = TokenId::of(&state_key(), &issued.text);
-    let renewed = auth.renew(&deployment().clients, &id, None).await.unwrap();
+    let renewed = auth.renew(&deployment(), &id, None).await.unwrap();
     assert_eq!(renewed.lease.as_secs(), DAY);
     live(&auth, &clock, DAY - 100).await;
     authenticate(&auth, &issued.text, HERE).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_token_without_period_keeps_what_it_had_left_when_all_went_down() {
     clock.advance(DAY);
     let auth = replica(&store, &clock).await;
     auth.tokens.clock.beat(&auth.records, true).await.unwrap();
-    let token = auth.find(&deployment().clients, &issued.text).unwrap().unwrap().token;
+    let token = auth.find(&deployment(), &issued.text).unwrap().unwrap().token;
     let left = auth.tokens.remaining(&token).unwrap().as_secs();
     assert_eq!(left, 3600 - 600 - clock::FREE_RUN_SECONDS);
 }
@@ -66,8 +66,8 @@ async fn a_renewal_while_the_store_is_away_counts_when_it_is_back() {
     let id = TokenId::of(&state_key(), &issued.text);
     live(&auth, &clock, DAY - 1000).await;
     faulty.is(Mood::Away);
-    let clients = deployment().clients;
-    assert_eq!(auth.renew(&clients, &id, None).await.unwrap().lease.as_secs(), DAY);
+    let declared = deployment();
+    assert_eq!(auth.renew(&declared, &id, None).await.unwrap().lease.as_secs(), DAY);
     assert!(matches!(
         auth.issue(periodic()).await,
         Err(TokenError::Records(RecordsError::Store(_)))
@@ -79,7 +79,7 @@ async fn a_renewal_while_the_store_is_away_counts_when_it_is_back() {
     // The client comes back when two thirds of what it was told have gone by.
     live(&auth, &clock, DAY * 3 / 4).await;
     authenticate(&auth, &issued.text, HERE).await.unwrap();
-    let renewed = auth.renew(&clients, &id, None).await.unwrap();
+    let renewed = auth.renew(&declared, &id, None).await.unwrap();
     assert_eq!(renewed.token.expires, Some(auth.tokens.clock.now() + DAY));
 }
 
@@ -92,13 +92,13 @@ async fn a_revocation_wins_over_a_renewal_that_was_not_written() {
     let id = TokenId::of(&state_key(), &issued.text);
     let other = replica(&(Arc::clone(&memory) as Arc<dyn Store>), &clock).await;
     faulty.is(Mood::Away);
-    let clients = deployment().clients;
+    let declared = deployment();
     clock.advance(DAY / 2);
-    cut_off.renew(&clients, &id, None).await.unwrap();
+    cut_off.renew(&declared, &id, None).await.unwrap();
     other.revoke(&id).await.unwrap();
     faulty.is(Mood::Well);
     clock.advance(10);
-    let renewed = cut_off.renew(&clients, &id, None).await;
+    let renewed = cut_off.renew(&declared, &id, None).await;
     assert!(matches!(renewed, Err(RenewError::NotFound)), "{renewed:?}");
     assert!(authenticate(&cut_off, &issued.text, HERE).await.is_err());
 }
@@ -136,4 +136,39 @@ async fn a_batch_token_ends_where_it_is_the_only_token_left() {
     }
     let ended = authenticate(&auth, &issued.text, HERE).await;
     assert!(matches!(ended, Err(NotAuthenticated::Expired { .. })), "{ended:?}");
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_a_token_is_believed_for_as_long_as_configured_and_a_seals_for_ever()
+ {
+    let memory = Arc::new(MemoryStore::new());
+    let faulty = FaultyStore::new(&memory);
+    let (store, clock) = (Arc::clone(&faulty) as Arc<dyn Store>, TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let limit = Some(Duration::from_secs(3600));
+    auth.tokens.set_limits(LeaseLimits { max_staleness: limit, ..LeaseLimits::default() });
+    let long = NewToken { ttl: Some(Duration::from_secs(30 * DAY)), ..wanted() };
+    let (seal, other) = (auth.issue(periodic()).await.unwrap(), auth.issue(long).await.unwrap());
+    live(&auth, &clock, 100).await;
+    faulty.is(Mood::Away);
+    clock.advance(3600);
+    authenticate(&auth, &other.text, HERE).await.unwrap();
+    clock.advance(1);
+    let stale = NotAuthenticated::Stale { client: "token".into() };
+    assert_eq!(authenticate(&auth, &other.text, HERE).await.unwrap_err(), stale);
+    clock.advance(30 * DAY);
+    authenticate(&auth, &seal.text, HERE).await.unwrap();
+    faulty.is(Mood::Well);
+    auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+    authenticate(&auth, &other.text, HERE).await.unwrap();
+    faulty.is(Mood::Away);
+    let (max_staleness, max_periodic_staleness) = (None, limit);
+    auth.tokens.set_limits(LeaseLimits {
+        max_staleness,
+        max_periodic_staleness,
+        ..auth.tokens.limits()
+    });
+    clock.advance(DAY);
+    authenticate(&auth, &other.text, HERE).await.unwrap();
+    assert_eq!(authenticate(&auth, &seal.text, HERE).await.unwrap_err(), stale);
 }

@@ -48,7 +48,7 @@ impl Model {
 }
 
 async fn take(auth: &Auth, model: &mut Model, clock: &TestClock, step: &Step) {
-    let clients = deployment().clients;
+    let declared = deployment();
     let now = clock.unix_seconds();
     let chosen = |index: &prop::sample::Index, model: &Model| {
         (!model.0.is_empty()).then(|| index.index(model.0.len()))
@@ -89,7 +89,7 @@ async fn take(auth: &Auth, model: &mut Model, clock: &TestClock, step: &Step) {
         }
         Step::Renew(index) => {
             let Some(at) = chosen(index, model) else { return };
-            let renewed = auth.renew(&clients, &model.0[at].id, None).await;
+            let renewed = auth.renew(&declared, &model.0[at].id, None).await;
             assert_eq!(renewed.is_ok(), model.lives(at, now));
             if let Ok(renewed) = renewed {
                 assert_eq!(renewed.lease.as_secs(), model.0[at].ttl);

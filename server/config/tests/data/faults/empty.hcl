@@ -1,0 +1,2 @@
+# Nothing at all.
+#! 1:1: nothing goes wrong here: set "fault" or "seal_fault"

@@ -1,0 +1,187 @@
+//! What can be lost, and what must come of it.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use selkie_tests::{Emulator, Site, binary};
+
+use super::world::{PLAIN, Plan, World, emptied};
+use super::{Fate, Row};
+
+pub(super) fn rows() -> Vec<Row> {
+    [kms(), selkie()].into_iter().flatten().collect()
+}
+
+const TWO_REGIONS: Plan = Plan { regions: 2, ..PLAIN };
+
+/// All Key Vaults, in this way.
+fn azure(world: &World, how: &str) -> Result<()> {
+    world.regions.iter().try_for_each(|region: &Emulator| region.listen(how))
+}
+
+fn with_static(site: &mut Site) -> Result<()> {
+    let key = site.random_key("static")?;
+    site.extra += &format!(
+        "seal \"static\" {{\n  priority = 9\n  current_key_id = \"k1\"\n  current_key = \"{key}\"\n}}\n"
+    );
+    Ok(())
+}
+
+/// The master keys, and the way to them.
+fn kms() -> Vec<Row> {
+    vec![
+        Row {
+            lost: "one region",
+            with: "a seal in each of two regions",
+            world: || World::new(TWO_REGIONS),
+            lose: |world| world.regions[0].listen("closed"),
+            mend: |world| world.regions[0].listen("open"),
+            cure: "nothing has to be done; the region comes back",
+            fate: Fate::Unseals,
+        },
+        Row {
+            lost: "one region that does not answer",
+            with: "a seal in each of two regions",
+            world: || World::new(TWO_REGIONS),
+            lose: |world| world.regions[0].listen("silent"),
+            mend: |world| world.regions[0].listen("open"),
+            cure: "nothing has to be done; the region comes back",
+            fate: Fate::Unseals,
+        },
+        Row {
+            lost: "all of Azure",
+            with: "a seal in each of two regions, nothing else",
+            world: || World::new(TWO_REGIONS),
+            lose: |world| azure(world, "closed"),
+            mend: |world| azure(world, "open"),
+            cure: "Azure comes back",
+            fate: Fate::StaysSealed,
+        },
+        Row {
+            lost: "all of Azure, and Selkie restarts meanwhile",
+            with: "a seal in each of two regions; `data_dir` and `local_key`",
+            world: || World::new(TWO_REGIONS),
+            lose: |world| {
+                azure(world, "closed")?;
+                world.replicas.members[0].kill()?;
+                world.revive(0)
+            },
+            mend: |world| azure(world, "open"),
+            cure: "Azure comes back",
+            fate: Fate::StaysSealed,
+        },
+        Row {
+            lost: "all of Azure, with another seal",
+            with: "a seal in each of two regions, and a static one",
+            world: || World::new(Plan { further: with_static, ..TWO_REGIONS }),
+            lose: |world| azure(world, "closed"),
+            mend: |world| azure(world, "open"),
+            cure: "nothing has to be done; Azure comes back",
+            fate: Fate::Unseals,
+        },
+        Row {
+            lost: "the network between Selkie and every KMS",
+            with: "a seal in each of two regions, nothing else",
+            world: || World::new(TWO_REGIONS),
+            lose: |world| azure(world, "silent"),
+            mend: |world| azure(world, "open"),
+            cure: "the network comes back",
+            fate: Fate::StaysSealed,
+        },
+    ]
+}
+
+/// Where Selkie runs, and what it keeps.
+fn selkie() -> Vec<Row> {
+    vec![
+        Row {
+            lost: "Selkie's host",
+            with: "two replicas that share nothing, behind a balancer",
+            world: || World::new(Plan { replicas: 2, ..PLAIN }),
+            lose: |world| world.replicas.members[0].kill(),
+            mend: |world| {
+                world.revive(0)?;
+                world.serves(0)
+            },
+            cure: "nothing has to be done; another machine takes its place",
+            fate: Fate::Unseals,
+        },
+        Row {
+            lost: "Selkie's only host",
+            with: "one Selkie",
+            world: || World::new(PLAIN),
+            lose: |world| world.replicas.members[0].kill(),
+            mend: |world| world.revive(0),
+            cure: "Selkie is started again, or on another machine from the same configuration",
+            fate: Fate::Exits,
+        },
+        Row {
+            lost: "Selkie's disk",
+            with: "a declared key; `data_dir` with pins alone",
+            world: || World::new(PLAIN),
+            lose: |world| {
+                world.replicas.members[0].kill()?;
+                emptied(&world.data_dir(0))?;
+                world.revive(0)?;
+                world.serves(0)
+            },
+            mend: |_| Ok(()),
+            cure: "nothing has to be done: an empty `data_dir` fills itself",
+            fate: Fate::Unseals,
+        },
+        Row {
+            lost: "Selkie's disk, with a key made through the API",
+            with: "a managed key in sled; yesterday's `selkie backup`",
+            world: || {
+                let sled = |site: &mut Site| {
+                    site.extra += "storage \"sled\" {}\n";
+                    Ok(())
+                };
+                let world = World::new(Plan { key: "managed", further: sled, ..PLAIN })?;
+                back_up(&world)?;
+                Ok(world)
+            },
+            lose: |world| {
+                world.replicas.members[0].kill()?;
+                emptied(&world.data_dir(0))?;
+                world.revive(0)?;
+                world.serves(0)
+            },
+            mend: restore,
+            cure: "Selkie is stopped, `selkie restore` run, Selkie started",
+            fate: Fate::Exits,
+        },
+    ]
+}
+
+const BACKUP: &str = "backup";
+
+fn back_up(world: &World) -> Result<()> {
+    let token = world.site.secret_file("token", world.token.as_bytes())?;
+    let backup = world.site.dir().join(BACKUP);
+    let mut command = command("backup")?;
+    command.arg("--output").arg(backup).arg("--token-file").arg(token);
+    succeeds(command.args(["--address", &world.replicas.members[0].url()]))
+}
+
+fn restore(world: &mut World) -> Result<()> {
+    world.replicas.members[0].stop()?;
+    emptied(&world.data_dir(0))?;
+    let mut command = command("restore")?;
+    command.arg("--config").arg(world.site.dir().join("replica0.hcl"));
+    succeeds(command.arg(world.site.dir().join(BACKUP)))?;
+    world.revive(0)?;
+    world.serves(0)
+}
+
+fn command(subcommand: &str) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    command.env_clear().arg(subcommand);
+    Ok(command)
+}
+
+fn succeeds(command: &mut Command) -> Result<()> {
+    let output = command.output().context("cannot be run")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}

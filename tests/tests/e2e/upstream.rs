@@ -1,0 +1,287 @@
+//! The bridge: a Selkie whose master key is a transit key of another server.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use selkie_tests::{
+    Client, Peer, SealArguments, Selkie, Site, UpstreamVault, VaultCore, key_ids, until,
+};
+use serde_json::{Value, json};
+
+/// What the documentation tells to grant, and the least that works.
+const FULL: &str = r#"
+    path "transit/encrypt/bridge" { capabilities = ["update"] }
+    path "transit/decrypt/bridge" { capabilities = ["update"] }
+    path "transit/keys/bridge" { capabilities = ["read"] }
+"#;
+const LEAST: &str = r#"
+    path "transit/encrypt/bridge" { capabilities = ["update"] }
+    path "transit/decrypt/bridge" { capabilities = ["update"] }
+"#;
+
+/// How long an encrypt may take at most, whatever becomes of the upstream (I10), and some room for
+/// a busy machine.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A Selkie that wraps under the transit key `bridge` at `address`, with the token in a file.
+struct Bridge {
+    site: Site,
+    token_file: PathBuf,
+    client_token: String,
+}
+
+impl Bridge {
+    fn new(address: &str, token: &str) -> Result<Self> {
+        let mut site = Site::new()?;
+        let token_file = site.secret_file("upstream-token", token.as_bytes())?;
+        site.seal_type = "transit";
+        site.seal = format!(
+            "  address = \"{address}\"\n  mount_path = \"transit/\"\n  key_name = \"bridge\"\n  \
+             token = \"file://{}\"\n  poll_interval = \"1s\"\n",
+            token_file.display()
+        );
+        site.policy(
+            "unseal",
+            &[
+                ("transit/encrypt/autounseal", &["update"]),
+                ("transit/decrypt/autounseal", &["update"]),
+                ("transit/keys/autounseal", &["read"]),
+            ],
+        );
+        let client_token = site.client("vault", &["unseal"], "")?;
+        Ok(Self { site, token_file, client_token })
+    }
+
+    fn start(&self) -> Result<(Selkie, Client)> {
+        let selkie = self.site.start()?;
+        let client = selkie.client().with_token(&self.client_token);
+        Ok((selkie, client))
+    }
+
+    /// As an agent does it: another file in its place.
+    fn write_token(&self, token: &str) -> Result<()> {
+        let next = self.token_file.with_extension("next");
+        fs::write(&next, token)?;
+        Ok(fs::rename(next, &self.token_file)?)
+    }
+
+    /// With the name of this one, the other end of a chain.
+    fn seal_arguments(&self, selkie: &Selkie) -> SealArguments {
+        SealArguments {
+            address: selkie.url(),
+            token: self.client_token.clone(),
+            key: "autounseal".to_owned(),
+            further: Vec::new(),
+        }
+    }
+}
+
+fn encrypt(client: &Client) -> Result<(u16, Value)> {
+    let began = Instant::now();
+    let answer = client.put("transit/encrypt/autounseal", &json!({ "plaintext": "c2VjcmV0" }))?;
+    let took = began.elapsed();
+    ensure!(took < PATIENCE, "an encrypt took {took:?}: {}", answer.text());
+    Ok((answer.status, answer.json()))
+}
+
+fn ciphertext(client: &Client) -> Result<String> {
+    until("it encrypts", || {
+        let (status, answer) = encrypt(client)?;
+        let text = answer["data"]["ciphertext"].as_str().map(str::to_owned);
+        Ok(text.filter(|_| status == 200))
+    })
+}
+
+fn opens(client: &Client, ciphertext: &str) -> Result<bool> {
+    let answer = client.put("transit/decrypt/autounseal", &json!({ "ciphertext": ciphertext }))?;
+    Ok(answer.status == 200 && answer.field("plaintext")? == "c2VjcmV0")
+}
+
+fn vault_upstream(dir: &Path) -> Result<Option<UpstreamVault>> {
+    let Some(program) = Peer::VaultCore.find()? else { return Ok(None) };
+    let vault = UpstreamVault::start(&program, &dir.join("upstream"))?;
+    vault.put("transit/keys/bridge", &json!({}))?;
+    Ok(Some(vault))
+}
+
+#[test]
+fn vault_unseals_over_a_chain_of_two() -> Result<()> {
+    let Some(program) = Peer::VaultCore.find()? else { return Ok(()) };
+    let mut far = Site::new()?;
+    far.keys = "key \"bridge\" {}\n".into();
+    far.policy(
+        "bridge",
+        &[
+            ("transit/encrypt/bridge", &["update"]),
+            ("transit/decrypt/bridge", &["update"]),
+            ("transit/keys/bridge", &["read"]),
+        ],
+    );
+    let token = far.client("near", &["bridge"], "")?;
+    let far = far.start()?;
+    let bridge = Bridge::new(&far.url(), &token)?;
+    let (near, client) = bridge.start()?;
+    ciphertext(&client)?;
+    let storage = bridge.site.dir().join("vault");
+    let seal = bridge.seal_arguments(&near);
+    let mut vault = VaultCore::start(&program, &storage, &seal)?;
+    let root = vault.initialise()?;
+    vault.write_secret("over two hops")?;
+    vault.process.kill()?;
+    let mut vault = VaultCore::start(&program, &storage, &seal)?;
+    vault.client.token = Some(root);
+    vault.unsealed()?;
+    assert_eq!(vault.read_secret()?, "over two hops");
+    vault.process.kill()?;
+    assert_eq!(key_ids(&storage)?, ["v1", "v1"]);
+    Ok(())
+}
+
+#[test]
+fn a_real_vault_as_upstream_is_gone_comes_back_and_rotates() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(mut vault) = vault_upstream(dir.path())? else { return Ok(()) };
+    let token = vault.token("bridge", FULL, &json!({ "period": "1h" }))?;
+    let bridge = Bridge::new(&vault.url(), &token)?;
+    let (selkie, client) = bridge.start()?;
+    let first = ciphertext(&client)?;
+    assert!(first.starts_with("vault:v1:") && opens(&client, &first)?);
+
+    vault.process.kill()?;
+    let (status, answer) = encrypt(&client)?;
+    assert_eq!(status, 503, "{answer}");
+    let log = selkie.log();
+    assert!(!log.contains(&token), "no token in the log");
+    vault.restart()?;
+    until("the upstream's return is noticed", || Ok(opens(&client, &first)?.then_some(())))?;
+    ciphertext(&client)?;
+
+    vault.put("transit/keys/bridge/rotate", &json!({}))?;
+    let second = until("the rotation moves our version", || {
+        Ok(Some(ciphertext(&client)?).filter(|text| text.starts_with("vault:v2:")))
+    })?;
+    assert!(opens(&client, &first)? && opens(&client, &second)?);
+    Ok(())
+}
+
+#[test]
+fn a_token_is_renewed_and_one_that_is_revoked_is_replaced_by_its_file() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(vault) = vault_upstream(dir.path())? else { return Ok(()) };
+    let token = vault.token("bridge", LEAST, &json!({ "period": "4s" }))?;
+    let bridge = Bridge::new(&vault.url(), &token)?;
+    let (selkie, client) = bridge.start()?;
+    let first = ciphertext(&client)?;
+    let began = Instant::now();
+    until("the token has outlived its period twice", || {
+        ensure!(encrypt(&client)?.0 == 200, "{}", selkie.log());
+        Ok((began.elapsed() > Duration::from_secs(9)).then_some(()))
+    })?;
+    let renewals = vault.root.put("auth/token/lookup", &json!({ "token": token }))?.json();
+    assert!(renewals["data"]["last_renewal"].is_string(), "{renewals}");
+
+    vault.put("auth/token/revoke", &json!({ "token": token }))?;
+    until("the refusal is told", || Ok((encrypt(&client)?.0 != 200).then_some(())))?;
+    until("the log names what mends it", || {
+        Ok(selkie.log().contains("vault token create").then_some(()))
+    })?;
+    let token = vault.token("bridge", LEAST, &json!({ "period": "1h" }))?;
+    bridge.write_token(&token)?;
+    until("the new token is used", || Ok(opens(&client, &first)?.then_some(())))?;
+    Ok(())
+}
+
+#[test]
+fn an_upstream_that_answers_garbage_is_not_believed() -> Result<()> {
+    for body in ["<html>gateway</html>", r#"{"data":{"ciphertext":"x","plaintext":"%"}}"#] {
+        let address = garbage(body)?;
+        let bridge = Bridge::new(&format!("http://{address}"), "hvs.x")?;
+        let (selkie, client) = bridge.start()?;
+        let (status, answer) = encrypt(&client)?;
+        assert_eq!(status, 503, "{answer}");
+        until("the log names the hop", || {
+            Ok(selkie.log().contains("the answer makes no sense").then_some(()))
+        })?;
+        assert!(!selkie.log().contains("gateway"), "nothing of the answer is logged");
+    }
+    Ok(())
+}
+
+/// A server that answers everything with 200 and `body`, for as long as the test runs.
+fn garbage(body: &'static str) -> Result<std::net::SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).is_ok_and(|read| read > 0) {
+                    let length = body.len();
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+                    if stream.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    Ok(address)
+}
+
+#[test]
+fn a_loop_of_two_ends_and_is_answered_in_time() -> Result<()> {
+    let mut one = Bridge::new("http://127.0.0.1:1", "hvs.one")?;
+    let mut other = Bridge::new("http://127.0.0.1:1", "hvs.other")?;
+    for bridge in [&mut one, &mut other] {
+        bridge.site.keys = "key \"bridge\" {}\nkey \"autounseal\" {}\n".into();
+        bridge.site.policy("bridge", &[("transit/*", &["update", "read"])]);
+    }
+    let tokens =
+        [one.site.client("other", &["bridge"], "")?, other.site.client("one", &["bridge"], "")?];
+    let [to_one, to_other] =
+        [one.site.port, other.site.port].map(|port| format!("127.0.0.1:{port}"));
+    one.site.seal = one.site.seal.replace("127.0.0.1:1\"", &format!("{to_other}\""));
+    other.site.seal = other.site.seal.replace("127.0.0.1:1\"", &format!("{to_one}\""));
+    other.write_token(&tokens[0])?;
+    one.write_token(&tokens[1])?;
+    let (_first, client) = one.start()?;
+    let (_second, _) = other.start()?;
+    for _ in 0..3 {
+        let (status, answer) = encrypt(&client)?;
+        assert_eq!(status, 503, "{answer}");
+    }
+    Ok(())
+}
+
+#[test]
+fn doctor_walks_to_the_upstream_and_names_what_fails() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(vault) = vault_upstream(dir.path())? else { return Ok(()) };
+    let token = vault.token("bridge", FULL, &json!({ "period": "1h" }))?;
+    let bridge = Bridge::new(&vault.url(), &token)?;
+    let config = bridge.site.write()?;
+    let doctor = || -> Result<(Option<i32>, String)> {
+        let output = std::process::Command::new(selkie_tests::binary()?)
+            .arg("doctor")
+            .arg(&config)
+            .output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8(text).context("no text")?))
+    };
+    let (_, text) = doctor()?;
+    for told in ["transit key", "a random DEK is wrapped under", "the same DEK comes back"] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    bridge.write_token("hvs.unknown")?;
+    let (code, text) = doctor()?;
+    assert!(code != Some(0) && text.contains("our token is unknown"), "{code:?} {text}");
+    assert!(!text.contains("hvs."), "{text}");
+    Ok(())
+}
