@@ -7,6 +7,7 @@ mod policy;
 mod replicas;
 mod scripted;
 mod snapshot;
+mod takeover;
 mod token;
 mod wrapping;
 
