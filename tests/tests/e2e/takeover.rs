@@ -2,6 +2,7 @@
 //! key, without a word to the Vault.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -318,7 +319,7 @@ fn a_rewrap_keeps_the_order_tells_what_failed_and_goes_on_where_it_was_cut_off()
     // Without the old server all opens, in the order of the input.
     stage.old.process.kill()?;
     let client = selkie.client().with_token(&stage.vault_token);
-    let mut sound = resumed.clone();
+    let mut sound = resumed;
     sound.remove(17);
     let wanted: Vec<_> =
         (0..300).filter(|number| *number != 17).map(|number| json!(plaintext(number))).collect();
@@ -362,7 +363,8 @@ fn a_hundred_thousand_blobs_are_rewrapped() -> Result<()> {
     fs::write(&input, foreign.join("\n") + "\n")?;
     let (input, output) = (input.display().to_string(), output.display().to_string());
     let done = stage.run(&["rewrap", "--key", KEY, "--input", &input, "--output", &output])?;
-    println!("{}", String::from_utf8(done.stderr)?);
+    let said = String::from_utf8(done.stderr)?;
+    writeln!(std::io::stderr(), "{said}")?;
     ensure!(done.status.success() && lines(Path::new(&output))?.len() == 100_000);
     Ok(())
 }

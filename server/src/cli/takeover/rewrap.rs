@@ -125,11 +125,11 @@ impl<R: Read> Lines<'_, R> {
             let Some(line) = left.take().map_or_else(|| self.next(), |line| Ok(Some(line)))? else {
                 break;
             };
-            if let Content::Foreign { context, .. } = &line.content {
-                if *has_context.get_or_insert(context.is_some()) != context.is_some() {
-                    *left = Some(line);
-                    break;
-                }
+            if let Content::Foreign { context, .. } = &line.content
+                && *has_context.get_or_insert(context.is_some()) != context.is_some()
+            {
+                *left = Some(line);
+                break;
             }
             batch.push(line);
         }
