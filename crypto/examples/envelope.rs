@@ -4,11 +4,15 @@
 //! ```text
 //! envelope make < request.json > reply.json
 //!   {"header": HEADER, "plaintext": HEX, BINDING,
-//!    "recipients": [{"seal": .., "kid": .., KEY}, ..]} -> {"envelope": TEXT}
+//!    "recipients": [{"seal": .., "kid": .., KEY}, ..], "quorum": 1} -> {"envelope": TEXT}
 //! envelope open < request.json > reply.json
 //!   {"header": HEADER, "envelope": TEXT, "recipient": INDEX, KEY, BINDING} -> {"plaintext": HEX}
+//!   of a quorum, instead of "recipient" and KEY: "shares": [{"recipient": INDEX, KEY}, ..]
+//! envelope protect < request.json > reply.json
+//!   {"ec_private_pem": PEM, "passphrase": TEXT} -> {"protected": PEM}
 //! HEADER   {"purpose": .., "realm": .., "mount": .., "key": .., "version": .., "created": ..}
-//! KEY      "kek": HEX, or "rsa_public_pem" to make, "rsa_private_pem" to open
+//! KEY      "kek": HEX (A256KW), "gcm_kek": HEX (A256GCMKW), or
+//!          "rsa_public_pem", "ec_public_pem" to make, "rsa_private_pem", "ec_private_pem" to open
 //! BINDING  "associated_data": HEX, "context": HEX, "origin_key": HEX; each may be left out
 //! ```
 //!
@@ -18,11 +22,12 @@ use std::error::Error;
 use std::io;
 
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
+use selkie_crypto::aead::{self, NONCE_BYTES};
 use selkie_crypto::base64::decode_secret;
-use selkie_crypto::envelope::{Aad, Draft, Expected, Header, Purpose, Recipient};
+use selkie_crypto::envelope::{Aad, Draft, Expected, Header, Part, Purpose, Quorum, Recipient};
 use selkie_crypto::{
-    Envelope, Kek, KekId, KeyVersion, OriginKey, Plaintext, RecipientSecret, RsaPublicKey,
-    SealName, WrapAlgorithm, os_random,
+    DecryptError, EcPrivateKey, Envelope, Kek, KekId, KeyVersion, OriginKey, Plaintext, PublicKey,
+    RecipientSecret, SealName, WrapAlgorithm, os_random,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,19 +38,39 @@ struct Make {
     header: HeaderFields,
     plaintext: Hex,
     recipients: Vec<RecipientFields>,
+    #[serde(default = "one")]
+    quorum: u8,
     #[serde(flatten)]
     binding: Binding,
+}
+
+const fn one() -> u8 {
+    1
 }
 
 #[derive(Deserialize)]
 struct Open {
     header: HeaderFields,
     envelope: String,
+    #[serde(flatten)]
+    opener: Option<Opener>,
+    #[serde(default)]
+    shares: Vec<Opener>,
+    #[serde(flatten)]
+    binding: Binding,
+}
+
+#[derive(Deserialize)]
+struct Opener {
     recipient: usize,
     #[serde(flatten)]
     key: Key,
-    #[serde(flatten)]
-    binding: Binding,
+}
+
+#[derive(Deserialize)]
+struct Protect {
+    ec_private_pem: String,
+    passphrase: String,
 }
 
 #[derive(Deserialize)]
@@ -79,8 +104,11 @@ struct RecipientFields {
 #[serde(rename_all = "snake_case")]
 enum Key {
     Kek(Hex),
+    GcmKek(Hex),
     RsaPublicPem(String),
     RsaPrivatePem(String),
+    EcPublicPem(String),
+    EcPrivatePem(String),
 }
 
 #[derive(Deserialize)]
@@ -102,21 +130,27 @@ struct Hex(Vec<u8>);
 enum Reply {
     Envelope(String),
     Plaintext(String),
+    Protected(String),
 }
 
 fn main() -> Outcome<()> {
     let reply = match std::env::args().nth(1).as_deref() {
         Some("make") => make(&serde_json::from_reader(io::stdin())?)?,
         Some("open") => open(&serde_json::from_reader(io::stdin())?)?,
-        _ => return Err("usage: envelope make|open < request.json".into()),
+        Some("protect") => protect(&serde_json::from_reader(io::stdin())?)?,
+        _ => return Err("usage: envelope make|open|protect < request.json".into()),
     };
     Ok(serde_json::to_writer(io::stdout(), &reply)?)
 }
 
 fn make(request: &Make) -> Outcome<Reply> {
-    let draft = Draft::new(&os_random)?;
-    let wrap = |recipient: &RecipientFields| recipient.wrap(draft.secret());
-    let recipients = request.recipients.iter().map(wrap).collect::<Outcome<Vec<_>>>()?;
+    let quorum = Quorum::new(request.quorum, request.recipients.len())?;
+    let draft = Draft::with_quorum(quorum, &os_random)?;
+    let wrap = |(position, recipient): (usize, &RecipientFields)| {
+        recipient.wrap(draft.part(position).ok_or("too few parts")?)
+    };
+    let recipients = request.recipients.iter().enumerate().map(wrap);
+    let recipients = recipients.collect::<Outcome<Vec<_>>>()?;
     let origin_key = request.binding.origin_key()?;
     let json = draft.encrypt(
         &request.header.header()?,
@@ -144,11 +178,37 @@ fn open(request: &Open) -> Outcome<Reply> {
     if *envelope.header() != header {
         return Err("another header".into());
     }
-    let recipient = envelope.recipients().get(request.recipient).ok_or("no such recipient")?;
-    let plaintext = envelope
-        .decrypt(&request.key.unwrap_dek(recipient)?, request.binding.aad())
-        .map_err(|error| error.refusal_for_log().to_string())?;
+    let dek = match &request.opener {
+        Some(opener) => opener.unwrap(&envelope)?.1,
+        None => combined(&envelope, &request.shares)?,
+    };
+    let plaintext = envelope.decrypt(&dek, request.binding.aad()).map_err(reason)?;
     Ok(Reply::Plaintext(hex(plaintext.expose_for_reply())))
+}
+
+/// The DEK of a quorum.
+fn combined(envelope: &Envelope, openers: &[Opener]) -> Outcome<RecipientSecret> {
+    let verified = openers.iter().map(|opener| {
+        let (recipient, secret) = opener.unwrap(envelope)?;
+        Ok(envelope.verify_share(recipient, &secret).map_err(reason)?)
+    });
+    Ok(envelope.combine(&verified.collect::<Outcome<Vec<_>>>()?).map_err(reason)?)
+}
+
+fn reason(error: DecryptError) -> String {
+    error.refusal_for_log().to_string()
+}
+
+fn protect(request: &Protect) -> Outcome<Reply> {
+    let key = EcPrivateKey::from_pkcs8(&der(&request.ec_private_pem)?)?;
+    Ok(Reply::Protected(key.protect(request.passphrase.as_bytes(), &os_random)?))
+}
+
+impl Opener {
+    fn unwrap<'a>(&self, envelope: &'a Envelope) -> Outcome<(&'a Recipient, RecipientSecret)> {
+        let recipient = envelope.recipients().get(self.recipient).ok_or("no such recipient")?;
+        Ok((recipient, self.key.unwrap_dek(recipient)?))
+    }
 }
 
 impl HeaderFields {
@@ -165,42 +225,67 @@ impl HeaderFields {
 }
 
 impl RecipientFields {
-    fn wrap(&self, dek: &RecipientSecret) -> Outcome<Recipient> {
+    fn wrap(&self, part: Part<'_>) -> Outcome<Recipient> {
+        let secret = part.secret();
         let (algorithm, wrapped_dek) = match &self.key {
-            Key::Kek(bytes) => (WrapAlgorithm::A256Kw, bytes.kek()?.wrap_dek(dek).to_vec()),
-            Key::RsaPublicPem(pem) => {
-                let public_key = RsaPublicKey::from_spki_der(&der(pem)?)?;
-                (WrapAlgorithm::RsaOaep256, public_key.wrap_dek(dek)?)
+            Key::Kek(bytes) => (WrapAlgorithm::A256Kw, bytes.kek()?.wrap_dek(secret).to_vec()),
+            Key::GcmKek(bytes) => (WrapAlgorithm::A256GcmKw, gcm_wrap(bytes, secret)?),
+            Key::RsaPublicPem(pem) | Key::EcPublicPem(pem) => {
+                let public_key = PublicKey::from_pem(pem)?;
+                (public_key.algorithm(), public_key.wrap_dek(secret)?)
             }
-            Key::RsaPrivatePem(_) => return Err("wrapping takes the public key".into()),
+            Key::RsaPrivatePem(_) | Key::EcPrivatePem(_) => {
+                return Err("wrapping takes the public key".into());
+            }
         };
-        Ok(Recipient {
-            seal: SealName::new(&self.seal)?,
-            kek: KekId::new(&self.kid)?,
-            algorithm,
-            wrapped_dek,
-            share: None,
-        })
+        let (seal, kek) = (SealName::new(&self.seal)?, KekId::new(&self.kid)?);
+        Ok(part.recipient(seal, kek, algorithm, wrapped_dek))
     }
 }
 
 impl Key {
-    /// What the KMS does where the key is an RSA key.
+    /// What the KMS or the HSM does, where the key lies in one.
     fn unwrap_dek(&self, recipient: &Recipient) -> Outcome<RecipientSecret> {
+        let wrapped = &recipient.wrapped_dek;
         match self {
-            Self::Kek(bytes) => Ok(bytes.kek()?.unwrap_dek(&recipient.wrapped_dek)?),
+            Self::Kek(bytes) => Ok(bytes.kek()?.unwrap_dek(wrapped)?),
+            Self::GcmKek(bytes) => gcm_unwrap(bytes, wrapped),
             Self::RsaPrivatePem(pem) => {
                 let key = PrivateDecryptingKey::from_pkcs8(&der(pem)?)?;
                 let key = OaepPrivateDecryptingKey::new(key)?;
                 let mut output = vec![0; key.min_output_size()];
-                let wrapped = &recipient.wrapped_dek;
-                let dek = key.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None)?;
-                let dek: &[u8; 32] = (&*dek).try_into()?;
-                Ok(RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek)))
+                secret(key.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None)?)
             }
-            Self::RsaPublicPem(_) => Err("unwrapping takes the private key".into()),
+            Self::EcPrivatePem(pem) => {
+                Ok(EcPrivateKey::from_pkcs8(&der(pem)?)?.unwrap_dek(wrapped)?)
+            }
+            Self::RsaPublicPem(_) | Self::EcPublicPem(_) => {
+                Err("unwrapping takes the private key".into())
+            }
         }
     }
+}
+
+/// A256GCMKW, which in earnest an HSM does: `nonce ‖ ciphertext ‖ tag`.
+fn gcm_wrap(kek: &Hex, dek: &RecipientSecret) -> Outcome<Vec<u8>> {
+    let mut nonce = [0; NONCE_BYTES];
+    os_random(&mut nonce)?;
+    let plaintext = Plaintext::new(dek.expose_for_wrap().to_vec());
+    let made = aead::encrypt(&secret(kek.key()?)?, &nonce, b"", plaintext);
+    let made = made.map_err(|aead::TooLong| "too long")?;
+    Ok([&nonce[..], &made.ciphertext, &made.tag].concat())
+}
+
+fn gcm_unwrap(kek: &Hex, wrapped: &[u8]) -> Outcome<RecipientSecret> {
+    let (nonce, rest) = wrapped.split_first_chunk().ok_or("no nonce")?;
+    let (ciphertext, tag) = rest.split_last_chunk().ok_or("no tag")?;
+    let opened = aead::decrypt(&secret(kek.key()?)?, nonce, b"", ciphertext, tag);
+    secret(opened.map_err(|aead::TagMismatch| "another key")?.expose_for_reply())
+}
+
+fn secret(bytes: &[u8]) -> Outcome<RecipientSecret> {
+    let bytes: &[u8; 32] = bytes.try_into()?;
+    Ok(RecipientSecret::init_with(|place| *place = *bytes))
 }
 
 impl Binding {

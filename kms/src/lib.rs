@@ -1,5 +1,6 @@
 //! The master keys: [`Kms`] is what Selkie asks of whoever holds one, [`StaticKms`] the provider
-//! that holds it in memory, [`azure`] and [`transit`] those that ask another server, [`Faulty`] the one that misbehaves on request,
+//! that holds it in memory, [`azure`] and [`transit`] those that ask another server, [`OfflineKms`]
+//! the one whose key is with people, [`Faulty`] the one that misbehaves on request,
 //! and [`Governor`] keeps the use of any of them civil. Whatever talks to a
 //! cloud, an HSM or another server belongs in this crate and in no other. It will never see what a
 //! client encrypts, choose between master keys, or create, rotate or delete one.
@@ -14,6 +15,8 @@ mod error;
 mod fault;
 mod governor;
 pub mod http;
+mod offline;
+pub mod pkcs11;
 mod static_kms;
 pub mod transit;
 
@@ -31,6 +34,7 @@ pub use fault::{Fault, FaultScript, Faulty};
 pub use governor::{
     Backoff, CallOutcomes, Governor, GovernorCause, GovernorFigures, GovernorSettings,
 };
+pub use offline::OfflineKms;
 pub use static_kms::{StaticKms, StaticKmsError};
 
 /// The answer of a KMS, on its way.

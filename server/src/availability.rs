@@ -16,7 +16,7 @@ pub(crate) fn is_anything_served(
 ) -> bool {
     // An envelope may have a recipient of any seal, whatever seals its key has by now.
     let has_keys = has_managed_keys || deployment.declared_keys().next().is_some();
-    has_keys && deployment.seals.iter().any(decrypts)
+    has_keys && deployment.seals.asked().any(decrypts)
         || has_managed_keys && deployment.seals.enabled().all(|seal| wraps(seal, now))
         || deployment.declared_keys().any(|(_, key)| encrypts(deployment, key, now))
 }

@@ -2,11 +2,13 @@
 
 mod audit;
 mod backup;
+mod break_glass;
 mod client;
 mod doctor;
 mod drill;
 mod error;
 mod export;
+mod extract;
 mod migrate;
 mod remote;
 mod restore;
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use selkie_config::{Config, Sources, SystemSources};
 
+pub use self::break_glass::{BreakGlassError, WrapObstacle};
 pub use self::error::CommandError;
 pub use self::remote::RemoteError;
 use crate::telemetry::WithCauses;
@@ -68,6 +71,11 @@ enum Command {
     /// What concerns keys of another server that are taken over.
     #[command(subcommand)]
     Takeover(takeover::TakeoverCommand),
+    /// Print what a Vault's seal has encrypted, out of a copy of the Vault's storage.
+    Extract(extract::Arguments),
+    /// With the offline private key: make it, open one ciphertext, or unseal a Vault with it.
+    #[command(subcommand)]
+    BreakGlass(break_glass::BreakGlassCommand),
     /// Print the version.
     Version,
 }
@@ -151,6 +159,8 @@ impl Command {
             Self::Audit(AuditCommand::Verify(arguments)) => audit::run(&arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Takeover(command) => takeover::run(&command, output, errors),
+            Self::Extract(arguments) => extract::run(&arguments, output),
+            Self::BreakGlass(command) => break_glass::run(command, output, errors),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }

@@ -9,7 +9,7 @@ use selkie_kms::{Call, ClientTag, KmsError};
 
 use crate::deployment::{Deployment, DeploymentError};
 use crate::seal::Seal;
-use crate::transit::{Keys, TransitKey};
+use crate::transit::{Keys, LostVersions, TransitKey};
 
 /// Why a reload was refused although the configuration is valid by itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,8 @@ pub enum Discontinuity {
         /// What they would see.
         would_be: KeyVersion,
     },
-    /// A declared key would wrap for other master keys under the same version number.
+    /// A declared key would wrap for other master keys, or another quorum of them, under the same
+    /// version number.
     #[error(
         "the current master keys of key \"{mount}/{key}\" change but its version stays {version}, \
          so no Vault would move to them; raise \"generation\", or restart to force it"
@@ -95,7 +96,9 @@ impl Deployment {
         })?;
         for (is, was) in self.seals.in_common_with(&before.seals) {
             // What is far away may be away, and is compared when it describes itself.
-            if is.connection.is_fixed() && was.connection.is_fixed() {
+            // The id of an offline key is its fingerprint: there is nothing to compare.
+            let is_held = |seal: &Seal| seal.connection.is_fixed() && !seal.connection.is_offline();
+            if is_held(is) && is_held(was) {
                 require_same_keys(is, was, random).await?;
             }
         }
@@ -128,6 +131,21 @@ impl Deployment {
         })
     }
 
+    /// The declared keys of `before` that no seal of this one opens any more.
+    pub(crate) fn lost_since(&self, before: &Self) -> Vec<LostVersions> {
+        let lost = before.declared_keys().filter_map(|(mount, key)| {
+            let seals = before.declared_seals(mount, &key.name);
+            let is_gone = |seal: &SealName| self.seals.find(seal).is_none();
+            if seals.is_empty() || !seals.iter().all(is_gone) {
+                return None;
+            }
+            let seals = seals.iter().map(ToString::to_string).collect();
+            let versions = format!("up to {}", key.latest);
+            Some(LostVersions { key: format!("{mount}/{}", key.name), versions, seals })
+        });
+        lost.collect()
+    }
+
     /// What clients have seen of the key that is now `key`.
     fn seen(&self, mount: &MountPath, key: &TransitKey, keys: &Keys) -> Option<Arc<TransitKey>> {
         let name = key.name.as_str();
@@ -148,7 +166,9 @@ fn require_rising_version(
         return Err(Discontinuity::VersionGoesBack { mount, key, was, would_be });
     }
     let (keks, before) = (is.keks(is.latest), was.keks(was.latest));
-    let is_same_set = keks.len() == before.len() && keks.iter().all(|kek| before.contains(kek));
+    let is_same_set = is.quorum == was.quorum
+        && keks.len() == before.len()
+        && keks.iter().all(|kek| before.contains(kek));
     let is_seen = !was.versions.is_empty();
     if is.latest == was.latest && is_seen && !is_same_set {
         return Err(Discontinuity::VersionStays { mount, key, version: is.latest });

@@ -309,7 +309,8 @@ async fn connect_seals(
         let failed = |source| DeploymentError::Seal { seal: name, source };
         seals.push(Seal::new(disabled, connected.map_err(failed)?));
     }
-    Ok((Seals::new(seals), keeping))
+    let revoked = std::mem::take(&mut config.revoked_seals);
+    Ok((Seals::new(seals).beside_revoked(revoked), keeping))
 }
 
 type Keys = HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>;
@@ -347,13 +348,15 @@ fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, Dep
     }
     let keks: Vec<KekRef> = of_key().filter_map(Seal::current_kek).collect();
     let created = known().filter_map(|known| known.keks.current().created).map(unix_seconds).max();
-    let record = VersionRecord { created: created.unwrap_or(0), keks };
+    let record = VersionRecord { created: created.unwrap_or(0), keks, left_out: Vec::new() };
     let is_known = uncounted.is_empty();
     Ok(TransitKey {
         name: declared.name.clone(),
         source: KeySource::Declared,
         derived: false,
+        quorum: declared.quorum,
         deletion_allowed: false,
+        allow_missing_seals: false,
         min_decryption: declared.min_decryption_version,
         min_encryption: declared.min_encryption_version,
         min_available: None,

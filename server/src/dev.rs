@@ -80,7 +80,7 @@ impl Dev {
             }
             None => (NewToken::random()?, NewToken::random()?),
         };
-        let certificates = tls.then(|| CertificateDir::new(listen_address.ip()));
+        let certificates = tls.then(|| CertificateDir::new(listen_address.ip(), "Selkie dev mode"));
         Ok(Self {
             listen_address,
             root_token,

@@ -61,7 +61,8 @@ pub struct DrillPlan {
     pub steps: Vec<DrillStep>,
     /// How many keys are not in the sample.
     pub keys_left_out: usize,
-    /// Seals for which no key of the sample, nor the state, is wrapped: a drill says nothing of them.
+    /// Seals for which no key of the sample, nor the state, is wrapped, or that nobody can ask: a
+    /// drill says nothing of them.
     pub untried_seals: Vec<SealName>,
 }
 
@@ -77,7 +78,8 @@ impl DrillPlan {
             sample.iter().flat_map(|(mount, name)| transit.seals_of(mount, name)).collect();
         let seals = transit.deployment.seals.iter();
         let is_untried = |seal: &&crate::seal::Seal| {
-            !tried.contains(seal.name()) && (seal.disabled || !has_state)
+            let is_offline = seal.connection.is_offline();
+            !tried.contains(seal.name()) && (seal.disabled || is_offline || !has_state)
         };
         let untried_seals = seals.filter(is_untried).map(|seal| seal.name().clone()).collect();
         let state = has_state.then_some(DrillStep::State);

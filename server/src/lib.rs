@@ -30,3 +30,4 @@ pub mod takeover;
 pub mod telemetry;
 pub mod traces;
 pub mod transit;
+pub mod vault_storage;

@@ -237,6 +237,11 @@ impl Metrics {
         seconds.observe(time.as_secs_f64());
     }
 
+    /// The seals that managed keys are left without, one for each key.
+    pub(crate) fn left_out(&self, seals: impl Iterator<Item = SealName>) {
+        self.reported.left_out(seals);
+    }
+
     /// `seal` is asked although one before it has not failed.
     pub(crate) fn hedged(&self, seal: &SealName) {
         self.hedges.get_or_create(&OfSeal { seal: seal.as_str().to_owned() }).inc();
@@ -292,6 +297,7 @@ impl Metrics {
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
         self.alerts.register(&mut registry);
+        self.register_left_out(&mut registry, &deployment.seals);
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
         upstream::register(&mut registry, &deployment.seals, now);
@@ -301,6 +307,16 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)
+    }
+
+    fn register_left_out(&self, registry: &mut Registry, seals: &Seals) {
+        let family = Family::<OfSeal, Gauge>::default();
+        for seal in seals.iter() {
+            let label = OfSeal { seal: seal.name().as_str().to_owned() };
+            family.get_or_create(&label).set(self.reported.left_out_of(seal.name()));
+        }
+        let help = "How many managed keys wrap without it, as it was away";
+        registry.register("seal_left_out_keys", help, family);
     }
 
     fn register_evidence(&self, registry: &mut Registry, deployment: &Deployment) {

@@ -26,7 +26,7 @@ use crate::seal::Learner;
 use crate::state::keeper::Keeper;
 use crate::state::{Backend, StateStatus, StateWatch};
 use crate::takeover::Evidence;
-use crate::transit::{Keys, Transit};
+use crate::transit::{Keys, LostVersions, Transit};
 
 /// How often evidence of takeovers is kept; as much of it a crash may cost.
 const EVIDENCE_INTERVAL: Duration = Duration::from_secs(5);
@@ -216,6 +216,7 @@ impl Node {
     ) -> Result<(), NodeError> {
         next.carry_over(before);
         next.require_continuity(before, &self.keys, &*self.random).await?;
+        self.tell_losses(before, &next);
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
         self.auth.tokens().set_limits(next.leases);
@@ -226,11 +227,33 @@ impl Node {
         Ok(())
     }
 
+    /// What no seal of `next` opens any more, and one of `before` did: said loudly, and not refused,
+    /// for a master key that was stolen must be put out of use.
+    fn tell_losses(&self, before: &Deployment, next: &Deployment) {
+        let evidence = self.metrics.evidence(before).unwrap_or_default();
+        let known = self.keys.lost_versions(&before.seals);
+        let managed = self.keys.lost_versions(&next.seals).into_iter();
+        let lost = managed.filter(|lost| !known.contains(lost)).chain(next.lost_since(before));
+        for LostVersions { key, versions, seals } in lost {
+            let uses = evidence.iter().filter(|one| one.key == key);
+            tracing::error!(
+                key,
+                versions,
+                seals = seals.join(", "),
+                last_use = uses.map(|one| one.last).max(),
+                advice = "take the seal back into the configuration, unless its master key was stolen; \
+                          have each Vault encrypt anew before a seal goes",
+                "what was made for these seals alone opens no more"
+            );
+        }
+    }
+
     /// From when the store is attached, holds what other replicas change in it.
     fn follow_store(&self) {
         let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
         let records = Arc::clone(self.auth.records());
         polls.spawn(Arc::clone(&self.keys).follow(self.learner(), records));
+        polls.spawn(Arc::clone(&self.keys).take_back_seals(self.learner()));
         polls.spawn(Arc::clone(&self.auth).keep_tokens());
     }
 
@@ -385,10 +408,16 @@ impl Node {
         }
         self.metrics.certificates(self.auth.certificates().seen());
         self.metrics.undrilled_since(self.started);
+        self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());
         let now = self.clock.unix_seconds();
         let opened = (&self.audit, &*self.evidence);
         self.metrics.text(deployment, opened, self.bench.as_deref(), now)
+    }
+
+    /// The managed keys.
+    pub(crate) const fn keys(&self) -> &Arc<Keys> {
+        &self.keys
     }
 
     /// Wall time.

@@ -15,11 +15,12 @@ EMERGENCY: opening a ciphertext without Selkie, with the master key and `pip ins
     # }, separators=(",", ":")))
     key = jwk.JWK(kty="oct", k=base64url_encode(open("kek.bin", "rb").read()))   # a static seal
     # key = jwk.JWK.from_pem(open("private.pem", "rb").read())                   # an RSA master key
+    # key = jwk.JWK.from_pem(open("break-glass.pem", "rb").read(), b"passphrase")
     token = jwe.JWE()
     token.deserialize(json.dumps(envelope), key)                      # tries every recipient
     print(token.payload)
 
-Where the RSA key cannot leave its KMS, let the KMS unwrap the `encrypted_key` of the recipient
+A quorum (`"quorum"` in the protected header) opens with quorum.py. Where the RSA key cannot leave its KMS, let the KMS unwrap the `encrypted_key` of the recipient
 whose `kid` is that key (RSA-OAEP-256), and open with what it returns:
 
     envelope["recipients"] = [{"header": {"alg": "dir"}}]
@@ -42,12 +43,15 @@ Exit status 1, with the reason on standard error, where something does not hold.
 import functools
 import hashlib
 import hmac
+import itertools
 import json
 import subprocess
 import sys
 
 from jwcrypto import jwe, jwk
 from jwcrypto.common import base64url_decode, base64url_encode
+
+import quorum
 
 
 def spell(value):
@@ -68,14 +72,19 @@ def jose_key(fields):
     """The key among `fields`, with the `alg` that it is used with."""
     if "kek" in fields:
         return octets(bytes.fromhex(fields["kek"])), "A256KW"
+    if "gcm_kek" in fields:
+        return octets(bytes.fromhex(fields["gcm_kek"])), "A256GCMKW"
     if "dek" in fields:
         return octets(bytes.fromhex(fields["dek"])), "dir"
+    if "ec_private_pem" in fields or "ec_public_pem" in fields:
+        pem = fields.get("ec_private_pem") or fields["ec_public_pem"]
+        return pem_key(pem), "ECDH-ES+A256KW"
     pem = fields.get("rsa_private_pem") or fields["rsa_public_pem"]
-    return rsa_key(pem), "RSA-OAEP-256"
+    return pem_key(pem), "RSA-OAEP-256"
 
 
 @functools.cache
-def rsa_key(pem):
+def pem_key(pem):
     """Kept, because checking a private key takes a tenth of a second."""
     return jwk.JWK.from_pem(pem.encode())
 
@@ -102,10 +111,25 @@ def demand(holds, reason):
 def open_envelope(request):
     envelope = json.loads(request["envelope"])
     demand(spell(envelope) == request["envelope"], "not in the one spelling")
+    if "shares" in request:
+        request = {**request, "dek": combined(envelope, request["shares"])}
     token = open_token(envelope, associated(request), *jose_key(request))
     verify_commitment(envelope, token.cek)
     origin = verify_origin(envelope, request.get("origin_key"))
     return {"plaintext": token.payload.hex(), "origin": origin}
+
+
+def combined(envelope, shares):
+    """The DEK in hexadecimal, from the recipients' shares."""
+    right = {}
+    for share in shares:
+        recipient = envelope["recipients"][share["recipient"]]
+        secret = quorum.unwrap(recipient, jose_key(share)[0])
+        demand(quorum.verify(envelope, recipient, secret), "a wrong share")
+        right[recipient["header"]["share"]["index"]] = secret
+    protected = json.loads(base64url_decode(envelope["protected"]))
+    demand(len(right) == protected["selkie"]["quorum"], "not as many shares as the quorum says")
+    return quorum.combine(right).hex()
 
 
 def open_token(envelope, aad, key, algorithm):
@@ -190,17 +214,19 @@ BINDINGS = [
 ORIGINS = [{}, {"origin_key": (b"\x09" * 32).hex()}]
 
 
-def key_pair(bits):
-    key = jwk.JWK.generate(kty="RSA", size=bits)
+def key_pair(kind, **parameters):
+    key = jwk.JWK.generate(**parameters)
     private = key.export_to_pem(private_key=True, password=None).decode()
     public = key.export_to_pem().decode()
-    return {"rsa_public_pem": public}, {"rsa_private_pem": private}
+    return {f"{kind}_public_pem": public}, {f"{kind}_private_pem": private}
 
 
 def sets_of_recipients():
     """Name -> [(key that makes, key that opens)]."""
     one, two = ({"kek": (bytes([fill]) * 32).hex()} for fill in (1, 2))
-    small, middle, large = (key_pair(bits) for bits in (2048, 3072, 4096))
+    gcm = {"gcm_kek": (b"\x03" * 32).hex()}
+    small, middle, large = (key_pair("rsa", kty="RSA", size=bits) for bits in (2048, 3072, 4096))
+    p256, x25519 = key_pair("ec", kty="EC", crv="P-256"), key_pair("ec", kty="OKP", crv="X25519")
     return {
         "A256KW": [(one, one)],
         "A256KW x 2": [(one, one), (two, two)],
@@ -208,11 +234,15 @@ def sets_of_recipients():
         "RSA-OAEP-256 (3072)": [middle],
         "RSA-OAEP-256 (4096)": [large],
         "A256KW + RSA x 2": [(one, one), small, middle],
+        "A256GCMKW": [(gcm, gcm)],
+        "ECDH-ES+A256KW (P-256)": [p256],
+        "ECDH-ES+A256KW (X25519)": [x25519],
+        "one of each": [(one, one), small, (gcm, gcm), p256, x25519],
     }
 
 
 def selkie(program):
-    """Selkie's `make` and `open`."""
+    """Selkie's `make`, `open` and `protect`."""
     def call(command, request):
         text = json.dumps(request).encode()
         done = subprocess.run([program, command], input=text, capture_output=True)
@@ -220,7 +250,10 @@ def selkie(program):
             raise Refused(done.stderr.decode())
         done.check_returncode()
         return json.loads(done.stdout)
-    return (lambda request: call("make", request)), (lambda request: call("open", request))
+    return [functools.partial(call, command) for command in ("make", "open", "protect")]
+
+
+PRIVATE_KEYS = ("kek", "gcm_kek", "rsa_private_pem", "ec_private_pem")
 
 
 def open_twice(request):
@@ -228,13 +261,14 @@ def open_twice(request):
     reply = open_envelope(request)
     token = open_token(json.loads(request["envelope"]), associated(request), *jose_key(request))
     again = open_envelope({name: value for name, value in request.items()
-                           if name not in ("kek", "rsa_private_pem")} | {"dek": token.cek.hex()})
+                           if name not in PRIVATE_KEYS} | {"dek": token.cek.hex()})
     demand(again == reply, "the DEK opens something else")
     return reply
 
 
 def cross(program):
-    selkie_makes, selkie_opens = selkie(program)
+    selkie_makes, selkie_opens, selkie_protects = selkie(program)
+    protected_keys(selkie_protects)
     sets = sets_of_recipients()
     failures = 0
     for direction, make, opens in (
@@ -244,10 +278,11 @@ def cross(program):
         for name, keys in sets.items():
             opened, refused, wrong = cross_set(make, opens, keys)
             failures += len(wrong)
-            print(f"{direction}  {name:20} opened {opened:3}  refused as it must {refused:3}"
+            print(f"{direction}  {name:23} opened {opened:3}  refused as it must {refused:3}"
                   f"  wrong {len(wrong)}")
             for what in wrong:
                 print(f"  WRONG: {what}")
+    cross_quorums(selkie_makes, (("quorum.py", open_envelope), ("Selkie", selkie_opens)))
     demand(failures == 0, f"{failures} combinations went wrong")
 
 
@@ -276,6 +311,43 @@ def cross_set(make, opens, keys):
                 except Refused:
                     refused += 1
     return opened, refused, wrong
+
+
+def cross_quorums(make, openers):
+    """Every subset of k of n recipients of every kind opens; one fewer does not."""
+    keys = sets_of_recipients()["one of each"]
+    recipients = [
+        {"seal": f"s{index}", "kid": f"https://kms/keys/{index}", **making}
+        for index, (making, _) in enumerate(keys)
+    ]
+    for needed in range(2, len(keys) + 1):
+        request = {"header": HEADER, "plaintext": PLAINTEXTS[1].hex(), "recipients": recipients}
+        made = make({**request, "quorum": needed, **BINDINGS[3], **ORIGINS[1]})
+        request = {"header": HEADER, **made, **BINDINGS[3], **ORIGINS[1]}
+        for who, opens in openers:
+            opened = 0
+            for subset in itertools.combinations(range(len(keys)), needed):
+                shares = [{"recipient": index, **keys[index][1]} for index in subset]
+                plaintext = opens({**request, "shares": shares})["plaintext"]
+                demand(plaintext == PLAINTEXTS[1].hex(), "another plaintext")
+                opened += 1
+                try:
+                    opens({**request, "shares": shares[1:]})
+                except Refused:
+                    continue
+                raise Refused(f"{who} opened with {needed - 1} of {needed} shares")
+            print(f"Selkie makes, {who} opens  {needed} of {len(keys)}  opened {opened:3}")
+
+
+def protected_keys(protect):
+    """jwcrypto reads the private keys that Selkie protected."""
+    for parameters in ({"kty": "EC", "crv": "P-256"}, {"kty": "OKP", "crv": "X25519"}):
+        key = jwk.JWK.generate(**parameters)
+        pem = key.export_to_pem(private_key=True, password=None).decode()
+        reply = protect({"ec_private_pem": pem, "passphrase": "correct horse"})
+        read = jwk.JWK.from_pem(reply["protected"].encode(), password=b"correct horse")
+        demand(read.thumbprint() == key.thumbprint(), "another key")
+        print(f"Selkie protects, jwcrypto reads  {parameters['crv']}")
 
 
 def wrong_requests(right):

@@ -90,7 +90,10 @@ fn decrypt(table: &mut Table, bytes: usize, json: &[u8]) -> Result<(), Box<dyn E
     must_refuse(refused, Refusal::Commitment)
 }
 
-fn must_refuse<T>(answer: Result<T, DecryptError>, refusal: Refusal) -> Result<(), Box<dyn Error>> {
+pub(crate) fn must_refuse<T>(
+    answer: Result<T, DecryptError>,
+    refusal: Refusal,
+) -> Result<(), Box<dyn Error>> {
     match answer {
         Err(error) if error.refusal_for_log() == refusal => Ok(()),
         Err(error) => Err(format!("refused, but because: {}", error.refusal_for_log()).into()),
@@ -124,7 +127,7 @@ fn encrypt(bytes: usize, origin_key: Option<&OriginKey>) -> Result<Vec<u8>, Box<
     Ok(draft.encrypt(&header(), Aad::default(), plaintext, &[recipient], origin_key)?)
 }
 
-fn header() -> Header<'static> {
+pub(crate) fn header() -> Header<'static> {
     Header {
         purpose: Purpose::Client,
         realm: "realm".into(),
@@ -135,7 +138,10 @@ fn header() -> Header<'static> {
     }
 }
 
-fn envelope(json: &[u8], origin_key: Option<&OriginKey>) -> Result<Envelope, DecryptError> {
+pub(crate) fn envelope(
+    json: &[u8],
+    origin_key: Option<&OriginKey>,
+) -> Result<Envelope, DecryptError> {
     let header = header();
     let place = Place {
         purpose: header.purpose,

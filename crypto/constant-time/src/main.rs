@@ -10,12 +10,15 @@
 
 mod cipher;
 mod controls;
+mod elliptic;
 mod envelope;
 mod key_wrap;
 mod memcheck;
 mod poisoned;
+mod quorum;
 mod table;
 mod text;
+mod wrapped;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -34,7 +37,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     text::observe(&mut table)?;
     cipher::observe(&mut table)?;
     key_wrap::observe(&mut table)?;
+    elliptic::observe(&mut table)?;
     envelope::observe(&mut table)?;
+    quorum::observe(&mut table)?;
+    wrapped::observe(&mut table)?;
     table.print(&mut out)?;
     Ok(if table.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,6 +5,7 @@ mod agreement;
 mod private_key;
 mod protection;
 mod public_key;
+mod shares;
 #[cfg(test)]
 mod tests;
 

@@ -23,7 +23,7 @@ const DRAWS: usize = 4;
 ///
 /// It is kept in a page that no dump shows.
 pub struct EcPrivateKey {
-    number: SecretPage<32>,
+    pub(super) number: SecretPage<32>,
     public: EcPublicKey,
 }
 
@@ -78,7 +78,7 @@ impl EcPrivateKey {
         Some(Self::from_number(EcCurve::P256, number.as_ref()))
     }
 
-    fn from_number(curve: EcCurve, number: &[u8]) -> Result<Self, EcPrivateKeyError> {
+    pub(super) fn from_number(curve: EcCurve, number: &[u8]) -> Result<Self, EcPrivateKeyError> {
         if number.len() != 32 {
             return Err(EcPrivateKeyError::Malformed);
         }

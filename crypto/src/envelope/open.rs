@@ -40,6 +40,7 @@ pub struct Envelope {
     nonce: [u8; NONCE_BYTES],
     ciphertext: Vec<u8>,
     pub(super) tag: [u8; TAG_BYTES],
+    has_origin: bool,
 }
 
 /// The envelope does not open. One meaning for whoever sent it (invariant I4): only a log may be
@@ -91,6 +92,25 @@ impl Envelope {
         Ok(envelope)
     }
 
+    /// The envelope in `json`, wherever it was made and whatever it is for: for a person with a
+    /// master key at hand, and never for a server, which must demand a place.
+    ///
+    /// # Errors
+    ///
+    /// [`DecryptError`] if it is malformed.
+    pub fn inspect(json: &[u8]) -> Result<Self, DecryptError> {
+        let jwe = wire::parse(json).ok_or(DecryptError(Refusal::Malformed))?;
+        jwe.origin.map(parse_origin).transpose()?;
+        Self::from_wire(jwe).ok_or(DecryptError(Refusal::Malformed))
+    }
+
+    /// Whether it carries a proof of who made it, which only an [`OriginKey`] can tell from a
+    /// forged one.
+    #[must_use]
+    pub const fn has_origin(&self) -> bool {
+        self.has_origin
+    }
+
     fn from_wire(jwe: wire::Jwe<'_>) -> Option<Self> {
         let Protected { header, needed, commitment } = header::parse(jwe.protected)?;
         if !quorum::is_met_by(needed, &jwe.recipients) {
@@ -106,6 +126,7 @@ impl Envelope {
             nonce: decode_url_array(jwe.iv).ok()?,
             ciphertext: decode_url(jwe.ciphertext).ok()?,
             tag: decode_url_array(jwe.tag).ok()?,
+            has_origin: jwe.origin.is_some(),
         })
     }
 

@@ -17,6 +17,8 @@ pub struct ClientCertificate {
     /// The SHA-256 of all that was shown, intermediates included: two connections with the same
     /// one show the same.
     pub chain_digest: [u8; 32],
+    /// Its subject, as `CN=..., O=...`, for people to read.
+    pub subject: String,
     /// The common name of its subject, if it has exactly one that is text.
     pub common_name: Option<String>,
     /// The organizational units of its subject.
@@ -100,6 +102,7 @@ impl ClientCertificate {
         let mut read = Self {
             fingerprint: Fingerprint::of(der),
             chain_digest: [0; 32],
+            subject: certificate.subject().to_string(),
             common_name: common_name(&certificate),
             organizational_units: units(&certificate),
             dns_sans: Vec::new(),
@@ -154,6 +157,26 @@ impl ClientCertificate {
         };
         names.push((*name).to_owned());
         Ok(())
+    }
+
+    /// The decimal digits of its serial number, as Vault tells it.
+    #[must_use]
+    pub fn serial_digits(&self) -> String {
+        // The lowest first.
+        let mut digits: Vec<u8> = vec![0];
+        for byte in &self.serial {
+            let mut carry = u16::from(*byte);
+            for digit in &mut digits {
+                let value = u16::from(*digit) * 256 + carry;
+                *digit = u8::try_from(value % 10).unwrap_or(0);
+                carry = value / 10;
+            }
+            while carry > 0 {
+                digits.push(u8::try_from(carry % 10).unwrap_or(0));
+                carry /= 10;
+            }
+        }
+        digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
     }
 
     /// From when its end is near enough to tell someone: the last 14 days, or the last quarter of

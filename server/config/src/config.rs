@@ -17,13 +17,13 @@ use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
 use crate::pins::{self, PinKeeping};
 use crate::policy;
-use crate::seal::{self, Seal};
+use crate::seal::{self, RevokedSeal, Seal};
 use crate::secret::Reading;
 use crate::sources::Sources;
 use crate::storage::{self, Storage};
 use crate::takeover::Takeover;
 use crate::telemetry::{self, Telemetry};
-use crate::warning::Warning;
+use crate::warning::{Warning, WarningKind};
 
 /// A configuration that passed every check, or one made in code (which then owes them).
 ///
@@ -56,6 +56,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `seal`, at least one, in order of priority.
     pub seals: Vec<Seal>,
+    /// `seal` with `revoked`.
+    pub revoked_seals: Vec<RevokedSeal>,
     /// `storage`.
     pub storage: Option<Storage>,
     /// `audit_key` and `audit`; nothing is recorded by default.
@@ -183,11 +185,10 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let local_key = pins::local_key(&mut root, &reading);
     let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
     let listeners = listener::decode(&mut root, &reading);
-    let (seals, seal_names) = seal::decode(&mut root, keeping, &listeners, &reading);
+    let seals = seal::decode(&mut root, keeping, &listeners, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let (keys, takeovers) =
-        key::decode(&mut root, &mounts, (&seals, &seal_names), (&listeners, &reading));
+    let (keys, takeovers) = key::decode(&mut root, &mounts, &seals, (&listeners, &reading));
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);
@@ -212,12 +213,13 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         telemetry: telemetry::decode(&mut root, &reading),
         leases,
         auth: auth::decode(&mut root, &reading, can_show),
-        allow_faults: root.field("allow_faults").boolean().is_some_and(|flag| flag.value),
+        allow_faults: allow_faults(&mut root, &reading),
         faults: None,
         warnings: Vec::new(),
         data_dir,
         local_key,
-        seals,
+        seals: seals.seals,
+        revoked_seals: seals.revoked,
         mounts,
         keys,
         takeovers,
@@ -233,6 +235,11 @@ fn refuse_what_is_not_here(root: &mut Section<'_>) {
     for name in NOT_USED {
         root.refuse(name, || ConfigError::NotUsed { name });
     }
+}
+
+fn allow_faults(root: &mut Section<'_>, reading: &Reading<'_>) -> bool {
+    let allowed = root.field("allow_faults").boolean().filter(|flag| flag.value);
+    allowed.inspect(|flag| reading.warn(flag.place, WarningKind::FaultsAllowed)).is_some()
 }
 
 fn realm(root: &mut Section<'_>) -> String {

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use selkie_access::{KeyName, MountPath, NameError};
+use selkie_crypto::envelope::{Quorum, QuorumError};
 use selkie_crypto::{KeyVersion, SealName};
 use selkie_hcl::{Located, Place, Section};
 
 use crate::listener::Listener;
 use crate::mount::Mount;
 use crate::quantity::number;
-use crate::seal::Seal;
+use crate::seal::Declared;
 use crate::secret::Reading;
 use crate::takeover::{self, Takeover};
+use crate::warning::WarningKind;
 
 /// A declared transit key. It cannot be changed through the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct DeclaredKey {
     pub mount: MountPath,
     /// The seals that each of its envelopes is made for, in order of priority; never empty.
     pub seals: Vec<SealName>,
+    /// How many of them must unwrap to open an envelope; 1: any one does.
+    pub quorum: u8,
     /// Where its version number comes from.
     pub version: VersionRule,
     /// The oldest version that is decrypted.
@@ -67,10 +71,20 @@ enum KeyError {
     UnknownSeal { name: String },
     #[error("seal {name:?} is disabled: it wraps nothing")]
     DisabledSeal { name: String },
+    #[error("seal {name:?} is revoked: it wraps nothing, and opens nothing any more")]
+    RevokedSeal { name: String },
     #[error("seal {name:?} is listed twice")]
     RepeatedSeal { name: String },
     #[error("field \"seals\": at least one seal is needed")]
     NoSeals,
+    #[error("field \"seals\": a break-glass seal alone will not do: no server decrypts for it")]
+    NoSealThatDecrypts,
+    #[error(
+        "field \"quorum\": {quorum} of {seals} seals can never be met; it must be from 1 to {seals}"
+    )]
+    QuorumNeverMet { quorum: u64, seals: usize },
+    #[error("a quorum needs distinct shares: {seals} seals are more than the 16 that there are")]
+    TooManySeals { seals: usize },
     #[error("fields \"generation\" and \"version\" exclude each other")]
     GenerationAndVersion,
     #[error("field \"min_encryption_version\": is below \"min_decryption_version\"")]
@@ -79,14 +93,11 @@ enum KeyError {
     Exportable,
 }
 
-/// The sound seals in order of priority, and the names of all.
-type Seals<'s> = (&'s [Seal], &'s BTreeSet<String>);
-
 /// All `key` stanzas, and what they take over, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     mounts: &[Mount],
-    seals: Seals<'_>,
+    seals: &Declared,
     surroundings: (&[Listener], &Reading<'_>),
 ) -> (Vec<DeclaredKey>, Vec<Takeover>) {
     let mut seen = BTreeSet::new();
@@ -96,6 +107,9 @@ pub(crate) fn decode(
         let Some((key, takeover)) = key(label, section, (mounts, seals), surroundings) else {
             continue;
         };
+        if key.quorum > 1 && usize::from(key.quorum) == declared_asked(&key.seals, seals) {
+            surroundings.1.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
+        }
         if !seen.insert((key.mount.clone(), key.name.clone())) {
             let (name, mount) = (key.name.to_string(), key.mount.to_string());
             place.report(KeyError::Repeated { name, mount });
@@ -109,14 +123,15 @@ pub(crate) fn decode(
 fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
-    (mounts, seals): (&[Mount], Seals<'_>),
+    (mounts, declared): (&[Mount], &Declared),
     surroundings: (&[Listener], &Reading<'_>),
 ) -> Option<(DeclaredKey, Option<Takeover>)> {
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
-    let (_, seal_names) = seals;
-    let seals = key_seals(&mut section, seals);
+    let seals = key_seals(&mut section, declared);
+    let asked = seals.as_ref().map(|names| declared_asked(names, declared));
+    let quorum = quorum(&mut section, asked);
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
     let min_encryption_version = min_version(&mut section, "min_encryption_version");
@@ -131,13 +146,14 @@ fn key(
     let name = name.map(|name| name.value);
     let takeover = section.block("takeover").and_then(|stanza| {
         let ours = mount.as_ref().zip(name.as_ref());
-        takeover::decode(stanza, ours, (version, seal_names), surroundings)
+        takeover::decode(stanza, ours, (version, &declared.names), surroundings)
     });
     section.finish();
     let key = DeclaredKey {
         name: name?,
         mount: mount?,
         seals: seals?,
+        quorum: quorum?,
         version,
         min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
         min_encryption_version: min_encryption_version.map(|v| v.value),
@@ -162,34 +178,70 @@ fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
 }
 
 /// The seals of a key in order of priority, in which `seals` come.
-fn key_seals(section: &mut Section<'_>, (seals, names): Seals<'_>) -> Option<Vec<SealName>> {
+fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealName>> {
     let field = section.field("seals");
-    let enabled = seals.iter().filter(|seal| !seal.disabled);
+    let enabled = declared.seals.iter().filter(|seal| !seal.disabled);
     if field.place().is_none() {
         return Some(enabled.map(|seal| seal.name.clone()).collect());
     }
     let list = field.strings()?;
+    let list_place = list.place;
     if list.value.is_empty() {
         list.place.report(KeyError::NoSeals);
     }
     let mut listed = BTreeSet::new();
     for Located { value: name, place } in list.value {
-        refuse_seal((seals, names), &name, place);
+        refuse_seal(declared, &name, place);
         if !listed.insert(name.clone()) {
             place.report(KeyError::RepeatedSeal { name });
         }
     }
     let chosen = enabled.filter(|seal| listed.contains(seal.name.as_str()));
-    Some(chosen.map(|seal| seal.name.clone()).collect())
+    let chosen: Vec<_> = chosen.collect();
+    if !chosen.is_empty() && chosen.iter().all(|seal| seal.is_offline()) {
+        list_place.report(KeyError::NoSealThatDecrypts);
+    }
+    Some(chosen.into_iter().map(|seal| seal.name.clone()).collect())
 }
 
-fn refuse_seal((seals, names): Seals<'_>, name: &str, place: Place<'_>) {
-    let seal = seals.iter().find(|seal| seal.name.as_str() == name);
+fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
+    let seal = declared.seals.iter().find(|seal| seal.name.as_str() == name);
+    let name = || name.to_owned();
     if seal.is_some_and(|seal| seal.disabled) {
-        place.report(KeyError::DisabledSeal { name: name.to_owned() });
-    } else if !names.contains(name) {
-        place.report(KeyError::UnknownSeal { name: name.to_owned() });
+        place.report(KeyError::DisabledSeal { name: name() });
+    } else if declared.revoked.iter().any(|seal| seal.name.as_str() == name()) {
+        place.report(KeyError::RevokedSeal { name: name() });
+    } else if !declared.names.contains(&name()) {
+        place.report(KeyError::UnknownSeal { name: name() });
     }
+}
+
+/// How many of these seals a server can ask: it gets no share from the others.
+fn declared_asked(names: &[SealName], declared: &Declared) -> usize {
+    let is_offline = |name: &&SealName| {
+        declared.seals.iter().any(|seal| seal.name == **name && seal.is_offline())
+    };
+    names.iter().filter(|name| !is_offline(name)).count()
+}
+
+/// How many of the `asked` seals must unwrap; `None` if it can never be met.
+fn quorum(section: &mut Section<'_>, asked: Option<usize>) -> Option<u8> {
+    let field = section.field("quorum");
+    if field.place().is_none() {
+        return Some(1);
+    }
+    let Located { value: quorum, place } = field.unsigned()?;
+    let seals = asked?;
+    let needed = u8::try_from(quorum).unwrap_or(u8::MAX);
+    match Quorum::new(needed, seals) {
+        Ok(_) => return Some(needed),
+        Err(QuorumError::TooMany { of }) if needed > 1 => {
+            place.report(KeyError::TooManySeals { seals: of });
+        }
+        // The seals are counted as they stand: a mistake in one was reported there.
+        Err(_) => place.report(KeyError::QuorumNeverMet { quorum, seals }),
+    }
+    None
 }
 
 fn version_rule(section: &mut Section<'_>) -> VersionRule {

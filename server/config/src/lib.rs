@@ -56,9 +56,9 @@ pub use listener::{
 pub use mount::Mount;
 pub use previous::Regression;
 pub use seal::{
-    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, DistantKey, IdentityReason, Origin,
-    ProxyUrl, PublicKeyFingerprint, Seal, SealKind, StaticKey, StaticSeal, TransitSeal,
-    UpstreamToken, UserAssignedIdentity, WrapPlace,
+    AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, DistantKey, IdentityReason,
+    Origin, Pkcs11Mechanism, Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal,
+    SealKind, StaticKey, StaticSeal, TransitSeal, UpstreamToken, UserAssignedIdentity, WrapPlace,
 };
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};

@@ -14,8 +14,8 @@ use crate::seal::{DistantKey, Seal};
 pub enum Regression {
     /// What a key's envelopes are made for changed, and its counted version did not rise (I7).
     #[error(
-        "key \"{key}\" in mount \"{mount}\": its current master keys changed but its version does \
-         not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
+        "key \"{key}\" in mount \"{mount}\": its current master keys or quorum changed but its \
+         version does not rise above {was}; set \"generation\" to {needed} or more, or Vaults that use it never \
          move to the new ones"
     )]
     GenerationNotRaised {
@@ -80,6 +80,36 @@ pub enum Regression {
         /// The seal.
         seal: SealName,
     },
+    /// None of the seals of a key opens anything any more.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": none of its seals opens anything any more, as each is \
+         revoked or no longer declared ({}): what was made for them is lost; first let another seal \
+         join the key, raise its \"generation\", and have each Vault encrypt anew", .seals.join(", ")
+    )]
+    OnlyOpenersGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// The seals.
+        seals: Vec<String>,
+    },
+    /// Fewer of the seals of a key are left than its quorum needs.
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": its quorum needs {needed} seals, of which {left} are \
+         left: what was made for them is lost; first change its seals, raise its \"generation\", \
+         and have each Vault encrypt anew"
+    )]
+    QuorumGone {
+        /// The key.
+        key: KeyName,
+        /// The mount it was in.
+        mount: MountPath,
+        /// How many are needed.
+        needed: u8,
+        /// How many are left.
+        left: usize,
+    },
     /// A version of a static seal is gone.
     #[error(
         "seal \"{seal}\": key id \"{id}\" is no longer declared: what it wrapped does not open"
@@ -100,6 +130,17 @@ pub enum Regression {
         seal: SealName,
         /// The key that it had.
         was: DistantKey,
+    },
+    /// A version of a seal in an HSM is gone.
+    #[error(
+        "seal \"{seal}\": CKA_ID \"{id}\" is no longer in \"key_id\" or \"previous_key_ids\": what it \
+         wrapped does not open"
+    )]
+    HsmKeyRemoved {
+        /// The seal.
+        seal: SealName,
+        /// The version's id, in hex.
+        id: String,
     },
     /// A mount is neither mounted nor an alias.
     #[error("mount \"{mount}\" is neither declared nor an alias: its ciphertexts do not open")]
@@ -122,8 +163,10 @@ pub enum Regression {
 }
 
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
-/// static seal, or a key that somebody else holds, whose versions the file does not name.
-type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>);
+/// static seal, the key of a break-glass seal, a key that somebody else holds, whose versions the
+/// file does not name, or the label and the id of one in an HSM.
+type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>, HsmKey<'s>);
+type HsmKey<'s> = (Option<&'s str>, Option<&'s [u8]>);
 
 impl Config {
     /// What this configuration would break for ciphertexts and versions made under `previous`.
@@ -138,6 +181,7 @@ impl Config {
         self.check_mounts(previous, &mut regressions);
         self.check_seals(previous, &mut regressions);
         for key in &previous.keys {
+            regressions.extend(self.check_openers(key));
             regressions.extend(self.check_key(previous, key));
         }
         regressions
@@ -174,6 +218,12 @@ impl Config {
 
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
+            // Of what no server opened, nothing stops to open.
+            let is_revoked = self.revoked_seals.iter().any(|revoked| revoked.name == seal.name);
+            if seal.is_offline() || is_revoked {
+                // Said on purpose; what it would lose altogether is told of the keys.
+                continue;
+            }
             let Some(now) = self.seal_named(&seal.name) else {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
@@ -182,6 +232,11 @@ impl Config {
                 && now.distant_key().as_ref() != Some(&was)
             {
                 regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
+            }
+            let ids: BTreeSet<&[u8]> = now.hsm_ids().collect();
+            for id in seal.hsm_ids().filter(|id| !ids.contains(id)) {
+                let (seal, id) = (seal.name.clone(), hex(id));
+                regressions.push(Regression::HsmKeyRemoved { seal, id });
             }
             let ids: BTreeSet<&KekId> = now.static_ids().collect();
             for id in seal.static_ids().filter(|id| !ids.contains(id)) {
@@ -193,6 +248,21 @@ impl Config {
 
     fn seal_named(&self, name: &SealName) -> Option<&Seal> {
         self.seals.iter().find(|seal| seal.name == *name)
+    }
+
+    /// Whether the seals that are left open what was made for `old`.
+    fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
+        let opens = |name: &&SealName| self.seal_named(name).is_some_and(|seal| !seal.is_offline());
+        let left = old.seals.iter().filter(opens).count();
+        if left >= usize::from(old.quorum) {
+            return None;
+        }
+        let (key, mount) = (old.name.clone(), old.mount.clone());
+        if left > 0 {
+            return Some(Regression::QuorumGone { key, mount, needed: old.quorum, left });
+        }
+        let seals = old.seals.iter().map(ToString::to_string).collect();
+        Some(Regression::OnlyOpenersGone { key, mount, seals })
     }
 
     fn check_key(&self, previous: &Self, old: &DeclaredKey) -> Option<Regression> {
@@ -207,7 +277,8 @@ impl Config {
             (VersionRule::Counted { generation }, true) => highest_of(generation),
             _ => previous.version_of(old),
         };
-        let is_rewrapped = previous.current_keys(old) != self.current_keys(new);
+        let is_rewrapped =
+            previous.current_keys(old) != self.current_keys(new) || old.quorum != new.quorum;
         let needed = was.saturating_add(u32::from(is_rewrapped));
         if self.version_of(new) >= needed {
             return None;
@@ -254,7 +325,8 @@ impl Config {
     }
 
     fn listed_versions(&self, key: &DeclaredKey) -> u32 {
-        let versions: usize = self.seals_of(key).map(|seal| seal.static_ids().count().max(1)).sum();
+        let listed = |seal: &Seal| seal.static_ids().count().max(seal.hsm_ids().count()).max(1);
+        let versions: usize = self.seals_of(key).map(listed).sum();
         u32::try_from(versions).unwrap_or(u32::MAX)
     }
 
@@ -271,6 +343,10 @@ impl Config {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The highest version number that a generation can have.
 const fn highest_of(generation: u32) -> u32 {
     let size = VersionRule::GENERATION_SIZE;
@@ -278,5 +354,6 @@ const fn highest_of(generation: u32) -> u32 {
 }
 
 fn master_key(seal: &Seal) -> MasterKey<'_> {
-    (seal.static_ids().next(), seal.distant_key())
+    let in_hsm = (seal.hsm_label(), seal.hsm_ids().next());
+    (seal.static_ids().next().or_else(|| seal.offline_id()), seal.distant_key(), in_hsm)
 }

@@ -1,6 +1,8 @@
 //! `seal`: the master keys.
 
 mod azure;
+mod break_glass;
+mod pkcs11;
 mod proxy;
 mod setting;
 mod static_seal;
@@ -17,6 +19,8 @@ pub use self::azure::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, IdentityReason, PublicKeyFingerprint,
     UserAssignedIdentity, WrapPlace,
 };
+pub use self::break_glass::BreakGlassSeal;
+pub use self::pkcs11::{Pkcs11Mechanism, Pkcs11Seal};
 pub use self::proxy::ProxyUrl;
 pub(crate) use self::proxy::decode as decode_proxies;
 pub use self::setting::Origin;
@@ -40,6 +44,28 @@ pub struct Seal {
     pub kind: SealKind,
 }
 
+/// A seal that must not open anything any more, `revoked`. What else its stanza says is not read: its
+/// secrets may be gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedSeal {
+    /// Its name.
+    pub name: SealName,
+    /// Its type, as in the label of its stanza.
+    pub kind: String,
+}
+
+/// All that the `seal` stanzas say.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    /// Those that are sound, in order of priority.
+    pub(crate) seals: Vec<Seal>,
+    /// The revoked ones.
+    pub(crate) revoked: Vec<RevokedSeal>,
+    /// The names that keys may list: those of all stanzas, so that one mistake in a seal is not
+    /// reported at every key again.
+    pub(crate) names: BTreeSet<String>,
+}
+
 /// What holds a master key.
 #[derive(Debug)]
 pub enum SealKind {
@@ -47,6 +73,10 @@ pub enum SealKind {
     Static(StaticSeal),
     /// `seal "azurekeyvault"`.
     AzureKeyVault(Box<AzureKeyVaultSeal>),
+    /// `seal "break-glass"`.
+    BreakGlass(BreakGlassSeal),
+    /// `seal "pkcs11"`.
+    Pkcs11(Box<Pkcs11Seal>),
     /// `seal "transit"`.
     Transit(Box<TransitSeal>),
 }
@@ -58,13 +88,21 @@ enum SealError {
     NoSeal,
     #[error("all seals are disabled: nothing could be encrypted")]
     AllDisabled,
+    #[error("all seals are revoked: nothing could be encrypted or decrypted")]
+    AllRevoked,
     #[error(
-        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"static\" and \
-         \"transit\""
+        "nothing but \"break-glass\" would be encrypted for, and no server decrypts that: declare \
+         another seal beside it"
+    )]
+    BreakGlassAlone,
+    #[error(
+        "seal type {found:?} is not in this build yet: there are \"azurekeyvault\", \"pkcs11\", \
+         \"static\", \"transit\" and \"break-glass\""
     )]
     NotBuilt { found: String },
     #[error(
-        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"static\" and \"transit\""
+        "seal type {found:?} does not exist: there are \"azurekeyvault\", \"pkcs11\", \"static\", \
+         \"transit\" and \"break-glass\""
     )]
     UnknownType { found: String },
     #[error("another seal has the name {name:?} already; set \"name\"")]
@@ -98,26 +136,33 @@ enum SealError {
 
 const STATIC: &str = "static";
 const AZURE: &str = "azurekeyvault";
+const PKCS11: &str = "pkcs11";
 const TRANSIT: &str = "transit";
+const BREAK_GLASS: &str = "break-glass";
+
+/// The priority of a seal that has none.
+const NEVER_ASKED: u32 = u32::MAX;
 
 /// Vault's and OpenBao's other seal types.
-const NOT_BUILT: [&str; 6] = ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms", "pkcs11"];
+const NOT_BUILT: [&str; 5] = ["alicloudkms", "awskms", "gcpckms", "kmip", "ocikms"];
 
-/// All `seal` stanzas that are sound, in order of priority, and the names that keys may list: those
-/// of all stanzas, so that one mistake in a seal is not reported at every key again.
+/// All `seal` stanzas.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     pins: PinKeeping,
     listeners: &[Listener],
     reading: &Reading<'_>,
-) -> (Vec<Seal>, BTreeSet<String>) {
+) -> Declared {
     let stanzas = root.labelled("seal");
     if stanzas.is_empty() {
         root.place().report(SealError::NoSeal);
     }
+    let has_any = !stanzas.is_empty();
+    let (revoked, stanzas) = take_revoked(stanzas);
     let count = stanzas.len();
+    let asked = stanzas.iter().filter(|(kind, _)| kind.value != BREAK_GLASS).count();
     let mut names = BTreeSet::new();
-    let (mut in_azure, mut in_transit) = (Vec::new(), Vec::new());
+    let (mut in_azure, mut in_hsms, mut in_transit) = (Vec::new(), Vec::new(), Vec::new());
     let mut seals: Vec<Seal> = Vec::new();
     for (kind, mut section) in stanzas {
         let place = kind.place;
@@ -125,19 +170,22 @@ pub(crate) fn decode(
         let given_name = name.as_ref().unwrap_or(&kind).value.clone();
         match kind.value.as_str() {
             AZURE => in_azure.push((given_name.clone(), place)),
+            PKCS11 => in_hsms.push((given_name.clone(), place)),
             TRANSIT => in_transit.push((given_name.clone(), place)),
             _ => {}
         }
         names.insert(given_name);
-        let context = Context { is_only_one: count == 1, listeners, reading };
+        let context = Context { is_only_one: asked == 1, listeners, reading };
         let Some((seal, key_places)) = seal(kind, name, section, context) else {
             continue;
         };
         pins.warn_of(&seal, place, reading);
         refuse_repeated(&seals, &seal, place);
+        refuse_revoked_name(&revoked, &seal, place);
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
+    pkcs11::refuse_shared(&in_hsms, reading);
     for (names, stanzas) in
         [(&azure::OF_ONE_SEAL[..], in_azure), (&transit::OF_ONE_SEAL[..], in_transit)]
     {
@@ -147,9 +195,45 @@ pub(crate) fn decode(
     }
     if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
         root.place().report(SealError::AllDisabled);
+    } else if count > 0 && seals.len() == count && !seals.iter().any(Seal::is_asked) {
+        root.place().report(SealError::BreakGlassAlone);
     }
-    seals.sort_by_key(|seal| seal.priority);
-    (seals, names)
+    if has_any && count == 0 {
+        root.place().report(SealError::AllRevoked);
+    }
+    seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
+    Declared { seals, revoked, names }
+}
+
+type Stanza<'d> = (Located<'d, String>, Section<'d>);
+
+/// The revoked seals, and the stanzas of the others.
+fn take_revoked(stanzas: Vec<Stanza<'_>>) -> (Vec<RevokedSeal>, Vec<Stanza<'_>>) {
+    let (mut revoked, mut others) = (Vec::<RevokedSeal>::new(), Vec::new());
+    for (kind, mut section) in stanzas {
+        if section.field("revoked").boolean().is_none_or(|flag| !flag.value) {
+            others.push((kind, section));
+            continue;
+        }
+        let (place, label) = (kind.place, kind.value.clone());
+        let name = section.field("name").string().unwrap_or(kind);
+        section.ignore_the_rest();
+        let name =
+            name.try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { source }));
+        let Some(name) = name.map(|name| name.value) else { continue };
+        if revoked.iter().any(|other| other.name == name) {
+            place.report(SealError::RepeatedName { name: name.to_string() });
+        }
+        revoked.push(RevokedSeal { name, kind: label });
+    }
+    (revoked, others)
+}
+
+/// A name that is revoked opens nothing: another seal under it would bring it back.
+fn refuse_revoked_name(revoked: &[RevokedSeal], seal: &Seal, place: Place<'_>) {
+    if revoked.iter().any(|other| other.name == seal.name) {
+        place.report(SealError::RepeatedName { name: seal.name.to_string() });
+    }
 }
 
 /// What a stanza is read beside.
@@ -166,15 +250,25 @@ fn seal<'d>(
     mut section: Section<'d>,
     Context { is_only_one, listeners, reading }: Context<'_>,
 ) -> Option<(Seal, Vec<Place<'d>>)> {
-    if ![STATIC, AZURE, TRANSIT].contains(&kind.value.as_str()) {
+    if ![STATIC, AZURE, PKCS11, TRANSIT, BREAK_GLASS].contains(&kind.value.as_str()) {
         refuse_type(kind);
         return None;
     }
-    let priority = priority(&mut section, is_only_one);
+    let priority = match kind.value.as_str() {
+        BREAK_GLASS => {
+            break_glass::refuse_priority(&mut section);
+            Some(NEVER_ASKED)
+        }
+        _ => priority(&mut section, is_only_one),
+    };
     let disabled = section.field("disabled").boolean().is_some_and(|flag| flag.value);
     let decoded = match kind.value.as_str() {
         AZURE => azure::decode(&mut section, reading)
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
+        BREAK_GLASS => break_glass::decode(&mut section, reading)
+            .map(|seal| (SealKind::BreakGlass(seal), Vec::new())),
+        PKCS11 => pkcs11::decode(&mut section, reading)
+            .map(|seal| (SealKind::Pkcs11(Box::new(seal)), Vec::new())),
         TRANSIT => transit::decode(&mut section, listeners, reading)
             .map(|seal| (SealKind::Transit(Box::new(seal)), Vec::new())),
         _ => static_seal::decode(&mut section, reading)
@@ -214,7 +308,8 @@ fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
         place.report(SealError::RepeatedName { name: seal.name.to_string() });
     }
     let priority = seal.priority;
-    if earlier.iter().any(|other| other.priority == priority) {
+    let is_taken = |other: &Seal| !other.is_offline() && other.priority == priority;
+    if !seal.is_offline() && earlier.iter().any(is_taken) {
         place.report(SealError::RepeatedPriority { priority });
     }
 }
@@ -256,7 +351,10 @@ fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
 fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
     let keys = match &seal.kind {
         SealKind::Static(seal) => Some(seal.keys()),
-        SealKind::AzureKeyVault(_) | SealKind::Transit(_) => None,
+        SealKind::AzureKeyVault(_)
+        | SealKind::Pkcs11(_)
+        | SealKind::Transit(_)
+        | SealKind::BreakGlass(_) => None,
     };
     keys.into_iter().flatten()
 }
@@ -265,7 +363,7 @@ impl Seal {
     /// The master key that somebody else holds, if it is one.
     pub(crate) fn distant_key(&self) -> Option<DistantKey> {
         match &self.kind {
-            SealKind::Static(_) => None,
+            SealKind::Static(_) | SealKind::Pkcs11(_) | SealKind::BreakGlass(_) => None,
             SealKind::AzureKeyVault(seal) => {
                 let (endpoint, name) = (seal.endpoint.clone(), seal.key_name.clone());
                 Some(DistantKey::InKeyVault { endpoint, name })
@@ -273,6 +371,43 @@ impl Seal {
             SealKind::Transit(seal) => {
                 Some(DistantKey::Transit { key_id_prefix: seal.key_id_prefix.clone() })
             }
+        }
+    }
+
+    /// Whether it is enabled and a server can ask it to unwrap.
+    pub(crate) const fn is_asked(&self) -> bool {
+        !self.disabled && !self.is_offline()
+    }
+
+    /// Whether its private key is with people, and no server can ask it.
+    #[must_use]
+    pub const fn is_offline(&self) -> bool {
+        matches!(self.kind, SealKind::BreakGlass(_))
+    }
+
+    /// The one version of an offline key.
+    pub(crate) const fn offline_id(&self) -> Option<&KekId> {
+        match &self.kind {
+            SealKind::BreakGlass(seal) => Some(&seal.kek),
+            _ => None,
+        }
+    }
+
+    /// The `CKA_ID` of each version in an HSM that is declared by it, the current one first.
+    pub(crate) fn hsm_ids(&self) -> impl Iterator<Item = &[u8]> {
+        let seal = self.in_hsm().into_iter();
+        seal.flat_map(|seal| seal.key_id.iter().chain(&seal.previous_key_ids)).map(Vec::as_slice)
+    }
+
+    /// The `CKA_LABEL` of the versions in an HSM.
+    pub(crate) fn hsm_label(&self) -> Option<&str> {
+        self.in_hsm()?.key_label.as_deref()
+    }
+
+    fn in_hsm(&self) -> Option<&Pkcs11Seal> {
+        match &self.kind {
+            SealKind::Pkcs11(seal) => Some(seal),
+            _ => None,
         }
     }
 

@@ -30,6 +30,12 @@ pub enum WarningKind {
     /// A key of 32 printable characters has far less than 256 bits.
     #[error("the key is printable text, so hardly random: make one with `openssl rand 32`")]
     PrintableKey,
+    /// One more word makes it misbehave.
+    #[error(
+        "\"allow_faults\" lets --faults make a test bench of this server: remove it from a \
+         configuration that anyone depends on"
+    )]
+    FaultsAllowed,
     /// What is made through the API is lost at exit.
     #[error("storage \"inmem\" forgets all keys made through the API when the server stops")]
     ForgetfulStorage,
@@ -83,6 +89,15 @@ pub enum WarningKind {
          so each machine hashes values and chains lines under a key of its own"
     )]
     AuditKeyOfOneMachine,
+    /// Every seal of a key is needed.
+    #[error(
+        "\"quorum\": all {quorum} seals are needed, so the loss of one loses what the key \
+         encrypted: list more seals than the quorum needs"
+    )]
+    QuorumWithoutSpare {
+        /// How many are needed.
+        quorum: u8,
+    },
     /// A password travels in clear.
     #[error("\"address\" begins with http:// : the password for etcd travels in clear")]
     PasswordInClear,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use selkie_config::{
-    Calls, Faults, FaultyOperation, RequestOutcome, SealOperation, SealOutcome, Window,
+    Calls, Faults, FaultyOperation, RequestOutcome, SealOperation, SealOutcome, WarningKind, Window,
 };
 
 fn files(dir: &str) -> Vec<PathBuf> {
@@ -130,7 +130,10 @@ fn a_configuration_allows_faults_only_by_name() {
     let sealed = "listener \"tcp\" {\n tls_disable = true\n}\nseal \"static\" {\n current_key_id = \"1\"\n current_key = \"env://K\"\n}\n";
     let parse = |text: &str| selkie_config::Config::parse("x", text, &OneKey).expect("is sound");
     assert!(!parse(sealed).allow_faults);
-    assert!(parse(&format!("allow_faults = true\n{sealed}")).allow_faults);
+    let allowing = parse(&format!("allow_faults = true\n{sealed}"));
+    assert!(allowing.allow_faults && allowing.faults.is_none());
+    let is_told = |warning: &selkie_config::Warning| warning.kind == WarningKind::FaultsAllowed;
+    assert!(allowing.warnings.iter().any(is_told), "{:?}", allowing.warnings);
 }
 
 /// Has a key for whoever asks.

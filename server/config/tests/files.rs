@@ -212,6 +212,36 @@ fn seals_come_in_order_of_priority_with_all_their_keys() {
     assert_eq!(told, ["new 1 false 2026", "old 2 false 2024,2023,2022", "retired 3 true 2019"]);
 }
 
+/// Its secrets, and what it needed, may be gone.
+#[test]
+fn a_revoked_seal_needs_nothing_but_its_name_and_none_of_its_secrets_is_read() {
+    let text = r#"
+listener "tcp" {
+  tls_disable = true
+}
+seal "static" {
+  current_key_id = "1"
+  current_key    = "file:///keys/raw"
+}
+seal "static" {
+  name        = "stolen"
+  revoked     = true
+  priority    = 1
+  current_key = "file:///gone"
+  previous "0" {
+    key = "env://GONE"
+  }
+}
+key "k" {}
+"#;
+    let config = Config::parse("selkie.hcl", text, &TestSources).expect("is sound");
+    let names: Vec<_> = config.seals.iter().map(|seal| seal.name.as_str()).collect();
+    assert_eq!(names, ["static"]);
+    let [revoked] = &config.revoked_seals[..] else { panic!("{:?}", config.revoked_seals) };
+    assert_eq!((revoked.name.as_str(), revoked.kind.as_str()), ("stolen", "static"));
+    assert_eq!(config.keys[0].seals.len(), 1, "no key is made for it");
+}
+
 #[test]
 fn mounts_and_keys_read_as_written() {
     let config = good().expect("is sound");

@@ -2,7 +2,7 @@
 
 mod sources;
 
-use selkie_config::{Config, Placeholders, Problems, Regression, Sources};
+use selkie_config::{Config, Placeholders, Problems, Regression, Sources, Warning, WarningKind};
 
 use crate::sources::TestSources;
 
@@ -85,7 +85,7 @@ fn an_unchanged_configuration_breaks_nothing() {
 
 #[test]
 fn a_shorter_list_of_seals_needs_another_generation() {
-    let message = "key \"k\" in mount \"transit\": its current master keys changed but its version \
+    let message = "key \"k\" in mount \"transit\": its current master keys or quorum changed but its version \
                    does not rise above 3; set \"generation\" to 1 or more, or Vaults that use it \
                    never move to the new ones";
     let list = "seals = [\"a\", \"b\"]";
@@ -222,6 +222,23 @@ fn what_is_renamed_without_an_alias_is_told() {
     );
     let aliased = told(&[(mount, "realm = \"x\"\nrealm_aliases = [\"default\"]")]);
     assert_eq!(aliased.expect("is sound"), [""; 0]);
+}
+
+#[test]
+fn a_revoked_seal_is_told_of_only_where_nothing_else_opens() {
+    let revoke = ("  priority       = 2", "  priority       = 2\n  revoked = true");
+    let list = "seals = [\"a\", \"b\"]";
+    let still_open = told(&[revoke, (list, "seals = [\"a\"]\n  generation = 1")]);
+    assert_eq!(still_open.expect("is sound"), [""; 0]);
+    let kept = told(&[revoke, (list, "seals = [\"a\"]")]).expect("is sound");
+    assert!(kept.len() == 1 && kept[0].contains("\"generation\" to 1 or more"), "{kept:?}");
+    let alone = changed(&[(list, "seals = [\"b\"]")]);
+    let now = changed(&[revoke, (list, "seals = [\"a\"]\n  generation = 1")]);
+    let message = "key \"k\" in mount \"transit\": none of its seals opens anything any more, as each \
+                   is revoked or no longer declared (b): what was made for them is lost; first let \
+                   another seal join the key, raise its \"generation\", and have each Vault encrypt \
+                   anew";
+    assert_eq!(told_between(&alone, &now).expect("is sound"), [message]);
 }
 
 #[test]
@@ -387,4 +404,68 @@ fn a_seal_that_changes_its_type_loses_its_master_key() {
     let back = told_between(&in_azure, &text).expect("is sound");
     assert!(back[0].contains("https://kv1.vault.azure.net/keys/k is no longer"), "{back:?}");
     assert!(back[1].contains("\"generation\" to 2"), "{back:?}");
+}
+
+/// The configuration above with a break-glass seal of this key, and this in the key.
+fn with_break_glass(public_key: &str, further: &str) -> String {
+    let seal = format!(
+        "seal \"break-glass\" {{\n  public_key = \"{public_key}\"\n}}\nmount \"transit\" {{}}"
+    );
+    changed(&[("mount \"transit\" {}", &seal), ("seals = [\"a\", \"b\"]", further)])
+}
+
+/// P-256, with the private key 1.
+const ONE: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP\
+                   40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==";
+/// X25519, with the private key of RFC 7748 §6.1.
+const OTHER: &str = "MCowBQYDK2VuAyEAhSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+
+#[test]
+fn a_break_glass_key_moves_the_version_when_it_comes_and_when_it_changes() {
+    let told = |old: &str, new: &str| told_between(old, new).expect("is sound");
+    let with = with_break_glass(ONE, "");
+    assert_eq!(told(BEFORE, &with), [""; 0], "it counts as a master key");
+    let replaced = told(&with, &with_break_glass(OTHER, ""));
+    assert_eq!(replaced.len(), 1, "{replaced:?}");
+    assert!(replaced[0].contains("does not rise above 4; set \"generation\""), "{replaced:?}");
+    assert_eq!(told(&with, &with_break_glass(OTHER, "generation = 1")), [""; 0]);
+    let gone = told(&with, &changed(&[("seals = [\"a\", \"b\"]", "generation = 1")]));
+    assert_eq!(gone, [""; 0], "no server opened anything by it");
+}
+
+#[test]
+fn another_quorum_needs_another_generation_like_another_list_of_seals() {
+    let two = ("key \"k\" {", "key \"k\" {\n  quorum = 2");
+    for (before, after) in [(vec![], vec![two]), (vec![two], vec![])] {
+        let told = told_between(&changed(&before), &changed(&after)).expect("is sound");
+        assert!(told.len() == 1 && told[0].contains("\"generation\" to 1"), "{told:?}");
+        let mut raised = changed(&after);
+        raised = raised.replace("key \"k\" {", "key \"k\" {\n  generation = 1");
+        assert_eq!(told_between(&changed(&before), &raised).expect("is sound"), [""; 0]);
+    }
+    let same = changed(&[two]);
+    assert_eq!(told_between(&same, &same).expect("is sound"), [""; 0]);
+}
+
+#[test]
+fn fewer_seals_than_the_old_quorum_needed_are_told() {
+    let before = changed(&[("key \"k\" {", "key \"k\" {\n  quorum = 2")]);
+    let (start, _) = before.split_once("seal \"static\" {\n  name           = \"b\"").expect("b");
+    let after = format!("{start}mount \"transit\" {{}}\nkey \"k\" {{\n  generation = 1\n}}\n");
+    let told = told_between(&before, &after).expect("is sound");
+    let lost = |told: &&String| told.contains("needs 2 seals, of which 1 are left");
+    assert_eq!(told.iter().filter(lost).count(), 1, "{told:?}");
+}
+
+#[test]
+fn a_quorum_of_all_seals_is_warned_of_and_one_with_a_spare_is_not() {
+    let warned = |quorum: &str| {
+        let text = changed(&[("key \"k\" {", &format!("key \"k\" {{\n  quorum = {quorum}"))]);
+        let config = Config::parse("new.hcl", &text, &Placeholders).expect("is sound");
+        assert_eq!(config.keys[0].quorum.to_string(), quorum);
+        let of_quorum = |one: &Warning| matches!(one.kind, WarningKind::QuorumWithoutSpare { .. });
+        config.warnings.iter().any(of_quorum)
+    };
+    assert!(warned("2"));
+    assert!(!warned("1"));
 }

@@ -141,6 +141,11 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// Reads nothing more of the section, whatever else stands in it.
+    pub fn ignore_the_rest(self) {
+        self.place.document.section_finished();
+    }
+
     fn unknown(&self, name: &str, is_field: bool) -> Kind {
         let known = if is_field { &self.fields } else { &self.blocks };
         let meant = if self.place.document.is_full() { None } else { closest(name, known) };

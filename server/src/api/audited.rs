@@ -55,7 +55,6 @@ impl<'a> Audited<'a> {
     ) -> Self {
         let Incoming { id, connection, address, token, .. } = incoming;
         let shown = connection.tls.as_ref().and_then(|tls| tls.client.as_deref());
-        let certificate = shown.and_then(|shown| shown.chain().first()).map(AsRef::as_ref);
         let asked = Asked {
             id,
             operation: operation(route.operation),
@@ -65,7 +64,7 @@ impl<'a> Audited<'a> {
             port: connection.peer.port(),
             token,
             client,
-            certificate,
+            certificate: shown,
         };
         let endpoint = route.target.as_ref().ok().map(Endpoint::name);
         Self { node, asked, endpoint, record: None, trail: Arc::default() }
@@ -232,13 +231,16 @@ fn push_value(value: &Value<'_>, key: &AuditKey, out: &mut Vec<u8>) {
     match value {
         Value::Null | Value::Repeated => out.extend_from_slice(b"null"),
         Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
-        Value::Number(digits) => out.extend_from_slice(digits.as_bytes()),
+        // As in Vault, whose JSON parser keeps a number as its digits.
+        Value::Number(digits) => {
+            crate::audit::record::push_hash(&key.value_hash(digits.as_bytes()), out);
+        }
         Value::Text(text) => {
             let hash = key.value_hash(text.expose_to_decode().as_bytes());
             crate::audit::record::push_hash(&hash, out);
         }
         Value::Array(json) | Value::Object(json) => {
-            push_redacted(json.get(), Hashed::All, key, out);
+            push_redacted(json.get(), Hashed::Request, key, out);
         }
     }
 }

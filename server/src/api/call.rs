@@ -315,6 +315,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         | TransitError::NameTooLong
         | TransitError::RecordFull
         | TransitError::Encrypt(_)
+        | TransitError::Quorum(_)
         | TransitError::Random(_)
         | TransitError::Store(_)
         | TransitError::StateSealed
@@ -339,6 +340,7 @@ const fn told_of_seal(fault: &SealFault) -> ItemError {
         SealFault::Unlisted => MasterKeyFault::Unlisted,
         SealFault::Contradicted(_) | SealFault::NotAdopted(_) => MasterKeyFault::Changed,
         SealFault::NotConfigured
+        | SealFault::NoPart
         | SealFault::SwitchedOff
         | SealFault::Undescribed
         | SealFault::Unconfirmed(_)

@@ -60,6 +60,9 @@ pub struct EncryptedBatch<'a> {
 #[derive(Debug, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the wire's, not ours")]
 pub struct Key<'a> {
+    /// Ours: whether seals that are away are left out; absent where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_missing_seals: Option<bool>,
     /// Whether its material may be backed up.
     pub allow_plaintext_backup: bool,
     /// In seconds; 0 is never.
@@ -76,6 +79,9 @@ pub struct Key<'a> {
     pub keys: BTreeMap<String, i64>,
     /// The version that encrypts by default.
     pub latest_version: u32,
+    /// Ours: the seals that the latest version is without as they were away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out_seals: Option<Vec<&'a str>>,
     /// Oldest version that was not trimmed; 0 when none was.
     pub min_available_version: u32,
     /// Oldest version that decrypts.

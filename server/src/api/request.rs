@@ -68,6 +68,8 @@ pub struct CreateKey<'a> {
     pub auto_rotate_period: i64,
     /// Only for HMAC keys.
     pub key_size: i64,
+    /// Ours: seals that are away are left out rather than waited for.
+    pub allow_missing_seals: bool,
 }
 
 /// `keys/:name`, read.
@@ -86,6 +88,8 @@ pub struct ConfigureKey {
     pub min_encryption_version: Option<i64>,
     /// Whether the key may be deleted.
     pub deletion_allowed: Option<bool>,
+    /// Ours: whether seals that are away are left out rather than waited for.
+    pub allow_missing_seals: Option<bool>,
     /// Can be switched on, never off.
     pub exportable: Option<bool>,
     /// Can be switched on, never off.
@@ -193,6 +197,7 @@ impl<'a> CreateKey<'a> {
             allow_plaintext_backup: fields.bool("allow_plaintext_backup")?.unwrap_or_default(),
             auto_rotate_period: fields.seconds("auto_rotate_period")?.unwrap_or_default(),
             key_size: fields.int("key_size")?.unwrap_or_default(),
+            allow_missing_seals: fields.bool("allow_missing_seals")?.unwrap_or_default(),
         })
     }
 }
@@ -221,6 +226,7 @@ impl ConfigureKey {
             min_decryption_version: fields.int("min_decryption_version")?,
             min_encryption_version: fields.int("min_encryption_version")?,
             deletion_allowed: fields.bool("deletion_allowed")?,
+            allow_missing_seals: fields.bool("allow_missing_seals")?,
             exportable: fields.bool("exportable")?,
             allow_plaintext_backup: fields.bool("allow_plaintext_backup")?,
             auto_rotate_period: fields.seconds("auto_rotate_period")?,

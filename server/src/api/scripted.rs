@@ -85,7 +85,7 @@ fn client(node: &Node, deployment: &Deployment, parts: &Parts) -> Option<Arc<Cli
     if let Ok(declared) = deployment.clients.authenticate(text, credentials, now) {
         return Some(declared);
     }
-    let admitted = node.auth().find(&deployment, text).ok()??;
+    let admitted = node.auth().find(deployment, text).ok()??;
     Some(node.auth().client_of(deployment, admitted))
 }
 

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,8 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
 
-/// How many logins are worked on at a time.
-const LOGINS: usize = 64;
+/// How many logins of one method are worked on at a time.
+const LOGINS: usize = 32;
 /// How long one more waits for that.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
@@ -43,8 +44,9 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
-    /// Logins are asked for by strangers: they take no places from those who are known.
-    logins: InFlight,
+    /// Logins are asked for by strangers: they take no places from those who are known. By the
+    /// method's type: a provider that hangs keeps nobody out who does not need it.
+    logins: Arc<HashMap<&'static str, InFlight>>,
     log_budgets: Arc<LogBudgets>,
 }
 
@@ -55,7 +57,8 @@ struct Service {
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
     let log_budgets = Arc::default();
-    let logins = InFlight::new(LOGINS, LOGIN_PATIENCE);
+    let places = |kind| (kind, InFlight::new(LOGINS, LOGIN_PATIENCE));
+    let logins = Arc::new(node.auth().methods().kinds().map(places).collect());
     let service = Service { node, limits, in_flight, logins, log_budgets };
     Router::new().fallback(serve).with_state(service)
 }
@@ -258,7 +261,8 @@ impl Service {
         let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
-        let admitted = self.logins.admit().await;
+        let places = self.logins.get(&*at.mount.kind).ok_or(ApiError::UnsupportedPath)?;
+        let admitted = places.admit().await;
         let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;

@@ -16,8 +16,9 @@ use super::writer::Writer;
 /// What may wait for a device (invariant I10); a line beyond that fails at once.
 const QUEUE_LINES: usize = 16 * 1024;
 const QUEUE_BYTES: usize = 32 << 20;
-/// A device whose last write takes longer is stuck: further lines fail at once.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// A device whose last write takes longer is stuck: further lines fail at once. A request waits for
+/// two lines, and an encrypt is to be answered within 1.5 s (invariant I10).
+pub(super) const PATIENCE: Duration = Duration::from_millis(700);
 /// How long the end of the server waits for the last lines.
 const LAST_WAIT: Duration = Duration::from_secs(3);
 

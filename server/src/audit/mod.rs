@@ -154,7 +154,7 @@ impl Audit {
     ///
     /// # Errors
     ///
-    /// [`NotRecorded`] if none takes it, or none within a second.
+    /// [`NotRecorded`] if none takes it, or none within [`PATIENCE`].
     pub(crate) async fn record(&self, line: Vec<u8>) -> Result<(), NotRecorded> {
         if self.devices.is_empty() {
             return Ok(());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use selkie_access::{PolicyName, TokenText};
 use selkie_crypto::{AuditKey, sha256};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use selkie_listener::ShownCertificate;
 
 use super::json::Object;
 pub(crate) use super::json::push_hash;
@@ -32,8 +32,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) token: Option<&'a TokenText>,
     /// `None` for a stranger.
     pub(crate) client: Option<&'a Client>,
-    /// The client's certificate in DER.
-    pub(crate) certificate: Option<&'a [u8]>,
+    /// What the connection has shown.
+    pub(crate) certificate: Option<&'a ShownCertificate>,
 }
 
 /// A request's fields, the strings among them hashed, as the text of a JSON object.
@@ -206,8 +206,8 @@ fn push_request(asked: &Asked<'_>, data: &Data, hashes: &Hashes, out: &mut Vec<u
     }
     request.text("remote_address", &asked.address.to_string());
     request.number("remote_port", u64::from(asked.port));
-    if let Some(der) = asked.certificate {
-        push_certificate(der, &mut request);
+    if let Some(shown) = asked.certificate {
+        push_certificate(shown, &mut request);
     }
     request.end();
 }
@@ -218,17 +218,22 @@ fn push_mount((point, kind): (&str, &str), object: &mut Object<'_>) {
 }
 
 /// Vault tells the serial number alone, which every CA gives anew.
-fn push_certificate(der: &[u8], request: &mut Object<'_>) {
-    let parsed = X509Certificate::from_der(der).map(|(_, certificate)| certificate);
-    if let Ok(certificate) = &parsed {
-        let serial = certificate.tbs_certificate.serial.to_string();
-        request.text("client_certificate_serial_number", &serial);
+fn push_certificate(shown: &ShownCertificate, request: &mut Object<'_>) {
+    let read = shown.certificate();
+    if let Ok(certificate) = &read {
+        request.text("client_certificate_serial_number", &certificate.serial_digits());
     }
     let mut told = request.object("client_certificate");
-    if let Ok(certificate) = &parsed {
-        told.text("subject", cut(&certificate.subject().to_string()));
+    match read {
+        Ok(certificate) => {
+            told.text("subject", cut(&certificate.subject));
+            told.text("sha256", &super::chain::hex(certificate.fingerprint.as_bytes()));
+        }
+        Err(_) => {
+            let der = shown.chain().first().map(AsRef::as_ref).unwrap_or_default();
+            told.text("sha256", &super::chain::hex(&sha256(der)));
+        }
     }
-    told.text("sha256", &super::chain::hex(&sha256(der)));
     told.end();
 }
 

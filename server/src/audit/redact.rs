@@ -17,7 +17,9 @@ const MOST_LEVELS: u32 = 32;
 /// Which strings are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hashed {
-    /// All: data.
+    /// All, and numbers besides, as in Vault: the data of a request.
+    Request,
+    /// All: the data of a reply.
     All,
     /// Tokens and accessors: `auth` and `wrap_info`.
     Tokens,
@@ -59,6 +61,12 @@ fn push_within(
         if out.len() > most || level > MOST_LEVELS {
             return None;
         }
+        if hashed == Hashed::Request && (byte == b'-' || byte.is_ascii_digit()) {
+            let (digits, after) = rest.split_at_checked(number_length(rest))?;
+            push_hash(&key.value_hash(digits.as_bytes()), out);
+            rest = after;
+            continue;
+        }
         if byte != b'"' {
             level = match byte {
                 b'{' | b'[' => level.saturating_add(1),
@@ -77,13 +85,20 @@ fn push_within(
         if rest.starts_with(':') {
             name = quoted.get(1..length.checked_sub(1)?)?;
             out.extend_from_slice(quoted.as_bytes());
-        } else if hashed == Hashed::All || TOKENS.contains(&name) && quoted != "\"\"" {
+        } else if hashed != Hashed::Tokens || TOKENS.contains(&name) && quoted != "\"\"" {
             push_hash_of(&unquoted(quoted)?, key, out);
         } else {
             out.extend_from_slice(quoted.as_bytes());
         }
     }
     (out.len() <= most).then_some(())
+}
+
+/// Of the number that `text` begins with.
+fn number_length(text: &str) -> usize {
+    let is_part =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
+    text.bytes().position(|byte| !is_part(byte)).unwrap_or(text.len())
 }
 
 /// Of the string that `text` begins with, its quotes included.
@@ -163,6 +178,16 @@ mod tests {
             "e": -1500.0,
         });
         assert_eq!(redacted(json, Hashed::All), expected);
+    }
+
+    #[test]
+    fn the_numbers_of_a_request_are_hashed_by_their_digits() {
+        let json = r#"{"a":[-1.5e3,0],"b":true,"1":{"c":12}}"#;
+        let expected = json!({
+            "a": [hash("-1.5e3"), hash("0")], "b": true, "1": { "c": hash("12") },
+        });
+        assert_eq!(redacted(json, Hashed::Request), expected);
+        assert_eq!(redacted("7", Hashed::Request), hash("7"));
     }
 
     #[test]

@@ -136,12 +136,12 @@ impl Kubernetes {
         role: &KubernetesRole,
         (token, account): (&str, &Account),
     ) -> Result<(), MethodError> {
-        let server = self.server(mount, config).map_err(not_reviewed)?;
+        let server = self.server(mount, config).await.map_err(not_reviewed)?;
         let reviewer = match &config.token_reviewer_jwt {
             Some(own) => Reviewer::Configured(own.clone()),
             None if config.disable_local_ca_jwt => Reviewer::Client,
             // Read for every question, because Kubernetes exchanges it every hour.
-            None => self.pod.token().map_or(Reviewer::Client, Reviewer::Pod),
+            None => self.pod.token().await.map_or(Reviewer::Client, Reviewer::Pod),
         };
         let reviewed =
             server.review(token, &reviewer, &role.audience).await.map_err(not_reviewed)?;
@@ -154,10 +154,10 @@ impl Kubernetes {
         }
     }
 
-    fn server(&self, mount: Uuid, config: &KubernetesConfig) -> Result<ApiServer, WebError> {
+    async fn server(&self, mount: Uuid, config: &KubernetesConfig) -> Result<ApiServer, WebError> {
         let own = config.kubernetes_ca_cert.as_str();
         let ca = match own.is_empty() && !config.disable_local_ca_jwt {
-            true => self.pod.ca_certificate().unwrap_or_default(),
+            true => self.pod.ca_certificate().await.unwrap_or_default(),
             false => own.to_owned(),
         };
         let mut servers = lock(&self.servers);

@@ -112,7 +112,7 @@ async fn encrypt(
     let call = Call { client: transit.client, deadline: transit.until };
     let asked = Asked { now, call, metrics: &transit.metrics };
     let keks = deployment.seals.current_keks()?;
-    let recipients = deployment.seals.wrap(draft.secret(), &keks, asked).await?;
+    let recipients = deployment.seals.wrap(&draft, &keks, asked).await?;
     let header = Header {
         purpose: kind.purpose,
         realm: Cow::Borrowed(deployment.realm()),

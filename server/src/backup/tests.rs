@@ -120,14 +120,16 @@ async fn put(store: &Arc<dyn Store>, state_key: &StateKey, contents: &[(&str, &[
 
 fn managed(name: &str, latest: u32) -> RecordValue {
     let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k1").unwrap() };
-    let record = VersionRecord { created: 7, keks: vec![kek] };
+    let record = VersionRecord { created: 7, keks: vec![kek], left_out: Vec::new() };
     let version = |number| KeyVersion::new(number).unwrap();
     let versions = (1..=latest).map(|number| (version(number), record.clone())).collect();
     let key = TransitKey {
         name: name.parse().unwrap(),
         source: KeySource::Managed,
         derived: false,
+        quorum: 1,
         deletion_allowed: false,
+        allow_missing_seals: false,
         min_decryption: KeyVersion::FIRST,
         min_encryption: None,
         min_available: None,

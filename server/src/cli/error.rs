@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::RandomError;
 
-use super::{Exit, RemoteError};
+use super::{BreakGlassError, Exit, RemoteError};
 use crate::backup::{ContentError, CopyError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
@@ -13,6 +13,7 @@ use crate::node::NodeError;
 use crate::serve::ServeError;
 use crate::state::backend::BackendError;
 use crate::telemetry::TelemetryError;
+use crate::vault_storage::VaultStorageError;
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,23 @@ pub enum CommandError {
     /// The storage cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The break-glass key did not do what it was to.
+    #[error(transparent)]
+    BreakGlass(#[from] BreakGlassError),
+    /// Nothing was extracted.
+    #[error(transparent)]
+    VaultStorage(#[from] VaultStorageError),
+    /// Raft's database is in a format that is not read here.
+    #[error(
+        "{}: bbolt databases are not read here: stop that Vault and take the record out with bbolt's \
+         own program (go install go.etcd.io/bbolt/cmd/bbolt@latest): bbolt get --format bytes \
+         vault.db data core/hsm/barrier-unseal-keys > FILE; then: selkie extract --from record FILE",
+        path.display()
+    )]
+    RaftDatabase {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be read or written.
     #[error("{}", path.display())]
     File {
@@ -149,6 +167,7 @@ impl CommandError {
             Self::Arguments(_)
             | Self::Remote(RemoteError::NothingNamed)
             | Self::Unhygienic
+            | Self::BreakGlass(BreakGlassError::Terminal | BreakGlassError::PlainHttp)
             | Self::FaultsNotAllowed
             | Self::Telemetry(TelemetryError::UnknownLevel) => Exit::Usage,
             Self::Unreadable { .. }
@@ -182,6 +201,9 @@ impl CommandError {
             | Self::Backup(_)
             | Self::Backend(_)
             | Self::File { .. }
+            | Self::VaultStorage(_)
+            | Self::BreakGlass(_)
+            | Self::RaftDatabase { .. }
             | Self::Output(_) => Exit::Failure,
         }
     }

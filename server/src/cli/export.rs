@@ -55,6 +55,8 @@ struct Names {
 struct Key {
     derived: bool,
     deletion_allowed: bool,
+    #[serde(default)]
+    allow_missing_seals: bool,
     latest_version: u32,
     min_available_version: u32,
     min_decryption_version: u32,
@@ -137,6 +139,9 @@ fn stanza(mount: &MountPath, name: &KeyName, key: &Key) -> String {
             key.min_available_version
         ));
     }
+    if key.allow_missing_seals {
+        notes.push("allow_missing_seals cannot be declared: each seal must wrap".to_owned());
+    }
     if key.deletion_allowed {
         notes.push("deletion_allowed cannot be declared: to delete the key, remove it".to_owned());
     }
@@ -175,6 +180,7 @@ mod tests {
         Key {
             derived,
             deletion_allowed: true,
+            allow_missing_seals: true,
             latest_version: 7,
             min_available_version: 3,
             min_decryption_version: 2,
@@ -208,7 +214,12 @@ mod tests {
         assert!(matches!(declared.version, VersionRule::Stated(version) if version.get() == 7));
         assert_eq!(declared.min_decryption_version.get(), 3);
         assert_eq!(declared.min_encryption_version.unwrap().get(), 5);
-        for said in ["4 older versions", "min_available_version = 3", "deletion_allowed"] {
+        for said in [
+            "4 older versions",
+            "min_available_version = 3",
+            "deletion_allowed",
+            "allow_missing_seals",
+        ] {
             assert!(text.contains(said), "{said}: {text}");
         }
     }

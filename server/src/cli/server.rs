@@ -1,6 +1,6 @@
 //! `selkie server`: serves until a signal ends it.
 
-mod signals;
+pub(super) mod signals;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -257,16 +257,12 @@ fn refuse_for(error: &CommandError) {
 
 /// Loud, because whoever depends on such a server is in for a surprise.
 fn warn_of_faults(script: Option<&Path>, config: &Config) {
-    match (script, &config.faults) {
-        (Some(script), Some(faults)) => warn!(
+    if let (Some(script), Some(faults)) = (script, &config.faults) {
+        warn!(
             file = %script.display(),
             rules = faults.requests.len().saturating_add(faults.seals.len()),
             "TEST BENCH: this server misbehaves by script; nobody may depend on it"
-        ),
-        _ if config.allow_faults => {
-            warn!("\"allow_faults\" is set: remove it from a configuration that anyone depends on")
-        }
-        _ => {}
+        );
     }
 }
 

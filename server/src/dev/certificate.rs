@@ -30,12 +30,12 @@ pub enum CertificateError {
 }
 
 impl CertificateDir {
-    /// Makes an authority and a certificate for this machine and `address`. The authority's key is
+    /// Makes an authority of this title, and a certificate for this machine and `address`. The authority's key is
     /// never written, so nothing else can be issued under it.
-    pub(super) fn new(address: IpAddr) -> Result<Self, CertificateError> {
-        let (authority, issuer) = authority()?;
+    pub(crate) fn new(address: IpAddr, title: &str) -> Result<Self, CertificateError> {
+        let (authority, issuer) = authority(title)?;
         let key = KeyPair::generate()?;
-        let certificate = server_parameters(address)?.signed_by(&key, &issuer)?;
+        let certificate = server_parameters(address, title)?.signed_by(&key, &issuer)?;
         let key = Zeroizing::new(key.serialize_pem());
         let dir = Self::create().map_err(CertificateError::Write)?;
         let write = |path: PathBuf, content: &str| std::fs::write(path, content);
@@ -61,25 +61,25 @@ impl CertificateDir {
     }
 
     /// The path of the authority's certificate.
-    pub(super) fn authority_text(&self) -> String {
+    pub(crate) fn authority_text(&self) -> String {
         self.authority().display().to_string()
     }
 
     /// The file of the server's certificate.
-    pub(super) fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.path().join("cert.pem")
     }
 
     /// The file of the server's key.
-    pub(super) fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.path().join("key.pem")
     }
 }
 
-fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
+fn authority(title: &str) -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
     let mut parameters = CertificateParams::default();
     let name = &mut parameters.distinguished_name;
-    name.push(DnType::CommonName, "Selkie dev mode authority");
+    name.push(DnType::CommonName, format!("{title} authority"));
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let key = KeyPair::generate()?;
@@ -87,7 +87,7 @@ fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
     Ok((certificate, Issuer::new(parameters, key)))
 }
 
-fn server_parameters(address: IpAddr) -> Result<CertificateParams, rcgen::Error> {
+fn server_parameters(address: IpAddr, title: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
     let address = address.to_string();
     if !names.contains(&address) {
@@ -95,7 +95,7 @@ fn server_parameters(address: IpAddr) -> Result<CertificateParams, rcgen::Error>
     }
     let mut parameters = CertificateParams::new(names)?;
     let name = &mut parameters.distinguished_name;
-    name.push(DnType::CommonName, "Selkie dev mode");
+    name.push(DnType::CommonName, title);
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
     Ok(parameters)

@@ -1,5 +1,6 @@
 //! The store, the last drill and the build.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use selkie_crypto::SealName;
 
 use crate::auth::tokens::Expiring;
 use crate::state::{Missing, StateStatus};
@@ -69,6 +71,7 @@ struct OfToken {
 pub(super) struct Reported {
     reports: Mutex<Reports>,
     tokens: Mutex<Vec<Expiring>>,
+    left_out: Mutex<BTreeMap<String, i64>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +89,20 @@ impl Reported {
     pub(super) fn tokens(&self, mut in_use: Vec<Expiring>) {
         in_use.truncate(MOST_TOKENS);
         *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
+    }
+
+    pub(super) fn left_out(&self, seals: impl Iterator<Item = SealName>) {
+        let mut counts = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clear();
+        for seal in seals {
+            *counts.entry(seal.to_string()).or_default() += 1;
+        }
+    }
+
+    /// How many keys wrap without the seal.
+    pub(super) fn left_out_of(&self, seal: &SealName) -> i64 {
+        let counts = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(seal.as_str()).copied().unwrap_or(0)
     }
 
     pub(super) fn drill(&self, at: u64, is_ok: bool) {

@@ -10,6 +10,7 @@ use selkie_config::{Config, Placeholders};
 use selkie_crypto::AuditKey;
 
 use super::*;
+use crate::takeover::{self, Evidence, Opened, Pair, Takeovers, Usage};
 
 const ORIGIN_KEY: &str = "origin_key = \"env://O\"\n";
 
@@ -39,12 +40,15 @@ fn decrypted(deployment: &Deployment) -> Decrypted {
 
 /// The text of a server about which there is everything to tell.
 async fn full_text() -> String {
-    let deployment = deployment(ORIGIN_KEY).await;
+    let mut deployment = deployment(ORIGIN_KEY).await;
+    deployment.takeovers = Takeovers::new(vec![takeover::tests::old_key(&Arc::default(), None)]);
     let metrics = Metrics::new();
     metrics.operation("encrypt", "ok");
     metrics.request("encrypt", Duration::from_millis(3));
     let seal = SealName::new("static").unwrap();
     metrics.kms_call(&seal, "unwrap", "ok", Duration::from_millis(3));
+    metrics.hedged(&seal);
+    metrics.overtaken(&seal);
     metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
     let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
     metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
@@ -63,7 +67,12 @@ async fn full_text() -> String {
     gauges.protected.get_or_create(&seal).set(1);
     gauges.days.get_or_create(&seal).set(40.5);
     gauges.register(&mut registry);
-    let mut text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
+    let script = "fault \"slow\" {\n delay = \"1s\"\n}\n";
+    let bench = Bench::new(selkie_config::Faults::parse("x", script).unwrap());
+    let asked = crate::faults::Asked { operation: None, key: None, client: None };
+    assert!(bench.befalls(asked).is_some());
+    let mut text =
+        metrics.text(&deployment, (&audit(), &evidence()), Some(&bench), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
@@ -216,8 +225,12 @@ fn audit() -> Audit {
     Audit::start(declared, Arc::new(crate::clock::SystemClock)).unwrap()
 }
 
-fn evidence() -> crate::takeover::Evidence {
+fn evidence() -> Evidence {
     let records = crate::state::records::Records::new(false, Vec::new());
     let keeping = crate::seal::Keeping::default();
-    crate::takeover::Evidence::open(Arc::new(records), Arc::default(), &keeping)
+    let evidence = Evidence::open(Arc::new(records), Arc::default(), &keeping);
+    let last_foreign = Some(Opened { time: 5, version: 3 });
+    let pair = Pair { key: "transit/unseal".into(), client: "vault-eu".into() };
+    evidence.note(pair, Usage { foreign: 1, last_foreign, ..Usage::default() });
+    evidence
 }

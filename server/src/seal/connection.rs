@@ -49,6 +49,7 @@ pub struct Connection {
     pub(super) setup: Setup,
     /// The configuration holds the key itself, so there is nothing to learn.
     pub(super) is_fixed: bool,
+    is_offline: bool,
     pub(super) alarm: Alarm,
     pub(super) pin_alarm: Alarm,
     pub(super) expiry_alarm: Alarm,
@@ -111,10 +112,17 @@ impl Connection {
         Self { is_fixed: true, ..Self::with(setup, Some(Arc::new(known))) }
     }
 
+    /// A connection to a key whose private half is with people: it is wrapped for and never asked.
+    #[must_use]
+    pub fn offline(setup: Setup, known: Known) -> Self {
+        Self { is_offline: true, ..Self::fixed(setup, known) }
+    }
+
     fn with(setup: Setup, known: Option<Arc<Known>>) -> Self {
         Self {
             setup,
             is_fixed: false,
+            is_offline: false,
             alarm: Alarm::default(),
             pin_alarm: Alarm::default(),
             expiry_alarm: Alarm::every(86_400),
@@ -171,6 +179,7 @@ impl Connection {
     #[must_use]
     pub fn lasting_trust(&self) -> &'static str {
         match (self.is_fixed, self.fingerprints(), self.pin()) {
+            (true, _, _) if self.is_offline => "encrypts, by the public key in the configuration",
             (true, _, _) => "the configuration holds the key",
             (false, _, _) if self.setup.upstream.is_some() => {
                 "does not encrypt: every wrap is made at the upstream"
@@ -205,6 +214,12 @@ impl Connection {
     #[must_use]
     pub const fn is_fixed(&self) -> bool {
         self.is_fixed
+    }
+
+    /// Whether nobody can be asked: the private key is with people.
+    #[must_use]
+    pub const fn is_offline(&self) -> bool {
+        self.is_offline
     }
 
     /// What is known as of now.

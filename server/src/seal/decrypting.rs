@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use selkie_crypto::envelope::{Aad, Recipient, Refusal};
+use selkie_crypto::envelope::{Aad, DecryptError, Recipient, Refusal, Share};
 use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret};
 use selkie_kms::{Call, KmsError};
 use tokio::time::{Instant, sleep_until};
@@ -44,7 +44,8 @@ struct Candidate<'r> {
 }
 
 impl Seals {
-    /// Decrypts `envelope` with the first DEK that a seal unwraps and the envelope commits to.
+    /// Decrypts `envelope` with the first DEK that a seal unwraps and the envelope commits to, or with
+    /// the first shares that are enough for its quorum: as many seals are asked at once.
     ///
     /// Seals are asked by priority, those that are known to be away after the others. Where one is
     /// silent for [`HEDGE_AFTER`] the next is asked too, unless its KMS throttles; where one fails,
@@ -63,18 +64,18 @@ impl Seals {
         transit: &Transit,
     ) -> Result<Plaintext, TransitError> {
         // One recipient per seal, which is all that we make: a forged list costs no more calls.
-        let by_priority = self.iter().filter_map(|seal| {
+        let by_priority = self.asked().filter_map(|seal| {
             let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
             Some(Candidate { seal, recipient: own? })
         });
         let mut candidates: Vec<_> = by_priority.collect();
-        if candidates.is_empty() {
+        if candidates.len() < usize::from(envelope.needed()) || candidates.is_empty() {
             return Err(self.no_recipient(envelope));
         }
         // Who would wait for one that is away has an answer from the next at once.
         candidates.sort_by_cached_key(|candidate| candidate.seal.connection.standing());
-        for passed_over in candidates.iter().skip(1) {
-            Probe::begin_if_due(passed_over.seal, transit);
+        for passed_over in candidates.iter().skip(envelope.needed().into()) {
+            Probe::begin_if_due(passed_over.seal, &transit.random);
         }
         let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
         Race::new(candidates, deadline, (envelope, aad, transit)).run().await
@@ -93,6 +94,9 @@ struct Race<'r> {
     asked: FuturesUnordered<Asking<'r>>,
     /// Those asked that have not answered, and since when.
     silent: Vec<(&'r Seal, Instant)>,
+    /// Those that have helped to open it, and with a quorum their shares.
+    helpful: Vec<&'r Seal>,
+    shares: Vec<Share>,
     last_asked: Instant,
     hedge_after: Duration,
     silent_after: Duration,
@@ -116,6 +120,8 @@ impl<'r> Race<'r> {
             waiting: candidates.into(),
             asked: FuturesUnordered::new(),
             silent: Vec::new(),
+            helpful: Vec::new(),
+            shares: Vec::new(),
             last_asked: now,
             hedge_after: HEDGE_AFTER.min(part),
             silent_after: SILENT_AFTER.min(part),
@@ -128,18 +134,21 @@ impl<'r> Race<'r> {
 
     async fn run(mut self) -> Result<Plaintext, TransitError> {
         let mut verdict = TransitError::NoUsableRecipient;
-        self.ask_next();
-        while !self.asked.is_empty() {
+        for _ in 0..self.envelope.needed() {
+            self.ask_next();
+        }
+        while self.may_succeed() {
             let next = self.next_at();
             tokio::select! {
                 biased;
                 Some((candidate, answer)) = self.asked.next() => {
                     self.silent.retain(|(seal, _)| !std::ptr::eq(*seal, candidate.seal));
-                    match answer.and_then(|dek| self.open(&dek)) {
-                        Ok(plaintext) => {
-                            self.tell_won(candidate.seal);
+                    match answer.and_then(|secret| self.take(candidate, &secret)) {
+                        Ok(Progress::Opened(plaintext)) => {
+                            self.tell_won();
                             return Ok(plaintext);
                         }
+                        Ok(Progress::Helped) => continue,
                         Err(error) => verdict = graver(verdict, error),
                     }
                     self.ask_next();
@@ -152,7 +161,23 @@ impl<'r> Race<'r> {
                 }
             }
         }
-        Err(verdict)
+        Err(self.equally_worked(verdict))
+    }
+
+    /// Whether those asked and those still to be asked are enough.
+    fn may_succeed(&self) -> bool {
+        let needed = usize::from(self.envelope.needed()).saturating_sub(self.shares.len());
+        needed > 0 && self.asked.len() + self.waiting.len() >= needed
+    }
+
+    /// A wrong share takes as long as a DEK that opens nothing (invariant I4).
+    fn equally_worked(&self, verdict: TransitError) -> TransitError {
+        match verdict {
+            TransitError::Refused(Refusal::Share) => {
+                TransitError::Refused(self.envelope.refuse(self.aad).refusal_for_log())
+            }
+            verdict => verdict,
+        }
     }
 
     /// When the next seal is asked although none has failed.
@@ -184,14 +209,29 @@ impl<'r> Race<'r> {
         }));
     }
 
-    fn open(&self, dek: &RecipientSecret) -> Result<Plaintext, TransitError> {
-        let opened = self.envelope.decrypt(dek, self.aad);
-        opened.map_err(|error| TransitError::Refused(error.refusal_for_log()))
+    /// What `secret` is good for, which the candidate's seal has unwrapped.
+    fn take(
+        &mut self,
+        Candidate { seal, recipient }: Candidate<'r>,
+        secret: &RecipientSecret,
+    ) -> Result<Progress, TransitError> {
+        if self.envelope.needed() == 1 {
+            let plaintext = self.envelope.decrypt(secret, self.aad).map_err(refused)?;
+            self.helpful.push(seal);
+            return Ok(Progress::Opened(plaintext));
+        }
+        self.shares.push(self.envelope.verify_share(recipient, secret).map_err(refused)?);
+        self.helpful.push(seal);
+        if self.shares.len() < self.envelope.needed().into() {
+            return Ok(Progress::Helped);
+        }
+        let dek = self.envelope.combine(&self.shares).map_err(refused)?;
+        self.envelope.decrypt(&dek, self.aad).map(Progress::Opened).map_err(refused)
     }
 
     /// Notes who opened it, and who had the time to and is no longer waited for.
-    fn tell_won(&self, winner: &Seal) {
-        self.transit.trail.opened_by(winner.name());
+    fn tell_won(&self) {
+        self.helpful.iter().for_each(|seal| self.transit.trail.opened_by(seal.name()));
         for (seal, since) in &self.silent {
             if since.elapsed() >= self.hedge_after {
                 self.transit.metrics.overtaken(seal.name());
@@ -201,8 +241,28 @@ impl<'r> Race<'r> {
     }
 }
 
+/// What the answer of a seal comes to.
+enum Progress {
+    Opened(Plaintext),
+    /// More shares are needed.
+    Helped,
+}
+
+/// What one seal alone makes of an envelope.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// The plaintext.
+    Whole(Plaintext),
+    /// The right share of the DEK, which others are needed beside.
+    Share,
+}
+
+fn refused(error: DecryptError) -> TransitError {
+    TransitError::Refused(error.refusal_for_log())
+}
+
 impl Seal {
-    /// Decrypts `envelope` through this seal and no other, with a call of its own.
+    /// Opens `envelope` through this seal and no other, as far as it can, with a call of its own.
     ///
     /// # Errors
     ///
@@ -213,13 +273,16 @@ impl Seal {
         envelope: &Envelope,
         aad: Aad<'_>,
         transit: &Transit,
-    ) -> Result<Plaintext, TransitError> {
+    ) -> Result<Opened, TransitError> {
         let own = envelope.recipients().iter().find(|recipient| recipient.seal == *self.name());
         let own = own.ok_or(TransitError::NoUsableRecipient)?;
         let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
         let call = Call { client: transit.client, deadline };
-        let dek = self.unwrap_for(own, call, transit).await?;
-        envelope.decrypt(&dek, aad).map_err(|error| TransitError::Refused(error.refusal_for_log()))
+        let secret = self.unwrap_for(own, call, transit).await?;
+        if envelope.needed() > 1 {
+            return envelope.verify_share(own, &secret).map(|_| Opened::Share).map_err(refused);
+        }
+        envelope.decrypt(&secret, aad).map(Opened::Whole).map_err(refused)
     }
 
     async fn unwrap_for(&self, recipient: &Recipient, call: Call, transit: &Transit) -> Answer {
@@ -282,7 +345,7 @@ fn graver(one: TransitError, other: TransitError) -> TransitError {
     let gravity = |error: &TransitError| match error {
         TransitError::Seal(SealError { source, .. }) if source.is_transient() => 4,
         TransitError::Seal(_) => 3,
-        TransitError::Refused(Refusal::Commitment) => 1,
+        TransitError::Refused(Refusal::Commitment | Refusal::Share) => 1,
         TransitError::Refused(_) => 2,
         TransitError::UnwrapRejected => 1,
         _ => 0,

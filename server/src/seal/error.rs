@@ -3,7 +3,7 @@ use std::sync::Arc;
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::azure::Diagnosis;
 use selkie_kms::transit::TransitDiagnosis;
-use selkie_kms::{KekState, KmsError};
+use selkie_kms::{KekState, KmsError, pkcs11};
 
 use crate::continuity::AdoptionError;
 
@@ -52,6 +52,9 @@ pub enum SealFault {
     /// The configuration has no such seal.
     #[error("no such seal is configured")]
     NotConfigured,
+    /// The key has more seals than its quorum is of.
+    #[error("the DEK was split for fewer seals than the key has")]
+    NoPart,
     /// The configuration disables it.
     #[error("the seal is disabled in the configuration, and so wraps nothing")]
     SwitchedOff,
@@ -92,6 +95,26 @@ impl SealFault {
             | Self::Unlisted
             | Self::NotAdopted(_)
             | Self::NotConfigured
+            | Self::NoPart
+            | Self::SwitchedOff => false,
+        }
+    }
+
+    /// Whether the seal is away: its KMS does not answer, or not so that it can be relied on, which
+    /// passes by itself.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        match self {
+            Self::Kms(error) => error.is_transient(),
+            Self::Undescribed | Self::Untrusted => true,
+            // Somebody may be in the KMS's place.
+            Self::Unconfirmed(_)
+            | Self::NotUsable { .. }
+            | Self::Contradicted(_)
+            | Self::Unlisted
+            | Self::NotAdopted(_)
+            | Self::NotConfigured
+            | Self::NoPart
             | Self::SwitchedOff => false,
         }
     }
@@ -118,6 +141,7 @@ impl SealFault {
             Self::Unlisted => "unlisted",
             Self::NotAdopted(_) => "not_adopted",
             Self::NotConfigured => "not_configured",
+            Self::NoPart => "no_part",
             Self::SwitchedOff => "switched_off",
         }
     }
@@ -148,6 +172,7 @@ impl SealFault {
             }
             Self::NotAdopted(_) => "raise \"generation\" of the key and reload",
             Self::NotConfigured => "declare the seal",
+            Self::NoPart => "report the defect",
             Self::SwitchedOff => "remove disabled = true from the seal, or the seal from the key",
         }
     }
@@ -178,6 +203,9 @@ pub(super) const fn outcome_of<T>(answer: &Result<T, KmsError>) -> &'static str 
 /// The provider's own words if it has some for this case, else ours.
 fn advice(error: &KmsError) -> &'static str {
     if let Some(diagnosis) = Diagnosis::of(error) {
+        return diagnosis.remedy();
+    }
+    if let Some(diagnosis) = pkcs11::Diagnosis::of(error) {
         return diagnosis.remedy();
     }
     if let Some(diagnosis) = TransitDiagnosis::of(error) {

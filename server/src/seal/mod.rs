@@ -12,6 +12,7 @@ mod examination;
 mod known;
 mod learning;
 mod pin;
+mod pkcs11;
 mod probe;
 mod provider;
 mod round_trip;
@@ -24,15 +25,17 @@ mod unwraps;
 use selkie_crypto::{KekId, SealName};
 
 pub use connection::{Connection, Health, Setup, Standing};
+pub(crate) use decrypting::Opened;
 pub use error::{Contradiction, SealError, SealFault};
 pub use examination::{Examined, Examiner, Finding, Report, Step};
 pub use known::{Known, Source, Trust};
 pub(crate) use known::{days_left, state_at};
 pub use learning::Learner;
 pub use pin::{PinError, PinFile, Pinned};
+pub(crate) use probe::Probe;
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;
-pub use seals::{Asked, RevokedSeal, Seal, Seals};
+pub use seals::{Asked, Seal, Seals};
 pub(crate) use transit::settings as transit_settings;
 pub use unwraps::Unwraps;
 

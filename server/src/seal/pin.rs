@@ -98,21 +98,7 @@ impl PinFile {
     ///
     /// [`PinError`].
     pub fn read(&self) -> Result<Option<Pinned>, PinError> {
-        let file = match fs::metadata(&self.path) {
-            // To open a named pipe would wait for whoever writes into it.
-            Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
-            Ok(_) => File::open(&self.path),
-            Err(error) => Err(error),
-        };
-        let file = match file {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(PinError::Unreadable(error)),
-        };
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).map_err(PinError::Unreadable)?;
-        let record = serde_json::from_slice::<Record>(&text);
-        let record = record.map_err(|error| PinError::Malformed(Some(error)))?;
+        let Some(record) = read_record(&self.path)? else { return Ok(None) };
         let is_signed = record.is_signed_by(self.key.as_deref())?;
         if record.seal() != self.seal.as_str() {
             return Err(PinError::OtherSeal { found: record.seal().to_owned() });
@@ -122,6 +108,22 @@ impl PinFile {
         }
         let keks = record.into_description().ok_or(PinError::Malformed(None))?;
         Ok(Some(Pinned { keks, is_signed }))
+    }
+
+    /// What the pin file of `seal` in the directory `pins` says, of whatever master key and whoever
+    /// signed it: for a person who vouches for the file.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError`].
+    pub fn read_unproven(pins: &Path, seal: &SealName) -> Result<Option<KekDescription>, PinError> {
+        let Some(record) = read_record(&pins.join(format!("{seal}.json")))? else {
+            return Ok(None);
+        };
+        if record.seal() != seal.as_str() {
+            return Err(PinError::OtherSeal { found: record.seal().to_owned() });
+        }
+        record.into_description().ok_or(PinError::Malformed(None)).map(Some)
     }
 
     /// Writes it anew, whole or not at all.
@@ -152,6 +154,24 @@ impl PinFile {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+fn read_record(path: &Path) -> Result<Option<Record>, PinError> {
+    let file = match fs::metadata(path) {
+        // To open a named pipe would wait for whoever writes into it.
+        Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+        Ok(_) => File::open(path),
+        Err(error) => Err(error),
+    };
+    let file = match file {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(PinError::Unreadable(error)),
+    };
+    let mut text = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut text).map_err(PinError::Unreadable)?;
+    let record = serde_json::from_slice::<Record>(&text);
+    record.map(Some).map_err(|error| PinError::Malformed(Some(error)))
 }
 
 #[cfg(test)]

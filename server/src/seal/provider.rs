@@ -4,19 +4,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use selkie_config::{AzureKeyVaultSeal, PublicKeyFingerprint, SealKind, StaticSeal, TransitSeal};
+use selkie_config::{
+    AzureKeyVaultSeal, BreakGlassSeal, Pkcs11Seal, PublicKeyFingerprint, SealKind, StaticSeal,
+    TransitSeal,
+};
 use selkie_crypto::{PinKey, Random, SealName, os_random, sha256};
 use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
+use selkie_kms::pkcs11::Pkcs11Kms;
 use selkie_kms::transit::{
     InvalidKeyIdPrefix, TransitClient, TransitKeyName, TransitKms, TransitMountPath,
     TransitSetupError,
 };
-use selkie_kms::{Governor, GovernorSettings, Kms, KmsError, StaticKms, StaticKmsError};
+use selkie_kms::{
+    Governor, GovernorSettings, InvalidDescription, Kms, KmsError, OfflineKms, StaticKms,
+    StaticKmsError,
+};
 
 use super::connection::{Connection, Setup};
 use super::known::Known;
 use super::pin::PinFile;
-use super::{azure, transit};
+use super::{azure, pkcs11, transit};
 use crate::clock::{Clock, SystemClock};
 use crate::faults::{Bench, scripted};
 
@@ -44,6 +51,9 @@ pub enum ProviderError {
     /// The keys of a static seal do not make one master key.
     #[error(transparent)]
     Static(#[from] StaticKmsError),
+    /// A public key makes no master key: a bug.
+    #[error(transparent)]
+    Offline(#[from] InvalidDescription),
     /// The provider does not say what its key is, although it holds it.
     #[error(transparent)]
     Describe(#[from] KmsError),
@@ -76,24 +86,38 @@ pub async fn connect(
     match kind {
         SealKind::Static(seal) => {
             let kms: Arc<dyn Kms> = Arc::new(static_kms(seal)?);
-            let keks = kms.describe().await?;
-            let setup = Setup {
-                name: name.clone(),
-                kind: "static",
-                kms: scripted(kms, name, bench),
-                governor: None,
-                target: String::new(),
-                settings: [0; 32],
-                fingerprints: Vec::new(),
-                poll_interval: Duration::MAX,
-                pin: None,
-                examiner: None,
-                upstream: None,
+            let known = Known::configured(kms.describe().await?);
+            Ok(Connection::fixed(configured(name, "static", scripted(kms, name, bench)), known))
+        }
+        SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key }) => {
+            let kms = OfflineKms::new(kek, public_key)?;
+            let known = Known::configured(kms.describe().await?);
+            let (kms, connection): (_, fn(Setup, Known) -> Connection) = match private_key {
+                None => (kms, Connection::offline),
+                Some(key) => (kms.unlocked(*key), Connection::fixed),
             };
-            Ok(Connection::fixed(setup, Known::configured(keks)))
+            Ok(connection(configured(name, "break-glass", Arc::new(kms)), known))
         }
         SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
+        SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping, bench)),
         SealKind::Transit(seal) => upstream(name, *seal, keeping, bench),
+    }
+}
+
+/// A master key that the configuration holds, or of which it holds all that there is to know.
+fn configured(name: &SealName, kind: &'static str, kms: Arc<dyn Kms>) -> Setup {
+    Setup {
+        name: name.clone(),
+        kind,
+        kms,
+        governor: None,
+        target: String::new(),
+        settings: [0; 32],
+        fingerprints: Vec::new(),
+        poll_interval: Duration::MAX,
+        pin: None,
+        examiner: None,
+        upstream: None,
     }
 }
 
@@ -161,6 +185,41 @@ fn upstream(
         examiner: Some(provider),
         upstream: Some(client),
     }))
+}
+
+fn hsm(
+    name: &SealName,
+    seal: Pkcs11Seal,
+    keeping: &Keeping,
+    bench: Option<&Arc<Bench>>,
+) -> Connection {
+    let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
+    let fingerprints = fingerprints.copied().collect();
+    let poll_interval = seal.poll_interval;
+    let settings = pkcs11::settings(seal);
+    let (target, digest) = (settings.target(), settings.digest());
+    let limits = GovernorSettings {
+        // As many as there are sessions: what waits does so in turns.
+        concurrency: settings.max_sessions.into(),
+        call_time: settings.call_time,
+        ..GovernorSettings::default()
+    };
+    let random: Arc<Random> = Arc::new(os_random);
+    let provider = Arc::new(Pkcs11Kms::new(settings, Arc::clone(&random)));
+    let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
+    Connection::new(Setup {
+        name: name.clone(),
+        kind: "pkcs11",
+        kms: governor.clone(),
+        governor: Some(governor),
+        pin: keeping.pin(name, &target),
+        target,
+        settings: digest,
+        fingerprints,
+        poll_interval,
+        examiner: Some(provider),
+        upstream: None,
+    })
 }
 
 /// For what expires.

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
-use selkie_crypto::envelope::Recipient;
+use selkie_config::RevokedSeal;
+use selkie_crypto::envelope::{Draft, Part, Recipient};
 use selkie_crypto::{KekId, RecipientSecret, SealName};
 use selkie_kms::{Call, KmsError, KmsFuture, Wrapping};
 use subtle::ConstantTimeEq;
@@ -52,15 +53,6 @@ pub struct Seals {
     revoked: Arc<[RevokedSeal]>,
 }
 
-/// A seal that must not open anything any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevokedSeal {
-    /// Its name in the configuration.
-    pub name: SealName,
-    /// Its type, as in the label of its stanza.
-    pub kind: String,
-}
-
 impl Seals {
     /// `seals`, in order of priority.
     #[must_use]
@@ -100,6 +92,11 @@ impl Seals {
     /// The enabled ones.
     pub fn enabled(&self) -> impl Iterator<Item = &Seal> {
         self.all.iter().filter(|seal| !seal.disabled)
+    }
+
+    /// The ones that can be asked to unwrap: all but those whose private key is with people.
+    pub fn asked(&self) -> impl Iterator<Item = &Seal> {
+        self.all.iter().filter(|seal| !seal.connection.is_offline())
     }
 
     /// The seal of this name.
@@ -161,9 +158,9 @@ impl Seals {
         self.enabled().map(|seal| seal.current_kek().ok_or_else(|| seal.undescribed())).collect()
     }
 
-    /// What the next version of a managed key wraps for: the same seals as these here, each by the
-    /// newest version that anyone relies on. `latest` is what its latest version wraps for, and
-    /// `made` when that was made.
+    /// What the next version of a managed key wraps for: the same seals as these here `without` some,
+    /// each by the newest version that anyone relies on. `latest` is what its latest version wraps
+    /// for, and `made` when that was made.
     ///
     /// # Errors
     ///
@@ -171,6 +168,7 @@ impl Seals {
     pub fn next_keks(
         &self,
         latest: &[KekRef],
+        without: &[SealName],
         made: u64,
         now: u64,
     ) -> Result<Vec<KekRef>, SealError> {
@@ -178,7 +176,7 @@ impl Seals {
             let was = latest.iter().find(|kek| kek.seal == *seal.name());
             seal.next_kek(was, made, now).ok_or_else(|| seal.undescribed())
         };
-        self.enabled().map(next).collect()
+        self.enabled().filter(|seal| !without.contains(seal.name())).map(next).collect()
     }
 
     /// `latest`, each by the newest version that this replica relies on.
@@ -200,7 +198,8 @@ impl Seals {
         self.enabled().filter(is_unaware).map(|seal| Arc::clone(&seal.connection)).collect()
     }
 
-    /// Wraps `dek` for each of `keks`, for all that are far away at the same time.
+    /// Wraps the DEK of `draft`, or its shares, for each of `keks`, for all that are far away at the
+    /// same time.
     ///
     /// # Errors
     ///
@@ -208,32 +207,36 @@ impl Seals {
     /// all.
     pub async fn wrap(
         &self,
-        dek: &RecipientSecret,
+        draft: &Draft,
         keks: &[KekRef],
         asked: Asked<'_>,
     ) -> Result<Vec<Recipient>, SealError> {
-        try_join_all(keks.iter().map(|kek| self.wrap_for(dek, kek, asked))).await
+        let wraps = keks.iter().enumerate();
+        try_join_all(wraps.map(|(at, kek)| self.wrap_for(draft.part(at), kek, asked))).await
     }
 
     /// The same, waiting for all of them whatever becomes of the others.
     pub(crate) async fn wrap_each(
         &self,
-        dek: &RecipientSecret,
+        draft: &Draft,
         keks: &[KekRef],
         asked: Asked<'_>,
     ) -> Vec<Result<Recipient, SealError>> {
-        join_all(keks.iter().map(|kek| self.wrap_for(dek, kek, asked))).await
+        let wraps = keks.iter().enumerate();
+        join_all(wraps.map(|(at, kek)| self.wrap_for(draft.part(at), kek, asked))).await
     }
 
     async fn wrap_for(
         &self,
-        dek: &RecipientSecret,
+        part: Option<Part<'_>>,
         kek: &KekRef,
         asked: Asked<'_>,
     ) -> Result<Recipient, SealError> {
         let failed = |source| SealError { seal: kek.seal.clone(), source };
         let seal = self.find(&kek.seal).ok_or_else(|| failed(SealFault::NotConfigured))?;
-        seal.wrap(dek, &kek.kek, asked).await.map_err(failed)
+        // There are as many parts as the draft's quorum is of.
+        let part = part.ok_or_else(|| failed(SealFault::NoPart))?;
+        seal.wrap(part, &kek.kek, asked).await.map_err(failed)
     }
 }
 
@@ -301,14 +304,14 @@ impl Seal {
         SealError { seal: self.name().clone(), source }
     }
 
-    /// Wraps `dek` under the version `id`.
+    /// Wraps `part` of a draft under the version `id`.
     ///
     /// # Errors
     ///
     /// [`SealFault`].
     pub(crate) async fn wrap(
         &self,
-        dek: &RecipientSecret,
+        part: Part<'_>,
         id: &KekId,
         Asked { now, call, metrics }: Asked<'_>,
     ) -> Result<Recipient, SealFault> {
@@ -329,6 +332,7 @@ impl Seal {
         if !is_trusted && *id == known.keks.current().id {
             return Err(unsettled(SealFault::Untrusted));
         }
+        let dek = part.secret();
         let wrapped_dek = match &version.wrapping {
             Wrapping::Local(key) => {
                 key.wrap_dek(dek).map_err(|error| KmsError::Misbehaved(Some(Arc::new(error))))?
@@ -339,7 +343,7 @@ impl Seal {
             }
         };
         let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());
-        let recipient = Recipient { seal, kek: id.clone(), algorithm, wrapped_dek, share: None };
+        let recipient = part.recipient(seal, id.clone(), algorithm, wrapped_dek);
         if !is_trusted {
             self.prove(&recipient, dek, call, metrics).await?;
         }

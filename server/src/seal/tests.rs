@@ -1,8 +1,11 @@
 //! Claims about seals that are learned of while the server runs, against a small KMS of RSA keys
 //! behind a fault injector, in paused time.
 
+mod absences;
 mod hedging;
 mod history;
+mod peer;
+mod quorum;
 mod replicas;
 mod rsa_kms;
 mod trust;

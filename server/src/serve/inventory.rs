@@ -91,6 +91,9 @@ impl Inventory {
                 stanza.log(seal.name());
             }
         }
+        for seal in deployment.seals.revoked() {
+            info!(seal = %seal.name, "seal revoked: it opens nothing any more");
+        }
     }
 
     /// A line for each listener, key and client, and one or more for each seal.
@@ -126,6 +129,8 @@ impl Inventory {
         });
         let clients = self.clients.iter().map(|client| format!("client    {client}"));
         let storage = self.storage.iter().map(|storage| format!("storage   {storage}"));
+        let revoked = deployment.seals.revoked().iter();
+        let seals = seals.chain(revoked.map(|seal| format!("seal      {}: revoked", seal.name)));
         listeners.chain(storage).chain(seals).chain(keys).chain(clients).collect()
     }
 

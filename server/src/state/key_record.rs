@@ -15,6 +15,9 @@ pub struct KeyRecord {
     format: u32,
     derived: bool,
     deletion_allowed: bool,
+    /// Not there where it is false, so that an earlier release reads the record.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    allow_missing_seals: bool,
     min_decryption_version: u32,
     min_encryption_version: u32,
     min_available_version: u32,
@@ -27,6 +30,8 @@ struct Version {
     version: u32,
     created: u64,
     keks: Vec<Kek>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,11 +92,13 @@ impl KeyRecord {
             version: version.get(),
             created: record.created,
             keks: record.keks.iter().map(Kek::of).collect(),
+            left_out: record.left_out.iter().map(ToString::to_string).collect(),
         };
         let record = Self {
             format: FORMAT,
             derived: key.derived,
             deletion_allowed: key.deletion_allowed,
+            allow_missing_seals: key.allow_missing_seals,
             min_decryption_version: key.min_decryption.get(),
             min_encryption_version: key.min_encryption.map_or(0, KeyVersion::get),
             min_available_version: key.min_available.map_or(0, KeyVersion::get),
@@ -122,7 +129,9 @@ impl KeyRecord {
             name,
             source: KeySource::Managed,
             derived: self.derived,
+            quorum: 1,
             deletion_allowed: self.deletion_allowed,
+            allow_missing_seals: self.allow_missing_seals,
             min_decryption: KeyVersion::new(self.min_decryption_version)?,
             min_encryption: KeyVersion::new(self.min_encryption_version),
             min_available: KeyVersion::new(self.min_available_version),
@@ -137,7 +146,9 @@ impl KeyRecord {
 impl Version {
     fn into_record(self) -> Option<(KeyVersion, VersionRecord)> {
         let keks = self.keks.into_iter().map(Kek::into_ref).collect::<Option<_>>()?;
-        let record = VersionRecord { created: self.created, keks };
+        let left_out = self.left_out.iter().map(|name| SealName::new(name).ok());
+        let left_out = left_out.collect::<Option<_>>()?;
+        let record = VersionRecord { created: self.created, keks, left_out };
         Some((KeyVersion::new(self.version)?, record))
     }
 }
@@ -158,12 +169,15 @@ mod tests {
 
     fn key() -> TransitKey {
         let kek = KekRef { seal: SealName::new("dev").unwrap(), kek: KekId::new("1").unwrap() };
-        let record = VersionRecord { created: 7, keks: vec![kek] };
+        let left_out = vec![SealName::new("weu").unwrap()];
+        let record = VersionRecord { created: 7, keks: vec![kek], left_out };
         TransitKey {
             name: "unseal".parse().unwrap(),
             source: KeySource::Managed,
             derived: true,
+            quorum: 1,
             deletion_allowed: true,
+            allow_missing_seals: true,
             min_decryption: KeyVersion::new(3).unwrap(),
             min_encryption: KeyVersion::new(4),
             min_available: KeyVersion::new(2),
@@ -178,6 +192,18 @@ mod tests {
     fn a_key_is_read_back_as_it_was_written() {
         let value = KeyRecord::encode(&key()).unwrap();
         assert_eq!(KeyRecord::decode(key().name, &value).unwrap(), key());
+    }
+
+    /// An earlier release reads what does not use the newer settings, and this one what that wrote.
+    #[test]
+    fn a_key_without_missing_seals_has_the_record_that_it_always_had() {
+        let mut plain = key();
+        plain.allow_missing_seals = false;
+        plain.versions.values_mut().for_each(|version| version.left_out.clear());
+        let value = KeyRecord::encode(&plain).unwrap();
+        let text = String::from_utf8(value.as_bytes().to_vec()).unwrap();
+        assert!(!text.contains("allow_missing_seals") && !text.contains("left_out"), "{text}");
+        assert_eq!(KeyRecord::decode(key().name, &value).unwrap(), plain);
     }
 
     #[test]

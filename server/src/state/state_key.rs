@@ -34,7 +34,7 @@ pub(super) async fn encrypt(
     // Nobody waits for it, unlike for an encrypt: but a seal that is away is away.
     let call = Call { client: transit.client, deadline: Instant::now() + 4 * WRAP_PATIENCE };
     let asked = Asked { now, call, metrics: &transit.metrics };
-    let recipients = deployment.seals.wrap(draft.secret(), keks, asked).await?;
+    let recipients = deployment.seals.wrap(&draft, keks, asked).await?;
     let header = Header {
         purpose: Purpose::State,
         realm: Cow::Borrowed(deployment.realm()),
@@ -106,11 +106,14 @@ pub(super) fn recipients(envelope: &Envelope) -> Vec<KekRef> {
     envelope.recipients().iter().map(of).collect()
 }
 
-/// The current master-key versions of all enabled seals that may be relied on now.
-pub(super) fn trusted_keks(deployment: &Deployment, now: u64) -> Vec<KekRef> {
+/// The current master-key versions of all enabled seals that may be relied on now; none of them if
+/// no server could open what is wrapped for them.
+pub(crate) fn trusted_keks(deployment: &Deployment, now: u64) -> Vec<KekRef> {
     let trusted = deployment.seals.enabled().filter_map(|seal| {
         let current = seal.current_kek()?;
-        seal.wraps(&current.kek, now).then_some(current)
+        seal.wraps(&current.kek, now).then_some((seal, current))
     });
-    trusted.collect()
+    let (seals, keks): (Vec<_>, Vec<_>) = trusted.unzip();
+    let is_opened = seals.iter().any(|seal| !seal.connection.is_offline());
+    if is_opened { keks } else { Vec::new() }
 }

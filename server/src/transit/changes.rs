@@ -9,12 +9,12 @@ use selkie_storage::{MAX_VALUE_BYTES, StoreError};
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout};
 
-use super::keys::Change;
+use super::keys::{Change, Target};
 use super::{
     KeyChanges, KeySource, NewKey, SettingError, Transit, TransitError, TransitKey, VersionRecord,
 };
 use crate::deployment::Deployment;
-use crate::seal::{KekRef, WRAP_PATIENCE};
+use crate::seal::{KekRef, Seal, SealError, Seals, WRAP_PATIENCE};
 use crate::state::KeyRecord;
 
 /// How long a change waits for those before it.
@@ -27,33 +27,39 @@ impl TransitKey {
         is.len() == keks.len() && is.iter().all(|kek| keks.contains(kek))
     }
 
-    fn new(name: KeyName, new: NewKey, keks: Vec<KekRef>, created: u64) -> Self {
+    fn new(name: KeyName, new: NewKey, Target { keks, left_out }: Target, created: u64) -> Self {
         let first = KeyVersion::FIRST;
         Self {
             name,
             source: KeySource::Managed,
             derived: new.derived,
+            quorum: 1,
             deletion_allowed: false,
+            allow_missing_seals: new.allow_missing_seals,
             min_decryption: first,
             min_encryption: None,
             min_available: None,
             latest: first,
-            versions: BTreeMap::from([(first, VersionRecord { created, keks })]),
+            versions: BTreeMap::from([(first, VersionRecord { created, keks, left_out })]),
             uncounted: Vec::new(),
             may_lag: false,
         }
     }
 
     /// Refuses a rotation that would leave the record no room to follow its seals later.
-    fn leave_room(&self) -> Result<(), TransitError> {
+    pub(super) fn leave_room(&self) -> Result<(), TransitError> {
         let is_roomy = KeyRecord::encode(self)
             .is_ok_and(|value| value.as_bytes().len() <= MAX_VALUE_BYTES / 2);
         if is_roomy { Ok(()) } else { Err(TransitError::RecordFull) }
     }
 
-    pub(super) fn rotated(mut self, keks: Vec<KekRef>, created: u64) -> Result<Self, TransitError> {
+    pub(super) fn rotated(
+        mut self,
+        Target { keks, left_out }: Target,
+        created: u64,
+    ) -> Result<Self, TransitError> {
         self.latest = self.latest.next().ok_or(TransitError::VersionsExhausted)?;
-        self.versions.insert(self.latest, VersionRecord { created, keks });
+        self.versions.insert(self.latest, VersionRecord { created, keks, left_out });
         Ok(self)
     }
 }
@@ -167,9 +173,8 @@ impl Transit {
     ) -> Result<Arc<TransitKey>, TransitError> {
         self.learn_of(permit.mount(), permit.key().as_str(), Instant::now() + WRAP_PATIENCE).await;
         self.change(permit, |deployment, key, now| {
-            let made = key.versions.get(&key.latest).map_or(0, |latest| latest.created);
-            let keks = deployment.seals.next_keks(key.keks(key.latest), made, now)?;
-            let next = key.rotated(keks, now)?;
+            let target = key.target(&deployment.seals, true, now)?;
+            let next = key.rotated(target, now)?;
             next.leave_room()?;
             Ok(next)
         })
@@ -229,8 +234,9 @@ impl Transit {
                 return Ok(Change::Keep);
             }
             self.keys.store()?;
-            let keks = deployment.seals.current_keks()?;
-            Ok(Change::Put(TransitKey::new(name.clone(), new, keks, self.clock.unix_seconds())))
+            let now = self.clock.unix_seconds();
+            let target = first_target(&deployment.seals, new, now)?;
+            Ok(Change::Put(TransitKey::new(name.clone(), new, target, now)))
         });
         created.await?.ok_or(TransitError::KeyNotFound)
     }
@@ -260,12 +266,16 @@ impl Transit {
     }
 
     /// The right to make a change. While the store hangs, those that wait give up.
-    async fn turn(&self) -> Result<MutexGuard<'_, ()>, TransitError> {
+    pub(super) async fn turn(&self) -> Result<MutexGuard<'_, ()>, TransitError> {
         let late = |elapsed| StoreError::Unavailable { source: Box::new(elapsed) };
         Ok(timeout(TURN_PATIENCE, self.keys.hold_changes()).await.map_err(late)?)
     }
 
-    fn require_managed(&self, mount: &MountPath, name: &KeyName) -> Result<(), TransitError> {
+    pub(super) fn require_managed(
+        &self,
+        mount: &MountPath,
+        name: &KeyName,
+    ) -> Result<(), TransitError> {
         match self.current.load().declared_key(mount, name.as_str()) {
             Some(_) => Err(TransitError::Declared),
             None => Ok(()),
@@ -273,8 +283,20 @@ impl Transit {
     }
 }
 
+/// What the first version of a key is for: all enabled seals, or those of them that are there.
+fn first_target(seals: &Seals, new: NewKey, now: u64) -> Result<Target, SealError> {
+    let wraps = |kek: &KekRef| seals.find(&kek.seal).is_some_and(|seal| seal.wraps(&kek.kek, now));
+    let present: Vec<_> = seals.enabled().filter_map(Seal::current_kek).filter(wraps).collect();
+    if !new.allow_missing_seals || present.is_empty() {
+        return Ok(Target { keks: seals.current_keks()?, left_out: Vec::new() });
+    }
+    let is_absent = |seal: &&Seal| present.iter().all(|kek| kek.seal != *seal.name());
+    let left_out = seals.enabled().filter(is_absent).map(|seal| seal.name().clone()).collect();
+    Ok(Target { keks: present, left_out })
+}
+
 /// A change that has begun is finished, also when the client hangs up (design §4).
-async fn in_its_own_task<T: Send + 'static>(
+pub(super) async fn in_its_own_task<T: Send + 'static>(
     change: impl Future<Output = Result<T, TransitError>> + Send + 'static,
 ) -> Result<T, TransitError> {
     tokio::spawn(change).await.unwrap_or(Err(TransitError::ChangePanicked))
@@ -289,9 +311,10 @@ mod tests {
     fn key_with(versions: u32) -> TransitKey {
         let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k").unwrap() };
         let new = NewKey::default();
-        let mut key = TransitKey::new("k".parse().unwrap(), new, vec![kek.clone()], 1);
+        let target = || Target { keks: vec![kek.clone()], left_out: Vec::new() };
+        let mut key = TransitKey::new("k".parse().unwrap(), new, target(), 1);
         for _ in 1..versions {
-            key = key.rotated(vec![kek.clone()], 1).unwrap();
+            key = key.rotated(target(), 1).unwrap();
         }
         key
     }

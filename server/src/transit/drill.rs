@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use selkie_access::{KeyName, MountPath, PathPermit};
-use selkie_crypto::envelope::{Aad, Draft, Recipient};
-use selkie_crypto::{Plaintext, RecipientSecret, SealName};
+use selkie_crypto::envelope::{Aad, Draft, Part as DraftPart, Quorum, Recipient};
+use selkie_crypto::{Plaintext, SealName};
 use selkie_kms::Call;
 use selkie_storage::StoreError;
 use subtle::ConstantTimeEq;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Transit, TransitError, TransitKey};
 use crate::backup;
 use crate::deployment::Deployment;
-use crate::seal::{Asked, KekRef, Seal, SealError, SealFault, WRAP_PATIENCE};
+use crate::seal::{Asked, KekRef, Opened, Seal, SealError, SealFault, Seals, WRAP_PATIENCE};
 use crate::state::state_key;
 
 /// How long the plaintext of a drill's envelope is.
@@ -43,6 +43,9 @@ pub enum DrillFault {
     /// What it opened is not what was encrypted.
     #[error("what it opens is not what was encrypted")]
     OtherPlaintext,
+    /// It wraps its share, and so few others do that there is no envelope to open.
+    #[error("too few of the other seals wrap for the quorum to be met")]
+    QuorumNotMet,
     /// The state key was not wrapped for it.
     #[error("the state key is not wrapped for it")]
     NotARecipient,
@@ -60,6 +63,7 @@ impl DrillFault {
             Self::Open(TransitError::Refused(_)) => "refused",
             Self::Open(_) => "failed",
             Self::OtherPlaintext => "other_plaintext",
+            Self::QuorumNotMet => "quorum_not_met",
             Self::NotARecipient => "not_a_recipient",
         }
     }
@@ -70,6 +74,13 @@ struct Part<'d> {
     seal: &'d Seal,
     recipient: Recipient,
     time: Duration,
+}
+
+impl SealDrill {
+    fn unopened(part: &Part<'_>) -> Self {
+        let (seal, time) = (part.seal.name().clone(), part.time);
+        Self { seal, outcome: Err(DrillFault::QuorumNotMet), time }
+    }
 }
 
 impl Transit {
@@ -111,9 +122,10 @@ impl Transit {
         let (key, deployment) = self.ready(mount, name.as_str(), deadline).await?;
         let transit = Self { deployment, unwraps: None, ..self.clone() };
         let (plaintext, copy) = transit.random_plaintext()?;
-        let draft = Draft::new(&*self.random)?;
         let targets = targets(&transit.deployment, mount, &key);
-        let wrapped = join_all(targets.iter().map(|target| transit.part(draft.secret(), target)));
+        let draft = Draft::with_quorum(Quorum::new(key.quorum, targets.len())?, &*self.random)?;
+        let parts = targets.iter().enumerate().map(|(at, target)| (draft.part(at), target));
+        let wrapped = join_all(parts.map(|(part, target)| transit.part(part, target)));
         let (mut parts, mut done) = (Vec::new(), Vec::new());
         for part in wrapped.await {
             match part {
@@ -121,7 +133,9 @@ impl Transit {
                 Err(failed) => done.push(failed),
             }
         }
-        if parts.is_empty() {
+        // Of a quorum that cannot be met no envelope can be made.
+        if parts.len() < usize::from(key.quorum) {
+            done.extend(parts.iter().map(SealDrill::unopened));
             return Ok(done);
         }
         let recipients: Vec<_> = parts.iter().map(|part| part.recipient.clone()).collect();
@@ -136,8 +150,10 @@ impl Transit {
         done.extend(
             join_all(parts.into_iter().map(|part| async move {
                 let (outcome, time) = timed(part.seal.opens(envelope, aad, transit)).await;
-                let outcome =
-                    outcome.map_err(DrillFault::Open).and_then(|opened| same(&opened, copy));
+                let outcome = outcome.map_err(DrillFault::Open).and_then(|opened| match opened {
+                    Opened::Whole(opened) => same(&opened, copy),
+                    Opened::Share => Ok(()),
+                });
                 SealDrill { seal: part.seal.name().clone(), outcome, time: part.time + time }
             }))
             .await,
@@ -164,8 +180,11 @@ impl Transit {
         let origin_key = self.deployment.origin_key.as_deref();
         let envelope = state_key::parse(stored.as_bytes(), &self.deployment, origin_key)
             .map_err(TransitError::Refused)?;
+        let seals = &self.deployment.seals;
+        let is_asked = |name: &&SealName| !is_offline(seals, name);
         let made_for = envelope.recipients().iter().map(|recipient| &recipient.seal);
-        let ours = self.deployment.seals.enabled().map(Seal::name);
+        let made_for = made_for.filter(is_asked);
+        let ours = seals.enabled().map(Seal::name).filter(is_asked);
         let seals: BTreeSet<_> = made_for.clone().chain(ours).cloned().collect();
         let made_for: BTreeSet<_> = made_for.collect();
         let alone = Self { unwraps: None, ..self.clone() };
@@ -178,7 +197,10 @@ impl Transit {
                 }
                 let seal = self.deployment.seals.find(&name).ok_or_else(|| unconfigured(&name))?;
                 let opened = seal.opens(envelope, state_key::AAD, alone).await;
-                same(&opened.map_err(DrillFault::Open)?, known)
+                match opened.map_err(DrillFault::Open)? {
+                    Opened::Whole(opened) => same(&opened, known),
+                    Opened::Share => Ok(()),
+                }
             };
             let (outcome, time) = timed(opened).await;
             SealDrill { seal: name, outcome, time }
@@ -196,7 +218,7 @@ impl Transit {
 
     async fn part(
         &self,
-        dek: &RecipientSecret,
+        part: Option<DraftPart<'_>>,
         (name, kek): &(SealName, Option<KekRef>),
     ) -> Result<Part<'_>, SealDrill> {
         let failed = |fault, time| SealDrill {
@@ -210,14 +232,20 @@ impl Transit {
         let deadline = (Instant::now() + WRAP_PATIENCE).min(self.until);
         let call = Call { client: self.client, deadline };
         let asked = Asked { now: self.clock.unix_seconds(), call, metrics: &self.metrics };
-        match timed(seal.wrap(dek, &kek.kek, asked)).await {
+        let part = part.ok_or_else(|| failed(SealFault::NoPart, Duration::ZERO))?;
+        match timed(seal.wrap(part, &kek.kek, asked)).await {
             (Ok(recipient), time) => Ok(Part { seal, recipient, time }),
             (Err(fault), time) => Err(failed(fault, time)),
         }
     }
 }
 
-/// The seals of a key, each with what its latest version wraps under. A declared key that cannot be
+/// Whether nobody can be asked to open through this seal.
+fn is_offline(seals: &Seals, name: &SealName) -> bool {
+    seals.find(name).is_some_and(|seal| seal.connection.is_offline())
+}
+
+/// The seals of a key that can be asked, each with what its latest version wraps under. A declared key that cannot be
 /// counted yet wraps for nothing; those of its seals that are known are tried all the same.
 fn targets(
     deployment: &Deployment,
@@ -229,7 +257,8 @@ fn targets(
         super::KeySource::Declared => deployment.declared_seals(mount, &key.name),
         super::KeySource::Managed => &[],
     };
-    let names: BTreeSet<_> = keks.iter().map(|kek| &kek.seal).chain(declared).collect();
+    let names = keks.iter().map(|kek| &kek.seal).chain(declared);
+    let names: BTreeSet<_> = names.filter(|name| !is_offline(&deployment.seals, name)).collect();
     let target = |name: &SealName| {
         let kek = keks.iter().find(|kek| kek.seal == *name).cloned();
         (name.clone(), kek.or_else(|| deployment.seals.find(name)?.current_kek()))

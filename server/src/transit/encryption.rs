@@ -3,15 +3,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selkie_access::{MountPath, Permit, operation};
-use selkie_crypto::envelope::{Aad, Draft, Header, Purpose};
+use selkie_crypto::envelope::{Aad, Header, Purpose};
 use selkie_crypto::{Ciphertext, KeyVersion, Plaintext};
-use selkie_kms::Call;
 use tokio::time::Instant;
 
 use super::error::outcome;
+use super::wrapping::Wrapped;
 use super::{Transit, TransitError, TransitKey};
 use crate::deployment::Deployment;
-use crate::seal::{Asked, WRAP_PATIENCE};
+use crate::seal::WRAP_PATIENCE;
 
 /// One thing to encrypt.
 #[derive(Debug)]
@@ -38,11 +38,11 @@ pub struct Encrypted {
 /// The right and the means to encrypt under one key, for as many items as one request has.
 #[derive(Debug)]
 pub struct Encryption {
-    transit: Transit,
-    mount: MountPath,
-    key: Arc<TransitKey>,
+    pub(super) transit: Transit,
+    pub(super) mount: MountPath,
+    pub(super) key: Arc<TransitKey>,
     /// What each item may take of the time that a client waits.
-    patience: Duration,
+    pub(super) patience: Duration,
 }
 
 impl Transit {
@@ -76,7 +76,10 @@ impl Transit {
         key: &str,
     ) -> Result<Encryption, TransitError> {
         let began = Instant::now();
-        let (key, deployment) = self.ready(mount, key, began + WRAP_PATIENCE).await?;
+        // Where seals may be left out there must be time to do so.
+        let may_miss = self.keys.managed(mount, key).is_some_and(|key| key.allow_missing_seals);
+        let longest = if may_miss { WRAP_PATIENCE / 3 } else { WRAP_PATIENCE };
+        let (key, deployment) = self.ready(mount, key, began + longest).await?;
         key.require_counted(&deployment)?;
         Ok(Encryption {
             transit: Self { deployment, ..self.clone() },
@@ -106,17 +109,11 @@ impl Encryption {
     }
 
     async fn encrypt_uncounted(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
-        let version = self.key.encryption_version(item.version)?;
         let context = self.context(&item.context)?;
         let deployment = &self.transit.deployment;
-        let draft = Draft::new(&*self.transit.random)?;
-        let now = self.transit.clock.unix_seconds();
-        let deadline = (Instant::now() + self.patience).min(self.transit.until);
-        let call = Call { client: self.transit.client, deadline };
-        let keks = self.key.keks(version);
-        let asked = Asked { now, call, metrics: &self.transit.metrics };
-        let recipients = deployment.seals.wrap(draft.secret(), keks, asked).await?;
-        let header = self.key.header(deployment, &self.mount, version, now);
+        let Wrapped { key, version, draft, recipients } = self.wrap(item.version).await?;
+        let header =
+            key.header(deployment, &self.mount, version, self.transit.clock.unix_seconds());
         let aad = Aad { associated_data: &item.associated_data, context };
         let origin_key = deployment.origin_key.as_deref();
         let envelope = draft.encrypt(&header, aad, item.plaintext, &recipients, origin_key)?;

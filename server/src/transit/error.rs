@@ -1,4 +1,4 @@
-use selkie_crypto::envelope::{EncryptError, Refusal};
+use selkie_crypto::envelope::{EncryptError, QuorumError, Refusal};
 use selkie_crypto::{CiphertextError, KeyVersion, RandomError, SealName};
 use selkie_kms::KmsError;
 use selkie_storage::StoreError;
@@ -63,6 +63,9 @@ pub enum TransitError {
     /// The plaintext cannot be encrypted.
     #[error(transparent)]
     Encrypt(#[from] EncryptError),
+    /// The key's quorum cannot be met by its seals.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),

@@ -16,8 +16,13 @@ pub struct TransitKey {
     pub source: KeySource,
     /// Whether every request names a context, which is bound to its ciphertext.
     pub derived: bool,
+    /// How many of its seals must unwrap to open an envelope; 1: any one does.
+    pub quorum: u8,
     /// Whether it may be deleted.
     pub deletion_allowed: bool,
+    /// Whether an envelope is made without a seal that is away, under a new version; never of a
+    /// declared key, whose versions count its seals.
+    pub allow_missing_seals: bool,
     /// The oldest version that decrypts.
     pub min_decryption: KeyVersion,
     /// The oldest version that encrypts; `None` for no limit beside `min_decryption`.
@@ -61,6 +66,8 @@ pub struct VersionRecord {
     pub created: u64,
     /// The master-key versions that it wraps for.
     pub keks: Vec<KekRef>,
+    /// The seals that it should wrap for as well, and that were away.
+    pub left_out: Vec<SealName>,
 }
 
 impl TransitKey {
@@ -114,7 +121,9 @@ pub(super) mod tests {
             name: "unseal".parse().unwrap(),
             source: KeySource::Managed,
             derived: false,
+            quorum: 1,
             deletion_allowed: false,
+            allow_missing_seals: false,
             min_decryption: version(3),
             min_encryption: Some(version(4)),
             min_available: None,

@@ -1,9 +1,11 @@
 //! The managed keys as this replica holds them, and how they and the store stay one.
 
+mod absences;
 mod advance;
 mod commit;
 mod follow;
 mod held;
+mod target;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -14,8 +16,12 @@ use selkie_storage::{Revision, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub(crate) use self::absences::{LeftOut, Lost as LostVersions};
 pub(super) use self::commit::Change;
 use self::held::{Entry, Found, Held, Holding};
+#[cfg(test)]
+pub(crate) use self::target::RETURN_AFTER;
+pub(super) use self::target::Target;
 use super::{TransitError, TransitKey};
 use crate::state::listing::{Listed, list};
 use crate::state::under_mounts;

@@ -13,6 +13,7 @@ mod readiness;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wrapping;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub use encryption::{Encrypted, Encryption, EncryptionItem};
 pub use error::{SettingError, TransitError};
 pub use key::{KeySource, TransitKey, Uncounted, VersionRecord};
 pub use keys::Keys;
+#[cfg(test)]
+pub(crate) use keys::RETURN_AFTER;
+pub(crate) use keys::{LeftOut, LostVersions};
 pub use settings::{KeyChanges, NewKey};
 
 use crate::audit::Trail;

@@ -7,6 +7,8 @@ use super::{SettingError, TransitKey};
 pub struct NewKey {
     /// Whether every request names a context, which is bound to its ciphertext.
     pub derived: bool,
+    /// Whether seals that are away are left out.
+    pub allow_missing_seals: bool,
 }
 
 /// What is to change of a key; `None` leaves a setting as it is.
@@ -18,6 +20,8 @@ pub struct KeyChanges {
     pub min_encryption_version: Option<i64>,
     /// Whether the key may be deleted.
     pub deletion_allowed: Option<bool>,
+    /// Whether seals that are away are left out.
+    pub allow_missing_seals: Option<bool>,
 }
 
 impl TransitKey {
@@ -34,6 +38,7 @@ impl TransitKey {
             return Err(SettingError::MinEncryptionBelowMinDecryption { encryption, decryption });
         }
         self.deletion_allowed = changes.deletion_allowed.unwrap_or(self.deletion_allowed);
+        self.allow_missing_seals = changes.allow_missing_seals.unwrap_or(self.allow_missing_seals);
         self.leave_out_nothing_trimmed()
     }
 

@@ -1,3 +1,4 @@
+mod break_glass;
 pub(crate) mod faulty_store;
 mod replicas;
 
@@ -84,6 +85,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         name: name.parse().unwrap(),
         mount: "transit".parse().unwrap(),
         seals: names(),
+        quorum: 1,
         version: *version,
         min_decryption_version: KeyVersion::FIRST,
         min_encryption_version: None,
@@ -102,6 +104,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: Vec::new(),
+        revoked_seals: Vec::new(),
         storage: None,
         alerts: None,
         telemetry: selkie_config::Telemetry::default(),
@@ -335,7 +338,7 @@ async fn set_minima(engine: &Transit, decryption: i64, encryption: i64) -> Resul
     let changes = KeyChanges {
         min_decryption_version: Some(decryption),
         min_encryption_version: Some(encryption),
-        deletion_allowed: None,
+        ..KeyChanges::default()
     };
     let configured = engine.configure_key(permit(operation::ConfigureKey, "k"), changes).await;
     configured.map(drop).map_err(|error| error.to_string())
@@ -450,7 +453,7 @@ async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() 
 #[tokio::test]
 async fn a_derived_key_demands_its_context_and_binds_it() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
-    let new = NewKey { derived: true };
+    let new = NewKey { derived: true, ..NewKey::default() };
     engine.create_key(permit(operation::CreateKey, "d"), new).await.unwrap();
     let encryption = engine.encryption(&permit(operation::Encrypt, "d")).await.unwrap();
     let error = encryption.encrypt(item("x")).await.unwrap_err();

@@ -8,7 +8,9 @@ mod drain;
 mod echo;
 mod failover;
 mod micro;
+mod pkcs11;
 mod seal_client;
+mod seals;
 mod store;
 mod unwrap;
 
@@ -23,6 +25,8 @@ use zeroizing_alloc::ZeroAlloc;
 use crate::drain::Drain;
 use crate::echo::Echo;
 use crate::failover::Failover;
+use crate::pkcs11::Pkcs11;
+use crate::seals::Several;
 use crate::store::Store;
 use crate::unwrap::Unwrap;
 
@@ -42,6 +46,8 @@ enum Command {
     },
     Drain(Drain),
     Failover(Failover),
+    Pkcs11(Pkcs11),
+    Seals(Several),
     #[command(subcommand)]
     Store(Store),
     Unwrap(Box<Unwrap>),
@@ -54,6 +60,8 @@ fn main() -> Result<()> {
         Command::Echo(echo) => runtime()?.block_on(echo.serve()),
         Command::Unwrap(unwrap) => runtime()?.block_on(unwrap.run()),
         Command::Failover(failover) => failover.run(),
+        Command::Pkcs11(pkcs11) => runtime()?.block_on(pkcs11.run()),
+        Command::Seals(seals) => runtime()?.block_on(seals.run()),
         Command::Store(store) => store.run(),
         Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),

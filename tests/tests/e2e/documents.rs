@@ -22,6 +22,7 @@ fn every_example_configuration_is_valid() -> Result<()> {
     site.secret_file("kek-2026-11", &[1; 32])?;
     site.secret_file("kek-2025-11", &[2; 32])?;
     site.secret_file("local", &[3; 32])?;
+    site.secret_file("hsm-pin", b"1234")?;
     let here = site.dir().to_str().context("a path in UTF-8")?;
     let mut seen = 0;
     for example in fs::read_dir(root().join("docs/examples"))? {

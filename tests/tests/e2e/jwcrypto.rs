@@ -17,10 +17,12 @@ fn script() -> PathBuf {
 
 /// What the script answers to a command and a request.
 fn interop(python: &Path, command: &str, request: &Value) -> Result<Value> {
-    let mut child = Command::new(python)
+    answer(Command::new(python).arg(script()).arg(command), request)
+}
+
+fn answer(program: &mut Command, request: &Value) -> Result<Value> {
+    let mut child = program
         .env_clear()
-        .arg(script())
-        .arg(command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -51,14 +53,68 @@ fn served() -> Result<(Site, Selkie, Client, Value)> {
     Ok((site, selkie, client, keys))
 }
 
+/// crypto's example program, which the stage `build` of tests/run makes.
+fn example() -> Result<Option<PathBuf>> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/examples/envelope");
+    if program.exists() {
+        return Ok(Some(program));
+    }
+    skip("crypto's example program", "make build").map(|()| None)
+}
+
+/// An envelope for three static seals, of which two are needed, in a file as a client keeps it.
+fn quorum_in(dir: &Path, program: &Path) -> Result<PathBuf> {
+    let mut recipients = Vec::new();
+    for seal in ["one", "two", "three"] {
+        let kek = [u8::try_from(seal.len())?; 32].map(|byte| byte ^ seal.as_bytes()[0]);
+        fs::write(dir.join(seal), kek)?;
+        recipients.push(json!({ "seal": seal, "kid": seal, "kek": hex(&kek) }));
+    }
+    let header = json!({
+        "purpose": "client", "realm": "tests", "mount": "transit", "key": "autounseal",
+        "version": 1, "created": 1_764_000_000,
+    });
+    let request = json!({
+        "header": header, "plaintext": hex(b"root key"), "recipients": recipients, "quorum": 2,
+        "associated_data": hex(b"vault-1"),
+    });
+    let reply = answer(Command::new(program).arg("make"), &request)?;
+    let envelope = reply["envelope"].as_str().context("no envelope")?;
+    let (ciphertext, bound) = (dir.join("ciphertext"), dir.join("bound"));
+    fs::write(&ciphertext, format!("vault:v1:{}", Base64::encode_string(envelope.as_bytes())))?;
+    fs::write(bound, "vault-1")?;
+    Ok(ciphertext)
+}
+
+#[test]
+fn the_script_of_the_docs_opens_a_quorum_and_nothing_less() -> Result<()> {
+    let (Some(python), Some(program)) = (python()?, example()?) else { return Ok(()) };
+    let site = Site::new()?;
+    let dir = site.dir();
+    let ciphertext = quorum_in(dir, &program)?;
+    let open = |keys: &[&str], bound: bool| -> Result<Option<Vec<u8>>> {
+        let mut command = Command::new(&python);
+        command.env_clear().arg(script().with_file_name("quorum.py"));
+        if bound {
+            command.arg("--associated-data").arg(dir.join("bound"));
+        }
+        command.arg(&ciphertext);
+        command.args(keys.iter().map(|key| format!("{key}={}/{key}", dir.display())));
+        let output = command.output()?;
+        Ok(output.status.success().then_some(output.stdout))
+    };
+    for keys in [["one", "two"], ["two", "three"], ["three", "one"]] {
+        assert_eq!(open(&keys, true)?.as_deref(), Some(&b"root key"[..]), "{keys:?}");
+        assert_eq!(open(&keys[1..], true)?, None, "{keys:?} without the first");
+        assert_eq!(open(&keys, false)?, None, "without the associated data");
+    }
+    Ok(())
+}
+
 #[test]
 fn jwcrypto_and_the_crypto_core_open_each_others_envelopes() -> Result<()> {
     let Some(python) = python()? else { return Ok(()) };
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/examples/envelope");
-    if !program.exists() {
-        let how = "make build";
-        return skip("crypto's example program", how);
-    }
+    let Some(program) = example()? else { return Ok(()) };
     let output =
         Command::new(python).env_clear().arg(script()).arg("cross").arg(program).output()?;
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

@@ -4,6 +4,7 @@
 mod answer;
 mod audit_day;
 mod azure;
+mod break_glass;
 mod certificates;
 mod clients;
 mod config;
@@ -20,6 +21,7 @@ mod memory;
 mod memory_tokens;
 mod migrations;
 mod operating;
+mod pkcs11;
 mod shared_nothing;
 mod shared_store;
 mod sled;

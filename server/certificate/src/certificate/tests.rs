@@ -115,3 +115,16 @@ proptest! {
         let _ = crate::RevocationFacts::read(&noise);
     }
 }
+
+#[test]
+fn serial_numbers_are_told_in_decimal() {
+    let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap().cert;
+    let read = ClientCertificate::read(&[made.der().clone()]).unwrap().unwrap();
+    let digits = |serial: &[u8]| {
+        ClientCertificate { serial: serial.to_vec(), ..read.clone() }.serial_digits()
+    };
+    assert_eq!(digits(&[]), "0");
+    assert_eq!(digits(&[0, 255]), "255");
+    assert_eq!(digits(&[1, 0]), "256");
+    assert_eq!(digits(&[0xff; 16]), u128::MAX.to_string());
+}

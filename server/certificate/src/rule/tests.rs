@@ -4,6 +4,7 @@ fn certificate() -> ClientCertificate {
     ClientCertificate {
         fingerprint: Fingerprint::of(b"a"),
         chain_digest: [0; 32],
+        subject: String::new(),
         common_name: Some("vault-a".into()),
         organizational_units: Vec::new(),
         dns_sans: vec!["a.example.com".into(), "b.example.com".into()],

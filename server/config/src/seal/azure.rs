@@ -2,7 +2,7 @@
 //! environment variables of Vault's own stanza.
 
 pub(super) mod certificate;
-mod fingerprint;
+pub(super) mod fingerprint;
 mod given;
 mod identity;
 mod location;

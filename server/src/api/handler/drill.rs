@@ -93,6 +93,7 @@ fn what_to_do(fault: &DrillFault) -> Option<&'static str> {
         DrillFault::OtherPlaintext => {
             Some("check that the KMS, and nothing in its place, answers at the seal's address")
         }
+        DrillFault::QuorumNotMet => Some("see why the other seals wrap nothing"),
         DrillFault::NotARecipient => {
             Some("wait for the state key to be wrapped anew, or restart when all seals are there")
         }

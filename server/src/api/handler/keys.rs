@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use selkie_access::{MountPath, operation};
+use selkie_crypto::SealName;
 
 use super::transit::{KEY_TYPE, denied};
 use crate::api::call::{Call, Refusal, told};
@@ -69,7 +70,7 @@ fn new_key(request: &request::CreateKey<'_>) -> Result<NewKey, ApiError> {
         (request.allow_plaintext_backup, "allow_plaintext_backup"),
     ];
     refuse_options(&refused)?;
-    Ok(NewKey { derived: request.derived })
+    Ok(NewKey { derived: request.derived, allow_missing_seals: request.allow_missing_seals })
 }
 
 fn check_auto_rotate(period: i64) -> Result<(), ApiError> {
@@ -132,6 +133,7 @@ pub(super) async fn configure(
         min_decryption_version: request.min_decryption_version,
         min_encryption_version: request.min_encryption_version,
         deletion_allowed: request.deletion_allowed,
+        allow_missing_seals: request.allow_missing_seals,
     };
     let key = call.transit().configure_key(permit, changes).await;
     let key = key.map_err(|error| refusal(error, &name, missing))?;
@@ -191,10 +193,12 @@ pub(super) fn list(
 
 fn reply(call: &Call<'_>, key: &TransitKey, warnings: &Warnings) -> Reply {
     let shown = key.versions.range(key.min_decryption..);
+    let left_out: Vec<_> = key.left_out().iter().map(SealName::as_str).collect();
     let created = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     let keys: BTreeMap<_, _> =
         shown.map(|(version, record)| (version.to_string(), created(record.created))).collect();
     call.envelope(warnings).data(&data::Key {
+        allow_missing_seals: key.allow_missing_seals.then_some(true),
         allow_plaintext_backup: false,
         auto_rotate_period: 0,
         deletion_allowed: key.deletion_allowed,
@@ -203,6 +207,7 @@ fn reply(call: &Call<'_>, key: &TransitKey, warnings: &Warnings) -> Reply {
         imported_key: false,
         keys,
         latest_version: key.latest.get(),
+        left_out_seals: (!left_out.is_empty()).then_some(left_out),
         min_available_version: key.min_available.map_or(0, |version| version.get()),
         min_decryption_version: key.min_decryption.get(),
         min_encryption_version: key.min_encryption.map_or(0, |version| version.get()),
@@ -262,8 +267,6 @@ fn setting_error(error: SettingError, name: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use selkie_crypto::SealName;
-
     use super::*;
     use crate::seal::{SealError, SealFault};
 

@@ -17,6 +17,7 @@ use crate::drill::DrillPlan;
 use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
 use crate::seal::{Seal, SealFault, days_left};
 use crate::state::StateStatus;
+use crate::transit::LeftOut;
 
 /// The seals' state: Vault Enterprise's members, and ours beside them.
 pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
@@ -27,14 +28,18 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     let is_healthy = seals().all(is_healthy);
     let since = seals().filter(|seal| !self::is_healthy(seal)).map(since).min();
     let since = since.filter(|since| *since > 0);
-    let backends: Vec<_> = seals().map(|seal| backend(seal, now)).collect();
-    let is_wrapping = call.deployment.seals.enabled().all(|seal| is_trusted(seal, now));
+    let left_out = call.node.keys().left_out();
+    let backends: Vec<_> = seals().map(|seal| backend(seal, &left_out, now)).collect();
+    let is_trusted = call.deployment.seals.enabled().all(|seal| is_trusted(seal, now));
+    let is_wrapping = is_trusted && left_out.is_empty();
     let mut data = vec![("healthy", Value::Bool(is_healthy))];
     data.extend(since.map(|since| ("unhealthy_since", time(since))));
     data.extend([
         ("backends", Value::Array(backends)),
         ("aged_decrypts", aged_decrypts(call)),
         ("fully_wrapped", Value::Bool(is_wrapping)),
+        ("revoked_seals", revoked(call)),
+        ("lost_versions", lost(call)),
         ("drill", drill(call)),
         ("tokens_in_use", super::token::told_in_use(call)),
         ("state", state(call.node.state_status().as_ref())),
@@ -47,6 +52,25 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     );
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
+}
+
+fn revoked(call: &Call<'_>) -> Value {
+    let revoked = call.deployment.seals.revoked().iter();
+    revoked.map(|seal| json!({ "name": seal.name.as_str(), "type": seal.kind })).collect()
+}
+
+/// Versions that no seal opens any more, with the last use of their key that is known of.
+fn lost(call: &Call<'_>) -> Value {
+    let lost = call.node.keys().lost_versions(&call.deployment.seals);
+    let evidence = call.node.metrics().evidence(&call.deployment).unwrap_or_default();
+    let told = lost.into_iter().map(|lost| {
+        let uses = evidence.iter().filter(|one| one.key == lost.key).map(|one| one.last);
+        json!({
+            "key": lost.key, "versions": lost.versions, "seals": lost.seals,
+            "last_use": uses.max().map(time),
+        })
+    });
+    told.collect()
 }
 
 /// How it stands with the state in storage; without one nothing is missing.
@@ -92,13 +116,16 @@ fn since(seal: &Seal) -> u64 {
     seal.connection.health().since
 }
 
-fn backend(seal: &Seal, now: u64) -> Value {
+fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
     let health = seal.connection.health();
+    let left_out: Vec<_> = left_out.iter().filter(|one| one.seal == *seal.name()).collect();
+    let keys: Vec<_> = left_out.iter().map(|one| one.key.as_str()).collect();
     let mut backend = json!({
         "name": seal.name().as_str(),
         "type": seal.connection.kind(),
         "healthy": is_healthy(seal),
         "configured": seal.known.is_some(),
+        "offline": seal.connection.is_offline(),
         "disabled": seal.disabled,
         "encrypts": is_trusted(seal, now),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
@@ -106,6 +133,9 @@ fn backend(seal: &Seal, now: u64) -> Value {
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
         "advice": (!is_healthy(seal)).then(|| advice(seal)),
         "kms_calls": seal.connection.governor().map(|figures| kms_calls(&figures)),
+        "asked_last": seal.connection.is_silenced(),
+        "left_out_of": keys,
+        "left_out_since": left_out.iter().map(|one| one.since).min().map(time),
         "trust_after_restart": seal.connection.lasting_trust(),
     });
     if let Some(standing) = seal.connection.upstream_token() {

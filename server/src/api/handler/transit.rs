@@ -230,7 +230,7 @@ async fn upsert(
     }
     super::keys::require_type(request.key_type.as_deref())?;
     let name = permit.key().to_string();
-    let created = transit.upsert_key(permit, NewKey { derived }).await;
+    let created = transit.upsert_key(permit, NewKey { derived, allow_missing_seals: false }).await;
     created.map_err(|error| super::keys::refusal(error, &name, ApiError::KeyNotFound))
 }
 

@@ -24,21 +24,26 @@ impl Pod {
     }
 
     /// The pod's own token, as it is now.
-    pub(super) fn token(&self) -> Option<Zeroizing<String>> {
-        let text = Zeroizing::new(self.read("token")?);
+    pub(super) async fn token(&self) -> Option<Zeroizing<String>> {
+        let text = self.read("token").await?;
         let line = text.trim();
         (!line.is_empty()).then(|| Zeroizing::new(line.to_owned()))
     }
 
     /// The CA certificates of the cluster, as they are now.
-    pub(super) fn ca_certificate(&self) -> Option<String> {
-        self.read("ca.crt")
+    pub(super) async fn ca_certificate(&self) -> Option<String> {
+        let text = self.read("ca.crt").await?;
+        Some(text.as_str().to_owned())
     }
 
-    fn read(&self, name: &str) -> Option<String> {
+    /// On a thread that may wait: the file may lie on a disk that hangs.
+    async fn read(&self, name: &str) -> Option<Zeroizing<String>> {
         let path = self.folder.join(name);
-        // A file that is not there is the usual case outside a cluster.
-        let small = std::fs::metadata(&path).is_ok_and(|file| file.len() <= LIMIT);
-        if small { std::fs::read_to_string(path).ok() } else { None }
+        let read = tokio::task::spawn_blocking(move || {
+            // A file that is not there is the usual case outside a cluster.
+            let small = std::fs::metadata(&path).is_ok_and(|file| file.len() <= LIMIT);
+            if small { std::fs::read_to_string(path).ok().map(Zeroizing::new) } else { None }
+        });
+        read.await.ok().flatten()
     }
 }

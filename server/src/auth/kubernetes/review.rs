@@ -8,8 +8,8 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Uri};
 use selkie_config::ReviewerToken;
 use selkie_kms::http::{HttpError, HttpHop, HttpReason};
-use serde::Deserialize;
-use serde_json::json;
+use selkie_memory::WipedVec;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -96,19 +96,16 @@ impl ApiServer {
         reviewer: &Reviewer,
         audience: &str,
     ) -> Result<Request<Bytes>, WebError> {
-        let mut spec = json!({ "token": token });
-        if !audience.is_empty() {
-            spec["audiences"] = json!([audience]);
-        }
-        let review = json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec,
-        });
         let bearer = match reviewer {
             Reviewer::Configured(own) => own.expose(),
             Reviewer::Pod(own) => own.as_str(),
             Reviewer::Client => token,
         };
-        let bearer = HeaderValue::from_str(&Zeroizing::new(format!("Bearer {bearer}")));
+        let mut header = WipedVec::with_capacity(bearer.len().saturating_add(7));
+        header.extend_from_slice(b"Bearer ");
+        header.extend_from_slice(bearer.as_bytes());
+        // What holds it is wiped with the last who has it.
+        let bearer = HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(header)));
         let unfit = || HttpError {
             hop: HttpHop::Request,
             host: self.name(),
@@ -116,7 +113,7 @@ impl ApiServer {
         };
         let mut bearer = bearer.or(Err(unfit()))?;
         bearer.set_sensitive(true);
-        let mut request = Request::new(Bytes::from(review.to_string()));
+        let mut request = Request::new(Bytes::from_owner(Wiped(question(token, audience))));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
         let json = HeaderValue::from_static("application/json");
@@ -130,6 +127,45 @@ impl ApiServer {
     fn name(&self) -> String {
         self.url.host().unwrap_or_default().to_owned()
     }
+}
+
+/// Bytes that are wiped with their last holder.
+struct Wiped(WipedVec);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The body of the question, of which no other copy is left.
+fn question(token: &str, audience: &str) -> WipedVec {
+    let length = token.len().saturating_add(audience.len()).saturating_mul(6);
+    let mut body = WipedVec::with_capacity(length.saturating_add(256));
+    let audiences: &[&str] = if audience.is_empty() { &[] } else { &[audience] };
+    let review = Question {
+        api_version: "authentication.k8s.io/v1",
+        kind: "TokenReview",
+        spec: Spec { token, audiences },
+    };
+    // Writing texts to memory does not fail.
+    let _written = serde_json::to_writer(&mut *body, &review);
+    body
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    spec: Spec<'a>,
+}
+
+#[derive(Serialize)]
+struct Spec<'a> {
+    token: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    audiences: &'a [&'a str],
 }
 
 #[derive(Deserialize)]

@@ -1,3 +1,5 @@
+mod served;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -53,7 +53,7 @@ enum AppRoleProblem {
     NoConstraint,
     #[error("local_secret_ids can only be modified during role creation")]
     LocalIsFixed,
-    #[error("invalid role_id supplied, or role_id is too long")]
+    #[error("invalid role_id supplied, or failed to generate a role_id")]
     RoleId,
     #[error("role_id already in use")]
     RoleIdInUse,

@@ -1,5 +1,6 @@
 //! Whether a token that is shown is good, here and now.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,8 +14,11 @@ use crate::auth::methods::AuthTable;
 use crate::auth::{Clients, Credentials, NotAuthenticated};
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 
-/// How often in a second the store is asked about tokens that nobody here has heard of.
-const LOOKS_PER_SECOND: u32 = 100;
+/// How often in a second the store is asked about tokens that nobody here has heard of, for those
+/// who come from one place.
+const LOOKS_PER_SECOND: u32 = 25;
+/// How many places are told apart.
+const PLACES: usize = 16;
 
 /// A token, and what it is shown with.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +88,7 @@ impl Tokens {
             self.require_good(&token, shown)?;
             return Ok(Admitted { id, token });
         }
-        let token = self.current(records, &id).await?.value;
+        let token = self.current(records, &id, shown.credentials.address).await?.value;
         self.require_good(&token, shown)?;
         Ok(Admitted { id, token })
     }
@@ -96,7 +100,7 @@ impl Tokens {
         id: &TokenId,
     ) -> Result<Arc<Token>, NotAuthenticated> {
         for _ in 0..ATTEMPTS {
-            let current = self.current(records, id).await?;
+            let current = self.mirror.get(id)?.ok_or(NotAuthenticated::UnknownToken)?;
             if let Some(token) = count_down(records, id, &current).await? {
                 return Ok(token);
             }
@@ -148,11 +152,12 @@ impl Tokens {
         &self,
         records: &Records,
         id: &TokenId,
+        from: IpAddr,
     ) -> Result<Current<Token>, NotAuthenticated> {
         if let Some(current) = self.mirror.get(id)? {
             return Ok(current);
         }
-        if self.looks.spend(self.clock.wall()) {
+        if self.looks.spend(from, self.clock.wall()) {
             records.look_again::<Token>(id).await?;
         }
         self.mirror.get(id)?.ok_or(NotAuthenticated::UnknownToken)
@@ -261,17 +266,44 @@ fn may_come_from(bound: &[IpNet], address: IpAddr) -> bool {
     bound.is_empty() || bound.iter().any(|net| net.contains(&address))
 }
 
-/// So many looks into the store a second, whoever causes them.
+/// So many looks into the store a second for each place that they are caused from: whoever makes up
+/// tokens keeps nobody out but those who share a place with him.
 #[derive(Debug, Default)]
-pub(super) struct LookBudget(std::sync::Mutex<(u64, u32)>);
+pub(super) struct LookBudget {
+    spent: std::sync::Mutex<[(u64, u32); PLACES]>,
+    hasher: RandomState,
+}
 
 impl LookBudget {
-    fn spend(&self, second: u64) -> bool {
-        let mut spent = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if spent.0 != second {
-            *spent = (second, 0);
+    fn spend(&self, from: IpAddr, second: u64) -> bool {
+        // Who has one address of IPv6 has the 2^64 around it as well.
+        let network = match from.to_canonical() {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
+        };
+        let hash = usize::try_from(self.hasher.hash_one(network) >> 1).unwrap_or_default();
+        let mut spent = self.spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(place) = spent.get_mut(hash % PLACES) else { return false };
+        if place.0 != second {
+            *place = (second, 0);
         }
-        spent.1 = spent.1.saturating_add(1);
-        spent.1 <= LOOKS_PER_SECOND
+        place.1 = place.1.saturating_add(1);
+        place.1 <= LOOKS_PER_SECOND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_makes_up_tokens_spends_the_looks_of_his_place_alone() {
+        let looks = LookBudget::default();
+        let from = |last| IpAddr::from([10, 0, 0, last]);
+        let made = (0..1000).filter(|_| looks.spend(from(1), 7)).count();
+        assert_eq!(made, usize::try_from(LOOKS_PER_SECOND).unwrap());
+        assert!(!looks.spend(from(1), 7));
+        assert!((2..=255).any(|last| looks.spend(from(last), 7)), "others have theirs");
+        assert!(looks.spend(from(1), 8));
     }
 }

@@ -100,7 +100,10 @@ impl Report {
         }
         if !self.untried_seals.is_empty() {
             let names = self.untried_seals.join(", ");
-            let _ = writeln!(text, "not tried, as nothing here is wrapped for it: {names}");
+            let _ = writeln!(
+                text,
+                "not tried, as nothing here is wrapped for it or its key is offline: {names}"
+            );
         }
         if self.keys_left_out > 0 {
             let _ = writeln!(text, "keys that are not in the sample: {}", self.keys_left_out);
@@ -171,7 +174,7 @@ mod tests {
     fn what_was_not_tried_is_told() {
         let seals = vec!["old".to_owned()];
         let report = Report { untried_seals: seals, keys_left_out: 3, ..report(&[well("weu")]) };
-        assert!(report.text().contains("is wrapped for it: old\n"), "{}", report.text());
+        assert!(report.text().contains("its key is offline: old\n"), "{}", report.text());
         assert!(report.text().contains("not in the sample: 3\n"));
     }
 }

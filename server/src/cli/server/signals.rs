@@ -4,7 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(in crate::cli) enum Wish {
     /// SIGHUP.
     Reload,
     /// SIGTERM or SIGINT.
@@ -13,7 +13,7 @@ pub(super) enum Wish {
 
 /// The signals that steer a server.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(in crate::cli) struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
@@ -21,7 +21,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// From now on these signals no longer end the process.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::cli) fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -30,7 +30,7 @@ impl Signals {
     }
 
     /// The next wish. Dropped while it waits, it loses nothing.
-    pub(super) async fn next(&mut self) -> Wish {
+    pub(in crate::cli) async fn next(&mut self) -> Wish {
         tokio::select! {
             _ = self.hangup.recv() => Wish::Reload,
             _ = self.interrupt.recv() => Wish::Stop,

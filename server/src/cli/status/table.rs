@@ -77,6 +77,26 @@ impl Told {
         }
     }
 
+    /// What was put out of use, and what is lost with it.
+    fn tell_of_lost(&mut self, status: &Value, block: &mut Block, now: Timestamp) {
+        let revoked = status.get("revoked_seals").and_then(Value::as_array);
+        let revoked: Vec<_> =
+            revoked.into_iter().flatten().filter_map(|seal| word(seal, "name")).collect();
+        block.add(false, "revoked seals", (!revoked.is_empty()).then(|| revoked.join(", ")));
+        let lost = status.get("lost_versions").and_then(Value::as_array);
+        for one in lost.into_iter().flatten() {
+            let [key, versions] = ["key", "versions"].map(|it| word(one, it).unwrap_or_default());
+            let used = time(one, "last_use").map(|last| format!(", used {} ago", age(last, now)));
+            let text = format!(
+                "{key} version {versions}: made for {} alone{}",
+                names(one, "seals").join(", "),
+                used.unwrap_or_default()
+            );
+            block.add(true, "opens no more", Some(text));
+            self.in_need.push(format!("key {key}"));
+        }
+    }
+
     /// What concerns the server as a whole: its state, and the last drill.
     fn tell_of_server(&mut self, status: &Value, now: Timestamp) {
         let state = status.get("state").unwrap_or(&Value::Null);
@@ -86,6 +106,7 @@ impl Told {
             block.add(true, "what to do", word(state, "advice"));
             self.in_need.push("state".to_owned());
         }
+        self.tell_of_lost(status, &mut block, now);
         let drill = status.get("drill").unwrap_or(&Value::Null);
         if let Some(is_ok) = flag(drill, "ok") {
             let when = time(drill, "time").map(|time| format!(", {} ago", age(time, now)));
@@ -139,10 +160,16 @@ impl Block {
         let is_healthy = flag(backend, "healthy") != Some(false);
         let since =
             time(backend, "unhealthy_since").map(|since| format!(" for {}", age(since, now)));
-        let health = if is_healthy { "healthy" } else { "unhealthy" };
+        let is_offline = flag(backend, "offline") == Some(true);
+        let health = match is_healthy {
+            true if is_offline => "offline",
+            true => "healthy",
+            false => "unhealthy",
+        };
         let heading = format!("{name} ({kind}): {health}{}", since.unwrap_or_default());
         let mut block = Self { heading, lines: Vec::new() };
         block.tell_of_health(backend, is_healthy);
+        block.tell_of_absence(backend, now);
         block.tell_of_key(backend, now);
         block.tell_of_upstream_token(backend, now);
         block.tell_of_calls(backend, &kind);
@@ -163,6 +190,21 @@ impl Block {
             _ if is_disabled => self.add(false, "encrypts", Some("no, it is disabled".into())),
             Some(encrypts) => self.add(!encrypts, "encrypts", word(backend, "encrypts")),
             None => {}
+        }
+    }
+
+    /// What keeps it from its part in keys and decrypts.
+    fn tell_of_absence(&mut self, backend: &Value, now: Timestamp) {
+        let is_silent = flag(backend, "asked_last") == Some(true);
+        let silent = "it did not answer; others are asked before it".to_owned();
+        self.add(true, "decrypts", is_silent.then_some(silent));
+        let keys = names(backend, "left_out_of");
+        if !keys.is_empty() {
+            let since = time(backend, "left_out_since").map(|since| age(since, now));
+            let since = since.map(|age| format!(" for {age}")).unwrap_or_default();
+            self.add(true, "left out of", Some(format!("{}{since}", keys.join(", "))));
+            let advice = "see why it is away; the keys take it back when it is steadily there";
+            self.add(true, "what to do", Some(advice.to_owned()));
         }
     }
 
@@ -266,6 +308,11 @@ pub(in crate::cli) fn number(of: &Value, member: &str) -> u64 {
     of.get(member).and_then(Value::as_u64).unwrap_or(0)
 }
 
+fn names(of: &Value, member: &str) -> Vec<String> {
+    let names = of.get(member).and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).map(printable).collect()
+}
+
 pub(in crate::cli) fn word(of: &Value, member: &str) -> Option<String> {
     match of.get(member)? {
         Value::Null => None,
@@ -345,6 +392,47 @@ mod tests {
             let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
             assert_eq!(marked, [line]);
             assert!(text.ends_with("needs attention: weu\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_seal_that_is_silent_or_left_out_needs_attention() {
+        let mut backend = well();
+        backend["asked_last"] = json!(true);
+        backend["left_out_of"] = json!(["transit/a", "transit/b"]);
+        backend["left_out_since"] = json!("2026-11-27T02:00:12Z");
+        let Told { text, in_need } = told_of(&backend);
+        assert_eq!(in_need, ["weu"]);
+        let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
+        assert_eq!(
+            marked,
+            [
+                "! decrypts          it did not answer; others are asked before it",
+                "! left out of       transit/a, transit/b for 60 min",
+                "! what to do        see why it is away; the keys take it back when it is steadily \
+                 there",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
+        let status = json!({
+            "time": "2026-11-27T03:00:12Z",
+            "backends": [well()],
+            "revoked_seals": [{ "name": "old", "type": "static" }],
+            "lost_versions": [{
+                "key": "transit/k", "versions": "1 to 3", "seals": ["old"],
+                "last_use": "2026-11-26T03:00:12Z",
+            }],
+        });
+        let Told { text, in_need } = told(&status);
+        assert_eq!(in_need, ["key transit/k"]);
+        for line in [
+            "  revoked seals     old",
+            "! opens no more     transit/k version 1 to 3: made for old alone, used 24 h ago",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{text}");
         }
     }
 

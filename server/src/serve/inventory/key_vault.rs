@@ -24,7 +24,10 @@ impl KeyVaultSeal {
     pub(super) fn of(kind: &SealKind) -> Option<Self> {
         match kind {
             SealKind::AzureKeyVault(seal) => Some(Self::new(seal)),
-            SealKind::Static(_) | SealKind::Transit(_) => None,
+            SealKind::Static(_)
+            | SealKind::BreakGlass(_)
+            | SealKind::Pkcs11(_)
+            | SealKind::Transit(_) => None,
         }
     }
 

@@ -76,6 +76,17 @@ async fn i5_what_was_written_is_there_after_a_restart() {
     assert_eq!(opened.format.realm, "test");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_state_opens_in_a_moment_while_the_first_seal_is_dead() {
+    let raw = memory();
+    let seals = [TestSeal::new("a", &[1]), TestSeal::new("b", &[2])];
+    drop(state(&raw).open(&engine(&seals).await).await.unwrap());
+    seals[0].kms.on_unwrap().always(Fault::hang());
+    let began = Instant::now();
+    state(&raw).open(&engine(&seals).await).await.unwrap();
+    assert!(began.elapsed() <= Duration::from_millis(305), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn i5_one_old_record_put_back_is_detected_at_the_start() {
     let transit = transit().await;

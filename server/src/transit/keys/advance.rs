@@ -5,7 +5,6 @@ use selkie_access::{KeyName, MountPath};
 
 use super::{Change, Keys};
 use crate::deployment::Deployment;
-use crate::seal::SealError;
 use crate::telemetry::WithCauses;
 use crate::transit::{TransitError, TransitKey};
 
@@ -32,14 +31,14 @@ impl Keys {
         let is_due = self.seals_due.load(Ordering::Relaxed);
         let mut is_done = true;
         for (mount, name) in self.behind(deployment, is_due, now) {
-            let next = |key: Option<&TransitKey>| match key.map(|key| {
-                let keks = target(key, deployment, is_due, now);
-                keks.map(|keks| (key, keks))
-            }) {
-                Some(Ok((key, keks))) if !key.is_for(&keks) => {
-                    Ok(Change::Put(key.clone().rotated(keks, now)?))
+            let next = |key: Option<&TransitKey>| {
+                let Some(key) = key else { return Ok(Change::Keep) };
+                match key.target(&deployment.seals, is_due, now) {
+                    Ok(target) if !key.is_for(&target.keks) => {
+                        Ok(Change::Put(key.clone().rotated(target, now)?))
+                    }
+                    _ => Ok(Change::Keep),
                 }
-                _ => Ok(Change::Keep),
             };
             match self.commit(&mount, &name, next).await {
                 Ok(_) => {}
@@ -53,8 +52,8 @@ impl Keys {
             }
         }
         // A seal without description or trust is waited for.
-        let is_told =
-            || self.holding().keys().all(|(_, key)| target(key, deployment, is_due, now).is_ok());
+        let target = |key: &TransitKey| key.target(&deployment.seals, is_due, now);
+        let is_told = || self.holding().keys().all(|(_, key)| target(key).is_ok());
         if is_done && is_due && is_told() {
             self.seals_due.store(false, Ordering::Relaxed);
         }
@@ -63,7 +62,8 @@ impl Keys {
     fn behind(&self, deployment: &Deployment, is_due: bool, now: u64) -> Vec<(MountPath, KeyName)> {
         let holding = self.holding();
         let behind = holding.keys().filter(|(_, key)| {
-            target(key, deployment, is_due, now).is_ok_and(|keks| !key.is_for(&keks))
+            let target = key.target(&deployment.seals, is_due, now);
+            target.is_ok_and(|target| !key.is_for(&target.keks))
         });
         behind.map(|(mount, key)| (mount.clone(), key.name.clone())).collect()
     }
@@ -71,21 +71,6 @@ impl Keys {
     /// All managed keys that can be read, wherever they are.
     pub(super) fn all(&self) -> Vec<Arc<TransitKey>> {
         self.holding().keys().map(|(_, key)| Arc::clone(key)).collect()
-    }
-}
-
-fn target(
-    key: &TransitKey,
-    deployment: &Deployment,
-    by_configuration: bool,
-    now: u64,
-) -> Result<Vec<crate::seal::KekRef>, SealError> {
-    let made = key.versions.get(&key.latest).map_or(0, |latest| latest.created);
-    let latest = key.keks(key.latest);
-    if by_configuration {
-        deployment.seals.next_keks(latest, made, now)
-    } else {
-        Ok(deployment.seals.newer_keks(latest, made, now))
     }
 }
 

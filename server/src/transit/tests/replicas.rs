@@ -84,7 +84,7 @@ async fn a_setting_is_judged_by_what_the_other_replica_has_made_of_the_key() {
 async fn a_key_that_two_replicas_create_is_one() {
     let store = store();
     let (one, two) = (replica(&store).await, replica(&store).await);
-    let derived = NewKey { derived: true };
+    let derived = NewKey { derived: true, ..NewKey::default() };
     let made = one.create_key(permit(operation::CreateKey, "k"), derived).await.unwrap();
     assert_eq!(create(&two, "k").await, made);
 }

@@ -36,7 +36,7 @@ struct Row {
 }
 
 /// Most of a row's time is spent waiting.
-const AT_A_TIME: usize = 3;
+const AT_A_TIME: usize = 6;
 
 #[test]
 fn every_loss_has_a_fate_and_an_end() -> Result<()> {

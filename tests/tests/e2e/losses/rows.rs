@@ -3,13 +3,14 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::{Emulator, Site, binary};
+use selkie_tests::{Emulator, Peer, Site, UpstreamVault, binary};
+use serde_json::json;
 
-use super::world::{PLAIN, Plan, World, emptied};
+use super::world::{PLAIN, Plan, Props, World, emptied};
 use super::{Fate, Row};
 
 pub(super) fn rows() -> Vec<Row> {
-    [kms(), selkie()].into_iter().flatten().collect()
+    [kms(), quorum(), upstream(), selkie()].into_iter().flatten().collect()
 }
 
 const TWO_REGIONS: Plan = Plan { regions: 2, ..PLAIN };
@@ -19,12 +20,12 @@ fn azure(world: &World, how: &str) -> Result<()> {
     world.regions.iter().try_for_each(|region: &Emulator| region.listen(how))
 }
 
-fn with_static(site: &mut Site) -> Result<()> {
+fn with_static(site: &mut Site) -> Result<Props> {
     let key = site.random_key("static")?;
     site.extra += &format!(
         "seal \"static\" {{\n  priority = 9\n  current_key_id = \"k1\"\n  current_key = \"{key}\"\n}}\n"
     );
-    Ok(())
+    Ok(Props::default())
 }
 
 /// The master keys, and the way to them.
@@ -91,6 +92,120 @@ fn kms() -> Vec<Row> {
     ]
 }
 
+/// A key of which any two of three seals must help.
+const TWO_OF_THREE: Plan = Plan {
+    regions: 3,
+    further: |site| {
+        site.keys = "key \"autounseal\" { quorum = 2 }\n".to_owned();
+        Ok(Props::default())
+    },
+    ..PLAIN
+};
+
+/// A quorum, of which each one is missing in turn.
+fn quorum() -> Vec<Row> {
+    let missing = |lost, lose| Row {
+        lost,
+        with: "a quorum of 2 of 3 seals",
+        world: || World::new(TWO_OF_THREE),
+        lose,
+        mend: |world| azure(world, "open"),
+        cure: "nothing has to be done; the seal comes back",
+        fate: Fate::Unseals,
+    };
+    vec![
+        missing("the first of three seals", |world| world.regions[0].listen("closed")),
+        missing("the second of three seals", |world| world.regions[1].listen("closed")),
+        missing("the third of three seals", |world| world.regions[2].listen("closed")),
+        Row {
+            lost: "two of three seals",
+            with: "a quorum of 2 of 3 seals",
+            world: || World::new(TWO_OF_THREE),
+            lose: |world| world.regions[1..].iter().try_for_each(|one| one.listen("closed")),
+            mend: |world| world.regions[1].listen("open"),
+            cure: "one of them comes back",
+            fate: Fate::StaysSealed,
+        },
+    ]
+}
+
+fn with_sled(site: &mut Site) -> Result<Props> {
+    site.extra += "storage \"sled\" {}\n";
+    Ok(Props::default())
+}
+
+/// A Vault elsewhere, which wraps by itself.
+fn with_upstream(site: &mut Site) -> Result<Props> {
+    let program = Peer::VaultCore.find()?.context("no Vault core")?;
+    let upstream = UpstreamVault::start(&program, &site.dir().join("upstream"))?;
+    upstream.put("transit/keys/bridge", &json!({}))?;
+    let rules = r#"
+        path "transit/encrypt/bridge" { capabilities = ["update"] }
+        path "transit/decrypt/bridge" { capabilities = ["update"] }
+        path "transit/keys/bridge" { capabilities = ["read"] }
+    "#;
+    let token = upstream.token("bridge", rules, &json!({ "period": "1h" }))?;
+    let file = site.secret_file("upstream-token", token.as_bytes())?;
+    site.extra += &format!(
+        "seal \"transit\" {{\n  priority = 5\n  address = \"{}\"\n  mount_path = \"transit/\"\n  \
+         key_name = \"bridge\"\n  token = \"file://{}\"\n  poll_interval = \"1s\"\n}}\n",
+        upstream.url(),
+        file.display()
+    );
+    Ok(Props { upstream: Some(upstream) })
+}
+
+fn kill_upstream(world: &mut World) -> Result<()> {
+    world.props.upstream.as_mut().context("no upstream")?.process.kill()
+}
+
+fn revive_upstream(world: &mut World) -> Result<()> {
+    world.props.upstream.as_mut().context("no upstream")?.restart()
+}
+
+/// A seal that wraps by itself, as an HSM's AES key does too, must be there to encrypt.
+fn upstream() -> Vec<Row> {
+    vec![
+        Row {
+            lost: "an upstream Vault",
+            with: "a seal in Azure and one at that Vault, for a declared key",
+            world: || World::new(Plan { further: with_upstream, ..PLAIN }),
+            lose: kill_upstream,
+            mend: revive_upstream,
+            cure: "the upstream comes back; or its seal is disabled and `generation` raised",
+            fate: Fate::Exits,
+        },
+        Row {
+            lost: "an upstream Vault that a key may do without",
+            with: "a seal in Azure and one at that Vault, for a managed key with `allow_missing_seals`",
+            world: || {
+                World::new(Plan {
+                    key: "managed",
+                    further: |site| {
+                        with_sled(site)?;
+                        with_upstream(site)
+                    },
+                    settings: || json!({ "allow_missing_seals": true }),
+                    ..PLAIN
+                })
+            },
+            lose: kill_upstream,
+            mend: revive_upstream,
+            cure: "nothing has to be done; the upstream comes back",
+            fate: Fate::Unseals,
+        },
+        Row {
+            lost: "all of Azure, with an upstream Vault",
+            with: "a seal in Azure and one at that Vault, for a declared key",
+            world: || World::new(Plan { further: with_upstream, ..PLAIN }),
+            lose: |world| azure(world, "closed"),
+            mend: |world| azure(world, "open"),
+            cure: "nothing has to be done; Azure comes back",
+            fate: Fate::Unseals,
+        },
+    ]
+}
+
 /// Where Selkie runs, and what it keeps.
 fn selkie() -> Vec<Row> {
     vec![
@@ -133,11 +248,7 @@ fn selkie() -> Vec<Row> {
             lost: "Selkie's disk, with a key made through the API",
             with: "a managed key in sled; yesterday's `selkie backup`",
             world: || {
-                let sled = |site: &mut Site| {
-                    site.extra += "storage \"sled\" {}\n";
-                    Ok(())
-                };
-                let world = World::new(Plan { key: "managed", further: sled, ..PLAIN })?;
+                let world = World::new(Plan { key: "managed", further: with_sled, ..PLAIN })?;
                 back_up(&world)?;
                 Ok(world)
             },

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{
-    Balancer, Client, Emulator, Peer, Replicas, SealArguments, Site, VaultCore, until,
+    Balancer, Client, Emulator, Peer, Replicas, SealArguments, Site, UpstreamVault, VaultCore,
+    until,
 };
 use serde_json::{Value, json};
 
@@ -29,18 +30,33 @@ pub(super) struct Plan {
     pub(super) replicas: usize,
     /// The transit key that the Vault is sealed by.
     pub(super) key: &'static str,
-    /// Adds to the configuration.
-    pub(super) further: fn(&mut Site) -> Result<()>,
+    /// Adds to the configuration, and brings what stands behind it.
+    pub(super) further: fn(&mut Site) -> Result<Props>,
+    /// How a key is made through the API that is not declared.
+    pub(super) settings: fn() -> Value,
+}
+
+/// What stands behind further seals.
+#[derive(Debug, Default)]
+pub(super) struct Props {
+    /// A Vault with a transit key.
+    pub(super) upstream: Option<UpstreamVault>,
 }
 
 /// One Key Vault, one Selkie, one declared key.
-pub(super) const PLAIN: Plan =
-    Plan { regions: 1, replicas: 1, key: "autounseal", further: |_| Ok(()) };
+pub(super) const PLAIN: Plan = Plan {
+    regions: 1,
+    replicas: 1,
+    key: "autounseal",
+    further: |_| Ok(Props::default()),
+    settings: || json!({}),
+};
 
 pub(super) struct World {
     pub(super) regions: Vec<Emulator>,
     pub(super) site: Site,
     pub(super) replicas: Replicas,
+    pub(super) props: Props,
     /// Whoever may do everything.
     pub(super) token: String,
     balancer: Balancer,
@@ -61,7 +77,7 @@ impl World {
             &[("transit/encrypt/+", &["update"]), ("transit/decrypt/+", &["update"])],
         );
         let seal_token = site.client("vault", &["seal"], "period = \"1h\"")?;
-        (plan.further)(&mut site)?;
+        let props = (plan.further)(&mut site)?;
         let replicas = Replicas::start(&site, plan.replicas)?;
         let balancer = Balancer::start(replicas.addresses())?;
         let seal = SealArguments {
@@ -72,12 +88,12 @@ impl World {
         };
         let deployment = Deployment { program, storage: site.dir().join("vault"), seal };
         let root = String::new();
-        let mut world = Self { regions, site, replicas, token, balancer, deployment, root };
+        let mut world = Self { regions, site, replicas, props, token, balancer, deployment, root };
         world.serves_all()?;
         if plan.key != "autounseal" {
-            let path = format!("transit/keys/{}", plan.key);
+            let (path, settings) = (format!("transit/keys/{}", plan.key), (plan.settings)());
             until("a key can be made", || {
-                Ok((world.operator(0).put(&path, &json!({}))?.status < 300).then_some(()))
+                Ok((world.operator(0).put(&path, &settings)?.status < 300).then_some(()))
             })?;
         }
         world.root = world.deployment.with_secret()?;
@@ -191,7 +207,7 @@ impl World {
 /// A Key Vault with a key of its own. Making that takes as long as everything else together, so it
 /// is made once.
 fn region(index: usize) -> Result<Emulator> {
-    static OBJECTS: [OnceLock<Value>; 2] = [const { OnceLock::new() }; 2];
+    static OBJECTS: [OnceLock<Value>; NAMES.len()] = [const { OnceLock::new() }; NAMES.len()];
     let objects = OBJECTS.get(index).context("no such region")?;
     if objects.get().is_none() {
         let made = Emulator::new()?.control("GET", "state", &Value::Null)?;
@@ -200,7 +216,7 @@ fn region(index: usize) -> Result<Emulator> {
     Emulator::with(objects.get())
 }
 
-const NAMES: [&str; 2] = ["weu", "neu"];
+const NAMES: [&str; 3] = ["weu", "neu", "suk"];
 
 /// The seals of the regions, and what makes their pins believed after a restart.
 fn declare(site: &mut Site, regions: &[Emulator]) -> Result<()> {

@@ -59,7 +59,7 @@ fn decode_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 /// One fingerprint or several; `None` if one was reported to be none.
-pub(super) fn decode(field: Field<'_>) -> Option<Vec<PublicKeyFingerprint>> {
+pub(in crate::seal) fn decode(field: Field<'_>) -> Option<Vec<PublicKeyFingerprint>> {
     if field.place().is_none() {
         return Some(Vec::new());
     }

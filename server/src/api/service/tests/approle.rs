@@ -164,7 +164,7 @@ async fn a_secret_id_may_do_no_more_than_its_role_allows() {
         assert_eq!(api.turned_down("POST", path, body).await, (400, text.to_owned()));
     }
     let missing = api.turned_down("POST", "auth/approle/role/no/secret-id", json!({})).await;
-    assert_eq!(missing, (400, "role \"no\" does not exist".to_owned()));
+    assert_eq!(missing, (404, "role \"no\" does not exist".to_owned()));
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ async fn an_encrypt_is_recorded_in_vaults_shape_before_and_after() {
             "client_token_accessor": accessor,
             "namespace": { "id": "root" },
             "path": "transit/encrypt/unseal",
-            "data": { "key_version": 0, "plaintext": recorded.hash("aGVsbG8=") },
+            "data": { "key_version": recorded.hash("0"), "plaintext": recorded.hash("aGVsbG8=") },
             "remote_address": "127.0.0.1",
             "remote_port": 40_000,
         })

@@ -141,7 +141,7 @@ async fn store_with(key: &StateKey, node: &Node, names: &[&str]) -> Arc<dyn Stor
     for seal in node.deployment().seals.iter() {
         if names.contains(&seal.name().as_str()) {
             let kek = seal.current_kek().unwrap().kek;
-            recipients.push(seal.wrap(draft.secret(), &kek, asked).await.unwrap());
+            recipients.push(seal.wrap(draft.part(0).unwrap(), &kek, asked).await.unwrap());
         }
     }
     let header = Header {

@@ -38,7 +38,9 @@ impl AppRole {
         is_custom: bool,
     ) -> Result<MethodReply, MethodError> {
         let MethodRequest { mount, fields, tools, .. } = request;
-        let role = self.existing(mount, name)?;
+        let missing = || AppRoleProblem::NoRole { name: name.to_owned() };
+        let role = self.role(mount, name)?;
+        let role = role.ok_or_else(|| MethodError::told(Told::NotFound, missing()))?;
         if !role.bind_secret_id {
             return Err(MethodError::refused(AppRoleProblem::NotBound));
         }

@@ -53,7 +53,7 @@ fn metadata(role: &str, certificate: &ClientCertificate) -> BTreeMap<String, Str
         ("authority_key_id", id(&certificate.authority_key_id)),
         ("cert_name", role.to_owned()),
         ("common_name", certificate.common_name.clone().unwrap_or_default()),
-        ("serial_number", decimal(&certificate.serial)),
+        ("serial_number", certificate.serial_digits()),
         ("subject_key_id", id(&certificate.subject_key_id)),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -64,36 +64,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-/// The decimal digits of a big-endian number.
-fn decimal(bytes: &[u8]) -> String {
-    // Its digits, the lowest first.
-    let mut digits: Vec<u8> = vec![0];
-    for byte in bytes {
-        let mut carry = u16::from(*byte);
-        for digit in &mut digits {
-            let value = u16::from(*digit) * 256 + carry;
-            *digit = u8::try_from(value % 10).unwrap_or(0);
-            carry = value / 10;
-        }
-        while carry > 0 {
-            digits.push(u8::try_from(carry % 10).unwrap_or(0));
-            carry /= 10;
-        }
-    }
-    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn serial_numbers_are_told_in_decimal() {
-        assert_eq!(decimal(&[]), "0");
-        assert_eq!(decimal(&[0, 255]), "255");
-        assert_eq!(decimal(&[1, 0]), "256");
-        assert_eq!(decimal(&[0xff; 16]), u128::MAX.to_string());
-    }
 
     #[test]
     fn key_ids_are_told_as_vault_tells_them() {

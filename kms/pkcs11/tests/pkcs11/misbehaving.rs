@@ -1,0 +1,288 @@
+//! A library that hangs, crashes and lies: nothing of that reaches us, and all of it passes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use selkie_kms::pkcs11::{Class, Fault, Pkcs11Kms, Stage};
+use selkie_kms::{Kms, KmsError};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use crate::{Wrapped, diagnosis, provider};
+
+/// Long enough for a library that works, on a busy machine.
+const CALL_TIME: Duration = Duration::from_secs(2);
+
+/// The library, compiled once: it lies beside the programs under test.
+fn library() -> PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    let compile = || {
+        let programs = Path::new(env!("CARGO_BIN_EXE_selkie-pkcs11")).parent().unwrap();
+        let library = programs.join(format!("misbehaving-{}.so", std::process::id()));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pkcs11/misbehaving.c");
+        let status = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+            .arg(&library)
+            .args([source, "-lpthread"])
+            .status();
+        assert!(status.unwrap().success(), "cc must compile the library");
+        library
+    };
+    LIBRARY.get_or_init(compile).clone()
+}
+
+struct Bad {
+    dir: TempDir,
+    kms: std::sync::Arc<Pkcs11Kms>,
+}
+
+impl Bad {
+    fn new() -> Self {
+        Self::with_pin(crate::PIN)
+    }
+
+    fn with_pin(pin: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = crate::settings(library(), "bad");
+        let file = dir.path().join("misbehaviour").display().to_string();
+        settings.environment = vec![("MISBEHAVIOUR".into(), file)];
+        settings.call_time = CALL_TIME;
+        settings.pin = Zeroizing::new(pin.into());
+        Self { dir, kms: provider(settings) }
+    }
+
+    /// From now on.
+    fn misbehave(&self, how: &str) {
+        let draft = self.dir.path().join("draft");
+        fs::write(&draft, how).unwrap();
+        fs::rename(draft, self.dir.path().join("misbehaviour")).unwrap();
+    }
+
+    fn behave(&self) {
+        self.misbehave("");
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("misbehaviour.log")).unwrap_or_default()
+    }
+
+    fn logins(&self) -> usize {
+        self.log().lines().filter(|line| *line == "login").count()
+    }
+
+    /// The children that there were, as `/proc` names them.
+    fn children(&self) -> Vec<PathBuf> {
+        let log = self.log();
+        let ids = log.lines().filter_map(|line| line.strip_prefix("pid "));
+        ids.map(|id| Path::new("/proc").join(id)).collect()
+    }
+
+    /// Unwraps until it succeeds, as clients do.
+    async fn recovers(&self, wrapped: &Wrapped) {
+        let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+        while let Err(error) = wrapped.unwrap(&*self.kms).await {
+            assert!(error.is_transient(), "{error:?}");
+            assert!(tokio::time::Instant::now() < patience, "it stays so: {error:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn fails_and_recovers(how: &str, expected: fn(&KmsError) -> bool) {
+    let bad = Bad::new();
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    bad.misbehave(how);
+    let error = wrapped.unwrap(&*bad.kms).await.unwrap_err();
+    assert!(expected(&error) && error.is_transient(), "{how}: {error:?}");
+    bad.behave();
+    bad.recovers(&wrapped).await;
+}
+
+#[tokio::test]
+async fn a_crash_is_survived() {
+    let by_signal = |error: &KmsError| {
+        diagnosis(error).fault == Fault::Crashed { signal: Some(11), code: None }
+    };
+    fails_and_recovers("decrypt crashes", by_signal).await;
+}
+
+#[tokio::test]
+async fn a_library_that_ends_its_process_is_survived() {
+    let by_code =
+        |error: &KmsError| diagnosis(error).fault == Fault::Crashed { signal: None, code: Some(3) };
+    fails_and_recovers("decrypt exits", by_code).await;
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_is_ended_in_its_time() {
+    let began = std::time::Instant::now();
+    fails_and_recovers("decrypt hangs", |error| diagnosis(error).fault == Fault::Hung).await;
+    assert!(began.elapsed() >= CALL_TIME);
+}
+
+#[tokio::test]
+async fn a_length_beyond_all_memory_is_survived() {
+    let aborted =
+        |error: &KmsError| diagnosis(error).fault == Fault::Crashed { signal: Some(6), code: None };
+    fails_and_recovers("garbage length", aborted).await;
+}
+
+#[tokio::test]
+async fn attributes_of_garbage_lengths_are_survived() {
+    let bad = Bad::new();
+    bad.misbehave("attributes are garbage");
+    assert!(bad.kms.describe().await.is_err());
+    bad.behave();
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    bad.recovers(&wrapped).await;
+}
+
+#[tokio::test]
+async fn answers_that_are_no_dek_are_not_taken_for_one() {
+    for how in ["long answer", "no answer"] {
+        fails_and_recovers(how, |error| matches!(error, KmsError::Misbehaved(_))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_pulled_in_mid_call_is_found_again_when_it_is_back() {
+    let bad = Bad::new();
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    bad.misbehave("removed");
+    for _ in 0..3 {
+        let error = wrapped.unwrap(&*bad.kms).await.unwrap_err();
+        assert!(matches!(error, KmsError::Unavailable(_)), "{error:?}");
+    }
+    bad.behave();
+    bad.recovers(&wrapped).await;
+}
+
+#[tokio::test]
+async fn a_token_that_fails_everything_is_away_and_rejects_nothing() {
+    let unavailable = |error: &KmsError| matches!(error, KmsError::Unavailable(_));
+    fails_and_recovers("broken", unavailable).await;
+    fails_and_recovers("device error", unavailable).await;
+}
+
+#[tokio::test]
+async fn a_wrong_tag_is_rejected_although_the_library_speaks_of_a_general_error() {
+    let bad = Bad::new();
+    let mut wrapped = Wrapped::under(&*bad.kms, 7).await;
+    *wrapped.bytes.last_mut().unwrap() ^= 1;
+    let error = wrapped.unwrap(&*bad.kms).await.unwrap_err();
+    assert!(matches!(error, KmsError::Rejected(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn sessions_that_expire_are_opened_anew_within_the_call() {
+    let bad = Bad::new();
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    wrapped.unwrap(&*bad.kms).await.unwrap();
+    let logins = bad.logins();
+    bad.misbehave("sessions expire");
+    wrapped.unwrap(&*bad.kms).await.unwrap();
+    assert_eq!(bad.logins(), logins + 1, "the same process has logged in anew");
+}
+
+#[tokio::test]
+async fn a_token_without_a_session_left_asks_for_patience() {
+    let bad = Bad::new();
+    bad.misbehave("no session");
+    let error = bad.kms.describe().await.unwrap_err();
+    assert!(matches!(error, KmsError::Throttled { .. }), "{error:?}");
+    bad.behave();
+    Wrapped::under(&*bad.kms, 7).await;
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_sent_once_whatever_happens() {
+    let bad = Bad::with_pin("4321");
+    let id = "pkcs11:serial=666;object=unseal;id=%01";
+    let id = selkie_crypto::KekId::new(id).unwrap();
+    for _ in 0..50 {
+        let refused = bad.kms.describe().await.unwrap_err();
+        assert!(matches!(refused, KmsError::Denied(_)), "{refused:?}");
+        let refused = bad.kms.wrap_dek(&id, &crate::secret(1), crate::call()).await.unwrap_err();
+        let diagnosis = diagnosis(&refused);
+        assert_eq!(diagnosis.stage, Stage::Login);
+        assert_eq!(diagnosis.fault, Fault::Token(Class::PinRefused));
+    }
+    assert_eq!(bad.logins(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_sent_once_by_many_callers_at_once() {
+    let bad = Bad::with_pin("4321");
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let kms = std::sync::Arc::clone(&bad.kms);
+        callers.spawn(async move { kms.describe().await.is_err() });
+    }
+    assert!(callers.join_all().await.into_iter().all(|refused| refused));
+    assert_eq!(bad.logins(), 1);
+}
+
+#[tokio::test]
+async fn a_pin_that_locks_while_the_child_runs_is_not_sent_again() {
+    let bad = Bad::new();
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    bad.misbehave("sessions expire");
+    wrapped.unwrap(&*bad.kms).await.unwrap();
+    // The next child finds the token locked.
+    bad.misbehave("decrypt crashes");
+    wrapped.unwrap(&*bad.kms).await.unwrap_err();
+    bad.misbehave("locked");
+    let logins = bad.logins();
+    for _ in 0..10 {
+        let refused = wrapped.unwrap(&*bad.kms).await.unwrap_err();
+        assert!(matches!(refused, KmsError::Denied(_)), "{refused:?}");
+    }
+    assert_eq!(bad.logins(), logins + 1);
+}
+
+#[tokio::test]
+async fn the_last_try_is_never_made() {
+    let bad = Bad::new();
+    bad.misbehave("last try");
+    let spared = bad.kms.describe().await.unwrap_err();
+    assert!(matches!(spared, KmsError::Denied(_)), "{spared:?}");
+    assert_eq!(diagnosis(&spared).fault, Fault::Token(Class::PinSpared));
+    assert_eq!(bad.logins(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_beside_one_that_crashes_fail_and_all_succeed_again() {
+    let bad = Bad::new();
+    let wrapped = std::sync::Arc::new(Wrapped::under(&*bad.kms, 7).await);
+    bad.misbehave("decrypt crashes");
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (kms, wrapped) = (std::sync::Arc::clone(&bad.kms), std::sync::Arc::clone(&wrapped));
+        callers.spawn(async move { wrapped.unwrap(&*kms).await.unwrap_err().is_transient() });
+    }
+    assert!(callers.join_all().await.into_iter().all(|passes| passes));
+    bad.behave();
+    bad.recovers(&wrapped).await;
+}
+
+#[tokio::test]
+async fn the_child_ends_with_its_keeper() {
+    let bad = Bad::new();
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    // A call that hangs does not keep it either.
+    bad.misbehave("decrypt hangs");
+    let _late = tokio::time::timeout(Duration::from_millis(100), wrapped.unwrap(&*bad.kms)).await;
+    let children = bad.children();
+    assert!(children.len() == 1 && children[0].exists(), "control: it is there");
+    let Bad { dir, kms } = bad;
+    drop(kms);
+    let patience = tokio::time::Instant::now() + Duration::from_secs(30);
+    while children.iter().any(|child| child.exists()) {
+        assert!(tokio::time::Instant::now() < patience, "it is still there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(dir);
+}

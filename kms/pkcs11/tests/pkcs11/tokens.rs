@@ -1,0 +1,166 @@
+//! Tokens as they are: keys that suit and keys that do not, PINs, people who rotate.
+
+use selkie_crypto::WrapAlgorithm;
+use selkie_kms::pkcs11::{Class, Fault, Finding, Mechanism, Stage, Step, Unsuitable, Warning};
+use selkie_kms::{Kms, KmsError};
+use zeroize::Zeroizing;
+
+use crate::softhsm::SoftHsm;
+use crate::{Wrapped, diagnosis, provider};
+
+#[tokio::test]
+async fn the_only_key_of_a_label_is_found_and_named_by_a_uri() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "0a")]) else { return };
+    let kms = provider(hsm.settings());
+    let wrapped = Wrapped::under(&*kms, 7).await;
+    assert_eq!((wrapped.algorithm, wrapped.bytes.len()), (WrapAlgorithm::A256GcmKw, 60));
+    let (start, end) = wrapped.kek.as_str().split_once(';').unwrap();
+    assert!(start.starts_with("pkcs11:serial=") && start.len() > 20, "{start}");
+    assert_eq!(end, "object=unseal;id=%0A");
+    wrapped.unwrap(&*kms).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rotation_is_the_operators_word_and_the_old_version_still_opens() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let before = provider(hsm.settings());
+    let old = Wrapped::under(&*before, 7).await;
+    hsm.tool(&["aes", "unseal", "02"]);
+    let several = provider(hsm.settings()).describe().await.unwrap_err();
+    assert_eq!(diagnosis(&several).fault, Fault::Token(Class::SeveralKeys));
+    assert!(diagnosis(&several).to_string().contains("id 01") && !several.is_transient());
+    let mut settings = hsm.settings();
+    (settings.key_id, settings.previous_key_ids) = (Some(vec![2]), vec![vec![1]]);
+    let after = provider(settings);
+    let description = after.describe().await.unwrap();
+    assert_eq!(description.versions().len(), 2);
+    assert!(description.current().id.as_str().ends_with("id=%02"));
+    old.unwrap(&*after).await.unwrap();
+    Wrapped::under(&*after, 8).await.unwrap(&*after).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_mechanism_loses_nothing() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let by = |mechanism| {
+        let mut settings = hsm.settings();
+        settings.mechanism = Some(mechanism);
+        provider(settings)
+    };
+    let (gcm, key_wrap) = (by(Mechanism::AesGcm), by(Mechanism::AesKeyWrap));
+    let (by_gcm, by_key_wrap) =
+        (Wrapped::under(&*gcm, 1).await, Wrapped::under(&*key_wrap, 2).await);
+    assert_eq!(by_key_wrap.algorithm, WrapAlgorithm::A256Kw);
+    by_gcm.unwrap(&*key_wrap).await.unwrap();
+    by_key_wrap.unwrap(&*gcm).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_that_do_not_suit_are_refused_with_the_reason() {
+    for (kind, reason) in [("rsa", Unsuitable::OaepSha1Alone), ("aes128", Unsuitable::AesSize)] {
+        let Some(hsm) = SoftHsm::with(&[(kind, "01")]) else { return };
+        let refused = provider(hsm.settings()).describe().await.unwrap_err();
+        assert!(matches!(refused, KmsError::Disabled(_)), "{refused:?}");
+        assert_eq!(diagnosis(&refused).fault, Fault::Unsuitable(reason));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_key_is_unknown_and_a_missing_previous_one_is_told_apart() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let mut settings = hsm.settings();
+    settings.key_id = Some(vec![9]);
+    let missing = provider(settings).describe().await.unwrap_err();
+    assert!(matches!(missing, KmsError::UnknownKek(_)), "{missing:?}");
+    assert!(diagnosis(&missing).to_string().contains("id 09"));
+    let mut settings = hsm.settings();
+    (settings.key_id, settings.previous_key_ids) = (Some(vec![1]), vec![vec![9]]);
+    let kms = provider(settings);
+    let missing = kms.describe().await.unwrap_err();
+    assert!(matches!(missing, KmsError::Disabled(_)), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_deleted_under_way_is_unknown() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let kms = provider(hsm.settings());
+    let wrapped = Wrapped::under(&*kms, 7).await;
+    hsm.tool(&["delete", "unseal", "01"]);
+    let gone = kms.describe().await.unwrap_err();
+    assert!(matches!(gone, KmsError::UnknownKek(_)), "{gone:?}");
+    assert!(wrapped.unwrap(&*kms).await.is_err());
+    hsm.tool(&["aes", "unseal", "02"]);
+    Wrapped::under(&*kms, 8).await.unwrap(&*kms).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_pin_is_told_and_a_right_one_works_afterwards() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let mut settings = hsm.settings();
+    settings.pin = Zeroizing::new("4321".into());
+    let kms = provider(settings);
+    for _ in 0..20 {
+        let refused = kms.describe().await.unwrap_err();
+        assert!(matches!(refused, KmsError::Denied(_)), "{refused:?}");
+        assert_eq!(diagnosis(&refused).fault, Fault::Token(Class::PinRefused));
+    }
+    Wrapped::under(&*provider(hsm.settings()), 7).await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_there_is_told_with_those_that_are() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let mut settings = hsm.settings();
+    settings.slot.token_label = Some("another".into());
+    let missing = provider(settings).describe().await.unwrap_err();
+    let diagnosis = diagnosis(&missing);
+    assert_eq!(diagnosis.fault, Fault::Token(Class::NoSlot));
+    assert!(diagnosis.to_string().contains("selkie test"), "{diagnosis}");
+}
+
+#[tokio::test]
+async fn a_library_that_is_none_is_told() {
+    for path in ["/nowhere/hsm.so", "/etc/passwd", "/lib/x86_64-linux-gnu/libc.so.6"] {
+        let settings = crate::settings(path.into(), "any");
+        let error = provider(settings).describe().await.unwrap_err();
+        let diagnosis = diagnosis(&error);
+        assert_eq!(diagnosis.fault, Fault::Token(Class::NoLibrary), "{path}: {diagnosis}");
+        assert_eq!(diagnosis.stage, Stage::Library);
+    }
+}
+
+async fn walked(settings: selkie_kms::pkcs11::Pkcs11Settings) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let kms = provider(settings);
+    kms.check(&selkie_crypto::os_random, &mut |step| steps.push(step)).await.unwrap();
+    steps
+}
+
+#[tokio::test]
+async fn the_walk_passes_all_hops_and_ends_where_it_fails() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let steps = walked(hsm.settings()).await;
+    let hops: Vec<_> = steps.iter().map(|step| step.hop).collect();
+    assert_eq!(hops, ["library", "slot", "login", "key", "wrap", "unwrap"]);
+    assert!(steps.iter().all(|step| matches!(step.finding, Finding::Passed(_))), "{steps:?}");
+    let mut settings = hsm.settings();
+    settings.key_label = Some("other".into());
+    let steps = walked(settings).await;
+    let last = steps.last().unwrap();
+    assert_eq!((steps.len(), last.hop), (4, "key"));
+    assert!(matches!(last.finding, Finding::Failed(_)), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_token_by_its_slots_number_is_warned_of() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let slot = walked(hsm.settings()).await.into_iter().find(|step| step.hop == "slot");
+    let Some(Finding::Passed(told)) = slot.map(|step| step.finding) else { panic!("no slot") };
+    let mut settings = hsm.settings();
+    settings.slot.token_label = None;
+    settings.slot.id = told.split_once(':').and_then(|(number, _)| number.parse().ok());
+    let steps = walked(settings).await;
+    let warned = Finding::Warned(Warning::SlotByNumber);
+    assert!(steps.iter().any(|step| step.finding == warned), "{steps:?}");
+    assert_eq!(steps.last().map(|step| step.hop), Some("unwrap"));
+}

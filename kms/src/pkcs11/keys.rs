@@ -1,0 +1,348 @@
+//! Which keys of a token are the versions of the master key, what they are called, and how they
+//! wrap.
+
+use std::sync::Arc;
+
+use selkie_crypto::{
+    KekId, PublicKey, RsaPublicKey, RsaPublicKeyError, WRAPPED_DEK_BYTES, WrapAlgorithm,
+};
+use selkie_pkcs11_protocol::{
+    Class, KeyFacts, KeyKind, KeyName, Mechanism, NONCE_BYTES, Selector, Stage, Token,
+};
+
+use super::Pkcs11Settings;
+use super::diagnosis::{Diagnosis, Fault, Unsuitable};
+use crate::{KekDescription, KekState, KekVersion, Wrapping};
+
+/// Of AES-GCM: nonce, ciphertext, tag.
+const GCM_WRAPPED_BYTES: usize = NONCE_BYTES + 32 + 16;
+const AES_256_BYTES: u16 = 32;
+
+/// The versions of the master key as they were found, oldest first; the last one is current.
+#[derive(Debug)]
+pub(super) struct Keys(Vec<Key>);
+
+/// One version.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// `pkcs11:serial=SERIAL;object=LABEL;id=ID`, a PKCS#11 URI (RFC 7512).
+    pub(super) id: KekId,
+    pub(super) name: KeyName,
+    pub(super) wrapping: Wrapping,
+    pub(super) extractable: bool,
+}
+
+/// What is to be looked for: one selector for each version, oldest first.
+pub(super) fn selectors(settings: &Pkcs11Settings) -> Vec<Selector> {
+    let label = || settings.key_label.as_ref().map(|label| label.as_bytes().to_vec());
+    let previous = settings.previous_key_ids.iter().cloned().map(Some);
+    let ids = previous.chain([settings.key_id.clone()]);
+    ids.map(|id| Selector { label: label(), id }).collect()
+}
+
+/// The one key among those found for a selector.
+pub(super) fn only(mut found: Vec<KeyFacts>, selector: &Selector) -> Result<KeyFacts, Diagnosis> {
+    match (found.pop(), found.is_empty()) {
+        (Some(key), true) => Ok(key),
+        (Some(last), false) => {
+            found.push(last);
+            let ids = found.iter().map(|key| shown(&key.name));
+            let said = Some(ids.collect::<Vec<_>>().join(", "));
+            let fault = Fault::Token(Class::SeveralKeys);
+            Err(Diagnosis { said, ..Diagnosis::new(Stage::Key, fault) })
+        }
+        (None, _) => {
+            let label = selector.label.as_deref().map(percent_but_unreserved);
+            let parts = [("label", label), ("id", selector.id.as_deref().map(hex))];
+            let parts = parts.into_iter().filter_map(|(name, value)| Some((name, value?)));
+            let parts: Vec<_> = parts.map(|(name, value)| format!("{name} {value}")).collect();
+            let fault = Fault::Token(Class::NoKey);
+            Err(Diagnosis { said: Some(parts.join(", ")), ..Diagnosis::new(Stage::Key, fault) })
+        }
+    }
+}
+
+fn shown(name: &KeyName) -> String {
+    format!("label {} id {}", percent_but_unreserved(&name.label), hex(&name.id))
+}
+
+impl Keys {
+    /// The versions of these facts, oldest first.
+    pub(super) fn new(
+        found: Vec<KeyFacts>,
+        token: &Token,
+        wanted: Option<Mechanism>,
+    ) -> Result<Self, Diagnosis> {
+        let keys = found.into_iter().map(|facts| Key::new(facts, token, wanted));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let twice = keys
+            .iter()
+            .enumerate()
+            .any(|(index, key)| keys.iter().take(index).any(|earlier| earlier.name == key.name));
+        if twice {
+            return Err(Diagnosis::new(Stage::Key, Fault::SameKey));
+        }
+        Ok(Self(keys))
+    }
+
+    pub(super) fn current(&self) -> Option<&Key> {
+        self.0.last()
+    }
+
+    pub(super) fn description(&self) -> Result<KekDescription, Diagnosis> {
+        let nonsense = || Diagnosis::new(Stage::Key, Fault::Nonsense);
+        let versions = self.0.iter().map(Key::version).collect();
+        let current = &self.current().ok_or_else(nonsense)?.id;
+        KekDescription::new(versions, current).or(Err(nonsense()))
+    }
+
+    /// The key that `kek` names. On which token it was does not count: an HSM that is replaced by
+    /// one with the same keys has another serial number.
+    pub(super) fn named(&self, kek: &KekId) -> Option<&Key> {
+        let wanted = without_serial(kek)?;
+        self.0.iter().find(|key| without_serial(&key.id) == Some(wanted))
+    }
+}
+
+/// Label and id in an id of ours.
+pub(super) fn without_serial(kek: &KekId) -> Option<&str> {
+    let (_, rest) = kek.as_str().strip_prefix("pkcs11:serial=")?.split_once(';')?;
+    Some(rest)
+}
+
+impl Key {
+    fn new(facts: KeyFacts, token: &Token, wanted: Option<Mechanism>) -> Result<Self, Diagnosis> {
+        let unsuitable = |unsuitable| Diagnosis {
+            said: Some(shown(&facts.name)),
+            ..Diagnosis::new(Stage::Key, Fault::Unsuitable(unsuitable))
+        };
+        let id = format!(
+            "pkcs11:serial={};object={};id={}",
+            percent_but_unreserved(token.serial.as_bytes()),
+            percent_but_unreserved(&facts.name.label),
+            percent(&facts.name.id),
+        );
+        let id = KekId::new(&id).or(Err(Diagnosis::new(Stage::Key, Fault::Nonsense)))?;
+        let wrapping = wrapping(&facts, token, wanted).map_err(unsuitable)?;
+        Ok(Self { id, wrapping, extractable: facts.extractable, name: facts.name })
+    }
+
+    fn version(&self) -> KekVersion {
+        KekVersion {
+            id: self.id.clone(),
+            wrapping: self.wrapping.clone(),
+            state: KekState::Enabled,
+            created: None,
+            expires: None,
+        }
+    }
+
+    /// How the token unwraps what `algorithm` has wrapped, if it is of such a length. Both of AES
+    /// fit an AES key, whichever new DEKs are wrapped by: a changed `mechanism` loses nothing.
+    pub(super) fn unwraps(&self, algorithm: WrapAlgorithm, bytes: usize) -> Option<Mechanism> {
+        match (&self.wrapping, algorithm, bytes) {
+            (Wrapping::Local(PublicKey::Rsa(key)), WrapAlgorithm::RsaOaep256, bytes)
+                if bytes * 8 == key.bits() =>
+            {
+                Some(Mechanism::RsaOaepSha256)
+            }
+            (Wrapping::Remote(_), WrapAlgorithm::A256GcmKw, GCM_WRAPPED_BYTES) => {
+                Some(Mechanism::AesGcm)
+            }
+            (Wrapping::Remote(_), WrapAlgorithm::A256Kw, WRAPPED_DEK_BYTES) => {
+                Some(Mechanism::AesKeyWrap)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The mechanism behind an algorithm of a token's.
+pub(super) const fn mechanism(algorithm: WrapAlgorithm) -> Option<Mechanism> {
+    match algorithm {
+        WrapAlgorithm::A256GcmKw => Some(Mechanism::AesGcm),
+        WrapAlgorithm::A256Kw => Some(Mechanism::AesKeyWrap),
+        _ => None,
+    }
+}
+
+fn wrapping(
+    facts: &KeyFacts,
+    token: &Token,
+    wanted: Option<Mechanism>,
+) -> Result<Wrapping, Unsuitable> {
+    match &facts.kind {
+        KeyKind::Aes { bytes: AES_256_BYTES } => aes(facts, token, wanted).map(Wrapping::Remote),
+        KeyKind::Aes { .. } => Err(Unsuitable::AesSize),
+        KeyKind::Rsa { modulus, exponent, oaep_sha256 } => {
+            let is_wanted = wanted.is_none_or(|one| one == Mechanism::RsaOaepSha256);
+            match (is_wanted, token.rsa_oaep && facts.uses.decrypt, oaep_sha256) {
+                (false, _, _) => Err(Unsuitable::OtherMechanism),
+                (true, false, _) => Err(Unsuitable::NoMechanism),
+                (true, true, false) => Err(Unsuitable::OaepSha1Alone),
+                (true, true, true) => rsa(modulus, exponent),
+            }
+        }
+        KeyKind::Other => Err(Unsuitable::KeyType),
+    }
+}
+
+/// AES-GCM where it can be had, since every HSM that has both is quicker with it: AES key wrap
+/// makes an object of each DEK.
+fn aes(
+    facts: &KeyFacts,
+    token: &Token,
+    wanted: Option<Mechanism>,
+) -> Result<WrapAlgorithm, Unsuitable> {
+    let uses = facts.uses;
+    let gcm = token.aes_gcm && uses.encrypt && uses.decrypt;
+    let key_wrap = token.aes_key_wrap && uses.wrap && uses.unwrap;
+    match (wanted, gcm, key_wrap) {
+        (None | Some(Mechanism::AesGcm), true, _) => Ok(WrapAlgorithm::A256GcmKw),
+        (None | Some(Mechanism::AesKeyWrap), _, true) => Ok(WrapAlgorithm::A256Kw),
+        (None, false, false) => Err(Unsuitable::NoMechanism),
+        (Some(_), _, _) => Err(Unsuitable::OtherMechanism),
+    }
+}
+
+fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Wrapping, Unsuitable> {
+    match RsaPublicKey::from_components(modulus, exponent) {
+        Ok(key) => Ok(Wrapping::Local(Arc::new(key).into())),
+        Err(RsaPublicKeyError::Size { .. }) => Err(Unsuitable::RsaSize),
+        Err(RsaPublicKeyError::Malformed) => Err(Unsuitable::KeyType),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every byte as RFC 7512 recommends it for ids.
+pub(super) fn percent(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Letters, digits and `-._~` as they are, the rest as [`percent`].
+pub(super) fn percent_but_unreserved(bytes: &[u8]) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let one = |byte: &u8| match plain(*byte) {
+        true => char::from(*byte).to_string(),
+        false => percent(&[*byte]),
+    };
+    bytes.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie_pkcs11_protocol::Uses;
+
+    use super::*;
+
+    fn token() -> Token {
+        Token {
+            serial: "AB 12".into(),
+            label: "hsm".into(),
+            model: "M".into(),
+            slot: 0,
+            aes_gcm: true,
+            aes_key_wrap: true,
+            rsa_oaep: true,
+        }
+    }
+
+    fn facts(id: u8, kind: KeyKind) -> KeyFacts {
+        let name = KeyName { label: b"un;seal".to_vec(), id: vec![id] };
+        let uses = Uses { encrypt: true, decrypt: true, wrap: true, unwrap: true };
+        KeyFacts { name, kind, uses, extractable: false }
+    }
+
+    const AES: KeyKind = KeyKind::Aes { bytes: 32 };
+
+    fn algorithm(
+        change: impl FnOnce(&mut KeyFacts, &mut Token),
+        wanted: Option<Mechanism>,
+    ) -> Result<WrapAlgorithm, Fault> {
+        let (mut facts, mut token) = (facts(1, AES), token());
+        change(&mut facts, &mut token);
+        let keys = Keys::new(vec![facts], &token, wanted).map_err(|error| error.fault)?;
+        Ok(keys.current().unwrap().wrapping.algorithm())
+    }
+
+    #[test]
+    fn the_mechanism_follows_from_key_and_token() {
+        use Unsuitable::{AesSize, KeyType, NoMechanism, OtherMechanism};
+        let no = |why| Err(Fault::Unsuitable(why));
+        let (gcm, kw) = (Some(Mechanism::AesGcm), Some(Mechanism::AesKeyWrap));
+        assert_eq!(algorithm(|_, _| {}, None), Ok(WrapAlgorithm::A256GcmKw));
+        assert_eq!(algorithm(|_, _| {}, kw), Ok(WrapAlgorithm::A256Kw));
+        assert_eq!(algorithm(|_, token| token.aes_gcm = false, None), Ok(WrapAlgorithm::A256Kw));
+        assert_eq!(algorithm(|key, _| key.uses.encrypt = false, None), Ok(WrapAlgorithm::A256Kw));
+        assert_eq!(algorithm(|key, _| key.uses.decrypt = false, gcm), no(OtherMechanism));
+        assert_eq!(algorithm(|_, _| {}, Some(Mechanism::RsaOaepSha256)), no(OtherMechanism));
+        assert_eq!(algorithm(|key, _| key.uses = Uses::default(), None), no(NoMechanism));
+        assert_eq!(algorithm(|key, _| key.kind = KeyKind::Aes { bytes: 16 }, None), no(AesSize));
+        assert_eq!(algorithm(|key, _| key.kind = KeyKind::Other, None), no(KeyType));
+    }
+
+    #[test]
+    fn an_rsa_key_wraps_here_where_the_token_has_oaep_with_sha_256() {
+        let rsa = |oaep_sha256| {
+            let (modulus, exponent) = (vec![0xFD; 256], vec![1, 0, 1]);
+            KeyKind::Rsa { modulus, exponent, oaep_sha256 }
+        };
+        let found = algorithm(|key, _| key.kind = rsa(true), None);
+        assert_eq!(found, Ok(WrapAlgorithm::RsaOaep256));
+        let refused = algorithm(|key, _| key.kind = rsa(false), None);
+        assert_eq!(refused, Err(Fault::Unsuitable(Unsuitable::OaepSha1Alone)));
+        let keys = Keys::new(vec![facts(1, rsa(true))], &token(), None).unwrap();
+        let key = keys.current().unwrap();
+        let by = |bytes| key.unwraps(WrapAlgorithm::RsaOaep256, bytes);
+        assert_eq!([255, 256, 257].map(by), [None, Some(Mechanism::RsaOaepSha256), None]);
+        assert_eq!(key.unwraps(WrapAlgorithm::A256Kw, 40), None);
+    }
+
+    #[test]
+    fn a_key_is_named_by_a_uri_whatever_token_it_was_on() {
+        let keys = Keys::new(vec![facts(0xA, AES), facts(0xB, AES)], &token(), None).unwrap();
+        let current = &keys.current().unwrap().id;
+        assert_eq!(current.as_str(), "pkcs11:serial=AB%2012;object=un%3Bseal;id=%0B");
+        let named = |text: &str| {
+            let key = keys.named(&KekId::new(text).unwrap());
+            key.map(|key| key.name.id.clone())
+        };
+        assert_eq!(named("pkcs11:serial=other;object=un%3Bseal;id=%0A"), Some(vec![0xA]));
+        for other in ["pkcs11:serial=AB%2012;object=unseal;id=%0B", "no-such-key", "pkcs11:serial="]
+        {
+            assert_eq!(named(other), None, "{other}");
+        }
+        let order = keys.description().unwrap();
+        assert_eq!(order.versions().len(), 2);
+        assert_eq!(order.current().id, *current);
+    }
+
+    #[test]
+    fn one_key_as_two_versions_is_refused() {
+        let twice = Keys::new(vec![facts(1, AES), facts(1, AES)], &token(), None);
+        assert_eq!(twice.unwrap_err().fault, Fault::SameKey);
+    }
+
+    #[test]
+    fn the_choice_among_several_keys_is_left_to_people() {
+        let selector = Selector { label: Some(b"unseal".to_vec()), id: None };
+        let outcome = only(vec![facts(1, AES), facts(2, AES)], &selector).unwrap_err();
+        assert_eq!(outcome.fault, Fault::Token(Class::SeveralKeys));
+        assert!(outcome.to_string().contains("id 01, label un%3Bseal id 02"), "{outcome}");
+        let missing = only(vec![], &selector).unwrap_err();
+        assert_eq!(missing.fault, Fault::Token(Class::NoKey));
+        assert_eq!(only(vec![facts(1, AES)], &selector).unwrap(), facts(1, AES));
+    }
+
+    #[test]
+    fn each_listed_id_is_looked_for_and_the_current_one_last() {
+        let mut settings = super::super::settings::tests::settings();
+        settings.key_id = Some(vec![3]);
+        settings.previous_key_ids = vec![vec![1], vec![2]];
+        let ids: Vec<_> = selectors(&settings).into_iter().map(|one| one.id).collect();
+        assert_eq!(ids, [Some(vec![1]), Some(vec![2]), Some(vec![3])]);
+    }
+}

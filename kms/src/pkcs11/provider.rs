@@ -1,0 +1,199 @@
+//! [`Pkcs11Kms`]: keys of a token as a [`Kms`].
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use selkie_crypto::{KekId, Random, RecipientSecret, WrapAlgorithm};
+use selkie_memory::WipedVec;
+use selkie_pkcs11_protocol::{
+    Class, KeyFacts, Mechanism, NONCE_BYTES, Reply, Request, Selector, Stage,
+};
+use tokio::time::Instant;
+
+use super::Pkcs11Settings;
+use super::diagnosis::{Diagnosis, Fault};
+use super::keys::{self, Key, Keys};
+use super::supervisor::Supervisor;
+use crate::{Call, KekDescription, Kms, KmsError, KmsFuture, Wrapping};
+
+/// How long a description may take, the start of the library included.
+const DESCRIBE_TIME: Duration = Duration::from_secs(40);
+
+/// The provider of the `pkcs11` seal: keys of one token, through one child process.
+///
+/// It starts nothing before it is first asked, and needs a tokio runtime with I/O and time. It tries
+/// nothing twice; the child opens a session again that was lost. A PIN that was refused is never
+/// sent again by the same value. Every failure but that of being late has a [`Diagnosis`] as its
+/// cause.
+///
+/// The id of a version is a PKCS#11 URI, `pkcs11:serial=SERIAL;object=LABEL;id=ID`; where it unwraps
+/// the serial number does not count, and any algorithm of AES serves an AES key.
+pub struct Pkcs11Kms {
+    pub(super) supervisor: Arc<Supervisor>,
+    random: Arc<Random>,
+    found: Mutex<Option<Arc<Keys>>>,
+}
+
+impl Pkcs11Kms {
+    /// A provider of these keys; `random` is for nonces.
+    #[must_use]
+    pub fn new(settings: Pkcs11Settings, random: Arc<Random>) -> Self {
+        let supervisor = Arc::new(Supervisor::new(settings));
+        Self { supervisor, random, found: Mutex::default() }
+    }
+
+    /// Looks for the keys.
+    pub(super) async fn find(&self, deadline: Instant) -> Result<Arc<Keys>, KmsError> {
+        let settings = &self.supervisor.settings;
+        let token = self.supervisor.token(deadline).await?;
+        let mut facts = Vec::new();
+        let selectors = keys::selectors(settings);
+        let last = selectors.len().saturating_sub(1);
+        for (index, selector) in selectors.iter().enumerate() {
+            let found = self.inspect(selector.clone(), deadline).await?;
+            match keys::only(found, selector) {
+                Ok(key) => facts.push(key),
+                Err(diagnosis) if index < last => return Err(missing_previous(diagnosis)),
+                Err(diagnosis) => return Err(diagnosis.into()),
+            }
+        }
+        let keys = Arc::new(Keys::new(facts, &token, settings.mechanism)?);
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&keys));
+        Ok(keys)
+    }
+
+    async fn inspect(
+        &self,
+        selector: Selector,
+        deadline: Instant,
+    ) -> Result<Vec<KeyFacts>, KmsError> {
+        let request = Request::Inspect(selector);
+        match self.supervisor.ask(Stage::Key, request, deadline).await? {
+            Reply::Keys(keys) => Ok(keys),
+            _ => Err(Diagnosis::new(Stage::Key, Fault::Nonsense).into()),
+        }
+    }
+
+    /// What was found, or is now.
+    async fn keys(&self, deadline: Instant) -> Result<Arc<Keys>, KmsError> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match found {
+            Some(keys) => Ok(keys),
+            None => self.find(deadline).await,
+        }
+    }
+
+    async fn wrap(
+        &self,
+        kek: &KekId,
+        dek: &RecipientSecret,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, KmsError> {
+        check_ours(kek, Stage::Wrap)?;
+        let keys = self.keys(deadline).await?;
+        let key = known(&keys, kek, Stage::Wrap)?;
+        let nonsense = || Diagnosis::new(Stage::Wrap, Fault::Nonsense);
+        match &key.wrapping {
+            Wrapping::Local(public) => Ok(public.wrap_dek(dek).or(Err(nonsense()))?),
+            Wrapping::Remote(algorithm) => {
+                let mechanism = keys::mechanism(*algorithm).ok_or_else(nonsense)?;
+                let request = self.wrap_request(key, mechanism, dek)?;
+                let reply = self.supervisor.ask(Stage::Wrap, request, deadline).await?;
+                let Reply::Wrapped(wrapped) = reply else { return Err(nonsense().into()) };
+                let fits = key.unwraps(*algorithm, wrapped.len()).is_some();
+                if fits { Ok(wrapped) } else { Err(nonsense().into()) }
+            }
+        }
+    }
+
+    fn wrap_request(
+        &self,
+        key: &Key,
+        mechanism: Mechanism,
+        dek: &RecipientSecret,
+    ) -> Result<Request, KmsError> {
+        let mut nonce = [0; NONCE_BYTES];
+        (self.random)(&mut nonce).map_err(|none| KmsError::Unavailable(Some(Arc::new(none))))?;
+        let dek = WipedVec::new(dek.expose_for_wrap().to_vec());
+        Ok(Request::Wrap { key: key.name.clone(), mechanism, nonce, dek })
+    }
+
+    async fn unwrap(
+        &self,
+        kek: &KekId,
+        algorithm: WrapAlgorithm,
+        wrapped: &[u8],
+        deadline: Instant,
+    ) -> Result<Arc<RecipientSecret>, KmsError> {
+        check_ours(kek, Stage::Unwrap)?;
+        let keys = self.keys(deadline).await?;
+        let key = known(&keys, kek, Stage::Unwrap)?;
+        // Garbage of a length that no wrapped DEK has never reaches the token.
+        let mechanism = key
+            .unwraps(algorithm, wrapped.len())
+            .ok_or_else(|| Diagnosis::new(Stage::Unwrap, Fault::Token(Class::Rejected)))?;
+        let (key, wrapped) = (key.name.clone(), wrapped.to_vec());
+        let request = Request::Unwrap { key, mechanism, wrapped };
+        let nonsense = || Diagnosis::new(Stage::Unwrap, Fault::Nonsense);
+        match self.supervisor.ask(Stage::Unwrap, request, deadline).await? {
+            Reply::Dek(dek) => {
+                let dek: &[u8; 32] = dek.as_slice().try_into().or(Err(nonsense()))?;
+                Ok(Arc::new(RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek))))
+            }
+            _ => Err(nonsense().into()),
+        }
+    }
+}
+
+/// The current version is there: what it wrapped and wraps goes on.
+fn missing_previous(diagnosis: Diagnosis) -> KmsError {
+    KmsError::Disabled(Some(Arc::new(diagnosis)))
+}
+
+/// An id of no token's costs no call.
+fn check_ours(kek: &KekId, stage: Stage) -> Result<(), Diagnosis> {
+    keys::without_serial(kek).map(drop).ok_or_else(|| no_such_key(stage))
+}
+
+fn known<'k>(keys: &'k Keys, kek: &KekId, stage: Stage) -> Result<&'k Key, Diagnosis> {
+    keys.named(kek).ok_or_else(|| no_such_key(stage))
+}
+
+fn no_such_key(stage: Stage) -> Diagnosis {
+    Diagnosis::new(stage, Fault::Token(Class::NoKey))
+}
+
+impl Kms for Pkcs11Kms {
+    fn describe(&self) -> KmsFuture<'_, KekDescription> {
+        Box::pin(async move {
+            let keys = self.find(Instant::now() + DESCRIBE_TIME).await?;
+            Ok(keys.description()?)
+        })
+    }
+
+    fn wrap_dek<'a>(
+        &'a self,
+        kek: &'a KekId,
+        dek: &'a RecipientSecret,
+        call: Call,
+    ) -> KmsFuture<'a, Vec<u8>> {
+        Box::pin(self.wrap(kek, dek, call.deadline))
+    }
+
+    fn unwrap_dek<'a>(
+        &'a self,
+        kek: &'a KekId,
+        algorithm: WrapAlgorithm,
+        wrapped: &'a [u8],
+        call: Call,
+    ) -> KmsFuture<'a, Arc<RecipientSecret>> {
+        Box::pin(self.unwrap(kek, algorithm, wrapped, call.deadline))
+    }
+}
+
+impl fmt::Debug for Pkcs11Kms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pkcs11Kms").field("supervisor", &self.supervisor).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,292 @@
+//! Keeps one child running, and what it is asked within bounds.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use selkie_memory::WipedVec;
+use selkie_pkcs11_protocol::{Class, Open, Reply, Request, Stage, Token};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::child::Running;
+use super::diagnosis::{Diagnosis, Fault};
+use super::{Launcher, Pkcs11Settings};
+use crate::KmsError;
+
+/// How long a library may take to load, find its token and log in.
+const OPEN_TIME: Duration = Duration::from_secs(30);
+/// How long after the second failure in a row the child is started again; each further one doubles
+/// it, up to the last. After the first it is started at once.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LAST_REST: Duration = Duration::from_secs(10);
+
+/// The keeper of one child.
+pub(super) struct Supervisor {
+    pub(super) settings: Pkcs11Settings,
+    launcher: Launcher,
+    sessions: Arc<Semaphore>,
+    state: Mutex<State>,
+    /// What a token has said against the PIN: it is never sent again.
+    refused: OnceLock<Diagnosis>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: Option<Ready>,
+    /// Failures since a DEK was last wrapped or unwrapped.
+    failures: u32,
+    rest_until: Option<Instant>,
+    last: Option<Diagnosis>,
+}
+
+/// A child that is logged in.
+#[derive(Clone, Debug)]
+struct Ready {
+    child: Arc<Running>,
+    token: Arc<Token>,
+}
+
+impl Supervisor {
+    pub(super) fn new(settings: Pkcs11Settings) -> Self {
+        let launcher = Launcher::new(settings.program.clone(), settings.environment.clone());
+        let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
+        Self { settings, launcher, sessions, state: Mutex::default(), refused: OnceLock::new() }
+    }
+
+    /// Asks, and stops to wait at `deadline`; the call itself may go on until its own time is over,
+    /// since nothing can take it back from a library.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        stage: Stage,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Reply, KmsError> {
+        let keeper = Arc::clone(self);
+        let call = tokio::spawn(async move { keeper.exchange(stage, request, deadline).await });
+        match timeout_at(deadline, call).await {
+            Ok(Ok(outcome)) => outcome.map_err(KmsError::from),
+            // It panicked, or the runtime ends.
+            Ok(Err(_lost)) => Err(Diagnosis::new(stage, Fault::Stopped).into()),
+            Err(_late) => Err(KmsError::TimedOut(None)),
+        }
+    }
+
+    /// The token, from a child that is logged in.
+    pub(super) async fn token(self: &Arc<Self>, deadline: Instant) -> Result<Arc<Token>, KmsError> {
+        let keeper = Arc::clone(self);
+        let open = tokio::spawn(async move { keeper.ready().await });
+        match timeout_at(deadline, open).await {
+            Ok(Ok(ready)) => ready.map(|ready| ready.token).map_err(KmsError::from),
+            Ok(Err(_lost)) => Err(Diagnosis::new(Stage::Library, Fault::Stopped).into()),
+            Err(_late) => Err(KmsError::TimedOut(None)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        stage: Stage,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Reply, Diagnosis> {
+        let _session = timeout_at(deadline, self.sessions.acquire())
+            .await
+            .map_err(|_late| Diagnosis::new(stage, Fault::NoSession))?;
+        let ready = self.ready().await?;
+        match timeout(self.settings.call_time, ready.child.ask(&request)).await {
+            Ok(Ok(Reply::Failed(failure))) => {
+                let class = failure.class;
+                let diagnosis = Diagnosis::from(failure);
+                match class {
+                    Class::PinRefused | Class::PinSpared => self.refuse(&diagnosis),
+                    // Some libraries find a token again only when they are loaded anew.
+                    Class::Lost | Class::Odd | Class::NoSlot => {
+                        self.retire(&ready, diagnosis.clone()).await;
+                    }
+                    _ => {}
+                }
+                Err(diagnosis)
+            }
+            Ok(Ok(reply)) => {
+                self.note_success(&reply);
+                Ok(reply)
+            }
+            Ok(Err(gone)) => {
+                let diagnosis = Diagnosis::of_gone(stage, gone);
+                self.retire(&ready, diagnosis.clone()).await;
+                Err(diagnosis)
+            }
+            Err(_hangs) => {
+                let diagnosis = Diagnosis::new(stage, Fault::Hung);
+                self.retire(&ready, diagnosis.clone()).await;
+                Err(diagnosis)
+            }
+        }
+    }
+
+    fn note_success(&self, reply: &Reply) {
+        // Where somebody else has the state, the next success will do.
+        if matches!(reply, Reply::Wrapped(_) | Reply::Dek(_))
+            && let Ok(mut state) = self.state.try_lock()
+        {
+            state.failures = 0;
+        }
+    }
+
+    /// Ends the child, unless another one has taken its place.
+    async fn retire(&self, ready: &Ready, why: Diagnosis) {
+        ready.child.stop();
+        let mut state = self.state.lock().await;
+        let is_same = |one: &Ready| Arc::ptr_eq(&one.child, &ready.child);
+        if state.ready.as_ref().is_some_and(is_same) {
+            tracing::warn!(
+                program = %self.launcher.program().display(),
+                library = %self.settings.library.display(),
+                reason = %why,
+                "the process of the PKCS#11 library is ended, and started again when it is needed"
+            );
+            state.ready = None;
+            state.failed(why);
+        }
+    }
+
+    fn refuse(&self, diagnosis: &Diagnosis) {
+        // The first word counts.
+        let _first = self.refused.set(diagnosis.clone());
+    }
+
+    /// The child that runs, else a new one, if it is time for that.
+    async fn ready(&self) -> Result<Ready, Diagnosis> {
+        let mut state = self.state.lock().await;
+        // After the lock: the one before may have been refused.
+        if let Some(refused) = self.refused.get() {
+            state.ready = None;
+            return Err(refused.clone());
+        }
+        if let Some(ready) = &state.ready {
+            match ready.child.gone() {
+                None => return Ok(ready.clone()),
+                Some(gone) => {
+                    let diagnosis = Diagnosis::of_gone(Stage::Library, gone);
+                    state.ready = None;
+                    state.failed(diagnosis);
+                }
+            }
+        }
+        if state.rest_until.is_some_and(|end| Instant::now() < end) {
+            let resting = Diagnosis::new(Stage::Library, Fault::Resting);
+            return Err(state.last.clone().unwrap_or(resting));
+        }
+        match self.open().await {
+            Ok(ready) => {
+                state.ready = Some(ready.clone());
+                Ok(ready)
+            }
+            Err(diagnosis) => {
+                let is_final =
+                    matches!(diagnosis.fault, Fault::Token(Class::PinRefused | Class::PinSpared));
+                if is_final {
+                    self.refuse(&diagnosis);
+                }
+                state.failed(diagnosis.clone());
+                Err(diagnosis)
+            }
+        }
+    }
+
+    /// Launches a child and lets it open the token.
+    async fn open(&self) -> Result<Ready, Diagnosis> {
+        let launched = self.launcher.launch().map_err(|error| Diagnosis {
+            said: Some(format!("{}: {error}", self.launcher.program().display())),
+            ..Diagnosis::new(Stage::Library, Fault::NoProgram)
+        });
+        let (process, socket) = launched?;
+        let child = Arc::new(Running::new(process, socket));
+        let library = self.settings.library.to_string_lossy().into_owned();
+        let request = Request::Open(Open {
+            library,
+            slot: self.settings.slot.clone(),
+            pin: WipedVec::new(self.settings.pin.as_bytes().to_vec()),
+            sessions: self.settings.max_sessions.get(),
+        });
+        match timeout(OPEN_TIME, child.ask(&request)).await {
+            Ok(Ok(Reply::Opened(token))) => Ok(Ready { child, token: Arc::new(token) }),
+            Ok(Ok(Reply::Failed(failure))) => Err(failure.into()),
+            Ok(Ok(_)) => Err(Diagnosis::new(Stage::Library, Fault::Nonsense)),
+            Ok(Err(gone)) => Err(Diagnosis::of_gone(Stage::Library, gone)),
+            Err(_hangs) => Err(Diagnosis::new(Stage::Library, Fault::Hung)),
+        }
+    }
+}
+
+impl State {
+    fn failed(&mut self, why: Diagnosis) {
+        self.failures = self.failures.saturating_add(1);
+        self.rest_until = rest(self.failures).map(|rest| Instant::now() + rest);
+        self.last = Some(why);
+    }
+}
+
+/// How long to rest after so many failures in a row.
+fn rest(failures: u32) -> Option<Duration> {
+    let doublings = failures.checked_sub(2)?.min(16);
+    Some(FIRST_REST.saturating_mul(1 << doublings).min(LAST_REST))
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").field("launcher", &self.launcher).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::tests::settings;
+    use super::*;
+
+    #[test]
+    fn the_first_failure_costs_no_rest_and_each_further_one_doubles_it() {
+        let millis = |failures| rest(failures).map(|rest| rest.as_millis());
+        assert_eq!([0, 1].map(millis), [None, None]);
+        assert_eq!([2, 3, 4].map(millis), [Some(100), Some(200), Some(400)]);
+        assert_eq!([9, 50, u32::MAX].map(millis), [Some(10_000); 3]);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_named() {
+        let mut settings = settings();
+        settings.program = "/nowhere/selkie-pkcs11".into();
+        let keeper = Arc::new(Supervisor::new(settings));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let error = keeper.token(deadline).await.unwrap_err();
+        let diagnosis = Diagnosis::of(&error).unwrap();
+        assert_eq!((diagnosis.stage, diagnosis.fault), (Stage::Library, Fault::NoProgram));
+        assert!(diagnosis.to_string().contains("/nowhere/selkie-pkcs11"), "{diagnosis}");
+        assert!(error.is_transient());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_says_nothing_and_ends_is_taken_for_a_crash() {
+        let mut settings = settings();
+        settings.program = "/bin/true".into();
+        let keeper = Arc::new(Supervisor::new(settings));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let error = keeper.token(deadline).await.unwrap_err();
+        let fault = Diagnosis::of(&error).unwrap().fault;
+        assert_eq!(fault, Fault::Crashed { signal: None, code: Some(0) });
+    }
+
+    #[tokio::test]
+    async fn a_program_that_talks_back_is_taken_for_nonsense() {
+        // Writes the request itself to where replies are read.
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("echo");
+        std::fs::write(&program, "#!/bin/sh\nexec /bin/cat <&0 >&0\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&program, mode).unwrap();
+        let keeper = Arc::new(Supervisor::new(Pkcs11Settings { program, ..settings() }));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let error = keeper.token(deadline).await.unwrap_err();
+        assert_eq!(Diagnosis::of(&error).unwrap().fault, Fault::Nonsense);
+    }
+}

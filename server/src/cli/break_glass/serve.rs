@@ -1,0 +1,381 @@
+//! `selkie break-glass serve`: the transit server of one Vault, on a laptop and for minutes.
+//!
+//! It is the server in full, with a configuration made up on the spot: the one key with the version
+//! that the Vault's storage tells, so that the Vault sees no newer one and encrypts nothing anew.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf, absolute};
+use std::pin::pin;
+use std::str::FromStr;
+use std::time::Duration;
+
+use selkie_access::{KeyName, MountPath, NameError, TokenText};
+use selkie_config::{
+    Audit, AuditDevice, AuditFile, AuditKind, BreakGlassSeal, ClientCertificates, ClientName,
+    Config, Placeholders, Seal, SealKind, Sources, SystemSources, Tls, TlsVersion,
+};
+use selkie_crypto::envelope::{Aad, Header, Purpose};
+use selkie_crypto::{AuditKey, EcPrivateKeyError, SealName, os_random, sha256};
+use selkie_listener::ActivatedSockets;
+use tokio::time::sleep;
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use super::BreakGlassError;
+use super::blob::{Blob, read};
+use super::key_file::{KeyArguments, Unlocked};
+use super::wrapping::KnownSeals;
+use crate::cli::server::signals::{Signals, Wish};
+use crate::cli::{CommandError, print};
+use crate::clock::{Clock, SystemClock};
+use crate::dev::{CertificateDir, DevError};
+use crate::hardening::allow_connections;
+use crate::seal_client::{NewToken, SealClient};
+use crate::serve::{Server, serve};
+use crate::telemetry::{LEVEL_VARIABLE, Telemetry};
+
+/// How long requests under way have to finish at the end.
+const GRACE: Duration = Duration::from_secs(10);
+const LONGEST_MINUTES: u64 = 240;
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(flatten)]
+    key: KeyArguments,
+    /// The ciphertexts of that Vault, as "selkie extract" prints them.
+    #[arg(long, value_name = "FILE")]
+    blobs: String,
+    /// Where the Vault finds this server.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8200")]
+    listen: SocketAddr,
+    /// The mount path in the Vault's seal stanza; by default the one in the ciphertexts.
+    #[arg(long)]
+    mount: Option<MountPath>,
+    /// The key's name in the Vault's seal stanza, which must be the one in the ciphertexts.
+    #[arg(long, value_name = "NAME")]
+    key_name: Option<String>,
+    /// For how long.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=LONGEST_MINUTES))]
+    minutes: u64,
+    /// The configuration of the servers that are gone: for its static keys, its origin_key, and the
+    /// pin files in its data_dir.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A directory with pin files (data_dir/pins of a server); you vouch for them.
+    #[arg(long, value_name = "DIR")]
+    pins: Option<PathBuf>,
+    /// A seal that is lost for good: nothing is wrapped for it. May be given several times.
+    #[arg(long, value_name = "SEAL", value_parser = SealName::new)]
+    without: Vec<SealName>,
+    /// The origin_key is lost for good: make envelopes without its proof.
+    #[arg(long)]
+    without_origin_key: bool,
+    /// The token that the Vault has in its seal stanza; by default a new one is made and printed.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Where each request is recorded; by default a new file in this directory.
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// A certificate (PEM) for TLS; by default one is made, and its authority printed.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Speak plain HTTP, to this machine alone.
+    #[arg(long, conflicts_with = "tls_cert")]
+    plain_http: bool,
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> Result<(), CommandError> {
+    if arguments.plain_http && !arguments.listen.ip().is_loopback() {
+        return Err(BreakGlassError::PlainHttp.into());
+    }
+    let blobs = read(&arguments.blobs)?;
+    for blob in &blobs {
+        write!(errors, "{blob}").map_err(CommandError::Output)?;
+    }
+    let mut known = KnownSeals::read(arguments.config.as_deref(), arguments.pins.clone())?;
+    let client = client(arguments, &blobs)?;
+    let mut config = config(arguments, &blobs, &client)?;
+    if let Some(before) = &mut known.config {
+        config.origin_key = before.origin_key.take();
+    }
+    let has_origin = blobs.iter().any(|blob| blob.envelope.has_origin());
+    if has_origin && config.origin_key.is_none() && !arguments.without_origin_key {
+        return Err(BreakGlassError::NoOriginKey.into());
+    }
+    config.audit = audit(arguments, &mut known)?;
+    if blobs.iter().any(|blob| blob.envelope.needed() > 1) {
+        return Err(BreakGlassError::QuorumServed.into());
+    }
+    let keys = arguments.key.unlock()?;
+    // Each of them, before the Vault relies on it.
+    for blob in &blobs {
+        blob.open(&keys, Aad::default())?;
+    }
+    let of_all = |key: &Unlocked| blobs.iter().all(|blob| blob.is_for(key));
+    let key = keys.into_iter().find(of_all).ok_or(BreakGlassError::NoKey)?;
+    config.seals = known.seals_of(&blobs, key, &arguments.without)?;
+    drop(known);
+    for key in &mut config.keys {
+        key.seals = config.seals.iter().map(|seal| seal.name.clone()).collect();
+    }
+    tell(&config, arguments, errors)?;
+    let certificates = secure(arguments, &mut config)?;
+    start(arguments, config, (&client, certificates.as_ref()), output)
+}
+
+/// The Vault that is served: the key and mount of its ciphertexts, and its token.
+fn client(arguments: &Arguments, blobs: &[Blob]) -> Result<SealClient, CommandError> {
+    let header = common_header(blobs)?;
+    if let Some(asked) = arguments.key_name.as_ref().filter(|asked| **asked != *header.key) {
+        let (found, asked) = (header.key.to_string(), asked.clone());
+        return Err(BreakGlassError::OtherKey { found, asked }.into());
+    }
+    let token = match &arguments.token_file {
+        None => NewToken::random()?,
+        Some(path) => NewToken::chosen(token(path)?),
+    };
+    Ok(SealClient {
+        name: ClientName::new("break-glass").map_err(DevError::from)?,
+        key: named::<KeyName>(&header.key)?,
+        mount: arguments.mount.clone().map_or_else(|| named(&header.mount), Ok)?,
+        period: format!("{}m", arguments.minutes),
+        token,
+    })
+}
+
+fn named<N: FromStr<Err = NameError>>(name: &str) -> Result<N, BreakGlassError> {
+    name.parse().map_err(|source| BreakGlassError::Name { name: name.to_owned(), source })
+}
+
+fn token(path: &Path) -> Result<Zeroizing<String>, CommandError> {
+    let unreadable = |source| CommandError::Unreadable { path: path.to_owned(), source };
+    let bytes = SystemSources.secret_file(path).map_err(unreadable)?;
+    let token = bytes.trim_ascii();
+    let text = str::from_utf8(token).ok().filter(|_| TokenText::from_header(token).is_ok());
+    let text = text.ok_or_else(|| BreakGlassError::Token { path: path.to_owned() })?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// What all the ciphertexts are about, with the newest of their versions.
+fn common_header(blobs: &[Blob]) -> Result<&Header<'static>, BreakGlassError> {
+    let headers = || blobs.iter().map(|blob| blob.envelope.header());
+    let newest = headers().max_by_key(|header| header.version).ok_or(BreakGlassError::NoBlob)?;
+    let place = |header: &Header<'static>| {
+        (header.purpose, header.realm.clone(), header.mount.clone(), header.key.clone())
+    };
+    let is_one = headers().all(|header| place(header) == place(newest));
+    if is_one && newest.purpose == Purpose::Client {
+        Ok(newest)
+    } else {
+        Err(BreakGlassError::SeveralKeys)
+    }
+}
+
+/// The configuration but for its seals; it goes through the checks of a file's.
+fn config(
+    arguments: &Arguments,
+    blobs: &[Blob],
+    client: &SealClient,
+) -> Result<Config, CommandError> {
+    let Header { realm, mount, version, .. } = common_header(blobs)?;
+    let aliases = match client.mount.as_str() == mount {
+        true => String::new(),
+        false => format!("aliases = [{mount:?}]"),
+    };
+    let text = format!(
+        "realm = {realm:?}\n\
+         listener \"tcp\" {{\n  address = \"{}\"\n  tls_disable = true\n}}\n\
+         seal \"static\" {{\n  current_key_id = \"-\"\n  current_key = \"env://NONE\"\n}}\n\
+         mount \"{}\" {{\n  {aliases}\n}}\n\
+         key \"{}\" {{\n  version = {version}\n}}\n{}{}",
+        arguments.listen,
+        client.mount,
+        client.key,
+        client.declaration(),
+        client.policy(),
+    );
+    // Nothing of the seal that stands in for the others is used.
+    Config::parse("(break-glass)", &text, &Placeholders).map_err(CommandError::Config)
+}
+
+/// The file of the audit log, under the deployment's key if that is known: "selkie audit verify"
+/// then verifies it.
+fn audit(arguments: &Arguments, known: &mut KnownSeals) -> Result<Audit, CommandError> {
+    let given = known.config.as_mut().and_then(|config| config.audit.key.take());
+    let key = match given {
+        Some(key) => key,
+        None => {
+            let mut drawn = Ok(());
+            let key = AuditKey::init_with(|page| drawn = os_random(page));
+            drawn?;
+            key.map_err(EcPrivateKeyError::Page).map_err(BreakGlassError::from)?
+        }
+    };
+    let path = arguments
+        .audit
+        .clone()
+        .unwrap_or_else(|| format!("break-glass-audit-{}.log", SystemClock.unix_seconds()).into());
+    let failed = |source| CommandError::File { path: path.clone(), source };
+    let kind = AuditKind::File(AuditFile {
+        path: absolute(&path).map_err(failed)?,
+        mode: 0o600,
+        fsync: true,
+    });
+    let device = AuditDevice {
+        path: "file".into(),
+        description: String::new(),
+        checkpoint_interval: Duration::from_secs(60),
+        kind,
+    };
+    Ok(Audit { key: Some(key), devices: vec![device] })
+}
+
+/// Says under which keys whatever the Vault encrypts meanwhile will open later, and what is kept of
+/// it.
+fn tell(
+    config: &Config,
+    arguments: &Arguments,
+    errors: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let mut text = String::from("wraps for:\n");
+    for Seal { name, kind, .. } in &config.seals {
+        text += &format!("  {name}: {}\n", told_key(kind));
+    }
+    for name in &arguments.without {
+        text += &format!("  NOT for {name}, as you say that it is lost\n");
+    }
+    for device in &config.audit.devices {
+        if let AuditKind::File(file) = &device.kind {
+            text += &format!("records each request in {}\n", file.path.display());
+        }
+    }
+    errors.write_all(text.as_bytes()).map_err(CommandError::Output)
+}
+
+fn told_key(kind: &SealKind) -> String {
+    if let SealKind::Static(seal) = kind {
+        return format!("{}, from the configuration", seal.current.id);
+    }
+    let SealKind::BreakGlass(BreakGlassSeal { kek, public_key, .. }) = kind else {
+        return String::new();
+    };
+    let hex: String = sha256(public_key.spki_der()).iter().map(|b| format!("{b:02x}")).collect();
+    let is_told = kek.as_str().ends_with(&hex);
+    if is_told { kek.to_string() } else { format!("{kek}, public key sha256 {hex}") }
+}
+
+/// Puts TLS before the listener; certificates made for it live as long as what is returned.
+fn secure(
+    arguments: &Arguments,
+    config: &mut Config,
+) -> Result<Option<CertificateDir>, CommandError> {
+    let made = match (&arguments.tls_cert, arguments.plain_http) {
+        (None, false) => Some(
+            CertificateDir::new(arguments.listen.ip(), "Selkie break-glass")
+                .map_err(BreakGlassError::from)?,
+        ),
+        (Some(_), _) | (None, true) => None,
+    };
+    let files = match (&made, &arguments.tls_cert, &arguments.tls_key) {
+        (Some(made), ..) => Some((made.certificate(), made.key())),
+        (None, Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+        (None, ..) => None,
+    };
+    let tls = files.map(|(cert_file, key_file)| Tls {
+        cert_file,
+        key_file,
+        min_version: TlsVersion::Tls12,
+        max_version: TlsVersion::Tls13,
+        client_certificates: ClientCertificates::NotRequested,
+    });
+    for listener in &mut config.listeners {
+        listener.tls.clone_from(&tls);
+    }
+    Ok(made)
+}
+
+fn start(
+    arguments: &Arguments,
+    config: Config,
+    (client, certificates): (&SealClient, Option<&CertificateDir>),
+    output: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let level = SystemSources.variable(LEVEL_VARIABLE);
+    let _telemetry = Telemetry::start(config.logging, level.as_ref().map(|level| &***level))?;
+    allow_connections()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(CommandError::Runtime)?;
+    runtime.block_on(async {
+        let signals = Signals::new().map_err(CommandError::Runtime)?;
+        let server = serve(config, &mut ActivatedSockets::inherit(None)).await?;
+        print(output, &banner(arguments, &server, client, certificates))?;
+        serve_for(server, signals, Duration::from_secs(60 * arguments.minutes)).await
+    })
+}
+
+/// How the Vault is told of this server. It holds the token if it is a new one.
+fn banner(
+    arguments: &Arguments,
+    server: &Server,
+    client: &SealClient,
+    certificates: Option<&CertificateDir>,
+) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    let authority = certificates.map(CertificateDir::authority_text);
+    for listening in server.listening() {
+        text.push_str(&format!("selkie: listening on {listening}\n"));
+        if arguments.token_file.is_some() {
+            continue;
+        }
+        text.push_str(
+            "\nFor the Vault's configuration file, in place of its seal stanza. The token is new: to \
+             leave\nthe Vault as it is, end this and give the token it has with --token-file.\n\n",
+        );
+        let url = listening.to_string();
+        text.push_str(&client.seal_stanza(&url, authority.as_deref()));
+    }
+    if let (Some(authority), true) = (&authority, arguments.token_file.is_some()) {
+        text.push_str(&format!("The Vault's seal stanza needs tls_ca_cert = {authority:?}\n"));
+    }
+    let minutes = arguments.minutes;
+    text.push_str(&format!("\nIt ends by itself after {minutes} min.\n"));
+    text
+}
+
+/// Serves until the time is over, or someone ends it before.
+pub(super) async fn serve_for(
+    mut server: Server,
+    mut signals: Signals,
+    time: Duration,
+) -> Result<(), CommandError> {
+    let mut over = pin!(sleep(time));
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            () = server.ended() => break,
+            () = &mut over, if !is_stopping => {
+                info!("the time is over: stopping");
+                server.drain(GRACE);
+                is_stopping = true;
+            }
+            wish = signals.next() => match wish {
+                Wish::Reload => warn!("no reload: there is no configuration file"),
+                Wish::Stop if is_stopping => server.drain(Duration::ZERO),
+                Wish::Stop => {
+                    info!("stopping");
+                    server.drain(GRACE);
+                    is_stopping = true;
+                }
+            },
+        }
+    }
+    if is_stopping { Ok(()) } else { Err(CommandError::NobodyListens) }
+}

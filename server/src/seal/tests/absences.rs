@@ -1,0 +1,235 @@
+//! Claims about seals that are away when something is encrypted, and about those that are revoked.
+
+use selkie_config::RevokedSeal;
+
+use super::peer::{Peer, clock, node_of};
+use super::*;
+use crate::transit::{KeyChanges, RETURN_AFTER, TransitKey};
+
+const MISSING: NewKey = NewKey { derived: false, allow_missing_seals: true };
+
+/// A node with these seals, a store, and the managed key `m` for all of them.
+async fn node_with_key(peers: &[Peer], new: NewKey) -> (Node, Arc<TestClock>) {
+    let mut seals = Vec::new();
+    for peer in peers {
+        seals.push(peer.seal().await);
+    }
+    let deployment = Deployment::assemble(config_of(&[], &[]), Seals::new(seals)).unwrap();
+    let (keys, clock) = (Keys::load(Arc::new(MemoryStore::new())).await.unwrap(), clock());
+    let node = Node::begin(deployment, keys, Arc::clone(&clock) as _).await;
+    engine(&node).create_key(permit(operation::CreateKey, "m"), new).await.unwrap();
+    (node, clock)
+}
+
+fn key(node: &Node) -> Arc<TransitKey> {
+    node.keys().managed(&"transit".parse().unwrap(), "m").unwrap()
+}
+
+fn seals_of(key: &TransitKey) -> Vec<&str> {
+    key.keks(key.latest).iter().map(|kek| kek.seal.as_str()).collect()
+}
+
+async fn decrypt_under(node: &Node, key: &str, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
+    let decryption = engine(node).decryption(&permit(operation::Decrypt, key))?;
+    let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
+    Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
+}
+
+/// Time passes by both clocks.
+async fn pass(clock: &TestClock, time: Duration) {
+    let steps = time.as_secs() / 10;
+    for _ in 0..steps {
+        clock.0.fetch_add(10, Ordering::Relaxed);
+        sleep(Duration::from_secs(10)).await;
+    }
+}
+
+/// The version that an encrypt is of, and how long it took.
+async fn encrypted(node: &Node) -> (u32, Duration) {
+    let began = Instant::now();
+    let made = encrypt_under(node, "m").await.unwrap();
+    (made.version.get(), began.elapsed())
+}
+
+fn metric(node: &Node, line: &str) -> bool {
+    let text = node.metrics_text(&node.deployment()).unwrap();
+    text.lines().any(|other| other == line)
+}
+
+/// Invariant I7.
+#[tokio::test(start_paused = true)]
+async fn left_out_seal_raises_version_and_its_return_again() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, clock) = node_with_key(&peers, MISSING).await;
+    let whole = encrypt_under(&node, "m").await.unwrap();
+    assert_eq!(whole.version.get(), 1);
+    peers[1].faults.on_wrap().always(Fault::hang());
+    let began = Instant::now();
+    let partial = encrypt_under(&node, "m").await.unwrap();
+    assert!(began.elapsed() <= Duration::from_millis(1005), "{:?}", began.elapsed());
+    assert_eq!((partial.version.get(), seals_of(&key(&node))), (2, vec!["a"]));
+    assert!(metric(&node, r#"selkie_seal_left_out_keys{seal="b"} 1"#));
+    let (version, took) = encrypted(&node).await;
+    assert_eq!((version, took), (2, Duration::ZERO), "it is not waited for again");
+    pass(&clock, 3 * RETURN_AFTER).await;
+    assert_eq!(encrypted(&node).await.0, 2, "it is still away");
+    peers[1].faults.on_wrap().clear();
+    pass(&clock, RETURN_AFTER - Duration::from_secs(60)).await;
+    assert_eq!(encrypted(&node).await.0, 2, "not steadily back");
+    pass(&clock, Duration::from_secs(180)).await;
+    assert_eq!(encrypted(&node).await.0, 3);
+    assert_eq!(seals_of(&key(&node)), ["a", "b"]);
+    assert!(metric(&node, r#"selkie_seal_left_out_keys{seal="b"} 0"#));
+    for made in [whole, partial] {
+        assert_eq!(decrypt_under(&node, "m", &made.ciphertext).await.unwrap(), b"x");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seal_that_comes_and_goes_moves_the_version_a_few_times_a_day() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, clock) = node_with_key(&peers, MISSING).await;
+    // Well whenever it is tried, and away for an encrypt.
+    for _ in 0..24 * 4 {
+        peers[1].faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+        encrypted(&node).await;
+        peers[1].faults.on_wrap().clear();
+        pass(&clock, Duration::from_secs(15 * 60)).await;
+    }
+    let versions = key(&node).latest.get();
+    assert!((4..=20).contains(&versions), "{versions}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_without_the_setting_is_made_for_all_its_seals_or_not_at_all() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, _) = node_with_key(&peers, NewKey::default()).await;
+    peers[1].faults.on_wrap().always(Fault::hang());
+    let began = Instant::now();
+    assert!(fault(encrypt_under(&node, "m").await).is_transient());
+    assert!(began.elapsed() <= Duration::from_millis(1505));
+    assert_eq!(key(&node).latest.get(), 1);
+    let changes = KeyChanges { allow_missing_seals: Some(true), ..KeyChanges::default() };
+    engine(&node).configure_key(permit(operation::ConfigureKey, "m"), changes).await.unwrap();
+    assert_eq!(encrypted(&node).await.0, 2);
+    let (declared, _) = node_of(&peers[..1]).await;
+    peers[0].faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+    assert!(fault(encrypt(&declared).await).is_transient(), "a declared key leaves nothing out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_seal_is_never_left_out_nor_one_that_only_refuses() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, _) = node_with_key(&peers, MISSING).await;
+    peers[1].faults.on_wrap().always(Fault::fail(KmsError::Disabled(None)));
+    assert!(!fault(encrypt_under(&node, "m").await).is_transient());
+    for peer in &peers {
+        peer.faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+    }
+    assert!(fault(encrypt_under(&node, "m").await).is_transient());
+    assert_eq!(key(&node).latest.get(), 1);
+}
+
+/// A replica's envelopes of one version are all for the same seals, whoever encrypts at that time.
+#[tokio::test(start_paused = true)]
+async fn those_who_encrypt_at_the_same_time_move_the_version_once() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, _) = node_with_key(&peers, MISSING).await;
+    peers[1].faults.on_wrap().always(Fault::hang());
+    let made = futures_util::future::join_all((0..20).map(|_| encrypt_under(&node, "m"))).await;
+    assert!(made.into_iter().all(|made| made.unwrap().version.get() == 2));
+    assert_eq!(key(&node).latest.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_made_without_a_seal_that_nobody_has_described() {
+    let (peer, site) = (Peer::new("a"), Site::new());
+    site.away();
+    let seals = Seals::new(vec![peer.seal().await, site.seal("weu")]);
+    let deployment = Deployment::assemble(config_of(&[], &[]), seals).unwrap();
+    let (keys, clock) = (Keys::load(Arc::new(MemoryStore::new())).await.unwrap(), clock());
+    let node = Node::begin(deployment, keys, Arc::clone(&clock) as _).await;
+    engine(&node).create_key(permit(operation::CreateKey, "m"), MISSING).await.unwrap();
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (1, vec!["a"]));
+    site.back();
+    pass(&clock, 2 * RETURN_AFTER).await;
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (2, vec!["a", "weu"]));
+}
+
+fn revoked(name: &str) -> RevokedSeal {
+    RevokedSeal { name: SealName::new(name).unwrap(), kind: "peer".into() }
+}
+
+/// A node with the first of `peers`, and `b` revoked.
+async fn without_b(peers: &[Peer]) -> Node {
+    let seals = Seals::new(vec![peers[0].seal().await]).beside_revoked(vec![revoked("b")]);
+    let rule = VersionRule::Counted { generation: 1 };
+    let next = Deployment::assemble(config_of(&[("unseal", rule)], &["a"]), seals).unwrap();
+    Node::begin(next, Keys::without_store(), clock() as _).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_decrypts_through_a_revoked_seal() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (both, for_both) = node_of(&peers).await;
+    let (_, for_b_alone) = node_of(&peers[1..]).await;
+    assert_eq!(decrypt(&both, &for_b_alone).await.unwrap(), b"x", "it does until it is revoked");
+    let node = without_b(&peers).await;
+    let before = peers[1].unwraps();
+    assert_eq!(decrypt(&node, &for_both).await.unwrap(), b"x");
+    let refused = decrypt(&node, &for_b_alone).await;
+    let is_b = |name: &SealName| name.as_str() == "b";
+    assert!(matches!(&refused, Err(TransitError::SealRevoked(name)) if is_b(name)), "{refused:?}");
+    peers[0].fails(KmsError::Unavailable(None));
+    assert!(fault(decrypt(&node, &for_both).await).is_transient());
+    assert_eq!(peers[1].unwraps(), before, "nor is it asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn revoking_a_seal_moves_the_version_and_tells_what_is_lost() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, _) = node_with_key(&peers[1..], NewKey::default()).await;
+    let alone = encrypt_under(&node, "m").await.unwrap();
+    let reload = async |seals: Seals| {
+        let next = Deployment::assemble(config_of(&[], &[]), seals).unwrap();
+        node.replace(&node.deployment(), next).await.unwrap();
+    };
+    reload(Seals::new(vec![peers[0].seal().await, peers[1].seal().await])).await;
+    assert_eq!((key(&node).latest.get(), seals_of(&key(&node))), (2, vec!["a", "b"]));
+    assert!(node.keys().lost_versions(&node.deployment().seals).is_empty());
+    reload(Seals::new(vec![peers[0].seal().await]).beside_revoked(vec![revoked("b")])).await;
+    assert_eq!((key(&node).latest.get(), seals_of(&key(&node))), (3, vec!["a"]));
+    let lost = node.keys().lost_versions(&node.deployment().seals);
+    assert_eq!(lost.len(), 1);
+    assert_eq!((&*lost[0].key, &*lost[0].versions), ("transit/m", "1"));
+    assert_eq!(lost[0].seals, ["b"]);
+    assert!(decrypt_under(&node, "m", &alone.ciphertext).await.is_err());
+    let changes = KeyChanges { min_decryption_version: Some(2), ..KeyChanges::default() };
+    engine(&node).configure_key(permit(operation::ConfigureKey, "m"), changes).await.unwrap();
+    assert!(node.keys().lost_versions(&node.deployment().seals).is_empty(), "retired by hand");
+}
+
+/// The start asks nobody, and the first of three seals hangs in whatever it is asked.
+#[tokio::test(start_paused = true)]
+async fn a_restart_waits_for_a_dead_seal_no_longer_than_a_decrypt() {
+    let sites = ["weu", "neu", "ceu"].map(|name| (name, Site::with_local_key()));
+    let seals = || Seals::new(sites.iter().map(|(name, site)| site.seal(name)).collect());
+    let start = async || {
+        let config = config_of(&[("unseal", COUNTED)], &["weu", "neu", "ceu"]);
+        let deployment = Deployment::assemble(config, seals().resumed(None)).unwrap();
+        Node::begin(deployment, Keys::without_store(), clock() as _).await
+    };
+    let node = start().await;
+    sleep(Duration::from_secs(1)).await;
+    let made = encrypt(&node).await.unwrap();
+    drop(node);
+    let dead = &sites[0].1.faults;
+    dead.on_describe().always(Fault::hang());
+    dead.on_unwrap().always(Fault::hang());
+    let began = Instant::now();
+    let node = start().await;
+    assert_eq!(encrypt(&node).await.unwrap().version, made.version);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
+    assert!(began.elapsed() <= Duration::from_millis(305), "{:?}", began.elapsed());
+}

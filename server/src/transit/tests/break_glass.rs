@@ -1,0 +1,87 @@
+//! Claims about the seal whose private key is with people.
+
+use selkie_config::{BreakGlassSeal, SealKind};
+use selkie_crypto::{EcCurve, EcPrivateKey, Envelope, PublicKey};
+
+use super::*;
+use crate::seal::{Keeping, connect};
+
+const NAME: &str = "break-glass";
+
+fn key() -> EcPrivateKey {
+    EcPrivateKey::generate(EcCurve::P256, &os_random).unwrap()
+}
+
+async fn seal(key: &EcPrivateKey, is_unlocked: bool) -> Seal {
+    let public_key = PublicKey::from_spki_der(key.public_key().spki_der()).unwrap();
+    let kek = BreakGlassSeal::kek_of(&public_key).unwrap();
+    let copy = || EcPrivateKey::from_pkcs8(key.to_pkcs8().expose_for_writing()).unwrap();
+    let private_key = is_unlocked.then(|| Box::new(copy()));
+    let kind = SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key });
+    let name = SealName::new(NAME).unwrap();
+    Seal::new(false, connect(&name, kind, &Keeping::default(), None).await.unwrap())
+}
+
+async fn deployment_with(seals: &[TestSeal], break_glass: Seal) -> Arc<Deployment> {
+    let mut connected = Vec::new();
+    for seal in seals {
+        connected.push(seal.connected().await);
+    }
+    connected.push(break_glass);
+    let names: Vec<_> = seals.iter().map(|seal| seal.name).chain([NAME]).collect();
+    let rule = VersionRule::Counted { generation: 0 };
+    let config = config_of(&[("unseal", rule)], &names);
+    Arc::new(Deployment::assemble(config, Seals::new(connected)).unwrap())
+}
+
+async fn engine_with(seals: &[TestSeal], break_glass: Seal) -> Transit {
+    let engine = engine(seals).await;
+    Transit { deployment: deployment_with(seals, break_glass).await, ..engine }
+}
+
+#[tokio::test]
+async fn an_envelope_is_made_for_break_glass_too_and_no_server_asks_it() {
+    let key = key();
+    let a = TestSeal::new("a", &[1]);
+    let both = engine_with(std::slice::from_ref(&a), seal(&key, false).await).await;
+    let made = encrypt(&both, "unseal", "x").await.unwrap();
+    assert_eq!(made.version.get(), 2, "it counts as a master key");
+    let text = selkie_crypto::Ciphertext::parse(&made.ciphertext).unwrap();
+    let envelope = Envelope::inspect(&text.into_envelope_bytes().unwrap()).unwrap();
+    let names: Vec<_> = envelope.recipients().iter().map(|one| one.seal.as_str()).collect();
+    assert_eq!(names, ["a", NAME]);
+    assert_eq!(decrypt(&both, "unseal", &made.ciphertext).await.unwrap(), b"x");
+    a.kms.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
+    let error = decrypt(&both, "unseal", &made.ciphertext).await.unwrap_err();
+    let TransitError::Seal(error) = error else { panic!("{error}") };
+    assert_eq!(error.seal.as_str(), "a", "the one that may come back");
+    let other = engine_with(&[TestSeal::new("b", &[1])], seal(&key, false).await).await;
+    let error = decrypt(&other, "unseal", &made.ciphertext).await.unwrap_err();
+    assert!(matches!(error, TransitError::NoUsableRecipient), "{error}");
+}
+
+#[tokio::test]
+async fn the_private_key_opens_what_was_made_for_its_public_half() {
+    let key = key();
+    let servers = engine_with(&[TestSeal::new("a", &[1])], seal(&key, false).await).await;
+    let made = encrypt(&servers, "unseal", "x").await.unwrap();
+    let laptop = engine_with(&[TestSeal::new("a", &[9])], seal(&key, true).await).await;
+    assert_eq!(decrypt(&laptop, "unseal", &made.ciphertext).await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_reload_compares_no_offline_key() {
+    let key = key();
+    let was = deployment_with(&[TestSeal::new("a", &[1])], seal(&key, false).await).await;
+    let is = deployment_with(&[TestSeal::new("a", &[1])], seal(&key, false).await).await;
+    assert_eq!(is.require_continuity(&was, &Keys::without_store(), &os_random).await, Ok(()));
+}
+
+#[tokio::test]
+async fn nothing_is_served_by_break_glass_alone() {
+    let alone = deployment_with(&[], seal(&key(), false).await).await;
+    assert!(alone.seals.asked().next().is_none());
+    assert!(crate::state::state_key::trusted_keks(&alone, 0).is_empty());
+    let both = deployment_with(&[TestSeal::new("a", &[1])], seal(&key(), false).await).await;
+    assert_eq!(crate::state::state_key::trusted_keks(&both, 0).len(), 2);
+}
