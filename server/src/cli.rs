@@ -68,14 +68,14 @@ enum Command {
     /// What concerns the clients of a configured server.
     #[command(subcommand)]
     Client(ClientCommand),
+    /// What concerns keys of another server that are taken over.
+    #[command(subcommand)]
+    Takeover(takeover::TakeoverCommand),
     /// Print what a Vault's seal has encrypted, out of a copy of the Vault's storage.
     Extract(extract::Arguments),
     /// With the offline private key: make it, open one ciphertext, or unseal a Vault with it.
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlassCommand),
-    /// What concerns keys of another server that are taken over.
-    #[command(subcommand)]
-    Takeover(takeover::TakeoverCommand),
     /// Print the version.
     Version,
 }
@@ -158,9 +158,9 @@ impl Command {
             Self::Export(arguments) => export::run(&arguments, output),
             Self::Audit(AuditCommand::Verify(arguments)) => audit::run(&arguments, output),
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
+            Self::Takeover(command) => takeover::run(&command, output, errors),
             Self::Extract(arguments) => extract::run(&arguments, output),
             Self::BreakGlass(command) => break_glass::run(command, output, errors),
-            Self::Takeover(command) => takeover::run(&command, output, errors),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }

@@ -188,7 +188,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let seals = seal::decode(&mut root, keeping, &listeners, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let (keys, takeovers) = key::decode(&mut root, (&mounts, &seals), (&listeners, &reading));
+    let (keys, takeovers) = key::decode(&mut root, &mounts, &seals, (&listeners, &reading));
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);

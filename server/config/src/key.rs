@@ -93,26 +93,22 @@ enum KeyError {
     Exportable,
 }
 
-/// What a key may name.
-type Named<'n> = (&'n [Mount], &'n Declared);
-
 /// All `key` stanzas, and what they take over, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
-    named: Named<'_>,
+    mounts: &[Mount],
+    seals: &Declared,
     surroundings: (&[Listener], &Reading<'_>),
 ) -> (Vec<DeclaredKey>, Vec<Takeover>) {
-    let (_, seals) = named;
-    let (_, reading) = surroundings;
     let mut seen = BTreeSet::new();
     let (mut keys, mut takeovers) = (Vec::new(), Vec::new());
     for (label, section) in root.labelled("key") {
         let place = label.place;
-        let Some((key, takeover)) = key(label, section, named, surroundings) else {
+        let Some((key, takeover)) = key(label, section, (mounts, seals), surroundings) else {
             continue;
         };
         if key.quorum > 1 && usize::from(key.quorum) == declared_asked(&key.seals, seals) {
-            reading.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
+            surroundings.1.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
         }
         if !seen.insert((key.mount.clone(), key.name.clone())) {
             let (name, mount) = (key.name.to_string(), key.mount.to_string());
@@ -127,7 +123,7 @@ pub(crate) fn decode(
 fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
-    (mounts, declared): Named<'_>,
+    (mounts, declared): (&[Mount], &Declared),
     surroundings: (&[Listener], &Reading<'_>),
 ) -> Option<(DeclaredKey, Option<Takeover>)> {
     let name =

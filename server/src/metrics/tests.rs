@@ -10,6 +10,7 @@ use selkie_config::{Config, Placeholders};
 use selkie_crypto::AuditKey;
 
 use super::*;
+use crate::takeover::{self, Evidence, Opened, Pair, Takeovers, Usage};
 
 const ORIGIN_KEY: &str = "origin_key = \"env://O\"\n";
 
@@ -39,7 +40,8 @@ fn decrypted(deployment: &Deployment) -> Decrypted {
 
 /// The text of a server about which there is everything to tell.
 async fn full_text() -> String {
-    let deployment = deployment(ORIGIN_KEY).await;
+    let mut deployment = deployment(ORIGIN_KEY).await;
+    deployment.takeovers = Takeovers::new(vec![takeover::tests::old_key(&Arc::default(), None)]);
     let metrics = Metrics::new();
     metrics.operation("encrypt", "ok");
     metrics.request("encrypt", Duration::from_millis(3));
@@ -69,8 +71,8 @@ async fn full_text() -> String {
     let bench = Bench::new(selkie_config::Faults::parse("x", script).unwrap());
     let asked = crate::faults::Asked { operation: None, key: None, client: None };
     assert!(bench.befalls(asked).is_some());
-    let told = (&audit(), &evidence());
-    let mut text = metrics.text(&deployment, told, Some(&bench), 20_000).unwrap();
+    let mut text =
+        metrics.text(&deployment, (&audit(), &evidence()), Some(&bench), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
@@ -223,8 +225,12 @@ fn audit() -> Audit {
     Audit::start(declared, Arc::new(crate::clock::SystemClock)).unwrap()
 }
 
-fn evidence() -> crate::takeover::Evidence {
+fn evidence() -> Evidence {
     let records = crate::state::records::Records::new(false, Vec::new());
     let keeping = crate::seal::Keeping::default();
-    crate::takeover::Evidence::open(Arc::new(records), Arc::default(), &keeping)
+    let evidence = Evidence::open(Arc::new(records), Arc::default(), &keeping);
+    let last_foreign = Some(Opened { time: 5, version: 3 });
+    let pair = Pair { key: "transit/unseal".into(), client: "vault-eu".into() };
+    evidence.note(pair, Usage { foreign: 1, last_foreign, ..Usage::default() });
+    evidence
 }
