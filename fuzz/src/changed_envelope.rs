@@ -13,12 +13,16 @@ struct Genuine {
     donor: Vec<u8>,
 }
 
-/// Made with and checked for an origin key, without, and made with it but not checked.
-static GENUINE: LazyLock<[Genuine; 3]> = LazyLock::new(|| {
+/// Made with and checked for an origin key, without, and made with it but not checked; then two that
+/// need a quorum.
+static GENUINE: LazyLock<[Genuine; 5]> = LazyLock::new(|| {
+    use Origin::{Declared, Undeclared};
     [
-        Genuine::new(Origin::Declared, Origin::Declared),
-        Genuine::new(Origin::Undeclared, Origin::Undeclared),
-        Genuine::new(Origin::Declared, Origin::Undeclared),
+        Genuine::new(Declared, Declared, deployment::encrypt),
+        Genuine::new(Undeclared, Undeclared, deployment::encrypt),
+        Genuine::new(Declared, Undeclared, deployment::encrypt),
+        Genuine::new(Declared, Declared, deployment::encrypt_quorum),
+        Genuine::new(Undeclared, Undeclared, deployment::encrypt_quorum),
     ]
 });
 
@@ -26,11 +30,11 @@ impl Genuine {
     const PLAINTEXT: &'static [u8] = b"the root key of a Vault, 32 B...";
     const DONOR_PLAINTEXT: &'static [u8] = b"another";
 
-    fn new(made: Origin, declared: Origin) -> Self {
+    fn new(made: Origin, declared: Origin, encrypt: fn(&[u8], u8, Origin) -> Vec<u8>) -> Self {
         Self {
             declared,
-            json: deployment::encrypt(Self::PLAINTEXT, 3, made),
-            donor: deployment::encrypt(Self::DONOR_PLAINTEXT, 4, made),
+            json: encrypt(Self::PLAINTEXT, 3, made),
+            donor: encrypt(Self::DONOR_PLAINTEXT, 4, made),
         }
     }
 
@@ -77,7 +81,7 @@ pub fn changed_envelope(data: &[u8]) -> bool {
     let Some((choice, changes)) = data.split_first() else {
         return false;
     };
-    let genuine = &GENUINE[usize::from(choice % 3)];
+    let genuine = &GENUINE[usize::from(choice % 5)];
     let mut json = genuine.json.clone();
     let (changes, _) = changes.as_chunks();
     for change in changes.iter().take(64) {
@@ -107,7 +111,7 @@ fn with_text(json: &[u8], at: usize, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u
 }
 
 /// The members of an envelope, smaller ones as well as those that contain them.
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 24] = [
     "/ciphertext",
     "/iv",
     "/protected",
@@ -124,6 +128,14 @@ const MEMBERS: [&str; 16] = [
     "/recipients/1/header/kid",
     "/unprotected",
     "/unprotected/origin",
+    "/recipients/0/header/share",
+    "/recipients/0/header/share/index",
+    "/recipients/0/header/share/mac",
+    "/recipients/1/header/share",
+    "/recipients/2",
+    "/recipients/2/header/iv",
+    "/recipients/2/header/tag",
+    "/recipients/2/encrypted_key",
 ];
 
 /// `json` after `change` to one member, which also sees the same member of `donor`. Text that is no

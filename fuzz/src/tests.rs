@@ -61,8 +61,25 @@ fn every_target_has_a_corpus_that_is_replayed_here() {
 #[test]
 fn an_unchanged_envelope_opens_whether_or_not_an_origin_key_is_declared() {
     for origin in [Origin::Declared, Origin::Undeclared] {
-        let json = deployment::encrypt(b"root key", 3, origin);
-        assert_eq!(deployment::decrypt(&json, origin).as_deref(), Some(&b"root key"[..]));
+        for encrypt in [deployment::encrypt, deployment::encrypt_quorum] {
+            let json = encrypt(b"root key", 3, origin);
+            assert_eq!(deployment::decrypt(&json, origin).as_deref(), Some(&b"root key"[..]));
+        }
+    }
+}
+
+#[test]
+fn seeds_of_every_algorithm_and_of_shares_reach_what_lies_behind_the_parser() {
+    let accepts = |name: &str| {
+        let seed = fs::read(folder().join("corpus/envelope").join(name)).expect("readable");
+        crate::envelope(&seed)
+    };
+    for name in ["gcm", "p256", "x25519", "transit", "rsa"] {
+        assert!(accepts(&format!("recipient_{name}")), "{name}");
+    }
+    assert!(accepts("shares") && accepts("quorum"));
+    for name in ["twice", "of_one_seal", "too_few", "mixed", "index_zero"] {
+        assert!(!accepts(&format!("shares_{name}")), "{name}");
     }
 }
 
@@ -70,10 +87,13 @@ fn an_unchanged_envelope_opens_whether_or_not_an_origin_key_is_declared() {
 #[ignore = "writes genuine envelopes into the corpus anew; for a change of the format"]
 fn write_genuine_envelopes() {
     let corpus = folder().join("corpus/envelope");
-    for (name, origin) in [("signed", Origin::Declared), ("unsigned", Origin::Undeclared)] {
-        let json = deployment::encrypt(b"root key", 3, origin);
-        fs::write(corpus.join(name), &json).expect("writable");
+    let write = |name: &str, json: &[u8]| {
+        fs::write(corpus.join(name), json).expect("writable");
         let truncated = &json[..json.len() - 1];
         fs::write(corpus.join(format!("{name}_truncated")), truncated).expect("writable");
+    };
+    for (name, origin) in [("signed", Origin::Declared), ("unsigned", Origin::Undeclared)] {
+        write(name, &deployment::encrypt(b"root key", 3, origin));
     }
+    write("quorum", &deployment::encrypt_quorum(b"root key", 3, Origin::Undeclared));
 }

@@ -14,6 +14,7 @@ mod remote;
 mod restore;
 mod server;
 mod status;
+mod takeover;
 mod token;
 mod validate;
 
@@ -72,6 +73,9 @@ enum Command {
     /// With the offline private key: make it, open one ciphertext, or unseal a Vault with it.
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlassCommand),
+    /// What concerns keys of another server that are taken over.
+    #[command(subcommand)]
+    Takeover(takeover::TakeoverCommand),
     /// Print the version.
     Version,
 }
@@ -156,6 +160,7 @@ impl Command {
             Self::Client(ClientCommand::Add(arguments)) => client::add(arguments, output),
             Self::Extract(arguments) => extract::run(&arguments, output),
             Self::BreakGlass(command) => break_glass::run(command, output, errors),
+            Self::Takeover(command) => takeover::run(&command, output, errors),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }
@@ -172,6 +177,7 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
         // What was asked for ends with it.
         CommandError::Unwell
         | CommandError::NeedsAttention
+        | CommandError::NotAllRewrapped
         | CommandError::DrillFailed
         | CommandError::AuditNotWhole => Ok(()),
         other => writeln!(errors, "selkie: {}", WithCauses(other)),

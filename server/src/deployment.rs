@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use selkie_access::{KeyName, MountPath, Policy};
 use selkie_config::{ClientName, Config, DeclaredKey, Mount, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
+use selkie_kms::transit::TransitSetupError;
 use selkie_listener::TlsError;
 
 use crate::auth::Clients;
@@ -15,6 +16,7 @@ use crate::auth::methods::DeclaredMounts;
 use crate::auth::tokens::LeaseLimits;
 use crate::faults::Bench;
 use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
+use crate::takeover::Takeovers;
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
 
 /// What the configuration file says.
@@ -40,6 +42,8 @@ pub struct Deployment {
     pub mounts: Mounts,
     /// Where what is learned is kept, and what proves that it is ours.
     pub keeping: Keeping,
+    /// The keys of other servers that are taken over.
+    pub takeovers: Takeovers,
     declared: Arc<[DeclaredKey]>,
     keys: HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>,
 }
@@ -81,6 +85,14 @@ pub enum DeploymentError {
         /// Why.
         source: TlsError,
     },
+    /// An old server cannot be asked as configured.
+    #[error("key \"{key}\": takeover")]
+    Takeover {
+        /// Which.
+        key: KeyName,
+        /// Why.
+        source: TransitSetupError,
+    },
     /// A declared key would encrypt what it refuses to decrypt, or nothing at all.
     #[error("key \"{key}\": its minimum versions must not be above its version, which is {latest}")]
     MinimumAboveLatest {
@@ -105,7 +117,8 @@ impl Deployment {
     /// [`DeploymentError`].
     pub async fn connect(mut config: Config) -> Result<Self, DeploymentError> {
         let (seals, keeping) = connect_seals(&mut config, None).await?;
-        Ok(Self { keeping, ..Self::assemble(config, seals)? })
+        let takeovers = Takeovers::connect(&mut config, None)?;
+        Ok(Self { keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
     /// The same, going on from what the deployment `before` has learned, else from the pin files;
@@ -121,7 +134,8 @@ impl Deployment {
     ) -> Result<Self, DeploymentError> {
         let (seals, keeping) = connect_seals(&mut config, bench).await?;
         let seals = seals.resumed(before.map(|before| &before.seals));
-        Ok(Self { keeping, ..Self::assemble(config, seals)? })
+        let takeovers = Takeovers::connect(&mut config, before.map(|before| &before.takeovers))?;
+        Ok(Self { keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
     /// What follows from `config` with these seals in the place of its own.
@@ -153,6 +167,7 @@ impl Deployment {
                 data_dir: config.data_dir,
                 local_key: config.local_key.map(Arc::new),
             },
+            takeovers: Takeovers::default(),
         })
     }
 
@@ -180,6 +195,7 @@ impl Deployment {
             cluster: self.cluster.clone(),
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),
+            takeovers: self.takeovers.clone(),
         };
         next.carry_over(self);
         Ok(next)

@@ -26,6 +26,7 @@ pub mod seal_client;
 pub mod serve;
 mod stable_uuid;
 pub mod state;
+pub mod takeover;
 pub mod telemetry;
 pub mod traces;
 pub mod transit;

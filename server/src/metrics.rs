@@ -4,6 +4,7 @@ mod aged;
 mod audit;
 mod governed;
 mod state;
+mod takeover;
 mod upstream;
 
 use std::fmt;
@@ -260,7 +261,7 @@ impl Metrics {
     pub fn text(
         &self,
         deployment: &Deployment,
-        audited: &Audit,
+        (audited, opened): (&Audit, &crate::takeover::Evidence),
         bench: Option<&Bench>,
         now: u64,
     ) -> Result<String, fmt::Error> {
@@ -301,6 +302,7 @@ impl Metrics {
         governed::register(&mut registry, &deployment.seals);
         upstream::register(&mut registry, &deployment.seals, now);
         audit::register(&mut registry, audited);
+        takeover::register(&mut registry, deployment, opened);
         bench.iter().for_each(|bench| bench.register(&mut registry));
         let mut text = String::new();
         encode(&mut text, &registry)?;

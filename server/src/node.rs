@@ -25,8 +25,11 @@ use crate::metrics::{Metrics, StoreFigures};
 use crate::seal::Learner;
 use crate::state::keeper::Keeper;
 use crate::state::{Backend, StateStatus, StateWatch};
+use crate::takeover::Evidence;
 use crate::transit::{Keys, LostVersions, Transit};
 
+/// How often evidence of takeovers is kept; as much of it a crash may cost.
+const EVIDENCE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the start of a server waits for its state.
 const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,7 @@ pub struct Node {
     state: OnceLock<(Arc<StateWatch>, &'static str)>,
     drills: DrillLog,
     alerts: Option<Arc<Alerts>>,
+    evidence: Arc<Evidence>,
     bench: Option<Arc<Bench>>,
     /// In seconds since 1970.
     started: u64,
@@ -138,6 +142,7 @@ impl Node {
 
     /// Writes down how far the state has come, if it is open: for a stop.
     pub(crate) async fn write_last_checkpoint(&self) {
+        self.evidence.keep().await;
         if let Some((watch, _)) = self.state.get() {
             watch.write_last_checkpoint().await;
         }
@@ -151,7 +156,10 @@ impl Node {
         let random: Arc<Random> = Arc::new(os_random);
         let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
         auth.tokens().set_limits(deployment.leases);
+        let (records, mirror) = (Arc::clone(auth.records()), Arc::clone(auth.takeovers()));
+        let evidence = Evidence::open(records, mirror, &deployment.keeping);
         let node = Self {
+            evidence: Arc::new(evidence),
             auth: Arc::new(auth),
             audit: Audit::none(Arc::clone(&clock)),
             started: clock.unix_seconds(),
@@ -168,6 +176,8 @@ impl Node {
             polls: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
+        node.follow_takeovers(None);
+        node.keep_evidence();
         node.auth.methods().prepare(&node.deployment().auth_mounts);
         node.follow_store();
         node
@@ -213,6 +223,7 @@ impl Node {
         self.auth.methods().prepare(&next.auth_mounts);
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
+        self.follow_takeovers(Some(before));
         Ok(())
     }
 
@@ -257,6 +268,35 @@ impl Node {
                 polls.spawn(self.learner().poll(Arc::clone(connection)));
             }
         }
+    }
+
+    /// Follows each old key that was not there `before`, for as long as it stays.
+    fn follow_takeovers(&self, before: Option<&Deployment>) {
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        for old in self.deployment.load().takeovers.iter() {
+            if before.is_none_or(|before| !before.takeovers.has(old)) {
+                let (current, clock) = (Arc::clone(&self.deployment), Arc::clone(&self.clock));
+                polls.spawn(Arc::clone(old).poll(current, clock));
+            }
+        }
+    }
+
+    /// Keeps evidence of takeovers now and then, for as long as this lives.
+    fn keep_evidence(&self) {
+        let evidence = Arc::clone(&self.evidence);
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        polls.spawn(async move {
+            loop {
+                tokio::time::sleep(EVIDENCE_INTERVAL).await;
+                evidence.keep().await;
+            }
+        });
+    }
+
+    /// What clients have opened with keys that are taken over.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
     }
 
     fn learner(&self) -> Learner {
@@ -371,7 +411,8 @@ impl Node {
         self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());
         let now = self.clock.unix_seconds();
-        self.metrics.text(deployment, &self.audit, self.bench.as_deref(), now)
+        let opened = (&self.audit, &*self.evidence);
+        self.metrics.text(deployment, opened, self.bench.as_deref(), now)
     }
 
     /// The managed keys.

@@ -28,6 +28,20 @@ pub struct SealArguments {
     pub further: Vec<String>,
 }
 
+impl SealArguments {
+    /// As vault-core takes them.
+    fn of_the_stanza(&self) -> Vec<String> {
+        let stanza = [
+            ["-seal-mount", "transit"],
+            ["-seal-address", &self.address],
+            ["-seal-token", &self.token],
+            ["-seal-key", &self.key],
+        ];
+        let stanza = stanza.into_iter().flatten().map(str::to_owned);
+        stanza.chain(self.further.iter().cloned()).collect()
+    }
+}
+
 /// A Vault over a storage directory that outlives it.
 #[derive(Debug)]
 pub struct VaultCore {
@@ -44,6 +58,15 @@ impl VaultCore {
     ///
     /// If it cannot be started.
     pub fn launch(program: &Path, storage: &Path, seal: &SealArguments) -> Result<Process> {
+        Self::launch_with(program, storage, &seal.of_the_stanza())
+    }
+
+    /// Starts it with the seal stanzas that these arguments stand for, without waiting for anything.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn launch_with(program: &Path, storage: &Path, seals: &[String]) -> Result<Process> {
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -51,10 +74,8 @@ impl VaultCore {
             .arg(format!("-listen=127.0.0.1:{}", free_port()?))
             .arg("-storage")
             .arg(storage)
-            .args(["-unseal-retry", "500ms", "-seal-mount", "transit"])
-            .args(["-seal-address", &seal.address, "-seal-token", &seal.token])
-            .args(["-seal-key", &seal.key])
-            .args(&seal.further);
+            .args(["-unseal-retry", "500ms"])
+            .args(seals);
         Process::start(command)
     }
 
@@ -64,9 +85,18 @@ impl VaultCore {
     ///
     /// If it does not come up.
     pub fn start(program: &Path, storage: &Path, seal: &SealArguments) -> Result<Self> {
+        Self::start_with(program, storage, &seal.of_the_stanza())
+    }
+
+    /// Starts it with the seal stanzas that these arguments stand for, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub fn start_with(program: &Path, storage: &Path, seals: &[String]) -> Result<Self> {
         // Another program may take the port between our look and the Vault's.
         for _ in 0..PORTS_TRIED {
-            let process = Self::launch(program, storage, seal)?;
+            let process = Self::launch_with(program, storage, seals)?;
             match process.stdout_line(|line| line.strip_prefix("READY ")?.parse().ok()) {
                 Ok(address) => return Ok(Self { process, client: Client::plain(address) }),
                 Err(error) if error.to_string().contains("address already in use") => {}

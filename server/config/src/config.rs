@@ -21,6 +21,7 @@ use crate::seal::{self, RevokedSeal, Seal};
 use crate::secret::Reading;
 use crate::sources::Sources;
 use crate::storage::{self, Storage};
+use crate::takeover::Takeover;
 use crate::telemetry::{self, Telemetry};
 use crate::warning::{Warning, WarningKind};
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// `key`.
     pub keys: Vec<DeclaredKey>,
+    /// `takeover` in those.
+    pub takeovers: Vec<Takeover>,
     /// `auth`.
     pub auth: Vec<DeclaredAuth>,
     /// `client`.
@@ -185,7 +188,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let seals = seal::decode(&mut root, keeping, &listeners, &reading);
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let keys = key::decode(&mut root, &mounts, &seals, &reading);
+    let (keys, takeovers) = key::decode(&mut root, (&mounts, &seals), (&listeners, &reading));
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);
@@ -219,6 +222,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         revoked_seals: seals.revoked,
         mounts,
         keys,
+        takeovers,
         clients,
         policies,
     };

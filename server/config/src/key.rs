@@ -7,10 +7,12 @@ use selkie_crypto::envelope::{Quorum, QuorumError};
 use selkie_crypto::{KeyVersion, SealName};
 use selkie_hcl::{Located, Place, Section};
 
+use crate::listener::Listener;
 use crate::mount::Mount;
 use crate::quantity::number;
 use crate::seal::Declared;
 use crate::secret::Reading;
+use crate::takeover::{self, Takeover};
 use crate::warning::WarningKind;
 
 /// A declared transit key. It cannot be changed through the API.
@@ -91,18 +93,22 @@ enum KeyError {
     Exportable,
 }
 
-/// All `key` stanzas, without those that have problems of their own.
+/// What a key may name.
+type Named<'n> = (&'n [Mount], &'n Declared);
+
+/// All `key` stanzas, and what they take over, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
-    mounts: &[Mount],
-    seals: &Declared,
-    reading: &Reading<'_>,
-) -> Vec<DeclaredKey> {
+    named: Named<'_>,
+    surroundings: (&[Listener], &Reading<'_>),
+) -> (Vec<DeclaredKey>, Vec<Takeover>) {
+    let (_, seals) = named;
+    let (_, reading) = surroundings;
     let mut seen = BTreeSet::new();
-    let mut keys = Vec::new();
+    let (mut keys, mut takeovers) = (Vec::new(), Vec::new());
     for (label, section) in root.labelled("key") {
         let place = label.place;
-        let Some(key) = key(label, section, mounts, seals) else {
+        let Some((key, takeover)) = key(label, section, named, surroundings) else {
             continue;
         };
         if key.quorum > 1 && usize::from(key.quorum) == declared_asked(&key.seals, seals) {
@@ -113,16 +119,17 @@ pub(crate) fn decode(
             place.report(KeyError::Repeated { name, mount });
         }
         keys.push(key);
+        takeovers.extend(takeover);
     }
-    keys
+    (keys, takeovers)
 }
 
 fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
-    mounts: &[Mount],
-    declared: &Declared,
-) -> Option<DeclaredKey> {
+    (mounts, declared): Named<'_>,
+    surroundings: (&[Listener], &Reading<'_>),
+) -> Option<(DeclaredKey, Option<Takeover>)> {
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
@@ -140,16 +147,22 @@ fn key(
     if let Some(Located { value: true, place }) = section.field("exportable").boolean() {
         place.report(KeyError::Exportable);
     }
+    let name = name.map(|name| name.value);
+    let takeover = section.block("takeover").and_then(|stanza| {
+        let ours = mount.as_ref().zip(name.as_ref());
+        takeover::decode(stanza, ours, (version, &declared.names), surroundings)
+    });
     section.finish();
-    Some(DeclaredKey {
-        name: name?.value,
+    let key = DeclaredKey {
+        name: name?,
         mount: mount?,
         seals: seals?,
         quorum: quorum?,
         version,
         min_decryption_version: min_decryption_version.map_or(KeyVersion::FIRST, |v| v.value),
         min_encryption_version: min_encryption_version.map(|v| v.value),
-    })
+    };
+    Some((key, takeover))
 }
 
 fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {

@@ -24,6 +24,7 @@ mod seal;
 mod secret;
 mod sources;
 mod storage;
+mod takeover;
 mod telemetry;
 mod warning;
 
@@ -62,5 +63,6 @@ pub use seal::{
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Placeholders, SourceError, Sources, SystemSources};
 pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
+pub use takeover::Takeover;
 pub use telemetry::{MetricsListener, Telemetry, Tracing};
 pub use warning::{Warning, WarningKind};

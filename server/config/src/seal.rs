@@ -6,7 +6,7 @@ mod pkcs11;
 mod proxy;
 mod setting;
 mod static_seal;
-mod transit;
+pub(crate) mod transit;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -51,6 +51,16 @@ impl<'s> Reading<'s> {
         Self { sources, warnings: RefCell::default() }
     }
 
+    /// What `read` makes of a reading for which the variables of a Vault's client do not count: those
+    /// are about a seal, not about another server beside it.
+    pub(crate) fn without_vault_variables<T>(&self, read: impl FnOnce(&Reading<'_>) -> T) -> T {
+        let sources = WithoutVaultVariables(self.sources);
+        let reading = Reading::new(&sources);
+        let value = read(&reading);
+        self.warnings.borrow_mut().extend(reading.warnings.into_inner());
+        value
+    }
+
     pub(crate) fn warn(&self, place: Place<'_>, kind: WarningKind) {
         self.warnings.borrow_mut().push(Warning::at(place, kind));
     }
@@ -137,6 +147,34 @@ impl<'s> Reading<'s> {
         let secret = self.sources.secret_file(path).map_err(failed)?;
         self.warn_if_exposed(reference.place, path);
         Ok(secret)
+    }
+}
+
+struct WithoutVaultVariables<'s>(&'s dyn Sources);
+
+impl Sources for WithoutVaultVariables<'_> {
+    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.0.variable(name)
+    }
+
+    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.0.ambient(name).filter(|_| !name.starts_with("VAULT_"))
+    }
+
+    fn are_placeholders(&self) -> bool {
+        self.0.are_placeholders()
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        self.0.secret_file(path)
+    }
+
+    fn text_file(&self, path: &Path) -> Result<String, SourceError> {
+        self.0.text_file(path)
+    }
+
+    fn is_exposed(&self, path: &Path) -> bool {
+        self.0.is_exposed(path)
     }
 }
 

@@ -18,10 +18,11 @@ use super::reply::Reply;
 use super::route::{Endpoint, Operation, Route};
 use crate::audit::record::{Answered, Asked, Data, Record};
 use crate::audit::redact::{Hashed, push_redacted};
-use crate::audit::{Audit, KeyEvent, NotRecorded, Trail};
+use crate::audit::{Audit, KeyEvent, KeyUse, NotRecorded, Trail};
 use crate::auth::Client;
 use crate::deployment::Deployment;
 use crate::node::Node;
+use crate::takeover::{Pair, Usage};
 
 /// A request whose lines are still to be written.
 #[derive(Debug)]
@@ -104,6 +105,7 @@ impl<'a> Audited<'a> {
     pub(super) async fn response(&self, outcome: Result<Reply, Refusal>) -> Result<Reply, Refusal> {
         let audit = self.node.audit();
         let key_use = self.trail.key_use();
+        self.note_takeover(key_use.as_ref());
         let status = outcome.as_ref().map_or_else(Refusal::status, Reply::status).as_u16();
         self.tell_watchers(status);
         let (Some(key), Some(record)) = (audit.key(), &self.record) else { return outcome };
@@ -148,6 +150,19 @@ impl<'a> Audited<'a> {
         match self.endpoint {
             Some(_) => self.asked.path.to_owned(),
             None => abridged(self.asked.path).into_owned(),
+        }
+    }
+
+    /// Keeps the evidence of what was opened with a key that is taken over.
+    fn note_takeover(&self, used: Option<&KeyUse>) {
+        let (Some(client), Some(used)) = (self.asked.client, used) else { return };
+        if !self.node.deployment().takeovers.names(&used.key) {
+            return;
+        }
+        if let Some(usage) = Usage::of(used, self.node.clock().unix_seconds()) {
+            let client = crate::alerts::identity(client);
+            let pair = Pair { key: used.key.as_str().into(), client };
+            self.node.evidence().note(pair, usage);
         }
     }
 

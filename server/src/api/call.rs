@@ -306,7 +306,8 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         | TransitError::Refused(_)
         | TransitError::NoUsableRecipient
         | TransitError::SealRevoked(_)
-        | TransitError::UnwrapRejected => ItemError::Authentication,
+        | TransitError::UnwrapRejected
+        | TransitError::OldServerRejected(_) => ItemError::Authentication,
         TransitError::Seal(error) => told_of_seal(&error.source),
         TransitError::KeyNotFound
         | TransitError::Declared
@@ -361,6 +362,9 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::UnwrapRejected => {
             "the ciphertext was changed, or the seal holds another key under this id (for a static \
              seal: check current_key and current_key_id)"
+        }
+        TransitError::OldServerRejected(_) => {
+            "the ciphertext was changed, or \"takeover\" names another key than the one that made it"
         }
         TransitError::Refused(EnvelopeRefusal::Realm) => {
             "if the realm was renamed, add its old name to realm_aliases"

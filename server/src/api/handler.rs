@@ -11,6 +11,7 @@ mod policy;
 mod seal_status;
 mod storage;
 mod sys;
+mod takeover;
 mod token;
 mod transit;
 mod wrapping;
@@ -58,6 +59,7 @@ pub(super) async fn answer(
         Endpoint::ListDrill => drill::plan(call, fields),
         Endpoint::Drill(step) => drill::take(call, step, fields).await,
         Endpoint::Metrics => seal_status::metrics(call, fields),
+        Endpoint::Takeover => takeover::status(call, fields),
         Endpoint::Snapshot => storage::snapshot(call, &fields).await,
         Endpoint::ListAudit => audit::list(call, fields),
         Endpoint::ChangeAudit(path, operation) => audit::change(call, &path, operation, &fields),

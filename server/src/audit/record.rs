@@ -280,6 +280,9 @@ fn push_key_use(used: &KeyUse, out: &mut Vec<u8>) {
     told.number("encrypted", used.encrypted);
     told.number("decrypted", used.decrypted);
     told.number("failed", used.failed);
+    if used.foreign > 0 {
+        told.number("foreign", used.foreign);
+    }
     if let Some(age) = used.oldest_age {
         told.number("oldest_envelope_age_seconds", age);
         told.truth("is_age_proven", used.is_age_proven);

@@ -28,6 +28,12 @@ pub struct KeyUse {
     pub oldest_age: Option<u64>,
     /// Whether an origin key vouches for that age; without one, anybody can have made an envelope.
     pub is_age_proven: bool,
+    /// How many of the decrypted were ciphertexts of a server whose place we take.
+    pub foreign: u64,
+    /// The highest version among those.
+    pub newest_foreign: Option<KeyVersion>,
+    /// The highest version among our own that were decrypted.
+    pub newest_own: Option<KeyVersion>,
 }
 
 /// An envelope was decrypted.
@@ -52,6 +58,24 @@ impl Trail {
             used.decrypted = used.decrypted.saturating_add(1);
             used.oldest_age = used.oldest_age.max(Some(envelope.age));
             used.is_age_proven = envelope.is_age_proven;
+            used.newest_own = used.newest_own.max(Some(envelope.version));
+        });
+    }
+
+    /// The old server, which `seal` names, has decrypted one of its ciphertexts. Nothing tells when
+    /// that was made.
+    pub(crate) fn decrypted_foreign(
+        &self,
+        mount: &str,
+        key: &str,
+        (seal, version): (&SealName, KeyVersion),
+    ) {
+        self.opened_by(seal);
+        self.note(mount, key, |used| {
+            used.versions.insert(version);
+            used.decrypted = used.decrypted.saturating_add(1);
+            used.foreign = used.foreign.saturating_add(1);
+            used.newest_foreign = used.newest_foreign.max(Some(version));
         });
     }
 

@@ -39,6 +39,7 @@ use crate::alerts::Remembered;
 use crate::clock::Clock;
 use crate::deployment::Deployment;
 use crate::state::records::{Mirror, Records, RecordsError};
+use crate::takeover::UsageRecord;
 
 /// What a request shows of who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,7 @@ pub struct Auth {
     tokens: Tokens,
     policies: Policies,
     history: Arc<Mirror<Remembered>>,
+    takeovers: Arc<Mirror<UsageRecord>>,
     wrapping: Wrapping,
     methods: Methods,
     clock: Arc<dyn Clock>,
@@ -84,7 +86,9 @@ impl Auth {
         let wrapping = Wrapping::new(Arc::clone(&clock), Arc::clone(&random));
         let mirrors = [tokens.mirrors(), policies.mirrors(), methods.mirrors(), wrapping.mirrors()];
         let history = Arc::<Mirror<Remembered>>::default();
-        let mirrors = mirrors.into_iter().flatten().chain([Arc::clone(&history) as _]).collect();
+        let takeovers = Arc::<Mirror<UsageRecord>>::default();
+        let further = [Arc::clone(&history) as _, Arc::clone(&takeovers) as _];
+        let mirrors = mirrors.into_iter().flatten().chain(further).collect();
         let records = Arc::new(Records::new(expects_store, mirrors));
         let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
         let certificates = CertificateWatch::default();
@@ -93,6 +97,7 @@ impl Auth {
             tokens,
             policies,
             history,
+            takeovers,
             wrapping,
             methods,
             clock,
@@ -141,6 +146,11 @@ impl Auth {
     /// What clients have done before, as alerts remember it.
     pub(crate) const fn history(&self) -> &Arc<Mirror<Remembered>> {
         &self.history
+    }
+
+    /// What clients have opened with keys that are taken over.
+    pub(crate) const fn takeovers(&self) -> &Arc<Mirror<UsageRecord>> {
+        &self.takeovers
     }
 
     /// The methods that log clients in, and where they are mounted.

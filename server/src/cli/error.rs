@@ -108,6 +108,26 @@ pub enum CommandError {
     /// A seal did not open everything by itself; the output tells which.
     #[error("a drill failed")]
     DrillFailed,
+    /// Lines were left as they were; the output tells which.
+    #[error("not all lines were rewrapped")]
+    NotAllRewrapped,
+    /// The server went away in the middle of it.
+    #[error(
+        "stopped after {done} lines, which are written; the same command, with --output, goes on from \
+         there"
+    )]
+    Interrupted {
+        /// How many lines are done.
+        done: u64,
+        /// Why it cannot go on.
+        source: RemoteError,
+    },
+    /// The output has more lines than the input.
+    #[error("{}: it has more lines than the input: it is of another run", path.display())]
+    NotOfThisInput {
+        /// The file.
+        path: PathBuf,
+    },
     /// Audit files are not what was written; the output tells where.
     #[error("the audit files are not whole")]
     AuditNotWhole,
@@ -173,6 +193,9 @@ impl CommandError {
             | Self::NeedsAttention
             | Self::DrillFailed
             | Self::AuditNotWhole
+            | Self::NotAllRewrapped
+            | Self::Interrupted { .. }
+            | Self::NotOfThisInput { .. }
             | Self::Remote(_)
             | Self::Copy(_)
             | Self::Backup(_)

@@ -83,6 +83,9 @@ pub enum RemoteError {
         /// In these words.
         texts: Vec<String>,
     },
+    /// What it asks itself is away.
+    #[error("the server reaches no master key, or the old server is away")]
+    MasterKeyAway,
     /// Nothing says which token is meant.
     #[error("which token? give it, --accessor, or --self")]
     NothingNamed,

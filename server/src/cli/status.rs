@@ -1,6 +1,6 @@
 //! `selkie status`: what a running server knows of its master keys.
 
-mod table;
+pub(super) mod table;
 
 use std::io::Write;
 use std::time::Duration;

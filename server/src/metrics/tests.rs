@@ -69,7 +69,8 @@ async fn full_text() -> String {
     let bench = Bench::new(selkie_config::Faults::parse("x", script).unwrap());
     let asked = crate::faults::Asked { operation: None, key: None, client: None };
     assert!(bench.befalls(asked).is_some());
-    let mut text = metrics.text(&deployment, &audit(), Some(&bench), 20_000).unwrap();
+    let told = (&audit(), &evidence());
+    let mut text = metrics.text(&deployment, told, Some(&bench), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
@@ -156,11 +157,11 @@ fn a_daily_drill_that_stays_away_alarms_also_after_restarts() {
 async fn the_age_of_a_drill_counts_from_the_start_until_there_is_one() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     metrics.undrilled_since(19_500);
-    let text = metrics.text(&deployment, &audit(), None, 20_000).unwrap();
+    let text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 500\n"), "{text}");
     assert!(!text.contains("selkie_drill_ok"), "{text}");
     metrics.drill(19_900, true);
-    let text = metrics.text(&deployment, &audit(), None, 20_000).unwrap();
+    let text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 100\n"), "{text}");
 }
 
@@ -197,7 +198,7 @@ async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
 async fn a_request_is_in_flight_until_it_is_dropped() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     let in_flight = || {
-        let text = metrics.text(&deployment, &audit(), None, 0).unwrap();
+        let text = metrics.text(&deployment, (&audit(), &evidence()), None, 0).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix("selkie_requests_in_flight "));
         value.unwrap().to_owned()
     };
@@ -220,4 +221,10 @@ fn audit() -> Audit {
     let key = AuditKey::init_with(|page| page.fill(1)).unwrap();
     let declared = selkie_config::Audit { key: Some(key), devices: vec![device] };
     Audit::start(declared, Arc::new(crate::clock::SystemClock)).unwrap()
+}
+
+fn evidence() -> crate::takeover::Evidence {
+    let records = crate::state::records::Records::new(false, Vec::new());
+    let keeping = crate::seal::Keeping::default();
+    crate::takeover::Evidence::open(Arc::new(records), Arc::default(), &keeping)
 }

@@ -36,6 +36,7 @@ pub(crate) use probe::Probe;
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;
 pub use seals::{Asked, Seal, Seals};
+pub(crate) use transit::settings as transit_settings;
 pub use unwraps::Unwraps;
 
 /// One version of one seal's master key.

@@ -10,7 +10,7 @@ use selkie_kms::transit::{
 use super::examination::{Examined, Examiner, Finding, Report, Step};
 
 /// What the provider is told of the seal whose engine is mounted at `mount`.
-pub(super) fn settings(seal: TransitSeal, mount: TransitMountPath) -> TransitSettings {
+pub(crate) fn settings(seal: TransitSeal, mount: TransitMountPath) -> TransitSettings {
     TransitSettings {
         address: seal.address,
         mount,

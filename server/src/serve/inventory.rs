@@ -115,9 +115,16 @@ impl Inventory {
         let keys = self.keys(deployment).map(|(named, key)| {
             let NamedKey { mount, name, seals } = named;
             let (version, seals) = (Version(deployment, named, &key), Names(seals));
+            let takeover = deployment.takeovers.find(mount, name);
+            let takeover = takeover.map(|old| format!(", takes over {}", old.address));
+            let takeover = takeover.unwrap_or_default();
             match version.is_awaited() {
-                false => format!("key       {mount}/{name}: version {version} under {seals}"),
-                true => format!("key       {mount}/{name}: under {seals}, version {version}"),
+                false => {
+                    format!("key       {mount}/{name}: version {version} under {seals}{takeover}")
+                }
+                true => {
+                    format!("key       {mount}/{name}: under {seals}, version {version}{takeover}")
+                }
             }
         });
         let clients = self.clients.iter().map(|client| format!("client    {client}"));

@@ -3,11 +3,14 @@ use std::sync::Arc;
 use selkie_access::{MountPath, Permit, operation};
 use selkie_crypto::envelope::{Aad, Expected, Purpose};
 use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
+use selkie_kms::KmsError;
 
 use super::error::outcome;
 use super::{KeySource, Transit, TransitError, TransitKey};
 use crate::audit::DecryptedEnvelope;
 use crate::metrics::Decrypted;
+use crate::seal::SealError;
+use crate::takeover::{self, OldKey};
 
 /// One thing to decrypt.
 #[derive(Debug)]
@@ -84,6 +87,12 @@ impl Decryption {
         item: &DecryptionItem<'_>,
     ) -> Result<Plaintext, TransitError> {
         let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
+        if let Some(old) = self.transit.deployment.takeovers.find(&self.mount, &self.key.name)
+            && let Some(version) = takeover::foreign_version(ciphertext)
+            && old.admits(version, &*self.transit.clock).await
+        {
+            return self.decrypt_foreign(old, version, item).await;
+        }
         self.admit_version(ciphertext.version()).await?;
         let canonical = ciphertext.canonical_version();
         let json = ciphertext.into_envelope_bytes().map_err(TransitError::Ciphertext)?;
@@ -93,6 +102,27 @@ impl Decryption {
         let aad = Aad { associated_data: &item.associated_data, context };
         let opened = self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await?;
         self.note(envelope.header().created, version);
+        Ok(opened)
+    }
+
+    /// Has the server whose place we take decrypt what it once encrypted. Our own versions, and the
+    /// oldest of them that decrypts, say nothing of its.
+    async fn decrypt_foreign(
+        &self,
+        old: &OldKey,
+        version: KeyVersion,
+        item: &DecryptionItem<'_>,
+    ) -> Result<Plaintext, TransitError> {
+        let Self { transit, mount, key } = self;
+        let DecryptionItem { ciphertext, associated_data, context } = item;
+        let time = (transit.until, &*transit.clock);
+        let opened = old.decrypt((ciphertext, version), context, associated_data, time).await;
+        let opened = opened.map_err(|error| match error {
+            KmsError::Rejected(_) => TransitError::OldServerRejected(error),
+            trouble => SealError { seal: old.label.clone(), source: trouble.into() }.into(),
+        })?;
+        let by = (&old.label, version);
+        transit.trail.decrypted_foreign(mount.as_str(), key.name.as_str(), by);
         Ok(opened)
     }
 

@@ -1,5 +1,6 @@
 use selkie_crypto::envelope::{EncryptError, QuorumError, Refusal};
 use selkie_crypto::{CiphertextError, KeyVersion, RandomError, SealName};
+use selkie_kms::KmsError;
 use selkie_storage::StoreError;
 
 use crate::seal::SealError;
@@ -53,6 +54,9 @@ pub enum TransitError {
     /// Every seal asked says that the wrapped DEK is not one of its own.
     #[error("no seal could unwrap the DEK")]
     UnwrapRejected,
+    /// The server whose place we take does not open what is of its own form.
+    #[error("the old server does not open the ciphertext")]
+    OldServerRejected(#[source] KmsError),
     /// A seal failed for a reason of its own.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -172,6 +176,7 @@ pub(super) const fn outcome<T>(done: &Result<T, TransitError>) -> &'static str {
             | TransitError::NoUsableRecipient
             | TransitError::SealRevoked(_)
             | TransitError::UnwrapRejected
+            | TransitError::OldServerRejected(_)
             | TransitError::VersionSpelling,
         ) => "refused",
         Err(_) => "invalid",

@@ -49,7 +49,7 @@ impl TestSeal {
         Self { name, kms: Arc::new(Faulty::new(Arc::new(kms))) }
     }
 
-    async fn connected(&self) -> Seal {
+    pub(crate) async fn connected(&self) -> Seal {
         let kms: Arc<dyn Kms> = Arc::clone(&self.kms) as _;
         let known = Known::configured(kms.describe().await.unwrap());
         let setup = Setup {
@@ -110,6 +110,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         telemetry: selkie_config::Telemetry::default(),
         mounts: Mount::default_list(),
         keys: declared.iter().map(key).collect(),
+        takeovers: Vec::new(),
         clients: Vec::new(),
         policies: Vec::new(),
         auth: Vec::new(),

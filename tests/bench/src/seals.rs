@@ -40,7 +40,6 @@ const PLAINTEXT_BYTES: usize = 48;
 pub(crate) struct Several {}
 
 impl Several {
-    #[expect(clippy::unused_self, reason = "as the other commands")]
     pub(crate) async fn run(self) -> Result<()> {
         let well = Site::new(KMS_TIME).await?;
         let whole = p99(well.decrypts(DECRYPTS / 10).await?)?;

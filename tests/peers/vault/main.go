@@ -15,7 +15,8 @@ import (
 
 const usage = `usage:
   vault-core server  -listen HOST:PORT -storage DIR [-raft]
-                     -seal-address URL -seal-token T -seal-mount M -seal-key K [...]
+                     [-seal-type TYPE] -seal-address URL -seal-token T -seal-mount M -seal-key K
+                     [-old-seal-type TYPE -old-seal-... as above] [-azure HOST:PORT] [...]
   vault-core key-ids -storage DIR [-raft]
   vault-core transit -listen HOST:PORT -storage DIR [-tls-cert FILE -tls-key FILE] [-sealed]
 `

@@ -29,7 +29,9 @@ type settings struct {
 	unsealDelay time.Duration
 	unsealRetry time.Duration
 	logLevel    string
-	seal        sealStanza
+	azure       azure
+	seal        *sealStanza
+	oldSeal     *sealStanza
 	tls         tlsFiles
 }
 
@@ -59,7 +61,9 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&s.unsealDelay, "unseal-delay", 0, "pause before the first unsealing")
 	flags.DurationVar(&s.unsealRetry, "unseal-retry", 5*time.Second, "pause between unsealings")
 	flags.StringVar(&s.logLevel, "log-level", "info", "trace, debug, info, warn or error")
-	s.seal = sealFlags(flags)
+	azureFlags(flags, &s.azure)
+	s.seal = sealFlags(flags, "seal-", "transit")
+	s.oldSeal = sealFlags(flags, "old-seal-", "")
 	err := flags.Parse(args)
 	return s, err
 }
@@ -83,19 +87,29 @@ func serve(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("Error initializing storage: %w", err)
 	}
-	barrierSeal, err := newSeal(s.seal, logger.Named("seal.transit"))
+	if err := s.azure.emulate(); err != nil {
+		return err
+	}
+	barrierSeal, err := newSeal(s.seal, logger)
 	if err != nil {
 		return err
 	}
 	defer barrierSeal.Finalize(context.Background())
-	return serveCore(ctx, s, storage, barrierSeal, logger, stdout, nil)
+	unwrapSeal, err := newOldSeal(s.oldSeal, logger)
+	if err != nil {
+		return err
+	}
+	return serveCore(ctx, s, storage, seals{barrierSeal, unwrapSeal}, logger, stdout, nil)
 }
+
+// seals are those of the two stanzas of a migration; without one, unwrap is nil.
+type seals struct{ barrier, unwrap vault.Seal }
 
 func serveCore(
 	ctx context.Context,
 	s settings,
 	storage physical.Backend,
-	barrierSeal vault.Seal,
+	sealed seals,
 	logger hclog.Logger,
 	stdout io.Writer,
 	prepare prepare,
@@ -104,7 +118,7 @@ func serveCore(
 	if err != nil {
 		return fmt.Errorf("Error initializing listener: %w", err)
 	}
-	core, err := newCore(s, storage, barrierSeal, listener.Addr(), logger)
+	core, err := newCore(s, storage, sealed, listener.Addr(), logger)
 	if err != nil {
 		return fmt.Errorf("Error initializing core: %w", err)
 	}
@@ -142,14 +156,15 @@ func serveCore(
 func newCore(
 	s settings,
 	storage physical.Backend,
-	barrierSeal vault.Seal,
+	sealed seals,
 	addr net.Addr,
 	logger hclog.Logger,
 ) (*vault.Core, error) {
 	conf := &vault.CoreConfig{
 		Physical:        storage,
 		StorageType:     "file",
-		Seal:            barrierSeal,
+		Seal:            sealed.barrier,
+		UnwrapSeal:      sealed.unwrap,
 		RedirectAddr:    "http://" + addr.String(),
 		DisableMlock:    true,
 		Logger:          logger,

@@ -63,7 +63,7 @@ func serveUpstream(args []string, stdout, stderr io.Writer) error {
 		}
 		return held.Root, mountTransit(url, held.Root)
 	}
-	return serveCore(ctx, s, storage, nil, logger, stdout, prepare)
+	return serveCore(ctx, s, storage, seals{}, logger, stdout, prepare)
 }
 
 // operate does what the operator would: initialise once, unseal each time.

@@ -49,7 +49,7 @@ impl Break {
             "seal",
             &[("transit/encrypt/+", &["update"]), ("transit/decrypt/+", &["update"])],
         );
-        let vault_token = site.client("vault", &["seal"], "period = \"1h\"")?;
+        let vault_token = site.client("vault-core", &["seal"], "period = \"1h\"")?;
         let admin_token = site.client("admin", &["root"], "")?;
         Ok(Self { site, vault_token, admin_token, key })
     }

@@ -122,7 +122,7 @@ struct Missing(Name);
 struct HalfACertificate(Name);
 
 /// The seal; `None` if something was reported to be wrong.
-pub(super) fn decode(
+pub(crate) fn decode(
     section: &mut Section<'_>,
     listeners: &[Listener],
     reading: &Reading<'_>,

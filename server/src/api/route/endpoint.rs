@@ -67,6 +67,8 @@ pub enum Endpoint {
     ListDrill,
     /// `sys/drill/:step`
     Drill(DrillStep),
+    /// `sys/takeover`
+    Takeover,
     /// `sys/metrics`
     Metrics,
     /// `sys/storage/selkie/snapshot`
@@ -157,6 +159,7 @@ impl Endpoint {
             Self::Drill(_) => "drill",
             Self::Snapshot => "snapshot",
             Self::Metrics => "metrics",
+            Self::Takeover => "takeover",
             Self::UiMounts | Self::UiMount(_) => "ui_mounts",
             Self::Health => "health",
             Self::SealStatus => "seal_status",
@@ -197,6 +200,7 @@ impl Endpoint {
             | Self::ListDrill
             | Self::Drill(_)
             | Self::Metrics
+            | Self::Takeover
             | Self::Snapshot
             | Self::ListAudit
             | Self::ChangeAudit(..)

@@ -121,6 +121,7 @@ pub(super) fn target(rest: &str, operation: Operation) -> Result<Endpoint, ApiEr
         "ha-status" => Endpoint::HaStatus,
         "seal-backend-status" => Endpoint::SealBackendStatus,
         "metrics" => Endpoint::Metrics,
+        "takeover" => Endpoint::Takeover,
         "tokens/in-use" => Endpoint::Token(TokenEndpoint::InUse),
         "storage/selkie/snapshot" => Endpoint::Snapshot,
         "internal/ui/mounts" => Endpoint::UiMounts,

@@ -7,6 +7,7 @@ mod policy;
 mod replicas;
 mod scripted;
 mod snapshot;
+mod takeover;
 mod token;
 mod wrapping;
 
@@ -84,6 +85,7 @@ fn config() -> Config {
             min_decryption_version: KeyVersion::FIRST,
             min_encryption_version: None,
         }],
+        takeovers: Vec::new(),
         clients: vec![client("root", "root", None), client("vault", "seal", Some(86_400))],
         policies: vec![seal_policy],
         auth: Vec::new(),

@@ -282,7 +282,7 @@ impl fmt::Display for Block {
     }
 }
 
-fn age(since: Timestamp, now: Timestamp) -> String {
+pub(in crate::cli) fn age(since: Timestamp, now: Timestamp) -> String {
     span(now.as_second().saturating_sub(since.as_second()))
 }
 
@@ -296,15 +296,15 @@ fn span(seconds: i64) -> String {
     }
 }
 
-fn time(of: &Value, member: &str) -> Option<Timestamp> {
+pub(in crate::cli) fn time(of: &Value, member: &str) -> Option<Timestamp> {
     of.get(member)?.as_str()?.parse().ok()
 }
 
-fn flag(of: &Value, member: &str) -> Option<bool> {
+pub(in crate::cli) fn flag(of: &Value, member: &str) -> Option<bool> {
     of.get(member)?.as_bool()
 }
 
-fn number(of: &Value, member: &str) -> u64 {
+pub(in crate::cli) fn number(of: &Value, member: &str) -> u64 {
     of.get(member).and_then(Value::as_u64).unwrap_or(0)
 }
 
@@ -313,7 +313,7 @@ fn names(of: &Value, member: &str) -> Vec<String> {
     names.filter_map(Value::as_str).map(printable).collect()
 }
 
-fn word(of: &Value, member: &str) -> Option<String> {
+pub(in crate::cli) fn word(of: &Value, member: &str) -> Option<String> {
     match of.get(member)? {
         Value::Null => None,
         Value::Bool(true) => Some("yes".to_owned()),

@@ -1,0 +1,62 @@
+//! `selkie takeover`: who still needs the server whose place a running Selkie takes, and the rewrap of
+//! what was encrypted there.
+
+mod line;
+mod report;
+mod rewrap;
+mod sink;
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Subcommand;
+use http::Method;
+
+use self::report::{Report, report};
+use super::remote::{Remote, RemoteError, ServerArguments};
+use super::{CommandError, print};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TakeoverCommand {
+    /// Print, for each client, what it last opened: of the old server, and of Selkie's own.
+    Status(Status),
+    /// Rewrap ciphertexts of the old server, one a line, through a running server.
+    Rewrap(rewrap::Arguments),
+}
+
+/// The token needs read on sys/takeover.
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    server: ServerArguments,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(
+    command: &TakeoverCommand,
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> Result<(), CommandError> {
+    match command {
+        TakeoverCommand::Status(arguments) => status(arguments, output),
+        TakeoverCommand::Rewrap(arguments) => rewrap::run(arguments, output, errors),
+    }
+}
+
+fn status(arguments: &Status, output: &mut dyn Write) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let server = Remote::of(&arguments.server, PATIENCE)?;
+    let answer = runtime.block_on(server.ask(Method::GET, "sys/takeover", "read"))?;
+    let data = &answer["data"];
+    if !data["takeovers"].is_array() {
+        return Err(RemoteError::Unreadable.into());
+    }
+    let Report { text, needs_attention } = report(data);
+    print(output, &if arguments.json { format!("{data:#}\n") } else { text })?;
+    if needs_attention { Err(CommandError::NeedsAttention) } else { Ok(()) }
+}

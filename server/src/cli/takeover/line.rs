@@ -1,0 +1,116 @@
+//! One line of what is to be rewrapped: a ciphertext, or a JSON object with one.
+
+use selkie_crypto::Ciphertext;
+use serde_json::{Map, Value, json};
+
+use crate::takeover::is_like_ours;
+
+/// A line as it was read.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Without its end; it need not be text.
+    pub(super) bytes: Vec<u8>,
+    pub(super) content: Content,
+}
+
+/// What stands in a line.
+#[derive(Debug, PartialEq)]
+pub(super) enum Content {
+    /// Nothing, or an envelope of ours: it stays as it is.
+    Done,
+    /// A ciphertext to be rewrapped, and base64 of its context.
+    Foreign { ciphertext: String, context: Option<String> },
+    /// Nothing that could be sent.
+    Unfit(&'static str),
+}
+
+impl Line {
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        let content = match str::from_utf8(&bytes) {
+            Ok(text) => content(text.trim()),
+            Err(_binary) => Content::Unfit("not text"),
+        };
+        Self { bytes, content }
+    }
+
+    /// The line with `ciphertext` in the place of its own; in JSON the other members stay.
+    pub(super) fn with(&self, ciphertext: &str) -> String {
+        match serde_json::from_slice::<Map<String, Value>>(&self.bytes) {
+            Err(_plain) => ciphertext.to_owned(),
+            Ok(mut members) => {
+                members.insert("ciphertext".to_owned(), json!(ciphertext));
+                Value::Object(members).to_string()
+            }
+        }
+    }
+}
+
+fn content(text: &str) -> Content {
+    if text.is_empty() {
+        return Content::Done;
+    }
+    if !text.starts_with('{') {
+        return of_ciphertext(text, None);
+    }
+    let Ok(members) = serde_json::from_str::<Map<String, Value>>(text) else {
+        return Content::Unfit("neither a ciphertext nor a JSON object");
+    };
+    let member = |name: &str| members.get(name).and_then(Value::as_str);
+    let Some(ciphertext) = member("ciphertext") else {
+        return Content::Unfit("no member \"ciphertext\" with a text");
+    };
+    if members.contains_key("associated_data") {
+        return Content::Unfit("Vault's rewrap takes no associated_data: decrypt and encrypt anew");
+    }
+    of_ciphertext(ciphertext, member("context").map(str::to_owned))
+}
+
+fn of_ciphertext(text: &str, context: Option<String>) -> Content {
+    let payload = Ciphertext::parse(text).and_then(Ciphertext::into_envelope_bytes);
+    match payload {
+        Err(_unfit) => Content::Unfit("no ciphertext of the form vault:v<N>:<base64>"),
+        Ok(payload) if is_like_ours(&payload) => Content::Done,
+        Ok(_) => Content::Foreign { ciphertext: text.to_owned(), context },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Content {
+        Line::of(text.as_bytes().to_vec()).content
+    }
+
+    #[test]
+    fn ciphertexts_stand_alone_or_in_json() {
+        let foreign = |context: Option<&str>| Content::Foreign {
+            ciphertext: "vault:v3:AAAA".to_owned(),
+            context: context.map(str::to_owned),
+        };
+        assert_eq!(read(" vault:v3:AAAA\r"), foreign(None));
+        assert_eq!(read(r#"{"ciphertext":"vault:v3:AAAA","x":1}"#), foreign(None));
+        assert_eq!(
+            read(r#"{"ciphertext":"vault:v3:AAAA","context":"YQ=="}"#),
+            foreign(Some("YQ=="))
+        );
+    }
+
+    #[test]
+    fn what_is_done_or_unfit_is_not_sent() {
+        assert_eq!(read(""), Content::Done);
+        assert_eq!(read("vault:v10001:eyJjaXBoZXJ0ZXh0Ijoi"), Content::Done);
+        let unfit = ["x", "vault:v3", "{", "{}", r#"{"ciphertext":1}"#];
+        for text in unfit.into_iter().chain([r#"{"ciphertext":"vault:v3:A","associated_data":""}"#])
+        {
+            assert!(matches!(read(text), Content::Unfit(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_other_members_of_a_line_stay() {
+        let line = Line::of(br#"{"ciphertext":"vault:v3:AAAA","name":"a","z":[1]}"#.to_vec());
+        assert_eq!(line.with("new"), r#"{"ciphertext":"new","name":"a","z":[1]}"#);
+        assert_eq!(Line::of(b"vault:v3:AAAA".to_vec()).with("new"), "new");
+    }
+}
