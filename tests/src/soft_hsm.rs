@@ -71,6 +71,17 @@ impl SoftHsm {
         self.tool(&["calls", &count.to_string()])
     }
 
+    /// Takes the token away, or puts it back; a child that has it in its memory has to end first.
+    ///
+    /// # Errors
+    ///
+    /// If it is there already, or away.
+    pub fn plug(&self, is_in: bool) -> Result<()> {
+        let [tokens, away] = ["tokens", "away"].map(|name| self.dir.path().join(name));
+        let (from, to) = if is_in { (away, tokens) } else { (tokens, away) };
+        Ok(fs::rename(from, to)?)
+    }
+
     fn tool(&self, command: &[&str]) -> Result<String> {
         let tool = binary()?.with_file_name("examples").join("soft_token");
         ensure!(tool.exists(), "{} is missing: make build", tool.display());

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::Peer;
+use selkie_tests::{Peer, SoftHsm};
 
 use rows::rows;
 use seen::{Fate, Seen};
@@ -40,7 +40,7 @@ const AT_A_TIME: usize = 6;
 
 #[test]
 fn every_loss_has_a_fate_and_an_end() -> Result<()> {
-    if Peer::VaultCore.find()?.is_none() {
+    if Peer::VaultCore.find()?.is_none() || SoftHsm::new()?.is_none() {
         return Ok(());
     }
     let rows = rows();

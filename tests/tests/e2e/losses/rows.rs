@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::{Emulator, Peer, Selkie, Site, UpstreamVault, binary, free_port};
+use selkie_tests::{
+    Emulator, Peer, Selkie, Site, SoftHsm, UpstreamVault, binary, free_port, kill_hsm_child,
+};
 use serde_json::json;
 
 use super::world::{PLAIN, Plan, Props, World, emptied};
 use super::{Fate, Row};
 
 pub(super) fn rows() -> Vec<Row> {
-    [kms(), quorum(), upstream(), selkie(), people()].into_iter().flatten().collect()
+    [kms(), quorum(), hsm(), upstream(), selkie(), people()].into_iter().flatten().collect()
 }
 
 const TWO_REGIONS: Plan = Plan { regions: 2, ..PLAIN };
@@ -135,6 +137,66 @@ fn with_sled(site: &mut Site) -> Result<Props> {
     Ok(Props::default())
 }
 
+/// An HSM, which SoftHSM plays, with an AES key that wraps by itself.
+fn with_hsm(site: &mut Site) -> Result<Props> {
+    let hsm = SoftHsm::new()?.context("no SoftHSM")?;
+    let pin = site.secret_file("pin", hsm.pin.as_bytes())?;
+    site.extra += &format!("seal \"pkcs11\" {{\n  priority = 5\n{}}}\n", hsm.stanza(&pin));
+    Ok(Props { hsm: Some(hsm), ..Props::default() })
+}
+
+/// Pulls it out; who had it open has it no more.
+fn pull_hsm(world: &mut World) -> Result<()> {
+    world.props.hsm.as_ref().context("no HSM")?.plug(false)?;
+    kill_hsm_child(&world.replicas.members[0].process).map(drop)
+}
+
+fn plug_hsm(world: &mut World) -> Result<()> {
+    world.props.hsm.as_ref().context("no HSM")?.plug(true)
+}
+
+fn hsm() -> Vec<Row> {
+    vec![
+        Row {
+            lost: "the HSM",
+            with: "a seal in Azure and one on an HSM's AES key, for a declared key",
+            world: || World::new(Plan { further: with_hsm, ..PLAIN }),
+            lose: pull_hsm,
+            mend: plug_hsm,
+            cure: "the HSM comes back; or its seal is disabled and `generation` raised",
+            fate: Fate::Exits,
+        },
+        Row {
+            lost: "an HSM that a key may do without",
+            with: "a seal in Azure and one on an HSM's AES key, for a managed key with `allow_missing_seals`",
+            world: || {
+                World::new(Plan {
+                    key: "managed",
+                    further: |site| {
+                        with_sled(site)?;
+                        with_hsm(site)
+                    },
+                    settings: || json!({ "allow_missing_seals": true }),
+                    ..PLAIN
+                })
+            },
+            lose: pull_hsm,
+            mend: plug_hsm,
+            cure: "nothing has to be done; the HSM comes back",
+            fate: Fate::Unseals,
+        },
+        Row {
+            lost: "all of Azure, with an HSM",
+            with: "a seal in Azure and one on an HSM's AES key, for a declared key",
+            world: || World::new(Plan { further: with_hsm, ..PLAIN }),
+            lose: |world| azure(world, "closed"),
+            mend: |world| azure(world, "open"),
+            cure: "nothing has to be done; Azure comes back",
+            fate: Fate::Unseals,
+        },
+    ]
+}
+
 /// A Vault elsewhere, which wraps by itself.
 fn with_upstream(site: &mut Site) -> Result<Props> {
     let program = Peer::VaultCore.find()?.context("no Vault core")?;
@@ -153,7 +215,7 @@ fn with_upstream(site: &mut Site) -> Result<Props> {
         upstream.url(),
         file.display()
     );
-    Ok(Props { upstream: Some(upstream) })
+    Ok(Props { upstream: Some(upstream), ..Props::default() })
 }
 
 fn kill_upstream(world: &mut World) -> Result<()> {

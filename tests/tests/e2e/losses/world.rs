@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{
-    Balancer, Client, Emulator, Peer, Replicas, SealArguments, Selkie, Site, UpstreamVault,
-    VaultCore, until,
+    Balancer, Client, Emulator, Peer, Replicas, SealArguments, Selkie, Site, SoftHsm,
+    UpstreamVault, VaultCore, until,
 };
 use serde_json::{Value, json};
 
@@ -41,6 +41,8 @@ pub(super) struct Plan {
 pub(super) struct Props {
     /// A Vault with a transit key.
     pub(super) upstream: Option<UpstreamVault>,
+    /// An HSM with an AES key.
+    pub(super) hsm: Option<SoftHsm>,
 }
 
 /// One Key Vault, one Selkie, one declared key.
