@@ -180,8 +180,11 @@ impl<'r> Race<'r> {
         }
     }
 
-    /// When the next seal is asked although none has failed.
-    fn next_at(&self) -> Option<Instant> {
+    /// When the next seal is asked although none has failed. One that has come to be held back
+    /// meanwhile lets the others go first.
+    fn next_at(&mut self) -> Option<Instant> {
+        let waiting = self.waiting.make_contiguous();
+        waiting.sort_by_cached_key(|candidate| candidate.seal.connection.standing());
         let next = self.waiting.front()?;
         Some(match next.seal.connection.standing() {
             Standing::HeldBack => self.last_asked + self.silent_after,

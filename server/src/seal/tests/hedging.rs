@@ -92,6 +92,23 @@ async fn a_seal_that_answers_in_time_is_not_doubled() {
     assert_eq!(peers[1].unwraps(), 0);
 }
 
+/// Lets a governed seal find its KMS throttled.
+async fn hold_back(node: &Node, peer: &Peer) {
+    peer.fails(throttled());
+    let name = SealName::new(peer.name).unwrap();
+    let seal = node.deployment().seals.find(&name).unwrap().clone();
+    let call = selkie_kms::Call {
+        client: ClientTag::SELKIE,
+        deadline: Instant::now() + Duration::from_secs(2),
+    };
+    let dek = RecipientSecret::init_with(|bytes| bytes.fill(1));
+    let kek = seal.current_kek().unwrap().kek;
+    let wrapped = peer.faults.wrap_dek(&kek, &dek, call).await.unwrap();
+    let algorithm = selkie_crypto::WrapAlgorithm::A256Kw;
+    drop(seal.connection.kms().unwrap_dek(&kek, algorithm, &wrapped, call).await);
+    assert_eq!(seal.connection.standing(), Standing::HeldBack);
+}
+
 /// Two governed seals, of which the second throttles and is held back.
 async fn with_second_held_back() -> ([Peer; 2], Node, String) {
     let peers = ["a", "b"].map(Peer::governed);
@@ -105,19 +122,7 @@ async fn with_second_held_back() -> ([Peer; 2], Node, String) {
     sleep(Duration::from_secs(60)).await;
     opened_within(&node, &ciphertext, AT_ONCE).await;
     sleep(Duration::from_secs(60)).await;
-    peers[1].fails(throttled());
-    let name = SealName::new("b").unwrap();
-    let b = node.deployment().seals.find(&name).unwrap().clone();
-    let call = selkie_kms::Call {
-        client: ClientTag::SELKIE,
-        deadline: Instant::now() + Duration::from_secs(2),
-    };
-    let dek = RecipientSecret::init_with(|bytes| bytes.fill(1));
-    let kek = b.current_kek().unwrap().kek;
-    let wrapped = peers[1].faults.wrap_dek(&kek, &dek, call).await.unwrap();
-    let algorithm = selkie_crypto::WrapAlgorithm::A256Kw;
-    drop(b.connection.kms().unwrap_dek(&kek, algorithm, &wrapped, call).await);
-    assert_eq!(b.connection.standing(), Standing::HeldBack);
+    hold_back(&node, &peers[1]).await;
     (peers, node, ciphertext)
 }
 
@@ -132,6 +137,19 @@ async fn hedge_is_not_sent_to_a_throttled_seal() {
     assert!(began.elapsed() >= Duration::from_secs(2));
     assert!(peers[1].unwraps() <= before + 3, "its governor's probes alone");
     assert!(!metric(&node, r#"selkie_seal_hedges_total{seal="b"} 2"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seal_that_begins_to_throttle_lets_the_next_go_first() {
+    let peers = ["a", "b", "c"].map(Peer::governed);
+    let (node, ciphertext) = node_of(&peers).await;
+    peers[0].hangs();
+    let throttling = async {
+        sleep(HEDGE_AFTER / 3).await;
+        hold_back(&node, &peers[1]).await;
+    };
+    let ((), ()) = tokio::join!(throttling, opened_within(&node, &ciphertext, ONE_HEDGE));
+    assert_eq!(peers[2].unwraps(), 1);
 }
 
 #[tokio::test(start_paused = true)]
