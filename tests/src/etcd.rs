@@ -201,6 +201,18 @@ impl EtcdCluster {
     pub fn leader(&self) -> Result<usize> {
         until("etcd has a leader", || Ok(self.members.iter().position(Etcd::leads)))
     }
+
+    /// The same, once it is another than `before`, which may answer for a moment yet.
+    ///
+    /// # Errors
+    ///
+    /// If no other leads within a minute.
+    pub fn leader_after(&self, before: usize) -> Result<usize> {
+        let others = |(at, member): &(usize, &Etcd)| *at != before && member.leads();
+        until("etcd has another leader", || {
+            Ok(self.members.iter().enumerate().find(others).map(|(at, _)| at))
+        })
+    }
 }
 
 fn run(program: &Path, arguments: &[OsString]) -> Result<Process> {
