@@ -99,6 +99,18 @@ impl Seals {
         self.all.iter().filter(|seal| !seal.connection.is_offline())
     }
 
+    /// Whether a seal of this name can be asked to unwrap.
+    #[must_use]
+    pub fn is_asked(&self, name: &SealName) -> bool {
+        self.asked().any(|seal| seal.name() == name)
+    }
+
+    /// Whether some server opens what is wrapped for these.
+    #[must_use]
+    pub fn opens_any(&self, keks: &[KekRef]) -> bool {
+        keks.iter().any(|kek| self.is_asked(&kek.seal))
+    }
+
     /// The seal of this name.
     #[must_use]
     pub fn find(&self, name: &SealName) -> Option<&Seal> {

@@ -148,10 +148,10 @@ impl Transit {
         super::changes::in_its_own_task(async move {
             let _one_at_a_time = transit.turn().await?;
             transit.require_managed(&mount, &name)?;
-            let now = transit.clock.unix_seconds();
+            let (seals, now) = (&transit.current.load_full().seals, transit.clock.unix_seconds());
             let mut is_news = false;
             let key = transit.keys.commit(&mount, &name, |key| {
-                let next = key.ok_or(TransitError::KeyNotFound)?.without(&away, now)?;
+                let next = key.ok_or(TransitError::KeyNotFound)?.without(seals, &away, now)?;
                 is_news = next.is_some();
                 Ok(next.map_or(Change::Keep, Change::Put))
             });

@@ -54,16 +54,17 @@ impl TransitKey {
     }
 
     /// The key with a version without the seals `away`; `None` if its settings do not allow that, its
-    /// latest version is without them already, or no seal would be left.
+    /// latest version is without them already, or no seal would be left that a server can ask.
     pub(in crate::transit) fn without(
         &self,
+        seals: &Seals,
         away: &[SealName],
         now: u64,
     ) -> Result<Option<Self>, TransitError> {
         let latest = self.keks(self.latest);
         let (gone, keks): (Vec<_>, Vec<_>) =
             latest.iter().cloned().partition(|kek| away.contains(&kek.seal));
-        if !self.allow_missing_seals || gone.is_empty() || keks.is_empty() {
+        if !self.allow_missing_seals || gone.is_empty() || !seals.opens_any(&keks) {
             return Ok(None);
         }
         let gone = gone.into_iter().map(|kek| kek.seal);
