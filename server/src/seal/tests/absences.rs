@@ -209,6 +209,22 @@ async fn revoking_a_seal_moves_the_version_and_tells_what_is_lost() {
     assert!(node.keys().lost_versions(&node.deployment().seals).is_empty(), "retired by hand");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_last_present_seal_is_revoked_is_for_those_that_were_left_out() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, _) = node_with_key(&peers, MISSING).await;
+    peers[0].faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+    encrypted(&node).await;
+    assert_eq!(seals_of(&key(&node)), ["b"]);
+    let seals = Seals::new(vec![peers[0].seal().await]).beside_revoked(vec![revoked("b")]);
+    let next = Deployment::assemble(config_of(&[], &[]), seals).unwrap();
+    node.replace(&node.deployment(), next).await.unwrap();
+    assert_eq!((key(&node).latest.get(), seals_of(&key(&node))), (3, vec!["a"]));
+    assert!(key(&node).left_out().is_empty());
+    peers[0].faults.on_wrap().clear();
+    assert_eq!(encrypted(&node).await.0, 3, "as soon as it is back");
+}
+
 /// The start asks nobody, and the first of three seals hangs in whatever it is asked.
 #[tokio::test(start_paused = true)]
 async fn a_restart_waits_for_a_dead_seal_no_longer_than_a_decrypt() {

@@ -41,9 +41,16 @@ impl TransitKey {
             .iter()
             .filter_map(|name| seals.find(name).filter(|seal| !seal.disabled))
             .partition(|seal| self.is_back(seal, now));
-        let left_out: Vec<_> = left_out.into_iter().map(|seal| seal.name().clone()).collect();
+        let mut left_out: Vec<_> = left_out.into_iter().map(|seal| seal.name().clone()).collect();
         let keks = if by_configuration {
-            seals.next_keks(latest, &left_out, made, now)?
+            let keks = seals.next_keks(latest, &left_out, made, now)?;
+            if seals.opens_any(&keks) {
+                keks
+            } else {
+                // The seals that were there are gone for good: those that are away are all it has.
+                left_out.clear();
+                seals.next_keks(latest, &[], made, now)?
+            }
         } else {
             let mut keks = seals.newer_keks(latest, made, now);
             let returned = returned.into_iter().filter_map(Seal::current_kek);
