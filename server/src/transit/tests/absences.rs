@@ -33,7 +33,7 @@ async fn a_seal_that_throttles_or_talks_nonsense_is_not_away() {
 async fn a_request_that_is_nearly_over_leaves_no_seal_out() {
     let seals = [TestSeal::new("a", &[1]), TestSeal::new("b", &[2])];
     let engine = engine_with_key(&seals).await;
-    seals[1].kms.on_wrap().always(Fault::delay(Duration::from_millis(700)));
+    seals[1].kms.on_wrap().always(Fault::delay(Duration::from_millis(800)));
     for left in [0, 100, 700] {
         let until = Instant::now() + Duration::from_millis(left);
         let hurried = Transit { until, ..engine.clone() };
