@@ -283,11 +283,12 @@ impl Transit {
     }
 }
 
-/// What the first version of a key is for: all enabled seals, or those of them that are there.
+/// What the first version of a key is for: all enabled seals, or those of them that are there, if
+/// a server can ask one of those.
 fn first_target(seals: &Seals, new: NewKey, now: u64) -> Result<Target, SealError> {
     let wraps = |kek: &KekRef| seals.find(&kek.seal).is_some_and(|seal| seal.wraps(&kek.kek, now));
     let present: Vec<_> = seals.enabled().filter_map(Seal::current_kek).filter(wraps).collect();
-    if !new.allow_missing_seals || present.is_empty() {
+    if !new.allow_missing_seals || !seals.opens_any(&present) {
         return Ok(Target { keks: seals.current_keks()?, left_out: Vec::new() });
     }
     let is_absent = |seal: &&Seal| present.iter().all(|kek| kek.seal != *seal.name());

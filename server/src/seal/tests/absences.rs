@@ -209,6 +209,50 @@ async fn revoking_a_seal_moves_the_version_and_tells_what_is_lost() {
     assert!(node.keys().lost_versions(&node.deployment().seals).is_empty(), "retired by hand");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_last_present_seal_is_revoked_is_for_those_that_were_left_out() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, _) = node_with_key(&peers, MISSING).await;
+    peers[0].faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+    encrypted(&node).await;
+    assert_eq!(seals_of(&key(&node)), ["b"]);
+    let seals = Seals::new(vec![peers[0].seal().await]).beside_revoked(vec![revoked("b")]);
+    let next = Deployment::assemble(config_of(&[], &[]), seals).unwrap();
+    node.replace(&node.deployment(), next).await.unwrap();
+    assert_eq!((key(&node).latest.get(), seals_of(&key(&node))), (3, vec!["a"]));
+    assert!(key(&node).left_out().is_empty());
+    peers[0].faults.on_wrap().clear();
+    assert_eq!(encrypted(&node).await.0, 3, "as soon as it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_must_not_miss_seals_any_more_takes_them_back_at_once() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, clock) = node_with_key(&peers, MISSING).await;
+    peers[1].faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+    assert_eq!(encrypted(&node).await.0, 2);
+    let changes = KeyChanges { allow_missing_seals: Some(false), ..KeyChanges::default() };
+    engine(&node).configure_key(permit(operation::ConfigureKey, "m"), changes).await.unwrap();
+    pass(&clock, Duration::from_secs(60)).await;
+    assert_eq!((key(&node).latest.get(), seals_of(&key(&node))), (3, vec!["a", "b"]));
+    assert!(fault(encrypt_under(&node, "m").await).is_transient(), "for all seals or not at all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seal_that_is_busy_with_others_is_not_left_out() {
+    let peers = [Peer::new("a"), Peer::governed("b")];
+    let (node, _) = node_with_key(&peers, MISSING).await;
+    // Two rounds of 64 calls, and hardly time for a third.
+    peers[1].faults.on_wrap().always(Fault::delay(Duration::from_millis(440)));
+    let made = futures_util::future::join_all((0..200).map(|_| encrypt_under(&node, "m"))).await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 128);
+    assert_eq!(key(&node).latest.get(), 1);
+    peers[1].faults.on_wrap().always(Fault::hang());
+    let made = futures_util::future::join_all((0..200).map(|_| encrypt_under(&node, "m"))).await;
+    assert!(made.into_iter().any(|made| made.is_ok()));
+    assert_eq!(encrypted(&node).await.0, 2);
+}
+
 /// The start asks nobody, and the first of three seals hangs in whatever it is asked.
 #[tokio::test(start_paused = true)]
 async fn a_restart_waits_for_a_dead_seal_no_longer_than_a_decrypt() {

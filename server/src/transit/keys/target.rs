@@ -41,9 +41,16 @@ impl TransitKey {
             .iter()
             .filter_map(|name| seals.find(name).filter(|seal| !seal.disabled))
             .partition(|seal| self.is_back(seal, now));
-        let left_out: Vec<_> = left_out.into_iter().map(|seal| seal.name().clone()).collect();
+        let mut left_out: Vec<_> = left_out.into_iter().map(|seal| seal.name().clone()).collect();
         let keks = if by_configuration {
-            seals.next_keks(latest, &left_out, made, now)?
+            let keks = seals.next_keks(latest, &left_out, made, now)?;
+            if seals.opens_any(&keks) {
+                keks
+            } else {
+                // The seals that were there are gone for good: those that are away are all it has.
+                left_out.clear();
+                seals.next_keks(latest, &[], made, now)?
+            }
         } else {
             let mut keks = seals.newer_keks(latest, made, now);
             let returned = returned.into_iter().filter_map(Seal::current_kek);
@@ -54,16 +61,17 @@ impl TransitKey {
     }
 
     /// The key with a version without the seals `away`; `None` if its settings do not allow that, its
-    /// latest version is without them already, or no seal would be left.
+    /// latest version is without them already, or no seal would be left that a server can ask.
     pub(in crate::transit) fn without(
         &self,
+        seals: &Seals,
         away: &[SealName],
         now: u64,
     ) -> Result<Option<Self>, TransitError> {
         let latest = self.keks(self.latest);
         let (gone, keks): (Vec<_>, Vec<_>) =
             latest.iter().cloned().partition(|kek| away.contains(&kek.seal));
-        if !self.allow_missing_seals || gone.is_empty() || keks.is_empty() {
+        if !self.allow_missing_seals || gone.is_empty() || !seals.opens_any(&keks) {
             return Ok(None);
         }
         let gone = gone.into_iter().map(|kek| kek.seal);
@@ -83,14 +91,17 @@ impl TransitKey {
         self.versions.get(&self.latest).map_or(0, |latest| latest.created)
     }
 
-    /// Whether a seal that was left out has been well for long enough, as this replica sees it.
+    /// Whether a seal that was left out has been well for long enough, as this replica sees it. A key
+    /// that must not miss it any more does not wait for that.
     fn is_back(&self, seal: &Seal, now: u64) -> bool {
         let is_usable = seal.current_kek().is_some_and(|current| seal.wraps(&current.kek, now));
         let since_left_out =
             Duration::from_secs(now.saturating_sub(self.left_out_since(seal.name())));
-        is_usable
-            && seal.connection.well_for(now) >= RETURN_AFTER
-            && since_left_out >= self.return_after(seal.name(), now)
+        let is_steady = || {
+            seal.connection.well_for(now) >= RETURN_AFTER
+                && since_left_out >= self.return_after(seal.name(), now)
+        };
+        is_usable && (!self.allow_missing_seals || is_steady())
     }
 
     fn return_after(&self, seal: &SealName, now: u64) -> Duration {

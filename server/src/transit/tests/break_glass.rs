@@ -85,3 +85,64 @@ async fn nothing_is_served_by_break_glass_alone() {
     let both = deployment_with(&[TestSeal::new("a", &[1])], seal(&key(), false).await).await;
     assert_eq!(crate::state::state_key::trusted_keks(&both, 0).len(), 2);
 }
+
+const MISSING: NewKey = NewKey { derived: false, allow_missing_seals: true };
+
+/// An engine that changes managed keys for the same seals, too.
+async fn engine_for(deployment: Arc<Deployment>) -> Transit {
+    let engine = engine(&[]).await;
+    engine.current.store(Arc::clone(&deployment));
+    Transit { deployment, ..engine }
+}
+
+fn seals_of(key: &TransitKey) -> Vec<&str> {
+    key.keks(key.latest).iter().map(|kek| kek.seal.as_str()).collect()
+}
+
+fn managed(engine: &Transit) -> Arc<TransitKey> {
+    engine.keys.managed(&"transit".parse().unwrap(), "m").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_key_goes_on_for_break_glass_alone() {
+    let a = TestSeal::new("a", &[1]);
+    let seals = deployment_with(std::slice::from_ref(&a), seal(&key(), false).await).await;
+    let engine = engine_for(seals).await;
+    engine.create_key(permit(operation::CreateKey, "m"), MISSING).await.unwrap();
+    a.kms.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+    assert!(encrypt(&engine, "m", "x").await.is_err());
+    assert_eq!((managed(&engine).latest.get(), seals_of(&managed(&engine))), (1, vec!["a", NAME]));
+    a.kms.on_wrap().clear();
+    let made = encrypt(&engine, "m", "x").await.unwrap();
+    assert_eq!(decrypt(&engine, "m", &made.ciphertext).await.unwrap(), b"x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_key_begins_with_break_glass_alone() {
+    let site = crate::seal::tests::Site::new();
+    site.away();
+    let seals = Seals::new(vec![site.seal("weu"), seal(&key(), false).await]);
+    let engine =
+        engine_for(Arc::new(Deployment::assemble(config_of(&[], &[]), seals).unwrap())).await;
+    let refused = engine.create_key(permit(operation::CreateKey, "m"), MISSING).await;
+    assert!(matches!(refused, Err(TransitError::Seal(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_break_glass_alone_opens_is_told_as_lost() {
+    let key = key();
+    let a = TestSeal::new("a", &[1]);
+    let both = deployment_with(std::slice::from_ref(&a), seal(&key, false).await).await;
+    let engine = engine_for(Arc::clone(&both)).await;
+    engine.create_key(permit(operation::CreateKey, "m"), NewKey::default()).await.unwrap();
+    assert!(engine.keys.lost_versions(&both.seals).is_empty());
+    let next = deployment_with(&[TestSeal::new("b", &[2])], seal(&key, false).await).await;
+    let lost = engine.keys.lost_versions(&next.seals);
+    assert_eq!(lost.len(), 1);
+    assert_eq!((&*lost[0].key, &*lost[0].versions), ("transit/m", "1"));
+    assert_eq!(lost[0].seals, ["a", NAME]);
+    let declared = next.lost_since(&both);
+    assert_eq!(declared.len(), 1);
+    assert_eq!(declared[0].key, "transit/unseal");
+    assert!(both.lost_since(&both).is_empty());
+}
