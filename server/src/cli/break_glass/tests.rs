@@ -188,6 +188,16 @@ async fn shares_open_together_and_not_alone() {
     assert!(open(["@key.1", "@key.4"]).2.contains("first line"));
 }
 
+#[test]
+fn a_set_of_shares_that_cannot_be_finished_leaves_nothing() {
+    let desk = Desk::new();
+    // Seen only as the file is made: there is nothing behind it.
+    std::os::unix::fs::symlink(desk.path("nowhere"), desk.path("key.3")).unwrap();
+    let words = ["--passphrase-file", "@pass", "--shares", "3", "--needed", "2"];
+    desk.refused(&[&["keygen", "--out", "@key"], &words[..]].concat(), "exists");
+    assert!(!desk.path("key.1").exists() && !desk.path("key.2").exists());
+}
+
 #[tokio::test]
 async fn nothing_is_served_that_would_not_open_later() {
     let desk = Desk::new();
