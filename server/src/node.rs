@@ -86,7 +86,8 @@ impl Node {
         let clock = Arc::new(SystemClock);
         let audit = Audit::start(std::mem::take(&mut config.audit), Arc::clone(&clock) as _)?;
         let alerts = config.alerts.take();
-        let bench = config.faults.take().map(Bench::new);
+        // Again here: whoever made this configuration, a script alone never makes a bench.
+        let bench = config.faults.take().filter(|_| config.allow_faults).map(Bench::new);
         let deployment = Deployment::resume(config, None, bench.as_ref()).await?;
         let Some(storage) = storage else {
             let node = Self::begin(deployment, Keys::without_store(), clock).await;

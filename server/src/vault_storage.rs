@@ -3,8 +3,8 @@
 
 mod snapshot;
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -178,14 +178,17 @@ fn at_least_one(
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, VaultStorageError> {
     let failed = |source| VaultStorageError::Unreadable { path: path.to_owned(), source };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error)),
-        Ok(found) if found.len() > LARGEST_RECORD => {
-            Err(VaultStorageError::TooLarge { path: path.to_owned() })
-        }
-        Ok(_) => fs::read(path).map(Some).map_err(failed),
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    // Not by its size, which is 0 for a pipe or a device.
+    let mut bytes = Vec::new();
+    let read = file.take(LARGEST_RECORD + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if read as u64 > LARGEST_RECORD {
+        return Err(VaultStorageError::TooLarge { path: path.to_owned() });
     }
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -57,6 +57,17 @@ impl Pkcs11Settings {
         sha256(&text.0)
     }
 
+    /// Tells a PIN of a token from others, whatever else is set.
+    pub(super) fn pin_digest(&self) -> [u8; 32] {
+        let mut text = Text(Zeroizing::new(Vec::new()));
+        text.add(self.library.as_os_str().as_encoded_bytes());
+        text.option(self.slot.id.map(u64::to_be_bytes));
+        text.option(self.slot.token_label.as_ref());
+        text.option(self.slot.serial.as_ref());
+        text.add(&**self.pin);
+        sha256(&text.0)
+    }
+
     /// Where the key is, for people: the token as it was chosen, and the key's label or id.
     #[must_use]
     pub fn target(&self) -> String {

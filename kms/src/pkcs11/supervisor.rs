@@ -1,7 +1,8 @@
 //! Keeps one child running, and what it is asked within bounds.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{self, Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use selkie_memory::WipedVec;
@@ -27,8 +28,18 @@ pub(super) struct Supervisor {
     launcher: Launcher,
     sessions: Arc<Semaphore>,
     state: Mutex<State>,
-    /// What a token has said against the PIN: it is never sent again.
-    refused: OnceLock<Diagnosis>,
+    refused: Refusal,
+}
+
+/// What a token has said against a PIN: it is never sent again.
+type Refusal = Arc<OnceLock<Diagnosis>>;
+
+/// The refusal, if there is or will be one, of the PIN with this digest. It outlives who sent the
+/// PIN: a reload that changes anything but the PIN makes a new keeper, and tokens count.
+fn refusal_of(pin_digest: [u8; 32]) -> Refusal {
+    static ALL: sync::Mutex<BTreeMap<[u8; 32], Refusal>> = sync::Mutex::new(BTreeMap::new());
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(all.entry(pin_digest).or_default())
 }
 
 #[derive(Default)]
@@ -51,7 +62,8 @@ impl Supervisor {
     pub(super) fn new(settings: Pkcs11Settings) -> Self {
         let launcher = Launcher::new(settings.program.clone(), settings.environment.clone());
         let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
-        Self { settings, launcher, sessions, state: Mutex::default(), refused: OnceLock::new() }
+        let refused = refusal_of(settings.pin_digest());
+        Self { settings, launcher, sessions, state: Mutex::default(), refused }
     }
 
     /// Asks, and stops to wait at `deadline`; the call itself may go on until its own time is over,
@@ -263,6 +275,28 @@ mod tests {
         assert_eq!((diagnosis.stage, diagnosis.fault), (Stage::Library, Fault::NoProgram));
         assert!(diagnosis.to_string().contains("/nowhere/selkie-pkcs11"), "{diagnosis}");
         assert!(error.is_transient());
+    }
+
+    #[tokio::test]
+    async fn a_refused_pin_is_not_sent_again_whatever_else_changes() {
+        let of = |pin: &str| Pkcs11Settings {
+            program: "/nowhere/selkie-pkcs11".into(),
+            pin: zeroize::Zeroizing::new(pin.into()),
+            ..settings()
+        };
+        let fault = async |settings| {
+            let keeper = Arc::new(Supervisor::new(settings));
+            let error = keeper.token(Instant::now() + Duration::from_secs(10)).await.unwrap_err();
+            Diagnosis::of(&error).unwrap().fault
+        };
+        let refused = Fault::Token(Class::PinRefused);
+        Supervisor::new(of("a wrong one")).refuse(&Diagnosis::new(Stage::Login, refused));
+        let (call_time, environment) = (Duration::from_secs(7), vec![("A".into(), "b".into())]);
+        let reloaded = Pkcs11Settings { call_time, environment, ..of("a wrong one") };
+        assert_eq!(fault(reloaded).await, refused);
+        assert_eq!(fault(of("another")).await, Fault::NoProgram);
+        let elsewhere = Pkcs11Settings { library: "/other.so".into(), ..of("a wrong one") };
+        assert_eq!(fault(elsewhere).await, Fault::NoProgram);
     }
 
     #[tokio::test]

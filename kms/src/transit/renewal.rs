@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::body::Lease;
 use super::client::TransitClient;
+use super::token::TokenKeeper;
 use super::{TransitDiagnosis, TransitOutcome};
 use crate::KmsError;
 
@@ -19,6 +20,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
 /// However short a token lives.
 const SOONEST: Duration = Duration::from_secs(1);
+/// However long a token lives, or its server says so.
+const LATEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often a keeper that has nothing to do looks whether there is still a client.
+const LOOK: Duration = Duration::from_secs(60);
 /// A renewal that adds less to the life of a token than this part of it has met its end.
 const LEAST_GAIN: u32 = 20;
 
@@ -77,13 +82,7 @@ impl Renewal {
             let next = alive.renewal.attempt(&alive).await;
             let keeper = Arc::clone(&alive.token);
             drop(alive);
-            let is_another = match next {
-                Next::After(wait) => timeout(wait, keeper.changed()).await.is_ok(),
-                Next::Rest => {
-                    keeper.changed().await;
-                    true
-                }
-            };
+            let Some(is_another) = wait(&client, &keeper, next).await else { return };
             if let Some(alive) = client.upgrade().filter(|_| is_another) {
                 *alive.renewal.state() = State::default();
             }
@@ -158,6 +157,7 @@ impl Renewal {
 
     /// Between three fifths and two thirds of `ttl`.
     fn before_the_end(&self, ttl: Duration) -> Duration {
+        let ttl = ttl.min(LATEST);
         (ttl * 3 / 5 + ttl / 15 * self.draw() / 256).max(SOONEST)
     }
 
@@ -175,6 +175,26 @@ impl Renewal {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the next attempt, and tells whether another token is the reason; `None` once nobody has
+/// the client any more, whose token is not kept longer than that.
+async fn wait(client: &Weak<TransitClient>, keeper: &TokenKeeper, next: Next) -> Option<bool> {
+    let end = match next {
+        Next::After(wait) => Some(Instant::now() + wait),
+        Next::Rest => None,
+    };
+    loop {
+        let now = Instant::now();
+        let look = end.map_or(LOOK, |end| end.saturating_duration_since(now).min(LOOK));
+        let is_another = timeout(look, keeper.changed()).await.is_ok();
+        if client.strong_count() == 0 {
+            return None;
+        }
+        if is_another || end.is_some_and(|end| end <= Instant::now()) {
+            return Some(is_another);
+        }
     }
 }
 
@@ -202,7 +222,7 @@ impl fmt::Debug for Renewal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transit::TransitHop;
+    use crate::transit::{TokenSource, TransitHop};
 
     fn renewal() -> Renewal {
         Renewal::new(Arc::new(|bytes: &mut [u8]| {
@@ -259,6 +279,24 @@ mod tests {
         assert_eq!(trouble, Some(TransitOutcome::Outage));
         renewal.renewed(lease(3600), None, "u");
         assert_eq!(renewal.standing().trouble, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_any_length_is_renewed_within_a_month() {
+        let renewal = renewal();
+        for seconds in [u64::MAX, u64::MAX / 2, u64::MAX / 20] {
+            let Next::After(wait) = renewal.renewed(lease(seconds), None, "u") else { panic!() };
+            assert!(wait >= LATEST / 2 && wait <= LATEST, "{seconds}: {wait:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_keeper_of_a_dropped_client_ends_and_renews_nothing() {
+        let keeper = TokenKeeper::new(TokenSource::Nowhere);
+        for next in [Next::Rest, Next::After(LATEST)] {
+            let ended = timeout(LOOK * 2, wait(&Weak::new(), &keeper, next)).await;
+            assert_eq!(ended, Ok(None), "{next:?}");
+        }
     }
 
     #[test]

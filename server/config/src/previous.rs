@@ -142,6 +142,29 @@ pub enum Regression {
         /// The version's id, in hex.
         id: String,
     },
+    /// The versions of a seal in an HSM have another label.
+    #[error(
+        "seal \"{seal}\": CKA_LABEL {was:?} is no longer its \"key_label\": what a key of that label \
+         wrapped does not open"
+    )]
+    HsmLabelChanged {
+        /// The seal.
+        seal: SealName,
+        /// The label that it had.
+        was: String,
+    },
+    /// The token of a seal in an HSM is chosen in other words. It may be the same, or another one
+    /// that holds a copy of the keys.
+    #[error(
+        "seal \"{seal}\": its token is no longer chosen by {was}: unless the token that is chosen now \
+         holds the same keys, what they wrapped does not open"
+    )]
+    HsmTokenChanged {
+        /// The seal.
+        seal: SealName,
+        /// What it was chosen by, as the file says it.
+        was: String,
+    },
     /// A mount is neither mounted nor an alias.
     #[error("mount \"{mount}\" is neither declared nor an alias: its ciphertexts do not open")]
     MountRemoved {
@@ -233,11 +256,7 @@ impl Config {
             {
                 regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
             }
-            let ids: BTreeSet<&[u8]> = now.hsm_ids().collect();
-            for id in seal.hsm_ids().filter(|id| !ids.contains(id)) {
-                let (seal, id) = (seal.name.clone(), hex(id));
-                regressions.push(Regression::HsmKeyRemoved { seal, id });
-            }
+            check_hsm(now, seal, regressions);
             let ids: BTreeSet<&KekId> = now.static_ids().collect();
             for id in seal.static_ids().filter(|id| !ids.contains(id)) {
                 let (seal, id) = (seal.name.clone(), id.clone());
@@ -340,6 +359,29 @@ impl Config {
                 self.seals_of(key).filter_map(Seal::distant_key).collect()
             }
         }
+    }
+}
+
+/// Whether what was in an HSM is still looked for there.
+fn check_hsm(now: &Seal, before: &Seal, regressions: &mut Vec<Regression>) {
+    let ids: BTreeSet<&[u8]> = now.hsm_ids().collect();
+    for id in before.hsm_ids().filter(|id| !ids.contains(id)) {
+        let (seal, id) = (before.name.clone(), hex(id));
+        regressions.push(Regression::HsmKeyRemoved { seal, id });
+    }
+    // By an id alone a key is found whatever its label is.
+    let is_found_by_id = now.hsm_label().is_none() && before.hsm_ids().next().is_some();
+    if let Some(was) = before.hsm_label().filter(|was| now.hsm_label() != Some(was))
+        && !is_found_by_id
+    {
+        let (seal, was) = (before.name.clone(), was.to_owned());
+        regressions.push(Regression::HsmLabelChanged { seal, was });
+    }
+    if let (Some(was), Some(now)) = (before.in_hsm(), now.in_hsm())
+        && was.token() != now.token()
+    {
+        let (seal, was) = (before.name.clone(), was.token_in_words());
+        regressions.push(Regression::HsmTokenChanged { seal, was });
     }
 }
 

@@ -163,6 +163,7 @@ pub(crate) fn decode(
     let asked = stanzas.iter().filter(|(kind, _)| kind.value != BREAK_GLASS).count();
     let mut names = BTreeSet::new();
     let (mut in_azure, mut in_hsms, mut in_transit) = (Vec::new(), Vec::new(), Vec::new());
+    let mut offline = Vec::new();
     let mut seals: Vec<Seal> = Vec::new();
     for (kind, mut section) in stanzas {
         let place = kind.place;
@@ -172,6 +173,7 @@ pub(crate) fn decode(
             AZURE => in_azure.push((given_name.clone(), place)),
             PKCS11 => in_hsms.push((given_name.clone(), place)),
             TRANSIT => in_transit.push((given_name.clone(), place)),
+            BREAK_GLASS => offline.push((given_name.clone(), place)),
             _ => {}
         }
         names.insert(given_name);
@@ -185,7 +187,13 @@ pub(crate) fn decode(
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
-    pkcs11::refuse_shared(&in_hsms, reading);
+    if !pkcs11::refuse_shared(&in_hsms, reading) {
+        refuse_repeated_master_keys(&seals, &in_hsms);
+    }
+    // Placeholders stand for files of which nobody can tell whether they hold one key.
+    if !reading.sources.are_placeholders() {
+        refuse_repeated_master_keys(&seals, &offline);
+    }
     for (names, stanzas) in
         [(&azure::OF_ONE_SEAL[..], in_azure), (&transit::OF_ONE_SEAL[..], in_transit)]
     {
@@ -314,11 +322,12 @@ fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
     }
 }
 
+/// One master key under two names would make one seal of the two that a quorum asks for.
 fn refuse_repeated_master_keys(seals: &[Seal], places: &[(String, Place<'_>)]) {
     let mut seen: Vec<&Seal> = Vec::new();
-    let distant = |seal: &Seal| places.iter().any(|(name, _)| name == seal.name.as_str());
-    for seal in seals.iter().filter(|seal| distant(seal)) {
-        let same = seen.iter().find(|other| other.distant_key() == seal.distant_key());
+    let is_placed = |seal: &Seal| places.iter().any(|(name, _)| name == seal.name.as_str());
+    for seal in seals.iter().filter(|seal| is_placed(seal)) {
+        let same = seen.iter().find(|other| other.has_master_key_of(seal));
         let stanza = places.iter().find(|(name, _)| name == seal.name.as_str());
         if let (Some(other), Some((_, place))) = (same, stanza) {
             let name = other.name.to_string();
@@ -374,6 +383,15 @@ impl Seal {
         }
     }
 
+    /// Whether one key is behind both, as far as the file tells; static keys are compared apart.
+    fn has_master_key_of(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (SealKind::BreakGlass(one), SealKind::BreakGlass(other)) => one.kek == other.kek,
+            (SealKind::Pkcs11(one), SealKind::Pkcs11(other)) => one.shares_a_key_with(other),
+            _ => self.distant_key().is_some_and(|key| other.distant_key() == Some(key)),
+        }
+    }
+
     /// Whether it is enabled and a server can ask it to unwrap.
     pub(crate) const fn is_asked(&self) -> bool {
         !self.disabled && !self.is_offline()
@@ -395,8 +413,7 @@ impl Seal {
 
     /// The `CKA_ID` of each version in an HSM that is declared by it, the current one first.
     pub(crate) fn hsm_ids(&self) -> impl Iterator<Item = &[u8]> {
-        let seal = self.in_hsm().into_iter();
-        seal.flat_map(|seal| seal.key_id.iter().chain(&seal.previous_key_ids)).map(Vec::as_slice)
+        self.in_hsm().into_iter().flat_map(Pkcs11Seal::ids)
     }
 
     /// The `CKA_LABEL` of the versions in an HSM.
@@ -404,7 +421,7 @@ impl Seal {
         self.in_hsm()?.key_label.as_deref()
     }
 
-    fn in_hsm(&self) -> Option<&Pkcs11Seal> {
+    pub(crate) fn in_hsm(&self) -> Option<&Pkcs11Seal> {
         match &self.kind {
             SealKind::Pkcs11(seal) => Some(seal),
             _ => None,

@@ -121,3 +121,38 @@ fn a_key_that_is_no_longer_listed_is_told() {
         |one: &Regression| matches!(one, Regression::HsmKeyRemoved { id, .. } if id == "03");
     assert!(told.iter().any(is_of_the_key), "{told:?}");
 }
+
+#[test]
+fn another_key_label_and_another_token_are_told() {
+    let parse = |fields: &str| {
+        let text = text(fields) + "mount \"transit\" {}\nkey \"k\" {}\n";
+        Config::parse("x", &text, &Placeholders).expect("is sound")
+    };
+    let of_the_seal = |new: &str, old: &str| {
+        let mut told = parse(new).check_against_previous(&parse(old));
+        told.retain(|one| {
+            !matches!(
+                one,
+                Regression::GenerationNotRaised { .. } | Regression::VersionNotRaised { .. }
+            )
+        });
+        told
+    };
+    let with_id = format!("{LEAST}key_id = \"01\"\n");
+    for old in [LEAST, &with_id] {
+        let told = of_the_seal(&old.replace("unseal", "other"), old);
+        let is_told =
+            matches!(&told[..], [Regression::HsmLabelChanged { was, .. }] if was == "unseal");
+        assert!(is_told, "{told:?}");
+        let told = of_the_seal(&old.replace("\"hsm\"", "\"new\""), old);
+        let [Regression::HsmTokenChanged { was, .. }] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(was, "token_label \"hsm\"");
+        assert_eq!(of_the_seal(old, old), []);
+    }
+    let by_id_alone = with_id.replace("key_label = \"unseal\"\n", "");
+    assert_eq!(of_the_seal(&by_id_alone, &with_id), []);
+    assert!(matches!(&of_the_seal(&by_id_alone, LEAST)[..], [Regression::HsmLabelChanged { .. }]));
+    let told = of_the_seal(&format!("{LEAST}serial = \"1\""), &format!("{LEAST}slot = \"2\""));
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert!(told.to_string().contains("slot 2 and token_label \"hsm\":"), "{told}");
+}

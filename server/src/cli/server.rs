@@ -89,7 +89,7 @@ fn with_faults(
     if !is_dev && !config.allow_faults {
         return Err(CommandError::FaultsNotAllowed);
     }
-    Ok(Config { faults: Some(read_faults(script)?), ..config })
+    Ok(Config { faults: Some(read_faults(script)?), allow_faults: true, ..config })
 }
 
 fn read_faults(path: &Path) -> Result<Faults, CommandError> {

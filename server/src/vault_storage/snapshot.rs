@@ -22,8 +22,8 @@ struct StorageEntry {
 /// The records behind which none of ours can come: they are in byte order.
 const LAST: &str = "core/recovery-key";
 
-/// The sealed records in the raft snapshot at `path`. It may be of any size: it is read once, and
-/// only what is looked for is kept.
+/// The sealed records in the raft snapshot at `path`. It may be of any size that the header of
+/// a tar tells by itself (8 GiB): it is read once, and only what is looked for is kept.
 ///
 /// # Errors
 ///
@@ -33,7 +33,8 @@ pub fn from_raft_snapshot(path: &Path) -> Result<Vec<SealedRecord>, VaultStorage
     let file = File::open(path)
         .map_err(|source| VaultStorageError::Unreadable { path: path.to_owned(), source })?;
     let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
-    for entry in archive.entries().map_err(failed)? {
+    // Raw: what GNU and PAX put before an entry would be read into memory, however much it is.
+    for entry in archive.entries().map_err(failed)?.raw(true) {
         let entry = entry.map_err(failed)?;
         if &*entry.path_bytes() != b"state.bin" {
             continue;
@@ -46,8 +47,10 @@ pub fn from_raft_snapshot(path: &Path) -> Result<Vec<SealedRecord>, VaultStorage
 }
 
 fn sealed_values(state: &mut impl BufRead) -> io::Result<Vec<StorageEntry>> {
-    let mut found = Vec::new();
-    while let Some(length) = length(state)? {
+    let mut found: Vec<StorageEntry> = Vec::new();
+    while found.len() < RECORDS.len()
+        && let Some(length) = length(state)?
+    {
         // Nothing of ours is that long, and nobody makes us keep what is.
         if length > LARGEST_RECORD {
             skip(state, length)?;
@@ -59,7 +62,10 @@ fn sealed_values(state: &mut impl BufRead) -> io::Result<Vec<StorageEntry>> {
         }
         let entry = StorageEntry::decode(&*bytes).map_err(io::Error::other)?;
         if RECORDS.contains(&entry.key.as_str()) {
-            found.push(entry);
+            // Each is there once in a store; a second one is nobody's.
+            if found.iter().all(|other| other.key != entry.key) {
+                found.push(entry);
+            }
         } else if entry.key.as_str() > LAST {
             break;
         }

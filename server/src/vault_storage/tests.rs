@@ -18,6 +18,10 @@ fn sealed(name: &str, ciphertext: &str) -> SealedRecord {
 
 /// A snapshot with these records behind others, as Vault writes it.
 fn snapshot(records: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    archive(&[("meta.json", b"{}"), ("state.bin", &state(records))], &[])
+}
+
+fn state(records: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut state = Vec::new();
     for (key, value) in records {
         // `StorageEntry`: a string and bytes, each after its tag and length.
@@ -30,12 +34,23 @@ fn snapshot(records: &[(&str, Vec<u8>)]) -> Vec<u8> {
         prost::encoding::encode_varint(message.len() as u64, &mut state);
         state.extend_from_slice(&message);
     }
+    state
+}
+
+/// These files; before the last one `long_name` in GNU's manner, if it is not empty.
+fn archive(files: &[(&str, &[u8])], long_name: &[u8]) -> Vec<u8> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for (name, content) in [("meta.json", &b"{}"[..]), ("state.bin", &state)] {
+    for (index, (name, content)) in files.iter().enumerate() {
         let mut header = tar::Header::new_gnu();
-        header.set_size(content.len() as u64);
         header.set_mode(0o600);
-        archive.append_data(&mut header, name, content).unwrap();
+        if index + 1 == files.len() && !long_name.is_empty() {
+            header.set_entry_type(tar::EntryType::GNULongName);
+            header.set_size(long_name.len() as u64);
+            archive.append_data(&mut header, "././@LongLink", long_name).unwrap();
+            header.set_entry_type(tar::EntryType::Regular);
+        }
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, name, *content).unwrap();
     }
     archive.into_inner().unwrap().finish().unwrap()
 }
@@ -58,6 +73,27 @@ fn a_snapshot_gives_its_sealed_records_and_no_other() {
     let read = read_snapshot(&snapshot(&records)).unwrap();
     let expected = [sealed(RECORDS[0], "vault:v7:AAAA"), sealed(RECORDS[1], "vault:v7:BBBB")];
     assert_eq!(read, expected);
+}
+
+#[test]
+fn a_long_name_before_an_entry_is_not_read() {
+    let state = state(&[(RECORDS[0], blob("vault:v7:AAAA"))]);
+    let bytes = archive(&[("meta.json", b"{}"), ("state.bin", &state)], &[b'n'; 9000]);
+    assert_eq!(read_snapshot(&bytes).unwrap(), [sealed(RECORDS[0], "vault:v7:AAAA")]);
+}
+
+#[test]
+fn a_record_that_is_there_again_and_again_is_kept_once() {
+    let again = |text| (RECORDS[0], blob(text));
+    let records = [again("vault:v7:AAAA"), again("vault:v7:BBBB"), again("vault:v7:CCCC")];
+    let read = read_snapshot(&snapshot(&records)).unwrap();
+    assert_eq!(read, [sealed(RECORDS[0], "vault:v7:AAAA")]);
+}
+
+#[test]
+fn a_file_without_an_end_is_too_large() {
+    let error = from_record_file(Path::new("/dev/zero")).unwrap_err();
+    assert!(matches!(error, VaultStorageError::TooLarge { .. }), "{error}");
 }
 
 #[test]

@@ -297,8 +297,11 @@ fn rebuild(
     newest: Revision,
     patience: Duration,
 ) -> Result<Engine, SledError> {
-    tracing::warn!(revision = %newest, "sled is made anew from the journal");
     let (fresh, path) = (dir.join(FRESH), dir.join(ENGINE));
+    // At the first start there is nothing to make anew.
+    if newest != Revision::ORIGIN || path.exists() {
+        tracing::warn!(revision = %newest, "sled is made anew from the journal");
+    }
     if fresh.exists() {
         fs::remove_dir_all(&fresh)?;
     }

@@ -115,3 +115,49 @@ fn witness_survives_either_slot_and_says_nothing_without_both() {
         assert_eq!(read(dir.path()).unwrap(), None, "flipped at {at} and its twin");
     }
 }
+
+/// Counts this thread's warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<std::sync::atomic::AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &tracing::span::Id, _other: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        if event.metadata().target().starts_with("selkie_storage") {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, _span: &tracing::span::Id) {}
+
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_first_start_warns_of_nothing_and_a_sled_made_anew_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = SledSettings::new(dir.path());
+    let warnings_of_start = || {
+        let warnings = Warnings::default();
+        let opened = tracing::subscriber::with_default(warnings.clone(), || Disk::open(&settings));
+        drop(opened.unwrap());
+        warnings.0.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    assert_eq!(warnings_of_start(), 0);
+    let store = open(dir.path()).await.unwrap();
+    store.commit(&[], &[put("a", "1")]).await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    assert_eq!(warnings_of_start(), 1);
+}

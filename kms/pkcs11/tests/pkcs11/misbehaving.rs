@@ -46,7 +46,10 @@ impl Bad {
 
     fn with_pin(pin: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut settings = crate::settings(library(), "bad");
+        // By a path of its own, since a refusal counts for the library and token in all the process.
+        let own = dir.path().join("library.so");
+        std::os::unix::fs::symlink(library(), &own).unwrap();
+        let mut settings = crate::settings(own, "bad");
         let file = dir.path().join("misbehaviour").display().to_string();
         settings.environment = vec![("MISBEHAVIOUR".into(), file)];
         settings.call_time = CALL_TIME;

@@ -52,6 +52,40 @@ pub struct Pkcs11Seal {
     pub public_keys: Vec<PublicKeyFingerprint>,
 }
 
+impl Pkcs11Seal {
+    /// How its token is chosen.
+    pub(crate) fn token(&self) -> (Option<u64>, Option<&str>, Option<&str>) {
+        (self.slot, self.token_label.as_deref(), self.serial.as_deref())
+    }
+
+    /// The same, as the stanza says it.
+    pub(crate) fn token_in_words(&self) -> String {
+        let slot = self.slot.map(|slot| format!("slot {slot}"));
+        let label = self.token_label.as_ref().map(|label| format!("token_label {label:?}"));
+        let serial = self.serial.as_ref().map(|serial| format!("serial {serial:?}"));
+        [slot, label, serial].into_iter().flatten().collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Whether both name one key of one token in the same words. A label without an id names one key
+    /// alone, which is then the one that the other has under this label.
+    pub(super) fn shares_a_key_with(&self, other: &Self) -> bool {
+        if self.library != other.library || self.token() != other.token() {
+            return false;
+        }
+        let (label, other_label) = (&self.key_label, &other.key_label);
+        if self.key_id.is_none() || other.key_id.is_none() {
+            return label.is_some() && label == other_label;
+        }
+        let is_other_label = label.is_some() && other_label.is_some() && label != other_label;
+        !is_other_label && self.ids().any(|id| other.ids().any(|other| other == id))
+    }
+
+    /// The `CKA_ID` of each version, the current one first.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.key_id.iter().chain(&self.previous_key_ids).map(Vec::as_slice)
+    }
+}
+
 impl fmt::Debug for Pkcs11Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pkcs11Seal").field("library", &self.library).finish_non_exhaustive()
@@ -118,15 +152,19 @@ const POLL_INTERVAL: Duration = Duration::from_secs(300);
 const LONGEST_POLL_INTERVAL: Duration = Duration::from_secs(86_400);
 const MOST_BYTES: usize = 64;
 
-/// Refuses variables that say something about one seal where they would apply to two.
-pub(super) fn refuse_shared(seals: &[(String, Place<'_>)], reading: &Reading<'_>) {
-    let [(first, _), (second, place), ..] = seals else { return };
+/// Refuses variables that say something about one seal where they would apply to two, and tells
+/// whether there were any.
+pub(super) fn refuse_shared(seals: &[(String, Place<'_>)], reading: &Reading<'_>) -> bool {
+    let [(first, _), (second, place), ..] = seals else { return false };
+    let mut any = false;
     for Name { field, variable } in NAMES.all() {
         if reading.ambient(variable).is_some() {
             let (first, second) = (first.clone(), second.clone());
             place.report(Pkcs11Error::SharedVariable { variable, first, second, field });
+            any = true;
         }
     }
+    any
 }
 
 /// The seal; `None` if something was reported to be wrong.

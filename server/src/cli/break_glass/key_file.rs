@@ -1,7 +1,7 @@
 //! The private key in its file, or in the files of several people, and the passphrases they are
 //! under.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -113,8 +113,26 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(|source| {
+    // Without its name on the disk the file is nothing after a power cut.
+    written.and_then(|()| sync_directory_of(path)).map_err(|source| {
         let _left = fs::remove_file(path);
         failed(source)
     })
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Writes all of these or none: half a set of shares is worth nothing.
+pub(super) fn create_all(files: &[(&Path, String)]) -> Result<(), CommandError> {
+    for (done, (path, text)) in files.iter().enumerate() {
+        let Err(error) = create(path, text.as_bytes()) else { continue };
+        for (path, _) in files.iter().take(done) {
+            let _left = fs::remove_file(path);
+        }
+        return Err(error);
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use selkie_crypto::envelope::Quorum;
 use selkie_crypto::{EcCurve, EcPrivateKey, PublicKey, base64, os_random};
 
 use super::BreakGlassError;
-use super::key_file::{PassphraseArguments, Unlocked, create};
+use super::key_file::{PassphraseArguments, Unlocked, create_all};
 use super::share::Title;
 use crate::cli::{CommandError, print};
 
@@ -60,12 +60,9 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
             Title { index, needed: quorum.needed(), curve, kek: key.kek.clone() }.line()
         };
         let protected = secret.protect(chosen.as_bytes(), &os_random)?;
-        files.push((path, quorum.map(title).unwrap_or_default() + &protected));
+        files.push((path.as_path(), quorum.map(title).unwrap_or_default() + &protected));
     }
-    // Not before all is there: half a set of shares is worth nothing.
-    for (path, text) in &files {
-        create(path, text.as_bytes())?;
-    }
+    create_all(&files)?;
     print(output, &told(&paths, &key, quorum))
 }
 

@@ -38,6 +38,9 @@ use crate::telemetry::{LEVEL_VARIABLE, Telemetry};
 /// How long requests under way have to finish at the end.
 const GRACE: Duration = Duration::from_secs(10);
 const LONGEST_MINUTES: u64 = 240;
+const PINS_ALONE: &[u8] =
+    b"WARNING: without --config nothing tells which seals are revoked or disabled: \
+    leave each of them out with --without SEAL\n";
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -101,6 +104,9 @@ pub(super) fn run(
         write!(errors, "{blob}").map_err(CommandError::Output)?;
     }
     let mut known = KnownSeals::read(arguments.config.as_deref(), arguments.pins.clone())?;
+    if known.is_of_pins_alone() {
+        errors.write_all(PINS_ALONE).map_err(CommandError::Output)?;
+    }
     let client = client(arguments, &blobs)?;
     let mut config = config(arguments, &blobs, &client)?;
     if let Some(before) = &mut known.config {

@@ -188,6 +188,41 @@ async fn shares_open_together_and_not_alone() {
     assert!(open(["@key.1", "@key.4"]).2.contains("first line"));
 }
 
+#[test]
+fn a_set_of_shares_that_cannot_be_finished_leaves_nothing() {
+    let desk = Desk::new();
+    // Seen only as the file is made: there is nothing behind it.
+    std::os::unix::fs::symlink(desk.path("nowhere"), desk.path("key.3")).unwrap();
+    let words = ["--passphrase-file", "@pass", "--shares", "3", "--needed", "2"];
+    desk.refused(&[&["keygen", "--out", "@key"], &words[..]].concat(), "exists");
+    assert!(!desk.path("key.1").exists() && !desk.path("key.2").exists());
+}
+
+#[tokio::test]
+async fn a_disabled_seal_is_left_out_as_the_servers_do() {
+    let desk = Desk::new();
+    let key = desk.keygen("key", &[]);
+    let blobs = super::blob::read(&ciphertext(Some(&key)).await).unwrap();
+    let text = fs::read_to_string(desk.path("key")).unwrap();
+    let private_key = || EcPrivateKey::unprotect(&text, PASSPHRASE.as_bytes()).unwrap();
+    let seals_of = |disabled: bool| {
+        let config = format!(
+            "listener \"tcp\" {{ tls_disable = true }}\nseal \"static\" {{\n  disabled = {disabled}\n  \
+             priority = 1\n  current_key_id = \"k1\"\n  current_key = \"env://K\"\n}}\n\
+             seal \"static\" {{\n  name = \"other\"\n  priority = 2\n  current_key_id = \"k2\"\n  \
+             current_key = \"env://L\"\n}}\n"
+        );
+        let config = Config::parse("x", &config, &selkie_config::Placeholders).unwrap();
+        let mut known = super::wrapping::KnownSeals::default();
+        known.config = Some(config);
+        let key = super::key_file::Unlocked::new(private_key()).unwrap();
+        let seals = known.seals_of(&blobs, key, &[]).unwrap();
+        seals.iter().map(|seal| seal.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(seals_of(false), ["break-glass", "static"]);
+    assert_eq!(seals_of(true), ["break-glass"]);
+}
+
 #[tokio::test]
 async fn nothing_is_served_that_would_not_open_later() {
     let desk = Desk::new();
@@ -210,7 +245,11 @@ async fn nothing_is_served_that_would_not_open_later() {
     desk.refused(&other_name, "of the key \"unseal\", not of \"other\"");
     fs::create_dir(desk.path("pins")).unwrap();
     fs::write(desk.path("pins/static.json"), "{").unwrap();
-    desk.refused(&[&serve[..], &["--pins", "@pins"]].concat(), "its pin file is damaged");
+    let by_pins = [&serve[..], &["--pins", "@pins"]].concat();
+    desk.refused(&by_pins, "its pin file is damaged");
+    let warning = "which seals are revoked or disabled: leave each of them out with --without SEAL";
+    desk.refused(&by_pins, warning);
+    assert!(!desk.run(&serve).2.contains(warning));
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl KnownSeals {
                 own = Some(name.clone());
             } else if !given_up.contains(name)
                 && !self.is_revoked(name)
+                && !self.is_disabled(name)
                 && !seals.iter().any(|one: &Seal| one.name == *name)
             {
                 let priority = u32::try_from(seals.len()).unwrap_or(u32::MAX).saturating_add(2);
@@ -73,6 +74,17 @@ impl KnownSeals {
     /// Whether the servers would not wrap for it either.
     fn is_revoked(&self, name: &SealName) -> bool {
         self.deployment.as_ref().is_some_and(|known| known.seals.is_revoked(name))
+    }
+
+    /// Whether it wraps nothing more by the servers' own configuration.
+    fn is_disabled(&self, name: &SealName) -> bool {
+        let mut seals = self.config.iter().flat_map(|config| &config.seals);
+        seals.any(|seal| seal.name == *name && seal.disabled)
+    }
+
+    /// Whether nothing but pin files tells of the seals: they do not say which ones are revoked.
+    pub(super) const fn is_of_pins_alone(&self) -> bool {
+        self.pins.is_some() && self.config.is_none()
     }
 
     fn seal(&mut self, recipient: &Recipient) -> Result<SealKind, WrapObstacle> {

@@ -11,7 +11,8 @@ use crate::api::scripted;
 /// An API that misbehaves as this script says.
 async fn misbehaving(script: &str, config: Config) -> (Api, Arc<Node>) {
     let faults = Some(Faults::parse("x", script).unwrap());
-    let node = Arc::new(Node::start(Config { faults, ..config }).await.unwrap());
+    let config = Config { faults, allow_faults: true, ..config };
+    let node = Arc::new(Node::start(config).await.unwrap());
     let api = Api::on_shared(Arc::clone(&node));
     let bench = Arc::clone(node.bench().unwrap());
     (Api(scripted(api.0, Arc::clone(&node), bench)), node)
@@ -176,6 +177,12 @@ async fn a_client_is_known_by_its_name_and_its_accessor() {
 
 /// Invariant I8: a request that meets a fault before the operation leaves no line, because nothing
 /// was done; one whose answer is changed afterwards leaves both, about what was truly done.
+#[tokio::test]
+async fn a_script_that_the_configuration_does_not_allow_makes_no_bench() {
+    let faults = Some(Faults::parse("x", &fault("status = 503")).unwrap());
+    assert!(Node::start(Config { faults, ..config() }).await.unwrap().bench().is_none());
+}
+
 #[tokio::test]
 async fn i8_faults_are_before_the_operation_or_after_its_lines() {
     let directory = TempDir::new().unwrap();
