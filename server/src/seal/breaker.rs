@@ -9,7 +9,7 @@ const FIRST_PROBE: Duration = Duration::from_secs(1);
 const LAST_PROBE: Duration = Duration::from_secs(15);
 /// A call that had this long and brought no answer speaks against the KMS; one that had less speaks
 /// of the hurry of its caller.
-const LONG_CALL: Duration = Duration::from_millis(500);
+pub(crate) const LONG_CALL: Duration = Duration::from_millis(500);
 
 /// Remembers whether a seal answers. Open, nobody waits for it whom another seal can serve, and one
 /// probe at a time finds out when it is back.

@@ -100,15 +100,24 @@ impl SealFault {
         }
     }
 
-    /// Whether the seal is away: its KMS does not answer, or not so that it can be relied on, which
-    /// passes by itself.
+    /// Whether the seal is away: its KMS does not answer, which passes by itself. One that refuses,
+    /// throttles or talks nonsense is there.
     #[must_use]
     pub const fn is_absence(&self) -> bool {
         match self {
-            Self::Kms(error) => error.is_transient(),
-            Self::Undescribed | Self::Untrusted => true,
+            Self::Kms(KmsError::Unavailable(_) | KmsError::TimedOut(_))
+            | Self::Undescribed
+            | Self::Untrusted => true,
+            Self::Kms(
+                KmsError::Denied(_)
+                | KmsError::Rejected(_)
+                | KmsError::UnknownKek(_)
+                | KmsError::Disabled(_)
+                | KmsError::Throttled { .. }
+                | KmsError::Misbehaved(_),
+            )
             // Somebody may be in the KMS's place.
-            Self::Unconfirmed(_)
+            | Self::Unconfirmed(_)
             | Self::NotUsable { .. }
             | Self::Contradicted(_)
             | Self::Unlisted

@@ -24,6 +24,7 @@ mod unwraps;
 
 use selkie_crypto::{KekId, SealName};
 
+pub(crate) use breaker::LONG_CALL;
 pub use connection::{Connection, Health, Setup, Standing};
 pub(crate) use decrypting::Opened;
 pub use error::{Contradiction, SealError, SealFault};

@@ -1,3 +1,4 @@
+mod absences;
 mod break_glass;
 pub(crate) mod faulty_store;
 mod replicas;

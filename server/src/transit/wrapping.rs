@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::encryption::Encryption;
 use super::keys::Change;
 use super::{KeySource, Transit, TransitError, TransitKey};
-use crate::seal::{Asked, KekRef, SealError};
+use crate::seal::{Asked, KekRef, LONG_CALL, SealError};
 use crate::telemetry::WithCauses;
 
 /// Who a DEK is wrapped for, and the version that this makes the envelope one of.
@@ -33,14 +33,16 @@ impl Encryption {
         let quorum = Quorum::new(key.quorum, key.keks(version).len())?;
         let draft = Draft::with_quorum(quorum, &*self.transit.random)?;
         let deadline = (Instant::now() + self.patience).min(self.transit.until);
-        if !key.may_leave_out(version) {
+        // What is left then is for the new version.
+        let first = deadline.saturating_duration_since(Instant::now()) * 2 / 3;
+        // A seal that had less than a call takes is not away: the request is nearly over.
+        if !key.may_leave_out(version) || first < LONG_CALL {
             let keks = key.keks(version);
             let seals = &self.transit.deployment.seals;
             let recipients = seals.wrap(&draft, keks, self.asked(deadline)).await?;
             return Ok(Wrapped { key, version, draft, recipients });
         }
-        // What is left then is for the new version.
-        let first = deadline.min(Instant::now() + self.patience * 2 / 3);
+        let first = Instant::now() + first;
         let (wrapped, away) = self.wrap_present(&draft, key.keks(version), first).await?;
         let Some(error) = away.first().cloned() else {
             return Ok(Wrapped { key, version, draft, recipients: wrapped });
