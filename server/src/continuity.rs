@@ -131,12 +131,13 @@ impl Deployment {
         })
     }
 
-    /// The declared keys of `before` that no seal of this one opens any more.
+    /// The declared keys of `before` that the seals of this one do not open any more: too few of
+    /// theirs can be asked.
     pub(crate) fn lost_since(&self, before: &Self) -> Vec<LostVersions> {
         let lost = before.declared_keys().filter_map(|(mount, key)| {
             let seals = before.declared_seals(mount, &key.name);
-            let is_gone = |seal: &SealName| self.seals.find(seal).is_none();
-            if seals.is_empty() || !seals.iter().all(is_gone) {
+            let asked = seals.iter().filter(|seal| self.seals.is_asked(seal)).count();
+            if seals.is_empty() || asked >= usize::from(key.quorum) {
                 return None;
             }
             let seals = seals.iter().map(ToString::to_string).collect();

@@ -124,6 +124,18 @@ async fn another_quorum_needs_another_version() {
     assert!(node.replace(&before, next(2, 1).await).await.is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_with_fewer_seals_than_its_quorum_is_told_as_lost() {
+    let peers = ["a", "b", "c"].map(Peer::new);
+    let (all, _) = node_of_quorum(&peers, 2).await;
+    let (two, _) = node_of_quorum(&peers[..2], 2).await;
+    let (one, _) = node_of_quorum(&peers[..1], 1).await;
+    assert!(two.deployment().lost_since(&all.deployment()).is_empty());
+    let lost = one.deployment().lost_since(&all.deployment());
+    assert_eq!(lost.len(), 1);
+    assert_eq!((&*lost[0].key, &*lost[0].versions), ("transit/unseal", "up to 3"));
+}
+
 fn scripts() -> impl Strategy<Value = (u8, Vec<[Script; 4]>)> {
     let four = [script(), script(), script(), script()];
     (2..=4_u8, prop::collection::vec(four, 1..5))

@@ -21,7 +21,8 @@ pub(crate) struct LeftOut {
     pub(crate) since: u64,
 }
 
-/// Versions of a key that are on record, still decrypted, and that no seal opens.
+/// Versions of a key that are on record, still decrypted, and that no server opens: too few of
+/// their seals can be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lost {
     /// `mount/key`.
@@ -46,15 +47,15 @@ impl Keys {
         of_key.collect()
     }
 
-    /// The versions that none of `seals` opens, of the keys that have such.
+    /// The versions that `seals` do not open, of the keys that have such.
     pub(crate) fn lost_versions(&self, seals: &Seals) -> Vec<Lost> {
         let holding = self.holding();
         let lost = holding.keys().filter_map(|(mount, key)| {
             let on_record = key.versions.range(key.min_decryption..);
             let lost: Vec<_> = on_record
                 .filter(|(_, version)| {
-                    let mut keks = version.keks.iter();
-                    !version.keks.is_empty() && keks.all(|kek| seals.find(&kek.seal).is_none())
+                    let asked = version.keks.iter().filter(|kek| seals.is_asked(&kek.seal));
+                    !version.keks.is_empty() && asked.count() < usize::from(key.quorum)
                 })
                 .collect();
             let (first, last) = (lost.first()?.0.get(), lost.last()?.0.get());

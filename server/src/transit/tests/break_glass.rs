@@ -127,3 +127,22 @@ async fn no_key_begins_with_break_glass_alone() {
     let refused = engine.create_key(permit(operation::CreateKey, "m"), MISSING).await;
     assert!(matches!(refused, Err(TransitError::Seal(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn what_break_glass_alone_opens_is_told_as_lost() {
+    let key = key();
+    let a = TestSeal::new("a", &[1]);
+    let both = deployment_with(std::slice::from_ref(&a), seal(&key, false).await).await;
+    let engine = engine_for(Arc::clone(&both)).await;
+    engine.create_key(permit(operation::CreateKey, "m"), NewKey::default()).await.unwrap();
+    assert!(engine.keys.lost_versions(&both.seals).is_empty());
+    let next = deployment_with(&[TestSeal::new("b", &[2])], seal(&key, false).await).await;
+    let lost = engine.keys.lost_versions(&next.seals);
+    assert_eq!(lost.len(), 1);
+    assert_eq!((&*lost[0].key, &*lost[0].versions), ("transit/m", "1"));
+    assert_eq!(lost[0].seals, ["a", NAME]);
+    let declared = next.lost_since(&both);
+    assert_eq!(declared.len(), 1);
+    assert_eq!(declared[0].key, "transit/unseal");
+    assert!(both.lost_since(&both).is_empty());
+}
