@@ -225,6 +225,19 @@ async fn a_key_whose_last_present_seal_is_revoked_is_for_those_that_were_left_ou
     assert_eq!(encrypted(&node).await.0, 3, "as soon as it is back");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_that_must_not_miss_seals_any_more_takes_them_back_at_once() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, clock) = node_with_key(&peers, MISSING).await;
+    peers[1].faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+    assert_eq!(encrypted(&node).await.0, 2);
+    let changes = KeyChanges { allow_missing_seals: Some(false), ..KeyChanges::default() };
+    engine(&node).configure_key(permit(operation::ConfigureKey, "m"), changes).await.unwrap();
+    pass(&clock, Duration::from_secs(60)).await;
+    assert_eq!((key(&node).latest.get(), seals_of(&key(&node))), (3, vec!["a", "b"]));
+    assert!(fault(encrypt_under(&node, "m").await).is_transient(), "for all seals or not at all");
+}
+
 /// The start asks nobody, and the first of three seals hangs in whatever it is asked.
 #[tokio::test(start_paused = true)]
 async fn a_restart_waits_for_a_dead_seal_no_longer_than_a_decrypt() {

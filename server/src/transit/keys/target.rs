@@ -91,14 +91,17 @@ impl TransitKey {
         self.versions.get(&self.latest).map_or(0, |latest| latest.created)
     }
 
-    /// Whether a seal that was left out has been well for long enough, as this replica sees it.
+    /// Whether a seal that was left out has been well for long enough, as this replica sees it. A key
+    /// that must not miss it any more does not wait for that.
     fn is_back(&self, seal: &Seal, now: u64) -> bool {
         let is_usable = seal.current_kek().is_some_and(|current| seal.wraps(&current.kek, now));
         let since_left_out =
             Duration::from_secs(now.saturating_sub(self.left_out_since(seal.name())));
-        is_usable
-            && seal.connection.well_for(now) >= RETURN_AFTER
-            && since_left_out >= self.return_after(seal.name(), now)
+        let is_steady = || {
+            seal.connection.well_for(now) >= RETURN_AFTER
+                && since_left_out >= self.return_after(seal.name(), now)
+        };
+        is_usable && (!self.allow_missing_seals || is_steady())
     }
 
     fn return_after(&self, seal: &SealName, now: u64) -> Duration {
