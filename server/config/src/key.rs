@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use selkie_access::{KeyName, MountPath, NameError};
-use selkie_crypto::envelope::{Quorum, QuorumError};
+use selkie_crypto::envelope::{MAX_RECIPIENTS, Quorum, QuorumError};
 use selkie_crypto::{KeyVersion, SealName};
 use selkie_hcl::{Located, Place, Section};
 
@@ -83,7 +83,7 @@ enum KeyError {
         "field \"quorum\": {quorum} of {seals} seals can never be met; it must be from 1 to {seals}"
     )]
     QuorumNeverMet { quorum: u64, seals: usize },
-    #[error("a quorum needs distinct shares: {seals} seals are more than the 16 that there are")]
+    #[error("{seals} seals are more than the {MAX_RECIPIENTS} that an envelope has room for")]
     TooManySeals { seals: usize },
     #[error("fields \"generation\" and \"version\" exclude each other")]
     GenerationAndVersion,
@@ -130,6 +130,9 @@ fn key(
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
     let seals = key_seals(&mut section, declared);
+    if let Some(names) = seals.as_ref().filter(|names| names.len() > MAX_RECIPIENTS) {
+        section.place().report(KeyError::TooManySeals { seals: names.len() });
+    }
     let asked = seals.as_ref().map(|names| declared_asked(names, declared));
     let quorum = quorum(&mut section, asked);
     let version = version_rule(&mut section);
@@ -235,9 +238,8 @@ fn quorum(section: &mut Section<'_>, asked: Option<usize>) -> Option<u8> {
     let needed = u8::try_from(quorum).unwrap_or(u8::MAX);
     match Quorum::new(needed, seals) {
         Ok(_) => return Some(needed),
-        Err(QuorumError::TooMany { of }) if needed > 1 => {
-            place.report(KeyError::TooManySeals { seals: of });
-        }
+        // So has the key, which was reported there.
+        Err(QuorumError::TooMany { .. }) => {}
         // The seals are counted as they stand: a mistake in one was reported there.
         Err(_) => place.report(KeyError::QuorumNeverMet { quorum, seals }),
     }

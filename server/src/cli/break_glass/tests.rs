@@ -234,3 +234,27 @@ async fn a_server_for_minutes_ends_by_itself() {
     super::serve::serve_for(server, signals, time).await.unwrap();
     assert!(began.elapsed() >= time);
 }
+
+/// A key's seals are counted whether or not a server can ask them.
+#[test]
+fn a_key_with_more_seals_than_an_envelope_has_room_for_is_refused() {
+    let listener = "listener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}\n";
+    let refusal = |count: usize, quorum: &str| {
+        let seal = |at| {
+            format!(
+                "seal \"static\" {{\n  name = \"s{at}\"\n  priority = {at}\n  \
+                 current_key_id = \"{at}\"\n  current_key = \"env://K{at}\"\n}}\n"
+            )
+        };
+        let seals: String = (1..=count).map(seal).collect();
+        let key = format!("mount \"transit\" {{}}\nkey \"k\" {{\n{quorum}}}\n");
+        let text = format!("{listener}{seals}{key}");
+        Config::parse("x", &text, &selkie_config::Placeholders).err().map(|bad| bad.to_string())
+    };
+    for quorum in ["", "  quorum = 1\n", "  quorum = 2\n"] {
+        assert_eq!(refusal(16, quorum), None, "{quorum}");
+        let refused = refusal(17, quorum).unwrap_or_default();
+        assert!(refused.contains("17 seals are more than the 16"), "{quorum}: {refused}");
+        assert_eq!(refused.matches("17 seals").count(), 1, "told once: {refused}");
+    }
+}
