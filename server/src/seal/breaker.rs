@@ -1,7 +1,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selkie_kms::KmsError;
+use selkie_kms::{GovernorCause, KmsError};
 use tokio::time::Instant;
 
 /// How long after a seal went silent it is tried again; each failure doubles it, up to the last.
@@ -104,6 +104,7 @@ impl Breaker {
 pub(super) fn is_there<T>(answer: &Result<T, KmsError>, allowed: Duration) -> Option<bool> {
     match answer {
         Err(KmsError::Throttled { .. } | KmsError::Misbehaved(_)) => None,
+        Err(error) if had_no_turn(error) => None,
         Err(KmsError::TimedOut(_)) if allowed < LONG_CALL => None,
         Err(KmsError::TimedOut(_) | KmsError::Unavailable(_)) => Some(false),
         Ok(_)
@@ -114,6 +115,12 @@ pub(super) fn is_there<T>(answer: &Result<T, KmsError>, allowed: Duration) -> Op
             | KmsError::Disabled(_),
         ) => Some(true),
     }
+}
+
+/// Whether the KMS was not even asked: it was busy with others until the time was over.
+pub(super) fn had_no_turn(error: &KmsError) -> bool {
+    let own = error.cause().and_then(|cause| cause.downcast_ref::<GovernorCause>());
+    own == Some(&GovernorCause::NoTurn)
 }
 
 #[cfg(test)]
@@ -154,6 +161,8 @@ mod tests {
         assert_eq!(said(KmsError::Misbehaved(None), long), None);
         assert_eq!(said(KmsError::TimedOut(None), long), Some(false));
         assert_eq!(said(KmsError::TimedOut(None), hurry), None);
+        let no_turn = KmsError::TimedOut(Some(std::sync::Arc::new(GovernorCause::NoTurn)));
+        assert_eq!(said(no_turn, long), None);
         let throttled = KmsError::Throttled { retry_after: None, cause: None };
         assert_eq!(said(throttled, long), None);
     }

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
 
 use super::KekRef;
-use super::breaker::is_there;
+use super::breaker::{had_no_turn, is_there};
 use super::connection::Connection;
 use super::error::{SealError, SealFault, outcome_of};
 use super::known::Known;
@@ -109,6 +109,15 @@ impl Seals {
     #[must_use]
     pub fn opens_any(&self, keks: &[KekRef]) -> bool {
         keks.iter().any(|kek| self.is_asked(&kek.seal))
+    }
+
+    /// Whether the seal that failed so is away. One that is busy with others is not, unless it is
+    /// known to be silent.
+    pub(crate) fn is_away(&self, failed: &SealError) -> bool {
+        let is_silenced =
+            || self.find(&failed.seal).is_some_and(|seal| seal.connection.is_silenced());
+        let was_busy = failed.source.kms_error().is_some_and(had_no_turn);
+        failed.source.is_absence() && (!was_busy || is_silenced())
     }
 
     /// The seal of this name.

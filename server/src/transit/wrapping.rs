@@ -79,7 +79,7 @@ impl Encryption {
         for outcome in seals.wrap_each(draft, keks, self.asked(deadline)).await {
             match outcome {
                 Ok(recipient) => wrapped.push(recipient),
-                Err(error) if error.source.is_absence() => away.push(error),
+                Err(error) if seals.is_away(&error) => away.push(error),
                 Err(error) => return Err(error.into()),
             }
         }

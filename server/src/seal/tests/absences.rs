@@ -238,6 +238,21 @@ async fn a_key_that_must_not_miss_seals_any_more_takes_them_back_at_once() {
     assert!(fault(encrypt_under(&node, "m").await).is_transient(), "for all seals or not at all");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_seal_that_is_busy_with_others_is_not_left_out() {
+    let peers = [Peer::new("a"), Peer::governed("b")];
+    let (node, _) = node_with_key(&peers, MISSING).await;
+    // Two rounds of 64 calls, and hardly time for a third.
+    peers[1].faults.on_wrap().always(Fault::delay(Duration::from_millis(440)));
+    let made = futures_util::future::join_all((0..200).map(|_| encrypt_under(&node, "m"))).await;
+    assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 128);
+    assert_eq!(key(&node).latest.get(), 1);
+    peers[1].faults.on_wrap().always(Fault::hang());
+    let made = futures_util::future::join_all((0..200).map(|_| encrypt_under(&node, "m"))).await;
+    assert!(made.into_iter().any(|made| made.is_ok()));
+    assert_eq!(encrypted(&node).await.0, 2);
+}
+
 /// The start asks nobody, and the first of three seals hangs in whatever it is asked.
 #[tokio::test(start_paused = true)]
 async fn a_restart_waits_for_a_dead_seal_no_longer_than_a_decrypt() {
