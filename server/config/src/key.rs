@@ -149,7 +149,7 @@ fn key(
     let name = name.map(|name| name.value);
     let takeover = section.block("takeover").and_then(|stanza| {
         let ours = mount.as_ref().zip(name.as_ref());
-        takeover::decode(stanza, ours, (version, &declared.names), surroundings)
+        takeover::decode(stanza, ours, (version, declared), surroundings)
     });
     section.finish();
     let key = DeclaredKey {

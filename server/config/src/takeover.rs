@@ -1,7 +1,5 @@
 //! `takeover` in a `key`: the transit key of another server whose place the key takes.
 
-use std::collections::BTreeSet;
-
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KeyVersion, NameError, SealName};
 use selkie_hcl::Section;
@@ -11,6 +9,7 @@ use crate::key::VersionRule;
 use crate::listener::Listener;
 use crate::quantity::number;
 use crate::seal::transit::{self, TransitSeal};
+use crate::seal::{Declared, SealKind};
 use crate::secret::Reading;
 
 /// A key of another server whose place one of ours takes.
@@ -49,13 +48,25 @@ enum TakeoverError {
     Name { source: NameError },
     #[error("field \"name\": a seal has the name {name:?}; the audit log must tell them apart")]
     NameOfASeal { name: String },
+    #[error(
+        "the seal {seal:?} wraps DEKs under this very key: whoever may decrypt with Selkie's key would \
+         have it open them, as ciphertexts of the old server, and get DEKs; take another key for the \
+         seal"
+    )]
+    KeyOfASeal { seal: String },
+    #[error(
+        "the seal {seal:?} wraps DEKs under a key of this namespace, mount and name at another \
+         address, and nothing tells whether both addresses are one server; if they are, whoever may \
+         decrypt with Selkie's key would get DEKs; take a key of another name for the seal"
+    )]
+    PerhapsKeyOfASeal { seal: String },
 }
 
 /// What `section`, the stanza in the key, says; `None` if it is not sound.
 pub(crate) fn decode(
     mut section: Section<'_>,
     ours: Option<(&MountPath, &KeyName)>,
-    (version, seals): (VersionRule, &BTreeSet<String>),
+    (version, seals): (VersionRule, &Declared),
     (listeners, reading): (&[Listener], &Reading<'_>),
 ) -> Option<Takeover> {
     let last_version = number::<u32>(&mut section, "last_version", 1..=u64::from(u32::MAX));
@@ -66,6 +77,9 @@ pub(crate) fn decode(
     let server = reading
         .without_vault_variables(|reading| transit::decode(&mut section, listeners, reading));
     let name = name(&mut section, server.as_ref(), seals);
+    if let Some(server) = &server {
+        refuse_key_of_a_seal(&section, server, seals);
+    }
     refuse_low_version(&section, version, last_version);
     section.finish();
     let (mount, key) = ours?;
@@ -76,17 +90,43 @@ pub(crate) fn decode(
 fn name(
     section: &mut Section<'_>,
     server: Option<&TransitSeal>,
-    seals: &BTreeSet<String>,
+    seals: &Declared,
 ) -> Option<SealName> {
     let field = section.field("name");
     if field.place().is_none() {
         return default_name(&server?.address);
     }
-    let name = field.string()?.try_map(|text| match seals.contains(&text) {
+    let name = field.string()?.try_map(|text| match seals.names.contains(&text) {
         true => Err(TakeoverError::NameOfASeal { name: text }),
         false => SealName::new(&text).map_err(|source| TakeoverError::Name { source }),
     });
     name.map(|name| name.value)
+}
+
+/// Refuses a takeover of the key of a seal: what that seal has wrapped is a ciphertext of the old server
+/// to look at, and its plaintext is a DEK. A disabled seal has wrapped DEKs, too.
+fn refuse_key_of_a_seal(section: &Section<'_>, server: &TransitSeal, seals: &Declared) {
+    let its_key = key_of(server);
+    for seal in &seals.seals {
+        let SealKind::Transit(transit) = &seal.kind else { continue };
+        if key_of(transit) != its_key {
+            continue;
+        }
+        let seal = seal.name.as_str().to_owned();
+        section.place().report(match transit.address.origin() == server.address.origin() {
+            true => TakeoverError::KeyOfASeal { seal },
+            false => TakeoverError::PerhapsKeyOfASeal { seal },
+        });
+    }
+}
+
+/// The path and the name of a key. A namespace may as well be said in the mount's path, and the root
+/// namespace may be named.
+fn key_of(server: &TransitSeal) -> (String, &str) {
+    let namespace = server.namespace.as_deref().unwrap_or_default().trim_matches('/');
+    let namespace = if namespace == "root" { "" } else { namespace };
+    let path = format!("{namespace}/{}", server.mount_path);
+    (path.trim_matches('/').to_owned(), &server.key_name)
 }
 
 /// A host may have other characters than a name, and more of them.

@@ -83,3 +83,37 @@ fn a_version_that_would_not_be_above_the_old_ones_is_refused() {
         assert!(parse(key, &[FIELDS, fields].concat()).is_ok(), "{key} {fields}");
     }
 }
+
+/// What a seal has wrapped is a ciphertext of its key: a takeover of that would hand out DEKs.
+#[test]
+fn the_key_of_a_seal_is_never_taken_over() {
+    let told = |seal: &str, more: &str| {
+        let text = format!(
+            "listener \"tcp\" {{\n  address = \"127.0.0.1:8200\"\n  tls_disable = true\n}}\n\
+             seal \"static\" {{\n  priority = 1\n  current_key_id = \"1\"\n  current_key = \"env://K\"\n}}\n\
+             seal \"transit\" {{\n  priority = 2\n  name = \"up\"\n  token = \"env://OLD\"\n{seal}}}\n\
+             key \"autounseal\" {{\n  generation = 1\n  takeover {{\n{FIELDS}{more}  }}\n}}\n"
+        );
+        let key = ("K", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        let problems = Config::parse("x", &text, &WithVariables(vec![("OLD", "hvs.old"), key]));
+        problems.err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    let seal = |address: &str, mount: &str, key: &str| {
+        format!("  address = \"{address}\"\n  mount_path = \"{mount}\"\n  key_name = \"{key}\"\n")
+    };
+    let here = "https://old.example:8300";
+    for of_seal in [
+        seal(here, "a/transit", "unseal"),
+        seal(here, "a/transit", "unseal") + "  disabled = true\n",
+        seal(here, "/transit/", "unseal") + "  namespace = \"a\"\n",
+        seal(here, "a/transit", "unseal") + "  namespace = \"root\"\n",
+    ] {
+        assert!(told(&of_seal, "").contains("under this very key"), "{of_seal}");
+    }
+    let elsewhere = seal("https://b.example:8200", "a/transit", "unseal");
+    assert!(told(&elsewhere, "").contains("at another address"), "{}", told(&elsewhere, ""));
+    for other in [seal(here, "a/transit", "other"), seal(here, "b/transit", "unseal")] {
+        assert_eq!(told(&other, ""), "", "{other}");
+    }
+    assert_eq!(told(&seal(here, "a/transit", "unseal"), "  namespace = \"b\"\n"), "");
+}

@@ -30,7 +30,7 @@ pub struct KeyUse {
     pub is_age_proven: bool,
     /// How many of the decrypted were ciphertexts of a server whose place we take.
     pub foreign: u64,
-    /// The highest version among those.
+    /// The highest version among those, and among those that it was in no state to decrypt.
     pub newest_foreign: Option<KeyVersion>,
     /// The highest version among our own that were decrypted.
     pub newest_own: Option<KeyVersion>,
@@ -75,6 +75,13 @@ impl Trail {
             used.versions.insert(version);
             used.decrypted = used.decrypted.saturating_add(1);
             used.foreign = used.foreign.saturating_add(1);
+            used.newest_foreign = used.newest_foreign.max(Some(version));
+        });
+    }
+
+    /// A ciphertext of the old server was to be decrypted, and that server was in trouble: it is needed.
+    pub(crate) fn wanted_foreign(&self, mount: &str, key: &str, version: KeyVersion) {
+        self.note(mount, key, |used| {
             used.newest_foreign = used.newest_foreign.max(Some(version));
         });
     }

@@ -122,8 +122,16 @@ pub enum CommandError {
         /// Why it cannot go on.
         source: RemoteError,
     },
-    /// The output has more lines than the input.
-    #[error("{}: it has more lines than the input: it is of another run", path.display())]
+    /// What is written would go into the input.
+    #[error("{}: it is the input, which would be lost: name another output", path.display())]
+    OutputIsInput {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The output has lines that do not come from the input.
+    #[error(
+        "{}: it holds what no run on this input has written; it is left as it is", path.display()
+    )]
     NotOfThisInput {
         /// The file.
         path: PathBuf,
@@ -196,6 +204,7 @@ impl CommandError {
             | Self::NotAllRewrapped
             | Self::Interrupted { .. }
             | Self::NotOfThisInput { .. }
+            | Self::OutputIsInput { .. }
             | Self::Remote(_)
             | Self::Copy(_)
             | Self::Backup(_)

@@ -86,6 +86,9 @@ pub enum RemoteError {
     /// What it asks itself is away.
     #[error("the server reaches no master key, or the old server is away")]
     MasterKeyAway,
+    /// What it asks itself refuses it.
+    #[error("the old server, or the master key, refuses the server; its log tells what to mend")]
+    MasterKeyRefuses,
     /// Nothing says which token is meant.
     #[error("which token? give it, --accessor, or --self")]
     NothingNamed,

@@ -70,10 +70,25 @@ impl Evidence {
     /// Adds what `pair` has opened.
     pub(crate) fn note(&self, pair: Pair, usage: Usage) {
         let mut fresh = self.fresh();
-        let is_full = fresh.len() >= MOST && !fresh.contains_key(&pair);
+        let is_full = !fresh.contains_key(&pair) && self.has_no_room(&fresh, &pair);
         let pair = if is_full { Pair { client: OTHERS.into(), ..pair } } else { pair };
         let sum = fresh.entry(pair).or_default();
         *sum = sum.with(usage);
+    }
+
+    /// Whether `pair` would be one too many, together with what is kept.
+    fn has_no_room(&self, fresh: &HashMap<Pair, Usage>, pair: &Pair) -> bool {
+        let (mut kept, mut is_kept) = (0_usize, false);
+        let mut count = |one: &Pair| {
+            kept += usize::from(!fresh.contains_key(one));
+            is_kept |= one == pair;
+        };
+        match &self.place {
+            Place::Store { mirror, .. } => mirror.for_each(|_, record| count(&record.pair())),
+            Place::File { kept, .. } => lock(kept).keys().for_each(count),
+            Place::Memory => {}
+        }
+        !is_kept && fresh.len().saturating_add(kept) >= MOST
     }
 
     /// All that is known, be it kept or not.
@@ -260,6 +275,22 @@ mod tests {
         assert!(open(2).all().is_empty(), "under another key");
         assert!(open(1).all().is_empty(), "it was set aside");
         assert!(dir.path().join("takeover.json.refused").exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_counts_for_the_limit() {
+        let evidence = on_store(&Arc::new(MemoryStore::new())).await;
+        for number in 0..MOST {
+            evidence.note(pair(&number.to_string()), foreign(1));
+        }
+        evidence.keep().await;
+        evidence.note(pair("one more"), foreign(1));
+        evidence.note(pair("7"), foreign(1));
+        let all = evidence.all();
+        assert_eq!(
+            (all.len(), all[&pair(OTHERS)].foreign, all[&pair("7")].foreign),
+            (MOST + 1, 1, 2)
+        );
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) enum EvidenceFileError {
     Malformed,
     #[error("its MAC is wrong: the file was changed, or the local key was")]
     WrongMac,
+    #[error("it would be too large to be read again")]
+    TooLarge,
     #[error("it cannot be written")]
     Unwritable(#[source] io::Error),
 }
@@ -84,6 +86,9 @@ impl EvidenceFile {
         let content = serde_json::to_string(records).map_err(unwritable)?;
         let mac = self.key.mac(&signed(&content));
         let text = serde_json::to_vec(&Sealed { content, mac }).map_err(unwritable)?;
+        if u64::try_from(text.len()).map_or(true, |length| length > MAX_BYTES) {
+            return Err(EvidenceFileError::TooLarge);
+        }
         let written = durable_file::make_directory_of(&self.path)
             .and_then(|()| durable_file::replace(&self.path, &text));
         written.map_err(EvidenceFileError::Unwritable)
@@ -109,6 +114,16 @@ mod tests {
 
     fn file(dir: &Path, fill: u8) -> EvidenceFile {
         EvidenceFile::new(dir, Arc::new(PinKey::init_with(|page| page.fill(fill)).unwrap()))
+    }
+
+    #[test]
+    fn what_would_not_be_read_again_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = file(dir.path(), 1);
+        let pair = Pair { key: "k".into(), client: "a".repeat(8 * 1024 * 1024).into() };
+        let records = [UsageRecord::new(&pair, Usage::default())];
+        assert!(matches!(ours.write(&records), Err(EvidenceFileError::TooLarge)));
+        assert!(ours.read().unwrap().is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KeyVersion, Plaintext, SealName};
 use selkie_kms::KmsError;
+use selkie_kms::transit::{TransitDiagnosis, TransitHop, TransitOutcome};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -69,7 +70,8 @@ pub(crate) struct OldKeySetup {
 pub struct OldKeyHealth {
     /// When it last answered, in seconds since 1970; 0 for never.
     pub answered: u64,
-    /// Why it did not open what it was last asked to open; `None` if it did, or refused.
+    /// Why it did not do what it was last asked to do; `None` if it did, or found fault with a
+    /// ciphertext, or does not let our token read its newest version.
     pub fault: Option<KmsError>,
     /// Why it does not tell its newest version.
     pub read_fault: Option<KmsError>,
@@ -144,10 +146,11 @@ impl OldKey {
             && (&self.mount, &self.name) == (&other.mount, &other.name)
     }
 
-    /// The version above which nothing is sent to the old server; `None` if nobody has told.
+    /// The version above which nothing is sent to the old server; `None` if it has not told. What is
+    /// declared may be out of date.
     #[must_use]
     pub fn limit(&self) -> Option<KeyVersion> {
-        self.declared.max(version(&self.read))
+        version(&self.read)
     }
 
     /// The highest version of the old key that is known of.
@@ -206,11 +209,11 @@ impl OldKey {
         (until, clock): (Instant, &dyn Clock),
     ) -> Result<Plaintext, KmsError> {
         let deadline = (Instant::now() + PATIENCE).min(until);
-        let asked = async {
-            // It is never closed.
-            let _slot = self.slots.acquire().await;
-            self.server.decrypt(ciphertext, context, associated_data).await
+        // It is never closed. To wait for it says nothing of the old server.
+        let Ok(_slot) = timeout_at(deadline, self.slots.acquire()).await else {
+            return Err(KmsError::Throttled { retry_after: None, cause: None });
         };
+        let asked = self.server.decrypt(ciphertext, context, associated_data);
         let answer = timeout_at(deadline, asked).await;
         let answer = answer.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(Arc::new(late)))));
         let mut health = self.health_mut();
@@ -218,6 +221,9 @@ impl OldKey {
             Ok(_) | Err(KmsError::Rejected(_)) => {
                 health.answered = clock.unix_seconds();
                 health.fault = None;
+            }
+            Err(fault) if ciphertext_fault(fault).is_some() => {
+                health.answered = clock.unix_seconds();
             }
             Err(fault) => health.fault = Some(fault.clone()),
         }
@@ -241,10 +247,17 @@ impl OldKey {
         }
     }
 
-    async fn read_newest(&self, clock: &dyn Clock) {
+    pub(super) async fn read_newest(&self, clock: &dyn Clock) {
         let answer = timeout(READ_PATIENCE, self.server.newest_version()).await;
         let answer = answer.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(Arc::new(late)))));
         let mut health = self.health_mut();
+        match &answer {
+            // What refuses this alone answers, and knows our token.
+            Err(fault) if !lacks_right(fault) => health.fault = Some(fault.clone()),
+            // The right to decrypt is another one.
+            _ if !health.fault.as_ref().is_some_and(lacks_right) => health.fault = None,
+            _ => {}
+        }
         match answer {
             Ok(newest) => {
                 if self.read.swap(newest.get(), Ordering::Relaxed) != newest.get() {
@@ -331,6 +344,36 @@ impl OldKey {
     fn health_mut(&self) -> MutexGuard<'_, OldKeyHealth> {
         lock(&self.health)
     }
+}
+
+/// What an old server finds wrong with a ciphertext, and not with itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CiphertextFault {
+    /// Its version is not decrypted any more.
+    TooOld,
+    /// There is no such version.
+    TooNew,
+    /// The key is derived.
+    NoContext,
+}
+
+/// Anybody can have such an answer, by what is sent: it is no trouble of the server's.
+pub(crate) fn ciphertext_fault(error: &KmsError) -> Option<CiphertextFault> {
+    let diagnosis = TransitDiagnosis::of(error)?;
+    if (diagnosis.hop, diagnosis.status) != (TransitHop::Decrypt, Some(400)) {
+        return None;
+    }
+    match diagnosis.outcome {
+        TransitOutcome::VersionDisallowed => Some(CiphertextFault::TooOld),
+        TransitOutcome::VersionMissing => Some(CiphertextFault::TooNew),
+        TransitOutcome::KeyUnsuitable => Some(CiphertextFault::NoContext),
+        _ => None,
+    }
+}
+
+fn lacks_right(error: &KmsError) -> bool {
+    let diagnosis = TransitDiagnosis::of(error);
+    diagnosis.is_some_and(|diagnosis| diagnosis.outcome == TransitOutcome::PolicyMissing)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

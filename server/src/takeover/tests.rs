@@ -7,6 +7,7 @@ use std::time::Duration;
 use selkie_access::operation;
 use selkie_config::VersionRule;
 use selkie_crypto::{Ciphertext, KeyVersion, Plaintext, SealName};
+use selkie_kms::transit::{TransitDiagnosis, TransitHop, TransitOutcome};
 use selkie_kms::{KmsError, KmsFuture};
 use tokio::time::sleep;
 
@@ -38,6 +39,7 @@ pub(crate) struct FakeServer {
     pub(crate) newest: Mutex<Option<u32>>,
     reads: AtomicUsize,
     hangs: Mutex<bool>,
+    read_fault: Mutex<Option<KmsError>>,
     /// Contexts and associated data that it was sent.
     bound: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
 }
@@ -66,6 +68,9 @@ impl OldServer for FakeServer {
 
     fn newest_version(&self) -> KmsFuture<'_, KeyVersion> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        if let Some(fault) = self.read_fault.lock().unwrap().clone() {
+            return Box::pin(std::future::ready(Err(fault)));
+        }
         let newest = self.newest.lock().unwrap().and_then(KeyVersion::new);
         Box::pin(async move { newest.ok_or(KmsError::Denied(None)) })
     }
@@ -167,7 +172,9 @@ async fn our_own_envelopes_never_go_to_the_old_server() {
 #[tokio::test]
 async fn what_cannot_be_foreign_costs_no_call_and_gets_the_usual_answer() {
     let server = Arc::<FakeServer>::default();
-    let (engine, _seal) = taking_over(&server, Some(2)).await;
+    *server.newest.lock().unwrap() = Some(2);
+    let (engine, _seal) = taking_over(&server, None).await;
+    engine.deployment.takeovers.iter().next().unwrap().read_newest(&FixedClock).await;
     let (plain, _seal) = engine_on(Takeovers::default()).await;
     for text in [
         Ciphertext::print(KeyVersion::FIRST, &[0x8a; 27]),
@@ -297,4 +304,77 @@ async fn other_keys_take_nothing_over() {
     {
         assert!(!takeovers.names(other), "{other}");
     }
+}
+
+fn diagnosed(hop: TransitHop, outcome: TransitOutcome, status: u16) -> KmsError {
+    let (host, status) = ("old".to_owned(), Some(status));
+    TransitDiagnosis { hop, outcome, host, status, tls: None }.into()
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_version_is_no_trouble_of_the_old_servers() {
+    let server = Arc::<FakeServer>::default();
+    let (engine, _seal) = taking_over(&server, None).await;
+    let old = engine.deployment.takeovers.iter().next().unwrap();
+    for (outcome, told) in [
+        (TransitOutcome::VersionDisallowed, TransitError::VersionTooOld),
+        (TransitOutcome::VersionMissing, TransitError::VersionTooNew),
+        (TransitOutcome::KeyUnsuitable, TransitError::ContextMissing),
+    ] {
+        *server.fault.lock().unwrap() = Some(diagnosed(TransitHop::Decrypt, outcome, 400));
+        let error = decrypt(&engine, &foreign(3, "x")).await.unwrap_err();
+        assert_eq!(error.to_string(), told.to_string());
+        assert!(old.health().fault.is_none(), "{outcome:?}");
+    }
+    assert_eq!(engine.trail.key_use().unwrap().newest_foreign, None);
+}
+
+#[tokio::test]
+async fn what_the_old_server_is_in_no_state_to_open_is_still_wanted() {
+    let server = Arc::<FakeServer>::default();
+    let (engine, _seal) = taking_over(&server, None).await;
+    *server.fault.lock().unwrap() = Some(KmsError::Unavailable(None));
+    decrypt(&engine, &foreign(3, "x")).await.unwrap_err();
+    let used = engine.trail.key_use().unwrap();
+    assert_eq!((used.foreign, used.newest_foreign), (0, KeyVersion::new(3)));
+}
+
+#[tokio::test]
+async fn a_poll_that_fails_shows_and_a_missing_right_to_read_does_not() {
+    let server = Arc::<FakeServer>::default();
+    let old = old_key(&server, None);
+    old.read_newest(&FixedClock).await;
+    assert!(old.health().fault.is_some(), "it fails with Denied");
+    *server.newest.lock().unwrap() = Some(1);
+    old.read_newest(&FixedClock).await;
+    assert!(old.health().fault.is_none());
+    let denied = |hop| diagnosed(hop, TransitOutcome::PolicyMissing, 403);
+    *server.read_fault.lock().unwrap() = Some(denied(TransitHop::ReadKey));
+    old.read_newest(&FixedClock).await;
+    assert!(old.health().fault.is_none() && old.health().read_fault.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_wait_for_a_slot_of_ours_is_no_fault_of_the_old_servers() {
+    let server = Arc::<FakeServer>::default();
+    *server.hangs.lock().unwrap() = true;
+    let old = old_key(&server, None);
+    let ask = |old: Arc<OldKey>, seconds| async move {
+        let until = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        let version = KeyVersion::FIRST;
+        old.decrypt((&foreign(1, "x"), version), b"", b"", (until, &FixedClock)).await
+    };
+    let hanging: Vec<_> = (0..32).map(|_| tokio::spawn(ask(Arc::clone(&old), 10))).collect();
+    tokio::task::yield_now().await;
+    let waited = ask(Arc::clone(&old), 1).await;
+    assert!(matches!(waited, Err(KmsError::Throttled { .. })), "{waited:?}");
+    assert!(old.health().fault.is_none());
+    hanging.into_iter().for_each(|one| one.abort());
+}
+
+#[tokio::test]
+async fn a_declared_newest_version_that_is_out_of_date_refuses_nothing() {
+    let server = Arc::<FakeServer>::default();
+    let (engine, _seal) = taking_over(&server, Some(2)).await;
+    assert_eq!(decrypt(&engine, &foreign(3, "x")).await.unwrap(), b"x");
 }

@@ -40,9 +40,9 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What one request comes to; `None` if it opened nothing.
+    /// What one request comes to; `None` if it opened nothing, and wanted nothing of the old server.
     pub(crate) fn of(used: &KeyUse, now: u64) -> Option<Self> {
-        if used.decrypted == 0 {
+        if used.decrypted == 0 && used.newest_foreign.is_none() {
             return None;
         }
         let opened = |version: KeyVersion| Opened { time: now, version: version.get() };
@@ -74,7 +74,9 @@ impl Usage {
     /// Whether something that it had stored was our own, and nothing of the old server's came after.
     #[must_use]
     pub fn speaks_for_us(&self) -> bool {
-        self.last_stored > self.last_foreign
+        // In the same second nothing tells which was first.
+        let foreign = self.last_foreign.map(|opened| opened.time);
+        self.last_stored.map(|opened| opened.time) > foreign
     }
 }
 
@@ -104,6 +106,23 @@ mod tests {
         let unproven = KeyUse { is_age_proven: false, ..used(0, 1, 1_000_000) };
         assert!(!Usage::of(&unproven, 100).unwrap().speaks_for_us());
         assert_eq!(Usage::of(&KeyUse::default(), 100), None);
+    }
+
+    #[test]
+    fn a_foreign_one_of_the_same_second_outweighs_it() {
+        let own = Usage::of(&used(0, 1, 600), 100).unwrap();
+        let foreign = Usage::of(&used(1, 0, 0), 100).unwrap();
+        assert!(own.last_stored > foreign.last_foreign, "its version is higher");
+        assert!(!own.with(foreign).speaks_for_us());
+    }
+
+    #[test]
+    fn a_foreign_one_that_the_old_server_could_not_open_outweighs_it() {
+        let own = Usage::of(&used(0, 1, 600), 100).unwrap();
+        let wanted = KeyUse { newest_foreign: KeyVersion::new(3), ..KeyUse::default() };
+        let wanted = Usage::of(&wanted, 101).unwrap();
+        assert_eq!((wanted.foreign, wanted.own), (0, 0));
+        assert!(!own.with(wanted).speaks_for_us());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{KeySource, Transit, TransitError, TransitKey};
 use crate::audit::DecryptedEnvelope;
 use crate::metrics::Decrypted;
 use crate::seal::SealError;
-use crate::takeover::{self, OldKey};
+use crate::takeover::{self, CiphertextFault, OldKey};
 
 /// One thing to decrypt.
 #[derive(Debug)]
@@ -117,9 +117,15 @@ impl Decryption {
         let DecryptionItem { ciphertext, associated_data, context } = item;
         let time = (transit.until, &*transit.clock);
         let opened = old.decrypt((ciphertext, version), context, associated_data, time).await;
-        let opened = opened.map_err(|error| match error {
-            KmsError::Rejected(_) => TransitError::OldServerRejected(error),
-            trouble => SealError { seal: old.label.clone(), source: trouble.into() }.into(),
+        let opened = opened.map_err(|error| match (takeover::ciphertext_fault(&error), error) {
+            (Some(CiphertextFault::TooOld), _) => TransitError::VersionTooOld,
+            (Some(CiphertextFault::TooNew), _) => TransitError::VersionTooNew,
+            (Some(CiphertextFault::NoContext), _) => TransitError::ContextMissing,
+            (None, error @ KmsError::Rejected(_)) => TransitError::OldServerRejected(error),
+            (None, trouble) => {
+                transit.trail.wanted_foreign(mount.as_str(), key.name.as_str(), version);
+                SealError { seal: old.label.clone(), source: trouble.into() }.into()
+            }
         })?;
         let by = (&old.label, version);
         transit.trail.decrypted_foreign(mount.as_str(), key.name.as_str(), by);

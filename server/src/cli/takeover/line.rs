@@ -43,6 +43,27 @@ impl Line {
             }
         }
     }
+
+    /// Whether `output` is the line with an envelope of ours in the place of its ciphertext.
+    pub(super) fn is_rewrapped_in(&self, output: &[u8]) -> bool {
+        let Ok(text) = str::from_utf8(output) else { return false };
+        let members = serde_json::from_str::<Map<String, Value>>(text);
+        let ciphertext = match &members {
+            Ok(members) => members.get("ciphertext").and_then(Value::as_str),
+            Err(_plain) => Some(text),
+        };
+        let is_ours = |text: &str| !text.is_empty() && content(text) == Content::Done;
+        ciphertext.is_some_and(|text| is_ours(text) && self.with(text).as_bytes() == output)
+    }
+
+    /// Whether `cut` may be where a run was interrupted that wrote this line.
+    pub(super) fn may_begin_with(&self, cut: &[u8]) -> bool {
+        let is_json = self.bytes.trim_ascii_start().starts_with(b"{");
+        let begins = if is_json { &b"{"[..] } else { b"vault:v" };
+        let length = cut.len().min(begins.len());
+        let is_foreign = matches!(self.content, Content::Foreign { .. });
+        self.bytes.starts_with(cut) || is_foreign && cut.get(..length) == begins.get(..length)
+    }
 }
 
 fn content(text: &str) -> Content {

@@ -1,8 +1,10 @@
 //! `selkie takeover rewrap`: many ciphertexts of the old server, in order, with what fails told and left
 //! as it was.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write, stderr, stdin};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,8 @@ use tokio::time::sleep;
 use super::super::CommandError;
 use super::super::remote::{Remote, RemoteError, ServerArguments};
 use super::line::{Content, Line};
-use super::sink::Sink;
-use crate::api::error::ItemError;
+use super::sink::{Earlier, Sink};
+use crate::api::error::{ItemError, MasterKeyFault};
 
 /// For one batch: what a server takes for it, and some.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -26,6 +28,9 @@ const BATCHES_AT_A_TIME: usize = 4;
 /// How often a batch is tried again while the server, or what it asks, is away.
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Why a line fails that an earlier run left as it was; that one knew more.
+const LEFT_EARLIER: &str =
+    "an earlier run left it as it was: it is the old server's still; rewrap it into another file";
 /// How many failures are told one by one where they do not go into a file.
 const MOST_TOLD: u64 = 20;
 
@@ -62,22 +67,27 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
-    let (sink, done) = match &arguments.output {
-        None => (Sink::stream(output), 0),
+    let (input, its_id) = open(&arguments.input)?;
+    let failures = arguments.output.as_deref().map(failures_path);
+    for path in arguments.output.iter().chain(&failures) {
+        refuse_input(path, its_id)?;
+    }
+    let sink = match &arguments.output {
+        None => Sink::stream(output),
         Some(path) => Sink::resume(path).map_err(at(path))?,
     };
-    let failures = match &arguments.output {
-        None => None,
-        Some(path) => Some(failures_file(path)?),
-    };
+    let failures = failures.as_deref().map(failures_file).transpose()?;
     let bar = bar(&arguments.input)?;
-    let input = BufReader::new(open(&arguments.input)?);
     let target = Target { server, path: format!("{}/rewrap/{}", arguments.mount, arguments.key) };
     let mut run =
         Run { sink, failures, errors, bar, began: Instant::now(), tally: Tally::default() };
-    run.skip(done);
-    let lines = Lines { input, path: &arguments.input };
-    runtime.block_on(run.all(&target, lines, (done, arguments)))?;
+    let mut lines = Lines { input: BufReader::new(input), path: &arguments.input, again: None };
+    if let Some(path) = &arguments.output {
+        run.skip(&mut lines, path)?;
+    }
+    let done = run.tally.lines;
+    run.began = Instant::now();
+    runtime.block_on(run.all(&target, lines, arguments.batch))?;
     run.finish(done)
 }
 
@@ -85,24 +95,45 @@ fn at(path: &Path) -> impl Fn(io::Error) -> CommandError {
     move |source| CommandError::File { path: path.to_owned(), source }
 }
 
-fn open(path: &Path) -> Result<Box<dyn Read>, CommandError> {
-    if path == Path::new("-") {
-        return Ok(Box::new(stdin()));
-    }
-    Ok(Box::new(File::open(path).map_err(at(path))?))
+/// Device and inode of a file.
+type FileId = (u64, u64);
+
+fn open(path: &Path) -> Result<(Box<dyn Read>, FileId), CommandError> {
+    let file = match path == Path::new("-") {
+        true => stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
+    };
+    let file = file.map_err(at(path))?;
+    let found = file.metadata().map_err(at(path))?;
+    Ok((Box::new(file), (found.dev(), found.ino())))
 }
 
-fn failures_file(output: &Path) -> Result<File, CommandError> {
+/// What is written into the input is lost, or read again without end.
+fn refuse_input(path: &Path, input: FileId) -> Result<(), CommandError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() && (found.dev(), found.ino()) == input => {
+            Err(CommandError::OutputIsInput { path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn failures_path(output: &Path) -> PathBuf {
     let mut path = output.as_os_str().to_owned();
     path.push(".failures");
-    let path = PathBuf::from(path);
-    File::options().append(true).create(true).open(&path).map_err(at(&path))
+    PathBuf::from(path)
+}
+
+fn failures_file(path: &Path) -> Result<File, CommandError> {
+    File::options().append(true).create(true).open(path).map_err(at(path))
 }
 
 /// The lines of the input.
 struct Lines<'p, R> {
     input: BufReader<R>,
     path: &'p Path,
+    /// What was looked at and is to be rewrapped.
+    again: Option<Line>,
 }
 
 impl<R: Read> Lines<'_, R> {
@@ -180,7 +211,7 @@ impl Target {
             match self.send(body).await {
                 Err(error) if is_passing(&error) => {}
                 Ok(results) if results.iter().any(is_away) => {}
-                settled => return settled,
+                outcome => return outcome.and_then(settled),
             }
             sleep(pause).await;
             pause *= 2;
@@ -188,7 +219,7 @@ impl Target {
         let results = self.send(body).await?;
         match results.iter().any(is_away) {
             true => Err(RemoteError::MasterKeyAway),
-            false => Ok(results),
+            false => settled(results),
         }
     }
 
@@ -210,6 +241,21 @@ const fn is_passing(error: &RemoteError) -> bool {
         RemoteError::Unreachable(_) | RemoteError::TimedOut => true,
         RemoteError::Told { status, .. } => status.as_u16() == 429 || status.as_u16() >= 500,
         _ => false,
+    }
+}
+
+/// Nothing will be rewrapped before somebody mends it if all fails because we are refused.
+fn settled(
+    results: Vec<Result<String, String>>,
+) -> Result<Vec<Result<String, String>>, RemoteError> {
+    let faults = [MasterKeyFault::Denied, MasterKeyFault::Missing];
+    let faults = faults.map(|fault| ItemError::MasterKeyRefuses(fault).to_string());
+    let is_refused = |result: &Result<String, String>| {
+        result.as_ref().err().is_some_and(|text| faults.contains(text))
+    };
+    match !results.is_empty() && results.iter().all(is_refused) {
+        true => Err(RemoteError::MasterKeyRefuses),
+        false => Ok(results),
     }
 }
 
@@ -236,26 +282,48 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    /// The lines of an earlier run are done.
-    fn skip(&mut self, done: u64) {
-        self.tally.lines = done;
-        self.bar.set_position(done);
+    /// Judges the lines of an earlier run: what that left as it was counts as failed again. Nothing is
+    /// written before all are known to be of this input.
+    fn skip<R: Read>(&mut self, lines: &mut Lines<'_, R>, path: &Path) -> Result<(), CommandError> {
+        let other = || CommandError::NotOfThisInput { path: path.to_owned() };
+        loop {
+            let output = match self.sink.earlier().map_err(at(path))? {
+                Earlier::Cut(cut) if cut.is_empty() => break,
+                Earlier::Cut(cut) => {
+                    let line = lines.next()?.ok_or_else(other)?;
+                    if !line.may_begin_with(&cut) {
+                        return Err(other());
+                    }
+                    lines.again = Some(line);
+                    break;
+                }
+                Earlier::Line(output) => output,
+            };
+            let line = lines.next()?.ok_or_else(other)?;
+            self.tally.lines += 1;
+            match line.content {
+                Content::Foreign { .. } if line.is_rewrapped_in(&output) => {
+                    self.tally.rewrapped += 1;
+                }
+                _ if line.bytes != output => return Err(other()),
+                Content::Foreign { .. } => self.fail(LEFT_EARLIER)?,
+                Content::Unfit(why) => self.fail(why)?,
+                Content::Done => self.tally.as_they_were += 1,
+            }
+        }
+        self.sink.begin().map_err(at(path))?;
+        self.bar.set_position(self.tally.lines);
         self.bar.reset_eta();
+        Ok(())
     }
 
     async fn all<R: Read>(
         &mut self,
         target: &Target,
         mut lines: Lines<'_, R>,
-        (done, arguments): (u64, &Arguments),
+        most: u16,
     ) -> Result<(), CommandError> {
-        for _done in 0..done {
-            if lines.next()?.is_none() {
-                let path = arguments.output.clone().unwrap_or_default();
-                return Err(CommandError::NotOfThisInput { path });
-            }
-        }
-        let (most, mut left) = (usize::from(arguments.batch), None);
+        let (most, mut left) = (usize::from(most), lines.again.take());
         let batches = std::iter::from_fn(|| match lines.batch(most, &mut left) {
             Ok(batch) if batch.is_empty() => None,
             outcome => Some(outcome),
@@ -368,3 +436,6 @@ fn count_lines(path: &Path) -> Result<u64, CommandError> {
         lines = lines.saturating_add(1);
     }
 }
+
+#[cfg(test)]
+mod tests;
