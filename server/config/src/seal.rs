@@ -201,16 +201,23 @@ pub(crate) fn decode(
             refuse_repeated_master_keys(&seals, &stanzas);
         }
     }
-    if count > 0 && seals.len() == count && seals.iter().all(|seal| seal.disabled) {
-        root.place().report(SealError::AllDisabled);
-    } else if count > 0 && seals.len() == count && !seals.iter().any(Seal::is_asked) {
-        root.place().report(SealError::BreakGlassAlone);
-    }
-    if has_any && count == 0 {
-        root.place().report(SealError::AllRevoked);
+    if has_any {
+        refuse_useless(&seals, count, root);
     }
     seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
     Declared { seals, revoked, names }
+}
+
+/// Refuses seals of which none would do its part: `count` of them are not revoked, and `seals` are
+/// the sound ones among those.
+fn refuse_useless(seals: &[Seal], count: usize, root: &Section<'_>) {
+    if count == 0 {
+        root.place().report(SealError::AllRevoked);
+    } else if seals.len() == count && seals.iter().all(|seal| seal.disabled) {
+        root.place().report(SealError::AllDisabled);
+    } else if seals.len() == count && !seals.iter().any(Seal::is_asked) {
+        root.place().report(SealError::BreakGlassAlone);
+    }
 }
 
 type Stanza<'d> = (Located<'d, String>, Section<'d>);
