@@ -144,7 +144,8 @@ impl Sources for SystemSources {
 fn is_credential(path: &Path) -> bool {
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|text| !text.is_empty());
     let canonical = directory.and_then(|directory| Path::new(&directory).canonicalize().ok());
-    canonical.is_some_and(|directory| path.canonicalize().is_ok_and(|path| path.starts_with(directory)))
+    canonical
+        .is_some_and(|directory| path.canonicalize().is_ok_and(|path| path.starts_with(directory)))
 }
 
 fn is_ours(group: u32) -> bool {

@@ -26,7 +26,9 @@ pub enum WarningKind {
     #[error("\"allow_readable_secrets\": {0}")]
     ExposedFile(ExposedFile),
     /// Nothing but the system's own rules stands between it and the machine.
-    #[error("sandbox \"off\": the server may open every file and start every program that its user may")]
+    #[error(
+        "sandbox \"off\": the server may open every file and start every program that its user may"
+    )]
     NotConfined,
     /// A key of 32 printable characters has far less than 256 bits.
     #[error("the key is printable text, so hardly random: make one with `openssl rand 32`")]

@@ -72,7 +72,9 @@ impl Sandbox {
     #[must_use]
     pub fn probe() -> (Result<i32, Absent>, Result<(), Absent>) {
         let nothing = || (files::confine(&Allowed::default()), calls::deny(calls::Who::Server));
-        std::thread::spawn(nothing).join().unwrap_or((Err(Absent::NotBuilt), Err(Absent::Processor)))
+        std::thread::spawn(nothing)
+            .join()
+            .unwrap_or((Err(Absent::NotBuilt), Err(Absent::Processor)))
     }
 }
 

@@ -8,9 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::Child;
@@ -32,8 +30,8 @@ pub fn serve_launches(socket: OwnedFd) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Who ends the server by one of these may let it finish what is under way: that needs us.
-        let _kept = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()]
-            .map(signal);
+        let _kept =
+            [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()].map(signal);
         let (sender, heard) = unbounded_channel();
         thread::spawn(move || hear_all(&socket, &sender));
         serve(heard).await
@@ -61,7 +59,8 @@ async fn serve(mut heard: UnboundedReceiver<io::Result<Heard>>) -> io::Result<()
     while let Some(next) = heard.recv().await {
         let (asked, sockets) = next?;
         let place = asked.first_chunk::<WORD>().map(|word| u32::from_be_bytes(*word) as usize);
-        let launcher = place.and_then(|place| allowed.get(place)).ok_or(io::ErrorKind::InvalidData)?;
+        let launcher =
+            place.and_then(|place| allowed.get(place)).ok_or(io::ErrorKind::InvalidData)?;
         let Ok([input, life]) = <[OwnedFd; 2]>::try_from(sockets) else {
             return Err(io::ErrorKind::InvalidData.into());
         };

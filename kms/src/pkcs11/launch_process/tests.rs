@@ -34,7 +34,8 @@ async fn launch(
 fn echo(dir: &Path) -> Launcher {
     use std::os::unix::fs::PermissionsExt;
     let program = dir.join("echo");
-    std::fs::write(&program, "#!/bin/sh\nread -r word; echo \"$word $1 $A\" >&0\nread -r x\n").unwrap();
+    std::fs::write(&program, "#!/bin/sh\nread -r word; echo \"$word $1 $A\" >&0\nread -r x\n")
+        .unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     launcher(&program)
 }
@@ -42,7 +43,9 @@ fn echo(dir: &Path) -> Launcher {
 #[test]
 fn the_list_reads_as_it_was_written() {
     let no_variable = Launcher { environment: Vec::new(), ..launcher(Path::new("/b")) };
-    for allowed in [vec![], vec![launcher(Path::new("/a"))], vec![no_variable, launcher(Path::new("/a"))]] {
+    for allowed in
+        [vec![], vec![launcher(Path::new("/a"))], vec![no_variable, launcher(Path::new("/a"))]]
+    {
         let message = listed(&allowed).unwrap();
         if !allowed.is_empty() {
             assert_eq!(parse_list(&message), Some(allowed));
@@ -78,7 +81,10 @@ async fn nothing_is_started_that_was_not_listed() {
     for other in [
         Launcher { program: "/bin/true".into(), ..echo.clone() },
         Launcher { library: "/tmp/evil.so".into(), ..echo.clone() },
-        Launcher { environment: vec![("LD_PRELOAD".into(), "/tmp/evil.so".into())], ..echo.clone() },
+        Launcher {
+            environment: vec![("LD_PRELOAD".into(), "/tmp/evil.so".into())],
+            ..echo.clone()
+        },
     ] {
         let error = launch(&process, &other).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
