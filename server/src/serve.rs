@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_config::{AuditDevice, Config, Endpoint, Listener, LogFormat, MetricsListener};
+use selkie_config::{
+    AuditDevice, Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode,
+};
 use selkie_crypto::AuditKey;
 use selkie_listener::{ActivatedSockets, ActivationError, Drain, Drained, TlsError};
 use tokio::task::JoinSet;
@@ -116,6 +118,7 @@ pub enum ReloadError {
 struct Fixed {
     pid_file: Option<PathBuf>,
     lock_all_memory: bool,
+    sandbox: SandboxMode,
     log_format: LogFormat,
     data_dir: Option<PathBuf>,
     metrics: Option<MetricsListener>,
@@ -247,6 +250,7 @@ impl Fixed {
         Self {
             pid_file: config.pid_file.clone(),
             lock_all_memory: config.lock_all_memory,
+            sandbox: config.sandbox,
             log_format: config.logging.format,
             data_dir: config.data_dir.clone(),
             metrics: config.telemetry.metrics,
@@ -264,6 +268,7 @@ impl Fixed {
         let changed = [
             ("pid_file", self.pid_file != new.pid_file),
             ("disable_mlock", self.lock_all_memory != new.lock_all_memory),
+            ("sandbox", self.sandbox != new.sandbox),
             ("log_format", self.log_format != new.log_format),
             ("otlp_endpoint", self.traces != new.traces),
             ("metrics_address", self.metrics != new.metrics),
