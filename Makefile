@@ -1,6 +1,6 @@
 # `make test` is the whole test; it needs Rust, Go and Python 3, and installs what else the tests need.
 
-.PHONY: test unit bench proof build peers
+.PHONY: test unit bench proof build peers release
 
 # Everything that a change must pass, with the real peers; ends with a table of stage times.
 test:
@@ -17,7 +17,7 @@ bench: build
 # What takes too long for every change: all of the above with ten minutes for each fuzz target; then
 # 1,000 kills of the store (sled, etcd), 200 power cuts, and a fault at every call to the disk.
 proof:
-	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time fuzz e2e proof
+	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time fuzz e2e proof supply release
 
 # The program, the same without memory hygiene (the memory scan's control), crypto's example.
 build:
@@ -26,3 +26,7 @@ build:
 # What the tests run Selkie against: see tests/peers/README.md.
 peers:
 	tests/run peers
+
+# What is handed out, in target/dist: programs, symbols, bills of materials, checksums.
+release:
+	deploy/release/build
