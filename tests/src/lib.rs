@@ -33,7 +33,7 @@ pub use replicas::Replicas;
 pub use scan::{Findings, Needles};
 pub use selkie::{Selkie, Target, binary};
 pub use site::{Site, token};
-pub use soft_hsm::{SoftHsm, hsm_child, kill_hsm_child};
+pub use soft_hsm::{SoftHsm, hsm_child, kill_hsm_child, launch_process};
 pub use upstream::UpstreamVault;
 pub use vault::{SealArguments, VaultCore, key_ids};
 pub use wait::until;
