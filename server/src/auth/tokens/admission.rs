@@ -9,7 +9,7 @@ use selkie_access::{TokenHash, TokenText};
 use selkie_crypto::{StateKey, sha256};
 
 use super::record::TokenId;
-use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, Tokens, batch};
+use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, Tokens};
 use crate::auth::methods::AuthTable;
 use crate::auth::{Clients, Credentials, NotAuthenticated};
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
@@ -83,8 +83,7 @@ impl Tokens {
         shown: Shown<'_>,
     ) -> Result<Admitted, NotAuthenticated> {
         let id = TokenId::of(key, shown.text);
-        if let Some(token) = batch::open(key, shown.text) {
-            let token = Arc::new(token);
+        if let Some(token) = self.opened.token(key, &id, shown.text) {
             self.require_good(&token, shown)?;
             return Ok(Admitted { id, token });
         }
@@ -116,8 +115,8 @@ impl Tokens {
         text: &TokenText,
     ) -> Result<Option<Admitted>, Unreadable> {
         let id = TokenId::of(key, text);
-        let token = match batch::open(key, text) {
-            Some(token) => Some(Arc::new(token)),
+        let token = match self.opened.token(key, &id, text) {
+            Some(token) => Some(token),
             None => self.mirror.get(&id)?.map(|current| current.value),
         };
         let Some(token) = token else { return Ok(None) };
