@@ -12,6 +12,7 @@ mod dev;
 mod documents;
 mod etcd;
 mod faults;
+mod footprint;
 mod jwcrypto;
 mod limits;
 mod listener;
