@@ -13,6 +13,7 @@ mod documents;
 mod etcd;
 mod faults;
 mod hardening;
+mod footprint;
 mod jwcrypto;
 mod limits;
 mod listener;
