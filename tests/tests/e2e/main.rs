@@ -14,6 +14,7 @@ mod documents;
 mod etcd;
 mod faults;
 mod jwcrypto;
+mod kubernetes;
 mod limits;
 mod listener;
 mod logins;
