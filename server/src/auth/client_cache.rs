@@ -77,13 +77,16 @@ fn client(
         Some(_) => (made.display_name.clone(), made.meta.clone()),
         None => Default::default(),
     };
+    let login = made.login.as_ref();
+    let certificate = login.map(|login| login.certificate.clone()).unwrap_or_default();
     let identity = Identity {
+        id: login.map(|login| login.entity_id.clone()).unwrap_or_default(),
         token_display_name: name.clone(),
         token_metadata: metadata.clone(),
         name,
         metadata,
-        aliases: made.login.iter().map(alias).collect(),
-        ..Identity::default()
+        aliases: login.into_iter().map(alias).collect(),
+        certificate: certificate.clone(),
     };
     Client {
         name: made.display_name.clone(),
@@ -92,6 +95,7 @@ fn client(
         acl: policies.acl(deployment, &made.policies, &identity),
         tag: tag(id),
         metadata: made.meta.clone(),
+        certificate,
         origin: Origin::Token(Arc::clone(token)),
     }
 }

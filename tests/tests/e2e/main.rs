@@ -1,6 +1,7 @@
 //! End to end: the released program, as clients, operators and attackers meet it, against what
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
+mod alerts;
 mod answer;
 mod audit_day;
 mod azure;
@@ -15,6 +16,7 @@ mod faults;
 mod hardening;
 mod footprint;
 mod jwcrypto;
+mod kubernetes;
 mod limits;
 mod listener;
 mod logins;

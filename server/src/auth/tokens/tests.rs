@@ -363,7 +363,12 @@ async fn what_was_got_at_a_mount_goes_with_it_and_so_do_its_children() {
     });
     let with = Deployment::assemble(config, Seals::new(Vec::new())).unwrap();
     let mount_accessor = with.auth_mounts.iter().next().unwrap().accessor.clone();
-    let login = LoginIdentity { entity_id: "e".into(), mount_accessor, alias: "a".into() };
+    let login = LoginIdentity {
+        entity_id: "e".into(),
+        mount_accessor,
+        alias: "a".into(),
+        certificate: Default::default(),
+    };
     let got = auth.issue(NewToken { login: Some(login.clone()), ..wanted() }).await.unwrap();
     let id = TokenId::of(&state_key(), &got.text);
     let child = NewToken { parent: Some(Parent::Token(id)), ..wanted() };
