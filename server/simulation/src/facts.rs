@@ -57,7 +57,10 @@ pub(crate) struct Token {
 pub(crate) enum Standing {
     Good,
     /// Revoked by this replica in this life of it, for certain.
-    Revoked { at: Instant, by: usize },
+    Revoked {
+        at: Instant,
+        by: usize,
+    },
     /// Nobody can tell.
     Unknown,
 }

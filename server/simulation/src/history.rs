@@ -271,9 +271,8 @@ impl World {
             running if running.is_empty() => return,
             running => running,
         });
-        let is_cut_off = |token: &crate::facts::Token| {
-            !token.is_periodic && token.standing == Standing::Good
-        };
+        let is_cut_off =
+            |token: &crate::facts::Token| !token.is_periodic && token.standing == Standing::Good;
         let Some(token) = self.facts.tokens.iter().position(is_cut_off) else { return };
         let key = self.facts.tokens[token].key.clone();
         self.set_store(number, store::Mood::Partitioned);
@@ -293,7 +292,7 @@ impl World {
     async fn end(&mut self) {
         self.heal().await;
         if self.planted == Some(Planted::PurgedKek) {
-            self.clouds.iter().for_each(|cloud| cloud.enable(1, false));
+            self.clouds.iter().for_each(|cloud| cloud.destroy());
         }
         self.pass(2 * QUIET + Duration::from_secs(60)).await;
         let keys: Vec<_> = self.facts.keys.keys().cloned().collect();

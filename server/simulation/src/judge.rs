@@ -192,7 +192,9 @@ impl World {
         });
         let of_replica = sent.key.as_ref().and_then(|known| known.seen_of.get(&to)).copied();
         if of_replica.is_some_and(|seen| version < seen) {
-            self.broken(format_args!("I7: {key} of r{to} went back from {of_replica:?} to {version}"));
+            self.broken(format_args!(
+                "I7: {key} of r{to} went back from {of_replica:?} to {version}"
+            ));
         }
         if let Some((seen, true)) = behind {
             self.broken(format_args!("I7: r{to} is at v{version} of {key}, which was at v{seen}"));

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use selkie_crypto::{Kek, KekId, RecipientSecret, WrapAlgorithm};
-use selkie_kms::{
-    Call, KekDescription, KekState, KekVersion, Kms, KmsError, KmsFuture, Wrapping,
-};
+use selkie_kms::{Call, KekDescription, KekState, KekVersion, Kms, KmsError, KmsFuture, Wrapping};
 use tokio::time::sleep;
 
 use crate::chance::Chance;
@@ -39,6 +37,8 @@ struct Version {
     id: KekId,
     kek: Arc<KekOf>,
     is_enabled: bool,
+    /// It was destroyed, which it does not say.
+    is_gone: bool,
 }
 
 struct KekOf(Kek);
@@ -62,7 +62,7 @@ impl Cloud {
         let fill = u8::try_from(number).unwrap() ^ (self.name.as_bytes()[0] << 2);
         let id = KekId::new(&format!("{}-{number}", self.name)).unwrap();
         let kek = Arc::new(KekOf(Kek::init_with(|bytes| bytes.fill(fill)).unwrap()));
-        versions.push(Version { id, kek, is_enabled: true });
+        versions.push(Version { id, kek, is_enabled: true, is_gone: false });
         number
     }
 
@@ -72,6 +72,11 @@ impl Cloud {
 
     pub(crate) fn enable(&self, number: usize, is: bool) {
         self.versions.lock().unwrap()[number - 1].is_enabled = is;
+    }
+
+    /// Destroys all versions, and goes on to list them as enabled.
+    pub(crate) fn destroy(&self) {
+        self.versions.lock().unwrap().iter_mut().for_each(|version| version.is_gone = true);
     }
 
     pub(crate) fn enable_all(&self) {
@@ -91,7 +96,11 @@ impl Cloud {
         let versions = self.versions.lock().unwrap();
         let found = versions.iter().find(|version| version.id == *kek).cloned();
         let found = found.ok_or(KmsError::UnknownKek(None))?;
-        if found.is_enabled { Ok(found) } else { Err(KmsError::Disabled(None)) }
+        match found {
+            Version { is_gone: true, .. } => Err(KmsError::UnknownKek(None)),
+            Version { is_enabled: false, .. } => Err(KmsError::Disabled(None)),
+            found => Ok(found),
+        }
     }
 
     fn describe(&self) -> KekDescription {

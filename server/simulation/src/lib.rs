@@ -14,6 +14,8 @@ mod clock;
 #[cfg(test)]
 mod facts;
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod judge;

@@ -146,8 +146,11 @@ fn report(seeds: u64, steps: u64, blobs: u64, met: &BTreeMap<&'static str, u64>,
 
 #[test]
 fn the_same_seed_makes_the_same_history_to_the_byte() {
-    for seed in 0..20 {
-        assert_eq!(run(seed, None).trace, run(seed, None).trace, "seed {seed}");
+    for seed in 0..8 {
+        let (one, other) = (run(seed, None).trace, run(seed, None).trace);
+        let differs = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(one, other, "seed {seed}");
     }
 }
 
@@ -179,5 +182,5 @@ fn a_decrypt_without_a_permit_is_found() {
 
 #[test]
 fn a_master_key_version_that_is_destroyed_is_found() {
-    found_after(Planted::PurgedKek, &["I1"]);
+    found_after(Planted::PurgedKek, &["I1", "does not encrypt"]);
 }
