@@ -1,6 +1,7 @@
 //! End to end: the released program, as clients, operators and attackers meet it, against what
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
+mod abuse;
 mod answer;
 mod audit_day;
 mod azure;
@@ -18,6 +19,7 @@ mod listener;
 mod logins;
 mod losses;
 mod memory;
+mod memory_proof;
 mod memory_tokens;
 mod migrations;
 mod operating;
