@@ -2,6 +2,7 @@
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
 mod alerts;
+mod abuse;
 mod answer;
 mod audit_day;
 mod azure;
@@ -22,6 +23,7 @@ mod listener;
 mod logins;
 mod losses;
 mod memory;
+mod memory_proof;
 mod memory_tokens;
 mod migrations;
 mod operating;
