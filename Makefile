@@ -1,6 +1,6 @@
 # `make test` is the whole test; it needs Rust, Go and Python 3, and installs what else the tests need.
 
-.PHONY: test unit bench proof build peers
+.PHONY: test unit bench proof build peers release
 
 # Everything that a change must pass, with the real peers; ends with a table of stage times.
 test:
@@ -19,7 +19,7 @@ bench: build
 # times tell. Ends with one table, which it writes to docs/assurance.md.
 proof:
 	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time fuzz e2e durability timing \
-		assurance
+		supply release assurance
 
 # The program, the same without memory hygiene (the memory scan's control), crypto's example.
 build:
@@ -28,3 +28,7 @@ build:
 # What the tests run Selkie against: see tests/peers/README.md.
 peers:
 	tests/run peers
+
+# What is handed out, in target/dist: programs, symbols, bills of materials, checksums.
+release:
+	deploy/release/build

@@ -1,5 +1,6 @@
 //! From a configuration to running listeners, its reload, and its end.
 
+mod descriptors;
 mod front;
 mod inventory;
 mod metrics_front;
@@ -144,7 +145,8 @@ pub async fn serve(
     mut config: Config,
     sockets: &mut ActivatedSockets,
 ) -> Result<Server, ServeError> {
-    let listeners = std::mem::take(&mut config.listeners);
+    let mut listeners = std::mem::take(&mut config.listeners);
+    descriptors::keep_within(&mut listeners);
     let fixed = Fixed::of(&config);
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
@@ -195,7 +197,8 @@ impl Server {
     /// [`ReloadError`].
     pub async fn reload(&mut self, mut config: Config, grace: Duration) -> Result<(), ReloadError> {
         self.fixed.check_unchanged(&Fixed::of(&config))?;
-        let listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
+        let mut listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
+        descriptors::keep_within(&mut listeners);
         let mut changes = Vec::with_capacity(listeners.len());
         for (front, listener) in self.fronts.iter().zip(listeners) {
             changes.push(front.prepare(listener)?);

@@ -38,7 +38,8 @@ impl SoftHsm {
         let dir = tempfile::Builder::new().prefix("selkie-softhsm-").tempdir()?;
         let tokens = dir.path().join("tokens");
         fs::create_dir(&tokens)?;
-        let mut digits = [0; 6];
+        // So long that chance never produces it anywhere.
+        let mut digits = [0; 24];
         getrandom::fill(&mut digits)?;
         let pin = digits.iter().map(|digit| char::from(b'0' + digit % 10)).collect();
         let hsm = Self { dir, pin };
