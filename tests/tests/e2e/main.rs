@@ -31,5 +31,6 @@ mod trio;
 mod unsealing;
 mod upstream;
 mod vault;
+mod vectors;
 mod wire;
 mod wrappers;
