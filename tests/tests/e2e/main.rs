@@ -37,5 +37,6 @@ mod trio;
 mod unsealing;
 mod upstream;
 mod vault;
+mod vectors;
 mod wire;
 mod wrappers;
