@@ -9,6 +9,8 @@ use selkie_crypto::sha256;
 use selkie_pkcs11_protocol::{Mechanism, SlotChoice};
 use zeroize::Zeroizing;
 
+use super::Launcher;
+
 /// Which library, token and keys, and how they are used.
 pub struct Pkcs11Settings {
     /// The program `selkie-pkcs11`.
@@ -55,6 +57,16 @@ impl Pkcs11Settings {
         text.list(self.environment.iter().map(|(name, _)| name));
         text.list(self.environment.iter().map(|(_, value)| value));
         sha256(&text.0)
+    }
+
+    /// What has to be started for them.
+    #[must_use]
+    pub fn launcher(&self) -> Launcher {
+        Launcher {
+            program: self.program.clone(),
+            library: self.library.clone(),
+            environment: self.environment.clone(),
+        }
     }
 
     /// Tells a PIN of a token from others, whatever else is set.

@@ -60,7 +60,7 @@ struct Ready {
 
 impl Supervisor {
     pub(super) fn new(settings: Pkcs11Settings) -> Self {
-        let launcher = Launcher::new(settings.program.clone(), settings.environment.clone());
+        let launcher = settings.launcher();
         let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
         let refused = refusal_of(settings.pin_digest());
         Self { settings, launcher, sessions, state: Mutex::default(), refused }
@@ -208,7 +208,7 @@ impl Supervisor {
 
     /// Launches a child and lets it open the token.
     async fn open(&self) -> Result<Ready, Diagnosis> {
-        let launched = self.launcher.launch().map_err(|error| Diagnosis {
+        let launched = self.launcher.launch().await.map_err(|error| Diagnosis {
             said: Some(format!("{}: {error}", self.launcher.program().display())),
             ..Diagnosis::new(Stage::Library, Fault::NoProgram)
         });

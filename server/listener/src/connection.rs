@@ -22,7 +22,7 @@ use crate::{
     forwarded::ForwardedFor,
     limits::{Limits, MOST_AT_ONCE},
     log_budget::LogBudget,
-    patience::{PatientIo, Phase},
+    patience::{HURRY, Headway, PatientIo, Phase},
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
     tls::{ShownCertificate, TlsMaterial, TlsSource, TlsVersion},
@@ -157,22 +157,33 @@ impl Connection {
     {
         let socket = SocketAddr::new(self.socket.ip().to_canonical(), self.socket.port());
         let terms = Arc::clone(&self.terms);
+        let accepted = Instant::now();
         let greeted = tokio::select! {
             biased;
             greeted = greet(self.stream, socket, &terms) => greeted,
             // Nobody waits for an answer yet.
-            _ = self.pace.wait_for(|pace| pace.draining) => return,
+            () = is_unwelcome(&mut self.pace, accepted) => return,
         };
+        let headway = Headway::since(accepted);
         match greeted {
             Ok((Greeted::Plain(stream), info)) => {
-                converse(stream, info, &terms, self.pace, service).await;
+                converse(stream, info, &terms, self.pace, headway, service).await;
             }
             Ok((Greeted::Tls(stream), info)) => {
-                converse(*stream, info, &terms, self.pace, service).await;
+                converse(*stream, info, &terms, self.pace, headway, service).await;
             }
             Err(error) => terms.refusals.log(&terms.listener, socket, &error),
         }
     }
+}
+
+/// Ends once the listener drains, or others wait for the place of one that takes long to greet.
+async fn is_unwelcome(pace: &mut watch::Receiver<Pace>, accepted: Instant) {
+    let before = pace.borrow_and_update().crowded;
+    let is_slow = || accepted.elapsed() >= HURRY;
+    let unwelcome = |pace: &Pace| pace.draining || (pace.crowded != before && is_slow());
+    // An error means that the listener is gone, and its drain with it.
+    let _ = pace.wait_for(unwelcome).await;
 }
 
 enum Greeted {
@@ -233,6 +244,7 @@ async fn converse<T, S, B>(
     info: ConnectionInfo,
     terms: &Terms,
     mut pace: watch::Receiver<Pace>,
+    mut headway: Headway,
     service: S,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -279,6 +291,9 @@ async fn converse<T, S, B>(
                 if changed.is_err() {
                     // The listener is gone, and with it whoever would count.
                     let _ = http.as_mut().await;
+                    return;
+                }
+                if !draining && headway.is_missing(&phase) {
                     return;
                 }
             }

@@ -503,7 +503,7 @@ proptest! {
             let name = (alert.kind, alert.subject.clone());
             let quiet_seconds = alert.kind.quiet_seconds();
             let is_due = last.get(&name).is_none_or(|before| now - before >= quiet_seconds);
-            let admitted = quiet.admits(&alert);
+            let admitted = quiet.admits(&alert, 1);
             prop_assert_eq!(admitted, is_due);
             if admitted {
                 told += 1;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use selkie_config::{Pkcs11Mechanism, Pkcs11Seal};
 use selkie_crypto::Random;
-use selkie_kms::pkcs11::{self as provider, Mechanism, Pkcs11Kms, Pkcs11Settings, SlotChoice};
+use selkie_kms::pkcs11::{
+    self as provider, Launcher, Mechanism, Pkcs11Kms, Pkcs11Settings, SlotChoice,
+};
 
 use super::examination::{Examined, Examiner, Finding, Report, Step};
 
@@ -26,6 +28,15 @@ pub(super) fn settings(seal: Pkcs11Seal) -> Pkcs11Settings {
         max_sessions: seal.max_parallel,
         call_time: seal.timeout,
         environment: seal.environment,
+    }
+}
+
+/// What the server has to start for the seal.
+pub(crate) fn launcher(seal: &Pkcs11Seal) -> Launcher {
+    Launcher {
+        program: seal.program.clone().unwrap_or_else(beside_ourselves),
+        library: seal.library.clone(),
+        environment: seal.environment.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
-use selkie_tests::{Client, Selkie, Site, python, skip};
+use selkie_tests::{Client, Selkie, Site, evidence, python, skip};
 use serde_json::{Value, json};
 
 fn script() -> PathBuf {
@@ -141,7 +141,12 @@ fn jwcrypto_opens_a_servers_ciphertext_with_the_master_key_alone() -> Result<()>
         let opened = interop(&python, "open", &request)?;
         assert_eq!(opened, json!({ "plaintext": hex(b"secret"), "origin": "good" }));
     }
-    Ok(())
+    evidence(
+        "A ciphertext opens with the master key alone, without Selkie (I1)",
+        "cargo test -p selkie-tests --test e2e jwcrypto",
+        "jwcrypto opens a server's ciphertexts, with and without associated data",
+        "less than a quorum's keys, or other associated data, opens nothing",
+    )
 }
 
 #[test]

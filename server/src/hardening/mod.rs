@@ -1,10 +1,27 @@
 //! What a process can do against being looked into, without privileges and before it has read
-//! anything secret. It is the process's own business: nothing but the binary calls it.
+//! anything secret; and what it gives up once it has read its configuration ([`Confinement`]). It is
+//! the process's own business: nothing but the binary and its command line call it.
+
+mod confinement;
+mod needs;
+mod recording;
+mod report;
+
+use std::io;
+use std::path::PathBuf;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::mm::MlockAllFlags;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use selkie_sandbox::Absent;
+
+pub use self::confinement::{Confinement, ConfinementError};
+pub(crate) use self::recording::Recording;
+pub use self::report::{InForce, in_force};
+
+/// The command of this program that is the launch process, and not for people.
+pub(crate) const LAUNCH_COMMAND: &str = "launch-hsm-processes";
 
 /// A protection that the kernel would not give.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +38,33 @@ pub enum HardeningError {
     /// The limit of open files could not be raised.
     #[error("the limit of open files (RLIMIT_NOFILE) cannot be raised")]
     Files(#[source] Errno),
+    /// A directory that is written to cannot be made.
+    #[error("{}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file would be made in the root directory.
+    #[error(
+        "{}: a server that may make files in / is not confined: move it into a directory, or set \
+         sandbox = \"off\"",
+        path.display()
+    )]
+    WritesInRoot {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The process that starts HSM processes does not start.
+    #[error("the process that starts HSM processes does not start")]
+    Launches(#[source] io::Error),
+    /// What "sandbox" requires is not there.
+    #[error("sandbox \"required\"")]
+    Absent(#[source] Absent),
+    /// The same, and nobody says why: a bug.
+    #[error("sandbox \"required\": it is not whole")]
+    NotWhole,
     /// The memory could not be locked.
     #[error(
         "\"disable_mlock = false\" asks for all memory to be locked, which needs the limit \
