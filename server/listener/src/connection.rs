@@ -1,6 +1,9 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, header::CONNECTION};
+use http::{
+    HeaderValue, Request, Response,
+    header::{CONNECTION, TRANSFER_ENCODING},
+};
 use hyper::{
     body::{Body, Incoming},
     server::conn::http1,
@@ -260,12 +263,15 @@ async fn converse<T, S, B>(
     let tracked = service_fn(|mut request: Request<Incoming>| {
         phase.request_begins();
         request.extensions_mut().insert(Arc::clone(&info));
+        // A length said beside a coding is dropped before we could see it, and whoever stands before
+        // us may have believed the length: what follows is nobody's request (RFC 9112 section 6.1).
+        let is_last = request.headers().contains_key(TRANSFER_ENCODING);
         let reply = service.call(request);
         let phase = phase.clone();
         async move {
             let mut response = reply.await;
-            if let (Ok(response), true) = (&mut response, phase.has_grown()) {
-                // The buffer goes with the connection.
+            // A buffer that has grown goes with the connection.
+            if let (Ok(response), true) = (&mut response, is_last || phase.has_grown()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             phase.request_ends();

@@ -46,7 +46,7 @@ pub(super) fn run(
     let summary = format!("{}: valid\n", arguments.file.display());
     let lines = inventory.lines(&deployment).into_iter();
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
-    let sandbox = format!("  sandbox: {sandbox}\n");
+    let sandbox = format!("  sandbox   {sandbox}\n");
     print(output, &(summary + &lines + &sandbox))
 }
 

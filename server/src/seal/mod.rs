@@ -26,7 +26,7 @@ use selkie_crypto::{KekId, SealName};
 
 pub(crate) use breaker::LONG_CALL;
 pub use connection::{Connection, Health, Setup, Standing};
-pub(crate) use decrypting::Opened;
+pub(crate) use decrypting::{Opened, UNWRAP_PATIENCE};
 pub use error::{Contradiction, SealError, SealFault};
 pub use examination::{Examined, Examiner, Finding, Report, Step};
 pub use known::{Known, Source, Trust};

@@ -11,12 +11,12 @@ use base64ct::{Base64, Encoding};
 use selkie_tests::{Client, Selkie, Site, evidence, python, skip};
 use serde_json::{Value, json};
 
-fn script() -> PathBuf {
+pub(crate) fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("jwcrypto/interop.py")
 }
 
 /// What the script answers to a command and a request.
-fn interop(python: &Path, command: &str, request: &Value) -> Result<Value> {
+pub(crate) fn interop(python: &Path, command: &str, request: &Value) -> Result<Value> {
     answer(Command::new(python).arg(script()).arg(command), request)
 }
 
@@ -33,7 +33,7 @@ fn answer(program: &mut Command, request: &Value) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

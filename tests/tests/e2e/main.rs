@@ -1,6 +1,7 @@
 //! End to end: the released program, as clients, operators and attackers meet it, against what
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
+mod alerts;
 mod abuse;
 mod answer;
 mod audit_day;
@@ -13,7 +14,10 @@ mod dev;
 mod documents;
 mod etcd;
 mod faults;
+mod hardening;
+mod footprint;
 mod jwcrypto;
+mod kubernetes;
 mod limits;
 mod listener;
 mod logins;
@@ -33,5 +37,6 @@ mod trio;
 mod unsealing;
 mod upstream;
 mod vault;
+mod vectors;
 mod wire;
 mod wrappers;
