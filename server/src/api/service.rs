@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -31,8 +31,10 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
 
-/// How many logins of one method are worked on at a time.
+/// How many logins at one mount are worked on at a time.
 const LOGINS: usize = 32;
+/// How many mounts are told apart; where there are more, those that nobody logs in at are forgotten.
+const LOGIN_MOUNTS: usize = 1024;
 /// How long one more waits for that.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
@@ -44,9 +46,9 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
-    /// Logins are asked for by strangers: they take no places from those who are known. By the
-    /// method's type: a provider that hangs keeps nobody out who does not need it.
-    logins: Arc<HashMap<&'static str, InFlight>>,
+    /// Logins are asked for by strangers: they take no places from those who are known. By mount: a
+    /// provider that hangs keeps nobody out who does not need it.
+    logins: Arc<Mutex<HashMap<Uuid, InFlight>>>,
     log_budgets: Arc<LogBudgets>,
 }
 
@@ -57,9 +59,7 @@ struct Service {
 /// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
     let log_budgets = Arc::default();
-    let places = |kind| (kind, InFlight::new(LOGINS, LOGIN_PATIENCE));
-    let logins = Arc::new(node.auth().methods().kinds().map(places).collect());
-    let service = Service { node, limits, in_flight, logins, log_budgets };
+    let service = Service { node, limits, in_flight, logins: Arc::default(), log_budgets };
     Router::new().fallback(serve).with_state(service)
 }
 
@@ -249,6 +249,16 @@ impl Service {
         Ok(Some(shown))
     }
 
+    /// Those of the logins at one mount.
+    fn places_of(&self, mount: Uuid) -> InFlight {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if logins.len() >= LOGIN_MOUNTS && !logins.contains_key(&mount) {
+            logins.retain(|_, places| !places.is_idle());
+        }
+        let places = || InFlight::new(LOGINS, LOGIN_PATIENCE);
+        logins.entry(mount).or_insert_with(places).clone()
+    }
+
     /// Nobody knows who asks: what that may cost is bounded apart from all else.
     async fn log_in(
         &self,
@@ -263,8 +273,7 @@ impl Service {
         let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
-        let places = self.logins.get(&*at.mount.kind).ok_or(ApiError::UnsupportedPath)?;
-        let admitted = places.admit().await;
+        let admitted = self.places_of(at.mount.uuid).admit().await;
         let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;

@@ -365,7 +365,7 @@ impl Auth {
         if !self.policies.has_other_default() {
             return client;
         }
-        let identity = declared::identity(&client.name);
+        let identity = declared::identity(&client.name, &client.certificate);
         let acl = self.policies.acl(deployment, &client.policies, &identity);
         Arc::new(Client { acl, ..(*client).clone() })
     }

@@ -33,6 +33,7 @@ pub use known::{Known, Source, Trust};
 pub(crate) use known::{days_left, state_at};
 pub use learning::Learner;
 pub use pin::{PinError, PinFile, Pinned};
+pub(crate) use pkcs11::launcher;
 pub(crate) use probe::Probe;
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;

@@ -11,7 +11,7 @@ use selkie_crypto::{StateKey, sha256};
 use tokio::time::timeout;
 
 use super::record::TokenId;
-use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens, batch};
+use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens};
 use crate::auth::methods::AuthTable;
 use crate::auth::{Clients, Credentials, NotAuthenticated};
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
@@ -87,8 +87,7 @@ impl Tokens {
         shown: Shown<'_>,
     ) -> Result<Admitted, NotAuthenticated> {
         let id = TokenId::of(key, shown.text);
-        if let Some(token) = batch::open(key, shown.text) {
-            let token = Arc::new(token);
+        if let Some(token) = self.opened.token(key, &id, shown.text) {
             self.require_good(&token, shown)?;
             return Ok(Admitted { id, token });
         }
@@ -120,8 +119,8 @@ impl Tokens {
         text: &TokenText,
     ) -> Result<Option<Admitted>, Unreadable> {
         let id = TokenId::of(key, text);
-        let token = match batch::open(key, text) {
-            Some(token) => Some(Arc::new(token)),
+        let token = match self.opened.token(key, &id, text) {
+            Some(token) => Some(token),
             None => self.mirror.get(&id)?.map(|current| current.value),
         };
         let Some(token) = token else { return Ok(None) };
