@@ -70,7 +70,7 @@ fn run(seed: u64, planted: Option<Planted>) -> Outcome {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test is told how much to do by its environment")]
-fn told(name: &str) -> Option<u64> {
+pub(crate) fn told(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
