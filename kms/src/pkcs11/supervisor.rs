@@ -218,7 +218,7 @@ impl Supervisor {
         let request = Request::Open(Open {
             library,
             slot: self.settings.slot.clone(),
-            pin: WipedVec::new(self.settings.pin.as_bytes().to_vec()),
+            pin: WipedVec::new(self.settings.pin.expose().to_vec()),
             sessions: self.settings.max_sessions.get(),
         });
         match timeout(OPEN_TIME, child.ask(&request)).await {
@@ -281,7 +281,7 @@ mod tests {
     async fn a_refused_pin_is_not_sent_again_whatever_else_changes() {
         let of = |pin: &str| Pkcs11Settings {
             program: "/nowhere/selkie-pkcs11".into(),
-            pin: zeroize::Zeroizing::new(pin.into()),
+            pin: zeroize::Zeroizing::new(pin.to_owned()).into(),
             ..settings()
         };
         let fault = async |settings| {

@@ -111,6 +111,9 @@ const SERVER_OF_X86: &[i64] = &[];
 #[cfg(target_arch = "x86_64")]
 const X32: (i64, &[i64]) = (0x4000_0000, &[520, 521, 528, 539, 540, 545]);
 
+/// The same on all processors that there is a filter for; libc's constant has a type for each libc.
+const TIOCSTI: u64 = 0x5412;
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Restricts the calling thread, and those that it will start.
@@ -145,7 +148,7 @@ fn rules(who: Who) -> Result<Rules, BackendError> {
         rules.extend(every(SERVER));
         rules.extend(every(SERVER_OF_X86));
         rules.insert(libc::SYS_clone, vec![new_process()?]);
-        rules.insert(libc::SYS_ioctl, vec![terminal_input(libc::TIOCSTI)?]);
+        rules.insert(libc::SYS_ioctl, vec![terminal_input()?]);
     }
     #[cfg(target_arch = "x86_64")]
     let rules = with_x32(rules, who);
@@ -174,8 +177,7 @@ fn new_process() -> Result<SeccompRule, BackendError> {
 }
 
 /// Typing into somebody's terminal.
-fn terminal_input(request: libc::Ioctl) -> Result<SeccompRule, BackendError> {
-    let request = u64::from(request as u32);
-    let is = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, request)?;
+fn terminal_input() -> Result<SeccompRule, BackendError> {
+    let is = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, TIOCSTI)?;
     SeccompRule::new(vec![is])
 }

@@ -14,7 +14,7 @@ use places::Places;
 #[derive(Debug, thiserror::Error)]
 pub enum Absent {
     /// The kernel was built without landlock, or is older than Linux 5.13.
-    #[error("the kernel has no landlock")]
+    #[error("the kernel has no landlock, or the seccomp profile of a container hides it")]
     NotBuilt,
     /// The kernel has it, and was told at boot not to use it.
     #[error("landlock is switched off: add it to the kernel's parameter \"lsm=\"")]
@@ -69,7 +69,6 @@ impl Sandbox {
     }
 
     /// What the kernel would give, tried out by a thread that ends at once.
-    #[must_use]
     pub fn probe() -> (Result<i32, Absent>, Result<(), Absent>) {
         let nothing = || (files::confine(&Allowed::default()), calls::deny(calls::Who::Server));
         std::thread::spawn(nothing)

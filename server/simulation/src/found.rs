@@ -28,7 +28,7 @@ async fn two() -> [One; 2] {
     let start = async |number: u64| {
         let life = Life::new();
         let kms = kms::Road::new(&cloud, Chance::new(number, "kms"));
-        let store = store::Road::new(Arc::clone(&memory), Chance::new(number, "store"));
+        let store = store::Road::new(Arc::clone(&memory), 0, usize::try_from(number).unwrap());
         let site = Site {
             seals: vec![("alpha", SimKms::new(&kms, &life) as Arc<dyn Kms>, false)],
             generation: 0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selkie_crypto::{Kek, KekId, RecipientSecret, WrapAlgorithm};
 use selkie_kms::{Call, KekDescription, KekState, KekVersion, Kms, KmsError, KmsFuture, Wrapping};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::life::Life;
@@ -173,7 +173,8 @@ impl SimKms {
     async fn pass(&self) -> Result<(), KmsError> {
         let road = &self.road;
         road.count(|counts| counts.calls += 1);
-        self.life.way(Duration::from_millis(1 + road.chance.below(40))).await;
+        let takes = Duration::from_millis(1 + road.chance.below(40));
+        self.life.way(Instant::now() + takes).await;
         match road.mood() {
             Mood::Well | Mood::Lying => return Ok(()),
             Mood::Slow => {

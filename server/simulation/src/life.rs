@@ -2,10 +2,9 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 /// The life of one process. A killed one reaches nothing any more: whatever it still does, in tasks
 /// that nobody can end from outside, ends at the next call to the store or a KMS.
@@ -30,9 +29,9 @@ impl Life {
         alive.wait_for(|is| !is).await.unwrap();
     }
 
-    /// The way from the process to something outside of it, or back.
-    pub(crate) async fn way(&self, takes: Duration) {
-        sleep(takes).await;
+    /// The way from the process to something outside of it, or back, until it arrives.
+    pub(crate) async fn way(&self, arrival: Instant) {
+        sleep_until(arrival).await;
         if self.is_over() {
             pending::<()>().await;
         }

@@ -30,12 +30,20 @@ pub(crate) enum Mood {
     StaleWatch,
 }
 
+/// More than there are replicas.
+const SLOTS: u64 = 4;
+
 /// What the way to the store has come to: shared by all lives of a replica.
 #[derive(Debug)]
 pub(crate) struct Road {
     pub(crate) inner: Arc<MemoryStore>,
+    /// Which replica's it is: see [`Road::arrival`].
+    number: u64,
+    began: Instant,
     mood: watch::Sender<Mood>,
     chance: Chance,
+    /// For what the watch tells: the order in which it wakes others is tokio's own chance.
+    news: Chance,
     pub(crate) counts: Mutex<Counts>,
 }
 
@@ -52,9 +60,12 @@ pub(crate) struct Counts {
 }
 
 impl Road {
-    pub(crate) fn new(inner: Arc<MemoryStore>, chance: Chance) -> Arc<Self> {
+    pub(crate) fn new(inner: Arc<MemoryStore>, seed: u64, number: usize) -> Arc<Self> {
         let (mood, counts) = (watch::Sender::new(Mood::Well), Mutex::default());
-        Arc::new(Self { inner, mood, chance, counts })
+        let chance = |purpose: &str| Chance::new(seed, &format!("{purpose} {number}"));
+        let (chance, news) = (chance("store"), chance("news"));
+        let (number, began) = (number as u64, Instant::now());
+        Arc::new(Self { inner, number, began, mood, chance, news, counts })
     }
 
     pub(crate) fn is(&self, mood: Mood) {
@@ -65,6 +76,10 @@ impl Road {
         *self.mood.borrow()
     }
 
+    fn hung(&self) -> u64 {
+        self.counts.lock().unwrap().hung
+    }
+
     fn count(&self, add: impl FnOnce(&mut Counts)) {
         add(&mut self.counts.lock().unwrap());
     }
@@ -72,8 +87,16 @@ impl Road {
     fn takes(&self) -> Duration {
         match self.mood() {
             Mood::Slow => Duration::from_millis(self.chance.below(1500)),
-            _ => Duration::from_micros(self.chance.below(3000)),
+            _ => Duration::from_millis(self.chance.below(3)),
         }
+    }
+
+    /// When what leaves now and takes so long arrives. No two replicas reach the store in the same
+    /// millisecond: which of them was first would be tokio's to say, and not the seed's.
+    fn arrival(&self, takes: Duration) -> Instant {
+        let millis = u64::try_from((self.began.elapsed() + takes).as_millis()).unwrap() + 1;
+        let slot = (self.number + SLOTS - millis % SLOTS) % SLOTS;
+        self.began + Duration::from_millis(millis + slot)
     }
 }
 
@@ -90,7 +113,7 @@ impl SimStore {
     }
 
     async fn there(&self) -> Result<(), StoreError> {
-        self.life.way(self.road.takes()).await;
+        self.life.way(self.road.arrival(self.road.takes())).await;
         match self.road.mood() {
             Mood::Away => {
                 self.road.count(|counts| counts.refused += 1);
@@ -98,8 +121,11 @@ impl SimStore {
             }
             Mood::Partitioned => {
                 self.road.count(|counts| counts.hung += 1);
+                // Each in its own time, whoever of them is woken first.
+                let after = Duration::from_millis(SLOTS * (self.road.hung() % 512));
                 let mut mood = self.road.mood.subscribe();
-                let _passed = mood.wait_for(|mood| *mood != Mood::Partitioned).await;
+                drop(mood.wait_for(|mood| *mood != Mood::Partitioned).await);
+                self.life.way(self.road.arrival(after)).await;
                 Err(StoreError::Unavailable { source: "the connection broke".into() })
             }
             Mood::Slow => {
@@ -111,7 +137,7 @@ impl SimStore {
     }
 
     async fn back(&self) {
-        self.life.way(self.road.takes()).await;
+        self.life.way(self.road.arrival(self.road.takes())).await;
     }
 }
 
@@ -217,11 +243,11 @@ impl Watch for SimWatch {
                 let late = match road.mood() {
                     Mood::StaleWatch => {
                         road.count(|counts| counts.late_news += 1);
-                        Duration::from_millis(road.chance.below(20_000))
+                        Duration::from_millis(road.news.below(20_000))
                     }
-                    _ => road.takes(),
+                    _ => Duration::from_millis(road.news.below(3)),
                 };
-                self.held = Some((commit, Instant::now() + late));
+                self.held = Some((commit, road.arrival(late)));
             }
         })
     }

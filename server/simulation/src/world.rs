@@ -102,7 +102,7 @@ impl World {
             server: None,
             life: Life::new(),
             lives: 0,
-            store: store::Road::new(Arc::clone(&self.memory), chance("store")),
+            store: store::Road::new(Arc::clone(&self.memory), self.seed, number),
             kms: [road(0), road(1)],
             clock: Arc::new(SimClock::new(self.began, drift)),
             store_well: Some(now),

@@ -303,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn a_declared_default_takes_the_place_of_the_built_in_one() {
+        let text = "path \"mine\" { capabilities = [\"read\"] }";
+        let name = Policy::default_policy().name().clone();
+        let own = Policy::parse(name, "selkie.hcl", text).unwrap();
+        let client = Declared::new(declared("a", "t"), &[own]).unwrap().client;
+        assert_eq!(client.acl.capabilities("mine"), ["read"]);
+        assert_eq!(client.acl.capabilities("auth/token/lookup-self"), ["deny"]);
+        let built_in = Declared::new(declared("a", "t"), &[]).unwrap().client;
+        assert_eq!(built_in.acl.capabilities("auth/token/lookup-self"), ["read"]);
+    }
+
+    #[test]
     fn an_accessor_looks_like_vaults_and_is_no_hash_of_the_token() {
         let hash = TokenHash::new(sha256(b"s.one"));
         let accessor = accessor(&hash);

@@ -20,7 +20,7 @@ pub(super) fn settings(seal: Pkcs11Seal) -> Pkcs11Settings {
         program: seal.program.unwrap_or_else(beside_ourselves),
         library: seal.library,
         slot: SlotChoice { id: seal.slot, token_label: seal.token_label, serial: seal.serial },
-        pin: seal.pin,
+        pin: seal.pin.into(),
         key_label: seal.key_label,
         key_id: seal.key_id,
         previous_key_ids: seal.previous_key_ids,

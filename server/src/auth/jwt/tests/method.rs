@@ -220,6 +220,18 @@ async fn a_role_that_lets_anybody_in_or_makes_no_sense_is_refused() {
             "multiple keys are mapped to metadata key \"x\"",
         ),
         (
+            {
+                let mut role = with("bound_claims", json!({ "a": [1] }));
+                role["bound_claims_type"] = json!("glob");
+                role
+            },
+            "claim is not a string: 1",
+        ),
+        (
+            with("bound_claims", json!("x")),
+            "error converting input x for field \"bound_claims\": '' expected a map, got 'string'",
+        ),
+        (
             with("bound_claims", json!({ "a": { "b": 1 } })),
             "bound claim \"a\" is not a string, a number, true or false, or a list of them",
         ),
