@@ -70,7 +70,7 @@ impl<'a> Ciphertext<'a> {
     #[must_use]
     pub fn print(version: KeyVersion, envelope: &[u8]) -> String {
         // Room for the longest version.
-        let length = PREFIX.len() + 11 + base64::encoded_len(envelope.len());
+        let length = base64::encoded_len(envelope.len()).saturating_add(PREFIX.len() + 11);
         let mut text = String::with_capacity(length);
         // Writing into a String cannot fail.
         let _ = write!(text, "{PREFIX}{version}:");
