@@ -3,11 +3,18 @@
 //! says no more than the length does. What an envelope shows to everyone is decoded by a faster
 //! library, and encoded by it once all of it is public.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::Simd;
+use base64::engine::general_purpose::{NO_PAD, PAD};
 use base64ct::{Base64, Base64Unpadded, Base64UrlUnpadded, Encoding};
 
 use crate::Plaintext;
+
+/// For what is no secret: with vector instructions where there are some.
+static STANDARD: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
+static URL_SAFE_NO_PAD: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 
 /// The text is not base64 of the form asked for; says nothing more, the text may be secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +44,11 @@ pub(crate) fn encode_public(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Appends standard, padded base64 of `bytes` that are no secret to `text`.
+pub(crate) fn push_public(bytes: &[u8], text: &mut String) {
+    STANDARD.encode_string(bytes, text);
+}
+
 /// Appends standard, padded base64 of `bytes` to `text`.
 ///
 /// Reserve [`encoded_len`] before, lest the growth of `text` leave a copy behind.
@@ -62,14 +74,30 @@ pub(crate) fn decode_url(text: &str) -> Result<Vec<u8>, Base64Error> {
 }
 
 /// Decodes unpadded base64url of exactly `N` bytes that are no secret.
-#[expect(clippy::map_err_ignore, reason = "one failure, no detail")]
 pub(crate) fn decode_url_array<const N: usize>(text: &str) -> Result<[u8; N], Base64Error> {
-    decode_url(text)?.try_into().map_err(|_| Base64Error)
+    let mut array = [0; N];
+    match URL_SAFE_NO_PAD.decode_slice(text, &mut array) {
+        Ok(length) if length == N => Ok(array),
+        Ok(_) | Err(_) => Err(Base64Error),
+    }
 }
 
 /// Unpadded base64url of `bytes`.
 pub(crate) fn encode_url(bytes: &[u8]) -> String {
-    Base64UrlUnpadded::encode_string(bytes)
+    let mut text = String::with_capacity(encoded_len(bytes.len()));
+    push_url(bytes, &mut text);
+    text
+}
+
+/// Appends unpadded base64url of `bytes` to `text`.
+pub(crate) fn push_url(bytes: &[u8], text: &mut String) {
+    const BYTES: usize = 48;
+    let mut part = [0; encoded_len(BYTES)];
+    for bytes in bytes.chunks(BYTES) {
+        let encoded = Base64UrlUnpadded::encode(bytes, &mut part);
+        debug_assert!(encoded.is_ok(), "the part has room for its chunk");
+        text.push_str(encoded.unwrap_or_default());
+    }
 }
 
 fn strip_padding(text: &[u8]) -> Result<&[u8], Base64Error> {
@@ -129,6 +157,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_public_is_encoded_like_what_is_secret(bytes: Vec<u8>) {
+            let mut text = String::new();
+            push_public(&bytes, &mut text);
+            prop_assert_eq!(text.as_bytes(), encoded(&bytes));
+        }
+
+        #[test]
+        fn url_decode_inverts_url_encode(bytes: Vec<u8>, array: [u8; 32]) {
+            prop_assert_eq!(decode_url(&encode_url(&bytes)).unwrap(), bytes);
+            prop_assert_eq!(decode_url_array(&encode_url(&array)), Ok(array));
+            prop_assert_eq!(decode_url_array::<31>(&encode_url(&array)), Err(Base64Error));
+            prop_assert_eq!(decode_url_array::<33>(&encode_url(&array)), Err(Base64Error));
+        }
+
         #[test]
         fn decode_inverts_encode(bytes: Vec<u8>) {
             let text = encoded(&bytes);

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::{KeyVersion, base64};
 
@@ -69,7 +69,13 @@ impl<'a> Ciphertext<'a> {
     /// The text form of `envelope` under key version `version`.
     #[must_use]
     pub fn print(version: KeyVersion, envelope: &[u8]) -> String {
-        format!("{PREFIX}{version}:{}", base64::encode_public(envelope))
+        // Room for the longest version.
+        let length = PREFIX.len() + 11 + base64::encoded_len(envelope.len());
+        let mut text = String::with_capacity(length);
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{PREFIX}{version}:");
+        base64::push_public(envelope, &mut text);
+        text
     }
 }
 

@@ -16,12 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct WipeIo<S> {
     stream: S,
     most: usize,
+    /// Address and length of a destination that was zeroed and into which nothing was read then:
+    /// offered again, it still is. Its owner has no other way to fill it, and if the memory was
+    /// somebody else's meanwhile, the allocator has wiped it since.
+    zeroed: Option<(usize, usize)>,
 }
 
 impl<S> WipeIo<S> {
     /// Wraps a stream.
     pub const fn new(stream: S) -> Self {
-        Self { stream, most: usize::MAX }
+        Self { stream, most: usize::MAX, zeroed: None }
     }
 
     /// The same, which reads at most so many bytes at a time: for an owner who enlarges a buffer
@@ -53,16 +57,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for WipeIo<S> {
         // plain fill stays: the buffer outlives the call, so no store to it is dead. (`zeroize`
         // writes byte by byte.)
         let free = buf.initialize_unfilled();
-        if let Some(stale) = free.get_mut(..used_before) {
+        let place = Some((free.as_ptr().addr(), free.len()));
+        if self.zeroed != place
+            && let Some(stale) = free.get_mut(..used_before)
+        {
             stale.fill(0);
         }
-        if free.len() <= most {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let mut part = ReadBuf::new(free.get_mut(..most).unwrap_or_default());
+        let (offered, _) = free.split_at_mut(most.min(free.len()));
+        let mut part = ReadBuf::new(offered);
         let read = Pin::new(&mut self.stream).poll_read(cx, &mut part);
         let filled = part.filled().len();
         buf.advance(filled);
+        self.zeroed = place.filter(|_| read.is_pending());
         read
     }
 }
@@ -126,6 +132,19 @@ mod tests {
         buf.set_filled(4);
         assert!(!poll_once(&mut WipeIo::new(ours), &mut buf));
         assert_eq!(&memory, b"keep\0\0\0\0\0\0");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_and_used_is_zeroed_where_it_lay() {
+        let (ours, mut peer) = duplex(64);
+        let mut io = WipeIo::new(ours);
+        let mut memory = *b"stale";
+        assert!(!poll_once(&mut io, &mut ReadBuf::new(&mut memory)));
+        peer.write_all(b"new").await.unwrap();
+        assert!(poll_once(&mut io, &mut ReadBuf::new(&mut memory)));
+        assert_eq!(&memory, b"new\0\0");
+        assert!(!poll_once(&mut io, &mut ReadBuf::new(&mut memory)));
+        assert_eq!(memory, [0; 5]);
     }
 
     #[tokio::test]

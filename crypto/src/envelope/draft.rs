@@ -7,7 +7,6 @@ use super::header::Protected;
 use super::quorum::{self, Part, Quorum, Share, ShareMark};
 use super::{Aad, Header, MAX_RECIPIENTS, Recipient, commitment, header, origin, wire};
 use crate::aead::{self, NONCE_BYTES};
-use crate::base64::encode_url;
 use crate::{OriginKey, Plaintext, Random, RandomError, RecipientSecret, WrapAlgorithm, shamir};
 
 /// An envelope in the making: its DEK exists, the recipients are still to be wrapped.
@@ -140,15 +139,11 @@ impl Draft {
             (protected, encrypted)
         });
         let encrypted = encrypted.map_err(|aead::TooLong| EncryptError::TooLong)?;
-        let mut envelope = wire::print_unsigned(
-            &encode_url(&encrypted.ciphertext),
-            &encode_url(&self.nonce),
-            &protected,
-            &recipients_json,
-            &encode_url(&encrypted.tag),
-        );
-        let origin = origin_key.map(|key| encode_url(&origin(key, &envelope)));
-        envelope.push_str(&wire::print_end(origin.as_deref()));
+        let aead::Encrypted { ciphertext, tag } = &encrypted;
+        let mut envelope =
+            wire::print_unsigned(ciphertext, &self.nonce, &protected, &recipients_json, tag);
+        let origin = origin_key.map(|key| origin(key, &envelope));
+        wire::push_end(&mut envelope, origin);
         Ok(envelope.into_bytes())
     }
 }

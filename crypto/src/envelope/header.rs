@@ -1,8 +1,9 @@
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use super::cursor::Cursor;
 use crate::KeyVersion;
-use crate::base64::{decode_url, decode_url_array, encode_url};
+use crate::base64::{decode_url, decode_url_array, encode_url, push_url};
 
 /// What an envelope is for; one made for one purpose opens for no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Header<'a> {
 const FORMAT: u32 = 1;
 const ENC: &str = "A256GCM";
 const QUORUM: &str = r#","quorum":"#;
+/// Room for what stands in every header beside its names.
+const FIXED_BYTES: usize = 256;
 /// Longer than any header that names of legal length can make.
 const LONGEST_PROTECTED: usize = 8192;
 
@@ -68,41 +71,40 @@ pub(super) fn print(protected: &Protected<'_>) -> String {
 /// The header's one spelling, its members in alphabetical order.
 fn print_json(Protected { header, needed, commitment }: &Protected<'_>) -> String {
     let Header { purpose, realm, mount, key, version, created } = &**header;
-    let quorum = match needed {
-        1 => String::new(),
-        needed => [QUORUM, &needed.to_string()].concat(),
-    };
-    [
-        r#"{"enc":""#,
-        ENC,
-        r#"","selkie":{"commitment":""#,
-        &encode_url(commitment),
-        r#"","created":"#,
-        &created.to_string(),
-        r#","format":"#,
-        &FORMAT.to_string(),
-        r#","key":"#,
-        &quoted(key),
-        r#","mount":"#,
-        &quoted(mount),
-        r#","purpose":""#,
-        purpose.name(),
-        "\"",
-        &quorum,
-        r#","realm":"#,
-        &quoted(realm),
-        r#","version":"#,
-        &version.get().to_string(),
-        "}}",
-    ]
-    .concat()
+    let names = [realm, mount, key].into_iter().map(|name| name.len());
+    let mut json = String::with_capacity(names.fold(FIXED_BYTES, usize::saturating_add));
+    json.push_str(r#"{"enc":""#);
+    json.push_str(ENC);
+    json.push_str(r#"","selkie":{"commitment":""#);
+    push_url(commitment, &mut json);
+    // Writing into a String cannot fail.
+    let _ = write!(json, r#"","created":{created},"format":{FORMAT},"key":"#);
+    push_quoted(key, &mut json);
+    json.push_str(r#","mount":"#);
+    push_quoted(mount, &mut json);
+    json.push_str(r#","purpose":""#);
+    json.push_str(purpose.name());
+    json.push('"');
+    if *needed != 1 {
+        let _ = write!(json, "{QUORUM}{needed}");
+    }
+    json.push_str(r#","realm":"#);
+    push_quoted(realm, &mut json);
+    let _ = write!(json, r#","version":{}}}}}"#, version.get());
+    json
 }
 
-/// `text` as a JSON string.
+/// Appends `text` as a JSON string.
 ///
 /// Invariant: text always serialises; were it ever otherwise, no parser would take the result.
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
+fn push_quoted(text: &str, json: &mut String) {
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        json.push_str(&serde_json::to_string(text).unwrap_or_default());
+        return;
+    }
+    json.push('"');
+    json.push_str(text);
+    json.push('"');
 }
 
 /// The inverse of [`print`]; `None` for anything that `print` does not write.

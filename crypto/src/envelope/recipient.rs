@@ -1,6 +1,6 @@
 use super::cursor::Cursor;
 use super::quorum::{self, ShareMark};
-use crate::base64::{decode_url, decode_url_array, encode_url};
+use crate::base64::{decode_url, decode_url_array, encode_url, push_url};
 use crate::wrap_algorithm::WrappedParts;
 use crate::{KekId, SealName, WrapAlgorithm};
 
@@ -31,9 +31,9 @@ impl Recipient {
     pub(super) fn print(&self, text: &mut String) -> Option<()> {
         let parts = self.algorithm.parts(&self.wrapped_dek)?;
         let (encrypted_key, before, after) = spell(parts);
+        text.push_str(r#"{"encrypted_key":""#);
+        push_url(encrypted_key, text);
         for part in [
-            r#"{"encrypted_key":""#,
-            &encode_url(encrypted_key),
             r#"","header":{"alg":""#,
             self.algorithm.jose_name(),
             "\"",

@@ -1,6 +1,7 @@
 use super::cursor::Cursor;
 use super::{MAX_RECIPIENTS, Recipient};
 use crate::WrapAlgorithm;
+use crate::base64::{encoded_len, push_url};
 
 /// The parts of an envelope in its one spelling, as they stand in its text.
 ///
@@ -19,41 +20,52 @@ pub(super) struct Jwe<'a> {
     pub(super) signed: &'a str,
 }
 
+/// Room for what stands in every envelope beside its variable parts, the origin included.
+const FIXED_BYTES: usize = 192;
+
 /// An envelope before it has an origin, without its last brace.
 pub(super) fn print_unsigned(
-    ciphertext: &str,
-    iv: &str,
+    ciphertext: &[u8],
+    iv: &[u8],
     protected: &str,
     recipients_json: &str,
-    tag: &str,
+    tag: &[u8],
 ) -> String {
-    [
-        r#"{"ciphertext":""#,
-        ciphertext,
-        r#"","iv":""#,
-        iv,
-        r#"","protected":""#,
-        protected,
-        r#"","recipients":"#,
-        recipients_json,
-        r#","tag":""#,
-        tag,
-        "\"",
-    ]
-    .concat()
+    let encoded = [ciphertext, iv, tag].map(|part| encoded_len(part.len()));
+    let length = encoded.iter().fold(FIXED_BYTES, |sum, part| sum.saturating_add(*part));
+    let length = length.saturating_add(protected.len()).saturating_add(recipients_json.len());
+    let mut text = String::with_capacity(length);
+    text.push_str(r#"{"ciphertext":""#);
+    push_url(ciphertext, &mut text);
+    text.push_str(r#"","iv":""#);
+    push_url(iv, &mut text);
+    text.push_str(r#"","protected":""#);
+    text.push_str(protected);
+    text.push_str(r#"","recipients":"#);
+    text.push_str(recipients_json);
+    text.push_str(r#","tag":""#);
+    push_url(tag, &mut text);
+    text.push('"');
+    text
 }
 
-/// What makes [`print_unsigned`] whole.
-pub(super) fn print_end(origin: Option<&str>) -> String {
-    match origin {
-        None => "}".to_owned(),
-        Some(origin) => [r#","unprotected":{"origin":""#, origin, r#""}}"#].concat(),
+/// Makes [`print_unsigned`] whole.
+pub(super) fn push_end(text: &mut String, origin: Option<[u8; 32]>) {
+    if let Some(origin) = origin {
+        text.push_str(r#","unprotected":{"origin":""#);
+        push_url(&origin, text);
+        text.push_str(r#""}"#);
     }
+    text.push('}');
 }
+
+/// Room for a recipient with a symmetric master key; others have their text grow.
+const RECIPIENT_BYTES: usize = 256;
 
 /// The text of the member `recipients`, or the algorithm whose wrapped DEK has not its shape.
 pub(super) fn print_recipients(recipients: &[Recipient]) -> Result<String, WrapAlgorithm> {
-    let mut text = String::from("[");
+    let mut text = String::with_capacity(recipients.len().saturating_mul(RECIPIENT_BYTES));
+    text.push('[');
     for (index, recipient) in recipients.iter().enumerate() {
         if index > 0 {
             text.push(',');

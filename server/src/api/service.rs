@@ -149,6 +149,7 @@ impl Service {
         deployment: Arc<Deployment>,
         route: Result<Route<'_>, ApiError>,
     ) -> Result<Reply, Refusal> {
+        let came = tokio::time::Instant::now();
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;
         let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
@@ -186,6 +187,7 @@ impl Service {
                     id,
                     log_budgets: &self.log_budgets,
                     wrap_ttl,
+                    came,
                     trail: Arc::clone(&audited.trail),
                 };
                 let answer = self.handle(&mut call, asked, body, audited).await;
@@ -304,7 +306,9 @@ impl Service {
         let overloaded = |Overloaded| ApiError::Overloaded;
         let announced = body::announced_bytes(&body, self.limits);
         let _bytes = self.node.bytes().take(announced).await.map_err(overloaded)?;
+        let begun = tokio::time::Instant::now();
         let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
+        call.came += begun.elapsed();
         // Only now: who sends slowly takes no place from those who wait for an answer.
         let admitted = match endpoint.asks_a_kms() {
             true => self.in_flight.admit_waiting().await,

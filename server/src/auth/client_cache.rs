@@ -49,16 +49,13 @@ impl ClientCache {
             }
         }
         let client = Arc::new(client(deployment, policies, &id, &token));
-        // Without an accessor it is a batch token, each reading of which is another one.
-        if !token.accessor.is_empty() {
-            let policies = Arc::clone(&deployment.policies);
-            let client = Arc::clone(&client);
-            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            if held.len() >= MOST_CLIENTS {
-                held.clear();
-            }
-            held.insert(id, Entry { token, policies, policies_as_of: as_of, client });
+        let policies = Arc::clone(&deployment.policies);
+        let held_client = Arc::clone(&client);
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= MOST_CLIENTS {
+            held.clear();
         }
+        held.insert(id, Entry { token, policies, policies_as_of: as_of, client: held_client });
         client
     }
 }

@@ -1,6 +1,7 @@
 //! End to end: the released program, as clients, operators and attackers meet it, against what
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
+mod abuse;
 mod alerts;
 mod answer;
 mod audit_day;
@@ -13,6 +14,8 @@ mod dev;
 mod documents;
 mod etcd;
 mod faults;
+mod footprint;
+mod hardening;
 mod jwcrypto;
 mod kubernetes;
 mod limits;
@@ -20,6 +23,7 @@ mod listener;
 mod logins;
 mod losses;
 mod memory;
+mod memory_proof;
 mod memory_tokens;
 mod migrations;
 mod operating;
@@ -33,5 +37,6 @@ mod trio;
 mod unsealing;
 mod upstream;
 mod vault;
+mod vectors;
 mod wire;
 mod wrappers;

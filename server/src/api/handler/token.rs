@@ -39,7 +39,7 @@ pub(super) async fn answer(
         TokenEndpoint::Create => create::create(call, Manner::Child, fields).await,
         TokenEndpoint::CreateOrphan => create::create(call, Manner::Orphan, fields).await,
         TokenEndpoint::CreateFrom(role) => create::create(call, Manner::Role(&role), fields).await,
-        TokenEndpoint::Lookup(_) => others::lookup(call, fields),
+        TokenEndpoint::Lookup(_) => others::lookup(call, fields).await,
         TokenEndpoint::LookupAccessor => others::lookup_accessor(call, fields),
         TokenEndpoint::Renew => others::renew(call, fields).await,
         TokenEndpoint::RenewAccessor => others::renew_accessor(call, fields).await,
