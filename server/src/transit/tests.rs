@@ -96,6 +96,7 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         realm_aliases: Vec::new(),
         origin_key: None,
         logging: selkie_config::Logging::default(),
+        sandbox: selkie_config::SandboxMode::Off,
         api_addr: None,
         cluster_name: None,
         pid_file: None,

@@ -62,6 +62,7 @@ fn config() -> Config {
         realm_aliases: Vec::new(),
         origin_key: None,
         logging: Logging::default(),
+        sandbox: selkie_config::SandboxMode::Off,
         api_addr: None,
         cluster_name: None,
         pid_file: None,
