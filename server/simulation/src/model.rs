@@ -187,7 +187,7 @@ impl Model {
     }
 
     pub(crate) fn revoke(&mut self, number: TokenNumber) {
-        self.tokens[number].is_gone = !self.forgets_revocations;
+        self.tokens[number].is_gone |= !self.forgets_revocations;
     }
 }
 
