@@ -1,6 +1,6 @@
 # `make test` is the whole test; it needs Rust, Go and Python 3, and installs what else the tests need.
 
-.PHONY: test unit bench proof build peers
+.PHONY: test unit bench fuzz proof build peers release
 
 # Everything that a change must pass, with the real peers; ends with a table of stage times.
 test:
@@ -14,10 +14,17 @@ unit:
 bench: build
 	tests/bench/run
 
+# Every fuzz target for FUZZ_SECONDS, an hour by default, on all cores; what is learned is kept in
+# fuzz/found for the next time.
+fuzz:
+	FUZZ_KEEP=1 fuzz/smoke $${FUZZ_SECONDS:-3600}
+
 # What takes too long for every change: all of the above with ten minutes for each fuzz target; then
-# 1,000 kills of the store (sled, etcd), 200 power cuts, and a fault at every call to the disk.
+# 1,000 kills of the store (sled, etcd), 200 power cuts, a fault at every call to the disk, and what
+# times tell. Ends with one table, which it writes to docs/assurance.md.
 proof:
-	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time fuzz e2e proof
+	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time fuzz e2e durability timing \
+		supply release assurance
 
 # The program, the same without memory hygiene (the memory scan's control), crypto's example.
 build:
@@ -26,3 +33,7 @@ build:
 # What the tests run Selkie against: see tests/peers/README.md.
 peers:
 	tests/run peers
+
+# What is handed out, in target/dist: programs, symbols, bills of materials, checksums.
+release:
+	deploy/release/build

@@ -1,8 +1,8 @@
 use std::fmt;
 
-use selkie_memory::{PageError, SecretPage, with_scrubbed_bytes};
+use selkie_memory::{PageError, with_scrubbed_bytes};
 
-use crate::mac::hmac_sha256;
+use crate::mac::{Absorbed, hmac_sha256};
 use crate::{OriginKey, PinKey};
 
 /// One HMAC-SHA-256 keeps two states and a block: less than 2 KiB.
@@ -10,7 +10,7 @@ const STACK_BYTES: usize = 4096;
 
 /// The key of the audit log (HMAC-SHA-256, 32 bytes): it hides values, so that equal ones can be
 /// found without being told, and it chains the lines.
-pub struct AuditKey(SecretPage<32>);
+pub struct AuditKey(Absorbed);
 
 impl AuditKey {
     /// A key that `fill` writes in place.
@@ -19,32 +19,28 @@ impl AuditKey {
     ///
     /// [`PageError`] when there is no page to hold it.
     pub fn init_with(fill: impl FnOnce(&mut [u8; 32])) -> Result<Self, PageError> {
-        SecretPage::new(fill).map(Self)
+        Absorbed::init_with(fill).map(Self)
     }
 
     /// What stands for `value` in the log:
     /// `HMAC-SHA-256[key]("selkie audit value" ‖ 0x00 ‖ value)`.
     #[must_use]
     pub fn value_hash(&self, value: &[u8]) -> [u8; 32] {
-        self.mac(b"selkie audit value", [value])
+        self.0.mac(b"selkie audit value", [value])
     }
 
     /// What chains `line` to the one before, whose MAC is `previous` (zeroes before the first):
     /// `HMAC-SHA-256[key]("selkie audit line" ‖ 0x00 ‖ previous ‖ line)`.
     #[must_use]
     pub fn line_mac(&self, previous: &[u8; 32], line: &[u8]) -> [u8; 32] {
-        self.mac(b"selkie audit line", [previous, line])
+        self.0.mac(b"selkie audit line", [previous, line])
     }
 
     /// Tells audit keys apart, and tells nothing else: 16 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> String {
-        let mac = self.mac(b"selkie audit key id", []);
+        let mac = self.0.mac(b"selkie audit key id", []);
         mac.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    fn mac<const PARTS: usize>(&self, label: &[u8], message: [&[u8]; PARTS]) -> [u8; 32] {
-        with_scrubbed_bytes::<STACK_BYTES, _>(|| hmac_sha256(self.0.expose(), label, message))
     }
 
     /// `HMAC-SHA-256[key]("selkie audit key" ‖ 0x00)`, written in place.

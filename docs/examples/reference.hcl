@@ -9,10 +9,12 @@ log_format    = "standard"                    # standard, json
 api_addr      = "https://selkie.example.com:8200"
 cluster_name  = "selkie-default"
 # allow_faults = true     # lets --faults make a test bench of this server: never where anyone depends on it
-pid_file      = "/run/selkie.pid"
+pid_file      = "/run/selkie/pid"            # in a directory of its own: the server may write there
 data_dir      = "/var/lib/selkie"             # what was learned of keys in Key Vault; default: STATE_DIRECTORY
 # local_key   = "file:///etc/selkie/local"    # 32 bytes; proves after a restart that data_dir is ours
 disable_mlock = true                          # false locks the whole process into memory
+sandbox       = "auto"                        # "required": no start without landlock and seccomp; "off": for debuggers
+# allow_readable_secrets = true               # takes files of secrets that others may read
 
 listener "tcp" {
   address = "127.0.0.1:8200"                  # or: activated_socket = "NAME" or 0

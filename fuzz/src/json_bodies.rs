@@ -3,6 +3,7 @@ use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use selkie::api::batch::BatchItem;
 use selkie::api::fields::Fields;
+use selkie::api::request::token::{CreateToken, OfAccessor, OfToken, WriteTokenRole};
 use selkie::api::request::{
     Capabilities, ConfigureKey, CreateKey, Decrypt, Encrypt, Input, ReadKey, RenewSelf, Rewrap,
     TrimKey, decode_lookup_self, decode_rotate,
@@ -92,6 +93,12 @@ fn decode_others(body: &[u8]) {
     decode(body, |fields| Capabilities::decode(fields).map(drop));
     decode(body, decode_rotate);
     decode(body, decode_lookup_self);
+    decode(body, |fields| CreateToken::decode(fields).map(drop));
+    decode(body, |fields| WriteTokenRole::decode(fields).map(drop));
+    for has_increment in [false, true] {
+        decode(body, |fields| OfToken::decode(fields, has_increment).map(drop));
+        decode(body, |fields| OfAccessor::decode(fields, has_increment).map(drop));
+    }
 }
 
 fn agrees(input: &Input<'_>, json: &Value, member: &str) -> bool {

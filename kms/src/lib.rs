@@ -13,6 +13,8 @@ mod call;
 mod description;
 mod error;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod governor;
 pub mod http;
 mod offline;

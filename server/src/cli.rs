@@ -29,6 +29,7 @@ use selkie_config::{Config, Sources, SystemSources};
 pub use self::break_glass::{BreakGlassError, WrapObstacle};
 pub use self::error::CommandError;
 pub use self::remote::RemoteError;
+use crate::hardening::LAUNCH_COMMAND;
 use crate::telemetry::WithCauses;
 
 /// A transit unsealer for Vault and OpenBao.
@@ -78,6 +79,9 @@ enum Command {
     BreakGlass(break_glass::BreakGlassCommand),
     /// Print the version.
     Version,
+    /// What a confined server has HSM processes started by; not for people.
+    #[command(name = LAUNCH_COMMAND, hide = true)]
+    LaunchHsmProcesses,
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +165,7 @@ impl Command {
             Self::Takeover(command) => takeover::run(&command, output, errors),
             Self::Extract(arguments) => extract::run(&arguments, output),
             Self::BreakGlass(command) => break_glass::run(command, output, errors),
+            Self::LaunchHsmProcesses => server::launch_hsm_processes(),
             Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
         }
     }
@@ -190,8 +195,12 @@ fn print(output: &mut dyn Write, text: &str) -> Result<(), CommandError> {
 
 /// The configuration file at `path`, with its secrets.
 fn read_config(path: &Path) -> Result<Config, CommandError> {
+    read_config_with(path, &SystemSources)
+}
+
+fn read_config_with(path: &Path, sources: &dyn Sources) -> Result<Config, CommandError> {
     let text = read_text(path)?;
-    Config::parse(&path.display().to_string(), &text, &SystemSources).map_err(CommandError::Config)
+    Config::parse(&path.display().to_string(), &text, sources).map_err(CommandError::Config)
 }
 
 fn read_text(path: &Path) -> Result<String, CommandError> {

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use selkie_access::{KeyName, MountPath, NameError, TokenHash};
 use selkie_config::{
-    ClientCertificates, ClientName, Config, InvalidClientName, Problems, SourceError, Sources, Tls,
-    TlsVersion, WarningKind,
+    ClientCertificates, ClientName, Config, Exposure, InvalidClientName, Problems, SourceError,
+    Sources, Tls, TlsVersion, WarningKind,
 };
 use selkie_crypto::{RandomError, sha256};
 use zeroize::Zeroizing;
@@ -256,8 +256,8 @@ impl Sources for DevSources {
         Err(SourceError::Missing)
     }
 
-    fn is_exposed(&self, _path: &Path) -> bool {
-        false
+    fn exposure(&self, _path: &Path) -> Option<Exposure> {
+        None
     }
 }
 

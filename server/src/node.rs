@@ -151,10 +151,32 @@ impl Node {
 
     /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
     pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
+        Self::begin_with(deployment, keys, clock, Arc::new(os_random)).await
+    }
+
+    /// The same on `store`, with time and randomness that the caller brings, for server/simulation
+    /// alone: randomness that can be foretold must not be had in a server that is shipped.
+    #[cfg(feature = "simulation")]
+    pub async fn simulated(
+        deployment: Deployment,
+        store: Arc<dyn selkie_storage::Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+    ) -> Self {
+        let node = Self::begin_with(deployment, Keys::awaiting_store(), clock, random).await;
+        node.keep_state(Backend::Opened(store), "simulated").await;
+        node
+    }
+
+    async fn begin_with(
+        deployment: Deployment,
+        keys: Keys,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+    ) -> Self {
         let held = keys.hold_changes().await;
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
         drop(held);
-        let random: Arc<Random> = Arc::new(os_random);
         let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
         auth.tokens().set_limits(deployment.leases);
         let (records, mirror) = (Arc::clone(auth.records()), Arc::clone(auth.takeovers()));

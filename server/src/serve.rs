@@ -1,5 +1,6 @@
 //! From a configuration to running listeners, its reload, and its end.
 
+mod descriptors;
 mod front;
 mod inventory;
 mod metrics_front;
@@ -13,7 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_config::{AuditDevice, Config, Endpoint, Listener, LogFormat, MetricsListener};
+use selkie_config::{
+    AuditDevice, Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode,
+};
 use selkie_crypto::AuditKey;
 use selkie_listener::{ActivatedSockets, ActivationError, Drain, Drained, TlsError};
 use tokio::task::JoinSet;
@@ -116,6 +119,7 @@ pub enum ReloadError {
 struct Fixed {
     pid_file: Option<PathBuf>,
     lock_all_memory: bool,
+    sandbox: SandboxMode,
     log_format: LogFormat,
     data_dir: Option<PathBuf>,
     metrics: Option<MetricsListener>,
@@ -141,7 +145,8 @@ pub async fn serve(
     mut config: Config,
     sockets: &mut ActivatedSockets,
 ) -> Result<Server, ServeError> {
-    let listeners = std::mem::take(&mut config.listeners);
+    let mut listeners = std::mem::take(&mut config.listeners);
+    descriptors::keep_within(&mut listeners);
     let fixed = Fixed::of(&config);
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
@@ -192,7 +197,8 @@ impl Server {
     /// [`ReloadError`].
     pub async fn reload(&mut self, mut config: Config, grace: Duration) -> Result<(), ReloadError> {
         self.fixed.check_unchanged(&Fixed::of(&config))?;
-        let listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
+        let mut listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
+        descriptors::keep_within(&mut listeners);
         let mut changes = Vec::with_capacity(listeners.len());
         for (front, listener) in self.fronts.iter().zip(listeners) {
             changes.push(front.prepare(listener)?);
@@ -247,6 +253,7 @@ impl Fixed {
         Self {
             pid_file: config.pid_file.clone(),
             lock_all_memory: config.lock_all_memory,
+            sandbox: config.sandbox,
             log_format: config.logging.format,
             data_dir: config.data_dir.clone(),
             metrics: config.telemetry.metrics,
@@ -264,6 +271,7 @@ impl Fixed {
         let changed = [
             ("pid_file", self.pid_file != new.pid_file),
             ("disable_mlock", self.lock_all_memory != new.lock_all_memory),
+            ("sandbox", self.sandbox != new.sandbox),
             ("log_format", self.log_format != new.log_format),
             ("otlp_endpoint", self.traces != new.traces),
             ("metrics_address", self.metrics != new.metrics),

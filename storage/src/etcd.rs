@@ -9,7 +9,7 @@
 
 mod cluster;
 mod fault;
-mod frame;
+pub(crate) mod frame;
 mod place;
 mod protocol;
 mod settings;

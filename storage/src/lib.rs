@@ -9,6 +9,8 @@ pub mod contract;
 mod commit;
 mod error;
 mod etcd;
+#[doc(hidden)]
+pub mod fuzzing;
 mod image;
 mod key;
 mod memory;

@@ -8,6 +8,7 @@
 mod codec;
 mod engine;
 mod files;
+pub(crate) mod fuzzing;
 mod journal;
 mod newest;
 mod start;

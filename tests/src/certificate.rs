@@ -1,6 +1,7 @@
 //! A certificate authority of the tests' own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -120,6 +121,7 @@ impl Certificate {
         let (cert_file, key_file) = (dir.join("cert.pem"), dir.join("key.pem"));
         fs::write(&cert_file, &self.certificate)?;
         fs::write(&key_file, &self.key)?;
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600))?;
         Ok((cert_file, key_file))
     }
 }

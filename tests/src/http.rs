@@ -2,7 +2,7 @@
 //! connections can be held open, cut short or fed with garbage.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,6 +156,12 @@ impl Request {
         self.body(body.to_string())
     }
 
+    /// What is sent for it without a token.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.to_bytes(None)
+    }
+
     fn to_bytes(&self, token: Option<&str>) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nHost: selkie\r\n", self.method, self.path);
         for (name, value) in &self.headers {
@@ -265,6 +271,46 @@ impl Connection {
         Ok(self.stream.flush()?)
     }
 
+    /// Another handle of a plain connection, to write while this one reads.
+    ///
+    /// # Errors
+    ///
+    /// If it is not plain, or the system refuses.
+    pub fn writer(&self) -> Result<TcpStream> {
+        match &self.stream {
+            Stream::Plain(stream) => Ok(stream.try_clone()?),
+            Stream::Tls(_) => bail!("TLS has one writer"),
+        }
+    }
+
+    /// Sends no more: the other end sees the end of what we say, and may still answer.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is closed.
+    pub fn close_writing(&mut self) -> Result<()> {
+        Ok(self.stream.socket().shutdown(Shutdown::Write)?)
+    }
+
+    /// What has been received and not been read as an answer, without waiting for more than there
+    /// is within `patience`; and whether the server has closed.
+    ///
+    /// # Errors
+    ///
+    /// If the socket cannot be set.
+    pub fn heard_within(&mut self, patience: Duration) -> Result<(Vec<u8>, bool)> {
+        self.stream.socket().set_read_timeout(Some(patience))?;
+        let is_closed = loop {
+            match self.read_some() {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(_) => break false,
+            }
+        };
+        self.stream.socket().set_read_timeout(Some(PATIENCE))?;
+        Ok((std::mem::take(&mut self.received), is_closed))
+    }
+
     /// Reads until the server closes.
     ///
     /// # Errors
@@ -366,6 +412,15 @@ fn is_end(kind: io::ErrorKind) -> bool {
 enum Stream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    const fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
 }
 
 impl Read for Stream {

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 /// Read at a time; pieces that lie across two reads are seen by their overlap.
 const WINDOW: usize = 1 << 20;
 const OVERLAP: usize = 64;
+/// From here on fewer pieces are taken.
+const LARGE: usize = 256 << 10;
 
 /// Pieces of secrets, each long enough that chance never produces it.
 #[derive(Debug, Default)]
@@ -21,7 +23,9 @@ pub struct Needles {
 enum Kind {
     Raw,
     Base64,
+    Encoded,
     Token,
+    Key,
 }
 
 /// How often pieces were found.
@@ -31,8 +35,12 @@ pub struct Findings {
     pub raw: usize,
     /// Pieces of their base64.
     pub base64: usize,
+    /// Pieces of what else plaintexts may be written as: base64url, hexadecimal, escaped in JSON.
+    pub encoded: usize,
     /// Pieces of tokens.
     pub tokens: usize,
+    /// Pieces of keys (DEKs, KEKs, PINs), as they are or written as any of these.
+    pub keys: usize,
     /// Bytes that were searched.
     pub searched: usize,
 }
@@ -41,18 +49,47 @@ impl Findings {
     /// Whether nothing was found.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.raw == 0 && self.base64 == 0 && self.tokens == 0
+        self.raw + self.base64 + self.encoded + self.tokens + self.keys == 0
     }
 }
 
 impl Needles {
     /// Adds a plaintext and its base64: a 16-byte piece of every 256 bytes and the last one, and
-    /// 20-character pieces likewise.
+    /// 20-character pieces likewise, also of its base64url and its hexadecimal.
     pub fn plaintext(&mut self, raw: &[u8], base64: &str) {
         self.sample(raw, 16, Kind::Raw);
         // The last quantum may carry padding, which says nothing.
         let unpadded = base64.trim_end_matches('=');
         self.sample(unpadded.as_bytes(), 20, Kind::Base64);
+        // Where base64url reads the same, it is found as base64.
+        let url = unpadded.replace('+', "-").replace('/', "_");
+        if url != unpadded {
+            self.sample(url.as_bytes(), 20, Kind::Encoded);
+        }
+        for hex in hex(raw) {
+            self.sample(hex.as_bytes(), 20, Kind::Encoded);
+        }
+    }
+
+    /// Adds a text as JSON may write it: escaped.
+    pub fn escaped(&mut self, json: &str) {
+        self.sample(json.as_bytes(), 24, Kind::Encoded);
+    }
+
+    /// Adds a key, such as a DEK: raw, in base64 of either alphabet, in hexadecimal.
+    pub fn key(&mut self, raw: &[u8], base64: &str) {
+        let unpadded = base64.trim_end_matches('=');
+        let url = unpadded.replace('+', "-").replace('/', "_");
+        self.sample(raw, 16, Kind::Key);
+        for text in [unpadded.to_owned(), url].into_iter().chain(hex(raw)) {
+            self.sample(text.as_bytes(), 20, Kind::Key);
+        }
+    }
+
+    /// How many pieces are searched for.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.pieces.len()
     }
 
     /// Adds a token.
@@ -62,7 +99,9 @@ impl Needles {
 
     fn sample(&mut self, secret: &[u8], length: usize, kind: Kind) {
         let last = secret.len().saturating_sub(length);
-        for start in (0..last).step_by(256).chain([last]) {
+        // What lies anywhere in one piece is larger than a page in large secrets.
+        let step = if secret.len() > LARGE { 4096 } else { 256 };
+        for start in (0..last).step_by(step).chain([last]) {
             let piece = secret.get(start..start + length);
             if let Some(piece) = piece {
                 self.pieces.push(piece.to_owned());
@@ -71,7 +110,7 @@ impl Needles {
         }
     }
 
-    /// Searches every writable mapping of a process.
+    /// Searches everything that a core dump could hold: every readable mapping of a process.
     ///
     /// # Errors
     ///
@@ -81,7 +120,7 @@ impl Needles {
         let automaton = AhoCorasick::new(&self.pieces)?;
         let memory = File::open(format!("/proc/{process}/mem")).context("needs root")?;
         let mut findings = Findings::default();
-        for (start, end) in writable(process)? {
+        for (start, end) in readable(process)? {
             self.search_range(&automaton, &memory, start..end, &mut findings);
         }
         Ok(findings)
@@ -115,23 +154,32 @@ impl Findings {
         match kind {
             Some(Kind::Raw) => self.raw += 1,
             Some(Kind::Base64) => self.base64 += 1,
+            Some(Kind::Encoded) => self.encoded += 1,
             Some(Kind::Token) => self.tokens += 1,
+            Some(Kind::Key) => self.keys += 1,
             None => {}
         }
     }
 }
 
-fn writable(process: u32) -> Result<Vec<(u64, u64)>> {
+fn readable(process: u32) -> Result<Vec<(u64, u64)>> {
     let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
     let ranges = maps.lines().filter_map(|line| {
         let (range, rest) = line.split_once(' ')?;
         let (start, end) = range.split_once('-')?;
         let range = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-        rest.starts_with("rw").then_some(range)
+        rest.starts_with('r').then_some(range)
     });
     let ranges: Vec<_> = ranges.collect();
     ensure!(!ranges.is_empty(), "no mappings: needs root");
     Ok(ranges)
+}
+
+/// In small letters and in capitals.
+fn hex(raw: &[u8]) -> [String; 2] {
+    let small: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+    let capital = small.to_uppercase();
+    [small, capital]
 }
 
 #[cfg(test)]
@@ -160,6 +208,19 @@ mod tests {
     fn a_long_secret_gives_pieces_all_along() {
         let secret: Vec<u8> = (0..=255).cycle().take(65_536).collect();
         assert_eq!(pieces(&secret).len(), 257);
+    }
+
+    #[test]
+    fn a_key_is_found_however_it_is_written() -> Result<()> {
+        let key = [0xfb; 32];
+        let mut needles = Needles::default();
+        needles.key(&key, "+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/s=");
+        let automaton = AhoCorasick::new(&needles.pieces)?;
+        for text in ["fb".repeat(10), "FB".repeat(10), "-_v7".repeat(6), "+/v7".repeat(6)] {
+            assert!(automaton.is_match(&text), "{text}");
+        }
+        assert!(automaton.is_match(&key[..]));
+        Ok(())
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -39,6 +40,9 @@ impl Site {
     ///
     /// If its files cannot be written.
     pub fn new() -> Result<Self> {
+        // Whatever a test writes may be the file of a secret, which a server takes only if nobody
+        // else may read it.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let mut site = Self {
             dir: tempfile::Builder::new().prefix("selkie-test-").tempdir()?,
             port: free_port()?,

@@ -38,7 +38,8 @@ impl SoftHsm {
         let dir = tempfile::Builder::new().prefix("selkie-softhsm-").tempdir()?;
         let tokens = dir.path().join("tokens");
         fs::create_dir(&tokens)?;
-        let mut digits = [0; 6];
+        // So long that chance never produces it anywhere.
+        let mut digits = [0; 24];
         getrandom::fill(&mut digits)?;
         let pin = digits.iter().map(|digit| char::from(b'0' + digit % 10)).collect();
         let hsm = Self { dir, pin };
@@ -114,17 +115,35 @@ impl SoftHsm {
 ///
 /// If `/proc` cannot be read.
 pub fn hsm_child(parent: &Process) -> Result<Option<u32>> {
+    // A confined server has them started by a process of its own.
+    let launcher = launch_process(parent)?;
     for entry in fs::read_dir("/proc")? {
         // One that has just ended is nobody's child.
         let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else { continue };
         let Some((id, rest)) = stat.split_once(" (selkie-pkcs11) ") else { continue };
         let mut fields = rest.split(' ');
         let (state, ppid) = (fields.next(), fields.next());
-        if state != Some("Z") && ppid == Some(&parent.id().to_string()) {
+        let launcher = launcher.or_else(|| Some(parent.id()));
+        if state != Some("Z") && ppid == launcher.map(|id| id.to_string()).as_deref() {
             return Ok(Some(id.parse()?));
         }
     }
     Ok(None)
+}
+
+/// The process that starts HSM processes for a confined server.
+///
+/// # Errors
+///
+/// If there is no `/proc`.
+pub fn launch_process(parent: &Process) -> Result<Option<u32>> {
+    let children = format!("/proc/{0}/task/{0}/children", parent.id());
+    let children = fs::read_to_string(children)?;
+    let is_it = |id: &&str| {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        line.windows(6).any(|word| word == b"launch")
+    };
+    children.split_whitespace().find(is_it).map(|id| Ok(id.parse()?)).transpose()
 }
 
 /// Kills that child (SIGKILL); its process id.

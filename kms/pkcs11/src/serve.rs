@@ -1,5 +1,6 @@
 //! From the socket to the sessions and back.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -29,6 +30,9 @@ pub(crate) enum Ended {
     /// Its first word was not to open a token.
     #[error("the first request was another than to open a token")]
     NotOpened,
+    /// It asked for a library that was not said at the start.
+    #[error("another library was asked for than was said at the start")]
+    AnotherLibrary,
 }
 
 /// More sessions than any token serves at once.
@@ -36,12 +40,16 @@ const MOST_SESSIONS: u16 = 256;
 
 type Numbered = (u64, Request);
 
-/// Answers until the parent is gone.
-pub(crate) fn serve(mut parent: UnixStream) -> Result<(), Ended> {
+/// Answers until the parent is gone. No other library is loaded than the one that was said at the
+/// start: who has taken over the server cannot have another one loaded by us, who are not confined.
+pub(crate) fn serve(mut parent: UnixStream, library: &OsStr) -> Result<(), Ended> {
     let replies = Mutex::new(parent.try_clone()?);
     let (number, Request::Open(open)) = hear(&mut parent)? else {
         return Err(Ended::NotOpened);
     };
+    if library != open.library.as_str() {
+        return Err(Ended::AnotherLibrary);
+    }
     let token = match guarded(Stage::Library, || Token::open(&open)) {
         Ok((token, facts)) => {
             say(&replies, number, &Reply::Opened(facts))?;

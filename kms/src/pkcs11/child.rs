@@ -11,8 +11,9 @@ use selkie_pkcs11_protocol::{LENGTH_BYTES, Malformed, Message, Reply, Request, m
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::Child;
 use tokio::sync::{Notify, oneshot};
+
+use super::launcher::Process;
 
 /// Why a child answers no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ struct Calls {
 
 impl Running {
     /// Attends to a child that was just launched. It needs a tokio runtime.
-    pub(super) fn new(child: Child, socket: UnixStream) -> Self {
+    pub(super) fn new(child: Process, socket: UnixStream) -> Self {
         let (reader, writer) = socket.into_split();
         let shared = Arc::new(Shared {
             writer: tokio::sync::Mutex::new(writer),
@@ -122,7 +123,7 @@ impl Shared {
 }
 
 /// Hands on what the child says, until it ends or has to.
-async fn attend(shared: Arc<Shared>, mut child: Child, mut reader: OwnedReadHalf) {
+async fn attend(shared: Arc<Shared>, mut child: Process, mut reader: OwnedReadHalf) {
     let ended = tokio::select! {
         biased;
         heard = hear_all(&shared, &mut reader) => heard,

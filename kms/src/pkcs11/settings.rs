@@ -9,6 +9,8 @@ use selkie_crypto::sha256;
 use selkie_pkcs11_protocol::{Mechanism, SlotChoice};
 use zeroize::Zeroizing;
 
+use super::{Launcher, Pin};
+
 /// Which library, token and keys, and how they are used.
 pub struct Pkcs11Settings {
     /// The program `selkie-pkcs11`.
@@ -18,7 +20,7 @@ pub struct Pkcs11Settings {
     /// Which of its tokens.
     pub slot: SlotChoice,
     /// The user's PIN.
-    pub pin: Zeroizing<String>,
+    pub pin: Pin,
     /// `CKA_LABEL` of all versions; with `None` the ids alone count.
     pub key_label: Option<String>,
     /// `CKA_ID` of the current version; with `None` the label must name one key alone.
@@ -45,7 +47,7 @@ impl Pkcs11Settings {
         text.option(self.slot.id.map(u64::to_be_bytes));
         text.option(self.slot.token_label.as_ref());
         text.option(self.slot.serial.as_ref());
-        text.add(&**self.pin);
+        text.add(self.pin.expose());
         text.option(self.key_label.as_ref());
         text.option(self.key_id.as_ref());
         text.list(self.previous_key_ids.iter());
@@ -57,6 +59,16 @@ impl Pkcs11Settings {
         sha256(&text.0)
     }
 
+    /// What has to be started for them.
+    #[must_use]
+    pub fn launcher(&self) -> Launcher {
+        Launcher {
+            program: self.program.clone(),
+            library: self.library.clone(),
+            environment: self.environment.clone(),
+        }
+    }
+
     /// Tells a PIN of a token from others, whatever else is set.
     pub(super) fn pin_digest(&self) -> [u8; 32] {
         let mut text = Text(Zeroizing::new(Vec::new()));
@@ -64,7 +76,7 @@ impl Pkcs11Settings {
         text.option(self.slot.id.map(u64::to_be_bytes));
         text.option(self.slot.token_label.as_ref());
         text.option(self.slot.serial.as_ref());
-        text.add(&**self.pin);
+        text.add(self.pin.expose());
         sha256(&text.0)
     }
 
@@ -123,7 +135,7 @@ pub(super) mod tests {
             program: "/usr/bin/selkie-pkcs11".into(),
             library: "/usr/lib/hsm.so".into(),
             slot: SlotChoice { token_label: Some("vault hsm".into()), ..SlotChoice::default() },
-            pin: Zeroizing::new("1234".into()),
+            pin: Zeroizing::new("1234".to_owned()).into(),
             key_label: Some("unseal".into()),
             key_id: None,
             previous_key_ids: Vec::new(),

@@ -60,7 +60,7 @@ struct Ready {
 
 impl Supervisor {
     pub(super) fn new(settings: Pkcs11Settings) -> Self {
-        let launcher = Launcher::new(settings.program.clone(), settings.environment.clone());
+        let launcher = settings.launcher();
         let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
         let refused = refusal_of(settings.pin_digest());
         Self { settings, launcher, sessions, state: Mutex::default(), refused }
@@ -208,7 +208,7 @@ impl Supervisor {
 
     /// Launches a child and lets it open the token.
     async fn open(&self) -> Result<Ready, Diagnosis> {
-        let launched = self.launcher.launch().map_err(|error| Diagnosis {
+        let launched = self.launcher.launch().await.map_err(|error| Diagnosis {
             said: Some(format!("{}: {error}", self.launcher.program().display())),
             ..Diagnosis::new(Stage::Library, Fault::NoProgram)
         });
@@ -218,7 +218,7 @@ impl Supervisor {
         let request = Request::Open(Open {
             library,
             slot: self.settings.slot.clone(),
-            pin: WipedVec::new(self.settings.pin.as_bytes().to_vec()),
+            pin: WipedVec::new(self.settings.pin.expose().to_vec()),
             sessions: self.settings.max_sessions.get(),
         });
         match timeout(OPEN_TIME, child.ask(&request)).await {
@@ -281,7 +281,7 @@ mod tests {
     async fn a_refused_pin_is_not_sent_again_whatever_else_changes() {
         let of = |pin: &str| Pkcs11Settings {
             program: "/nowhere/selkie-pkcs11".into(),
-            pin: zeroize::Zeroizing::new(pin.into()),
+            pin: zeroize::Zeroizing::new(pin.to_owned()).into(),
             ..settings()
         };
         let fault = async |settings| {

@@ -2,9 +2,25 @@
 
 use std::collections::BTreeMap;
 
+/// What `certificate.*` may ask for. Of the names that a certificate can have several of, only one
+/// that stands there alone is told: no client chooses among them who it is.
+pub const CERTIFICATE_FIELDS: [&str; 9] = [
+    "authority_key_id",
+    "common_name",
+    "dns_san",
+    "email_san",
+    "organizational_unit",
+    "serial_number",
+    "sha256",
+    "subject_key_id",
+    "uri_san",
+];
+
 /// What a login knew of a client. An empty text is the same as none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
+    /// `identity.entity.id`: the same after every login of the same alias at the same method.
+    pub id: String,
     /// `identity.entity.name`: who it is, whichever way it logged in.
     pub name: String,
     /// `identity.entity.metadata.*`
@@ -15,7 +31,7 @@ pub struct Identity {
     pub token_display_name: String,
     /// `token.metadata.*`
     pub token_metadata: BTreeMap<String, String>,
-    /// `certificate.*`, as `common_name` and `serial_number`.
+    /// `certificate.*`: some of [`CERTIFICATE_FIELDS`].
     pub certificate: BTreeMap<String, String>,
 }
 

@@ -1,6 +1,6 @@
 //! Texts with `{{...}}` in them, which stand for something of the client.
 
-use crate::identity::Identity;
+use crate::identity::{CERTIFICATE_FIELDS, Identity};
 
 /// A text with at least one `{{...}}` in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ enum Piece {
 /// What can be known of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Known {
+    EntityId,
     EntityName,
     EntityMetadata(Box<str>),
     AliasName { accessor: Box<str> },
@@ -32,11 +33,24 @@ pub(crate) enum TemplateError {
     Unbalanced,
     /// What stands between is nothing that is known here of any client.
     #[error(
-        "unknown template; there are identity.entity.name, identity.entity.metadata.KEY, \
-         identity.entity.aliases.ACCESSOR.name, identity.entity.aliases.ACCESSOR.metadata.KEY, \
-         token.display_name, token.metadata.KEY and certificate.FIELD"
+        "unknown template; there are identity.entity.id, identity.entity.name, \
+         identity.entity.metadata.KEY, identity.entity.aliases.ACCESSOR.name, \
+         identity.entity.aliases.ACCESSOR.metadata.KEY, token.display_name, token.metadata.KEY and \
+         certificate.FIELD"
     )]
     Unknown,
+    /// Vault knows it, and nothing here does.
+    #[error("no groups are kept here, so no template can name one or its members")]
+    Groups,
+    /// The same.
+    #[error(
+        "of an alias there are only its name and metadata.KEY: ids and custom_metadata are not \
+         kept here"
+    )]
+    Alias,
+    /// No such field of a certificate is told.
+    #[error("unknown field of a certificate; there are {}", CERTIFICATE_FIELDS.join(", "))]
+    CertificateField,
 }
 
 impl Template {
@@ -53,7 +67,7 @@ impl Template {
             if literal.contains("}}") {
                 return Err(TemplateError::Unbalanced);
             }
-            pieces.push(Piece::Known(Known::parse(known.trim()).ok_or(TemplateError::Unknown)?));
+            pieces.push(Piece::Known(Known::parse(known.trim())?));
             pieces.push(Piece::Literal(literal.into()));
         }
         Ok((pieces.len() > 1).then_some(Self(pieces)))
@@ -75,31 +89,48 @@ impl Template {
 }
 
 impl Known {
-    fn parse(text: &str) -> Option<Self> {
-        if let Some(rest) = text.strip_prefix("identity.entity.aliases.") {
-            let (accessor, field) = rest.split_once('.')?;
-            let accessor = accessor.into();
-            return match field {
-                "name" => Some(Self::AliasName { accessor }),
-                _ => Some(Self::AliasMetadata {
-                    accessor,
-                    key: field.strip_prefix("metadata.")?.into(),
-                }),
-            };
-        }
+    fn parse(text: &str) -> Result<Self, TemplateError> {
         let after = |prefix| text.strip_prefix(prefix).filter(|key: &&str| !key.is_empty());
-        match text {
+        if let Some(rest) = after("identity.entity.aliases.") {
+            return Self::of_alias(rest);
+        }
+        let are_groups = ["identity.groups.", "identity.entity.groups."];
+        if are_groups.iter().any(|prefix| text.starts_with(prefix)) {
+            return Err(TemplateError::Groups);
+        }
+        if let Some(field) = after("certificate.") {
+            let is_known = CERTIFICATE_FIELDS.contains(&field);
+            let field = is_known.then(|| Self::Certificate(field.into()));
+            return field.ok_or(TemplateError::CertificateField);
+        }
+        let found = match text {
+            "identity.entity.id" => Some(Self::EntityId),
             "identity.entity.name" => Some(Self::EntityName),
             "token.display_name" => Some(Self::TokenDisplayName),
             _ => after("identity.entity.metadata.")
                 .map(|key| Self::EntityMetadata(key.into()))
-                .or_else(|| after("token.metadata.").map(|key| Self::TokenMetadata(key.into())))
-                .or_else(|| after("certificate.").map(|key| Self::Certificate(key.into()))),
+                .or_else(|| after("token.metadata.").map(|key| Self::TokenMetadata(key.into()))),
+        };
+        found.ok_or(TemplateError::Unknown)
+    }
+
+    /// `ACCESSOR.name` or `ACCESSOR.metadata.KEY`.
+    fn of_alias(text: &str) -> Result<Self, TemplateError> {
+        let (accessor, field) = text.split_once('.').ok_or(TemplateError::Unknown)?;
+        let accessor = accessor.into();
+        match field.strip_prefix("metadata.").filter(|key| !key.is_empty()) {
+            _ if field == "name" => Ok(Self::AliasName { accessor }),
+            Some(key) => Ok(Self::AliasMetadata { accessor, key: key.into() }),
+            None if field == "id" || field.starts_with("custom_metadata") => {
+                Err(TemplateError::Alias)
+            }
+            None => Err(TemplateError::Unknown),
         }
     }
 
     fn of<'i>(&self, identity: &'i Identity) -> Option<&'i str> {
         let found = match self {
+            Self::EntityId => Some(&identity.id),
             Self::EntityName => Some(&identity.name),
             Self::EntityMetadata(key) => identity.metadata.get(&**key),
             Self::AliasName { accessor } => {
@@ -130,6 +161,7 @@ mod tests {
     fn identity() -> Identity {
         let alias = Alias { name: "sa".into(), metadata: map(&[("ns", "prod"), ("a.b", "dots")]) };
         Identity {
+            id: "e-1".into(),
             name: "vault-1".into(),
             metadata: map(&[("team", "core"), ("empty", "")]),
             aliases: [("auth_jwt_1".to_owned(), alias)].into(),
@@ -147,6 +179,7 @@ mod tests {
     #[test]
     fn every_field_of_a_client_can_be_meant() {
         let cases = [
+            ("identity.entity.id", "e-1"),
             ("identity.entity.name", "vault-1"),
             ("identity.entity.metadata.team", "core"),
             ("identity.entity.aliases.auth_jwt_1.name", "sa"),
@@ -186,12 +219,23 @@ mod tests {
         for text in [
             "{{}}",
             "{{x}}",
-            "{{identity.entity.id}}",
-            "{{identity.groups.names.a.id}}",
+            "{{identity.entity.metadata}}",
             "{{identity.entity.metadata.}}",
             "{{identity.entity.aliases.a}}",
+            "{{identity.entity.aliases.a.metadata.}}",
+            "{{certificate.}}",
+            "{{time.now}}",
         ] {
             assert_eq!(Template::parse(text), Err(TemplateError::Unknown), "{text}");
+        }
+        for (text, error) in [
+            ("{{identity.groups.names.a.id}}", TemplateError::Groups),
+            ("{{identity.entity.groups.ids}}", TemplateError::Groups),
+            ("{{identity.entity.aliases.a.id}}", TemplateError::Alias),
+            ("{{identity.entity.aliases.a.custom_metadata.k}}", TemplateError::Alias),
+            ("{{certificate.issuer}}", TemplateError::CertificateField),
+        ] {
+            assert_eq!(Template::parse(text), Err(error), "{text}");
         }
         for text in ["", "a", "{a}", "a{b}c"] {
             assert_eq!(Template::parse(text), Ok(None), "{text}");

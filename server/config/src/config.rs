@@ -52,6 +52,8 @@ pub struct Config {
     /// `disable_mlock = false`: lock the whole process into memory. Pages of keys are locked
     /// always; the whole process only on this word, as it needs a high RLIMIT_MEMLOCK.
     pub lock_all_memory: bool,
+    /// `sandbox`: whether the server confines itself once it has read its configuration.
+    pub sandbox: SandboxMode,
     /// `listener`, at least one.
     pub listeners: Vec<Listener>,
     /// `seal`, at least one, in order of priority.
@@ -86,6 +88,18 @@ pub struct Config {
     pub faults: Option<Faults>,
     /// What works and is worth telling.
     pub warnings: Vec<Warning>,
+}
+
+/// `sandbox`: whether landlock and seccomp confine the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SandboxMode {
+    /// As far as the kernel has them; the default.
+    #[default]
+    Auto,
+    /// Without both the server does not start.
+    Required,
+    /// Not at all, for debuggers.
+    Off,
 }
 
 /// What is logged and how.
@@ -132,6 +146,8 @@ enum ConfigError {
         "field \"log_level\": there are \"trace\", \"debug\", \"info\", \"warn\" and \"error\""
     )]
     UnknownLogLevel,
+    #[error("field \"sandbox\": there are \"auto\", \"required\" and \"off\"")]
+    UnknownSandbox,
     #[error("field \"log_format\": there are \"standard\" and \"json\"")]
     UnknownLogFormat,
     #[error("field \"api_addr\": expected a URL that begins with \"https://\" or \"http://\"")]
@@ -181,6 +197,10 @@ impl Config {
 /// What has problems is left out or reads as its default; the caller looks at the document's
 /// problems before it uses the result.
 fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
+    // Before any secret is read.
+    if root.field("allow_readable_secrets").boolean().is_some_and(|flag| flag.value) {
+        reading.allow_exposed();
+    }
     let data_dir = pins::data_dir(&mut root, &reading);
     let local_key = pins::local_key(&mut root, &reading);
     let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
@@ -207,6 +227,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         cluster_name: non_empty(&mut root, "cluster_name"),
         pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
         lock_all_memory: root.field("disable_mlock").boolean().is_some_and(|flag| !flag.value),
+        sandbox: sandbox(&mut root, &reading),
         listeners,
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
@@ -235,6 +256,22 @@ fn refuse_what_is_not_here(root: &mut Section<'_>) {
     for name in NOT_USED {
         root.refuse(name, || ConfigError::NotUsed { name });
     }
+}
+
+fn sandbox(root: &mut Section<'_>, reading: &Reading<'_>) -> SandboxMode {
+    let Some(text) = root.field("sandbox").string() else { return SandboxMode::default() };
+    let place = text.place;
+    let mode = text.try_map(|text| match text.as_str() {
+        "auto" => Ok(SandboxMode::Auto),
+        "required" => Ok(SandboxMode::Required),
+        "off" => Ok(SandboxMode::Off),
+        _ => Err(ConfigError::UnknownSandbox),
+    });
+    let mode = mode.map(|mode| mode.value).unwrap_or_default();
+    if mode == SandboxMode::Off {
+        reading.warn(place, WarningKind::NotConfined);
+    }
+    mode
 }
 
 fn allow_faults(root: &mut Section<'_>, reading: &Reading<'_>) -> bool {

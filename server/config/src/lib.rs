@@ -41,7 +41,7 @@ pub use auth::{
 };
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};
-pub use config::{Config, LogFormat, LogLevel, Logging};
+pub use config::{Config, LogFormat, LogLevel, Logging, SandboxMode};
 pub use faults::{
     Calls, Faults, FaultyOperation, RequestFault, RequestOutcome, SealFault, SealOperation,
     SealOutcome, When, Window,
@@ -60,8 +60,9 @@ pub use seal::{
     Origin, Pkcs11Mechanism, Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal,
     SealKind, StaticKey, StaticSeal, TransitSeal, UpstreamToken, UserAssignedIdentity, WrapPlace,
 };
+pub use secret::ExposedFile;
 pub use selkie_hcl::{Position, Problem, Problems};
-pub use sources::{Placeholders, SourceError, Sources, SystemSources};
+pub use sources::{Exposure, Placeholders, SourceError, Sources, SystemSources};
 pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
 pub use takeover::Takeover;
 pub use telemetry::{MetricsListener, Telemetry, Tracing};

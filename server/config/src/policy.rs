@@ -26,26 +26,28 @@ enum DeclarationError {
     Content { path: PathBuf, error: PolicyError },
 }
 
-/// All `policy` stanzas that are sound, and the names that clients may list: those of all stanzas
+/// All `policy` stanzas that are sound, of which one may take the place of the built-in `default`, and the names that clients may list: those of all stanzas
 /// and the built-in ones, so that one mistake in a policy is not reported at every client again.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     reading: &Reading<'_>,
 ) -> (Vec<Policy>, BTreeSet<PolicyName>) {
     let built_in = [Policy::root(), Policy::default_policy()].map(|policy| policy.name().clone());
-    let mut names = BTreeSet::from(built_in.clone());
+    let (mut names, mut declared) = (BTreeSet::from(built_in), BTreeSet::new());
     let mut policies = Vec::new();
     for (label, section) in root.labelled("policy") {
-        let parsed =
-            label.try_map(|text| text.parse().map_err(|source| invalid_name(text, source)));
+        let parsed = label.try_map(|text| {
+            text.parse::<PolicyName>().map_err(|source| invalid_name(text, source))
+        });
         let Some(Located { value: name, place }) = parsed else {
             continue;
         };
-        if built_in.contains(&name) {
+        if name.is_root() {
             place.report(DeclarationError::BuiltIn { name: name.clone() });
-        } else if !names.insert(name.clone()) {
+        } else if !declared.insert(name.clone()) {
             place.report(DeclarationError::Repeated { name: name.clone() });
         }
+        names.insert(name.clone());
         policies.extend(policy(name, section, reading));
     }
     (policies, names)

@@ -1,13 +1,14 @@
 //! Secret references, and the 32-byte keys behind them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use selkie_crypto::{PageError, base64};
 use selkie_hcl::{Located, Place};
 use zeroize::Zeroizing;
 
-use crate::sources::{SourceError, Sources};
+use crate::sources::{Exposure, SourceError, Sources};
 use crate::warning::{Warning, WarningKind};
 
 const KEY_BYTES: usize = 32;
@@ -36,19 +37,58 @@ pub(crate) enum SecretError {
     NotAKey { field: &'static str },
     #[error("field {field:?}: no secret there: it must be text, of one line and not empty")]
     NotALine { field: &'static str },
+    #[error(
+        "{0}; or set \"allow_readable_secrets = true\", where who may read it is seen to in another \
+         way"
+    )]
+    Exposed(ExposedFile),
     #[error("field {field:?}: there is no protected memory for the key (RLIMIT_MEMLOCK too low?)")]
     NoPage { field: &'static str, source: PageError },
+}
+
+/// The file of a secret that others may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExposedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Who.
+    pub exposure: Exposure,
+}
+
+impl fmt::Display for ExposedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, exposure } = self;
+        let path = path.display();
+        match exposure {
+            Exposure::Everyone { mode } => write!(
+                f,
+                "the secret in {path} (mode {mode:04o}) is open to every user: chmod 0600 {path}"
+            ),
+            Exposure::Group { mode, group } => write!(
+                f,
+                "the secret in {path} (mode {mode:04o}) is open to group {group}, which Selkie does \
+                 not belong to: chmod 0600 {path}"
+            ),
+            Exposure::Owner { owner } => write!(
+                f,
+                "the secret in {path} belongs to user {owner}, who is neither root nor the one that \
+                 Selkie runs as: chown it"
+            ),
+        }
+    }
 }
 
 /// One reading of a configuration: where its references lead, and what is worth telling.
 pub(crate) struct Reading<'s> {
     pub(crate) sources: &'s dyn Sources,
     warnings: RefCell<Vec<Warning>>,
+    /// `allow_readable_secrets`
+    allows_exposed: Cell<bool>,
 }
 
 impl<'s> Reading<'s> {
     pub(crate) fn new(sources: &'s dyn Sources) -> Self {
-        Self { sources, warnings: RefCell::default() }
+        Self { sources, warnings: RefCell::default(), allows_exposed: Cell::new(false) }
     }
 
     /// What `read` makes of a reading for which the variables of a Vault's client do not count: those
@@ -56,6 +96,7 @@ impl<'s> Reading<'s> {
     pub(crate) fn without_vault_variables<T>(&self, read: impl FnOnce(&Reading<'_>) -> T) -> T {
         let sources = WithoutVaultVariables(self.sources);
         let reading = Reading::new(&sources);
+        reading.allows_exposed.set(self.allows_exposed.get());
         let value = read(&reading);
         self.warnings.borrow_mut().extend(reading.warnings.into_inner());
         value
@@ -65,9 +106,19 @@ impl<'s> Reading<'s> {
         self.warnings.borrow_mut().push(Warning::at(place, kind));
     }
 
-    pub(crate) fn warn_if_exposed(&self, place: Place<'_>, path: &Path) {
-        if self.sources.is_exposed(path) {
-            self.warn(place, WarningKind::ExposedFile { path: path.to_owned() });
+    /// From here on secrets that others may read are taken as they are, and warned about.
+    pub(crate) fn allow_exposed(&self) {
+        self.allows_exposed.set(true);
+    }
+
+    /// Refuses the file of a secret that others may read.
+    pub(crate) fn check_exposure(&self, place: Place<'_>, path: &Path) {
+        let Some(exposure) = self.sources.exposure(path) else { return };
+        let exposed = ExposedFile { path: path.to_owned(), exposure };
+        if self.allows_exposed.get() {
+            self.warn(place, WarningKind::ExposedFile(exposed));
+        } else {
+            place.report(SecretError::Exposed(exposed));
         }
     }
 
@@ -145,7 +196,7 @@ impl<'s> Reading<'s> {
         }
         let failed = |error| SecretError::File { field, path: path.to_owned(), error };
         let secret = self.sources.secret_file(path).map_err(failed)?;
-        self.warn_if_exposed(reference.place, path);
+        self.check_exposure(reference.place, path);
         Ok(secret)
     }
 }
@@ -173,8 +224,8 @@ impl Sources for WithoutVaultVariables<'_> {
         self.0.text_file(path)
     }
 
-    fn is_exposed(&self, path: &Path) -> bool {
-        self.0.is_exposed(path)
+    fn exposure(&self, path: &Path) -> Option<Exposure> {
+        self.0.exposure(path)
     }
 }
 

@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::process::{getegid, geteuid};
 use zeroize::Zeroizing;
 
 /// No key and no policy comes near; a device or a wrong path shall not fill the memory.
@@ -42,8 +43,30 @@ pub trait Sources {
     /// As [`SourceError`] says.
     fn text_file(&self, path: &Path) -> Result<String, SourceError>;
 
-    /// Whether others than its owner may read the file; `false` if it cannot be told.
-    fn is_exposed(&self, path: &Path) -> bool;
+    /// Why the file is not its reader's alone; `None` if it is, or that cannot be told.
+    fn exposure(&self, path: &Path) -> Option<Exposure>;
+}
+
+/// Who else than this process may read or change the file of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposure {
+    /// Every user of this machine.
+    Everyone {
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A group that this process does not belong to.
+    Group {
+        /// Its permissions.
+        mode: u32,
+        /// The group's number.
+        group: u32,
+    },
+    /// It belongs to another user, who is not root either.
+    Owner {
+        /// The user's number.
+        owner: u32,
+    },
 }
 
 /// Why a reference has no value.
@@ -58,6 +81,11 @@ pub enum SourceError {
     /// It is longer than anything that belongs there.
     #[error("is larger than 1 MiB")]
     TooLarge,
+    /// This process was confined before the file was named.
+    #[error(
+        "is not below the directories that this process was confined to at its start: restart it"
+    )]
+    Outside,
     /// It is no UTF-8.
     #[error("is not text")]
     NotText,
@@ -104,8 +132,41 @@ impl Sources for SystemSources {
         Ok(text.to_owned())
     }
 
-    fn is_exposed(&self, path: &Path) -> bool {
-        path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+    fn exposure(&self, path: &Path) -> Option<Exposure> {
+        let metadata = path.metadata().ok().filter(|_| !is_credential(path))?;
+        let reader = (geteuid().as_raw(), |group| is_ours(group));
+        exposure(metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()), reader)
+    }
+}
+
+/// Whether systemd has put it there for this service: it sees to who may read it, by an ACL, which
+/// the mode does not show.
+fn is_credential(path: &Path) -> bool {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|text| !text.is_empty());
+    let canonical = directory.and_then(|directory| Path::new(&directory).canonicalize().ok());
+    canonical
+        .is_some_and(|directory| path.canonicalize().is_ok_and(|path| path.starts_with(directory)))
+}
+
+fn is_ours(group: u32) -> bool {
+    let others = || rustix::process::getgroups().unwrap_or_default();
+    getegid().as_raw() == group || others().iter().any(|other| other.as_raw() == group)
+}
+
+/// `reader` is this process: its user, and which groups it belongs to.
+fn exposure(
+    mode: u32,
+    (owner, group): (u32, u32),
+    (user, is_ours): (u32, impl Fn(u32) -> bool),
+) -> Option<Exposure> {
+    if mode & 0o006 != 0 {
+        Some(Exposure::Everyone { mode })
+    } else if mode & 0o060 != 0 && !is_ours(group) {
+        Some(Exposure::Group { mode, group })
+    } else if owner != 0 && owner != user {
+        Some(Exposure::Owner { owner })
+    } else {
+        None
     }
 }
 
@@ -146,14 +207,15 @@ impl Sources for Placeholders {
         Ok(Self::key_for("file", path.as_os_str()))
     }
 
-    fn is_exposed(&self, _path: &Path) -> bool {
-        false
+    fn exposure(&self, _path: &Path) -> Option<Exposure> {
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;
@@ -178,12 +240,27 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_exposed_when_group_or_others_may_read_it() {
-        for (mode, exposed) in [(0o400, false), (0o600, false), (0o640, true), (0o604, true)] {
-            let file = TemporaryFile::new(&format!("mode-{mode:o}"), b"x", mode);
-            assert_eq!(SystemSources.is_exposed(&file.0), exposed, "{mode:o}");
+    fn a_secret_is_for_its_reader_and_root_alone() {
+        let of = |mode, owners| exposure(mode, owners, (7, |group| group == 70));
+        for mode in [0o400, 0o600, 0o440, 0o640, 0o660] {
+            assert_eq!(of(mode, (7, 70)), None, "{mode:o}: ours");
+            assert_eq!(of(mode, (0, 70)), None, "{mode:o}: root's, for our group");
         }
-        assert!(!SystemSources.is_exposed(Path::new("/nonexistent")));
+        assert_eq!(of(0o644, (7, 70)), Some(Exposure::Everyone { mode: 0o644 }));
+        assert_eq!(of(0o602, (7, 70)), Some(Exposure::Everyone { mode: 0o602 }));
+        let group = Some(Exposure::Group { mode: 0o640, group: 71 });
+        assert_eq!(of(0o640, (7, 71)), group);
+        assert_eq!(of(0o600, (0, 71)), None);
+        assert_eq!(of(0o600, (8, 70)), Some(Exposure::Owner { owner: 8 }));
+    }
+
+    #[test]
+    fn the_mode_of_a_file_is_looked_at() {
+        for (mode, exposed) in [(0o400, false), (0o600, false), (0o640, false), (0o604, true)] {
+            let file = TemporaryFile::new(&format!("mode-{mode:o}"), b"x", mode);
+            assert_eq!(SystemSources.exposure(&file.0).is_some(), exposed, "{mode:o}");
+        }
+        assert_eq!(SystemSources.exposure(Path::new("/nonexistent")), None);
     }
 
     #[test]

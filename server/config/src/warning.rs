@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use selkie_hcl::{Place, Position};
+
+use crate::secret::ExposedFile;
 
 /// Something that works and that the operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +23,13 @@ pub struct Warning {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WarningKind {
     /// Others than its owner may read the file of a secret.
-    #[error("{path:?} is readable by others than its owner: chmod 0400 it")]
-    ExposedFile {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("\"allow_readable_secrets\": {0}")]
+    ExposedFile(ExposedFile),
+    /// Nothing but the system's own rules stands between it and the machine.
+    #[error(
+        "sandbox \"off\": the server may open every file and start every program that its user may"
+    )]
+    NotConfined,
     /// A key of 32 printable characters has far less than 256 bits.
     #[error("the key is printable text, so hardly random: make one with `openssl rand 32`")]
     PrintableKey,

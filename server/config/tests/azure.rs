@@ -276,7 +276,7 @@ fn a_managed_identity_is_named_by_one_id() {
 #[test]
 fn openbao_s_names_mean_the_same() {
     let fields = format!(
-        "{VAULT}auth_method = \"certificate\"\ncert_path = \"/keys/exposed.pem\"\n\
+        "{VAULT}auth_method = \"certificate\"\ncert_path = \"/keys/client.pem\"\n\
          tenant_id = \"{TENANT}\"\nclient_id = \"{CLIENT}\""
     );
     let (seal, warnings) = read(&fields, &[]);
@@ -286,8 +286,7 @@ fn openbao_s_names_mean_the_same() {
     assert_eq!(certificate.chain.len(), 1);
     assert!(!certificate.key.secret_der().is_empty());
     assert_eq!(seal.identity_reason, IdentityReason::Declared(Origin::Field("auth_method")));
-    let path = "/keys/exposed.pem".into();
-    assert_eq!(warnings, [WarningKind::ExposedFile { path }]);
+    assert_eq!(warnings, []);
 }
 
 #[test]
@@ -438,8 +437,8 @@ impl Sources for ExampleFiles {
         TestSources.text_file(Path::new("/etc/selkie/ca.pem"))
     }
 
-    fn is_exposed(&self, _path: &Path) -> bool {
-        false
+    fn exposure(&self, _path: &Path) -> Option<selkie_config::Exposure> {
+        None
     }
 }
 

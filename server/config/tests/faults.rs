@@ -155,7 +155,7 @@ impl selkie_config::Sources for OneKey {
         Err(selkie_config::SourceError::Missing)
     }
 
-    fn is_exposed(&self, _path: &Path) -> bool {
-        false
+    fn exposure(&self, _path: &Path) -> Option<selkie_config::Exposure> {
+        None
     }
 }

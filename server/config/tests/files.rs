@@ -12,8 +12,8 @@ use std::time::Duration;
 use selkie_config::{
     AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, Burst,
     ClientAuthorities, ClientCertificates, Config, DeclaredCertificate, DeclaredMethod, Endpoint,
-    ForwardedFor, ListenerLimits, LogFormat, LogLevel, Problems, ProxyProtocol, SealKind, Storage,
-    TlsVersion, VersionRule, Warning, WarningKind,
+    ExposedFile, Exposure, ForwardedFor, ListenerLimits, LogFormat, LogLevel, Problems,
+    ProxyProtocol, SandboxMode, SealKind, Storage, TlsVersion, VersionRule, Warning, WarningKind,
 };
 use selkie_crypto::KeyVersion;
 
@@ -311,12 +311,8 @@ fn what_works_but_should_be_known_is_a_warning() {
     let told: Vec<_> = good().expect("is sound").warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
-        [
-            "good.hcl:15:40: warning: \"/etc/selkie/tls.key\" is readable by others than its \
-             owner: chmod 0400 it",
-            "good.hcl:77:9: warning: storage \"inmem\" forgets all keys made through the API when \
-             the server stops",
-        ]
+        ["good.hcl:77:9: warning: storage \"inmem\" forgets all keys made through the API when \
+             the server stops",]
     );
 }
 
@@ -340,22 +336,57 @@ fn the_smallest_configuration_has_the_documented_defaults() {
 }
 
 #[test]
-fn exposed_secrets_open_proxies_and_plain_http_are_warned_of() {
-    let text = "listener \"tcp\" {\n  address = \"0.0.0.0:8200\"\n  tls_disable = true\n  \
+fn open_proxies_and_plain_http_are_warned_of_and_exposed_secrets_where_they_are_allowed() {
+    let text = "allow_readable_secrets = true\nlistener \"tcp\" {\n  address = \"0.0.0.0:8200\"\n  tls_disable = true\n  \
                 proxy_protocol_behavior = \"use_always\"\n}\nseal \"static\" {\n  \
                 current_key_id = \"1\"\n  current_key = \"file:///keys/exposed\"\n}\n";
     let config = Config::parse("x", text, &TestSources).expect("is sound");
     let kinds: Vec<_> = config.warnings.into_iter().map(|warning| warning.kind).collect();
     let path = PathBuf::from("/keys/exposed");
+    let exposed = ExposedFile { path, exposure: Exposure::Everyone { mode: 0o644 } };
     assert_eq!(
         kinds,
         [
             WarningKind::PlainHttp,
             WarningKind::EveryProxyBelieved,
-            WarningKind::ExposedFile { path }
+            WarningKind::ExposedFile(exposed)
         ]
     );
 }
+
+#[test]
+fn a_secret_that_others_may_read_is_refused_with_what_to_run() {
+    let text = "listener \"tcp\" {\n  tls_cert_file = \"/etc/selkie/tls.crt\"\n  \
+                tls_key_file = \"/etc/selkie/exposed.key\"\n}\nseal \"static\" {\n  \
+                current_key_id = \"1\"\n  current_key = \"file:///keys/exposed\"\n  \
+                previous_key_id = \"0\"\n  previous_key = \"file:///keys/printable\"\n}\nkey \"a\" {}";
+    let problems = Config::parse("x", text, &TestSources).unwrap_err();
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (at, parts) in [
+        (0, ["x:3:", "/etc/selkie/exposed.key belongs to user 34", "allow_readable_secrets"]),
+        (1, ["x:7:", "(mode 0644)", "chmod 0600 /keys/exposed;"]),
+    ] {
+        assert!(parts.iter().all(|part| told[at].contains(part)), "{told:?}");
+    }
+}
+
+#[test]
+fn the_sandbox_is_chosen_by_name_and_its_absence_warned_of() {
+    let parsed = |word: &str| {
+        let text = format!("sandbox = {word:?}\n{MINIMAL}");
+        let config = Config::parse("x", &text, &TestSources);
+        config.map(|config| (config.sandbox, config.warnings.len()))
+    };
+    let plain = parsed("auto").unwrap();
+    assert_eq!(plain.0, SandboxMode::Auto);
+    assert_eq!(parsed("required").unwrap(), (SandboxMode::Required, plain.1));
+    assert_eq!(parsed("off").unwrap(), (SandboxMode::Off, plain.1 + 1));
+    assert!(parsed("no").unwrap_err().to_string().contains("\"auto\""));
+}
+
+const MINIMAL: &str = "listener \"tcp\" {\n  tls_disable = true\n}\nseal \"static\" {\n  \
+                       current_key_id = \"1\"\n  current_key = \"file:///keys/printable\"\n}\nkey \"a\" {}";
 
 #[test]
 fn neither_debug_nor_a_message_shows_a_secret() {

@@ -99,8 +99,9 @@ impl Listener {
     /// At the limit of connections the listener stops accepting: who comes then is queued by the
     /// kernel and served as soon as there is room, where a refusal would end a Vault's start. To
     /// make room, connections that are idle between two requests are closed, which clients with a
-    /// pool handle by connecting again; so only work and slow heads, which have their own limit,
-    /// hold a place while others wait.
+    /// pool handle by connecting again, and those that take long over a handshake, a head or the
+    /// taking of a reply; so only work holds a place while others wait. The same is done when the
+    /// system gives no more descriptors.
     pub async fn serve<S, B>(self, service: S, drain: Drain) -> Drained
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,

@@ -16,6 +16,7 @@ pub struct InFlight {
     permits: Arc<Semaphore>,
     /// Three quarters of them, for those who wait for somebody else.
     waiting: Arc<Semaphore>,
+    limit: usize,
     patience: Duration,
 }
 
@@ -35,7 +36,7 @@ impl InFlight {
         let permits = limit.min(Semaphore::MAX_PERMITS);
         let waiting = permits - permits / 4;
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { permits: semaphore(permits), waiting: semaphore(waiting), patience }
+        Self { permits: semaphore(permits), waiting: semaphore(waiting), limit: permits, patience }
     }
 
     /// Waits to be admitted.
@@ -56,6 +57,12 @@ impl InFlight {
         let waiting = self.acquire(&self.waiting).await?;
         let permit = self.acquire(&self.permits).await?;
         Ok(Admitted { _permit: permit, _waiting: Some(waiting) })
+    }
+
+    /// Whether nobody has been admitted who is not done.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.permits.available_permits() == self.limit
     }
 
     async fn acquire(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Overloaded> {

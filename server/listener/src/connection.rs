@@ -1,6 +1,9 @@
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, header::CONNECTION};
+use http::{
+    HeaderValue, Request, Response,
+    header::{CONNECTION, TRANSFER_ENCODING},
+};
 use hyper::{
     body::{Body, Incoming},
     server::conn::http1,
@@ -22,7 +25,7 @@ use crate::{
     forwarded::ForwardedFor,
     limits::{Limits, MOST_AT_ONCE},
     log_budget::LogBudget,
-    patience::{PatientIo, Phase},
+    patience::{HURRY, Headway, PatientIo, Phase},
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
     tls::{ShownCertificate, TlsMaterial, TlsSource, TlsVersion},
@@ -157,22 +160,33 @@ impl Connection {
     {
         let socket = SocketAddr::new(self.socket.ip().to_canonical(), self.socket.port());
         let terms = Arc::clone(&self.terms);
+        let accepted = Instant::now();
         let greeted = tokio::select! {
             biased;
             greeted = greet(self.stream, socket, &terms) => greeted,
             // Nobody waits for an answer yet.
-            _ = self.pace.wait_for(|pace| pace.draining) => return,
+            () = is_unwelcome(&mut self.pace, accepted) => return,
         };
+        let headway = Headway::since(accepted);
         match greeted {
             Ok((Greeted::Plain(stream), info)) => {
-                converse(stream, info, &terms, self.pace, service).await;
+                converse(stream, info, &terms, self.pace, headway, service).await;
             }
             Ok((Greeted::Tls(stream), info)) => {
-                converse(*stream, info, &terms, self.pace, service).await;
+                converse(*stream, info, &terms, self.pace, headway, service).await;
             }
             Err(error) => terms.refusals.log(&terms.listener, socket, &error),
         }
     }
+}
+
+/// Ends once the listener drains, or others wait for the place of one that takes long to greet.
+async fn is_unwelcome(pace: &mut watch::Receiver<Pace>, accepted: Instant) {
+    let before = pace.borrow_and_update().crowded;
+    let is_slow = || accepted.elapsed() >= HURRY;
+    let unwelcome = |pace: &Pace| pace.draining || (pace.crowded != before && is_slow());
+    // An error means that the listener is gone, and its drain with it.
+    let _ = pace.wait_for(unwelcome).await;
 }
 
 enum Greeted {
@@ -233,6 +247,7 @@ async fn converse<T, S, B>(
     info: ConnectionInfo,
     terms: &Terms,
     mut pace: watch::Receiver<Pace>,
+    mut headway: Headway,
     service: S,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -248,12 +263,15 @@ async fn converse<T, S, B>(
     let tracked = service_fn(|mut request: Request<Incoming>| {
         phase.request_begins();
         request.extensions_mut().insert(Arc::clone(&info));
+        // A length said beside a coding is dropped before we could see it, and whoever stands before
+        // us may have believed the length: what follows is nobody's request (RFC 9112 section 6.1).
+        let is_last = request.headers().contains_key(TRANSFER_ENCODING);
         let reply = service.call(request);
         let phase = phase.clone();
         async move {
             let mut response = reply.await;
-            if let (Ok(response), true) = (&mut response, phase.has_grown()) {
-                // The buffer goes with the connection.
+            // A buffer that has grown goes with the connection.
+            if let (Ok(response), true) = (&mut response, is_last || phase.has_grown()) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             phase.request_ends();
@@ -279,6 +297,9 @@ async fn converse<T, S, B>(
                 if changed.is_err() {
                     // The listener is gone, and with it whoever would count.
                     let _ = http.as_mut().await;
+                    return;
+                }
+                if !draining && headway.is_missing(&phase) {
                     return;
                 }
             }

@@ -13,6 +13,8 @@ mod admission;
 mod connection;
 mod drain;
 mod forwarded;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod log_budget;
 mod patience;

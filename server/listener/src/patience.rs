@@ -82,6 +82,34 @@ impl Phase {
     }
 }
 
+/// What a peer has for its handshake and head, or to go on taking its reply, while others wait for
+/// its place: some round trips from far away.
+pub(crate) const HURRY: Duration = Duration::from_millis(500);
+
+/// Whether a peer gets on, which is asked while others wait for its place.
+#[derive(Debug)]
+pub(crate) struct Headway {
+    word: u64,
+    since: Instant,
+}
+
+impl Headway {
+    /// Of a connection that was accepted then.
+    pub(crate) const fn since(accepted: Instant) -> Self {
+        Self { word: HEAD, since: accepted }
+    }
+
+    /// Whether the peer has owed the same head, or left the same reply lying, for too long. The
+    /// time in which the service works is not the peer's.
+    pub(crate) fn is_missing(&mut self, phase: &Phase) -> bool {
+        let word = phase.load();
+        if word != self.word {
+            *self = Self { word, since: Instant::now() };
+        }
+        word & PHASE_MASK != BUSY && self.since.elapsed() >= HURRY
+    }
+}
+
 /// A stream that ends when its peer has been silent for longer than its phase allows, and fails
 /// when its peer takes nothing for too long.
 ///

@@ -22,6 +22,10 @@ const V1_SIGNATURE: &[u8] = b"PROXY";
 /// protocol §2.2).
 const V2_FIXED: usize = 16;
 
+/// Where version and command stand, and what they are for a connection of the proxy's own.
+const V2_COMMAND: usize = 12;
+const V2_LOCAL: u8 = 0x20;
+
 /// What to make of a PROXY protocol header (version 1 or 2) at the start of a connection: Vault's
 /// `proxy_protocol_behavior`, with its `proxy_protocol_authorized_addrs`.
 ///
@@ -104,7 +108,7 @@ async fn read_header(
     }
 }
 
-enum Frame {
+pub(crate) enum Frame {
     Absent,
     Incomplete,
     Complete(usize),
@@ -113,7 +117,7 @@ enum Frame {
 
 /// Where the header in `read` ends. Done here, because ppp's own streaming takes some prefixes of a
 /// valid version 1 line for malformed.
-fn frame(read: &[u8]) -> Frame {
+pub(crate) fn frame(read: &[u8]) -> Frame {
     if read.starts_with(v2::PROTOCOL_PREFIX) {
         let Some([high, low]) = read.get(V2_FIXED - 2..V2_FIXED) else {
             return Frame::Incomplete;
@@ -136,9 +140,27 @@ fn frame(read: &[u8]) -> Frame {
     }
 }
 
+/// Whether a complete header is one that names nobody, whatever else is in it: UNKNOWN (§2.1) and
+/// LOCAL (§2.2), of which ppp reads the rest and may refuse it.
+fn names_nobody(header: &[u8]) -> bool {
+    match header.strip_prefix(b"PROXY UNKNOWN") {
+        Some(rest) => rest == b"\r\n" || rest.starts_with(b" ") && rest.ends_with(b"\r\n"),
+        None => {
+            header.starts_with(v2::PROTOCOL_PREFIX) && header.get(V2_COMMAND) == Some(&V2_LOCAL)
+        }
+    }
+}
+
 /// The client that a complete header names; none for LOCAL, UNKNOWN and families that are not IP.
-fn source_address(header: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
+pub(crate) fn source_address(header: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
+    if names_nobody(header) {
+        return Ok(None);
+    }
     let source = if header.starts_with(V1_SIGNATURE) {
+        // ppp reads ports as Rust does, which takes a sign.
+        if header.contains(&b'+') {
+            return Err(ProxyError::Malformed);
+        }
         let Ok(header) = v1::Header::try_from(header) else {
             return Err(ProxyError::Malformed);
         };

@@ -76,8 +76,10 @@ impl AlertFigures {
         self.raised.get_or_create(&OfKind { kind: kind.as_str() }).inc();
     }
 
-    pub(super) fn held(&self, kind: AlertKind) {
-        self.held.get_or_create(&OfKind { kind: kind.as_str() }).inc();
+    pub(super) fn held(&self, kind: AlertKind, events: u64) {
+        if events > 0 {
+            self.held.get_or_create(&OfKind { kind: kind.as_str() }).inc_by(events);
+        }
     }
 
     pub(super) fn posted(&self, outcome: &'static str) {
@@ -112,7 +114,7 @@ impl AlertFigures {
     #[cfg(test)]
     pub(crate) fn example(&self) {
         self.switch_on();
-        self.held(AlertKind::NewNetwork);
+        self.held(AlertKind::NewNetwork, 1);
         self.posted("ok");
     }
 

@@ -161,8 +161,17 @@ impl Prepared {
 impl Alerts {
     /// Tells `alert`, unless the same one was told within the hour: then it is counted. Never waits.
     pub fn raise(&self, alert: Alert) {
-        let admitted = self.quiet().admits(&alert);
-        if admitted { self.tell(alert, 0) } else { self.figures.held(alert.kind) }
+        self.raise_events(alert, 1);
+    }
+
+    /// The same for what was found when somebody looked: so many events since the last look, or
+    /// none where it merely lasts.
+    fn raise_events(&self, alert: Alert, events: u64) {
+        let admitted = self.quiet().admits(&alert, events);
+        match admitted {
+            true => self.tell(alert, events.saturating_sub(1)),
+            false => self.figures.held(alert.kind, events),
+        }
     }
 
     /// Tells what was held back, where its hour is over at `now`.

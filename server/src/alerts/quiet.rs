@@ -32,18 +32,20 @@ struct Told {
 }
 
 impl Quiet {
-    /// Whether to tell `alert` now; then it counts as told.
-    pub(super) fn admits(&mut self, alert: &Alert) -> bool {
+    /// Whether to tell `alert` now, which stands for so many events; then it counts as told. What
+    /// merely lasts is none: it is told again when its hour is over, and nothing was repeated.
+    pub(super) fn admits(&mut self, alert: &Alert, events: u64) -> bool {
         let name = (alert.kind, alert.subject.clone());
         let quiet = alert.kind.quiet_seconds();
         let said = self.said.get_mut(&name);
         if let Some(said) = said.filter(|said| !is_over(said.at, alert.time, quiet)) {
             match &mut said.held {
+                _ if events == 0 => {}
                 Some((last, count)) => {
                     **last = alert.clone();
-                    *count = count.saturating_add(1);
+                    *count = count.saturating_add(events);
                 }
-                None => said.held = Some((Box::new(alert.clone()), 1)),
+                None => said.held = Some((Box::new(alert.clone()), events)),
             }
             return false;
         }
@@ -52,7 +54,7 @@ impl Quiet {
             *told = Told { since: alert.time, ..Told::default() };
         }
         if told.alerts >= MOST_OF_A_KIND {
-            told.held = told.held.saturating_add(1);
+            told.held = told.held.saturating_add(events);
             return false;
         }
         told.alerts += 1;

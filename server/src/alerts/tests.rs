@@ -482,6 +482,28 @@ fn what_is_repeated_within_an_hour_is_told_after_it_with_its_count() {
     assert_eq!(stage.watcher.alerts.quiet().len(), 0);
 }
 
+#[test]
+fn what_merely_lasts_is_told_once_an_hour_and_what_was_found_counts_its_events() {
+    let world = World::new();
+    let mut stage = world.start(0);
+    for look in 0..3 {
+        stage.watcher.alerts.raise_events(expiring(START + look * 10), 0);
+    }
+    assert_eq!(stage.told(), [AlertKind::TokenExpires]);
+    stage.watcher.alerts.tell_due(START + HOUR);
+    assert_eq!(stage.told(), []);
+    stage.watcher.alerts.raise_events(expiring(START + HOUR), 0);
+    let told = stage.told.try_recv().unwrap();
+    assert_eq!((told.alert, told.repeated), (expiring(START + HOUR), 0));
+    let failing = |at| Alert::new(AlertKind::AuditFails, at, "file/");
+    for lines in [7, 5] {
+        stage.watcher.alerts.raise_events(failing(START), lines);
+    }
+    assert_eq!(stage.told.try_recv().unwrap().repeated, 6);
+    stage.watcher.alerts.tell_due(START + HOUR);
+    assert_eq!(stage.told.try_recv().unwrap().repeated, 5);
+}
+
 proptest! {
     #[test]
     fn nothing_is_told_twice_within_its_hour_and_nothing_is_lost_from_the_counts(
@@ -503,7 +525,7 @@ proptest! {
             let name = (alert.kind, alert.subject.clone());
             let quiet_seconds = alert.kind.quiet_seconds();
             let is_due = last.get(&name).is_none_or(|before| now - before >= quiet_seconds);
-            let admitted = quiet.admits(&alert);
+            let admitted = quiet.admits(&alert, 1);
             prop_assert_eq!(admitted, is_due);
             if admitted {
                 told += 1;

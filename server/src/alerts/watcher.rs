@@ -253,7 +253,7 @@ impl Watcher {
             let is_failing = device.figures.is_failing.load(Ordering::Relaxed);
             if is_failing || failed > device.failed {
                 let alert = Alert::new(AlertKind::AuditFails, now, device.name.as_str());
-                self.alerts.raise(alert);
+                self.alerts.raise_events(alert, failed.saturating_sub(device.failed));
             }
             device.failed = failed;
         }
@@ -262,7 +262,8 @@ impl Watcher {
     fn look_at_tokens(&self, now: u64) {
         for one in self.auth.tokens().expiring() {
             let (accessor, client) = (&one.accessor, &one.display_name);
-            self.alerts.raise(Alert::token_expires(now, accessor, client, one.seconds_left));
+            let alert = Alert::token_expires(now, accessor, client, one.seconds_left);
+            self.alerts.raise_events(alert, 0);
         }
     }
 
@@ -270,12 +271,12 @@ impl Watcher {
         let seen = self.auth.certificates().seen();
         for (client, end) in seen.certificates.iter().filter(|(_, end)| end.is_told()) {
             let left = end.at.saturating_sub(now);
-            self.alerts.raise(Alert::certificate_expires(now, client, client, left));
+            self.alerts.raise_events(Alert::certificate_expires(now, client, client, left), 0);
         }
         for (listener, end) in seen.lists.iter().filter(|(_, end)| end.is_told()) {
             let subject = format!("revocation list of listener {listener}");
             let left = end.at.saturating_sub(now);
-            self.alerts.raise(Alert::certificate_expires(now, &subject, "", left));
+            self.alerts.raise_events(Alert::certificate_expires(now, &subject, "", left), 0);
         }
     }
 

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use selkie_access::TokenText;
 use selkie_crypto::AuditKey;
 use selkie_listener::ConnectionInfo;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::call::Refusal;
 use super::error::ApiError;
@@ -17,7 +15,7 @@ use super::members::Value;
 use super::reply::Reply;
 use super::route::{Endpoint, Operation, Route};
 use crate::audit::record::{Answered, Asked, Data, Record};
-use crate::audit::redact::{Hashed, push_redacted};
+use crate::audit::redact::{Hashed, members, push_redacted};
 use crate::audit::{Audit, KeyEvent, KeyUse, NotRecorded, Trail};
 use crate::auth::Client;
 use crate::deployment::Deployment;
@@ -86,7 +84,7 @@ impl<'a> Audited<'a> {
         let data = fields.map_or_else(Data::new, |fields| data(fields, whole, key));
         let path = self.told_path();
         let asked = Asked { path: &path, ..self.asked };
-        let record = Record::new(&asked, &data, key);
+        let record = Record::new(&asked, &data, audit.known(), key);
         let line = record.request_line(audit.unix_nanos(), "", 0);
         self.record = Some(record);
         write(audit, line).await
@@ -119,9 +117,8 @@ impl<'a> Audited<'a> {
         let line = match &outcome {
             Err(_) => record.response_line(audit.unix_nanos(), &answered, key),
             Ok(reply) => {
-                let parsed = reply.json().and_then(Parsed::of);
-                let answered = match &parsed {
-                    Some(parsed) => parsed.answered(answered),
+                let answered = match reply.json() {
+                    Some(body) => with_body(body, answered),
                     None => Answered { content_type: reply.other_content_type(), ..answered },
                 };
                 record.response_line(audit.unix_nanos(), &answered, key)
@@ -143,7 +140,7 @@ impl<'a> Audited<'a> {
         let path = abridged(self.asked.path).into_owned();
         // His token is not hashed: it may be that of another cluster, and none of our business.
         let asked = Asked { path: &path, token: None, ..self.asked };
-        let record = Record::new(&asked, &Data::new(), key);
+        let record = Record::new(&asked, &Data::new(), audit.known(), key);
         let error = outcome.as_ref().err().map(Refusal::told).unwrap_or_default();
         write(audit, record.request_line(audit.unix_nanos(), &error, left_out)).await?;
         self.record = Some(record);
@@ -250,32 +247,17 @@ fn push_value(value: &Value<'_>, key: &AuditKey, out: &mut Vec<u8>) {
     }
 }
 
-/// The members of a reply that a line tells of, as they stand in it.
-#[derive(Deserialize)]
-struct Parsed<'r> {
-    #[serde(borrow)]
-    data: Option<&'r RawValue>,
-    #[serde(borrow)]
-    auth: Option<&'r RawValue>,
-    #[serde(borrow)]
-    wrap_info: Option<&'r RawValue>,
-    #[serde(borrow)]
-    warnings: Option<&'r RawValue>,
-}
-
-impl<'r> Parsed<'r> {
-    fn of(body: &'r [u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+/// `answered` with the members of the reply `body` that a line tells of, as they stand in it.
+fn with_body<'r>(body: &'r [u8], mut answered: Answered<'r>) -> Answered<'r> {
+    for (name, value) in members(str::from_utf8(body).unwrap_or_default()) {
+        let member = match name {
+            "data" => &mut answered.data,
+            "auth" => &mut answered.auth,
+            "wrap_info" => &mut answered.wrap_info,
+            "warnings" => &mut answered.warnings,
+            _ => continue,
+        };
+        *member = Some(value).filter(|value| *value != "null");
     }
-
-    fn answered(&self, answered: Answered<'r>) -> Answered<'r> {
-        let text = |raw: Option<&'r RawValue>| raw.map(RawValue::get);
-        Answered {
-            data: text(self.data),
-            auth: text(self.auth),
-            wrap_info: text(self.wrap_info),
-            warnings: text(self.warnings),
-            ..answered
-        }
-    }
+    answered
 }

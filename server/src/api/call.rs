@@ -7,6 +7,7 @@ use selkie_access::{Check, Parameter, Request, TokenText};
 use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
 use selkie_kms::KmsError;
 use selkie_listener::{Overloaded, ShownCertificate};
+use tokio::time::Instant;
 
 use super::batch::{BatchItem, ITEM_BYTES};
 use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
@@ -45,6 +46,8 @@ pub(super) struct Call<'a> {
     pub(super) trail: Option<Arc<Trail>>,
     /// How long the wrapped answer is to be kept; `None` if it is not to be wrapped.
     pub(super) wrap_ttl: Option<Duration>,
+    /// When the request came in, later by what the client took to send its body.
+    pub(super) came: Instant,
 }
 
 /// A request as policies see it.
@@ -80,6 +83,12 @@ impl Call<'_> {
     pub(super) async fn count_use(&mut self) -> Result<(), NotAuthenticated> {
         self.client = self.node.auth().count_use(&self.client, self.token).await?;
         Ok(())
+    }
+
+    /// The engine for one item of a seal client, which waits for `patience` from when its request
+    /// came (invariant I10): what went before, such as a look for its token, counts.
+    pub(super) fn transit_within(&self, patience: Duration) -> Transit {
+        Transit { until: self.came + patience, ..self.transit() }
     }
 
     pub(super) fn transit(&self) -> Transit {

@@ -157,37 +157,31 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn list(&mut self, field: &'static str) -> Result<Vec<String>, FieldError> {
-        self.take(field).map_or(Ok(Vec::new()), |value| conversion::list(field, value))
-    }
-
     /// A list, of which an empty one is told from none.
-    pub(crate) fn set_list(
-        &mut self,
-        field: &'static str,
-    ) -> Result<Option<Vec<String>>, FieldError> {
+    pub(crate) fn list(&mut self, field: &'static str) -> Result<Option<Vec<String>>, FieldError> {
         self.take(field).map(|value| conversion::list(field, value)).transpose()
     }
 
-    /// The members of an object.
+    /// Texts by name, which hold no secret: an object, or a list of `name=text`.
+    pub(crate) fn pairs(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<BTreeMap<String, String>>, FieldError> {
+        match self.take(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => conversion::pairs(field, value).map(Some),
+        }
+    }
+
+    /// The members of an object, none of which is secret.
     pub(crate) fn object(&mut self, field: &'static str) -> Result<Option<Self>, FieldError> {
         match self.take(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(raw)) => {
                 Ok(Members::parse(raw.get().as_bytes()).ok().map(Self::new))
             }
-            Some(other) => Err(FieldError::unconvertible(field, "map", &other)),
+            Some(other) => Err(FieldError::no_map(field, &other)),
         }
-    }
-
-    /// All that is left, as texts by name.
-    pub(crate) fn into_texts(mut self) -> Result<BTreeMap<String, String>, FieldError> {
-        let mut texts = BTreeMap::new();
-        for (name, value) in std::mem::take(&mut self.members.0) {
-            let text = conversion::text("options", value)?.into_public().into_owned();
-            texts.insert(name.into_owned(), text);
-        }
-        Ok(texts)
     }
 
     /// A value of any form, which holds no secret.
@@ -199,26 +193,25 @@ impl<'a> Fields<'a> {
             Value::Number(digits) => serde_json::from_str(digits).unwrap_or_default(),
             Value::Text(text) => Json::String(text.into_public().into_owned()),
             // Deep nesting is what else could fail.
-            Value::Array(raw) | Value::Object(raw) => serde_json::from_str(raw.get())
-                .or(Err(FieldError::unconvertible(field, "map", &value)))?,
-            Value::Repeated => return Err(FieldError::unconvertible(field, "map", &value)),
+            Value::Array(raw) | Value::Object(raw) => {
+                serde_json::from_str(raw.get()).or(Err(FieldError::no_map(field, &value)))?
+            }
+            Value::Repeated => return Err(FieldError::no_map(field, &value)),
         }))
     }
 
-    /// The texts of an object, by name, which hold no secret; empty if there is none, `None` if it
-    /// is something else.
-    pub(super) fn text_map(&mut self, field: &'static str) -> Option<BTreeMap<String, String>> {
-        let raw = match self.take(field) {
-            None | Some(Value::Null) => return Some(BTreeMap::new()),
-            Some(Value::Object(raw)) => raw,
-            Some(_) => return None,
-        };
-        let members = Members::parse(raw.get().as_bytes()).ok()?;
-        let text = |(name, value): (Cow<'_, str>, Value<'_>)| {
-            let text = conversion::text(field, value).ok()?;
-            Some((name.into_owned(), text.into_public().into_owned()))
-        };
-        members.0.into_iter().map(text).collect()
+    /// The same, which must be an object.
+    pub(crate) fn json_object(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<serde_json::Map<String, Json>>, FieldError> {
+        match self.take(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value @ Value::Object(raw)) => {
+                serde_json::from_str(raw.get()).map(Some).or(Err(FieldError::no_map(field, &value)))
+            }
+            Some(other) => Err(FieldError::no_map(field, &other)),
+        }
     }
 
     /// All that has not been taken.

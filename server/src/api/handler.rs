@@ -60,7 +60,7 @@ async fn answer_others(
         Endpoint::AuthMount(at) => auth_mounts::answer(call, at, fields).await,
         Endpoint::Token(endpoint) => token::answer(call, endpoint, fields).await,
         Endpoint::Wrapping(step) => wrapping::answer(call, step, fields).await,
-        Endpoint::Capabilities(of) => capabilities::answer(call, of, fields),
+        Endpoint::Capabilities(of) => capabilities::answer(call, of, fields).await,
         Endpoint::ListPolicies(path, operation) => policy::list(call, path, operation, fields),
         Endpoint::Policy(path, name, operation) => {
             policy::answer(call, path, &name, operation, fields).await

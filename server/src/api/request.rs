@@ -287,7 +287,7 @@ impl Capabilities {
     /// A field that cannot be converted, or no path.
     pub fn decode(fields: &mut Fields<'_>) -> Result<Self, ApiError> {
         let (paths, path) = (fields.list("paths")?, fields.list("path")?);
-        let paths = if paths.is_empty() { path } else { paths };
+        let paths = paths.filter(|paths| !paths.is_empty()).or(path).unwrap_or_default();
         if paths.is_empty() {
             return Err(ApiError::MissingPaths);
         }

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -31,8 +31,10 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
 
-/// How many logins of one method are worked on at a time.
+/// How many logins at one mount are worked on at a time.
 const LOGINS: usize = 32;
+/// How many mounts are told apart; where there are more, those that nobody logs in at are forgotten.
+const LOGIN_MOUNTS: usize = 1024;
 /// How long one more waits for that.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
@@ -50,9 +52,9 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
-    /// Logins are asked for by strangers: they take no places from those who are known. By the
-    /// method's type: a provider that hangs keeps nobody out who does not need it.
-    logins: HashMap<&'static str, InFlight>,
+    /// Logins are asked for by strangers: they take no places from those who are known. By mount: a
+    /// provider that hangs keeps nobody out who does not need it.
+    logins: Mutex<HashMap<Uuid, InFlight>>,
     log_budgets: LogBudgets,
 }
 
@@ -62,9 +64,7 @@ impl Api {
     /// is always answered; nobody unknown takes a place.
     #[must_use]
     pub fn new(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Self {
-        let log_budgets = LogBudgets::default();
-        let places = |kind| (kind, InFlight::new(LOGINS, LOGIN_PATIENCE));
-        let logins = node.auth().methods().kinds().map(places).collect();
+        let (logins, log_budgets) = (Mutex::default(), LogBudgets::default());
         Self(Arc::new(Service { node, limits, in_flight, logins, log_budgets }))
     }
 
@@ -170,6 +170,7 @@ impl Service {
         deployment: Arc<Deployment>,
         route: Result<Route<'_>, ApiError>,
     ) -> Result<Reply, Refusal> {
+        let came = tokio::time::Instant::now();
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;
         let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
@@ -208,6 +209,7 @@ impl Service {
                     id,
                     log_budgets: &self.log_budgets,
                     wrap_ttl,
+                    came,
                     trail: audited.trail.clone(),
                 };
                 let answer = self.handle(&mut call, asked, body, audited).await;
@@ -269,6 +271,16 @@ impl Service {
         Ok(Some(shown))
     }
 
+    /// Those of the logins at one mount.
+    fn places_of(&self, mount: Uuid) -> InFlight {
+        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if logins.len() >= LOGIN_MOUNTS && !logins.contains_key(&mount) {
+            logins.retain(|_, places| !places.is_idle());
+        }
+        let places = || InFlight::new(LOGINS, LOGIN_PATIENCE);
+        logins.entry(mount).or_insert_with(places).clone()
+    }
+
     /// Nobody knows who asks: what that may cost is bounded apart from all else.
     async fn log_in(
         &self,
@@ -283,8 +295,7 @@ impl Service {
         let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
         let body = body::read(body, limits).await.map_err(ApiError::from)?;
-        let places = self.logins.get(&*at.mount.kind).ok_or(ApiError::UnsupportedPath)?;
-        let admitted = places.admit().await;
+        let admitted = self.places_of(at.mount.uuid).admit().await;
         let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
@@ -317,7 +328,9 @@ impl Service {
         let overloaded = |Overloaded| ApiError::Overloaded;
         let announced = body::announced_bytes(&body, self.limits);
         let _bytes = self.node.bytes().take(announced).await.map_err(overloaded)?;
+        let begun = tokio::time::Instant::now();
         let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
+        call.came += begun.elapsed();
         // Only now: who sends slowly takes no place from those who wait for an answer.
         let admitted = match endpoint.asks_a_kms() {
             true => self.in_flight.admit_waiting().await,

@@ -12,6 +12,8 @@ use std::str::FromStr;
 use selkie_crypto::AuditKey;
 use subtle::ConstantTimeEq;
 
+use super::json::push_number;
+
 const MEMBER: &str = ",\"selkie\":{\"chain\":\"";
 const SEQUENCE: &str = "\",\"sequence\":";
 const MAC: &str = ",\"mac\":\"";
@@ -59,9 +61,10 @@ impl Chain {
         let start = out.len();
         let sequence = self.end.sequence.saturating_add(1);
         out.extend_from_slice(line);
-        for part in [MEMBER, &self.end.chain, SEQUENCE, &sequence.to_string()] {
+        for part in [MEMBER, &self.end.chain, SEQUENCE] {
             out.extend_from_slice(part.as_bytes());
         }
+        push_number(sequence, out);
         let mac = key.line_mac(&self.end.mac, out.get(start..).unwrap_or_default());
         out.extend_from_slice(MAC.as_bytes());
         push_hex(&mac, out);
@@ -139,7 +142,8 @@ pub(super) fn hex(bytes: &[u8; 32]) -> String {
 pub(super) fn push_hex(bytes: &[u8; 32], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| DIGITS[usize::from(nibble & 0xf)];
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]));
+    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte)]);
+    out.extend_from_slice(digits.as_flattened());
 }
 
 fn decode_hex(text: &str) -> Option<[u8; 32]> {

@@ -8,9 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
-use super::ticket::Ticket;
+use super::gathering::Batch;
 use super::writer::Writer;
 
 /// What may wait for a device (invariant I10); a line beyond that fails at once.
@@ -42,17 +40,10 @@ pub struct Figures {
     pub is_failing: AtomicBool,
 }
 
-/// A line on its way.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) line: Bytes,
-    pub(super) ticket: Arc<Ticket>,
-}
-
 /// What the thread does next.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    pub(super) entries: Vec<Entry>,
+    pub(super) batches: Vec<Arc<Batch>>,
     pub(super) reopen: bool,
     pub(super) stop: bool,
 }
@@ -66,6 +57,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     work: Work,
+    lines: usize,
     bytes: usize,
     /// Since when the thread works at what it took last.
     busy_since: Option<Instant>,
@@ -90,18 +82,13 @@ impl Device {
         Ok(Self { settings, figures, queue, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Queues a line, to be written at [`Device::wake`] or before; if that cannot be, it has failed
-    /// here.
-    pub(super) fn push(&self, line: Bytes, ticket: &Arc<Ticket>) {
-        if !self.queue.push(Entry { line, ticket: Arc::clone(ticket) }) {
-            self.figures.failed.fetch_add(1, Ordering::Relaxed);
-            ticket.failed();
+    /// Queues lines to be written; if that cannot be, they have failed here.
+    pub(super) fn push(&self, batch: &Arc<Batch>) {
+        if !self.queue.push(batch) {
+            let lines = u64::try_from(batch.lines.len()).unwrap_or(u64::MAX);
+            self.figures.failed.fetch_add(lines, Ordering::Relaxed);
+            batch.answer(0);
         }
-    }
-
-    /// Lets the thread write what is queued.
-    pub(super) fn wake(&self) {
-        self.queue.wake();
     }
 
     pub(super) fn reopen(&self) {
@@ -120,26 +107,22 @@ impl Device {
 }
 
 impl Queue {
-    fn push(&self, entry: Entry) -> bool {
+    fn push(&self, batch: &Arc<Batch>) -> bool {
         let mut state = self.lock();
         let is_stuck = state.busy_since.is_some_and(|since| since.elapsed() > PATIENCE);
-        let bytes = state.bytes.saturating_add(entry.line.len());
-        let is_full = state.work.entries.len() >= QUEUE_LINES || bytes > QUEUE_BYTES;
-        if is_stuck || is_full || state.work.stop {
+        let lines = state.lines.saturating_add(batch.lines.len());
+        let bytes = state.bytes.saturating_add(batch.bytes);
+        if is_stuck || lines > QUEUE_LINES || bytes > QUEUE_BYTES || state.work.stop {
             return false;
         }
-        state.bytes = bytes;
-        state.work.entries.push(entry);
-        true
-    }
-
-    fn wake(&self) {
-        let mut state = self.lock();
+        (state.lines, state.bytes) = (lines, bytes);
+        state.work.batches.push(Arc::clone(batch));
         // Once for all that is queued: the thread takes it as a whole.
-        if !state.work.entries.is_empty() && std::mem::take(&mut state.is_waiting) {
+        if std::mem::take(&mut state.is_waiting) {
             drop(state);
             self.changed.notify_one();
         }
+        true
     }
 
     fn tell(&self, change: impl FnOnce(&mut Work)) {
@@ -152,9 +135,9 @@ impl Queue {
         let mut state = self.lock();
         state.busy_since = None;
         loop {
-            let Work { entries, reopen, stop } = &state.work;
+            let Work { batches, reopen, stop } = &state.work;
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-            if !entries.is_empty() || *reopen || *stop || left == Some(Duration::ZERO) {
+            if !batches.is_empty() || *reopen || *stop || left == Some(Duration::ZERO) {
                 break;
             }
             state.is_waiting = true;
@@ -163,7 +146,7 @@ impl Queue {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             state.is_waiting = false;
         }
-        state.bytes = 0;
+        (state.lines, state.bytes) = (0, 0);
         state.busy_since = Some(Instant::now());
         let stop = state.work.stop;
         // It stays stopped for those who come later.

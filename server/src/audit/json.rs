@@ -68,8 +68,7 @@ impl<'o> Object<'o> {
     }
 
     pub(super) fn number(&mut self, name: &str, value: u64) {
-        let digits = value.to_string();
-        self.member(name).extend_from_slice(digits.as_bytes());
+        push_number(value, self.member(name));
     }
 
     pub(super) fn truth(&mut self, name: &str, value: bool) {
@@ -102,26 +101,53 @@ pub(super) fn push_hash_of(value: &[u8], key: &AuditKey, out: &mut Vec<u8>) {
     push_hash(&key.value_hash(value), out);
 }
 
+/// `value` in digits.
+pub(super) fn push_number(mut value: u64, out: &mut Vec<u8>) {
+    let (mut digits, mut from) = ([b'0'; 20], 19);
+    while let Some(digit) = digits.get_mut(from) {
+        *digit = ascii_digit(value);
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+        from = from.saturating_sub(1);
+    }
+    out.extend_from_slice(digits.get(from..).unwrap_or_default());
+}
+
+/// The last digit of `value`.
+pub(super) fn ascii_digit(value: u64) -> u8 {
+    b'0' | u8::try_from(value % 10).unwrap_or_default()
+}
+
 /// `value` between quotes.
 pub(super) fn push_text(value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if value.bytes().all(is_plain) {
-        out.extend_from_slice(value.as_bytes());
-    } else {
-        for byte in value.bytes() {
-            match byte {
-                b'"' => out.extend_from_slice(b"\\\""),
-                b'\\' => out.extend_from_slice(b"\\\\"),
-                b'\n' => out.extend_from_slice(b"\\n"),
-                b'\t' => out.extend_from_slice(b"\\t"),
-                b'\r' => out.extend_from_slice(b"\\r"),
-                0..b' ' => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-                _ => out.push(byte),
-            }
+    let (plain, rest) = value.as_bytes().split_at(plain_length(value.as_bytes()));
+    out.extend_from_slice(plain);
+    for byte in rest {
+        match *byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            byte @ 0..b' ' => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            byte => out.push(byte),
         }
     }
     out.push(b'"');
+}
+
+/// How many bytes come before the first that JSON writes otherwise. It looks at many at once, because
+/// ciphertexts are long.
+pub(super) fn plain_length(bytes: &[u8]) -> usize {
+    let is_special = |byte: &u8| (*byte < b' ') | (*byte == b'"') | (*byte == b'\\');
+    let (chunks, _) = bytes.as_chunks::<32>();
+    let is_plain = |chunk: &&[u8; 32]| !chunk.iter().fold(false, |any, it| any | is_special(it));
+    let plain = chunks.iter().take_while(is_plain).count() * 32;
+    let rest = bytes.get(plain..).unwrap_or_default();
+    rest.iter().position(is_special).map_or(bytes.len(), |at| plain + at)
 }
 
 #[cfg(test)]
@@ -130,10 +156,34 @@ mod tests {
 
     #[test]
     fn texts_read_back_as_they_were() {
-        for text in ["", "plain", "\"\\\n\t\r\u{1}\u{1f}é😀\u{7f}"] {
+        let long = "é".repeat(100);
+        let late = format!("{long}\"{long}\\");
+        for text in ["", "plain", "\"\\\n\t\r\u{1}\u{1f}é😀\u{7f}", &long, &late] {
             let mut out = Vec::new();
             push_text(text, &mut out);
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn the_first_special_byte_is_found_wherever_it_is() {
+        for at in 0..100 {
+            for special in *b"\"\\\0\x1f" {
+                let mut bytes = [b'~'; 100];
+                assert_eq!(plain_length(&bytes), 100);
+                bytes[at] = special;
+                assert_eq!(plain_length(&bytes), at);
+                assert_eq!(plain_length(&bytes[..at]), at);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_digits() {
+        for number in [0, 9, 10, 12_345, u64::MAX] {
+            let mut out = Vec::new();
+            push_number(number, &mut out);
+            assert_eq!(out, number.to_string().into_bytes());
         }
     }
 

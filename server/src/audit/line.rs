@@ -1,7 +1,7 @@
 //! The lines that a device writes about itself; those about requests are in [`record`](super::record).
 
 use super::chain::{End, hex};
-use super::json::{Object, push_text};
+use super::json::{Object, ascii_digit};
 
 /// A line of the log about the log.
 #[derive(Debug)]
@@ -61,11 +61,44 @@ fn push_end(name: &str, end: &End, line: &mut Object<'_>) {
     object.end();
 }
 
-/// RFC 3339 with nanoseconds, as Vault's lines have it.
+/// RFC 3339 with nanoseconds, as Vault's lines have it; by hand, because each line has one.
 pub(super) fn push_time(unix_nanos: u128, out: &mut Vec<u8>) {
-    let nanos = i128::try_from(unix_nanos).unwrap_or(i128::MAX);
-    let time = jiff::Timestamp::from_nanosecond(nanos).unwrap_or_default();
-    push_text(&format!("{time:.9}"), out);
+    let nanos = u64::try_from(unix_nanos).unwrap_or(u64::MAX);
+    let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    let (days, seconds) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    let mut text = *b"\"0000-00-00T00:00:00.000000000Z\"";
+    let parts = [
+        (1..5, year),
+        (6..8, month),
+        (9..11, day),
+        (12..14, seconds / 3600),
+        (15..17, seconds / 60 % 60),
+        (18..20, seconds % 60),
+        (21..30, nanos),
+    ];
+    for (place, mut value) in parts {
+        for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
+            *digit = ascii_digit(value);
+            value /= 10;
+        }
+    }
+    out.extend_from_slice(&text);
+}
+
+/// Year, month and day, so many days after 1970 began, in the Gregorian calendar: years that begin
+/// in March have their leap day at the end, and five months there are always 153 days.
+const fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    // From 0000-03-01 on.
+    let days = days + 719_468;
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (400 * era + year + next, month, day)
 }
 
 #[cfg(test)]
@@ -77,5 +110,15 @@ mod tests {
         let mut out = Vec::new();
         push_time(1_700_000_000_123_456_789, &mut out);
         assert_eq!(out, b"\"2023-11-14T22:13:20.123456789Z\"");
+    }
+
+    #[test]
+    fn every_day_of_800_years_is_the_one_of_the_calendar() {
+        let mut day = jiff::civil::date(1970, 1, 1);
+        for days in 0..292_194 {
+            let (year, month, number) = date(days);
+            assert_eq!(format!("{year:04}-{month:02}-{number:02}"), day.to_string());
+            day = day.tomorrow().unwrap();
+        }
     }
 }

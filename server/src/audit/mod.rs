@@ -6,7 +6,9 @@ mod chain;
 mod device;
 mod events;
 mod file;
+mod gathering;
 mod json;
+mod known;
 mod line;
 pub(crate) mod record;
 pub(crate) mod redact;
@@ -15,7 +17,6 @@ mod socket;
 mod syslog;
 #[cfg(test)]
 mod tests;
-mod ticket;
 mod trail;
 pub mod verify;
 mod writer;
@@ -26,26 +27,25 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use selkie_config::{AuditDevice, AuditKind};
 use selkie_crypto::AuditKey;
 use selkie_listener::LogBudget;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::chain::{Chain, hex};
 pub use self::chain::{End, NotAnEnd};
+use self::device::Device;
 pub use self::device::Figures;
-use self::device::{Device, PATIENCE};
 pub use self::events::{Events, KeyEvent, Watch};
 use self::file::FileSink;
+use self::gathering::Gathering;
+use self::known::KnownHashes;
 use self::sink::Sink;
 use self::socket::SocketSink;
 use self::syslog::SyslogSink;
-use self::ticket::Ticket;
 pub(crate) use self::trail::DecryptedEnvelope;
 pub use self::trail::{KeyUse, Trail};
-use self::writer::Writer;
+use self::writer::{Chained, Writer};
 use crate::clock::Clock;
 
 /// How many strangers a second are recorded: whoever knows no token cannot fill our disk.
@@ -57,13 +57,14 @@ const PLACES: usize = 16;
 
 /// All audit devices; none, and then nothing is recorded, where none is declared.
 pub struct Audit {
-    devices: Vec<Device>,
+    gathering: Arc<Gathering>,
     key: Option<Arc<AuditKey>>,
     clock: Arc<dyn Clock>,
     strangers: LogBudget,
     logins: [LogBudget; PLACES],
     hasher: RandomState,
     events: Events,
+    known: KnownHashes,
 }
 
 /// No device took the line: nothing may happen, and nothing may leave.
@@ -95,7 +96,9 @@ impl Audit {
         let strangers = LogBudget::new(STRANGERS_PER_SECOND);
         let logins = std::array::from_fn(|_| LogBudget::new(LOGINS_PER_SECOND));
         let (hasher, events) = (RandomState::new(), Events::default());
-        Self { devices: Vec::new(), key: None, clock, strangers, logins, hasher, events }
+        let gathering = Arc::new(Gathering::of(Vec::new()));
+        let known = KnownHashes::default();
+        Self { gathering, key: None, clock, strangers, logins, hasher, events, known }
     }
 
     /// Opens the devices of `declared`. A collector that is away is tried again with each line; a
@@ -111,10 +114,9 @@ impl Audit {
         let mut audit = Self::none(clock);
         audit.key = declared.key.map(Arc::new);
         if let Some(key) = audit.key.clone() {
-            for device in declared.devices {
-                let started = start(device, Arc::clone(&key), Arc::clone(&audit.clock));
-                audit.devices.push(started?);
-            }
+            let start = |device| start(device, Arc::clone(&key), Arc::clone(&audit.clock));
+            let devices = declared.devices.into_iter().map(start).collect::<Result<_, _>>()?;
+            audit.gathering = Arc::new(Gathering::of(devices));
         }
         Ok(audit)
     }
@@ -122,18 +124,23 @@ impl Audit {
     /// Whether anything is recorded; under which key then.
     #[must_use]
     pub fn key(&self) -> Option<&AuditKey> {
-        self.key.as_deref().filter(|_| !self.devices.is_empty())
+        self.key.as_deref().filter(|_| !self.gathering.devices.is_empty())
     }
 
     /// The devices, and how they do, in the order of their declaration.
     pub fn devices(&self) -> impl Iterator<Item = (&AuditDevice, &Figures)> {
-        self.devices.iter().map(|device| (&device.settings, &*device.figures))
+        self.gathering.devices.iter().map(|device| (&device.settings, &*device.figures))
     }
 
     /// The names of the devices, and how they do.
     pub(crate) fn figures(&self) -> impl Iterator<Item = (String, Arc<Figures>)> {
         let named = |device: &Device| (device.settings.path.clone(), Arc::clone(&device.figures));
-        self.devices.iter().map(named)
+        self.gathering.devices.iter().map(named)
+    }
+
+    /// What stands for tokens and accessors that were seen before.
+    pub(crate) const fn known(&self) -> &KnownHashes {
+        &self.known
     }
 
     /// Where the use of keys is told within this process.
@@ -154,24 +161,11 @@ impl Audit {
     ///
     /// # Errors
     ///
-    /// [`NotRecorded`] if none takes it, or none within [`PATIENCE`].
+    /// [`NotRecorded`] if none takes it in time.
     pub(crate) async fn record(&self, line: Vec<u8>) -> Result<(), NotRecorded> {
-        if self.devices.is_empty() {
-            return Ok(());
-        }
-        let (ticket, answer) = Ticket::new(self.devices.len());
-        let line = Bytes::from(line);
-        let wake = Wake(&self.devices);
-        for device in wake.0 {
-            device.push(line.clone(), &ticket);
-        }
-        // Requests that are ready queue their lines first, so that one wake-up, one write and one
-        // sync serve them all. On a single core each would cost two context switches otherwise.
-        tokio::task::yield_now().await;
-        drop(wake);
-        match timeout(PATIENCE, answer).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false) | Err(_)) | Err(_) => Err(NotRecorded),
+        match self.gathering.devices.is_empty() {
+            true => Ok(()),
+            false => self.gathering.record(line).await,
         }
     }
 
@@ -199,21 +193,13 @@ impl Audit {
 
     /// Opens files and connections anew, as after a rotation.
     pub fn reopen(&self) {
-        self.devices.iter().for_each(Device::reopen);
+        self.gathering.devices.iter().for_each(Device::reopen);
     }
 
     /// Writes what waits and the last checkpoint of each device. Blocks for a few seconds at most.
     pub fn stop(&self) {
-        self.devices.iter().for_each(Device::stop);
-    }
-}
-
-/// Wakes the devices, also if whoever records gives up before.
-struct Wake<'a>(&'a [Device]);
-
-impl Drop for Wake<'_> {
-    fn drop(&mut self) {
-        self.0.iter().for_each(Device::wake);
+        self.gathering.flush();
+        self.gathering.devices.iter().for_each(Device::stop);
     }
 }
 
@@ -238,6 +224,7 @@ fn start(
         checkpoint_interval: settings.checkpoint_interval,
         before: None,
         is_anew: false,
+        chained: Chained::default(),
     };
     match (writer.open(), &settings.kind) {
         (Err(source), AuditKind::File(file)) if is_lasting(&source) => {
@@ -270,6 +257,6 @@ impl Drop for Audit {
 
 impl fmt::Debug for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.devices).finish()
+        f.debug_list().entries(&self.gathering.devices).finish()
     }
 }

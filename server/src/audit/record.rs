@@ -6,8 +6,9 @@ use selkie_access::{PolicyName, TokenText};
 use selkie_crypto::{AuditKey, sha256};
 use selkie_listener::ShownCertificate;
 
-use super::json::Object;
 pub(crate) use super::json::push_hash;
+use super::json::{Object, push_number};
+use super::known::{Hashes, KnownHashes};
 use super::line::push_time;
 use super::redact::{Hashed, MOST_BYTES, push_left_out, push_redacted};
 use super::trail::KeyUse;
@@ -93,12 +94,8 @@ impl Data {
 }
 
 impl Record {
-    pub(crate) fn new(asked: &Asked<'_>, data: &Data, key: &AuditKey) -> Self {
-        let token = asked.token.map(|token| key.value_hash(token.expose_for_hash()));
-        let accessor = asked.client.map(|client| client.accessor.as_bytes());
-        let accessor = accessor.filter(|accessor| !accessor.is_empty());
-        let accessor = accessor.map(|accessor| key.value_hash(accessor));
-        let credentials = Hashes { token, accessor };
+    pub(crate) fn new(asked: &Asked<'_>, data: &Data, known: &KnownHashes, key: &AuditKey) -> Self {
+        let credentials = known.of(asked.client, asked.token, key);
         let mut common = Vec::with_capacity(2048);
         push_auth(asked.client, &credentials, &mut common);
         common.push(b',');
@@ -143,11 +140,6 @@ impl Record {
         line.raw(&self.common);
         line
     }
-}
-
-struct Hashes {
-    token: Option<[u8; 32]>,
-    accessor: Option<[u8; 32]>,
 }
 
 fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
@@ -273,7 +265,7 @@ fn push_key_use(used: &KeyUse, out: &mut Vec<u8>) {
     let versions = told.member("versions");
     for (index, version) in used.versions.iter().take(16).enumerate() {
         versions.push(if index == 0 { b'[' } else { b',' });
-        versions.extend_from_slice(version.get().to_string().as_bytes());
+        push_number(u64::from(version.get()), versions);
     }
     versions.extend_from_slice(if used.versions.is_empty() { b"[]" } else { b"]" });
     told.texts("seals", used.seals.iter().map(|seal| seal.as_str()));

@@ -6,7 +6,7 @@ use selkie_crypto::AuditKey;
 use selkie_memory::WipedVec;
 use serde::Deserialize;
 
-use super::json::{Object, push_hash, push_hash_of};
+use super::json::{Object, plain_length, push_hash, push_hash_of};
 
 /// What the data of one line may take; more is left out under its hash, so that a line fits into a
 /// datagram and nobody writes more to our disk than to us.
@@ -103,16 +103,47 @@ fn number_length(text: &str) -> usize {
 
 /// Of the string that `text` begins with, its quotes included.
 fn quoted_length(text: &str) -> Option<usize> {
-    let mut escaped = true; // The opening quote ends nothing.
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
+    let bytes = text.as_bytes();
+    let mut at = 1_usize;
+    loop {
+        at = at.checked_add(plain_length(bytes.get(at..)?))?;
+        match bytes.get(at)? {
             b'"' => return at.checked_add(1),
-            _ => {}
+            b'\\' => at = at.checked_add(2)?,
+            _ => at = at.checked_add(1)?,
         }
     }
-    None
+}
+
+/// Of the value that `text` begins with.
+fn value_length(text: &str) -> Option<usize> {
+    let (mut at, mut level) = (0_usize, 0_u32);
+    loop {
+        let rest = text.get(at..)?;
+        match rest.bytes().next() {
+            Some(b'"') => at = at.checked_add(quoted_length(rest)?)?,
+            Some(b'{' | b'[') => (at, level) = (at.checked_add(1)?, level.checked_add(1)?),
+            Some(b'}' | b']') if level > 0 => (at, level) = (at.checked_add(1)?, level - 1),
+            None | Some(b',' | b'}' | b']') if level == 0 => return Some(at),
+            None => return None,
+            // A number, a word, or what separates within.
+            Some(_) => at = at.checked_add(1)?,
+        }
+    }
+}
+
+/// The members of the object `json`, which a serialiser has written, with their values as they stand
+/// there.
+pub(crate) fn members(json: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = json;
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii_start().strip_prefix(['{', ','])?.trim_ascii_start();
+        let (name, after) = rest.split_at_checked(quoted_length(rest)?)?;
+        let after = after.trim_ascii_start().strip_prefix(':')?.trim_ascii_start();
+        let (value, after) = after.split_at_checked(value_length(after)?)?;
+        rest = after;
+        Some((name.get(1..name.len().checked_sub(1)?)?, value.trim_ascii_end()))
+    })
 }
 
 /// The string as a client means it, which is what `sys/audit-hash` is asked for.
@@ -197,6 +228,21 @@ mod tests {
             "client_token": hash("s.x"), "accessor": hash("a"), "policies": ["p"], "token": "",
         });
         assert_eq!(redacted(json, Hashed::Tokens), expected);
+    }
+
+    #[test]
+    fn members_are_found_with_their_values_as_they_stand() {
+        let json = r#"{"a":"x\"}","b":{"c":[1,{"d":"],\\"}]},"e":-1.5,"f":null,"g":[],"h":{}}"#;
+        let found: Vec<_> = members(json).collect();
+        let (a, b) = (r#""x\"}""#, r#"{"c":[1,{"d":"],\\"}]}"#);
+        let expected = [("a", a), ("b", b), ("e", "-1.5"), ("f", "null"), ("g", "[]"), ("h", "{}")];
+        assert_eq!(found, expected);
+        let spaced: Vec<_> = members(" { \"a\" : [ 1 ] , \"b\" : 2 } ").collect();
+        assert_eq!(spaced, [("a", "[ 1 ]"), ("b", "2")]);
+        assert_eq!(members("{}").count() + members("").count() + members("[1]").count(), 0);
+        for cut in 0..json.len() {
+            assert!(members(&json[..cut]).count() <= expected.len(), "it ends, whatever it is");
+        }
     }
 
     #[test]

@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 use selkie_crypto::AuditKey;
 
 use super::chain::{Chain, End};
-use super::device::{Entry, Figures, Queue, Work};
+use super::device::{Figures, Queue, Work};
+use super::gathering::Batch;
 use super::line::OwnLine;
 use super::sink::{Failed, Ready, Sink};
 use crate::clock::Clock;
+
+/// The most room that is kept for the next lines.
+const MOST_ROOM_BYTES: usize = 256 << 10;
 
 /// Chains lines and writes them, as many at once as wait.
 pub(super) struct Writer {
@@ -25,11 +29,13 @@ pub(super) struct Writer {
     pub(super) before: Option<End>,
     /// Whether the next line begins a chain or a file.
     pub(super) is_anew: bool,
+    /// What was written last, for its room alone.
+    pub(super) chained: Chained,
 }
 
 /// Lines as they are written, and where the chain stands after each.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Chained {
     bytes: Vec<u8>,
     steps: Vec<Step>,
 }
@@ -58,12 +64,12 @@ impl Writer {
         loop {
             let has_lines = self.chain.end().sequence > checked.1;
             let due = has_lines.then(|| checked.0 + self.checkpoint_interval);
-            let Work { entries, reopen, stop } = queue.next(due);
+            let Work { batches, reopen, stop } = queue.next(due);
             if reopen {
                 self.sink.reopen();
             }
-            if !entries.is_empty() {
-                self.write(&entries);
+            if !batches.is_empty() {
+                self.write(&batches);
             }
             if stop {
                 return self.own(|end, missed| OwnLine::Stop { end, missed });
@@ -79,16 +85,20 @@ impl Writer {
     }
 
     /// Writes the lines, and tells those who wait.
-    fn write(&mut self, entries: &[Entry]) {
-        let outcome = self.attempt(entries.iter().map(|entry| &entry.line[..]));
-        let taken = outcome.as_ref().map_or_else(|(_, taken)| *taken, |()| entries.len());
-        let missed = entries.len().saturating_sub(taken);
+    fn write(&mut self, batches: &[Arc<Batch>]) {
+        let all = batches.iter().map(|batch| batch.lines.len()).sum::<usize>();
+        let outcome =
+            self.attempt(batches.iter().flat_map(|batch| &batch.lines).map(Vec::as_slice));
+        let mut taken = outcome.as_ref().map_or_else(|(_, taken)| *taken, |()| all);
+        let missed = all.saturating_sub(taken);
         add(&self.figures.written, taken);
         add(&self.figures.failed, missed);
         self.tell(outcome.map_err(|(error, _)| error), missed);
         // The lines that are whole in a file count, unless the disk was asked for and failed.
-        for (index, entry) in entries.iter().enumerate() {
-            if index < taken { entry.ticket.taken() } else { entry.ticket.failed() }
+        for batch in batches {
+            let here = taken.min(batch.lines.len());
+            taken = taken.saturating_sub(here);
+            batch.answer(here);
         }
     }
 
@@ -108,34 +118,36 @@ impl Writer {
     /// Chains and writes `lines`; if it fails, how many were taken all the same.
     fn attempt<'l>(
         &mut self,
-        lines: impl ExactSizeIterator<Item = &'l [u8]>,
+        lines: impl Iterator<Item = &'l [u8]>,
     ) -> Result<(), (std::io::Error, usize)> {
         self.open().map_err(|error| (error, 0))?;
         let was = self.chain.end().clone();
-        let mut batch = Batch::default();
+        let mut chained = std::mem::take(&mut self.chained).emptied();
         if self.is_anew {
             let text = self.first_line(&was);
-            batch.add(&mut self.chain, &self.key, &text);
+            chained.add(&mut self.chain, &self.key, &text);
         }
-        let own = batch.steps.len();
-        lines.for_each(|line| batch.add(&mut self.chain, &self.key, line));
-        match self.sink.write(&batch.bytes) {
+        let own = chained.steps.len();
+        lines.for_each(|line| chained.add(&mut self.chain, &self.key, line));
+        let outcome = match self.sink.write(&chained.bytes) {
             Ok(()) => {
                 add(&self.figures.written, own);
                 (self.is_anew, self.before) = (false, None);
                 Ok(())
             }
             Err(Failed { kept_bytes, source }) => {
-                let kept = batch.steps.iter().take_while(|step| step.end <= kept_bytes);
+                let kept = chained.steps.iter().take_while(|step| step.end <= kept_bytes);
                 let (kept, last) = (kept.clone().count(), kept.last());
                 let (sequence, mac) = last.map_or((was.sequence, was.mac), |l| (l.sequence, l.mac));
                 self.chain.rewind(sequence, mac);
                 self.is_anew &= kept == 0;
-                let all = kept == batch.steps.len();
+                let all = kept == chained.steps.len();
                 // All are there and yet it failed: the disk has not confirmed them.
                 Err((source, if all { 0 } else { kept.saturating_sub(own) }))
             }
-        }
+        };
+        self.chained = chained;
+        outcome
     }
 
     fn first_line(&self, was: &End) -> Vec<u8> {
@@ -169,7 +181,17 @@ impl Writer {
     }
 }
 
-impl Batch {
+impl Chained {
+    /// Its room for the next lines, unless that is more than lines usually need.
+    fn emptied(mut self) -> Self {
+        if self.bytes.capacity() > MOST_ROOM_BYTES {
+            return Self::default();
+        }
+        self.bytes.clear();
+        self.steps.clear();
+        self
+    }
+
     fn add(&mut self, chain: &mut Chain, key: &AuditKey, line: &[u8]) {
         chain.link(key, line, &mut self.bytes);
         let End { sequence, mac, .. } = *chain.end();

@@ -11,17 +11,22 @@ mod tests;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use selkie_config::{AzureConfig, AzureEnvironment, AzureProblem, AzureRole, DeclaredMethod};
+use selkie_config::{
+    AzureConfig, AzureEnvironment, AzureProblem, AzureRole, DeclaredMethod, DeclaredRole,
+};
 use serde_json::Value;
-use uuid::Uuid;
 
 use self::resource::{Machine, NoMachine};
-use super::configured::{At, Configured, Noted, WithToken, check_address, set_list, set_text};
+use super::configured::{
+    At, Configured, Noted, RoleDocument, WithToken, check_address, named_role, set_list, set_text,
+    unproven,
+};
 use super::jwt::{
     Algorithm, Claims, Expected, KeySources, KeysFrom, Leeways, Location, SourceError, Unproven,
 };
 use super::methods::documents::Document;
-use super::methods::{Login, MethodData, MethodError, MethodRequest, Told, parameters};
+use super::methods::parameters::Alias;
+use super::methods::{Login, MethodData, MethodError, MethodRequest, Told};
 use crate::api::fields::Fields;
 
 /// The method.
@@ -35,9 +40,8 @@ impl Document for AzureConfig {
     type Index = ();
 }
 
-impl Document for WithToken<AzureRole> {
+impl RoleDocument for AzureRole {
     const ROOT: &'static str = "azure-role";
-    type Index = ();
 }
 
 /// Why nobody logs in. The texts are Vault's where it has one.
@@ -194,19 +198,14 @@ fn keys_from(config: &AzureConfig) -> KeysFrom {
 impl Configured for Azure {
     const KIND: &'static str = "azure";
     type Config = AzureConfig;
-    type Role = WithToken<AzureRole>;
+    type Role = AzureRole;
+    const ALIASES: &'static [Alias] =
+        &[Alias::Policies, Alias::Ttl, Alias::MaxTtl, Alias::Period, Alias::NumUses];
 
-    fn declared_config(declared: &DeclaredMethod) -> Option<AzureConfig> {
+    fn declared(declared: &DeclaredMethod) -> Option<(&AzureConfig, &[DeclaredRole<AzureRole>])> {
         match declared {
-            DeclaredMethod::Azure(config, _) => Some(config.clone()),
+            DeclaredMethod::Azure(config, roles) => Some((config, roles)),
             _ => None,
-        }
-    }
-
-    fn declared_roles(declared: &DeclaredMethod) -> Vec<(&str, WithToken<AzureRole>)> {
-        match declared {
-            DeclaredMethod::Azure(_, roles) => WithToken::declared(roles),
-            _ => Vec::new(),
         }
     }
 
@@ -255,13 +254,9 @@ impl Configured for Azure {
     }
 
     fn update_role(
-        old: Option<&WithToken<AzureRole>>,
+        new: &mut WithToken<AzureRole>,
         fields: &mut Fields<'_>,
-    ) -> Result<Noted<WithToken<AzureRole>>, MethodError> {
-        use parameters::Alias::{MaxTtl, NumUses, Period, Policies, Ttl};
-        let mut new = old.cloned().unwrap_or_default();
-        let aliases = [Policies, Ttl, MaxTtl, Period, NumUses];
-        parameters::update(&mut new.token, fields, &aliases)?;
+    ) -> Result<Vec<String>, MethodError> {
         let role = &mut new.role;
         let principals = &mut role.bound_service_principal_ids;
         set_list(fields, "bound_service_principal_ids", principals)?;
@@ -275,18 +270,16 @@ impl Configured for Azure {
             return Err(MethodError::refused(AzureProblem::Locations));
         }
         role.check().map_err(MethodError::refused)?;
-        Ok(new.into())
+        Ok(Vec::new())
     }
 
-    fn show_role(kept: &WithToken<AzureRole>, data: &mut MethodData) {
-        let role = &kept.role;
+    fn show_role(role: &AzureRole, data: &mut MethodData) {
         data.set("bound_service_principal_ids", role.bound_service_principal_ids.clone());
         data.set("bound_group_ids", role.bound_group_ids.clone());
         data.set("bound_subscription_ids", role.bound_subscription_ids.clone());
         data.set("bound_resource_groups", role.bound_resource_groups.clone());
         data.set("bound_scale_sets", role.bound_scale_sets.clone());
         data.set("bound_locations", Vec::<String>::new());
-        parameters::show(&kept.token, data);
     }
 
     async fn log_in(
@@ -300,7 +293,7 @@ impl Configured for Azure {
         if token.is_empty() {
             return Err(refused(Refused::NoToken));
         }
-        let name = request.fields.text("role")?.unwrap_or_default().to_ascii_lowercase();
+        let name = named_role(request.fields)?;
         if name.is_empty() {
             return Err(refused(Refused::NoRole));
         }
@@ -319,7 +312,8 @@ impl Configured for Azure {
             audiences: &audiences,
             leeways: Leeways::default(),
         };
-        let claims = keys.verify(token, expected, now).await.map_err(unproven)?;
+        let claims = keys.verify(token, expected, now).await;
+        let claims = claims.map_err(|error| unproven(error, Refused::Token))?;
         let machine = Machine::of(&claims);
         let forbidden = |error| MethodError::told(Told::Forbidden, Refused::NotBound(error));
         let principal =
@@ -328,22 +322,12 @@ impl Configured for Azure {
         Ok(login(name, kept, principal, &claims, machine.ok().as_ref()))
     }
 
-    fn prepare(&self, mount: Uuid, config: &AzureConfig) {
-        if let Ok(keys) = self.sources.of(mount, &keys_from(config)) {
-            keys.prepare();
-        }
+    fn sources(&self) -> &KeySources {
+        &self.sources
     }
 
-    fn forget(&self, mount: Uuid) {
-        self.sources.forget(mount);
-    }
-}
-
-/// 400, or 503 while nobody can say whether the token is good.
-fn unproven(error: Unproven) -> MethodError {
-    match error {
-        Unproven::NoKeys(_) => MethodError::told(Told::Unavailable, Refused::Token(error)),
-        Unproven::Unbelievable(_) => MethodError::refused(Refused::Token(error)),
+    fn keys_from(config: &AzureConfig) -> Option<KeysFrom> {
+        Some(keys_from(config))
     }
 }
 

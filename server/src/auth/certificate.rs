@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use selkie_access::CERTIFICATE_FIELDS;
 use selkie_certificate::{ClientCertificate, Rule};
 use selkie_config::{ClientAuthorities, DeclaredCertificate};
 use selkie_listener::{ClientTrust, ShownCertificate, TlsError, TrustFiles};
@@ -120,7 +121,7 @@ impl CertificateClients {
         let all = self.clients.iter().enumerate();
         let fitting: Vec<_> = all.filter(|(_, declared)| is_its(declared)).collect();
         match fitting[..] {
-            [(at, declared)] => Ok((at, Arc::new(named(&declared.client, certificate)))),
+            [(at, declared)] => Ok((at, Arc::new(named(declared, certificate)))),
             [] => Err(NotAuthenticated::UnknownCertificate(certificate.fingerprint)),
             _ => {
                 let names = fitting.iter().map(|(_, declared)| declared.client.name.clone());
@@ -134,8 +135,34 @@ impl CertificateClients {
     }
 }
 
+/// What policies may ask of a certificate: `selkie_access::CERTIFICATE_FIELDS`, as Vault's `cert`
+/// method writes them.
+pub(super) fn told(certificate: &ClientCertificate) -> BTreeMap<String, String> {
+    let hex =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+    let id = |id: &Option<Vec<u8>>| id.as_deref().map(hex);
+    let only = |names: &[String]| match names {
+        [one] => Some(one.clone()),
+        _ => None,
+    };
+    let values = [
+        id(&certificate.authority_key_id),
+        certificate.common_name.clone(),
+        only(&certificate.dns_sans),
+        only(&certificate.email_sans),
+        only(&certificate.organizational_units),
+        Some(certificate.serial_digits()),
+        Some(certificate.fingerprint.to_string()),
+        id(&certificate.subject_key_id),
+        only(&certificate.uri_sans),
+    ];
+    let named = CERTIFICATE_FIELDS.into_iter().zip(values);
+    named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 /// The declared client, as this certificate names it.
-fn named(client: &Client, certificate: &ClientCertificate) -> Client {
+fn named(declared: &Declared, certificate: &ClientCertificate) -> Client {
+    let client = &declared.client;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut metadata = BTreeMap::from([
         ("certificate_sha256".to_owned(), certificate.fingerprint.to_string()),
@@ -146,9 +173,10 @@ fn named(client: &Client, certificate: &ClientCertificate) -> Client {
         name: client.name.clone(),
         accessor: String::new(),
         policies: client.policies.clone(),
-        acl: Arc::clone(&client.acl),
+        acl: declared.acl_with(&told(certificate)),
         tag: client.tag,
         metadata,
+        certificate: told(certificate),
         origin: Origin::Certificate {
             fingerprint: certificate.fingerprint,
             warn_from: certificate.warn_from(),

@@ -24,6 +24,9 @@ pub struct Client {
     pub tag: ClientTag,
     /// What the login knew of it, as in `meta` of its token.
     pub metadata: BTreeMap<String, String>,
+    /// What its certificate says, for the templates in policies; empty where it has shown none to
+    /// become who it is.
+    pub certificate: BTreeMap<String, String>,
     /// What it is known by.
     pub origin: Origin,
 }

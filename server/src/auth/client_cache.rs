@@ -49,16 +49,13 @@ impl ClientCache {
             }
         }
         let client = Arc::new(client(deployment, policies, &id, &token));
-        // Without an accessor it is a batch token, each reading of which is another one.
-        if !token.accessor.is_empty() {
-            let policies = Arc::clone(&deployment.policies);
-            let client = Arc::clone(&client);
-            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            if held.len() >= MOST_CLIENTS {
-                held.clear();
-            }
-            held.insert(id, Entry { token, policies, policies_as_of: as_of, client });
+        let policies = Arc::clone(&deployment.policies);
+        let held_client = Arc::clone(&client);
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= MOST_CLIENTS {
+            held.clear();
         }
+        held.insert(id, Entry { token, policies, policies_as_of: as_of, client: held_client });
         client
     }
 }
@@ -80,13 +77,16 @@ fn client(
         Some(_) => (made.display_name.clone(), made.meta.clone()),
         None => Default::default(),
     };
+    let login = made.login.as_ref();
+    let certificate = login.map(|login| login.certificate.clone()).unwrap_or_default();
     let identity = Identity {
+        id: login.map(|login| login.entity_id.clone()).unwrap_or_default(),
         token_display_name: name.clone(),
         token_metadata: metadata.clone(),
         name,
         metadata,
-        aliases: made.login.iter().map(alias).collect(),
-        ..Identity::default()
+        aliases: login.into_iter().map(alias).collect(),
+        certificate: certificate.clone(),
     };
     Client {
         name: made.display_name.clone(),
@@ -95,6 +95,7 @@ fn client(
         acl: policies.acl(deployment, &made.policies, &identity),
         tag: tag(id),
         metadata: made.meta.clone(),
+        certificate,
         origin: Origin::Token(Arc::clone(token)),
     }
 }

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ipnet::IpNet;
 use selkie_config::{DeclaredMethod, DeclaredRole, TokenParameters, role_name};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::jwt::{KeySources, KeysFrom, Unproven};
 use super::methods::documents::{Document, DocumentName, forget_mount};
-use super::methods::parameters;
+use super::methods::parameters::{self, Alias};
 use super::methods::{
     AuthMount, Login, Method, MethodData, MethodError, MethodReply, MethodRequest, Renewal, Told,
 };
@@ -32,14 +34,14 @@ pub(crate) trait Configured: fmt::Debug + Send + Sync + 'static {
     const KIND: &'static str;
     /// Its configuration, as it is kept.
     type Config: Document + Clone + fmt::Debug;
-    /// A role, as it is kept.
-    type Role: Document + Clone + fmt::Debug;
+    /// What a role asks of those who log in.
+    type Role: RoleDocument;
+    /// The old names that its roles have for `token_*` fields.
+    const ALIASES: &'static [Alias];
 
-    /// The declared configuration; `None` for another method's.
-    fn declared_config(declared: &DeclaredMethod) -> Option<Self::Config>;
-
-    /// The declared roles, by name in lower case.
-    fn declared_roles(declared: &DeclaredMethod) -> Vec<(&str, Self::Role)>;
+    /// The declared configuration, and the declared roles with their names in lower case; `None` for
+    /// another method's.
+    fn declared(declared: &DeclaredMethod) -> Option<(&Self::Config, &[DeclaredRole<Self::Role>])>;
 
     /// What `old` is with `fields`.
     fn update_config(
@@ -51,11 +53,11 @@ pub(crate) trait Configured: fmt::Debug + Send + Sync + 'static {
     /// What a read answers.
     fn show_config(config: &Self::Config, data: &mut MethodData);
 
-    /// What `old` is with `fields`.
+    /// Takes what is set of a role, whose token is as it will be; what the client should know.
     fn update_role(
-        old: Option<&Self::Role>,
+        role: &mut WithToken<Self::Role>,
         fields: &mut Fields<'_>,
-    ) -> Result<Noted<Self::Role>, MethodError>;
+    ) -> Result<Vec<String>, MethodError>;
 
     /// What a read answers.
     fn show_role(role: &Self::Role, data: &mut MethodData);
@@ -69,11 +71,37 @@ pub(crate) trait Configured: fmt::Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Under which keys the tokens of logins are proven.
+    fn sources(&self) -> &KeySources;
+
+    /// Where those of a mount with this configuration come from, if there are any.
+    fn keys_from(config: &Self::Config) -> Option<KeysFrom>;
+
     /// Gets ready for logins at a mount with this configuration.
-    fn prepare(&self, mount: Uuid, config: &Self::Config);
+    fn prepare(&self, mount: Uuid, config: &Self::Config) {
+        let keys = Self::keys_from(config).and_then(|from| self.sources().of(mount, &from).ok());
+        if let Some(keys) = keys {
+            keys.prepare();
+        }
+    }
 
     /// Forgets what it knows of a mount that is no more.
-    fn forget(&self, mount: Uuid);
+    fn forget(&self, mount: Uuid) {
+        self.sources().forget(mount);
+    }
+}
+
+/// What a role of some method asks of those who log in.
+pub(crate) trait RoleDocument:
+    Serialize + DeserializeOwned + Clone + Default + fmt::Debug + Send + Sync + 'static
+{
+    /// The first segment of the places where such roles are kept.
+    const ROOT: &'static str;
+}
+
+impl<R: RoleDocument> Document for WithToken<R> {
+    const ROOT: &'static str = R::ROOT;
+    type Index = ();
 }
 
 /// A value with what the client should know of it.
@@ -133,7 +161,7 @@ pub(crate) fn set_list(
     field: &'static str,
     place: &mut Vec<String>,
 ) -> Result<(), MethodError> {
-    if let Some(mut texts) = fields.set_list(field)? {
+    if let Some(mut texts) = fields.list(field)? {
         texts.retain(|text| !text.is_empty());
         *place = texts;
     }
@@ -149,13 +177,27 @@ pub(crate) struct WithToken<R> {
     pub(crate) token: TokenParameters,
 }
 
-impl<R: Clone> WithToken<R> {
-    /// Of a declaration, with its name.
-    pub(crate) fn declared(roles: &[DeclaredRole<R>]) -> Vec<(&str, Self)> {
-        let role =
-            |one: &DeclaredRole<R>| Self { role: one.role.clone(), token: one.token.clone() };
-        roles.iter().map(|one| (one.name.as_str(), role(one))).collect()
+impl<R: Clone> From<&DeclaredRole<R>> for WithToken<R> {
+    fn from(declared: &DeclaredRole<R>) -> Self {
+        Self { role: declared.role.clone(), token: declared.token.clone() }
     }
+}
+
+/// The role that a login names, in lower case; empty if it names none.
+pub(crate) fn named_role(fields: &mut Fields<'_>) -> Result<String, MethodError> {
+    Ok(fields.text("role")?.unwrap_or_default().to_ascii_lowercase())
+}
+
+/// 400, or 503 while nobody can say whether the token is good.
+pub(crate) fn unproven<E: std::error::Error + Send + Sync + 'static>(
+    error: Unproven,
+    told: fn(Unproven) -> E,
+) -> MethodError {
+    let by = match &error {
+        Unproven::NoKeys(_) => Told::Unavailable,
+        Unproven::Unbelievable(_) => Told::BadRequest,
+    };
+    MethodError::told(by, told(error))
 }
 
 /// Refuses a login from outside `bound`.
@@ -175,7 +217,7 @@ pub(crate) struct ConfiguredMethod<C: Configured> {
 #[derive(Debug)]
 struct Kept<C: Configured> {
     configs: Arc<Mirror<C::Config>>,
-    roles: Arc<Mirror<C::Role>>,
+    roles: Arc<Mirror<WithToken<C::Role>>>,
 }
 
 /// One mount of such a method.
@@ -196,17 +238,16 @@ impl<C: Configured> At<'_, C> {
     /// The configuration, if there is one.
     pub(crate) fn config(&self) -> Result<Option<C::Config>, Unreadable> {
         if let Some(declared) = self.mount.declaration() {
-            return Ok(C::declared_config(declared));
+            return Ok(C::declared(declared).map(|(config, _)| config.clone()));
         }
         Ok(self.kept_config()?.map(|current| (*current.value).clone()))
     }
 
     /// The role `name`, in whatever case.
-    pub(crate) fn role(&self, name: &str) -> Result<Option<C::Role>, Unreadable> {
+    pub(crate) fn role(&self, name: &str) -> Result<Option<WithToken<C::Role>>, Unreadable> {
         let name = name.to_ascii_lowercase();
-        if let Some(declared) = self.mount.declaration() {
-            let mut roles = C::declared_roles(declared).into_iter();
-            return Ok(roles.find(|(known, _)| *known == name).map(|(_, role)| role));
+        if let Some(mut roles) = self.declared_roles() {
+            return Ok(roles.find(|role| *role.name == *name).map(WithToken::from));
         }
         Ok(self.kept_role(&name)?.map(|current| (*current.value).clone()))
     }
@@ -215,7 +256,13 @@ impl<C: Configured> At<'_, C> {
         self.kept.configs.get(&self.named(CONFIG))
     }
 
-    fn kept_role(&self, name: &str) -> Result<Option<Current<C::Role>>, Unreadable> {
+    /// `None` at a mount made through the API.
+    fn declared_roles(&self) -> Option<impl Iterator<Item = &DeclaredRole<C::Role>>> {
+        let declared = self.mount.declaration()?;
+        Some(C::declared(declared).into_iter().flat_map(|(_, roles)| roles))
+    }
+
+    fn kept_role(&self, name: &str) -> Result<Option<Current<WithToken<C::Role>>>, Unreadable> {
         self.kept.roles.get(&self.named(name))
     }
 
@@ -224,8 +271,8 @@ impl<C: Configured> At<'_, C> {
     }
 
     fn role_names(&self) -> Vec<String> {
-        if let Some(declared) = self.mount.declaration() {
-            return C::declared_roles(declared).into_iter().map(|(name, _)| name.into()).collect();
+        if let Some(roles) = self.declared_roles() {
+            return roles.map(|role| role.name.to_string()).collect();
         }
         let names = self.kept.roles.names().into_iter();
         let mine = names.filter(|name| name.mount == self.mount.uuid);
@@ -287,24 +334,29 @@ impl<C: Configured> ConfiguredMethod<C> {
             Operation::Read => {
                 let role = at.role(&name)?.ok_or(MethodError::NotFound)?;
                 let mut data = MethodData::default();
-                C::show_role(&role, &mut data);
+                C::show_role(&role.role, &mut data);
+                parameters::show(&role.token, &mut data);
                 Ok(MethodReply::data(data).captured(&["name"]))
             }
             Operation::Update => {
                 at.refuse_declared(what)?;
                 let old = at.kept_role(&name)?;
-                let new = C::update_role(old.as_ref().map(|role| &*role.value), request.fields)?;
+                let (mut role, revision) = match old {
+                    Some(current) => (WithToken::clone(&current.value), Some(current.revision)),
+                    None => Default::default(),
+                };
+                parameters::update(&mut role.token, request.fields, C::ALIASES)?;
+                let warnings = C::update_role(&mut role, request.fields)?;
                 let mut batch = Batch::default();
-                let revision = old.as_ref().map(|current| current.revision);
-                batch.put::<C::Role>(&at.named(&name), &new.value, revision)?;
+                batch.put(&at.named(&name), &role, revision)?;
                 request.tools.records.commit(&batch).await?;
-                Ok(with_warnings(MethodReply::done().captured(&["name"]), new.warnings))
+                Ok(with_warnings(MethodReply::done().captured(&["name"]), warnings))
             }
             Operation::Delete => {
                 at.refuse_declared(what)?;
                 if let Some(old) = at.kept_role(&name)? {
                     let mut batch = Batch::default();
-                    batch.delete::<C::Role>(&at.named(&name), old.revision)?;
+                    batch.delete::<WithToken<C::Role>>(&at.named(&name), old.revision)?;
                     request.tools.records.commit(&batch).await?;
                 }
                 Ok(MethodReply::done().captured(&["name"]))
@@ -363,8 +415,8 @@ impl<C: Configured> Method for ConfiguredMethod<C> {
     }
 
     fn prepare(&self, mount: &AuthMount) {
-        if let Some(config) = mount.declaration().and_then(C::declared_config) {
-            self.way.prepare(mount.uuid, &config);
+        if let Some((config, _)) = mount.declaration().and_then(C::declared) {
+            self.way.prepare(mount.uuid, config);
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Declared {
     bound_cidrs: Vec<IpNet>,
     /// Names it if it has no token, else it must come with that.
     pub(super) certificate: Option<CertificateRule>,
+    /// Its policies, where they say something else to each certificate.
+    templated: Vec<Policy>,
 }
 
 impl Clients {
@@ -147,27 +149,36 @@ impl Declared {
         let rule = declared.certificate.map(CertificateRule::load).transpose();
         let certificate = rule
             .map_err(|source| DeploymentError::Client { client: declared.name.clone(), source })?;
-        let built_in = [Policy::root(), Policy::default_policy()];
         let mut names = declared.policies;
         let is_root = names.iter().any(PolicyName::is_root);
         if !is_root && !declared.no_default_policy {
             names.push(Policy::default_policy().name().clone());
         }
         names.sort();
-        let known = || policies.iter().chain(&built_in);
-        let named = known().filter(|policy| names.contains(policy.name()));
+        let named = in_force(policies, &names);
         let name = declared.name.as_str().to_owned();
         let client = Client {
             tag: tag(declared.token.as_ref(), &name),
             accessor: declared.token.as_ref().map(accessor).unwrap_or_default(),
-            acl: Arc::new(Acl::of(named, &identity(&name))),
+            acl: Arc::new(Acl::of(&named, &identity(&name, &BTreeMap::new()))),
             name,
             policies: names,
             metadata: BTreeMap::new(),
+            certificate: BTreeMap::new(),
             origin: Origin::Declared { period: declared.period },
         };
         let bound_cidrs = declared.token_bound_cidrs;
-        Ok(Self { client: Arc::new(client), bound_cidrs, certificate })
+        let is_templated = named.iter().any(Policy::is_templated);
+        let templated = if is_templated { named } else { Vec::new() };
+        Ok(Self { client: Arc::new(client), bound_cidrs, certificate, templated })
+    }
+
+    /// What the client may do when it has shown a certificate that says this.
+    pub(super) fn acl_with(&self, certificate: &BTreeMap<String, String>) -> Arc<Acl> {
+        if self.templated.is_empty() {
+            return Arc::clone(&self.client.acl);
+        }
+        Arc::new(Acl::of(&self.templated, &identity(&self.client.name, certificate)))
     }
 
     fn takes(&self, certificate: Option<&ShownCertificate>, now: u64) -> bool {
@@ -185,10 +196,21 @@ impl Declared {
     }
 }
 
-/// What templates say of a declared client: its name, whichever way they ask for it.
-pub(super) fn identity(name: &str) -> Identity {
+/// Those of `names` that are declared or built in; what is declared takes the place of what is built
+/// in.
+fn in_force(policies: &[Policy], names: &[PolicyName]) -> Vec<Policy> {
+    let built_in = [Policy::root(), Policy::default_policy()];
+    let find = |name: &PolicyName| {
+        policies.iter().chain(&built_in).find(|policy| policy.name() == name).cloned()
+    };
+    names.iter().filter_map(find).collect()
+}
+
+/// What templates say of a declared client: its name, whichever way they ask for it, and what the
+/// certificate says by which it is known.
+pub(super) fn identity(name: &str, certificate: &BTreeMap<String, String>) -> Identity {
     let (name, token_display_name) = (name.to_owned(), name.to_owned());
-    Identity { name, token_display_name, ..Identity::default() }
+    Identity { name, token_display_name, certificate: certificate.clone(), ..Identity::default() }
 }
 
 /// Of the token, or, without one, of the name: certificates are renewed.
@@ -278,6 +300,18 @@ mod tests {
         assert_eq!(names(without), Vec::<String>::new());
         let root = DeclaredClient { policies: vec!["root".parse().unwrap()], ..declared("a", "t") };
         assert_eq!(names(root), ["root"]);
+    }
+
+    #[test]
+    fn a_declared_default_takes_the_place_of_the_built_in_one() {
+        let text = "path \"mine\" { capabilities = [\"read\"] }";
+        let name = Policy::default_policy().name().clone();
+        let own = Policy::parse(name, "selkie.hcl", text).unwrap();
+        let client = Declared::new(declared("a", "t"), &[own]).unwrap().client;
+        assert_eq!(client.acl.capabilities("mine"), ["read"]);
+        assert_eq!(client.acl.capabilities("auth/token/lookup-self"), ["deny"]);
+        let built_in = Declared::new(declared("a", "t"), &[]).unwrap().client;
+        assert_eq!(built_in.acl.capabilities("auth/token/lookup-self"), ["read"]);
     }
 
     #[test]

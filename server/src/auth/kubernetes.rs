@@ -12,8 +12,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use selkie_config::{
-    DeclaredMethod, KubernetesConfig, KubernetesProblem, KubernetesRole, ReviewerToken,
-    ServiceAccountAlias,
+    DeclaredMethod, DeclaredRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
+    ReviewerToken, ServiceAccountAlias,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -22,14 +22,16 @@ use self::account::{Account, NotBound};
 use self::pod::Pod;
 use self::review::{ApiServer, Reviewed, Reviewer};
 use super::configured::{
-    At, Configured, Noted, PermissionDenied, WithToken, check_address, set, set_list, set_text,
+    At, Configured, Noted, PermissionDenied, RoleDocument, WithToken, check_address, named_role,
+    set, set_list, set_text,
 };
 use super::jwt::{
     Compact, Expected, KeySources, KeysFrom, Leeways, Location, SourceError, Unbelievable,
     Unproven, WebError, https, lock,
 };
 use super::methods::documents::Document;
-use super::methods::{Login, MethodData, MethodError, MethodRequest, Told, parameters};
+use super::methods::parameters::Alias;
+use super::methods::{Login, MethodData, MethodError, MethodRequest, Told};
 use crate::api::fields::Fields;
 
 /// The method.
@@ -46,9 +48,8 @@ impl Document for KubernetesConfig {
     type Index = ();
 }
 
-impl Document for WithToken<KubernetesRole> {
+impl RoleDocument for KubernetesRole {
     const ROOT: &'static str = "kubernetes-role";
-    type Index = ();
 }
 
 /// Why nobody logs in. The texts are Vault's.
@@ -207,19 +208,22 @@ fn keys_from(config: &KubernetesConfig) -> Option<KeysFrom> {
 impl Configured for Kubernetes {
     const KIND: &'static str = "kubernetes";
     type Config = KubernetesConfig;
-    type Role = WithToken<KubernetesRole>;
+    type Role = KubernetesRole;
+    const ALIASES: &'static [Alias] = &[
+        Alias::Policies,
+        Alias::Ttl,
+        Alias::MaxTtl,
+        Alias::Period,
+        Alias::BoundCidrs,
+        Alias::NumUses,
+    ];
 
-    fn declared_config(declared: &DeclaredMethod) -> Option<KubernetesConfig> {
+    fn declared(
+        declared: &DeclaredMethod,
+    ) -> Option<(&KubernetesConfig, &[DeclaredRole<KubernetesRole>])> {
         match declared {
-            DeclaredMethod::Kubernetes(config, _) => Some(config.clone()),
+            DeclaredMethod::Kubernetes(config, roles) => Some((config, roles)),
             _ => None,
-        }
-    }
-
-    fn declared_roles(declared: &DeclaredMethod) -> Vec<(&str, WithToken<KubernetesRole>)> {
-        match declared {
-            DeclaredMethod::Kubernetes(_, roles) => WithToken::declared(roles),
-            _ => Vec::new(),
         }
     }
 
@@ -268,13 +272,9 @@ impl Configured for Kubernetes {
     }
 
     fn update_role(
-        old: Option<&WithToken<KubernetesRole>>,
+        new: &mut WithToken<KubernetesRole>,
         fields: &mut Fields<'_>,
-    ) -> Result<Noted<WithToken<KubernetesRole>>, MethodError> {
-        use parameters::Alias::{BoundCidrs, MaxTtl, NumUses, Period, Policies, Ttl};
-        let mut new = old.cloned().unwrap_or_default();
-        let aliases = [Policies, Ttl, MaxTtl, Period, BoundCidrs, NumUses];
-        parameters::update(&mut new.token, fields, &aliases)?;
+    ) -> Result<Vec<String>, MethodError> {
         let role = &mut new.role;
         set_list(fields, "bound_service_account_names", &mut role.bound_service_account_names)?;
         let namespaces = &mut role.bound_service_account_namespaces;
@@ -290,24 +290,19 @@ impl Configured for Kubernetes {
             role.alias_name_source = source.ok_or_else(unknown)?;
         }
         role.check().map_err(MethodError::refused)?;
-        let mut noted = Noted::from(new);
-        if noted.value.role.audience.is_empty() {
-            let warning = "Role does not have an audience. In Vault v1.21+, specifying an \
-                           audience on roles will be required.";
-            noted.warnings.push(warning.to_owned());
-        }
-        Ok(noted)
+        let warning = "Role does not have an audience. In Vault v1.21+, specifying an audience on \
+                       roles will be required.";
+        let warning = role.audience.is_empty().then(|| warning.to_owned());
+        Ok(warning.into_iter().collect())
     }
 
-    fn show_role(kept: &WithToken<KubernetesRole>, data: &mut MethodData) {
-        let role = &kept.role;
+    fn show_role(role: &KubernetesRole, data: &mut MethodData) {
         data.set("bound_service_account_names", role.bound_service_account_names.clone());
         let namespaces = role.bound_service_account_namespaces.clone();
         data.set("bound_service_account_namespaces", namespaces);
         data.set("bound_service_account_namespace_selector", "");
         data.set("audience", role.audience.as_str());
         data.set("alias_name_source", role.alias_name_source.name());
-        parameters::show(&kept.token, data);
     }
 
     async fn log_in(
@@ -316,7 +311,7 @@ impl Configured for Kubernetes {
         request: &mut MethodRequest<'_, '_>,
     ) -> Result<Login, MethodError> {
         let refused = |reason: Refused| MethodError::refused(reason);
-        let name = request.fields.text("role")?.unwrap_or_default().to_ascii_lowercase();
+        let name = named_role(request.fields)?;
         if name.is_empty() {
             return Err(refused(Refused::NoRole));
         }
@@ -347,11 +342,12 @@ impl Configured for Kubernetes {
         })
     }
 
-    fn prepare(&self, mount: Uuid, config: &KubernetesConfig) {
-        let keys = keys_from(config).and_then(|from| self.sources.of(mount, &from).ok());
-        if let Some(keys) = keys {
-            keys.prepare();
-        }
+    fn sources(&self) -> &KeySources {
+        &self.sources
+    }
+
+    fn keys_from(config: &KubernetesConfig) -> Option<KeysFrom> {
+        keys_from(config)
     }
 
     fn forget(&self, mount: Uuid) {

@@ -164,11 +164,6 @@ impl Methods {
         }
     }
 
-    /// Vault's names of all types.
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = &'static str> {
-        self.all.iter().map(|method| method.kind())
-    }
-
     /// The method of this type; `None` for one that this version does not know.
     pub(crate) fn of_kind(&self, kind: &str) -> Option<&Arc<dyn Method>> {
         self.all.iter().find(|method| method.kind() == kind)

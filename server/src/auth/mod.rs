@@ -32,7 +32,8 @@ pub use self::declared::Clients;
 use self::methods::{AuthMount, AuthTable, MethodError, Methods, Tools};
 use self::policies::Policies;
 use self::tokens::{
-    Admitted, Issued, NewToken, RenewError, Renewed, Shown, Sources, TokenError, TokenId, Tokens,
+    Admitted, Issued, NewToken, RenewError, Renewed, Shown, Sources, Token, TokenError, TokenId,
+    Tokens,
 };
 use self::wrapping::{WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
 use crate::alerts::Remembered;
@@ -200,7 +201,7 @@ impl Auth {
         Sources { clients: &deployment.clients, mounts }
     }
 
-    /// The token of this text, if it lives.
+    /// The token of this text, if it lives and this replica has heard of it.
     pub(crate) fn find(
         &self,
         deployment: &Deployment,
@@ -212,6 +213,21 @@ impl Auth {
             Err(RecordsError::NoStorage) => Ok(None),
             Err(sealed) => Err(sealed),
         }
+    }
+
+    /// The token of this text, if it lives. That there is none is for the store to say: another
+    /// replica may have made it, and its revocation here would pass for done.
+    pub(crate) async fn find_in_store(
+        &self,
+        deployment: &Deployment,
+        text: &TokenText,
+    ) -> Result<Option<Admitted>, RecordsError> {
+        let found = self.find(deployment, text)?;
+        if found.is_some() || !self.records.has_store() {
+            return Ok(found);
+        }
+        self.records.look_again::<Token>(&TokenId::of(self.state_key()?, text)).await?;
+        self.find(deployment, text)
     }
 
     /// The token that has this accessor, if it lives.
@@ -349,7 +365,7 @@ impl Auth {
         if !self.policies.has_other_default() {
             return client;
         }
-        let identity = declared::identity(&client.name);
+        let identity = declared::identity(&client.name, &client.certificate);
         let acl = self.policies.acl(deployment, &client.policies, &identity);
         Arc::new(Client { acl, ..(*client).clone() })
     }

@@ -53,6 +53,7 @@ pub struct Tokens {
     roles: Arc<Mirror<TokenRole>>,
     storms: RenewalStorms,
     looks: LookBudget,
+    opened: batch::Opened,
     uses: SealUses,
     /// Until when the store is left alone by renewals, in seconds since 1970.
     store_failed: AtomicU64,
@@ -215,6 +216,7 @@ impl Tokens {
             roles: Arc::default(),
             storms: RenewalStorms::default(),
             looks: LookBudget::default(),
+            opened: batch::Opened::default(),
             uses: SealUses::default(),
             store_failed: AtomicU64::new(0),
             sweep_now: Notify::new(),

@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use selkie_config::SandboxMode;
 use selkie_crypto::{SealName, os_random};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{CommandError, print, read_config};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
+use crate::hardening::InForce;
 use crate::seal::{Finding, Seal, Step};
 
 #[derive(Debug, clap::Args)]
@@ -27,10 +29,17 @@ struct Tally {
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
     let config = read_config(&arguments.config)?;
+    let sandbox = match config.sandbox {
+        SandboxMode::Auto => "sandbox \"auto\"",
+        SandboxMode::Required => "sandbox \"required\"",
+        SandboxMode::Off => "sandbox \"off\": what a server would have without that",
+    };
+    let hardening = hardening(&InForce::of_this_machine(config.lock_all_memory));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let deployment = runtime.block_on(Deployment::connect(config))?;
     let mut tally = Tally::default();
+    print(output, &format!("hardening ({sandbox})\n{hardening}"))?;
     for seal in deployment.seals.iter() {
         let heading = format!("seal \"{}\" ({})\n", seal.name(), seal.connection.kind());
         print(output, &heading)?;
@@ -38,6 +47,15 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     }
     print(output, &tally.summary())?;
     if tally.failures.is_empty() { Ok(()) } else { Err(CommandError::Unwell) }
+}
+
+/// What protects a server on this machine. It is told, and no failure: the operator may have chosen so.
+fn hardening(machine: &InForce) -> String {
+    let line = |(is_well, text): (bool, String)| {
+        let word = if is_well { "ok     " } else { "not    " };
+        format!("  {word} {text}\n")
+    };
+    machine.lines().into_iter().map(line).collect()
 }
 
 /// Nothing is kept back until the end: a step may take its time, and the last one told is where.

@@ -196,7 +196,7 @@ mod tests {
     fn parsed(stanza: &str) -> Config {
         let dir = tempfile::tempdir().unwrap();
         let secret = dir.path().join("key");
-        std::fs::write(&secret, [0xa5; 32]).unwrap();
+        crate::cli::tests::write_secret(&secret, &[0xa5; 32]);
         let text = format!(
             "listener \"tcp\" {{ tls_disable = true }}\nmount \"transit\" {{}}\n\
              seal \"static\" {{\n  current_key_id = \"k1\"\n  current_key = \"file://{}\"\n}}\n{stanza}",

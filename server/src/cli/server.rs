@@ -4,20 +4,22 @@ pub(super) mod signals;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgGroup;
 use selkie_access::{TokenText, TokenTextError};
 use selkie_config::{Config, Faults, Sources, SystemSources, Warning};
+use selkie_kms::pkcs11::serve_launches;
 use selkie_listener::ActivatedSockets;
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
 use self::signals::{Signals, Wish};
-use super::{CommandError, read_config, read_text};
+use super::{CommandError, read_config_with, read_text};
 use crate::dev::{CertificateDir, Dev, DevSettings};
-use crate::hardening::{allow_connections, lock_all_memory};
+use crate::hardening::{Confinement, Recording, allow_connections, lock_all_memory};
 use crate::serve::{Inventory, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 
@@ -65,7 +67,16 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let sockets = ActivatedSockets::inherit(names);
     let script = arguments.faults.clone();
     let origin = Origin::new(arguments)?;
-    let config = with_faults(origin.read()?, script.as_deref(), origin.is_dev())?;
+    let (config, files) = origin.read(&Confinement::none())?;
+    let config = with_faults(config, script.as_deref(), origin.is_dev())?;
+    // Dev mode guards nothing, and keeps its certificates where it finds room.
+    let confinement = if origin.is_dev() {
+        Confinement::none()
+    } else {
+        let files: Vec<_> = files.into_iter().chain(script.clone()).collect();
+        // Before there is another thread, and after the last program was started.
+        Confinement::enter(&config, &files)?
+    };
     let level = SystemSources.variable(LEVEL_VARIABLE);
     let telemetry = Telemetry::start(config.logging, level.as_ref().map(|level| &***level))?;
     allow_connections()?;
@@ -74,7 +85,8 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
-    let running = Running::start(origin, script, config, sockets, output);
+    let sources = ReloadSources { script, confinement };
+    let running = Running::start(origin, sources, config, sockets, output);
     runtime.block_on(async { running.await?.run(&telemetry).await })
 }
 
@@ -116,12 +128,32 @@ impl Origin {
         matches!(self, Self::Dev(_))
     }
 
-    fn read(&self) -> Result<Config, CommandError> {
+    /// The configuration, and the files that it was read from.
+    fn read(&self, confinement: &Confinement) -> Result<Read, CommandError> {
         match self {
-            Self::File(path) => read_config(path),
-            Self::Dev(dev) => dev.config().map_err(CommandError::Config),
+            Self::File(path) => read_from(path, confinement),
+            Self::Dev(dev) => Ok((dev.config().map_err(CommandError::Config)?, Vec::new())),
         }
     }
+}
+
+/// A configuration, and the files that it was read from.
+type Read = (Config, Vec<PathBuf>);
+
+fn read_from(path: &Path, confinement: &Confinement) -> Result<Read, CommandError> {
+    let recording = Recording::new(confinement);
+    let config = read_config_with(path, &recording)?;
+    let files = [path.to_owned()].into_iter().chain(recording.into_files()).collect();
+    Ok((config, files))
+}
+
+/// The launch process: it ends with the server that has started it.
+pub(super) fn launch_hsm_processes() -> Result<(), CommandError> {
+    // Also for the processes that it starts. A kernel without a filter is told of by the server.
+    let _told = selkie_sandbox::deny_what_concerns_the_machine();
+    let socket = std::io::stdin().as_fd().try_clone_to_owned();
+    let launched = socket.and_then(|socket| serve_launches(socket));
+    launched.map_err(CommandError::Runtime)
 }
 
 /// A server and the signals that steer it.
@@ -129,8 +161,14 @@ struct Running {
     server: Server,
     signals: Signals,
     reload_from: ReloadFrom,
+    sources: ReloadSources,
+}
+
+/// What a reload goes by, beside the configuration file.
+struct ReloadSources {
     /// The file with the faults.
     script: Option<PathBuf>,
+    confinement: Confinement,
 }
 
 /// What a reload reads. Of dev mode nothing stays but its files: its tokens have been printed.
@@ -142,7 +180,7 @@ enum ReloadFrom {
 impl Running {
     async fn start(
         origin: Origin,
-        script: Option<PathBuf>,
+        sources: ReloadSources,
         config: Config,
         mut sockets: ActivatedSockets,
         output: &mut dyn Write,
@@ -153,7 +191,11 @@ impl Running {
         if let Origin::Dev(_) = &origin {
             warn!("dev mode: the master key is public; for trying out only, never for production");
         }
-        warn_of_faults(script.as_deref(), &config);
+        if !matches!(origin, Origin::Dev(_)) {
+            sources.confinement.tell();
+        }
+        let script = sources.script.as_deref();
+        warn_of_faults(script, &config);
         config.warnings.iter().for_each(log_warning);
         if matches!(origin, Origin::File(_)) && config.audit.devices.is_empty() {
             warn!(
@@ -164,12 +206,12 @@ impl Running {
         let inventory = Inventory::of(&config);
         let server = serve(config, &mut sockets).await?;
         inventory.log(&server.node().deployment());
-        announce(&origin, &server, script.as_deref(), output);
+        announce(&origin, &server, script, output);
         let reload_from = match origin {
             Origin::File(path) => ReloadFrom::File(path),
             Origin::Dev(dev) => ReloadFrom::Nothing { _certificates: dev.into_certificates() },
         };
-        Ok(Self { server, signals, reload_from, script })
+        Ok(Self { server, signals, reload_from, sources })
     }
 
     async fn run(mut self, telemetry: &Telemetry) -> Result<(), CommandError> {
@@ -202,20 +244,25 @@ impl Running {
     async fn reload(&mut self, telemetry: &Telemetry) {
         // Whether or not the configuration is sound: the log may have been rotated.
         self.server.reopen_audit();
-        let script = self.script.as_deref();
+        let ReloadSources { script, confinement } = &self.sources;
+        let script = script.as_deref();
         let read = match (&self.reload_from, script) {
             (ReloadFrom::File(path), script) => {
-                read_config(path).and_then(|config| with_faults(config, script, false))
+                let read = read_from(path, confinement);
+                read.and_then(|(config, files)| Ok((with_faults(config, script, false)?, files)))
             }
             (ReloadFrom::Nothing { .. }, Some(script)) => return self.reload_faults(script),
             (ReloadFrom::Nothing { .. }, None) => {
                 return warn!("no reload: dev mode has no configuration file");
             }
         };
-        let config = match read {
-            Ok(config) => config,
+        let (config, files) = match read {
+            Ok(read) => read,
             Err(error) => return refuse_for(&error),
         };
+        if let Err(error) = confinement.check(&config, &files) {
+            return refuse(&error);
+        }
         let level = config.logging.level;
         let (inventory, warnings) = (Inventory::of(&config), config.warnings.clone());
         match self.server.reload(config, GRACE).await {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
@@ -13,11 +14,17 @@ fn ran(arguments: &[&str]) -> (Exit, String, String) {
     (exit, text(output), text(errors))
 }
 
+/// A file that its owner alone may read, as a server asks for.
+pub(super) fn write_secret(path: &Path, content: &[u8]) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// A directory with a configuration that is complete without `further`.
 fn site(further: &str) -> (TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");
-    fs::write(&key, [0xa5; 32]).unwrap();
+    write_secret(&key, &[0xa5; 32]);
     let path = dir.path().join("selkie.hcl");
     let text = format!(
         "listener \"tcp\" {{ tls_disable = true }}\n\

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use selkie_config::{Config, Placeholders};
+use selkie_config::{Config, Placeholders, SandboxMode};
 
 use super::{CommandError, print, read_config, read_text};
 use crate::deployment::Deployment;
@@ -34,6 +34,11 @@ pub(super) fn run(
     for listener in &config.listeners {
         load_tls(listener)?;
     }
+    let sandbox = match config.sandbox {
+        SandboxMode::Auto => "as far as the kernel has it (selkie doctor tells)",
+        SandboxMode::Required => "required: without landlock and seccomp it does not start",
+        SandboxMode::Off => "off",
+    };
     let inventory = Inventory::of(&config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
@@ -41,7 +46,8 @@ pub(super) fn run(
     let summary = format!("{}: valid\n", arguments.file.display());
     let lines = inventory.lines(&deployment).into_iter();
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
-    print(output, &(summary + &lines))
+    let sandbox = format!("  sandbox   {sandbox}\n");
+    print(output, &(summary + &lines + &sandbox))
 }
 
 /// By references on both sides: the keys of the previous file may be gone by now.

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::transit::{Transit, TransitError};
 
 /// How long a decrypt may wait for all its seals together (invariant I10).
-pub(super) const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a seal may be silent before the next one is asked too.
 ///

@@ -26,13 +26,14 @@ use selkie_crypto::{KekId, SealName};
 
 pub(crate) use breaker::LONG_CALL;
 pub use connection::{Connection, Health, Setup, Standing};
-pub(crate) use decrypting::Opened;
+pub(crate) use decrypting::{Opened, UNWRAP_PATIENCE};
 pub use error::{Contradiction, SealError, SealFault};
 pub use examination::{Examined, Examiner, Finding, Report, Step};
 pub use known::{Known, Source, Trust};
 pub(crate) use known::{days_left, state_at};
 pub use learning::Learner;
 pub use pin::{PinError, PinFile, Pinned};
+pub(crate) use pkcs11::launcher;
 pub(crate) use probe::Probe;
 pub use provider::{Keeping, ProviderError, connect};
 pub(crate) use seals::WRAP_PATIENCE;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use selkie_config::{Pkcs11Mechanism, Pkcs11Seal};
 use selkie_crypto::Random;
-use selkie_kms::pkcs11::{self as provider, Mechanism, Pkcs11Kms, Pkcs11Settings, SlotChoice};
+use selkie_kms::pkcs11::{
+    self as provider, Launcher, Mechanism, Pkcs11Kms, Pkcs11Settings, SlotChoice,
+};
 
 use super::examination::{Examined, Examiner, Finding, Report, Step};
 
@@ -18,7 +20,7 @@ pub(super) fn settings(seal: Pkcs11Seal) -> Pkcs11Settings {
         program: seal.program.unwrap_or_else(beside_ourselves),
         library: seal.library,
         slot: SlotChoice { id: seal.slot, token_label: seal.token_label, serial: seal.serial },
-        pin: seal.pin,
+        pin: seal.pin.into(),
         key_label: seal.key_label,
         key_id: seal.key_id,
         previous_key_ids: seal.previous_key_ids,
@@ -26,6 +28,15 @@ pub(super) fn settings(seal: Pkcs11Seal) -> Pkcs11Settings {
         max_sessions: seal.max_parallel,
         call_time: seal.timeout,
         environment: seal.environment,
+    }
+}
+
+/// What the server has to start for the seal.
+pub(crate) fn launcher(seal: &Pkcs11Seal) -> Launcher {
+    Launcher {
+        program: seal.program.clone().unwrap_or_else(beside_ourselves),
+        library: seal.library.clone(),
+        environment: seal.environment.clone(),
     }
 }
 

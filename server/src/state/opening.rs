@@ -131,15 +131,16 @@ impl State {
             let missing = transit.deployment.seals.enabled().map(|seal| seal.name().clone());
             return Err(OpenError::Sealed { missing: missing.collect(), source: None });
         }
-        let mut drawn = Ok(());
+        let (mut drawn, mut id) = (Ok(()), [0; 16]);
         let key = StateKey::init_with(|page| drawn = (transit.random)(page))?;
+        let drawn = drawn.and_then(|()| (transit.random)(&mut id));
         drawn.map_err(TransitError::Random).map_err(OpenError::StateKey)?;
         let envelope = state_key::encrypt(&key, &keks, transit).await;
         let envelope = envelope.map_err(|error| OpenError::of_seals(names(&keks), error))?;
         let format = Format {
             format: FORMAT,
             realm: transit.deployment.realm().to_owned(),
-            store: uuid::Uuid::new_v4().to_string(),
+            store: uuid::Builder::from_random_bytes(id).into_uuid().to_string(),
             created: transit.clock.unix_seconds(),
         };
         let format = serde_json::to_vec(&format).map_err(OpenError::FormatUnreadable)?;

@@ -81,7 +81,8 @@ impl Transit {
         // Where seals may be left out there must be time to do so.
         let may_miss = self.find(mount, key)?.is_some_and(|key| key.allow_missing_seals);
         let longest = if may_miss { WRAP_PATIENCE / 3 } else { WRAP_PATIENCE };
-        let (key, deployment) = self.ready(mount, key, began + longest).await?;
+        let deadline = (began + longest).min(self.until);
+        let (key, deployment) = self.ready(mount, key, deadline).await?;
         key.require_counted(&deployment)?;
         Ok(Encryption {
             transit: self,

@@ -8,7 +8,7 @@ use crate::record::RecordValue;
 
 /// Why the bytes under a key are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Damage {
+pub(crate) enum Damage {
     #[error("the value is shorter than its frame")]
     Short,
     #[error("the value does not have the length that its frame states")]
@@ -22,7 +22,7 @@ pub(super) enum Damage {
 }
 
 /// `value` as it is put under `key`.
-pub(super) fn frame(key: &RecordKey, value: &RecordValue) -> Vec<u8> {
+pub(crate) fn frame(key: &RecordKey, value: &RecordValue) -> Vec<u8> {
     let bytes = value.as_bytes();
     // A value is far shorter than 4 GiB by its type.
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -34,7 +34,7 @@ pub(super) fn frame(key: &RecordKey, value: &RecordValue) -> Vec<u8> {
 }
 
 /// The value that lies framed under `key`.
-pub(super) fn unframe(key: &RecordKey, framed: &[u8]) -> Result<RecordValue, Damage> {
+pub(crate) fn unframe(key: &RecordKey, framed: &[u8]) -> Result<RecordValue, Damage> {
     let (length, rest) = framed.split_first_chunk().ok_or(Damage::Short)?;
     let (sum, bytes) = rest.split_first_chunk().ok_or(Damage::Short)?;
     if usize::try_from(u32::from_be_bytes(*length)).ok() != Some(bytes.len()) {

@@ -19,7 +19,7 @@ use crate::record::Record;
 
 pub(super) const NAME: &str = "journal";
 
-const MAGIC: &[u8; 7] = b"SELKIEJ";
+pub(super) const MAGIC: &[u8; 7] = b"SELKIEJ";
 
 /// What the journal's bytes say.
 pub(super) enum Found {
@@ -52,7 +52,10 @@ impl Found {
 }
 
 pub(super) fn read(dir: &Path) -> Result<Found, SledError> {
-    let Some(bytes) = files::read(&dir.join(NAME))? else { return Ok(Found::Absent) };
+    files::read(&dir.join(NAME))?.map_or(Ok(Found::Absent), |bytes| parse(&bytes))
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Found, SledError> {
     let Some((&format, frames)) = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_first())
     else {
         return Ok(Found::Damaged);
@@ -96,7 +99,7 @@ fn frame_of<'a>(input: &mut Reader<'a>, format: u8) -> Result<&'a [u8], Malforme
     if checksum(&[format], body) == *sum { Ok(body) } else { Err(Malformed) }
 }
 
-fn framed(body: &[u8]) -> Vec<u8> {
+pub(super) fn framed(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + FRAME_HEAD_BYTES);
     put_number(&mut out, body.len() as u64);
     out.extend_from_slice(&checksum(&[FORMAT], body));

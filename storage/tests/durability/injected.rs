@@ -163,8 +163,9 @@ async fn at_every_call(test: &str, fault: &str, goes_on: &str, heals: bool) {
         }
     }
     println!(
-        "{fault}{goes_on}: {points} points, {refused} commits refused, {not_open} starts refused, \
-         0 lost, 0 made anew"
+        "evidence: a disk that fails at any call loses nothing | make proof | {fault}{goes_on}: \
+         {points} points, {refused} commits refused, {not_open} starts refused, 0 lost, 0 made anew \
+         | commits refused by the fault"
     );
     assert!(points * stride > 100, "hardly a call was reached");
 }

@@ -112,7 +112,10 @@ async fn kill_at_any_moment_loses_no_acknowledged_commit() {
             println!("kill -9: {} of {rounds} rounds, {total} commits", round + 1);
         }
     }
-    println!("kill -9: {rounds} rounds, {total} commits, 0 acknowledged lost");
+    println!(
+        "evidence: kill -9 loses nothing that sled acknowledged | make proof | {rounds} kills, \
+         {total} commits, 0 lost | the power cut of plain sled, below"
+    );
 }
 
 fn copy(from: &Path, to: &Path) {

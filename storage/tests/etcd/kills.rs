@@ -154,8 +154,9 @@ async fn kills_lose_no_acknowledged_commit_and_no_order() {
     let total = all.acknowledged.len();
     all.forget_what_is_in(&stores[0]).await;
     tell(&format!(
-        "etcd: {rounds} kills, {total} creations acknowledged, {} lost; {operations} operations \
-         linearizable; {} undecided, {} unavailable\n",
+        "evidence: etcd's members may be killed at any time | make proof | {rounds} kills, {total} \
+         creations acknowledged, {} lost, {operations} operations linearizable, {} undecided, {} \
+         unavailable | the checker of order refuses wrong histories\n",
         all.acknowledged.len(),
         all.undecided,
         all.unavailable

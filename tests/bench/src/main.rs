@@ -12,6 +12,7 @@ mod pkcs11;
 mod seal_client;
 mod seals;
 mod store;
+mod tokens;
 mod unwrap;
 
 use std::alloc::System;
@@ -28,6 +29,7 @@ use crate::failover::Failover;
 use crate::pkcs11::Pkcs11;
 use crate::seals::Several;
 use crate::store::Store;
+use crate::tokens::Tokens;
 use crate::unwrap::Unwrap;
 
 /// As in `selkie` itself: the echo must pay for it too.
@@ -50,6 +52,7 @@ enum Command {
     Seals(Several),
     #[command(subcommand)]
     Store(Store),
+    Tokens(Tokens),
     Unwrap(Box<Unwrap>),
     /// Prints what single operations of the crypto core take.
     Micro,
@@ -63,6 +66,7 @@ fn main() -> Result<()> {
         Command::Pkcs11(pkcs11) => runtime()?.block_on(pkcs11.run()),
         Command::Seals(seals) => runtime()?.block_on(seals.run()),
         Command::Store(store) => store.run(),
+        Command::Tokens(tokens) => runtime()?.block_on(tokens.run()),
         Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),
         Command::Micro => {

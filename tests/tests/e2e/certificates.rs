@@ -111,6 +111,31 @@ fn is_refused(client: &Client) -> Result<()> {
 }
 
 #[test]
+fn a_policy_names_a_client_by_what_its_certificate_says() -> Result<()> {
+    let served = Served::with(|_authority| {
+        "key \"vault-7\" {}\nkey \"vault-8\" {}\npolicy \"own\" {\n  path \
+         \"transit/encrypt/{{certificate.common_name}}\" { capabilities = [\"update\"] }\n  path \
+         \"transit/decrypt/{{certificate.dns_san}}\" { capabilities = [\"update\"] }\n}\n\
+         client \"fleet\" {\n  policies = [\"own\"]\n  certificate {\n    common_name = \
+         \"vault-*\"\n    email_san = \"fleet@example.com\"\n  }\n}\n"
+            .to_owned()
+    })?;
+    let mail = SanType::Rfc822Name("fleet@example.com".try_into()?);
+    let seven = served.issue("vault-7", 7, vec![mail.clone()])?;
+    let other = served.issue("vault-*", 8, vec![mail])?;
+    for (shown, own, others) in [(seven, 200, 403), (other, 403, 403)] {
+        let client = served.client(Some(&shown))?;
+        let body = json!({ "plaintext": "YQ==" });
+        assert_eq!(client.put("transit/encrypt/vault-7", &body)?.status, own);
+        assert_eq!(client.put("transit/encrypt/vault-8", &body)?.status, others);
+        // It has no DNS name, so this rule says nothing to it.
+        let body = json!({ "ciphertext": "vault:v1:AAAA" });
+        assert_eq!(client.put("transit/decrypt/vault-7", &body)?.status, 403);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_certificate_alone_encrypts_and_decrypts_as_the_client_that_it_names() -> Result<()> {
     let served = Served::new()?;
     encrypts(&served.client(Some(&served.spiffe(1)?))?)?;

@@ -8,15 +8,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
-use selkie_tests::{Client, Selkie, Site, python, skip};
+use selkie_tests::{Client, Selkie, Site, evidence, python, skip};
 use serde_json::{Value, json};
 
-fn script() -> PathBuf {
+pub(crate) fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("jwcrypto/interop.py")
 }
 
 /// What the script answers to a command and a request.
-fn interop(python: &Path, command: &str, request: &Value) -> Result<Value> {
+pub(crate) fn interop(python: &Path, command: &str, request: &Value) -> Result<Value> {
     answer(Command::new(python).arg(script()).arg(command), request)
 }
 
@@ -33,7 +33,7 @@ fn answer(program: &mut Command, request: &Value) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -141,7 +141,12 @@ fn jwcrypto_opens_a_servers_ciphertext_with_the_master_key_alone() -> Result<()>
         let opened = interop(&python, "open", &request)?;
         assert_eq!(opened, json!({ "plaintext": hex(b"secret"), "origin": "good" }));
     }
-    Ok(())
+    evidence(
+        "A ciphertext opens with the master key alone, without Selkie (I1)",
+        "cargo test -p selkie-tests --test e2e jwcrypto",
+        "jwcrypto opens a server's ciphertexts, with and without associated data",
+        "less than a quorum's keys, or other associated data, opens nothing",
+    )
 }
 
 #[test]

@@ -106,6 +106,57 @@ fn a_token_of_a_real_openid_provider_logs_in_where_the_role_binds_it() -> Result
     Ok(())
 }
 
+/// What the login knew is what the policy says: a role for everybody, a key for each.
+#[test]
+fn a_policy_names_who_logged_in_by_the_alias_of_the_method() -> Result<()> {
+    let Some(python) = Provider::python()? else { return Ok(()) };
+    let mut site = Site::new()?;
+    let authority = Authority::new()?;
+    let provider = Provider::start(&python, &authority, site.dir())?;
+    site.keys += "key \"alice\" {}\nkey \"bob\" {}\n";
+    let admin = site.client("admin", &["root"], "")?;
+    site.extra += &format!(
+        "storage \"inmem\" {{}}\nauth \"jwt\" {{\n  oidc_discovery_url = \"{}\"\n  \
+         oidc_discovery_ca_pem = {:?}\n  role \"own\" {{\n    bound_audiences = [\"selkie\"]\n    \
+         user_claim = \"sub\"\n    claim_mappings = {{ iss = \"issuer\" }}\n    \
+         token_policies = [\"own\"]\n  }}\n}}\n",
+        provider.issuer,
+        authority.certificate(),
+    );
+    let selkie = site.start()?;
+    let admin = selkie.client().with_token(&admin);
+    let accessor = until("the state is open", || {
+        let mounts = admin.get("sys/auth")?;
+        Ok((mounts.status == 200).then(|| mounts.json()["jwt/"]["accessor"].clone()))
+    })?;
+    let alias = format!("identity.entity.aliases.{}", accessor.as_str().context("no accessor")?);
+    let own = |field: &str| {
+        let rule =
+            format!("path \"transit/encrypt/{{{{{field}}}}}\" {{ capabilities = [\"update\"] }}");
+        admin.put("sys/policies/acl/own", &json!({ "policy": rule }))
+    };
+    let written = until("the store is open", || {
+        let answer = own(&format!("{alias}.name"))?;
+        Ok((answer.status != 503).then_some(answer))
+    })?;
+    ensure!(written.status == 204, "{}", written.text());
+    let body = json!({ "role": "own", "jwt": provider.token });
+    let token = log_in(&selkie.client(), "auth/jwt/login", &body)?.json()["auth"].clone();
+    let client = selkie.client().with_token(token["client_token"].as_str().context("no token")?);
+    let encrypts = |key: &str| -> Result<u16> {
+        let body = json!({ "plaintext": "c2VjcmV0" });
+        Ok(client.put(&format!("transit/encrypt/{key}"), &body)?.status)
+    };
+    assert_eq!((encrypts("alice")?, encrypts("bob")?, encrypts("autounseal")?), (200, 403, 403));
+    // A claim with slashes in it names no key, and reaches none.
+    assert_eq!(own(&format!("{alias}.metadata.issuer"))?.status, 204);
+    assert_eq!((encrypts("alice")?, encrypts("bob")?), (403, 403));
+    let groups = own("identity.groups.names.seal.id")?;
+    assert_eq!(groups.status, 400);
+    assert!(groups.text().contains("no groups are kept here"), "{}", groups.text());
+    Ok(())
+}
+
 #[test]
 fn a_machine_logs_in_by_its_managed_identity_and_not_by_what_it_says_of_itself() -> Result<()> {
     let emulator = Emulator::new()?;

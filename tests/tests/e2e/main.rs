@@ -1,6 +1,8 @@
 //! End to end: the released program, as clients, operators and attackers meet it, against what
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
+mod alerts;
+mod abuse;
 mod answer;
 mod audit_day;
 mod azure;
@@ -12,12 +14,16 @@ mod dev;
 mod documents;
 mod etcd;
 mod faults;
+mod hardening;
+mod footprint;
 mod jwcrypto;
+mod kubernetes;
 mod limits;
 mod listener;
 mod logins;
 mod losses;
 mod memory;
+mod memory_proof;
 mod memory_tokens;
 mod migrations;
 mod operating;
@@ -31,5 +37,6 @@ mod trio;
 mod unsealing;
 mod upstream;
 mod vault;
+mod vectors;
 mod wire;
 mod wrappers;

@@ -28,7 +28,8 @@ pub(crate) fn may_look() -> Result<bool> {
 /// What is sent, so that it can be searched for.
 pub(crate) struct Traffic {
     pub(crate) needles: Needles,
-    bystander: Client,
+    /// Who comes and goes.
+    pub(crate) bystander: Client,
     pub(crate) connections: Vec<Connection>,
     /// What was encrypted by itself, not in a batch.
     pub(crate) ciphertexts: Vec<String>,
@@ -49,18 +50,18 @@ impl Traffic {
         }
         for (index, client) in clients.iter().cycle().take(CONNECTIONS).enumerate() {
             let mut connection = client.connect()?;
-            traffic.serve(&mut connection, index)?;
+            traffic.serve(&mut connection, index, client)?;
             traffic.connections.push(connection);
         }
         Ok(traffic)
     }
 
     /// The kinds of requests go round, so that each is the last of some connection.
-    fn serve(&mut self, connection: &mut Connection, index: usize) -> Result<()> {
+    fn serve(&mut self, connection: &mut Connection, index: usize, who: &Client) -> Result<()> {
         for _ in 0..SECRETS_PER_CONNECTION {
             self.round_trip(connection, 32)?;
         }
-        match index % 8 {
+        match index % 16 {
             0 => self.round_trip(connection, 4 << 10),
             1 => self.round_trip(connection, 64 << 10),
             2 => self.refused(connection, |text| json!({ "plaintext": format!("{text}!") }), 400),
@@ -68,15 +69,87 @@ impl Traffic {
             4 => self.refused(connection, |text| json!([text]), 400),
             5 => self.denied(connection),
             6 => self.batch(connection),
-            _ => self.round_trip(connection, 1 << 10),
+            7 => self.round_trip(connection, 4 << 20),
+            8 => self.escaped(connection),
+            9 => self.rewrapped(connection),
+            10 => self.abandoned(connection, who),
+            11 => self.unfinished(connection),
+            12 => self.forbidden(connection),
+            13 => self.round_trip(connection, 1),
+            14 => self.refused(connection, |text| json!({ "plaintext": "!", "x": text }), 400),
+            _ => self.round_trip(connection, 48),
         }
+    }
+
+    /// Base64 as JSON may write it too: one character escaped, the next not.
+    fn escaped(&mut self, connection: &mut Connection) -> Result<()> {
+        let text = self.secret(3 << 10)?;
+        let escape = |(at, character): (usize, char)| match at % 2 {
+            0 => format!("\\u{:04x}", u32::from(character)),
+            _ => character.to_string(),
+        };
+        let escaped: String = text.chars().enumerate().map(escape).collect();
+        self.needles.escaped(&escaped);
+        let request = Request::new("PUT", "transit/encrypt/autounseal");
+        let answer = connection.send(request.body(format!("{{\"plaintext\":\"{escaped}\"}}")))?;
+        ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
+        Ok(())
+    }
+
+    fn rewrapped(&mut self, connection: &mut Connection) -> Result<()> {
+        self.round_trip(connection, 48)?;
+        let ciphertext = self.ciphertexts.last().context("none is encrypted")?;
+        let body = json!({ "ciphertext": ciphertext });
+        let again =
+            connection.send(Request::new("PUT", "transit/rewrap/autounseal").json(&body))?;
+        self.ciphertexts.push(again.field("ciphertext")?);
+        Ok(())
+    }
+
+    /// Clients that hang up: in the middle of a body, and before they have read their plaintext.
+    fn abandoned(&mut self, connection: &mut Connection, who: &Client) -> Result<()> {
+        let text = self.secret(48 << 10)?;
+        let body = json!({ "plaintext": text }).to_string();
+        let ciphertext = encrypt(connection, &json!({ "plaintext": text }))?.field("ciphertext")?;
+        let token = who.token.as_deref().context("no token")?;
+        for (operation, body, sent) in [
+            ("encrypt", body, 40 << 10),
+            ("decrypt", json!({ "ciphertext": ciphertext }).to_string(), usize::MAX),
+        ] {
+            let request = Request::new("PUT", &format!("transit/{operation}/autounseal"));
+            let bytes = request.header("X-Vault-Token", token).body(body).bytes();
+            let mut going = who.connect()?;
+            going.write(bytes.get(..sent.min(bytes.len())).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// A body whose JSON ends too early.
+    fn unfinished(&mut self, connection: &mut Connection) -> Result<()> {
+        let text = self.secret(4 << 10)?;
+        let request = Request::new("PUT", "transit/encrypt/autounseal");
+        let answer = connection.send(request.body(format!("{{\"plaintext\":\"{text}")))?;
+        ensure!(answer.status == 400, "{} {}", answer.status, answer.text());
+        Ok(())
+    }
+
+    /// A known client that asks for what it may not: whose body is read all the same, or not.
+    fn forbidden(&mut self, connection: &mut Connection) -> Result<()> {
+        let text = self.secret(4 << 10)?;
+        let request = Request::new("PUT", "transit/no-such-operation/autounseal");
+        let answer = connection.send(request.json(&json!({ "plaintext": text })))?;
+        ensure!((400..500).contains(&answer.status), "{} {}", answer.status, answer.text());
+        Ok(())
     }
 
     fn secret(&mut self, length: usize) -> Result<String> {
         let mut secret = vec![0; length];
         getrandom::fill(&mut secret)?;
         let text = Base64::encode_string(&secret);
-        self.needles.plaintext(&secret, &text);
+        // One byte is everywhere.
+        if length > 1 {
+            self.needles.plaintext(&secret, &text);
+        }
         Ok(text)
     }
 
@@ -127,7 +200,7 @@ impl Traffic {
     }
 
     /// What is found with the connections open, and after their end.
-    fn search(self, selkie: &Selkie) -> Result<[Findings; 2]> {
+    pub(crate) fn search(self, selkie: &Selkie) -> Result<[Findings; 2]> {
         let process = selkie.process.id();
         // An answer to somebody else: by now, all earlier ones have left the server.
         ensure!(self.bystander.get("sys/health")?.status == 200);
@@ -268,7 +341,9 @@ fn control_the_same_search_finds_plenty_without_the_hygiene() -> Result<()> {
         let selkie = Selkie::dev_of(&program, arguments)?;
         let found = Traffic::send(&[selkie.root()?])?.search(&selkie)?;
         let [open, closed] = found;
-        assert!(open.base64 > 0 && open.tokens > 0, "{arguments:?}: {open:?}");
+        // Raw plaintexts are wiped by their types, in this build too.
+        let classes = [open.base64, open.encoded, open.tokens];
+        assert!(classes.iter().all(|hits| *hits > 0), "{arguments:?}: {open:?}");
         assert!(!closed.is_clean(), "{arguments:?}: {closed:?}");
     }
     Ok(())

@@ -1,7 +1,9 @@
 //! A real Vault core whose seal is Selkie.
 
 use anyhow::{Context, Result};
-use selkie_tests::{Client, Peer, SealArguments, Selkie, Signal, Site, VaultCore, key_ids, until};
+use selkie_tests::{
+    Client, Peer, SealArguments, Selkie, Signal, Site, VaultCore, evidence, key_ids, until,
+};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -204,7 +206,12 @@ fn a_vault_that_loses_selkie_in_its_unseal_loop_heals_by_itself() -> Result<()> 
     vault.client.token = Some(vault_token);
     vault.unsealed()?;
     assert_eq!(vault.read_secret()?, SECRET);
-    Ok(())
+    evidence(
+        "A Vault whose Selkie was killed while it unseals heals by itself",
+        "cargo test -p selkie-tests --test e2e a_vault",
+        "unsealed after Selkie's return, its secret unchanged; also over TLS, on raft, by v0 and v2 seal clients",
+        "without Selkie at its start it exits with 1, with a wrong token too",
+    )
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) fn settings(library: PathBuf, token: &str) -> Pkcs11Settings {
         program: env!("CARGO_BIN_EXE_selkie-pkcs11").into(),
         library,
         slot: SlotChoice { token_label: Some(token.to_owned()), ..SlotChoice::default() },
-        pin: Zeroizing::new(PIN.to_owned()),
+        pin: Zeroizing::new(PIN.to_owned()).into(),
         key_label: Some("unseal".to_owned()),
         key_id: None,
         previous_key_ids: Vec::new(),

@@ -53,7 +53,7 @@ impl Bad {
         let file = dir.path().join("misbehaviour").display().to_string();
         settings.environment = vec![("MISBEHAVIOUR".into(), file)];
         settings.call_time = CALL_TIME;
-        settings.pin = Zeroizing::new(pin.into());
+        settings.pin = Zeroizing::new(pin.to_owned()).into();
         Self { dir, kms: provider(settings) }
     }
 

@@ -97,7 +97,7 @@ async fn a_key_that_is_deleted_under_way_is_unknown() {
 async fn a_wrong_pin_is_told_and_a_right_one_works_afterwards() {
     let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
     let mut settings = hsm.settings();
-    settings.pin = Zeroizing::new("4321".into());
+    settings.pin = Zeroizing::new("4321".to_owned()).into();
     let kms = provider(settings);
     for _ in 0..20 {
         let refused = kms.describe().await.unwrap_err();

@@ -91,7 +91,7 @@ impl ManagedIdentity {
         self.transport.token((HOP, &self.host), request, |answer| self.refusal(answer)).await
     }
 
-    fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
+    pub(super) fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
         let refusal: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
         let status = answer.status().as_u16();
         let outcome = match status {

@@ -10,6 +10,8 @@ mod assertion;
 mod entra;
 mod exchange;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keeper;
 mod managed;
 mod pace;

@@ -1,3 +1,5 @@
+mod hostile;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

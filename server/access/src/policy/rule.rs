@@ -67,7 +67,9 @@ impl Rule {
         }
     }
 
-    /// The rule for the client of whom `identity` is known; `None` where it says nothing to it.
+    /// The rule for the client of whom `identity` is known; `None` where it says nothing to it,
+    /// because its path is nobody's. One whose parameters cannot be told denies its path: were it
+    /// void, a more general rule would count there, without what this one asks.
     pub(crate) fn resolve(
         &self,
         identity: &Identity,
@@ -82,7 +84,10 @@ impl Rule {
         let grant = match (self.constraints(), &self.grant) {
             (Some(constraints), Grant::Allow(allowance)) if constraints.is_templated() => {
                 let capabilities = Grant::of(allowance.capabilities);
-                Cow::Owned(capabilities.under(constraints.resolve(identity)?))
+                Cow::Owned(match constraints.resolve(identity) {
+                    Some(resolved) => capabilities.under(resolved),
+                    None => Grant::Deny,
+                })
             }
             (_, grant) => Cow::Borrowed(grant),
         };
@@ -101,10 +106,10 @@ impl PathText {
     }
 }
 
-/// A client must not get a wildcard, or an empty segment, by what it is called.
+/// A client must not reach anything by what it is called but what somebody else could be called as
+/// well: a value is part of one segment, and no wildcard.
 fn fits_into_a_path(value: &str) -> bool {
-    let is_wild = value.contains('*') || value.starts_with('+') || value.contains("/+");
-    !is_wild && !value.starts_with('/') && !value.ends_with('/')
+    !value.contains(['*', '/']) && !value.starts_with('+')
 }
 
 /// What one word of a `capabilities` list grants.

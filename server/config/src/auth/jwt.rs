@@ -84,7 +84,7 @@ pub enum JwtProblem {
     Sources,
     #[error("'{field}' must be an https URL")]
     NotHttps { field: &'static str },
-    #[error("Invalid supported algorithm: {name}")]
+    #[error("invalid jwt_supported_algs: unsupported signing algorithm {name:?}")]
     Algorithm { name: String },
     #[error(
         "role_type \"oidc\" logs a person in by a browser, which Selkie does not do: use role_type \
@@ -99,12 +99,14 @@ pub enum JwtProblem {
     NoUserClaim,
     #[error("must have at least one bound constraint when creating/updating a role")]
     NoConstraint,
-    #[error("multiple keys mapped to metadata key {name:?}")]
+    #[error("multiple keys are mapped to metadata key {name:?}")]
     MappedTwice { name: String },
     #[error("metadata key {name:?} is reserved and may not be a mapping destination")]
     Reserved { name: String },
     #[error("bound claim {claim:?} is not a string, a number, true or false, or a list of them")]
     BoundClaim { claim: String },
+    #[error("claim is not a string: {value}")]
+    NoGlob { value: Value },
 }
 
 impl JwtConfig {
@@ -153,6 +155,12 @@ impl JwtRole {
         let mut claims = self.bound_claims.iter();
         if let Some((claim, _)) = claims.find(|(_, values)| !values.iter().all(scalar)) {
             return Err(JwtProblem::BoundClaim { claim: claim.clone() });
+        }
+        let mut values = self.bound_claims.values().flatten();
+        if self.bound_claims_type == BoundClaimsType::Glob
+            && let Some(value) = values.find(|value| !value.is_string())
+        {
+            return Err(JwtProblem::NoGlob { value: value.clone() });
         }
         let mut names: Vec<_> = self.claim_mappings.values().collect();
         names.sort();

@@ -121,7 +121,7 @@ fn files(
     }
     let (cert, key) = (cert_field.string(), key_field.string());
     if let Some(key) = &key {
-        reading.warn_if_exposed(key.place, key.value.as_ref());
+        reading.check_exposure(key.place, key.value.as_ref());
     }
     Some((cert?.value.into(), key?.value.into()))
 }

@@ -314,7 +314,7 @@ fn client_certificate(
         (None, None) => Some(None),
         (Some(certificate), Some(key)) => {
             let key = PathBuf::from(key);
-            reading.warn_if_exposed(section.place(), &key);
+            reading.check_exposure(section.place(), &key);
             Some(Some((certificate.into(), key)))
         }
         (certificate, _) => {

@@ -187,7 +187,7 @@ fn client_certificate(
     }
     let [cert_file, key_file] = FIELDS.map(|field| path(section, field, is_plain));
     if let (Some(place), Some(file)) = (key, &key_file) {
-        reading.warn_if_exposed(place, file);
+        reading.check_exposure(place, file);
     }
     Some(EtcdCertificate { cert_file: cert_file?, key_file: key_file? })
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
-use selkie_config::{SourceError, Sources};
+use selkie_config::{Exposure, SourceError, Sources};
 use zeroize::Zeroizing;
 
 /// A certificate and the private key it is of, each in PEM.
@@ -70,7 +70,12 @@ impl Sources for TestSources {
         }
     }
 
-    fn is_exposed(&self, path: &Path) -> bool {
-        matches!(path.to_str(), Some("/keys/exposed" | "/keys/exposed.pem" | "/etc/selkie/tls.key"))
+    fn exposure(&self, path: &Path) -> Option<Exposure> {
+        match path.to_str()? {
+            "/keys/exposed" => Some(Exposure::Everyone { mode: 0o644 }),
+            "/keys/exposed.pem" => Some(Exposure::Group { mode: 0o640, group: 12 }),
+            "/etc/selkie/exposed.key" => Some(Exposure::Owner { owner: 34 }),
+            _ => None,
+        }
     }
 }

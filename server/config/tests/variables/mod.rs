@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use selkie_config::{SourceError, Sources};
+use selkie_config::{Exposure, SourceError, Sources};
 use zeroize::Zeroizing;
 
 use crate::sources::TestSources;
@@ -26,7 +26,7 @@ impl Sources for WithVariables<'_> {
         TestSources.text_file(path)
     }
 
-    fn is_exposed(&self, path: &Path) -> bool {
-        TestSources.is_exposed(path)
+    fn exposure(&self, path: &Path) -> Option<Exposure> {
+        TestSources.exposure(path)
     }
 }

@@ -12,8 +12,9 @@ use crate::connection::{Pace, Terms};
 /// The pause after an accept that failed for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// How often a full listener asks its idle connections to go.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How often a full listener makes room. It wakes every connection, so it is not done for each that
+/// waits.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Lets connections in as long as there is room.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(super) struct Gate {
     terms: Arc<Terms>,
     slots: Arc<Semaphore>,
     pace: watch::Sender<Pace>,
+    asked: Option<Instant>,
     crowds: Bursts,
     failures: Bursts,
 }
@@ -34,6 +36,7 @@ impl Gate {
             terms: Arc::clone(terms),
             slots: Arc::new(Semaphore::new(slots)),
             pace: watch::Sender::default(),
+            asked: None,
             crowds: Bursts::default(),
             failures: Bursts::default(),
         }
@@ -61,6 +64,7 @@ impl Gate {
                         let listener = &self.terms.listener;
                         error!(%listener, %error, "cannot accept connections; trying on");
                     }
+                    self.ask_for_room();
                     tokio::time::sleep(BREATH).await;
                 }
             }
@@ -80,15 +84,23 @@ impl Gate {
             let Terms { listener, limits, .. } = &*self.terms;
             warn!(
                 %listener, connections = limits.connections,
-                "as many connections as allowed; new ones wait, idle ones are closed"
+                "as many connections as allowed; new ones wait, idle and slow ones are closed"
             );
         }
         loop {
-            self.pace.send_modify(|pace| pace.crowded = pace.crowded.wrapping_add(1));
+            self.ask_for_room();
             let free = Arc::clone(&self.slots).acquire_owned();
             if let Ok(Ok(slot)) = tokio::time::timeout(ASK_AGAIN, free).await {
                 return slot;
             }
+        }
+    }
+
+    fn ask_for_room(&mut self) {
+        let now = Instant::now();
+        if self.asked.is_none_or(|asked| now.duration_since(asked) >= ASK_AGAIN) {
+            self.asked = Some(now);
+            self.pace.send_modify(|pace| pace.crowded = pace.crowded.wrapping_add(1));
         }
     }
 }

@@ -62,6 +62,9 @@ async fn every_good_header_names_the_client_and_leaves_the_rest() {
         (v2(0, 0x11, &ipv4_payload()), "the socket's"),
         (v2(1, 0x00, &[]), "the socket's"),
         (v2(1, 0x31, &[0; 216]), "the socket's"),
+        // Found by fuzz/: what follows is to be ignored, whatever it is.
+        (b"PROXY UNKNOWN ffff::1 2 3 4 and more\r\n".to_vec(), "the socket's"),
+        (v2(0, 0xff, &[1, 2, 3]), "the socket's"),
     ] {
         let at_once = [header.as_slice(), b"GET /"].concat();
         let accepted = accept(ProxyProtocol::UseAlways, &[&at_once]).await.unwrap();
@@ -90,6 +93,8 @@ async fn bad_headers_end_the_connection() {
         b"PROXY TCP4 ::1 ::1 1 1\r\n".to_vec(),
         b"PROXY TCP4 192.0.2.7 10.0.0.1 99999 8200\r\n".to_vec(),
         b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 8200\n".to_vec(),
+        // Found by fuzz/: a port has no sign.
+        b"PROXY TCP4 192.0.2.7 10.0.0.1 +4711 8200\r\n".to_vec(),
         b"PROXYTCP4 192.0.2.7 10.0.0.1 4711 8200\r\n".to_vec(),
         b"PROXY \xff\xff\r\n".to_vec(),
         v2(2, 0x11, &ipv4_payload()),

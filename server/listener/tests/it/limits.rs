@@ -59,8 +59,38 @@ async fn a_silent_connection_gives_its_place_back() {
     let mut second = running.connect().await;
     let start = Instant::now();
     assert!(second.get("/").await.ends_with("hello"));
-    assert!(start.elapsed() <= Limits::default().header + Duration::from_secs(1));
+    assert!(start.elapsed() <= Duration::from_secs(1));
     assert!(silent.is_closed().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_gives_its_place_to_who_waits_also_after_a_request() {
+    for earlier in [0, 1] {
+        let running = Running::start(with_limits(Limits { connections: 1, ..Limits::default() }));
+        let mut slow = running.connect().await;
+        for _ in 0..earlier {
+            slow.get("/").await;
+        }
+        slow.send("GET / HTTP/1.1\r\nhost").await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let start = Instant::now();
+        let mut second = running.connect().await;
+        assert!(second.get("/").await.ends_with("hello"));
+        assert!(start.elapsed() <= Duration::from_millis(1_500), "{:?}", start.elapsed());
+        assert!(slow.is_closed().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_borne_as_long_as_nobody_waits() {
+    let running = Running::start(with_limits(Limits { connections: 2, ..Limits::default() }));
+    let mut slow = running.connect().await;
+    slow.send("GET / HTTP/1.1\r\nhost").await;
+    let mut second = running.connect().await;
+    assert!(second.get("/").await.ends_with("hello"));
+    assert!(slow.hears_nothing_for(Duration::from_secs(5)).await);
+    slow.send(": t\r\n\r\n").await;
+    assert!(slow.reply().await.ends_with("hello"));
 }
 
 #[tokio::test(start_paused = true)]

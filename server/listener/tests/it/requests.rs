@@ -48,6 +48,23 @@ async fn a_chunked_body_is_put_together() {
     assert!(client.reply().await.ends_with("\r\n\r\nabcde"));
 }
 
+/// A proxy that counts by the length would have sent the second request as a part of the first.
+#[tokio::test]
+async fn nothing_that_follows_a_chunked_body_is_a_request() {
+    let running = Running::start(settings());
+    for framing in [
+        "transfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n",
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+    ] {
+        let mut client = running.connect().await;
+        let smuggled = "0\r\n\r\nGET /client HTTP/1.1\r\nhost: t\r\n\r\n";
+        client.send(format!("PUT /echo HTTP/1.1\r\nhost: t\r\n{framing}\r\n{smuggled}")).await;
+        assert!(client.reply().await.contains("\r\nconnection: close\r\n"), "{framing}");
+        assert!(client.is_closed().await, "{framing}");
+    }
+}
+
 #[tokio::test]
 async fn a_large_body_passes_through_small_buffers() {
     let running = Running::start(settings());

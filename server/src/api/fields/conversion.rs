@@ -1,9 +1,15 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::IntErrorKind;
 
 use serde_json::value::RawValue;
 
 use super::error::{FieldError, FieldProblem};
-use crate::api::{SecretText, duration::parse_seconds, members::Value};
+use crate::api::{
+    SecretText,
+    duration::parse_seconds,
+    members::{Members, Value},
+};
 
 /// Any scalar is text in Vault: a number by its digits, a truth value as `1` or `0`.
 pub(in crate::api) fn text<'a>(
@@ -147,6 +153,32 @@ pub(in crate::api) fn list(
         Ok(text.into_public().trim().to_owned())
     });
     texts.collect()
+}
+
+/// Texts by name, as Vault's `TypeKVPairs` has them.
+pub(in crate::api) fn pairs(
+    field: &'static str,
+    value: Value<'_>,
+) -> Result<BTreeMap<String, String>, FieldError> {
+    if let Value::Object(raw) = &value {
+        let members = Members::parse(raw.get().as_bytes()).unwrap_or_default();
+        let one = |(name, value): (Cow<'_, str>, Value<'_>)| {
+            Ok((name.into_owned(), text(field, value)?.into_public().into_owned()))
+        };
+        return members.0.into_iter().map(one).collect();
+    }
+    let texts = match value {
+        // Commas are part of a text here.
+        Value::Text(text) => vec![text.into_public().into_owned()],
+        other => list(field, other)?,
+    };
+    let one = |text: String| {
+        let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
+        let (name, value) =
+            pair.ok_or_else(|| FieldError::about(field, &text, FieldProblem::NotAPair))?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    texts.into_iter().map(one).collect()
 }
 
 fn is_empty_object(object: &RawValue) -> bool {

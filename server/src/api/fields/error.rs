@@ -14,6 +14,8 @@ pub struct FieldError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldProblem {
     Unconvertible { wanted: &'static str, got: &'static str },
+    NotAMap { got: &'static str },
+    NotAPair,
     UnconvertibleElement { index: usize, got: &'static str },
     NotAnInt,
     IntOutOfRange,
@@ -27,6 +29,17 @@ pub(super) enum FieldProblem {
 impl FieldError {
     pub(super) fn about(field: &'static str, value: &str, problem: FieldProblem) -> Self {
         Self { field, value: quotable(value), problem }
+    }
+
+    /// A value that should have been an object of what is no secret.
+    pub(super) fn no_map(field: &'static str, value: &Value<'_>) -> Self {
+        // Go's kinds, and to it a number of JSON is a text.
+        let got = match value {
+            Value::Bool(_) => "bool",
+            Value::Array(_) | Value::Repeated => "slice",
+            _ => "string",
+        };
+        Self { field, value: value.quotable(), problem: FieldProblem::NotAMap { got } }
     }
 
     /// A value of a type that has no scalar text is never quoted: it may hold a secret.
@@ -52,6 +65,7 @@ impl fmt::Display for FieldError {
             Some(value) => write!(f, "error converting input {value} for field {field}: ")?,
             None => write!(f, "error converting input for field {field}: ")?,
         }
+        let field_value = Quoted(value);
         let parsing = match &self.value {
             Some(value) => format!(" parsing {}:", Quoted(value)),
             None => String::new(),
@@ -60,6 +74,8 @@ impl fmt::Display for FieldError {
             FieldProblem::Unconvertible { wanted, got } => {
                 write!(f, "'' expected type '{wanted}', got unconvertible type '{got}'")
             }
+            FieldProblem::NotAMap { got } => write!(f, "'' expected a map, got '{got}'"),
+            FieldProblem::NotAPair => write!(f, "invalid key pair {field_value}"),
             FieldProblem::UnconvertibleElement { index, got } => write!(
                 f,
                 "1 error(s) decoding:\n\n* '[{index}]' expected type 'string', got unconvertible \

@@ -86,7 +86,7 @@ fn lists_come_as_arrays_text_or_single_values() {
         ("7", vec!["7"]),
     ] {
         let body = format!("{{\"v\":{json}}}");
-        let list = fields(&body).list("v").unwrap();
+        let list = fields(&body).list("v").unwrap().unwrap_or_default();
         assert_eq!(list, expected, "{json}");
     }
 }
@@ -223,9 +223,9 @@ fn every_conversion_of_the_table_comes_out_as_in_vault() {
             "Int" => fields.int("v").map(|int| int.map(|int| int.to_string())),
             "Bool" => fields.bool("v").map(|truth| truth.map(|truth| truth.to_string())),
             "Seconds" => fields.seconds("v").map(|int| int.map(|int| int.to_string())),
-            "List" => {
-                fields.list("v").map(|list| Some(format!("{list:?}").replace("\", \"", "\" \"")))
-            }
+            "List" => fields.list("v").map(|list| {
+                Some(format!("{:?}", list.unwrap_or_default()).replace("\", \"", "\" \""))
+            }),
             other => panic!("{other}"),
         };
         let ours = ours

@@ -9,11 +9,12 @@ use super::transit::denied;
 use crate::api::RUNNING_PLUGIN_VERSION;
 use crate::api::call::{Call, Refusal};
 use crate::api::data::{Mount, MountConfig};
+use crate::api::duration::parse_seconds;
 use crate::api::error::ApiError;
-use crate::api::fields::{FieldError, Fields};
+use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::api::route::{AuthMountPath, MountAction};
-use crate::auth::methods::mounts::{MountProblem, NewMount, mount_path};
+use crate::auth::methods::mounts::{MountProblem, NewMount, SYSTEM_SECONDS, mount_path};
 use crate::auth::methods::{AuthMount, AuthTable, MethodError, MountTokenType, Tune};
 use crate::stable_uuid::stable_uuid;
 
@@ -53,7 +54,7 @@ pub(super) async fn answer(
 }
 
 fn read(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let shown = Shown::at(call, path)?;
+    let shown = Shown::at(call, path, |path| MountProblem::NoMount { path })?;
     let warnings = fields.into_warnings(&["path"]);
     Ok(call.envelope(&warnings).data_twice_of(&shown.wire(None)))
 }
@@ -71,9 +72,9 @@ fn read_tune(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, R
         options: &'a BTreeMap<String, String>,
         token_type: &'static str,
     }
-    const SYSTEM_SECONDS: i64 = 768 * 3600;
-    let shown = Shown::at(call, path)?;
-    let or_systems = |seconds: i64| if seconds == 0 { SYSTEM_SECONDS } else { seconds };
+    let missing = |path| MountProblem::NoView { path };
+    let shown = Shown::at(call, path, missing)?;
+    let or_systems = |own: i64| if own == 0 { seconds(SYSTEM_SECONDS) } else { own };
     let tuned = Tuned {
         default_lease_ttl: or_systems(seconds(shown.tune.default_lease_ttl)),
         description: &shown.description,
@@ -88,40 +89,46 @@ fn read_tune(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, R
 }
 
 async fn enable(call: &Call<'_>, path: &str, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let refused = |problem: MountProblem| Refusal::from(MethodError::refused(problem));
     let path = mount_path(path).map_err(refused)?;
     refuse_declared(call, &path)?;
-    let kind = fields.text("type").map_err(ApiError::from)?.unwrap_or_default().into_owned();
-    let kind = match fields.text("plugin_name").map_err(ApiError::from)? {
-        Some(name) if kind.is_empty() || kind == "plugin" => name.into_owned(),
-        _ => kind,
+    let text = |fields: &mut Fields<'_>, field| {
+        fields.text(field).map(|text| text.unwrap_or_default().into_owned()).map_err(ApiError::from)
     };
-    if kind.is_empty() {
-        return Err(refused(MountProblem::NoKind));
-    }
-    let description = fields.text("description").map_err(ApiError::from)?;
-    let description = description.unwrap_or_default().into_owned();
+    let kind = text(&mut fields, "type")?;
+    let mut plugin_name = text(&mut fields, "plugin_name")?;
+    let description = text(&mut fields, "description")?;
     let mut tune = Tune {
         local: fields.bool("local").map_err(ApiError::from)?.unwrap_or_default(),
         seal_wrap: fields.bool("seal_wrap").map_err(ApiError::from)?.unwrap_or_default(),
         ..Tune::default()
     };
     if let Some(mut config) = fields.object("config").map_err(ApiError::from)? {
-        Changes::decode(&mut config)?.apply(&mut tune);
+        let unparsed = |which, value, reason| MountProblem::NewTtl { which, value, reason };
+        Changes::decode(&mut config, unparsed)?.apply(&mut tune);
+        let own = text(&mut config, "plugin_name")?;
+        plugin_name = if own.is_empty() { plugin_name } else { own };
     }
-    if let Some(options) = fields.object("options").map_err(ApiError::from)? {
-        tune.options = options.into_texts().map_err(ApiError::from)?;
-    }
+    let kind = match kind.as_str() {
+        "" => return Err(refused(MountProblem::NoKind)),
+        "plugin" if plugin_name.is_empty() => return Err(refused(MountProblem::NoPluginName)),
+        "plugin" => plugin_name,
+        _ => kind,
+    };
+    tune.options = fields.pairs("options").map_err(ApiError::from)?.unwrap_or_default();
     let auth = call.node.auth();
     let mount = NewMount { path, kind, description, tune };
     auth.methods().enable(table(call), auth.tools(), mount).await.map_err(Refusal::from)?;
     Ok(Reply::no_content())
 }
 
+fn refused(problem: MountProblem) -> Refusal {
+    MethodError::refused(problem).into()
+}
+
 /// Vault says nothing about a mount that is not there.
 async fn disable(call: &Call<'_>, path: &str) -> Result<Reply, Refusal> {
     if path == "token" {
-        return Err(MethodError::refused(MountProblem::TokenPath).into());
+        return Err(refused(MountProblem::TokenPath));
     }
     let Ok(path) = path.parse::<MountPath>() else { return Ok(Reply::no_content()) };
     refuse_declared(call, &path)?;
@@ -133,9 +140,15 @@ async fn disable(call: &Call<'_>, path: &str) -> Result<Reply, Refusal> {
 }
 
 async fn tune(call: &Call<'_>, path: &str, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
-    let path: MountPath = mount_path(path).map_err(MethodError::refused)?;
+    let changes = Changes::decode(&mut fields, |_, _, reason| MountProblem::Ttl { reason })?;
+    if path == "token" {
+        return Err(refused(match changes.token_type {
+            Some(_) => MountProblem::TokenTypeOfTokens,
+            None => MountProblem::TuneOfTokens,
+        }));
+    }
+    let path: MountPath = mount_path(path).map_err(refused)?;
     refuse_declared(call, &path)?;
-    let changes = Changes::decode(&mut fields)?;
     let auth = call.node.auth();
     let change = |mount: &mut AuthMount| {
         changes.apply(&mut mount.tune);
@@ -170,30 +183,38 @@ struct Changes {
 }
 
 impl Changes {
-    fn decode(fields: &mut Fields<'_>) -> Result<Self, ApiError> {
+    /// `unparsed` is what is said of a time that is none: which it is, its text, and why.
+    fn decode(fields: &mut Fields<'_>, unparsed: Unparsed) -> Result<Self, Refusal> {
         // Known to Vault, and without effect here.
-        for ignored in ["audit_non_hmac_request_keys", "audit_non_hmac_response_keys"] {
-            fields.list(ignored)?;
+        let ignored = [
+            "audit_non_hmac_request_keys",
+            "audit_non_hmac_response_keys",
+            "passthrough_request_headers",
+            "allowed_response_headers",
+        ];
+        for ignored in ignored {
+            fields.list(ignored).map_err(ApiError::from)?;
         }
-        for ignored in ["passthrough_request_headers", "allowed_response_headers"] {
-            fields.list(ignored)?;
-        }
-        fields.bool("force_no_cache")?;
-        let token_type = fields.text("token_type")?.map(|name| {
-            let unknown = || ApiError::Method {
-                status: http::StatusCode::BAD_REQUEST,
-                text: format!("invalid value for 'token_type': {name}").into(),
-            };
-            MountTokenType::named(&name).ok_or_else(unknown)
+        fields.bool("force_no_cache").map_err(ApiError::from)?;
+        let mut lease =
+            |field, which| lease(fields, field, |value, why| unparsed(which, value, why));
+        let default_lease_ttl = lease("default_lease_ttl", "default")?;
+        let max_lease_ttl = lease("max_lease_ttl", "max")?;
+        let token_type = fields.text("token_type").map_err(ApiError::from)?.map(|name| {
+            MountTokenType::named(&name).ok_or_else(|| refused(MountProblem::TokenType))
         });
-        let options = fields.object("options")?.map(Fields::into_texts).transpose()?;
+        let listing_visibility = fields.text("listing_visibility").map_err(ApiError::from)?;
+        let listing_visibility = listing_visibility.map(|name| match &*name {
+            "" | "hidden" | "unauth" => Ok(name.into_owned()),
+            _ => Err(refused(MountProblem::Visibility { name: name.into_owned() })),
+        });
         Ok(Self {
-            default_lease_ttl: lease(fields, "default_lease_ttl")?,
-            max_lease_ttl: lease(fields, "max_lease_ttl")?,
-            description: fields.text("description")?.map(Into::into),
-            listing_visibility: fields.text("listing_visibility")?.map(Into::into),
+            default_lease_ttl,
+            max_lease_ttl,
+            description: fields.text("description").map_err(ApiError::from)?.map(Into::into),
             token_type: token_type.transpose()?,
-            options,
+            listing_visibility: listing_visibility.transpose()?,
+            options: fields.pairs("options").map_err(ApiError::from)?,
         })
     }
 
@@ -211,9 +232,25 @@ impl Changes {
     }
 }
 
-/// In seconds; Vault takes `system` for the default.
-fn lease(fields: &mut Fields<'_>, field: &'static str) -> Result<Option<u64>, FieldError> {
-    Ok(fields.seconds(field)?.map(i64::unsigned_abs))
+/// What is said of a time that is none.
+type Unparsed = fn(&'static str, String, String) -> MountProblem;
+
+/// In seconds; `system` is the system's own, and an empty text is as none.
+fn lease(
+    fields: &mut Fields<'_>,
+    field: &'static str,
+    unparsed: impl Fn(String, String) -> MountProblem,
+) -> Result<Option<u64>, Refusal> {
+    let text = fields.text(field).map_err(ApiError::from)?;
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    if text == "system" {
+        return Ok(Some(0));
+    }
+    let wrong = |reason| refused(unparsed(text.clone().into_owned(), reason));
+    let seconds = parse_seconds(&text).map_err(|problem| wrong(problem.text(&text)))?;
+    // Vault takes it, and its tokens then live for less than no time.
+    let negative = |_negative| wrong(format!("cannot provide negative value '{seconds}'"));
+    u64::try_from(seconds).map(Some).map_err(negative)
 }
 
 fn seconds(seconds: u64) -> i64 {
@@ -243,14 +280,16 @@ impl Shown {
         all
     }
 
-    fn at(call: &Call<'_>, path: &str) -> Result<Self, Refusal> {
+    fn at(
+        call: &Call<'_>,
+        path: &str,
+        missing: impl Fn(String) -> MountProblem,
+    ) -> Result<Self, Refusal> {
         if path == "token" {
             return Ok(Self::token());
         }
         let found = table(call).at(path);
-        let path = path.to_owned();
-        let missing = || MethodError::refused(MountProblem::NoMount { path });
-        Ok(found.as_ref().map(Self::of).ok_or_else(missing)?)
+        found.as_ref().map(Self::of).ok_or_else(|| refused(missing(path.to_owned())))
     }
 
     fn of(mount: &Arc<AuthMount>) -> Self {

@@ -15,7 +15,7 @@ use crate::api::request;
 use crate::api::route::CapabilitiesOf;
 
 /// Answers `sys/capabilities`, `sys/capabilities-self` and `sys/capabilities-accessor`.
-pub(super) fn answer(
+pub(super) async fn answer(
     call: &Call<'_>,
     of: CapabilitiesOf,
     mut fields: Fields<'_>,
@@ -27,7 +27,7 @@ pub(super) fn answer(
             fields.secret("token").map_err(ApiError::from)?;
             Arc::clone(&call.client.acl)
         }
-        CapabilitiesOf::Token => of_token(call, &mut fields)?,
+        CapabilitiesOf::Token => of_token(call, &mut fields).await?,
         CapabilitiesOf::Accessor => of_accessor(call, &mut fields)?,
     };
     let request = request::Capabilities::decode(&mut fields)?;
@@ -43,11 +43,11 @@ pub(super) fn answer(
     Ok(call.envelope(&warnings).data_twice(&data))
 }
 
-fn of_token(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Arc<Acl>, Refusal> {
+async fn of_token(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Arc<Acl>, Refusal> {
     let token = fields.secret("token").map_err(ApiError::from)?;
     let token = token.filter(|token| !token.is_empty());
     let token = token.ok_or(ApiError::from(TokenFault::MissingId))?;
-    let found = find(call, token.expose_to_decode())?;
+    let found = find(call, token.expose_to_decode()).await?;
     Ok(acl_of(call, found.ok_or(ApiError::CapabilitiesOfNobody)?))
 }
 

@@ -136,7 +136,10 @@ pub(in crate::api) fn told(error: &MethodError) -> ApiError {
         MethodError::UnsupportedPath => ApiError::UnsupportedPath,
         MethodError::UnsupportedOperation => ApiError::UnsupportedOperation,
         MethodError::Declared { .. } => words(StatusCode::BAD_REQUEST, error),
-        MethodError::Records(error) => told_of_records(error),
+        MethodError::Records(error) => {
+            let own = [StatusCode::BAD_REQUEST; 2].map(|status| words(status, error));
+            told_of_records(error, own)
+        }
         MethodError::Random(_) => ApiError::Internal,
         MethodError::Refused { by, told, .. } => words(status(*by), told),
     }
@@ -152,11 +155,13 @@ const fn status(by: Told) -> StatusCode {
     }
 }
 
-fn told_of_records(error: &RecordsError) -> ApiError {
+/// What the client is told when records cannot be read or changed; `own` is what an endpoint says
+/// where there is no storage, and where a record would be too large.
+pub(super) fn told_of_records(error: &RecordsError, own: [ApiError; 2]) -> ApiError {
+    let [no_storage, too_large] = own;
     match error {
-        RecordsError::NoStorage | RecordsError::TooLarge => {
-            ApiError::Method { status: StatusCode::BAD_REQUEST, text: error.to_string().into() }
-        }
+        RecordsError::NoStorage => no_storage,
+        RecordsError::TooLarge => too_large,
         RecordsError::StateSealed => ApiError::StateSealed,
         RecordsError::Conflict | RecordsError::Store(_) => ApiError::StorageUnavailable,
         RecordsError::Unreadable(_) => ApiError::Internal,

@@ -2,6 +2,7 @@
 
 use selkie_access::PolicyName;
 
+use super::methods::told_of_records;
 use super::transit::{denied, require_in_any_case};
 use crate::api::base64;
 use crate::api::call::{Call, Refusal};
@@ -11,7 +12,6 @@ use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::Reply;
 use crate::api::route::{Operation, PolicyPath};
 use crate::auth::policies::PolicyChangeError;
-use crate::state::records::RecordsError;
 
 /// The names of all policies.
 pub(super) fn list(
@@ -123,13 +123,8 @@ fn refused(error: PolicyChangeError, name: &PolicyName, root: PolicyFault) -> Re
         PolicyChangeError::Default => PolicyFault::DeleteDefault,
         PolicyChangeError::Malformed(error) => PolicyFault::Malformed(error.to_string().into()),
         PolicyChangeError::Records(error) => {
-            let told = match &error {
-                RecordsError::NoStorage => PolicyFault::NoStorage.into(),
-                RecordsError::TooLarge => PolicyFault::TooLarge.into(),
-                RecordsError::StateSealed => ApiError::StateSealed,
-                RecordsError::Conflict | RecordsError::Store(_) => ApiError::StorageUnavailable,
-                RecordsError::Unreadable(_) => ApiError::Internal,
-            };
+            let own = [PolicyFault::NoStorage.into(), PolicyFault::TooLarge.into()];
+            let told = told_of_records(&error, own);
             return Refusal::of_records(error, told);
         }
     })

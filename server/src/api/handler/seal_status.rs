@@ -45,6 +45,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("state", state(call.node.state_status().as_ref())),
         ("time", time(now)),
     ]);
+    data.extend(crate::hardening::in_force().map(|now| ("hardening", now.to_json())));
     data.extend(
         call.node.bench().map(|bench| {
             ("faults", json!({ "rules": bench.rules(), "happened": bench.happened() }))

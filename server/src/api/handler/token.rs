@@ -11,6 +11,7 @@ use selkie_access::{Capability, PolicyName, TokenText};
 
 use self::create::Manner;
 pub(super) use self::others::{Found, find, find_accessor};
+use super::methods::told_of_records;
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
@@ -38,7 +39,7 @@ pub(super) async fn answer(
         TokenEndpoint::Create => create::create(call, Manner::Child, fields).await,
         TokenEndpoint::CreateOrphan => create::create(call, Manner::Orphan, fields).await,
         TokenEndpoint::CreateFrom(role) => create::create(call, Manner::Role(&role), fields).await,
-        TokenEndpoint::Lookup(_) => others::lookup(call, fields),
+        TokenEndpoint::Lookup(_) => others::lookup(call, fields).await,
         TokenEndpoint::LookupAccessor => others::lookup_accessor(call, fields),
         TokenEndpoint::Renew => others::renew(call, fields).await,
         TokenEndpoint::RenewAccessor => others::renew_accessor(call, fields).await,
@@ -99,13 +100,8 @@ fn permit(call: &Call<'_>, endpoint: &TokenEndpoint, fields: &Fields<'_>) -> Res
 
 /// What a client is told when records cannot be read or changed.
 fn refused(error: RecordsError) -> Refusal {
-    let told = match &error {
-        RecordsError::NoStorage => TokenFault::NoStorage.into(),
-        RecordsError::StateSealed => ApiError::StateSealed,
-        RecordsError::Conflict | RecordsError::Store(_) => ApiError::StorageUnavailable,
-        RecordsError::TooLarge => TokenFault::TooLarge.into(),
-        RecordsError::Unreadable(_) => ApiError::Internal,
-    };
+    let own = [TokenFault::NoStorage.into(), TokenFault::TooLarge.into()];
+    let told = told_of_records(&error, own);
     Refusal::of_records(error, told)
 }
 

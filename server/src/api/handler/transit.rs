@@ -12,6 +12,7 @@ use crate::api::fields::Fields;
 use crate::api::reply::{DecryptedItem, Reply};
 use crate::api::request::{self, Input};
 use crate::api::route::KeyPath;
+use crate::seal::{UNWRAP_PATIENCE, WRAP_PATIENCE};
 use crate::transit::{
     Decryption, DecryptionItem, Encrypted, Encryption, EncryptionItem, NewKey, Transit,
     TransitError,
@@ -100,6 +101,11 @@ pub(super) async fn encrypt(
         let request = request::Encrypt::decode(&mut fields)?;
         (Box::pin(upsert(&transit, permit, &request)).await?, request)
     };
+    let transit = match request.input {
+        // To make a key takes longer than a seal client waits, which never asks for that.
+        Input::Single(_) if has_key => Transit { until: call.came + WRAP_PATIENCE, ..transit },
+        Input::Single(_) | Input::Batch(_) => transit,
+    };
     let refused = |error| Refusal::of_item(error, name);
     let encryption = transit.encryption(&permit).await.map_err(refused)?;
     call.note_key_use();
@@ -141,7 +147,10 @@ pub(super) async fn decrypt(
     let permit = call.acl(&fields).permit(operation::Decrypt, mount, key).map_err(denied)?;
     let request = request::Decrypt::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, name);
-    let transit = transit_for(call, &request.input);
+    let transit = match request.input {
+        Input::Single(_) => call.transit_within(UNWRAP_PATIENCE),
+        Input::Batch(_) => transit_for(call, &request.input),
+    };
     let decryption = transit.decryption(&permit).map_err(refused)?;
     call.note_key_use();
     let mut warnings = fields.into_warnings(&["name"]);

@@ -7,6 +7,7 @@ use http::header::HeaderName;
 use selkie_access::{Capability, TokenText};
 use selkie_crypto::Plaintext;
 
+use super::methods::told_of_records;
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
@@ -17,7 +18,6 @@ use crate::api::reply::{Envelope, Reply};
 use crate::api::route::{Endpoint, WrappingStep};
 use crate::auth::wrapping::{WrapError, WrapInfo, WrapOrder};
 use crate::node::Node;
-use crate::state::records::RecordsError;
 
 /// For how long a response is to be kept, if it is to be wrapped: what the header says, where it is
 /// looked at. A seal would not know what to do with a wrapped answer, whatever stands before it.
@@ -151,20 +151,14 @@ fn refusal(fault: WrapFault) -> Refusal {
 }
 
 fn refused(error: WrapError) -> Refusal {
-    let told = match &error {
-        WrapError::Invalid => return refusal(WrapFault::Invalid),
-        WrapError::Full => return refusal(WrapFault::Full),
-        WrapError::Random => return ApiError::Internal.into(),
-        WrapError::Records(RecordsError::NoStorage) => WrapFault::NoStorage.into(),
-        WrapError::Records(RecordsError::TooLarge) => WrapFault::TooLarge.into(),
-        WrapError::Records(RecordsError::StateSealed) => ApiError::StateSealed,
-        WrapError::Records(RecordsError::Conflict | RecordsError::Store(_)) => {
-            ApiError::StorageUnavailable
-        }
-        WrapError::Records(RecordsError::Unreadable(_)) => ApiError::Internal,
-    };
     match error {
-        WrapError::Records(cause) => Refusal::of_records(cause, told),
-        _ => told.into(),
+        WrapError::Invalid => refusal(WrapFault::Invalid),
+        WrapError::Full => refusal(WrapFault::Full),
+        WrapError::Random => ApiError::Internal.into(),
+        WrapError::Records(cause) => {
+            let own = [WrapFault::NoStorage.into(), WrapFault::TooLarge.into()];
+            let told = told_of_records(&cause, own);
+            Refusal::of_records(cause, told)
+        }
     }
 }

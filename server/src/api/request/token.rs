@@ -46,22 +46,16 @@ impl<'a> CreateToken<'a> {
     /// A field that cannot be converted.
     pub fn decode(fields: &mut Fields<'a>) -> Result<Self, ApiError> {
         let lease = fields.seconds("lease")?;
-        let meta = match (fields.text_map("meta"), fields.text_map("metadata")) {
-            (Some(meta), Some(other)) => {
-                if meta.is_empty() {
-                    other
-                } else {
-                    meta
-                }
-            }
-            (None, _) | (_, None) => return Err(TokenFault::BadMeta.into()),
-        };
+        let bad_meta = |_error| TokenFault::BadMeta;
+        let meta = fields.pairs("meta").map_err(bad_meta)?.filter(|meta| !meta.is_empty());
+        let other = fields.pairs("metadata").map_err(bad_meta)?;
+        let meta = meta.or(other).unwrap_or_default();
         // Known to Vault's schema.
         fields.text("format")?;
         let text = |text: Option<Cow<'a, str>>| text.unwrap_or_default();
         Ok(Self {
             id: fields.secret("id")?.filter(|id| !id.is_empty()),
-            policies: fields.list("policies")?,
+            policies: fields.list("policies")?.unwrap_or_default(),
             meta,
             no_parent: fields.bool("no_parent")?.unwrap_or_default(),
             no_default_policy: fields.bool("no_default_policy")?.unwrap_or_default(),
@@ -169,14 +163,13 @@ impl<'a> WriteTokenRole<'a> {
         let (period, old_period) = (fields.seconds("token_period")?, fields.seconds("period")?);
         let most = fields.seconds("token_explicit_max_ttl")?;
         let old_most = fields.seconds("explicit_max_ttl")?;
-        let (bound, old_bound) =
-            (fields.set_list("token_bound_cidrs")?, fields.set_list("bound_cidrs")?);
+        let (bound, old_bound) = (fields.list("token_bound_cidrs")?, fields.list("bound_cidrs")?);
         Ok(Self {
-            allowed_policies: fields.set_list("allowed_policies")?,
-            allowed_policies_glob: fields.set_list("allowed_policies_glob")?,
-            disallowed_policies: fields.set_list("disallowed_policies")?,
-            disallowed_policies_glob: fields.set_list("disallowed_policies_glob")?,
-            allowed_entity_aliases: fields.set_list("allowed_entity_aliases")?,
+            allowed_policies: fields.list("allowed_policies")?,
+            allowed_policies_glob: fields.list("allowed_policies_glob")?,
+            disallowed_policies: fields.list("disallowed_policies")?,
+            disallowed_policies_glob: fields.list("disallowed_policies_glob")?,
+            allowed_entity_aliases: fields.list("allowed_entity_aliases")?,
             orphan: fields.bool("orphan")?,
             renewable: fields.bool("renewable")?,
             path_suffix: fields.text("path_suffix")?,

@@ -32,7 +32,7 @@ pub enum Unsuitable {
     NoUser(String),
     #[error("claim {0:?} could not be converted to string")]
     UserNoText(String),
-    #[error("{0:?} claim not found in token")]
+    #[error("failed to fetch groups: {0:?} claim not found in token")]
     NoGroups(String),
     #[error("{0:?} claim could not be converted to string list")]
     GroupsNoTexts(String),

@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use selkie_config::{BoundClaimsType, DeclaredMethod, JwtConfig, JwtProblem, JwtRole};
+use selkie_config::{
+    BoundClaimsType, DeclaredMethod, DeclaredRole, JwtConfig, JwtProblem, JwtRole,
+};
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::binding::{self, BoundClaims, Comparison};
 use super::key_set::Location;
 use super::source::{KeySources, KeysFrom, SourceError, Unproven};
 use super::web::https;
-use super::{Algorithm, Claims, Expected, Leeways};
+use super::{Algorithm, Claims, Expected, Leeways, Unbelievable};
 use crate::api::fields::Fields;
 use crate::auth::configured::{
-    At, Configured, Noted, WithToken, check_address, set, set_list, set_text,
+    At, Configured, Noted, RoleDocument, WithToken, check_address, named_role, set, set_list,
+    set_text, unproven,
 };
 use crate::auth::methods::documents::Document;
-use crate::auth::methods::{Login, MethodData, MethodError, MethodRequest, Told, parameters};
+use crate::auth::methods::parameters::Alias;
+use crate::auth::methods::{Login, MethodData, MethodError, MethodRequest};
 
 /// The method.
 #[derive(Debug)]
@@ -30,9 +33,8 @@ impl Document for JwtConfig {
     type Index = ();
 }
 
-impl Document for WithToken<JwtRole> {
+impl RoleDocument for JwtRole {
     const ROOT: &'static str = "jwt-role";
-    type Index = ();
 }
 
 /// Why nobody logs in. The texts are Vault's.
@@ -73,19 +75,20 @@ impl Jwt {
 impl Configured for Jwt {
     const KIND: &'static str = "jwt";
     type Config = JwtConfig;
-    type Role = WithToken<JwtRole>;
+    type Role = JwtRole;
+    const ALIASES: &'static [Alias] = &[
+        Alias::Policies,
+        Alias::Ttl,
+        Alias::MaxTtl,
+        Alias::Period,
+        Alias::BoundCidrs,
+        Alias::NumUses,
+    ];
 
-    fn declared_config(declared: &DeclaredMethod) -> Option<JwtConfig> {
+    fn declared(declared: &DeclaredMethod) -> Option<(&JwtConfig, &[DeclaredRole<JwtRole>])> {
         match declared {
-            DeclaredMethod::Jwt(config, _) => Some(config.clone()),
+            DeclaredMethod::Jwt(config, roles) => Some((config, roles)),
             _ => None,
-        }
-    }
-
-    fn declared_roles(declared: &DeclaredMethod) -> Vec<(&str, WithToken<JwtRole>)> {
-        match declared {
-            DeclaredMethod::Jwt(_, roles) => WithToken::declared(roles),
-            _ => Vec::new(),
         }
     }
 
@@ -135,27 +138,15 @@ impl Configured for Jwt {
     }
 
     fn update_role(
-        old: Option<&WithToken<JwtRole>>,
+        new: &mut WithToken<JwtRole>,
         fields: &mut Fields<'_>,
-    ) -> Result<Noted<WithToken<JwtRole>>, MethodError> {
-        let mut new = old.cloned().unwrap_or_default();
-        use parameters::Alias;
-        let aliases = [
-            Alias::Policies,
-            Alias::Ttl,
-            Alias::MaxTtl,
-            Alias::Period,
-            Alias::BoundCidrs,
-            Alias::NumUses,
-        ];
-        parameters::update(&mut new.token, fields, &aliases)?;
+    ) -> Result<Vec<String>, MethodError> {
         update_role(&mut new.role, fields)?;
         new.role.check(&new.token).map_err(MethodError::refused)?;
-        Ok(new.into())
+        Ok(Vec::new())
     }
 
-    fn show_role(kept: &WithToken<JwtRole>, data: &mut MethodData) {
-        let role = &kept.role;
+    fn show_role(role: &JwtRole, data: &mut MethodData) {
         let claims = role.bound_claims.iter().map(|(claim, values)| {
             // As it was given: a single value stands for a list of one.
             let value = match values.as_slice() {
@@ -182,7 +173,6 @@ impl Configured for Jwt {
         data.set("oidc_scopes", Vec::<String>::new());
         data.set("verbose_oidc_logging", false);
         data.set("max_age", 0);
-        parameters::show(&kept.token, data);
     }
 
     async fn log_in(
@@ -192,7 +182,7 @@ impl Configured for Jwt {
     ) -> Result<Login, MethodError> {
         let refused = |reason: Refused| MethodError::refused(reason);
         let config = at.config()?.ok_or_else(|| refused(Refused::NoConfig))?;
-        let named = request.fields.text("role")?.unwrap_or_default().to_ascii_lowercase();
+        let named = named_role(request.fields)?;
         let name = if named.is_empty() { config.default_role.clone() } else { named };
         if name.is_empty() {
             return Err(refused(Refused::NoRole));
@@ -210,26 +200,21 @@ impl Configured for Jwt {
         let algorithms = algorithms(&config);
         let issuers = issuers(&config.bound_issuer);
         let expected = expected(&role.role, &algorithms, &issuers);
-        let claims = keys.verify(token, expected, now).await.map_err(unproven)?;
+        let claims = keys.verify(token, expected, now).await.map_err(|error| match error {
+            Unproven::Unbelievable(unbound @ Unbelievable::AudienceUnbound) => {
+                MethodError::refused(unbound)
+            }
+            error => unproven(error, Refused::Token),
+        })?;
         login(name, role, &claims).map_err(MethodError::refused)
     }
 
-    fn prepare(&self, mount: Uuid, config: &JwtConfig) {
-        if let Ok(keys) = self.sources.of(mount, &keys_from(config)) {
-            keys.prepare();
-        }
+    fn sources(&self) -> &KeySources {
+        &self.sources
     }
 
-    fn forget(&self, mount: Uuid) {
-        self.sources.forget(mount);
-    }
-}
-
-/// 400, or 503 while nobody can say whether the token is good.
-fn unproven(error: Unproven) -> MethodError {
-    match error {
-        Unproven::NoKeys(_) => MethodError::told(Told::Unavailable, Refused::Token(error)),
-        Unproven::Unbelievable(_) => MethodError::refused(Refused::Token(error)),
+    fn keys_from(config: &JwtConfig) -> Option<KeysFrom> {
+        Some(keys_from(config))
     }
 }
 
@@ -254,7 +239,7 @@ fn update_role(role: &mut JwtRole, fields: &mut Fields<'_>) -> Result<(), Method
         let named = BoundClaimsType::named(&name);
         role.bound_claims_type = named.ok_or_else(|| MethodError::refused(unknown()))?;
     }
-    if let Some(Value::Object(claims)) = fields.json("bound_claims")? {
+    if let Some(claims) = fields.json_object("bound_claims")? {
         let values = |value| match value {
             Value::Array(many) => many,
             one => vec![one],
@@ -262,9 +247,7 @@ fn update_role(role: &mut JwtRole, fields: &mut Fields<'_>) -> Result<(), Method
         role.bound_claims =
             claims.into_iter().map(|(claim, value)| (claim, values(value))).collect();
     }
-    if let Some(mappings) = fields.object("claim_mappings")? {
-        role.claim_mappings = mappings.into_texts()?;
-    }
+    set(&mut role.claim_mappings, fields.pairs("claim_mappings")?);
     Ok(())
 }
 

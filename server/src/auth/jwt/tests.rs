@@ -3,6 +3,7 @@
 mod fetched;
 mod method;
 pub(crate) mod signer;
+mod vectors;
 pub(crate) mod world;
 
 use serde_json::{Value, json};

@@ -29,11 +29,13 @@ pub struct Claims(Map<String, Value>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the texts say it")]
 pub enum Unbelievable {
-    #[error(transparent)]
+    #[error("error verifying token signature: {0}")]
     Malformed(#[from] Malformed),
-    #[error("token signed with unexpected algorithm {0}")]
+    #[error("invalid algorithm (alg) header parameter: token signed with unexpected algorithm")]
     Algorithm(Algorithm),
-    #[error("no known key successfully validated the token signature")]
+    #[error(
+        "error verifying token signature: no known key successfully validated the token signature"
+    )]
     Signature,
     #[error(transparent)]
     Time(#[from] NotNow),
@@ -79,7 +81,6 @@ impl Compact<'_> {
         expected: &Expected<'_>,
         now: u64,
     ) -> Result<Claims, Unbelievable> {
-        expected.leeways.check(&claims.0, now)?;
         let text = |claim| claims.0.get(claim).and_then(Value::as_str);
         let issuer = text("iss").unwrap_or_default();
         if !expected.issuers.is_empty() && !expected.issuers.iter().any(|one| one == issuer) {
@@ -88,8 +89,10 @@ impl Compact<'_> {
         if expected.subject.is_some_and(|wanted| text("sub") != Some(wanted)) {
             return Err(Unbelievable::Subject);
         }
-        claims.check_audience(expected.audiences)?;
-        Ok(claims)
+        let has_audience = claims.check_audience(expected.audiences)?;
+        expected.leeways.check(&claims.0, now)?;
+        let is_unbound = has_audience && expected.audiences.is_empty();
+        if is_unbound { Err(Unbelievable::AudienceUnbound) } else { Ok(claims) }
     }
 
     /// Whether one of `keys` has signed it by one of `algorithms`.
@@ -134,7 +137,8 @@ impl Claims {
         self.get(name)?.as_str()
     }
 
-    fn check_audience(&self, bound: &[String]) -> Result<(), Unbelievable> {
+    /// Whether the token is for anybody; it must be for one of `bound`, where there are any.
+    fn check_audience(&self, bound: &[String]) -> Result<bool, Unbelievable> {
         let audiences: Vec<&str> = match self.0.get("aud") {
             None => Vec::new(),
             Some(Value::String(one)) => vec![one],
@@ -144,12 +148,11 @@ impl Claims {
             }
             Some(_) => return Err(Unbelievable::Audience),
         };
-        if bound.is_empty() {
-            let none = audiences.is_empty();
-            return if none { Ok(()) } else { Err(Unbelievable::AudienceUnbound) };
+        let is_meant = |wanted: &String| audiences.contains(&wanted.as_str());
+        if !bound.is_empty() && !bound.iter().any(is_meant) {
+            return Err(Unbelievable::Audience);
         }
-        let meant = bound.iter().any(|wanted| audiences.contains(&wanted.as_str()));
-        if meant { Ok(()) } else { Err(Unbelievable::Audience) }
+        Ok(!audiences.is_empty())
     }
 
     /// For tests of what stands on claims.

@@ -24,6 +24,8 @@ pub struct Login {
     pub parameters: TokenParameters,
     /// The SHA-256 of the client certificate that must come with the token.
     pub bound_certificate: Option<[u8; 32]>,
+    /// What the certificate says that it was got by, for the templates in policies.
+    pub certificate: BTreeMap<String, String>,
 }
 
 /// Who has logged in, whatever became of it since; for the templates in policies.
@@ -36,6 +38,9 @@ pub struct LoginIdentity {
     pub mount_accessor: String,
     /// How the method knows the client.
     pub alias: String,
+    /// What the certificate says that it has shown then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificate: BTreeMap<String, String>,
 }
 
 /// What is wrong with a login that the method let through. The texts are Vault's.
@@ -55,6 +60,7 @@ impl LoginIdentity {
             entity_id: stable_uuid("entity", &name).to_string(),
             mount_accessor: mount.accessor.clone(),
             alias: login.alias.clone(),
+            certificate: login.certificate.clone(),
         }
     }
 }

@@ -102,7 +102,10 @@ impl AuthTable<'_> {
     }
 }
 
-/// Why a mount was not made, changed or deleted. The texts are Vault's, save the last.
+/// How long the system lets tokens live, in seconds.
+pub(crate) const SYSTEM_SECONDS: u64 = 768 * 3600;
+
+/// Why a mount was not made, changed or deleted. The texts are Vault's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MountProblem {
     #[error("path is already in use at {path}/")]
@@ -115,8 +118,39 @@ pub(crate) enum MountProblem {
     TokenPath,
     #[error("backend type must be specified as a string")]
     NoKind,
+    #[error("plugin_name must be provided for plugin backend")]
+    NoPluginName,
+    #[error("auth method {kind:?} does not allow setting a version")]
+    Versioned { kind: String },
+    #[error("unable to parse {which} TTL of {value}: {reason}")]
+    NewTtl { which: &'static str, value: String, reason: String },
+    #[error("{reason}")]
+    Ttl { reason: String },
+    #[error("given default lease TTL greater than given max lease TTL")]
+    DefaultAboveMax,
+    #[error("given default lease TTL greater than system max lease TTL of {SYSTEM_SECONDS}")]
+    DefaultAboveSystem,
+    #[error(
+        "backend max lease TTL of {max} would be less than backend default lease TTL of {default}"
+    )]
+    MaxBelowDefault { max: u64, default: u64 },
+    #[error("invalid value for 'token_type'")]
+    TokenType,
+    #[error("invalid listing_visibility {name}")]
+    Visibility { name: String },
     #[error("No auth engine at {path}/")]
     NoMount { path: String },
+    #[error("cannot fetch sysview for path \"auth/{path}/\"")]
+    NoView { path: String },
+    #[error("tune of path \"auth/{path}/\" failed: no mount entry found")]
+    NotTuned { path: String },
+    #[error("'token_type' cannot be set for 'token' or 'ns_token' auth mounts")]
+    TokenTypeOfTokens,
+    #[error(
+        "the mount of tokens has no settings in Selkie: a token, or its role below \
+         auth/token/roles, says how long it lives"
+    )]
+    TuneOfTokens,
     #[error("the path of a mount: {source}")]
     Path { source: selkie_access::NameError },
     #[error("others are changing the mount at the same time; try again")]
@@ -141,14 +175,24 @@ impl Methods {
         mount: NewMount,
     ) -> Result<(), MethodError> {
         let NewMount { path, kind, description, tune } = mount;
+        let refused = |problem: MountProblem| MethodError::refused(problem);
+        if tune.max_lease_ttl > 0 && tune.default_lease_ttl > tune.max_lease_ttl {
+            return Err(refused(MountProblem::DefaultAboveMax));
+        }
+        if tune.max_lease_ttl == 0 && tune.default_lease_ttl > SYSTEM_SECONDS {
+            return Err(refused(MountProblem::DefaultAboveSystem));
+        }
+        if tune.options.get("version").is_some_and(|version| !version.is_empty()) {
+            return Err(refused(MountProblem::Versioned { kind }));
+        }
         if kind == "token" {
-            return Err(MethodError::refused(MountProblem::TokenKind));
+            return Err(refused(MountProblem::TokenKind));
         }
         if self.of_kind(&kind).is_none() {
-            return Err(MethodError::refused(MountProblem::UnknownKind { kind }));
+            return Err(refused(MountProblem::UnknownKind { kind }));
         }
         if let Some(path) = table.in_the_way_of(&path) {
-            return Err(MethodError::refused(MountProblem::InUse { path }));
+            return Err(refused(MountProblem::InUse { path }));
         }
         let mount = AuthMount::managed(path.clone(), &kind, tools.uuid()?);
         let mount = Arc::new(AuthMount { description, tune, ..mount });
@@ -170,6 +214,10 @@ impl Methods {
         let Current { value, revision } = self.managed(path)?;
         let mut mount = AuthMount::clone(&value.mount);
         change(&mut mount);
+        let (max, default) = (mount.tune.max_lease_ttl, mount.tune.default_lease_ttl);
+        if max > 0 && default > max {
+            return Err(MethodError::refused(MountProblem::MaxBelowDefault { max, default }));
+        }
         let record = MountRecord { mount: Arc::new(mount), tainted: value.tainted };
         let mut batch = Batch::default();
         batch.put(path, &record, Some(revision))?;
@@ -215,7 +263,7 @@ impl Methods {
     fn managed(&self, path: &MountPath) -> Result<Current<MountRecord>, MethodError> {
         let found = self.mounts.get(path)?.filter(|found| !found.value.tainted);
         let path = path.to_string();
-        found.ok_or_else(|| MethodError::refused(MountProblem::NoMount { path }))
+        found.ok_or_else(|| MethodError::refused(MountProblem::NotTuned { path }))
     }
 }
 

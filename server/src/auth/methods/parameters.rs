@@ -108,9 +108,9 @@ impl Named<'_, '_> {
         name: &'static str,
         (old, alias): (&'static str, Alias),
     ) -> Result<Option<Vec<String>>, MethodError> {
-        let new = self.fields.set_list(name)?;
+        let new = self.fields.list(name)?;
         let old = match self.aliases.contains(&alias) {
-            true => self.fields.set_list(old)?,
+            true => self.fields.list(old)?,
             false => None,
         };
         Ok(new.or(old))

@@ -3,13 +3,15 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use selkie_access::{TokenHash, TokenText};
 use selkie_crypto::{StateKey, sha256};
+use tokio::time::timeout;
 
 use super::record::TokenId;
-use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, Tokens, batch};
+use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens};
 use crate::auth::methods::AuthTable;
 use crate::auth::{Clients, Credentials, NotAuthenticated};
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
@@ -17,6 +19,8 @@ use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 /// How often in a second the store is asked about tokens that nobody here has heard of, for those
 /// who come from one place.
 const LOOKS_PER_SECOND: u32 = 25;
+/// How long the store may take for that: the token may be a seal's, which waits for 1.5 s in all.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 /// How many places are told apart.
 const PLACES: usize = 16;
 
@@ -83,8 +87,7 @@ impl Tokens {
         shown: Shown<'_>,
     ) -> Result<Admitted, NotAuthenticated> {
         let id = TokenId::of(key, shown.text);
-        if let Some(token) = batch::open(key, shown.text) {
-            let token = Arc::new(token);
+        if let Some(token) = self.opened.token(key, &id, shown.text) {
             self.require_good(&token, shown)?;
             return Ok(Admitted { id, token });
         }
@@ -116,8 +119,8 @@ impl Tokens {
         text: &TokenText,
     ) -> Result<Option<Admitted>, Unreadable> {
         let id = TokenId::of(key, text);
-        let token = match batch::open(key, text) {
-            Some(token) => Some(Arc::new(token)),
+        let token = match self.opened.token(key, &id, text) {
+            Some(token) => Some(token),
             None => self.mirror.get(&id)?.map(|current| current.value),
         };
         let Some(token) = token else { return Ok(None) };
@@ -158,7 +161,8 @@ impl Tokens {
             return Ok(current);
         }
         if self.looks.spend(from, self.clock.wall()) {
-            records.look_again::<Token>(id).await?;
+            let looked = timeout(LOOK_PATIENCE, records.look_again::<Token>(id)).await;
+            looked.map_err(|_late| NotAuthenticated::StoreAway)??;
         }
         self.mirror.get(id)?.ok_or(NotAuthenticated::UnknownToken)
     }
@@ -198,7 +202,12 @@ impl Tokens {
             Some(_) => limits.max_periodic_staleness,
             None => limits.max_staleness,
         };
-        limit.is_some_and(|limit| self.clock.silence() > limit.as_secs())
+        // Until there is a mark, the last that was heard is that the store took the token.
+        let heard = match token.made.kind {
+            TokenKind::Service => token.issued,
+            TokenKind::Batch => self.clock.wall(),
+        };
+        limit.is_some_and(|limit| self.clock.silence(heard) > limit.as_secs())
     }
 
     /// Whether the token and all that it came from live.

@@ -1,17 +1,85 @@
 //! Tokens that are kept nowhere: the text carries all they are, sealed under the state key.
 
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use selkie_access::TokenText;
 use selkie_crypto::{Random, StateKey, base64};
 use selkie_memory::WipedVec;
 
 use super::record::{from_json, to_json};
-use super::{Token, TokenError, TokenKind};
+use super::{Token, TokenError, TokenId, TokenKind};
 use crate::state::records::RecordsError;
 
 /// What the text of every batch token begins with.
 pub(super) const PREFIX: &str = "hvb.";
 /// Where a batch token is sealed for: no place of the store has a space, so no record is a token.
 const PLACE: &str = "batch token";
+
+/// How many opened tokens are remembered: at least those that were used last, and at most twice as many.
+const TOKENS: usize = 4096;
+
+/// Batch tokens that were opened, by the keyed hash of their text. Nothing but their end takes a batch
+/// token back, and that is looked at with each use.
+#[derive(Default)]
+pub(super) struct Opened(Mutex<Generations>);
+
+/// Whoever is asked for moves among the young; when those are many, the old are forgotten as a whole
+/// and the young are the old. So no use costs a look at all.
+#[derive(Default)]
+struct Generations {
+    young: HashMap<TokenId, Arc<Token>>,
+    old: HashMap<TokenId, Arc<Token>>,
+}
+
+impl Opened {
+    /// The token of which this is the text, whose keyed hash is `id`.
+    pub(super) fn token(
+        &self,
+        key: &StateKey,
+        id: &TokenId,
+        text: &TokenText,
+    ) -> Option<Arc<Token>> {
+        if !text.expose_for_reply().starts_with(PREFIX) {
+            return None;
+        }
+        if let Some(known) = self.lock().look(id) {
+            return Some(known);
+        }
+        let token = Arc::new(open(key, text)?);
+        self.lock().hold(*id, Arc::clone(&token));
+        Some(token)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn look(&mut self, id: &TokenId) -> Option<Arc<Token>> {
+        if let Some(token) = self.young.get(id) {
+            return Some(Arc::clone(token));
+        }
+        let token = self.old.remove(id)?;
+        self.hold(*id, Arc::clone(&token));
+        Some(token)
+    }
+
+    fn hold(&mut self, id: TokenId, token: Arc<Token>) {
+        if self.young.len() >= TOKENS {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, token);
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").finish_non_exhaustive()
+    }
+}
 
 /// The text of `token`.
 pub(super) fn seal(
@@ -60,4 +128,28 @@ fn decode(digits: &str) -> Option<Vec<u8>> {
     text.resize(digits.len().next_multiple_of(4), b'=');
     let sealed = base64::decode_secret(&text).ok()?;
     Some(sealed.expose_for_reply().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::tokens::tests::{state_key, wanted};
+
+    #[test]
+    fn those_used_last_are_remembered_and_never_more_than_twice_as_many() {
+        let key = state_key();
+        let id = |number: usize| {
+            TokenId::of(&key, &TokenText::from_header(number.to_string().as_bytes()).unwrap())
+        };
+        let token = Arc::new(Token::begin(wanted(), 0, 0));
+        let mut held = Generations::default();
+        for number in 0..3 * TOKENS {
+            held.hold(id(number), Arc::clone(&token));
+            assert!(held.look(&id(0)).is_some(), "it is used all the time");
+        }
+        let known = |held: &mut Generations, number| held.look(&id(number)).is_some();
+        assert!((2 * TOKENS + 1..3 * TOKENS).all(|number| known(&mut held, number)));
+        assert!(held.young.len() + held.old.len() <= 2 * TOKENS);
+        assert!(!known(&mut held, 1));
+    }
 }

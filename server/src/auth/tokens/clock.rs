@@ -99,13 +99,14 @@ impl TokenClock {
         kept.map_or(ClockMark::NONE, |kept| *kept.value)
     }
 
-    /// For how many seconds nothing has been heard of the store; by wall time, give or take by how
-    /// much the clocks of replicas differ.
-    pub(super) fn silence(&self) -> u64 {
-        match self.mark() {
-            ClockMark::NONE => 0,
-            mark => self.wall().saturating_sub(mark.wall),
-        }
+    /// For how many seconds nothing has been heard of the store, which was `heard` of then, if there
+    /// is no mark of it; by wall time, give or take by how much the clocks of replicas differ.
+    pub(super) fn silence(&self, heard: u64) -> u64 {
+        let last = match self.mark() {
+            ClockMark::NONE => heard,
+            mark => mark.wall,
+        };
+        self.wall().saturating_sub(last)
     }
 
     /// Whether a mark was ever kept.

@@ -28,6 +28,7 @@ impl Tokens {
                 let pause = self.jittered(Duration::from_secs(BEAT_SECONDS));
                 // A revocation does not wait for the sweep; what it left is dead, not gone.
                 tokio::select! {
+                    biased;
                     () = sleep(pause) => {}
                     () = self.sweep_now.notified() => break,
                 }

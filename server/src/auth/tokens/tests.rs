@@ -130,6 +130,23 @@ async fn a_batch_token_is_kept_nowhere_and_carries_all_it_is() {
 }
 
 #[tokio::test]
+async fn a_batch_token_is_opened_once_and_ends_all_the_same() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let ttl = Some(Duration::from_secs(30));
+    let batch = NewToken { kind: TokenKind::Batch, renewable: false, ttl, ..wanted() };
+    let issued = auth.issue(batch).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    let open = || auth.tokens.opened.token(&state_key(), &id, &issued.text).unwrap();
+    let first = open();
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &open()));
+    clock.advance(30);
+    let expired = authenticate(&auth, &issued.text, HERE).await.unwrap_err();
+    assert_eq!(expired, NotAuthenticated::Expired { client: "token".into() });
+}
+
+#[tokio::test]
 async fn a_token_authenticates_on_every_replica_until_it_is_revoked() {
     let (store, clock) = (store(), TestClock::new());
     let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
@@ -346,7 +363,12 @@ async fn what_was_got_at_a_mount_goes_with_it_and_so_do_its_children() {
     });
     let with = Deployment::assemble(config, Seals::new(Vec::new())).unwrap();
     let mount_accessor = with.auth_mounts.iter().next().unwrap().accessor.clone();
-    let login = LoginIdentity { entity_id: "e".into(), mount_accessor, alias: "a".into() };
+    let login = LoginIdentity {
+        entity_id: "e".into(),
+        mount_accessor,
+        alias: "a".into(),
+        certificate: Default::default(),
+    };
     let got = auth.issue(NewToken { login: Some(login.clone()), ..wanted() }).await.unwrap();
     let id = TokenId::of(&state_key(), &got.text);
     let child = NewToken { parent: Some(Parent::Token(id)), ..wanted() };

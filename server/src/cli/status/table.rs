@@ -106,6 +106,11 @@ impl Told {
             block.add(true, "what to do", word(state, "advice"));
             self.in_need.push("state".to_owned());
         }
+        if let Some(hardening) = status.get("hardening") {
+            let told = |member| word(hardening, member).unwrap_or_default();
+            let text = format!("landlock {}, system calls {}", told("landlock"), told("seccomp"));
+            block.add(false, "hardening", Some(text));
+        }
         self.tell_of_lost(status, &mut block, now);
         let drill = status.get("drill").unwrap_or(&Value::Null);
         if let Some(is_ok) = flag(drill, "ok") {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::{Peer, SoftHsm};
+use selkie_tests::{Peer, SoftHsm, evidence};
 
 use rows::rows;
 use seen::{Fate, Seen};
@@ -63,7 +63,16 @@ fn every_loss_has_a_fate_and_an_end() -> Result<()> {
         }
     }
     assert!(failed.is_empty(), "{} rows failed:\n{}", failed.len(), failed.join("\n"));
-    table::check(&rows, &seen)
+    table::check(&rows, &seen)?;
+    evidence(
+        "Losing any one thing loses no Vault",
+        "cargo test -p selkie-tests --test e2e every_loss",
+        format!(
+            "{} losses suffered by a real Vault, running and restarting: docs/losses.md",
+            rows.len()
+        ),
+        "where nothing else can open, the Vault stays sealed until the cure, and the row says so",
+    )
 }
 
 /// A Vault runs while the loss happens, restarts, and comes back.

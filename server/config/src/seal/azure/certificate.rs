@@ -77,7 +77,7 @@ pub(super) fn client_certificate(
     setting: Setting<'_>,
     reading: &Reading<'_>,
 ) -> Option<AzureCertificate> {
-    reading.warn_if_exposed(setting.place, Path::new(&setting.value));
+    reading.check_exposure(setting.place, Path::new(&setting.value));
     let certificate = setting.try_map(|path| {
         let path = PathBuf::from(path);
         if reading.sources.are_placeholders() {

@@ -83,7 +83,7 @@ fn of_reference(
         return reading.secret_line(name.field, reference).map(UpstreamToken::Given);
     };
     let path = PathBuf::from(path);
-    reading.warn_if_exposed(reference.place, &path);
+    reading.check_exposure(reference.place, &path);
     let origin = Origin::Field(name.field);
     let setting = Setting { value: path, origin, place: reference.place };
     let path = setting.try_map(|path| match path.is_absolute() {

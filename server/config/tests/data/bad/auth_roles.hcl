@@ -72,7 +72,7 @@ auth "ldap" {}
 #! 1:1: no seal is declared: write seal "azurekeyvault" { ... }
 #! 2:1: 'jwks_url' must be an https URL
 #! 6:1: exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set
-#! 11:1: Invalid supported algorithm: none
+#! 11:1: invalid jwt_supported_algs: unsupported signing algorithm "none"
 #! 15:3: must have at least one bound constraint when creating/updating a role
 #! 17:28: field "bound_claims": expected a string or a list of strings, found a number
 #! 17:43: field "bound_claims": expected strings in the list, found a number

@@ -25,14 +25,18 @@ pub(in crate::api::handler) enum Found {
     Declared(Arc<Client>),
 }
 
-pub(in crate::api::handler) fn find(call: &Call<'_>, text: &str) -> Result<Option<Found>, Refusal> {
+pub(in crate::api::handler) async fn find(
+    call: &Call<'_>,
+    text: &str,
+) -> Result<Option<Found>, Refusal> {
     let Ok(text) = TokenText::from_header(text.as_bytes()) else { return Ok(None) };
     let clients = &call.deployment.clients;
     let hash = TokenHash::new(sha256(text.expose_for_hash()));
     if let Some(client) = clients.find(&hash) {
         return Ok(Some(Found::Declared(Arc::clone(client))));
     }
-    Ok(call.node.auth().find(&call.deployment, &text).map_err(refused)?.map(Found::Kept))
+    let found = call.node.auth().find_in_store(&call.deployment, &text).await;
+    Ok(found.map_err(refused)?.map(Found::Kept))
 }
 
 pub(in crate::api::handler) fn find_accessor(
@@ -59,12 +63,12 @@ fn fault(fault: TokenFault) -> Refusal {
     ApiError::from(fault).into()
 }
 
-pub(super) fn lookup(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+pub(super) async fn lookup(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
     let request = OfToken::decode(&mut fields, false)?;
     let own = call.token.map(TokenText::expose_for_reply);
     let text = request.token.as_ref().map(|token| token.expose_to_decode()).or(own);
     let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
-    let found = find(call, text)?.ok_or_else(|| fault(TokenFault::BadToken))?;
+    let found = find(call, text).await?.ok_or_else(|| fault(TokenFault::BadToken))?;
     let warnings = fields.into_warnings(&[]);
     Ok(told(call, &found, text, &warnings))
 }
@@ -88,7 +92,7 @@ pub(super) async fn renew(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Rep
     let request = OfToken::decode(&mut fields, true)?;
     let text = request.token.as_ref().map(|token| token.expose_to_decode());
     let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
-    let found = find(call, text)?.ok_or_else(|| fault(TokenFault::NotFound))?;
+    let found = find(call, text).await?.ok_or_else(|| fault(TokenFault::NotFound))?;
     renewed(call, found, text, request.increment, fields).await
 }
 
@@ -164,7 +168,7 @@ pub(super) async fn revoke(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Re
     let request = OfToken::decode(&mut fields, false)?;
     let text = request.token.as_ref().map(|token| token.expose_to_decode());
     let text = text.ok_or_else(|| fault(TokenFault::MissingId))?;
-    match find(call, text)? {
+    match find(call, text).await? {
         Some(found) => revoke_found(call, found).await,
         None => Ok(Reply::no_content()),
     }
@@ -190,7 +194,11 @@ pub(super) async fn revoke_self(call: &Call<'_>) -> Result<Reply, Refusal> {
         return Err(fault(TokenFault::BatchCannotBeRevoked));
     }
     let text = call.token.map(TokenText::expose_for_reply);
-    match text.map(|text| find(call, text)).transpose()?.flatten() {
+    let found = match text {
+        Some(text) => find(call, text).await?,
+        None => None,
+    };
+    match found {
         Some(found) => revoke_found(call, found).await,
         // The last use of a token with num_uses has ended it already.
         None => Ok(Reply::no_content()),
@@ -213,7 +221,7 @@ pub(super) async fn revoke_orphan(
     if !call.client.acl.reaches("auth/token/revoke-orphan", Capability::Sudo) {
         return Err(fault(TokenFault::NeedsSudo("revoke and orphan")));
     }
-    let found = find(call, text)?.ok_or_else(|| fault(TokenFault::NothingToRevoke))?;
+    let found = find(call, text).await?.ok_or_else(|| fault(TokenFault::NothingToRevoke))?;
     let kept = revocable(found)?;
     call.node.auth().revoke_orphan(&kept.id).await.map_err(refused)?;
     Ok(Reply::no_content())

@@ -256,6 +256,92 @@ async fn batch_tokens_come_from_roles_that_say_so() {
     assert_eq!(made.status, StatusCode::OK, "{}", made.text);
 }
 
+/// The answers are those of a real Vault 1.14.0 to the same requests.
+#[tokio::test]
+async fn what_is_wrong_with_a_mount_is_told_in_vaults_words() {
+    let api = with_approle().await;
+    let config = |name: &str, value: Value| json!({ "type": "approle", "config": { name: value } });
+    let cases = [
+        ("x", json!({}), "backend type must be specified as a string"),
+        ("x", json!({ "type": "token" }), "token credential backend cannot be instantiated"),
+        ("x", json!({ "type": "plugin" }), "plugin_name must be provided for plugin backend"),
+        ("token", json!({ "type": "approle" }), "path is already in use at token/"),
+        (
+            "x",
+            json!({ "type": "approle", "config": { "default_lease_ttl": "2h", "max_lease_ttl": "1h" } }),
+            "given default lease TTL greater than given max lease TTL",
+        ),
+        (
+            "x",
+            config("default_lease_ttl", json!("zz")),
+            "unable to parse default TTL of zz: time: invalid duration \"zz\"",
+        ),
+        (
+            "x",
+            config("max_lease_ttl", json!("zz")),
+            "unable to parse max TTL of zz: time: invalid duration \"zz\"",
+        ),
+        (
+            "x",
+            config("default_lease_ttl", json!("9000h")),
+            "given default lease TTL greater than system max lease TTL of 2764800",
+        ),
+        ("x", config("token_type", json!("zz")), "invalid value for 'token_type'"),
+        ("x", config("listing_visibility", json!("zz")), "invalid listing_visibility zz"),
+        (
+            "x",
+            json!({ "type": "approle", "config": "x" }),
+            "Field validation failed: error converting input x for field \"config\": '' expected a \
+             map, got 'string'",
+        ),
+        (
+            "x",
+            json!({ "type": "approle", "options": { "version": "2" } }),
+            "auth method \"approle\" does not allow setting a version",
+        ),
+        ("approle/tune", json!({ "token_type": "zz" }), "invalid value for 'token_type'"),
+        (
+            "approle/tune",
+            json!({ "listing_visibility": "nope" }),
+            "invalid listing_visibility nope",
+        ),
+        ("approle/tune", json!({ "default_lease_ttl": "x" }), "time: invalid duration \"x\""),
+        (
+            "approle/tune",
+            json!({ "default_lease_ttl": "10h", "max_lease_ttl": "1h" }),
+            "backend max lease TTL of 3600 would be less than backend default lease TTL of 36000",
+        ),
+        (
+            "approle/tune",
+            json!({ "options": "x" }),
+            "Field validation failed: error converting input x for field \"options\": invalid key \
+             pair \"x\"",
+        ),
+        (
+            "nope/tune",
+            json!({ "description": "x" }),
+            "tune of path \"auth/nope/\" failed: no mount entry found",
+        ),
+        (
+            "token/tune",
+            json!({ "token_type": "batch" }),
+            "'token_type' cannot be set for 'token' or 'ns_token' auth mounts",
+        ),
+    ];
+    for (path, body, text) in cases {
+        let told = api.turned_down("POST", &format!("sys/auth/{path}"), body.clone()).await;
+        assert_eq!(told, (400, text.to_owned()), "{path} {body}");
+    }
+    let read = api.turned_down("GET", "sys/auth/nope/tune", Value::Null).await;
+    assert_eq!(read, (400, "cannot fetch sysview for path \"auth/nope/\"".to_owned()));
+    let system = json!({ "default_lease_ttl": "system", "options": ["a=b"] });
+    api.ok("POST", "sys/auth/approle/tune", json!({ "default_lease_ttl": "1h" })).await;
+    api.ok("POST", "sys/auth/approle/tune", system).await;
+    let tune = api.ok("GET", "sys/auth/approle/tune", Value::Null).await;
+    assert_eq!(tune["data"]["default_lease_ttl"], 2_764_800);
+    assert_eq!(tune["data"]["options"], json!({ "a": "b" }));
+}
+
 #[tokio::test]
 async fn a_mount_is_made_tuned_listed_and_goes_with_its_roles_and_tokens() {
     let api = with_approle().await;

@@ -99,7 +99,10 @@ async fn a_login_that_does_not_fit_gets_vaults_words() {
     assert_eq!(log_in("", "x").await, bad("missing role"));
     assert_eq!(log_in("other", "x").await, bad("role \"other\" could not be found"));
     assert_eq!(log_in("ci", "").await, bad("missing token"));
-    assert_eq!(log_in("ci", "x").await, bad("error validating token: malformed token"));
+    assert_eq!(
+        log_in("ci", "x").await,
+        bad("error validating token: error verifying token signature: malformed token")
+    );
     let with = |claim: &str, value: Value| {
         let mut claims = claims();
         claims["teams"] = json!(["a"]);
@@ -127,11 +130,13 @@ async fn a_login_that_does_not_fit_gets_vaults_words() {
         ),
         (
             Signer::new("k", Algorithm::ES256).sign(&claims()),
-            "error validating token: no known key successfully validated the token signature",
+            "error validating token: error verifying token signature: no known key successfully \
+             validated the token signature",
         ),
         (
             Signer::new("k", Algorithm::RS256).sign(&claims()),
-            "error validating token: token signed with unexpected algorithm RS256",
+            "error validating token: invalid algorithm (alg) header parameter: token signed with \
+             unexpected algorithm",
         ),
     ] {
         assert_eq!(log_in("ci", &token).await, bad(text));
@@ -179,7 +184,7 @@ async fn given_keys_are_used_and_bad_ones_refused() {
         ),
         (
             json!({ "jwks_url": KEYS, "jwt_supported_algs": ["HS256"] }),
-            "Invalid supported algorithm: HS256",
+            "invalid jwt_supported_algs: unsupported signing algorithm \"HS256\"",
         ),
     ] {
         assert_eq!(bench.write("config", config).await, Err(text.into()));
@@ -212,7 +217,19 @@ async fn a_role_that_lets_anybody_in_or_makes_no_sense_is_refused() {
         ),
         (
             with("claim_mappings", json!({ "a": "x", "b": "x" })),
-            "multiple keys mapped to metadata key \"x\"",
+            "multiple keys are mapped to metadata key \"x\"",
+        ),
+        (
+            {
+                let mut role = with("bound_claims", json!({ "a": [1] }));
+                role["bound_claims_type"] = json!("glob");
+                role
+            },
+            "claim is not a string: 1",
+        ),
+        (
+            with("bound_claims", json!("x")),
+            "error converting input x for field \"bound_claims\": '' expected a map, got 'string'",
         ),
         (
             with("bound_claims", json!({ "a": { "b": 1 } })),

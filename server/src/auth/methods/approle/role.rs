@@ -108,8 +108,8 @@ impl Role {
             self.set_role_id(&role_id)?;
         }
         self.bind_secret_id = fields.bool("bind_secret_id")?.unwrap_or(self.bind_secret_id);
-        let old_name = fields.set_list("bound_cidr_list")?;
-        let bound = fields.set_list("secret_id_bound_cidrs")?.or(old_name);
+        let old_name = fields.list("bound_cidr_list")?;
+        let bound = fields.list("secret_id_bound_cidrs")?.or(old_name);
         if let Some(bound) = bound {
             self.secret_id_bound_cidrs = networks(&bound)?;
         }

@@ -195,8 +195,8 @@ impl Asked {
         if role.secret_id_ttl > 0 && (ttl == 0 || ttl > role.secret_id_ttl) {
             return Err(refused(AppRoleProblem::LongTtl));
         }
-        let cidr_list = networks(&fields.list("cidr_list")?)?;
-        let token_bound_cidrs = networks(&fields.list("token_bound_cidrs")?)?;
+        let cidr_list = networks(&fields.list("cidr_list")?.unwrap_or_default())?;
+        let token_bound_cidrs = networks(&fields.list("token_bound_cidrs")?.unwrap_or_default())?;
         require_subset(&cidr_list, &role.secret_id_bound_cidrs)?;
         require_subset(&token_bound_cidrs, &role.token.bound_cidrs)?;
         let metadata = metadata(fields.json("metadata")?)?;

@@ -4,8 +4,7 @@ use selkie_config::CertRole;
 use selkie_listener::{ClientTrust, ShownCertificate};
 
 use crate::api::fields::Fields;
-use crate::auth::configured::{WithToken, set_list, set_text};
-use crate::auth::methods::documents::Document;
+use crate::auth::configured::{RoleDocument, WithToken, set_list, set_text};
 use crate::auth::methods::parameters::{self, Alias};
 use crate::auth::methods::{MethodData, MethodError};
 
@@ -23,9 +22,8 @@ pub(super) enum Fit {
     Foreign,
 }
 
-impl Document for Entry {
+impl RoleDocument for CertRole {
     const ROOT: &'static str = "auth-cert-role";
-    type Index = ();
 }
 
 /// Takes what is set of the role `name`; what is absent stays.

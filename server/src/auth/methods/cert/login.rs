@@ -4,6 +4,7 @@ use selkie_certificate::ClientCertificate;
 
 use super::entry::{self, Entry, Fit};
 use super::{Cert, LoginProblem};
+use crate::auth::certificate::told;
 use crate::auth::methods::parameters::is_within;
 use crate::auth::methods::{Login, MethodError, MethodReply, MethodRequest, Told};
 
@@ -42,35 +43,19 @@ impl Cert {
             metadata: metadata(name, certificate),
             parameters: entry.token.clone(),
             bound_certificate: None,
+            certificate: told(certificate),
         }))
     }
 }
 
-/// As Vault names them.
+/// As Vault names them; what the certificate does not say is empty.
 fn metadata(role: &str, certificate: &ClientCertificate) -> BTreeMap<String, String> {
-    let id = |id: &Option<Vec<u8>>| hex(id.as_deref().unwrap_or_default());
-    [
-        ("authority_key_id", id(&certificate.authority_key_id)),
-        ("cert_name", role.to_owned()),
-        ("common_name", certificate.common_name.clone().unwrap_or_default()),
-        ("serial_number", certificate.serial_digits()),
-        ("subject_key_id", id(&certificate.subject_key_id)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_ids_are_told_as_vault_tells_them() {
-        assert_eq!(hex(&[0x0a, 0xff]), "0a:ff");
-        assert_eq!(hex(&[]), "");
-    }
+    let mut told = told(certificate);
+    let named = ["authority_key_id", "common_name", "serial_number", "subject_key_id"];
+    let mut metadata: BTreeMap<_, _> = named
+        .into_iter()
+        .map(|name| (name.to_owned(), told.remove(name).unwrap_or_default()))
+        .collect();
+    metadata.insert("cert_name".to_owned(), role.to_owned());
+    metadata
 }

@@ -1,0 +1,282 @@
+//! What must hold of every answer.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ask::{Ask, By};
+use crate::facts::{Blob, Key, Standing, Token};
+use crate::server::{Answer, DECLARED};
+use crate::world::{QUIET, SEALS, World};
+
+/// The patience of a seal client (invariant I10), and what the way takes.
+const ENCRYPT_PATIENCE: Duration = Duration::from_millis(1_550);
+const DECRYPT_PATIENCE: Duration = Duration::from_millis(15_050);
+
+/// A request that was sent, and what was known then.
+pub(crate) struct Sent {
+    pub(crate) ask: Ask,
+    pub(crate) to: usize,
+    pub(crate) at: Instant,
+    /// What was known of its key.
+    pub(crate) key: Option<Key>,
+}
+
+/// What has to come of a request, as far as policies and tokens go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Permitted {
+    Must,
+    May,
+    MustNot,
+}
+
+impl World {
+    pub(crate) fn judge(&mut self, sent: &Sent, answer: &Answer) {
+        let line = sent.ask.line(&self.facts);
+        let (to, took) = (sent.to, answer.took.as_millis());
+        let told = match answer.error() {
+            "" => String::new(),
+            text => format!(" {text:?}"),
+        };
+        self.note(format_args!("r{to} {line}: {} in {took} ms{told}", answer.status));
+        let is_tampered = false;
+        if !matches!(answer.status, 0 | 200 | 204 | 400 | 403 | 503) && !is_tampered {
+            self.broken(format_args!("an answer of status {} to: {line}", answer.status));
+        }
+        match sent.ask.clone() {
+            Ask::Encrypt { by, key, plaintext } => {
+                let permitted = self.permitted(sent, by, &key);
+                if permitted != Permitted::MustNot {
+                    self.judge_time(&line, answer, ENCRYPT_PATIENCE);
+                }
+                self.judge_permit(&line, permitted, answer);
+                self.judge_encrypted(sent, &key, plaintext, (permitted, answer));
+            }
+            Ask::Decrypt { by, blob } => {
+                self.judge_time(&line, answer, DECRYPT_PATIENCE);
+                let key = self.facts.blobs[blob].key.clone();
+                let permitted = self.permitted(sent, by, &key);
+                self.judge_permit(&line, permitted, answer);
+                self.judge_decrypted(sent, blob, (permitted, answer), &line);
+            }
+            Ask::Rewrap { by, blob } => {
+                let Blob { key, plaintext, .. } = self.facts.blobs[blob].clone();
+                let permitted = self.permitted(sent, by, &key);
+                self.judge_permit(&line, permitted, answer);
+                self.judge_encrypted(sent, &key, plaintext, (Permitted::May, answer));
+            }
+            Ask::CreateKey { key } => self.created_key(sent, key, answer),
+            Ask::Rotate { key } => self.saw_latest(sent, &key, answer),
+            Ask::Configure { key, min_decryption } => {
+                // Even if it failed: nobody can tell whether it did.
+                if !answer.is_refused()
+                    && let Some(known) = self.facts.keys.get_mut(&key)
+                {
+                    known.min_decryption = known.min_decryption.max(min_decryption);
+                }
+            }
+            Ask::CreateToken { key, is_periodic } => {
+                if let Some(text) = answer.json["auth"]["client_token"].as_str() {
+                    self.facts.tokens.push(Token {
+                        text: text.to_owned(),
+                        key,
+                        made: Instant::now(),
+                        is_periodic,
+                        standing: Standing::Good,
+                    });
+                }
+            }
+            Ask::Revoke { token } => {
+                let now = Instant::now();
+                let standing = &mut self.facts.tokens[token].standing;
+                *standing = match (*standing, answer.status) {
+                    (Standing::Revoked { at, by }, _) => Standing::Revoked { at, by },
+                    (_, 204) => Standing::Revoked { at: now, by: to },
+                    _ => Standing::Unknown,
+                };
+            }
+            Ask::WritePolicy { key } if answer.is_ok() => {
+                self.facts.policies.entry(key).or_insert_with(Instant::now);
+            }
+            Ask::WritePolicy { .. } | Ask::Renew { .. } => {}
+        }
+    }
+
+    fn judge_time(&mut self, line: &str, answer: &Answer, patience: Duration) {
+        if answer.status != 0 && answer.took > patience {
+            self.broken(format_args!("I10: {:?} for: {line}", answer.took));
+        }
+    }
+
+    fn judge_permit(&mut self, line: &str, permitted: Permitted, answer: &Answer) {
+        match permitted {
+            Permitted::MustNot if answer.status == 200 => {
+                self.broken(format_args!("I9: done without a permit: {line}"));
+            }
+            Permitted::Must if answer.status == 403 => {
+                self.broken(format_args!("refused although it is permitted: {line}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn permitted(&self, sent: &Sent, by: By, key: &str) -> Permitted {
+        if by.key(&self.facts) != Some(key) {
+            return Permitted::MustNot;
+        }
+        let By::Token(number) = by else { return Permitted::Must };
+        let (token, replica) = (&self.facts.tokens[number], &self.replicas[sent.to]);
+        match token.standing {
+            Standing::Unknown => Permitted::May,
+            // Revoked after it was sent, perhaps while it was under way.
+            Standing::Revoked { at, .. } if at >= sent.at => Permitted::May,
+            Standing::Revoked { at, by } => {
+                let is_same_life = by == sent.to && replica.started < at;
+                if is_same_life || replica.knows_store_of(at, sent.at) {
+                    Permitted::MustNot
+                } else {
+                    Permitted::May
+                }
+            }
+            Standing::Good if !token.is_periodic => Permitted::May,
+            Standing::Good => match self.facts.policies.get(key) {
+                Some(written) if replica.knows_store_of(token.made.max(*written), sent.at) => {
+                    Permitted::Must
+                }
+                _ => Permitted::May,
+            },
+        }
+    }
+
+    /// Whether a replica of which nothing was wrong must do what it is asked with `key`.
+    fn has_all(&self, sent: &Sent, key: &str, permitted: Permitted) -> bool {
+        let replica = &self.replicas[sent.to];
+        let Some(known) = &sent.key else { return false };
+        let knows_key = key == DECLARED || replica.knows_store_of(known.made, sent.at);
+        let is_started = sent.at >= replica.started + QUIET;
+        let is_clock_right = sent.at >= replica.clock_set + QUIET && replica.clock.off_by() == 0;
+        permitted == Permitted::Must && knows_key && is_started && is_clock_right
+    }
+
+    fn judge_encrypted(
+        &mut self,
+        sent: &Sent,
+        key: &str,
+        plaintext: String,
+        (permitted, answer): (Permitted, &Answer),
+    ) {
+        let now = Instant::now();
+        let (to, replica) = (sent.to, &self.replicas[sent.to]);
+        let is_current_enabled = self.clouds.iter().all(|cloud| cloud.is_current_enabled())
+            && sent.at >= self.keks_changed + QUIET;
+        let is_well = self.has_all(sent, key, permitted)
+            && replica.knows_keks_of(self.keks_changed, sent.at)
+            && replica.knows_store_of(self.keks_changed, sent.at)
+            && is_current_enabled;
+        if answer.status != 200 {
+            if is_well && answer.status != 0 {
+                self.broken(format_args!("r{to} does not encrypt under {key} although it is well"));
+            }
+            return;
+        }
+        let Some(ciphertext) = answer.data("ciphertext").as_str() else {
+            return self.broken(format_args!("an encrypt without ciphertext"));
+        };
+        let (version, kids) = read(ciphertext);
+        let behind = sent.key.as_ref().filter(|known| version < known.seen).map(|known| {
+            let is_in_touch = match key {
+                DECLARED => replica.knows_keks_of(known.seen_at, sent.at),
+                _ => replica.knows_store_of(known.seen_at, sent.at),
+            };
+            (known.seen, is_in_touch)
+        });
+        let of_replica = sent.key.as_ref().and_then(|known| known.seen_of.get(&to)).copied();
+        if of_replica.is_some_and(|seen| version < seen) {
+            self.broken(format_args!(
+                "I7: {key} of r{to} went back from {of_replica:?} to {version}"
+            ));
+        }
+        if let Some((seen, true)) = behind {
+            self.broken(format_args!("I7: r{to} is at v{version} of {key}, which was at v{seen}"));
+        }
+        if kids.is_empty() {
+            self.broken(format_args!("I1: a ciphertext for no seal"));
+        }
+        let ciphertext = ciphertext.to_owned();
+        self.saw(key, to, version);
+        let made = now;
+        let key = key.to_owned();
+        self.facts.blobs.push(Blob { key, ciphertext, plaintext, version, kids, made });
+    }
+
+    fn saw(&mut self, key: &str, replica: usize, version: u32) {
+        let now = Instant::now();
+        let known = self.facts.keys.entry(key.to_owned()).or_insert_with(|| Key::new(now));
+        known.saw(replica, version, now);
+    }
+
+    fn judge_decrypted(
+        &mut self,
+        sent: &Sent,
+        blob: usize,
+        (permitted, answer): (Permitted, &Answer),
+        line: &str,
+    ) {
+        let blob = self.facts.blobs[blob].clone();
+        if answer.status == 200 {
+            if *answer.data("plaintext") != *blob.plaintext {
+                self.broken(format_args!("another plaintext: {line}"));
+            }
+            return;
+        }
+        let replica = &self.replicas[sent.to];
+        let min_decryption = sent.key.as_ref().map_or(u32::MAX, |known| {
+            known.min_decryption.max(self.facts.keys[&blob.key].min_decryption)
+        });
+        let opens = |(kms, kid): &(usize, String)| {
+            replica.reaches(*kms, sent.at)
+                && self.clouds[*kms].is_enabled(kid)
+                && sent.at >= self.keks_changed + QUIET
+        };
+        let knows_version = match blob.key.as_str() {
+            DECLARED => replica.knows_keks_of(blob.made, sent.at),
+            _ => replica.knows_store_of(blob.made, sent.at),
+        };
+        let must_open = self.has_all(sent, &blob.key, permitted)
+            && blob.version >= min_decryption
+            && knows_version
+            && blob.kids.iter().any(opens);
+        if must_open && answer.status != 0 {
+            self.broken(format_args!("I1: {} {:?} to: {line}", answer.status, answer.error()));
+        }
+    }
+
+    fn created_key(&mut self, sent: &Sent, key: String, answer: &Answer) {
+        if answer.is_ok() {
+            let now = Instant::now();
+            self.facts.keys.entry(key.clone()).or_insert_with(|| Key::new(now));
+            self.saw_latest(sent, &key, answer);
+        }
+    }
+
+    fn saw_latest(&mut self, sent: &Sent, key: &str, answer: &Answer) {
+        let latest = answer.data("latest_version").as_u64();
+        if let (true, Some(latest)) = (answer.is_ok(), latest) {
+            self.saw(key, sent.to, u32::try_from(latest).unwrap());
+        }
+    }
+}
+
+/// The version of a ciphertext, and what it was wrapped for.
+fn read(ciphertext: &str) -> (u32, Vec<(usize, String)>) {
+    let parsed = selkie_crypto::Ciphertext::parse(ciphertext).unwrap();
+    let version = u32::try_from(parsed.version()).unwrap();
+    let json = parsed.into_envelope_bytes().unwrap();
+    let envelope: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let recipients = envelope["recipients"].as_array().unwrap().iter().filter_map(|one| {
+        let header = &one["header"];
+        let kms = SEALS.iter().position(|name| header["seal"] == *name)?;
+        Some((kms, header["kid"].as_str()?.to_owned()))
+    });
+    (version, recipients.collect())
+}

@@ -1,0 +1,35 @@
+//! Tests of whole servers, and nothing else.
+//!
+//! `seeds`: several replicas of the real server on a simulated store, KMSs, clocks and randomness,
+//! all of it from one seed; what must always hold is checked after every step. A failing seed is
+//! replayed with `SELKIE_SEED=… cargo test -p selkie-simulation`. `model`: whole histories of one
+//! server against a model of a few maps.
+
+#[cfg(test)]
+mod ask;
+#[cfg(test)]
+mod chance;
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod facts;
+#[cfg(test)]
+mod found;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod judge;
+#[cfg(test)]
+mod kms;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod planted;
+#[cfg(test)]
+mod seeds;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
+mod world;

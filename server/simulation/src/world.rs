@@ -1,0 +1,259 @@
+//! The world of one seed: replicas, their store, master keys and clocks, and what happened.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selkie_storage::MemoryStore;
+use tokio::time::{Instant, sleep};
+
+use crate::chance::Chance;
+use crate::clock::SimClock;
+use crate::facts::Facts;
+use crate::kms::{self, Cloud, SimKms};
+use crate::life::Life;
+use crate::planted::{DeafStore, ForgetfulStore, Planted};
+use crate::server::{Server, Site};
+use crate::store::{self, SimStore};
+
+/// The names of the master keys, the first one first.
+pub(crate) const SEALS: [&str; 2] = ["alpha", "beta"];
+/// For how long nothing must have gone wrong for a replica to know all that it can know: a poll and
+/// what it is jittered by, or the longest pause after failures, and the calls themselves.
+pub(crate) const QUIET: Duration = Duration::from_secs(110);
+
+/// One replica over all its lives.
+pub(crate) struct Replica {
+    pub(crate) server: Option<Server>,
+    life: Life,
+    lives: u64,
+    pub(crate) store: Arc<store::Road>,
+    pub(crate) kms: [Arc<kms::Road>; 2],
+    pub(crate) clock: Arc<SimClock>,
+    /// Since when nothing is wrong with its way to the store, and to each master key.
+    pub(crate) store_well: Option<Instant>,
+    pub(crate) kms_well: [Option<Instant>; 2],
+    pub(crate) started: Instant,
+    pub(crate) clock_set: Instant,
+}
+
+/// Everything that one seed comes to.
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) chance: Chance,
+    pub(crate) began: Instant,
+    pub(crate) memory: Arc<MemoryStore>,
+    pub(crate) clouds: [Arc<Cloud>; 2],
+    /// When the states of a master key's versions last changed.
+    pub(crate) keks_changed: Instant,
+    pub(crate) disabled: [bool; 2],
+    /// How often that has changed.
+    pub(crate) generation: u32,
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) facts: Facts,
+    pub(crate) planted: Option<Planted>,
+    /// One line for each thing that happened.
+    pub(crate) trace: String,
+    /// How often each kind of fault befell the world.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// The first promise that was broken.
+    pub(crate) violation: Option<String>,
+    pub(crate) steps: u64,
+}
+
+impl World {
+    pub(crate) async fn new(seed: u64, planted: Option<Planted>) -> Self {
+        let began = Instant::now();
+        let chance = Chance::new(seed, "history");
+        let memory = Arc::new(MemoryStore::new());
+        let clouds = SEALS.map(Cloud::new);
+        let mut world = Self {
+            seed,
+            began,
+            memory,
+            clouds,
+            keks_changed: began,
+            disabled: [false; 2],
+            generation: 0,
+            replicas: Vec::new(),
+            facts: Facts::default(),
+            planted,
+            trace: String::new(),
+            faults: BTreeMap::new(),
+            violation: None,
+            steps: 0,
+            chance,
+        };
+        for number in 0..2 + world.chance.index(2) {
+            let replica = world.replica(number);
+            world.replicas.push(replica);
+            world.start(number).await;
+        }
+        world
+    }
+
+    fn replica(&self, number: usize) -> Replica {
+        let chance = |purpose: &str| Chance::new(self.seed, &format!("{purpose} {number}"));
+        let road = |kms: usize| kms::Road::new(&self.clouds[kms], chance(SEALS[kms]));
+        let drift = i64::try_from(self.chance.below(401)).unwrap() - 200;
+        let now = Instant::now();
+        Replica {
+            server: None,
+            life: Life::new(),
+            lives: 0,
+            store: store::Road::new(Arc::clone(&self.memory), self.seed, number),
+            kms: [road(0), road(1)],
+            clock: Arc::new(SimClock::new(self.began, drift)),
+            store_well: Some(now),
+            kms_well: [Some(now); 2],
+            started: now,
+            clock_set: now,
+        }
+    }
+
+    /// Starts the replica, which must not run.
+    pub(crate) async fn start(&mut self, number: usize) {
+        let planted = self.planted;
+        let (disabled, generation) = (self.disabled, self.generation);
+        let replica = &mut self.replicas[number];
+        let life = Life::new();
+        replica.lives += 1;
+        replica.life = life.clone();
+        let seal = |kms: usize| {
+            let sim = SimKms::new(&replica.kms[kms], &life);
+            (SEALS[kms], sim as Arc<dyn selkie_kms::Kms>, disabled[kms])
+        };
+        let store = SimStore::new(&replica.store, &life);
+        let site = Site {
+            seals: vec![seal(0), seal(1)],
+            generation,
+            store: match planted {
+                Some(Planted::LostWrite) => Arc::new(ForgetfulStore::new(store)),
+                Some(Planted::DeafWatch) if number == 1 => Arc::new(DeafStore(store)),
+                _ => store,
+            },
+            clock: Arc::clone(&replica.clock) as _,
+            chance: Chance::new(self.seed, &format!("server {number} {}", replica.lives)),
+            life,
+        };
+        let server = Server::start(site).await;
+        let replica = &mut self.replicas[number];
+        replica.started = Instant::now();
+        replica.server = Some(server);
+        self.note(format_args!("r{number} runs"));
+    }
+
+    /// Kills the replica wherever it stands.
+    pub(crate) fn kill(&mut self, number: usize) {
+        let replica = &mut self.replicas[number];
+        replica.life.end();
+        replica.server = None;
+        self.note(format_args!("r{number} is dead"));
+    }
+
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        let at = self.began.elapsed();
+        let _ = writeln!(self.trace, "{:>10.3} {what}", at.as_secs_f64());
+    }
+
+    pub(crate) fn befell(&mut self, fault: &'static str) {
+        *self.faults.entry(fault).or_default() += 1;
+    }
+
+    pub(crate) fn broken(&mut self, promise: std::fmt::Arguments<'_>) {
+        self.note(format_args!("BROKEN {promise}"));
+        self.violation.get_or_insert_with(|| promise.to_string());
+    }
+
+    pub(crate) async fn pass(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    pub(crate) fn set_store(&mut self, number: usize, mood: store::Mood) {
+        let replica = &mut self.replicas[number];
+        replica.store.is(mood);
+        replica.store_well = match mood {
+            store::Mood::Well => Some(replica.store_well.unwrap_or_else(Instant::now)),
+            _ => None,
+        };
+        self.note(format_args!("r{number} store {mood:?}"));
+    }
+
+    pub(crate) fn set_kms(&mut self, number: usize, kms: usize, mood: kms::Mood) {
+        let replica = &mut self.replicas[number];
+        replica.kms[kms].is(mood);
+        replica.kms_well[kms] = match mood {
+            kms::Mood::Well => Some(replica.kms_well[kms].unwrap_or_else(Instant::now)),
+            _ => None,
+        };
+        self.note(format_args!("r{number} {} {mood:?}", SEALS[kms]));
+    }
+
+    /// Nothing is wrong with anything any more.
+    pub(crate) async fn heal(&mut self) {
+        for number in 0..self.replicas.len() {
+            self.set_store(number, store::Mood::Well);
+            for kms in 0..SEALS.len() {
+                self.set_kms(number, kms, kms::Mood::Well);
+            }
+            self.replicas[number].clock.is_off_by(0);
+            self.replicas[number].clock_set = Instant::now();
+        }
+        for cloud in &self.clouds {
+            cloud.enable_all();
+        }
+        self.keks_changed = Instant::now();
+        for number in 0..self.replicas.len() {
+            if self.replicas[number].server.is_none() {
+                self.start(number).await;
+            }
+        }
+        self.note(format_args!("all is well"));
+    }
+
+    /// How often each kind of trouble was met, as the ways of the replicas counted it.
+    pub(crate) fn met(&self) -> BTreeMap<&'static str, u64> {
+        let mut met = self.faults.clone();
+        for replica in &self.replicas {
+            let store = *replica.store.counts.lock().unwrap();
+            let mut add = |what, times| *met.entry(what).or_default() += times;
+            add("store call slow", store.slow);
+            add("store call refused", store.refused);
+            add("store call hung", store.hung);
+            add("commit made, answer lost", store.made_and_lost);
+            add("commit not made, answer lost", store.not_made_and_lost);
+            add("watch late", store.late_news);
+            for road in &replica.kms {
+                let kms = *road.counts.lock().unwrap();
+                add("kms call slow", kms.slow);
+                add("kms call refused", kms.away);
+                add("kms call hung", kms.hung);
+                add("kms call throttled", kms.throttled);
+                add("kms call denied", kms.denied);
+                add("kms lied", kms.lies);
+                add("kms version disabled", kms.disabled);
+            }
+        }
+        met
+    }
+}
+
+impl Replica {
+    /// Whether it has been in touch with the store for long enough to know what happened at `time`.
+    pub(crate) fn knows_store_of(&self, time: Instant, now: Instant) -> bool {
+        self.store_well.is_some_and(|since| now >= since.max(self.started).max(time) + QUIET)
+    }
+
+    /// The same of all master keys.
+    pub(crate) fn knows_keks_of(&self, time: Instant, now: Instant) -> bool {
+        self.kms_well.iter().all(|since| {
+            since.is_some_and(|since| now >= since.max(self.started).max(time) + QUIET)
+        })
+    }
+
+    /// Whether this one way to a master key has been well for long enough to be asked first.
+    pub(crate) fn reaches(&self, kms: usize, now: Instant) -> bool {
+        self.kms_well[kms].is_some_and(|since| now >= since.max(self.started) + QUIET)
+    }
+}

@@ -1,0 +1,203 @@
+//! Lines go to the devices together: requests that are ready add theirs, then one wake-up of each
+//! device's thread, one write, one sync, one timer and one answer serve them all.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::NotRecorded;
+use super::device::{Device, PATIENCE};
+
+/// When lines go without waiting for more.
+const MOST_BYTES: usize = 1 << 20;
+const MOST_LINES: usize = 1024;
+
+/// The devices, and the lines that go to them next.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    pub(super) devices: Vec<Device>,
+    next: Mutex<Option<Next>>,
+}
+
+/// Lines that still wait for others.
+#[derive(Debug)]
+struct Next {
+    lines: Vec<Vec<u8>>,
+    bytes: usize,
+    fate: Arc<Fate>,
+}
+
+/// Lines on their way to the devices.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) lines: Vec<Vec<u8>>,
+    pub(super) bytes: usize,
+    fate: Arc<Fate>,
+}
+
+/// What becomes of the lines of a batch: each waits for the first device that takes it, or the last
+/// that does not (I8).
+#[derive(Debug)]
+struct Fate {
+    known: Mutex<Known>,
+    /// For whoever tells the others.
+    courier: Notify,
+    lines: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// How many lines, from the first on, a device has.
+    taken: usize,
+    /// How many devices have not answered.
+    left: usize,
+    /// How many lines there are, once it is settled.
+    lines: Option<usize>,
+}
+
+impl Gathering {
+    pub(super) const fn of(devices: Vec<Device>) -> Self {
+        Self { devices, next: Mutex::new(None) }
+    }
+
+    /// Waits until a device has `line`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRecorded`] if none takes it, or none within [`PATIENCE`].
+    pub(super) async fn record(self: &Arc<Self>, line: Vec<u8>) -> Result<(), NotRecorded> {
+        let (place, fate) = self.add(line);
+        if place == 0 {
+            let courier = Courier { gathering: Arc::clone(self), fate: Arc::clone(&fate) };
+            tokio::spawn(courier.carry());
+        }
+        fate.of(place).await
+    }
+
+    /// Adds a line to the next batch: its place, and what becomes of that batch.
+    fn add(&self, line: Vec<u8>) -> (usize, Arc<Fate>) {
+        let mut held = self.lock();
+        let devices = self.devices.len();
+        let next = held.get_or_insert_with(|| Next::for_devices(devices));
+        let (place, fate) = (next.lines.len(), Arc::clone(&next.fate));
+        next.bytes = next.bytes.saturating_add(line.len());
+        next.lines.push(line);
+        if next.bytes >= MOST_BYTES || next.lines.len() >= MOST_LINES {
+            self.send(held);
+        }
+        (place, fate)
+    }
+
+    /// Hands the lines that wait to the devices.
+    pub(super) fn flush(&self) {
+        self.send(self.lock());
+    }
+
+    /// Hands the lines of this batch to the devices, unless they have them.
+    fn flush_for(&self, fate: &Arc<Fate>) {
+        let held = self.lock();
+        if held.as_ref().is_some_and(|next| Arc::ptr_eq(&next.fate, fate)) {
+            self.send(held);
+        }
+    }
+
+    fn send(&self, mut held: MutexGuard<'_, Option<Next>>) {
+        let Some(Next { lines, bytes, fate }) = held.take() else { return };
+        fate.lock().lines = Some(lines.len());
+        let batch = Arc::new(Batch { lines, bytes, fate });
+        // Still locked, so that every device gets the batches in one order.
+        for device in &self.devices {
+            device.push(&batch);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Next>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Next {
+    fn for_devices(devices: usize) -> Self {
+        let fate = Fate {
+            known: Mutex::new(Known { taken: 0, left: devices, lines: None }),
+            courier: Notify::new(),
+            lines: Notify::new(),
+        };
+        Self { lines: Vec::new(), bytes: 0, fate: Arc::new(fate) }
+    }
+}
+
+impl Batch {
+    /// A device has the first `taken` lines, and will have no more of them.
+    pub(super) fn answer(&self, taken: usize) {
+        let mut known = self.fate.lock();
+        known.taken = known.taken.max(taken);
+        known.left = known.left.saturating_sub(1);
+        drop(known);
+        self.fate.courier.notify_one();
+    }
+}
+
+impl Fate {
+    /// What becomes of the line at `place`.
+    async fn of(&self, place: usize) -> Result<(), NotRecorded> {
+        loop {
+            let told = self.lines.notified();
+            let known = *self.lock();
+            if place < known.taken {
+                return Ok(());
+            }
+            if known.left == 0 {
+                return Err(NotRecorded);
+            }
+            told.await;
+        }
+    }
+
+    /// Tells those who wait what is known, until all is known.
+    async fn tell(&self) {
+        loop {
+            self.courier.notified().await;
+            self.lines.notify_waiters();
+            let known = *self.lock();
+            if known.left == 0 || Some(known.taken) == known.lines {
+                return;
+            }
+        }
+    }
+
+    /// What no device has taken by now counts as not taken.
+    fn end(&self) {
+        self.lock().left = 0;
+        self.lines.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Brings one batch to the devices, and the answers back.
+struct Courier {
+    gathering: Arc<Gathering>,
+    fate: Arc<Fate>,
+}
+
+impl Courier {
+    async fn carry(self) {
+        // On a single core each line would cost two context switches otherwise.
+        tokio::task::yield_now().await;
+        self.gathering.flush_for(&self.fate);
+        // Whoever has no answer until then gets one from the drop.
+        let _in_time = timeout(PATIENCE, self.fate.tell()).await;
+    }
+}
+
+/// Also where the runtime ends before it has come so far.
+impl Drop for Courier {
+    fn drop(&mut self) {
+        self.gathering.flush_for(&self.fate);
+        self.fate.end();
+    }
+}

@@ -1,0 +1,127 @@
+//! What a server that has read its configuration confines itself to, and what a reload may still
+//! name.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use selkie_config::{Config, SandboxMode};
+use selkie_kms::pkcs11::{Launcher, may_launch, start_launch_process};
+use selkie_sandbox::{Allowed, Sandbox};
+use tracing::{info, warn};
+
+use super::needs::{files_of, launchers, needs};
+use super::report::{InForce, say_in_force};
+use super::{HardeningError, LAUNCH_COMMAND};
+
+/// What confines this process.
+#[derive(Debug)]
+pub struct Confinement {
+    /// `None` where it is not to be confined.
+    sandbox: Option<Sandbox>,
+    is_whole_memory_locked: bool,
+}
+
+/// Why a new configuration cannot be put to work by a confined process.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfinementError {
+    /// A file lies elsewhere.
+    #[error(
+        "{} is not below the directories that this process was confined to at its start: restart \
+         Selkie, or leave the file where such files were",
+        .0.display()
+    )]
+    Outside(PathBuf),
+    /// An HSM's process would have to be another one.
+    #[error(
+        "seal \"pkcs11\" would start {} with the library {} in an environment that was not configured \
+         at the start, and this process starts nothing else any more: restart Selkie",
+        .0.program.display(), .0.library.display()
+    )]
+    Program(Box<Launcher>),
+}
+
+impl Confinement {
+    /// Of a process that is not to be confined.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { sandbox: None, is_whole_memory_locked: false }
+    }
+
+    /// Confines this process, which has no other threads yet, to what `config` and the `files` that
+    /// it was read from need. HSM processes are started by another one from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`HardeningError`]: a directory cannot be made, the kernel has not all that is required.
+    pub fn enter(config: &Config, files: &[PathBuf]) -> Result<Self, HardeningError> {
+        let is_whole_memory_locked = config.lock_all_memory;
+        if config.sandbox == SandboxMode::Off {
+            return Ok(Self { sandbox: None, is_whole_memory_locked });
+        }
+        let allowed: Allowed = needs(config, files)?;
+        let launchers = launchers(config);
+        if !launchers.is_empty() {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg(LAUNCH_COMMAND);
+            start_launch_process(command, launchers).map_err(HardeningError::Launches)?;
+        }
+        let sandbox = Sandbox::enter(&allowed);
+        if config.sandbox == SandboxMode::Required && !sandbox.is_whole() {
+            let Sandbox { landlock, seccomp, .. } = sandbox;
+            let absent = landlock.err().or(seccomp.err()).ok_or(HardeningError::NotWhole)?;
+            return Err(HardeningError::Absent(absent));
+        }
+        Ok(Self { sandbox: Some(sandbox), is_whole_memory_locked })
+    }
+
+    /// One line of what is in force, and one for each thing that is not.
+    pub fn tell(&self) {
+        let now = InForce::of(self.sandbox.as_ref(), self.is_whole_memory_locked);
+        info!(
+            landlock = %now.landlock,
+            seccomp = %now.seccomp,
+            no_new_privileges = now.no_new_privileges,
+            core_dumps = now.core_dumps,
+            debuggable = now.debuggable,
+            key_pages = now.key_pages,
+            all_memory_locked = now.all_memory_locked,
+            "hardening in force"
+        );
+        if let Some(Sandbox { landlock, seccomp, .. }) = &self.sandbox {
+            let advice = "sandbox = \"required\" makes this fatal";
+            if let Err(absent) = landlock {
+                let reason = crate::telemetry::WithCauses(absent);
+                warn!(%reason, advice, "landlock is not there: every file of this user stays open");
+            }
+            if let Err(absent) = seccomp {
+                let reason = crate::telemetry::WithCauses(absent);
+                warn!(%reason, advice, "seccomp is not there: every system call stays open");
+            }
+        }
+        say_in_force(now);
+    }
+
+    /// Whether this process can read the file, so far as its confinement goes.
+    #[must_use]
+    pub fn covers(&self, path: &Path) -> bool {
+        self.sandbox.as_ref().is_none_or(|sandbox| sandbox.covers(path))
+    }
+
+    /// Whether `config`, read from `files`, can be put to work by this process.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfinementError`]: the first thing that needs a restart.
+    pub fn check(&self, config: &Config, files: &[PathBuf]) -> Result<(), ConfinementError> {
+        let Some(sandbox) = &self.sandbox else { return Ok(()) };
+        let named = files_of(config);
+        if let Some(outside) = files.iter().chain(&named).find(|file| !sandbox.covers(file)) {
+            return Err(ConfinementError::Outside(outside.clone()));
+        }
+        let has_none = |launcher: &Launcher| sandbox.seccomp.is_ok() && !may_launch(launcher);
+        match launchers(config).into_iter().find(has_none) {
+            Some(launcher) => Err(ConfinementError::Program(Box::new(launcher))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! How large a release is, on disk and in memory: these tests are for what `make release` leaves,
+//! with `SELKIE_BIN=target/dist/selkie`. Megabytes are 10^6 bytes.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use selkie_tests::{Selkie, evidence};
+use serde_json::json;
+
+use crate::azure::{Azure, encrypt};
+
+const CONNECTIONS: usize = 1000;
+const COMMAND: &str =
+    "SELKIE_BIN=target/dist/selkie cargo test -p selkie-tests footprint -- --ignored";
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
+/// The bytes of a server's memory that are resident, its program's pages among them.
+fn resident(selkie: &Selkie) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", selkie.process.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kilobytes = line.trim().trim_end_matches(" kB").parse::<u64>()?;
+    Ok(kilobytes * 1024)
+}
+
+#[test]
+#[ignore = "of a release: SELKIE_BIN=target/dist/selkie"]
+fn the_program_has_at_most_20_megabytes() -> Result<()> {
+    let size = fs::metadata(selkie_tests::binary()?)?.len();
+    assert!(size <= 20_000_000, "{size} bytes");
+    evidence(
+        "The program has at most 20 MB",
+        COMMAND,
+        megabytes(size),
+        "none: it is a file's length",
+    )
+}
+
+#[test]
+#[ignore = "of a release: SELKIE_BIN=target/dist/selkie"]
+fn an_idle_server_takes_12_megabytes_and_64_with_a_thousand_tls_connections() -> Result<()> {
+    // This process holds the other ends.
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+
+    let idle = resident(&Selkie::dev(&[])?)?;
+    let selkie = Selkie::dev(&["--dev-tls"])?;
+    let client = selkie.root()?;
+    let body = json!({ "plaintext": "c2Vsa2ll" });
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = client.connect()?;
+        let request = selkie_tests::Request::new("PUT", "transit/encrypt/autounseal");
+        assert_eq!(connection.send(request.json(&body))?.status, 200);
+        open.push(connection);
+    }
+    let crowded = resident(&selkie)?;
+    assert!(idle <= 12_000_000, "idle: {idle} bytes");
+    assert!(crowded <= 64_000_000, "with {CONNECTIONS} connections: {crowded} bytes");
+    // The control: connections are seen in the figure.
+    assert!(crowded > idle + 8_000_000, "{idle} and {crowded} bytes");
+    evidence(
+        "Idle in dev mode it takes at most 12 MB of memory, at 1,000 TLS connections 64 MB",
+        COMMAND,
+        format!("{} and {}", megabytes(idle), megabytes(crowded)),
+        "the connections are seen in the second figure, which breaks the first limit",
+    )
+}
+
+#[test]
+#[ignore = "of a release: SELKIE_BIN=target/dist/selkie"]
+fn a_server_with_sled_and_key_vault_takes_25_megabytes() -> Result<()> {
+    let mut azure = Azure::new()?;
+    azure.site.extra += "storage \"sled\" {}\n";
+    let selkie = azure.start()?;
+    let (status, _) = encrypt(&selkie.client().with_token(&azure.token))?;
+    assert_eq!(status, 200, "{}", selkie.log());
+    let bytes = resident(&selkie)?;
+    assert!(bytes <= 25_000_000, "{bytes} bytes");
+    evidence(
+        "With sled and a seal in Key Vault it takes at most 25 MB of memory",
+        COMMAND,
+        megabytes(bytes),
+        "the same figure rises with connections, in the test beside it",
+    )
+}
