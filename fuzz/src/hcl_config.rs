@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use selkie_config::{Config, Problems, SourceError, Sources};
+use selkie_config::{Config, Exposure, Problems, SourceError, Sources};
 use zeroize::Zeroizing;
 
 /// Secrets that are there for every name, each another one, and one text that is.
@@ -28,8 +28,8 @@ impl Sources for EverySource {
         path.starts_with("/etc").then(|| text.to_owned()).ok_or(SourceError::Missing)
     }
 
-    fn is_exposed(&self, path: &Path) -> bool {
-        path.ends_with("exposed")
+    fn exposure(&self, path: &Path) -> Option<Exposure> {
+        path.ends_with("exposed").then_some(Exposure::Everyone { mode: 0o644 })
     }
 }
 

@@ -50,8 +50,10 @@ impl Kubernetes {
         let dir = tempfile::Builder::new().prefix("selkie-kubernetes-").tempdir()?;
         let (authority, key) = (Authority::new()?, KeyPair::generate()?);
         let (cert, cert_key) = authority.issue("apiserver")?.write(dir.path())?;
-        let (signer, tokens) = (dir.path().join("signer.pem"), dir.path().join("tokens.csv"));
+        let file = |name: &str| dir.path().join(name);
+        let (signer, proof, tokens) = (file("signer.pem"), file("proof.pem"), file("tokens.csv"));
         fs::write(&signer, key.serialize_pem())?;
+        fs::write(&proof, key.public_key_pem())?;
         fs::write(&tokens, format!("{ADMINISTRATOR},admin,admin,\"system:masters\"\n"))?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let shown = |path: &Path| path.display().to_string();
@@ -63,11 +65,12 @@ impl Kubernetes {
             format!("--tls-cert-file={}", shown(&cert)),
             format!("--tls-private-key-file={}", shown(&cert_key)),
             format!("--service-account-issuer={ISSUER}"),
-            format!("--service-account-key-file={}", shown(&signer)),
+            format!("--service-account-key-file={}", shown(&proof)),
             format!("--service-account-signing-key-file={}", shown(&signer)),
             format!("--api-audiences={ISSUER}"),
             format!("--token-auth-file={}", shown(&tokens)),
             "--authorization-mode=RBAC".to_owned(),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         ]);
         let client = Client { tls: Some(authority.trusted()?), ..Client::plain(address) };
         let server = Self {

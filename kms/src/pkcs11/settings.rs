@@ -154,7 +154,7 @@ pub(super) mod tests {
             |one| one.library = "/other".into(),
             |one| one.slot.id = Some(1),
             |one| one.slot.serial = Some("1".into()),
-            |one| *one.pin = "1235".into(),
+            |one| one.pin = Zeroizing::new("1235".to_owned()).into(),
             |one| one.key_label = None,
             |one| one.key_id = Some(vec![]),
             |one| one.previous_key_ids = vec![vec![1]],

@@ -157,8 +157,9 @@ pub(crate) fn source_address(header: &[u8]) -> Result<Option<SocketAddr>, ProxyE
         return Ok(None);
     }
     let source = if header.starts_with(V1_SIGNATURE) {
-        // ppp reads ports as Rust does, which takes a sign.
-        if header.contains(&b'+') {
+        // ppp takes a CR for a space and a space for the CR, and a sign before a port.
+        let line = header.strip_suffix(b"\r\n").unwrap_or(b"\r");
+        if line.iter().any(|byte| matches!(byte, b'\r' | b'+')) {
             return Err(ProxyError::Malformed);
         }
         let Ok(header) = v1::Header::try_from(header) else {

@@ -39,8 +39,7 @@ impl World {
             text => format!(" {text:?}"),
         };
         self.note(format_args!("r{to} {line}: {} in {took} ms{told}", answer.status));
-        let is_tampered = false;
-        if !matches!(answer.status, 0 | 200 | 204 | 400 | 403 | 503) && !is_tampered {
+        if !matches!(answer.status, 0 | 200 | 204 | 400 | 403 | 503) {
             self.broken(format_args!("an answer of status {} to: {line}", answer.status));
         }
         match sent.ask.clone() {
@@ -65,7 +64,18 @@ impl World {
                 self.judge_permit(&line, permitted, answer);
                 self.judge_encrypted(sent, &key, plaintext, (Permitted::May, answer));
             }
-            Ask::CreateKey { key } => self.created_key(sent, key, answer),
+            operation => self.take_note(sent, operation, answer),
+        }
+    }
+
+    /// What an operator knows from then on.
+    fn take_note(&mut self, sent: &Sent, ask: Ask, answer: &Answer) {
+        match ask {
+            Ask::CreateKey { key } if answer.is_ok() => {
+                let made = || Key::new(Instant::now());
+                self.facts.keys.entry(key.clone()).or_insert_with(made);
+                self.saw_latest(sent, &key, answer);
+            }
             Ask::Rotate { key } => self.saw_latest(sent, &key, answer),
             Ask::Configure { key, min_decryption } => {
                 // Even if it failed: nobody can tell whether it did.
@@ -87,18 +97,17 @@ impl World {
                 }
             }
             Ask::Revoke { token } => {
-                let now = Instant::now();
                 let standing = &mut self.facts.tokens[token].standing;
                 *standing = match (*standing, answer.status) {
                     (Standing::Revoked { at, by }, _) => Standing::Revoked { at, by },
-                    (_, 204) => Standing::Revoked { at: now, by: to },
+                    (_, 204) => Standing::Revoked { at: Instant::now(), by: sent.to },
                     _ => Standing::Unknown,
                 };
             }
             Ask::WritePolicy { key } if answer.is_ok() => {
                 self.facts.policies.entry(key).or_insert_with(Instant::now);
             }
-            Ask::WritePolicy { .. } | Ask::Renew { .. } => {}
+            _ => {}
         }
     }
 
@@ -248,14 +257,6 @@ impl World {
             && blob.kids.iter().any(opens);
         if must_open && answer.status != 0 {
             self.broken(format_args!("I1: {} {:?} to: {line}", answer.status, answer.error()));
-        }
-    }
-
-    fn created_key(&mut self, sent: &Sent, key: String, answer: &Answer) {
-        if answer.is_ok() {
-            let now = Instant::now();
-            self.facts.keys.entry(key.clone()).or_insert_with(|| Key::new(now));
-            self.saw_latest(sent, &key, answer);
         }
     }
 

@@ -176,11 +176,11 @@ impl SimKms {
         let takes = Duration::from_millis(1 + road.chance.below(40));
         self.life.way(Instant::now() + takes).await;
         match road.mood() {
-            Mood::Well | Mood::Lying => return Ok(()),
+            Mood::Well | Mood::Lying => Ok(()),
             Mood::Slow => {
                 road.count(|counts| counts.slow += 1);
                 sleep(Duration::from_millis(road.chance.below(4000))).await;
-                return Ok(());
+                Ok(())
             }
             Mood::Hanging => {
                 road.count(|counts| counts.hung += 1);

@@ -6,6 +6,8 @@
 //! server against a model of a few maps.
 
 #[cfg(test)]
+mod against_model;
+#[cfg(test)]
 mod ask;
 #[cfg(test)]
 mod chance;
@@ -23,6 +25,8 @@ mod judge;
 mod kms;
 #[cfg(test)]
 mod life;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod planted;
 #[cfg(test)]

@@ -166,6 +166,7 @@ fn config(seals: Vec<SealName>, generation: u32) -> Config {
         data_dir: None,
         local_key: None,
         lock_all_memory: false,
+        sandbox: selkie_config::SandboxMode::Off,
         audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: Vec::new(),

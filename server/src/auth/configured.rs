@@ -27,6 +27,9 @@ use crate::state::records::{Batch, Current, Mirror, Mirrors, Records, RecordsErr
 
 const CONFIG: &str = "config";
 
+/// A configuration and its roles.
+pub(crate) type Declared<'d, Config, Role> = (&'d Config, &'d [DeclaredRole<Role>]);
+
 /// What one such method is.
 #[async_trait]
 pub(crate) trait Configured: fmt::Debug + Send + Sync + 'static {
@@ -41,7 +44,7 @@ pub(crate) trait Configured: fmt::Debug + Send + Sync + 'static {
 
     /// The declared configuration, and the declared roles with their names in lower case; `None` for
     /// another method's.
-    fn declared(declared: &DeclaredMethod) -> Option<(&Self::Config, &[DeclaredRole<Self::Role>])>;
+    fn declared(declared: &DeclaredMethod) -> Option<Declared<'_, Self::Config, Self::Role>>;
 
     /// What `old` is with `fields`.
     fn update_config(

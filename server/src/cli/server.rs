@@ -152,7 +152,7 @@ pub(super) fn launch_hsm_processes() -> Result<(), CommandError> {
     // Also for the processes that it starts. A kernel without a filter is told of by the server.
     let _told = selkie_sandbox::deny_what_concerns_the_machine();
     let socket = std::io::stdin().as_fd().try_clone_to_owned();
-    let launched = socket.and_then(|socket| serve_launches(socket));
+    let launched = socket.and_then(serve_launches);
     launched.map_err(CommandError::Runtime)
 }
 

@@ -103,7 +103,6 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         data_dir: None,
         local_key: None,
         lock_all_memory: false,
-        sandbox: selkie_config::SandboxMode::Off,
         audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: Vec::new(),

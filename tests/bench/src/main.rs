@@ -12,6 +12,7 @@ mod pkcs11;
 mod seal_client;
 mod seals;
 mod store;
+mod timing;
 mod tokens;
 mod unwrap;
 
@@ -29,6 +30,7 @@ use crate::failover::Failover;
 use crate::pkcs11::Pkcs11;
 use crate::seals::Several;
 use crate::store::Store;
+use crate::timing::Timing;
 use crate::tokens::Tokens;
 use crate::unwrap::Unwrap;
 
@@ -52,6 +54,8 @@ enum Command {
     Seals(Several),
     #[command(subcommand)]
     Store(Store),
+    #[command(subcommand)]
+    Timing(Timing),
     Tokens(Tokens),
     Unwrap(Box<Unwrap>),
     /// Prints what single operations of the crypto core take.
@@ -67,6 +71,7 @@ fn main() -> Result<()> {
         Command::Seals(seals) => runtime()?.block_on(seals.run()),
         Command::Store(store) => store.run(),
         Command::Tokens(tokens) => runtime()?.block_on(tokens.run()),
+        Command::Timing(timing) => timing.run(),
         Command::Drain(drain) => runtime()?.block_on(drain.run()),
         Command::Certificate { directory } => certificate::write(&directory),
         Command::Micro => {

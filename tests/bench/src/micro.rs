@@ -94,8 +94,8 @@ fn checked(acl: &Acl) -> Result<Permit<operation::Decrypt>> {
 }
 
 /// A static seal's KEK and what envelopes under it are bound to.
-struct Bench {
-    kek: Kek,
+pub(crate) struct Bench {
+    pub(crate) kek: Kek,
     seal: SealName,
     kek_id: KekId,
     header: Header<'static>,
@@ -104,7 +104,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             kek: Kek::init_with(|key| *key = [7; 32])?,
             seal: SealName::new("static")?,
@@ -123,7 +123,11 @@ impl Bench {
     }
 
     /// From a plaintext to the text form, as the transit engine does it.
-    fn encrypted(&self) -> Result<String> {
+    pub(crate) fn encrypted(&self) -> Result<String> {
+        self.encrypt(Plaintext::new(vec![5; PLAINTEXT_BYTES]))
+    }
+
+    pub(crate) fn encrypt(&self, plaintext: Plaintext) -> Result<String> {
         let draft = Draft::new(&os_random)?;
         let recipient = Recipient {
             seal: self.seal.clone(),
@@ -132,13 +136,18 @@ impl Bench {
             wrapped_dek: self.kek.wrap_dek(draft.secret()).to_vec(),
             share: None,
         };
-        let plaintext = Plaintext::new(vec![5; PLAINTEXT_BYTES]);
         let json = draft.encrypt(&self.header, Aad::default(), plaintext, &[recipient], None)?;
         Ok(Ciphertext::print(self.header.version, &json))
     }
 
     /// The way back.
     fn decrypted(&self, text: &str) -> Result<Plaintext> {
+        let (envelope, dek) = self.envelope(text)?;
+        Ok(envelope.decrypt(&dek, Aad::default())?)
+    }
+
+    /// The envelope, and what its recipient unwraps to.
+    pub(crate) fn envelope(&self, text: &str) -> Result<(Envelope, RecipientSecret)> {
         let json = Ciphertext::parse(text)?.into_envelope_bytes()?;
         let expected = Expected {
             purpose: self.header.purpose,
@@ -153,7 +162,7 @@ impl Bench {
             anyhow::bail!("one recipient was put in");
         };
         let dek = self.kek.unwrap_dek(&recipient.wrapped_dek)?;
-        Ok(envelope.decrypt(&dek, Aad::default())?)
+        Ok((envelope, dek))
     }
 }
 

@@ -62,7 +62,7 @@ impl Pkcs11 {
                 program: programs.join("selkie-pkcs11"),
                 library: LIBRARY.into(),
                 slot: SlotChoice { token_label: Some(LABEL.into()), ..SlotChoice::default() },
-                pin: Zeroizing::new(PIN.into()),
+                pin: Zeroizing::new(PIN.to_owned()).into(),
                 key_label: Some("unseal".into()),
                 key_id: None,
                 previous_key_ids: Vec::new(),

@@ -1,8 +1,8 @@
 //! End to end: the released program, as clients, operators and attackers meet it, against what
 //! Vault 1.14 answers (`transit-api.md`) and against the real peers.
 
-mod alerts;
 mod abuse;
+mod alerts;
 mod answer;
 mod audit_day;
 mod azure;
@@ -14,8 +14,8 @@ mod dev;
 mod documents;
 mod etcd;
 mod faults;
-mod hardening;
 mod footprint;
+mod hardening;
 mod jwcrypto;
 mod kubernetes;
 mod limits;

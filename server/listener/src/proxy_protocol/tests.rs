@@ -93,8 +93,11 @@ async fn bad_headers_end_the_connection() {
         b"PROXY TCP4 ::1 ::1 1 1\r\n".to_vec(),
         b"PROXY TCP4 192.0.2.7 10.0.0.1 99999 8200\r\n".to_vec(),
         b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 8200\n".to_vec(),
-        // Found by fuzz/: a port has no sign.
+        // Found by fuzz/: a port has no sign, a space ends no line, and a CR parts no words.
         b"PROXY TCP4 192.0.2.7 10.0.0.1 +4711 8200\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 8200 \n".to_vec(),
+        b"PROXY UNKNOWN 1 2 3 4 \n".to_vec(),
+        b"PROXY TCP4 192.0.2.7\r10.0.0.1 4711 8200\r\n".to_vec(),
         b"PROXYTCP4 192.0.2.7 10.0.0.1 4711 8200\r\n".to_vec(),
         b"PROXY \xff\xff\r\n".to_vec(),
         v2(2, 0x11, &ipv4_payload()),

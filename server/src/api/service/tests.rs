@@ -69,7 +69,6 @@ fn config() -> Config {
         data_dir: None,
         local_key: None,
         lock_all_memory: false,
-        sandbox: selkie_config::SandboxMode::Off,
         audit: selkie_config::Audit::default(),
         listeners: Vec::new(),
         seals: vec![static_seal()],

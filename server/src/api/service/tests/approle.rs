@@ -256,12 +256,10 @@ async fn batch_tokens_come_from_roles_that_say_so() {
     assert_eq!(made.status, StatusCode::OK, "{}", made.text);
 }
 
-/// The answers are those of a real Vault 1.14.0 to the same requests.
-#[tokio::test]
-async fn what_is_wrong_with_a_mount_is_told_in_vaults_words() {
-    let api = with_approle().await;
+/// What a real Vault 1.14.0 answers to those who enable a method.
+fn wrong_mounts() -> Vec<(&'static str, Value, &'static str)> {
     let config = |name: &str, value: Value| json!({ "type": "approle", "config": { name: value } });
-    let cases = [
+    vec![
         ("x", json!({}), "backend type must be specified as a string"),
         ("x", json!({ "type": "token" }), "token credential backend cannot be instantiated"),
         ("x", json!({ "type": "plugin" }), "plugin_name must be provided for plugin backend"),
@@ -299,6 +297,12 @@ async fn what_is_wrong_with_a_mount_is_told_in_vaults_words() {
             json!({ "type": "approle", "options": { "version": "2" } }),
             "auth method \"approle\" does not allow setting a version",
         ),
+    ]
+}
+
+/// The same to those who tune one.
+fn wrong_tunes() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
         ("approle/tune", json!({ "token_type": "zz" }), "invalid value for 'token_type'"),
         (
             "approle/tune",
@@ -327,7 +331,13 @@ async fn what_is_wrong_with_a_mount_is_told_in_vaults_words() {
             json!({ "token_type": "batch" }),
             "'token_type' cannot be set for 'token' or 'ns_token' auth mounts",
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_mount_is_told_in_vaults_words() {
+    let api = with_approle().await;
+    let cases = wrong_mounts().into_iter().chain(wrong_tunes());
     for (path, body, text) in cases {
         let told = api.turned_down("POST", &format!("sys/auth/{path}"), body.clone()).await;
         assert_eq!(told, (400, text.to_owned()), "{path} {body}");

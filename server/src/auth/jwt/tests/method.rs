@@ -79,6 +79,12 @@ async fn a_role_made_through_the_api_logs_in_by_a_discovered_provider() {
     assert_eq!(gone, refusal(Told::BadRequest, "role \"ci\" could not be found"));
 }
 
+/// Where the signature is at fault, and what then is wrong with it.
+const UNSIGNED: &str = "error validating token: error verifying token signature: no known key \
+                        successfully validated the token signature";
+const OTHER_ALGORITHM: &str = "error validating token: invalid algorithm (alg) header parameter: \
+                               token signed with unexpected algorithm";
+
 #[tokio::test]
 async fn a_login_that_does_not_fit_gets_vaults_words() {
     let (world, signer) = (World::default(), Signer::new("k", Algorithm::ES256));
@@ -128,16 +134,8 @@ async fn a_login_that_does_not_fit_gets_vaults_words() {
             "error validating claims: claim \"repository\" does not match any associated bound claim \
              values",
         ),
-        (
-            Signer::new("k", Algorithm::ES256).sign(&claims()),
-            "error validating token: error verifying token signature: no known key successfully \
-             validated the token signature",
-        ),
-        (
-            Signer::new("k", Algorithm::RS256).sign(&claims()),
-            "error validating token: invalid algorithm (alg) header parameter: token signed with \
-             unexpected algorithm",
-        ),
+        (Signer::new("k", Algorithm::ES256).sign(&claims()), UNSIGNED),
+        (Signer::new("k", Algorithm::RS256).sign(&claims()), OTHER_ALGORITHM),
     ] {
         assert_eq!(log_in("ci", &token).await, bad(text));
     }
