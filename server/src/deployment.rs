@@ -1,7 +1,7 @@
 //! Everything that one reading of the configuration file says, ready for requests. A reload makes
 //! a new one and swaps it in, whole or not at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -45,7 +45,7 @@ pub struct Deployment {
     /// The keys of other servers that are taken over.
     pub takeovers: Takeovers,
     declared: Arc<[DeclaredKey]>,
-    keys: HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>,
+    keys: Keys,
 }
 
 /// How the server presents itself.
@@ -313,7 +313,7 @@ async fn connect_seals(
     Ok((Seals::new(seals).beside_revoked(revoked), keeping))
 }
 
-type Keys = HashMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>;
+type Keys = BTreeMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>;
 
 fn number_keys(declared: &[DeclaredKey], seals: &Seals) -> Result<Keys, DeploymentError> {
     let mut keys = Keys::new();

@@ -3,6 +3,7 @@
 mod aged;
 mod audit;
 mod governed;
+mod hot;
 mod state;
 mod takeover;
 mod upstream;
@@ -23,6 +24,8 @@ use selkie_crypto::SealName;
 use self::aged::AgedDecrypts;
 pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
+use self::hot::Hot;
+pub(crate) use self::hot::HotCalls;
 use self::state::Reported;
 pub use self::state::StoreFigures;
 use crate::alerts::AlertFigures;
@@ -42,9 +45,11 @@ const LATENCIES: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 /// What was counted since the start.
 pub struct Metrics {
     operations: Family<Operation, Counter>,
+    operations_ok: Hot<Counter>,
     kms_calls: Family<KmsCall, Counter>,
     kms_seconds: Family<KmsOperation, Histogram, fn() -> Histogram>,
     request_seconds: Family<Request, Histogram, fn() -> Histogram>,
+    hot_request_seconds: Hot<Histogram>,
     requests_in_flight: Gauge,
     hedges: Family<OfSeal, Counter>,
     overtaken: Family<OfSeal, Counter>,
@@ -133,9 +138,11 @@ impl Metrics {
         let request_seconds = Family::new_with_constructor(latencies as fn() -> Histogram);
         Arc::new(Self {
             operations: Family::default(),
+            operations_ok: Hot::default(),
             kms_calls: Family::default(),
             kms_seconds,
             request_seconds,
+            hot_request_seconds: Hot::default(),
             requests_in_flight: Gauge::default(),
             hedges: Family::default(),
             overtaken: Family::default(),
@@ -191,8 +198,11 @@ impl Metrics {
 
     /// A request took `time`.
     pub(crate) fn request(&self, operation: &'static str, time: Duration) {
-        let seconds = self.request_seconds.get_or_create(&Request { operation });
-        seconds.observe(time.as_secs_f64());
+        let find = || self.request_seconds.get_or_create(&Request { operation }).clone();
+        match self.hot_request_seconds.of(operation) {
+            Some(hot) => hot.get_or_init(find).observe(time.as_secs_f64()),
+            None => find().observe(time.as_secs_f64()),
+        }
     }
 
     /// A decrypt at `now` of an envelope made at `created`, which its origin key vouches for.
@@ -219,22 +229,36 @@ impl Metrics {
 
     /// Counts an encrypt or decrypt.
     pub(crate) fn operation(&self, operation: &'static str, outcome: &'static str) {
-        self.operations.get_or_create(&Operation { operation, outcome }).inc();
+        let find = || self.operations.get_or_create(&Operation { operation, outcome }).clone();
+        match self.operations_ok.of(operation).filter(|_| outcome == "ok") {
+            Some(hot) => hot.get_or_init(find).inc(),
+            None => find().inc(),
+        };
     }
 
-    /// Counts a call of a KMS that took `time`.
+    /// Counts a call of a KMS that took `time`; `hot` is the seal's own.
     pub(crate) fn kms_call(
         &self,
-        seal: &SealName,
+        (seal, hot): (&SealName, &HotCalls),
         operation: &'static str,
         outcome: &'static str,
         time: Duration,
     ) {
-        let seal = seal.as_str().to_owned();
-        let call = KmsCall { seal: seal.clone(), operation, outcome };
-        self.kms_calls.get_or_create(&call).inc();
-        let seconds = self.kms_seconds.get_or_create(&KmsOperation { seal, operation });
-        seconds.observe(time.as_secs_f64());
+        let find = || {
+            let seal = seal.as_str().to_owned();
+            let call = KmsCall { seal: seal.clone(), operation, outcome };
+            let of_seal = KmsOperation { seal, operation };
+            let seconds = self.kms_seconds.get_or_create(&of_seal).clone();
+            (self.kms_calls.get_or_create(&call).clone(), seconds)
+        };
+        let count = |(calls, seconds): &(Counter, Histogram)| {
+            calls.inc();
+            seconds.observe(time.as_secs_f64());
+        };
+        match hot.of(operation).filter(|_| outcome == "ok") {
+            Some(hot) => count(hot.get_or_init(find)),
+            None => count(&find()),
+        }
     }
 
     /// The seals that managed keys are left without, one for each key.

@@ -461,7 +461,7 @@ impl Node {
             random: Arc::clone(&self.random),
             metrics: Arc::clone(&self.metrics),
             until: tokio::time::Instant::now() + Transit::REQUEST_PATIENCE,
-            trail: Arc::default(),
+            trail: None,
             unwraps: None,
         }
     }

@@ -29,9 +29,12 @@ const IDLE: u64 = 2;
 /// connection's task, so the atomic is for the compiler, not for contention. The upper bits count
 /// changes: a wait that was measured for one request must not count against the next.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Phase {
-    word: Arc<AtomicU64>,
-    has_grown: Arc<AtomicBool>,
+pub(crate) struct Phase(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    word: AtomicU64,
+    has_grown: AtomicBool,
 }
 
 impl Phase {
@@ -54,7 +57,7 @@ impl Phase {
     /// a part of it that it does not offer for reading, where nothing wipes them.
     pub(crate) fn has_grown(&self) -> bool {
         // The build that wipes nothing leaves nothing that could be wiped out of reach either.
-        !cfg!(feature = "unhygienic") && self.has_grown.load(Ordering::Relaxed)
+        !cfg!(feature = "unhygienic") && self.0.has_grown.load(Ordering::Relaxed)
     }
 
     fn bytes_arrived(&self) {
@@ -71,11 +74,11 @@ impl Phase {
 
     fn enter(&self, phase: u64) {
         let changes = (self.load() >> PHASE_BITS).wrapping_add(1);
-        self.word.store((changes << PHASE_BITS) | phase, Ordering::Relaxed);
+        self.0.word.store((changes << PHASE_BITS) | phase, Ordering::Relaxed);
     }
 
     fn load(&self) -> u64 {
-        self.word.load(Ordering::Relaxed)
+        self.0.word.load(Ordering::Relaxed)
     }
 }
 
@@ -119,21 +122,27 @@ pub(crate) struct PatientIo<S> {
     header: Duration,
     idle: Duration,
     stall: Duration,
-    silence: Pin<Box<Sleep>>,
+    /// When the peer will have been silent for too long, as long as nothing changes.
+    silent_at: Instant,
     silence_is_for: Option<u64>,
+    /// Wakes at `silent_at` or before: a deadline that moves on, as each request's does, is found
+    /// out when the timer ends, and costs no change of it.
+    silence: Pin<Box<Sleep>>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> PatientIo<S> {
     pub(crate) fn new(stream: S, phase: Phase, limits: &Limits) -> Self {
+        let silent_at = deadline_after(limits.header);
         Self {
             stream,
             phase,
             header: limits.header,
             idle: limits.idle,
             stall: limits.stall,
-            silence: Box::pin(tokio::time::sleep_until(deadline_after(limits.header))),
+            silent_at,
             silence_is_for: Some(HEAD),
+            silence: Box::pin(tokio::time::sleep_until(silent_at)),
             stalled: None,
         }
     }
@@ -148,8 +157,16 @@ impl<S> PatientIo<S> {
         };
         if self.silence_is_for != Some(word) {
             self.silence_is_for = Some(word);
-            self.silence.as_mut().reset(deadline_after(allowed));
+            self.silent_at = deadline_after(allowed);
+            if self.silent_at < self.silence.deadline() {
+                self.silence.as_mut().reset(self.silent_at);
+            }
         }
+        ready!(self.silence.as_mut().poll(cx));
+        if self.silence.deadline() >= self.silent_at {
+            return Poll::Ready(());
+        }
+        self.silence.as_mut().reset(self.silent_at);
         self.silence.as_mut().poll(cx)
     }
 
@@ -181,7 +198,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientIo<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if buf.remaining() > SMALLEST_BUFFER {
-            self.phase.has_grown.store(true, Ordering::Relaxed);
+            self.phase.0.has_grown.store(true, Ordering::Relaxed);
         }
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {

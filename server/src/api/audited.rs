@@ -30,7 +30,8 @@ pub(super) struct Audited<'a> {
     endpoint: Option<&'static str>,
     /// There once the request is recorded.
     record: Option<Record>,
-    pub(super) trail: Arc<Trail>,
+    /// `None` where nobody will read what the engine does.
+    pub(super) trail: Option<Arc<Trail>>,
 }
 
 /// What a request brings of itself.
@@ -53,10 +54,14 @@ impl<'a> Audited<'a> {
     ) -> Self {
         let Incoming { id, connection, address, token, .. } = incoming;
         let shown = connection.tls.as_ref().and_then(|tls| tls.client.as_deref());
+        let is_recorded = node.audit().key().is_some();
+        let is_read = is_recorded
+            || node.audit().events().is_watched()
+            || deployment.takeovers.iter().next().is_some();
         let asked = Asked {
             id,
             operation: operation(route.operation),
-            mount: mount(&route.path, deployment),
+            mount: if is_recorded { mount(&route.path, deployment) } else { ("", "") },
             path: &route.path,
             address,
             port: connection.peer.port(),
@@ -65,7 +70,7 @@ impl<'a> Audited<'a> {
             certificate: shown,
         };
         let endpoint = route.target.as_ref().ok().map(Endpoint::name);
-        Self { node, asked, endpoint, record: None, trail: Arc::default() }
+        Self { node, asked, endpoint, record: None, trail: is_read.then(Arc::default) }
     }
 
     /// Writes the line that comes before the operation. `whole` is what the fields were read from.
@@ -102,10 +107,10 @@ impl<'a> Audited<'a> {
     /// Writes the line that comes before the reply, which leaves only then.
     pub(super) async fn response(&self, outcome: Result<Reply, Refusal>) -> Result<Reply, Refusal> {
         let audit = self.node.audit();
-        let key_use = self.trail.key_use();
+        let key_use = self.trail.as_ref().and_then(|trail| trail.key_use());
         self.note_takeover(key_use.as_ref());
         let status = outcome.as_ref().map_or_else(Refusal::status, Reply::status).as_u16();
-        self.tell_watchers(status);
+        self.tell_watchers(key_use.as_ref(), status);
         let (Some(key), Some(record)) = (audit.key(), &self.record) else { return outcome };
         let error = outcome.as_ref().err().map(Refusal::told).unwrap_or_default();
         let answered = Answered { status, error: &error, key_use, ..Answered::default() };
@@ -163,10 +168,10 @@ impl<'a> Audited<'a> {
         }
     }
 
-    fn tell_watchers(&self, status: u16) {
+    fn tell_watchers(&self, used: Option<&KeyUse>, status: u16) {
         let events = self.node.audit().events();
         let (Some(client), true) = (self.asked.client, events.is_watched()) else { return };
-        let Some(used) = self.trail.key_use() else { return };
+        let Some(used) = used.cloned() else { return };
         events.tell(KeyEvent {
             time: self.node.clock().unix_seconds(),
             request_id: self.asked.id.to_owned(),

@@ -42,8 +42,8 @@ pub(super) struct Call<'a> {
     /// A UUID, in the reply and in the log.
     pub(super) id: &'a str,
     pub(super) log_budgets: &'a LogBudgets,
-    /// What the engine does for it.
-    pub(super) trail: Arc<Trail>,
+    /// What the engine does for it; `None` if nobody will read it.
+    pub(super) trail: Option<Arc<Trail>>,
     /// How long the wrapped answer is to be kept; `None` if it is not to be wrapped.
     pub(super) wrap_ttl: Option<Duration>,
     /// When the request came in, later by what the client took to send its body.
@@ -93,7 +93,7 @@ impl Call<'_> {
 
     pub(super) fn transit(&self) -> Transit {
         let transit = self.node.transit(Arc::clone(&self.deployment), self.client.tag);
-        Transit { trail: Arc::clone(&self.trail), ..transit }
+        Transit { trail: self.trail.clone(), ..transit }
     }
 
     /// Takes note that a key was used, for the warning before a seal's token runs out.

@@ -33,7 +33,7 @@ mod text;
 pub use body::BodyLimits;
 pub use error::ApiError;
 pub use scripted::scripted;
-pub use service::router;
+pub use service::{Api, router};
 pub use text::SecretText;
 
 /// The Vault release whose answers these are; clients gate features on it.

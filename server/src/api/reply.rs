@@ -2,8 +2,14 @@
 //! secret is built at its exact length in a buffer that wipes itself once it has been sent; the
 //! others are not, because the wipe of a ciphertext costs more than all else here.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{self, HeaderName},
+};
 use http_body_util::Full;
 use selkie_crypto::{
     Plaintext,
@@ -25,6 +31,21 @@ use crate::byte_budget::Taken;
 
 /// hvac compares this for equality, so never with a charset.
 const JSON: &str = "application/json";
+
+/// Goes back as it came.
+pub(super) const X_VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+
+/// Those of a reply in JSON. A copy costs less than to put them together.
+static EVERY_REPLYS_HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    HeaderMap::from_iter([
+        (header::CONTENT_TYPE, HeaderValue::from_static(JSON)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+        ),
+    ])
+});
 
 /// A status and a body, without the headers that every reply has.
 #[derive(Debug)]
@@ -213,9 +234,9 @@ impl<'a> Envelope<'a> {
     /// An envelope in the form of [`Wire`], put together without a serialiser: these replies are
     /// the ones that matter for speed, and may hold secrets that are written once.
     fn around_pieces(&self, pieces: &[Piece<'_>], has_line_end: bool) -> Option<WipedVec> {
-        let warnings = match self.warnings.0.is_empty() {
-            true => b"null".to_vec(),
-            false => to_go_json(self.warnings).ok()?,
+        let warnings: Cow<'_, [u8]> = match self.warnings.0.is_empty() {
+            true => Cow::Borrowed(b"null"),
+            false => to_go_json(self.warnings).ok()?.into(),
         };
         let head = [
             Piece::Json(b"{\"request_id\":\""),
@@ -394,14 +415,12 @@ impl Reply {
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(
-            header::STRICT_TRANSPORT_SECURITY,
-            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
-        );
+        headers.clone_from(&EVERY_REPLYS_HEADERS);
+        if self.content_type != JSON {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        }
         if let Some(namespace) = namespace {
-            headers.insert("x-vault-namespace", namespace.clone());
+            headers.insert(X_VAULT_NAMESPACE, namespace.clone());
         }
         response
     }

@@ -22,7 +22,7 @@ use super::handler;
 use super::log_budget::LogBudgets;
 use super::logged::LoggedRequest;
 use super::query::Query;
-use super::reply::Reply;
+use super::reply::{Reply, X_VAULT_NAMESPACE};
 use super::route::{Access, Endpoint, MethodPath, Operation, Route, WrappingStep, route};
 use crate::auth::methods::AuthTable;
 use crate::auth::tokens::Renewer;
@@ -40,30 +40,48 @@ const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
 const LOGIN_BYTES: usize = 64 << 10;
 
-/// What one listener's requests are answered with.
+/// Vault's HTTP API on a node, for one listener.
+///
+/// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
 #[derive(Clone, Debug)]
+pub struct Api(Arc<Service>);
+
+/// What one listener's requests are answered with.
+#[derive(Debug)]
 struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
     /// Logins are asked for by strangers: they take no places from those who are known. By mount: a
     /// provider that hangs keeps nobody out who does not need it.
-    logins: Arc<Mutex<HashMap<Uuid, InFlight>>>,
-    log_budgets: Arc<LogBudgets>,
+    logins: Mutex<HashMap<Uuid, InFlight>>,
+    log_budgets: LogBudgets,
 }
 
-/// Vault's HTTP API on `node`, for a listener whose requests may have bodies within `limits`, and of
-/// which `in_flight` admits so many at a time. What is asked without a token, health above all, is
-/// always answered; nobody unknown takes a place.
-///
-/// Requests carry their `Arc<ConnectionInfo>` as an extension, which selkie-listener sets.
+impl Api {
+    /// The API on `node`, for a listener whose requests may have bodies within `limits`, and of
+    /// which `in_flight` admits so many at a time. What is asked without a token, health above all,
+    /// is always answered; nobody unknown takes a place.
+    #[must_use]
+    pub fn new(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Self {
+        let (logins, log_budgets) = (Mutex::default(), LogBudgets::default());
+        Self(Arc::new(Service { node, limits, in_flight, logins, log_budgets }))
+    }
+
+    /// Answers one request. There is one path to all endpoints, so that nothing of axum's routing
+    /// stands in its way; what needs a [`Router`] takes [`router`].
+    pub async fn answer(self, request: Request<Body>) -> Response {
+        serve(&self.0, request).await
+    }
+}
+
+/// [`Api`] for whatever stands in front of it.
 pub fn router(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Router {
-    let log_budgets = Arc::default();
-    let service = Service { node, limits, in_flight, logins: Arc::default(), log_budgets };
-    Router::new().fallback(serve).with_state(service)
+    let answer = async |State(api): State<Api>, request| api.answer(request).await;
+    Router::new().fallback(answer).with_state(Api::new(node, limits, in_flight))
 }
 
-async fn serve(State(service): State<Service>, request: Request<Body>) -> Response {
+async fn serve(service: &Service, request: Request<Body>) -> Response {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
     let mut buffer = Uuid::encode_buffer();
@@ -78,7 +96,6 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
     let is_endpoint = route.as_ref().is_ok_and(|route| route.target.is_ok());
     let logged = LoggedRequest::new(id, &parts, is_endpoint);
     let span = traces::request(&parts.method, name);
-    let context = span.clone().unwrap_or_default();
     let is_renewal = route.as_ref().is_ok_and(|route| route.target == Ok(Endpoint::RenewSelf));
     let renewer = is_renewal.then(|| service.renewer(&parts)).flatten();
     let mut is_over = false;
@@ -86,8 +103,12 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
         // No line about it: there would be thousands.
         Reply::error(&ApiError::RenewalsFail)
     } else {
-        let answered = service.answer(&parts, body, id, deployment, route).with_context(context);
-        answered.await.unwrap_or_else(|refusal| {
+        let answered = service.answer(&parts, body, id, deployment, route);
+        let answered = match span.clone() {
+            None => answered.await,
+            Some(context) => Box::pin(answered.with_context(context)).await,
+        };
+        answered.unwrap_or_else(|refusal| {
             is_over = refusal.ends_connection();
             service.note_failure(renewer, &refusal);
             service.log(&refusal, &logged);
@@ -107,7 +128,7 @@ async fn serve(State(service): State<Service>, request: Request<Body>) -> Respon
         micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         "request"
     );
-    let mut response = reply.into_response(parts.headers.get("x-vault-namespace")).map(Body::new);
+    let mut response = reply.into_response(parts.headers.get(X_VAULT_NAMESPACE)).map(Body::new);
     if is_over {
         let close = http::HeaderValue::from_static("close");
         response.headers_mut().insert(http::header::CONNECTION, close);
@@ -174,7 +195,8 @@ impl Service {
         let asked = Asked { route: &route, query, parts };
         match self.sender(&arrival).await? {
             Sender::Answered(reply) => Ok(reply),
-            Sender::Stranger(at) => self.log_in(asked, body, at, arrival, wrap_ttl).await,
+            // A rare one in a box of its own: no other request need be as large as it.
+            Sender::Stranger(at) => Box::pin(self.log_in(asked, body, at, arrival, wrap_ttl)).await,
             Sender::Client(client) => {
                 let audited = arrival.audited(&self.node, Some(&client));
                 let mut call = Call {
@@ -188,7 +210,7 @@ impl Service {
                     log_budgets: &self.log_budgets,
                     wrap_ttl,
                     came,
-                    trail: Arc::clone(&audited.trail),
+                    trail: audited.trail.clone(),
                 };
                 let answer = self.handle(&mut call, asked, body, audited).await;
                 answer.map_err(|refusal| refusal.by(&client))
@@ -204,7 +226,7 @@ impl Service {
         {
             let mut audited = arrival.audited(&self.node, None);
             audited.request(None, &[]).await?;
-            let taken = handler::take(&self.node, incoming.id, step, token).await;
+            let taken = Box::pin(handler::take(&self.node, incoming.id, step, token)).await;
             return audited.response(taken).await.map(Sender::Answered);
         }
         if let Ok(Endpoint::Login(at)) = &route.target {
@@ -230,7 +252,7 @@ impl Service {
     ) -> Result<Reply, Refusal> {
         let Some(ttl) = ttl else { return operation.await };
         handler::require_storage(&self.node)?;
-        handler::wrap(&self.node, path, ttl, operation.await?).await
+        Box::pin(handler::wrap(&self.node, path, ttl, operation.await?)).await
     }
 
     /// What the client has shown, if it would still pass: a connection that is kept open outlives
@@ -322,7 +344,7 @@ impl Service {
         if let Err(stranger) = call.count_use().await {
             return audited.response(Err(stranger.into())).await;
         }
-        let answered = handler::answer(call, endpoint.clone(), fields);
+        let answered = handler::answer(call, endpoint, fields);
         let reply = self.wrapping(call.wrap_ttl, path, answered).await;
         let reply = audited.response(reply).await?;
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;

@@ -1,6 +1,6 @@
 //! Bearer tokens of declared clients, found by their SHA-256 alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::deployment::DeploymentError;
 #[derive(Debug, Default)]
 pub struct Clients {
     /// By the hash of their token.
-    by_token: HashMap<TokenHash, Declared>,
+    by_token: BTreeMap<TokenHash, Declared>,
     by_certificate: CertificateClients,
 }
 
@@ -44,7 +44,7 @@ impl Clients {
         declared: Vec<DeclaredClient>,
         policies: &[Policy],
     ) -> Result<Self, DeploymentError> {
-        let mut by_token = HashMap::new();
+        let mut by_token = BTreeMap::new();
         let mut without_token = Vec::new();
         for one in declared {
             let token = one.token;

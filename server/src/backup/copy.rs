@@ -97,7 +97,7 @@ pub async fn offline(config: Config) -> Result<Transit, DeploymentError> {
         client: ClientTag::SELKIE,
         metrics: Metrics::new(),
         until: Instant::now() + Transit::REQUEST_PATIENCE,
-        trail: Arc::default(),
+        trail: None,
         unwraps: None,
     })
 }

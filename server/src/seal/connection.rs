@@ -15,6 +15,7 @@ use super::error::SealFault;
 use super::examination::Examiner;
 use super::known::Known;
 use super::pin::{PinError, PinFile};
+use crate::metrics::HotCalls;
 
 /// What a seal's stanza comes to.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Connection {
     pub(super) pin_alarm: Alarm,
     pub(super) expiry_alarm: Alarm,
     pub(super) breaker: Breaker,
+    /// What is counted of its KMS's calls.
+    pub(super) calls: HotCalls,
     state: Mutex<State>,
     /// How many runs of learning have ended.
     runs: watch::Sender<u64>,
@@ -127,6 +130,7 @@ impl Connection {
             pin_alarm: Alarm::default(),
             expiry_alarm: Alarm::every(86_400),
             breaker: Breaker::new(),
+            calls: HotCalls::default(),
             state: Mutex::new(State { known, ..State::default() }),
             runs: watch::Sender::new(0),
             is_learning: AtomicBool::new(false),

@@ -160,7 +160,8 @@ async fn encrypt(node: &Node) -> Result<Encrypted, TransitError> {
 }
 
 async fn decrypt(node: &Node, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
-    let decryption = engine(node).decryption(&permit(operation::Decrypt, "unseal"))?;
+    let engine = engine(node);
+    let decryption = engine.decryption(&permit(operation::Decrypt, "unseal"))?;
     let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
 }

@@ -2,11 +2,13 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
@@ -19,7 +21,7 @@ use selkie_listener::{
 use tokio::task::JoinSet;
 
 use super::{ReloadError, ServeError, settings};
-use crate::api::{self, BodyLimits};
+use crate::api::{self, Api, BodyLimits};
 use crate::node::Node;
 
 /// Connections that the kernel completes and holds for us, as in selkie-listener; the standard
@@ -219,37 +221,52 @@ fn in_flight(limits: &ListenerLimits) -> InFlight {
     InFlight::new(limits.max_in_flight_requests, QUEUE_PATIENCE)
 }
 
-type Api = TowerToHyperService<Router>;
+/// What answers the requests of one listener.
+#[derive(Debug)]
+enum Answers {
+    Api(Api),
+    /// The same behind a bench that spoils some.
+    Scripted(TowerToHyperService<Router>),
+}
 
-fn api(node: &Arc<Node>, in_flight: &InFlight, limits: &ListenerLimits) -> Api {
+type Answered = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+fn api(node: &Arc<Node>, in_flight: &InFlight, limits: &ListenerLimits) -> Answers {
     let body = BodyLimits { bytes: limits.max_request_size, time: limits.read_timeout };
+    let Some(bench) = node.bench() else {
+        return Answers::Api(Api::new(Arc::clone(node), body, in_flight.clone()));
+    };
     let api = api::router(Arc::clone(node), body, in_flight.clone());
-    TowerToHyperService::new(match node.bench() {
-        None => api,
-        Some(bench) => api::scripted(api, Arc::clone(node), Arc::clone(bench)),
-    })
+    let scripted = api::scripted(api, Arc::clone(node), Arc::clone(bench));
+    Answers::Scripted(TowerToHyperService::new(scripted))
 }
 
 /// The API as of now; open connections see a new one with their next request.
 #[derive(Clone, Debug)]
-struct Current(Arc<ArcSwap<Api>>);
+struct Current(Arc<ArcSwap<Answers>>);
 
 impl Current {
-    fn new(api: Api) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(api)))
+    fn new(answers: Answers) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(answers)))
     }
 
-    fn replace(&self, api: Api) {
-        self.0.store(Arc::new(api));
+    fn replace(&self, answers: Answers) {
+        self.0.store(Arc::new(answers));
     }
 }
 
 impl Service<Request<Incoming>> for Current {
     type Response = Response;
     type Error = Infallible;
-    type Future = <Api as Service<Request<Incoming>>>::Future;
+    type Future = Answered;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.0.load().call(request)
+        match &**self.0.load() {
+            Answers::Api(api) => {
+                let (api, request) = (api.clone(), request.map(Body::new));
+                Box::pin(async move { Ok(api.answer(request).await) })
+            }
+            Answers::Scripted(scripted) => Box::pin(scripted.call(request)),
+        }
     }
 }

@@ -146,7 +146,7 @@ async fn a_foreign_ciphertext_is_sent_as_it_is_and_the_trail_names_who_opened_it
     assert_eq!(decrypt(&engine, &foreign(3, "root key")).await.unwrap(), b"root key");
     assert_eq!(*server.bound.lock().unwrap(), [(b"context".to_vec(), b"aad".to_vec())]);
     assert_eq!(seal.kms.on_unwrap().calls(), unwraps, "no master key of ours is asked");
-    let used = engine.trail.key_use().unwrap();
+    let used = engine.trail.as_ref().unwrap().key_use().unwrap();
     assert_eq!((used.decrypted, used.foreign), (1, 1));
     assert_eq!(used.newest_foreign, KeyVersion::new(3));
     assert!(used.seals.iter().eq([&SealName::new("takeover.old").unwrap()]));
@@ -164,7 +164,7 @@ async fn our_own_envelopes_never_go_to_the_old_server() {
     let cut = &ours[..ours.len() - 8];
     assert!(matches!(decrypt(&engine, cut).await, Err(TransitError::Refused(_))));
     assert_eq!(server.calls.load(Ordering::Relaxed), 0);
-    let used = engine.trail.key_use().unwrap();
+    let used = engine.trail.as_ref().unwrap().key_use().unwrap();
     assert_eq!((used.foreign, used.newest_own), (0, KeyVersion::new(2)));
 }
 
@@ -326,7 +326,7 @@ async fn what_is_wrong_with_a_version_is_no_trouble_of_the_old_servers() {
         assert_eq!(error.to_string(), told.to_string());
         assert!(old.health().fault.is_none(), "{outcome:?}");
     }
-    assert_eq!(engine.trail.key_use().unwrap().newest_foreign, None);
+    assert_eq!(engine.trail.as_ref().unwrap().key_use().unwrap().newest_foreign, None);
 }
 
 #[tokio::test]
@@ -335,7 +335,7 @@ async fn what_the_old_server_is_in_no_state_to_open_is_still_wanted() {
     let (engine, _seal) = taking_over(&server, None).await;
     *server.fault.lock().unwrap() = Some(KmsError::Unavailable(None));
     decrypt(&engine, &foreign(3, "x")).await.unwrap_err();
-    let used = engine.trail.key_use().unwrap();
+    let used = engine.trail.as_ref().unwrap().key_use().unwrap();
     assert_eq!((used.foreign, used.newest_foreign), (0, KeyVersion::new(3)));
 }
 

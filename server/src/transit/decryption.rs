@@ -25,8 +25,8 @@ pub struct DecryptionItem<'a> {
 
 /// The right and the means to decrypt under one key, for as many items as one request has.
 #[derive(Debug)]
-pub struct Decryption {
-    transit: Transit,
+pub struct Decryption<'t> {
+    transit: &'t Transit,
     mount: MountPath,
     key: Arc<TransitKey>,
 }
@@ -40,7 +40,7 @@ impl Transit {
     pub fn decryption(
         &self,
         permit: &Permit<operation::Decrypt>,
-    ) -> Result<Decryption, TransitError> {
+    ) -> Result<Decryption<'_>, TransitError> {
         self.decryption_under(permit.mount(), permit.key().as_str())
     }
 
@@ -52,7 +52,7 @@ impl Transit {
     pub fn rewrap_decryption(
         &self,
         permit: &Permit<operation::Rewrap>,
-    ) -> Result<Decryption, TransitError> {
+    ) -> Result<Decryption<'_>, TransitError> {
         self.decryption_under(permit.mount(), permit.key().as_str())
     }
 
@@ -60,13 +60,13 @@ impl Transit {
         &self,
         mount: &MountPath,
         key: &str,
-    ) -> Result<Decryption, TransitError> {
+    ) -> Result<Decryption<'_>, TransitError> {
         let key = self.find(mount, key)?.ok_or(TransitError::KeyNotFound)?;
-        Ok(Decryption { transit: self.clone(), mount: mount.clone(), key })
+        Ok(Decryption { transit: self, mount: mount.clone(), key })
     }
 }
 
-impl Decryption {
+impl Decryption<'_> {
     /// Decrypts one item. What is wrong outside the envelope costs no KMS call, nor does an
     /// envelope from another place.
     ///
@@ -77,7 +77,8 @@ impl Decryption {
         let opened = self.decrypt_uncounted(item).await;
         self.transit.metrics.operation("decrypt", outcome(&opened));
         if opened.is_err() {
-            self.transit.trail.failed(self.mount.as_str(), self.key.name.as_str());
+            let (mount, key) = (self.mount.as_str(), self.key.name.as_str());
+            self.transit.note(|trail| trail.failed(mount, key));
         }
         opened
     }
@@ -100,7 +101,7 @@ impl Decryption {
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
         let envelope = self.parse(&json, version)?;
         let aad = Aad { associated_data: &item.associated_data, context };
-        let opened = self.transit.deployment.seals.decrypt(&envelope, aad, &self.transit).await?;
+        let opened = self.transit.deployment.seals.decrypt(&envelope, aad, self.transit).await?;
         self.note(envelope.header().created, version);
         Ok(opened)
     }
@@ -123,22 +124,26 @@ impl Decryption {
             (Some(CiphertextFault::NoContext), _) => TransitError::ContextMissing,
             (None, error @ KmsError::Rejected(_)) => TransitError::OldServerRejected(error),
             (None, trouble) => {
-                transit.trail.wanted_foreign(mount.as_str(), key.name.as_str(), version);
+                let (mount, key) = (mount.as_str(), key.name.as_str());
+                transit.note(|trail| trail.wanted_foreign(mount, key, version));
                 SealError { seal: old.label.clone(), source: trouble.into() }.into()
             }
         })?;
         let by = (&old.label, version);
-        transit.trail.decrypted_foreign(mount.as_str(), key.name.as_str(), by);
+        let (mount, key) = (mount.as_str(), key.name.as_str());
+        transit.note(|trail| trail.decrypted_foreign(mount, key, by));
         Ok(opened)
     }
 
     /// Keeps the evidence that this version is in use, if the age of the envelope is proven.
     fn note(&self, created: u64, version: KeyVersion) {
         let Self { transit, mount, key } = self;
-        let age = transit.clock.unix_seconds().saturating_sub(created);
         let is_age_proven = transit.deployment.origin_key.is_some();
-        let envelope = DecryptedEnvelope { version, age, is_age_proven };
-        transit.trail.decrypted(mount.as_str(), key.name.as_str(), envelope);
+        transit.note(|trail| {
+            let age = transit.clock.unix_seconds().saturating_sub(created);
+            let envelope = DecryptedEnvelope { version, age, is_age_proven };
+            trail.decrypted(mount.as_str(), key.name.as_str(), envelope);
+        });
         if transit.deployment.origin_key.is_none() {
             return;
         }

@@ -37,8 +37,10 @@ pub struct Encrypted {
 
 /// The right and the means to encrypt under one key, for as many items as one request has.
 #[derive(Debug)]
-pub struct Encryption {
-    pub(super) transit: Transit,
+pub struct Encryption<'t> {
+    pub(super) transit: &'t Transit,
+    /// The transit's own, or what has been learned since.
+    pub(super) deployment: Arc<Deployment>,
     pub(super) mount: MountPath,
     pub(super) key: Arc<TransitKey>,
     /// What each item may take of the time that a client waits.
@@ -54,7 +56,7 @@ impl Transit {
     pub async fn encryption(
         &self,
         permit: &Permit<operation::Encrypt>,
-    ) -> Result<Encryption, TransitError> {
+    ) -> Result<Encryption<'_>, TransitError> {
         self.encryption_under(permit.mount(), permit.key().as_str()).await
     }
 
@@ -66,7 +68,7 @@ impl Transit {
     pub async fn re_encryption(
         &self,
         permit: &Permit<operation::Rewrap>,
-    ) -> Result<Encryption, TransitError> {
+    ) -> Result<Encryption<'_>, TransitError> {
         self.encryption_under(permit.mount(), permit.key().as_str()).await
     }
 
@@ -74,16 +76,17 @@ impl Transit {
         &self,
         mount: &MountPath,
         key: &str,
-    ) -> Result<Encryption, TransitError> {
+    ) -> Result<Encryption<'_>, TransitError> {
         let began = Instant::now();
         // Where seals may be left out there must be time to do so.
-        let may_miss = self.keys.managed(mount, key).is_some_and(|key| key.allow_missing_seals);
+        let may_miss = self.find(mount, key)?.is_some_and(|key| key.allow_missing_seals);
         let longest = if may_miss { WRAP_PATIENCE / 3 } else { WRAP_PATIENCE };
         let deadline = (began + longest).min(self.until);
         let (key, deployment) = self.ready(mount, key, deadline).await?;
         key.require_counted(&deployment)?;
         Ok(Encryption {
-            transit: Self { deployment, ..self.clone() },
+            transit: self,
+            deployment,
             mount: mount.clone(),
             key,
             patience: WRAP_PATIENCE.saturating_sub(began.elapsed()),
@@ -91,7 +94,7 @@ impl Transit {
     }
 }
 
-impl Encryption {
+impl Encryption<'_> {
     /// Encrypts one item for every master key behind the version: a fresh DEK, wrapped locally
     /// where the master key is public, by its KMS where it is not.
     ///
@@ -103,15 +106,15 @@ impl Encryption {
         self.transit.metrics.operation("encrypt", outcome(&made));
         let (mount, key) = (self.mount.as_str(), self.key.name.as_str());
         match &made {
-            Ok(made) => self.transit.trail.encrypted(mount, key, made.version),
-            Err(_) => self.transit.trail.failed(mount, key),
+            Ok(made) => self.transit.note(|trail| trail.encrypted(mount, key, made.version)),
+            Err(_) => self.transit.note(|trail| trail.failed(mount, key)),
         }
         made
     }
 
     async fn encrypt_uncounted(&self, item: EncryptionItem) -> Result<Encrypted, TransitError> {
         let context = self.context(&item.context)?;
-        let deployment = &self.transit.deployment;
+        let deployment = &self.deployment;
         let Wrapped { key, version, draft, recipients } = self.wrap(item.version).await?;
         let header =
             key.header(deployment, &self.mount, version, self.transit.clock.unix_seconds());

@@ -59,8 +59,8 @@ pub struct Transit {
     pub client: ClientTag,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// What was done with keys, for the audit log.
-    pub trail: Arc<Trail>,
+    /// What was done with keys, for the audit log; `None` if nobody reads it.
+    pub trail: Option<Arc<Trail>>,
     /// When the request is over, whatever it still has to do (invariant I10).
     pub until: Instant,
     /// What the items of a batch unwrap; `None` for a request of one item.
@@ -75,6 +75,13 @@ impl Transit {
     #[must_use]
     pub fn for_batch(self) -> Self {
         Self { unwraps: Some(Arc::default()), ..self }
+    }
+
+    /// Notes what was done, where somebody reads it.
+    pub(crate) fn note(&self, note: impl FnOnce(&Trail)) {
+        if let Some(trail) = &self.trail {
+            note(trail);
+        }
     }
 
     /// Lets the DEKs go that the items of a batch have shared so far.

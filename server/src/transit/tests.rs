@@ -143,7 +143,7 @@ pub(crate) async fn engine(seals: &[TestSeal]) -> Transit {
         client: ClientTag::SELKIE,
         metrics: Metrics::new(),
         until: Instant::now() + Transit::REQUEST_PATIENCE,
-        trail: Arc::default(),
+        trail: Some(Arc::default()),
         unwraps: None,
     }
 }

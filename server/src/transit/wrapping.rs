@@ -23,7 +23,7 @@ pub(super) struct Wrapped {
     pub(super) recipients: Vec<Recipient>,
 }
 
-impl Encryption {
+impl Encryption<'_> {
     /// Wraps a fresh DEK, or its shares, for each seal behind the version `requested`. Where the key's
     /// settings allow it, a seal that is away is left out, with a new version of the key: what was
     /// made without it must be told from what was made with it (invariant I7).
@@ -32,17 +32,18 @@ impl Encryption {
         let version = key.encryption_version(requested)?;
         let quorum = Quorum::new(key.quorum, key.keks(version).len())?;
         let draft = Draft::with_quorum(quorum, &*self.transit.random)?;
-        let deadline = (Instant::now() + self.patience).min(self.transit.until);
+        let now = Instant::now();
+        let deadline = (now + self.patience).min(self.transit.until);
         // What is left then is for the new version.
-        let first = deadline.saturating_duration_since(Instant::now()) * 2 / 3;
+        let first = deadline.saturating_duration_since(now) * 2 / 3;
         // A seal that had less than a call takes is not away: the request is nearly over.
         if !key.may_leave_out(version) || first < LONG_CALL {
             let keks = key.keks(version);
-            let seals = &self.transit.deployment.seals;
+            let seals = &self.deployment.seals;
             let recipients = seals.wrap(&draft, keks, self.asked(deadline)).await?;
             return Ok(Wrapped { key, version, draft, recipients });
         }
-        let first = Instant::now() + first;
+        let first = now + first;
         let (wrapped, away) = self.wrap_present(&draft, key.keks(version), first).await?;
         let Some(error) = away.first().cloned() else {
             return Ok(Wrapped { key, version, draft, recipients: wrapped });
@@ -74,7 +75,7 @@ impl Encryption {
         keks: &[KekRef],
         deadline: Instant,
     ) -> Result<(Vec<Recipient>, Vec<SealError>), TransitError> {
-        let seals = &self.transit.deployment.seals;
+        let seals = &self.deployment.seals;
         let (mut wrapped, mut away) = (Vec::new(), Vec::new());
         for outcome in seals.wrap_each(draft, keks, self.asked(deadline)).await {
             match outcome {
@@ -93,7 +94,9 @@ impl Encryption {
         error: &SealError,
         deadline: Instant,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        let left_out = self.transit.leave_out(&self.mount, name, away);
+        let deployment = Arc::clone(&self.deployment);
+        let transit = Transit { deployment, ..self.transit.clone() };
+        let left_out = transit.leave_out(&self.mount, name, away);
         match timeout_at(deadline, left_out).await {
             Ok(Ok(key)) => Ok(key),
             Ok(Err(failed)) => {
@@ -122,7 +125,7 @@ impl Encryption {
         let is_lacking = |kek: &&KekRef| !wrapped.iter().any(|one| is_for(kek, one));
         let lacking: Vec<_> = keks.iter().filter(is_lacking).cloned().collect();
         wrapped.retain(|one| keks.iter().any(|kek| is_for(kek, one)));
-        let seals = &self.transit.deployment.seals;
+        let seals = &self.deployment.seals;
         wrapped.extend(seals.wrap(draft, &lacking, self.asked(deadline)).await?);
         let place = |one: &Recipient| keks.iter().position(|kek| is_for(kek, one));
         wrapped.sort_by_key(place);

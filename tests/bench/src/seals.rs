@@ -16,7 +16,7 @@ use selkie::clock::SystemClock;
 use selkie::deployment::Deployment;
 use selkie::metrics::Metrics;
 use selkie::seal::{Connection, Known, Seal, Seals, Setup};
-use selkie::transit::{Decryption, DecryptionItem, EncryptionItem, Keys, Transit};
+use selkie::transit::{DecryptionItem, EncryptionItem, Keys, Transit};
 use selkie_access::{Acl, Bare, Permit, Policy, operation};
 use selkie_config::{Config, Placeholders};
 use selkie_crypto::envelope::{Aad, Draft, Header, Purpose, Recipient};
@@ -76,7 +76,7 @@ impl Several {
 /// Three seals behind fault injectors, and a ciphertext for all of them.
 struct Site {
     first: Arc<Faulty>,
-    decryption: Decryption,
+    transit: Transit,
     ciphertext: String,
 }
 
@@ -99,9 +99,8 @@ impl Site {
         };
         let encryption = transit.encryption(&permit(operation::Encrypt)?).await?;
         let ciphertext = encryption.encrypt(item).await?.ciphertext;
-        let decryption = transit.decryption(&permit(operation::Decrypt)?)?;
         let first = faults.into_iter().next().context("no seal")?;
-        Ok(Self { first, decryption, ciphertext })
+        Ok(Self { first, transit, ciphertext })
     }
 
     fn kill_first(&self) {
@@ -109,6 +108,7 @@ impl Site {
     }
 
     async fn decrypts(&self, count: usize) -> Result<Vec<Duration>> {
+        let decryption = self.transit.decryption(&permit(operation::Decrypt)?)?;
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let item = DecryptionItem {
@@ -117,7 +117,7 @@ impl Site {
                 context: Vec::new(),
             };
             let began = Instant::now();
-            black_box(self.decryption.decrypt(&item).await?);
+            black_box(decryption.decrypt(&item).await?);
             times.push(began.elapsed());
         }
         Ok(times)

@@ -83,36 +83,37 @@ const ITEMS_AT_A_TIME: usize = 128;
 
 pub(super) async fn encrypt(
     call: &Call<'_>,
-    at: KeyPath,
+    at: &KeyPath,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let transit = call.transit();
-    let name = at.key.to_string();
+    let name = at.key.as_str();
     let has_key = transit.has_key(&at.mount, &at.key);
-    let has_key = has_key.map_err(|error| Refusal::of_item(error, &name))?;
+    let has_key = has_key.map_err(|error| Refusal::of_item(error, name))?;
+    let (mount, key) = (at.mount.clone(), at.key.clone());
     let (permit, request) = if has_key {
-        let permit = call.acl(&fields).permit(operation::Encrypt, at.mount, at.key);
+        let permit = call.acl(&fields).permit(operation::Encrypt, mount, key);
         let permit = permit.map_err(denied)?;
         (permit, request::Encrypt::decode(&mut fields)?)
     } else {
-        let permit = call.acl(&fields).permit(operation::EncryptUpsert, at.mount, at.key);
+        let permit = call.acl(&fields).permit(operation::EncryptUpsert, mount, key);
         let permit = permit.map_err(denied)?;
         let request = request::Encrypt::decode(&mut fields)?;
-        (upsert(&transit, permit, &request).await?, request)
+        (Box::pin(upsert(&transit, permit, &request)).await?, request)
     };
     let transit = match request.input {
         // To make a key takes longer than a seal client waits, which never asks for that.
-        Input::Single(_) if has_key => call.transit_within(WRAP_PATIENCE),
+        Input::Single(_) if has_key => Transit { until: call.came + WRAP_PATIENCE, ..transit },
         Input::Single(_) | Input::Batch(_) => transit,
     };
-    let refused = |error| Refusal::of_item(error, &name);
+    let refused = |error| Refusal::of_item(error, name);
     let encryption = transit.encryption(&permit).await.map_err(refused)?;
     call.note_key_use();
     let mut warnings = fields.into_warnings(&["name"]);
     match request.input {
         Input::Single(item) => {
             let made = encrypt_item(&encryption, item).await;
-            let made = made.map_err(|failure| failure.of_the_only_item(&name))?;
+            let made = made.map_err(|failure| failure.of_the_only_item(name))?;
             Ok(call.envelope(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
@@ -125,7 +126,7 @@ pub(super) async fn encrypt(
                 results.push((made.map_err(|one| one.of_item(index, &mut failed)), reference));
                 tokio::task::consume_budget().await;
             }
-            failed.log(call, &name);
+            failed.log(call, name);
             let failures = results.iter().map(|(made, _)| made.as_ref().err().map(|e| e.blame()));
             let wanted = request.partial_failure_response_code;
             let status = batch_status(failures, wanted, &mut warnings);
@@ -138,13 +139,14 @@ pub(super) async fn encrypt(
 
 pub(super) async fn decrypt(
     call: &Call<'_>,
-    at: KeyPath,
+    at: &KeyPath,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let name = at.key.to_string();
-    let permit = call.acl(&fields).permit(operation::Decrypt, at.mount, at.key).map_err(denied)?;
+    let name = at.key.as_str();
+    let (mount, key) = (at.mount.clone(), at.key.clone());
+    let permit = call.acl(&fields).permit(operation::Decrypt, mount, key).map_err(denied)?;
     let request = request::Decrypt::decode(&mut fields)?;
-    let refused = |error| Refusal::of_item(error, &name);
+    let refused = |error| Refusal::of_item(error, name);
     let transit = match request.input {
         Input::Single(_) => call.transit_within(UNWRAP_PATIENCE),
         Input::Batch(_) => transit_for(call, &request.input),
@@ -155,7 +157,7 @@ pub(super) async fn decrypt(
     match request.input {
         Input::Single(item) => {
             let opened = decrypt_item(&decryption, &item).await;
-            let opened = opened.map_err(|failure| failure.of_the_only_item(&name))?;
+            let opened = opened.map_err(|failure| failure.of_the_only_item(name))?;
             Ok(call.envelope(&warnings).plaintext(&opened))
         }
         Input::Batch(items) => {
@@ -171,7 +173,7 @@ pub(super) async fn decrypt(
                 transit.forget_unwraps();
                 tokio::task::consume_budget().await;
             }
-            failed.log(call, &name);
+            failed.log(call, name);
             let failures = results.iter().map(|opened| opened.as_ref().err().map(|e| e.blame()));
             let wanted = request.partial_failure_response_code;
             let status = batch_status(failures, wanted, &mut warnings);
@@ -251,14 +253,14 @@ fn transit_for(call: &Call<'_>, input: &Input<'_>) -> Transit {
     }
 }
 
-struct Rewrapping {
-    decryption: Decryption,
-    encryption: Encryption,
+struct Rewrapping<'t> {
+    decryption: Decryption<'t>,
+    encryption: Encryption<'t>,
 }
 
-impl Rewrapping {
+impl<'t> Rewrapping<'t> {
     async fn begin(
-        transit: &Transit,
+        transit: &'t Transit,
         permit: &Permit<operation::Rewrap>,
     ) -> Result<Self, TransitError> {
         let decryption = transit.rewrap_decryption(permit)?;
@@ -277,7 +279,10 @@ impl Rewrapping {
     }
 }
 
-async fn encrypt_item(encryption: &Encryption, item: BatchItem<'_>) -> Result<Encrypted, Failure> {
+async fn encrypt_item(
+    encryption: &Encryption<'_>,
+    item: BatchItem<'_>,
+) -> Result<Encrypted, Failure> {
     let item = EncryptionItem {
         plaintext: base64::decode(item.text.expose_to_decode())
             .map_err(ItemError::IllegalBase64)?,
@@ -288,7 +293,10 @@ async fn encrypt_item(encryption: &Encryption, item: BatchItem<'_>) -> Result<En
     Ok(encryption.encrypt(item).await?)
 }
 
-async fn decrypt_item(decryption: &Decryption, item: &BatchItem<'_>) -> Result<Plaintext, Failure> {
+async fn decrypt_item(
+    decryption: &Decryption<'_>,
+    item: &BatchItem<'_>,
+) -> Result<Plaintext, Failure> {
     if item.text.is_empty() {
         return Err(ItemError::MissingCiphertext.into());
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::HeaderName;
 use selkie_access::{Capability, TokenText};
 use selkie_crypto::Plaintext;
 
@@ -24,7 +25,8 @@ pub(in crate::api) fn wrap_ttl(
     headers: &HeaderMap,
     endpoint: &Endpoint,
 ) -> Result<Option<Duration>, ApiError> {
-    let header = headers.get("x-vault-wrap-ttl").filter(|_| endpoint.can_be_wrapped());
+    const X_VAULT_WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
+    let header = headers.get(X_VAULT_WRAP_TTL).filter(|_| endpoint.can_be_wrapped());
     let Some(header) = header else { return Ok(None) };
     let text = header.to_str().map_err(|_other| WrapFault::MalformedTtl)?;
     if text.is_empty() {
