@@ -85,14 +85,17 @@ impl Sink for FileSink {
             return Err(Failed::with_nothing_kept(io::ErrorKind::NotFound.into()));
         };
         let written = open.append(lines);
-        if written.is_ok() && self.settings.fsync {
-            if let Err(source) = open.file.sync_data() {
-                // What the kernel could not write it has forgotten: only a new look tells what is
-                // there. The lines are in the file as far as anyone can see, and so in the chain.
-                self.open = None;
-                return Err(Failed { kept_bytes: lines.len(), source });
-            }
-        } else if written.is_err() && open.length.is_none() {
+        let kept_bytes = written.as_ref().map_or_else(|failed| failed.kept_bytes, |()| lines.len());
+        if kept_bytes > 0
+            && self.settings.fsync
+            && let Err(source) = open.file.sync_data()
+        {
+            // What the kernel could not write it has forgotten: only a new look tells what is
+            // there. The lines are in the file as far as anyone can see, and so in the chain.
+            self.open = None;
+            return Err(Failed { kept_bytes, are_lasting: false, source });
+        }
+        if written.is_err() && open.length.is_none() {
             self.open = None;
         }
         written
@@ -131,7 +134,7 @@ impl Open {
         };
         let whole = lines.get(..written).unwrap_or_default();
         let kept_bytes = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let Some(before) = self.length else { return Err(Failed { kept_bytes: 0, source }) };
+        let Some(before) = self.length else { return Err(Failed::with_nothing_kept(source)) };
         let is_ours = self.file.metadata().is_ok_and(|now| now.len() == before + to_u64(written));
         let length = before.saturating_add(to_u64(kept_bytes));
         if is_ours && self.file.set_len(length).is_ok() {
@@ -140,7 +143,7 @@ impl Open {
             // Somebody else writes too: the next look finds a torn line, and ends it.
             self.length = None;
         }
-        Err(Failed { kept_bytes, source })
+        Err(Failed { kept_bytes, are_lasting: true, source })
     }
 }
 

@@ -36,11 +36,13 @@ pub(super) enum Ready {
 pub(super) struct Failed {
     /// How many bytes from the start, whole lines, are there all the same.
     pub(super) kept_bytes: usize,
+    /// Whether these are as lasting as was asked for; if not, nobody may be told that they are there.
+    pub(super) are_lasting: bool,
     pub(super) source: io::Error,
 }
 
 impl Failed {
     pub(super) const fn with_nothing_kept(source: io::Error) -> Self {
-        Self { kept_bytes: 0, source }
+        Self { kept_bytes: 0, are_lasting: false, source }
     }
 }

@@ -97,5 +97,6 @@ impl Sink for SocketSink {
 /// How many lines the collector has of what broke off nobody knows: so none of their numbers is used
 /// again, and nobody is told that one was taken.
 fn write_all(stream: &mut impl Write, lines: &[u8]) -> Result<(), Failed> {
-    stream.write_all(lines).map_err(|source| Failed { kept_bytes: lines.len(), source })
+    let kept_bytes = lines.len();
+    stream.write_all(lines).map_err(|source| Failed { kept_bytes, are_lasting: false, source })
 }

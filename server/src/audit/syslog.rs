@@ -70,7 +70,7 @@ pub(super) fn send_each(
     let mut kept_bytes = 0_usize;
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
-        send(text).map_err(|source| Failed { kept_bytes, source })?;
+        send(text).map_err(|source| Failed { kept_bytes, are_lasting: true, source })?;
         kept_bytes = kept_bytes.saturating_add(line.len());
     }
     Ok(())

@@ -135,15 +135,13 @@ impl Writer {
                 (self.is_anew, self.before) = (false, None);
                 Ok(())
             }
-            Err(Failed { kept_bytes, source }) => {
+            Err(Failed { kept_bytes, are_lasting, source }) => {
                 let kept = chained.steps.iter().take_while(|step| step.end <= kept_bytes);
                 let (kept, last) = (kept.clone().count(), kept.last());
                 let (sequence, mac) = last.map_or((was.sequence, was.mac), |l| (l.sequence, l.mac));
                 self.chain.rewind(sequence, mac);
                 self.is_anew &= kept == 0;
-                let all = kept == chained.steps.len();
-                // All are there and yet it failed: the disk has not confirmed them.
-                Err((source, if all { 0 } else { kept.saturating_sub(own) }))
+                Err((source, if are_lasting { kept.saturating_sub(own) } else { 0 }))
             }
         };
         self.chained = chained;

@@ -80,8 +80,8 @@ impl Transit {
         let began = Instant::now();
         // Where seals may be left out there must be time to do so.
         let may_miss = self.find(mount, key)?.is_some_and(|key| key.allow_missing_seals);
-        let longest = if may_miss { WRAP_PATIENCE / 3 } else { WRAP_PATIENCE };
-        let deadline = (began + longest).min(self.until);
+        let left = self.until.saturating_duration_since(began).min(WRAP_PATIENCE);
+        let deadline = began + if may_miss { left / 3 } else { left };
         let (key, deployment) = self.ready(mount, key, deadline).await?;
         key.require_counted(&deployment)?;
         Ok(Encryption {

@@ -67,6 +67,11 @@ impl Rule {
         }
     }
 
+    /// Whether it takes something away that a more general rule might grant.
+    fn restricts(&self) -> bool {
+        matches!(self.grant, Grant::Deny) || self.constraints().is_some()
+    }
+
     /// The rule for the client of whom `identity` is known; `None` where it says nothing to it,
     /// because its path is nobody's. One whose parameters cannot be told denies its path: were it
     /// void, a more general rule would count there, without what this one asks.
@@ -76,10 +81,16 @@ impl Rule {
     ) -> Option<(Cow<'_, RulePath>, Cow<'_, Grant>)> {
         let path = match &self.path {
             PathText::Fixed(path) => Cow::Borrowed(path),
-            PathText::Template(template) => {
-                let text = template.resolve(identity, fits_into_a_path)?;
-                Cow::Owned(RulePath::parse(&text).ok()?)
-            }
+            PathText::Template(template) => match template.resolve(identity, fits_into_a_path) {
+                Some(text) => Cow::Owned(RulePath::parse(&text).ok()?),
+                // Without what it forbids, a more general rule would count there.
+                None if self.restricts() => {
+                    let text = template.resolve(identity, |_| true)?;
+                    let path = Cow::Owned(RulePath::parse(&text).ok()?);
+                    return Some((path, Cow::Owned(Grant::Deny)));
+                }
+                None => return None,
+            },
         };
         let grant = match (self.constraints(), &self.grant) {
             (Some(constraints), Grant::Allow(allowance)) if constraints.is_templated() => {

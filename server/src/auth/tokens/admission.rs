@@ -203,9 +203,12 @@ impl Tokens {
             None => limits.max_staleness,
         };
         // Until there is a mark, the last that was heard is that the store took the token.
-        let heard = match token.made.kind {
-            TokenKind::Service => token.issued,
-            TokenKind::Batch => self.clock.wall(),
+        // A batch token is in no store, but it ends with the service token it came from.
+        let heard = match (token.made.kind, &token.made.parent) {
+            (TokenKind::Batch, parent) if !matches!(parent, Some(Parent::Token(_))) => {
+                self.clock.wall()
+            }
+            _ => token.issued,
         };
         limit.is_some_and(|limit| self.clock.silence(heard) > limit.as_secs())
     }

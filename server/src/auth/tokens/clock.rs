@@ -102,9 +102,11 @@ impl TokenClock {
     /// For how many seconds nothing has been heard of the store, which was `heard` of then, if there
     /// is no mark of it; by wall time, give or take by how much the clocks of replicas differ.
     pub(super) fn silence(&self, heard: u64) -> u64 {
-        let last = match self.mark() {
-            ClockMark::NONE => heard,
-            mark => mark.wall,
+        let last = match self.marks.get(&()) {
+            Ok(Some(mark)) => mark.value.wall,
+            Ok(None) => heard,
+            // A damaged record is no silence; the mirror tells of it.
+            Err(_) => return 0,
         };
         self.wall().saturating_sub(last)
     }
