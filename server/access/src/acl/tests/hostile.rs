@@ -178,3 +178,22 @@ fn the_same_values_put_into_the_text_would_reach_further_which_is_the_control() 
         assert!(!acl.admits(other, Capability::Update, &Bare), "{value}");
     }
 }
+
+#[test]
+fn a_deny_stays_where_a_name_fits_no_path() {
+    for restriction in [
+        "capabilities = [\"deny\"]",
+        "capabilities = [\"update\"]\ndenied_parameters = { \"who\" = [\"b\"] }",
+    ] {
+        let policy = parsed(&[
+            (format!("{NAME}/decrypt/*"), restriction),
+            ("team/*".to_owned(), "capabilities = [\"update\"]"),
+        ]);
+        let admits = |name| {
+            let acl = Acl::of([&policy], &identity(name, ""));
+            acl.admits("team/transit/decrypt/key", Capability::Update, &Said("b"))
+        };
+        assert!(!admits("team/transit"), "{restriction}");
+        assert!(admits("another"), "the control: a rule for somebody else takes nothing away");
+    }
+}
