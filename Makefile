@@ -4,7 +4,7 @@
 
 # Everything that a change must pass, with the real peers; ends with a table of stage times.
 test:
-	tests/run peers build format lint unit constant-time fuzz e2e
+	tests/run peers build format lint unit constant-time instructions fuzz e2e
 
 # The quick part: no network, no peer.
 unit:
@@ -23,7 +23,7 @@ fuzz:
 # 1,000 kills of the store (sled, etcd), 200 power cuts, a fault at every call to the disk, and what
 # times tell. Ends with one table, which it writes to docs/assurance.md.
 proof:
-	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time fuzz e2e durability simulation timing \
+	FUZZ_SECONDS=600 tests/run peers build format lint unit constant-time instructions fuzz e2e durability simulation timing \
 		supply release assurance
 
 # The program, the same without memory hygiene (the memory scan's control), crypto's example.
