@@ -4,7 +4,7 @@
 
 # Everything that a change must pass, with the real peers; ends with a table of stage times.
 test:
-	tests/run peers build format lint unit constant-time fuzz e2e
+	tests/run peers build format lint unit constant-time instructions fuzz e2e
 
 # The quick part: no network, no peer.
 unit:
@@ -26,7 +26,8 @@ fuzz:
 # Ends with one table, which it writes to docs/assurance.md.
 proof:
 	FUZZ_SECONDS=600 SELKIE_MALFORMED=1000000 SELKIE_HANDSHAKES=50000 tests/run peers build format lint \
-		unit constant-time fuzz e2e durability simulation kubernetes timing supply mutants release assurance
+		unit constant-time instructions fuzz e2e durability simulation kubernetes timing supply mutants release \
+		assurance
 
 # The program, the same without memory hygiene (the memory scan's control), crypto's example.
 build:

@@ -3,6 +3,8 @@ use std::fmt::{self, Write as _};
 use crate::{KeyVersion, base64};
 
 const PREFIX: &str = "vault:v";
+/// Room for that, a version and a colon.
+const LONGEST_HEAD: usize = 24;
 
 /// The text form `vault:v<N>:<base64>` of a ciphertext, split but not yet opened.
 ///
@@ -69,8 +71,7 @@ impl<'a> Ciphertext<'a> {
     /// The text form of `envelope` under key version `version`.
     #[must_use]
     pub fn print(version: KeyVersion, envelope: &[u8]) -> String {
-        // Room for the longest version.
-        let length = base64::encoded_len(envelope.len()).saturating_add(PREFIX.len() + 11);
+        let length = base64::encoded_len(envelope.len()).saturating_add(LONGEST_HEAD);
         let mut text = String::with_capacity(length);
         // Writing into a String cannot fail.
         let _ = write!(text, "{PREFIX}{version}:");

@@ -135,9 +135,9 @@ def free_port():
         return one.getsockname()[1]
 
 
-def selkie(directory, audit=None):
+def selkie(directory, audit=None, more=""):
     """A configured server: static seal, one declared key, one declared client, no database.
-    `audit` is None, "flush" or "fsync": what each audit line waits for."""
+    `audit` is None, "flush" or "fsync": what each audit line waits for; `more` is configuration."""
     token = "hvs." + os.urandom(24).hex()
     ports = {"http": free_port(), "https": free_port()}
     kek = directory / "kek"
@@ -145,7 +145,7 @@ def selkie(directory, audit=None):
     kek.chmod(0o600)
     sha256 = hashlib.sha256(token.encode()).hexdigest()
     config = directory / "selkie.hcl"
-    text = CONFIG.format(dir=directory, token_sha256=sha256, **ports)
+    text = CONFIG.format(dir=directory, token_sha256=sha256, **ports) + more
     if audit:
         log = directory / f"audit-{audit}.log"
         text += AUDIT.format(dir=directory, log=log, fsync=str(audit == "fsync").lower())

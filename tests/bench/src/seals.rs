@@ -170,7 +170,7 @@ fn engine(seals: Vec<Seal>) -> Result<Transit> {
         client: ClientTag::SELKIE,
         metrics: Metrics::new(),
         until: tokio::time::Instant::now() + Duration::from_secs(600),
-        trail: Arc::default(),
+        trail: None,
         unwraps: None,
     })
 }
