@@ -1,8 +1,8 @@
 //! `selkie-pkcs11`: loads an HSM's PKCS#11 library in a process of its own, because such libraries
 //! hang and crash, and does what its parent asks over the socket that it finds as standard input.
 //! It decides nothing: which key, which mechanism and whether to try again is said by the parent.
-//! Its one argument is the library that it may load; it reads no file (the library does) and ends
-//! with its parent.
+//! Its one argument is the library that it may load (a server from before that gives none); it reads
+//! no file (the library does) and ends with its parent.
 
 mod failure;
 mod hardening;
@@ -35,8 +35,8 @@ fn main() -> ExitCode {
         return ExitCode::from(NOT_BY_HAND);
     };
     // However it ends, the parent is gone or no longer speaks our language.
-    let library = std::env::args_os().nth(1).unwrap_or_default();
-    let _ended = serve::serve(parent, &library);
+    let library = std::env::args_os().nth(1);
+    let _ended = serve::serve(parent, library.as_deref());
     // The library may hang in its own destructors, or in another thread.
     hardening::end_at_once();
     ExitCode::SUCCESS

@@ -42,12 +42,13 @@ type Numbered = (u64, Request);
 
 /// Answers until the parent is gone. No other library is loaded than the one that was said at the
 /// start: who has taken over the server cannot have another one loaded by us, who are not confined.
-pub(crate) fn serve(mut parent: UnixStream, library: &OsStr) -> Result<(), Ended> {
+pub(crate) fn serve(mut parent: UnixStream, library: Option<&OsStr>) -> Result<(), Ended> {
     let replies = Mutex::new(parent.try_clone()?);
     let (number, Request::Open(open)) = hear(&mut parent)? else {
         return Err(Ended::NotOpened);
     };
-    if library != open.library.as_str() {
+    // A server from before this was said still runs while the new program is in place.
+    if library.is_some_and(|library| library != open.library.as_str()) {
         return Err(Ended::AnotherLibrary);
     }
     let token = match guarded(Stage::Library, || Token::open(&open)) {

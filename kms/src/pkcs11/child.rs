@@ -128,8 +128,9 @@ async fn attend(shared: Arc<Shared>, mut child: Process, mut reader: OwnedReadHa
         biased;
         heard = hear_all(&shared, &mut reader) => heard,
         () = shared.stop.notified() => Some(Gone::Stopped),
-        // Not the socket alone: a process that the library has started may hold it open.
-        status = child.wait() => Some(status.map_or(Gone::Stopped, |status| died(&status))),
+        // Not the socket alone: a process that the library has started may hold it open. An error
+        // says nothing of the child (the launch process is gone): then its socket alone tells.
+        Ok(status) = child.wait() => Some(died(&status)),
     };
     // Before it is reaped, so that nobody waits for that.
     if let Some(gone) = ended {
@@ -137,6 +138,8 @@ async fn attend(shared: Arc<Shared>, mut child: Process, mut reader: OwnedReadHa
     }
     // An error means that it has ended by itself.
     drop(child.start_kill());
+    // What ends a child that nobody can kill any more.
+    let _closed = rustix::net::shutdown(reader.as_ref(), rustix::net::Shutdown::Both);
     let status = child.wait().await;
     if ended.is_none() {
         shared.over(status.map_or(Gone::Stopped, |status| died(&status)));

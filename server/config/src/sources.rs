@@ -62,7 +62,7 @@ pub enum Exposure {
         /// The group's number.
         group: u32,
     },
-    /// It belongs to another user, who is not root either.
+    /// It belongs to another user, who is not root either and has not opened it to a group of ours.
     Owner {
         /// The user's number.
         owner: u32,
@@ -133,19 +133,28 @@ impl Sources for SystemSources {
     }
 
     fn exposure(&self, path: &Path) -> Option<Exposure> {
-        let metadata = path.metadata().ok().filter(|_| !is_credential(path))?;
+        let metadata = path.metadata().ok().filter(|_| !is_placed_for_us(path))?;
         let reader = (geteuid().as_raw(), |group| is_ours(group));
         exposure(metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()), reader)
     }
 }
 
-/// Whether systemd has put it there for this service: it sees to who may read it, by an ACL, which
-/// the mode does not show.
-fn is_credential(path: &Path) -> bool {
+/// Where Kubernetes puts the token of a service account. `/var/run` is a link to `/run`, or not.
+const SERVICE_ACCOUNT: [&str; 2] =
+    ["/var/run/secrets/kubernetes.io/serviceaccount", "/run/secrets/kubernetes.io/serviceaccount"];
+
+/// Whether systemd or the kubelet has put it there for this service: they see to who may read it, by
+/// an ACL, which the mode does not show, or by who is in the pod at all.
+fn is_placed_for_us(path: &Path) -> bool {
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|text| !text.is_empty());
-    let canonical = directory.and_then(|directory| Path::new(&directory).canonicalize().ok());
-    canonical
-        .is_some_and(|directory| path.canonicalize().is_ok_and(|path| path.starts_with(directory)))
+    let mut directories = directory.iter().map(Path::new).chain(SERVICE_ACCOUNT.map(Path::new));
+    directories.any(|directory| lies_below(path, directory))
+}
+
+/// By where both really are: the kubelet's files are links.
+fn lies_below(path: &Path, directory: &Path) -> bool {
+    let real = [path, directory].map(|path| path.canonicalize());
+    matches!(real, [Ok(path), Ok(directory)] if path.starts_with(directory))
 }
 
 fn is_ours(group: u32) -> bool {
@@ -159,14 +168,16 @@ fn exposure(
     (owner, group): (u32, u32),
     (user, is_ours): (u32, impl Fn(u32) -> bool),
 ) -> Option<Exposure> {
+    // Another user has put it there for a group of ours; root reads everybody's.
+    let is_meant_for_us = user == 0 || (mode & 0o040 != 0 && is_ours(group));
     if mode & 0o006 != 0 {
         Some(Exposure::Everyone { mode })
     } else if mode & 0o060 != 0 && !is_ours(group) {
         Some(Exposure::Group { mode, group })
-    } else if owner != 0 && owner != user {
-        Some(Exposure::Owner { owner })
-    } else {
+    } else if owner == 0 || owner == user || is_meant_for_us {
         None
+    } else {
+        Some(Exposure::Owner { owner })
     }
 }
 
@@ -252,6 +263,40 @@ mod tests {
         assert_eq!(of(0o640, (7, 71)), group);
         assert_eq!(of(0o600, (0, 71)), None);
         assert_eq!(of(0o600, (8, 70)), Some(Exposure::Owner { owner: 8 }));
+    }
+
+    #[test]
+    fn another_user_may_hand_a_secret_to_our_group() {
+        let of = |mode, owners| exposure(mode, owners, (7, |group| group == 70));
+        assert_eq!(of(0o640, (8, 70)), None);
+        assert_eq!(of(0o440, (8, 70)), None);
+        assert_eq!(of(0o620, (8, 70)), Some(Exposure::Owner { owner: 8 }), "not to be read");
+        assert_eq!(of(0o644, (8, 70)), Some(Exposure::Everyone { mode: 0o644 }));
+        assert_eq!(of(0o640, (8, 71)), Some(Exposure::Group { mode: 0o640, group: 71 }));
+    }
+
+    #[test]
+    fn root_takes_a_secret_from_any_user_but_not_one_that_others_share() {
+        let of = |mode, owners| exposure(mode, owners, (0, |group| group == 0));
+        assert_eq!(of(0o600, (8, 70)), None);
+        assert_eq!(of(0o640, (8, 70)), Some(Exposure::Group { mode: 0o640, group: 70 }));
+        assert_eq!(of(0o604, (8, 70)), Some(Exposure::Everyone { mode: 0o604 }));
+    }
+
+    #[test]
+    fn what_lies_below_a_directory_is_told_behind_links() {
+        let root = std::env::temp_dir().join(format!("selkie-config-{}-below", std::process::id()));
+        fs::create_dir_all(root.join("account/..1")).unwrap();
+        fs::write(root.join("account/..1/token"), "x").unwrap();
+        fs::write(root.join("other"), "x").unwrap();
+        std::os::unix::fs::symlink("..1/token", root.join("account/token")).unwrap();
+        std::os::unix::fs::symlink("account", root.join("link")).unwrap();
+        let below =
+            |path: &str, directory: &str| lies_below(&root.join(path), &root.join(directory));
+        let told = [below("account/token", "link"), below("link/token", "account")];
+        let others = [below("other", "account"), below("other", "missing")];
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!((told, others), ([true; 2], [false; 2]));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a server that has read its configuration confines itself to, and what a reload may still
 //! name.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use selkie_config::{Config, SandboxMode};
-use selkie_kms::pkcs11::{Launcher, may_launch, start_launch_process};
+use selkie_kms::pkcs11::{LaunchChild, Launcher, may_launch, start_launch_process};
 use selkie_sandbox::{Allowed, Sandbox};
 use tracing::{info, warn};
 
@@ -59,17 +60,15 @@ impl Confinement {
             return Ok(Self { sandbox: None, is_whole_memory_locked });
         }
         let allowed: Allowed = needs(config, files)?;
-        let launchers = launchers(config);
-        if !launchers.is_empty() {
-            let mut command = Command::new("/proc/self/exe");
-            command.arg(LAUNCH_COMMAND);
-            start_launch_process(command, launchers).map_err(HardeningError::Launches)?;
-        }
+        let launches = start_launches(launchers(config)).map_err(HardeningError::Launches)?;
         let sandbox = Sandbox::enter(&allowed);
         if config.sandbox == SandboxMode::Required && !sandbox.is_whole() {
             let Sandbox { landlock, seccomp, .. } = sandbox;
             let absent = landlock.err().or(seccomp.err()).ok_or(HardeningError::NotWhole)?;
             return Err(HardeningError::Absent(absent));
+        }
+        if let Some(child) = launches {
+            child.watch().map_err(HardeningError::Launches)?;
         }
         Ok(Self { sandbox: Some(sandbox), is_whole_memory_locked })
     }
@@ -124,4 +123,14 @@ impl Confinement {
             None => Ok(()),
         }
     }
+}
+
+/// The process that starts these from now on; `None` where there is none to start.
+fn start_launches(launchers: Vec<Launcher>) -> io::Result<Option<LaunchChild>> {
+    if launchers.is_empty() {
+        return Ok(None);
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(LAUNCH_COMMAND);
+    start_launch_process(command, launchers).map(Some)
 }

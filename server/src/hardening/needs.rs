@@ -1,6 +1,7 @@
 //! Which files a server opens after its start, by its configuration: those of a reload, those that
 //! are read again when they change, and those that it writes.
 
+use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -45,14 +46,11 @@ const SYSTEM: [&str; 21] = [
     "/dev/random",
 ];
 
-/// Variables that name files or directories to read.
-const VARIABLES: [&str; 3] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "CREDENTIALS_DIRECTORY"];
-
 /// What stays allowed to a server with this configuration, which was read from `files`. The
 /// directories that it writes to are made, so that they can be allowed.
 pub(super) fn needs(config: &Config, files: &[PathBuf]) -> Result<Allowed, HardeningError> {
     let mut read: Vec<PathBuf> = SYSTEM.map(PathBuf::from).into();
-    read.extend(VARIABLES.iter().filter_map(std::env::var_os).map(PathBuf::from));
+    read.extend(named_by_variables(|name| std::env::var_os(name)));
     read.extend(places_of(Path::new("/etc/resolv.conf")));
     read.extend(files.iter().chain(&files_of(config)).flat_map(|file| places_of(file)));
     let mut write = vec![PathBuf::from("/dev/null")];
@@ -65,6 +63,17 @@ pub(super) fn needs(config: &Config, files: &[PathBuf]) -> Result<Allowed, Harde
         write.push(writable_place_of(&file)?);
     }
     Ok(Allowed { read, write, listen: ports(config) })
+}
+
+/// What variables name to be read; a link is followed by the kernel when it is allowed.
+fn named_by_variables(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    let certificates = variable("SSL_CERT_FILE").map(PathBuf::from);
+    let certificates = certificates.iter().flat_map(|file| places_of(file));
+    // A list with colons, as OpenSSL has it.
+    let directories = variable("SSL_CERT_DIR").unwrap_or_default();
+    let directories = std::env::split_paths(&directories).filter(|one| !one.as_os_str().is_empty());
+    let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    certificates.chain(directories).chain(credentials).collect()
 }
 
 /// The files that `config` names, but for those whose content is part of it.
@@ -215,6 +224,24 @@ mod tests {
         assert_eq!(places_of(&live.join("cert.pem")), [live.clone(), archive]);
         let missing = live.join("not/yet/token");
         assert_eq!(places_of(&missing), [live]);
+    }
+
+    #[test]
+    fn certificates_of_the_environment_are_allowed_by_their_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let roots = dir.path().canonicalize().unwrap().join("roots");
+        fs::create_dir(&roots).unwrap();
+        let file = roots.join("all.pem");
+        let named = named_by_variables(|name| match name {
+            "SSL_CERT_FILE" => Some(file.clone().into()),
+            "SSL_CERT_DIR" => Some("/a/certs:/b/certs:".into()),
+            "CREDENTIALS_DIRECTORY" => Some("/run/credentials/selkie".into()),
+            _ => None,
+        });
+        let others = ["/a/certs", "/b/certs", "/run/credentials/selkie"].map(PathBuf::from);
+        assert_eq!(named[0], roots, "not the file, which is replaced by rename");
+        assert!(named.ends_with(&others), "{named:?}");
+        assert_eq!(named_by_variables(|_| None), [] as [PathBuf; 0]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{LARGEST_LIST, WORD, parse_list};
+use super::{LARGEST_LIST, Launcher, WORD, parse_list};
 
 /// A message and the sockets that came with it.
 type Heard = (Vec<u8>, Vec<OwnedFd>);
@@ -25,7 +25,8 @@ type Heard = (Vec<u8>, Vec<OwnedFd>);
 ///
 /// # Errors
 ///
-/// What is no such socket, or says what the server would not.
+/// What is no such socket, or begins with no list. A later message that makes no sense costs its
+/// sender the sockets that came with it, and nobody else anything.
 pub fn serve_launches(socket: OwnedFd) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -42,7 +43,7 @@ pub fn serve_launches(socket: OwnedFd) -> io::Result<()> {
 fn hear_all(socket: &OwnedFd, sender: &UnboundedSender<io::Result<Heard>>) {
     loop {
         let heard = match receive(socket) {
-            Err(Errno::INTR) => continue,
+            Err(Errno::INTR | Errno::MSGSIZE) => continue,
             Ok((message, _)) if message.is_empty() => return,
             heard => heard,
         };
@@ -58,17 +59,23 @@ async fn serve(mut heard: UnboundedReceiver<io::Result<Heard>>) -> io::Result<()
     let allowed = parse_list(&first?.0).ok_or(io::ErrorKind::InvalidData)?;
     while let Some(next) = heard.recv().await {
         let (asked, sockets) = next?;
-        let place = asked.first_chunk::<WORD>().map(|word| u32::from_be_bytes(*word) as usize);
-        let launcher =
-            place.and_then(|place| allowed.get(place)).ok_or(io::ErrorKind::InvalidData)?;
-        let Ok([input, life]) = <[OwnedFd; 2]>::try_from(sockets) else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        let life = StdUnixStream::from(life);
-        life.set_nonblocking(true)?;
-        // An error is the server's loss of interest, and has ended the child.
-        drop(tokio::spawn(attend(launcher.spawn(input), UnixStream::from_std(life)?)));
+        // Its sockets are closed then, which tells the server; the other children go on.
+        let _refused = start(&allowed, &asked, sockets);
     }
+    Ok(())
+}
+
+fn start(allowed: &[Launcher], asked: &[u8], sockets: Vec<OwnedFd>) -> io::Result<()> {
+    let place = asked.first_chunk::<WORD>().map(|word| u32::from_be_bytes(*word) as usize);
+    let launcher = place.and_then(|place| allowed.get(place)).ok_or(io::ErrorKind::InvalidData)?;
+    let Ok([input, life]) = <[OwnedFd; 2]>::try_from(sockets) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let life = StdUnixStream::from(life);
+    life.set_nonblocking(true)?;
+    let life = UnixStream::from_std(life)?;
+    // An error is the server's loss of interest, and has ended the child.
+    drop(tokio::spawn(attend(launcher.spawn(input), life)));
     Ok(())
 }
 

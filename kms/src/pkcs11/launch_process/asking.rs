@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -42,29 +42,50 @@ static OURS: OnceLock<LaunchProcess> = OnceLock::new();
 /// # Errors
 ///
 /// It does not start.
-pub fn start_launch_process(mut command: Command, allowed: Vec<Launcher>) -> io::Result<()> {
+pub fn start_launch_process(
+    mut command: Command,
+    allowed: Vec<Launcher>,
+) -> io::Result<LaunchChild> {
     let (ours, theirs) = pair()?;
     // A group of its own: an interrupt from the terminal is the server's to handle.
     command.env_clear().stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn()?;
+    let child = std::os::unix::process::CommandExt::process_group(&mut command, 0).spawn()?;
     // Its end of the socket.
     drop(command);
     let process = LaunchProcess::introduce(ours, allowed)?;
-    let watch = move || {
-        let _status = child.wait();
-        tracing::error!(
-            advice = "restart Selkie; seals that are not in an HSM go on",
-            "the process that starts HSM processes has ended: none is started any more"
-        );
-    };
-    thread::Builder::new().name("launches".into()).stack_size(STACK_BYTES).spawn(watch)?;
-    OURS.set(process).map_err(|_second| io::ErrorKind::AlreadyExists.into())
+    OURS.set(process).map_err(|_second| io::ErrorKind::AlreadyExists)?;
+    Ok(LaunchChild(child))
 }
 
-/// Whether this could be started: always, where there is no launch process.
+/// The launch process, as this one's child.
+#[derive(Debug)]
+#[must_use]
+pub struct LaunchChild(Child);
+
+impl LaunchChild {
+    /// Has its end told, by a thread. To be called once this process is confined: what confines a
+    /// thread does not confine one from before.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub fn watch(mut self) -> io::Result<()> {
+        let watch = move || {
+            let _status = self.0.wait();
+            tracing::error!(
+                advice = "restart Selkie; what runs goes on",
+                "the process that starts HSM processes has ended: none is started any more"
+            );
+        };
+        thread::Builder::new().name("launches".into()).stack_size(STACK_BYTES).spawn(watch)?;
+        Ok(())
+    }
+}
+
+/// Whether the launch process starts this: nothing, where there is none.
 #[must_use]
 pub fn may_launch(launcher: &Launcher) -> bool {
-    OURS.get().is_none_or(|ours| ours.allowed.contains(launcher))
+    OURS.get().is_some_and(|ours| ours.allowed.contains(launcher))
 }
 
 /// Two connected sockets that keep messages apart.
@@ -106,7 +127,7 @@ impl LaunchProcess {
         }
     }
 
-    fn send(&self, place: u32, sockets: [&OwnedFd; 2]) -> io::Result<()> {
+    pub(super) fn send(&self, place: u32, sockets: [&OwnedFd; 2]) -> io::Result<()> {
         let sockets = sockets.map(AsFd::as_fd);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);

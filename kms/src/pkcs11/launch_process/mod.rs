@@ -15,8 +15,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 pub use asked::serve_launches;
+pub use asking::{LaunchChild, may_launch, start_launch_process};
 pub(super) use asking::{LaunchProcess, Launched};
-pub use asking::{may_launch, start_launch_process};
 
 use super::Launcher;
 

@@ -92,6 +92,28 @@ async fn nothing_is_started_that_was_not_listed() {
     assert!(launch(&process, &echo).await.is_ok());
 }
 
+#[test]
+fn nothing_may_be_launched_where_there_is_no_launch_process() {
+    assert!(!may_launch(&launcher(Path::new("/a"))));
+}
+
+#[tokio::test]
+async fn a_request_that_makes_no_sense_ends_nothing_but_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let echo = echo(dir.path());
+    let process = process(vec![echo.clone()]);
+    let (mut child, _socket) = launch(&process, &echo).await.unwrap();
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let theirs = std::os::fd::OwnedFd::from(theirs);
+    process.send(7, [&theirs, &theirs]).unwrap();
+    drop(theirs);
+    ours.set_nonblocking(true).unwrap();
+    let mut ours = UnixStream::from_std(ours).unwrap();
+    assert_eq!(ours.read(&mut [0]).await.unwrap(), 0, "it is closed, and nothing said");
+    assert!(launch(&process, &echo).await.is_ok(), "the next one is started");
+    assert!(timeout(Duration::from_millis(20), child.wait()).await.is_err(), "the first lives");
+}
+
 #[tokio::test]
 async fn a_program_that_does_not_start_says_why() {
     let missing = launcher(Path::new("/nowhere/selkie-pkcs11"));
