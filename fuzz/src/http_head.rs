@@ -209,7 +209,7 @@ impl Head {
             let colon = field.iter().position(|byte| *byte == b':')?;
             let name = str::from_utf8(&field[..colon]).ok()?.to_ascii_lowercase();
             let value = field[colon + 1..].trim_ascii();
-            head.is_plain &= is_plain_field(&name, value);
+            head.is_plain &= is_plain_field(&name, &field[colon + 1..]);
             match &*name {
                 "content-length" => lengths.push(value.to_vec()),
                 "transfer-encoding" => codings.push(value.to_vec()),

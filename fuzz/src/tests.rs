@@ -79,3 +79,44 @@ fn write_genuine_envelopes() {
     }
     write("quorum", &deployment::encrypt_quorum(b"root key", 3, Origin::Undeclared));
 }
+
+/// Blind mutation of the corpora, where there is no sanitizer to build with.
+#[test]
+#[ignore = "takes 5 s for each target"]
+fn every_target_holds_on_mutations_of_its_corpus() {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = move || {
+        // xorshift64 (Marsaglia, 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut failed = Vec::new();
+    for (name, target) in TARGETS {
+        let seeds: Vec<Vec<u8>> = seeds(name).into_iter().map(|(_, seed)| seed).collect();
+        let began = std::time::Instant::now();
+        let mut runs = 0;
+        while began.elapsed().as_secs() < 5 {
+            let mut input = seeds[random() as usize % seeds.len()].clone();
+            for _ in 0..=random() % 4 {
+                let at = random() as usize % (input.len() + 1);
+                match (random() % 4, input.get_mut(at)) {
+                    (0, Some(byte)) => *byte = random() as u8,
+                    (1, Some(byte)) => *byte ^= 1 << (random() % 8),
+                    (2, Some(_)) => drop(input.remove(at)),
+                    _ => {
+                        input.insert(at, b" +0\r\n:/\\\"={}[],.1aA\x00\xff"[random() as usize % 21])
+                    }
+                }
+            }
+            runs += 1;
+            if std::panic::catch_unwind(|| target(&input)).is_err() {
+                failed.push(format!("{name}: {}", input.escape_ascii()));
+                break;
+            }
+        }
+        println!("{name}: {runs}");
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}

@@ -89,7 +89,8 @@ impl EcPrivateKey {
         let der = pem::decode(LABEL, text).ok_or(UnprotectError::Malformed)?;
         let info = EncryptedPrivateKeyInfoRef::from_der(&der);
         let info = info.map_err(|_| UnprotectError::Malformed)?;
-        let scheme = info.encryption_algorithm.pbes2().ok_or(UnprotectError::Malformed)?;
+        let scheme = info.encryption_algorithm.pbes2().filter(|scheme| has_cost(&scheme.kdf));
+        let scheme = scheme.ok_or(UnprotectError::Malformed)?;
         if !is_affordable(&scheme.kdf) {
             return Err(UnprotectError::TooCostly);
         }
@@ -110,6 +111,11 @@ struct Unencodable;
 
 fn is_private_key(der: &[u8]) -> bool {
     pkcs8::PrivateKeyInfoRef::from_der(der).is_ok()
+}
+
+/// The library takes the logarithm of scrypt's N, and panics where there is none.
+fn has_cost(kdf: &Kdf) -> bool {
+    !matches!(kdf, Kdf::Scrypt(cost) if cost.cost_parameter == 0)
 }
 
 fn is_affordable(kdf: &Kdf) -> bool {

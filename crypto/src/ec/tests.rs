@@ -177,6 +177,40 @@ fn a_key_file_that_asks_for_too_much_is_refused_at_once() {
     assert!(matches!(refused, Err(UnprotectError::TooCostly)), "{refused:?}");
 }
 
+/// Found by fuzz/: the library panicked.
+#[test]
+fn a_key_file_that_asks_for_no_work_at_all_is_refused() {
+    let protected = key(EcCurve::X25519).protect(b"x", &os_random).unwrap();
+    let mut der = crate::pem::decode("ENCRYPTED PRIVATE KEY", &protected).unwrap();
+    let at = der.windows(4).position(|bytes| bytes == [2, 2, 0x40, 0]).unwrap();
+    der[at + 2] = 0;
+    // N = 0 in two bytes is no DER; in one it shortens what is around it.
+    let shorter: Vec<u8> = [&der[..at], &[2, 1, 0], &der[at + 4..]].concat();
+    for der in [der, with_lengths_less_one(&shorter, at)] {
+        let text = crate::pem::encode("ENCRYPTED PRIVATE KEY", &der);
+        let refused = EcPrivateKey::unprotect(&text, b"x").unwrap_err();
+        assert!(matches!(refused, UnprotectError::Malformed), "{refused:?}");
+    }
+}
+
+/// The DER with the lengths of all that stands around `at` less by one: of each sequence that
+/// reaches over it.
+fn with_lengths_less_one(der: &[u8], at: usize) -> Vec<u8> {
+    let mut changed = der.to_vec();
+    for start in 0..at {
+        let (head, length) = match der[start..start + 3] {
+            [0x30, 0x81, length] => (3, usize::from(length)),
+            [0x30, length, _] if length < 0x80 => (2, usize::from(length)),
+            _ => continue,
+        };
+        // One more than is there now.
+        if start + head + length > at && start + head + length <= der.len() + 1 {
+            changed[start + head - 1] -= 1;
+        }
+    }
+    changed
+}
+
 #[test]
 fn what_is_no_protected_key_is_refused() {
     for text in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {

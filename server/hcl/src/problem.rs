@@ -47,7 +47,9 @@ impl Problem {
     /// hcl-edit tells a repeated field as a syntax error like any other.
     pub(crate) fn from_syntax(file: &Arc<str>, text: &str, error: &parser::Error) -> Self {
         let at = error.location();
-        let position = Position { line: at.line(), column: at.column() };
+        // At the end of a text whose last line is empty the parser counts one column too many.
+        let columns = error.line().chars().count().saturating_add(1);
+        let position = Position { line: at.line(), column: at.column().min(columns) };
         let rest = text.get(at.offset()..).unwrap_or_default();
         let kind = if error.message().ends_with("found redefined attribute") {
             let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));

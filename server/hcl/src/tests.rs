@@ -242,6 +242,13 @@ fn fields_and_blocks_are_not_mistaken_for_each_other() {
 }
 
 #[test]
+fn a_syntax_error_at_the_end_stands_inside_the_text() {
+    let problems = Document::parse("x.hcl", "a  {\n\n").expect_err("a block without an end");
+    let position = problems.iter().next().expect("a problem").position;
+    assert_eq!((position.line, position.column), (2, 1));
+}
+
+#[test]
 fn a_syntax_error_has_its_line_and_column() {
     assert_eq!(
         problems("realm = \"x\"\nlistener \"tcp\" {\n  address \"x\"\n}\n"),
