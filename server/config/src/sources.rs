@@ -154,7 +154,7 @@ fn is_placed_for_us(path: &Path) -> bool {
 /// By where both really are: the kubelet's files are links.
 fn lies_below(path: &Path, directory: &Path) -> bool {
     let real = [path, directory].map(|path| path.canonicalize());
-    matches!(real, [Ok(path), Ok(directory)] if path.starts_with(directory))
+    matches!(&real, [Ok(path), Ok(directory)] if path.starts_with(directory))
 }
 
 fn is_ours(group: u32) -> bool {
