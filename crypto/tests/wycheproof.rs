@@ -1,5 +1,7 @@
 //! Google's Wycheproof vectors, through our own public functions.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use selkie_crypto::{EcPrivateKey, Kek, Plaintext, RecipientSecret, WebhookKey, aead, sha256};
 use wycheproof::TestResult;
 

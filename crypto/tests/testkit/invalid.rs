@@ -1,5 +1,7 @@
 //! Envelopes that are refused, each for one reason.
 
+#![expect(clippy::too_many_lines, reason = "lists of cases, each a line or a few")]
+
 use base64ct::{Base64UrlUnpadded, Encoding};
 use selkie_crypto::KeyVersion;
 use selkie_crypto::envelope::{Header, Purpose};

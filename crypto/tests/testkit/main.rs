@@ -3,6 +3,8 @@
 //!
 //! `SELKIE_WRITE_TESTKIT=1 cargo test -p selkie-crypto --test testkit` writes it anew.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
 mod cases;
 mod check;
 mod invalid;
