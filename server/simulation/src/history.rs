@@ -261,11 +261,13 @@ impl World {
         let replica = &mut self.replicas[number];
         replica.clock.is_off_by(off);
         replica.clock_set = Instant::now();
+        self.clock_ahead = self.clock_ahead.max(u64::try_from(off).unwrap_or(0));
         self.befell(if off < 0 { "clock back" } else { "clock forward" });
         self.note(format_args!("r{number} clock off by {off} s"));
     }
 
-    /// One that hears nothing of the store for more than an hour believes no token without a period.
+    /// One that hears nothing of the store for more than an hour believes no token without a period:
+    /// an hour after the last mark, which whoever's clock is ahead may have set.
     async fn cut_off_for_long(&mut self) {
         let number = self.chance.of(&match self.running() {
             running if running.is_empty() => return,
@@ -278,7 +280,7 @@ impl World {
         self.set_store(number, store::Mood::Partitioned);
         self.replicas[number].clock.is_off_by(0);
         self.befell("cut off for more than an hour");
-        self.pass(Duration::from_secs(3_900)).await;
+        self.pass(Duration::from_secs(3_900 + self.clock_ahead)).await;
         let Some(server) = self.replicas[number].server.clone() else { return };
         let ask = Ask::Encrypt { by: By::Token(token), key, plaintext: self.plaintext() };
         let answer = ask.request(&self.facts, None).send(server).await;

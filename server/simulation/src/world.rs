@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) clouds: [Arc<Cloud>; 2],
     /// When the states of a master key's versions last changed.
     pub(crate) keks_changed: Instant,
+    /// By how many seconds a replica's clock was ahead at most.
+    pub(crate) clock_ahead: u64,
     pub(crate) disabled: [bool; 2],
     /// How often that has changed.
     pub(crate) generation: u32,
@@ -74,6 +76,7 @@ impl World {
             memory,
             clouds,
             keks_changed: began,
+            clock_ahead: 0,
             disabled: [false; 2],
             generation: 0,
             replicas: Vec::new(),
