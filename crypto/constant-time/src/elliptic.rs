@@ -26,15 +26,15 @@ const P256: Rows = Rows {
     curve: EcCurve::P256,
     wrap: "EcPublicKey::wrap_dek, P-256",
     read: call("EcPrivateKey::from_pkcs8, P-256", 18, CHECKS),
-    unwrap: call("EcPrivateKey::unwrap_dek, P-256", 13, P256_UNWRAP),
-    unwrap_changed: call("EcPrivateKey::unwrap_dek, P-256, changed", 13, P256_UNWRAP),
+    unwrap: unwraps("EcPrivateKey::unwrap_dek, P-256", 13, P256_UNWRAP),
+    unwrap_changed: unwraps("EcPrivateKey::unwrap_dek, P-256, changed", 13, P256_UNWRAP),
 };
 const X25519: Rows = Rows {
     curve: EcCurve::X25519,
     wrap: "EcPublicKey::wrap_dek, X25519",
     read: call("EcPrivateKey::from_pkcs8, X25519", 0, ""),
-    unwrap: call("EcPrivateKey::unwrap_dek, X25519", 2, X25519_UNWRAP),
-    unwrap_changed: call("EcPrivateKey::unwrap_dek, X25519, changed", 2, X25519_UNWRAP),
+    unwrap: unwraps("EcPrivateKey::unwrap_dek, X25519", 2, X25519_UNWRAP),
+    unwrap_changed: unwraps("EcPrivateKey::unwrap_dek, X25519, changed", 2, X25519_UNWRAP),
 };
 
 pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
@@ -51,6 +51,11 @@ pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
 
 const fn call(name: &'static str, expected: usize, reason: &'static str) -> Call {
     Call { name, bytes: 32, expected: Expected::Exactly(expected), reason }
+}
+
+/// As `Kek::unwrap_dek`, accept or refuse is asked once more unless the compiler joins the two.
+const fn unwraps(name: &'static str, least: usize, reason: &'static str) -> Call {
+    Call { name, bytes: 32, expected: Expected::Between(least, least + 1), reason }
 }
 
 fn wrap(

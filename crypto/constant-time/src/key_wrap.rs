@@ -11,6 +11,8 @@ use crate::table::{Call, Expected, Table};
 /// A key made for this program; its private half was thrown away.
 const RSA_2048_SPKI: &[u8] = include_bytes!("rsa_2048.spki.der");
 
+const ACCEPT: &str = "accept or refuse: the library's, and unless joined the box's";
+
 pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
     let wrapped = wrap(table)?;
     unwrap(table, wrapped)?;
@@ -31,12 +33,13 @@ fn wrap(table: &mut Table) -> Result<[u8; WRAPPED_DEK_BYTES], Box<dyn Error>> {
 
 fn unwrap(table: &mut Table, mut wrapped: [u8; WRAPPED_DEK_BYTES]) -> Result<(), Box<dyn Error>> {
     let kek = poisoned::kek(3)?;
-    let good = call("Kek::unwrap_dek", 1, "accept or refuse");
+    let call = |name| Call { name, bytes: 32, expected: Expected::Between(1, 2), reason: ACCEPT };
+    let good = call("Kek::unwrap_dek");
     let dek = table.observe(good, || kek.unwrap_dek(&wrapped))?;
     table.must_carry_secret(dek.expose_for_wrap());
 
     wrapped[0] ^= 1;
-    let bad = call("Kek::unwrap_dek, changed byte", 1, "accept or refuse");
+    let bad = call("Kek::unwrap_dek, changed byte");
     match table.observe(bad, || kek.unwrap_dek(&wrapped)) {
         Ok(_) => Err("a changed wrapping was accepted".into()),
         Err(_) => Ok(()),
