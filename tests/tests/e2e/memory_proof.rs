@@ -242,7 +242,7 @@ fn keys_that_stay_are_in_no_dump_and_the_tls_key_is_counted() -> Result<()> {
     let tls = tls.search(selkie.process.id())?;
     assert!(tls.keys > 0, "the control: the TLS key lies in the heap, and is found");
     evidence(
-        "static, origin, local, audit and state keys are in pages that no dump shows",
+        "static, origin, local and audit keys are in pages that no dump shows",
         COMMAND,
         format!(
             "{pages} secret pages, 0 pieces found in {} MiB; the TLS key of two listeners, in \
