@@ -4,6 +4,8 @@ use selkie_kms::azure::Outcome;
 use selkie_kms::fuzzing::{managed_identity_refusal, token_in};
 use serde_json::Value;
 
+use crate::second_parser::is_beyond;
+
 const NOW: u64 = 1_767_225_600;
 
 /// Feeds the bytes to the reader of what IMDS answers: as a token, and, behind a byte that chooses a
@@ -39,6 +41,9 @@ pub(crate) fn agrees(
             return false;
         }
     };
+    if is_beyond(data) {
+        return true;
+    }
     let json = json.expect("accepted, so JSON");
     let (expected, seconds) = expected(&json).expect("accepted, so a token");
     assert_eq!(token, expected);

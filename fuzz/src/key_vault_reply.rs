@@ -15,6 +15,8 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
+use crate::second_parser::is_beyond;
+
 const KEK: &str = "https://kv1.vault.azure.net/keys/unseal/00000000000000000000000000000001";
 const KEY: &str = include_str!("../genuine/key_vault_key.json");
 const STATUSES: [u16; 10] = [200, 200, 200, 201, 400, 401, 403, 404, 429, 500];
@@ -62,13 +64,16 @@ async fn asked(vault: &Arc<Scripted>) -> bool {
         || Call { client: ClientTag::SELKIE, deadline: Instant::now() + Duration::from_secs(60) };
     let wrapped = [9; 256];
     let unwrapped = provider.unwrap_dek(&kek, WrapAlgorithm::RsaOaep256, &wrapped, call()).await;
-    let is_unwrapped = vault.unwraps(&unwrapped.map(|dek| dek.expose_for_wrap().to_vec()));
     let dek = RecipientSecret::init_with(|bytes| bytes.fill(3));
-    let outcome = provider.wrap_dek(&kek, &dek, call()).await;
-    vault.wraps(&outcome);
+    let wrapped = provider.wrap_dek(&kek, &dek, call()).await;
     let described = tokio::time::timeout(Duration::from_secs(60), provider.describe()).await;
-    let is_described = vault.describes(&described.expect("nobody waits for anything"));
-    is_unwrapped || is_described
+    let described = described.expect("nobody waits for anything");
+    if is_beyond(&vault.get.1) || is_beyond(&vault.operation.1) {
+        return false;
+    }
+    vault.wraps(&wrapped);
+    let is_unwrapped = vault.unwraps(&unwrapped.map(|dek| dek.expose_for_wrap().to_vec()));
+    vault.describes(&described) || is_unwrapped
 }
 
 impl Scripted {

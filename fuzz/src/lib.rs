@@ -26,6 +26,7 @@ mod policy;
 mod private_key;
 mod proxy_header;
 mod sealed_record;
+mod second_parser;
 mod shamir_shares;
 mod store_files;
 #[cfg(test)]
