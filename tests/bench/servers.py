@@ -28,6 +28,7 @@ listener "tcp" {{
   tls_cert_file   = "{dir}/cert.pem"
   tls_key_file    = "{dir}/key.pem"
   tls_min_version = "tls13"
+  max_connections = 12000
 }}
 listener "tcp" {{
   address     = "127.0.0.1:{http}"

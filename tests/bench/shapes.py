@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import subprocess
-from contextlib import ExitStack
+import sys
 
 import load
 import report
@@ -33,6 +33,7 @@ def rows(directory, server):
     found = []
     for kind, what, encrypt, connections in cases:
         for operation, body in both(server, encrypt):
+            print(f"=== {operation}, {what}", file=sys.stderr, flush=True)
             found.append(one(directory, server, kind, what, operation, body, connections))
     return found
 

@@ -64,7 +64,7 @@ impl Paced {
             let threads: Vec<_> =
                 (0..self.connections).map(|number| scope.spawn(move || one(number))).collect();
             let taken = threads.into_iter().map(|thread| {
-                thread.join().map_err(|_| anyhow::anyhow!("a connection's thread panicked"))?
+                thread.join().map_err(|_panic| anyhow::anyhow!("a connection's thread panicked"))?
             });
             taken.collect::<Result<Vec<_>>>()
         })?
