@@ -1,5 +1,7 @@
 use super::*;
 
+mod values;
+
 const FILE: &str = "selkie.hcl";
 
 /// Reads a listener with every type, and tells what was wrong.
