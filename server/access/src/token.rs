@@ -263,4 +263,10 @@ mod tests {
             assert_eq!(text.parse::<TokenHash>(), Err(InvalidTokenHash), "{text:?}");
         }
     }
+
+    #[test]
+    fn what_is_hashed_is_the_whole_text() {
+        let token = TokenText::from_header(b"hvs.secret").unwrap();
+        assert_eq!(token.expose_for_hash(), b"hvs.secret");
+    }
 }

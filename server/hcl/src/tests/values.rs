@@ -61,7 +61,10 @@ fn all_that_is_wrong_in_a_map_is_told_where_it_stands() {
     );
     let (map, told) = texts_by_name("map = [\"x\"]");
     assert_eq!(map, None);
-    assert!(told.ends_with("expected a map such as { \"name\" = \"value\" }, found a list"), "{told}");
+    assert!(
+        told.ends_with("expected a map such as { \"name\" = \"value\" }, found a list"),
+        "{told}"
+    );
 }
 
 fn lists(text: &str) -> (Option<Vec<(String, Vec<Scalar>)>>, String) {
@@ -103,7 +106,11 @@ fn all_that_is_wrong_in_lists_is_told_where_it_stands() {
     );
     let (map, told) = lists("map = 1");
     assert_eq!(map, None);
-    assert!(told.ends_with("expected a map of lists, such as { \"name\" = [\"value\"] }, found a number"));
+    assert!(
+        told.ends_with(
+            "expected a map of lists, such as { \"name\" = [\"value\"] }, found a number"
+        )
+    );
 }
 
 #[test]
