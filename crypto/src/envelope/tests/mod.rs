@@ -332,6 +332,31 @@ fn two_envelopes_of_one_plaintext_share_no_secret_part() {
     }
 }
 
+/// An envelope with a realm of this length, and the length of its protected header.
+fn with_realm(length: usize) -> (Vec<u8>, usize) {
+    let draft = Draft::new(&os_random).unwrap();
+    let recipients = recipients(&draft, &[1]);
+    let header = Header { realm: "r".repeat(length).into(), ..header() };
+    let json = draft.encrypt(&header, BOUND, Plaintext::new(Vec::new()), &recipients, None);
+    let json = json.unwrap();
+    let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let length = read["protected"].as_str().unwrap().len();
+    (json, length)
+}
+
+#[test]
+fn a_header_has_at_most_8192_characters() {
+    // Four characters stand for three bytes, of which the last may be missing.
+    let longest = (8192 - with_realm(0).1) * 3 / 4;
+    let longest = if with_realm(longest).1 < 8192 { longest + 1 } else { longest };
+    let (json, length) = with_realm(longest);
+    assert_eq!(length, 8192);
+    assert!(Envelope::inspect(&json).is_ok());
+    let (json, _) = with_realm(longest + 1);
+    let refused = Envelope::inspect(&json).unwrap_err();
+    assert_eq!(refused.refusal_for_log(), Refusal::Malformed);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
