@@ -212,6 +212,16 @@ fn a_field_set_twice_is_a_problem() {
 }
 
 #[test]
+fn a_repeated_field_is_named_in_full() {
+    for name in ["tls_cert_file", "a-b", "max_connections2"] {
+        assert_eq!(
+            problems(&format!("{name} = 1\n{name}= 2\n")),
+            format!("selkie.hcl:2:1: field \"{name}\" is set twice")
+        );
+    }
+}
+
+#[test]
 fn a_repeated_label_or_block_is_a_problem() {
     assert_eq!(
         problems("key \"a\" {}\nkey a {}\nkey b {}"),

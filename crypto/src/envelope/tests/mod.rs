@@ -230,6 +230,8 @@ fn with_an_origin_key_only_its_own_envelopes_are_accepted() {
     assert_eq!(place.refusal(&signed, Some(&theirs)), Refusal::Origin);
     assert_eq!(place.refusal(&unsigned, Some(&ours)), Refusal::Origin);
     assert!(place.parse(&signed, None).is_ok(), "without the key the claim is ignored");
+    assert!(Envelope::inspect(&signed).unwrap().has_origin());
+    assert!(!Envelope::inspect(&unsigned).unwrap().has_origin());
 }
 
 #[test]
@@ -308,6 +310,17 @@ fn two_recipients_of_one_kek_are_refused() {
     let plaintext = Plaintext::new(Vec::new());
     let json = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None).unwrap();
     assert_eq!(Place::default().refusal(&json, None), Refusal::Malformed);
+}
+
+#[test]
+fn two_keks_of_one_seal_and_two_seals_of_one_kek_are_read() {
+    let draft = Draft::new(&os_random).unwrap();
+    let mut recipients = recipients(&draft, &[1, 2, 2]);
+    recipients[1].seal = recipients[0].seal.clone();
+    let plaintext = Plaintext::new(Vec::new());
+    let json = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None).unwrap();
+    let envelope = Place::default().parse(&json, None).unwrap();
+    assert_eq!(envelope.recipients(), recipients);
 }
 
 #[test]

@@ -128,6 +128,19 @@ fn a_template_in_a_value_is_what_the_client_is_called_and_never_a_glob() {
     assert!(!allowed("", ""), "the rule is void");
 }
 
+#[test]
+fn a_template_in_a_denied_value_denies_what_the_client_is_called() {
+    let rules = r#"{"a": {"capabilities": ["update"],
+        "denied_parameters": {"who": ["{{identity.entity.name}}"]}}}"#;
+    let policy = policy(rules);
+    let allowed = |who: &str| {
+        let identity = Identity { name: "bob".into(), ..Identity::default() };
+        let sent = Sent::new([("who".to_owned(), Json::from(who))].into(), None);
+        Acl::of([&policy], &identity).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    assert!(allowed("alice") && !allowed("bob"));
+}
+
 /// Vault's rules once more, for one rule and in the order of their source.
 fn naive(constraints: &Constraints, sent: &Sent) -> bool {
     let among = |value: &Json, values: &[Value]| {

@@ -213,6 +213,27 @@ fn wrong_shapes_are_refused() {
 }
 
 #[test]
+fn what_should_stand_where_json_is_of_another_shape_is_told() {
+    for (text, expected) in [
+        (r#"{"path": ["a"]}"#, "expected an object of paths"),
+        (r#"{"path": {"a": []}}"#, "expected an object with capabilities"),
+        (r#"{"path": {"a": {"allowed_parameters": []}}}"#, "expected an object of lists"),
+    ] {
+        assert!(problem(text).contains(expected), "{}", problem(text));
+    }
+}
+
+#[test]
+fn the_shortest_and_the_longest_wrapping_time_may_be_the_same() {
+    let with = |min: u32, max: u32| {
+        let both = format!("\"min_wrapping_ttl\": {min}, \"max_wrapping_ttl\": {max}");
+        parse(&format!("{{\"path\": {{\"a\": {{{both}}}}}}}")).is_ok()
+    };
+    assert!(with(60, 60) && with(60, 61));
+    assert!(!with(60, 59));
+}
+
+#[test]
 fn all_hcl_problems_are_told_together() {
     let text = "path \"a\" { policy = \"x\" }\npath \"b\" { policy = \"y\" }\n";
     assert_eq!(problem(text).matches("not a policy").count(), 2);

@@ -73,7 +73,9 @@ fn required_extensions_are_compared_as_text_or_hex_and_all_must_be_there() {
 
 #[test]
 fn what_is_no_extension_is_refused_and_the_rest_reads_back() {
-    for text in ["", "1.2", "abc:x", "hex:1.2", "hex:x:00", ":x", "1..2:x", "12:x"] {
+    for text in
+        ["", "1.2", "abc:x", "hex:1.2", "hex:x:00", ":x", "1..2:x", "12:x", "a.b:x", "1.b:x"]
+    {
         assert_eq!(text.parse::<RequiredExtension>(), Err(InvalidExtension), "{text}");
     }
     for text in ["1.2:a:b*", "hex:1.2:00ff"] {
