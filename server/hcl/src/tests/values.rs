@@ -28,7 +28,10 @@ fn a_number_is_read_whole_or_not() {
     );
 }
 
-fn texts_by_name(text: &str) -> (Option<Vec<(String, Vec<String>)>>, String) {
+/// What a map reads as, and what is told of it.
+type Read<T> = (Option<Vec<(String, Vec<T>)>>, String);
+
+fn texts_by_name(text: &str) -> Read<String> {
     let texts = |list: Vec<Located<'_, String>>| list.into_iter().map(|v| v.value).collect();
     with_root(text, |root| {
         let map = root.field("map").texts_by_name()?.value;
@@ -67,7 +70,7 @@ fn all_that_is_wrong_in_a_map_is_told_where_it_stands() {
     );
 }
 
-fn lists(text: &str) -> (Option<Vec<(String, Vec<Scalar>)>>, String) {
+fn lists(text: &str) -> Read<Scalar> {
     with_root(text, |root| {
         let lists = root.field("map").lists()?.value;
         let values = |list: Vec<Located<'_, Scalar>>| list.into_iter().map(|v| v.value).collect();
