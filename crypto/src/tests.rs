@@ -165,3 +165,29 @@ fn sha_256_is_that_of_every_other_tool() {
     let hex: String = sha256(b"abc").iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
+
+#[test]
+fn a_public_key_wraps_what_its_private_half_unwraps_and_is_known_by_its_fingerprint() {
+    for curve in [EcCurve::P256, EcCurve::X25519] {
+        let private = EcPrivateKey::generate(curve, &os_random).unwrap();
+        let own = private.public_key();
+        assert_eq!(own.fingerprint(), sha256(own.spki_der()));
+        let public = PublicKey::from(own.clone());
+        assert_eq!(public.spki_der(), own.spki_der());
+        let secret = RecipientSecret::init_with(|bytes| bytes.fill(7));
+        let unwrapped = private.unwrap_dek(&public.wrap_dek(&secret).unwrap()).unwrap();
+        assert_eq!(unwrapped.expose_for_wrap(), secret.expose_for_wrap());
+    }
+}
+
+#[test]
+fn audit_keys_of_local_keys_follow_from_their_bytes() {
+    let local = |fill: u8| PinKey::init_with(|page| page.fill(fill)).unwrap();
+    let origin = |fill: u8| OriginKey::init_with(|page| page.fill(fill)).unwrap();
+    for fill in [2, 3] {
+        let id = local(fill).audit_key().unwrap().id();
+        assert_eq!(id, origin(fill).audit_key().unwrap().id(), "derived in the same way");
+        assert_eq!(id.len(), 16);
+    }
+    assert_ne!(local(2).audit_key().unwrap().id(), local(3).audit_key().unwrap().id());
+}
