@@ -65,6 +65,16 @@ fn every_changed_bit_and_length_of_a_wrapped_dek_is_refused() {
 }
 
 #[test]
+fn an_ephemeral_key_in_another_encoding_is_refused() {
+    for curve in EcCurve::ALL {
+        let private = key(curve);
+        let wrapped = private.public_key().wrap_dek(&dek()).unwrap();
+        let in_der = [curve.spki_start(), &wrapped].concat();
+        assert_eq!(private.unwrap_dek(&in_der).unwrap_err(), UnwrapFailed, "{curve:?}");
+    }
+}
+
+#[test]
 fn a_key_of_the_other_curve_unwraps_nothing() {
     let [p256, x25519] = EcCurve::ALL.map(key);
     let wrapped = x25519.public_key().wrap_dek(&dek()).unwrap();
