@@ -24,6 +24,8 @@ mod secret;
 mod shamir;
 mod state;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 mod version;
 mod webhook_key;
 mod wrap_algorithm;

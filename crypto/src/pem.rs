@@ -53,4 +53,17 @@ mod tests {
             assert_eq!(decode("PUBLIC KEY", &bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn lines_are_full_but_the_last_and_stand_between_the_labels() {
+        for length in [0, 1, 48, 49, 96, 100, 144] {
+            let text = encode("PUBLIC KEY", &vec![0xA5; length]);
+            let lines: Vec<_> = text.lines().collect();
+            let [first, inside @ .., last] = &lines[..] else { panic!("{text}") };
+            assert_eq!((*first, *last), ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"));
+            assert_eq!(inside.len(), length.div_ceil(48).max(1), "{text}");
+            let full = inside.iter().rev().skip(1);
+            assert!(full.into_iter().all(|line| line.len() == LINE), "{text}");
+        }
+    }
 }

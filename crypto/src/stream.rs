@@ -257,4 +257,26 @@ mod tests {
         assert_eq!(end.advance(false), Some([0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 0]));
         assert_eq!(end.advance(false), None);
     }
+
+    #[test]
+    fn a_chunk_is_64_kib() {
+        assert_eq!((CHUNK_BYTES, CHUNK_OVERHEAD_BYTES), (65_536, 16));
+    }
+
+    #[test]
+    fn a_chunk_of_another_length_is_refused_even_where_its_seal_is_right() {
+        for (length, last, opens) in [
+            (CHUNK_BYTES, false, true),
+            (CHUNK_BYTES - 1, false, false),
+            (CHUNK_BYTES, true, true),
+            (CHUNK_BYTES + 1, true, false),
+        ] {
+            let nonce = Position { key: key(1), next: Some(0) }.advance(last).unwrap();
+            let chunk = Plaintext::new(vec![7; length]);
+            let sealed = aead::encrypt(&key(1).0, &nonce, AAD, chunk).unwrap();
+            let sealed = [&sealed.ciphertext[..], &sealed.tag].concat();
+            let opened = StreamOpener::new(key(1)).open(&sealed, last);
+            assert_eq!(opened.is_ok(), opens, "{length} {last}");
+        }
+    }
 }

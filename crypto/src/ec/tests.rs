@@ -65,6 +65,16 @@ fn every_changed_bit_and_length_of_a_wrapped_dek_is_refused() {
 }
 
 #[test]
+fn an_ephemeral_key_in_another_encoding_is_refused() {
+    for curve in EcCurve::ALL {
+        let private = key(curve);
+        let wrapped = private.public_key().wrap_dek(&dek()).unwrap();
+        let in_der = [curve.spki_start(), &wrapped].concat();
+        assert_eq!(private.unwrap_dek(&in_der).unwrap_err(), UnwrapFailed, "{curve:?}");
+    }
+}
+
+#[test]
 fn a_key_of_the_other_curve_unwraps_nothing() {
     let [p256, x25519] = EcCurve::ALL.map(key);
     let wrapped = x25519.public_key().wrap_dek(&dek()).unwrap();
@@ -209,6 +219,33 @@ fn with_lengths_less_one(der: &[u8], at: usize) -> Vec<u8> {
         }
     }
     changed
+}
+
+/// `content` under the passphrase `x`, by the library alone.
+fn protected(content: &[u8]) -> String {
+    use pkcs8::der::Encode;
+    use pkcs8::pkcs5::{EncryptionScheme, pbes2::Parameters};
+    let parameters = Parameters::generate_pbkdf2_sha256_aes256cbc(1, &[7; 16], [7; 16]).unwrap();
+    let encrypted = parameters.encrypt(b"x", content).unwrap();
+    let info = pkcs8::EncryptedPrivateKeyInfoOwned {
+        encryption_algorithm: EncryptionScheme::from(parameters),
+        encrypted_data: pkcs8::der::asn1::OctetString::new(encrypted).unwrap(),
+    };
+    crate::pem::encode("ENCRYPTED PRIVATE KEY", &info.to_der().unwrap())
+}
+
+#[test]
+fn what_opens_to_no_key_of_ours_is_told_from_another_passphrase() {
+    let open = |content: &[u8]| EcPrivateKey::unprotect(&protected(content), b"x");
+    let own = key(EcCurve::X25519);
+    assert!(is_same(&own, &open(own.to_pkcs8().expose_for_writing()).unwrap()), "control");
+    // Ed25519 (RFC 8410) is one number away.
+    let mut ed25519 = own.to_pkcs8().expose_for_writing().to_vec();
+    ed25519[11] = 0x70;
+    let refused = open(&ed25519).unwrap_err();
+    assert!(matches!(refused, UnprotectError::Key(EcPrivateKeyError::Malformed)), "{refused:?}");
+    let refused = open(b"what another passphrase makes of it").unwrap_err();
+    assert!(matches!(refused, UnprotectError::Passphrase), "{refused:?}");
 }
 
 #[test]

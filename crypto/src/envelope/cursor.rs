@@ -85,6 +85,16 @@ mod tests {
     }
 
     #[test]
+    fn an_escape_is_read_wherever_it_stands() {
+        for text in ["\"", "\"a", "a\\", "\\", "\\\\", "\u{1}", " ", "a b"] {
+            let json = serde_json::to_string(text).unwrap();
+            let mut cursor = Cursor::new(&json);
+            assert_eq!(cursor.json_string("").as_deref(), Some(text), "{json}");
+            assert!(cursor.is_at_end(), "{json}");
+        }
+    }
+
+    #[test]
     fn strings_have_one_spelling() {
         for bad in [r#""\u0061""#, r#""\/""#, "\"\n\"", r#""a"#, "a", r#""\ud800""#] {
             assert_eq!(Cursor::new(bad).json_string(""), None, "{bad}");

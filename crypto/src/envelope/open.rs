@@ -302,3 +302,16 @@ impl fmt::Display for Refusal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No answer shows it, only what the answer costs.
+    #[test]
+    fn a_tag_is_spoiled_in_every_bit_unless_the_dek_is_the_committed_one() {
+        let tag = [0x5A; TAG_BYTES];
+        assert_eq!(spoiled_unless(Choice::from(1), &tag), tag);
+        assert_eq!(spoiled_unless(Choice::from(0), &tag), [0xA5; TAG_BYTES]);
+    }
+}

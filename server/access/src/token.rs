@@ -263,4 +263,26 @@ mod tests {
             assert_eq!(text.parse::<TokenHash>(), Err(InvalidTokenHash), "{text:?}");
         }
     }
+
+    #[test]
+    fn what_is_hashed_is_the_whole_text() {
+        let token = TokenText::from_header(b"hvs.secret").unwrap();
+        assert_eq!(token.expose_for_hash(), b"hvs.secret");
+    }
+
+    #[test]
+    fn no_character_is_likelier_than_another() {
+        // 248 is four times 62: what lies above would favour the first eight characters.
+        let mut next = [248, 249, 255].into_iter();
+        let fill = |buffer: &mut [u8]| {
+            buffer.fill(next.next().unwrap_or(61));
+            Ok::<(), ()>(())
+        };
+        assert_eq!(draw_accessor(fill).unwrap(), "z".repeat(24));
+        let highest = |buffer: &mut [u8]| {
+            buffer.fill(247);
+            Ok::<(), ()>(())
+        };
+        assert_eq!(draw_accessor(highest).unwrap(), "z".repeat(24), "247 is as good as 61");
+    }
 }

@@ -82,4 +82,18 @@ mod tests {
         let odd = format!("{}é", &plain[2..]);
         assert_eq!(odd.parse::<Fingerprint>(), Err(InvalidFingerprint));
     }
+
+    #[test]
+    fn pairs_between_colons_are_two_digits_each_and_32() {
+        let pairs: Vec<_> = (0..32).map(|byte| format!("{byte:02x}")).collect();
+        let read: Fingerprint = pairs.join(":").parse().unwrap();
+        assert!(read.as_bytes().iter().copied().eq(0..32));
+        let one_wrong = |pair: &str| [&pairs[1..], &[pair.to_owned()]].concat().join(":");
+        for pair in ["1", "001", "", "+1", "0g", "é"] {
+            assert_eq!(one_wrong(pair).parse::<Fingerprint>(), Err(InvalidFingerprint), "{pair}");
+        }
+        for wrong in [&pairs[1..], &[&pairs[..], &pairs[..1]].concat()] {
+            assert_eq!(wrong.join(":").parse::<Fingerprint>(), Err(InvalidFingerprint));
+        }
+    }
 }

@@ -86,4 +86,10 @@ mod tests {
         assert!(!Glob::new("*.example.com").matches("axexample.com"));
         assert!(!Glob::new("").matches("x"));
     }
+
+    #[test]
+    fn a_pattern_is_told_as_it_was_written() {
+        let glob = Glob::new("*.example.com");
+        assert_eq!((glob.as_str(), glob.to_string().as_str()), ("*.example.com", "*.example.com"));
+    }
 }

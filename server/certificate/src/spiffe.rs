@@ -77,4 +77,15 @@ mod tests {
         let long = format!("spiffe://a/{}", "b".repeat(2048));
         assert_eq!(long.parse::<SpiffeId>(), Err(InvalidSpiffeId));
     }
+
+    #[test]
+    fn no_segment_leads_elsewhere_and_an_id_is_told_as_it_was_read() {
+        for text in ["spiffe://a/./c", "spiffe://a/b/..", "spiffe://a/b c"] {
+            assert_eq!(text.parse::<SpiffeId>(), Err(InvalidSpiffeId), "{text}");
+        }
+        let longest = format!("spiffe://a/{}", "b".repeat(LONGEST - 11));
+        let id: SpiffeId = longest.parse().unwrap();
+        assert_eq!((id.as_str(), id.to_string()), (&*longest, longest.clone()));
+        assert_eq!(format!("{longest}b").parse::<SpiffeId>(), Err(InvalidSpiffeId));
+    }
 }

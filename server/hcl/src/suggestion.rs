@@ -37,4 +37,19 @@ mod tests {
         assert_eq!(closest("plugin_directory", KNOWN), None);
         assert_eq!(closest(&"address".repeat(100), KNOWN), None);
     }
+
+    #[test]
+    fn a_third_may_differ_and_no_more() {
+        assert_eq!(closest("abcdXX", &["abcdef"]), Some("abcdef"));
+        assert_eq!(closest("abcXXX", &["abcdef"]), None);
+        assert_eq!(closest("abXX", &["abcdef"]), None, "four of six");
+        assert_eq!(closest("abcd", &["abcdef"]), Some("abcdef"), "two of the longer one's six");
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_for_a_typo_is_not_compared() {
+        const KNOWN: &str = "a123456789b123456789c123456789d123456789e123456789f123456789ghij";
+        assert_eq!(closest(KNOWN, &[KNOWN]), Some(KNOWN), "{} bytes", KNOWN.len());
+        assert_eq!(closest(&format!("{KNOWN}k"), &[KNOWN]), None);
+    }
 }

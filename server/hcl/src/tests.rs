@@ -1,5 +1,7 @@
 use super::*;
 
+mod values;
+
 const FILE: &str = "selkie.hcl";
 
 /// Reads a listener with every type, and tells what was wrong.
@@ -207,6 +209,16 @@ fn a_field_set_twice_is_a_problem() {
         problems_of_field("address = \"y\""),
         "selkie.hcl:3:3: field \"address\" is set twice"
     );
+}
+
+#[test]
+fn a_repeated_field_is_named_in_full() {
+    for name in ["tls_cert_file", "a-b", "max_connections2"] {
+        assert_eq!(
+            problems(&format!("{name} = 1\n{name}= 2\n")),
+            format!("selkie.hcl:2:1: field \"{name}\" is set twice")
+        );
+    }
 }
 
 #[test]

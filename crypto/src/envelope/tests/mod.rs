@@ -230,6 +230,8 @@ fn with_an_origin_key_only_its_own_envelopes_are_accepted() {
     assert_eq!(place.refusal(&signed, Some(&theirs)), Refusal::Origin);
     assert_eq!(place.refusal(&unsigned, Some(&ours)), Refusal::Origin);
     assert!(place.parse(&signed, None).is_ok(), "without the key the claim is ignored");
+    assert!(Envelope::inspect(&signed).unwrap().has_origin());
+    assert!(!Envelope::inspect(&unsigned).unwrap().has_origin());
 }
 
 #[test]
@@ -311,6 +313,17 @@ fn two_recipients_of_one_kek_are_refused() {
 }
 
 #[test]
+fn two_keks_of_one_seal_and_two_seals_of_one_kek_are_read() {
+    let draft = Draft::new(&os_random).unwrap();
+    let mut recipients = recipients(&draft, &[1, 2, 2]);
+    recipients[1].seal = recipients[0].seal.clone();
+    let plaintext = Plaintext::new(Vec::new());
+    let json = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None).unwrap();
+    let envelope = Place::default().parse(&json, None).unwrap();
+    assert_eq!(envelope.recipients(), recipients);
+}
+
+#[test]
 fn an_envelope_without_recipients_is_never_made() {
     let draft = Draft::new(&os_random).unwrap();
     let plaintext = Plaintext::new(b"x".to_vec());
@@ -330,6 +343,31 @@ fn two_envelopes_of_one_plaintext_share_no_secret_part() {
             assert_ne!(part(&one, name), part(&two, name), "{name}");
         }
     }
+}
+
+/// An envelope with a realm of this length, and the length of its protected header.
+fn with_realm(length: usize) -> (Vec<u8>, usize) {
+    let draft = Draft::new(&os_random).unwrap();
+    let recipients = recipients(&draft, &[1]);
+    let header = Header { realm: "r".repeat(length).into(), ..header() };
+    let json = draft.encrypt(&header, BOUND, Plaintext::new(Vec::new()), &recipients, None);
+    let json = json.unwrap();
+    let read: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let length = read["protected"].as_str().unwrap().len();
+    (json, length)
+}
+
+#[test]
+fn a_header_has_at_most_8192_characters() {
+    // Four characters stand for three bytes, of which the last may be missing.
+    let longest = (8192 - with_realm(0).1) * 3 / 4;
+    let longest = if with_realm(longest).1 < 8192 { longest + 1 } else { longest };
+    let (json, length) = with_realm(longest);
+    assert_eq!(length, 8192);
+    assert!(Envelope::inspect(&json).is_ok());
+    let (json, _) = with_realm(longest + 1);
+    let refused = Envelope::inspect(&json).unwrap_err();
+    assert_eq!(refused.refusal_for_log(), Refusal::Malformed);
 }
 
 proptest! {

@@ -157,6 +157,20 @@ fn a_quorum_that_can_never_be_met_is_none() {
 }
 
 #[test]
+fn shares_and_quorums_tell_their_numbers() {
+    let quorum = Quorum::new(2, 3).unwrap();
+    assert_eq!((quorum.needed(), quorum.of()), (2, 3));
+    let json = encrypt_for(2, 3, BOUND, None);
+    let envelope = parse(&json).unwrap();
+    assert_eq!(envelope.needed(), 2);
+    let indexes = [1, 2, 3].map(|fill| {
+        let (recipient, secret) = unwrapped(&envelope, fill).unwrap();
+        envelope.verify_share(recipient, &secret).unwrap().index()
+    });
+    assert_eq!(indexes, [1, 2, 3]);
+}
+
+#[test]
 fn one_wrong_share_is_recognised_alone_and_the_others_go_on() {
     let json = encrypt_for(2, 3, BOUND, None);
     let envelope = parse(&json).unwrap();

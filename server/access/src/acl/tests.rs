@@ -183,6 +183,32 @@ fn mount_is_reached_by_whatever_allows_something_in_it() {
     assert!(!acl(&["transit/encrypt/a=update"]).reaches_mount(&nested));
 }
 
+#[test]
+fn a_path_is_reached_by_who_has_the_capability_whatever_the_request_must_be() {
+    let text = "path \"a\" {\n  capabilities = [\"update\"]\n  required_parameters = [\"b\"]\n}";
+    let policy = Policy::parse("test".parse().expect("a name"), "test.hcl", text);
+    let acl = Acl::new([&policy.expect("a policy")]);
+    assert!(acl.reaches("a", Capability::Update) && !acl.admits("a", Capability::Update, &Bare));
+    assert!(!acl.reaches("a", Capability::Read) && !acl.reaches("b", Capability::Update));
+    assert!(Acl::new([&Policy::root()]).reaches("b", Capability::Sudo));
+}
+
+#[test]
+fn a_rule_that_only_grants_takes_nothing_away_from_a_client_that_it_does_not_fit() {
+    let text = "path \"a/*\" { policy = \"read\" }\n\
+                path \"a/{{identity.entity.name}}\" { policy = \"write\" }";
+    let policy = Policy::parse("test".parse().expect("a name"), "test.hcl", text);
+    let identity = Identity { name: "b*".into(), ..Identity::default() };
+    let acl = Acl::of([&policy.expect("a policy")], &identity);
+    assert_eq!(acl.capabilities("a/bc"), ["list", "read"]);
+}
+
+#[test]
+fn a_bare_request_has_no_parameters_and_no_wrapping() {
+    assert_eq!(Bare.parameters(), Some(vec![]));
+    assert_eq!(Bare.wrap_ttl(), None);
+}
+
 /// Vault's rules once more, with no thought for speed: every rule is tried on every question.
 mod reference {
     use std::cmp::Ordering;

@@ -128,6 +128,40 @@ fn a_template_in_a_value_is_what_the_client_is_called_and_never_a_glob() {
     assert!(!allowed("", ""), "the rule is void");
 }
 
+#[test]
+fn a_denied_truth_value_is_denied_however_it_is_written() {
+    let allowed = |denied: bool, who: Json| {
+        let lists = format!("{{\"who\": [{denied}]}}");
+        let rules = format!(
+            "{{\"a\": {{\"capabilities\": [\"update\"], \"denied_parameters\": {lists}}}}}"
+        );
+        let sent = Sent::new([("who".to_owned(), who)].into(), None);
+        Acl::new([&policy(&rules)]).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    for text in ["0", "f", "F", "false", "FALSE"] {
+        assert!(!allowed(false, text.into()) && allowed(true, text.into()), "{text}");
+    }
+    for text in ["1", "t", "T", "true", "True"] {
+        assert!(!allowed(true, text.into()) && allowed(false, text.into()), "{text}");
+    }
+    assert!(!allowed(false, false.into()) && !allowed(false, 0.into()));
+    assert!(!allowed(true, true.into()) && !allowed(true, 1.into()));
+    assert!(allowed(true, "no".into()) && allowed(false, "no".into()));
+}
+
+#[test]
+fn a_template_in_a_denied_value_denies_what_the_client_is_called() {
+    let rules = r#"{"a": {"capabilities": ["update"],
+        "denied_parameters": {"who": ["{{identity.entity.name}}"]}}}"#;
+    let policy = policy(rules);
+    let allowed = |who: &str| {
+        let identity = Identity { name: "bob".into(), ..Identity::default() };
+        let sent = Sent::new([("who".to_owned(), Json::from(who))].into(), None);
+        Acl::of([&policy], &identity).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    assert!(allowed("alice") && !allowed("bob"));
+}
+
 /// Vault's rules once more, for one rule and in the order of their source.
 fn naive(constraints: &Constraints, sent: &Sent) -> bool {
     let among = |value: &Json, values: &[Value]| {

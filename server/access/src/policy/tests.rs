@@ -36,6 +36,32 @@ fn hcl_policy_is_read() {
 }
 
 #[test]
+fn a_policy_keeps_its_text_and_place() {
+    let text = "path \"a\" { policy = \"read\" }\n";
+    let policy = parse(text).expect("a policy");
+    assert_eq!((policy.text(), policy.place()), (text, "p.hcl"));
+    assert_eq!((Policy::root().text(), Policy::root().place()), ("", ""));
+    let default = Policy::default_policy();
+    let again = parse(default.text()).expect("what the default policy tells is a policy");
+    for path in ["auth/token/lookup-self", "auth/token/renew-self", "sys/mounts"] {
+        let answer = |policy| Acl::new([policy]).capabilities(path);
+        assert_eq!(answer(&again), answer(&default), "{path}");
+    }
+}
+
+#[test]
+fn only_a_policy_with_a_template_is_templated() {
+    let is_templated = |text| parse(text).expect("a policy").is_templated();
+    assert!(is_templated("path \"a/{{identity.entity.name}}\" { policy = \"read\" }"));
+    assert!(is_templated(
+        "path \"a\" { denied_parameters = { \"b\" = [\"{{identity.entity.name}}\"] } }"
+    ));
+    assert!(!is_templated("path \"a\" { allowed_parameters = { \"b\" = [\"c\"] } }"));
+    assert!(!is_templated("path \"a\" { policy = \"read\" }"));
+    assert!(!Policy::root().is_templated());
+}
+
+#[test]
 fn json_policy_is_read() {
     let text = r#" {"name": "ignored", "path": {
         "a": {"comment": "why", "capabilities": ["read", "update"]}, "b": {}}}"#;
@@ -187,6 +213,27 @@ fn wrong_shapes_are_refused() {
 }
 
 #[test]
+fn what_should_stand_where_json_is_of_another_shape_is_told() {
+    for (text, expected) in [
+        (r#"{"path": ["a"]}"#, "expected an object of paths"),
+        (r#"{"path": {"a": []}}"#, "expected an object with capabilities"),
+        (r#"{"path": {"a": {"allowed_parameters": []}}}"#, "expected an object of lists"),
+    ] {
+        assert!(problem(text).contains(expected), "{}", problem(text));
+    }
+}
+
+#[test]
+fn the_shortest_and_the_longest_wrapping_time_may_be_the_same() {
+    let with = |min: u32, max: u32| {
+        let both = format!("\"min_wrapping_ttl\": {min}, \"max_wrapping_ttl\": {max}");
+        parse(&format!("{{\"path\": {{\"a\": {{{both}}}}}}}")).is_ok()
+    };
+    assert!(with(60, 60) && with(60, 61));
+    assert!(!with(60, 59));
+}
+
+#[test]
 fn all_hcl_problems_are_told_together() {
     let text = "path \"a\" { policy = \"x\" }\npath \"b\" { policy = \"y\" }\n";
     assert_eq!(problem(text).matches("not a policy").count(), 2);
@@ -201,6 +248,8 @@ fn section_of_a_configuration_is_read_as_a_policy() {
         let policy = Policy::from_section(name(), &mut section).expect("a policy");
         section.finish();
         assert_eq!(Acl::new([&policy]).capabilities("a"), ["list", "read"]);
+        assert_eq!(policy.text(), "path \"a\" { policy = \"read\" }");
+        assert_eq!(policy.place(), "c.hcl:1:1");
     }
     root.finish();
     document.finish().expect("no problems");

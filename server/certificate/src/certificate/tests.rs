@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use rcgen::{
-    CertificateParams, CustomExtension, DnType, KeyPair, SanType, SerialNumber,
-    date_time_ymd as date,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, KeyPair, SanType,
+    SerialNumber, date_time_ymd as date,
 };
 
 use super::*;
@@ -42,6 +42,34 @@ fn everything_that_can_name_a_client_is_read() {
     assert_eq!(read.serial, [0x12, 0x34]);
     assert_eq!((read.not_before, read.not_after), (1_767_225_600, 1_798_675_200));
     assert_eq!(read.fingerprint, Fingerprint::of(&der));
+}
+
+#[test]
+fn an_issuer_is_read_with_the_ids_of_both_keys() {
+    const NAME: &[u64] = &[1, 3, 6, 1, 4, 1, 99, 1];
+    let issuer = read(|params| {
+        params.distinguished_name.push(DnType::CommonName, "issuer");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.use_authority_key_identifier_extension = true;
+        params.custom_extensions = vec![CustomExtension::from_oid_content(NAME, vec![5, 0])];
+    })
+    .unwrap();
+    assert!(issuer.is_ca);
+    assert_eq!(issuer.subject, "CN=issuer");
+    assert!(issuer.subject_key_id.as_ref().is_some_and(|id| !id.is_empty()));
+    assert_eq!(issuer.authority_key_id, issuer.subject_key_id, "it issued itself");
+    let own = Extension { oid: "1.3.6.1.4.1.99.1".to_owned(), value: vec![5, 0] };
+    assert!(issuer.extensions.contains(&own));
+    let other = read(|_| ()).unwrap();
+    assert!(!other.is_ca);
+    assert_eq!((other.subject_key_id, other.authority_key_id), (None, None));
+    assert_ne!(other.public_key, issuer.public_key);
+}
+
+#[test]
+fn a_chain_may_be_as_long_as_the_longest() {
+    let one = der(|params| params.not_after = date(2040, 1, 1));
+    assert!(ClientCertificate::read(&vec![one; LONGEST_CHAIN]).is_ok());
 }
 
 #[test]

@@ -73,7 +73,9 @@ fn required_extensions_are_compared_as_text_or_hex_and_all_must_be_there() {
 
 #[test]
 fn what_is_no_extension_is_refused_and_the_rest_reads_back() {
-    for text in ["", "1.2", "abc:x", "hex:1.2", "hex:x:00", ":x", "1..2:x", "12:x"] {
+    for text in
+        ["", "1.2", "abc:x", "hex:1.2", "hex:x:00", ":x", "1..2:x", "12:x", "a.b:x", "1.b:x"]
+    {
         assert_eq!(text.parse::<RequiredExtension>(), Err(InvalidExtension), "{text}");
     }
     for text in ["1.2:a:b*", "hex:1.2:00ff"] {
@@ -92,4 +94,25 @@ fn a_listed_certificate_is_known_by_key_and_number() {
     assert!(!Role::is_listed(&certificate(), &shown));
     let ca = ClientCertificate { is_ca: true, ..shown.clone() };
     assert!(!Role::is_listed(&ca, &shown), "what is issued under it is listed otherwise");
+}
+
+#[test]
+fn a_certificate_of_another_number_or_issuer_is_not_the_listed_one() {
+    let shown = certificate();
+    assert!(Role::is_listed(&shown, &shown), "control");
+    let others = [
+        ClientCertificate { serial: vec![9], ..shown.clone() },
+        ClientCertificate { authority_key_id: Some(vec![9]), ..shown.clone() },
+        ClientCertificate { public_key: vec![9], ..shown.clone() },
+    ];
+    for other in others {
+        assert!(!Role::is_listed(&shown, &other), "{other:?}");
+    }
+}
+
+#[test]
+fn an_arc_of_an_extension_has_at_most_39_digits() {
+    let with = |digits: usize| format!("1.{}:x", "1".repeat(digits)).parse::<RequiredExtension>();
+    assert!(with(39).is_ok());
+    assert_eq!(with(40), Err(InvalidExtension));
 }

@@ -122,3 +122,54 @@ fn rules_that_may_never_meet_are_not_ambiguous() {
         assert!(!one.meets(&other) && !other.meets(&one), "{one:?}");
     }
 }
+
+fn full() -> Rule {
+    Rule {
+        sha256: vec![Fingerprint::of(b"a")],
+        spiffe_id: vec!["spiffe://example.org/vault".parse().unwrap()],
+        dns_san: globs(&["a.example.com"]),
+        uri_san: globs(&["spiffe://example.org/vault"]),
+        email_san: globs(&["ops@example.com"]),
+        common_name: globs(&["vault-a"]),
+    }
+}
+
+/// The full rule with one list each that names somebody else.
+fn one_other() -> [Rule; 6] {
+    let other = globs(&["other"]);
+    [
+        Rule { sha256: vec![Fingerprint::of(b"b")], ..full() },
+        Rule { spiffe_id: vec!["spiffe://example.org/other".parse().unwrap()], ..full() },
+        Rule { dns_san: other.clone(), ..full() },
+        Rule { uri_san: other.clone(), ..full() },
+        Rule { email_san: other.clone(), ..full() },
+        Rule { common_name: other, ..full() },
+    ]
+}
+
+#[test]
+fn one_list_that_does_not_match_keeps_a_client_out() {
+    assert!(full().matches(&certificate()), "control");
+    assert!(!full().is_empty() && Rule::default().is_empty());
+    for rule in one_other() {
+        assert!(!rule.matches(&certificate()), "{rule:?}");
+    }
+}
+
+#[test]
+fn one_list_that_covers_nothing_keeps_two_rules_apart() {
+    assert!(full().meets(&full()), "control");
+    for rule in one_other() {
+        // The SPIFFE id is a URI as well, so of both lists of URIs one may cover.
+        let uris = Rule { spiffe_id: Vec::new(), ..full() };
+        let one = if rule.uri_san == full().uri_san { full() } else { uris };
+        assert!(!one.meets(&rule), "{rule:?}");
+    }
+}
+
+#[test]
+fn an_email_address_alone_is_ambiguous_with_a_wider_one() {
+    let email = |text| Rule { email_san: globs(&[text]), ..Rule::default() };
+    assert!(email("ops@example.com").meets(&email("*@example.com")));
+    assert!(!email("ops@example.com").meets(&email("*@example.org")));
+}
