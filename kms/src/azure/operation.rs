@@ -59,7 +59,11 @@ impl AnswerBody {
 
     #[expect(clippy::map_err_ignore, reason = "serde's error would quote what it did not expect")]
     pub(super) fn parse(&self) -> Result<Answer<'_>, AnswerError> {
-        serde_json::from_slice(&self.0).map_err(|_| AnswerError::Malformed)
+        // serde would take a list for an object, its items for the members.
+        match self.0.trim_ascii_start() {
+            [b'{', ..] => serde_json::from_slice(&self.0).map_err(|_| AnswerError::Malformed),
+            _ => Err(AnswerError::Malformed),
+        }
     }
 }
 
@@ -138,6 +142,7 @@ mod tests {
             "null",
             "[]",
             "<html></html>",
+            &format!(r#"["k","{value}"]"#),
             r#"{"kid":"k"}"#,
             r#"{"kid":"k","value":null}"#,
             r#"{"kid":"k","value":7}"#,
