@@ -110,7 +110,12 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn parse(answer: &'a [u8]) -> Result<Self, NoToken> {
+        // serde would take a list for an object, its items for the members.
+        let is_object = answer.trim_ascii_start().first() == Some(&b'{');
         let answer: Self = serde_json::from_slice(answer).map_err(NoToken::hide)?;
+        if !is_object {
+            return Err(NoToken::NotJson);
+        }
         let text = &answer.access_token;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(NoToken::Malformed);
@@ -169,6 +174,15 @@ mod tests {
             assert_eq!(lifetime(missing), Err(NoToken::NoExpiry), "{missing}");
         }
         assert_eq!(lifetime(r#","expires_on":-5"#), Err(NoToken::NotJson));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_no_answer() {
+        let read = |answer: &str| {
+            Token::read(answer.as_bytes(), Instant::now(), SystemTime::UNIX_EPOCH).map(drop)
+        };
+        assert_eq!(read(r#" {"access_token":"eyJ0","expires_in":10}"#), Ok(()));
+        assert_eq!(read(r#"["eyJ0",10,null]"#), Err(NoToken::NotJson));
     }
 
     #[tokio::test(start_paused = true)]
