@@ -14,6 +14,8 @@ use selkie_crypto::{RecipientSecret, WrapAlgorithm};
 use selkie_memory::{WipedVec, wipe};
 use serde::Deserialize;
 
+use crate::http::object;
+
 /// `{"alg":...,"value":...}`, where `value` may be a DEK.
 pub(super) fn request_body(algorithm: WrapAlgorithm, value: &[u8]) -> Bytes {
     let parts = [r#"{"alg":""#, algorithm.jose_name(), r#"","value":""#];
@@ -57,13 +59,8 @@ impl AnswerBody {
         Self(body)
     }
 
-    #[expect(clippy::map_err_ignore, reason = "serde's error would quote what it did not expect")]
     pub(super) fn parse(&self) -> Result<Answer<'_>, AnswerError> {
-        // serde would take a list for an object, its items for the members.
-        match self.0.trim_ascii_start() {
-            [b'{', ..] => serde_json::from_slice(&self.0).map_err(|_| AnswerError::Malformed),
-            _ => Err(AnswerError::Malformed),
-        }
+        object(&self.0).ok_or(AnswerError::Malformed)
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::pace::jittered;
+use crate::http::object;
 
 /// A token is used for this long at least, also if the clocks disagree so far that it seems expired:
 /// whoever issued it knows better.
@@ -84,13 +85,6 @@ pub(super) enum NoToken {
     NoExpiry,
 }
 
-impl NoToken {
-    /// The parser's own text may quote the token.
-    fn hide(_: serde_json::Error) -> Self {
-        Self::NotJson
-    }
-}
-
 /// Whether Azure's SDK reads this answer as it is meant. It takes a missing token for an empty one
 /// and a missing expiry for now, and panics over an expiry beyond its calendar.
 pub(super) fn check_for_sdk(answer: &[u8]) -> Result<(), NoToken> {
@@ -110,12 +104,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn parse(answer: &'a [u8]) -> Result<Self, NoToken> {
-        // serde would take a list for an object, its items for the members.
-        let is_object = answer.trim_ascii_start().first() == Some(&b'{');
-        let answer: Self = serde_json::from_slice(answer).map_err(NoToken::hide)?;
-        if !is_object {
-            return Err(NoToken::NotJson);
-        }
+        let answer: Self = object(answer).ok_or(NoToken::NotJson)?;
         let text = &answer.access_token;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(NoToken::Malformed);
