@@ -51,7 +51,7 @@ fn on_short(path: &Path, cut: &Cut) -> Arc<Gathering> {
         sink: Box::new(Short { file, is_open: false, cut: Arc::clone(cut) }),
         key: Arc::new(key()),
         clock: Arc::new(SystemClock),
-        chain: Chain::new("short".to_owned()),
+        chain: Chain::new(Uuid::new_v4().to_string()),
         figures: Arc::clone(&figures),
         checkpoint_interval: Duration::from_secs(60),
         before: None,
