@@ -1,7 +1,5 @@
 //! Google's Wycheproof vectors through the provider of static keys.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::time::Duration;
 
 use selkie_crypto::{Kek, KekId, RecipientSecret, WrapAlgorithm};
