@@ -92,7 +92,9 @@ fn a_smuggled_request_is_caught() {
 fn a_token_that_is_not_the_answers_is_caught() {
     let read = |_: &[u8]| Ok(("another".to_owned(), Duration::from_secs(3600)));
     is_caught("another token", || identity_reply::agrees(&seed("identity_reply/token"), read));
-    is_caught("an error says more", || identity_reply::agrees(b"<html>", |_| Err("no <html>".to_owned())));
+    is_caught("an error says more", || {
+        identity_reply::agrees(b"<html>", |_| Err("no <html>".to_owned()))
+    });
 }
 
 #[test]
