@@ -265,9 +265,10 @@ impl World {
         if self.must_open(sent, blob, permitted) {
             self.broken(format_args!("I1: {} {:?} to: {line}", answer.status, answer.error()));
         }
-        // A 503 is tried again; after a 400 a client may give the ciphertext up.
+        // After this answer a client may give the ciphertext up.
+        let is_called_forged = answer.error().contains("message authentication failed");
         let lies = self.replicas[sent.to].kms.iter().any(|road| road.mood() == Mood::Lying);
-        if answer.status == 400 && !lies && self.must_know(sent, blob, permitted) {
+        if is_called_forged && !lies && self.must_know(sent, blob, permitted) {
             self.broken(format_args!("I4: called forged, and is genuine: {line}"));
         }
     }
