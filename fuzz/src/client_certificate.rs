@@ -74,7 +74,8 @@ fn agrees_with(seen: &ClientCertificate, second: &Certificate) {
             _ => {}
         }
     }
-    assert_eq!((&seen.dns_sans, &seen.email_sans, &seen.uri_sans), (&dns, &email, &uri));
+    let names = (&seen.dns_sans, &seen.email_sans, &seen.uri_sans);
+    assert_eq!(names, (&dns, &email, &uri), "other names");
 }
 
 /// Of the kinds of text that certificates have today.

@@ -42,7 +42,7 @@ pub(crate) fn agrees(data: &[u8], decide: Decide) -> bool {
     }
     let seen = decide(&connection, &headers);
     let expected = naive(&connection, &lines);
-    assert_eq!(seen.ok(), expected, "{connection:?} {lines:?} {seen:?}");
+    assert_eq!(seen.ok(), expected, "another client: {connection:?} {lines:?} {seen:?}");
     let believes = is_set(0) && is_set(1) && !lines.is_empty();
     assert!(
         believes || seen.is_err() || seen == Ok(connection.peer.ip()),

@@ -1,6 +1,8 @@
 use std::path::Path;
 
+use selkie_access::Policy;
 use selkie_config::{Config, Exposure, Problems, SourceError, Sources};
+use selkie_crypto::{AuditKey, OriginKey, PinKey};
 use zeroize::Zeroizing;
 
 /// Secrets that are there for every name, each another one, and one text that is.
@@ -61,19 +63,73 @@ fn is_located(text: &str, problems: &Problems) {
     }
 }
 
-/// All that a configuration says, but where it says so, and keys.
-fn said(config: &Config) -> String {
+/// All that a configuration says, but where it says so. No member is left out, so one that is added
+/// does not compile until it stands here. Of a key, what tells it from others.
+pub(crate) fn said(config: &Config) -> String {
     let Config {
-        realm, realm_aliases, logging, api_addr, cluster_name, pid_file, data_dir, ..
+        realm,
+        realm_aliases,
+        origin_key,
+        logging,
+        api_addr,
+        cluster_name,
+        pid_file,
+        data_dir,
+        ..
     } = config;
-    let Config { lock_all_memory, listeners, seals, revoked_seals, storage, telemetry, .. } =
+    let Config { local_key, lock_all_memory, sandbox, listeners, seals, revoked_seals, .. } =
         config;
-    let Config { mounts, keys, takeovers, auth, clients, leases, allow_faults, .. } = config;
-    let policies: Vec<_> = config.policies.iter().map(|policy| policy.name()).collect();
+    let Config { storage, audit, alerts, telemetry, mounts, keys, takeovers, auth, .. } = config;
+    let Config {
+        realm: _,
+        realm_aliases: _,
+        origin_key: _,
+        logging: _,
+        api_addr: _,
+        cluster_name: _,
+        pid_file: _,
+        data_dir: _,
+        local_key: _,
+        lock_all_memory: _,
+        sandbox: _,
+        listeners: _,
+        seals: _,
+        revoked_seals: _,
+        storage: _,
+        audit: _,
+        alerts: _,
+        telemetry: _,
+        mounts: _,
+        keys: _,
+        takeovers: _,
+        auth: _,
+        clients,
+        policies,
+        leases,
+        allow_faults,
+        faults,
+        warnings,
+    } = config;
+    let derived = |key: &OriginKey| key.audit_key().expect("a page").id();
+    let secrets = (
+        origin_key.as_ref().map(derived),
+        local_key.as_ref().map(PinKey::id),
+        audit.key.as_ref().map(AuditKey::id),
+    );
+    let warnings: Vec<_> = warnings.iter().map(|warning| (&warning.file, &warning.kind)).collect();
     let first = (realm, realm_aliases, logging, api_addr, cluster_name, pid_file, data_dir);
     let second = (lock_all_memory, listeners, seals, revoked_seals, storage, telemetry);
-    let third = (mounts, keys, takeovers, auth, clients, leases, allow_faults, policies);
-    format!("{first:?} {second:?} {third:?}")
+    let third = (mounts, keys, takeovers, auth, clients, leases, allow_faults, faults);
+    let fourth = (secrets, sandbox, &audit.devices, alerts, warnings);
+    let policies: Vec<_> = policies.iter().map(rules).collect();
+    format!("{first:?} {second:?} {third:?} {fourth:?} {policies:?}")
+}
+
+/// What a policy says of each path, without its layout and comments.
+fn rules(policy: &Policy) -> String {
+    let text = format!("{policy:?}");
+    let (_, rules) = text.split_once(" rules: ").expect("it has rules");
+    format!("{}: {rules}", policy.name())
 }
 
 pub(crate) fn says_the_same(text: &str, read: impl Fn(&str) -> Result<String, String>) -> bool {
@@ -84,6 +140,43 @@ pub(crate) fn says_the_same(text: &str, read: impl Fn(&str) -> Result<String, St
         assert_eq!(read(&anew).as_ref(), Ok(&said), "written anew:\n{anew}");
     }
     true
+}
+
+/// One line more, or another one, and the configuration says something else.
+#[test]
+fn what_is_said_otherwise_in_any_member_is_seen() {
+    let said = |text: &str| match Config::parse("x", text, &EverySource) {
+        Ok(config) => said(&config),
+        Err(problems) => panic!("{problems}\n{text}"),
+    };
+    let policy = |path: &str| {
+        format!("policy \"p\" {{\n  path \"{path}\" {{ capabilities = [\"read\"] }}\n}}\n")
+    };
+    let audit = |path: &str| {
+        format!("audit_key = \"file:///keys/a\"\naudit \"file\" {{\n  file_path = \"{path}\"\n}}\n")
+    };
+    let lines = [
+        String::new(),
+        "sandbox = \"off\"\n".to_owned(),
+        "sandbox = \"required\"\n".to_owned(),
+        "origin_key = \"file:///keys/a\"\n".to_owned(),
+        "origin_key = \"file:///keys/b\"\n".to_owned(),
+        "local_key = \"file:///keys/a\"\n".to_owned(),
+        "local_key = \"file:///keys/b\"\n".to_owned(),
+        "audit_key = \"file:///keys/b\"\n".to_owned(),
+        audit("/var/log/one"),
+        audit("/var/log/two"),
+        policy("transit/a"),
+        policy("transit/b"),
+        "alerts {\n  learning = \"1h\"\n}\n".to_owned(),
+        "alerts {\n  learning = \"2h\"\n}\n".to_owned(),
+    ];
+    let small = include_str!("../corpus/hcl_config/small");
+    let all: Vec<String> = lines.iter().map(|line| said(&format!("{line}{small}"))).collect();
+    for (number, one) in all.iter().enumerate() {
+        let same = all.iter().position(|other| other == one);
+        assert_eq!(same, Some(number), "{} says what {} says", lines[number], lines[same.unwrap()]);
+    }
 }
 
 /// By hcl-rs; `None` for what it does not read.

@@ -31,7 +31,7 @@ pub(crate) fn agrees(
                 "the token is malformed",
                 "the answer does not say when the token expires",
             ];
-            assert!(known.contains(&&*said), "{said}");
+            assert!(known.contains(&&*said), "an error says more: {said}");
             if let Ok(json) = &json {
                 assert!(
                     expected(json).is_none() || is_named_twice(data),
@@ -46,7 +46,7 @@ pub(crate) fn agrees(
     }
     let json = json.expect("accepted, so JSON");
     let (expected, seconds) = expected(&json).expect("accepted, so a token");
-    assert_eq!(token, expected);
+    assert_eq!(token, expected, "another token");
     assert!(token.bytes().all(|byte| byte.is_ascii_graphic()) && !token.is_empty());
     assert_eq!(lifetime, Duration::from_secs(seconds.clamp(5, 48 * 3600)));
     true

@@ -2,11 +2,10 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::JwkSet;
 use selkie::auth::jwt::{Algorithm, Claims, Compact, Expected, Leeways, VerificationKey};
 use serde_json::Value;
 
-use crate::second_parser::is_beyond;
+use crate::second_parser::{is_beyond, is_plain};
 
 /// A provider's keys and a token by each, made by Python's `cryptography`.
 const SET: &[u8] = include_bytes!("../genuine/jwks.json");
@@ -25,11 +24,11 @@ static KEYS: LazyLock<Vec<VerificationKey>> =
 /// what.
 ///
 /// A token that is taken apart says what a second JSON parser and the library `jsonwebtoken` see in
-/// it; one that is believed is a genuine one in all that its signature covers; and a set has no key
-/// that verifies a genuine token but the genuine keys.
+/// it; one that is believed is a genuine one in all that its signature covers; and of a set those keys
+/// are taken that a second parser sees, of which the genuine keys alone verify genuine tokens.
 pub fn jwt(data: &[u8]) -> bool {
     let changed = changed(data);
-    key_set(data)
+    agrees_on_keys(data, |data| VerificationKey::from_set(data).ok())
         | believes_only_genuine(&changed, verified)
         | str::from_utf8(data).is_ok_and(|text| believes_only_genuine(text, verified))
 }
@@ -107,46 +106,81 @@ fn changed(data: &[u8]) -> String {
     parts.join(".")
 }
 
-fn key_set(data: &[u8]) -> bool {
-    let Ok(keys) = VerificationKey::from_set(data) else { return false };
+const ALGORITHMS: [&str; 9] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+
+/// That what `read` makes of a key set is what a second parser sees in it, key by key: none is lost,
+/// none is added, and each verifies a genuine token if and only if it is that token's key.
+pub(crate) fn agrees_on_keys(
+    data: &[u8],
+    read: impl Fn(&[u8]) -> Option<Vec<VerificationKey>>,
+) -> bool {
+    let keys = read(data);
     if is_beyond(data) {
-        return true;
+        return keys.is_some();
     }
-    let json: Value = serde_json::from_slice(data).expect("accepted, so JSON");
+    let json: Value = serde_json::from_slice(data).unwrap_or_default();
+    let Some(keys) = keys else {
+        let is_set = json.is_object() && json["keys"].is_array();
+        assert!(!is_set || !is_plain(data, &json), "a key set was refused");
+        return false;
+    };
+    assert!(json.is_object(), "no key set was accepted");
     let listed = json["keys"].as_array().expect("accepted, so a list");
-    assert!(keys.len() <= listed.len().min(64));
-    for key in &keys {
-        let named = |one: &&Value| one["kid"].as_str() == key.id();
-        assert!(listed.iter().any(|one| named(&one)), "a key that is not listed");
-    }
-    // What the library refuses as a whole may hold keys that we take; not the other way round.
-    if let Ok(theirs) = serde_json::from_slice::<JwkSet>(data) {
-        assert!(theirs.keys.len() <= listed.len());
-    }
-    let genuine: Value = serde_json::from_slice(SET).expect("genuine");
-    let member = |one: &Value, name: &str| one[name].as_str().map(str::to_owned);
-    for token in TOKENS {
-        let parsed = Compact::parse(token).expect("genuine");
-        if parsed.check_signature(&[], &keys).is_ok() {
-            let of_algorithm = match parsed.algorithm {
-                Algorithm::ES256 => 0,
-                Algorithm::RS256 => 1,
-                _ => 2,
-            };
-            let wanted = &genuine["keys"][of_algorithm];
-            let same = |one: &Value| {
-                ["n", "x", "y"]
-                    .iter()
-                    .all(|name| number(&member(one, name)) == number(&member(wanted, name)))
-            };
-            assert!(listed.iter().any(same), "another key verified {token}");
-        }
+    let usable: Vec<&Value> = listed.iter().filter(|one| is_usable(one)).take(64).collect();
+    let named: Vec<_> = usable.iter().map(|one| one["kid"].as_str()).collect();
+    let read: Vec<_> = keys.iter().map(VerificationKey::id).collect();
+    assert_eq!(read, named, "other keys than those that are listed");
+    for (key, jwk) in keys.iter().zip(usable) {
+        TOKENS.iter().for_each(|token| is_verified_by_its_key(token, key, jwk));
     }
     !keys.is_empty()
 }
 
-/// Without the zeros before it.
-fn number(text: &Option<String>) -> Option<Vec<u8>> {
-    let bytes = URL_SAFE_NO_PAD.decode(text.as_deref()?).ok()?;
-    Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
+/// What RFC 7517 lets us use for signatures.
+fn is_usable(jwk: &Value) -> bool {
+    let member = |name: &str| jwk.get(name).filter(|one| !one.is_null());
+    let text = |name: &str| member(name).and_then(Value::as_str);
+    let names = ["use", "alg", "kid", "crv", "n", "e", "x", "y"];
+    let are_texts = names.iter().all(|name| member(name).is_none_or(Value::is_string));
+    let is_for_signing = text("use").is_none_or(|what| what == "sig")
+        && text("alg").is_none_or(|alg| ALGORITHMS.contains(&alg));
+    let has = |name: &str| text(name).is_some_and(|text| URL_SAFE_NO_PAD.decode(text).is_ok());
+    let has_material = match (jwk["kty"].as_str(), text("crv")) {
+        (Some("RSA"), _) => has("n") && has("e"),
+        (Some("EC"), Some("P-256" | "P-384")) => has("x") && has("y"),
+        (Some("OKP"), Some("Ed25519")) => has("x"),
+        _ => false,
+    };
+    jwk.is_object() && are_texts && is_for_signing && has_material
+}
+
+fn is_verified_by_its_key(token: &str, key: &VerificationKey, jwk: &Value) {
+    let genuine: Value = serde_json::from_slice(SET).expect("genuine");
+    let parsed = Compact::parse(token).expect("genuine");
+    let (of_algorithm, members): (usize, &[&str]) = match parsed.algorithm {
+        Algorithm::ES256 => (0, &["crv", "x", "y"]),
+        Algorithm::RS256 => (1, &["n", "e"]),
+        _ => (2, &["crv", "x"]),
+    };
+    let wanted = &genuine["keys"][of_algorithm];
+    let is_named = jwk["kid"].as_str().is_none_or(|kid| Some(kid) == parsed.key_id.as_deref())
+        || parsed.key_id.is_none();
+    let is_allowed = jwk["alg"].as_str().is_none_or(|alg| alg == parsed.algorithm.name());
+    let may = is_named && is_allowed && jwk["kty"] == wanted["kty"];
+    let is_verified = parsed.check_signature(&[], std::slice::from_ref(key)).is_ok();
+    if may && members.iter().all(|name| jwk[*name] == wanted[*name]) {
+        assert!(is_verified, "the genuine key did not verify {token}");
+    }
+    let is_same = members.iter().all(|name| number(&jwk[*name]) == number(&wanted[*name]));
+    assert!(!is_verified || (may && is_same), "another key verified {token}");
+}
+
+/// Without the zeros before it; a name as it is.
+fn number(member: &Value) -> Option<Vec<u8>> {
+    let text = member.as_str()?;
+    match URL_SAFE_NO_PAD.decode(text) {
+        Ok(bytes) => Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect()),
+        Err(_) => Some(text.as_bytes().to_vec()),
+    }
 }

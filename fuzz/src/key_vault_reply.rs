@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -10,12 +11,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use selkie_crypto::{KekId, RecipientSecret, WrapAlgorithm};
 use selkie_kms::azure::{AzureKeyVault, AzureSettings, Diagnosis, Identity, RevocableCredential};
-use selkie_kms::{Call, ClientTag, KekDescription, Kms, KmsError, Wrapping};
+use selkie_kms::{Call, ClientTag, KekDescription, KekState, Kms, KmsError, Wrapping};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use crate::second_parser::is_beyond;
+use crate::second_parser::{is_beyond, is_plain};
 
 const KEK: &str = "https://kv1.vault.azure.net/keys/unseal/00000000000000000000000000000001";
 const KEY: &str = include_str!("../genuine/key_vault_key.json");
@@ -33,8 +34,8 @@ pub(crate) struct Scripted {
 /// answers to a read of the key (the genuine one if it is empty), to a list of its versions and to a
 /// wrap or an unwrap, with a zero byte between them.
 ///
-/// A key is described, a DEK wrapped or unwrapped, exactly as a second JSON parser reads the answer;
-/// an error repeats nothing of one.
+/// A key is described, a DEK wrapped or unwrapped, exactly as a second JSON parser reads the answer,
+/// and what that finds genuine is not refused; an error is the same whatever the value is.
 pub fn key_vault_reply(data: &[u8]) -> bool {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
@@ -56,7 +57,39 @@ pub(crate) fn scripted(data: &[u8]) -> Scripted {
     Scripted { get, list, operation }
 }
 
+/// What became of an unwrap, a wrap and a describe.
+struct Outcomes {
+    unwrapped: Result<Vec<u8>, KmsError>,
+    wrapped: Result<Vec<u8>, KmsError>,
+    described: Result<KekDescription, KmsError>,
+}
+
 async fn asked(vault: &Arc<Scripted>) -> bool {
+    let Outcomes { unwrapped, wrapped, described } = outcomes(vault).await;
+    if let Some(other) = vault.with_another_value() {
+        let theirs = outcomes(&Arc::new(other)).await;
+        let value = vault.text().unwrap_or_default();
+        are_told_alike(&value, said(&unwrapped), said(&theirs.unwrapped));
+        are_told_alike(&value, said(&wrapped), said(&theirs.wrapped));
+    }
+    if [&vault.get, &vault.list, &vault.operation].iter().any(|(_, body)| is_beyond(body)) {
+        return false;
+    }
+    vault.wraps(&wrapped);
+    let is_unwrapped = vault.unwraps(&unwrapped);
+    vault.describes(&described) || is_unwrapped
+}
+
+fn said<T>(outcome: &Result<T, KmsError>) -> Option<String> {
+    outcome.as_ref().err().map(|error| format!("{error} {error:?}"))
+}
+
+/// An error is the same whatever the value of the answer is, so it repeats nothing of it.
+pub(crate) fn are_told_alike(value: &str, first: Option<String>, second: Option<String>) {
+    assert_eq!(first, second, "an error repeats of {value:?}");
+}
+
+async fn outcomes(vault: &Arc<Scripted>) -> Outcomes {
     let provider = AzureKeyVault::over(&settings(), vault.clone(), Arc::new(Known), clock());
     let provider = provider.expect("settings that fit");
     let kek = KekId::new(KEK).expect("an id");
@@ -68,15 +101,43 @@ async fn asked(vault: &Arc<Scripted>) -> bool {
     let wrapped = provider.wrap_dek(&kek, &dek, call()).await;
     let described = tokio::time::timeout(Duration::from_secs(60), provider.describe()).await;
     let described = described.expect("nobody waits for anything");
-    if is_beyond(&vault.get.1) || is_beyond(&vault.operation.1) {
-        return false;
-    }
-    vault.wraps(&wrapped);
-    let is_unwrapped = vault.unwraps(&unwrapped.map(|dek| dek.expose_for_wrap().to_vec()));
-    vault.describes(&described) || is_unwrapped
+    Outcomes { unwrapped: unwrapped.map(|dek| dek.expose_for_wrap().to_vec()), wrapped, described }
 }
 
 impl Scripted {
+    /// The text of the value in an operation's answer.
+    fn text(&self) -> Option<String> {
+        let json: Value = serde_json::from_slice(&self.operation.1).ok()?;
+        json["value"].as_str().map(str::to_owned)
+    }
+
+    /// The same but for that text, whose letters are other ones; the last one stays, as not every one
+    /// may stand there. `None` where the text does not stand there once, as it is.
+    fn with_another_value(&self) -> Option<Self> {
+        let (value, body) = (self.text()?, str::from_utf8(&self.operation.1).ok()?);
+        let (Some((last, _)), quoted) = (value.char_indices().last(), format!("\"{value}\""))
+        else {
+            return None;
+        };
+        let next = |byte: u8| match byte {
+            b'z' | b'Z' => byte - 25,
+            b'9' => b'0',
+            b'a'..=b'y' | b'A'..=b'Y' | b'0'..=b'8' => byte + 1,
+            _ => byte,
+        };
+        let other = |(at, letter): (usize, char)| match u8::try_from(letter) {
+            Ok(byte) if letter.is_ascii() && (at < last || last == 0) => char::from(next(byte)),
+            _ => letter,
+        };
+        let other: String = value.char_indices().map(other).collect();
+        let is_one = body.matches(&quoted).count() == 1 && other != value;
+        is_one.then(|| {
+            let body = body.replace(&quoted, &format!("\"{other}\"")).into_bytes();
+            let (get, list) = (self.get.clone(), self.list.clone());
+            Self { get, list, operation: (self.operation.0, body) }
+        })
+    }
+
     /// What an operation's answer holds, if it is one of our version's.
     fn value(&self) -> Option<Vec<u8>> {
         let (200..=299, body) = &self.operation else { return None };
@@ -86,67 +147,106 @@ impl Scripted {
     }
 
     pub(crate) fn unwraps(&self, outcome: &Result<Vec<u8>, KmsError>) -> bool {
-        self.says_nothing(outcome.as_ref().err());
         match outcome {
             Ok(dek) => assert_eq!(self.value().as_ref(), Some(dek), "another DEK"),
             Err(_) => assert!(
-                self.get.1 != KEY.as_bytes()
-                    || self.is_odd()
-                    || self.value().is_none_or(|dek| dek.len() != 32),
+                !self.is_of_genuine_key() || self.value().is_none_or(|dek| dek.len() != 32),
                 "a DEK was refused"
             ),
         }
         outcome.is_ok()
     }
 
-    fn wraps(&self, outcome: &Result<Vec<u8>, KmsError>) {
-        self.says_nothing(outcome.as_ref().err());
-        if let Ok(wrapped) = outcome {
-            assert_eq!(self.value().as_ref(), Some(wrapped), "another wrapped DEK");
-            assert!(matches!(wrapped.len(), 40 | 256 | 384 | 512));
+    pub(crate) fn wraps(&self, outcome: &Result<Vec<u8>, KmsError>) {
+        match outcome {
+            Ok(wrapped) => {
+                assert_eq!(self.value().as_ref(), Some(wrapped), "another wrapped DEK");
+                assert_eq!(Some(wrapped.len()), self.wrapped_bytes(), "of another length");
+            }
+            Err(_) => assert!(
+                !self.is_of_genuine_key()
+                    || self.value().is_none_or(|wrapped| wrapped.len() != 256),
+                "a wrapped DEK was refused"
+            ),
         }
     }
 
-    /// Escapes, and members that stand twice, which a `Value` reads and we do not.
-    fn is_odd(&self) -> bool {
-        let text = String::from_utf8_lossy(&self.operation.1);
-        text.contains('\\') || text.matches("value").count() > 1 || text.matches("kid").count() > 1
+    /// Whether the key is the genuine one, and the answer to an operation says one thing to every
+    /// reader.
+    fn is_of_genuine_key(&self) -> bool {
+        let body = &self.operation.1;
+        let json = serde_json::from_slice(body).unwrap_or_default();
+        self.get == (200, KEY.as_bytes().to_vec()) && is_plain(body, &json)
     }
 
-    fn describes(&self, outcome: &Result<KekDescription, KmsError>) -> bool {
-        self.says_nothing(outcome.as_ref().err());
-        let Ok(description) = outcome else { return false };
+    /// How long what the described key wraps is.
+    fn wrapped_bytes(&self) -> Option<usize> {
+        let json: Value = serde_json::from_slice(&self.get.1).ok()?;
+        match json["key"]["kty"].as_str()? {
+            "oct-HSM" => Some(40),
+            _ => Some(modulus(&json)?.len()),
+        }
+    }
+
+    pub(crate) fn describes(&self, outcome: &Result<KekDescription, KmsError>) -> bool {
+        let is_genuine = self.get == (200, KEY.as_bytes().to_vec());
+        let listed = self.listed();
+        let Ok(description) = outcome else {
+            assert!(!is_genuine || listed.is_none(), "a genuine key and its list were refused");
+            return false;
+        };
         let json: Value = serde_json::from_slice(&self.get.1).expect("described, so JSON");
         let text = |value: &Value| value.as_str().map(str::to_ascii_lowercase);
         let current = description.current();
         assert_eq!(Some(current.id.as_str()), text(&json["key"]["kid"]).as_deref());
         for version in description.versions() {
-            let start = "https://kv1.vault.azure.net/keys/unseal/";
-            let digits = version.id.as_str().strip_prefix(start).expect("a version of another key");
-            assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            assert!(is_version(version.id.as_str()), "a version of another key");
+        }
+        if let (true, Some(mut listed)) = (is_genuine, listed) {
+            listed.insert(KEK.to_owned(), true);
+            let told = description.versions().iter();
+            let told = told.map(|one| (one.id.as_str().to_owned(), one.state == KekState::Enabled));
+            assert_eq!(told.collect::<BTreeMap<_, _>>(), listed, "other versions than listed");
         }
         if let Wrapping::Local(key) = &current.wrapping {
-            let modulus = URL_SAFE_NO_PAD.decode(json["key"]["n"].as_str().expect("RSA"));
-            let modulus = modulus.expect("described, so base64url");
-            let significant: Vec<u8> = modulus.into_iter().skip_while(|byte| *byte == 0).collect();
+            let significant = modulus(&json).expect("described, so RSA");
             assert!(key.spki_der().windows(significant.len()).any(|window| window == significant));
         }
         true
     }
 
-    /// No eight letters of an answer's value stand in an error.
-    fn says_nothing(&self, error: Option<&KmsError>) {
-        let Some(error) = error else { return };
-        let said = format!("{error} {error:?}");
-        let json: Value = serde_json::from_slice(&self.operation.1).unwrap_or_default();
-        let Some(value) = json["value"].as_str() else { return };
-        let has_leaked = value.len() >= 12
-            && value
-                .as_bytes()
-                .windows(12)
-                .any(|window| said.as_bytes().windows(12).any(|one| one == window));
-        assert!(!has_leaked || KEK.contains(value), "{said}");
+    /// The versions in the list and whether each is enabled, if it is a list and says no more.
+    fn listed(&self) -> Option<BTreeMap<String, bool>> {
+        let (200, body) = &self.list else { return None };
+        let json: Value = serde_json::from_slice(body).ok()?;
+        let has_only = |value: &Value, names: &[&str]| {
+            value.as_object().is_some_and(|all| all.keys().all(|name| names.contains(&&**name)))
+        };
+        let is_end = json.get("nextLink").is_none_or(Value::is_null);
+        if !is_plain(body, &json) || !has_only(&json, &["value", "nextLink"]) || !is_end {
+            return None;
+        }
+        let read = |one: &Value| {
+            let attributes = &one["attributes"];
+            let is_simple = has_only(one, &["kid", "attributes"])
+                && has_only(attributes, &["enabled", "created"])
+                && attributes["created"].as_u64().is_some_and(|time| time < 4_000_000_000);
+            let kid = one["kid"].as_str()?.to_ascii_lowercase();
+            (is_simple && is_version(&kid)).then_some((kid, attributes["enabled"].as_bool()?))
+        };
+        json["value"].as_array()?.iter().map(read).collect()
     }
+}
+
+fn is_version(kid: &str) -> bool {
+    let digits = kid.strip_prefix("https://kv1.vault.azure.net/keys/unseal/").unwrap_or_default();
+    digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Of the RSA key, without zeros before it.
+fn modulus(json: &Value) -> Option<Vec<u8>> {
+    let modulus = URL_SAFE_NO_PAD.decode(json["key"]["n"].as_str()?).ok()?;
+    Some(modulus.into_iter().skip_while(|byte| *byte == 0).collect())
 }
 
 #[async_trait]

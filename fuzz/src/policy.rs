@@ -79,7 +79,11 @@ pub(crate) fn agrees(data: &[u8], allows: impl Fn(&Acl, &str, Capability) -> boo
         let (name, capability) = CAPABILITIES[usize::from(choice % 7)];
         let path = path(shape, &mut bytes, false);
         let expected = naive(&rules, &path, choice % 7);
-        assert_eq!(allows(&acl, &path, capability), expected, "{name} on {path:?} by\n{text}");
+        assert_eq!(
+            allows(&acl, &path, capability),
+            expected,
+            "allowed otherwise: {name} on {path:?} by\n{text}"
+        );
         any |= expected;
     }
     any

@@ -12,7 +12,7 @@ pub fn proxy_header(data: &[u8]) -> bool {
 
 pub(crate) fn agrees(data: &[u8], read: impl Fn(&[u8]) -> Beginning) -> bool {
     let seen = read(data);
-    assert_eq!(seen, by_hand(data), "{}", data.escape_ascii());
+    assert_eq!(seen, by_hand(data), "read otherwise: {}", data.escape_ascii());
     let Beginning::Header(length, _) = seen else { return false };
     assert_eq!(read(&data[..length]), seen, "what follows a header changed it");
     for cut in (0..length).filter(|cut| *cut < 128) {

@@ -32,7 +32,7 @@ pub(crate) fn agrees(data: &[u8], combine: impl Fn(&[Share]) -> [u8; 32]) -> boo
     let (needed, of) = (usize::from(quorum.needed()), shares.len());
     for start in [0, (of - needed) / 2, of - needed] {
         let some = &shares[start..start + needed];
-        assert_eq!(combine(some), *secret, "{needed} of {of} from {start}");
+        assert_eq!(combine(some), *secret, "another secret: {needed} of {of} from {start}");
         assert_eq!(by_others(some), *secret);
     }
     if shares.iter().any(|(_, share)| share != secret)

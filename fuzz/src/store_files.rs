@@ -47,10 +47,15 @@ pub(crate) fn holds(
     };
     let cut = read(&whole[..at]);
     let is_cut = |whole| is_one_of_them(&cut, whole);
+    // Between two commits, and nowhere else, it is a whole journal of the first ones.
+    let ends_here = |first: usize| {
+        let shorter = journal_of(Revision::ORIGIN, &[], &commits[..first]);
+        whole[..at] == shorter
+    };
     assert!(
         cut == Journal::Unreadable
-            || is_cut(false)
-            || (is_cut(true) && state_of(&cut) < Some(last)),
+            || (is_cut(false) && !state_of(&cut).is_some_and(ends_here))
+            || (is_cut(true) && state_of(&cut).is_some_and(ends_here)),
         "cut to {at}: {cut:?}"
     );
     if by != 0 {
@@ -59,7 +64,7 @@ pub(crate) fn holds(
         let seen = read(&changed);
         assert!(
             seen == Journal::Unreadable || is_one_of_them(&seen, false),
-            "{by} at {at}: {seen:?}"
+            "changed by {by} at {at}: {seen:?}"
         );
     }
 }

@@ -16,7 +16,7 @@ pub fn token_text(data: &[u8]) -> bool {
 pub(crate) fn agrees(data: &[u8], read: impl Fn(&[u8]) -> Option<Vec<u8>>) -> bool {
     let seen = read(data);
     let expected = is_token_by_hand(data).then(|| data.to_vec());
-    assert_eq!(seen, expected);
+    assert_eq!(seen, expected, "of a header of its own");
     let padded = [b"Bearer  ", data, b" "].concat();
     let bearer = TokenText::from_authorization(&padded).expect("it says Bearer");
     let bearer = bearer.ok().map(|token| token.expose_for_hash().to_vec());

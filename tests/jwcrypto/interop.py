@@ -34,7 +34,7 @@ USAGE, for tests: everything passes in the clear, bytes in hexadecimal
     interop.py make < request.json      {"header": {...}, "plaintext": HEX,
                                          "recipients": [{"seal", "kid", KEY}, ..], BINDING}
         -> {"envelope": TEXT}           with "dek": HEX and "encrypted_key": HEX instead of KEY:
-                                        what somebody else has wrapped by A256KW
+                                        what somebody else has wrapped, by A256KW or "alg"
     interop.py kit FILE                 every case of Selkie's test kit, crypto/testkit
     interop.py cross PROGRAM            all combinations, both ways, with PROGRAM on Selkie's side:
                                         crypto/examples/envelope.rs, which documents KEY and BINDING
@@ -186,11 +186,15 @@ def make_envelope(request):
 
 
 def wrapped(recipients):
-    """What somebody else has wrapped by A256KW."""
+    """What somebody else has wrapped, by A256KW unless an `alg` is named."""
     return [
         {
             "encrypted_key": base64url_encode(bytes.fromhex(recipient["encrypted_key"])),
-            "header": {"alg": "A256KW", "kid": recipient["kid"], "seal": recipient["seal"]},
+            "header": {
+                "alg": recipient.get("alg", "A256KW"),
+                "kid": recipient["kid"],
+                "seal": recipient["seal"],
+            },
         }
         for recipient in recipients
     ]

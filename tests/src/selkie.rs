@@ -42,6 +42,7 @@ pub struct Selkie {
     pub targets: Vec<Target>,
     program: PathBuf,
     arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 /// The root token of dev mode in the tests.
@@ -87,11 +88,26 @@ impl Selkie {
     ///
     /// If it does not come up.
     pub fn start(program: &Path, arguments: Vec<OsString>, listeners: usize) -> Result<Self> {
+        Self::start_in(program, arguments, listeners, Vec::new())
+    }
+
+    /// The same with these variables, which also a restart has.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub fn start_in(
+        program: &Path,
+        arguments: Vec<OsString>,
+        listeners: usize,
+        environment: Vec<(&'static str, OsString)>,
+    ) -> Result<Self> {
         let mut command = Command::new(program);
-        command.args(&arguments).env_clear();
+        let variables = environment.iter().map(|(name, value)| (*name, value.as_os_str()));
+        command.args(&arguments).env_clear().envs(variables);
         let process = Process::start(command)?;
         let targets = listening(&process, listeners)?;
-        Ok(Self { process, targets, program: program.to_owned(), arguments })
+        Ok(Self { process, targets, program: program.to_owned(), arguments, environment })
     }
 
     /// Starts again with the same arguments, after [`Selkie::stop`] or [`Selkie::kill`].
@@ -101,7 +117,8 @@ impl Selkie {
     /// If it does not come up.
     pub fn restart(&mut self) -> Result<()> {
         let (program, arguments) = (self.program.clone(), self.arguments.clone());
-        *self = Self::start(&program, arguments, self.targets.len())?;
+        let environment = self.environment.clone();
+        *self = Self::start_in(&program, arguments, self.targets.len(), environment)?;
         Ok(())
     }
 

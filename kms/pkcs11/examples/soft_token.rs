@@ -1,8 +1,9 @@
 //! Makes tokens and keys in a software HSM for tests, over its PKCS#11 library:
 //! `soft_token LIBRARY LABEL PIN COMMAND`, where the token has the label and the command is one of
 //! `init`, `aes KEY_LABEL ID` (a 256-bit key that does everything), `gcm` and `wrap` (one that does
-//! only this), `aes128`, `rsa KEY_LABEL ID`, `delete KEY_LABEL ID`, `calls COUNT` (so many unwraps
-//! over each of 1 and 16 sessions of the bare library; prints calls a second). Ids are hex.
+//! only this), `aes128`, `import KEY_LABEL ID KEY` (an AES key of somebody else), `rsa KEY_LABEL ID`,
+//! `delete KEY_LABEL ID`, `calls COUNT` (so many unwraps over each of 1 and 16 sessions of the bare
+//! library; prints calls a second). Ids and keys are hex.
 
 use std::env::args;
 use std::error::Error;
@@ -39,6 +40,7 @@ fn main() -> Outcome {
     session.login(UserType::User, Some(&pin))?;
     match command {
         ["rsa", label, id] => make_rsa(&session, label, id),
+        ["import", label, id, key] => import_aes(&session, label, id, key),
         ["delete", label, id] => delete(&session, label, id),
         ["calls", count] => calls(&module, slot, &session, count.parse()?),
         [kind, label, id] => make_aes(&session, kind, label, id),
@@ -69,12 +71,16 @@ fn init(module: &Pkcs11, label: &str, pin: &AuthPin) -> Outcome {
     Err("no slot is free".into())
 }
 
-fn named(class: ObjectClass, label: &str, id: &str) -> Outcome<Vec<Attribute>> {
-    let digits = id
+fn bytes(hex: &str) -> Outcome<Vec<u8>> {
+    let digits = hex
         .as_bytes()
         .chunks(2)
         .map(|two| u8::from_str_radix(str::from_utf8(two)?, 16).map_err(Into::into));
-    let id = digits.collect::<Outcome<Vec<u8>>>()?;
+    digits.collect()
+}
+
+fn named(class: ObjectClass, label: &str, id: &str) -> Outcome<Vec<Attribute>> {
+    let id = bytes(id)?;
     let label = label.as_bytes().to_vec();
     Ok(vec![
         Attribute::Class(class),
@@ -104,6 +110,23 @@ fn make_aes(session: &Session, kind: &str, label: &str, id: &str) -> Outcome {
         Attribute::Unwrap(wraps),
     ]);
     session.generate_key(&Mechanism::AesKeyGen, &template)?;
+    Ok(())
+}
+
+fn import_aes(session: &Session, label: &str, id: &str, key: &str) -> Outcome {
+    let mut template = named(ObjectClass::SECRET_KEY, label, id)?;
+    template.extend([
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Value(bytes(key)?),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Wrap(true),
+        Attribute::Unwrap(true),
+    ]);
+    session.create_object(&template)?;
     Ok(())
 }
 

@@ -14,6 +14,8 @@ use selkie_crypto::{RecipientSecret, WrapAlgorithm};
 use selkie_memory::{WipedVec, wipe};
 use serde::Deserialize;
 
+use crate::http::object;
+
 /// `{"alg":...,"value":...}`, where `value` may be a DEK.
 pub(super) fn request_body(algorithm: WrapAlgorithm, value: &[u8]) -> Bytes {
     let parts = [r#"{"alg":""#, algorithm.jose_name(), r#"","value":""#];
@@ -57,9 +59,8 @@ impl AnswerBody {
         Self(body)
     }
 
-    #[expect(clippy::map_err_ignore, reason = "serde's error would quote what it did not expect")]
     pub(super) fn parse(&self) -> Result<Answer<'_>, AnswerError> {
-        serde_json::from_slice(&self.0).map_err(|_| AnswerError::Malformed)
+        object(&self.0).ok_or(AnswerError::Malformed)
     }
 }
 
@@ -138,6 +139,7 @@ mod tests {
             "null",
             "[]",
             "<html></html>",
+            &format!(r#"["k","{value}"]"#),
             r#"{"kid":"k"}"#,
             r#"{"kid":"k","value":null}"#,
             r#"{"kid":"k","value":7}"#,

@@ -15,6 +15,8 @@ use selkie_memory::WipedVec;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::http::object;
+
 /// An answer holds nothing of use; says nothing more, it may be secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
@@ -53,7 +55,7 @@ struct Enveloped<D> {
 }
 
 fn data<'a, D: Deserialize<'a>>(body: &'a [u8]) -> Result<D, Malformed> {
-    let parsed: Enveloped<D> = serde_json::from_slice(body).or(Err(Malformed))?;
+    let parsed: Enveloped<D> = object(body).ok_or(Malformed)?;
     Ok(parsed.data)
 }
 
@@ -152,7 +154,7 @@ pub(super) fn renewed(body: &[u8]) -> Result<Lease, Malformed> {
         lease_duration: u64,
         renewable: bool,
     }
-    let Renewed { auth } = serde_json::from_slice(body).or(Err(Malformed))?;
+    let Renewed { auth } = object(body).ok_or(Malformed)?;
     let ttl = Duration::from_secs(auth.lease_duration);
     Ok(Lease { ttl, is_renewable: auth.renewable })
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{TransitDiagnosis, TransitHop, TransitOutcome};
 use crate::KmsError;
-use crate::http::{HttpError, HttpHop, HttpReason, tls_word};
+use crate::http::{HttpError, HttpHop, HttpReason, object, tls_word};
 
 /// No `Retry-After` makes us wait longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -61,7 +61,7 @@ struct Errors {
 
 impl Errors {
     fn read(body: &[u8]) -> Self {
-        serde_json::from_slice(body).unwrap_or_default()
+        object(body).unwrap_or_default()
     }
 
     /// Whether the answer is in Vault's form, and not a page of whatever stands before it.

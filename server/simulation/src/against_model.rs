@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::clock::SimClock;
-use crate::kms::{self, Cloud, Mood, SimKms};
+use crate::kms::{self, Cloud, Kind, Mood, SimKms};
 use crate::life::Life;
 use crate::model::{Changes, Expected, Key, Model, Token};
 use crate::seeds::{note, told};
@@ -22,7 +22,6 @@ use crate::world::SEALS;
 
 const KEYS: [&str; 2] = ["k", "l"];
 const POLICIES: [&str; 2] = ["p", "q"];
-const PLAINTEXT: &str = "YQ==";
 /// So many histories are run if nobody says how many.
 const HISTORIES: u64 = 250;
 /// What a token may live, and what passes at a time: no sum of the second comes near the first.
@@ -98,17 +97,37 @@ struct World {
     roads: [Arc<kms::Road>; 2],
     clock: Arc<SimClock>,
     began: Instant,
-    /// Their texts, in the model's order; so are the ciphertexts.
+    /// Their texts, in the model's order; so are the blobs.
     tokens: Vec<String>,
-    blobs: Vec<String>,
+    blobs: Vec<Blob>,
+    mistake: Option<Mistake>,
+    /// The first answer that held another plaintext than its own, or one where there must be none.
+    mixed_up: Option<String>,
+}
+
+/// What a client keeps, and what it must get back for it, in base64.
+struct Blob {
+    ciphertext: String,
+    plaintext: String,
+}
+
+/// For controls: what the judge has wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mistake {
+    ForgetsRevocations,
+    /// It takes each blob for the one before.
+    MixesUpBlobs,
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(mistake: Option<Mistake>) -> Self {
         let began = Instant::now();
-        let road = |name| kms::Road::new(&Cloud::new(name), Chance::new(0, name));
+        let road = |name| kms::Road::new(&Cloud::new(name, Kind::Remote), Chance::new(0, name));
+        let mut model = Model::new();
+        model.forgets_revocations = mistake == Some(Mistake::ForgetsRevocations);
         let mut world = Self {
-            model: Model::new(),
+            model,
+            mistake,
             server: None,
             life: Life::new(),
             lives: 0,
@@ -118,6 +137,7 @@ impl World {
             began,
             tokens: vec![ROOT.to_owned()],
             blobs: Vec::new(),
+            mixed_up: None,
         };
         world.restart().await;
         world
@@ -165,10 +185,7 @@ impl World {
         if !is_as_expected {
             return Err(format!("{step:?}: expected {expected:?}, is {answer:?}"));
         }
-        if let Some(ciphertext) = answer.data("ciphertext").as_str() {
-            self.blobs.push(ciphertext.to_owned());
-        }
-        Ok(())
+        self.mixed_up.take().map_or(Ok(()), Err)
     }
 
     async fn ask(&mut self, step: &Step) -> Option<(Expected, Answer)> {
@@ -217,9 +234,11 @@ impl World {
         if let Step::Encrypt(by, key, version) = step {
             let by = self.token(*by);
             let expected = self.model.encrypt(by, key, *version);
-            let body = json!({ "plaintext": PLAINTEXT, "key_version": version });
-            let path = format!("transit/encrypt/{key}");
-            return Some((expected, self.send(by, "POST", &path, body).await));
+            let plaintext = format!("{:04}", self.blobs.len());
+            let body = json!({ "plaintext": plaintext, "key_version": version });
+            let answer = self.send(by, "POST", &format!("transit/encrypt/{key}"), body).await;
+            self.keep(&answer, plaintext);
+            return Some((expected, answer));
         }
         let (Step::Decrypt(by, blob) | Step::Rewrap(by, blob)) = step else { return None };
         let (by, blob) = (self.token(*by), self.blob(*blob)?);
@@ -228,12 +247,28 @@ impl World {
             Step::Decrypt(..) => (self.model.decrypt(by, blob), "decrypt"),
             _ => (self.model.rewrap(by, blob), "rewrap"),
         };
-        let body = json!({ "ciphertext": self.blobs[blob] });
+        let body = json!({ "ciphertext": self.blobs[blob].ciphertext });
         let answer = self.send(by, "POST", &format!("transit/{what}/{key}"), body).await;
-        let plaintext = answer.data("plaintext");
-        assert!(plaintext.is_null() || *plaintext == PLAINTEXT, "another plaintext");
-        assert!(plaintext.is_null() == (what != "decrypt" || !answer.is_ok()));
+        let is_opened = what == "decrypt" && answer.is_ok();
+        let told = answer.data("plaintext").as_str();
+        if told != is_opened.then(|| self.plaintext_of(blob)) {
+            self.mixed_up = Some(format!("another plaintext: {step:?}: {answer:?}"));
+        }
+        self.keep(&answer, self.blobs[blob].plaintext.clone());
         Some((expected, answer))
+    }
+
+    fn keep(&mut self, answer: &Answer, plaintext: String) {
+        if let Some(ciphertext) = answer.data("ciphertext").as_str() {
+            self.blobs.push(Blob { ciphertext: ciphertext.to_owned(), plaintext });
+        }
+    }
+
+    fn plaintext_of(&self, blob: usize) -> &str {
+        match self.mistake {
+            Some(Mistake::MixesUpBlobs) => &self.blobs[blob.saturating_sub(1)].plaintext,
+            _ => &self.blobs[blob].plaintext,
+        }
     }
 
     async fn change_policy(&mut self, step: &Step) -> (Expected, Answer) {
@@ -347,15 +382,14 @@ fn version_in(answer: &Answer) -> Option<u32> {
 }
 
 /// Runs so many histories, and what the first one is that is not as the model has it.
-fn histories(cases: u32, forgets_revocations: bool) -> Result<(), String> {
+fn histories(cases: u32, mistake: Option<Mistake>) -> Result<(), String> {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let history = proptest::collection::vec(step(), 1..60);
     let ran = TestRunner::new(config).run(&history, |steps| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut world = World::new().await;
-            world.model.forgets_revocations = forgets_revocations;
+            let mut world = World::new(mistake).await;
             for step in &steps {
                 world.take(step).await.map_err(TestCaseError::fail)?;
             }
@@ -368,18 +402,25 @@ fn histories(cases: u32, forgets_revocations: bool) -> Result<(), String> {
 #[test]
 fn whole_histories_of_a_server_are_as_the_model_has_them() {
     let cases = u32::try_from(told("SELKIE_HISTORIES").unwrap_or(HISTORIES)).unwrap();
-    if let Err(failed) = histories(cases, false) {
+    if let Err(failed) = histories(cases, None) {
         panic!("{failed}");
     }
     note(&format!(
         "evidence: whole histories of a server are as a model of a few maps has them | \
          SELKIE_HISTORIES={cases} cargo test -p selkie-simulation -- --nocapture | {cases} histories \
-         of up to 60 steps, every answer compared | a model that forgets revocations is found wrong"
+         of up to 60 steps, every answer and plaintext compared | a model that forgets revocations and \
+         one that mixes up ciphertexts are each found wrong"
     ));
 }
 
 #[test]
 fn a_model_that_forgets_revocations_is_found_wrong() {
-    let failed = histories(500, true).unwrap_err();
+    let failed = histories(500, Some(Mistake::ForgetsRevocations)).unwrap_err();
     assert!(failed.contains("Revoke"), "{failed}");
+}
+
+#[test]
+fn a_model_that_mixes_up_ciphertexts_is_found_wrong() {
+    let failed = histories(500, Some(Mistake::MixesUpBlobs)).unwrap_err();
+    assert!(failed.contains("another plaintext"), "{failed}");
 }

@@ -85,7 +85,10 @@ impl Ask {
             Self::CreateKey { key } => (format!("transit/keys/{key}"), json!({})),
             Self::Rotate { key } => (format!("transit/keys/{key}/rotate"), json!({})),
             Self::Configure { key, min_decryption } => {
-                let body = json!({ "min_decryption_version": min_decryption });
+                let body = match planted {
+                    Some(Planted::MinimumLost) => json!({}),
+                    _ => json!({ "min_decryption_version": min_decryption }),
+                };
                 (format!("transit/keys/{key}/config"), body)
             }
             Self::WritePolicy { key } => {

@@ -26,6 +26,19 @@ pub(crate) struct Key {
     pub(crate) seen_of: BTreeMap<usize, u32>,
     /// The least version that may still have to decrypt.
     pub(crate) min_decryption: u32,
+    /// The least version that decrypts for certain, unless one of [`Self::min_unsure`] came after it.
+    pub(crate) min_certain: Option<Minimum>,
+    /// The lowest minimum of which nobody can tell whether, or when, it was set.
+    pub(crate) min_unsure: u32,
+}
+
+/// A `min_decryption_version` that was set for certain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Minimum {
+    pub(crate) version: u32,
+    pub(crate) at: Instant,
+    /// Through which replica.
+    pub(crate) by: usize,
 }
 
 /// What a client keeps.
@@ -68,7 +81,19 @@ pub(crate) enum Standing {
 impl Key {
     pub(crate) fn new(now: Instant) -> Self {
         let seen_of = BTreeMap::new();
-        Self { made: now, seen: 1, seen_at: now, seen_of, min_decryption: 1 }
+        let (min_decryption, min_certain, min_unsure) = (1, None, u32::MAX);
+        Self { made: now, seen: 1, seen_at: now, seen_of, min_decryption, min_certain, min_unsure }
+    }
+
+    /// Takes note of a change of the minimum and of what came of it.
+    pub(crate) fn is_configured(&mut self, minimum: Minimum, is_certain: bool) {
+        // Even if nobody can tell whether it was set.
+        self.min_decryption = self.min_decryption.max(minimum.version);
+        if !is_certain {
+            self.min_unsure = self.min_unsure.min(minimum.version);
+        } else if self.min_certain.is_none_or(|before| before.version <= minimum.version) {
+            self.min_certain = Some(minimum);
+        }
     }
 
     pub(crate) fn saw(&mut self, replica: usize, version: u32, now: Instant) {

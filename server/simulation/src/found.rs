@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::clock::SimClock;
-use crate::kms::{self, Cloud, SimKms};
+use crate::kms::{self, Cloud, Kind, SimKms};
 use crate::life::Life;
 use crate::server::{ROOT, Server, Site};
 use crate::store::{self, Mood, SimStore};
@@ -24,7 +24,7 @@ struct One {
 /// Two replicas of which nothing is wrong, with the policy `use` for the key `k`.
 async fn two() -> [One; 2] {
     let (memory, cloud, began) =
-        (Arc::new(MemoryStore::new()), Cloud::new("alpha"), Instant::now());
+        (Arc::new(MemoryStore::new()), Cloud::new("alpha", Kind::Remote), Instant::now());
     let start = async |number: u64| {
         let life = Life::new();
         let kms = kms::Road::new(&cloud, Chance::new(number, "kms"));

@@ -15,16 +15,19 @@ use crate::{kms, store};
 
 const KEYS: [&str; 2] = ["one", "two"];
 /// More versions of a master key than this say nothing new.
-const MOST_KEKS: usize = 4;
+pub(crate) const MOST_KEKS: usize = 4;
 
 impl World {
     /// The whole history of the seed, to its end or to the first promise that is broken.
     pub(crate) async fn run(&mut self) {
         self.pass(Duration::from_secs(5)).await;
         let steps = 15 + self.chance.below(25);
-        for _ in 0..steps {
+        for number in 0..steps {
             self.step().await;
             self.steps += 1;
+            if number == steps / 2 {
+                self.remember_store().await;
+            }
             let pause = match self.chance.below(20) {
                 0..12 => Duration::from_millis(self.chance.below(3_000)),
                 12..18 => Duration::from_millis(self.chance.below(30_000)),
@@ -36,6 +39,10 @@ impl World {
             }
         }
         self.end().await;
+        let may_tamper = matches!(self.planted, None | Some(Planted::Untouched));
+        if self.violation.is_none() && may_tamper && self.seed.is_multiple_of(4) {
+            self.tamper().await;
+        }
     }
 
     async fn step(&mut self) {
@@ -93,8 +100,16 @@ impl World {
             };
             let key = key.and_then(|key| self.facts.keys.get(key)).cloned();
             let request = ask.request(&self.facts, self.planted);
+            let is_refused =
+                self.planted == Some(Planted::NoRewrap) && matches!(ask, Ask::Rewrap { .. });
             sent.push((number, Sent { ask, to, at: Instant::now(), key }));
-            tasks.spawn(async move { (number, request.send(server).await) });
+            tasks.spawn(async move {
+                let mut answer = request.send(server).await;
+                if is_refused {
+                    (answer.status, answer.json) = (503, serde_json::Value::Null);
+                }
+                (number, answer)
+            });
         }
         if let Some(victim) = victim {
             sleep(Duration::from_millis(self.chance.below(60))).await;
@@ -143,7 +158,7 @@ impl World {
             77..80 if tokens > 0 => Ask::Renew { token: self.chance.index(tokens) },
             80..84 if tokens > 2 => Ask::Revoke { token: self.chance.index(tokens) },
             84..88 if !made.is_empty() => Ask::Rotate { key: self.chance.of(&made).to_owned() },
-            88 if !made.is_empty() => {
+            88 | 89 if !made.is_empty() => {
                 let key = self.chance.of(&made);
                 let min_decryption = self.facts.keys[key].seen;
                 Ask::Configure { key: key.to_owned(), min_decryption }
@@ -318,6 +333,10 @@ impl World {
             for blob in some.copied() {
                 let to = self.chance.index(self.replicas.len());
                 asks.push((to, Ask::Decrypt { by, blob }));
+            }
+            if let Some(blob) = blobs.last().copied() {
+                let to = self.chance.index(self.replicas.len());
+                asks.push((to, Ask::Rewrap { by, blob }));
             }
         }
         for (number, token) in self.facts.tokens.iter().enumerate() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::ask::{Ask, By};
-use crate::facts::{Blob, Key, Standing, Token};
+use crate::facts::{Blob, Key, Minimum, Standing, Token};
+use crate::kms::Mood;
 use crate::server::{Answer, DECLARED};
 use crate::world::{QUIET, SEALS, World};
 
@@ -49,20 +50,30 @@ impl World {
                     self.judge_time(&line, answer, ENCRYPT_PATIENCE);
                 }
                 self.judge_permit(&line, permitted, answer);
-                self.judge_encrypted(sent, &key, plaintext, (permitted, answer));
+                let must = self.must_encrypt(sent, &key, permitted);
+                self.judge_encrypted(sent, &key, plaintext, (must, answer));
             }
             Ask::Decrypt { by, blob } => {
                 self.judge_time(&line, answer, DECRYPT_PATIENCE);
                 let key = self.facts.blobs[blob].key.clone();
                 let permitted = self.permitted(sent, by, &key);
                 self.judge_permit(&line, permitted, answer);
-                self.judge_decrypted(sent, blob, (permitted, answer), &line);
+                self.judge_opened(sent, blob, permitted, answer);
+                if answer.status == 200
+                    && *answer.data("plaintext") != *self.facts.blobs[blob].plaintext
+                {
+                    self.broken(format_args!("another plaintext: {line}"));
+                }
             }
             Ask::Rewrap { by, blob } => {
+                self.judge_time(&line, answer, DECRYPT_PATIENCE + ENCRYPT_PATIENCE);
                 let Blob { key, plaintext, .. } = self.facts.blobs[blob].clone();
                 let permitted = self.permitted(sent, by, &key);
                 self.judge_permit(&line, permitted, answer);
-                self.judge_encrypted(sent, &key, plaintext, (Permitted::May, answer));
+                let must = self.must_open(sent, blob, permitted)
+                    && self.must_encrypt(sent, &key, permitted);
+                self.judge_minimum(sent, blob, answer);
+                self.judge_encrypted(sent, &key, plaintext, (must, answer));
             }
             operation => self.take_note(sent, operation, answer),
         }
@@ -78,11 +89,12 @@ impl World {
             }
             Ask::Rotate { key } => self.saw_latest(sent, &key, answer),
             Ask::Configure { key, min_decryption } => {
-                // Even if it failed: nobody can tell whether it did.
+                let (at, by) = (Instant::now(), sent.to);
+                let minimum = Minimum { version: min_decryption, at, by };
                 if !answer.is_refused()
                     && let Some(known) = self.facts.keys.get_mut(&key)
                 {
-                    known.min_decryption = known.min_decryption.max(min_decryption);
+                    known.is_configured(minimum, answer.is_ok());
                 }
             }
             Ask::CreateToken { key, is_periodic } => {
@@ -167,27 +179,44 @@ impl World {
         permitted == Permitted::Must && knows_key && is_started && is_clock_right
     }
 
+    /// Whether the replica must be able to wrap for `key`, also if a KMS is away that it does not
+    /// need (invariant I2).
+    fn must_encrypt(&self, sent: &Sent, key: &str, permitted: Permitted) -> bool {
+        let (replica, changed) = (&self.replicas[sent.to], self.keks_changed);
+        let wraps = |kms: usize| {
+            self.disabled[kms]
+                || replica.wraps_for(kms, self.clouds[kms].is_local(), changed, sent.at)
+        };
+        self.has_all(sent, key, permitted)
+            && (0..SEALS.len()).all(wraps)
+            && replica.knows_store_of(changed, sent.at)
+            && self.clouds.iter().all(|cloud| cloud.is_current_enabled())
+            && sent.at >= changed + QUIET
+    }
+
     fn judge_encrypted(
         &mut self,
         sent: &Sent,
         key: &str,
         plaintext: String,
-        (permitted, answer): (Permitted, &Answer),
+        (must, answer): (bool, &Answer),
     ) {
         let now = Instant::now();
         let (to, replica) = (sent.to, &self.replicas[sent.to]);
-        let is_current_enabled = self.clouds.iter().all(|cloud| cloud.is_current_enabled())
-            && sent.at >= self.keks_changed + QUIET;
-        let is_well = self.has_all(sent, key, permitted)
-            && replica.knows_keks_of(self.keks_changed, sent.at)
-            && replica.knows_store_of(self.keks_changed, sent.at)
-            && is_current_enabled;
         if answer.status != 200 {
-            if is_well && answer.status != 0 {
+            if must && answer.status != 0 {
                 self.broken(format_args!("r{to} does not encrypt under {key} although it is well"));
             }
             return;
         }
+        let is_kms_away = (0..SEALS.len()).any(|kms| {
+            let is_silent = matches!(replica.kms[kms].mood(), Mood::Away | Mood::Hanging);
+            is_silent && !self.disabled[kms] && replica.has_confirmed(kms, self.keks_changed)
+        });
+        if must && is_kms_away {
+            self.befell("encrypted without its kms");
+        }
+        let replica = &self.replicas[to];
         let Some(ciphertext) = answer.data("ciphertext").as_str() else {
             return self.broken(format_args!("an encrypt without ciphertext"));
         };
@@ -208,8 +237,11 @@ impl World {
         if let Some((seen, true)) = behind {
             self.broken(format_args!("I7: r{to} is at v{version} of {key}, which was at v{seen}"));
         }
-        if kids.is_empty() {
-            self.broken(format_args!("I1: a ciphertext for no seal"));
+        let mut seals: Vec<_> = kids.iter().map(|(kms, _)| *kms).collect();
+        seals.sort_unstable();
+        let enabled: Vec<_> = (0..SEALS.len()).filter(|kms| !self.disabled[*kms]).collect();
+        if seals.is_empty() || ((must || key == DECLARED) && seals != enabled) {
+            self.broken(format_args!("I1: a ciphertext for {seals:?} instead of {enabled:?}"));
         }
         let ciphertext = ciphertext.to_owned();
         self.saw(key, to, version);
@@ -224,40 +256,64 @@ impl World {
         known.saw(replica, version, now);
     }
 
-    fn judge_decrypted(
-        &mut self,
-        sent: &Sent,
-        blob: usize,
-        (permitted, answer): (Permitted, &Answer),
-        line: &str,
-    ) {
-        let blob = self.facts.blobs[blob].clone();
-        if answer.status == 200 {
-            if *answer.data("plaintext") != *blob.plaintext {
-                self.broken(format_args!("another plaintext: {line}"));
-            }
+    fn judge_opened(&mut self, sent: &Sent, blob: usize, permitted: Permitted, answer: &Answer) {
+        self.judge_minimum(sent, blob, answer);
+        if matches!(answer.status, 0 | 200) {
             return;
         }
+        let line = sent.ask.line(&self.facts);
+        if self.must_open(sent, blob, permitted) {
+            self.broken(format_args!("I1: {} {:?} to: {line}", answer.status, answer.error()));
+        }
+        // After this answer a client may give the ciphertext up.
+        let is_called_forged = answer.error().contains("message authentication failed");
+        let lies = self.replicas[sent.to].kms.iter().any(|road| road.mood() == Mood::Lying);
+        if is_called_forged && !lies && self.must_know(sent, blob, permitted) {
+            self.broken(format_args!("I4: called forged, and is genuine: {line}"));
+        }
+    }
+
+    /// What is below a minimum that was set for certain is not opened.
+    fn judge_minimum(&mut self, sent: &Sent, blob: usize, answer: &Answer) {
+        let blob = &self.facts.blobs[blob];
+        let Some(known) = &sent.key else { return };
+        let Some(Minimum { version, at, by }) = known.min_certain else { return };
         let replica = &self.replicas[sent.to];
+        let has_heard =
+            (by == sent.to && replica.started < at) || replica.knows_store_of(at, sent.at);
+        let unsure = known.min_unsure.min(self.facts.keys[&blob.key].min_unsure);
+        if !has_heard || blob.version >= version.min(unsure) {
+            return;
+        }
+        self.befell("asked for what is below the minimum");
+        if answer.status == 200 {
+            let line = sent.ask.line(&self.facts);
+            self.broken(format_args!("min_decryption_version is v{version}, and yet: {line}"));
+        }
+    }
+
+    /// Whether the replica knows all of the key that it takes to decrypt this.
+    fn must_know(&self, sent: &Sent, blob: usize, permitted: Permitted) -> bool {
+        let (blob, replica) = (&self.facts.blobs[blob], &self.replicas[sent.to]);
         let min_decryption = sent.key.as_ref().map_or(u32::MAX, |known| {
             known.min_decryption.max(self.facts.keys[&blob.key].min_decryption)
         });
+        let knows_version = match blob.key.as_str() {
+            DECLARED => replica.knows_keks_of(blob.made, sent.at),
+            _ => replica.knows_store_of(blob.made, sent.at),
+        };
+        self.has_all(sent, &blob.key, permitted) && blob.version >= min_decryption && knows_version
+    }
+
+    /// Whether it must decrypt this, since one of its master keys lives and is reached.
+    fn must_open(&self, sent: &Sent, blob: usize, permitted: Permitted) -> bool {
+        let replica = &self.replicas[sent.to];
         let opens = |(kms, kid): &(usize, String)| {
             replica.reaches(*kms, sent.at)
                 && self.clouds[*kms].is_enabled(kid)
                 && sent.at >= self.keks_changed + QUIET
         };
-        let knows_version = match blob.key.as_str() {
-            DECLARED => replica.knows_keks_of(blob.made, sent.at),
-            _ => replica.knows_store_of(blob.made, sent.at),
-        };
-        let must_open = self.has_all(sent, &blob.key, permitted)
-            && blob.version >= min_decryption
-            && knows_version
-            && blob.kids.iter().any(opens);
-        if must_open && answer.status != 0 {
-            self.broken(format_args!("I1: {} {:?} to: {line}", answer.status, answer.error()));
-        }
+        self.must_know(sent, blob, permitted) && self.facts.blobs[blob].kids.iter().any(opens)
     }
 
     fn saw_latest(&mut self, sent: &Sent, key: &str, answer: &Answer) {

@@ -9,7 +9,10 @@ use selkie_kms::{Call, KekDescription, KekState, KekVersion, Kms, KmsError, KmsF
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
+use crate::history::MOST_KEKS;
 use crate::life::Life;
+use crate::rsa::RsaPair;
+use crate::world::SEALS;
 
 /// How a KMS does, as one replica sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,23 +28,41 @@ pub(crate) enum Mood {
     Lying,
 }
 
+/// What a master key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Symmetric: it wraps in its KMS alone.
+    Remote,
+    /// RSA: servers wrap under its public key (invariant I2).
+    Local,
+    /// RSA, as with `wrap = "remote"`: for a control.
+    LocalUntold,
+}
+
 /// One master key, with all its versions.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     name: &'static str,
+    kind: Kind,
+    /// Its first key pair of [`RsaPair::of`].
+    first_pair: usize,
     versions: Mutex<Vec<Version>>,
 }
 
 #[derive(Clone, Debug)]
 struct Version {
     id: KekId,
-    kek: Arc<KekOf>,
+    kek: KekOf,
     is_enabled: bool,
     /// It was destroyed, which it does not say.
     is_gone: bool,
 }
 
-struct KekOf(Kek);
+#[derive(Clone)]
+enum KekOf {
+    Symmetric(Arc<Kek>),
+    Rsa(&'static RsaPair),
+}
 
 impl std::fmt::Debug for KekOf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,8 +71,9 @@ impl std::fmt::Debug for KekOf {
 }
 
 impl Cloud {
-    pub(crate) fn new(name: &'static str) -> Arc<Self> {
-        let cloud = Arc::new(Self { name, versions: Mutex::default() });
+    pub(crate) fn new(name: &'static str, kind: Kind) -> Arc<Self> {
+        let first_pair = if name == SEALS[0] { 0 } else { MOST_KEKS };
+        let cloud = Arc::new(Self { name, kind, first_pair, versions: Mutex::default() });
         cloud.rotate();
         cloud
     }
@@ -61,9 +83,20 @@ impl Cloud {
         let number = versions.len() + 1;
         let fill = u8::try_from(number).unwrap() ^ (self.name.as_bytes()[0] << 2);
         let id = KekId::new(&format!("{}-{number}", self.name)).unwrap();
-        let kek = Arc::new(KekOf(Kek::init_with(|bytes| bytes.fill(fill)).unwrap()));
+        let kek = match self.kind {
+            Kind::Remote => {
+                KekOf::Symmetric(Arc::new(Kek::init_with(|bytes| bytes.fill(fill)).unwrap()))
+            }
+            Kind::Local | Kind::LocalUntold => {
+                KekOf::Rsa(RsaPair::of(self.first_pair + number - 1))
+            }
+        };
         versions.push(Version { id, kek, is_enabled: true, is_gone: false });
         number
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.kind != Kind::Remote
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -103,11 +136,21 @@ impl Cloud {
         }
     }
 
+    fn wrapping(&self, version: &Version) -> Wrapping {
+        match &version.kek {
+            KekOf::Symmetric(_) => Wrapping::Remote(WrapAlgorithm::A256Kw),
+            KekOf::Rsa(pair) if self.kind == Kind::Local => {
+                Wrapping::Local(Arc::clone(&pair.public).into())
+            }
+            KekOf::Rsa(_) => Wrapping::Remote(WrapAlgorithm::RsaOaep256),
+        }
+    }
+
     fn describe(&self) -> KekDescription {
         let versions = self.versions.lock().unwrap();
         let listed = versions.iter().map(|version| KekVersion {
             id: version.id.clone(),
-            wrapping: Wrapping::Remote(WrapAlgorithm::A256Kw),
+            wrapping: self.wrapping(version),
             state: if version.is_enabled { KekState::Enabled } else { KekState::Disabled },
             created: None,
             expires: None,
@@ -227,7 +270,12 @@ impl Kms for SimKms {
     ) -> KmsFuture<'a, Vec<u8>> {
         Box::pin(async move {
             self.pass().await?;
-            Ok(self.version(kek)?.kek.0.wrap_dek(dek).to_vec())
+            match self.version(kek)?.kek {
+                KekOf::Symmetric(kek) => Ok(kek.wrap_dek(dek).to_vec()),
+                KekOf::Rsa(pair) => {
+                    pair.public.wrap_dek(dek).map_err(|_failed| KmsError::Rejected(None))
+                }
+            }
         })
     }
 
@@ -240,8 +288,11 @@ impl Kms for SimKms {
     ) -> KmsFuture<'a, Arc<RecipientSecret>> {
         Box::pin(async move {
             self.pass().await?;
-            let dek = self.version(kek)?.kek.0.unwrap_dek(wrapped);
-            let dek = dek.map_err(|_failed| KmsError::Rejected(None))?;
+            let dek = match self.version(kek)?.kek {
+                KekOf::Symmetric(kek) => kek.unwrap_dek(wrapped).ok(),
+                KekOf::Rsa(pair) => pair.unwrap_dek(wrapped),
+            };
+            let dek = dek.ok_or(KmsError::Rejected(None))?;
             if self.road.mood() == Mood::Lying {
                 self.road.count(|counts| counts.lies += 1);
                 return Ok(Arc::new(RecipientSecret::init_with(|bytes| bytes.fill(0x55))));

@@ -30,10 +30,14 @@ mod model;
 #[cfg(test)]
 mod planted;
 #[cfg(test)]
+mod rsa;
+#[cfg(test)]
 mod seeds;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod tampering;
 #[cfg(test)]
 mod world;

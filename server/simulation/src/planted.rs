@@ -21,6 +21,14 @@ pub(crate) enum Planted {
     NoPermit,
     /// A version of a master key is destroyed.
     PurgedKek,
+    /// What is said of `min_decryption_version` is not heard.
+    MinimumLost,
+    /// A server never wraps by itself.
+    WrapsRemotely,
+    /// A rewrap is answered 503, however well everything is.
+    NoRewrap,
+    /// What was said to be tampered with was not.
+    Untouched,
 }
 
 #[derive(Debug)]

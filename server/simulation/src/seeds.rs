@@ -13,11 +13,13 @@ use crate::world::World;
 /// So many seeds are run if nobody says how many.
 const SEEDS: u64 = 1_000;
 /// Every kind of trouble that a run of many seeds must have met.
-const KINDS: [&str; 33] = [
+const KINDS: [&str; 39] = [
+    "asked for what is below the minimum",
     "clock back",
     "clock forward",
     "commit made, answer lost",
     "commit not made, answer lost",
+    "encrypted without its kms",
     "cut off for more than an hour",
     "kek disabled",
     "kek enabled",
@@ -39,6 +41,10 @@ const KINDS: [&str; 33] = [
     "restart",
     "seal disabled",
     "seal enabled",
+    "record changed",
+    "record dropped",
+    "record moved",
+    "record put back",
     "store away",
     "store call hung",
     "store call refused",
@@ -86,7 +92,8 @@ fn require_kept(seed: u64, outcome: &Outcome) {
     }
 }
 
-/// Invariants I1, I5, I7, I9 and I10, whatever happens to replicas, store, master keys and clocks.
+/// Invariants I1, I2, I7, I9 and I10, whatever happens to replicas, store, master keys and clocks;
+/// of I5, that what others did to a record of the store is found and nothing is made in its place.
 #[test]
 fn what_is_promised_is_kept_whatever_the_seed() {
     if let Some(seed) = told("SELKIE_SEED") {
@@ -141,7 +148,8 @@ fn report(seeds: u64, steps: u64, blobs: u64, met: &BTreeMap<&'static str, u64>,
         "evidence: replicas keep their promises whatever happens to store, master keys and clocks | \
          SELKIE_SEEDS={seeds} cargo test -p selkie-simulation -- --nocapture | {seeds} seeds, \
          {steps} steps, {blobs} ciphertexts, {faults} troubles of {} kinds, nothing broken | a lost \
-         write, a deaf replica, a decrypt without a permit and a destroyed key, each found",
+         write, a deaf replica, a decrypt without a permit, a destroyed key, a minimum not heard of, a \
+         server that never wraps by itself, a refused rewrap and a record not tampered with, each found",
         met.len()
     ));
 }
@@ -197,4 +205,24 @@ fn a_decrypt_without_a_permit_is_found() {
 #[test]
 fn a_master_key_version_that_is_destroyed_is_found() {
     found_after(Planted::PurgedKek, &["I1", "does not encrypt"]);
+}
+
+#[test]
+fn a_minimum_that_is_not_heard_of_is_found() {
+    found_after(Planted::MinimumLost, &["min_decryption_version"]);
+}
+
+#[test]
+fn a_server_that_encrypts_only_with_its_kms_is_found() {
+    found_after(Planted::WrapsRemotely, &["does not encrypt"]);
+}
+
+#[test]
+fn a_rewrap_that_is_refused_although_all_is_well_is_found() {
+    found_after(Planted::NoRewrap, &["does not encrypt"]);
+}
+
+#[test]
+fn a_store_that_serves_what_was_tampered_with_is_found() {
+    found_after(Planted::Untouched, &["I5"]);
 }

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_storage::MemoryStore;
+use selkie_storage::{MemoryStore, Record};
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::clock::SimClock;
 use crate::facts::Facts;
-use crate::kms::{self, Cloud, SimKms};
+use crate::kms::{self, Cloud, Kind, SimKms};
 use crate::life::Life;
 use crate::planted::{DeafStore, ForgetfulStore, Planted};
 use crate::server::{Server, Site};
@@ -34,6 +34,8 @@ pub(crate) struct Replica {
     /// Since when nothing is wrong with its way to the store, and to each master key.
     pub(crate) store_well: Option<Instant>,
     pub(crate) kms_well: [Option<Instant>; 2],
+    /// When it certainly knew each master key in this life of it, the last time that it did.
+    pub(crate) kms_confirmed: [Option<Instant>; 2],
     pub(crate) started: Instant,
     pub(crate) clock_set: Instant,
 }
@@ -62,6 +64,8 @@ pub(crate) struct World {
     /// The first promise that was broken.
     pub(crate) violation: Option<String>,
     pub(crate) steps: u64,
+    /// What the store held halfway.
+    pub(crate) remembered: Vec<Record>,
 }
 
 impl World {
@@ -69,7 +73,8 @@ impl World {
         let began = Instant::now();
         let chance = Chance::new(seed, "history");
         let memory = Arc::new(MemoryStore::new());
-        let clouds = SEALS.map(Cloud::new);
+        let kinds = kinds(seed, planted);
+        let clouds = [Cloud::new(SEALS[0], kinds[0]), Cloud::new(SEALS[1], kinds[1])];
         let mut world = Self {
             seed,
             began,
@@ -86,6 +91,7 @@ impl World {
             faults: BTreeMap::new(),
             violation: None,
             steps: 0,
+            remembered: Vec::new(),
             chance,
         };
         for number in 0..2 + world.chance.index(2) {
@@ -110,6 +116,7 @@ impl World {
             clock: Arc::new(SimClock::new(self.began, drift)),
             store_well: Some(now),
             kms_well: [Some(now); 2],
+            kms_confirmed: [None; 2],
             started: now,
             clock_set: now,
         }
@@ -143,6 +150,7 @@ impl World {
         let server = Server::start(site).await;
         let replica = &mut self.replicas[number];
         replica.started = Instant::now();
+        replica.kms_confirmed = [None; 2];
         replica.server = Some(server);
         self.note(format_args!("r{number} runs"));
     }
@@ -185,6 +193,9 @@ impl World {
 
     pub(crate) fn set_kms(&mut self, number: usize, kms: usize, mood: kms::Mood) {
         let replica = &mut self.replicas[number];
+        if replica.reaches(kms, Instant::now()) {
+            replica.kms_confirmed[kms] = Some(Instant::now());
+        }
         replica.kms[kms].is(mood);
         replica.kms_well[kms] = match mood {
             kms::Mood::Well => Some(replica.kms_well[kms].unwrap_or_else(Instant::now)),
@@ -242,7 +253,37 @@ impl World {
     }
 }
 
+/// What the master keys of a seed are.
+fn kinds(seed: u64, planted: Option<Planted>) -> [Kind; 2] {
+    if planted == Some(Planted::WrapsRemotely) {
+        return [Kind::LocalUntold; 2];
+    }
+    match seed % 3 {
+        0 => [Kind::Remote; 2],
+        1 => [Kind::Local, Kind::Remote],
+        _ => [Kind::Local; 2],
+    }
+}
+
 impl Replica {
+    /// Whether it can wrap for a master key that has not changed since `time`: it reaches the KMS, or
+    /// it knows the public key for certain (invariant I2).
+    pub(crate) fn wraps_for(
+        &self,
+        kms: usize,
+        is_local: bool,
+        time: Instant,
+        now: Instant,
+    ) -> bool {
+        let has_heard = self.kms_well[kms]
+            .is_some_and(|since| now >= since.max(self.started).max(time) + QUIET);
+        has_heard || (is_local && self.has_confirmed(kms, time))
+    }
+
+    pub(crate) fn has_confirmed(&self, kms: usize, time: Instant) -> bool {
+        self.kms_confirmed[kms].is_some_and(|at| at >= time + QUIET)
+    }
+
     /// Whether it has been in touch with the store for long enough to know what happened at `time`.
     pub(crate) fn knows_store_of(&self, time: Instant, now: Instant) -> bool {
         self.store_well.is_some_and(|since| now >= since.max(self.started).max(time) + QUIET)

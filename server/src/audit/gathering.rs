@@ -201,3 +201,28 @@ impl Drop for Courier {
         self.fate.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether lines of these lengths, the last one among them, wait for more.
+    fn wait(lengths: &[usize]) -> bool {
+        let gathering = Gathering::of(Vec::new());
+        let fates: Vec<_> = lengths.iter().map(|bytes| gathering.add(vec![b'x'; *bytes])).collect();
+        assert!(fates.iter().enumerate().all(|(at, (place, _))| *place == at), "{lengths:?}");
+        let waits = gathering.lock().is_some();
+        let settled = fates.last().and_then(|(_, fate)| fate.lock().lines);
+        assert_eq!(settled, (!waits).then_some(lengths.len()), "a batch that goes is settled");
+        let (place, _) = gathering.add(vec![b'x']);
+        assert_eq!(place, if waits { lengths.len() } else { 0 }, "the next one begins anew");
+        waits
+    }
+
+    #[test]
+    fn a_batch_that_is_full_waits_for_nobody() {
+        assert!(wait(&[1; MOST_LINES - 1]) && !wait(&[1; MOST_LINES]));
+        assert!(wait(&[MOST_BYTES - 1]) && !wait(&[MOST_BYTES]) && !wait(&[MOST_BYTES - 1, 1]));
+        assert!(!wait(&[2 * MOST_BYTES]), "one line alone");
+    }
+}

@@ -1,3 +1,4 @@
+mod partial;
 mod verifying;
 
 use std::fs;

@@ -322,7 +322,7 @@ fn no_master_key_is_in_memory_that_can_be_read() -> Result<()> {
 }
 
 /// The build without the hygiene, which exists for this control alone.
-fn unhygienic() -> Result<Option<PathBuf>> {
+pub(crate) fn unhygienic() -> Result<Option<PathBuf>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/unhygienic/release/selkie");
     if !path.exists() {
         skip("the build without memory hygiene", "make build")?;

@@ -4,15 +4,18 @@
 //! them too.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use selkie_tests::{
-    Authority, Certificate, Client, Findings, Needles, Request, Selkie, Site, SoftHsm, evidence,
-    free_port, hsm_child, skip, until,
+    Authority, Certificate, Client, Findings, Needles, Process, Request, Selkie, Site, SoftHsm,
+    evidence, free_port, hsm_child, skip, until,
 };
 use serde_json::{Value, json};
 
@@ -251,5 +254,105 @@ fn keys_that_stay_are_in_no_dump_and_the_tls_key_is_counted() -> Result<()> {
             tls.keys
         ),
         "the same search finds the TLS key",
+    )
+}
+
+/// The envelope of the state key, as it stands in a file of the store.
+fn state_envelope(directory: &Path) -> Result<Option<Value>> {
+    const START: &[u8] = br#"{"ciphertext":""#;
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if let Some(found) = state_envelope(&path)? {
+                return Ok(Some(found));
+            }
+            continue;
+        }
+        let bytes = fs::read(&path)?;
+        let starts = bytes.windows(START.len()).enumerate().filter(|(_, window)| *window == START);
+        for (at, _) in starts {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Some(Ok(found)) = serde_json::Deserializer::from_slice(rest).into_iter().next()
+            else {
+                continue;
+            };
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The state key of a store, opened as the holder of the static key `kek` can (I1).
+fn state_key(directory: &Path, kek: &[u8]) -> Result<Vec<u8>> {
+    let envelope = state_envelope(directory)?.context("no envelope in the store")?;
+    let bytes = |text: &Value| -> Result<Vec<u8>> {
+        let text = text.as_str().context("no text")?;
+        Base64UrlUnpadded::decode_vec(text).map_err(anyhow::Error::msg)
+    };
+    let header: Value = serde_json::from_slice(&bytes(&envelope["protected"])?)?;
+    ensure!(header["selkie"]["purpose"] == "state", "{header}");
+    let wrapped = bytes(&envelope["recipients"][0]["encrypted_key"])?;
+    let dek = AesKek::new(&AES_256, kek)?.unwrap(&wrapped, &mut [0; 48])?.to_owned();
+    let dek = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &dek)?);
+    let nonce = Nonce::try_assume_unique_for_key(&bytes(&envelope["iv"])?)?;
+    let aad = Aad::from(envelope["protected"].as_str().context("no header")?.as_bytes());
+    let mut sealed = [bytes(&envelope["ciphertext"])?, bytes(&envelope["tag"])?].concat();
+    let key = dek.open_in_place(nonce, aad, &mut sealed)?.to_owned();
+    ensure!(key.len() == 32, "a state key of {} bytes", key.len());
+    Ok(key)
+}
+
+#[test]
+fn the_state_key_of_a_store_on_disk_is_in_no_dump() -> Result<()> {
+    if !may_look()? {
+        return Ok(());
+    }
+    let mut site = Site::new()?;
+    let store = site.dir().join("store");
+    fs::create_dir(&store)?;
+    site.extra = format!("storage \"sled\" {{ path = {store:?} }}\n");
+    let token = site.client("c", &["root"], "")?;
+    let mut selkie = site.start()?;
+    let root = selkie.client().with_token(&token);
+    until("the state is open", || {
+        Ok((root.put("transit/keys/managed", &json!({}))?.status == 200).then_some(()))
+    })?;
+    let key = state_key(&store, &fs::read(site.dir().join("k1"))?)?;
+    let mut needles = Needles::default();
+    needles.key(&key, &Base64::encode_string(&key));
+    let mut searched = Vec::new();
+    // As it was made, as it was read, and at work all the while.
+    for is_restarted in [false, true] {
+        if is_restarted {
+            selkie.stop()?;
+            selkie.restart()?;
+        }
+        until("the state is open", || {
+            Ok((root.put("auth/token/create", &json!({}))?.status == 200).then_some(()))
+        })?;
+        for number in 0..50 {
+            let body = json!({ "ttl": format!("{}s", 60 + number) });
+            ensure!(root.put("auth/token/create", &body)?.status == 200);
+        }
+        let found = needles.search(selkie.process.id())?;
+        assert!(found.is_clean(), "restarted: {is_restarted}: {found:?}");
+        searched.push(found.searched >> 20);
+    }
+    let maps = fs::read_to_string(format!("/proc/{}/maps", selkie.process.id()))?;
+    if !maps.contains("secretmem") {
+        return skip("secret memory", "a kernel with CONFIG_SECRETMEM");
+    }
+    let mut holder = Command::new("sleep");
+    holder.arg("60").env("KEY", Base64::encode_string(&key));
+    let holder = Process::start(holder)?;
+    let held = until("it has begun", || {
+        let held = needles.search(holder.id())?;
+        Ok((held.keys > 0).then_some(held))
+    })?;
+    evidence(
+        "the state key of a store on disk is in no dump, made or read",
+        COMMAND,
+        format!("opened with the static key alone; 0 pieces found in {searched:?} MiB"),
+        &format!("the same search finds {} pieces in a process that has it", held.keys),
     )
 }

@@ -189,3 +189,42 @@ fn no_secret_is_on_the_childs_command_line_or_in_its_environment() -> Result<()>
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     Ok(())
 }
+
+/// A server that started without an HSM has no process to start children with once it is confined:
+/// it refuses the reload, says what to do, and goes on. One that is not confined takes it.
+#[test]
+fn a_reload_that_adds_the_first_hsm_is_taken_or_refused_as_a_whole() -> Result<()> {
+    let Some(hsm) = SoftHsm::new()? else { return Ok(()) };
+    for sandbox in ["on", "off"] {
+        let mut site = Site::new()?;
+        if sandbox == "off" {
+            site.extra += "sandbox = \"off\"\n";
+        }
+        let token = site.client("vault", &["root"], "period = \"1h\"")?;
+        let selkie = site.start()?;
+        let client = selkie.client().with_token(&token);
+        let (_, old) = encrypt(&client)?;
+        let pin = site.secret_file("pin", hsm.pin.as_bytes())?;
+        site.seal += "  priority = 1\n";
+        site.extra += &format!("seal \"pkcs11\" {{\n  priority = 2\n{}}}\n", hsm.stanza(&pin));
+        site.keys = "key \"autounseal\" { generation = 1 }\n".to_owned();
+        site.write()?;
+        selkie.process.signal(Signal::HUP)?;
+        if sandbox == "off" {
+            let new = until("it is wrapped for the HSM", || {
+                let (status, new) = encrypt(&client)?;
+                Ok((status == 200 && new.starts_with("vault:v1000")).then_some(new))
+            })
+            .with_context(|| selkie.log())?;
+            assert!(hsm_child(&selkie.process)?.is_some());
+            assert_eq!(decrypt(&client, &new)?, 200);
+        } else {
+            selkie.process.stderr_line(0, |line| line.contains("restart").then_some(()))?;
+            assert!(hsm_child(&selkie.process)?.is_none());
+            let (status, same) = encrypt(&client)?;
+            assert!(status == 200 && same.starts_with("vault:v1:"), "{status} {same}");
+        }
+        assert_eq!(decrypt(&client, &old)?, 200);
+    }
+    Ok(())
+}

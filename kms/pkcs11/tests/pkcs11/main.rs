@@ -6,6 +6,7 @@ mod contract;
 mod misbehaving;
 mod softhsm;
 mod tokens;
+mod vectors;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use super::reply::{identifier, retry_after};
 use super::token::check_for_sdk;
 use super::transport::Transport;
 use crate::azure::{Diagnosis, Hop, Outcome};
-use crate::http::{incoming, outgoing};
+use crate::http::{incoming, object, outgoing};
 
 const HOP: Hop = Hop::Entra;
 
@@ -38,7 +38,7 @@ impl Exchange {
     }
 
     fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
-        let refusal: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let refusal: Refusal = object(answer.body()).unwrap_or_default();
         let status = answer.status().as_u16();
         let code = refusal.code();
         let outcome = match (status, code.as_deref()) {

@@ -15,7 +15,7 @@ use super::token::Token;
 use super::transport::Transport;
 use super::{IdentityError, IdentitySetupError};
 use crate::azure::{Diagnosis, Hop, Outcome, UserAssignedIdentity};
-use crate::http::sensitive;
+use crate::http::{object, sensitive};
 
 const API_VERSION: &str = "2019-08-01";
 const HOP: Hop = Hop::ManagedIdentity;
@@ -92,7 +92,7 @@ impl ManagedIdentity {
     }
 
     pub(super) fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
-        let refusal: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let refusal: Refusal = object(answer.body()).unwrap_or_default();
         let status = answer.status().as_u16();
         let outcome = match status {
             400 => refusal.outcome(),

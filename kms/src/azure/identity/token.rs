@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::pace::jittered;
+use crate::http::object;
 
 /// A token is used for this long at least, also if the clocks disagree so far that it seems expired:
 /// whoever issued it knows better.
@@ -84,13 +85,6 @@ pub(super) enum NoToken {
     NoExpiry,
 }
 
-impl NoToken {
-    /// The parser's own text may quote the token.
-    fn hide(_: serde_json::Error) -> Self {
-        Self::NotJson
-    }
-}
-
 /// Whether Azure's SDK reads this answer as it is meant. It takes a missing token for an empty one
 /// and a missing expiry for now, and panics over an expiry beyond its calendar.
 pub(super) fn check_for_sdk(answer: &[u8]) -> Result<(), NoToken> {
@@ -110,7 +104,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn parse(answer: &'a [u8]) -> Result<Self, NoToken> {
-        let answer: Self = serde_json::from_slice(answer).map_err(NoToken::hide)?;
+        let answer: Self = object(answer).ok_or(NoToken::NotJson)?;
         let text = &answer.access_token;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(NoToken::Malformed);
@@ -169,6 +163,15 @@ mod tests {
             assert_eq!(lifetime(missing), Err(NoToken::NoExpiry), "{missing}");
         }
         assert_eq!(lifetime(r#","expires_on":-5"#), Err(NoToken::NotJson));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_no_answer() {
+        let read = |answer: &str| {
+            Token::read(answer.as_bytes(), Instant::now(), SystemTime::UNIX_EPOCH).map(drop)
+        };
+        assert_eq!(read(r#" {"access_token":"eyJ0","expires_in":10}"#), Ok(()));
+        assert_eq!(read(r#"["eyJ0",10,null]"#), Err(NoToken::NotJson));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::verify::{Fault, Report, verify};
 use super::*;
 
-fn check(files: &[&Path], checkpoints: &[End]) -> Report {
+pub(super) fn check(files: &[&Path], checkpoints: &[End]) -> Report {
     let files: Vec<_> = files.iter().map(|path| path.to_path_buf()).collect();
     verify(&files, &key(), checkpoints, |_| ()).unwrap()
 }

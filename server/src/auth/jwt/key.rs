@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use serde::Deserialize;
+use serde_json::Value;
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
     OID_SIG_ED25519,
@@ -14,6 +15,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::algorithm::{Algorithm, KeyKind};
 use super::compact::Compact;
+use super::strict;
 
 /// The most keys of one set that are kept.
 const SET_LIMIT: usize = 64;
@@ -82,9 +84,13 @@ impl VerificationKey {
     ///
     /// [`NotAKeySet`].
     pub fn from_set(json: &[u8]) -> Result<Vec<Self>, NotAKeySet> {
-        let set: Set = serde_json::from_slice(json).or(Err(NotAKeySet))?;
-        let read = |key| Self::from_jwk(&serde_json::from_value(key).ok()?);
-        Ok(set.keys.into_iter().filter_map(read).take(SET_LIMIT).collect())
+        let mut set = strict::object(json).or(Err(NotAKeySet))?;
+        let Some(Value::Array(keys)) = set.remove("keys") else { return Err(NotAKeySet) };
+        // serde would take a list for an object, its items for the members.
+        let read = |key: Value| {
+            key.is_object().then(|| Self::from_jwk(&serde_json::from_value(key).ok()?)).flatten()
+        };
+        Ok(keys.into_iter().filter_map(read).take(SET_LIMIT).collect())
     }
 
     fn from_jwk(jwk: &Jwk) -> Option<Self> {
@@ -145,11 +151,6 @@ impl fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerificationKey").field("id", &self.id).field("kind", &self.kind).finish()
     }
-}
-
-#[derive(Deserialize)]
-struct Set {
-    keys: Vec<serde_json::Value>,
 }
 
 /// The members of RFC 7517 and 7518 that make a public key.

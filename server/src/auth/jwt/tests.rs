@@ -207,14 +207,17 @@ fn of_a_set_those_keys_count_that_can_verify() {
     only_ps["alg"] = json!("PS256");
     let set = json!({ "keys": [
         { "kty": "oct", "kid": "h", "k": "c2VjcmV0" }, { "kty": "EC", "crv": "P-521", "x": "AA", "y": "AA" },
-        { "kty": "RSA", "kid": "broken", "n": "%%", "e": "AQAB" }, 7, for_encryption, ec.jwk(), only_ps,
+        { "kty": "RSA", "kid": "broken", "n": "%%", "e": "AQAB" }, 7,
+        ["OKP", "sig", "EdDSA", "list", "Ed25519", null, null, ec.jwk()["x"], null], for_encryption, ec.jwk(), only_ps,
     ], "more": 1 });
     let keys = VerificationKey::from_set(set.to_string().as_bytes()).unwrap();
     let ids: Vec<_> = keys.iter().filter_map(VerificationKey::id).collect();
     assert_eq!(ids, ["e", "r"]);
     assert!(verify(&ec.sign(&good()), &keys).is_ok());
     assert_eq!(verify(&rsa.sign(&good()), &keys), Err(Unbelievable::Signature), "alg of the key");
-    for text in ["", "[]", "{}", r#"{"keys":{}}"#, "<html>"] {
+    let twice = format!(r#"{{"keys":[],"keys":[{}]}}"#, ec.jwk());
+    let list = format!("[[{}]]", ec.jwk());
+    for text in ["", "[]", "{}", r#"{"keys":{}}"#, "<html>", &twice, &list] {
         assert!(VerificationKey::from_set(text.as_bytes()).is_err(), "{text}");
     }
 }

@@ -22,7 +22,17 @@ pub(crate) struct Azure {
 
 impl Azure {
     pub(crate) fn new() -> Result<Self> {
-        let emulator = Emulator::with(Some(objects()?))?;
+        Self::at(Emulator::with(Some(objects()?))?)
+    }
+
+    /// With this key, in the form of the emulator's vaults file, instead of the default one.
+    pub(crate) fn with_key(key: &Value) -> Result<Self> {
+        let mut objects = objects()?.clone();
+        objects["vaults"][0]["keys"] = json!([key]);
+        Self::at(Emulator::with(Some(&objects))?)
+    }
+
+    fn at(emulator: Emulator) -> Result<Self> {
         let mut site = Site::new()?;
         site.seal_type = "azurekeyvault";
         site.seal = stanza(&emulator);

