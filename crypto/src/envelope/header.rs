@@ -3,7 +3,7 @@ use std::io::Write as _;
 
 use super::cursor::Cursor;
 use crate::KeyVersion;
-use crate::base64::{decode_url, decode_url_array, encode_url, push_url};
+use crate::base64::{decode_url, decode_url_array, encode_public_url, push_url};
 
 /// What an envelope is for; one made for one purpose opens for no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(super) struct Protected<'a> {
 
 /// The JWE member `protected`: base64url of the header's JSON.
 pub(super) fn print(protected: &Protected<'_>) -> Vec<u8> {
-    encode_url(&print_json(protected))
+    encode_public_url(&print_json(protected))
 }
 
 /// The header's one spelling, its members in alphabetical order.
