@@ -1,13 +1,15 @@
 //! The program `selkie`: what belongs to a process, and then the library.
 
+#[cfg(not(any(feature = "unhygienic", target_env = "musl")))]
+use std::alloc::System as Allocator;
 use std::fs::File;
 use std::io::{self, Write, stderr, stdout};
 use std::os::fd::AsFd;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
-#[cfg(not(feature = "unhygienic"))]
-use mimalloc::MiMalloc;
+#[cfg(all(not(feature = "unhygienic"), target_env = "musl"))]
+use mimalloc::MiMalloc as Allocator;
 use selkie::cli::{self, Exit};
 use selkie::hardening::harden_process;
 use selkie::telemetry::WithCauses;
@@ -17,7 +19,7 @@ use zeroizing_alloc::ZeroAlloc;
 /// What is freed is wiped, also by libraries (I3).
 #[cfg(not(feature = "unhygienic"))]
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static ALLOCATOR: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 
 fn main() -> ExitCode {
     catch_unwind(run).unwrap_or(Exit::Bug).into()

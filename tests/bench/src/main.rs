@@ -16,12 +16,12 @@ mod timing;
 mod tokens;
 mod unwrap;
 
+use std::alloc::System;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::drain::Drain;
@@ -36,7 +36,7 @@ use crate::unwrap::Unwrap;
 
 /// As in `selkie` itself: the echo must pay for it too.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// What Selkie is measured against.
 #[derive(Debug, Parser)]
