@@ -11,7 +11,7 @@ use crate::RecipientSecret;
 pub const WRAPPED_DEK_BYTES: usize = 40;
 
 /// Key wrap keeps 15 round keys, at most 64 bytes wide each, and a block: less than 2 KiB.
-const STACK_BYTES: usize = 8192;
+const STACK_BYTES: usize = 4096;
 
 /// A master key in our own memory: that of the static seal, 32 bytes for AES key wrap (RFC 3394).
 ///

@@ -73,8 +73,8 @@ fn decrypt(table: &mut Table, bytes: usize, json: &[u8]) -> Result<(), Box<dyn E
     let call = |name| Call {
         name,
         bytes,
-        expected: Expected::Between(2, 3),
-        reason: "accept or refuse: aead::decrypt's, then the commitment",
+        expected: Expected::Between(1, 3),
+        reason: "accept or refuse: aead::decrypt's and the commitment, joined or not",
     };
     let dek = poisoned::dek(7);
     let plaintext = table.observe(call("Envelope::decrypt"), || envelope.decrypt(&dek, bound))?;

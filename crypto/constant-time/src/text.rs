@@ -36,18 +36,18 @@ fn decode(table: &mut Table, bytes: usize) -> Result<(), Box<dyn Error>> {
         expected: Expected::Exactly(expected),
         reason,
     };
-    let good = call(
-        "base64::decode_secret",
-        2,
-        "accept or refuse: alphabet; unused bits of the last block",
-    );
+    let good = call("base64::decode_secret", 1, "accept or refuse: alphabet and unused bits");
     let secret =
         table.observe(good, || decode_secret(&text)).map_err(|_| "valid base64 was refused")?;
     table.must_carry_secret(secret.expose_for_reply());
 
     text[0] = b'!';
     poison(&mut text[..1]);
-    let bad = call("base64::decode_secret, bad character", 1, "accept or refuse: alphabet");
+    let bad = call(
+        "base64::decode_secret, bad character",
+        1,
+        "accept or refuse: alphabet and unused bits",
+    );
     match table.observe(bad, || decode_secret(&text)) {
         Ok(_) => Err("invalid base64 was accepted".into()),
         Err(_) => Ok(()),

@@ -1,7 +1,6 @@
 use selkie_memory::WipedVec;
-use serde::Serialize;
 
-use crate::base64::encode_url;
+use crate::base64::{encode_url, encoded_len, push_url};
 
 /// What a client binds a ciphertext to without storing it there; an empty part is no part.
 ///
@@ -15,29 +14,39 @@ pub struct Aad<'a> {
     pub context: &'a [u8],
 }
 
-#[derive(Serialize)]
-struct Wire {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    associated_data: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    context: String,
-}
+/// Room for what stands beside the parts.
+const FIXED_BYTES: usize = 64;
 
 impl Aad<'_> {
     /// The AAD of the cipher: `protected` or `protected ‖ "." ‖ base64url(aad)` (RFC 7516 §5.1),
     /// handed to `cipher`.
-    pub(super) fn with_protected<R>(&self, protected: &str, cipher: impl FnOnce(&[u8]) -> R) -> R {
+    pub(super) fn with_protected<R>(&self, protected: &[u8], cipher: impl FnOnce(&[u8]) -> R) -> R {
         if self.associated_data.is_empty() && self.context.is_empty() {
-            return cipher(protected.as_bytes());
+            return cipher(protected);
         }
-        let wire = Wire {
-            associated_data: encode_url(self.associated_data),
-            context: encode_url(self.context),
-        };
-        // Invariant: a struct of strings always serialises.
-        let json = WipedVec::new(serde_json::to_vec(&wire).unwrap_or_default());
-        let encoded = WipedVec::new(encode_url(&json).into_bytes());
-        cipher(&WipedVec::new([protected.as_bytes(), b".", &encoded].concat()))
+        let encoded = WipedVec::new(encode_url(&self.json()));
+        cipher(&WipedVec::new([protected, b".", &encoded].concat()))
+    }
+
+    fn json(&self) -> WipedVec {
+        let parts = [self.associated_data, self.context];
+        let length = parts.iter().map(|part| encoded_len(part.len()));
+        let mut json = WipedVec::with_capacity(length.fold(FIXED_BYTES, usize::saturating_add));
+        let mut begin: &[u8] = b"{";
+        for (name, part) in ["associated_data", "context"].into_iter().zip(parts) {
+            if part.is_empty() {
+                continue;
+            }
+            json.extend_from_slice(begin);
+            json.push(b'"');
+            json.extend_from_slice(name.as_bytes());
+            json.extend_from_slice(b"\":\"");
+            push_url(part, &mut json);
+            json.push(b'"');
+            begin = b",";
+        }
+        json.push(b'}');
+        json
     }
 }
 

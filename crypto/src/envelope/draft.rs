@@ -131,7 +131,7 @@ impl Draft {
             let protected = header::print(&Protected {
                 header: Cow::Borrowed(header),
                 needed: self.needed,
-                commitment: commitment(&self.dek, recipients_json.as_bytes()),
+                commitment: commitment(&self.dek, &recipients_json),
             });
             let encrypted = aad.with_protected(&protected, |input| {
                 aead::encrypt_unscrubbed(&self.dek, &self.nonce, input, plaintext)
@@ -144,7 +144,7 @@ impl Draft {
             wire::print_unsigned(ciphertext, &self.nonce, &protected, &recipients_json, tag);
         let origin = origin_key.map(|key| origin(key, &envelope));
         wire::push_end(&mut envelope, origin);
-        Ok(envelope.into_bytes())
+        Ok(envelope)
     }
 }
 

@@ -1,9 +1,9 @@
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use super::cursor::Cursor;
 use crate::KeyVersion;
-use crate::base64::{decode_url, decode_url_array, encode_url, push_url};
+use crate::base64::{decode_url, decode_url_array, encode_public_url, push_url};
 
 /// What an envelope is for; one made for one purpose opens for no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,31 +64,31 @@ pub(super) struct Protected<'a> {
 }
 
 /// The JWE member `protected`: base64url of the header's JSON.
-pub(super) fn print(protected: &Protected<'_>) -> String {
-    encode_url(print_json(protected).as_bytes())
+pub(super) fn print(protected: &Protected<'_>) -> Vec<u8> {
+    encode_public_url(&print_json(protected))
 }
 
 /// The header's one spelling, its members in alphabetical order.
-fn print_json(Protected { header, needed, commitment }: &Protected<'_>) -> String {
+fn print_json(Protected { header, needed, commitment }: &Protected<'_>) -> Vec<u8> {
     let Header { purpose, realm, mount, key, version, created } = &**header;
     let names = [realm, mount, key].into_iter().map(|name| name.len());
-    let mut json = String::with_capacity(names.fold(FIXED_BYTES, usize::saturating_add));
-    json.push_str(r#"{"enc":""#);
-    json.push_str(ENC);
-    json.push_str(r#"","selkie":{"commitment":""#);
+    let mut json = Vec::with_capacity(names.fold(FIXED_BYTES, usize::saturating_add));
+    json.extend_from_slice(br#"{"enc":""#);
+    json.extend_from_slice(ENC.as_bytes());
+    json.extend_from_slice(br#"","selkie":{"commitment":""#);
     push_url(commitment, &mut json);
-    // Writing into a String cannot fail.
+    // Writing into a vector cannot fail.
     let _ = write!(json, r#"","created":{created},"format":{FORMAT},"key":"#);
     push_quoted(key, &mut json);
-    json.push_str(r#","mount":"#);
+    json.extend_from_slice(br#","mount":"#);
     push_quoted(mount, &mut json);
-    json.push_str(r#","purpose":""#);
-    json.push_str(purpose.name());
-    json.push('"');
+    json.extend_from_slice(br#","purpose":""#);
+    json.extend_from_slice(purpose.name().as_bytes());
+    json.push(b'"');
     if *needed != 1 {
         let _ = write!(json, "{QUORUM}{needed}");
     }
-    json.push_str(r#","realm":"#);
+    json.extend_from_slice(br#","realm":"#);
     push_quoted(realm, &mut json);
     let _ = write!(json, r#","version":{}}}}}"#, version.get());
     json
@@ -97,14 +97,14 @@ fn print_json(Protected { header, needed, commitment }: &Protected<'_>) -> Strin
 /// Appends `text` as a JSON string.
 ///
 /// Invariant: text always serialises; were it ever otherwise, no parser would take the result.
-fn push_quoted(text: &str, json: &mut String) {
+fn push_quoted(text: &str, json: &mut Vec<u8>) {
     if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
-        json.push_str(&serde_json::to_string(text).unwrap_or_default());
+        json.extend_from_slice(&serde_json::to_vec(text).unwrap_or_default());
         return;
     }
-    json.push('"');
-    json.push_str(text);
-    json.push('"');
+    json.push(b'"');
+    json.extend_from_slice(text.as_bytes());
+    json.push(b'"');
 }
 
 /// The inverse of [`print`]; `None` for anything that `print` does not write.

@@ -55,8 +55,8 @@ fn commitment(dek: &RecipientSecret, recipients_json: &[u8]) -> [u8; 32] {
 
 /// `HMAC-SHA-256[origin key]("selkie origin" ‖ 0x00 ‖ envelope without "unprotected")`, 32 bytes;
 /// `signed` is that envelope without its last brace.
-fn origin(key: &crate::OriginKey, signed: &str) -> [u8; 32] {
+fn origin(key: &crate::OriginKey, signed: &[u8]) -> [u8; 32] {
     selkie_memory::with_scrubbed_stack(|| {
-        hmac_sha256(key.expose_for_mac(), b"selkie origin", [signed.as_bytes(), b"}"])
+        hmac_sha256(key.expose_for_mac(), b"selkie origin", [signed, b"}"])
     })
 }

@@ -232,7 +232,7 @@ impl Envelope {
             let committed =
                 commitment(dek, self.recipients_json.as_bytes()).ct_eq(&self.commitment);
             let tag = spoiled_unless(committed, &self.tag);
-            let opened = aad.with_protected(&self.protected, |input| {
+            let opened = aad.with_protected(self.protected.as_bytes(), |input| {
                 aead::decrypt_unscrubbed(dek, &self.nonce, input, &self.ciphertext, &tag)
             });
             (committed, opened)
@@ -265,7 +265,7 @@ fn verify_origin(
 ) -> Result<(), DecryptError> {
     let refused = DecryptError(Refusal::Origin);
     let claimed = claimed.ok_or(refused)?;
-    let genuine = origin(key, signed).ct_eq(&claimed);
+    let genuine = origin(key, signed.as_bytes()).ct_eq(&claimed);
     if genuine.into() { Ok(()) } else { Err(refused) }
 }
 

@@ -28,26 +28,26 @@ impl Recipient {
     /// wrapped DEK has not the shape of its algorithm.
     ///
     /// Names have no character that JSON would escape.
-    pub(super) fn print(&self, text: &mut String) -> Option<()> {
+    pub(super) fn print(&self, text: &mut Vec<u8>) -> Option<()> {
         let parts = self.algorithm.parts(&self.wrapped_dek)?;
         let (encrypted_key, before, after) = spell(parts);
-        text.push_str(r#"{"encrypted_key":""#);
+        text.extend_from_slice(br#"{"encrypted_key":""#);
         push_url(encrypted_key, text);
         for part in [
-            r#"","header":{"alg":""#,
-            self.algorithm.jose_name(),
-            "\"",
+            br#"","header":{"alg":""#.as_slice(),
+            self.algorithm.jose_name().as_bytes(),
+            b"\"",
             &before,
-            r#","kid":""#,
-            self.kek.as_str(),
-            r#"","seal":""#,
-            self.seal.as_str(),
-            "\"",
+            br#","kid":""#,
+            self.kek.as_str().as_bytes(),
+            br#"","seal":""#,
+            self.seal.as_str().as_bytes(),
+            b"\"",
             &self.share.as_ref().map(spell_share).unwrap_or_default(),
             &after,
-            "}}",
+            b"}}",
         ] {
-            text.push_str(part);
+            text.extend_from_slice(part);
         }
         Some(())
     }
@@ -68,9 +68,11 @@ impl Recipient {
 
 const SHARE: &str = r#","share":{"index":"#;
 
-fn spell_share(share: &ShareMark) -> String {
+fn spell_share(share: &ShareMark) -> Vec<u8> {
     let index = share.index.to_string();
-    [SHARE, &index, r#","mac":""#, &encode_url(&share.mac), "\"}"].concat()
+    let parts =
+        [SHARE.as_bytes(), index.as_bytes(), br#","mac":""#, &encode_url(&share.mac), b"\"}"];
+    parts.concat()
 }
 
 /// The share that the header tells of, if any; `None` if it is misspelled.
@@ -85,19 +87,20 @@ fn parse_share(cursor: &mut Cursor<'_>) -> Option<Option<ShareMark>> {
 }
 
 /// The `encrypted_key`, and which members of the header stand before `kid` and after `seal`.
-fn spell(parts: WrappedParts<'_>) -> (&[u8], String, String) {
+fn spell(parts: WrappedParts<'_>) -> (&[u8], Vec<u8>, Vec<u8>) {
     match parts {
-        WrappedParts::Whole(wrapped) => (wrapped, String::new(), String::new()),
+        WrappedParts::Whole(wrapped) => (wrapped, Vec::new(), Vec::new()),
         WrappedParts::Gcm { nonce, ciphertext, tag } => {
-            let iv = [r#","iv":""#, &encode_url(nonce), "\""].concat();
-            (ciphertext, iv, [r#","tag":""#, &encode_url(tag), "\""].concat())
+            let iv = [br#","iv":""#, &*encode_url(nonce), b"\""].concat();
+            (ciphertext, iv, [br#","tag":""#, &*encode_url(tag), b"\""].concat())
         }
         WrappedParts::P256 { x, y, wrapped } => {
             let (x, y) = (encode_url(x), encode_url(y));
-            (wrapped, [P256_EPK, &x, r#"","y":""#, &y, "\"}"].concat(), String::new())
+            let epk = [P256_EPK.as_bytes(), &x, br#"","y":""#, &y, b"\"}"];
+            (wrapped, epk.concat(), Vec::new())
         }
         WrappedParts::X25519 { x, wrapped } => {
-            (wrapped, [X25519_EPK, &encode_url(x), "\"}"].concat(), String::new())
+            (wrapped, [X25519_EPK.as_bytes(), &encode_url(x), b"\"}"].concat(), Vec::new())
         }
     }
 }

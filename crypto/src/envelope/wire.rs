@@ -27,52 +27,52 @@ const FIXED_BYTES: usize = 192;
 pub(super) fn print_unsigned(
     ciphertext: &[u8],
     iv: &[u8],
-    protected: &str,
-    recipients_json: &str,
+    protected: &[u8],
+    recipients_json: &[u8],
     tag: &[u8],
-) -> String {
+) -> Vec<u8> {
     let encoded = [ciphertext, iv, tag].map(|part| encoded_len(part.len()));
     let length = encoded.iter().fold(FIXED_BYTES, |sum, part| sum.saturating_add(*part));
     let length = length.saturating_add(protected.len()).saturating_add(recipients_json.len());
-    let mut text = String::with_capacity(length);
-    text.push_str(r#"{"ciphertext":""#);
+    let mut text = Vec::with_capacity(length);
+    text.extend_from_slice(br#"{"ciphertext":""#);
     push_url(ciphertext, &mut text);
-    text.push_str(r#"","iv":""#);
+    text.extend_from_slice(br#"","iv":""#);
     push_url(iv, &mut text);
-    text.push_str(r#"","protected":""#);
-    text.push_str(protected);
-    text.push_str(r#"","recipients":"#);
-    text.push_str(recipients_json);
-    text.push_str(r#","tag":""#);
+    text.extend_from_slice(br#"","protected":""#);
+    text.extend_from_slice(protected);
+    text.extend_from_slice(br#"","recipients":"#);
+    text.extend_from_slice(recipients_json);
+    text.extend_from_slice(br#","tag":""#);
     push_url(tag, &mut text);
-    text.push('"');
+    text.push(b'"');
     text
 }
 
 /// Makes [`print_unsigned`] whole.
-pub(super) fn push_end(text: &mut String, origin: Option<[u8; 32]>) {
+pub(super) fn push_end(text: &mut Vec<u8>, origin: Option<[u8; 32]>) {
     if let Some(origin) = origin {
-        text.push_str(r#","unprotected":{"origin":""#);
+        text.extend_from_slice(br#","unprotected":{"origin":""#);
         push_url(&origin, text);
-        text.push_str(r#""}"#);
+        text.extend_from_slice(br#""}"#);
     }
-    text.push('}');
+    text.push(b'}');
 }
 
 /// Room for a recipient with a symmetric master key; others have their text grow.
 const RECIPIENT_BYTES: usize = 256;
 
 /// The text of the member `recipients`, or the algorithm whose wrapped DEK has not its shape.
-pub(super) fn print_recipients(recipients: &[Recipient]) -> Result<String, WrapAlgorithm> {
-    let mut text = String::with_capacity(recipients.len().saturating_mul(RECIPIENT_BYTES));
-    text.push('[');
+pub(super) fn print_recipients(recipients: &[Recipient]) -> Result<Vec<u8>, WrapAlgorithm> {
+    let mut text = Vec::with_capacity(recipients.len().saturating_mul(RECIPIENT_BYTES));
+    text.push(b'[');
     for (index, recipient) in recipients.iter().enumerate() {
         if index > 0 {
-            text.push(',');
+            text.push(b',');
         }
         recipient.print(&mut text).ok_or(recipient.algorithm)?;
     }
-    text.push(']');
+    text.push(b']');
     Ok(text)
 }
 

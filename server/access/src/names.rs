@@ -54,7 +54,7 @@ impl FromStr for MountPath {
 /// The name of a transit key: Vault's `\w(([\w-.]+)?\w)?` with `\w` = `[0-9A-Za-z_]`,
 /// case-sensitive.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyName(Box<str>);
+pub struct KeyName(Arc<str>);
 
 impl FromStr for KeyName {
     type Err = NameError;

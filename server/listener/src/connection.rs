@@ -261,18 +261,13 @@ async fn converse<T, S, B>(
     let io = PatientIo::new(wiped, phase.clone(), &terms.limits);
     let info = Arc::new(info);
     let tracked = service_fn(|mut request: Request<Incoming>| {
-        phase.request_begins();
-        request.extensions_mut().insert(Arc::clone(&info));
-        // A length said beside a coding is dropped before we could see it, and whoever stands before
-        // us may have believed the length: what follows is nobody's request (RFC 9112 section 6.1).
-        let is_last = request.headers().contains_key(TRANSFER_ENCODING);
+        let is_last = begin(&mut request, &info, &phase);
         let reply = service.call(request);
         let phase = phase.clone();
         async move {
             let mut response = reply.await;
-            // A buffer that has grown goes with the connection.
-            if let (Ok(response), true) = (&mut response, is_last || phase.has_grown()) {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if let Ok(response) = &mut response {
+                end(response, &phase, is_last);
             }
             phase.request_ends();
             response
@@ -304,6 +299,23 @@ async fn converse<T, S, B>(
                 }
             }
         }
+    }
+}
+
+/// A request on its way to the service, and whether it is the last of its connection.
+fn begin(request: &mut Request<Incoming>, info: &Arc<ConnectionInfo>, phase: &Phase) -> bool {
+    phase.request_begins();
+    request.extensions_mut().insert(Arc::clone(info));
+    // A length said beside a coding is dropped before we could see it, and whoever stands before
+    // us may have believed the length: what follows is nobody's request (RFC 9112 section 6.1).
+    request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+/// A response on its way to the client.
+fn end<B>(response: &mut Response<B>, phase: &Phase, is_last: bool) {
+    // A buffer that has grown goes with the connection.
+    if is_last || phase.has_grown() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

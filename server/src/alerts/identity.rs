@@ -10,9 +10,9 @@ const NAMELESS: &str = "token";
 /// name which somebody gives a token is that of a declared client, or by its accessor if it has no
 /// name of its own.
 pub(crate) fn identity(client: &Client) -> Arc<str> {
-    let Origin::Token(token) = &client.origin else { return client.name.as_str().into() };
+    let Origin::Token(token) = &client.origin else { return client.name().into() };
     let (path, entity) = (token.made.path.as_str(), token.made.entity_id());
-    let parts = match (client.name.as_str(), client.accessor.as_str()) {
+    let parts = match (client.name(), client.accessor()) {
         (name, _) if !entity.is_empty() => [path, " ", name, " ", entity],
         (NAMELESS, accessor) if !accessor.is_empty() => [path, " ", accessor, "", ""],
         (name, _) => [path, " ", name, "", ""],

@@ -434,7 +434,7 @@ async fn a_token_that_a_seal_uses_and_that_runs_out_is_told_of() {
     auth.attach(Arc::clone(world.store.as_ref().unwrap()), Arc::new(key)).await.unwrap();
     let wanted = crate::auth::tokens::NewToken {
         display_name: "vault-eu".to_owned(),
-        policies: Vec::new(),
+        policies: Vec::new().into(),
         meta: std::collections::BTreeMap::new(),
         path: "auth/token/create".to_owned(),
         kind: crate::auth::tokens::TokenKind::Service,

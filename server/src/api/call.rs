@@ -202,7 +202,7 @@ impl Refusal {
     }
 
     pub(super) fn by(mut self, client: &Client) -> Self {
-        self.0.client = Some(client.name.clone());
+        self.0.client = Some(client.name().to_owned());
         self
     }
 

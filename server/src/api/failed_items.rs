@@ -29,7 +29,7 @@ impl FailedItems {
         }
         tracing::warn!(
             request_id = call.id,
-            client = call.client.name,
+            client = call.client.name(),
             key,
             items = self.count,
             first_item = item,

@@ -50,18 +50,17 @@ impl<'a> Fields<'a> {
     /// when it turned a read into a list; neither counts as a field then.
     #[must_use]
     pub fn from_query(query: Query<'a>, listed: bool) -> Self {
-        let mut members = Members::default();
+        let mut members: BTreeMap<Cow<'a, str>, Value<'a>> = BTreeMap::new();
         for pair in query.into_pairs() {
             if pair.name == "help" || (listed && pair.name == "list") {
                 continue;
             }
             members
-                .0
                 .entry(pair.name)
                 .and_modify(|value| *value = Value::Repeated)
                 .or_insert(Value::Text(pair.value));
         }
-        Self::new(members)
+        Self::new(members.into_iter().collect())
     }
 
     /// Vault joins the values of a field that is given several times with commas.
@@ -72,7 +71,7 @@ impl<'a> Fields<'a> {
         }
         let members =
             values.into_iter().map(|(name, values)| (name, Value::Text(SecretText::join(values))));
-        Some(Self::new(Members(members.collect())))
+        Some(Self::new(members.collect()))
     }
 
     /// The warnings about what is left: fields that the endpoint does not know, and those that the
@@ -85,8 +84,8 @@ impl<'a> Fields<'a> {
             .filter(|name| matches!(self.take(name), Some(value) if !value.is_null()))
             .collect();
         let mut warnings = Warnings::default();
-        if !self.members.0.is_empty() {
-            let names = bracketed(self.members.0.keys().map(AsRef::as_ref));
+        if !self.members.is_empty() {
+            let names = bracketed(self.members.iter().map(|(name, _)| name));
             warnings.add(format!("Endpoint ignored these unrecognized parameters: {names}"));
         }
         if !replaced.is_empty() {
@@ -110,14 +109,14 @@ impl<'a> Fields<'a> {
 
     /// All fields; `None` once one has been taken, because then they are no longer what was sent.
     pub(super) fn as_sent(&self) -> Option<Vec<(&str, Parameter<'_>)>> {
-        let all = self.members.0.iter();
-        let all = all.map(|(name, value)| (&**name, value.as_parameter()));
+        let all = self.members.iter();
+        let all = all.map(|(name, value)| (name, value.as_parameter()));
         self.is_whole.then(|| all.collect())
     }
 
     /// Those that have not been taken, by name.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
-        self.members.0.iter().map(|(name, value)| (name.as_ref(), value))
+        self.members.iter()
     }
 
     pub(crate) fn secret(

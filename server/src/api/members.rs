@@ -1,4 +1,5 @@
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::borrow::Cow;
+use std::fmt;
 
 use selkie_access::Parameter;
 use serde::{
@@ -29,8 +30,11 @@ pub(super) enum Value<'a> {
 /// The members of a JSON object, or of what stands for one (a form, a query), by name.
 ///
 /// As in Go, the last one of duplicates wins.
-#[derive(Debug, Default)]
-pub(super) struct Members<'a>(pub(super) BTreeMap<Cow<'a, str>, Value<'a>>);
+#[derive(Default)]
+pub(super) struct Members<'a>(
+    /// In order of their names. Most requests have one: a tree would cost more.
+    Vec<(Cow<'a, str>, Value<'a>)>,
+);
 
 /// It is not a JSON object, or one with too many members; why is not told, it may be secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,51 @@ impl<'a> Members<'a> {
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<Value<'a>> {
-        self.0.remove(name)
+        let found = self.0.binary_search_by(|(one, _)| (**one).cmp(name)).ok()?;
+        Some(self.0.remove(found).1)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_pairs(self) -> impl Iterator<Item = (Cow<'a, str>, Value<'a>)> {
+        self.0.into_iter()
+    }
+
+    /// All of them, in order of their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
+    fn require_few<E: serde::de::Error>(&self) -> Result<(), E> {
+        if self.0.len() > MOST_MEMBERS { Err(E::custom("too many members")) } else { Ok(()) }
+    }
+
+    /// Puts them in order, and drops all but the last of those with one name.
+    fn settle(&mut self) {
+        self.0.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.0.dedup_by(|later, kept| {
+            let is_same = later.0 == kept.0;
+            if is_same {
+                std::mem::swap(later, kept);
+            }
+            is_same
+        });
+    }
+}
+
+impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Members<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Value<'a>)>>(all: I) -> Self {
+        let mut members = Self(all.into_iter().collect());
+        members.settle();
+        members
+    }
+}
+
+impl fmt::Debug for Members<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -127,7 +175,7 @@ impl<'a> Value<'a> {
 
 impl Serialize for Members<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(&self.0)
+        serializer.collect_map(self.iter())
     }
 }
 
@@ -176,14 +224,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = BTreeMap::new();
+                let mut members = Members::default();
                 while let Some((Name(name), raw)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-                    members.insert(name, Value::from_json(raw));
-                    if members.len() > MOST_MEMBERS {
-                        return Err(A::Error::custom("too many members"));
+                    members.0.push((name, Value::from_json(raw)));
+                    // Names that come again and again take no more room than so many.
+                    if members.0.len() > 2 * MOST_MEMBERS {
+                        members.settle();
+                        members.require_few::<A::Error>()?;
                     }
                 }
-                Ok(Members(members))
+                members.settle();
+                members.require_few::<A::Error>()?;
+                Ok(members)
             }
         }
         deserializer.deserialize_any(ObjectOrNull)
@@ -219,7 +271,7 @@ mod tests {
 
     fn names(json: &str) -> Result<Vec<String>, NotAnObject> {
         let members = Members::parse(json.as_bytes())?;
-        Ok(members.0.keys().map(|name| name.to_string()).collect())
+        Ok(members.iter().map(|(name, _)| name.to_owned()).collect())
     }
 
     #[test]
@@ -289,5 +341,8 @@ mod tests {
         };
         assert!(names(&object(MOST_MEMBERS)).is_ok());
         assert_eq!(names(&object(MOST_MEMBERS + 1)), Err(NotAnObject));
+        assert_eq!(names(&object(3 * MOST_MEMBERS)), Err(NotAnObject));
+        let same = format!("{{{}\"b\":1}}", "\"a\":1,".repeat(5 * MOST_MEMBERS));
+        assert_eq!(names(&same), Ok(vec!["a".to_owned(), "b".to_owned()]));
     }
 }

@@ -41,7 +41,7 @@ async fn befall(
     let endpoint = route.as_ref().ok().and_then(|route| route.target.as_ref().ok());
     let (operation, key) = endpoint.map_or((None, None), named);
     let client = if bench.asks_for_clients() { client(&node, &deployment, &parts) } else { None };
-    let client = client.as_ref().map(|client| (client.name.as_str(), client.accessor.as_str()));
+    let client = client.as_ref().map(|client| (client.name(), client.accessor()));
     let happening = bench.befalls(Asked { operation, key, client });
     let Some(happening) = happening else {
         return next.run(Request::from_parts(parts, body)).await;

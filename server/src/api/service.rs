@@ -103,10 +103,11 @@ async fn serve(service: &Service, request: Request<Body>) -> Response {
         // No line about it: there would be thousands.
         Reply::error(&ApiError::RenewalsFail)
     } else {
-        let answered = service.answer(&parts, body, id, deployment, route);
+        // Begun where it stays: to move it costs its whole size.
+        let answer = || service.answer(&parts, body, id, deployment, route);
         let answered = match span.clone() {
-            None => answered.await,
-            Some(context) => Box::pin(answered.with_context(context)).await,
+            None => answer().await,
+            Some(context) => Box::pin(answer().with_context(context)).await,
         };
         answered.unwrap_or_else(|refusal| {
             is_over = refusal.ends_connection();
@@ -246,11 +247,10 @@ impl Service {
     /// to be.
     async fn wrapping(
         &self,
-        ttl: Option<Duration>,
+        ttl: Duration,
         path: &str,
         operation: impl Future<Output = Result<Reply, Refusal>>,
     ) -> Result<Reply, Refusal> {
-        let Some(ttl) = ttl else { return operation.await };
         handler::require_storage(&self.node)?;
         Box::pin(handler::wrap(&self.node, path, ttl, operation.await?)).await
     }
@@ -301,7 +301,11 @@ impl Service {
         let fields = asked.into_fields(&body)?;
         audited.login(&fields, whole).await?;
         let login = handler::login(self.node.auth(), at, credentials, fields, incoming.id);
-        audited.response(self.wrapping(wrap_ttl, path, login).await).await
+        let reply = match wrap_ttl {
+            Some(ttl) => self.wrapping(ttl, path, login).await,
+            None => login.await,
+        };
+        audited.response(reply).await
     }
 
     /// The body is read only for a client that is known: nobody else can make the server hold it.
@@ -344,8 +348,11 @@ impl Service {
         if let Err(stranger) = call.count_use().await {
             return audited.response(Err(stranger.into())).await;
         }
-        let answered = handler::answer(call, endpoint, fields);
-        let reply = self.wrapping(call.wrap_ttl, path, answered).await;
+        let answer = || handler::answer(call, endpoint, fields);
+        let reply = match call.wrap_ttl {
+            Some(ttl) => Box::pin(self.wrapping(ttl, path, answer())).await,
+            None => answer().await,
+        };
         let reply = audited.response(reply).await?;
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
         Ok(reply.holding(taken))

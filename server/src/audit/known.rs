@@ -33,7 +33,7 @@ impl KnownHashes {
         token: Option<&TokenText>,
         key: &AuditKey,
     ) -> Hashes {
-        let accessor = client.map_or("", |client| client.accessor.as_str());
+        let accessor = client.map_or("", Client::accessor);
         let make = |token: &TokenText| key.value_hash(token.expose_for_hash());
         // A batch token has none, nor has a certificate.
         let (Some(token), false) = (token, accessor.is_empty()) else {

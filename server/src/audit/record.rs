@@ -155,13 +155,13 @@ fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
     if let Some(accessor) = &hashes.accessor {
         push_hash(accessor, auth.member("accessor"));
     }
-    auth.text("display_name", &client.name);
-    let policies = || client.policies.iter().map(PolicyName::as_str);
+    auth.text("display_name", client.name());
+    let policies = || client.policies().iter().map(PolicyName::as_str);
     auth.texts("policies", policies());
     auth.texts("token_policies", policies());
-    if !client.metadata.is_empty() {
+    if !client.metadata().is_empty() {
         let mut metadata = auth.object("metadata");
-        for (name, value) in &client.metadata {
+        for (name, value) in client.metadata() {
             metadata.any_member(name, value);
         }
         metadata.end();

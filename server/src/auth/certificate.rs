@@ -12,6 +12,7 @@ use selkie_config::{ClientAuthorities, DeclaredCertificate};
 use selkie_listener::{ClientTrust, ShownCertificate, TlsError, TrustFiles};
 
 pub use self::watch::{CertificateWatch, End, LastSeen};
+use super::client::Declaration;
 use super::declared::Declared;
 use super::{Client, NotAuthenticated, Origin};
 
@@ -124,7 +125,7 @@ impl CertificateClients {
             [(at, declared)] => Ok((at, Arc::new(named(declared, certificate)))),
             [] => Err(NotAuthenticated::UnknownCertificate(certificate.fingerprint)),
             _ => {
-                let names = fitting.iter().map(|(_, declared)| declared.client.name.clone());
+                let names = fitting.iter().map(|(_, declared)| declared.client.name().to_owned());
                 Err(NotAuthenticated::AmbiguousCertificate(names.collect()))
             }
         }
@@ -169,15 +170,18 @@ fn named(declared: &Declared, certificate: &ClientCertificate) -> Client {
         ("serial_number".to_owned(), hex(&certificate.serial)),
     ]);
     metadata.extend(certificate.common_name.clone().map(|name| ("common_name".to_owned(), name)));
-    Client {
-        name: client.name.clone(),
+    let who = Arc::new(Declaration {
+        name: client.name().to_owned(),
         accessor: String::new(),
-        policies: client.policies.clone(),
-        acl: declared.acl_with(&told(certificate)),
-        tag: client.tag,
+        policies: client.policies().clone(),
         metadata,
         certificate: told(certificate),
+    });
+    Client {
+        acl: declared.acl_with(&who.certificate),
+        tag: client.tag,
         origin: Origin::Certificate {
+            who,
             fingerprint: certificate.fingerprint,
             warn_from: certificate.warn_from(),
             not_after: certificate.not_after,

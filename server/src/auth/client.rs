@@ -7,26 +7,17 @@ use selkie_certificate::{Fingerprint, Malformed};
 use selkie_kms::ClientTag;
 use selkie_listener::Lapsed;
 
+use super::policies::PolicySet;
 use super::tokens::Token;
 
-/// Who a request is from.
+/// Who a request is from. It is made anew with each request, so it holds nothing that it can find
+/// where it comes from.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The declared name, or the display name of the token.
-    pub name: String,
-    /// Names its token without being one; the same on every replica. Empty without a token.
-    pub accessor: String,
-    /// Its policies in order, `default` among them unless it was made without.
-    pub policies: Vec<PolicyName>,
-    /// What those policies allow.
+    /// What its policies allow.
     pub acl: Arc<Acl>,
     /// Tells it from other clients where a KMS is shared.
     pub tag: ClientTag,
-    /// What the login knew of it, as in `meta` of its token.
-    pub metadata: BTreeMap<String, String>,
-    /// What its certificate says, for the templates in policies; empty where it has shown none to
-    /// become who it is.
-    pub certificate: BTreeMap<String, String>,
     /// What it is known by.
     pub origin: Origin,
 }
@@ -36,6 +27,8 @@ pub struct Client {
 pub enum Origin {
     /// A token whose hash is declared.
     Declared {
+        /// As what.
+        who: Arc<Declaration>,
         /// What a renewal is worth; without it the token never expires and cannot be renewed.
         period: Option<Duration>,
     },
@@ -43,6 +36,8 @@ pub enum Origin {
     Token(Arc<Token>),
     /// A certificate alone, which names a declared client.
     Certificate {
+        /// As what.
+        who: Arc<Declaration>,
         /// The SHA-256 of the certificate.
         fingerprint: Fingerprint,
         /// From when its end is near, in seconds since 1970.
@@ -50,6 +45,21 @@ pub enum Origin {
         /// Until when it is good, in seconds since 1970.
         not_after: u64,
     },
+}
+
+/// What is declared of a client, and what its certificate adds.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// Its name.
+    pub name: String,
+    /// Names its token without being one; the same on every replica. Empty without a token.
+    pub accessor: String,
+    /// Its policies in order.
+    pub policies: PolicySet,
+    /// What its certificate says, as `meta` of a token would.
+    pub metadata: BTreeMap<String, String>,
+    /// The same for the templates in policies.
+    pub certificate: BTreeMap<String, String>,
 }
 
 /// Why nobody is known to ask: for the log alone, the client gets one answer for all.
@@ -109,9 +119,45 @@ pub enum NotAuthenticated {
 }
 
 impl Client {
+    /// The declared name, or the display name of the token.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match &self.origin {
+            Origin::Token(token) => &token.made.display_name,
+            Origin::Declared { who, .. } | Origin::Certificate { who, .. } => &who.name,
+        }
+    }
+
+    /// Names its token without being one; the same on every replica. Empty without a token.
+    #[must_use]
+    pub fn accessor(&self) -> &str {
+        match &self.origin {
+            Origin::Token(token) => &token.accessor,
+            Origin::Declared { who, .. } | Origin::Certificate { who, .. } => &who.accessor,
+        }
+    }
+
+    /// Its policies in order, `default` among them unless it was made without.
+    #[must_use]
+    pub fn policies(&self) -> &PolicySet {
+        match &self.origin {
+            Origin::Token(token) => &token.made.policies,
+            Origin::Declared { who, .. } | Origin::Certificate { who, .. } => &who.policies,
+        }
+    }
+
+    /// What the login knew of it, as in `meta` of its token.
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        match &self.origin {
+            Origin::Token(token) => &token.made.meta,
+            Origin::Declared { who, .. } | Origin::Certificate { who, .. } => &who.metadata,
+        }
+    }
+
     /// Whether the client may do everything.
     #[must_use]
     pub fn is_root(&self) -> bool {
-        self.policies.iter().any(PolicyName::is_root)
+        self.policies().iter().any(PolicyName::is_root)
     }
 }

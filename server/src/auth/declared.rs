@@ -12,7 +12,7 @@ use selkie_kms::ClientTag;
 use selkie_listener::ShownCertificate;
 
 use super::certificate::{CertificateClients, CertificateRule};
-use super::{Client, Credentials, NotAuthenticated, Origin};
+use super::{Client, Credentials, Declaration, NotAuthenticated, Origin};
 use crate::deployment::DeploymentError;
 
 /// The declared clients.
@@ -67,12 +67,12 @@ impl Clients {
     #[must_use]
     pub fn find_accessor(&self, accessor: &str) -> Option<&Arc<Client>> {
         let mut all = self.by_token.values().map(|declared| &declared.client);
-        all.find(|client| client.accessor == accessor)
+        all.find(|client| client.accessor() == accessor)
     }
 
     /// The accessors of all of them.
     pub fn accessors(&self) -> impl Iterator<Item = &str> {
-        self.by_token.values().map(|declared| declared.client.accessor.as_str())
+        self.by_token.values().map(|declared| declared.client.accessor())
     }
 
     /// Whether a client is declared with this token.
@@ -103,7 +103,7 @@ impl Clients {
     pub fn name_of(&self, tag: ClientTag) -> Option<&str> {
         let by_token = self.by_token.values().map(|declared| &declared.client);
         let mut all = by_token.chain(self.by_certificate.iter());
-        all.find(|client| client.tag == tag).map(|client| client.name.as_str())
+        all.find(|client| client.tag == tag).map(|client| client.name())
     }
 
     /// The client whose token this is.
@@ -123,7 +123,7 @@ impl Clients {
         match declared.takes(with.certificate, now) {
             true => Ok(Arc::clone(&declared.client)),
             false => {
-                let client = declared.client.name.clone();
+                let client = declared.client.name().to_owned();
                 Err(NotAuthenticated::WithoutCertificate { client })
             }
         }
@@ -157,16 +157,17 @@ impl Declared {
         names.sort();
         let named = in_force(policies, &names);
         let name = declared.name.as_str().to_owned();
-        let client = Client {
-            tag: tag(declared.token.as_ref(), &name),
-            accessor: declared.token.as_ref().map(accessor).unwrap_or_default(),
-            acl: Arc::new(Acl::of(&named, &identity(&name, &BTreeMap::new()))),
+        let (tag, accessor) = (tag(declared.token.as_ref(), &name), declared.token.as_ref());
+        let acl = Arc::new(Acl::of(&named, &identity(&name, &BTreeMap::new())));
+        let who = Arc::new(Declaration {
             name,
-            policies: names,
+            accessor: accessor.map(accessor_of).unwrap_or_default(),
+            policies: names.into(),
             metadata: BTreeMap::new(),
             certificate: BTreeMap::new(),
-            origin: Origin::Declared { period: declared.period },
-        };
+        });
+        let origin = Origin::Declared { who, period: declared.period };
+        let client = Client { acl, tag, origin };
         let bound_cidrs = declared.token_bound_cidrs;
         let is_templated = named.iter().any(Policy::is_templated);
         let templated = if is_templated { named } else { Vec::new() };
@@ -178,7 +179,7 @@ impl Declared {
         if self.templated.is_empty() {
             return Arc::clone(&self.client.acl);
         }
-        Arc::new(Acl::of(&self.templated, &identity(&self.client.name, certificate)))
+        Arc::new(Acl::of(&self.templated, &identity(self.client.name(), certificate)))
     }
 
     fn takes(&self, certificate: Option<&ShownCertificate>, now: u64) -> bool {
@@ -192,7 +193,7 @@ impl Declared {
         if self.bound_cidrs.is_empty() || is_inside {
             return Ok(());
         }
-        Err(NotAuthenticated::OutsideBoundCidrs { client: self.client.name.clone() })
+        Err(NotAuthenticated::OutsideBoundCidrs { client: self.client.name().to_owned() })
     }
 }
 
@@ -224,7 +225,7 @@ fn tag(token: Option<&TokenHash>, name: &str) -> ClientTag {
 }
 
 /// 24 characters of base62, as Vault's accessors are, from a hash of the token's hash.
-fn accessor(token: &TokenHash) -> String {
+fn accessor_of(token: &TokenHash) -> String {
     const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let digest = sha256(&[b"selkie accessor", token.as_bytes().as_slice()].concat());
     let digit = |byte: &u8| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]);
@@ -260,7 +261,7 @@ mod tests {
         let clients =
             Clients::new(vec![declared("a", "s.one"), declared("b", "s.two")], &[]).unwrap();
         let found =
-            |text| clients.authenticate(&token(text), HOME.into(), 0).map(|c| c.name.clone());
+            |text| clients.authenticate(&token(text), HOME.into(), 0).map(|c| c.name().to_owned());
         assert_eq!(found("s.one").as_deref(), Ok("a"));
         assert_eq!(found("s.two").as_deref(), Ok("b"));
         assert_eq!(found("s.three"), Err(NotAuthenticated::UnknownToken));
@@ -293,7 +294,7 @@ mod tests {
     fn every_client_has_the_default_policy_unless_it_declines_or_is_root() {
         let names = |declared| {
             let client = Declared::new(declared, &[]).unwrap().client;
-            client.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
+            client.policies().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names(declared("a", "t")), ["default"]);
         let without = DeclaredClient { no_default_policy: true, ..declared("a", "t") };
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn an_accessor_looks_like_vaults_and_is_no_hash_of_the_token() {
         let hash = TokenHash::new(sha256(b"s.one"));
-        let accessor = accessor(&hash);
+        let accessor = accessor_of(&hash);
         assert_eq!(accessor.len(), 24);
         assert!(accessor.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert!(!hash.to_string().contains(&accessor));

@@ -26,7 +26,7 @@ use selkie_storage::{Store, StoreError};
 
 pub(crate) use self::certificate::trust_files;
 pub use self::certificate::{CertificateWatch, End, LastSeen};
-pub use self::client::{Client, NotAuthenticated, Origin};
+pub use self::client::{Client, Declaration, NotAuthenticated, Origin};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::methods::{AuthMount, AuthTable, MethodError, Methods, Tools};
@@ -365,8 +365,12 @@ impl Auth {
         if !self.policies.has_other_default() {
             return client;
         }
-        let identity = declared::identity(&client.name, &client.certificate);
-        let acl = self.policies.acl(deployment, &client.policies, &identity);
+        let (Origin::Declared { who, .. } | Origin::Certificate { who, .. }) = &client.origin
+        else {
+            return client;
+        };
+        let identity = declared::identity(&who.name, &who.certificate);
+        let acl = self.policies.acl(deployment, &who.policies, &identity);
         Arc::new(Client { acl, ..(*client).clone() })
     }
 

@@ -3,6 +3,7 @@
 mod changes;
 mod compiled;
 mod record;
+mod set;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,6 +15,7 @@ use selkie_access::{Acl, Identity, Policy, PolicyName};
 pub use self::changes::PolicyChangeError;
 use self::compiled::Compiled;
 pub use self::record::{Changes, ManagedPolicy};
+pub use self::set::PolicySet;
 use crate::deployment::Deployment;
 use crate::state::records::{Mirror, Mirrors, Unreadable};
 
@@ -84,6 +86,16 @@ impl Policies {
         self.managed.find(|changes| changes.count())
     }
 
+    /// What the policies `names` allow together to any client, if that is known already and the same
+    /// for all.
+    pub(super) fn plain_acl(
+        &self,
+        deployment: &Deployment,
+        names: &[PolicyName],
+    ) -> Option<Arc<Acl>> {
+        self.compiled.plain(&deployment.policies, self.as_of(), names)
+    }
+
     /// What the policies `names` allow together to a client of whom `identity` is known. The same
     /// set has the same answer until a policy changes. A policy that does not exist allows nothing,
     /// as in Vault; one of which nobody can say what it denies makes nothing allowed.
@@ -102,7 +114,7 @@ impl Policies {
             sorted.sort();
             return self.acl(deployment, &sorted, identity);
         }
-        let as_of = self.managed.find(|changes| changes.count());
+        let as_of = self.as_of();
         self.compiled.look(&deployment.policies, as_of, names, identity, || {
             let known: Result<Vec<_>, _> =
                 names.iter().map(|name| self.in_force(deployment, name)).collect();

@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use selkie_access::{PolicyName, TokenHash, TokenText, draw_accessor};
+use selkie_access::{TokenHash, TokenText, draw_accessor};
 use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
 use tokio::sync::Notify;
 
@@ -36,6 +36,7 @@ pub use self::seal_use::Expiring;
 use self::seal_use::SealUses;
 pub(crate) use self::storm::{RenewalStorms, Renewer};
 use super::methods::LoginIdentity;
+use super::policies::PolicySet;
 use crate::clock::Clock;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
@@ -86,7 +87,7 @@ pub struct NewToken {
     /// Vault's `display_name`: `token-...`, or `<mount>-<alias>` after a login.
     pub display_name: String,
     /// Its policies in order, `default` among them if it has that.
-    pub policies: Vec<PolicyName>,
+    pub policies: PolicySet,
     /// `meta`, or what the login knew.
     pub meta: BTreeMap<String, String>,
     /// The path that made it, as `auth/token/create`.
@@ -113,7 +114,7 @@ pub struct NewToken {
     /// The SHA-256 of the client certificate that must come with it.
     pub bound_certificate: Option<[u8; 32]>,
     /// Who logged in for it; `None` for a token that was not got by a login.
-    pub login: Option<LoginIdentity>,
+    pub login: Option<Box<LoginIdentity>>,
 }
 
 impl NewToken {
@@ -260,7 +261,7 @@ impl Tokens {
     pub fn remaining(&self, token: &Token) -> Option<Duration> {
         let mark = self.clock.mark();
         let ends = mark.end_of(token)?;
-        Some(Duration::from_secs(ends.saturating_sub(self.clock.now())))
+        Some(Duration::from_secs(ends.saturating_sub(self.clock.now_by(&mark))))
     }
 
     /// Makes the token that is wanted.
@@ -314,7 +315,8 @@ impl Tokens {
 
     /// The token and its ancestors, all of which live.
     fn line_of(&self, token: &Arc<Token>) -> Result<Vec<Arc<Token>>, TokenError> {
-        let (now, mark) = (self.clock.now(), self.clock.mark());
+        let mark = self.clock.mark();
+        let now = self.clock.now_by(&mark);
         let mut line: Vec<Arc<Token>> = Vec::new();
         let mut next = Some(Arc::clone(token));
         while let Some(one) = next {

@@ -32,7 +32,7 @@ fn name_of(dev: &Dev, token: &str) -> String {
     let clients = Clients::new(config.clients, &config.policies).unwrap();
     let token = TokenText::from_header(token.as_bytes()).unwrap();
     let client = clients.authenticate(&token, IpAddr::from(Ipv4Addr::LOCALHOST).into(), 0);
-    client.unwrap().name.clone()
+    client.unwrap().name().to_owned()
 }
 
 #[test]

@@ -81,7 +81,8 @@ impl Seals {
         if let [only] = *candidates {
             return only.decrypt(envelope, aad, deadline, transit).await;
         }
-        Race::new(candidates, deadline, (envelope, aad, transit)).run().await
+        let race = Race::new(candidates, deadline, (envelope, aad, transit));
+        Box::pin(race.run()).await
     }
 
     fn no_recipient(&self, envelope: &Envelope) -> TransitError {
@@ -316,7 +317,7 @@ impl Seal {
                 let unwrap = |recipient: Recipient| async move {
                     seal.unwrap(&recipient, call, &metrics).await
                 };
-                unwraps.once(recipient, unwrap).await
+                Box::pin(unwraps.once(recipient, unwrap)).await
             }
         };
         dek.map_err(|error| self.judge(&recipient.kek, error))

@@ -239,7 +239,8 @@ impl Seals {
             return Ok(vec![self.wrap_for(draft.part(0), kek, asked).await?]);
         }
         let wraps = keks.iter().enumerate();
-        try_join_all(wraps.map(|(at, kek)| self.wrap_for(draft.part(at), kek, asked))).await
+        let wraps = wraps.map(|(at, kek)| self.wrap_for(draft.part(at), kek, asked));
+        Box::pin(try_join_all(wraps)).await
     }
 
     /// The same, waiting for all of them whatever becomes of the others.
@@ -372,7 +373,7 @@ impl Seal {
         let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());
         let recipient = part.recipient(seal, id.clone(), algorithm, wrapped_dek);
         if !is_trusted {
-            self.prove(&recipient, dek, call, metrics).await?;
+            Box::pin(self.prove(&recipient, dek, call, metrics)).await?;
         }
         Ok(recipient)
     }
@@ -408,7 +409,7 @@ impl Seal {
         let at_once = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context))).await;
         let answer = match at_once {
             Poll::Ready(answer) => answer,
-            Poll::Pending => timeout_at(deadline, asked)
+            Poll::Pending => Box::pin(timeout_at(deadline, asked))
                 .await
                 .unwrap_or_else(|elapsed| Err(KmsError::TimedOut(Some(Arc::new(elapsed))))),
         };

@@ -90,9 +90,9 @@ impl Decryption<'_> {
         let ciphertext = Ciphertext::parse(item.ciphertext).map_err(TransitError::Ciphertext)?;
         if let Some(old) = self.transit.deployment.takeovers.find(&self.mount, &self.key.name)
             && let Some(version) = takeover::foreign_version(ciphertext)
-            && old.admits(version, &*self.transit.clock).await
+            && Box::pin(old.admits(version, &*self.transit.clock)).await
         {
-            return self.decrypt_foreign(old, version, item).await;
+            return Box::pin(self.decrypt_foreign(old, version, item)).await;
         }
         self.admit_version(ciphertext.version()).await?;
         let canonical = ciphertext.canonical_version();
@@ -160,7 +160,7 @@ impl Decryption<'_> {
     async fn admit_version(&self, version: i64) -> Result<(), TransitError> {
         match self.key.admit_version(version) {
             Err(TransitError::VersionTooNew) if self.key.source == KeySource::Managed => {
-                match self.transit.keys.refresh(&self.mount, &self.key.name).await {
+                match Box::pin(self.transit.keys.refresh(&self.mount, &self.key.name)).await {
                     Ok(Some(key)) => key.admit_version(version),
                     Ok(None) => Err(TransitError::VersionTooNew),
                     Err(TransitError::Store(_)) => Ok(()),

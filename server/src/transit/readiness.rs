@@ -32,7 +32,7 @@ impl Transit {
         if unready.is_empty() {
             return Ok((key, Arc::clone(&self.deployment)));
         }
-        self.learn_all(unready, deadline).await;
+        Box::pin(self.learn_all(unready, deadline)).await;
         let learned = Self { deployment: self.current.load_full(), ..self.clone() };
         let key = learned.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
         Ok((key, learned.deployment))

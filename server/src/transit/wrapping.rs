@@ -43,7 +43,19 @@ impl Encryption<'_> {
             let recipients = seals.wrap(&draft, keks, self.asked(deadline)).await?;
             return Ok(Wrapped { key, version, draft, recipients });
         }
-        let first = now + first;
+        // In a box of its own: no other request need be as large as it.
+        Box::pin(self.wrap_what_is_there(key, version, draft, (now + first, deadline))).await
+    }
+
+    /// Wraps for the seals that answer until the first of the two moments; what is left of the time
+    /// is for the version without the others.
+    async fn wrap_what_is_there(
+        &self,
+        key: Arc<TransitKey>,
+        version: KeyVersion,
+        draft: Draft,
+        (first, deadline): (Instant, Instant),
+    ) -> Result<Wrapped, TransitError> {
         let (wrapped, away) = self.wrap_present(&draft, key.keks(version), first).await?;
         let Some(error) = away.first().cloned() else {
             return Ok(Wrapped { key, version, draft, recipients: wrapped });

@@ -89,7 +89,7 @@ async fn issue(auth: &Auth, count: usize, kind: TokenKind) -> Result<Vec<TokenTe
     for number in 0..count {
         let new = NewToken {
             display_name: format!("vault-{number}"),
-            policies: vec!["default".parse()?, "seal".parse()?],
+            policies: vec!["default".parse()?, "seal".parse()?].into(),
             meta: BTreeMap::new(),
             path: "auth/token/create".into(),
             kind,

@@ -247,7 +247,8 @@ fn with_protected(json: &[u8], from: &str, to: &str) -> Vec<u8> {
     let protected = crate::base64::decode_url(json["protected"].as_str().unwrap()).unwrap();
     let protected = String::from_utf8(protected).unwrap();
     assert!(protected.contains(from), "{protected}");
-    json["protected"] = crate::base64::encode_url(protected.replace(from, to).as_bytes()).into();
+    let protected = crate::base64::encode_url(protected.replace(from, to).as_bytes());
+    json["protected"] = String::from_utf8(protected).unwrap().into();
     serde_json::to_vec(&json).unwrap()
 }
 

@@ -15,7 +15,7 @@ fn bytes(length: usize) -> Vec<u8> {
 }
 
 fn url(bytes: &[u8]) -> String {
-    crate::base64::encode_url(bytes)
+    String::from_utf8(crate::base64::encode_url(bytes)).unwrap()
 }
 
 /// An envelope for `recipients`, of which nobody asks whether it opens.

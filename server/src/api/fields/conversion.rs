@@ -165,7 +165,7 @@ pub(in crate::api) fn pairs(
         let one = |(name, value): (Cow<'_, str>, Value<'_>)| {
             Ok((name.into_owned(), text(field, value)?.into_public().into_owned()))
         };
-        return members.0.into_iter().map(one).collect();
+        return members.into_pairs().map(one).collect();
     }
     let texts = match value {
         // Commas are part of a text here.

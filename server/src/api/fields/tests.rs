@@ -182,7 +182,7 @@ fn a_broken_form_is_malformed() {
     for body in [&b"a=%zz"[..], b"a=1;b=2", b"a=\xff", b"a=%ff"] {
         assert!(matches!(Fields::parse(body, FORM), Err(ApiError::MalformedForm)));
     }
-    assert!(Fields::parse(b"", FORM).unwrap().members.0.is_empty());
+    assert!(Fields::parse(b"", FORM).unwrap().members.is_empty());
 }
 
 #[test]

@@ -124,7 +124,7 @@ pub(super) async fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Resul
     let _permit = permit.map_err(denied)?;
     let request = request::RenewSelf::decode(&mut fields)?;
     let period = match &call.client.origin {
-        Origin::Declared { period } => *period,
+        Origin::Declared { period, .. } => *period,
         Origin::Certificate { .. } => return Err(ApiError::InvalidToken.into()),
         Origin::Token(_) => {
             let kept = own(call)?.ok_or(ApiError::from(TokenFault::NotFound))?;
@@ -133,10 +133,10 @@ pub(super) async fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Resul
         }
     };
     let period = period.ok_or(ApiError::InvalidLease)?;
-    let policies = names(&call.client.policies);
+    let policies = names(call.client.policies());
     let auth = data::Auth {
         client_token: client_token(call),
-        accessor: &call.client.accessor,
+        accessor: call.client.accessor(),
         policies: &policies,
         token_policies: &policies,
         metadata: None,
@@ -181,15 +181,15 @@ fn own(call: &Call<'_>) -> Result<Option<Admitted>, Refusal> {
 /// What is known of a declared token.
 fn looked_up_declared(call: &Call<'_>, client: &Client, id: &str, warnings: &Warnings) -> Reply {
     let period = match &client.origin {
-        Origin::Declared { period } => period.map(seconds),
+        Origin::Declared { period, .. } => period.map(seconds),
         Origin::Token(_) | Origin::Certificate { .. } => None,
     };
     let token = data::Token {
-        accessor: &client.accessor,
+        accessor: client.accessor(),
         bound_cidrs: None,
         creation_time: 0,
         creation_ttl: period.unwrap_or(0),
-        display_name: &client.name,
+        display_name: client.name(),
         entity_id: "",
         expire_time: period.and_then(|period| rfc3339(now(call).saturating_add(period))),
         explicit_max_ttl: 0,
@@ -202,7 +202,7 @@ fn looked_up_declared(call: &Call<'_>, client: &Client, id: &str, warnings: &War
         orphan: true,
         path: "auth/token/create",
         period,
-        policies: &names(&client.policies),
+        policies: &names(client.policies()),
         renewable: period.map(|_| true),
         role: None,
         ttl: period.unwrap_or(0),

@@ -3,10 +3,9 @@ use std::collections::BTreeMap;
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::api::{
-    base64::IllegalByte,
-    data::{Encrypted, EncryptedItem},
-};
+use crate::api::base64::IllegalByte;
+use crate::api::data::{Auth, Encrypted, EncryptedBatch, EncryptedItem, Token};
+use crate::api::error::ItemError;
 
 const ID: &str = "c522ec2c-4db1-6fa6-233e-5255dc483b44";
 

@@ -589,3 +589,12 @@ async fn while_the_store_is_not_open_unknown_keys_are_sealed_and_never_missing()
     let declared = api.send("s.root", "PUT", "transit/encrypt/unseal", plaintext).await;
     assert_eq!(declared.status, StatusCode::OK, "{}", declared.text);
 }
+
+#[tokio::test]
+async fn a_request_is_worked_on_in_little_room() {
+    let node = Arc::new(Node::start(config()).await.unwrap());
+    let api = crate::api::Api::new(node, BodyLimits::default(), InFlight::new(8, Duration::ZERO));
+    let work = api.answer(Request::new(Body::empty()));
+    // It is moved to the heap and wiped there: each kilobyte costs every request.
+    assert!(size_of_val(&work) < 6 << 10, "{} bytes", size_of_val(&work));
+}

@@ -34,15 +34,15 @@ pub struct End {
 impl CertificateWatch {
     /// A client has come with its certificate alone.
     pub fn note(&self, client: &Client, now: u64) {
-        let Origin::Certificate { warn_from, not_after, fingerprint } = &client.origin else {
+        let Origin::Certificate { warn_from, not_after, fingerprint, .. } = &client.origin else {
             return;
         };
-        let is_due = end(&mut self.lock().certificates, &client.name, *not_after)
+        let is_due = end(&mut self.lock().certificates, client.name(), *not_after)
             .is_due(*warn_from, DAY, now);
         if is_due {
             let hours_left = not_after.saturating_sub(now) / HOUR;
             tracing::warn!(
-                client = client.name,
+                client = client.name(),
                 %fingerprint,
                 hours_left,
                 "the certificate of a client runs out soon: after that it cannot unseal with it; \

@@ -68,7 +68,7 @@ impl LoginIdentity {
 impl Login {
     /// The token that it is worth at `mount`; `path` is where it was asked for.
     pub(crate) fn into_token(self, mount: &AuthMount, path: &str) -> Result<NewToken, MethodError> {
-        let login = Some(LoginIdentity::of(mount, &self));
+        let login = Some(Box::new(LoginIdentity::of(mount, &self)));
         let Self { display_name, metadata, parameters, bound_certificate, .. } = self;
         let kind = mount.tune.token_type.kind(parameters.token_type);
         let is_counted = parameters.num_uses > 0 || !parameters.period.is_zero();
@@ -78,7 +78,7 @@ impl Login {
         let lifetime = Lifetime::of(&parameters, mount);
         Ok(NewToken {
             display_name: shown_name(mount, &display_name),
-            policies: policies(&parameters)?,
+            policies: policies(&parameters)?.into(),
             meta: metadata,
             path: path.to_owned(),
             kind,

@@ -65,6 +65,23 @@ impl Sets {
 }
 
 impl Compiled {
+    /// What the policies `names` compile to, if it is held and the same for every client.
+    pub(super) fn plain(
+        &self,
+        declared: &Arc<[Policy]>,
+        managed: u64,
+        names: &[PolicyName],
+    ) -> Option<Arc<Acl>> {
+        let sets = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if !sets.is_of(declared, managed) {
+            return None;
+        }
+        match sets.acls.get(names)? {
+            Set::Plain(acl) => Some(Arc::clone(acl)),
+            Set::Templated(_) => None,
+        }
+    }
+
     /// What the policies `names` compile to for `identity`, which `find` finds where it is not held:
     /// `None` is a set of which nobody can say what it allows, and which therefore allows nothing.
     pub(super) fn look(

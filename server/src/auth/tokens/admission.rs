@@ -228,7 +228,8 @@ impl Tokens {
         token: &Arc<Token>,
         sources: Sources<'_>,
     ) -> Result<Option<Founder>, Unreadable> {
-        let (now, mark) = (self.clock.now(), self.clock.mark());
+        let mark = self.clock.mark();
+        let now = self.clock.now_by(&mark);
         let mut one = Arc::clone(token);
         // Of a longer line only a store that we did not write could tell.
         for _ in 0..=MOST_ANCESTORS {

@@ -118,8 +118,13 @@ impl TokenClock {
 
     /// What the token clock says.
     pub(super) fn now(&self) -> u64 {
-        let (mark, wall) = (self.mark(), self.wall());
-        if mark == ClockMark::NONE {
+        self.now_by(&self.mark())
+    }
+
+    /// The same for whoever has the last mark.
+    pub(super) fn now_by(&self, mark: &ClockMark) -> u64 {
+        let wall = self.wall();
+        if *mark == ClockMark::NONE {
             return wall;
         }
         mark.clock.saturating_add(wall.saturating_sub(mark.wall).min(FREE_RUN_SECONDS))

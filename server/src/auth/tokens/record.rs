@@ -85,7 +85,7 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bound_certificate: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    login: Option<LoginIdentity>,
+    login: Option<Box<LoginIdentity>>,
     created: u64,
     issued: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -86,7 +86,8 @@ impl Tokens {
         let mut removed: usize = 0;
         let (mut after, mut is_last) = (None, false);
         while !is_last {
-            let (now, mark) = (self.clock.now(), self.clock.mark());
+            let mark = self.clock.mark();
+            let now = self.clock.now_by(&mark);
             let due = self.mirror.find(|index| index.ended(now, after, room));
             is_last = due.len() < room;
             after = due.last().copied();

@@ -86,7 +86,7 @@ pub(super) fn store() -> Arc<dyn Store> {
 pub(super) fn wanted() -> NewToken {
     NewToken {
         display_name: "token".into(),
-        policies: vec!["default".parse().unwrap(), "seal".parse().unwrap()],
+        policies: vec!["default".parse().unwrap(), "seal".parse().unwrap()].into(),
         meta: BTreeMap::new(),
         path: "auth/token/create".into(),
         kind: TokenKind::Service,
@@ -152,9 +152,9 @@ async fn a_token_authenticates_on_every_replica_until_it_is_revoked() {
     let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
     let issued = one.issue(wanted()).await.unwrap();
     let client = authenticate(&one, &issued.text, HERE).await.unwrap();
-    assert_eq!(client.accessor, issued.token.accessor);
+    assert_eq!(client.accessor(), issued.token.accessor);
     let again = authenticate(&two, &issued.text, HERE).await.unwrap();
-    assert_eq!(again.accessor, client.accessor, "the watch has not told of it yet");
+    assert_eq!(again.accessor(), client.accessor(), "the watch has not told of it yet");
     let id = TokenId::of(&state_key(), &issued.text);
     assert!(two.revoke(&id).await.unwrap());
     assert_eq!(
@@ -369,11 +369,12 @@ async fn what_was_got_at_a_mount_goes_with_it_and_so_do_its_children() {
         alias: "a".into(),
         certificate: Default::default(),
     };
-    let got = auth.issue(NewToken { login: Some(login.clone()), ..wanted() }).await.unwrap();
+    let got =
+        auth.issue(NewToken { login: Some(Box::new(login.clone())), ..wanted() }).await.unwrap();
     let id = TokenId::of(&state_key(), &got.text);
     let child = NewToken { parent: Some(Parent::Token(id)), ..wanted() };
     let child = auth.issue(child).await.unwrap();
-    let batch = NewToken { kind: TokenKind::Batch, login: Some(login), ..wanted() };
+    let batch = NewToken { kind: TokenKind::Batch, login: Some(Box::new(login)), ..wanted() };
     let batch = auth.issue(batch).await.unwrap();
     let gone = NotAuthenticated::Expired { client: "token".into() };
     for text in [&got.text, &child.text, &batch.text] {

@@ -45,9 +45,9 @@ fn client(printed: &str) -> std::sync::Arc<Client> {
 #[test]
 fn what_is_printed_authenticates_when_pasted() {
     let client = client(&printed("add vault-eu"));
-    assert_eq!(client.name, "vault-eu");
+    assert_eq!(client.name(), "vault-eu");
     assert!(
-        matches!(client.origin, Origin::Declared { period } if period == Some(Duration::from_secs(86_400)))
+        matches!(client.origin, Origin::Declared { period, .. } if period == Some(Duration::from_secs(86_400)))
     );
 }
 
@@ -60,7 +60,7 @@ fn the_policy_allows_the_key_and_no_more() {
     assert!(!may("team/transit/keys/k/rotate"));
     assert!(client.acl.on(Bare).check("team/transit/encrypt/k", Capability::Create).is_err());
     assert!(
-        matches!(client.origin, Origin::Declared { period } if period == Some(Duration::from_secs(90)))
+        matches!(client.origin, Origin::Declared { period, .. } if period == Some(Duration::from_secs(90)))
     );
 }
 

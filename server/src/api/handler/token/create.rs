@@ -160,7 +160,7 @@ impl Asked<'_> {
         let suffix = self.role.map(|role| role.path_suffix.as_str()).unwrap_or_default();
         Ok(NewToken {
             display_name: display_name(&request.display_name),
-            policies,
+            policies: policies.into(),
             meta: request.meta.clone(),
             path: if suffix.is_empty() { path } else { format!("{path}/{suffix}") },
             kind,
@@ -256,12 +256,12 @@ impl Asked<'_> {
 
     fn policies(&self, kind: TokenKind) -> Result<Vec<PolicyName>, ApiError> {
         let asked = policy_names(&self.request.policies)?;
-        let own = &self.call.client.policies;
+        let own = self.call.client.policies();
         let default_policy = "default".parse::<PolicyName>().or(Err(ApiError::Internal))?;
         let wants_default = !self.request.no_default_policy;
         let mut policies = match self.role {
             Some(role) if role.rules_policies() => self.policies_of_role(role, asked)?,
-            _ if asked.is_empty() => own.clone(),
+            _ if asked.is_empty() => own.to_vec(),
             _ => {
                 let is_subset = asked.iter().all(|one| own.contains(one));
                 if !self.is_sudo && !is_subset {
@@ -321,7 +321,7 @@ impl Asked<'_> {
         } else if role.allows_some() {
             with_default(policy_names(&role.allowed_policies)?)
         } else {
-            with_default(self.call.client.policies.clone())
+            with_default(self.call.client.policies().to_vec())
         };
         match policies.iter().find(|one| role.disallows(one.as_str())) {
             Some(one) => Err(TokenFault::DisallowedByRole(one.as_str().into()).into()),

@@ -56,7 +56,7 @@ pub(in crate::api::handler) fn find_accessor(
 }
 
 fn declared(client: &Client) -> Refusal {
-    ApiError::from(TokenFault::Declared(client.name.as_str().into())).into()
+    ApiError::from(TokenFault::Declared(client.name().into())).into()
 }
 
 fn fault(fault: TokenFault) -> Refusal {
