@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::Simd;
 use base64::engine::general_purpose::{NO_PAD, PAD};
+use zeroize::Zeroize;
 
 use self::word::Alphabet;
 use crate::Plaintext;
@@ -40,11 +41,14 @@ pub fn decode_secret(text: &[u8]) -> Result<Plaintext, Base64Error> {
     }
     let mut last = [b'A'; word::CHARACTERS];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let (bytes, is_wrong) = word::decode(last);
+    let (mut bytes, is_wrong) = word::decode(last);
     wrong |= is_wrong;
     last_place.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
     // Bits that no byte has room for are those of no byte.
     wrong |= bytes.iter().skip(last_place.len()).fold(0, |all, byte| all | u64::from(*byte));
+    // A secret of a few bytes would lie here whole.
+    last.zeroize();
+    bytes.zeroize();
     if wrong == 0 { Ok(plaintext) } else { Err(Base64Error) }
 }
 
@@ -91,12 +95,15 @@ fn encode_words(bytes: &[u8], alphabet: Alphabet, place: &mut [u8]) {
     let mut last = [0; 2 * 8];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     let [a, b, c, d, e, f, g, ..] = last;
-    let characters = [[a, b, c, d, e, f, 0, 0], [g, 0, 0, 0, 0, 0, 0, 0]];
-    let characters = characters.map(|bytes| word::encode(bytes, alphabet));
+    let bytes = [[a, b, c, d, e, f, 0, 0], [g, 0, 0, 0, 0, 0, 0, 0]];
+    let mut characters = bytes.map(|bytes| word::encode(bytes, alphabet));
     let behind = place.iter_mut().skip(done.saturating_mul(word::CHARACTERS));
     let used = unpadded_len(rest.len());
-    let characters = characters.as_flattened().iter().take(used);
-    behind.zip(characters).for_each(|(to, from)| *to = *from);
+    let ends = characters.as_flattened().iter().take(used);
+    behind.zip(ends).for_each(|(to, from)| *to = *from);
+    // As above.
+    last.zeroize();
+    characters.zeroize();
 }
 
 /// Length of the unpadded base64 of `bytes` bytes.
@@ -140,8 +147,10 @@ pub(crate) fn encode_public_url(bytes: &[u8]) -> Vec<u8> {
     padded.extend_from_slice(bytes);
     padded.resize(bytes.len().saturating_add(LEFT_OVER), 0);
     let mut text = vec![0; encoded_len(padded.len())];
-    let encoded = URL_SAFE_NO_PAD.encode_slice(&padded, &mut text);
-    debug_assert!(encoded.is_ok(), "the text has room for padding");
+    if URL_SAFE_NO_PAD.encode_slice(&padded, &mut text).is_err() {
+        // It has room, so this is not reached; a text of zeros would be an envelope that never opens.
+        encode_words(&padded, word::URL_SAFE, &mut text);
+    }
     text.truncate(unpadded_len(bytes.len()));
     text
 }

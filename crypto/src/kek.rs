@@ -10,8 +10,9 @@ use crate::RecipientSecret;
 /// Length of a DEK that AES key wrap has wrapped, in bytes.
 pub const WRAPPED_DEK_BYTES: usize = 40;
 
-/// Key wrap keeps 15 round keys, at most 64 bytes wide each, and a block: less than 2 KiB.
-const STACK_BYTES: usize = 4096;
+/// Key wrap keeps 15 round keys, at most 64 bytes wide each, and a block: less than 2 KiB; and what
+/// is moved may leave copies.
+const STACK_BYTES: usize = 8192;
 
 /// A master key in our own memory: that of the static seal, 32 bytes for AES key wrap (RFC 3394).
 ///
