@@ -13,7 +13,8 @@ use selkie_access::{TokenText, TokenTextError};
 use selkie_config::{Config, Faults, Sources, SystemSources, Warning};
 use selkie_kms::pkcs11::serve_launches;
 use selkie_listener::ActivatedSockets;
-use tracing::{error, info, warn};
+use selkie_memory::ProgramCode;
+use tracing::{debug, error, info, warn};
 use zeroize::Zeroizing;
 
 use self::signals::{Signals, Wish};
@@ -69,6 +70,7 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let origin = Origin::new(arguments)?;
     let (config, files) = origin.read(&Confinement::none())?;
     let config = with_faults(config, script.as_deref(), origin.is_dev())?;
+    let code = ProgramCode::find();
     // Dev mode guards nothing, and keeps its certificates where it finds room.
     let confinement = if origin.is_dev() {
         Confinement::none()
@@ -87,7 +89,14 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let sources = ReloadSources { script, confinement };
     let running = Running::start(origin, sources, config, sockets, output);
-    runtime.block_on(async { running.await?.run(&telemetry).await })
+    runtime.block_on(async {
+        let running = running.await?;
+        // Two thirds of an idle server's memory. Of memory that is locked nothing can be given back.
+        if let Err(error) = code.give_back() {
+            debug!(%error, "what only the start needed stays in memory");
+        }
+        running.run(&telemetry).await
+    })
 }
 
 /// The configuration with the script of faults, if it may be had: never by the word of one of them
