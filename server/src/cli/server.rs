@@ -20,7 +20,9 @@ use zeroize::Zeroizing;
 use self::signals::{Signals, Wish};
 use super::{CommandError, read_config_with, read_text};
 use crate::dev::{CertificateDir, Dev, DevSettings};
-use crate::hardening::{Confinement, Recording, allow_connections, lock_all_memory};
+use crate::hardening::{
+    Confinement, Recording, allow_connections, keep_pages_small, lock_all_memory,
+};
 use crate::serve::{Inventory, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 
@@ -63,6 +65,7 @@ enum Origin {
 }
 
 pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+    keep_pages_small();
     let names = SystemSources.variable("LISTEN_FDNAMES");
     let names = names.as_ref().and_then(|names| str::from_utf8(names).ok());
     let sockets = ActivatedSockets::inherit(names);
