@@ -11,7 +11,7 @@ SERVER_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 32
 POST = Path(__file__).with_name("post.lua")
 # What wrk is told; the request's body and the token come through the environment.
-WRK = f"taskset -c {{core}} wrk -t1 -c{CONNECTIONS} -d{{seconds}}s -s tests/bench/post.lua {{url}}"
+WRK = "taskset -c {core} wrk -t1 -c{connections} -d{seconds}s -s tests/bench/post.lua {url}"
 
 
 @dataclass
@@ -23,6 +23,8 @@ class Target:
     url: str
     body: Path
     token: str
+    # With more than none, each request names another of so many keys: their number follows the URL.
+    keys: int = 0
 
 
 @dataclass
@@ -53,22 +55,24 @@ class Figures:
         return cls(*medians, (min(cpu), max(cpu)))
 
 
-def side_by_side(targets, rounds, seconds, core=LOAD_CORE):
+def side_by_side(targets, rounds, seconds, core=LOAD_CORE, connections=CONNECTIONS):
     """Each target's figures; the targets take turns, so that all see the same machine."""
     samples = {target.server: [] for target in targets}
     for target in targets:
-        measure(target, 1, core)
+        measure(target, 1, core, connections)
     for _ in range(rounds):
         for target in targets:
-            samples[target.server].append(measure(target, seconds, core))
+            samples[target.server].append(measure(target, seconds, core, connections))
     return {server: Figures.of(taken) for server, taken in samples.items()}
 
 
-def measure(target, seconds, core):
-    """One round. The 32 handshakes count too; they are less than a thousandth of it."""
-    command = WRK.format(core=core, seconds=seconds, url=target.url).split()
+def measure(target, seconds, core, connections):
+    """One round. The handshakes count too; those of 32 are less than a thousandth of it."""
+    command = WRK.format(
+        core=core, seconds=seconds, connections=connections, url=target.url
+    ).split()
     command[command.index("-s") + 1] = str(POST)
-    env = {**os.environ, "BODY": str(target.body), "TOKEN": target.token}
+    env = {**os.environ, "BODY": str(target.body), "TOKEN": target.token, "KEYS": str(target.keys)}
     cpu = cpu_seconds(target.pid)
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     cpu = cpu_seconds(target.pid) - cpu

@@ -7,6 +7,16 @@ wrk.headers["X-Vault-Request"] = "true"
 wrk.headers["X-Vault-Token"] = os.getenv("TOKEN")
 body:close()
 
+local keys = tonumber(os.getenv("KEYS")) or 0
+if keys > 0 then
+    -- A step that meets every key before it meets one again.
+    local at = 0
+    function request()
+        at = (at + 7919) % keys
+        return wrk.format(nil, wrk.path .. at)
+    end
+end
+
 function done(summary, latency)
     local errors = summary.errors
     io.write(string.format(

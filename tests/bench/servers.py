@@ -157,11 +157,11 @@ def selkie(directory, audit=None, more=""):
 
 
 @contextmanager
-def selkie_dev(tls=False):
-    """A dev server, not pinned; gives the server and its scheme."""
+def selkie_dev(tls=False, more=()):
+    """A dev server, not pinned but by `more`; gives the server and its scheme."""
     scheme = "https" if tls else "http"
     port = free_port()
-    command = [SELKIE, "server", "--dev", "--dev-root-token-id=root"]
+    command = [*more, SELKIE, "server", "--dev", "--dev-root-token-id=root"]
     command += [f"--dev-listen-address=127.0.0.1:{port}", *(["--dev-tls"] if tls else [])]
     with Server("Selkie", command, "root", **{scheme: port}) as server:
         first_answer(scheme, port)

@@ -238,10 +238,11 @@ impl Envelope {
             (committed, opened)
         });
         // The spoiled tag only equalises the work: a forger who knows the DEK can make it fit.
-        match (bool::from(committed), opened) {
-            (true, Ok(plaintext)) => Ok(plaintext),
-            (true, Err(aead::TagMismatch)) => Err(DecryptError(Refusal::Tag)),
-            (false, _) => Err(DecryptError(Refusal::Commitment)),
+        let committed = bool::from(committed);
+        match opened {
+            Ok(plaintext) if committed => Ok(plaintext),
+            // No branch of its own for either reason.
+            _ => Err(DecryptError(if committed { Refusal::Tag } else { Refusal::Commitment })),
         }
     }
 }

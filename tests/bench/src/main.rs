@@ -8,6 +8,7 @@ mod drain;
 mod echo;
 mod failover;
 mod micro;
+mod paced;
 mod pkcs11;
 mod seal_client;
 mod seals;
@@ -27,6 +28,7 @@ use zeroizing_alloc::ZeroAlloc;
 use crate::drain::Drain;
 use crate::echo::Echo;
 use crate::failover::Failover;
+use crate::paced::Paced;
 use crate::pkcs11::Pkcs11;
 use crate::seals::Several;
 use crate::store::Store;
@@ -50,6 +52,7 @@ enum Command {
     },
     Drain(Drain),
     Failover(Failover),
+    Paced(Paced),
     Pkcs11(Pkcs11),
     Seals(Several),
     #[command(subcommand)]
@@ -67,6 +70,7 @@ fn main() -> Result<()> {
         Command::Echo(echo) => runtime()?.block_on(echo.serve()),
         Command::Unwrap(unwrap) => runtime()?.block_on(unwrap.run()),
         Command::Failover(failover) => failover.run(),
+        Command::Paced(paced) => paced.run(),
         Command::Pkcs11(pkcs11) => runtime()?.block_on(pkcs11.run()),
         Command::Seals(seals) => runtime()?.block_on(seals.run()),
         Command::Store(store) => store.run(),

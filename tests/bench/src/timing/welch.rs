@@ -7,6 +7,13 @@ const CALIBRATION: usize = 20_000;
 const PERCENTILES: [usize; 10] = [100, 99, 95, 90, 80, 70, 60, 50, 40, 25];
 /// Fewer say nothing about a distribution.
 const FEWEST: f64 = 100.0;
+/// From here on dudect calls two distributions different beyond doubt (Reparaz, Balasch, Verbauwhede,
+/// "Dude, is my code constant time?", 2017, §III).
+pub(super) const DIFFERENT: f64 = 10.0;
+/// And by so many nanoseconds at least. With ten million samples t also shows what no code does: a
+/// tenth of a nanosecond, of another sign in the next process, between two inputs of straight-line
+/// code. A branch, a line of the cache or one more turn of a loop costs several cycles.
+pub(super) const LEAST_NS: f64 = 1.0;
 
 /// One of two classes of inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +28,10 @@ pub(super) struct Verdict {
     pub(super) samples: u32,
     /// The value of t that is farthest from zero.
     pub(super) max_t: f64,
+    /// By how much the left class is slower there, in nanoseconds.
+    pub(super) slower_ns: f64,
+    /// Whether a difference is beyond doubt and large enough to be the code's.
+    pub(super) is_different: bool,
 }
 
 /// Running times of two classes.
@@ -64,13 +75,11 @@ impl Comparison {
     }
 
     pub(super) fn verdict(&self) -> Verdict {
-        let max_t = self
-            .tests
-            .iter()
-            .filter_map(Test::t)
-            .max_by(|a, b| a.abs().total_cmp(&b.abs()))
-            .unwrap_or_default();
-        Verdict { samples: self.samples, max_t }
+        let told = || self.tests.iter().filter_map(|test| Some((test.t()?, test.slower_ns())));
+        let (max_t, slower_ns) =
+            told().max_by(|a, b| a.0.abs().total_cmp(&b.0.abs())).unwrap_or_default();
+        let is_different = told().any(|(t, ns)| t.abs() >= DIFFERENT && ns.abs() >= LEAST_NS);
+        Verdict { samples: self.samples, max_t, slower_ns, is_different }
     }
 }
 
@@ -100,7 +109,11 @@ impl Test {
         let Self { left, right, .. } = self;
         let error = (left.error() + right.error()).sqrt();
         let enough = left.count >= FEWEST && right.count >= FEWEST && error > 0.0;
-        enough.then(|| (left.mean - right.mean) / error)
+        enough.then(|| self.slower_ns() / error)
+    }
+
+    fn slower_ns(&self) -> f64 {
+        self.left.mean - self.right.mean
     }
 }
 
@@ -133,7 +146,7 @@ mod tests {
     use super::*;
 
     /// Times that repeat, between 1,000 and 1,996 ns, of each class alternately.
-    fn compared(right_is_longer_by: u32) -> f64 {
+    fn compared(right_is_longer_by: u32) -> Verdict {
         let mut comparison = Comparison::default();
         for number in 0..200_000_u32 {
             let noise = 1_000 + number.wrapping_mul(2_654_435_761) % 997;
@@ -145,17 +158,32 @@ mod tests {
         }
         let verdict = comparison.verdict();
         assert_eq!(verdict.samples, 180_000);
-        verdict.max_t
+        verdict
     }
 
     #[test]
     fn equal_distributions_look_equal() {
-        assert!(compared(0).abs() < 4.5);
+        assert!(compared(0).max_t.abs() < 4.5);
     }
 
     #[test]
     fn a_difference_far_below_the_noise_is_seen() {
-        assert!(compared(30) < -20.0);
+        let verdict = compared(30);
+        assert!(verdict.max_t < -20.0 && verdict.is_different);
+        assert!((-31.0..-29.0).contains(&verdict.slower_ns), "{}", verdict.slower_ns);
+    }
+
+    #[test]
+    fn a_difference_of_less_than_a_nanosecond_is_told_and_is_not_the_codes() {
+        let mut comparison = Comparison::default();
+        for number in 0..200_000_u32 {
+            let class = if number % 2 == 0 { Class::Left } else { Class::Right };
+            // One time in four is one nanosecond longer.
+            let time = 500 + u32::from(class == Class::Right && number % 8 == 1);
+            comparison.add(class, u128::from(time));
+        }
+        let verdict = comparison.verdict();
+        assert!(verdict.max_t < -DIFFERENT && !verdict.is_different);
     }
 
     #[test]
@@ -169,7 +197,8 @@ mod tests {
             let time = if class == Class::Left { 500 } else { 503 } + number % 16;
             comparison.add(class, u128::from(time + tail));
         }
-        assert!(comparison.verdict().max_t < -50.0);
+        let verdict = comparison.verdict();
+        assert!(verdict.max_t < -50.0 && verdict.is_different);
     }
 
     #[test]
@@ -178,6 +207,7 @@ mod tests {
         for _ in 0..CALIBRATION + 10 {
             comparison.add(Class::Left, 7);
         }
-        assert_eq!(comparison.verdict(), Verdict { samples: 10, max_t: 0.0 });
+        let silent = Verdict { samples: 10, max_t: 0.0, slower_ns: 0.0, is_different: false };
+        assert_eq!(comparison.verdict(), silent);
     }
 }
