@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgGroup;
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use selkie_access::{TokenText, TokenTextError};
 use selkie_config::{Config, Faults, Sources, SystemSources, Warning};
 use selkie_kms::pkcs11::serve_launches;
 use selkie_listener::ActivatedSockets;
 use selkie_memory::ProgramCode;
+use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 use zeroize::Zeroizing;
 
@@ -29,6 +32,9 @@ use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 /// How long requests under way have to finish once the server is told to stop, or a listener is
 /// replaced: longer than a healthy KMS takes, shorter than service managers wait before they kill.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// After which the master keys were learned of and the state is open, usually.
+const SETTLING: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("origin").required(true).args(["config", "dev"])))]
@@ -94,12 +100,16 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let running = Running::start(origin, sources, config, sockets, output);
     runtime.block_on(async {
         let running = running.await?;
-        // Two thirds of an idle server's memory. Of memory that is locked nothing can be given back.
-        if let Err(error) = code.give_back() {
-            debug!(%error, "what only the start needed stays in memory");
-        }
-        running.run(&telemetry).await
+        give_back(&code);
+        running.run(&telemetry, &code).await
     })
+}
+
+/// Two thirds of an idle server's memory. Of memory that is locked nothing can be given back.
+fn give_back(code: &ProgramCode) {
+    if let Err(error) = code.give_back() {
+        debug!(%error, "what only the start needed stays in memory");
+    }
 }
 
 /// The configuration with the script of faults, if it may be had: never by the word of one of them
@@ -226,11 +236,13 @@ impl Running {
         Ok(Self { server, signals, reload_from, sources })
     }
 
-    async fn run(mut self, telemetry: &Telemetry) -> Result<(), CommandError> {
+    async fn run(mut self, telemetry: &Telemetry, code: &ProgramCode) -> Result<(), CommandError> {
         let mut is_stopping = false;
+        let mut settled = std::pin::pin!(sleep(SETTLING).fuse());
         loop {
             tokio::select! {
                 () = self.server.ended() => break,
+                () = &mut settled, if !settled.is_terminated() => give_back(code),
                 wish = self.signals.next() => match wish {
                     Wish::Reload => self.reload(telemetry).await,
                     Wish::Stop if is_stopping => {
