@@ -107,18 +107,21 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let Some(declared) = declared else { return Ok(self) };
         let deployment = self.deployment();
-        let around = Around {
+        let prepared = Prepared::new(declared, &self.around(&deployment))?;
+        let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let alerts = prepared.begin(&self.audit, &self.auth, &deployment.keeping, &mut tasks);
+        drop(tasks);
+        Ok(Self { alerts: Some(alerts), ..self })
+    }
+
+    fn around<'n>(&'n self, deployment: &'n Deployment) -> Around<'n> {
+        Around {
             realm: deployment.realm(),
             cluster: deployment.cluster.name.as_deref(),
             clock: &self.clock,
             random: &self.random,
             figures: self.metrics.alerts(),
-        };
-        let prepared = Prepared::new(declared, &around)?;
-        let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        let alerts = prepared.begin(&self.audit, &self.auth, &deployment.keeping, &mut tasks);
-        drop(tasks);
-        Ok(Self { alerts: Some(alerts), ..self })
+        }
     }
 
     /// Opens the state in the background. That is waited for a moment only: what is declared is
@@ -224,8 +227,19 @@ impl Node {
         let _no_other_change = self.keys.hold_changes().await;
         let before = self.deployment.load_full();
         let faults = config.faults.take();
+        let audit = self.audit.prepare(std::mem::take(&mut config.audit))?;
+        let webhook = config.alerts.take().and_then(|alerts| alerts.webhook);
         let deployment = Deployment::resume(config, Some(&before), self.bench.as_ref()).await?;
+        let webhook = match &self.alerts {
+            Some(alerts) => alerts.prepare_webhook(webhook, &self.around(&deployment))?,
+            None => None,
+        };
         self.replace(&before, deployment).await?;
+        self.audit.apply(audit).await;
+        if let (Some(alerts), Some(webhook)) = (&self.alerts, webhook) {
+            let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+            alerts.post_to(webhook, &mut tasks);
+        }
         if let (Some(bench), Some(faults)) = (&self.bench, faults) {
             bench.replace(faults);
         }

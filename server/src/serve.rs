@@ -14,9 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_config::{
-    AuditDevice, Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode,
-};
+use selkie_config::{Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode};
 use selkie_crypto::AuditKey;
 use selkie_listener::{ActivatedSockets, ActivationError, Drain, Drained, TlsError};
 use tokio::task::JoinSet;
@@ -126,10 +124,9 @@ struct Fixed {
     traces: Option<String>,
     /// A MAC under it, which tells it from another.
     local_key: Option<[u8; 32]>,
-    audit: Vec<AuditDevice>,
-    /// What tells it from another.
+    /// What tells it from another; without a device there is none.
     audit_key: Option<String>,
-    /// What tells them from others.
+    /// What tells them from others, but for the webhook.
     alerts: Option<[u8; 32]>,
 }
 
@@ -261,7 +258,6 @@ impl Fixed {
                 format!("{} {:?} {}", tracing.endpoint, tracing.ca_file, tracing.sample_ratio)
             }),
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
-            audit: config.audit.devices.clone(),
             audit_key: config.audit.key.as_ref().map(AuditKey::id),
             alerts: config.alerts.as_ref().map(selkie_config::Alerts::digest),
         }
@@ -277,14 +273,18 @@ impl Fixed {
             ("metrics_address", self.metrics != new.metrics),
             ("data_dir", self.data_dir != new.data_dir),
             ("local_key", self.local_key != new.local_key),
-            ("audit", self.audit != new.audit),
-            ("audit_key", self.audit_key != new.audit_key),
+            ("audit_key", self.has_other_audit_key(new)),
             ("alerts", self.alerts != new.alerts),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((field, _)) => Err(ReloadError::NeedsRestart { field }),
             None => Ok(()),
         }
+    }
+
+    fn has_other_audit_key(&self, new: &Self) -> bool {
+        let keys = self.audit_key.as_ref().zip(new.audit_key.as_ref());
+        keys.is_some_and(|(one, other)| one != other)
     }
 }
 

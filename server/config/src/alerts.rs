@@ -59,21 +59,28 @@ pub struct Webhook {
 }
 
 impl Alerts {
+    /// Tells settings apart, but for the webhook.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let Self { learning, prefix_v4, prefix_v6, burst, webhook: _ } = self;
+        sha256(format!("{learning:?} {prefix_v4} {prefix_v6} {burst:?}").as_bytes())
+    }
+}
+
+impl Webhook {
     /// Tells settings apart, their secrets included, and tells nothing else.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut text = format!("{self:?}\n").into_bytes();
-        if let Some(webhook) = &self.webhook {
-            text.extend_from_slice(&sha256(webhook.url.as_str().as_bytes()));
-            for header in &webhook.headers {
-                text.extend_from_slice(&sha256(header.value.as_bytes()));
-            }
-            if let Some(key) = &webhook.hmac_key {
-                text.extend_from_slice(&key.signature(b"the same key?"));
-            }
-            if let Some(proxy) = &webhook.proxy {
-                text.extend_from_slice(&sha256(proxy.clone().into_url().as_str().as_bytes()));
-            }
+        text.extend_from_slice(&sha256(self.url.as_str().as_bytes()));
+        for header in &self.headers {
+            text.extend_from_slice(&sha256(header.value.as_bytes()));
+        }
+        if let Some(key) = &self.hmac_key {
+            text.extend_from_slice(&key.signature(b"the same key?"));
+        }
+        if let Some(proxy) = &self.proxy {
+            text.extend_from_slice(&sha256(proxy.clone().into_url().as_str().as_bytes()));
         }
         sha256(&text)
     }

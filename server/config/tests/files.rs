@@ -180,7 +180,9 @@ fn an_empty_stanza_watches_with_the_defaults_and_a_change_of_any_secret_shows() 
     assert_eq!(alerts.learning, Duration::from_secs(86_400));
     assert!(alerts.webhook.is_none());
     let digest = |inside: &str| {
-        parse(&format!("\n webhook {{\n {inside}\n }}\n")).alerts.expect("alerts").digest()
+        let alerts = parse(&format!("\n webhook {{\n {inside}\n }}\n")).alerts.expect("alerts");
+        assert_eq!(alerts.digest(), parse("").alerts.expect("alerts").digest());
+        alerts.webhook.expect("webhook").digest()
     };
     let all = [
         "url = \"https://a.test/1\"",
@@ -193,6 +195,8 @@ fn an_empty_stanza_watches_with_the_defaults_and_a_change_of_any_secret_shows() 
     let digests: std::collections::BTreeSet<_> = all.iter().map(|inside| digest(inside)).collect();
     assert_eq!(digests.len(), all.len());
     assert_eq!(digest(all[3]), digest(all[3]));
+    let other = parse("\n learning = \"1h\"\n").alerts.expect("alerts");
+    assert_ne!(other.digest(), parse("").alerts.expect("alerts").digest());
 }
 
 #[test]

@@ -68,6 +68,12 @@ impl Sandbox {
         self.places.as_ref().is_none_or(|places| places.cover(path))
     }
 
+    /// Whether the process may write this file, or make one of this name. `true` without landlock.
+    #[must_use]
+    pub fn covers_writing(&self, path: &std::path::Path) -> bool {
+        self.places.as_ref().is_none_or(|places| places.cover_writing(path))
+    }
+
     /// What the kernel would give, tried out by a thread that ends at once.
     pub fn probe() -> (Result<i32, Absent>, Result<(), Absent>) {
         let nothing = || (files::confine(&Allowed::default()), calls::deny(calls::Who::Server));

@@ -8,18 +8,33 @@ use crate::Allowed;
 
 /// What was allowed, as the kernel knows it: by inode, not by name.
 #[derive(Debug)]
-pub(crate) struct Places(Vec<(u64, u64)>);
+pub(crate) struct Places {
+    read: Vec<Inode>,
+    /// These can be read as well.
+    write: Vec<Inode>,
+}
+
+/// Device and number.
+type Inode = (u64, u64);
 
 impl Places {
     pub(crate) fn of(allowed: &Allowed) -> Self {
-        Self(allowed.read.iter().chain(&allowed.write).filter_map(|path| inode(path)).collect())
+        let inodes = |paths: &[PathBuf]| paths.iter().filter_map(|path| inode(path)).collect();
+        Self { read: inodes(&allowed.read), write: inodes(&allowed.write) }
     }
 
     pub(crate) fn cover(&self, path: &Path) -> bool {
-        let there = existing(path);
-        let mut above = there.ancestors().filter_map(inode);
-        above.any(|one| self.0.contains(&one))
+        above(path).iter().any(|one| self.read.contains(one) || self.write.contains(one))
     }
+
+    pub(crate) fn cover_writing(&self, path: &Path) -> bool {
+        above(path).iter().any(|one| self.write.contains(one))
+    }
+}
+
+/// The file and the directories above it, so far as they are there.
+fn above(path: &Path) -> Vec<Inode> {
+    existing(path).ancestors().filter_map(inode).collect()
 }
 
 /// The path without links, or that of the nearest directory above that is there.
@@ -28,7 +43,7 @@ fn existing(path: &Path) -> PathBuf {
     found.unwrap_or_else(|| PathBuf::from("/"))
 }
 
-fn inode(path: &Path) -> Option<(u64, u64)> {
+fn inode(path: &Path) -> Option<Inode> {
     let metadata = path.metadata().ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
@@ -46,8 +61,12 @@ mod tests {
         let inside = dir.path().join("inside");
         fs::create_dir_all(inside.join("deep")).unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
-        let read = vec![inside.clone()];
+        let [read, write] = [vec![inside.clone()], vec![dir.path().join("outside")]];
+        let writing = Places::of(&Allowed { write, ..Allowed::default() });
+        assert!(writing.cover_writing(&dir.path().join("outside/new")));
+        assert!(writing.cover(&dir.path().join("outside/new")));
         let places = Places::of(&Allowed { read, ..Allowed::default() });
+        assert!(!places.cover_writing(&inside.join("new")));
         assert!(places.cover(&inside) && places.cover(&inside.join("deep/not-yet")));
         assert!(!places.cover(&dir.path().join("outside/file")));
         symlink(dir.path().join("outside"), inside.join("link")).unwrap();

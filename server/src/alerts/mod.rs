@@ -19,6 +19,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use selkie_crypto::Random;
 use selkie_kms::http::HttpSetupError;
 use tokio::sync::mpsc::Sender;
@@ -34,7 +35,7 @@ pub use self::memory::{Subject, What};
 use self::quiet::Quiet;
 pub use self::record::{Learning, Remembered};
 use self::shelf::Shelf;
-use self::watcher::{WatchedDevice, Watcher};
+use self::watcher::Watcher;
 use self::webhook::{Courier, Surroundings, Teller, Told};
 use crate::audit::Audit;
 use crate::auth::Auth;
@@ -45,7 +46,21 @@ use crate::seal::Keeping;
 pub struct Alerts {
     quiet: Mutex<Quiet>,
     figures: Arc<AlertFigures>,
-    webhook: Option<Sender<Told>>,
+    /// `None` if they are posted nowhere.
+    webhook: ArcSwapOption<Queued>,
+}
+
+/// Where alerts wait for their courier, who goes when nothing more can come.
+struct Queued {
+    sender: Sender<Told>,
+    /// What tells its webhook from another.
+    digest: [u8; 32],
+}
+
+/// A webhook that is ready, and has no alerts yet.
+pub(crate) struct PreparedWebhook {
+    queued: Queued,
+    courier: Courier,
 }
 
 /// Why the `alerts` stanza cannot be put to work.
@@ -87,7 +102,7 @@ pub(crate) struct Around<'n> {
 pub(crate) struct Prepared {
     pub(crate) alerts: Arc<Alerts>,
     settings: (u64, (u8, u8), selkie_config::Burst),
-    courier: Option<Courier>,
+    webhook: Option<PreparedWebhook>,
     clock: Arc<dyn Clock>,
 }
 
@@ -97,26 +112,15 @@ impl Prepared {
         declared: selkie_config::Alerts,
         around: &Around<'_>,
     ) -> Result<Self, AlertsError> {
-        let teller = Teller {
-            realm: around.realm.to_owned(),
-            cluster: around.cluster.map(str::to_owned),
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        };
-        let surroundings = Surroundings {
-            teller,
-            clock: Arc::clone(around.clock),
-            random: Arc::clone(around.random),
-            figures: Arc::clone(around.figures),
-        };
-        let webhook = declared.webhook.map(|webhook| webhook::prepare(webhook, surroundings));
-        let (sender, courier) = webhook.transpose()?.unzip();
+        let webhook = declared.webhook.map(|webhook| PreparedWebhook::new(webhook, around));
+        let webhook = webhook.transpose()?;
         let figures = Arc::clone(around.figures);
-        let alerts = Alerts { quiet: Mutex::default(), figures, webhook: sender };
+        let alerts = Alerts { quiet: Mutex::default(), figures, webhook: ArcSwapOption::empty() };
         let prefixes = (declared.prefix_v4, declared.prefix_v6);
         Ok(Self {
             alerts: Arc::new(alerts),
             settings: (declared.learning.as_secs(), prefixes, declared.burst),
-            courier,
+            webhook,
             clock: Arc::clone(around.clock),
         })
     }
@@ -131,7 +135,6 @@ impl Prepared {
     ) -> Arc<Alerts> {
         let shelf = Shelf::new(Arc::clone(auth.records()), Arc::clone(auth.history()), keeping);
         let (learning_period, prefixes, burst) = self.settings;
-        let device = |(name, figures)| WatchedDevice { name, figures, failed: 0 };
         self.alerts.figures.switch_on();
         let watcher = Watcher {
             alerts: Arc::clone(&self.alerts),
@@ -142,7 +145,8 @@ impl Prepared {
             learning_period,
             prefixes,
             bursts: Bursts::new(burst),
-            devices: audit.figures().map(device).collect(),
+            devices: Box::new(audit.watch_devices()),
+            failed_lines: HashMap::new(),
             memory: Memory::default(),
             learning: None,
             kept_learning: None,
@@ -151,10 +155,28 @@ impl Prepared {
             is_keeping_told: false,
         };
         tasks.spawn(watcher.run());
-        if let Some(courier) = self.courier {
-            tasks.spawn(courier.run());
-        }
+        self.alerts.post_to(self.webhook, tasks);
         self.alerts
+    }
+}
+
+impl PreparedWebhook {
+    /// What `declared` says. Files are read now.
+    fn new(declared: selkie_config::Webhook, around: &Around<'_>) -> Result<Self, AlertsError> {
+        let teller = Teller {
+            realm: around.realm.to_owned(),
+            cluster: around.cluster.map(str::to_owned),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        };
+        let surroundings = Surroundings {
+            teller,
+            clock: Arc::clone(around.clock),
+            random: Arc::clone(around.random),
+            figures: Arc::clone(around.figures),
+        };
+        let digest = declared.digest();
+        let (sender, courier) = webhook::prepare(declared, surroundings)?;
+        Ok(Self { queued: Queued { sender, digest }, courier })
     }
 }
 
@@ -185,9 +207,36 @@ impl Alerts {
     fn tell(&self, alert: Alert, repeated: u64) {
         self.figures.raised(alert.kind);
         log(&alert, repeated);
-        let Some(webhook) = &self.webhook else { return };
-        if webhook.try_send(Told { alert, repeated }).is_err() {
+        let Some(webhook) = &*self.webhook.load() else { return };
+        if webhook.sender.try_send(Told { alert, repeated }).is_err() {
             self.figures.lost(Loss::QueueFull, 1);
+        }
+    }
+
+    /// What a reload makes of the webhook; `None` if that stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`AlertsError`].
+    pub(crate) fn prepare_webhook(
+        &self,
+        declared: Option<selkie_config::Webhook>,
+        around: &Around<'_>,
+    ) -> Result<Option<Option<PreparedWebhook>>, AlertsError> {
+        let digest = declared.as_ref().map(selkie_config::Webhook::digest);
+        if self.webhook.load().as_ref().map(|queued| queued.digest) == digest {
+            return Ok(None);
+        }
+        let webhook = declared.map(|webhook| PreparedWebhook::new(webhook, around));
+        Ok(Some(webhook.transpose()?))
+    }
+
+    /// Posts there from now on. What waits already still goes to where it was to go.
+    pub(crate) fn post_to(&self, webhook: Option<PreparedWebhook>, tasks: &mut JoinSet<()>) {
+        let (queued, courier) = webhook.map(|one| (Arc::new(one.queued), one.courier)).unzip();
+        self.webhook.store(queued);
+        if let Some(courier) = courier {
+            tasks.spawn(courier.run());
         }
     }
 

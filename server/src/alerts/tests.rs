@@ -66,7 +66,9 @@ impl World {
         };
         let (sender, told) = mpsc::channel(webhook::QUEUE);
         let figures = Arc::<AlertFigures>::default();
-        let alerts = Alerts { quiet: Mutex::default(), figures, webhook: Some(sender) };
+        let queued = Arc::new(Queued { sender, digest: [0; 32] });
+        let webhook = ArcSwapOption::new(Some(queued));
+        let alerts = Alerts { quiet: Mutex::default(), figures, webhook };
         let burst =
             selkie_config::Burst { decrypts: 50, window: std::time::Duration::from_secs(60) };
         let watcher = Watcher {
@@ -78,7 +80,8 @@ impl World {
             learning_period,
             prefixes: (24, 64),
             bursts: Bursts::new(burst),
-            devices: Vec::new(),
+            devices: Box::new(Vec::new),
+            failed_lines: HashMap::new(),
             memory: Memory::default(),
             learning: None,
             kept_learning: None,
@@ -407,9 +410,8 @@ fn a_failing_audit_device_is_told_once_an_hour_while_it_fails() {
     let world = World::new();
     let mut stage = world.start(0);
     let figures = Arc::<crate::audit::Figures>::default();
-    let device =
-        WatchedDevice { name: "file".to_owned(), figures: Arc::clone(&figures), failed: 0 };
-    stage.watcher.devices.push(device);
+    let watched = Arc::clone(&figures);
+    stage.watcher.devices = Box::new(move || vec![("file".to_owned(), Arc::clone(&watched))]);
     stage.watcher.tick();
     assert_eq!(stage.told(), []);
     figures.failed.fetch_add(1, Ordering::Relaxed);

@@ -41,7 +41,10 @@ pub(super) struct Watcher {
     /// Bits of an IPv4 and of an IPv6 address that make its network.
     pub(super) prefixes: (u8, u8),
     pub(super) bursts: Bursts,
-    pub(super) devices: Vec<WatchedDevice>,
+    /// Tells the audit devices of the moment by name.
+    pub(super) devices: Box<dyn Fn() -> Vec<(String, Arc<Figures>)> + Send>,
+    /// How many lines each device had not taken when it was last looked at.
+    pub(super) failed_lines: HashMap<String, u64>,
     pub(super) memory: Memory,
     /// `None` until what is kept was read.
     pub(super) learning: Option<Learning>,
@@ -51,14 +54,6 @@ pub(super) struct Watcher {
     pub(super) postponed: HashMap<Subject, Arc<KeyEvent>>,
     pub(super) missed: u64,
     pub(super) is_keeping_told: bool,
-}
-
-/// An audit device and how many lines it had not taken when it was last looked at.
-#[derive(Debug)]
-pub(super) struct WatchedDevice {
-    pub(super) name: String,
-    pub(super) figures: Arc<Figures>,
-    pub(super) failed: u64,
 }
 
 impl Watcher {
@@ -248,14 +243,15 @@ impl Watcher {
     }
 
     fn look_at_devices(&mut self, now: u64) {
-        for device in &mut self.devices {
-            let failed = device.figures.failed.load(Ordering::Relaxed);
-            let is_failing = device.figures.is_failing.load(Ordering::Relaxed);
-            if is_failing || failed > device.failed {
-                let alert = Alert::new(AlertKind::AuditFails, now, device.name.as_str());
-                self.alerts.raise_events(alert, failed.saturating_sub(device.failed));
+        let before = std::mem::take(&mut self.failed_lines);
+        for (name, figures) in (self.devices)() {
+            let failed = figures.failed.load(Ordering::Relaxed);
+            let new = failed.saturating_sub(before.get(&name).copied().unwrap_or_default());
+            if new > 0 || figures.is_failing.load(Ordering::Relaxed) {
+                let alert = Alert::new(AlertKind::AuditFails, now, name.as_str());
+                self.alerts.raise_events(alert, new);
             }
-            device.failed = failed;
+            self.failed_lines.insert(name, failed);
         }
     }
 

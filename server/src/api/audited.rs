@@ -28,6 +28,8 @@ pub(super) struct Audited<'a> {
     node: &'a Node,
     asked: Asked<'a>,
     endpoint: Option<&'static str>,
+    /// Known from the beginning: a reload may declare the first device meanwhile.
+    is_recorded: bool,
     /// There once the request is recorded.
     record: Option<Record>,
     /// `None` where nobody will read what the engine does.
@@ -70,7 +72,8 @@ impl<'a> Audited<'a> {
             certificate: shown,
         };
         let endpoint = route.target.as_ref().ok().map(Endpoint::name);
-        Self { node, asked, endpoint, record: None, trail: is_read.then(Arc::default) }
+        let trail = is_read.then(Arc::default);
+        Self { node, asked, endpoint, is_recorded, record: None, trail }
     }
 
     /// Writes the line that comes before the operation. `whole` is what the fields were read from.
@@ -80,7 +83,7 @@ impl<'a> Audited<'a> {
         whole: &[u8],
     ) -> Result<(), ApiError> {
         let audit = self.node.audit();
-        let Some(key) = audit.key() else { return Ok(()) };
+        let Some(key) = audit.key().filter(|_| self.is_recorded) else { return Ok(()) };
         let data = fields.map_or_else(Data::new, |fields| data(fields, whole, key));
         let path = self.told_path();
         let asked = Asked { path: &path, ..self.asked };
@@ -98,7 +101,7 @@ impl<'a> Audited<'a> {
         whole: &[u8],
     ) -> Result<(), ApiError> {
         let audit = self.node.audit();
-        if audit.key().is_some() && !audit.admit_login(self.asked.address) {
+        if self.is_recorded && !audit.admit_login(self.asked.address) {
             return Err(ApiError::Overloaded);
         }
         self.request(Some(fields), whole).await
@@ -135,7 +138,7 @@ impl<'a> Audited<'a> {
         outcome: Result<Reply, Refusal>,
     ) -> Result<Reply, Refusal> {
         let audit = self.node.audit();
-        let Some(key) = audit.key() else { return outcome };
+        let Some(key) = audit.key().filter(|_| self.is_recorded) else { return outcome };
         let Some(left_out) = audit.admit_stranger() else { return outcome };
         let path = abridged(self.asked.path).into_owned();
         // His token is not hashed: it may be that of another cluster, and none of our business.

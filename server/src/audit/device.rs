@@ -23,7 +23,7 @@ const LAST_WAIT: Duration = Duration::from_secs(3);
 /// A device as those see it who record.
 pub(super) struct Device {
     /// As `sys/audit` tells it.
-    pub(super) settings: selkie_config::AuditDevice,
+    pub(super) settings: Arc<selkie_config::AuditDevice>,
     pub(super) figures: Arc<Figures>,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -46,6 +46,8 @@ pub(super) struct Work {
     pub(super) batches: Vec<Arc<Batch>>,
     pub(super) reopen: bool,
     pub(super) stop: bool,
+    /// Whether it stops without a word, as it was never in use.
+    pub(super) is_abandoned: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,7 @@ impl Device {
         let taken_from = Arc::clone(&queue);
         let name = format!("audit-{}", settings.path);
         let thread = thread::Builder::new().name(name).spawn(move || writer.run(&taken_from))?;
+        let settings = Arc::new(settings);
         Ok(Self { settings, figures, queue, thread: Mutex::new(Some(thread)) })
     }
 
@@ -93,6 +96,11 @@ impl Device {
 
     pub(super) fn reopen(&self) {
         self.queue.tell(|work| work.reopen = true);
+    }
+
+    /// Ends the thread of a device that was never in use; it has written nothing.
+    pub(super) fn abandon(&self) {
+        self.queue.tell(|work| (work.stop, work.is_abandoned) = (true, true));
     }
 
     /// Lets the thread write what waits and its last checkpoint, and waits for that a while.
@@ -135,7 +143,7 @@ impl Queue {
         let mut state = self.lock();
         state.busy_since = None;
         loop {
-            let Work { batches, reopen, stop } = &state.work;
+            let Work { batches, reopen, stop, .. } = &state.work;
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             if !batches.is_empty() || *reopen || *stop || left == Some(Duration::ZERO) {
                 break;

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -16,9 +17,13 @@ const MOST_LINES: usize = 1024;
 /// The devices, and the lines that go to them next.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    pub(super) devices: Vec<Device>,
+    /// Replaced only while `next` is locked and nothing waits there: each batch has one set of them.
+    devices: ArcSwap<Devices>,
     next: Mutex<Option<Next>>,
 }
+
+/// All devices of the moment.
+pub(super) type Devices = Vec<Arc<Device>>;
 
 /// Lines that still wait for others.
 #[derive(Debug)]
@@ -57,8 +62,19 @@ struct Known {
 }
 
 impl Gathering {
-    pub(super) const fn of(devices: Vec<Device>) -> Self {
-        Self { devices, next: Mutex::new(None) }
+    pub(super) fn of(devices: Devices) -> Self {
+        Self { devices: ArcSwap::from_pointee(devices), next: Mutex::new(None) }
+    }
+
+    pub(super) fn devices(&self) -> Guard<Arc<Devices>> {
+        self.devices.load()
+    }
+
+    /// Puts `devices` in the place of others, for all lines from now on; those others.
+    pub(super) fn replace(&self, devices: Devices) -> Arc<Devices> {
+        let mut held = self.lock();
+        self.send(&mut held);
+        self.devices.swap(Arc::new(devices))
     }
 
     /// Waits until a device has `line`.
@@ -78,36 +94,36 @@ impl Gathering {
     /// Adds a line to the next batch: its place, and what becomes of that batch.
     fn add(&self, line: Vec<u8>) -> (usize, Arc<Fate>) {
         let mut held = self.lock();
-        let devices = self.devices.len();
+        let devices = self.devices().len();
         let next = held.get_or_insert_with(|| Next::for_devices(devices));
         let (place, fate) = (next.lines.len(), Arc::clone(&next.fate));
         next.bytes = next.bytes.saturating_add(line.len());
         next.lines.push(line);
         if next.bytes >= MOST_BYTES || next.lines.len() >= MOST_LINES {
-            self.send(held);
+            self.send(&mut held);
         }
         (place, fate)
     }
 
     /// Hands the lines that wait to the devices.
     pub(super) fn flush(&self) {
-        self.send(self.lock());
+        self.send(&mut self.lock());
     }
 
     /// Hands the lines of this batch to the devices, unless they have them.
     fn flush_for(&self, fate: &Arc<Fate>) {
-        let held = self.lock();
+        let mut held = self.lock();
         if held.as_ref().is_some_and(|next| Arc::ptr_eq(&next.fate, fate)) {
-            self.send(held);
+            self.send(&mut held);
         }
     }
 
-    fn send(&self, mut held: MutexGuard<'_, Option<Next>>) {
+    fn send(&self, held: &mut Option<Next>) {
         let Some(Next { lines, bytes, fate }) = held.take() else { return };
         fate.lock().lines = Some(lines.len());
         let batch = Arc::new(Batch { lines, bytes, fate });
         // Still locked, so that every device gets the batches in one order.
-        for device in &self.devices {
+        for device in self.devices().iter() {
             device.push(&batch);
         }
     }

@@ -3,6 +3,7 @@
 //! [`verify`] checks.
 
 mod chain;
+mod change;
 mod device;
 mod events;
 mod file;
@@ -25,7 +26,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use selkie_config::{AuditDevice, AuditKind};
 use selkie_crypto::AuditKey;
@@ -58,7 +59,8 @@ const PLACES: usize = 16;
 /// All audit devices; none, and then nothing is recorded, where none is declared.
 pub struct Audit {
     gathering: Arc<Gathering>,
-    key: Option<Arc<AuditKey>>,
+    /// There since the first device is.
+    key: OnceLock<Arc<AuditKey>>,
     clock: Arc<dyn Clock>,
     strangers: LogBudget,
     logins: [LogBudget; PLACES],
@@ -87,6 +89,18 @@ pub enum AuditError {
     /// There is no thread for a device.
     #[error("there is no thread for an audit device")]
     Thread(#[source] io::Error),
+    /// A reload would switch the audit log off.
+    #[error("the last audit device cannot be removed without a restart")]
+    Off,
+    /// A reload would change a device that is in use, or have another one write to its file.
+    #[error(
+        "audit device {device:?}: what is in use cannot change without a restart; give the new \
+         device a path and a file of its own"
+    )]
+    InUse {
+        /// Its path in `sys/audit`.
+        device: String,
+    },
 }
 
 impl Audit {
@@ -98,7 +112,7 @@ impl Audit {
         let (hasher, events) = (RandomState::new(), Events::default());
         let gathering = Arc::new(Gathering::of(Vec::new()));
         let known = KnownHashes::default();
-        Self { gathering, key: None, clock, strangers, logins, hasher, events, known }
+        Self { gathering, key: OnceLock::new(), clock, strangers, logins, hasher, events, known }
     }
 
     /// Opens the devices of `declared`. A collector that is away is tried again with each line; a
@@ -111,31 +125,30 @@ impl Audit {
         declared: selkie_config::Audit,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuditError> {
-        let mut audit = Self::none(clock);
-        audit.key = declared.key.map(Arc::new);
-        if let Some(key) = audit.key.clone() {
-            let start = |device| start(device, Arc::clone(&key), Arc::clone(&audit.clock));
-            let devices = declared.devices.into_iter().map(start).collect::<Result<_, _>>()?;
-            audit.gathering = Arc::new(Gathering::of(devices));
-        }
+        let audit = Self::none(clock);
+        let mut change = audit.prepare(declared)?;
+        let _none_before = audit.put_to_use(&mut change);
         Ok(audit)
     }
 
     /// Whether anything is recorded; under which key then.
     #[must_use]
     pub fn key(&self) -> Option<&AuditKey> {
-        self.key.as_deref().filter(|_| !self.gathering.devices.is_empty())
+        self.key.get().map(|key| &**key).filter(|_| !self.gathering.devices().is_empty())
     }
 
-    /// The devices, and how they do, in the order of their declaration.
-    pub fn devices(&self) -> impl Iterator<Item = (&AuditDevice, &Figures)> {
-        self.gathering.devices.iter().map(|device| (&device.settings, &*device.figures))
+    /// The devices, and how they do.
+    #[must_use]
+    pub fn devices(&self) -> Vec<(Arc<AuditDevice>, Arc<Figures>)> {
+        let told = |one: &Arc<Device>| (Arc::clone(&one.settings), Arc::clone(&one.figures));
+        self.gathering.devices().iter().map(told).collect()
     }
 
-    /// The names of the devices, and how they do.
-    pub(crate) fn figures(&self) -> impl Iterator<Item = (String, Arc<Figures>)> {
-        let named = |device: &Device| (device.settings.path.clone(), Arc::clone(&device.figures));
-        self.gathering.devices.iter().map(named)
+    /// Tells the names of the devices of each moment, and how they do.
+    pub(crate) fn watch_devices(&self) -> impl Fn() -> Vec<(String, Arc<Figures>)> + use<> {
+        let gathering = Arc::clone(&self.gathering);
+        let told = |one: &Arc<Device>| (one.settings.path.clone(), Arc::clone(&one.figures));
+        move || gathering.devices().iter().map(told).collect()
     }
 
     /// What stands for tokens and accessors that were seen before.
@@ -163,7 +176,7 @@ impl Audit {
     ///
     /// [`NotRecorded`] if none takes it in time.
     pub(crate) async fn record(&self, line: Vec<u8>) -> Result<(), NotRecorded> {
-        match self.gathering.devices.is_empty() {
+        match self.gathering.devices().is_empty() {
             true => Ok(()),
             false => self.gathering.record(line).await,
         }
@@ -193,13 +206,13 @@ impl Audit {
 
     /// Opens files and connections anew, as after a rotation.
     pub fn reopen(&self) {
-        self.gathering.devices.iter().for_each(Device::reopen);
+        self.gathering.devices().iter().for_each(|device| device.reopen());
     }
 
     /// Writes what waits and the last checkpoint of each device. Blocks for a few seconds at most.
     pub fn stop(&self) {
         self.gathering.flush();
-        self.gathering.devices.iter().for_each(Device::stop);
+        self.gathering.devices().iter().for_each(|device| device.stop());
     }
 }
 
@@ -257,6 +270,6 @@ impl Drop for Audit {
 
 impl fmt::Debug for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.gathering.devices).finish()
+        f.debug_list().entries(self.gathering.devices().iter()).finish()
     }
 }

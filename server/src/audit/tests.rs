@@ -120,11 +120,101 @@ async fn a_full_disk_takes_no_line_and_one_device_is_enough() {
     let full = || device("full", file(Path::new("/dev/full")));
     let alone = start(vec![full()]).unwrap();
     assert_eq!(record(&alone, 0).await, Err(NotRecorded));
-    assert!(alone.devices().all(|(_, figures)| figures.is_failing.load(Ordering::Relaxed)));
+    assert!(alone.devices().iter().all(|(_, figures)| figures.is_failing.load(Ordering::Relaxed)));
     let both = start(vec![full(), device("file", file(&path))]).unwrap();
     assert_eq!(record(&both, 0).await, Ok(()));
     drop(both);
     assert_eq!(types(&path), ["selkie_start", "request", "selkie_stop"]);
+}
+
+/// What a reload with these devices does.
+async fn reload(audit: &Audit, devices: Vec<AuditDevice>) -> Result<(), AuditError> {
+    let change = audit.prepare(selkie_config::Audit { key: Some(key()), devices })?;
+    audit.apply(change).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reload_takes_devices_in_and_out_and_one_that_stays_goes_on_with_its_chain() {
+    let (directory, path) = log();
+    let [second, third] = ["second", "third"].map(|name| directory.path().join(name));
+    let stays = || device("file", file(&path));
+    let audit = start(vec![stays(), device("second", file(&second))]).unwrap();
+    record(&audit, 0).await.unwrap();
+    reload(&audit, vec![stays(), device("third", file(&third))]).await.unwrap();
+    assert_eq!(types(&second), ["selkie_start", "request", "selkie_stop"], "it has ended");
+    record(&audit, 1).await.unwrap();
+    drop(audit);
+    assert_eq!(types(&path), ["selkie_start", "request", "request", "selkie_stop"]);
+    assert_eq!(types(&third), ["selkie_start", "request", "selkie_stop"]);
+}
+
+#[tokio::test]
+async fn the_first_device_may_come_by_a_reload_and_the_last_one_does_not_go() {
+    let (_directory, path) = log();
+    let audit = start(Vec::new()).unwrap();
+    assert!(audit.key().is_none());
+    reload(&audit, vec![device("file", file(&path))]).await.unwrap();
+    assert!(audit.key().is_some());
+    record(&audit, 0).await.unwrap();
+    assert!(matches!(reload(&audit, Vec::new()).await, Err(AuditError::Off)));
+    record(&audit, 1).await.unwrap();
+    drop(audit);
+    assert_eq!(types(&path), ["selkie_start", "request", "request", "selkie_stop"]);
+}
+
+#[tokio::test]
+async fn a_refused_reload_leaves_the_devices_and_no_line() {
+    let (directory, path) = log();
+    let new = directory.path().join("new");
+    let audit = on(&path);
+    let otherwise = AuditFile { path: path.clone(), mode: 0o640, fsync: false };
+    let stays = || device("file", file(&path));
+    for wrong in [
+        device("file", AuditKind::File(otherwise)),
+        device("file", file(&directory.path().join("other"))),
+        device("another", file(&path)),
+    ] {
+        let devices = vec![stays(), device("new", file(&new)), wrong];
+        let refused = reload(&audit, devices).await;
+        assert!(matches!(refused, Err(AuditError::InUse { .. })), "{refused:?}");
+    }
+    let broken = device("broken", file(directory.path()));
+    let refused = reload(&audit, vec![device("new", file(&new)), broken]).await;
+    assert!(matches!(refused, Err(AuditError::File { .. })), "{refused:?}");
+    record(&audit, 0).await.unwrap();
+    drop(audit);
+    assert_eq!(types(&path), ["selkie_start", "request", "selkie_stop"]);
+    assert_eq!(types(&new), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_line_is_lost_while_devices_change() {
+    const LINES: usize = 400;
+    let (directory, path) = log();
+    let other = directory.path().join("other");
+    let [one, two] = [("one", &path), ("two", &other)]
+        .map(|(name, path)| move || vec![device(name, file(path))]);
+    let audit = Arc::new(start(one()).unwrap());
+    let recorder = {
+        let audit = Arc::clone(&audit);
+        tokio::spawn(async move {
+            for number in 0..LINES {
+                record(&audit, number).await.unwrap();
+            }
+        })
+    };
+    let mut changes = 0;
+    while !recorder.is_finished() {
+        let next = if changes % 2 == 0 { two() } else { one() };
+        reload(&audit, next).await.unwrap();
+        changes += 1;
+    }
+    recorder.await.unwrap();
+    assert!(changes > 1, "{changes}");
+    drop(audit);
+    let all = [types(&path), types(&other)].concat();
+    assert_eq!(all.iter().filter(|kind| *kind == "request").count(), LINES);
 }
 
 #[tokio::test]

@@ -64,7 +64,10 @@ impl Writer {
         loop {
             let has_lines = self.chain.end().sequence > checked.1;
             let due = has_lines.then(|| checked.0 + self.checkpoint_interval);
-            let Work { batches, reopen, stop } = queue.next(due);
+            let Work { batches, reopen, stop, is_abandoned } = queue.next(due);
+            if is_abandoned {
+                return;
+            }
             if reopen {
                 self.sink.reopen();
             }

@@ -9,23 +9,32 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgGroup;
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use selkie_access::{TokenText, TokenTextError};
 use selkie_config::{Config, Faults, Sources, SystemSources, Warning};
 use selkie_kms::pkcs11::serve_launches;
 use selkie_listener::ActivatedSockets;
-use tracing::{error, info, warn};
+use selkie_memory::ProgramCode;
+use tokio::time::sleep;
+use tracing::{debug, error, info, warn};
 use zeroize::Zeroizing;
 
 use self::signals::{Signals, Wish};
 use super::{CommandError, read_config_with, read_text};
 use crate::dev::{CertificateDir, Dev, DevSettings};
-use crate::hardening::{Confinement, Recording, allow_connections, lock_all_memory};
+use crate::hardening::{
+    Confinement, Recording, allow_connections, keep_pages_small, lock_all_memory,
+};
 use crate::serve::{Inventory, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 
 /// How long requests under way have to finish once the server is told to stop, or a listener is
 /// replaced: longer than a healthy KMS takes, shorter than service managers wait before they kill.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// After which the master keys were learned of and the state is open, usually.
+const SETTLING: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
 #[command(group(ArgGroup::new("origin").required(true).args(["config", "dev"])))]
@@ -62,6 +71,7 @@ enum Origin {
 }
 
 pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+    keep_pages_small();
     let names = SystemSources.variable("LISTEN_FDNAMES");
     let names = names.as_ref().and_then(|names| str::from_utf8(names).ok());
     let sockets = ActivatedSockets::inherit(names);
@@ -69,6 +79,7 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let origin = Origin::new(arguments)?;
     let (config, files) = origin.read(&Confinement::none())?;
     let config = with_faults(config, script.as_deref(), origin.is_dev())?;
+    let code = ProgramCode::find();
     // Dev mode guards nothing, and keeps its certificates where it finds room.
     let confinement = if origin.is_dev() {
         Confinement::none()
@@ -87,7 +98,18 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let sources = ReloadSources { script, confinement };
     let running = Running::start(origin, sources, config, sockets, output);
-    runtime.block_on(async { running.await?.run(&telemetry).await })
+    runtime.block_on(async {
+        let running = running.await?;
+        give_back(&code);
+        running.run(&telemetry, &code).await
+    })
+}
+
+/// Two thirds of an idle server's memory. Of memory that is locked nothing can be given back.
+fn give_back(code: &ProgramCode) {
+    if let Err(error) = code.give_back() {
+        debug!(%error, "what only the start needed stays in memory");
+    }
 }
 
 /// The configuration with the script of faults, if it may be had: never by the word of one of them
@@ -214,11 +236,13 @@ impl Running {
         Ok(Self { server, signals, reload_from, sources })
     }
 
-    async fn run(mut self, telemetry: &Telemetry) -> Result<(), CommandError> {
+    async fn run(mut self, telemetry: &Telemetry, code: &ProgramCode) -> Result<(), CommandError> {
         let mut is_stopping = false;
+        let mut settled = std::pin::pin!(sleep(SETTLING).fuse());
         loop {
             tokio::select! {
                 () = self.server.ended() => break,
+                () = &mut settled, if !settled.is_terminated() => give_back(code),
                 wish = self.signals.next() => match wish {
                     Wish::Reload => self.reload(telemetry).await,
                     Wish::Stop if is_stopping => {

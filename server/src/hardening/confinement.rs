@@ -10,7 +10,7 @@ use selkie_kms::pkcs11::{LaunchChild, Launcher, may_launch, start_launch_process
 use selkie_sandbox::{Allowed, Sandbox};
 use tracing::{info, warn};
 
-use super::needs::{files_of, launchers, needs};
+use super::needs::{files_of, launchers, needs, written_files};
 use super::report::{InForce, say_in_force};
 use super::{HardeningError, LAUNCH_COMMAND};
 
@@ -32,6 +32,13 @@ pub enum ConfinementError {
         .0.display()
     )]
     Outside(PathBuf),
+    /// A file that is written lies elsewhere.
+    #[error(
+        "{} is not in a directory that this process may write to since its start: restart Selkie, or \
+         write where audit files were declared",
+        .0.display()
+    )]
+    NotWritable(PathBuf),
     /// An HSM's process would have to be another one.
     #[error(
         "seal \"pkcs11\" would start {} with the library {} in an environment that was not configured \
@@ -116,6 +123,10 @@ impl Confinement {
         let named = files_of(config);
         if let Some(outside) = files.iter().chain(&named).find(|file| !sandbox.covers(file)) {
             return Err(ConfinementError::Outside(outside.clone()));
+        }
+        let mut written = written_files(config).into_iter();
+        if let Some(outside) = written.find(|file| !sandbox.covers_writing(file)) {
+            return Err(ConfinementError::NotWritable(outside));
         }
         let has_none = |launcher: &Launcher| sandbox.seccomp.is_ok() && !may_launch(launcher);
         match launchers(config).into_iter().find(has_none) {

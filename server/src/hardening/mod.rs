@@ -89,6 +89,12 @@ pub fn harden_process() -> Result<(), HardeningError> {
     rustix::thread::set_no_new_privs(true).map_err(HardeningError::Privileges)
 }
 
+/// Has all memory come in small pages: with huge ones each thread's stack and each corner of the heap
+/// takes 2 MiB. For what is mapped from now on; a kernel that has none of them refuses.
+pub fn keep_pages_small() {
+    let _refused = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 /// Raises the number of files that may be open to what the process may have: by default it is too
 /// low for the connections that a listener allows.
 ///
@@ -121,6 +127,13 @@ mod tests {
         allow_connections().unwrap();
         let limit = rustix::process::getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
+    }
+
+    #[test]
+    fn pages_stay_small() {
+        keep_pages_small();
+        // Where the kernel cannot tell there are none.
+        assert!(rustix::thread::transparent_huge_pages_are_disabled().unwrap_or(true));
     }
 
     #[test]

@@ -144,7 +144,8 @@ fn data_directories(config: &Config) -> Vec<PathBuf> {
     config.data_dir.iter().cloned().chain(sled).collect()
 }
 
-fn written_files(config: &Config) -> Vec<PathBuf> {
+/// The files that `config` has written.
+pub(super) fn written_files(config: &Config) -> Vec<PathBuf> {
     let audit = config.audit.devices.iter().filter_map(|device| match &device.kind {
         AuditKind::File(file) => Some(file.path.clone()),
         AuditKind::Syslog(_) | AuditKind::Socket(_) => None,

@@ -132,6 +132,7 @@ async fn what_counts_at_the_start_alone_is_refused_at_a_reload() {
         ("data_dir", "data_dir = \"/tmp/x\""),
         ("local_key", "local_key = \"env://L\""),
         ("log_format", "log_format = \"json\""),
+        ("alerts", "alerts {}"),
     ] {
         let error = assert_refused(&mut server, config(PLAIN, further)).await;
         assert!(error.to_string().contains(field), "{error}");

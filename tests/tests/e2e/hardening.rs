@@ -228,6 +228,49 @@ fn audit_files_are_rotated_and_state_is_written_under_the_sandbox() -> Result<()
     })
 }
 
+#[test]
+fn a_reload_takes_another_audit_device_under_the_sandbox_and_refuses_one_elsewhere() -> Result<()> {
+    let (mut site, elsewhere) = (Site::new()?, tempfile::tempdir()?);
+    let token = site.client("c", &["root"], "")?;
+    let [first, second] = ["first.log", "second.log"].map(|name| site.dir().join(name));
+    let audit_key = site.random_key("audit.key")?;
+    site.extra +=
+        &format!("audit_key = \"{audit_key}\"\naudit \"file\" {{ file_path = {first:?} }}\n");
+    let selkie = site.start()?;
+    let client = selkie.client().with_token(&token);
+    encrypt(&client)?;
+    let declared = site.extra.clone();
+    let outside = elsewhere.path().join("audit.log");
+    for (file, is_taken) in [(&outside, false), (&second, true)] {
+        let device = format!("audit \"file\" {{\n  path = \"more\"\n  file_path = {file:?}\n}}\n");
+        site.extra = format!("{declared}{device}");
+        site.write()?;
+        let line = reload(&selkie)?;
+        let names_it = line.contains(&file.display().to_string()) && line.contains("restart");
+        assert_eq!((line.contains("was reloaded"), names_it), (is_taken, !is_taken), "{line}");
+        encrypt(&client)?;
+    }
+    let lines = |path: &Path| -> Result<usize> {
+        let text = fs::read_to_string(path)?;
+        Ok(text.lines().filter(|line| line.contains("transit/encrypt")).count())
+    };
+    // A reply waits for one device alone.
+    until("both have all lines", || {
+        Ok(((lines(&first)?, lines(&second)?) == (6, 2)).then_some(()))
+    })?;
+    assert!(!outside.exists());
+    let listed = client.get("sys/audit")?.json()["data"].to_string();
+    assert!(listed.contains("more/"), "{listed}");
+    site.extra = format!(
+        "audit_key = \"{audit_key}\"\n{}",
+        &declared[..declared.find("audit_key").context("no key")?]
+    );
+    site.write()?;
+    let line = reload(&selkie)?;
+    assert!(line.contains("last audit device") && line.contains("restart"), "{line}");
+    Ok(())
+}
+
 /// A server under an HSM, and a client of it.
 fn under_hsm(hsm: &SoftHsm, extra: &str) -> Result<(Site, Selkie, Client)> {
     let mut site = Site::new()?;

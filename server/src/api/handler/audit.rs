@@ -27,7 +27,8 @@ pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
     for capability in [Capability::Read, Capability::Sudo] {
         let _permit = call.acl(&fields).check("sys/audit", capability).map_err(denied)?;
     }
-    let devices = call.node.audit().devices().map(|(device, _)| device);
+    let devices = call.node.audit().devices();
+    let devices = devices.iter().map(|(device, _)| device);
     let told: Vec<_> = devices.map(|device| (format!("{}/", device.path), told(device))).collect();
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&told))
@@ -59,7 +60,7 @@ pub(super) fn hash(call: &Call<'_>, path: &str, mut fields: Fields<'_>) -> Resul
     let input = input.ok_or(ApiError::MissingAuditInput)?;
     let name = path.trim_end_matches('/');
     let audit = call.node.audit();
-    let is_known = audit.devices().any(|(device, _)| device.path == name);
+    let is_known = audit.devices().iter().any(|(device, _)| device.path == name);
     let hash = audit.hash(input.expose_to_decode().as_bytes()).filter(|_| is_known);
     let hash = hash.ok_or(ApiError::UnknownAuditDevice)?;
     let warnings = fields.into_warnings(&["path"]);

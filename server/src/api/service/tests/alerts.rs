@@ -51,6 +51,46 @@ async fn a_first_decrypt_alerts_and_an_encrypt_does_not() {
     assert!(node.alerts().is_some());
 }
 
+/// A receiver of alerts, and its URL.
+async fn receiver() -> (tokio::net::TcpListener, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+fn posting(url: Option<&str>) -> Config {
+    let webhook = url.map(|url| selkie_config::Webhook {
+        url: url.parse().unwrap(),
+        ca_file: None,
+        proxy: None,
+        headers: Vec::new(),
+        hmac_key: None,
+        timeout: Duration::from_secs(60),
+    });
+    let config = alerting();
+    let alerts = config.alerts.map(|alerts| Alerts { webhook, ..alerts });
+    Config { alerts, ..config }
+}
+
+#[tokio::test]
+async fn a_reload_posts_alerts_to_another_receiver_and_forgets_no_client() {
+    let ((first, to_first), (second, to_second)) = (receiver().await, receiver().await);
+    let node = Arc::new(Node::start(posting(None)).await.unwrap());
+    let in_flight = InFlight::new(8, Duration::ZERO);
+    let api = Api(router(Arc::clone(&node), BodyLimits::default(), in_flight));
+    decrypt(&api, "s.vault").await;
+    until(&node, "selkie_alerts_total{kind=\"new_client\"} 1").await;
+    node.reload(posting(Some(&to_first))).await.unwrap();
+    decrypt(&api, "s.root").await;
+    let _post = first.accept().await.unwrap();
+    node.reload(posting(Some(&to_second))).await.unwrap();
+    for _ in 0..21 {
+        decrypt(&api, "s.vault").await;
+    }
+    let _post = second.accept().await.unwrap();
+    until(&node, "selkie_alerts_total{kind=\"new_client\"} 2").await;
+}
+
 #[tokio::test]
 async fn without_the_stanza_nobody_watches() {
     let node = Node::start(config()).await.unwrap();
