@@ -223,36 +223,51 @@ impl Node {
         if !is_same {
             return Err(NodeError::StorageChanged);
         }
+        let audit = self.audit.prepare(std::mem::take(&mut config.audit)).await?;
         // Held while the seals take over what was learned, so that nothing learned now is lost.
-        let _no_other_change = self.keys.hold_changes().await;
+        let no_other_change = self.keys.hold_changes().await;
         let before = self.deployment.load_full();
         let faults = config.faults.take();
-        let audit = self.audit.prepare(std::mem::take(&mut config.audit))?;
         let webhook = config.alerts.take().and_then(|alerts| alerts.webhook);
-        let deployment = Deployment::resume(config, Some(&before), self.bench.as_ref()).await?;
+        let mut deployment = Deployment::resume(config, Some(&before), self.bench.as_ref()).await?;
         let webhook = match &self.alerts {
             Some(alerts) => alerts.prepare_webhook(webhook, &self.around(&deployment))?,
             None => None,
         };
-        self.replace(&before, deployment).await?;
-        self.audit.apply(audit).await;
-        if let (Some(alerts), Some(webhook)) = (&self.alerts, webhook) {
+        self.approve(&before, &mut deployment).await?;
+        // Before anything else, so that nothing is served unrecorded that should have been recorded.
+        let gone = self.audit.put_to_use(audit);
+        self.put_in_force(&before, deployment).await;
+        drop(no_other_change);
+        if let Some(alerts) = &self.alerts {
             let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
             alerts.post_to(webhook, &mut tasks);
         }
         if let (Some(bench), Some(faults)) = (&self.bench, faults) {
             bench.replace(faults);
         }
+        gone.stop().await;
         Ok(())
     }
 
+    #[cfg(test)]
     pub(crate) async fn replace(
         &self,
         before: &Deployment,
         mut next: Deployment,
     ) -> Result<(), NodeError> {
+        self.approve(before, &mut next).await?;
+        self.put_in_force(before, next).await;
+        Ok(())
+    }
+
+    /// Whether `next`, with what `before` has learned, may take its place.
+    async fn approve(&self, before: &Deployment, next: &mut Deployment) -> Result<(), NodeError> {
         next.carry_over(before);
-        next.require_continuity(before, &self.keys, &*self.random).await?;
+        Ok(next.require_continuity(before, &self.keys, &*self.random).await?)
+    }
+
+    async fn put_in_force(&self, before: &Deployment, next: Deployment) {
         self.tell_losses(before, &next);
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
@@ -261,7 +276,6 @@ impl Node {
         self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         self.follow_takeovers(Some(before));
-        Ok(())
     }
 
     /// What no seal of `next` opens any more, and one of `before` did: said loudly, and not refused,

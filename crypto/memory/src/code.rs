@@ -48,6 +48,9 @@ fn unchanged_code(mappings: &[u8], program: &OsStr) -> Vec<Range<usize>> {
     let mut code = None;
     for line in mappings.split(|byte| *byte == b'\n') {
         if let Some(own) = line.strip_prefix(b"Anonymous:") {
+            code.take_if(|_| own.trim_ascii() != b"0 kB");
+        } else if let Some(own) = line.strip_prefix(b"Swap:") {
+            // A page of our own may also lie there.
             found.extend(code.take().filter(|_| own.trim_ascii() == b"0 kB"));
         } else if let Some(mapping) = Mapping::parse(line) {
             let is_code = mapping.access == b"r-xp" && mapping.file == program.as_bytes();

@@ -67,25 +67,6 @@ impl Alerts {
     }
 }
 
-impl Webhook {
-    /// Tells settings apart, their secrets included, and tells nothing else.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        let mut text = format!("{self:?}\n").into_bytes();
-        text.extend_from_slice(&sha256(self.url.as_str().as_bytes()));
-        for header in &self.headers {
-            text.extend_from_slice(&sha256(header.value.as_bytes()));
-        }
-        if let Some(key) = &self.hmac_key {
-            text.extend_from_slice(&key.signature(b"the same key?"));
-        }
-        if let Some(proxy) = &self.proxy {
-            text.extend_from_slice(&sha256(proxy.clone().into_url().as_str().as_bytes()));
-        }
-        sha256(&text)
-    }
-}
-
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What comes behind the host may be a secret.

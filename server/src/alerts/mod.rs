@@ -53,8 +53,6 @@ pub struct Alerts {
 /// Where alerts wait for their courier, who goes when nothing more can come.
 struct Queued {
     sender: Sender<Told>,
-    /// What tells its webhook from another.
-    digest: [u8; 32],
 }
 
 /// A webhook that is ready, and has no alerts yet.
@@ -174,9 +172,8 @@ impl PreparedWebhook {
             random: Arc::clone(around.random),
             figures: Arc::clone(around.figures),
         };
-        let digest = declared.digest();
         let (sender, courier) = webhook::prepare(declared, surroundings)?;
-        Ok(Self { queued: Queued { sender, digest }, courier })
+        Ok(Self { queued: Queued { sender }, courier })
     }
 }
 
@@ -213,7 +210,8 @@ impl Alerts {
         }
     }
 
-    /// What a reload makes of the webhook; `None` if that stays as it is.
+    /// The webhook after a reload. It is made anew also where nothing was declared otherwise: the
+    /// authorities in its files may be others.
     ///
     /// # Errors
     ///
@@ -222,13 +220,8 @@ impl Alerts {
         &self,
         declared: Option<selkie_config::Webhook>,
         around: &Around<'_>,
-    ) -> Result<Option<Option<PreparedWebhook>>, AlertsError> {
-        let digest = declared.as_ref().map(selkie_config::Webhook::digest);
-        if self.webhook.load().as_ref().map(|queued| queued.digest) == digest {
-            return Ok(None);
-        }
-        let webhook = declared.map(|webhook| PreparedWebhook::new(webhook, around));
-        Ok(Some(webhook.transpose()?))
+    ) -> Result<Option<PreparedWebhook>, AlertsError> {
+        declared.map(|webhook| PreparedWebhook::new(webhook, around)).transpose()
     }
 
     /// Posts there from now on. What waits already still goes to where it was to go.

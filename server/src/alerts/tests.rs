@@ -66,7 +66,7 @@ impl World {
         };
         let (sender, told) = mpsc::channel(webhook::QUEUE);
         let figures = Arc::<AlertFigures>::default();
-        let queued = Arc::new(Queued { sender, digest: [0; 32] });
+        let queued = Arc::new(Queued { sender });
         let webhook = ArcSwapOption::new(Some(queued));
         let alerts = Alerts { quiet: Mutex::default(), figures, webhook };
         let burst =

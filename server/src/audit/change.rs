@@ -1,13 +1,18 @@
 //! Other devices by a reload. Each request finds some at every moment (I8): new ones are opened before
 //! any is given up, and all change at once, between two batches.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use selkie_config::{AuditDevice, AuditKind};
 use selkie_crypto::AuditKey;
 
 use super::device::Device;
-use super::{Audit, AuditError, start};
+use super::{Audit, AuditError, Opening, start};
+
+/// How long a reload waits for one device. A disk that hangs would hold it for ever.
+const OPENING_WAIT: Duration = Duration::from_secs(10);
 
 /// Devices that are ready to take the place of those in use.
 #[derive(Debug)]
@@ -19,6 +24,11 @@ pub(crate) struct Change {
     key: Option<Arc<AuditKey>>,
 }
 
+/// Devices that are in use no more.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Gone(Vec<Arc<Device>>);
+
 /// What is not put to use leaves no line behind.
 impl Drop for Change {
     fn drop(&mut self) {
@@ -27,44 +37,89 @@ impl Drop for Change {
 }
 
 impl Audit {
-    /// Opens the devices of `declared` that are not in use.
+    /// Opens the devices of `declared` that are not in use, on threads that may wait for a disk or a
+    /// collector.
     ///
     /// # Errors
     ///
-    /// [`AuditError`]; nothing has changed then.
-    pub(crate) fn prepare(&self, declared: selkie_config::Audit) -> Result<Change, AuditError> {
-        let current = self.gathering.devices();
-        if declared.devices.is_empty() && !current.is_empty() {
-            return Err(AuditError::Off);
-        }
-        let key = self.key.get().cloned().or_else(|| declared.key.map(Arc::new));
-        let mut change = Change { kept: Vec::new(), new: Vec::new(), key };
+    /// [`AuditError`], also where a start would go on without a device: whoever reloads is there to
+    /// mend it, and what works goes on working. Nothing has changed then.
+    pub(crate) async fn prepare(
+        &self,
+        declared: selkie_config::Audit,
+    ) -> Result<Change, AuditError> {
+        let (mut change, wanted) = self.compare(declared)?;
         let Some(key) = change.key.clone() else { return Ok(change) };
-        for device in declared.devices {
-            if let Some(same) = current.iter().find(|one| *one.settings == device) {
-                change.kept.push(Arc::clone(same));
-            } else if current.iter().any(|one| are_one(&one.settings, &device)) {
-                return Err(AuditError::InUse { device: device.path });
-            } else {
-                let started = start(device, Arc::clone(&key), Arc::clone(&self.clock))?;
-                change.new.push(Arc::new(started));
-            }
+        for device in wanted {
+            let (key, clock, name) =
+                (Arc::clone(&key), Arc::clone(&self.clock), device.path.clone());
+            let opening =
+                tokio::task::spawn_blocking(move || start(device, key, clock, Opening::Must));
+            let opened = tokio::time::timeout(OPENING_WAIT, opening).await;
+            let opened = opened.ok().and_then(Result::ok).unwrap_or_else(|| {
+                let source = io::ErrorKind::TimedOut.into();
+                Err(AuditError::Unopened { device: name, source })
+            });
+            change.new.push(Arc::new(opened?));
         }
         Ok(change)
     }
 
-    /// Has the devices of `change` record from now on. The others write their last line; that is
-    /// waited for, a few seconds at most.
-    pub(crate) async fn apply(&self, mut change: Change) {
-        let gone = self.put_to_use(&mut change);
-        if !gone.is_empty() {
-            let stop = move || gone.iter().for_each(|device| device.stop());
-            let _ended = tokio::task::spawn_blocking(stop).await;
+    /// What of `declared` is in use already, and what is to be opened.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`].
+    pub(super) fn compare(
+        &self,
+        declared: selkie_config::Audit,
+    ) -> Result<(Change, Vec<AuditDevice>), AuditError> {
+        let current = self.gathering.devices();
+        if declared.devices.is_empty() && !current.is_empty() {
+            return Err(AuditError::Off);
         }
+        let key = match (self.key.get(), declared.key) {
+            (Some(used), Some(other)) if used.id() != other.id() => {
+                return Err(AuditError::OtherKey);
+            }
+            (Some(used), _) => Some(Arc::clone(used)),
+            (None, declared) => declared.map(Arc::new),
+        };
+        let (mut kept, mut wanted) = (Vec::new(), Vec::<AuditDevice>::new());
+        for device in declared.devices {
+            if let Some(same) = current.iter().find(|one| *one.settings == device) {
+                kept.push(Arc::clone(same));
+                continue;
+            }
+            let mut others = current.iter().map(|one| &*one.settings).chain(&wanted);
+            if others.any(|one| are_one(one, &device)) {
+                return Err(AuditError::InUse { device: device.path });
+            }
+            wanted.push(device);
+        }
+        Ok((Change { kept, new: Vec::new(), key }, wanted))
     }
 
-    /// The devices that are in use no more.
-    pub(super) fn put_to_use(&self, change: &mut Change) -> Vec<Arc<Device>> {
+    /// Opens what a start needs.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`].
+    pub(super) fn open(
+        &self,
+        change: &mut Change,
+        wanted: Vec<AuditDevice>,
+    ) -> Result<(), AuditError> {
+        let Some(key) = change.key.clone() else { return Ok(()) };
+        for device in wanted {
+            let clock = Arc::clone(&self.clock);
+            change.new.push(Arc::new(start(device, Arc::clone(&key), clock, Opening::May)?));
+        }
+        Ok(())
+    }
+
+    /// Has the devices of `change` record from now on.
+    pub(crate) fn put_to_use(&self, mut change: Change) -> Gone {
         if let Some(key) = change.key.take() {
             // The same where there is one.
             let _is_first = self.key.set(key);
@@ -73,7 +128,17 @@ impl Audit {
         let devices: Vec<_> = change.kept.iter().cloned().chain(new).collect();
         let before = self.gathering.replace(devices);
         let is_kept = |one: &&Arc<Device>| change.kept.iter().any(|other| Arc::ptr_eq(one, other));
-        before.iter().filter(|one| !is_kept(one)).map(Arc::clone).collect()
+        Gone(before.iter().filter(|one| !is_kept(one)).map(Arc::clone).collect())
+    }
+}
+
+impl Gone {
+    /// Has them write their last line; that is waited for, a few seconds at most for each.
+    pub(crate) async fn stop(self) {
+        if !self.0.is_empty() {
+            let stop = move || self.0.iter().for_each(|device| device.stop());
+            let _ended = tokio::task::spawn_blocking(stop).await;
+        }
     }
 }
 

@@ -86,6 +86,17 @@ pub enum AuditError {
         /// What the system says.
         source: io::Error,
     },
+    /// A reload would take in a device that does not work.
+    #[error("audit device {device:?} cannot be opened; those in use stay")]
+    Unopened {
+        /// Its path in `sys/audit`.
+        device: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A reload would go on with the chains under another key.
+    #[error("another audit key needs a restart")]
+    OtherKey,
     /// There is no thread for a device.
     #[error("there is no thread for an audit device")]
     Thread(#[source] io::Error),
@@ -126,8 +137,9 @@ impl Audit {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuditError> {
         let audit = Self::none(clock);
-        let mut change = audit.prepare(declared)?;
-        let _none_before = audit.put_to_use(&mut change);
+        let (mut change, wanted) = audit.compare(declared)?;
+        audit.open(&mut change, wanted)?;
+        let _none_before = audit.put_to_use(change);
         Ok(audit)
     }
 
@@ -216,10 +228,19 @@ impl Audit {
     }
 }
 
+/// Whether a device may be opened later.
+#[derive(Clone, Copy, Debug)]
+enum Opening {
+    /// At a start, for what may pass: a server that comes up is worth more.
+    May,
+    Must,
+}
+
 fn start(
     settings: AuditDevice,
     key: Arc<AuditKey>,
     clock: Arc<dyn Clock>,
+    opening: Opening,
 ) -> Result<Device, AuditError> {
     let sink: Box<dyn Sink> = match settings.kind.clone() {
         AuditKind::File(file) => Box::new(FileSink::new(file)),
@@ -239,17 +260,20 @@ fn start(
         is_anew: false,
         chained: Chained::default(),
     };
-    match (writer.open(), &settings.kind) {
-        (Err(source), AuditKind::File(file)) if is_lasting(&source) => {
+    match (writer.open(), &settings.kind, opening) {
+        (Err(source), AuditKind::File(file), _) if is_lasting(&source) => {
             let (device, path) = (settings.path.clone(), file.path.clone());
             return Err(AuditError::File { device, path, source });
         }
-        (Err(error), _) => tracing::error!(
+        (Err(source), _, Opening::Must) => {
+            return Err(AuditError::Unopened { device: settings.path.clone(), source });
+        }
+        (Err(error), _, Opening::May) => tracing::error!(
             device = settings.path,
             reason = %error,
             "an audit device cannot be opened; it is tried again with each line"
         ),
-        (Ok(()), _) => {}
+        (Ok(()), _, _) => {}
     }
     Device::start(settings, figures, writer).map_err(AuditError::Thread)
 }

@@ -129,9 +129,42 @@ async fn a_full_disk_takes_no_line_and_one_device_is_enough() {
 
 /// What a reload with these devices does.
 async fn reload(audit: &Audit, devices: Vec<AuditDevice>) -> Result<(), AuditError> {
-    let change = audit.prepare(selkie_config::Audit { key: Some(key()), devices })?;
-    audit.apply(change).await;
+    let change = audit.prepare(selkie_config::Audit { key: Some(key()), devices }).await?;
+    audit.put_to_use(change).stop().await;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_reload_takes_no_device_that_does_not_work_and_those_in_use_stay() {
+    let (directory, path) = log();
+    let stays = || device("file", file(&path));
+    let audit = start(vec![stays()]).unwrap();
+    let target = AuditTarget::Unix(directory.path().join("nobody"));
+    let write_timeout = Duration::from_secs(1);
+    let away = AuditKind::Socket(AuditSocket { target, write_timeout });
+    for devices in [vec![device("away", away.clone())], vec![stays(), device("away", away)]] {
+        let refused = reload(&audit, devices).await;
+        assert!(matches!(refused, Err(AuditError::Unopened { device, .. }) if device == "away"));
+    }
+    record(&audit, 0).await.unwrap();
+    drop(audit);
+    assert_eq!(types(&path), ["selkie_start", "request", "selkie_stop"]);
+}
+
+#[tokio::test]
+async fn a_reload_with_another_audit_key_or_two_devices_on_one_file_is_refused() {
+    let (directory, path) = log();
+    let other = directory.path().join("other");
+    let audit = Audit::none(Arc::new(SystemClock));
+    let twice = vec![device("one", file(&other)), device("two", file(&other))];
+    assert!(
+        matches!(reload(&audit, twice).await, Err(AuditError::InUse { device }) if device == "two")
+    );
+    reload(&audit, vec![device("file", file(&path))]).await.unwrap();
+    let devices = vec![device("file", file(&path)), device("other", file(&other))];
+    let another = AuditKey::init_with(|key| key.fill(99)).unwrap();
+    let changed = selkie_config::Audit { key: Some(another), devices };
+    assert!(matches!(audit.prepare(changed).await, Err(AuditError::OtherKey)));
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ fn on_short(path: &Path, cut: &Cut) -> Arc<Gathering> {
         chained: Chained::default(),
     };
     let settings = device("short", super::file(path));
-    Arc::new(Gathering::of(vec![Device::start(settings, figures, writer).unwrap()]))
+    Arc::new(Gathering::of(vec![Arc::new(Device::start(settings, figures, writer).unwrap())]))
 }
 
 fn line(number: usize) -> Vec<u8> {
@@ -93,9 +93,9 @@ async fn of_a_batch_that_is_cut_short_those_lines_count_that_are_lasting() {
         let taken = recorded(&gathering, 1..11).await;
         assert_eq!(taken, if are_lasting { kept } else { 0 }, "of {kept} that were kept");
         assert_eq!(recorded(&gathering, 11..13).await, 2);
-        let figures = &gathering.devices[0].figures;
+        let figures = Arc::clone(&gathering.devices()[0].figures);
         assert_eq!(figures.failed.load(Ordering::Relaxed), 10 - taken as u64);
-        gathering.devices[0].stop();
+        gathering.devices()[0].stop();
         let expected: Vec<u64> = (0..1 + kept as u64).chain([11, 12]).collect();
         assert_eq!(numbers(&path), expected, "of {kept} that were kept");
         let report = check(&[&path], &[]);
@@ -158,7 +158,7 @@ async fn more_lines_than_a_batch_holds_go_in_several_and_in_order() {
     let (_directory, path) = log();
     let gathering = on_short(&path, &Cut::default());
     assert_eq!(recorded(&gathering, 0..2_500).await, 2_500);
-    gathering.devices[0].stop();
+    gathering.devices()[0].stop();
     assert!(numbers(&path).into_iter().eq(0..2_500));
     assert!(check(&[&path], &[]).is_whole());
 }
