@@ -164,7 +164,7 @@ fn alerts_read_as_written_and_print_no_secret() {
 }
 
 #[test]
-fn an_empty_stanza_watches_with_the_defaults_and_a_change_of_any_secret_shows() {
+fn an_empty_stanza_watches_with_the_defaults_and_a_change_of_what_is_watched_shows() {
     let parse = |inside: &str| {
         let text = format!(
             "alerts {{ {inside} }}\nlistener \"tcp\" {{\n  tls_disable = true\n}}\nseal \"static\" \
@@ -179,22 +179,8 @@ fn an_empty_stanza_watches_with_the_defaults_and_a_change_of_any_secret_shows() 
     assert_eq!((alerts.prefix_v4, alerts.prefix_v6, alerts.burst), (24, 64, Burst::default()));
     assert_eq!(alerts.learning, Duration::from_secs(86_400));
     assert!(alerts.webhook.is_none());
-    let digest = |inside: &str| {
-        let alerts = parse(&format!("\n webhook {{\n {inside}\n }}\n")).alerts.expect("alerts");
-        assert_eq!(alerts.digest(), parse("").alerts.expect("alerts").digest());
-        alerts.webhook.expect("webhook").digest()
-    };
-    let all = [
-        "url = \"https://a.test/1\"",
-        "url = \"https://a.test/2\"",
-        "url = \"https://a.test/1\"\n hmac_key = \"file:///keys/new\"",
-        "url = \"https://a.test/1\"\n hmac_key = \"file:///keys/raw\"",
-        "url = \"https://a.test/1\"\n headers = [\"a=file:///keys/secret\"]",
-        "url = \"https://a.test/1\"\n headers = [\"a=file:///keys/tenant\"]",
-    ];
-    let digests: std::collections::BTreeSet<_> = all.iter().map(|inside| digest(inside)).collect();
-    assert_eq!(digests.len(), all.len());
-    assert_eq!(digest(all[3]), digest(all[3]));
+    let posted = parse("\n webhook {\n url = \"https://a.test/1\"\n }\n").alerts.expect("alerts");
+    assert_eq!(posted.digest(), parse("").alerts.expect("alerts").digest(), "but for the webhook");
     let other = parse("\n learning = \"1h\"\n").alerts.expect("alerts");
     assert_ne!(other.digest(), parse("").alerts.expect("alerts").digest());
 }
