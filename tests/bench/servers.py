@@ -31,8 +31,9 @@ listener "tcp" {{
   max_connections = 12000
 }}
 listener "tcp" {{
-  address     = "127.0.0.1:{http}"
-  tls_disable = true
+  address         = "127.0.0.1:{http}"
+  tls_disable     = true
+  max_connections = 1000
 }}
 seal "static" {{
   current_key_id = "k1"
