@@ -84,7 +84,7 @@ def measure(target, seconds, core, connections):
         per_second=figures["requests"] / (figures["micros"] / 1e6),
         p50=figures["p50"],
         p99=figures["p99"],
-        cpu=cpu * 1e6 / figures["requests"],
+        cpu=cpu * 1e6 / max(figures["requests"], 1),
     )
 
 
