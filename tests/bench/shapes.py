@@ -15,7 +15,8 @@ import servers
 PAYLOADS = [1, 48, 1024, 16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024]
 BATCHES = [1, 10, 100, 1000, 10_000]
 CONNECTIONS = [1, 32, 1000, 8000]
-KEYS = [10, 1000, 100_000, 1_000_000]
+# Making more takes too long: each costs in proportion to those there are.
+KEYS = [10, 1000, 10_000]
 ROUNDS, SECONDS = 3, 2
 P99_GOAL_MS = 1
 
