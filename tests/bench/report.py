@@ -43,6 +43,9 @@ How to read it:
   16,384; "at work" is what a server sees whose other tokens sleep.
 - O plays Vault 1.14 to 1.16 and OpenBao: no pause after a 400 or 403; after a 503 the 1 to 1.5 s, then 2 to
   3 s, of their HTTP library, and then at once again.
+- Q sends each request when it is due and counts from then if its connection was still busy. Its 32
+  threads nearly fill the load's core at that rate, so its p99 is theirs as much as the server's.
+- Thousands of connections: their handshakes are a part of the figure, and so of its p99.
 - crypto core: the best of 7 rounds, on one thread that does nothing else.
 
 The commands, after `cargo build --release` and `cargo build --release -p selkie-bench`:
