@@ -26,7 +26,7 @@ fn key(name: &str, left_out: &[&str]) -> TransitKey {
         min_encryption: None,
         min_available: None,
         latest: first,
-        versions: BTreeMap::from([(first, VersionRecord { created: 1, keks, left_out })]),
+        versions: BTreeMap::from([(first, Arc::new(VersionRecord { created: 1, keks, left_out }))]),
         uncounted: Vec::new(),
         may_lag: false,
     }
