@@ -194,6 +194,13 @@ impl Audit {
         }
     }
 
+    /// The same for a line that nobody is there to wait for.
+    pub(crate) fn leave(&self, line: Vec<u8>) {
+        if !self.gathering.devices().is_empty() {
+            let _nobody_waits = self.gathering.begin(line);
+        }
+    }
+
     /// Whether a stranger may be recorded now; then, how many were not before it.
     pub(crate) fn admit_stranger(&self) -> Option<u64> {
         self.strangers.spend(self.clock.unix_seconds())
