@@ -1,5 +1,6 @@
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
@@ -7,7 +8,7 @@ use hyper::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
-    task::{JoinError, JoinSet},
+    task::JoinSet,
 };
 use tracing::{error, warn};
 
@@ -119,16 +120,27 @@ impl Listener {
             tokio::select! {
                 biased;
                 () = drain.begun() => break,
-                Some(ended) = connections.join_next() => report(ended, &terms.listener),
+                Some(_ended) = connections.join_next() => {}
                 (stream, socket, slot) = gate.next() => {
+                    let listener = Arc::clone(&terms.listener);
                     let (terms, pace) = (Arc::clone(&terms), gate.pace());
                     let connection = Connection { stream, socket, terms, pace, _slot: slot };
-                    connections.spawn(connection.serve(service.clone()));
+                    connections.spawn(contain(connection.serve(service.clone()), listener));
                 }
             }
         }
         gate.close();
         finish(connections, drain, &terms.listener).await
+    }
+}
+
+/// A panic ends its own connection only. The payload stays out of the log: it may quote a request.
+///
+/// Reported by the connection's own task, so that a report that fails is no harm to the accept loop.
+async fn contain(connection: impl Future<Output = ()>, listener: Arc<str>) {
+    // Nothing of the connection is used again.
+    if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+        error!(%listener, "a connection ended in a panic");
     }
 }
 
@@ -151,7 +163,7 @@ async fn finish(mut connections: JoinSet<()>, mut drain: DrainWatch, listener: &
         tokio::select! {
             biased;
             ended = connections.join_next() => match ended {
-                Some(ended) => report(ended, listener),
+                Some(_ended) => {}
                 None => return Drained { cut: 0 },
             },
             () = drain.over() => break,
@@ -161,11 +173,4 @@ async fn finish(mut connections: JoinSet<()>, mut drain: DrainWatch, listener: &
     warn!(%listener, cut, "connections were cut because they did not finish in time");
     connections.shutdown().await;
     Drained { cut }
-}
-
-/// A panic ends its own connection only. The payload stays out of the log: it may quote a request.
-fn report(ended: Result<(), JoinError>, listener: &str) {
-    if ended.is_err_and(|error| error.is_panic()) {
-        error!(%listener, "a connection ended in a panic");
-    }
 }
