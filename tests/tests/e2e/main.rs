@@ -17,6 +17,7 @@ mod etcd;
 mod failing_sync;
 mod faults;
 mod footprint;
+mod hang_ups;
 mod hardening;
 mod jwcrypto;
 mod kubernetes;

@@ -358,3 +358,20 @@ async fn i8_each_request_line_has_its_response_line_whenever_the_client_hangs_up
     assert!(cut_off.iter().all(|line| line["response"]["status"] == 0));
     assert!(watch.next().await.unwrap().used.decrypted == 1, "a decrypt counts if nobody waits");
 }
+
+#[tokio::test]
+async fn a_request_that_panics_has_its_response_line_which_says_so() {
+    let recorded = Recorded::start().await;
+    let body = json!({ "plaintext": "aGVsbG8=" });
+    let mut request = Box::pin(recorded.api.send("s.vault", "PUT", "transit/encrypt/unseal", body));
+    assert!(futures_util::poll!(&mut request).is_pending(), "its first line is on its way");
+    let panics = std::panic::AssertUnwindSafe(move || {
+        let _unwound = request;
+        panic!("on purpose");
+    });
+    std::panic::catch_unwind(panics).unwrap_err();
+    recorded.node.audit().stop();
+    let lines = recorded.lines();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["error"], "cut off before the reply: the request panicked");
+}
