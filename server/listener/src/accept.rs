@@ -1,11 +1,23 @@
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
     service::Service,
 };
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::Instant,
+};
 use tracing::warn;
 
 use crate::{
@@ -107,6 +119,12 @@ impl Listener {
     /// against its peer, and a request that the service works on is never ended. So only work holds
     /// a place while others wait, and work that has begun is done before more is begun. The same is
     /// done when the system gives no more descriptors.
+    ///
+    /// After a panic of its own it goes on to accept, and keeps the connections that it has.
+    ///
+    /// # Panics
+    /// When it has panicked more than three times, each within a second of the one before: then it
+    /// is deaf, and the process had better be started anew.
     pub async fn serve<S, B>(self, service: S, drain: Drain) -> Drained
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -119,18 +137,68 @@ impl Listener {
         let terms = Arc::new(self.settings.into_terms());
         let mut gate = Gate::new(self.socket, &terms);
         let mut drain = drain.watch();
-        loop {
-            tokio::select! {
-                biased;
-                () = drain.begun() => break,
-                (stream, socket) = gate.next() => {
-                    let (terms, phase) = (Arc::clone(&terms), Phase::default());
-                    let connection = Connection { stream, socket, terms, phase: phase.clone() };
-                    gate.admit(phase, connection.serve(service.clone()));
-                }
+        let mut restarts = Restarts::default();
+        while let Err(panic) = caught(accept(&mut gate, &terms, &service, &mut drain)).await {
+            if !restarts.may_go_on() {
+                resume_unwind(panic);
             }
         }
         finish(gate.close(), drain, &terms.listener).await
+    }
+}
+
+/// Accepts until the drain begins.
+async fn accept<S, B>(gate: &mut Gate, terms: &Arc<Terms>, service: &S, drain: &mut DrainWatch)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    loop {
+        tokio::select! {
+            biased;
+            () = drain.begun() => return,
+            (stream, socket) = gate.next() => {
+                let (terms, phase) = (Arc::clone(terms), Phase::default());
+                let connection = Connection { stream, socket, terms, phase: phase.clone() };
+                gate.admit(phase, connection.serve(service.clone()));
+            }
+        }
+    }
+}
+
+/// What a future comes to, or the panic that it ended in.
+async fn caught<F: Future>(future: F) -> std::thread::Result<F::Output> {
+    let mut future = pin!(future);
+    // What a panic leaves half done of the gate is at most one connection more or less.
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+/// How often an accept loop has begun anew after a panic.
+#[derive(Debug, Default)]
+struct Restarts {
+    last: Option<Instant>,
+    in_a_row: u32,
+}
+
+impl Restarts {
+    const MOST: u32 = 3;
+    const APART: Duration = Duration::from_secs(1);
+
+    /// Not when there were too many already, each soon after the one before.
+    fn may_go_on(&mut self) -> bool {
+        let now = Instant::now();
+        let is_soon = self.last.is_some_and(|last| now.duration_since(last) < Self::APART);
+        self.in_a_row = if is_soon { self.in_a_row + 1 } else { 1 };
+        self.last = Some(now);
+        self.in_a_row <= Self::MOST
     }
 }
 

@@ -84,16 +84,17 @@ impl Crowd {
 
     /// Waits for the end of a connection; for ever if there is none.
     pub(super) async fn one_ends(&mut self) {
-        let id = match self.connections.join_next_with_id().await {
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => {
-                self.report(&error);
-                error.id()
-            }
-            None => return pending().await,
+        let Some(ended) = self.connections.join_next_with_id().await else {
+            return pending().await;
         };
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
         let was_long = self.members.remove(&id).is_some_and(|member| member.is_long);
         self.long -= usize::from(was_long);
+        // A panic ends its own connection only. The payload stays out of the log: it may quote a
+        // request.
+        if ended.is_err_and(|error| error.is_panic()) {
+            error!(listener = %self.listener, "a connection ended in a panic");
+        }
     }
 
     /// Asks one to leave, if there is anyone to ask, and waits until one has left, or a moment.
@@ -139,14 +140,6 @@ impl Crowd {
         leaving.sort_unstable_by_key(|(owes, since, ..)| Reverse((*owes, *since)));
         self.leaving.clear();
         self.leaving.extend(leaving.into_iter().map(|(_, _, id, seen)| (id, seen)));
-    }
-
-    /// A panic ends its own connection only. The payload stays out of the log: it may quote a
-    /// request.
-    fn report(&self, error: &JoinError) {
-        if error.is_panic() {
-            error!(listener = %self.listener, "a connection ended in a panic");
-        }
     }
 }
 
