@@ -1,14 +1,12 @@
 use std::{
-    future::poll_fn,
     io,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    pin::pin,
+    panic::{AssertUnwindSafe, resume_unwind},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
@@ -18,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     time::Instant,
 };
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     connection::{Connection, Refusals, Terms},
@@ -138,7 +136,10 @@ impl Listener {
         let mut gate = Gate::new(self.socket, &terms);
         let mut drain = drain.watch();
         let mut restarts = Restarts::default();
-        while let Err(panic) = caught(accept(&mut gate, &terms, &service, &mut drain)).await {
+        // What a panic leaves half done is at most one connection more or less.
+        while let Err(panic) =
+            AssertUnwindSafe(accept(&mut gate, &terms, &service, &mut drain)).catch_unwind().await
+        {
             if !restarts.may_go_on() {
                 resume_unwind(panic);
             }
@@ -162,23 +163,13 @@ where
             biased;
             () = drain.begun() => return,
             (stream, socket) = gate.next() => {
-                let (terms, phase) = (Arc::clone(terms), Phase::default());
+                let (listener, phase) = (Arc::clone(&terms.listener), Phase::default());
+                let terms = Arc::clone(terms);
                 let connection = Connection { stream, socket, terms, phase: phase.clone() };
-                gate.admit(phase, connection.serve(service.clone()));
+                gate.admit(phase, contain(connection.serve(service.clone()), listener));
             }
         }
     }
-}
-
-/// What a future comes to, or the panic that it ended in.
-async fn caught<F: Future>(future: F) -> std::thread::Result<F::Output> {
-    let mut future = pin!(future);
-    // What a panic leaves half done of the gate is at most one connection more or less.
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
 }
 
 /// How often an accept loop has begun anew after a panic.
@@ -199,6 +190,16 @@ impl Restarts {
         self.in_a_row = if is_soon { self.in_a_row + 1 } else { 1 };
         self.last = Some(now);
         self.in_a_row <= Self::MOST
+    }
+}
+
+/// A panic ends its own connection only. The payload stays out of the log: it may quote a request.
+///
+/// Reported by the connection's own task, so that a report that fails is no harm to the accept loop.
+async fn contain(connection: impl Future<Output = ()>, listener: Arc<str>) {
+    // Nothing of the connection is used again.
+    if AssertUnwindSafe(connection).catch_unwind().await.is_err() {
+        error!(%listener, "a connection ended in a panic");
     }
 }
 

@@ -1,10 +1,9 @@
-use std::{cmp::Reverse, collections::HashMap, future::pending, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, future::pending, time::Duration};
 
 use tokio::{
-    task::{Id, JoinError, JoinSet},
+    task::{Id, JoinSet},
     time::{Instant, timeout},
 };
-use tracing::error;
 
 use crate::{
     patience::HURRY,
@@ -27,7 +26,6 @@ const LONG: Duration = HURRY.saturating_mul(8);
 /// is looked at only while others wait.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    listener: Arc<str>,
     places: usize,
     connections: JoinSet<()>,
     members: HashMap<Id, Member>,
@@ -49,9 +47,8 @@ struct Member {
 }
 
 impl Crowd {
-    pub(super) fn new(listener: Arc<str>, places: usize) -> Self {
+    pub(super) fn new(places: usize) -> Self {
         Self {
-            listener,
             places,
             connections: JoinSet::new(),
             members: HashMap::new(),
@@ -87,14 +84,9 @@ impl Crowd {
         let Some(ended) = self.connections.join_next_with_id().await else {
             return pending().await;
         };
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
         let was_long = self.members.remove(&id).is_some_and(|member| member.is_long);
         self.long -= usize::from(was_long);
-        // A panic ends its own connection only. The payload stays out of the log: it may quote a
-        // request.
-        if ended.is_err_and(|error| error.is_panic()) {
-            error!(listener = %self.listener, "a connection ended in a panic");
-        }
     }
 
     /// Asks one to leave, if there is anyone to ask, and waits until one has left, or a moment.

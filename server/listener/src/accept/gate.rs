@@ -24,7 +24,7 @@ impl Gate {
         Self {
             socket,
             terms: Arc::clone(terms),
-            crowd: Crowd::new(Arc::clone(&terms.listener), terms.limits.connections),
+            crowd: Crowd::new(terms.limits.connections),
             crowds: Bursts::default(),
             failures: Bursts::default(),
         }

@@ -1,4 +1,8 @@
-use std::{io::Write, os::unix::net::UnixStream, sync::Mutex};
+use std::{
+    io::Write,
+    os::unix::net::UnixStream,
+    sync::{Arc, Mutex},
+};
 
 use tokio::{
     io::AsyncReadExt,
@@ -16,7 +20,7 @@ struct Known {
 impl Known {
     /// At a listener with so many places.
     fn new(places: usize) -> Self {
-        Self { crowd: Crowd::new("test".into(), places), left: Arc::default() }
+        Self { crowd: Crowd::new(places), left: Arc::default() }
     }
 
     /// A connection that owes its first head.
@@ -110,7 +114,7 @@ async fn what_the_runtime_has_not_noticed_yet_is_not_held_against_its_peer_eithe
         let (mut peer, ours) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let mut ours = tokio::net::UnixStream::from_std(ours).unwrap();
-        let (mut crowd, phase) = (Crowd::new("test".into(), 1), Phase::default());
+        let (mut crowd, phase) = (Crowd::new(1), Phase::default());
         crowd.admit(phase.clone(), async move {
             let greets = async {
                 ours.read_u8().await.unwrap();
