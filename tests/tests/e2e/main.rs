@@ -14,6 +14,7 @@ mod config;
 mod dev;
 mod documents;
 mod etcd;
+mod failing_sync;
 mod faults;
 mod footprint;
 mod hardening;
