@@ -9,8 +9,9 @@ use crate::backup::{ContentError, CopyError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
 use crate::hardening::HardeningError;
+use crate::listener_certificates::Notice;
 use crate::node::NodeError;
-use crate::serve::ServeError;
+use crate::serve::{EndpointName, ServeError};
 use crate::state::backend::BackendError;
 use crate::telemetry::TelemetryError;
 use crate::vault_storage::VaultStorageError;
@@ -44,6 +45,14 @@ pub enum CommandError {
          anyone depends on the server"
     )]
     FaultsNotAllowed,
+    /// A listener shows a certificate that clients refuse.
+    #[error("listener {endpoint}: {notice}: {}", notice.advice())]
+    ListenerCertificate {
+        /// The listener.
+        endpoint: EndpointName,
+        /// What is so.
+        notice: Notice,
+    },
     /// The configuration breaks what the previous one promised.
     #[error("the new configuration breaks what the previous one promised")]
     Regressions(Vec<Regression>),
@@ -181,6 +190,7 @@ impl CommandError {
             Self::Unreadable { .. }
             | Self::Config(_)
             | Self::Regressions(_)
+            | Self::ListenerCertificate { .. }
             | Self::Deployment(_)
             | Self::NoStorage { .. }
             | Self::NoAuditKey

@@ -1,3 +1,5 @@
+mod validate;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
