@@ -1,10 +1,15 @@
 //! `selkie validate`: everything that starting a server checks, short of opening a socket.
 
+mod hints;
+mod places;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use selkie_config::{Config, Listener, Placeholders, SandboxMode, Sources, WhereReadable};
 
+use self::hints::hints;
+pub use self::places::UnfitPlace;
 use super::{CommandError, print, read_config, read_text};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
@@ -29,6 +34,14 @@ pub(super) fn run(
     let config = read_config(&arguments.file)?;
     for warning in &config.warnings {
         writeln!(errors, "{warning}").map_err(CommandError::Output)?;
+    }
+    for hint in hints(&config) {
+        let file = arguments.file.display();
+        writeln!(errors, "{file}: warning: {hint}").map_err(CommandError::Output)?;
+    }
+    let unfit = places::unfit(&config);
+    if !unfit.is_empty() {
+        return Err(CommandError::UnfitPlaces(unfit));
     }
     if let Some(previous) = &arguments.previous {
         check_against(previous, &arguments.file)?;

@@ -243,6 +243,15 @@ async fn what_counts_at_the_start_alone_is_refused_at_a_reload() {
 }
 
 #[tokio::test]
+async fn a_port_that_metrics_want_and_another_has_is_told_with_their_field() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let metrics = format!("telemetry {{\n  metrics_address = \"{address}\"\n}}");
+    let text = served(config(PLAIN, &metrics)).await.unwrap_err().to_string();
+    assert!(text.contains("\"metrics_address\"") && !text.contains("listener stanza"), "{text}");
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_told_with_the_way_out() {
     let server = served(config(PLAIN, "")).await.unwrap();
     let address = address(&server);

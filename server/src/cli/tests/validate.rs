@@ -103,3 +103,22 @@ fn doctor_asks_the_old_server_of_a_takeover() {
     assert!(output.contains("FAILED  old server"), "{output}");
     assert!(output.contains("1 failure: takeover of transit/autounseal, old server"), "{output}");
 }
+
+#[test]
+fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() {
+    let (dir, file) = site("");
+    let text = fs::read_to_string(&file).unwrap();
+    let write = |further: &str| fs::write(&file, format!("{text}{further}")).unwrap();
+    write(&format!("pid_file = \"{}/missing/pid\"\n", dir.path().display()));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Config);
+    assert!(errors.contains("\"pid_file\"") && errors.contains("does not exist"), "{errors}");
+    write(&format!("pid_file = \"{}/pid\"\n", dir.path().display()));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!((exit, errors.as_str()), (Exit::Success, ""), "the control");
+    fs::write(&file, text.replace("key \"autounseal\" {}", "auth \"approle\" {}")).unwrap();
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    assert!(errors.contains("warning: no key is declared"), "{errors}");
+    assert!(errors.contains("secret ids are made through the API"), "{errors}");
+}
