@@ -39,9 +39,16 @@ pub(super) fn run(
         let file = arguments.file.display();
         writeln!(errors, "{file}: warning: {hint}").map_err(CommandError::Output)?;
     }
-    let unfit = places::unfit(&config);
-    if !unfit.is_empty() {
-        return Err(CommandError::UnfitPlaces(unfit));
+    let (grave, others): (Vec<_>, Vec<_>) =
+        places::unfit(&config).into_iter().partition(UnfitPlace::is_grave);
+    for place in others {
+        let file = arguments.file.display();
+        let told =
+            writeln!(errors, "{file}: warning: {place}, unless systemd makes it for the service");
+        told.map_err(CommandError::Output)?;
+    }
+    if !grave.is_empty() {
+        return Err(CommandError::UnfitPlaces(grave));
     }
     if let Some(previous) = &arguments.previous {
         check_against(previous, &arguments.file)?;

@@ -109,11 +109,23 @@ fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() 
     let (dir, file) = site("");
     let text = fs::read_to_string(&file).unwrap();
     let write = |further: &str| fs::write(&file, format!("{text}{further}")).unwrap();
-    write(&format!("pid_file = \"{}/missing/pid\"\n", dir.path().display()));
+    let place = dir.path().display().to_string();
+    write_secret(&dir.path().join("audit.key"), &[0x5a; 32]);
+    let audit = |path: &str| {
+        format!(
+            "audit_key = \"file://{place}/audit.key\"\naudit \"file\" {{\n  \
+             file_path = \"{place}/{path}\"\n}}\n"
+        )
+    };
+    write(&audit("missing/log"));
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!(exit, Exit::Config);
-    assert!(errors.contains("\"pid_file\"") && errors.contains("does not exist"), "{errors}");
-    write(&format!("pid_file = \"{}/pid\"\n", dir.path().display()));
+    assert!(errors.contains("\"file_path\"") && errors.contains("does not exist"), "{errors}");
+    write(&format!("pid_file = \"{place}/missing/pid\"\n"));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success);
+    assert!(errors.contains("warning: field \"pid_file\""), "{errors}");
+    write(&(format!("pid_file = \"{place}/pid\"\n") + &audit("log")));
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!((exit, errors.as_str()), (Exit::Success, ""), "the control");
     fs::write(&file, text.replace("key \"autounseal\" {}", "auth \"approle\" {}")).unwrap();
@@ -121,4 +133,13 @@ fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() 
     assert_eq!(exit, Exit::Success, "{errors}");
     assert!(errors.contains("warning: no key is declared"), "{errors}");
     assert!(errors.contains("secret ids are made through the API"), "{errors}");
+    let policy = |key: &str| {
+        let path =
+            format!("path \"transit/encrypt/{key}\" {{\n    capabilities = [\"update\"]\n  }}");
+        write(&format!("policy \"vault\" {{\n  {path}\n}}\n"));
+        ran(&["validate", &file]).2
+    };
+    let told = policy("autounsael");
+    assert!(told.contains("\"transit/encrypt/autounsael\": no such key is declared"), "{told}");
+    assert_eq!(policy("autounseal"), "");
 }

