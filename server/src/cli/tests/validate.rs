@@ -110,7 +110,7 @@ fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() 
     let text = fs::read_to_string(&file).unwrap();
     let write = |further: &str| fs::write(&file, format!("{text}{further}")).unwrap();
     let place = dir.path().display().to_string();
-    write_secret(&dir.path().join("audit.key"), &[0x5a; 32]);
+    write_secret(&dir.path().join("audit.key"), &[0x9b; 32]);
     let audit = |path: &str| {
         format!(
             "audit_key = \"file://{place}/audit.key\"\naudit \"file\" {{\n  \
