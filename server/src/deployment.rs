@@ -361,7 +361,11 @@ fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, Dep
         min_encryption: declared.min_encryption_version,
         min_available: None,
         latest,
-        versions: if is_known { BTreeMap::from([(latest, record)]) } else { BTreeMap::new() },
+        versions: if is_known {
+            BTreeMap::from([(latest, Arc::new(record))])
+        } else {
+            BTreeMap::new()
+        },
         uncounted,
         may_lag: matches!(declared.version, VersionRule::Counted { .. })
             && of_key().any(|seal| !seal.connection.is_fixed()),

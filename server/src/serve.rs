@@ -28,6 +28,9 @@ pub use self::settings::load_tls;
 use crate::node::{Node, NodeError};
 use crate::traces::{Traces, TracesError};
 
+/// What is under way has so long to finish when a listener was lost.
+const LAST_GRACE: Duration = Duration::from_secs(10);
+
 /// A server that serves until it is drained.
 #[derive(Debug)]
 pub struct Server {
@@ -228,11 +231,17 @@ impl Server {
         }
     }
 
-    /// Waits until everything has ended after [`Server::drain`]. May be dropped and called again.
+    /// Waits until everything has ended after [`Server::drain`], or after it has begun to drain by
+    /// itself because one of its listeners was lost: who watches over the process is to start it
+    /// anew, where one that lived on would be deaf at that address. May be dropped and called again.
     pub async fn ended(&mut self) {
         while let Some(ended) = self.accept_loops.join_next().await {
             if ended.is_err() {
-                tracing::error!("an accept loop ended in a panic, which is a bug: restart Selkie");
+                tracing::error!(
+                    "a listener has ended in panics, which are a bug: stopping, so that Selkie is \
+                     started anew"
+                );
+                self.drain(LAST_GRACE);
             }
         }
         let node = Arc::clone(&self.node);

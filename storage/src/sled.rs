@@ -95,6 +95,18 @@ pub enum SledError {
     },
 }
 
+impl SledError {
+    /// Whether sled's files may lack on the disk what is read back from them: what a disk would not take
+    /// the kernel forgets, and says of the next sync that all is well. Not where it refused to begin.
+    fn leaves_files_in_doubt(&self) -> bool {
+        match self {
+            Self::Unwritable => true,
+            Self::Io(error) | Self::Engine(::sled::Error::Io(error)) => !engine::is_refused(error),
+            _ => false,
+        }
+    }
+}
+
 impl From<SledError> for StoreError {
     fn from(error: SledError) -> Self {
         match error {

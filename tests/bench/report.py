@@ -43,8 +43,10 @@ How to read it:
   16,384; "at work" is what a server sees whose other tokens sleep.
 - O plays Vault 1.14 to 1.16 and OpenBao: no pause after a 400 or 403; after a 503 the 1 to 1.5 s, then 2 to
   3 s, of their HTTP library, and then at once again.
-- Q sends each request when it is due and counts from then if its connection was still busy. Its 32
-  threads nearly fill the load's core at that rate, so its p99 is theirs as much as the server's.
+- Q has one thread and 64 connections. It counts from when a request was due, also where all
+  connections were busy then, so that a server that stalls hides nothing. It says how much of its
+  core it worked itself, and how late it was with requests that a connection was free for: both
+  are in the latencies too. Above 80 % the figure is not the server's, and the goal is not judged.
 - Thousands of connections: their handshakes are a part of the figure, and so of its p99.
 - crypto core: the best of 7 rounds, on one thread that does nothing else.
 
@@ -67,9 +69,10 @@ How to read it:
   per request, and one replica is killed (SIGKILL). The balancer asks for health every 200 ms.
 - Each write is a commit of its own, acknowledged after it is on the disk: sled's after three syncs
   (journal, database, witness). Sealed commits stand in one line, because each replaces the root.
-- A record has 300 bytes, under a key of a token's length. etcd is Debian's, one member, on the same
+- A record is that of a managed key, of some 300 bytes. etcd is Debian's, one member, on the same
   disk. Sizes are filled 100 records to a commit, and opened by a process of their own: "opened" is
-  the raw store (etcd: its first page), "verified" is every record read, opened and added up.
+  the raw store (etcd: its first page), "verified" is every record read, opened and added up,
+  "loaded" is every record read as a key again and held; "resident" has the keys in it.
 - A backup holds at most 192 MiB of state.
 
 {commands}

@@ -30,11 +30,6 @@ listener "tcp" {{
   tls_min_version = "tls13"
   max_connections = 12000
 }}
-listener "tcp" {{
-  address         = "127.0.0.1:{http}"
-  tls_disable     = true
-  max_connections = 1000
-}}
 seal "static" {{
   current_key_id = "k1"
   current_key    = "file://{dir}/kek"
@@ -47,6 +42,15 @@ policy "seal" {{
 client "vault" {{
   token_sha256 = "{token_sha256}"
   policies     = ["seal"]
+}}
+"""
+
+# Added to CONFIG but for a crowd: the listeners share the descriptors.
+PLAIN = """
+listener "tcp" {{
+  address         = "127.0.0.1:{http}"
+  tls_disable     = true
+  max_connections = 1000
 }}
 """
 
@@ -86,7 +90,8 @@ class Server:
 
     def ask(self, method, path, body=None):
         """The body of the answer, which must be a success."""
-        connection = connect("http", self.ports["http"])
+        scheme = "http" if "http" in self.ports else "https"
+        connection = connect(scheme, self.ports[scheme])
         connection.request(method, path, body, {"X-Vault-Token": self.token})
         answer = connection.getresponse()
         content = answer.read()
@@ -137,24 +142,27 @@ def free_port():
         return one.getsockname()[1]
 
 
-def selkie(directory, audit=None, more=""):
+def selkie(directory, audit=None, more="", plain=True):
     """A configured server: static seal, one declared key, one declared client, no database.
-    `audit` is None, "flush" or "fsync": what each audit line waits for; `more` is configuration."""
+    `audit` is None, "flush" or "fsync": what each audit line waits for; `more` is configuration;
+    without `plain` there is the listener for TLS alone."""
     token = "hvs." + os.urandom(24).hex()
-    ports = {"http": free_port(), "https": free_port()}
+    schemes = ["https", "http"] if plain else ["https"]
+    ports = {scheme: free_port() for scheme in schemes}
     kek = directory / "kek"
     kek.write_bytes(os.urandom(32))
     kek.chmod(0o600)
     sha256 = hashlib.sha256(token.encode()).hexdigest()
     config = directory / "selkie.hcl"
-    text = CONFIG.format(dir=directory, token_sha256=sha256, **ports) + more
+    text = CONFIG + (PLAIN if plain else "")
+    text = text.format(dir=directory, token_sha256=sha256, **ports) + more
     if audit:
         log = directory / f"audit-{audit}.log"
         text += AUDIT.format(dir=directory, log=log, fsync=str(audit == "fsync").lower())
     config.write_text(text)
     command = [*PINNED, SELKIE, "server", "--config", config]
     server = Server(f"Selkie ({audit})" if audit else "Selkie", command, token, **ports)
-    first_answer("http", ports["http"])
+    first_answer(schemes[-1], ports[schemes[-1]])
     return server
 
 

@@ -15,8 +15,9 @@ use crate::wait::until;
 /// How often each backend is asked for its health.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// How long a backend may take to accept, or to tell its health.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a backend may take to accept, or to tell its health: what is dead refuses at once, and
+/// what is only slow is no reason to turn anybody away.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// It stands for standbys too: with shared storage every replica answers.
 const HEALTH: &str = "sys/health?standbyok=true";

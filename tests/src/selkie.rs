@@ -149,6 +149,16 @@ impl Selkie {
         self.process.stderr().join("\n")
     }
 
+    /// Waits until the log has a line with this in it. An answer is no sign that its line is there:
+    /// the log has a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// If there is none within a minute.
+    pub fn says(&self, text: &str) -> Result<()> {
+        self.process.stderr_line(0, |line| line.contains(text).then_some(()))
+    }
+
     /// The URL of the first listener.
     #[must_use]
     pub fn url(&self) -> String {

@@ -1,4 +1,10 @@
-use std::{io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -8,7 +14,7 @@ use hyper::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
-    task::JoinSet,
+    time::Instant,
 };
 use tracing::{error, warn};
 
@@ -17,12 +23,15 @@ use crate::{
     drain::{Drain, DrainWatch},
     forwarded::ForwardedFor,
     limits::Limits,
+    phase::Phase,
     proxy_protocol::ProxyProtocol,
     tls::TlsSource,
 };
 
+mod crowd;
 mod gate;
 
+use crowd::Crowd;
 use gate::Gate;
 
 /// Connections that the kernel completes and holds for us; it takes the smaller of this and
@@ -98,11 +107,22 @@ impl Listener {
     /// Accepts and serves until `drain` begins, then finishes what is under way.
     ///
     /// At the limit of connections the listener stops accepting: who comes then is queued by the
-    /// kernel and served as soon as there is room, where a refusal would end a Vault's start. To
-    /// make room, connections that are idle between two requests are closed, which clients with a
-    /// pool handle by connecting again, and those that take long over a handshake, a head or the
-    /// taking of a reply; so only work holds a place while others wait. The same is done when the
-    /// system gives no more descriptors.
+    /// kernel and served as soon as there is room, where a refusal would end a Vault's start.
+    ///
+    /// For each that waits one connection is sent away: first those that are idle between two
+    /// requests, the longest idle first, which clients with a pool handle by connecting again; then
+    /// those that have owed the next part of a handshake, a head or the taking of a reply for half a
+    /// second or more, the longest first. On one place in eight four seconds are borne, so that some
+    /// come to their end also where all are slow. What the server has not come to read yet is not held
+    /// against its peer, and a request that the service works on is never ended. So only work holds
+    /// a place while others wait, and work that has begun is done before more is begun. The same is
+    /// done when the system gives no more descriptors.
+    ///
+    /// After a panic of its own it goes on to accept, and keeps the connections that it has.
+    ///
+    /// # Panics
+    /// When it has panicked more than three times, each within a second of the one before: then it
+    /// is deaf, and the process had better be started anew.
     pub async fn serve<S, B>(self, service: S, drain: Drain) -> Drained
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -115,22 +135,61 @@ impl Listener {
         let terms = Arc::new(self.settings.into_terms());
         let mut gate = Gate::new(self.socket, &terms);
         let mut drain = drain.watch();
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = drain.begun() => break,
-                Some(_ended) = connections.join_next() => {}
-                (stream, socket, slot) = gate.next() => {
-                    let listener = Arc::clone(&terms.listener);
-                    let (terms, pace) = (Arc::clone(&terms), gate.pace());
-                    let connection = Connection { stream, socket, terms, pace, _slot: slot };
-                    connections.spawn(contain(connection.serve(service.clone()), listener));
-                }
+        let mut restarts = Restarts::default();
+        // What a panic leaves half done is at most one connection more or less.
+        while let Err(panic) =
+            AssertUnwindSafe(accept(&mut gate, &terms, &service, &mut drain)).catch_unwind().await
+        {
+            if !restarts.may_go_on() {
+                resume_unwind(panic);
             }
         }
-        gate.close();
-        finish(connections, drain, &terms.listener).await
+        finish(gate.close(), drain, &terms.listener).await
+    }
+}
+
+/// Accepts until the drain begins.
+async fn accept<S, B>(gate: &mut Gate, terms: &Arc<Terms>, service: &S, drain: &mut DrainWatch)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    loop {
+        tokio::select! {
+            biased;
+            () = drain.begun() => return,
+            (stream, socket) = gate.next() => {
+                let (listener, phase) = (Arc::clone(&terms.listener), Phase::default());
+                let terms = Arc::clone(terms);
+                let connection = Connection { stream, socket, terms, phase: phase.clone() };
+                gate.admit(phase, contain(connection.serve(service.clone()), listener));
+            }
+        }
+    }
+}
+
+/// How often an accept loop has begun anew after a panic.
+#[derive(Debug, Default)]
+struct Restarts {
+    last: Option<Instant>,
+    in_a_row: u32,
+}
+
+impl Restarts {
+    const MOST: u32 = 3;
+    const APART: Duration = Duration::from_secs(1);
+
+    /// Not when there were too many already, each soon after the one before.
+    fn may_go_on(&mut self) -> bool {
+        let now = Instant::now();
+        let is_soon = self.last.is_some_and(|last| now.duration_since(last) < Self::APART);
+        self.in_a_row = if is_soon { self.in_a_row + 1 } else { 1 };
+        self.last = Some(now);
+        self.in_a_row <= Self::MOST
     }
 }
 
@@ -158,19 +217,19 @@ impl ListenerSettings {
     }
 }
 
-async fn finish(mut connections: JoinSet<()>, mut drain: DrainWatch, listener: &str) -> Drained {
-    loop {
+async fn finish(mut crowd: Crowd, mut drain: DrainWatch, listener: &str) -> Drained {
+    crowd.ask_all_to_finish();
+    while crowd.len() > 0 {
         tokio::select! {
             biased;
-            ended = connections.join_next() => match ended {
-                Some(_ended) => {}
-                None => return Drained { cut: 0 },
-            },
-            () = drain.over() => break,
+            () = crowd.one_ends() => {}
+            () = drain.over() => {
+                let cut = crowd.len();
+                warn!(%listener, cut, "connections were cut because they did not finish in time");
+                crowd.cut().await;
+                return Drained { cut };
+            }
         }
     }
-    let cut = connections.len();
-    warn!(%listener, cut, "connections were cut because they did not finish in time");
-    connections.shutdown().await;
-    Drained { cut }
+    Drained { cut: 0 }
 }

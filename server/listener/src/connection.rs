@@ -10,22 +10,22 @@ use hyper::{
     service::{Service, service_fn},
 };
 use hyper_util::rt::TokioIo;
-use rustls::ProtocolVersion;
+use rustls::{ProtocolVersion, server::Acceptor};
 use selkie_memory::WipeIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use crate::{
     forwarded::ForwardedFor,
     limits::{Limits, MOST_AT_ONCE},
     log_budget::LogBudget,
-    patience::{HURRY, Headway, PatientIo, Phase},
+    patience::{HURRY, PatientIo},
+    phase::{Asked, Kind, Phase},
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
     tls::{ShownCertificate, TlsMaterial, TlsSource, TlsVersion},
@@ -66,14 +66,6 @@ impl ConnectionInfo {
     pub fn plain(listener: &str, peer: SocketAddr) -> Self {
         Self { listener: listener.into(), peer, socket: peer, tls: None, forwarded_for: None }
     }
-}
-
-/// What a listener's accept loop says to its connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pace {
-    /// Rises each time a new connection finds no room.
-    pub(crate) crowded: u64,
-    pub(crate) draining: bool,
 }
 
 /// What the connections of one listener have in common.
@@ -144,14 +136,12 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) socket: SocketAddr,
     pub(crate) terms: Arc<Terms>,
-    pub(crate) pace: watch::Receiver<Pace>,
-    /// Held for as long as the connection lasts.
-    pub(crate) _slot: OwnedSemaphorePermit,
+    pub(crate) phase: Phase,
 }
 
 impl Connection {
     /// Serves the connection to its end.
-    pub(crate) async fn serve<S, B>(mut self, service: S)
+    pub(crate) async fn serve<S, B>(self, service: S)
     where
         S: Service<Request<Incoming>, Response = Response<B>>,
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -159,34 +149,23 @@ impl Connection {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let socket = SocketAddr::new(self.socket.ip().to_canonical(), self.socket.port());
-        let terms = Arc::clone(&self.terms);
-        let accepted = Instant::now();
+        let Self { stream, terms, phase, .. } = self;
         let greeted = tokio::select! {
             biased;
-            greeted = greet(self.stream, socket, &terms) => greeted,
+            greeted = greet(stream, socket, &terms, &phase) => greeted,
             // Nobody waits for an answer yet.
-            () = is_unwelcome(&mut self.pace, accepted) => return,
+            _ = phase.is_asked_to_end() => return,
         };
-        let headway = Headway::since(accepted);
         match greeted {
             Ok((Greeted::Plain(stream), info)) => {
-                converse(stream, info, &terms, self.pace, headway, service).await;
+                converse(stream, info, &terms, phase, service).await;
             }
             Ok((Greeted::Tls(stream), info)) => {
-                converse(*stream, info, &terms, self.pace, headway, service).await;
+                converse(*stream, info, &terms, phase, service).await;
             }
             Err(error) => terms.refusals.log(&terms.listener, socket, &error),
         }
     }
-}
-
-/// Ends once the listener drains, or others wait for the place of one that takes long to greet.
-async fn is_unwelcome(pace: &mut watch::Receiver<Pace>, accepted: Instant) {
-    let before = pace.borrow_and_update().crowded;
-    let is_slow = || accepted.elapsed() >= HURRY;
-    let unwelcome = |pace: &Pace| pace.draining || (pace.crowded != before && is_slow());
-    // An error means that the listener is gone, and its drain with it.
-    let _ = pace.wait_for(unwelcome).await;
 }
 
 enum Greeted {
@@ -199,6 +178,7 @@ async fn greet(
     stream: TcpStream,
     socket: SocketAddr,
     terms: &Terms,
+    phase: &Phase,
 ) -> Result<(Greeted, ConnectionInfo), PrefaceError> {
     let patience = terms.limits.handshake;
     let header = terms.proxy_protocol.accept(stream, socket);
@@ -217,11 +197,17 @@ async fn greet(
         return Ok((Greeted::Plain(stream), info(None)));
     };
     let material = source.current();
-    let handshake = TlsAcceptor::from(material.server_config()).accept(WipeIo::new(stream));
+    // In two halves, so that it shows which of them the peer owes.
+    let handshake = async {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), WipeIo::new(stream)).await?;
+        phase.greeting_goes_on();
+        hello.into_stream(material.server_config()).await
+    };
     let Ok(shaken) = timeout(patience, handshake).await else {
         return Err(PrefaceError::HandshakeTimeout);
     };
     let stream = shaken.map_err(PrefaceError::Handshake)?;
+    phase.greeting_goes_on();
     let tls = tls_info(&stream, source, &material);
     Ok((Greeted::Tls(Box::new(stream)), info(Some(tls))))
 }
@@ -242,21 +228,14 @@ fn tls_info(
 }
 
 /// HTTP/1 until either side has enough.
-async fn converse<T, S, B>(
-    stream: T,
-    info: ConnectionInfo,
-    terms: &Terms,
-    mut pace: watch::Receiver<Pace>,
-    mut headway: Headway,
-    service: S,
-) where
+async fn converse<T, S, B>(stream: T, info: ConnectionInfo, terms: &Terms, phase: Phase, service: S)
+where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let phase = Phase::default();
     let wiped = WipeIo::new(stream).at_most(MOST_AT_ONCE);
     let io = PatientIo::new(wiped, phase.clone(), &terms.limits);
     let info = Arc::new(info);
@@ -274,31 +253,23 @@ async fn converse<T, S, B>(
         }
     });
     let mut http = pin!(terms.http.serve_connection(TokioIo::new(io), tracked));
-    loop {
-        tokio::select! {
-            biased;
-            ended = http.as_mut() => {
-                if let Err(error) = ended {
-                    let ConnectionInfo { listener, peer, .. } = &*info;
-                    debug!(%listener, %peer, %error, "connection ended");
-                }
+    let ended = tokio::select! {
+        biased;
+        ended = http.as_mut() => ended,
+        asked = phase.is_asked_to_end() => {
+            if asked == Asked::Leave && phase.word().kind() != Kind::Idle {
                 return;
             }
-            changed = pace.changed() => {
-                let draining = changed.is_err() || pace.borrow_and_update().draining;
-                if draining || phase.is_idle() {
-                    http.as_mut().graceful_shutdown();
-                }
-                if changed.is_err() {
-                    // The listener is gone, and with it whoever would count.
-                    let _ = http.as_mut().await;
-                    return;
-                }
-                if !draining && headway.is_missing(&phase) {
-                    return;
-                }
+            http.as_mut().graceful_shutdown();
+            match asked {
+                Asked::Finish => http.await,
+                Asked::Leave => timeout(HURRY, http).await.unwrap_or(Ok(())),
             }
         }
+    };
+    if let Err(error) = ended {
+        let ConnectionInfo { listener, peer, .. } = &*info;
+        debug!(%listener, %peer, %error, "connection ended");
     }
 }
 

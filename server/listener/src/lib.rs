@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod limits;
 mod log_budget;
 mod patience;
+mod phase;
 mod preread;
 mod proxy_protocol;
 mod tls;

@@ -17,8 +17,8 @@ pub(crate) const MOST_AT_ONCE: usize = SMALLEST_BUFFER - 1;
 /// an allocation per request.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections. At the limit the listener stops accepting and asks idle connections to go,
-    /// see [`Listener::serve`](crate::Listener::serve).
+    /// Open connections that are served; one more may be accepted and wait. At the limit others are
+    /// sent away for those who wait, see [`Listener::serve`](crate::Listener::serve).
     pub connections: usize,
     /// Bytes of a request's head (request line and header fields); more is answered with 431.
     pub header_bytes: usize,

@@ -2,10 +2,6 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,100 +11,14 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::limits::{Limits, SMALLEST_BUFFER, deadline_after};
+use crate::{
+    limits::{Limits, SMALLEST_BUFFER, deadline_after},
+    phase::{Kind, Phase, Word},
+};
 
-const PHASE_BITS: u64 = 2;
-const PHASE_MASK: u64 = (1 << PHASE_BITS) - 1;
-const HEAD: u64 = 0;
-const BUSY: u64 = 1;
-const IDLE: u64 = 2;
-
-/// What a connection is doing: a head is due, a request is being worked on, or nothing is asked.
-///
-/// Shared by the stream, which sees bytes, and the service, which sees requests; both run in the
-/// connection's task, so the atomic is for the compiler, not for contention. The upper bits count
-/// changes: a wait that was measured for one request must not count against the next.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Phase(Arc<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    word: AtomicU64,
-    has_grown: AtomicBool,
-}
-
-impl Phase {
-    /// The head is complete; from here the service answers for the time taken.
-    pub(crate) fn request_begins(&self) {
-        self.enter(BUSY);
-    }
-
-    /// The service has answered. What is still to be written is bounded by stall and idle time.
-    pub(crate) fn request_ends(&self) {
-        self.enter(IDLE);
-    }
-
-    /// At least one request was served, and none is under way.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.load() & PHASE_MASK == IDLE
-    }
-
-    /// Whether hyper's buffer is larger than it begins: then earlier heads, tokens included, stay in
-    /// a part of it that it does not offer for reading, where nothing wipes them.
-    pub(crate) fn has_grown(&self) -> bool {
-        // The build that wipes nothing leaves nothing that could be wiped out of reach either.
-        !cfg!(feature = "unhygienic") && self.0.has_grown.load(Ordering::Relaxed)
-    }
-
-    fn bytes_arrived(&self) {
-        if self.is_idle() {
-            self.enter(HEAD);
-        }
-    }
-
-    fn bytes_left(&self) {
-        if self.is_idle() {
-            self.enter(IDLE);
-        }
-    }
-
-    fn enter(&self, phase: u64) {
-        let changes = (self.load() >> PHASE_BITS).wrapping_add(1);
-        self.0.word.store((changes << PHASE_BITS) | phase, Ordering::Relaxed);
-    }
-
-    fn load(&self) -> u64 {
-        self.0.word.load(Ordering::Relaxed)
-    }
-}
-
-/// What a peer has for its handshake and head, or to go on taking its reply, while others wait for
-/// its place: some round trips from far away.
+/// What a peer has for each part of its handshake, for its head, or to go on taking its reply, while
+/// others wait for its place: some round trips from far away.
 pub(crate) const HURRY: Duration = Duration::from_millis(500);
-
-/// Whether a peer gets on, which is asked while others wait for its place.
-#[derive(Debug)]
-pub(crate) struct Headway {
-    word: u64,
-    since: Instant,
-}
-
-impl Headway {
-    /// Of a connection that was accepted then.
-    pub(crate) const fn since(accepted: Instant) -> Self {
-        Self { word: HEAD, since: accepted }
-    }
-
-    /// Whether the peer has owed the same head, or left the same reply lying, for too long. The
-    /// time in which the service works is not the peer's.
-    pub(crate) fn is_missing(&mut self, phase: &Phase) -> bool {
-        let word = phase.load();
-        if word != self.word {
-            *self = Self { word, since: Instant::now() };
-        }
-        word & PHASE_MASK != BUSY && self.since.elapsed() >= HURRY
-    }
-}
 
 /// A stream that ends when its peer has been silent for longer than its phase allows, and fails
 /// when its peer takes nothing for too long.
@@ -124,7 +34,7 @@ pub(crate) struct PatientIo<S> {
     stall: Duration,
     /// When the peer will have been silent for too long, as long as nothing changes.
     silent_at: Instant,
-    silence_is_for: Option<u64>,
+    silence_is_for: Word,
     /// Wakes at `silent_at` or before: a deadline that moves on, as each request's does, is found
     /// out when the timer ends, and costs no change of it.
     silence: Pin<Box<Sleep>>,
@@ -134,6 +44,7 @@ pub(crate) struct PatientIo<S> {
 impl<S> PatientIo<S> {
     pub(crate) fn new(stream: S, phase: Phase, limits: &Limits) -> Self {
         let silent_at = deadline_after(limits.header);
+        let silence_is_for = phase.word();
         Self {
             stream,
             phase,
@@ -141,7 +52,7 @@ impl<S> PatientIo<S> {
             idle: limits.idle,
             stall: limits.stall,
             silent_at,
-            silence_is_for: Some(HEAD),
+            silence_is_for,
             silence: Box::pin(tokio::time::sleep_until(silent_at)),
             stalled: None,
         }
@@ -149,14 +60,14 @@ impl<S> PatientIo<S> {
 
     /// Ready when the peer has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let word = self.phase.load();
-        let allowed = match word & PHASE_MASK {
-            HEAD => self.header,
-            IDLE => self.idle,
-            _ => return Poll::Pending,
+        let word = self.phase.word();
+        let allowed = match word.kind() {
+            Kind::Head => self.header,
+            Kind::Idle => self.idle,
+            Kind::Busy | Kind::Deaf => return Poll::Pending,
         };
-        if self.silence_is_for != Some(word) {
-            self.silence_is_for = Some(word);
+        if self.silence_is_for != word {
+            self.silence_is_for = word;
             self.silent_at = deadline_after(allowed);
             if self.silent_at < self.silence.deadline() {
                 self.silence.as_mut().reset(self.silent_at);
@@ -181,6 +92,7 @@ impl<S> PatientIo<S> {
             self.phase.bytes_left();
             return written;
         }
+        self.phase.bytes_are_not_taken();
         let stall = self.stall;
         let stalled = self
             .stalled
@@ -198,7 +110,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientIo<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if buf.remaining() > SMALLEST_BUFFER {
-            self.phase.0.has_grown.store(true, Ordering::Relaxed);
+            self.phase.buffer_grows();
         }
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(read) => {
@@ -229,7 +141,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientIo<S> {
             // hyper flushes last whenever it is polled, but reads again only when it was woken for
             // that. So a silence that begins with the end of a reply is timed from here.
             Poll::Ready(flushed) => {
-                self.stalled = None;
+                if self.stalled.take().is_some() {
+                    self.phase.bytes_left();
+                }
                 if self.poll_silence(cx).is_ready() {
                     cx.waker().wake_by_ref();
                 }

@@ -24,7 +24,8 @@ const KEYS: [&str; 2] = ["k", "l"];
 const POLICIES: [&str; 2] = ["p", "q"];
 /// So many histories are run if nobody says how many.
 const HISTORIES: u64 = 250;
-/// What a token may live, and what passes at a time: no sum of the second comes near the first.
+/// What a token may live, and what passes at a time: a history whose steps add up to a life to the
+/// second, which takes many, would not tell which of the two was over first.
 const TTLS: [u64; 2] = [300, 1000];
 const PAUSES: [u64; 2] = [47, 409];
 

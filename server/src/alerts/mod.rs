@@ -144,7 +144,7 @@ impl Prepared {
             prefixes,
             bursts: Bursts::new(burst),
             devices: Box::new(audit.watch_devices()),
-            failed_lines: HashMap::new(),
+            failed_lines: Vec::new(),
             memory: Memory::default(),
             learning: None,
             kept_learning: None,

@@ -81,7 +81,7 @@ impl World {
             prefixes: (24, 64),
             bursts: Bursts::new(burst),
             devices: Box::new(Vec::new),
-            failed_lines: HashMap::new(),
+            failed_lines: Vec::new(),
             memory: Memory::default(),
             learning: None,
             kept_learning: None,
@@ -425,6 +425,27 @@ fn a_failing_audit_device_is_told_once_an_hour_while_it_fails() {
     stage.watcher.tick();
     let told = stage.told.try_recv().unwrap();
     assert_eq!((told.alert.kind, told.alert.subject.as_str()), (AlertKind::AuditFails, "file"));
+}
+
+#[test]
+fn a_device_of_the_name_of_another_is_judged_by_its_own_failures() {
+    let world = World::new();
+    let mut stage = world.start(0);
+    let devices = [10, 3].map(|failed| {
+        let figures = Arc::<crate::audit::Figures>::default();
+        figures.failed.store(failed, Ordering::Relaxed);
+        figures
+    });
+    let expected = [AlertKind::AuditFails];
+    for figures in devices {
+        stage.watcher.devices = Box::new(move || vec![("file".to_owned(), Arc::clone(&figures))]);
+        stage.watcher.tick();
+        assert_eq!(stage.told(), expected, "three are fewer than ten, and three all the same");
+        stage.watcher.tick();
+        world.pass(HOUR);
+        stage.watcher.tick();
+        assert_eq!(stage.told(), [], "it does not go on");
+    }
 }
 
 #[tokio::test]

@@ -43,8 +43,9 @@ pub(super) struct Watcher {
     pub(super) bursts: Bursts,
     /// Tells the audit devices of the moment by name.
     pub(super) devices: Box<dyn Fn() -> Vec<(String, Arc<Figures>)> + Send>,
-    /// How many lines each device had not taken when it was last looked at.
-    pub(super) failed_lines: HashMap<String, u64>,
+    /// How many lines each device had not taken when it was last looked at. Of the device itself: another
+    /// of its name has other figures.
+    pub(super) failed_lines: Vec<(Arc<Figures>, u64)>,
     pub(super) memory: Memory,
     /// `None` until what is kept was read.
     pub(super) learning: Option<Learning>,
@@ -246,12 +247,13 @@ impl Watcher {
         let before = std::mem::take(&mut self.failed_lines);
         for (name, figures) in (self.devices)() {
             let failed = figures.failed.load(Ordering::Relaxed);
-            let new = failed.saturating_sub(before.get(&name).copied().unwrap_or_default());
+            let last = before.iter().find(|(one, _)| Arc::ptr_eq(one, &figures));
+            let new = failed.saturating_sub(last.map_or(0, |(_, failed)| *failed));
             if new > 0 || figures.is_failing.load(Ordering::Relaxed) {
                 let alert = Alert::new(AlertKind::AuditFails, now, name.as_str());
                 self.alerts.raise_events(alert, new);
             }
-            self.failed_lines.insert(name, failed);
+            self.failed_lines.push((figures, failed));
         }
     }
 

@@ -22,7 +22,13 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::takeover::{Pair, Usage};
 
-/// A request whose lines are still to be written.
+/// What a line says instead of an answer, of a request that ended without one.
+const HUNG_UP: &str = "cut off before the reply: the client hung up, or the server ended; a change \
+                       that had begun goes on";
+const PANICKED: &str = "cut off before the reply: the request panicked";
+
+/// A request whose lines are still to be written. One that is dropped between them has its second
+/// line all the same, which says that it was cut off.
 #[derive(Debug)]
 pub(super) struct Audited<'a> {
     node: &'a Node,
@@ -30,7 +36,7 @@ pub(super) struct Audited<'a> {
     endpoint: Option<&'static str>,
     /// Known from the beginning: a reload may declare the first device meanwhile.
     is_recorded: bool,
-    /// There once the request is recorded.
+    /// There from the line before the operation to the one before the reply.
     record: Option<Record>,
     /// `None` where nobody will read what the engine does.
     pub(super) trail: Option<Arc<Trail>>,
@@ -89,8 +95,18 @@ impl<'a> Audited<'a> {
         let asked = Asked { path: &path, ..self.asked };
         let record = Record::new(&asked, &data, audit.known(), key);
         let line = record.request_line(audit.unix_nanos(), "", 0);
+        self.begin(record, line).await
+    }
+
+    async fn begin(&mut self, record: Record, line: Vec<u8>) -> Result<(), ApiError> {
+        // Before it waits: whoever hangs up meanwhile does not take the line back.
         self.record = Some(record);
-        write(audit, line).await
+        let written = write(self.node.audit(), line).await;
+        if written.is_err() {
+            // Nothing will be done, so that nothing is to be told of it.
+            self.record = None;
+        }
+        written
     }
 
     /// The same for a stranger who logs in. Beyond what is recorded of logins in a second nobody is
@@ -108,13 +124,15 @@ impl<'a> Audited<'a> {
     }
 
     /// Writes the line that comes before the reply, which leaves only then.
-    pub(super) async fn response(&self, outcome: Result<Reply, Refusal>) -> Result<Reply, Refusal> {
+    pub(super) async fn response(
+        &mut self,
+        outcome: Result<Reply, Refusal>,
+    ) -> Result<Reply, Refusal> {
         let audit = self.node.audit();
-        let key_use = self.trail.as_ref().and_then(|trail| trail.key_use());
-        self.note_takeover(key_use.as_ref());
         let status = outcome.as_ref().map_or_else(Refusal::status, Reply::status).as_u16();
-        self.tell_watchers(key_use.as_ref(), status);
-        let (Some(key), Some(record)) = (audit.key(), &self.record) else { return outcome };
+        let key_use = self.note_use(status);
+        // Taken: from here on this is the line, also if nobody waits for it any more.
+        let (Some(key), Some(record)) = (audit.key(), self.record.take()) else { return outcome };
         let error = outcome.as_ref().err().map(Refusal::told).unwrap_or_default();
         let answered = Answered { status, error: &error, key_use, ..Answered::default() };
         let line = match &outcome {
@@ -145,9 +163,17 @@ impl<'a> Audited<'a> {
         let asked = Asked { path: &path, token: None, ..self.asked };
         let record = Record::new(&asked, &Data::new(), audit.known(), key);
         let error = outcome.as_ref().err().map(Refusal::told).unwrap_or_default();
-        write(audit, record.request_line(audit.unix_nanos(), &error, left_out)).await?;
-        self.record = Some(record);
+        let line = record.request_line(audit.unix_nanos(), &error, left_out);
+        self.begin(record, line).await?;
         self.response(outcome).await
+    }
+
+    /// Tells others what the engine did for it.
+    fn note_use(&self, status: u16) -> Option<KeyUse> {
+        let key_use = self.trail.as_ref().and_then(|trail| trail.key_use());
+        self.note_takeover(key_use.as_ref());
+        self.tell_watchers(key_use.as_ref(), status);
+        key_use
     }
 
     /// In full only for what is an endpoint of ours: behind others old clients put tokens.
@@ -186,6 +212,17 @@ impl<'a> Audited<'a> {
             used,
             status,
         });
+    }
+}
+
+impl Drop for Audited<'_> {
+    fn drop(&mut self) {
+        let audit = self.node.audit();
+        let (Some(key), Some(record)) = (audit.key(), self.record.take()) else { return };
+        let key_use = self.note_use(0);
+        let error = if std::thread::panicking() { PANICKED } else { HUNG_UP };
+        let answered = Answered { error, key_use, ..Answered::default() };
+        audit.leave(record.response_line(audit.unix_nanos(), &answered, key));
     }
 }
 

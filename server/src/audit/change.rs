@@ -9,12 +9,12 @@ use selkie_config::{AuditDevice, AuditKind};
 use selkie_crypto::AuditKey;
 
 use super::device::Device;
-use super::{Audit, AuditError, Opening, start};
+use super::{Audit, AuditError, Means, Opening, start};
 
 /// How long a reload waits for one device. A disk that hangs would hold it for ever.
 const OPENING_WAIT: Duration = Duration::from_secs(10);
 
-/// Devices that are ready to take the place of those in use.
+/// Devices that are ready to take the place of those in use; they leave nothing behind if they do not.
 #[derive(Debug)]
 pub(crate) struct Change {
     /// Those that are in use and stay, with their chains.
@@ -29,13 +29,6 @@ pub(crate) struct Change {
 #[must_use]
 pub(crate) struct Gone(Vec<Arc<Device>>);
 
-/// What is not put to use leaves no line behind.
-impl Drop for Change {
-    fn drop(&mut self) {
-        self.new.iter().for_each(|device| device.abandon());
-    }
-}
-
 impl Audit {
     /// Opens the devices of `declared` that are not in use, on threads that may wait for a disk or a
     /// collector.
@@ -49,12 +42,11 @@ impl Audit {
         declared: selkie_config::Audit,
     ) -> Result<Change, AuditError> {
         let (mut change, wanted) = self.compare(declared)?;
-        let Some(key) = change.key.clone() else { return Ok(change) };
+        let Some(means) = self.means(&change) else { return Ok(change) };
         for device in wanted {
-            let (key, clock, name) =
-                (Arc::clone(&key), Arc::clone(&self.clock), device.path.clone());
-            let opening =
-                tokio::task::spawn_blocking(move || start(device, key, clock, Opening::Must));
+            let (means, name) = (means.clone(), device.path.clone());
+            // What comes too late is dropped there, and lets go of what it has opened.
+            let opening = tokio::task::spawn_blocking(move || start(device, means, Opening::Must));
             let opened = tokio::time::timeout(OPENING_WAIT, opening).await;
             let opened = opened.ok().and_then(Result::ok).unwrap_or_else(|| {
                 let source = io::ErrorKind::TimedOut.into();
@@ -110,24 +102,27 @@ impl Audit {
         change: &mut Change,
         wanted: Vec<AuditDevice>,
     ) -> Result<(), AuditError> {
-        let Some(key) = change.key.clone() else { return Ok(()) };
+        let Some(means) = self.means(change) else { return Ok(()) };
         for device in wanted {
-            let clock = Arc::clone(&self.clock);
-            change.new.push(Arc::new(start(device, Arc::clone(&key), clock, Opening::May)?));
+            change.new.push(Arc::new(start(device, means.clone(), Opening::May)?));
         }
         Ok(())
     }
 
+    fn means(&self, change: &Change) -> Option<Means> {
+        let key = Arc::clone(change.key.as_ref()?);
+        Some(Means { key, clock: Arc::clone(&self.clock), claims: Arc::clone(&self.claims) })
+    }
+
     /// Has the devices of `change` record from now on.
-    pub(crate) fn put_to_use(&self, mut change: Change) -> Gone {
-        if let Some(key) = change.key.take() {
+    pub(crate) fn put_to_use(&self, Change { kept, new, key }: Change) -> Gone {
+        if let Some(key) = key {
             // The same where there is one.
             let _is_first = self.key.set(key);
         }
-        let new = std::mem::take(&mut change.new);
-        let devices: Vec<_> = change.kept.iter().cloned().chain(new).collect();
-        let before = self.gathering.replace(devices);
-        let is_kept = |one: &&Arc<Device>| change.kept.iter().any(|other| Arc::ptr_eq(one, other));
+        new.iter().for_each(|device| device.begin());
+        let before = self.gathering.replace(kept.iter().cloned().chain(new).collect());
+        let is_kept = |one: &&Arc<Device>| kept.iter().any(|other| Arc::ptr_eq(one, other));
         Gone(before.iter().filter(|one| !is_kept(one)).map(Arc::clone).collect())
     }
 }
@@ -142,7 +137,8 @@ impl Gone {
     }
 }
 
-/// Whether `new` would be, or write to, what `current` is.
+/// Whether `new` would be what `current` is, or is told to write where that does; under whatever name
+/// that is, [`super::claims`] tells.
 fn are_one(current: &AuditDevice, new: &AuditDevice) -> bool {
     let file = |device: &AuditDevice| match &device.kind {
         AuditKind::File(file) => Some(file.path.clone()),

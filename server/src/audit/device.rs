@@ -44,10 +44,9 @@ pub struct Figures {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) batches: Vec<Arc<Batch>>,
+    pub(super) begin: bool,
     pub(super) reopen: bool,
     pub(super) stop: bool,
-    /// Whether it stops without a word, as it was never in use.
-    pub(super) is_abandoned: bool,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +63,8 @@ struct State {
     /// Since when the thread works at what it took last.
     busy_since: Option<Instant>,
     is_waiting: bool,
+    /// Whether the thread is to end without a further word.
+    is_abandoned: bool,
 }
 
 impl Device {
@@ -94,23 +95,40 @@ impl Device {
         }
     }
 
+    /// It is in use from now on.
+    pub(super) fn begin(&self) {
+        self.queue.tell(|state| state.work.begin = true);
+    }
+
     pub(super) fn reopen(&self) {
-        self.queue.tell(|work| work.reopen = true);
+        self.queue.tell(|state| state.work.reopen = true);
     }
 
-    /// Ends the thread of a device that was never in use; it has written nothing.
-    pub(super) fn abandon(&self) {
-        self.queue.tell(|work| (work.stop, work.is_abandoned) = (true, true));
-    }
-
-    /// Lets the thread write what waits and its last checkpoint, and waits for that a while.
+    /// Lets the thread write what waits and its last checkpoint, and waits for that a while. One that
+    /// comes back later from a disk that hung writes nothing more: the file may have another writer.
     pub(super) fn stop(&self) {
-        self.queue.tell(|work| work.stop = true);
+        self.queue.tell(|state| state.work.stop = true);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(thread), until) = (thread, Instant::now() + LAST_WAIT) else { return };
         while !thread.is_finished() && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
+        if !thread.is_finished() {
+            self.queue.abandon();
+            tracing::error!(
+                device = self.settings.path,
+                "an audit device hangs: it is left without its last lines, and has its file until \
+                 its disk comes back"
+            );
+        }
+    }
+}
+
+/// Nobody records to it any more, if anybody ever did: what a reload did not take in, or waited for in
+/// vain, leaves no line.
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.queue.abandon();
     }
 }
 
@@ -133,9 +151,17 @@ impl Queue {
         true
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Work)) {
-        change(&mut self.lock().work);
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
         self.changed.notify_one();
+    }
+
+    fn abandon(&self) {
+        self.tell(|state| (state.work.stop, state.is_abandoned) = (true, true));
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lock().is_abandoned
     }
 
     /// Waits for work, until `due` at the latest; whoever asks has finished what came before.
@@ -143,9 +169,10 @@ impl Queue {
         let mut state = self.lock();
         state.busy_since = None;
         loop {
-            let Work { batches, reopen, stop, .. } = &state.work;
+            let Work { batches, begin, reopen, stop } = &state.work;
+            let is_asked = !batches.is_empty() || *begin || *reopen || *stop;
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-            if !batches.is_empty() || *reopen || *stop || left == Some(Duration::ZERO) {
+            if is_asked || left == Some(Duration::ZERO) {
                 break;
             }
             state.is_waiting = true;

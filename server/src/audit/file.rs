@@ -1,15 +1,17 @@
 //! `audit "file"`: appends to a file that others rotate.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use selkie_config::AuditFile;
 
 use super::chain::{End, Linked};
+use super::claims::{Claim, Claims};
 use super::sink::{Failed, Ready, Sink};
 
 /// How often the file is looked for under its name, were it moved away without a signal.
@@ -21,63 +23,111 @@ const LONGEST_LINE_BYTES: u64 = 2 << 20;
 #[derive(Debug)]
 pub(super) struct FileSink {
     settings: AuditFile,
+    /// Of the device.
+    name: String,
+    claims: Arc<Claims>,
     open: Option<Open>,
 }
 
 #[derive(Debug)]
 struct Open {
     file: File,
+    path: PathBuf,
     device_and_inode: (u64, u64),
     /// Its length, as far as we have written it; `None` for what is no regular file.
     length: Option<u64>,
     looked: Instant,
+    /// Whether nothing of it was changed yet, and whether it was made by us.
+    is_untouched: bool,
+    is_made: bool,
+    /// `None` for what is no regular file: of that each writer has its own.
+    claim: Option<Claim>,
 }
 
 impl FileSink {
-    pub(super) const fn new(settings: AuditFile) -> Self {
-        Self { settings, open: None }
+    pub(super) fn new(settings: AuditFile, name: &str, claims: &Arc<Claims>) -> Self {
+        Self { settings, name: name.to_owned(), claims: Arc::clone(claims), open: None }
     }
 
-    fn open_anew(&mut self) -> io::Result<Option<End>> {
+    /// Opens the file, or makes it, and changes nothing of it.
+    fn open_untouched(&self) -> io::Result<Open> {
         let path = &self.settings.path;
-        let mut options = File::options();
-        options.append(true).create(true).mode(self.settings.mode);
-        let mut file = options.custom_flags(no_follow()).open(path)?;
+        let (file, is_made) = open_or_make(path, self.settings.mode)?;
         let metadata = file.metadata()?;
+        let device_and_inode = (metadata.dev(), metadata.ino());
         let is_regular = metadata.is_file();
-        if is_regular && metadata.mode() & 0o7777 != self.settings.mode {
-            file.set_permissions(Permissions::from_mode(self.settings.mode))?;
+        let claim = is_regular.then(|| self.claims.take(device_and_inode, &self.name));
+        let open = Open {
+            file,
+            path: path.clone(),
+            device_and_inode,
+            length: is_regular.then_some(metadata.len()),
+            looked: Instant::now(),
+            is_untouched: true,
+            is_made,
+            claim: claim.transpose().map_err(io::Error::other)?,
+        };
+        if is_regular && !open.has_its_name() {
+            // It was moved away just now: the next attempt finds the new one.
+            return Err(io::ErrorKind::StaleNetworkFileHandle.into());
+        }
+        let own = rustix::process::geteuid();
+        if self.has_other_mode(&metadata) && !own.is_root() && metadata.uid() != own.as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        if open.length.is_some_and(|length| length > 0) {
+            let _readable = Tail::read(path, &open.file)?;
+        }
+        Ok(open)
+    }
+
+    fn has_other_mode(&self, metadata: &Metadata) -> bool {
+        metadata.is_file() && metadata.mode() & 0o7777 != self.settings.mode
+    }
+
+    /// Makes the file that is open what lines may be added to; the end of the chain in it.
+    fn touch(&self, open: &mut Open) -> io::Result<Option<End>> {
+        let metadata = open.file.metadata()?;
+        if self.has_other_mode(&metadata) {
+            open.file.set_permissions(Permissions::from_mode(self.settings.mode))?;
         }
         let (mut length, mut end) = (metadata.len(), None);
-        if is_regular && length > 0 {
-            let tail = Tail::read(path, &file)?;
+        if metadata.is_file() && length > 0 {
+            let tail = Tail::read(&open.path, &open.file)?;
             end = tail.end;
             if tail.is_torn {
-                file.write_all(b"\n")?;
+                open.file.write_all(b"\n")?;
                 length = length.saturating_add(1);
             }
-        } else if is_regular {
-            end = rotated_name(path).and_then(|rotated| Tail::read_named(&rotated).ok()?.end);
+        } else if metadata.is_file() {
+            end = rotated_name(&open.path).and_then(|rotated| Tail::read_named(&rotated).ok()?.end);
         }
-        self.open = Some(Open {
-            device_and_inode: (metadata.dev(), metadata.ino()),
-            length: is_regular.then_some(length),
-            looked: Instant::now(),
-            file,
-        });
+        open.length = metadata.is_file().then_some(length);
+        open.is_untouched = false;
         Ok(end)
     }
 }
 
 impl Sink for FileSink {
+    fn probe(&mut self) -> io::Result<()> {
+        self.open = Some(self.open_untouched()?);
+        Ok(())
+    }
+
     fn ready(&mut self) -> io::Result<Ready> {
-        if self.open.as_mut().is_some_and(|open| !open.is_still_at(&self.settings.path)) {
+        if self.open.as_mut().is_some_and(|open| !open.is_still_at_its_name()) {
             self.open = None;
         }
-        match self.open {
-            Some(_) => Ok(Ready::AsBefore),
-            None => self.open_anew().map(Ready::Anew),
-        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.open_untouched()?,
+        };
+        let ready = match open.is_untouched {
+            true => Ready::Anew(self.touch(&mut open)?),
+            false => Ready::AsBefore,
+        };
+        self.open = Some(open);
+        Ok(ready)
     }
 
     fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
@@ -108,12 +158,16 @@ impl Sink for FileSink {
 
 impl Open {
     /// Whether the file still has its name; not asked for every line.
-    fn is_still_at(&mut self, path: &Path) -> bool {
+    fn is_still_at_its_name(&mut self) -> bool {
         if self.length.is_none() || self.looked.elapsed() < LOOK_PAUSE {
             return true;
         }
         self.looked = Instant::now();
-        let there = path.symlink_metadata();
+        self.has_its_name()
+    }
+
+    fn has_its_name(&self) -> bool {
+        let there = self.path.symlink_metadata();
         there.is_ok_and(|there| (there.dev(), there.ino()) == self.device_and_inode)
     }
 
@@ -144,6 +198,34 @@ impl Open {
             self.length = None;
         }
         Err(Failed { kept_bytes, are_lasting: true, source })
+    }
+}
+
+/// What was made for nothing goes; the claim holds until it has.
+impl Drop for Open {
+    fn drop(&mut self) {
+        let is_empty = || self.file.metadata().is_ok_and(|now| now.len() == 0);
+        let is_ours = self.claim.is_some() && self.is_made && self.is_untouched;
+        if is_ours && is_empty() && self.has_its_name() {
+            let _left = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The file at `path`, open for appending, and whether it was made.
+fn open_or_make(path: &Path, mode: u32) -> io::Result<(File, bool)> {
+    let mut options = File::options();
+    options.append(true).mode(mode).custom_flags(no_follow());
+    match options.open(path) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened.map(|file| (file, false)),
+    }
+    match options.create_new(true).open(path) {
+        // Whoever rotates it was faster, or there is a link to nothing.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            options.create_new(false).open(path).map(|file| (file, false))
+        }
+        made => made.map(|file| (file, true)),
     }
 }
 

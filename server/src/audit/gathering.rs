@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -44,7 +45,7 @@ pub(super) struct Batch {
 /// What becomes of the lines of a batch: each waits for the first device that takes it, or the last
 /// that does not (I8).
 #[derive(Debug)]
-struct Fate {
+pub(super) struct Fate {
     known: Mutex<Known>,
     /// For whoever tells the others.
     courier: Notify,
@@ -83,12 +84,22 @@ impl Gathering {
     ///
     /// [`NotRecorded`] if none takes it, or none within [`PATIENCE`].
     pub(super) async fn record(self: &Arc<Self>, line: Vec<u8>) -> Result<(), NotRecorded> {
+        let (place, fate) = self.begin(line);
+        fate.of(place).await
+    }
+
+    /// Sends `line` on its way: its place in its batch, and what becomes of that batch.
+    pub(super) fn begin(self: &Arc<Self>, line: Vec<u8>) -> (usize, Arc<Fate>) {
         let (place, fate) = self.add(line);
         if place == 0 {
             let courier = Courier { gathering: Arc::clone(self), fate: Arc::clone(&fate) };
-            tokio::spawn(courier.carry());
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(courier.carry())),
+                // A request that is dropped with its runtime: the line goes at once.
+                Err(_none) => drop(courier),
+            }
         }
-        fate.of(place).await
+        (place, fate)
     }
 
     /// Adds a line to the next batch: its place, and what becomes of that batch.

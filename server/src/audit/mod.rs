@@ -4,6 +4,7 @@
 
 mod chain;
 mod change;
+mod claims;
 mod device;
 mod events;
 mod file;
@@ -35,6 +36,7 @@ use uuid::Uuid;
 
 use self::chain::{Chain, hex};
 pub use self::chain::{End, NotAnEnd};
+use self::claims::{Claimed, Claims};
 use self::device::Device;
 pub use self::device::Figures;
 pub use self::events::{Events, KeyEvent, Watch};
@@ -61,6 +63,7 @@ pub struct Audit {
     gathering: Arc<Gathering>,
     /// There since the first device is.
     key: OnceLock<Arc<AuditKey>>,
+    claims: Arc<Claims>,
     clock: Arc<dyn Clock>,
     strangers: LogBudget,
     logins: [LogBudget; PLACES],
@@ -122,8 +125,8 @@ impl Audit {
         let logins = std::array::from_fn(|_| LogBudget::new(LOGINS_PER_SECOND));
         let (hasher, events) = (RandomState::new(), Events::default());
         let gathering = Arc::new(Gathering::of(Vec::new()));
-        let known = KnownHashes::default();
-        Self { gathering, key: OnceLock::new(), clock, strangers, logins, hasher, events, known }
+        let (key, claims, known) = (OnceLock::new(), Arc::default(), KnownHashes::default());
+        Self { gathering, key, claims, clock, strangers, logins, hasher, events, known }
     }
 
     /// Opens the devices of `declared`. A collector that is away is tried again with each line; a
@@ -194,6 +197,13 @@ impl Audit {
         }
     }
 
+    /// The same for a line that nobody is there to wait for.
+    pub(crate) fn leave(&self, line: Vec<u8>) {
+        if !self.gathering.devices().is_empty() {
+            let _nobody_waits = self.gathering.begin(line);
+        }
+    }
+
     /// Whether a stranger may be recorded now; then, how many were not before it.
     pub(crate) fn admit_stranger(&self) -> Option<u64> {
         self.strangers.spend(self.clock.unix_seconds())
@@ -236,14 +246,21 @@ enum Opening {
     Must,
 }
 
-fn start(
-    settings: AuditDevice,
+/// What all devices share.
+#[derive(Clone)]
+struct Means {
     key: Arc<AuditKey>,
     clock: Arc<dyn Clock>,
+    claims: Arc<Claims>,
+}
+
+fn start(
+    settings: AuditDevice,
+    Means { key, clock, claims }: Means,
     opening: Opening,
 ) -> Result<Device, AuditError> {
     let sink: Box<dyn Sink> = match settings.kind.clone() {
-        AuditKind::File(file) => Box::new(FileSink::new(file)),
+        AuditKind::File(file) => Box::new(FileSink::new(file, &settings.path, &claims)),
         AuditKind::Syslog(syslog) => Box::new(SyslogSink::new(syslog)),
         AuditKind::Socket(socket) => Box::new(SocketSink::new(socket)),
     };
@@ -257,10 +274,10 @@ fn start(
         figures: Arc::clone(&figures),
         checkpoint_interval: settings.checkpoint_interval,
         before: None,
-        is_anew: false,
+        is_anew: true,
         chained: Chained::default(),
     };
-    match (writer.open(), &settings.kind, opening) {
+    match (writer.sink.probe(), &settings.kind, opening) {
         (Err(source), AuditKind::File(file), _) if is_lasting(&source) => {
             let (device, path) = (settings.path.clone(), file.path.clone());
             return Err(AuditError::File { device, path, source });
@@ -283,7 +300,10 @@ fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     // What opening a link without following it fails with.
     let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-    is_link || matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)
+    let is_claimed = error.get_ref().is_some_and(|source| source.is::<Claimed>());
+    is_link
+        || is_claimed
+        || matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)
 }
 
 impl Drop for Audit {

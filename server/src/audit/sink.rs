@@ -4,6 +4,13 @@ use super::chain::End;
 
 /// Where a device's lines go at last. It may block: it has a thread of its own.
 pub(super) trait Sink: Send {
+    /// Opens it as far as that leaves nothing behind if it is dropped then.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    fn probe(&mut self) -> io::Result<()>;
+
     /// Makes it ready to take lines; whether it is what it was before.
     ///
     /// # Errors

@@ -63,6 +63,10 @@ impl SocketSink {
 }
 
 impl Sink for SocketSink {
+    fn probe(&mut self) -> io::Result<()> {
+        self.ready().map(drop)
+    }
+
     fn ready(&mut self) -> io::Result<Ready> {
         if self.connection.is_some() {
             return Ok(Ready::AsBefore);

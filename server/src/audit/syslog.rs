@@ -31,6 +31,10 @@ impl SyslogSink {
 }
 
 impl Sink for SyslogSink {
+    fn probe(&mut self) -> io::Result<()> {
+        self.ready().map(drop)
+    }
+
     fn ready(&mut self) -> io::Result<Ready> {
         if self.socket.is_some() {
             return Ok(Ready::AsBefore);

@@ -218,7 +218,134 @@ async fn a_refused_reload_leaves_the_devices_and_no_line() {
     record(&audit, 0).await.unwrap();
     drop(audit);
     assert_eq!(types(&path), ["selkie_start", "request", "selkie_stop"]);
-    assert_eq!(types(&new), [""; 0]);
+    until(|| !new.exists()).await;
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_not_taken_in_leaves_its_file_as_it_was() {
+    let (directory, path) = log();
+    let found = directory.path().join("found");
+    let torn = b"{\"n\":1}\n{\"n\":";
+    fs::write(&found, torn).unwrap();
+    fs::set_permissions(&found, fs::Permissions::from_mode(0o644)).unwrap();
+    let audit = on(&path);
+    let devices = || vec![device("file", file(&path)), device("new", file(&found))];
+    let declared = || selkie_config::Audit { key: Some(key()), devices: devices() };
+    drop(audit.prepare(declared()).await.unwrap());
+    until(|| Arc::strong_count(&audit.claims) == 2 + 1).await;
+    assert_eq!(fs::read(&found).unwrap(), torn);
+    assert_eq!(fs::metadata(&found).unwrap().permissions().mode() & 0o777, 0o644);
+    reload(&audit, devices()).await.unwrap();
+    record(&audit, 0).await.unwrap();
+    drop(audit);
+    let text = fs::read_to_string(&found).unwrap();
+    assert!(text.starts_with("{\"n\":1}\n{\"n\":\n{"), "its torn line is ended once it is in use");
+    assert_eq!(fs::metadata(&found).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// What a file is that somebody has written to meanwhile, or put another one in its place.
+#[tokio::test]
+async fn only_a_file_that_is_still_empty_and_ours_is_removed_again() {
+    let (directory, path) = log();
+    let new = directory.path().join("new");
+    let audit = on(&path);
+    let declared = || selkie_config::Audit {
+        key: Some(key()),
+        devices: vec![device("file", file(&path)), device("new", file(&new))],
+    };
+    for (meanwhile, left) in [("nothing", None), ("written", Some("x")), ("replaced", Some(""))] {
+        let change = audit.prepare(declared()).await.unwrap();
+        assert!(new.exists());
+        match meanwhile {
+            "written" => fs::write(&new, "x").unwrap(),
+            "replaced" => {
+                let other = directory.path().join("other");
+                fs::write(&other, "").unwrap();
+                fs::rename(&other, &new).unwrap();
+            }
+            _ => {}
+        }
+        drop(change);
+        until(|| Arc::strong_count(&audit.claims) == 2 + 1).await;
+        assert_eq!(fs::read_to_string(&new).ok().as_deref(), left, "{meanwhile}");
+        let _gone = fs::remove_file(&new);
+    }
+}
+
+#[tokio::test]
+async fn two_devices_on_one_file_are_refused_whatever_they_call_it() {
+    let (directory, path) = log();
+    let up = format!("../{}/audit.log", directory.path().file_name().unwrap().display());
+    let (dotted, linked) = (directory.path().join(up), directory.path().join("linked"));
+    let through = directory.path().join("through");
+    symlink(directory.path(), &through).unwrap();
+    let through = through.join("audit.log");
+    fs::write(&path, "").unwrap();
+    fs::hard_link(&path, &linked).unwrap();
+    for other in [dotted, linked, through] {
+        let both = || vec![device("one", file(&path)), device("two", file(&other))];
+        let refused = start(both()).unwrap_err();
+        let AuditError::File { device: two, source, .. } = refused else { panic!("{refused:?}") };
+        assert!(two == "two" && source.to_string().contains("audit device \"one\""), "{source}");
+        let audit = start(both()[..1].to_vec()).unwrap();
+        let refused = reload(&audit, both()).await;
+        assert!(matches!(refused, Err(AuditError::File { device, .. }) if device == "two"));
+    }
+}
+
+/// A file on a disk that hangs at each write until it is let go.
+struct Hanging {
+    file: FileSink,
+    let_go: std::sync::mpsc::Receiver<()>,
+}
+
+impl Sink for Hanging {
+    fn probe(&mut self) -> io::Result<()> {
+        self.file.probe()
+    }
+
+    fn ready(&mut self) -> io::Result<sink::Ready> {
+        self.file.ready()
+    }
+
+    fn write(&mut self, lines: &[u8]) -> Result<(), sink::Failed> {
+        let _let_go = self.let_go.recv();
+        self.file.write(lines)
+    }
+
+    fn reopen(&mut self) {
+        self.file.reopen();
+    }
+}
+
+#[tokio::test]
+async fn a_file_whose_old_device_hangs_is_not_declared_again_and_gets_no_late_line() {
+    let (directory, path) = log();
+    let audit = on(&path);
+    let hung = directory.path().join("hung");
+    let settings = AuditFile { path: hung.clone(), mode: 0o600, fsync: false };
+    let (go, let_go) = std::sync::mpsc::channel();
+    let mut hanging = Hanging { file: FileSink::new(settings, "old", &audit.claims), let_go };
+    hanging.probe().unwrap();
+    let old = partial::on_sink("old", Box::new(hanging));
+    let begun = old.record(b"{\"type\":\"request\"".to_vec());
+    assert_eq!(begun.await, Err(NotRecorded), "it hangs");
+    let devices = old.devices().clone();
+    tokio::task::spawn_blocking(move || devices[0].stop()).await.unwrap();
+    let again = || vec![device("file", file(&path)), device("new", file(&hung))];
+    let refused = reload(&audit, again()).await.unwrap_err();
+    let AuditError::File { source, .. } = refused else { panic!("{refused:?}") };
+    assert!(source.to_string().contains("audit device \"old\""), "{source}");
+    go.send(()).unwrap();
+    until(|| Arc::strong_count(&audit.claims) == 2 + 1).await;
+    assert_eq!(types(&hung), ["selkie_start", "request"], "what hung, and nothing after it");
+    reload(&audit, again()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

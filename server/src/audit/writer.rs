@@ -25,7 +25,7 @@ pub(super) struct Writer {
     pub(super) chain: Chain,
     pub(super) figures: Arc<Figures>,
     pub(super) checkpoint_interval: Duration,
-    /// What [`Writer::open`] found in another run's file, until the first line tells it.
+    /// What [`Writer::ready`] found in another run's file, until the first line tells it.
     pub(super) before: Option<End>,
     /// Whether the next line begins a chain or a file.
     pub(super) is_anew: bool,
@@ -47,12 +47,7 @@ struct Step {
 }
 
 impl Writer {
-    /// Makes the sink ready before the first line.
-    ///
-    /// # Errors
-    ///
-    /// What the system says.
-    pub(super) fn open(&mut self) -> std::io::Result<()> {
+    fn ready(&mut self) -> std::io::Result<()> {
         if let Ready::Anew(end) = self.sink.ready()? {
             (self.is_anew, self.before) = (true, end);
         }
@@ -64,18 +59,26 @@ impl Writer {
         loop {
             let has_lines = self.chain.end().sequence > checked.1;
             let due = has_lines.then(|| checked.0 + self.checkpoint_interval);
-            let Work { batches, reopen, stop, is_abandoned } = queue.next(due);
-            if is_abandoned {
+            let Work { batches, begin, reopen, stop } = queue.next(due);
+            if queue.is_abandoned() {
                 return;
             }
             if reopen {
                 self.sink.reopen();
             }
+            if begin {
+                // So that others cannot read the file until then; what is wrong the first line tells.
+                let _ready_or_later = self.ready();
+            }
             if !batches.is_empty() {
                 self.write(&batches);
             }
             if stop {
-                return self.own(|end, missed| OwnLine::Stop { end, missed });
+                // The lines may have taken longer than anybody waited for them.
+                if !queue.is_abandoned() {
+                    self.own(|end, missed| OwnLine::Stop { end, missed });
+                }
+                return;
             }
             let sequence = self.chain.end().sequence;
             if sequence > checked.1 && checked.0.elapsed() >= self.checkpoint_interval {
@@ -123,7 +126,7 @@ impl Writer {
         &mut self,
         lines: impl Iterator<Item = &'l [u8]>,
     ) -> Result<(), (std::io::Error, usize)> {
-        self.open().map_err(|error| (error, 0))?;
+        self.ready().map_err(|error| (error, 0))?;
         let was = self.chain.end().clone();
         let mut chained = std::mem::take(&mut self.chained).emptied();
         if self.is_anew {

@@ -120,7 +120,7 @@ async fn put(store: &Arc<dyn Store>, state_key: &StateKey, contents: &[(&str, &[
 
 fn managed(name: &str, latest: u32) -> RecordValue {
     let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k1").unwrap() };
-    let record = VersionRecord { created: 7, keks: vec![kek], left_out: Vec::new() };
+    let record = Arc::new(VersionRecord { created: 7, keks: vec![kek], left_out: Vec::new() });
     let version = |number| KeyVersion::new(number).unwrap();
     let versions = (1..=latest).map(|number| (version(number), record.clone())).collect();
     let key = TransitKey {

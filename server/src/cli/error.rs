@@ -157,8 +157,8 @@ pub enum CommandError {
     /// There are no threads or no signals to be had.
     #[error("the operating system refuses what a server needs")]
     Runtime(#[source] io::Error),
-    /// All accept loops have ended unasked: a bug.
-    #[error("all listeners have ended by themselves")]
+    /// An accept loop has ended unasked: a bug.
+    #[error("a listener has ended by itself")]
     NobodyListens,
     /// There is no randomness for a token.
     #[error(transparent)]

@@ -75,6 +75,17 @@ async fn a_server_serves_until_it_is_drained() {
 }
 
 #[tokio::test]
+async fn a_server_that_has_lost_a_listener_ends() {
+    let second = format!("{PLAIN}}}\nlistener \"tcp\" {{\n{PLAIN}");
+    let mut server = served(config(&second, "")).await.unwrap();
+    let address = address(&server);
+    assert_eq!(encrypt(address).await.unwrap(), "200");
+    server.accept_loops.spawn(async { panic!("as asked") });
+    server.ended().await;
+    assert!(encrypt(address).await.is_err());
+}
+
+#[tokio::test]
 async fn a_reload_reaches_requests_on_open_listeners() {
     let mut server = served(config(PLAIN, "")).await.unwrap();
     let small = format!("{PLAIN}max_request_size = 4");

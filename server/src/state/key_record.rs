@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, KeyVersion, SealName};
@@ -88,7 +89,7 @@ impl KeyRecord {
     ///
     /// [`RecordError::TooLarge`].
     pub fn encode(key: &TransitKey) -> Result<RecordValue, RecordError> {
-        let version = |(version, record): (&KeyVersion, &VersionRecord)| Version {
+        let version = |(version, record): (&KeyVersion, &Arc<VersionRecord>)| Version {
             version: version.get(),
             created: record.created,
             keks: record.keks.iter().map(Kek::of).collect(),
@@ -144,12 +145,12 @@ impl KeyRecord {
 }
 
 impl Version {
-    fn into_record(self) -> Option<(KeyVersion, VersionRecord)> {
+    fn into_record(self) -> Option<(KeyVersion, Arc<VersionRecord>)> {
         let keks = self.keks.into_iter().map(Kek::into_ref).collect::<Option<_>>()?;
         let left_out = self.left_out.iter().map(|name| SealName::new(name).ok());
         let left_out = left_out.collect::<Option<_>>()?;
         let record = VersionRecord { created: self.created, keks, left_out };
-        Some((KeyVersion::new(self.version)?, record))
+        Some((KeyVersion::new(self.version)?, Arc::new(record)))
     }
 }
 
@@ -170,7 +171,7 @@ mod tests {
     fn key() -> TransitKey {
         let kek = KekRef { seal: SealName::new("dev").unwrap(), kek: KekId::new("1").unwrap() };
         let left_out = vec![SealName::new("weu").unwrap()];
-        let record = VersionRecord { created: 7, keks: vec![kek], left_out };
+        let record = Arc::new(VersionRecord { created: 7, keks: vec![kek], left_out });
         TransitKey {
             name: "unseal".parse().unwrap(),
             source: KeySource::Managed,
@@ -199,7 +200,7 @@ mod tests {
     fn a_key_without_missing_seals_has_the_record_that_it_always_had() {
         let mut plain = key();
         plain.allow_missing_seals = false;
-        plain.versions.values_mut().for_each(|version| version.left_out.clear());
+        plain.versions.values_mut().for_each(|version| Arc::make_mut(version).left_out.clear());
         let value = KeyRecord::encode(&plain).unwrap();
         let text = String::from_utf8(value.as_bytes().to_vec()).unwrap();
         assert!(!text.contains("allow_missing_seals") && !text.contains("left_out"), "{text}");

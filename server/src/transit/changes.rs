@@ -40,7 +40,10 @@ impl TransitKey {
             min_encryption: None,
             min_available: None,
             latest: first,
-            versions: BTreeMap::from([(first, VersionRecord { created, keks, left_out })]),
+            versions: BTreeMap::from([(
+                first,
+                Arc::new(VersionRecord { created, keks, left_out }),
+            )]),
             uncounted: Vec::new(),
             may_lag: false,
         }
@@ -59,7 +62,8 @@ impl TransitKey {
         created: u64,
     ) -> Result<Self, TransitError> {
         self.latest = self.latest.next().ok_or(TransitError::VersionsExhausted)?;
-        self.versions.insert(self.latest, VersionRecord { created, keks, left_out });
+        let record = VersionRecord { created, keks, left_out };
+        self.versions.insert(self.latest, Arc::new(record));
         Ok(self)
     }
 }

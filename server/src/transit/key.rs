@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use selkie_access::KeyName;
 use selkie_crypto::{KeyVersion, SealName};
@@ -31,8 +32,9 @@ pub struct TransitKey {
     pub min_available: Option<KeyVersion>,
     /// The newest version, which encrypts unless another is asked for.
     pub latest: KeyVersion,
-    /// What stands behind each version that is on record; a declared key has its latest alone.
-    pub versions: BTreeMap<KeyVersion, VersionRecord>,
+    /// What stands behind each version that is on record; a declared key has its latest alone. Behind
+    /// a pointer, for a map has room for eleven of them from the first.
+    pub versions: BTreeMap<KeyVersion, Arc<VersionRecord>>,
     /// What keeps `latest` from being more than the least that it can be: nothing is encrypted then,
     /// and newer versions decrypt. Always empty for a managed key.
     pub uncounted: Vec<Uncounted>,

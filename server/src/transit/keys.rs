@@ -33,6 +33,8 @@ pub struct Keys {
     store: OnceLock<Arc<dyn Store>>,
     /// Wakes whoever waits for the store.
     attached: Notify,
+    /// Wakes whoever compares the keys with the seals.
+    comparison_due: Notify,
     /// `None` while it is followed.
     lost: Mutex<Option<Lost>>,
     held: RwLock<Holding>,
@@ -63,6 +65,7 @@ impl Keys {
             expects_store,
             store: OnceLock::new(),
             attached: Notify::new(),
+            comparison_due: Notify::new(),
             lost: Mutex::default(),
             held: RwLock::default(),
             changes: tokio::sync::Mutex::default(),

@@ -101,6 +101,13 @@ fn guarded<T>(action: impl FnOnce() -> ::sled::Result<T>) -> Result<T, Fault> {
 
 fn passes(error: &::sled::Error) -> bool {
     let ::sled::Error::Io(error) = error else { return false };
+    is_refused(error)
+        || error.raw_os_error().is_some() && error.kind() != ErrorKind::NotFound
+        || locked(error)
+}
+
+/// Whether the system would not even begin, so that nothing else is in doubt.
+pub(super) fn is_refused(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::WouldBlock
@@ -109,8 +116,7 @@ fn passes(error: &::sled::Error) -> bool {
             | ErrorKind::StorageFull
             | ErrorKind::QuotaExceeded
             | ErrorKind::OutOfMemory
-    ) || error.raw_os_error().is_some() && error.kind() != ErrorKind::NotFound
-        || locked(error)
+    )
 }
 
 /// sled wraps the refused lock in an error of its own kind.

@@ -126,7 +126,10 @@ impl Disk {
         } else {
             reopen(&self.dir, records, newest, self.patience)
         };
-        self.is_engine_lost = matches!(outcome, Err(SledError::Unwritable));
+        self.is_engine_lost = match &outcome {
+            Ok(_) => false,
+            Err(error) => self.is_engine_lost || error.leaves_files_in_doubt(),
+        };
         outcome
     }
 
@@ -160,7 +163,10 @@ impl Disk {
                         ?fault,
                         "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
                     );
-                    self.is_engine_lost = matches!(fault, Fault::Stuck);
+                    self.is_engine_lost = match &fault {
+                        Fault::Stuck | Fault::Damaged => true,
+                        Fault::Passing(error) => error.leaves_files_in_doubt(),
+                    };
                 }
             }
         }

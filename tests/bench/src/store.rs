@@ -15,9 +15,6 @@ use clap::Subcommand;
 use self::sizes::{Held, Sizes};
 use self::writes::Writes;
 
-/// Bytes of a record's content: about what a token's has.
-const CONTENT_BYTES: usize = 300;
-
 /// Measures the stores.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Store {

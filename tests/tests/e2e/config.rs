@@ -187,7 +187,7 @@ fn an_invalid_file_changes_nothing_at_a_reload() -> Result<()> {
     let first = selkie.client().with_token(&first);
     let second = selkie.client().with_token(&second);
     assert_eq!((encrypts(&first)?, encrypts(&second)?), (200, 403), "{told}");
-    assert!(selkie.log().contains("capabilites"), "the log names the mistake: {told}");
+    selkie.says("capabilites").with_context(|| format!("the mistake; told was {told}"))?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Invariant I10: whatever a client does, the others are served.
 
 use anyhow::{Context, Result};
-use selkie_tests::{Client, Connection, Request, Selkie, Site};
+use selkie_tests::{Client, Connection, Request, Selkie, Site, raise_open_files};
 use serde_json::{Value, json};
 
 use crate::answer::{assert_envelope, assert_refused};
@@ -211,6 +211,7 @@ fn idle_connections_beyond_the_limit_do_not_lock_others_out_for_good() -> Result
 
 #[test]
 fn a_thousand_idle_connections_do_not_disturb() -> Result<()> {
+    raise_open_files()?;
     let (_site, _selkie, client) = served("")?;
     let idle = (0..1_000).map(|_| client.connect()).collect::<Result<Vec<_>>>()?;
     assert_works(&client)?;

@@ -79,7 +79,7 @@ fn a_broken_certificate_changes_nothing_at_a_reload() -> Result<()> {
     let told = served.selkie.process.stderr_line(before, |line| {
         line.to_ascii_lowercase().contains("reload").then(|| line.to_owned())
     })?;
-    assert!(served.selkie.log().contains("key.pem"), "the log names the file: {told}");
+    served.selkie.says("key.pem").with_context(|| format!("the file; told was {told}"))?;
     served.encrypts(&served.client)
 }
 

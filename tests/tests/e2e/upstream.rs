@@ -24,9 +24,9 @@ const LEAST: &str = r#"
     path "transit/decrypt/bridge" { capabilities = ["update"] }
 "#;
 
-/// How long an encrypt may take at most, whatever becomes of the upstream (I10), and some room for
-/// a busy machine.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Bounds a failing test: that an encrypt waits a second and a half at most, whatever becomes of the
+/// upstream (I10), is tested where time stands still.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Selkie that wraps under the transit key `bridge` at `address`, with the token in a file.
 struct Bridge {
@@ -173,14 +173,14 @@ fn a_real_vault_as_upstream_is_gone_comes_back_and_rotates() -> Result<()> {
 fn a_token_is_renewed_and_one_that_is_revoked_is_replaced_by_its_file() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let Some(vault) = vault_upstream(dir.path())? else { return Ok(()) };
-    let token = vault.token("bridge", LEAST, &json!({ "period": "4s" }))?;
+    let token = vault.token("bridge", LEAST, &json!({ "period": "15s" }))?;
     let bridge = Bridge::new(&vault.url(), &token)?;
     let (selkie, client) = bridge.start()?;
     let first = ciphertext(&client)?;
     let began = Instant::now();
     until("the token has outlived its period twice", || {
         ensure!(encrypt(&client)?.0 == 200, "{}", selkie.log());
-        Ok((began.elapsed() > Duration::from_secs(9)).then_some(()))
+        Ok((began.elapsed() > Duration::from_secs(31)).then_some(()))
     })?;
     let renewals = vault.root.put("auth/token/lookup", &json!({ "token": token }))?.json();
     assert!(renewals["data"]["last_renewal"].is_string(), "{renewals}");

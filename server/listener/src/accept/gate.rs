@@ -2,105 +2,88 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
 };
 use tracing::{error, warn};
 
-use crate::connection::{Pace, Terms};
-
-/// The pause after an accept that failed for want of descriptors or memory.
-const BREATH: Duration = Duration::from_millis(100);
-
-/// How often a full listener makes room. It wakes every connection, so it is not done for each that
-/// waits.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+use super::crowd::Crowd;
+use crate::{connection::Terms, phase::Phase};
 
 /// Lets connections in as long as there is room.
 #[derive(Debug)]
 pub(super) struct Gate {
     socket: TcpListener,
     terms: Arc<Terms>,
-    slots: Arc<Semaphore>,
-    pace: watch::Sender<Pace>,
-    asked: Option<Instant>,
+    crowd: Crowd,
     crowds: Bursts,
     failures: Bursts,
 }
 
 impl Gate {
     pub(super) fn new(socket: TcpListener, terms: &Arc<Terms>) -> Self {
-        let slots = terms.limits.connections.min(Semaphore::MAX_PERMITS);
         Self {
             socket,
             terms: Arc::clone(terms),
-            slots: Arc::new(Semaphore::new(slots)),
-            pace: watch::Sender::default(),
-            asked: None,
+            crowd: Crowd::new(terms.limits.connections),
             crowds: Bursts::default(),
             failures: Bursts::default(),
         }
     }
 
-    pub(super) fn pace(&self) -> watch::Receiver<Pace> {
-        self.pace.subscribe()
-    }
-
-    /// The next connection, with its place among those allowed. Dropped while it waits, it loses
-    /// nothing.
-    pub(super) async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        let slot = self.room().await;
-        loop {
-            let accepted = self.socket.accept().await.and_then(|(stream, socket)| {
-                // Replies are written whole; Nagle would only hold back the last segment.
-                stream.set_nodelay(true)?;
-                Ok((stream, socket))
-            });
-            match accepted {
-                Ok((stream, socket)) => return (stream, socket, slot),
-                Err(error) if concerns_one_connection(&error) => {}
-                Err(error) => {
-                    if self.failures.begins() {
-                        let listener = &self.terms.listener;
-                        error!(%listener, %error, "cannot accept connections; trying on");
-                    }
-                    self.ask_for_room();
-                    tokio::time::sleep(BREATH).await;
-                }
-            }
-        }
-    }
-
-    /// Stops to listen and tells the connections to finish.
-    pub(super) fn close(self) {
-        self.pace.send_modify(|pace| pace.draining = true);
-    }
-
-    async fn room(&mut self) -> OwnedSemaphorePermit {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return slot;
-        }
-        if self.crowds.begins() {
+    /// The next connection for which there is room. It is accepted before there is, so that nobody
+    /// is sent away for nobody.
+    pub(super) async fn next(&mut self) -> (TcpStream, SocketAddr) {
+        let arrived = self.arrival().await;
+        if self.crowd.is_full() && self.crowds.begins() {
             let Terms { listener, limits, .. } = &*self.terms;
             warn!(
                 %listener, connections = limits.connections,
                 "as many connections as allowed; new ones wait, idle and slow ones are closed"
             );
         }
-        loop {
-            self.ask_for_room();
-            let free = Arc::clone(&self.slots).acquire_owned();
-            if let Ok(Ok(slot)) = tokio::time::timeout(ASK_AGAIN, free).await {
-                return slot;
-            }
+        while self.crowd.is_full() {
+            self.crowd.make_room().await;
         }
+        arrived
     }
 
-    fn ask_for_room(&mut self) {
-        let now = Instant::now();
-        if self.asked.is_none_or(|asked| now.duration_since(asked) >= ASK_AGAIN) {
-            self.asked = Some(now);
-            self.pace.send_modify(|pace| pace.crowded = pace.crowded.wrapping_add(1));
+    pub(super) fn admit(
+        &mut self,
+        phase: Phase,
+        connection: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.crowd.admit(phase, connection);
+    }
+
+    /// Stops to listen.
+    pub(super) fn close(self) -> Crowd {
+        self.crowd
+    }
+
+    async fn arrival(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.crowd.one_ends() => continue,
+                accepted = self.socket.accept() => accepted,
+            };
+            let accepted = accepted.and_then(|(stream, socket)| {
+                // Replies are written whole; Nagle would only hold back the last segment.
+                stream.set_nodelay(true)?;
+                Ok((stream, socket))
+            });
+            match accepted {
+                Ok(arrived) => return arrived,
+                Err(error) if concerns_one_connection(&error) => {}
+                // For want of descriptors or memory, which those who leave give back.
+                Err(error) => {
+                    if self.failures.begins() {
+                        let listener = &self.terms.listener;
+                        error!(%listener, %error, "cannot accept connections; trying on");
+                    }
+                    self.crowd.make_room().await;
+                }
+            }
         }
     }
 }

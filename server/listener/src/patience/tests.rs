@@ -125,3 +125,32 @@ async fn silence_is_timed_from_the_reply_when_nobody_reads_again() {
     cut.await.unwrap();
     assert_eq!(start.elapsed(), REST);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_begins_behind_a_reply_left_lying_has_the_header_time() {
+    let (mut io, phase, mut peer) = patient();
+    phase.request_begins();
+    phase.request_ends();
+    io.write_all(b"full").await.unwrap();
+    let write = poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_write(cx, b"more"))).await;
+    assert!(write.is_pending() && phase.word().kind() == Kind::Deaf);
+    peer.write_all(b"P").await.unwrap();
+    assert_eq!(io.read(&mut [0; 4]).await.unwrap(), 1);
+    peer.read_exact(&mut [0; 4]).await.unwrap();
+    io.write_all(b"more").await.unwrap();
+    assert_eq!(silence_lasts(&mut io).await, HEADER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_left_lying_until_it_is_taken() {
+    let (mut io, phase, mut peer) = patient();
+    phase.request_begins();
+    phase.request_ends();
+    io.write_all(b"full").await.unwrap();
+    assert_eq!(phase.word().kind(), Kind::Idle);
+    assert!(tokio::time::timeout(STALL / 2, io.write_all(b"more")).await.is_err());
+    assert_eq!(phase.word().kind(), Kind::Deaf);
+    peer.read_exact(&mut [0; 4]).await.unwrap();
+    io.write_all(b"more").await.unwrap();
+    assert_eq!(phase.word().kind(), Kind::Idle);
+}

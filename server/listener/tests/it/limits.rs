@@ -82,6 +82,49 @@ async fn a_slow_head_gives_its_place_to_who_waits_also_after_a_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_as_many_are_sent_away_as_wait() {
+    let running = Running::start(with_limits(Limits { connections: 8, ..Limits::default() }));
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut client = running.connect().await;
+        client.get("/").await;
+        idle.push(client);
+    }
+    let mut newcomers = Vec::new();
+    for _ in 0..3 {
+        let mut client = running.connect().await;
+        client.send(WAIT).await;
+        newcomers.push(client);
+    }
+    // Much longer than it takes to look for more who could go.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut open = 0;
+    for client in &mut idle {
+        open += usize::from(client.hears_nothing_for(Duration::from_millis(1)).await);
+    }
+    assert_eq!(open, 5);
+    for client in &mut newcomers {
+        running.service.go.notify_one();
+        assert!(client.reply().await.ends_with("waited"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_came_while_the_server_was_late_is_answered_also_at_the_limit() {
+    let running = Running::start(with_limits(Limits { connections: 1, ..Limits::default() }));
+    let mut first = running.connect().await;
+    first.send("GET /wait HTTP/1.1\r\nhost").await;
+    let mut second = running.connect().await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    first.send(": t\r\n\r\n").await;
+    // From here the server comes to nothing for long.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    running.service.go.notify_one();
+    assert!(first.reply().await.ends_with("waited"));
+    assert!(second.get("/").await.ends_with("hello"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_head_is_borne_as_long_as_nobody_waits() {
     let running = Running::start(with_limits(Limits { connections: 2, ..Limits::default() }));
     let mut slow = running.connect().await;

@@ -1,8 +1,22 @@
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::Service};
 use selkie_listener::{Drained, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Running, settings, with_limits};
+use crate::harness::{Reply, Running, TestService, settings, with_limits};
 
 #[tokio::test]
 async fn a_connection_is_kept_for_many_requests() {
@@ -144,6 +158,66 @@ async fn a_panic_ends_its_own_connection_only() {
     client.send("GET /panic HTTP/1.1\r\nhost: t\r\n\r\n").await;
     assert!(client.is_closed().await);
     assert!(other.get("/").await.ends_with("hello"));
-    running.drain.begin(std::time::Duration::ZERO);
+    running.drain.begin(Duration::ZERO);
     assert_eq!(running.served.await.unwrap(), Drained { cut: 0 });
+}
+
+/// A service whose clone panics when it is told to; the accept loop clones it for each connection.
+#[derive(Default)]
+struct Fragile {
+    service: TestService,
+    panics: Arc<AtomicBool>,
+}
+
+impl Clone for Fragile {
+    fn clone(&self) -> Self {
+        assert!(!self.panics.load(Ordering::Relaxed), "as asked");
+        Self { service: self.service.clone(), panics: Arc::clone(&self.panics) }
+    }
+}
+
+impl Service<Request<Incoming>> for Fragile {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.service.call(request)
+    }
+}
+
+fn fragile() -> (Running, Arc<AtomicBool>) {
+    let fragile = Fragile::default();
+    let (service, panics) = (fragile.service.clone(), Arc::clone(&fragile.panics));
+    (Running::start_with(settings(), fragile, service), panics)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accept_loop_that_panics_goes_on_with_its_connections() {
+    let (running, panics) = fragile();
+    let mut other = running.connect().await;
+    other.get("/").await;
+    for _ in 0..10 {
+        for _ in 0..3 {
+            panics.store(true, Ordering::Relaxed);
+            assert!(running.connect().await.is_closed().await);
+            panics.store(false, Ordering::Relaxed);
+            assert!(running.connect().await.get("/").await.ends_with("hello"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(other.get("/").await.ends_with("hello"));
+    running.drain.begin(Duration::from_secs(5));
+    assert_eq!(running.served.await.unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accept_loop_that_panics_over_and_over_ends() {
+    let (running, panics) = fragile();
+    panics.store(true, Ordering::Relaxed);
+    for number in 1..=4 {
+        assert!(!running.served.is_finished(), "{number}");
+        assert!(running.connect().await.is_closed().await);
+    }
+    assert!(running.served.await.unwrap_err().is_panic());
 }

@@ -23,6 +23,10 @@ struct Short {
 }
 
 impl Sink for Short {
+    fn probe(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn ready(&mut self) -> io::Result<Ready> {
         let was_open = std::mem::replace(&mut self.is_open, true);
         Ok(if was_open { Ready::AsBefore } else { Ready::Anew(None) })
@@ -45,10 +49,15 @@ impl Sink for Short {
 /// Devices that write to `path` by way of [`Short`].
 fn on_short(path: &Path, cut: &Cut) -> Arc<Gathering> {
     let file = File::options().append(true).create(true).open(path).unwrap();
+    on_sink("short", Box::new(Short { file, is_open: false, cut: Arc::clone(cut) }))
+}
+
+/// One device that writes to `sink`.
+pub(super) fn on_sink(name: &str, sink: Box<dyn Sink>) -> Arc<Gathering> {
     let figures = Arc::<Figures>::default();
     let writer = Writer {
-        name: "short".to_owned(),
-        sink: Box::new(Short { file, is_open: false, cut: Arc::clone(cut) }),
+        name: name.to_owned(),
+        sink,
         key: Arc::new(key()),
         clock: Arc::new(SystemClock),
         chain: Chain::new(Uuid::new_v4().to_string()),
@@ -58,7 +67,7 @@ fn on_short(path: &Path, cut: &Cut) -> Arc<Gathering> {
         is_anew: true,
         chained: Chained::default(),
     };
-    let settings = device("short", super::file(path));
+    let settings = device(name, file(Path::new("/nowhere")));
     Arc::new(Gathering::of(vec![Arc::new(Device::start(settings, figures, writer).unwrap())]))
 }
 

@@ -37,7 +37,7 @@ impl Keys {
     /// Which seals are left out of which keys.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
         let holding = self.holding();
-        let of_key = holding.keys().flat_map(|(mount, key)| {
+        let of_key = holding.lacking().flat_map(|(mount, key)| {
             key.left_out().iter().map(move |seal| LeftOut {
                 seal: seal.clone(),
                 key: format!("{mount}/{}", key.name),
@@ -49,8 +49,7 @@ impl Keys {
 
     /// The versions that `seals` do not open, of the keys that have such.
     pub(crate) fn lost_versions(&self, seals: &Seals) -> Vec<Lost> {
-        let holding = self.holding();
-        let lost = holding.keys().filter_map(|(mount, key)| {
+        let lost = self.pages().flatten().filter_map(|(mount, key)| {
             let on_record = key.versions.range(key.min_decryption..);
             let lost: Vec<_> = on_record
                 .filter(|(_, version)| {

@@ -2,11 +2,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use selkie_access::{KeyName, MountPath};
+use tokio::task::yield_now;
 
 use super::{Change, Keys};
 use crate::deployment::Deployment;
 use crate::telemetry::WithCauses;
 use crate::transit::{TransitError, TransitKey};
+
+/// How many keys are looked at before others have their turn.
+const KEYS_AT_A_TIME: usize = 256;
 
 impl Keys {
     /// Gives a new version to every managed key whose latest was made for other master-key
@@ -30,7 +34,7 @@ impl Keys {
         }
         let is_due = self.seals_due.load(Ordering::Relaxed);
         let mut is_done = true;
-        for (mount, name) in self.behind(deployment, is_due, now) {
+        for (mount, name) in self.behind(deployment, is_due, now).await {
             let next = |key: Option<&TransitKey>| {
                 let Some(key) = key else { return Ok(Change::Keep) };
                 match key.target(&deployment.seals, is_due, now) {
@@ -52,25 +56,51 @@ impl Keys {
             }
         }
         // A seal without description or trust is waited for.
-        let target = |key: &TransitKey| key.target(&deployment.seals, is_due, now);
-        let is_told = || self.holding().keys().all(|(_, key)| target(key).is_ok());
-        if is_done && is_due && is_told() {
+        if is_done && is_due && self.is_told(deployment, now).await {
             self.seals_due.store(false, Ordering::Relaxed);
         }
     }
 
-    fn behind(&self, deployment: &Deployment, is_due: bool, now: u64) -> Vec<(MountPath, KeyName)> {
-        let holding = self.holding();
-        let behind = holding.keys().filter(|(_, key)| {
+    async fn behind(
+        &self,
+        deployment: &Deployment,
+        is_due: bool,
+        now: u64,
+    ) -> Vec<(MountPath, KeyName)> {
+        let is_behind = |(_, key): &(MountPath, Arc<TransitKey>)| {
             let target = key.target(&deployment.seals, is_due, now);
             target.is_ok_and(|target| !key.is_for(&target.keks))
-        });
-        behind.map(|(mount, key)| (mount.clone(), key.name.clone())).collect()
+        };
+        let mut behind = Vec::new();
+        for page in self.pages() {
+            let found = page.into_iter().filter(is_behind);
+            behind.extend(found.map(|(mount, key)| (mount, key.name.clone())));
+            yield_now().await;
+        }
+        behind
     }
 
-    /// All managed keys that can be read, wherever they are.
-    pub(super) fn all(&self) -> Vec<Arc<TransitKey>> {
-        self.holding().keys().map(|(_, key)| Arc::clone(key)).collect()
+    /// Whether every key can tell what its next version is for.
+    async fn is_told(&self, deployment: &Deployment, now: u64) -> bool {
+        for page in self.pages() {
+            if page.iter().any(|(_, key)| key.target(&deployment.seals, true, now).is_err()) {
+                return false;
+            }
+            yield_now().await;
+        }
+        true
+    }
+
+    /// All managed keys that can be read, wherever they are, some at a time: nobody waits until all
+    /// are seen, who changes one or looks at one.
+    pub(super) fn pages(&self) -> impl Iterator<Item = Vec<(MountPath, Arc<TransitKey>)>> {
+        let mut last = None;
+        std::iter::from_fn(move || {
+            let page = self.holding().page(last.as_ref(), KEYS_AT_A_TIME);
+            let (mount, key) = page.last()?;
+            last = Some((mount.clone(), key.name.clone()));
+            Some(page)
+        })
     }
 }
 

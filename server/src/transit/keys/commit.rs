@@ -152,7 +152,7 @@ impl Keys {
             (Some(record), _) => {
                 Found::read(record).into_iter().for_each(|one| self.holding_mut().take(one));
             }
-            (None, Some(at)) => self.holding_mut().take_absence(mount, name.as_str(), at),
+            (None, Some(at)) => self.holding_mut().take_absence(mount, name, at),
             (None, None) => {}
         }
         Ok(record)

@@ -1,20 +1,24 @@
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_storage::{Revision, Store, StoreError};
+use selkie_storage::{Commit, Revision, Store, StoreError};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::Keys;
-use crate::seal::Learner;
+use crate::seal::{Connection, Learner, Seals};
+use crate::state::KeyRecord;
 use crate::state::listing::in_time;
 use crate::state::records::Records;
 use crate::telemetry::WithCauses;
+use crate::transit::TransitKey;
 
 /// How long the store is left alone after a watch broke; each failure doubles it, up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// How often the keys are compared with the seals although nothing is heard.
+/// How often all keys are compared with the seals, whatever is heard.
 const COMPARED_EVERY: Duration = Duration::from_secs(30);
 
 impl Keys {
@@ -22,10 +26,15 @@ impl Keys {
     /// is attached and for as long as this is polled. It ends at once where no store is configured.
     pub async fn follow(self: Arc<Self>, learner: Learner, records: Arc<Records>) {
         let Some(store) = self.opened().await else { return };
+        // Side by side: to look at all of many keys takes longer than the store remembers commits.
+        tokio::join!(self.follow_store(&*store, &learner, &records), self.keep_comparing(&learner));
+    }
+
+    async fn follow_store(&self, store: &dyn Store, learner: &Learner, records: &Records) {
         let mut retry = FIRST_RETRY;
         // What was committed since it was attached may be forgotten by now, so that it is listed.
         loop {
-            let followed = self.follow_once(&*store, &learner, &records, &mut retry).await;
+            let followed = self.follow_once(store, learner, records, &mut retry).await;
             let Err(error) = followed;
             self.note_lost(&error);
             tell_broken(&error);
@@ -58,38 +67,61 @@ impl Keys {
         let from = self.reload(store).await?;
         records.reload(store).await?;
         self.note_followed();
-        self.compare(learner).await;
+        self.comparison_due.notify_one();
         loop {
-            match timeout(COMPARED_EVERY, watch.next()).await {
-                Ok(commit) => {
-                    let commit = commit?;
-                    *retry = FIRST_RETRY;
-                    records.follow(commit.revision, &commit.writes);
-                    if commit.revision > from {
-                        self.holding_mut().follow(&commit);
-                        self.ask(learner);
-                    }
-                }
-                Err(_nothing_heard) => self.compare(learner).await,
+            let commit = watch.next().await?;
+            *retry = FIRST_RETRY;
+            records.follow(commit.revision, &commit.writes);
+            if commit.revision > from {
+                self.holding_mut().follow(&commit);
+                self.ask_about(&commit, learner);
+            }
+        }
+    }
+
+    async fn keep_comparing(&self, learner: &Learner) {
+        loop {
+            let _due_or_time = timeout(COMPARED_EVERY, self.comparison_due.notified()).await;
+            if self.lost().is_none() {
+                self.compare(learner).await;
             }
         }
     }
 
     async fn compare(&self, learner: &Learner) {
-        self.ask(learner);
+        let deployment = learner.current.load_full();
+        let mut unaware: BTreeMap<_, Arc<Connection>> = BTreeMap::new();
+        for page in self.pages() {
+            let found = unaware_of_any(&deployment.seals, page.iter().map(|(_, key)| key));
+            unaware.extend(found.into_iter().map(|one| (one.name().clone(), one)));
+            yield_now().await;
+        }
+        ask(unaware.into_values(), learner);
         let _no_other_change = self.hold_changes().await;
         self.advance(&learner.current.load_full(), learner.clock.unix_seconds()).await;
     }
 
-    /// Has master keys described of which another replica knows more.
-    fn ask(&self, learner: &Learner) {
-        let deployment = learner.current.load_full();
-        let keys = self.all();
-        let latest: Vec<_> = keys.iter().flat_map(|key| key.keks(key.latest)).collect();
-        for connection in deployment.seals.unaware_of(&latest) {
-            let learner = learner.clone();
-            drop(tokio::spawn(async move { learner.learn_soon(&connection).await }));
-        }
+    /// Has master keys described of which whoever made `commit` knows more.
+    fn ask_about(&self, commit: &Commit, learner: &Learner) {
+        let places = commit.writes.iter().filter_map(|write| KeyRecord::place(write.key()));
+        let keys = places.filter_map(|(mount, name)| self.managed(&mount, name.as_str()));
+        let keys: Vec<_> = keys.collect();
+        ask(unaware_of_any(&learner.current.load_full().seals, keys.iter()), learner);
+    }
+}
+
+/// The ways to the master keys that a latest version of `keys` knows more of than `seals` do.
+fn unaware_of_any<'k>(
+    seals: &Seals,
+    keys: impl Iterator<Item = &'k Arc<TransitKey>>,
+) -> Vec<Arc<Connection>> {
+    seals.unaware_of(&keys.flat_map(|key| key.keks(key.latest)).collect::<Vec<_>>())
+}
+
+fn ask(connections: impl IntoIterator<Item = Arc<Connection>>, learner: &Learner) {
+    for connection in connections {
+        let learner = learner.clone();
+        drop(tokio::spawn(async move { learner.learn_soon(&connection).await }));
     }
 }
 

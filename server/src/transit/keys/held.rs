@@ -1,4 +1,5 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
@@ -8,8 +9,20 @@ use crate::state::KeyRecord;
 use crate::transit::TransitKey;
 
 /// What is held of the store. What is newer is never replaced by what is older.
+///
+/// A commit costs what it changes, however many keys there are: what must be found without its name
+/// is noted apart.
 #[derive(Debug, Default)]
-pub(super) struct Holding(HashMap<MountPath, BTreeMap<KeyName, Held>>);
+pub(super) struct Holding {
+    keys: BTreeMap<MountPath, BTreeMap<KeyName, Held>>,
+    /// What was deleted, by the commit that did it. It may have been made anew since.
+    deleted: BTreeSet<(Revision, Place)>,
+    /// The keys whose latest version leaves out a seal.
+    lacking: BTreeSet<Place>,
+}
+
+/// Which key, of all.
+pub(super) type Place = (MountPath, KeyName);
 
 /// What is held of one key, as of the commit that made it so.
 #[derive(Clone, Debug)]
@@ -63,22 +76,48 @@ impl Found {
     }
 }
 
+impl Entry {
+    const fn key(&self) -> Option<&Arc<TransitKey>> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Unreadable | Self::Deleted => None,
+        }
+    }
+}
+
 impl Holding {
     pub(super) fn get(&self, mount: &MountPath, name: &str) -> Option<&Held> {
-        self.0.get(mount)?.get(name)
+        self.keys.get(mount)?.get(name)
     }
 
-    /// All keys that can be read.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&MountPath, &Arc<TransitKey>)> {
-        let all = self.0.iter().flat_map(|(mount, keys)| keys.values().map(move |h| (mount, h)));
-        all.filter_map(|(mount, held)| match &held.entry {
-            Entry::Key(key) => Some((mount, key)),
-            Entry::Unreadable | Entry::Deleted => None,
-        })
+    /// At most `limit` of the keys that can be read, in order, from the one after `after`.
+    pub(super) fn page(
+        &self,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Vec<(MountPath, Arc<TransitKey>)> {
+        let first = after.map_or(Bound::Unbounded, |(mount, _)| Bound::Included(mount));
+        let mounts = self.keys.range::<MountPath, _>((first, Bound::Unbounded));
+        let all = mounts.flat_map(|(mount, keys)| {
+            let last = after.filter(|(at, _)| at == mount).map(|(_, name)| name);
+            let first = last.map_or(Bound::Unbounded, Bound::Excluded);
+            let names = keys.range::<KeyName, _>((first, Bound::Unbounded));
+            names.map(move |(_, held)| (mount, held))
+        });
+        let of = |(mount, held): (&MountPath, &Held)| {
+            held.entry.key().map(|key| (mount.clone(), Arc::clone(key)))
+        };
+        all.filter_map(of).take(limit).collect()
+    }
+
+    /// The keys whose latest version leaves out a seal.
+    pub(super) fn lacking(&self) -> impl Iterator<Item = (&MountPath, &Arc<TransitKey>)> {
+        let held = |(mount, name): &Place| self.keys.get(mount)?.get(name)?.entry.key();
+        self.lacking.iter().filter_map(move |place| Some((&place.0, held(place)?)))
     }
 
     pub(super) fn names(&self, mount: &MountPath) -> Vec<KeyName> {
-        let keys = self.0.get(mount).into_iter().flatten();
+        let keys = self.keys.get(mount).into_iter().flatten();
         let there = keys.filter(|(_, held)| !matches!(held.entry, Entry::Deleted));
         there.map(|(name, _)| name.clone()).collect()
     }
@@ -86,8 +125,7 @@ impl Holding {
     /// Holds `found` unless something newer is held. What could not be read is replaced by what can.
     pub(super) fn take(&mut self, found: Found) {
         let Found { mount, name, mut held } = found;
-        let keys = self.0.entry(mount).or_default();
-        if let Some(was) = keys.get(&name) {
+        if let Some(was) = self.get(&mount, name.as_str()) {
             let is_unreadable = matches!(held.entry, Entry::Unreadable);
             let mends = matches!(was.entry, Entry::Unreadable) && held.revision == was.revision;
             // The store cannot say as of when it is damaged.
@@ -97,15 +135,15 @@ impl Holding {
                 return;
             }
         }
-        keys.insert(name, held);
+        self.set((mount, name), held);
     }
 
     /// Notes that the store has no such key any more, unless it has changed since it was held as of
     /// `revision`.
-    pub(super) fn take_absence(&mut self, mount: &MountPath, name: &str, revision: Revision) {
-        let held = self.0.get_mut(mount).and_then(|keys| keys.get_mut(name));
-        if let Some(held) = held.filter(|held| held.revision == revision) {
-            held.entry = Entry::Deleted;
+    pub(super) fn take_absence(&mut self, mount: &MountPath, name: &KeyName, revision: Revision) {
+        let held = self.get(mount, name.as_str());
+        if held.is_some_and(|held| held.revision == revision) {
+            self.set((mount.clone(), name.clone()), Held { entry: Entry::Deleted, revision });
         }
     }
 
@@ -121,31 +159,57 @@ impl Holding {
             };
             found.into_iter().for_each(|found| self.take(found));
         }
-        self.retain(|_, _, held| {
-            !matches!(held.entry, Entry::Deleted) || held.revision > commit.revision
-        });
+        self.settle(commit.revision);
+    }
+
+    /// Forgets what was deleted until `revision`, of which nothing older will be heard any more.
+    fn settle(&mut self, revision: Revision) {
+        while self.deleted.first().is_some_and(|(at, _)| *at <= revision)
+            && let Some((at, (mount, name))) = self.deleted.pop_first()
+        {
+            let keys = self.keys.get_mut(&mount);
+            let is_same = |held: &Held| matches!(held.entry, Entry::Deleted) && held.revision == at;
+            if let Some(keys) = keys.filter(|keys| keys.get(&name).is_some_and(is_same)) {
+                keys.remove(&name);
+            }
+        }
+    }
+
+    fn set(&mut self, place: Place, held: Held) {
+        if matches!(held.entry, Entry::Deleted) {
+            self.deleted.insert((held.revision, place.clone()));
+        }
+        if held.entry.key().is_some_and(|key| !key.left_out().is_empty()) {
+            self.lacking.insert(place.clone());
+        } else {
+            self.lacking.remove(&place);
+        }
+        let (mount, name) = place;
+        self.keys.entry(mount).or_default().insert(name, held);
     }
 
     /// Holds all that a listing as of `revision` found. What it did not find is gone, unless it is
     /// newer.
     pub(super) fn replace(&mut self, found: Vec<Found>, revision: Revision) {
-        let name = |one: &Found| (one.mount.clone(), one.name.clone());
-        let there: BTreeSet<_> = found.iter().map(name).collect();
+        let place = |one: &Found| (one.mount.clone(), one.name.clone());
+        let there: BTreeSet<_> = found.iter().map(place).collect();
         found.into_iter().for_each(|one| self.take(one));
-        self.retain(|mount, name, held| {
-            held.revision > revision || there.contains(&(mount.clone(), name.clone()))
-        });
-    }
-
-    fn retain(&mut self, keeps: impl Fn(&MountPath, &KeyName, &Held) -> bool) {
-        for (mount, keys) in &mut self.0 {
-            keys.retain(|name, held| keeps(mount, name, held));
+        let Self { keys, lacking, .. } = self;
+        for (mount, keys) in keys {
+            keys.retain(|name, held| {
+                let place = (mount.clone(), name.clone());
+                let stays = held.revision > revision || there.contains(&place);
+                if !stays {
+                    lacking.remove(&place);
+                }
+                stays
+            });
         }
     }
 }
 
 /// Which key a record is of. The store also tells of records that are none.
-fn place(key: &RecordKey) -> Option<(MountPath, KeyName)> {
+fn place(key: &RecordKey) -> Option<Place> {
     KeyRecord::place(key)
 }
 
@@ -157,3 +221,6 @@ fn tell_unreadable(key: &RecordKey, reason: &dyn std::fmt::Display) {
         "the record of a managed key cannot be read: operations on this key fail"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -266,6 +266,28 @@ async fn a_replica_that_comes_too_late_for_the_watch_lists_anew() {
     assert_eq!(read(&one, "k").unwrap(), None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_among_thousands_follows_its_seals_though_others_change_all_the_time() {
+    let store = store();
+    let one = replica(&store).await;
+    create(&one, "k").await;
+    let record = store.inner.get(&place("k")).await.unwrap().unwrap();
+    for number in 0..3000 {
+        let put = Write::Put(place(&format!("k{number}")), record.value.clone());
+        store.inner.commit(&[], &[put]).await.unwrap();
+    }
+    let mut two = engine(&[TestSeal::new("a", &[1, 2])]).await;
+    two.keys = Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap());
+    drop(tokio::spawn(Arc::clone(&two.keys).follow(two.learner(), no_records())));
+    for number in 0..70 {
+        sleep(Duration::from_secs(1)).await;
+        create(&one, &format!("new{number}")).await;
+    }
+    for key in ["k", "k0", "k1500", "k2999", "new0", "new20"] {
+        assert_eq!(read(&two, key).unwrap(), Some(2), "{key}");
+    }
+}
+
 /// Invariant I7.
 #[tokio::test(start_paused = true)]
 async fn what_another_replica_encrypted_under_a_version_not_heard_of_yet_decrypts() {

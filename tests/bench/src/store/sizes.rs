@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use selkie::transit::Keys;
 use selkie_storage::{Page, Store};
 
-use super::target::{Address, Target, engine, key, put, sealed};
+use super::target::{Address, Target, engine, key, name, put, sealed};
 
 /// How many records go into one commit while a store is filled.
 const BATCH: u64 = 100;
@@ -107,6 +108,11 @@ impl Held {
         let opened = sealed(&raw, &engine).await?;
         print("verified", &millis(began.elapsed()))?;
         ensure!(opened.store.seen().root.records == self.records, "not all records are there");
+        let began = Instant::now();
+        let keys = Keys::load(Arc::clone(&opened.store) as _).await?;
+        print("loaded as managed keys", &millis(began.elapsed()))?;
+        let last = name(self.records.saturating_sub(1));
+        ensure!(keys.managed(&"transit".parse()?, &last).is_some(), "the last key is missing");
         print("one lookup, raw", &lookups(&*raw, self.records).await?)?;
         print("one lookup, sealed", &lookups(&*opened.store, self.records).await?)?;
         let memory = Memory::now()?;

@@ -15,9 +15,11 @@ use selkie_storage::{
     EtcdSettings, EtcdStore, RecordKey, RecordValue, SledSettings, SledStore, Store, Write,
 };
 use selkie_tests::Etcd;
+use serde_json::json;
 use tempfile::TempDir;
 
-use super::CONTENT_BYTES;
+/// Where the records of the managed keys of the mount `transit` are.
+const KEYS: &str = "transit/transit";
 
 /// A place for a store, empty at first, which goes with this value.
 pub(super) enum Target {
@@ -103,17 +105,35 @@ pub(super) async fn sealed(raw: &Arc<dyn Store>, engine: &Transit) -> Result<Ope
     opened.context("the sealed store does not open")
 }
 
-/// The key of record number `number`: of a token's length, and in no order.
+/// The key of record number `number`, that of a managed key: names of a token's length, in no order.
 pub(super) fn key(number: u64) -> Result<RecordKey> {
+    Ok(format!("{KEYS}/{}", name(number)).parse()?)
+}
+
+/// The name of the managed key number `number`.
+pub(super) fn name(number: u64) -> String {
     // An odd factor, so that no two numbers meet.
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Ok(format!("tokens/{spread:016x}{number:048x}").parse()?)
+    format!("{spread:016x}{number:048x}")
 }
 
 pub(super) fn put(number: u64) -> Result<Write> {
-    let mut content = vec![b'c'; CONTENT_BYTES];
-    if let Some(head) = content.first_chunk_mut() {
-        *head = number.to_be_bytes();
-    }
-    Ok(Write::Put(key(number)?, RecordValue::new(content)?))
+    let version = json!({
+        "version": 1,
+        "created": number,
+        "keks": [{
+            "seal": "weu",
+            "kek": "https://selkie-weu.vault.azure.net/keys/unseal/0123456789abcdef0123456789abcdef",
+        }],
+    });
+    let record = json!({
+        "format": 1,
+        "derived": false,
+        "deletion_allowed": false,
+        "min_decryption_version": 1,
+        "min_encryption_version": 0,
+        "min_available_version": 0,
+        "versions": [version],
+    });
+    Ok(Write::Put(key(number)?, RecordValue::new(serde_json::to_vec(&record)?)?))
 }

@@ -34,7 +34,7 @@ print('ready', flush=True)
 served.serve_forever()
 ";
 
-fn naive(kind: &str) -> Result<Option<(Process, Client)>> {
+pub(super) fn naive(kind: &str) -> Result<Option<(Process, Client)>> {
     let Some(python) = python()? else { return Ok(None) };
     let port = free_port()?;
     let mut command = Command::new(python);

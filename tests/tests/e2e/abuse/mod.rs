@@ -14,6 +14,7 @@ mod malformed;
 mod pipelining;
 mod slow;
 mod smuggling;
+mod storm;
 
 use std::fmt;
 use std::fs;

@@ -94,7 +94,7 @@ fn assert_pin_is_refused(azure: &Azure, ciphertext: &str, bad: &[u8]) -> Result<
     let client = selkie.client().with_token(&azure.token);
     let (status, _) = encrypt(&client)?;
     ensure!(status == 503, "encrypt under a bad pin: {status}\n{}", selkie.log());
-    ensure!(selkie.log().contains("azurekeyvault.json"), "no file is named:\n{}", selkie.log());
+    selkie.says("azurekeyvault.json").context("no file is named")?;
     azure.emulator.listen("open")?;
     until("encrypt works again", || Ok((encrypt(&client)?.0 == 200).then_some(())))?;
     ensure!(decrypt(&client, ciphertext)? == 200, "{}", selkie.log());

@@ -129,6 +129,7 @@ fn a_declared_public_key_serves_a_vault_before_key_vault_is_back() -> Result<()>
 
 /// What the start-up log says to paste.
 fn fingerprint(selkie: &Selkie) -> Result<String> {
+    selkie.says("public_key_sha256 = ")?;
     let log = selkie.log();
     let (_, rest) = log.split_once("public_key_sha256 = ").context(log.clone())?;
     // The line stands within a line of JSON.
@@ -215,7 +216,9 @@ fn the_pin_file_is_its_owners_alone() -> Result<()> {
     let azure = Azure::new()?;
     let _selkie = azure.start()?;
     let pins = azure.site.dir().join("data/pins");
-    for path in [pins.join("azurekeyvault.json"), pins] {
+    let file = pins.join("azurekeyvault.json");
+    until("the pin is kept", || Ok(file.exists().then_some(())))?;
+    for path in [file, pins] {
         let mode = fs::metadata(&path)?.permissions().mode();
         assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
     }

@@ -82,7 +82,7 @@ fn suffered(row: &Row) -> Result<Seen> {
     (row.lose)(&mut world)?;
     world.assert_serves(&running).context("the running Vault")?;
     drop(running);
-    let (fate, restart, sealed) = world.restarted()?;
+    let (fate, restart, sealed) = world.restarted(row.fate)?;
     ensure!(fate == row.fate, "restarting: {fate:?} after {restart:?}, not {:?}", row.fate);
     let back = world.comes_back(row.mend, fate, sealed)?;
     let seen = Seen { fate, restart, back };

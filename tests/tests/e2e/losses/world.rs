@@ -20,6 +20,8 @@ use crate::vault::{Deployment, SECRET};
 /// So long a Vault that has started is watched before it counts as one that stays sealed; one that
 /// unseals needs a tenth of it.
 const WATCHED: Duration = Duration::from_secs(10);
+/// The same where it is expected to unseal, which bounds a failing test.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a world is made of.
 #[derive(Clone, Copy, Debug)]
@@ -163,13 +165,14 @@ impl World {
     }
 
     /// What becomes of a Vault that starts now, how soon, and the Vault if it is there.
-    pub(super) fn restarted(&self) -> Result<(Fate, Duration, Option<VaultCore>)> {
+    pub(super) fn restarted(&self, expected: Fate) -> Result<(Fate, Duration, Option<VaultCore>)> {
         let begun = Instant::now();
         let Ok(vault) = self.deployment.start() else {
             return Ok((Fate::Exits, begun.elapsed(), None));
         };
         let (vault, up) = (self.known(vault), Instant::now());
-        while up.elapsed() < WATCHED {
+        let watched = if expected == Fate::Unseals { PATIENCE } else { WATCHED };
+        while up.elapsed() < watched {
             if vault.client.get("sys/health")?.status == 200 {
                 let took = begun.elapsed();
                 self.assert_serves(&vault)?;

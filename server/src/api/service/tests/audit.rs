@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -299,4 +300,78 @@ async fn a_use_is_counted_only_once_its_request_is_recorded() {
     fs::remove_file(&path).unwrap();
     assert_eq!(encrypt().await.status, 200, "it has the use that it had");
     assert_eq!(encrypt().await.error(), (403, "permission denied".into()));
+}
+
+/// The lines of each request by its id: how many came before the operation, and what the later ones say.
+fn by_id(lines: &[Value]) -> HashMap<String, (usize, Vec<Value>)> {
+    let mut requests = HashMap::<String, (usize, Vec<Value>)>::new();
+    for line in lines {
+        let of = requests.entry(line["request"]["id"].as_str().unwrap().to_owned()).or_default();
+        match line["type"].as_str() {
+            Some("request") => of.0 += 1,
+            _ => of.1.push(line.clone()),
+        }
+    }
+    requests
+}
+
+/// Invariant I8. The client goes after each number of steps that its request takes.
+#[tokio::test]
+async fn i8_each_request_line_has_its_response_line_whenever_the_client_hangs_up() {
+    let recorded = Recorded::start().await;
+    let ciphertext = recorded.api.encrypt("unseal").await;
+    recorded.api.send("s.root", "PUT", "transit/keys/managed", "{}").await;
+    let mut watch = recorded.node.audit().events().watch();
+    for (path, body) in [
+        ("transit/decrypt/unseal", json!({ "ciphertext": ciphertext })),
+        ("transit/keys/managed/rotate", json!({})),
+        ("auth/token/create", json!({})),
+        ("transit/keys/none/nothing", json!({})),
+    ] {
+        let mut steps = 0;
+        loop {
+            let mut request = Box::pin(recorded.api.send("s.root", "PUT", path, &body));
+            let mut is_answered = false;
+            for _ in 0..steps {
+                is_answered |= futures_util::poll!(&mut request).is_ready();
+                if is_answered {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            if is_answered {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 2, "{path} takes one step");
+    }
+    recorded.node.audit().stop();
+    let lines = recorded.lines();
+    let requests = by_id(&lines);
+    for (id, (before, after)) in &requests {
+        assert_eq!((*before, after.len()), (1, 1), "{id}: {after:?}");
+    }
+    let is_cut_off = |line: &&Value| line["error"].as_str().unwrap_or("").starts_with("cut off");
+    let cut_off: Vec<_> = lines.iter().filter(is_cut_off).collect();
+    assert!(cut_off.len() >= 4, "{cut_off:?}");
+    assert!(cut_off.iter().all(|line| line["response"]["status"] == 0));
+    assert!(watch.next().await.unwrap().used.decrypted == 1, "a decrypt counts if nobody waits");
+}
+
+#[tokio::test]
+async fn a_request_that_panics_has_its_response_line_which_says_so() {
+    let recorded = Recorded::start().await;
+    let body = json!({ "plaintext": "aGVsbG8=" });
+    let mut request = Box::pin(recorded.api.send("s.vault", "PUT", "transit/encrypt/unseal", body));
+    assert!(futures_util::poll!(&mut request).is_pending(), "its first line is on its way");
+    let panics = std::panic::AssertUnwindSafe(move || {
+        let _unwound = request;
+        panic!("on purpose");
+    });
+    std::panic::catch_unwind(panics).unwrap_err();
+    recorded.node.audit().stop();
+    let lines = recorded.lines();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["error"], "cut off before the reply: the request panicked");
 }
