@@ -15,6 +15,7 @@ mod shown;
 mod trust;
 
 pub use error::TlsError;
+pub(crate) use error::of_handshake;
 use pem::Identity;
 pub use shown::ShownCertificate;
 pub use trust::{ClientTrust, Lapsed, TrustFiles};
