@@ -3,6 +3,9 @@
 
 realm         = "default"
 realm_aliases = []
+
+default_lease_ttl = "768h"
+max_lease_ttl     = "768h"
 # origin_key  = "file:///etc/selkie/origin"   # once set, decrypt requires it
 log_level     = "info"                        # trace, debug, info, warn, error
 log_format    = "standard"                    # standard, json

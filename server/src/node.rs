@@ -146,6 +146,13 @@ impl Node {
         self.state.get().map(|(watch, _)| watch.status())
     }
 
+    /// How the storage does; `None` without one.
+    #[must_use]
+    pub fn store_figures(&self) -> Option<StoreFigures> {
+        let (watch, _) = self.state.get()?;
+        Some(StoreFigures::of(&watch.status(), &self.keys, watch.writes().figures()))
+    }
+
     /// Writes down how far the state has come, if it is open: for a stop.
     pub(crate) async fn write_last_checkpoint(&self) {
         self.evidence.keep().await;
@@ -463,8 +470,8 @@ impl Node {
     ///
     /// None in practice: writing to a string does not fail.
     pub fn metrics_text(&self, deployment: &Deployment) -> Result<String, fmt::Error> {
-        if let Some(status) = self.state_status() {
-            self.metrics.store(StoreFigures::of(&status, &self.keys));
+        if let Some(figures) = self.store_figures() {
+            self.metrics.store(figures);
         }
         self.metrics.certificates(self.auth.certificates().seen());
         self.metrics.listener_certificates(self.listener_certificates.all());

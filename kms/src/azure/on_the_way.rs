@@ -100,6 +100,7 @@ mod tests {
             (CertificateError::UnknownIssuer.into(), "UnknownIssuer"),
             (expired.into(), "Expired"),
             (TlsError::AlertReceived(AlertDescription::HandshakeFailure), "HandshakeFailure"),
+            (TlsError::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "NotTls"),
         ] {
             let expected = (Hop::Tls, Outcome::TlsFailed, Some(word.to_owned()));
             assert_eq!(seen(HttpHop::Tls, HttpReason::Tls(reason), Hop::Entra), expected);

@@ -58,7 +58,7 @@ pub enum HttpReason {
     #[error("the connection failed")]
     Io(#[source] io::Error),
     /// TLS does not come to terms: an unknown authority, another name, an expired certificate.
-    #[error("TLS failed")]
+    #[error("TLS failed{}", cause_of(.0))]
     Tls(#[source] rustls::Error),
     /// The proxy answers, and does not let us through.
     #[error("the proxy answers {0}")]
@@ -99,9 +99,38 @@ impl fmt::Display for HttpHop {
     }
 }
 
+/// What the library's own words hide from people.
+fn cause_of(reason: &rustls::Error) -> &'static str {
+    match reason {
+        _ if is_of_authority(reason) => {
+            ": the server shows the certificate of a CA: make it a leaf certificate (CA:FALSE)"
+        }
+        rustls::Error::InvalidMessage(_) => {
+            ": what answers is no TLS: the other side speaks plain HTTP, or something else"
+        }
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+            ": the authority of the server's certificate is not among those that are trusted"
+        }
+        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
+            ": the server asks for a client certificate"
+        }
+        _ => "",
+    }
+}
+
+/// Whether a server shows a certificate that is for signing others, which the library has no word
+/// of its own for.
+fn is_of_authority(reason: &rustls::Error) -> bool {
+    use rustls::{CertificateError, Error};
+    let Error::InvalidCertificate(CertificateError::Other(other)) = reason else { return false };
+    other.0.to_string().contains("CaUsedAsEndEntity")
+}
+
 /// The one word that tells why: `UnknownIssuer`, `NotValidForName`, `Expired`, `HandshakeFailure`.
 pub(crate) fn tls_word(reason: &rustls::Error) -> Option<String> {
     let told = match reason {
+        _ if is_of_authority(reason) => "CaUsedAsEndEntity".to_owned(),
+        rustls::Error::InvalidMessage(_) => "NotTls".to_owned(),
         rustls::Error::InvalidCertificate(reason) => format!("{reason:?}"),
         rustls::Error::AlertReceived(alert) => format!("{alert:?}"),
         other => format!("{other:?}"),

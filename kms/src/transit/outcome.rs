@@ -142,7 +142,9 @@ impl TransitOutcome {
             Self::TlsFailed => {
                 "name the upstream's authority in `tls_ca_cert`; check that `address` (or \
                  `tls_server_name`) is a name in its certificate, this machine's clock, and \
-                 `tls_client_cert` if the upstream asks for one"
+                 `tls_client_cert` if the upstream asks for one; CaUsedAsEndEntity: the upstream \
+                 shows a CA's own certificate, make it a leaf (CA:FALSE); NotTls: it speaks plain \
+                 HTTP there"
             }
             Self::RedirectRefused => {
                 "point `address` at the active node: a redirect is followed once, to https and the \

@@ -28,7 +28,7 @@ use crate::{
     phase::{Asked, Kind, Phase},
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
-    tls::{ShownCertificate, TlsMaterial, TlsSource, TlsVersion},
+    tls::{ShownCertificate, TlsMaterial, TlsSource, TlsVersion, of_handshake},
 };
 
 /// What is known of a connection; every request carries it as an extension of type
@@ -97,7 +97,7 @@ enum PrefaceError {
     Proxy(#[from] ProxyError),
     #[error("no PROXY header in time")]
     ProxyTimeout,
-    #[error("TLS handshake failed")]
+    #[error("TLS handshake failed{}", of_handshake(.0))]
     Handshake(#[source] io::Error),
     #[error("TLS handshake took too long")]
     HandshakeTimeout,
@@ -344,5 +344,9 @@ mod tests {
             Refusals::default().log("a", "192.0.2.1:1".parse().unwrap(), &error);
         });
         assert!(text.contains("bad certificate"), "{text}");
+        let message = rustls::InvalidMessage::InvalidContentType;
+        let plain = rustls::Error::InvalidMessage(message);
+        let error = PrefaceError::Handshake(io::Error::new(io::ErrorKind::InvalidData, plain));
+        assert!(error.to_string().contains("speaks no TLS, but plain HTTP"), "{error}");
     }
 }

@@ -16,6 +16,7 @@ mod trust;
 mod validity;
 
 pub use error::TlsError;
+pub(crate) use error::of_handshake;
 use pem::Identity;
 pub use shown::ShownCertificate;
 pub use trust::{ClientTrust, Lapsed, TrustFiles};

@@ -266,6 +266,7 @@ impl Refusal {
             },
             (Some(Cause::Method(error)), _) => WithCauses(error).to_string(),
             (Some(Cause::Records(error)), _) => return WithCauses(error).to_string(),
+            (None, ApiError::AuditFailed) => "no audit device took the line".to_owned(),
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
@@ -281,6 +282,10 @@ impl Refusal {
         let reason = self.reason();
         let advice = match cause {
             Some(Cause::Engine(error)) => advice(error),
+            None if matches!(error, ApiError::AuditFailed) => Some(
+                "see to the audit devices: a disk is full, or a collector away; the log told of it \
+                 when it began",
+            ),
             Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_)) | None => None,
         };
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);

@@ -56,7 +56,7 @@ async fn drill(server: &Remote) -> Result<Report, RemoteError> {
         match answer {
             Ok(answer) => report.rows.extend(rows(step, &answer)?),
             // Another step may still say what is wrong; one that fails as a whole is told as such.
-            Err(RemoteError::Refused { status, .. }) if status.is_server_error() => {
+            Err(RemoteError::Told { status, .. }) if status.is_server_error() => {
                 report.rows.push(Row::refused(step, status));
             }
             Err(error) => return Err(error),

@@ -123,8 +123,8 @@ pub enum CommandError {
     /// Steps of the doctor's walk failed; the output tells which.
     #[error("the way to a master key does not work")]
     Unwell,
-    /// Seals need attention; the output tells which.
-    #[error("a seal needs attention")]
+    /// Something of the server needs attention; the output tells what.
+    #[error("something needs attention")]
     NeedsAttention,
     /// A seal did not open everything by itself; the output tells which.
     #[error("a drill failed")]
@@ -205,13 +205,14 @@ impl CommandError {
         match self {
             Self::Arguments(error) if !error.use_stderr() => Exit::Success,
             Self::Arguments(_)
-            | Self::Remote(RemoteError::NothingNamed)
+            | Self::Remote(RemoteError::NothingNamed | RemoteError::HalfAnIdentity)
             | Self::Unhygienic
             | Self::BreakGlass(BreakGlassError::Terminal | BreakGlassError::PlainHttp)
             | Self::FaultsNotAllowed
             | Self::Telemetry(TelemetryError::UnknownLevel) => Exit::Usage,
             Self::Unreadable { .. }
             | Self::Config(_)
+            | Self::Remote(RemoteError::Identity(_) | RemoteError::ExposedKey(_))
             | Self::Regressions(_)
             | Self::ListenerCertificate { .. }
             | Self::UnfitPlaces(_)

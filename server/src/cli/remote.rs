@@ -8,9 +8,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use selkie_config::{Sources, SystemSources};
+use selkie_config::{ExposedFile, Sources, SystemSources};
 use selkie_kms::http::{
-    HttpClient, HttpClientSettings, HttpError, HttpSetupError, HttpTimeouts, Roots,
+    ClientCertificate, ClientCertificateError, HttpClient, HttpClientSettings, HttpError,
+    HttpReason, HttpSetupError, HttpTimeouts, Roots,
 };
 use serde_json::Value;
 use tokio::time::timeout;
@@ -31,6 +32,13 @@ pub(super) struct ServerArguments {
     /// The only authorities to trust, as PEM; by default those of VAULT_CACERT, else the system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// A certificate to show to a server that asks for one, as PEM; by default that of
+    /// VAULT_CLIENT_CERT.
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// Its key, as PEM; by default that of VAULT_CLIENT_KEY.
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<PathBuf>,
     /// A file with the token; by default VAULT_TOKEN is taken.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -59,24 +67,40 @@ pub enum RemoteError {
     /// The client cannot be made.
     #[error("the connection cannot be prepared")]
     Setup(#[from] HttpSetupError),
+    /// The client's certificate, or its key, is not given.
+    #[error(
+        "a client certificate needs its key: give both, --client-cert and --client-key (or \
+         VAULT_CLIENT_CERT and VAULT_CLIENT_KEY)"
+    )]
+    HalfAnIdentity,
+    /// The client's certificate cannot be used.
+    #[error("the client certificate cannot be used")]
+    Identity(#[from] ClientCertificateError),
+    /// Others may read or change the key of the client's certificate.
+    #[error("{0}")]
+    ExposedKey(ExposedFile),
+    /// It speaks something else, probably TLS.
+    #[error("what answers is not HTTP: if the server speaks TLS, its address begins with https://")]
+    NotHttp(#[source] HttpError),
     /// The server cannot be reached.
     #[error("the server cannot be reached")]
-    Unreachable(#[from] HttpError),
+    Unreachable(#[source] HttpError),
     /// It did not answer.
     #[error("the server did not answer in time")]
     TimedOut,
-    /// It refuses.
-    #[error("the server answers {status}: does the token have {right} on {path}?")]
-    Refused {
-        /// With this.
-        status: StatusCode,
+    /// It lets nobody in who has no right to it.
+    #[error(
+        "the server answers 403 Forbidden: the token is unknown or has ended, or it lacks {right} \
+         on {path}"
+    )]
+    Denied {
         /// What was asked for.
         path: String,
         /// What a policy must grant for it.
         right: &'static str,
     },
     /// It refuses, and says why.
-    #[error("the server answers {status}: {}", texts.join("; "))]
+    #[error("the server answers {status}: {}", told(*status, texts))]
     Told {
         /// With this.
         status: StatusCode,
@@ -118,12 +142,21 @@ impl Remote {
         let address = arguments.address.clone().or_else(|| variable("VAULT_ADDR"));
         let address = address.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
         let address = address.trim_end_matches('/').to_owned();
-        let ca_file = arguments.ca_file.clone();
-        let ca_file = ca_file.or_else(|| variable("VAULT_CACERT").map(PathBuf::from));
+        let file = |given: &Option<PathBuf>, name| {
+            given.clone().or_else(|| variable(name).map(PathBuf::from))
+        };
+        let ca_file = file(&arguments.ca_file, "VAULT_CACERT");
+        let certificate = file(&arguments.client_cert, "VAULT_CLIENT_CERT");
+        let key = file(&arguments.client_key, "VAULT_CLIENT_KEY");
         let url: Uri = address.parse().map_err(|_invalid| RemoteError::NotAUrl)?;
         let scheme = url.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
         let scheme = scheme.ok_or(RemoteError::NotAUrl)?;
-        let client = client(scheme, ca_file.as_deref(), patience)?;
+        // Vault's programs leave the two alone as well where there is no TLS.
+        let identity = match scheme {
+            "https" => identity(certificate.as_deref(), key.as_deref())?,
+            _ => None,
+        };
+        let client = client(scheme, ca_file.as_deref(), identity, patience)?;
         Ok(Self { client, address, token, patience })
     }
 
@@ -138,7 +171,7 @@ impl Remote {
             (StatusCode::OK, body) => {
                 serde_json::from_slice(&body).map_err(|_not_json| RemoteError::Unreadable)
             }
-            (status, _) => Err(refused(status, path, right)),
+            (status, body) => Err(refused(status, &body, path, right)),
         }
     }
 
@@ -151,7 +184,7 @@ impl Remote {
         match self.send(Method::GET, path).await? {
             (StatusCode::OK, body) => Ok(body),
             (StatusCode::SERVICE_UNAVAILABLE, _) => Err(RemoteError::NotOpen),
-            (status, _) => Err(refused(status, path, right)),
+            (status, body) => Err(refused(status, &body, path, right)),
         }
     }
 
@@ -173,9 +206,7 @@ impl Remote {
         if status.is_success() {
             return json.ok_or(RemoteError::Unreadable);
         }
-        let errors = json.as_ref().and_then(|json| json["errors"].as_array());
-        let texts = errors.into_iter().flatten().filter_map(Value::as_str).map(str::trim);
-        Err(RemoteError::Told { status, texts: texts.map(ToOwned::to_owned).collect() })
+        Err(RemoteError::Told { status, texts: errors(json.as_ref()) })
     }
 
     /// The answer, whatever its status.
@@ -199,14 +230,59 @@ impl Remote {
         *request.uri_mut() = url.parse().map_err(|_invalid| RemoteError::NotAUrl)?;
         request.headers_mut().insert("x-vault-token", self.token.clone());
         let answer = timeout(self.patience, self.client.send(request)).await;
-        let (head, body) = answer.map_err(|_elapsed| RemoteError::TimedOut)??.into_parts();
+        let answer = answer.map_err(|_elapsed| RemoteError::TimedOut)?;
+        let (head, body) = answer.map_err(|error| self.unanswered(error))?.into_parts();
         Ok((head.status, body))
+    }
+
+    fn unanswered(&self, error: HttpError) -> RemoteError {
+        let is_plain = self.address.starts_with("http://");
+        match error.reason {
+            HttpReason::NotHttp(_) if is_plain => RemoteError::NotHttp(error),
+            _ => RemoteError::Unreachable(error),
+        }
     }
 }
 
-fn refused(status: StatusCode, path: &str, right: &'static str) -> RemoteError {
-    let path = path.split('?').next().unwrap_or(path).to_owned();
-    RemoteError::Refused { status, path, right }
+fn refused(status: StatusCode, body: &[u8], path: &str, right: &'static str) -> RemoteError {
+    if status == StatusCode::FORBIDDEN {
+        let path = path.split('?').next().unwrap_or(path).to_owned();
+        return RemoteError::Denied { path, right };
+    }
+    let json = serde_json::from_slice::<Value>(body).ok();
+    RemoteError::Told { status, texts: errors(json.as_ref()) }
+}
+
+/// The server's own words; control characters of whoever answers never reach the terminal.
+fn errors(answer: Option<&Value>) -> Vec<String> {
+    let errors = answer.and_then(|json| json["errors"].as_array());
+    let texts = errors.into_iter().flatten().filter_map(Value::as_str).map(str::trim);
+    texts.map(|text| text.chars().filter(|one| !one.is_control()).collect()).collect()
+}
+
+fn told(status: StatusCode, texts: &[String]) -> String {
+    let texts = if texts.is_empty() { "no reason is given".to_owned() } else { texts.join("; ") };
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR => format!("{texts}; the server's log tells why"),
+        _ => texts,
+    }
+}
+
+/// Whom the client is for a server that asks.
+fn identity(
+    certificate: Option<&Path>,
+    key: Option<&Path>,
+) -> Result<Option<Arc<ClientCertificate>>, RemoteError> {
+    let (certificate, key) = match (certificate, key) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => return Err(RemoteError::HalfAnIdentity),
+    };
+    if let Some(exposure) = SystemSources.exposure(key) {
+        let path = key.to_owned();
+        return Err(RemoteError::ExposedKey(ExposedFile { path, exposure }));
+    }
+    Ok(Some(ClientCertificate::from_files(certificate, key)?))
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -231,11 +307,13 @@ fn token(file: Option<&Path>) -> Result<HeaderValue, CommandError> {
 fn client(
     scheme: &str,
     ca_file: Option<&Path>,
+    client_certificate: Option<Arc<ClientCertificate>>,
     patience: Duration,
 ) -> Result<Arc<HttpClient>, RemoteError> {
     let timeouts = HttpTimeouts { answer: patience, ..HttpTimeouts::default() };
     let settings = HttpClientSettings {
         timeouts,
+        client_certificate,
         answer_limit: ANSWER_BYTES,
         ..HttpClientSettings::default()
     };
@@ -252,3 +330,6 @@ fn client(
     };
     Ok(HttpClient::https(HttpClientSettings { roots, ..settings })?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// The exit, and what was written to output and errors.
-fn ran(arguments: &[&str]) -> (Exit, String, String) {
+pub(super) fn ran(arguments: &[&str]) -> (Exit, String, String) {
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let words = ["selkie"].iter().chain(arguments).map(OsString::from);
     let exit = run(words, &mut output, &mut errors);

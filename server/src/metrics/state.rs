@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -12,13 +13,15 @@ use prometheus_client::registry::Registry;
 use selkie_crypto::SealName;
 
 use crate::auth::tokens::Expiring;
+use crate::state::writes::WriteFigures;
 use crate::state::{Missing, StateStatus};
 use crate::transit::Keys;
 
 /// What is known of the store at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreFigures {
-    /// Whether the store answered last time; `None` before anybody asked it.
+    /// Whether the store answered last time, and made what was written of late; `None` before
+    /// anybody asked it.
     pub is_up: Option<bool>,
     /// Whether the state is open; sealed, no managed key can be used.
     pub is_open: bool,
@@ -26,12 +29,15 @@ pub struct StoreFigures {
     pub sequence: Option<u64>,
     /// How long ago the keys in memory were last known to be those of the store, once they were.
     pub lag: Option<Duration>,
+    /// What came of the writes to it.
+    pub writes: WriteFigures,
 }
 
 impl StoreFigures {
-    /// Those of a state that does as `status` says, whose keys are `keys`.
+    /// Those of a state that does as `status` says, whose keys are `keys`, and to whose store was
+    /// written as `writes` tells.
     #[must_use]
-    pub fn of(status: &StateStatus, keys: &Keys) -> Self {
+    pub fn of(status: &StateStatus, keys: &Keys, writes: WriteFigures) -> Self {
         let sequence = match status {
             StateStatus::Open { sequence } => Some(*sequence),
             _ => None,
@@ -45,8 +51,36 @@ impl StoreFigures {
             StateStatus::Sealed { missing: Missing::Seals(_) } => Some(true),
             StateStatus::Refused { why } => why.has_store_answered().then_some(true),
         };
+        let is_up = is_up.map(|is_up| is_up && !writes.have_failed_lately());
         let lag = is_attached.then(|| lost.map_or(Duration::ZERO, |lost| lost.since.elapsed()));
-        Self { is_up, is_open: sequence.is_some(), sequence, lag }
+        Self { is_up, is_open: sequence.is_some(), sequence, lag, writes }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        if let Some(is_up) = self.is_up {
+            let help = "1 if the store answered last time, and made what was written of late";
+            gauge(registry, "store_up", help, is_up.into());
+            let is_written = !self.writes.is_last_failed;
+            gauge(
+                registry,
+                "store_writable",
+                "0 if the last write to it failed",
+                is_written.into(),
+            );
+        }
+        if let Some(lag) = self.lag {
+            let help = "Since the keys were known to be current";
+            gauge(registry, "store_lag_seconds", help, lag.as_secs());
+        }
+        gauge(registry, "state_open", "1 if the state is open", self.is_open.into());
+        if let Some(sequence) = self.sequence {
+            gauge(registry, "state_sequence", "How often the state has changed", sequence);
+        }
+        let family = Family::<OfWrites, Counter>::default();
+        for (outcome, count) in [("made", self.writes.made), ("failed", self.writes.failed)] {
+            family.get_or_create(&OfWrites { outcome }).inc_by(count);
+        }
+        registry.register("store_writes", "Commits to the store, by outcome", family);
     }
 }
 
@@ -64,6 +98,11 @@ const MOST_TOKENS: usize = 64;
 struct OfToken {
     client: String,
     accessor: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWrites {
+    outcome: &'static str,
 }
 
 /// What others report; nothing of it is told before they did.
@@ -132,31 +171,27 @@ impl Reported {
             let help = "Until a token ends that keys were used with, of those that end soonest";
             registry.register("token_expiry_seconds", help, family);
         }
-        let mut gauge = |name, help, value: u64| {
-            let gauge = Gauge::<i64>::default();
-            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-            registry.register(name, help, gauge);
-        };
         if let Some(store) = store {
-            if let Some(is_up) = store.is_up {
-                gauge("store_up", "1 if the store answered last time", is_up.into());
-            }
-            if let Some(lag) = store.lag {
-                let help = "Since the keys were known to be current";
-                gauge("store_lag_seconds", help, lag.as_secs());
-            }
-            gauge("state_open", "1 if the state is open", store.is_open.into());
-            if let Some(sequence) = store.sequence {
-                gauge("state_sequence", "How often the state has changed", sequence);
-            }
+            store.register(registry);
         }
         // Told from the start, or a server without any drill would alarm nobody.
         if let Some(since) = drill.map(|drill| drill.at).or(started) {
             let help = "Since the last whole drill, or the start if there was none";
-            gauge("drill_age_seconds", help, now.saturating_sub(since));
+            gauge(registry, "drill_age_seconds", help, now.saturating_sub(since));
         }
         if let Some(drill) = drill {
-            gauge("drill_ok", "1 if every seal opened everything then", drill.is_ok.into());
+            gauge(
+                registry,
+                "drill_ok",
+                "1 if every seal opened everything then",
+                drill.is_ok.into(),
+            );
         }
     }
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge = Gauge::<i64>::default();
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(name, help, gauge);
 }

@@ -10,6 +10,7 @@ use selkie_config::{Config, Placeholders};
 use selkie_crypto::AuditKey;
 
 use super::*;
+use crate::state::writes::WriteFigures;
 use crate::takeover::{self, Evidence, Opened, Pair, Takeovers, Usage};
 
 const ORIGIN_KEY: &str = "origin_key = \"env://O\"\n";
@@ -51,7 +52,16 @@ async fn full_text() -> String {
     metrics.overtaken(&seal);
     metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
     let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
-    metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag });
+    let writes = WriteFigures { made: 6, failed: 54, is_last_failed: true, since_failed: None };
+    metrics.tokens(vec![Expiring {
+        accessor: "a".to_owned(),
+        display_name: "seal".to_owned(),
+        seconds_left: 60,
+        ttl: 600,
+        used: 0,
+        renewed: None,
+    }]);
+    metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag, writes });
     metrics.drill(19_000, true);
     metrics.alerts().example();
     metrics.certificates(LastSeen {
@@ -124,6 +134,27 @@ async fn the_board_and_the_alerts_ask_for_metrics_that_exist() {
     assert!(board.unwrap()["panels"].as_array().is_some_and(|panels| panels.len() > 10));
 }
 
+#[test]
+fn what_the_operations_guide_tells_to_alarm_on_has_a_rule() {
+    let (guide, rules) = (read("docs/operations.md"), read("deploy/prometheus/alerts.yml"));
+    let expressions = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
+    let expressions = expressions.collect::<Vec<_>>().join("\n");
+    let rows = guide.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let alarming = rows.filter(|(_, says)| says.contains("larm "));
+    let mut names: Vec<_> = alarming.map(|(name, _)| name).collect();
+    names.retain(|name| name.starts_with("selkie_"));
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let is_asked = |rule: &str| {
+            rule.contains(&format!("{name} "))
+                || rule.contains(&format!("{name}["))
+                || rule.contains(&format!("{name})"))
+                || rule.contains(&format!("{name}{{"))
+        };
+        assert!(expressions.lines().any(is_asked), "no rule for {name}");
+    }
+}
+
 /// Where there is no promtool, and nothing requires it; said past the capture of tests' output.
 fn skips_promtool() -> bool {
     let is_here = Command::new("promtool").arg("--version").output().is_ok();
@@ -174,6 +205,10 @@ async fn figures_that_others_report_are_told_as_they_were_reported() {
     let text = full_text().await;
     for line in [
         "selkie_store_up 1",
+        "selkie_store_writable 0",
+        "selkie_store_writes_total{outcome=\"made\"} 6",
+        "selkie_store_writes_total{outcome=\"failed\"} 54",
+        "selkie_token_expiry_seconds{client=\"seal\",accessor=\"a\"} 60",
         "selkie_state_open 1",
         "selkie_state_sequence 5",
         "selkie_store_lag_seconds 7",

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::checkpoint::CheckpointFile;
 use super::opening::{OpenError, Opened, State};
 use super::sealed_store::SealedStore;
+use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
 use crate::auth::Auth;
 use crate::backup::Source;
@@ -122,6 +123,7 @@ pub struct StateWatch {
     store: OnceLock<Arc<SealedStore>>,
     backup_source: OnceLock<Source>,
     checkpoint: OnceLock<Checkpointed>,
+    writes: Arc<Writes>,
 }
 
 /// What a checkpoint is written with.
@@ -138,6 +140,7 @@ impl Default for StateWatch {
             store: OnceLock::new(),
             backup_source: OnceLock::new(),
             checkpoint: OnceLock::new(),
+            writes: Arc::default(),
         }
     }
 }
@@ -152,6 +155,12 @@ impl StateWatch {
             return StateStatus::Refused { why: Arc::new(why) };
         }
         StateStatus::Open { sequence: store.seen().root.sequence }
+    }
+
+    /// What came of the writes to the storage.
+    #[must_use]
+    pub fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     #[cfg(test)]
@@ -236,10 +245,12 @@ impl Keeper {
         let keeping = &transit.deployment.keeping;
         // A checkpoint of what is gone with the process would only stand against the next one.
         let checkpoint_dir = keeping.data_dir.clone().filter(|_| is_lasting);
-        let state = State::new(Arc::clone(&raw), keeping.local_key.clone(), checkpoint_dir);
         if is_lasting {
             self.backend = Backend::Opened(Arc::clone(&raw));
         }
+        let writes = Arc::clone(&self.watch.writes);
+        let raw: Arc<dyn Store> = Arc::new(CountedStore { inner: raw, writes });
+        let state = State::new(Arc::clone(&raw), keeping.local_key.clone(), checkpoint_dir);
         let opened = state.open(&transit).await?;
         let store = Arc::clone(&opened.store);
         let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));

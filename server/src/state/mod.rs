@@ -14,6 +14,7 @@ pub mod sealed_store;
 pub(crate) mod state_key;
 #[cfg(test)]
 mod upgrade;
+pub mod writes;
 
 pub use keeper::{Backend, Missing, StateStatus, StateWatch};
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};

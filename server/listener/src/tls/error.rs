@@ -23,12 +23,12 @@ pub enum TlsError {
         file: PathBuf,
     },
     /// A certificate file is not PEM.
-    #[error("{file}: malformed PEM", file = file.display())]
+    #[error("{file}: malformed PEM{fault}", file = file.display(), fault = fault(reason))]
     CertificatePem {
         /// The file.
         file: PathBuf,
         /// Where the reading stopped.
-        source: pem::Error,
+        reason: pem::Error,
     },
     /// A certificate file without a certificate.
     #[error("{file}: no certificate in it", file = file.display())]
@@ -45,16 +45,23 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The key file is not PEM; the cause is left out because it could quote the file.
-    #[error("{file}: malformed PEM", file = file.display())]
+    #[error("{file}: malformed PEM, cut off perhaps", file = file.display())]
     KeyPem {
         /// The file.
         file: PathBuf,
     },
-    /// The key file holds no plain private key.
+    /// The key file holds an encrypted private key.
     #[error(
-        "{file}: no private key in it as PKCS#8, PKCS#1 or SEC1 (encrypted keys are not supported)",
+        "{file}: the private key is encrypted, which is not supported: \
+         (umask 077; openssl pkey -in {file} -out NEW) decrypts it",
         file = file.display()
     )]
+    EncryptedKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The key file holds no private key.
+    #[error("{file}: no private key in it as PKCS#8, PKCS#1 or SEC1", file = file.display())]
     NoKey {
         /// The file.
         file: PathBuf,
@@ -77,7 +84,7 @@ pub enum TlsError {
         certificate: PathBuf,
     },
     /// The client CA file cannot be used.
-    #[error("{file}: unusable as client CA, or the revocation lists with it", file = file.display())]
+    #[error("{file}: unusable as client CA", file = file.display())]
     ClientCa {
         /// The file.
         file: PathBuf,
@@ -98,10 +105,50 @@ pub enum TlsError {
         /// What is wrong with it.
         source: selkie_certificate::Malformed,
     },
+    /// A revocation list is one, and has something that is not supported.
+    #[error("{file}: a certificate revocation list that cannot be used", file = file.display())]
+    UnsupportedRevocationList {
+        /// The file.
+        file: PathBuf,
+        /// What rustls says.
+        source: VerifierBuilderError,
+    },
     /// The oldest version to be spoken is newer than the newest.
     #[error("the minimum TLS version is above the maximum")]
     NoVersion,
     /// The cryptography was built without what the versions need.
     #[error("the TLS versions are not supported by this build")]
     Provider(#[source] rustls::Error),
+}
+
+/// Where the reading of PEM stopped, for people; bytes of the file are not repeated.
+fn fault(reason: &pem::Error) -> String {
+    match reason {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label: String = end_marker.iter().copied().map(char::from).collect();
+            let label = label.trim_matches(|one: char| one == '-' || one.is_whitespace());
+            let label = label.strip_prefix("END ").unwrap_or(label);
+            let is_label = label.chars().all(|one| one.is_ascii_alphanumeric() || one == ' ');
+            let label = if is_label { label } else { "..." };
+            format!(", cut off: the line -----END {label}----- is missing")
+        }
+        pem::Error::IllegalSectionStart { .. } => ": a -----BEGIN line is broken".to_owned(),
+        pem::Error::Base64Decode(_) => ": what stands there is not base64".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// What a failed handshake says of the other side, beyond the library's own words.
+pub(crate) fn of_handshake(error: &io::Error) -> &'static str {
+    use rustls::{AlertDescription, Error, InvalidMessage};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match inner {
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            ": the other side speaks no TLS, but plain HTTP or something else"
+        }
+        Some(Error::AlertReceived(AlertDescription::UnknownCA)) => {
+            ": the other side does not know the authority of our certificate"
+        }
+        _ => "",
+    }
 }

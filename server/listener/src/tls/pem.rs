@@ -25,6 +25,7 @@ const LARGEST_REVOCATION_LIST: u64 = 32 * 1024 * 1024;
 pub(super) struct RevocationList {
     pub(super) der: CertificateRevocationListDer<'static>,
     pub(super) facts: RevocationFacts,
+    pub(super) file: PathBuf,
 }
 
 /// A certificate chain and its private key, known to belong together.
@@ -87,7 +88,7 @@ fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
     let text = read(file, LARGEST_FILE)?;
     let certificates = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::CertificatePem { file: file.to_owned(), source })?;
+        .map_err(|reason| TlsError::CertificatePem { file: file.to_owned(), reason })?;
     if certificates.is_empty() {
         return Err(TlsError::NoCertificate { file: file.to_owned() });
     }
@@ -97,11 +98,19 @@ fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
 /// Not covered: the copies that the PEM reader makes and frees; the program's zeroizing allocator
 /// wipes those.
 fn load_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    match PrivateKeyDer::from_pem_slice(&read(file, LARGEST_FILE)?) {
+    let text = read(file, LARGEST_FILE)?;
+    match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok(key),
+        Err(_) if is_encrypted(&text) => Err(TlsError::EncryptedKey { file: file.to_owned() }),
         Err(pem::Error::NoItemsFound) => Err(TlsError::NoKey { file: file.to_owned() }),
         Err(_) => Err(TlsError::KeyPem { file: file.to_owned() }),
     }
+}
+
+/// As PKCS#8 is by its label, and older forms by a header.
+fn is_encrypted(text: &[u8]) -> bool {
+    let marks = [&b"BEGIN ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
+    marks.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark))
 }
 
 /// All lists in `paths`: files, and directories of files.
@@ -145,7 +154,7 @@ fn load_revocation_list(file: &Path, lists: &mut Vec<RevocationList>) -> Result<
     } else {
         CertificateRevocationListDer::pem_slice_iter(&content)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| TlsError::CertificatePem { file: file.to_owned(), source })?
+            .map_err(|reason| TlsError::CertificatePem { file: file.to_owned(), reason })?
     };
     if ders.is_empty() {
         return Err(TlsError::NoRevocationList { file: file.to_owned() });
@@ -153,7 +162,8 @@ fn load_revocation_list(file: &Path, lists: &mut Vec<RevocationList>) -> Result<
     for der in ders {
         let facts = RevocationFacts::read(&der);
         let unusable = |source| TlsError::RevocationList { file: file.to_owned(), source };
-        lists.push(RevocationList { facts: facts.map_err(unusable)?, der });
+        let facts = facts.map_err(unusable)?;
+        lists.push(RevocationList { facts, der, file: file.to_owned() });
     }
     Ok(())
 }

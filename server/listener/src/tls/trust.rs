@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use selkie_certificate::RevocationFacts;
 
@@ -33,6 +33,27 @@ pub struct ClientTrust {
     /// Until when what was found stays so, if no certificate expires.
     good_until: u64,
     has_uncovered_authority: bool,
+}
+
+/// The error that names the file which `source` is about: of several lists the verifier does not say
+/// which, so each is tried by itself.
+fn at_fault(files: &TrustFiles, source: VerifierBuilderError) -> TlsError {
+    let unusable = |source| TlsError::ClientCa { file: files.authorities.clone(), source };
+    if !matches!(source, VerifierBuilderError::InvalidCrl(_)) {
+        return unusable(source);
+    }
+    let read =
+        (pem::load_roots(&files.authorities), pem::load_revocation_lists(&files.revocation_lists));
+    let (Ok(roots), Ok(lists)) = read else { return unusable(source) };
+    let roots = Arc::new(roots);
+    for RevocationList { der, file, .. } in lists {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let alone = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
+        if let Err(source) = alone.with_crls([der]).build() {
+            return TlsError::UnsupportedRevocationList { file, source };
+        }
+    }
+    unusable(source)
 }
 
 /// Why a certificate that a handshake accepted is not accepted any more.
@@ -66,7 +87,7 @@ impl ClientTrust {
         let has_uncovered_authority =
             !lists.is_empty() && roots.roots.iter().any(|root| !speaks_for(root.subject.as_ref()));
         let (ders, lists): (Vec<_>, Vec<_>) =
-            lists.into_iter().map(|RevocationList { der, facts }| (der, facts)).unzip();
+            lists.into_iter().map(|RevocationList { der, facts, .. }| (der, facts)).unzip();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).with_crls(ders);
@@ -78,7 +99,7 @@ impl ClientTrust {
         if !is_required {
             builder = builder.allow_unauthenticated();
         }
-        let unusable = |source| TlsError::ClientCa { file: authorities.clone(), source };
+        let unusable = |source| at_fault(files, source);
         let ends = lists.iter().filter_map(|list| list.next_update);
         let good_until = if files.is_strict { ends.min() } else { None }.unwrap_or(u64::MAX);
         Ok(Self {

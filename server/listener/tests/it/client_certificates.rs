@@ -159,6 +159,21 @@ fn an_issuer_without_a_list_is_let_in_unless_strict_and_a_forged_list_refuses() 
     assert!(!passes(&files(&forged, false), &good, NOW), "the signature is another CA's");
 }
 
+/// A list of the first version, as `openssl ca -gencrl` without extensions makes one, is read by
+/// other programs.
+#[test]
+fn of_several_lists_the_one_that_cannot_be_used_is_named() {
+    let (authority, scratch) = (Authority::new("a"), Scratch::new("crl-fault"));
+    let mut first_version = authority.list(&[1]).der().to_vec();
+    let version = first_version.windows(3).position(|bytes| bytes == [2, 1, 1]).unwrap();
+    first_version[version + 2] = 0;
+    let good = scratch.write("lists/a.crl", authority.list(&[1]).der());
+    let bad = scratch.write("lists/b.crl", &first_version);
+    let directory = good.parent().unwrap().to_owned();
+    let error = ClientTrust::load(&authority.trust(&scratch, vec![directory], false)).unwrap_err();
+    assert!(error.to_string().starts_with(bad.to_str().unwrap()), "{error}");
+}
+
 #[test]
 fn what_is_no_list_is_refused_with_its_name() {
     let (authority, scratch) = (Authority::new("a"), Scratch::new("crl-bad"));

@@ -298,15 +298,19 @@ fn errors_name_the_file_and_what_is_wrong_with_it() {
     let (authority, scratch) = (Authority::new(), Scratch::new("errors"));
     let good = authority.files(&scratch, required);
     let stranger = authority.issue(ExtendedKeyUsagePurpose::ServerAuth);
-    let no_key =
-        "no private key in it as PKCS#8, PKCS#1 or SEC1 (encrypted keys are not supported)";
+    let no_key = "no private key in it as PKCS#8, PKCS#1 or SEC1";
     let block = |kind: &str, base64: &str| {
         format!("-----BEGIN {kind}-----\n{base64}\n-----END {kind}-----\n")
     };
     for (name, content, fault) in [
         ("other.key", stranger.key.serialize_pem(), "not the private key of the first certificate"),
         ("empty.key", String::new(), no_key),
-        ("encrypted.key", block("ENCRYPTED PRIVATE KEY", "MAAA"), no_key),
+        ("encrypted.key", block("ENCRYPTED PRIVATE KEY", "MAAA"), "key is encrypted"),
+        (
+            "legacy.key",
+            block("EC PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMAAA"),
+            "key is encrypted",
+        ),
         ("base64.key", block("PRIVATE KEY", "!secret!"), "malformed PEM"),
         (
             "der.key",
@@ -322,7 +326,12 @@ fn errors_name_the_file_and_what_is_wrong_with_it() {
     }
     for (name, content, fault) in [
         ("empty.pem", String::new(), "no certificate in it"),
-        ("base64.pem", block("CERTIFICATE", "!"), "malformed PEM"),
+        ("base64.pem", block("CERTIFICATE", "!"), "malformed PEM: what stands there is not base64"),
+        (
+            "cut.pem",
+            "-----BEGIN CERTIFICATE-----\nMAAA\n".to_owned(),
+            "cut off: the line -----END CERTIFICATE----- is missing",
+        ),
         ("der.pem", block("CERTIFICATE", "MAAA"), "unusable certificate"),
     ] {
         let bad = scratch.write(name, content);

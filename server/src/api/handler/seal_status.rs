@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use selkie_access::Capability;
@@ -45,6 +46,8 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("tokens_in_use", super::token::told_in_use(call)),
         ("state", state(call.node.state_status().as_ref())),
         ("listener_certificates", listener_certificates(call, now)),
+        ("store", store(call, now)),
+        ("audit", audit(call)),
         ("time", time(now)),
     ]);
     data.extend(crate::hardening::in_force().map(|now| ("hardening", now.to_json())));
@@ -104,6 +107,33 @@ fn state(status: Option<&StateStatus>) -> Value {
         "reason": status.and_then(StateStatus::reason),
         "advice": status.and_then(StateStatus::advice),
     })
+}
+
+/// How the storage does; null without one.
+fn store(call: &Call<'_>, now: u64) -> Value {
+    json!(call.node.store_figures().map(|figures| {
+        let writes = figures.writes;
+        let failed = writes.since_failed.map(|since| time(now.saturating_sub(since.as_secs())));
+        json!({
+            "up": figures.is_up,
+            "lag_seconds": figures.lag.map(|lag| lag.as_secs()),
+            "writes_made": writes.made,
+            "writes_failed": writes.failed,
+            "writes_failing": writes.are_failing(),
+            "last_write_failed": failed,
+        })
+    }))
+}
+
+/// How the audit devices do.
+fn audit(call: &Call<'_>) -> Value {
+    let devices = call.node.audit().devices().into_iter().map(|(device, figures)| {
+        let [written, failed] =
+            [&figures.written, &figures.failed].map(|count| count.load(Ordering::Relaxed));
+        let is_up = !figures.is_failing.load(Ordering::Relaxed);
+        json!({ "device": device.path, "up": is_up, "written": written, "failed": failed })
+    });
+    devices.collect()
 }
 
 /// What the last whole drill came to; null if there was none since the start.

@@ -348,12 +348,21 @@ fn banner(
         let url = listening.to_string();
         text.push_str(&client.seal_stanza(&url, authority.as_deref()));
     }
+    text.push_str(&authority.as_deref().map(copy_of).unwrap_or_default());
     if let (Some(authority), true) = (&authority, arguments.token_file.is_some()) {
         text.push_str(&format!("The Vault's seal stanza needs tls_ca_cert = {authority:?}\n"));
     }
     let minutes = arguments.minutes;
     text.push_str(&format!("\nIt ends by itself after {minutes} min.\n"));
     text
+}
+
+/// What to do with the file of the authority, which the Vault looks for on its own host.
+fn copy_of(authority: &str) -> String {
+    format!(
+        "\ntls_ca_cert: {authority} lies on this machine, until this ends. Copy it to the Vault's host, \
+         and\nname where it lies there.\n"
+    )
 }
 
 /// Serves until the time is over, or someone ends it before.
@@ -384,4 +393,15 @@ pub(super) async fn serve_for(
         }
     }
     if is_stopping { Ok(()) } else { Err(CommandError::NobodyListens) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_is_to_be_copied_to_the_vaults_host() {
+        let told = copy_of("/tmp/x/ca.pem");
+        assert!(told.contains("/tmp/x/ca.pem") && told.contains("Copy it to the Vault's host"));
+    }
 }

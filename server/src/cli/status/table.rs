@@ -99,7 +99,56 @@ impl Told {
         }
     }
 
-    /// What concerns the server as a whole: its state, and the last drill.
+    /// A storage that is not followed, or does not take what is written.
+    fn tell_of_store(&mut self, status: &Value, block: &mut Block, now: Timestamp) {
+        let Some(store) = status.get("store").filter(|store| store.is_object()) else { return };
+        let lag = store.get("lag_seconds").and_then(Value::as_i64).filter(|lag| *lag > 0);
+        if let Some(lag) = lag {
+            let is_up = flag(store, "up") == Some(true);
+            let word = if is_up { "is not followed" } else { "does not answer" };
+            let text = format!("{word}: keys are as they were {} ago", span(lag));
+            block.add(true, "storage", Some(text));
+            let advice = "keys go on to be used; see why it is away, it is tried again by itself";
+            block.add(true, "what to do", Some(advice.to_owned()));
+        }
+        let are_failing = flag(store, "writes_failing") == Some(true);
+        if are_failing {
+            let [made, failed] = ["writes_made", "writes_failed"].map(|one| number(store, one));
+            let all = made.saturating_add(failed);
+            let last = time(store, "last_write_failed").map(|last| age(last, now));
+            let last = last.map(|age| format!(", the last {age} ago")).unwrap_or_default();
+            block.add(true, "writes", Some(format!("{failed} of {all} failed{last}")));
+            let advice = "see whether its disk is full; the log says why; the next write tells";
+            block.add(true, "what to do", Some(advice.to_owned()));
+        }
+        if lag.is_some() || are_failing {
+            self.in_need.push("storage".to_owned());
+        }
+    }
+
+    /// Audit devices that do not take their lines.
+    fn tell_of_audit(&mut self, status: &Value, block: &mut Block) {
+        let devices = status.get("audit").and_then(Value::as_array).into_iter().flatten();
+        let devices: Vec<_> = devices.collect();
+        let failing = devices.iter().filter(|device| flag(device, "up") == Some(false));
+        let failing: Vec<_> = failing.filter_map(|device| word(device, "device")).collect();
+        for device in &failing {
+            let text = format!("{device} does not take its lines");
+            block.add(true, "audit device", Some(text));
+            self.in_need.push(format!("audit device {device}"));
+        }
+        if !failing.is_empty() {
+            let working = devices.len().saturating_sub(failing.len());
+            let advice = format!(
+                "see to its disk or collector; {working} of {} work, and with none every request \
+                 is refused",
+                devices.len()
+            );
+            block.add(true, "what to do", Some(advice));
+        }
+    }
+
+    /// What concerns the server as a whole: its state and storage, audit, and the last drill.
     fn tell_of_server(&mut self, status: &Value, now: Timestamp) {
         let state = status.get("state").unwrap_or(&Value::Null);
         let mut block = Block { heading: "server".to_owned(), lines: Vec::new() };
@@ -108,6 +157,8 @@ impl Told {
             block.add(true, "what to do", word(state, "advice"));
             self.in_need.push("state".to_owned());
         }
+        self.tell_of_store(status, &mut block, now);
+        self.tell_of_audit(status, &mut block);
         if let Some(hardening) = status.get("hardening") {
             let told = |member| word(hardening, member).unwrap_or_default();
             let text = format!("landlock {}, system calls {}", told("landlock"), told("seccomp"));
@@ -467,6 +518,40 @@ mod tests {
                         ! drill             FAILED, 10 min ago\n\
                         needs attention: state, drill\n";
         assert_eq!(text, expected);
+    }
+
+    fn server_of(member: &str, value: &Value) -> Told {
+        told(&json!({ "time": "2026-11-27T03:00:12Z", "backends": [], member: value }))
+    }
+
+    #[test]
+    fn a_storage_that_is_away_or_does_not_take_writes_needs_attention() {
+        let away = json!({ "up": false, "lag_seconds": 25, "writes_failing": false });
+        let Told { text, in_need } = server_of("store", &away);
+        assert_eq!(in_need, ["storage"]);
+        assert!(text.contains("! storage           does not answer: keys are as they were 25 s"));
+        let full = json!({
+            "up": false, "lag_seconds": 0, "writes_made": 6, "writes_failed": 54,
+            "writes_failing": true, "last_write_failed": "2026-11-27T03:00:02Z",
+        });
+        let Told { text, in_need } = server_of("store", &full);
+        assert_eq!(in_need, ["storage"]);
+        assert!(
+            text.contains("! writes            54 of 60 failed, the last 10 s ago\n"),
+            "{text}"
+        );
+        let well = json!({ "up": true, "lag_seconds": 0, "writes_failing": false });
+        assert_eq!(server_of("store", &well).text, "all well\n");
+    }
+
+    #[test]
+    fn an_audit_device_that_is_down_needs_attention() {
+        let devices = json!([{ "device": "full", "up": false }, { "device": "disk", "up": true }]);
+        let Told { text, in_need } = server_of("audit", &devices);
+        assert_eq!(in_need, ["audit device full"]);
+        assert!(text.contains("! audit device      full does not take its lines\n"), "{text}");
+        assert!(text.contains("1 of 2 work") && !text.contains("disk does not"), "{text}");
+        assert_eq!(server_of("audit", &json!([{ "device": "x", "up": true }])).text, "all well\n");
     }
 
     #[test]

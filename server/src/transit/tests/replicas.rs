@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use super::faulty_store::{FaultyStore, Mood};
 use super::*;
 use crate::metrics::StoreFigures;
+use crate::state::writes::WriteFigures;
 use crate::state::{StateStatus, record_key};
 
 async fn replica(store: &Arc<FaultyStore>) -> Transit {
@@ -308,7 +309,11 @@ async fn what_another_replica_encrypted_under_a_version_not_heard_of_yet_decrypt
 #[tokio::test(start_paused = true)]
 async fn how_long_the_store_is_lost_is_told_until_it_is_followed_again() {
     let figures = |one: &Transit| {
-        let figures = StoreFigures::of(&StateStatus::Open { sequence: 1 }, &one.keys);
+        let figures = StoreFigures::of(
+            &StateStatus::Open { sequence: 1 },
+            &one.keys,
+            WriteFigures::default(),
+        );
         (figures.is_up.unwrap(), figures.lag.unwrap().as_secs())
     };
     let store = store();

@@ -8,7 +8,7 @@ use tracing_subscriber::fmt;
 use super::*;
 
 /// What this test's thread logs.
-struct Log {
+pub(super) struct Log {
     text: Text,
     _guard: DefaultGuard,
 }
@@ -27,7 +27,7 @@ impl Write for Text {
 }
 
 impl Log {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let text = Text::default();
         let writer = text.clone();
         let lines = fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();
@@ -35,7 +35,7 @@ impl Log {
         Self { text, _guard: tracing::subscriber::set_default(lines.finish()) }
     }
 
-    fn take(&self) -> String {
+    pub(super) fn take(&self) -> String {
         let mut text = self.text.0.lock().unwrap();
         String::from_utf8(std::mem::take(&mut *text)).unwrap()
     }

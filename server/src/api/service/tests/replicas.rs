@@ -1,8 +1,15 @@
 //! What a replica says of itself: to load balancers, and to who asks for the others.
 
+use selkie_config::{Audit, AuditDevice, AuditFile, AuditKind};
+use selkie_storage::MemoryStore;
+
 use super::*;
+use crate::clock::SystemClock;
+use crate::deployment::Deployment;
 use crate::state::opening::OpenError;
-use crate::state::{Missing, StateStatus};
+use crate::state::{Backend, Missing, StateStatus};
+use crate::transit::Keys;
+use crate::transit::tests::faulty_store::FaultyStore;
 
 fn missing() -> [StateStatus; 4] {
     [
@@ -103,4 +110,64 @@ async fn the_nodes_are_told_to_who_may_read_them() {
     }
     let leader = api.send("", "GET", "sys/leader", "").await.json();
     assert_eq!((&leader["ha_enabled"], &leader["is_self"]), (&json!(false), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_storage_that_answers_and_does_not_take_writes_is_told() {
+    let store = FaultyStore::new(&Arc::new(MemoryStore::new()));
+    let deployment = Deployment::connect(Config { storage: None, ..config() }).await.unwrap();
+    let node = Node::begin(deployment, Keys::awaiting_store(), Arc::new(SystemClock)).await;
+    node.keep_state(Backend::Opened(Arc::clone(&store) as _), "faulty").await;
+    let api = Api::on(node);
+    let told = async || {
+        let status = api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
+        (status["data"]["store"].clone(), api.send("s.root", "GET", "sys/metrics", "").await.text)
+    };
+    let made = api.send("s.root", "PUT", "transit/keys/made", "{}").await;
+    assert!(made.status.is_success(), "{}", made.text);
+    let (well, text) = told().await;
+    assert_eq!((&well["up"], &well["writes_failing"]), (&json!(true), &json!(false)));
+    assert!(text.contains("selkie_store_writable 1\n"), "{text}");
+    (0..64).for_each(|_| store.loses_answer(false));
+    let refused = api.send("s.root", "PUT", "transit/keys/full", "{}").await;
+    assert_eq!(refused.status, 503);
+    let (full, text) = told().await;
+    assert_eq!((&full["up"], &full["writes_failing"]), (&json!(false), &json!(true)));
+    assert!(full["writes_failed"].as_u64() > Some(0) && full["last_write_failed"].is_string());
+    for line in ["selkie_store_up 0\n", "selkie_store_writable 0\n", "selkie_state_open 1\n"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+fn devices(paths: &[&str]) -> Audit {
+    let device = |path: &&str| AuditDevice {
+        path: path.trim_start_matches("/dev/").to_owned(),
+        description: String::new(),
+        checkpoint_interval: Duration::from_secs(60),
+        kind: AuditKind::File(AuditFile { path: path.into(), mode: 0o600, fsync: false }),
+    };
+    let key = selkie_crypto::AuditKey::init_with(|page| page.fill(5)).unwrap();
+    Audit { key: Some(key), devices: paths.iter().map(device).collect() }
+}
+
+#[tokio::test]
+async fn an_audit_device_that_takes_nothing_is_told_while_another_one_works() {
+    let audit = devices(&["/dev/full", "/dev/null"]);
+    let api = Api::start_with(Config { audit, ..config() }).await;
+    assert_eq!(api.send("s.root", "GET", "sys/metrics", "").await.status, 200);
+    let status = api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
+    let told = status["data"]["audit"].as_array().unwrap();
+    let ups: Vec<_> =
+        told.iter().map(|one| (one["device"].as_str().unwrap(), &one["up"])).collect();
+    assert_eq!(ups, [("full", &json!(false)), ("null", &json!(true))]);
+}
+
+#[tokio::test]
+async fn what_no_audit_device_takes_is_logged_with_that_reason() {
+    let log = log::Log::start();
+    let api = Api::start_with(Config { audit: devices(&["/dev/full"]), ..config() }).await;
+    assert_eq!(api.send("s.root", "GET", "sys/metrics", "").await.status, 500);
+    let text = log.take();
+    assert!(text.contains("reason=\"no audit device took the line\""), "{text}");
+    assert!(text.contains("advice=\"see to the audit devices"), "{text}");
 }
