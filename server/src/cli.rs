@@ -29,6 +29,7 @@ use selkie_config::{Config, Sources, SystemSources};
 pub use self::break_glass::{BreakGlassError, WrapObstacle};
 pub use self::error::CommandError;
 pub use self::remote::RemoteError;
+pub use self::validate::UnfitPlace;
 use crate::hardening::LAUNCH_COMMAND;
 use crate::telemetry::WithCauses;
 
@@ -178,6 +179,9 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
         CommandError::Config(problems) => writeln!(errors, "{problems}"),
         CommandError::Regressions(regressions) => {
             regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))
+        }
+        CommandError::UnfitPlaces(places) => {
+            places.iter().try_for_each(|place| writeln!(errors, "{place}"))
         }
         // What was asked for ends with it.
         CommandError::Unwell

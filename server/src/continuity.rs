@@ -1,9 +1,11 @@
-//! What a reload must not break: version numbers that clients have seen (invariant I7), and keys
-//! that ciphertexts need. A restart has nothing to compare with, and so is the way to force it.
+//! What a reload must not break: what the file in use promised to ciphertexts, as `validate
+//! --previous` tells it, and what only the running server knows: version numbers that clients have
+//! seen (invariant I7), and the keys that are behind the seals. A restart has nothing to compare with, and so is the way to force it.
 
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
+use selkie_config::Regression;
 use selkie_crypto::{KekId, KeyVersion, Random, RecipientSecret, SealName};
 use selkie_kms::{Call, ClientTag, KmsError};
 
@@ -14,6 +16,9 @@ use crate::transit::{Keys, LostVersions, TransitKey};
 /// Why a reload was refused although the configuration is valid by itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Discontinuity {
+    /// The new file breaks what the one in use promised.
+    #[error("it would leave behind what is in use: {}", listed(.0))]
+    Regressions(Vec<Regression>),
     /// The version number of a declared key would go back.
     #[error(
         "key \"{mount}/{key}\" is at version {was} and would go back to {would_be}; raise \
@@ -54,9 +59,6 @@ pub enum Discontinuity {
         /// The id.
         id: KekId,
     },
-    /// The origin key is another one.
-    #[error("origin_key is another one: nothing made before would open; restart to force it")]
-    OtherOriginKey,
     /// There is no randomness for the comparison of keys.
     #[error("there is no randomness to compare the seals' keys with")]
     NoRandomness,
@@ -86,11 +88,7 @@ impl Deployment {
         keys: &Keys,
         random: &Random,
     ) -> Result<(), Discontinuity> {
-        if let (Some(is), Some(was)) = (&self.origin_key, &before.origin_key)
-            && !is.is_same_key(was)
-        {
-            return Err(Discontinuity::OtherOriginKey);
-        }
+        self.require_promises(before)?;
         self.declared_keys().try_for_each(|(mount, key)| {
             require_rising_version(mount, key, before.seen(mount, key, keys).as_deref())
         })?;
@@ -103,6 +101,15 @@ impl Deployment {
             }
         }
         Ok(())
+    }
+
+    /// What `validate --previous` tells of two files, of the one in use and the new one.
+    fn require_promises(&self, before: &Self) -> Result<(), Discontinuity> {
+        let promises = self.promises.as_ref().zip(before.promises.as_ref());
+        let mut broken = promises.map_or_else(Vec::new, |(is, was)| is.check_against_previous(was));
+        let origin_keys = (self.origin_key.as_deref(), before.origin_key.as_deref());
+        broken.extend(Regression::of_origin_key(origin_keys.0, origin_keys.1));
+        if broken.is_empty() { Ok(()) } else { Err(Discontinuity::Regressions(broken)) }
     }
 
     /// Refuses to take the place of `before`, which differs in what is known of a master key, where
@@ -152,6 +159,10 @@ impl Deployment {
         let name = key.name.as_str();
         self.declared_key(mount, name).or_else(|| keys.managed(mount, name))
     }
+}
+
+fn listed(regressions: &[Regression]) -> String {
+    regressions.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn require_rising_version(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use selkie_access::{KeyName, MountPath, Policy};
-use selkie_config::{ClientName, Config, DeclaredKey, Mount, VersionRule};
+use selkie_config::{ClientName, Config, DeclaredKey, Mount, Promises, VersionRule};
 use selkie_crypto::{KeyVersion, OriginKey, SealName};
 use selkie_kms::transit::TransitSetupError;
 use selkie_listener::TlsError;
@@ -44,6 +44,8 @@ pub struct Deployment {
     pub keeping: Keeping,
     /// The keys of other servers that are taken over.
     pub takeovers: Takeovers,
+    /// What it promises to ciphertexts; `None` where its seals are not those of a configuration.
+    pub promises: Option<Arc<Promises>>,
     declared: Arc<[DeclaredKey]>,
     keys: Keys,
 }
@@ -116,9 +118,10 @@ impl Deployment {
     ///
     /// [`DeploymentError`].
     pub async fn connect(mut config: Config) -> Result<Self, DeploymentError> {
+        let promises = Some(Arc::new(config.promises()));
         let (seals, keeping) = connect_seals(&mut config, None).await?;
         let takeovers = Takeovers::connect(&mut config, None)?;
-        Ok(Self { keeping, takeovers, ..Self::assemble(config, seals)? })
+        Ok(Self { promises, keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
     /// The same, going on from what the deployment `before` has learned, else from the pin files;
@@ -132,10 +135,11 @@ impl Deployment {
         before: Option<&Self>,
         bench: Option<&Arc<Bench>>,
     ) -> Result<Self, DeploymentError> {
+        let promises = Some(Arc::new(config.promises()));
         let (seals, keeping) = connect_seals(&mut config, bench).await?;
         let seals = seals.resumed(before.map(|before| &before.seals));
         let takeovers = Takeovers::connect(&mut config, before.map(|before| &before.takeovers))?;
-        Ok(Self { keeping, takeovers, ..Self::assemble(config, seals)? })
+        Ok(Self { promises, keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
     /// What follows from `config` with these seals in the place of its own.
@@ -168,6 +172,7 @@ impl Deployment {
                 local_key: config.local_key.map(Arc::new),
             },
             takeovers: Takeovers::default(),
+            promises: None,
         })
     }
 
@@ -196,6 +201,7 @@ impl Deployment {
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),
             takeovers: self.takeovers.clone(),
+            promises: self.promises.clone(),
         };
         next.carry_over(self);
         Ok(next)

@@ -19,6 +19,7 @@ pub mod drill;
 mod durable_file;
 pub mod faults;
 pub mod hardening;
+pub mod listener_certificates;
 pub mod metrics;
 pub mod node;
 pub mod seal;

@@ -8,6 +8,7 @@ mod state;
 mod takeover;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use selkie_crypto::SealName;
+use selkie_listener::Validity;
 
 use self::aged::AgedDecrypts;
 pub(crate) use self::aged::Decrypted;
@@ -57,6 +59,7 @@ pub struct Metrics {
     alerts: Arc<AlertFigures>,
     certificates: Family<OfClient, Gauge>,
     revocation_lists: Family<OfListener, Gauge>,
+    own_certificates: [Family<OfListener, Gauge>; 2],
     reported: Reported,
 }
 
@@ -150,6 +153,7 @@ impl Metrics {
             alerts: Arc::default(),
             certificates: Family::default(),
             revocation_lists: Family::default(),
+            own_certificates: <[_; 2]>::default(),
             reported: Reported::default(),
         })
     }
@@ -172,6 +176,19 @@ impl Metrics {
         }
         for (listener, end) in seen.lists {
             self.revocation_lists.get_or_create(&OfListener { listener }).set(seconds(end));
+        }
+    }
+
+    /// From when and until when the listeners' own certificates are good.
+    pub fn listener_certificates(&self, all: BTreeMap<String, Validity>) {
+        let [from, until] = &self.own_certificates;
+        from.clear();
+        until.clear();
+        for (listener, validity) in all {
+            for (family, at) in [(from, validity.from), (until, validity.until)] {
+                let label = OfListener { listener: listener.clone() };
+                family.get_or_create(&label).set(i64::try_from(at).unwrap_or(i64::MAX));
+            }
         }
     }
 
@@ -318,6 +335,11 @@ impl Metrics {
         let help = "When the first revocation list of a listener is out of date, in Unix seconds";
         let ends = self.revocation_lists.clone();
         registry.register("client_crl_next_update_timestamp_seconds", help, ends);
+        let [from, until] = self.own_certificates.clone();
+        let help = "From when a listener's own certificate is good, in Unix seconds";
+        registry.register("listener_certificate_not_before_timestamp_seconds", help, from);
+        let help = "When a listener's own certificate runs out, in Unix seconds";
+        registry.register("listener_certificate_not_after_timestamp_seconds", help, until);
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
         self.alerts.register(&mut registry);

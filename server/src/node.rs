@@ -21,6 +21,7 @@ use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::drill::DrillLog;
 use crate::faults::Bench;
+use crate::listener_certificates::ListenerCertificates;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::seal::Learner;
 use crate::state::keeper::Keeper;
@@ -51,6 +52,7 @@ pub struct Node {
     bench: Option<Arc<Bench>>,
     /// In seconds since 1970.
     started: u64,
+    listener_certificates: ListenerCertificates,
     /// One for each seal that is learned of; they end with this.
     polls: Mutex<JoinSet<()>>,
 }
@@ -197,6 +199,7 @@ impl Node {
             audit: Audit::none(Arc::clone(&clock)),
             started: clock.unix_seconds(),
             drills: DrillLog::default(),
+            listener_certificates: ListenerCertificates::default(),
             alerts: None,
             bench: None,
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
@@ -437,6 +440,12 @@ impl Node {
         &self.drills
     }
 
+    /// The certificates that its listeners show.
+    #[must_use]
+    pub const fn listener_certificates(&self) -> &ListenerCertificates {
+        &self.listener_certificates
+    }
+
     /// When it was started, in seconds since 1970.
     #[must_use]
     pub const fn started(&self) -> u64 {
@@ -465,6 +474,7 @@ impl Node {
             self.metrics.store(figures);
         }
         self.metrics.certificates(self.auth.certificates().seen());
+        self.metrics.listener_certificates(self.listener_certificates.all());
         self.metrics.undrilled_since(self.started);
         self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());

@@ -56,8 +56,16 @@ pub enum ServeError {
         source: TlsError,
     },
     /// An address cannot be listened at.
-    #[error("{}", CannotListen(*address, source))]
+    #[error("{}", CannotListen(*address, source, IN_LISTENER))]
     Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The address of metrics cannot be listened at.
+    #[error("{}", CannotListen(*address, source, "\"metrics_address\" in telemetry"))]
+    BindMetrics {
         /// The address.
         address: SocketAddr,
         /// What the system says.
@@ -317,12 +325,21 @@ impl fmt::Display for EndpointName {
     }
 }
 
-struct CannotListen<'e>(SocketAddr, &'e io::Error);
+/// Where a listener says its address.
+const IN_LISTENER: &str = "\"address\" in the listener stanza";
+
+/// With the field that says the address.
+struct CannotListen<'e>(SocketAddr, &'e io::Error, &'static str);
 
 impl fmt::Display for CannotListen<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(address, error) = self;
+        let Self(address, error, field) = self;
         match error.kind() {
+            io::ErrorKind::AddrInUse if *field != IN_LISTENER => write!(
+                f,
+                "cannot listen at {address}: another program has this port; stop that, or choose \
+                 another with {field}"
+            ),
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "cannot listen at {address}: another program has this port; stop that, or choose \

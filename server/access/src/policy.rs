@@ -145,6 +145,15 @@ impl Policy {
         }
     }
 
+    /// The paths of its rules that each are one, without wildcards, and the same for every client.
+    pub fn exact_paths(&self) -> impl Iterator<Item = &str> {
+        let rules = match &self.rules {
+            Rules::Everything => &[][..],
+            Rules::Listed(rules) => rules,
+        };
+        rules.iter().filter_map(Rule::exact_path)
+    }
+
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
     }

@@ -116,6 +116,11 @@ enum AuditError {
         #[source]
         source: PageError,
     },
+    #[error(
+        "field \"file_path\": {found:?} does not exist here: name a file by its absolute path, or \
+         declare audit \"syslog\" or \"socket\""
+    )]
+    NotAFile { found: String },
     #[error("field {field:?}: must be an absolute path")]
     RelativePath { field: &'static str },
     #[error("field \"path\": a name of 1 to 64 of the characters a-z A-Z 0-9 _ -")]
@@ -276,6 +281,9 @@ fn seconds(section: &mut Section<'_>, field: &'static str, default: Duration) ->
 
 fn absolute(section: &mut Section<'_>, field: &'static str) -> Option<PathBuf> {
     let path = section.field(field).required().string()?.try_map(|text| {
+        if ["stdout", "discard"].contains(&text.as_str()) && field == "file_path" {
+            return Err(AuditError::NotAFile { found: text });
+        }
         let path = PathBuf::from(text);
         if path.is_absolute() { Ok(path) } else { Err(AuditError::RelativePath { field }) }
     });

@@ -19,6 +19,7 @@ mod network;
 mod pins;
 mod policy;
 mod previous;
+mod promises;
 mod quantity;
 mod seal;
 mod secret;
@@ -55,6 +56,7 @@ pub use listener::{
 };
 pub use mount::Mount;
 pub use previous::Regression;
+pub use promises::Promises;
 pub use seal::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, DistantKey, IdentityReason,
     Origin, Pkcs11Mechanism, Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal,
@@ -62,7 +64,7 @@ pub use seal::{
 };
 pub use secret::ExposedFile;
 pub use selkie_hcl::{Position, Problem, Problems};
-pub use sources::{Exposure, Placeholders, SourceError, Sources, SystemSources};
+pub use sources::{Exposure, Placeholders, SourceError, Sources, SystemSources, WhereReadable};
 pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
 pub use takeover::Takeover;
 pub use telemetry::{MetricsListener, Telemetry, Tracing};

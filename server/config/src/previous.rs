@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_crypto::{KekId, SealName};
+use selkie_crypto::{Kek, KekId, OriginKey, SealName};
 
 use crate::config::Config;
 use crate::key::{DeclaredKey, VersionRule};
-use crate::seal::{DistantKey, Seal};
+use crate::promises::{PromisedSeal, Promises};
+use crate::seal::{DistantKey, StaticKey};
 
 /// Something that the previous configuration promised and this one does not keep.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +121,28 @@ pub enum Regression {
         /// The version's id.
         id: KekId,
     },
+    /// Another key stands under the id of a version of a static seal.
+    #[error(
+        "seal \"{seal}\": key id \"{id}\" now names another key: what the one before it wrapped does \
+         not open; give the new key an id of its own, and declare the one before as \"previous\""
+    )]
+    OtherKeyUnderId {
+        /// The seal.
+        seal: SealName,
+        /// The version's id.
+        id: KekId,
+    },
+    /// The key under an id is read from elsewhere, and the one before cannot be read.
+    #[error(
+        "seal \"{seal}\": the key of the id \"{id}\" is read from elsewhere now, and what it was read \
+         from cannot be read here to compare them: what another key wrapped does not open"
+    )]
+    KeyNotCompared {
+        /// The seal.
+        seal: SealName,
+        /// The version's id.
+        id: KekId,
+    },
     /// A seal has another master key, which somebody else holds.
     #[error(
         "seal \"{seal}\": the key {was} is no longer its master key: what that one wrapped does \
@@ -183,6 +206,12 @@ pub enum Regression {
     /// The origin key is another one.
     #[error("\"origin_key\" changed: ciphertexts made with the previous one do not open")]
     OriginKeyChanged,
+    /// The origin key is read from elsewhere, and the one before cannot be read.
+    #[error(
+        "\"origin_key\" is read from elsewhere now, and what it was read from cannot be read here to \
+         compare them: ciphertexts made with another one do not open"
+    )]
+    OriginKeyNotCompared,
 }
 
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
@@ -198,9 +227,75 @@ impl Config {
     /// [`Placeholders`](crate::Placeholders) the references to them.
     #[must_use]
     pub fn check_against_previous(&self, previous: &Self) -> Vec<Regression> {
+        let mut regressions = self.promises().check_against_previous(&previous.promises());
+        let origin_keys = (self.origin_key.as_ref(), previous.origin_key.as_ref());
+        regressions.extend(Regression::of_origin_key(origin_keys.0, origin_keys.1));
+        self.check_static_keys(previous, &mut regressions);
+        regressions
+    }
+
+    fn check_static_keys(&self, previous: &Self, regressions: &mut Vec<Regression>) {
+        for seal in &previous.seals {
+            let is_other = |was: &&StaticKey| {
+                let now = self.static_key(&seal.name, &was.id);
+                now.is_some_and(|now| !now.is_same_key(&was.key))
+            };
+            for was in seal.static_keys().filter(is_other) {
+                let (seal, id) = (seal.name.clone(), was.id.clone());
+                regressions.push(Regression::OtherKeyUnderId { seal, id });
+            }
+        }
+    }
+
+    /// Whether both have the same key under `id` in the static seal `name`.
+    fn shares_static_key(&self, other: &Self, name: &SealName, id: &KekId) -> bool {
+        let keys = self.static_key(name, id).zip(other.static_key(name, id));
+        keys.is_some_and(|(one, other)| one.is_same_key(other))
+    }
+
+    fn static_key(&self, name: &SealName, id: &KekId) -> Option<&Kek> {
+        let seal = self.seals.iter().find(|seal| seal.name == *name)?;
+        Some(&seal.static_keys().find(|key| key.id == *id)?.key)
+    }
+}
+
+impl Regression {
+    /// What becomes of `previous` where the origin key is `now`.
+    #[must_use]
+    pub fn of_origin_key(now: Option<&OriginKey>, previous: Option<&OriginKey>) -> Option<Self> {
+        match (now?, previous) {
+            (_, None) => Some(Self::OriginKeyAdded),
+            (now, Some(was)) => (!now.is_same_key(was)).then_some(Self::OriginKeyChanged),
+        }
+    }
+
+    /// The same, or that nobody can tell, where the key that `previous` was read with is the one that
+    /// stands in for its reference in `by_reference`.
+    #[must_use]
+    pub fn as_far_as_read(self, previous: &Config, by_reference: &Config) -> Self {
+        let origin_keys = previous.origin_key.as_ref().zip(by_reference.origin_key.as_ref());
+        match self {
+            Self::OtherKeyUnderId { seal, id }
+                if previous.shares_static_key(by_reference, &seal, &id) =>
+            {
+                Self::KeyNotCompared { seal, id }
+            }
+            Self::OriginKeyChanged
+                if origin_keys.is_some_and(|(one, other)| one.is_same_key(other)) =>
+            {
+                Self::OriginKeyNotCompared
+            }
+            told => told,
+        }
+    }
+}
+
+impl Promises {
+    /// What these promises would break of the `previous` ones.
+    #[must_use]
+    pub fn check_against_previous(&self, previous: &Self) -> Vec<Regression> {
         let mut regressions = Vec::new();
         self.check_realms(previous, &mut regressions);
-        regressions.extend(self.check_origin_key(previous));
         self.check_mounts(previous, &mut regressions);
         self.check_seals(previous, &mut regressions);
         for key in &previous.keys {
@@ -211,18 +306,8 @@ impl Config {
     }
 
     fn check_realms(&self, previous: &Self, regressions: &mut Vec<Regression>) {
-        let is_known = |realm: &String| *realm == self.realm || self.realm_aliases.contains(realm);
-        let realms = std::iter::once(&previous.realm).chain(&previous.realm_aliases);
-        let removed = realms.filter(|realm| !is_known(realm)).cloned();
+        let removed = previous.realms.iter().filter(|realm| !self.realms.contains(realm)).cloned();
         regressions.extend(removed.map(|realm| Regression::RealmRemoved { realm }));
-    }
-
-    fn check_origin_key(&self, previous: &Self) -> Option<Regression> {
-        let now = self.origin_key.as_ref()?;
-        let Some(was) = &previous.origin_key else {
-            return Some(Regression::OriginKeyAdded);
-        };
-        (!now.is_same_key(was)).then_some(Regression::OriginKeyChanged)
     }
 
     fn check_mounts(&self, previous: &Self, regressions: &mut Vec<Regression>) {
@@ -232,18 +317,11 @@ impl Config {
         regressions.extend(removed.map(|mount| Regression::MountRemoved { mount }));
     }
 
-    /// The mount that today opens what was encrypted under `path`.
-    fn mount_now(&self, path: &MountPath) -> Option<&MountPath> {
-        let mut mounts = self.mounts.iter();
-        let found = mounts.find(|mount| mount.path == *path || mount.aliases.contains(path))?;
-        Some(&found.path)
-    }
-
     fn check_seals(&self, previous: &Self, regressions: &mut Vec<Regression>) {
         for seal in &previous.seals {
             // Of what no server opened, nothing stops to open.
-            let is_revoked = self.revoked_seals.iter().any(|revoked| revoked.name == seal.name);
-            if seal.is_offline() || is_revoked {
+            let is_revoked = self.revoked.contains(&seal.name);
+            if seal.is_offline || is_revoked {
                 // Said on purpose; what it would lose altogether is told of the keys.
                 continue;
             }
@@ -251,27 +329,22 @@ impl Config {
                 regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
                 continue;
             };
-            if let Some(was) = seal.distant_key()
-                && now.distant_key().as_ref() != Some(&was)
+            if let Some(was) = seal.distant_key.clone()
+                && now.distant_key.as_ref() != Some(&was)
             {
                 regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
             }
             check_hsm(now, seal, regressions);
-            let ids: BTreeSet<&KekId> = now.static_ids().collect();
-            for id in seal.static_ids().filter(|id| !ids.contains(id)) {
+            for id in seal.static_ids.iter().filter(|id| !now.static_ids.contains(id)) {
                 let (seal, id) = (seal.name.clone(), id.clone());
                 regressions.push(Regression::KeyIdRemoved { seal, id });
             }
         }
     }
 
-    fn seal_named(&self, name: &SealName) -> Option<&Seal> {
-        self.seals.iter().find(|seal| seal.name == *name)
-    }
-
     /// Whether the seals that are left open what was made for `old`.
     fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
-        let opens = |name: &&SealName| self.seal_named(name).is_some_and(|seal| !seal.is_offline());
+        let opens = |name: &&SealName| self.seal_named(name).is_some_and(|seal| !seal.is_offline);
         let left = old.seals.iter().filter(opens).count();
         if left >= usize::from(old.quorum) {
             return None;
@@ -321,7 +394,7 @@ impl Config {
         })
     }
 
-    fn seals_of(&self, key: &DeclaredKey) -> impl Iterator<Item = &Seal> {
+    fn seals_of(&self, key: &DeclaredKey) -> impl Iterator<Item = &PromisedSeal> {
         key.seals.iter().filter_map(|name| self.seal_named(name))
     }
 
@@ -344,7 +417,7 @@ impl Config {
     }
 
     fn listed_versions(&self, key: &DeclaredKey) -> u32 {
-        let listed = |seal: &Seal| seal.static_ids().count().max(seal.hsm_ids().count()).max(1);
+        let listed = |seal: &PromisedSeal| seal.static_ids.len().max(seal.hsm_ids().len()).max(1);
         let versions: usize = self.seals_of(key).map(listed).sum();
         u32::try_from(versions).unwrap_or(u32::MAX)
     }
@@ -356,31 +429,30 @@ impl Config {
         match key.version {
             VersionRule::Stated(_) => BTreeSet::new(),
             VersionRule::Counted { .. } => {
-                self.seals_of(key).filter_map(Seal::distant_key).collect()
+                self.seals_of(key).filter_map(|seal| seal.distant_key.clone()).collect()
             }
         }
     }
 }
 
 /// Whether what was in an HSM is still looked for there.
-fn check_hsm(now: &Seal, before: &Seal, regressions: &mut Vec<Regression>) {
-    let ids: BTreeSet<&[u8]> = now.hsm_ids().collect();
-    for id in before.hsm_ids().filter(|id| !ids.contains(id)) {
+fn check_hsm(now: &PromisedSeal, before: &PromisedSeal, regressions: &mut Vec<Regression>) {
+    for id in before.hsm_ids().iter().filter(|id| !now.hsm_ids().contains(id)) {
         let (seal, id) = (before.name.clone(), hex(id));
         regressions.push(Regression::HsmKeyRemoved { seal, id });
     }
     // By an id alone a key is found whatever its label is.
-    let is_found_by_id = now.hsm_label().is_none() && before.hsm_ids().next().is_some();
+    let is_found_by_id = now.hsm_label().is_none() && !before.hsm_ids().is_empty();
     if let Some(was) = before.hsm_label().filter(|was| now.hsm_label() != Some(was))
         && !is_found_by_id
     {
         let (seal, was) = (before.name.clone(), was.to_owned());
         regressions.push(Regression::HsmLabelChanged { seal, was });
     }
-    if let (Some(was), Some(now)) = (before.in_hsm(), now.in_hsm())
-        && was.token() != now.token()
+    if let (Some(was), Some(now)) = (&before.in_hsm, &now.in_hsm)
+        && was.token != now.token
     {
-        let (seal, was) = (before.name.clone(), was.token_in_words());
+        let (seal, was) = (before.name.clone(), was.token_in_words.clone());
         regressions.push(Regression::HsmTokenChanged { seal, was });
     }
 }
@@ -395,7 +467,7 @@ const fn highest_of(generation: u32) -> u32 {
     generation.saturating_mul(size).saturating_add(size - 1)
 }
 
-fn master_key(seal: &Seal) -> MasterKey<'_> {
-    let in_hsm = (seal.hsm_label(), seal.hsm_ids().next());
-    (seal.static_ids().next().or_else(|| seal.offline_id()), seal.distant_key(), in_hsm)
+fn master_key(seal: &PromisedSeal) -> MasterKey<'_> {
+    let in_hsm = (seal.hsm_label(), seal.hsm_ids().first().map(Vec::as_slice));
+    (seal.static_ids.first().or(seal.offline_id.as_ref()), seal.distant_key.clone(), in_hsm)
 }

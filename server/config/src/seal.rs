@@ -418,16 +418,6 @@ impl Seal {
         }
     }
 
-    /// The `CKA_ID` of each version in an HSM that is declared by it, the current one first.
-    pub(crate) fn hsm_ids(&self) -> impl Iterator<Item = &[u8]> {
-        self.in_hsm().into_iter().flat_map(Pkcs11Seal::ids)
-    }
-
-    /// The `CKA_LABEL` of the versions in an HSM.
-    pub(crate) fn hsm_label(&self) -> Option<&str> {
-        self.in_hsm()?.key_label.as_deref()
-    }
-
     pub(crate) fn in_hsm(&self) -> Option<&Pkcs11Seal> {
         match &self.kind {
             SealKind::Pkcs11(seal) => Some(seal),
@@ -435,9 +425,9 @@ impl Seal {
         }
     }
 
-    /// The versions that are in our own memory, by their ids, the current one first.
-    pub(crate) fn static_ids(&self) -> impl Iterator<Item = &KekId> {
-        keys_of(self).map(|key| &key.id)
+    /// The versions that are in our own memory, the current one first.
+    pub(crate) fn static_keys(&self) -> impl Iterator<Item = &StaticKey> {
+        keys_of(self)
     }
 }
 

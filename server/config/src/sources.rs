@@ -223,6 +223,37 @@ impl Sources for Placeholders {
     }
 }
 
+/// The keys of a *previous* configuration where they can be read, and [`Placeholders`] for all else.
+/// Never for serving.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WhereReadable;
+
+impl Sources for WhereReadable {
+    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        SystemSources.variable(name).or_else(|| Placeholders.variable(name))
+    }
+
+    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        SystemSources.variable(name)
+    }
+
+    fn are_placeholders(&self) -> bool {
+        true
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        SystemSources.secret_file(path).or_else(|_unreadable| Placeholders.secret_file(path))
+    }
+
+    fn text_file(&self, path: &Path) -> Result<String, SourceError> {
+        Placeholders.text_file(path)
+    }
+
+    fn exposure(&self, _path: &Path) -> Option<Exposure> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -33,6 +33,6 @@ pub use limits::Limits;
 pub use log_budget::LogBudget;
 pub use proxy_protocol::ProxyProtocol;
 pub use tls::{
-    ClientCertificates, ClientTrust, Lapsed, ShownCertificate, TlsError, TlsFiles, TlsMaterial,
-    TlsSource, TlsVersion, TrustFiles,
+    ClientCertificates, ClientTrust, Lapsed, ShownCertificate, Standing, TlsError, TlsFiles,
+    TlsMaterial, TlsSource, TlsVersion, TrustFiles, Validity,
 };

@@ -13,12 +13,14 @@ mod error;
 mod pem;
 mod shown;
 mod trust;
+mod validity;
 
 pub use error::TlsError;
 pub(crate) use error::of_handshake;
 use pem::Identity;
 pub use shown::ShownCertificate;
 pub use trust::{ClientTrust, Lapsed, TrustFiles};
+pub use validity::{Standing, Validity};
 
 /// Only HTTP/1.1 is spoken here; whoever offers `h2` as well (every Go client) gets this answer.
 const ALPN: &[u8] = b"http/1.1";
@@ -67,6 +69,7 @@ pub struct TlsMaterial {
     config: Arc<ServerConfig>,
     /// None: clients are not asked for certificates.
     trust: Option<Arc<ClientTrust>>,
+    validity: Option<Validity>,
 }
 
 impl TlsMaterial {
@@ -89,6 +92,12 @@ impl TlsMaterial {
     #[must_use]
     pub fn client_trust(&self) -> Option<&ClientTrust> {
         self.trust.as_deref()
+    }
+
+    /// How long the server's certificate is good; `None` if it does not say.
+    #[must_use]
+    pub const fn validity(&self) -> Option<Validity> {
+        self.validity
     }
 
     /// Takes a certificate chain and its key from memory: every version, no client certificates.
@@ -121,6 +130,8 @@ impl TlsMaterial {
         if spoken.is_empty() {
             return Err(TlsError::NoVersion);
         }
+        let certified = identity.into_certified();
+        let validity = Validity::of(&certified.cert);
         let verifier = match &trust {
             None => WebPkiClientVerifier::no_client_auth(),
             Some(trust) => trust.verifier(),
@@ -129,13 +140,13 @@ impl TlsMaterial {
             .with_protocol_versions(&spoken)
             .map_err(TlsError::Provider)?
             .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.into_certified())));
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = vec![ALPN.to_vec()];
         // No resumption: no session secrets to keep, and every connection's client certificate is
         // verified. A full handshake costs 0.2 ms, and our clients keep their connections.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), trust: trust.map(Arc::new) })
+        Ok(Self { config: Arc::new(config), trust: trust.map(Arc::new), validity })
     }
 }
 
@@ -171,6 +182,12 @@ impl TlsSource {
     #[must_use]
     pub fn lists_until(&self) -> Option<u64> {
         self.current().trust.as_ref()?.next_update()
+    }
+
+    /// How long the certificate of the moment is good; `None` if it does not say.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.current().validity
     }
 
     pub(crate) fn current(&self) -> Arc<TlsMaterial> {

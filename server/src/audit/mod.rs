@@ -80,7 +80,11 @@ pub struct NotRecorded;
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// A file cannot be opened, which is a mistake in the configuration or in the permissions.
-    #[error("audit device {device:?}: {} cannot be opened", path.display())]
+    #[error(
+        "audit device {device:?}: \"file_path\" {} cannot be opened{}",
+        path.display(),
+        advice(source)
+    )]
     File {
         /// Its path in `sys/audit`.
         device: String,
@@ -115,6 +119,15 @@ pub enum AuditError {
         /// Its path in `sys/audit`.
         device: String,
     },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    match error.kind() {
+        _ if is_link => " (a symbolic link is not followed: name the file itself)",
+        io::ErrorKind::NotFound => " (make its directory first)",
+        _ => "",
+    }
 }
 
 impl Audit {

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use selkie_crypto::envelope::{Aad, Draft, EncryptError, Expected, Header, Purpose};
 use selkie_crypto::stream::StreamKey;
-use selkie_crypto::{Envelope, KeyVersion, OriginKey, PageError, Plaintext, RandomError, StateKey};
+use selkie_crypto::{
+    Envelope, KekId, KeyVersion, OriginKey, PageError, Plaintext, RandomError, SealName, StateKey,
+};
 use selkie_kms::Call;
 use selkie_storage::RecordValue;
 
@@ -35,10 +37,15 @@ pub enum BackupSealError {
     #[error(transparent)]
     Random(#[from] RandomError),
     /// No seal opens it.
-    #[error("the envelope of the {what} key does not open with the configured seals")]
+    #[error(
+        "the envelope of the {what} key does not open with the configured seals{}",
+        told(made_for)
+    )]
     Unopened {
         /// Which key.
         what: &'static str,
+        /// The seals and key ids that it was made for, as far as it says.
+        made_for: Vec<(SealName, KekId)>,
         /// Why.
         source: TransitError,
     },
@@ -51,6 +58,12 @@ pub enum BackupSealError {
     /// There is no page for the key.
     #[error(transparent)]
     Page(#[from] PageError),
+}
+
+fn told(made_for: &[(SealName, KekId)]) -> String {
+    let one = |(seal, kek): &(SealName, KekId)| format!("seal \"{seal}\" (key id {kek})");
+    let all: Vec<_> = made_for.iter().map(one).collect();
+    if all.is_empty() { String::new() } else { format!("; it was made for {}", all.join(", ")) }
 }
 
 /// A fresh backup key and its envelope for all enabled seals.
@@ -131,7 +144,8 @@ async fn decrypt(
     envelope: &[u8],
     origin_key: Option<&OriginKey>,
 ) -> Result<Plaintext, BackupSealError> {
-    let unopened = |source| BackupSealError::Unopened { what: kind.mount, source };
+    let unopened =
+        |made_for, source| BackupSealError::Unopened { what: kind.mount, made_for, source };
     let deployment = &transit.deployment;
     let mounts = [kind.mount.to_owned()];
     let expected = Expected {
@@ -143,6 +157,9 @@ async fn decrypt(
         origin_key,
     };
     let envelope = Envelope::parse(envelope, &expected)
-        .map_err(|error| unopened(TransitError::Refused(error.refusal_for_log())))?;
-    deployment.seals.decrypt(&envelope, Aad::default(), transit).await.map_err(unopened)
+        .map_err(|error| unopened(Vec::new(), TransitError::Refused(error.refusal_for_log())))?;
+    let made_for =
+        envelope.recipients().iter().map(|one| (one.seal.clone(), one.kek.clone())).collect();
+    let opened = deployment.seals.decrypt(&envelope, Aad::default(), transit).await;
+    opened.map_err(|source| unopened(made_for, source))
 }

@@ -209,6 +209,9 @@ async fn what_does_not_open_changes_nothing() {
         let wrong = engine(realm, &[seal]).await;
         let refused = restore_into(&target, &wrong, &file).await.unwrap_err();
         assert!(matches!(refused, CopyError::Seal(BackupSealError::Unopened { .. })), "{refused}");
+        let is_told = refused.to_string().contains("it was made for seal \"a\" (key id k1)");
+        // Of another realm's nothing is read further.
+        assert_eq!(is_told, realm == "test", "{refused}");
         assert_eq!(raw(&target).await.unwrap(), held);
     }
     let sealed = file.len() - read_frame(&file).unwrap().1.len();

@@ -3,15 +3,18 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use selkie_config::SandboxMode;
-use selkie_crypto::{SealName, os_random};
+use selkie_config::{Listener, SandboxMode};
+use selkie_crypto::os_random;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{CommandError, print, read_config};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::hardening::InForce;
+use crate::listener_certificates::{At, Notice};
 use crate::seal::{Finding, Seal, Step};
+use crate::serve::{EndpointName, load_tls};
+use crate::telemetry::WithCauses;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -23,12 +26,12 @@ pub(super) struct Arguments {
 #[derive(Debug, Default)]
 struct Tally {
     warnings: usize,
-    /// Where something failed: seal and hop.
-    failures: Vec<(SealName, String)>,
+    /// Where something failed: the seal or what else it was, and the hop.
+    failures: Vec<(String, String)>,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
-    let config = read_config(&arguments.config)?;
+    let mut config = read_config(&arguments.config)?;
     let sandbox = match config.sandbox {
         SandboxMode::Auto => "sandbox \"auto\"",
         SandboxMode::Required => "sandbox \"required\"",
@@ -37,13 +40,26 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let hardening = hardening(&InForce::of_this_machine(config.lock_all_memory));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
+    let listeners = std::mem::take(&mut config.listeners);
     let deployment = runtime.block_on(Deployment::connect(config))?;
     let mut tally = Tally::default();
     print(output, &format!("hardening ({sandbox})\n{hardening}"))?;
+    for listener in listeners.iter().filter(|listener| listener.tls.is_some()) {
+        let endpoint = EndpointName::from(listener.endpoint.clone());
+        print(output, &format!("listener {endpoint}\n"))?;
+        tally.tell(&format!("listener {endpoint}"), &certificate(listener), output)?;
+    }
     for seal in deployment.seals.iter() {
         let heading = format!("seal \"{}\" ({})\n", seal.name(), seal.connection.kind());
         print(output, &heading)?;
         runtime.block_on(walk(seal, &mut tally, output))?;
+    }
+    for old in deployment.takeovers.iter() {
+        let key = format!("takeover of {}/{}", old.mount, old.name);
+        print(output, &format!("{key} ({})\n", old.address))?;
+        for step in runtime.block_on(old.examine(&deployment, &SystemClock)) {
+            tally.tell(&key, &step, output)?;
+        }
     }
     print(output, &tally.summary())?;
     if tally.failures.is_empty() { Ok(()) } else { Err(CommandError::Unwell) }
@@ -58,6 +74,24 @@ fn hardening(machine: &InForce) -> String {
     machine.lines().into_iter().map(line).collect()
 }
 
+/// What clients will think of the certificate of `listener`.
+fn certificate(listener: &Listener) -> Step {
+    let failed = |what, advice: &str| Finding::Failed { what, advice: advice.to_owned() };
+    let now = SystemClock.unix_seconds();
+    let finding = match load_tls(listener).map(|tls| tls.and_then(|tls| tls.validity())) {
+        Err(error) => failed(WithCauses(&error).to_string(), "see to the files of the listener"),
+        Ok(None) => Finding::Passed("read".to_owned()),
+        Ok(Some(validity)) => match Notice::of(validity, now) {
+            None => Finding::Passed(format!("good until {}", At(validity.until))),
+            Some(notice) if notice.is_refused() => failed(notice.to_string(), notice.advice()),
+            Some(notice) => {
+                Finding::Warned { what: notice.to_string(), advice: notice.advice().to_owned() }
+            }
+        },
+    };
+    Step { hop: "certificate".to_owned(), finding }
+}
+
 /// Nothing is kept back until the end: a step may take its time, and the last one told is where.
 async fn walk(seal: &Seal, tally: &mut Tally, output: &mut dyn Write) -> Result<(), CommandError> {
     let (sender, mut steps) = unbounded_channel();
@@ -70,8 +104,7 @@ async fn walk(seal: &Seal, tally: &mut Tally, output: &mut dyn Write) -> Result<
     };
     let tell = async {
         while let Some(step) = steps.recv().await {
-            tally.count(seal.name(), &step);
-            print(output, &line(&step))?;
+            tally.tell(seal.name().as_str(), &step, output)?;
         }
         Ok(())
     };
@@ -79,11 +112,21 @@ async fn walk(seal: &Seal, tally: &mut Tally, output: &mut dyn Write) -> Result<
 }
 
 impl Tally {
-    fn count(&mut self, seal: &SealName, step: &Step) {
+    fn tell(
+        &mut self,
+        place: &str,
+        step: &Step,
+        output: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        self.count(place, step);
+        print(output, &line(step))
+    }
+
+    fn count(&mut self, place: &str, step: &Step) {
         match step.finding {
             Finding::Passed(_) => {}
             Finding::Warned { .. } => self.warnings += 1,
-            Finding::Failed { .. } => self.failures.push((seal.clone(), step.hop.clone())),
+            Finding::Failed { .. } => self.failures.push((place.to_owned(), step.hop.clone())),
         }
     }
 
@@ -94,7 +137,7 @@ impl Tally {
         if self.failures.is_empty() {
             return format!("all well{comma}{warnings}\n");
         }
-        let places = self.failures.iter().map(|(seal, hop)| format!("{seal}, {hop}"));
+        let places = self.failures.iter().map(|(place, hop)| format!("{place}, {hop}"));
         let places: Vec<_> = places.collect();
         let failures = counted(self.failures.len(), "failure");
         format!("{failures}{comma}{warnings}: {}\n", places.join("; "))
@@ -127,7 +170,7 @@ mod tests {
     use super::*;
 
     fn tally(warnings: usize, failures: &[(&str, &str)]) -> String {
-        let named = |(seal, hop): &(&str, &str)| (SealName::new(seal).unwrap(), (*hop).to_owned());
+        let named = |(place, hop): &(&str, &str)| ((*place).to_owned(), (*hop).to_owned());
         Tally { warnings, failures: failures.iter().map(named).collect() }.summary()
     }
 

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::RandomError;
 
+use super::validate::UnfitPlace;
 use super::{BreakGlassError, Exit, RemoteError};
 use crate::backup::{ContentError, CopyError};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
 use crate::hardening::HardeningError;
+use crate::listener_certificates::Notice;
 use crate::node::NodeError;
-use crate::serve::ServeError;
+use crate::serve::{EndpointName, ServeError};
 use crate::state::backend::BackendError;
 use crate::telemetry::TelemetryError;
 use crate::vault_storage::VaultStorageError;
@@ -44,6 +46,17 @@ pub enum CommandError {
          anyone depends on the server"
     )]
     FaultsNotAllowed,
+    /// A server could not write where it is to.
+    #[error("a server could not write where it is to")]
+    UnfitPlaces(Vec<UnfitPlace>),
+    /// A listener shows a certificate that clients refuse.
+    #[error("listener {endpoint}: {notice}: {}", notice.advice())]
+    ListenerCertificate {
+        /// The listener.
+        endpoint: EndpointName,
+        /// What is so.
+        notice: Notice,
+    },
     /// The configuration breaks what the previous one promised.
     #[error("the new configuration breaks what the previous one promised")]
     Regressions(Vec<Regression>),
@@ -74,6 +87,14 @@ pub enum CommandError {
     /// The storage cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The directory of a storage cannot be opened by a command that needs it alone.
+    #[error("storage \"sled\" in {}: {}", path.display(), told(source))]
+    StorageDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: BackendError,
+    },
     /// The break-glass key did not do what it was to.
     #[error(transparent)]
     BreakGlass(#[from] BreakGlassError),
@@ -168,6 +189,17 @@ pub enum CommandError {
     Output(#[source] io::Error),
 }
 
+/// What to do about a storage that does not open.
+fn told(error: &BackendError) -> &'static str {
+    if error.is_in_use() {
+        "stop all servers that use it, and run this again"
+    } else if error.is_damaged() {
+        "move the directory away, so that a new one is filled"
+    } else {
+        "cannot be opened"
+    }
+}
+
 impl CommandError {
     pub(super) fn exit(&self) -> Exit {
         match self {
@@ -182,6 +214,8 @@ impl CommandError {
             | Self::Config(_)
             | Self::Remote(RemoteError::Identity(_) | RemoteError::ExposedKey(_))
             | Self::Regressions(_)
+            | Self::ListenerCertificate { .. }
+            | Self::UnfitPlaces(_)
             | Self::Deployment(_)
             | Self::NoStorage { .. }
             | Self::NoAuditKey
@@ -210,6 +244,7 @@ impl CommandError {
             | Self::Copy(_)
             | Self::Backup(_)
             | Self::Backend(_)
+            | Self::StorageDirectory { .. }
             | Self::File { .. }
             | Self::VaultStorage(_)
             | Self::BreakGlass(_)

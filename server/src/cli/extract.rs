@@ -26,7 +26,7 @@ enum From {
     VaultFile,
     /// A raft snapshot, as "vault operator raft snapshot save" writes it.
     Raft,
-    /// Raft's database, vault.db.
+    /// Raft's database, vault.db: not read here; tells how to take the record out.
     RaftDb,
     /// One record, as any other storage holds it.
     Record,

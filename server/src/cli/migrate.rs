@@ -4,10 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::backup::{progress_bar, reporter};
-use super::restore::{config_and_storage, told, told_forgotten};
+use super::restore::{config_and_storage, open, told, told_forgotten};
 use super::{CommandError, print};
 use crate::backup::{Target, migrate, offline};
-use crate::state::backend;
 use crate::state::checkpoint::CheckpointFile;
 
 #[derive(Debug, clap::Args)]
@@ -28,8 +27,8 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let (from, to) = (offline(from).await?, offline(to).await?);
-        let source = backend::open(&from_storage).await?;
-        let store = backend::open(&to_storage).await?;
+        let source = open(&from_storage).await?;
+        let store = open(&to_storage).await?;
         let target = Target { store: &store, transit: &to, force: false };
         let copied = migrate(&source, &from, target, &mut reporter(&bar)).await?;
         // The target's would stand against the store that is there now.

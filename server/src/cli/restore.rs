@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use selkie_config::{Config, Storage};
+use selkie_storage::Store;
 
 use super::backup::{progress_bar, reporter};
 use super::{CommandError, print, read_config};
@@ -35,7 +37,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let transit = offline(config).await?;
-        let store = backend::open(&storage).await?;
+        let store = open(&storage).await?;
         let target = Target { store: &store, transit: &transit, force: arguments.force };
         let copied = restore(&file, target, &mut reporter(&bar)).await?;
         let forgotten = transit.deployment.keeping.data_dir.as_deref().map(CheckpointFile::forget);
@@ -43,6 +45,15 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     });
     bar.finish_and_clear();
     print(output, &copied?)
+}
+
+/// The store that no server may use meanwhile.
+pub(super) async fn open(storage: &Storage) -> Result<Arc<dyn Store>, CommandError> {
+    let opened = backend::open(storage).await;
+    opened.map_err(|source| match storage {
+        Storage::Sled(sled) => CommandError::StorageDirectory { path: sled.path.clone(), source },
+        Storage::InMemory | Storage::Etcd(_) => CommandError::Backend(source),
+    })
 }
 
 /// What became of the checkpoint, which would stand against a store that was put back on purpose.

@@ -22,11 +22,13 @@ use zeroize::Zeroizing;
 
 use self::signals::{Signals, Wish};
 use super::{CommandError, read_config_with, read_text};
+use crate::continuity::Discontinuity;
 use crate::dev::{CertificateDir, Dev, DevSettings};
 use crate::hardening::{
     Confinement, Recording, allow_connections, keep_pages_small, lock_all_memory,
 };
-use crate::serve::{Inventory, Server, serve};
+use crate::node::NodeError;
+use crate::serve::{Inventory, ReloadError, ServeError, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 
 /// How long requests under way have to finish once the server is told to stop, or a listener is
@@ -299,7 +301,7 @@ impl Running {
                 }
                 telemetry.set_level(level);
             }
-            Err(error) => refuse(&WithCauses(&error)),
+            Err(error) => refuse_reload(&error),
         }
     }
 }
@@ -324,6 +326,20 @@ fn refuse_for(error: &CommandError) {
         error!(%problem, "the configuration is wrong");
     }
     refuse(&"the configuration is wrong");
+}
+
+/// What would be left behind has a line for each.
+fn refuse_reload(error: &ReloadError) {
+    let ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) = error else {
+        return refuse(&WithCauses(error));
+    };
+    let Discontinuity::Regressions(broken) = why else { return refuse(why) };
+    for problem in broken {
+        error!(%problem, "the new configuration would leave behind what is in use");
+    }
+    refuse(
+        &"it would leave behind what is in use; if that is what you want, restart the server with it",
+    );
 }
 
 /// Loud, because whoever depends on such a server is in for a surprise.

@@ -1,3 +1,5 @@
+mod validate;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -284,4 +286,18 @@ fn restore_and_migrate_refuse_what_keeps_nothing() {
             assert!(errors.contains(said), "{errors}");
         }
     }
+}
+
+#[test]
+fn a_restore_into_a_storage_that_is_in_use_names_it_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
+    fs::write(at("b"), "no backup").unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let settings = selkie_storage::SledSettings::new(at("s"));
+    let _used = runtime.block_on(selkie_storage::SledStore::open(settings)).unwrap();
+    let (exit, _, errors) = ran(&["restore", "--config", &file, &at("b")]);
+    assert_eq!(exit, Exit::Failure);
+    assert!(errors.contains(&at("s")) && errors.contains("stop all servers"), "{errors}");
 }

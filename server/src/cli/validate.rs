@@ -1,13 +1,20 @@
 //! `selkie validate`: everything that starting a server checks, short of opening a socket.
 
+mod hints;
+mod places;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use selkie_config::{Config, Placeholders, SandboxMode};
+use selkie_config::{Config, Listener, Placeholders, SandboxMode, Sources, WhereReadable};
 
+use self::hints::hints;
+pub use self::places::UnfitPlace;
 use super::{CommandError, print, read_config, read_text};
+use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
-use crate::serve::{Inventory, load_tls};
+use crate::listener_certificates::Notice;
+use crate::serve::{EndpointName, Inventory, load_tls};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -28,11 +35,26 @@ pub(super) fn run(
     for warning in &config.warnings {
         writeln!(errors, "{warning}").map_err(CommandError::Output)?;
     }
+    for hint in hints(&config) {
+        let file = arguments.file.display();
+        writeln!(errors, "{file}: warning: {hint}").map_err(CommandError::Output)?;
+    }
+    let (grave, others): (Vec<_>, Vec<_>) =
+        places::unfit(&config).into_iter().partition(UnfitPlace::is_grave);
+    for place in others {
+        let file = arguments.file.display();
+        let told =
+            writeln!(errors, "{file}: warning: {place}, unless systemd makes it for the service");
+        told.map_err(CommandError::Output)?;
+    }
+    if !grave.is_empty() {
+        return Err(CommandError::UnfitPlaces(grave));
+    }
     if let Some(previous) = &arguments.previous {
         check_against(previous, &arguments.file)?;
     }
     for listener in &config.listeners {
-        load_tls(listener)?;
+        check_certificate(listener, errors)?;
     }
     let sandbox = match config.sandbox {
         SandboxMode::Auto => "as far as the kernel has it (selkie doctor tells)",
@@ -50,13 +72,36 @@ pub(super) fn run(
     print(output, &(summary + &lines + &sandbox))
 }
 
-/// By references on both sides: the keys of the previous file may be gone by now.
-fn check_against(previous: &Path, file: &Path) -> Result<(), CommandError> {
-    let read = |file: &Path| {
-        let text = read_text(file)?;
-        Config::parse(&file.display().to_string(), &text, &Placeholders)
-            .map_err(CommandError::Config)
+/// Reads the files of a listener's TLS. A server starts with a certificate that clients refuse, for
+/// they may not look; whoever asks before shall know.
+fn check_certificate(listener: &Listener, errors: &mut dyn Write) -> Result<(), CommandError> {
+    let validity = load_tls(listener)?.and_then(|material| material.validity());
+    let now = SystemClock.unix_seconds();
+    let Some(notice) = validity.and_then(|validity| Notice::of(validity, now)) else {
+        return Ok(());
     };
-    let regressions = read(file)?.check_against_previous(&read(previous)?);
-    if regressions.is_empty() { Ok(()) } else { Err(CommandError::Regressions(regressions)) }
+    let endpoint = EndpointName::from(listener.endpoint.clone());
+    if notice.is_refused() {
+        return Err(CommandError::ListenerCertificate { endpoint, notice });
+    }
+    writeln!(errors, "listener {endpoint}: {notice}: {}", notice.advice())
+        .map_err(CommandError::Output)
+}
+
+/// Keys are compared where they can be read, else the references to them: those of the previous file
+/// may be gone by now.
+fn check_against(previous: &Path, file: &Path) -> Result<(), CommandError> {
+    let by_reference = (read_as(file, &Placeholders)?, read_as(previous, &Placeholders)?);
+    // What was readable once may be no key any more: then references must do for all.
+    let read =
+        read_as(file, &WhereReadable).and_then(|is| Ok((is, read_as(previous, &WhereReadable)?)));
+    let (is, was) = read.as_ref().unwrap_or(&by_reference);
+    let told = is.check_against_previous(was).into_iter();
+    let told: Vec<_> = told.map(|told| told.as_far_as_read(was, &by_reference.1)).collect();
+    if told.is_empty() { Ok(()) } else { Err(CommandError::Regressions(told)) }
+}
+
+fn read_as(file: &Path, sources: &dyn Sources) -> Result<Config, CommandError> {
+    let text = read_text(file)?;
+    Config::parse(&file.display().to_string(), &text, sources).map_err(CommandError::Config)
 }

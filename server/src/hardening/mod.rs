@@ -39,7 +39,10 @@ pub enum HardeningError {
     #[error("the limit of open files (RLIMIT_NOFILE) cannot be raised")]
     Files(#[source] Errno),
     /// A directory that is written to cannot be made.
-    #[error("{}", path.display())]
+    #[error(
+        "the directory {} of \"data_dir\", or of \"path\" in storage \"sled\", cannot be made",
+        path.display()
+    )]
     Directory {
         /// The directory.
         path: PathBuf,

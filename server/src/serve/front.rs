@@ -133,7 +133,7 @@ impl Bound {
         let in_flight = in_flight(&listener.limits);
         let service = Current::new(api(node, &in_flight, &listener.limits));
         let drain = Drain::new();
-        note_lists(node, address, tls.as_ref());
+        note_dates(node, address, tls.as_ref());
         accept_loops.spawn(accepting.serve(service.clone(), drain.clone()));
         let socket = Some(socket);
         Front { listener, socket, address, tls, in_flight, service, drain }
@@ -185,7 +185,7 @@ impl Front {
                 if let (Some(tls), Some(material)) = (&self.tls, material) {
                     tls.replace(material);
                 }
-                note_lists(node, self.address, self.tls.as_ref());
+                note_dates(node, self.address, self.tls.as_ref());
                 let limits = &listener.limits;
                 if limits.max_in_flight_requests != self.listener.limits.max_in_flight_requests {
                     self.in_flight = in_flight(limits);
@@ -210,11 +210,13 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     listen().map_err(|source| ServeError::Bind { address, source })
 }
 
-/// Tells at once what is out of date already.
-fn note_lists(node: &Node, address: SocketAddr, tls: Option<&TlsSource>) {
+/// Tells at once what is out of date already, or soon will be.
+fn note_dates(node: &Node, address: SocketAddr, tls: Option<&TlsSource>) {
     let now = node.clock().unix_seconds();
     let until = tls.and_then(TlsSource::lists_until);
     node.auth().certificates().note_lists(&address.to_string(), until, now);
+    let validity = tls.and_then(TlsSource::validity);
+    node.listener_certificates().note(&address.to_string(), validity, now);
 }
 
 fn in_flight(limits: &ListenerLimits) -> InFlight {

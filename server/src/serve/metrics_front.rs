@@ -31,8 +31,11 @@ pub(super) struct MetricsFront {
 
 impl MetricsFront {
     pub(super) fn bind(declared: MetricsListener) -> Result<Self, ServeError> {
-        let failed = |source| ServeError::Bind { address: declared.address, source };
-        let socket = bind(declared.address)?;
+        let failed = |source| ServeError::BindMetrics { address: declared.address, source };
+        let socket = bind(declared.address).map_err(|error| match error {
+            ServeError::Bind { source, .. } => failed(source),
+            other => other,
+        })?;
         let address = socket.local_addr().map_err(failed)?;
         let settings = ListenerSettings {
             name: format!("{address} (metrics)"),

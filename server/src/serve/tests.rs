@@ -128,6 +128,107 @@ async fn a_broken_certificate_changes_nothing() {
     assert!(matches!(error, ReloadError::Serve(ServeError::Tls { .. })), "{error}");
 }
 
+const SAFE: &str = r#"
+listener "tcp" {
+  address = "127.0.0.1:0"
+  tls_disable = true
+}
+realm = "one"
+mount "transit" {}
+seal "static" {
+  current_key_id = "2"
+  current_key = "env://K2"
+  previous "1" {
+    key = "env://K1"
+  }
+}
+key "autounseal" {}
+"#;
+
+fn changed(changes: &[(&str, &str)]) -> Config {
+    let mut text = SAFE.to_owned();
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    Config::parse("test.hcl", &text, &Placeholders).unwrap()
+}
+
+#[tokio::test]
+async fn a_reload_refuses_what_would_leave_ciphertexts_behind() {
+    let raised = ("key \"autounseal\" {}", "key \"autounseal\" {\n  generation = 1\n}");
+    let only = "previous \"1\" {\n    key = \"env://K1\"\n  }\n";
+    let current = "current_key_id = \"2\"\n  current_key = \"env://K2\"";
+    let cases: [(&str, &[(&str, &str)]); 7] = [
+        ("realm \"one\"", &[("realm = \"one\"", "realm = \"two\"")]),
+        ("mount \"transit\"", &[("mount \"transit\" {}", "mount \"other\" {}")]),
+        ("key \"autounseal\" in mount", &[("key \"autounseal\"", "key \"autounsael\"")]),
+        ("key id \"1\"", &[(only, ""), raised]),
+        (
+            "key id \"2\"",
+            &[(current, "current_key_id = \"3\"\n  current_key = \"env://K3\""), raised],
+        ),
+        ("another key", &[("env://K2", "env://K9")]),
+        (
+            "\"origin_key\" is new",
+            &[("realm = \"one\"", "realm = \"one\"\norigin_key = \"env://O\"")],
+        ),
+    ];
+    let mut server = served(changed(&[])).await.unwrap();
+    for (left_behind, changes) in cases {
+        let error = assert_refused(&mut server, changed(changes)).await.to_string();
+        assert!(error.contains(left_behind), "{error}");
+        // As `validate --previous` tells it.
+        assert_ne!(changed(changes).check_against_previous(&changed(&[])), []);
+    }
+}
+
+/// The control of the one above: what leaves nothing behind, and what says that it does not.
+#[tokio::test]
+async fn a_reload_takes_what_leaves_nothing_behind() {
+    let cases: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("key \"autounseal\" {}", "key \"autounseal\" {}\nkey \"another\" {}")],
+        &[("realm = \"one\"", "realm = \"two\"\nrealm_aliases = [\"one\"]")],
+        &[("mount \"transit\" {}", "mount \"other\" {\n  aliases = [\"transit\"]\n}")],
+        &[(
+            "current_key_id = \"2\"\n  current_key = \"env://K2\"",
+            "current_key_id = \"3\"\n  current_key = \"env://K3\"\n  previous \"2\" {\n    key = \"env://K2\"\n  }",
+        )],
+    ];
+    for changes in cases {
+        let mut server = served(changed(&[])).await.unwrap();
+        server.reload(changed(changes), TIME).await.unwrap();
+        assert_eq!(changed(changes).check_against_previous(&changed(&[])), []);
+    }
+}
+
+/// A start goes on, for a client may not look; but the server says so.
+#[tokio::test]
+async fn an_expired_certificate_is_served_and_told_of_until_it_is_renewed() {
+    let dir = tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(dir.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
+    let listener = tls_listener(&dir);
+    let mut server = served(config(&listener, "")).await.unwrap();
+    let told = |server: &Server| {
+        let node = server.node();
+        node.metrics_text(&node.deployment()).unwrap()
+    };
+    let expired = format!(
+        "selkie_listener_certificate_not_after_timestamp_seconds{{listener=\"{}\"}} 1609459200",
+        address(&server)
+    );
+    assert!(told(&server).contains(&expired), "{}", told(&server));
+    write_identity(dir.path());
+    server.reload(config(&listener, ""), TIME).await.unwrap();
+    assert!(!told(&server).contains(&expired), "{}", told(&server));
+    assert!(told(&server).contains("selkie_listener_certificate_not_after_timestamp_seconds{"));
+}
+
 #[tokio::test]
 async fn what_counts_at_the_start_alone_is_refused_at_a_reload() {
     let mut server = served(config(PLAIN, "")).await.unwrap();
@@ -150,6 +251,15 @@ async fn what_counts_at_the_start_alone_is_refused_at_a_reload() {
     }
     let error = assert_refused(&mut server, config(PLAIN, "storage \"inmem\" {}")).await;
     assert!(matches!(error, ReloadError::Serve(ServeError::Node(_))), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_that_metrics_want_and_another_has_is_told_with_their_field() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let metrics = format!("telemetry {{\n  metrics_address = \"{address}\"\n}}");
+    let text = served(config(PLAIN, &metrics)).await.unwrap_err().to_string();
+    assert!(text.contains("\"metrics_address\"") && !text.contains("listener stanza"), "{text}");
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use selkie_config::{EtcdCertificate, EtcdStorage, Storage};
 use selkie_storage::{
-    EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, MemoryStore, SledSettings,
-    SledStore, Store, StoreError,
+    EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, MemoryStore, SledError,
+    SledSettings, SledStore, Store, StoreError,
 };
 use zeroize::Zeroizing;
 
@@ -28,6 +28,22 @@ pub enum BackendError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl BackendError {
+    /// Whether another process has the directory of the store open.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        let Self::Store(StoreError::Unavailable { source }) = self else { return false };
+        matches!(source.downcast_ref(), Some(SledError::InUse))
+    }
+
+    /// Whether what lies in the directory of the store is damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        let Self::Store(StoreError::Corrupt { source, .. }) = self else { return false };
+        matches!(source.downcast_ref(), Some(SledError::Damaged | SledError::Disagree { .. }))
+    }
 }
 
 /// Opens the raw store that `storage` names.

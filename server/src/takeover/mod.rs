@@ -4,6 +4,7 @@
 
 mod connect;
 mod evidence;
+mod examination;
 mod file;
 mod foreign;
 mod old_key;

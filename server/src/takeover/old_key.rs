@@ -371,7 +371,7 @@ pub(crate) fn ciphertext_fault(error: &KmsError) -> Option<CiphertextFault> {
     }
 }
 
-fn lacks_right(error: &KmsError) -> bool {
+pub(super) fn lacks_right(error: &KmsError) -> bool {
     let diagnosis = TransitDiagnosis::of(error);
     diagnosis.is_some_and(|diagnosis| diagnosis.outcome == TransitOutcome::PolicyMissing)
 }

@@ -378,3 +378,22 @@ async fn a_declared_newest_version_that_is_out_of_date_refuses_nothing() {
     let (engine, _seal) = taking_over(&server, Some(2)).await;
     assert_eq!(decrypt(&engine, &foreign(3, "x")).await.unwrap(), b"x");
 }
+
+#[tokio::test]
+async fn the_doctor_is_told_whether_the_old_server_answers_and_whether_our_version_is_above() {
+    use crate::seal::Finding;
+    let server = Arc::new(FakeServer::default());
+    *server.newest.lock().unwrap() = Some(1);
+    let old = old_key(&server, None);
+    let (deployment, _seal) = deployment(Takeovers::new(vec![Arc::clone(&old)])).await;
+    let steps = old.examine(&deployment, &FixedClock).await;
+    assert!(matches!(&steps[..], [one] if matches!(one.finding, Finding::Passed(_))), "{steps:?}");
+    *server.newest.lock().unwrap() = Some(2);
+    let steps = old.examine(&deployment, &FixedClock).await;
+    let conflict = steps.last().unwrap();
+    assert!(matches!(&conflict.finding, Finding::Failed { .. }), "{steps:?}");
+    assert_eq!(conflict.hop, "version");
+    *server.read_fault.lock().unwrap() = Some(KmsError::Unavailable(None));
+    let steps = old.examine(&deployment, &FixedClock).await;
+    assert!(matches!(&steps[0].finding, Finding::Failed { .. }), "{steps:?}");
+}

@@ -191,6 +191,32 @@ fn an_invalid_file_changes_nothing_at_a_reload() -> Result<()> {
     Ok(())
 }
 
+/// What `validate --previous` refuses, a reload refuses; a restart is how to insist.
+#[test]
+fn a_reload_that_would_leave_a_key_behind_is_refused_and_the_old_ciphertext_still_opens()
+-> Result<()> {
+    let mut site = Site::new()?;
+    let token = site.client("c", &["root"], "")?;
+    let selkie = site.start()?;
+    let client = selkie.client().with_token(&token);
+    let made = client.put("transit/encrypt/autounseal", &json!({ "plaintext": "YQ==" }))?;
+    let body = json!({ "ciphertext": made.field("ciphertext")? });
+    let whole = site.keys.clone();
+    site.keys = "key \"autounsael\" {}\n".to_owned();
+    site.write()?;
+    let told = reload(&selkie)?;
+    let opened = client.put("transit/decrypt/autounseal", &body)?;
+    assert_eq!(opened.field("plaintext")?, "YQ==", "{told}");
+    assert!(told.contains("reload refused") && told.contains("restart"), "{told}");
+    assert!(selkie.log().contains("is no longer declared: its ciphertexts"), "{}", selkie.log());
+    // The control.
+    site.keys = format!("{whole}key \"another\" {{}}\n");
+    site.write()?;
+    let told = reload(&selkie)?;
+    assert!(told.contains("was reloaded"), "{told}");
+    Ok(())
+}
+
 #[test]
 fn managed_keys_outlive_a_reload() -> Result<()> {
     let mut site = Site::new()?;

@@ -60,6 +60,14 @@ impl Rule {
         is_path || self.constraints().is_some_and(Constraints::is_templated)
     }
 
+    /// Its path, if that is one, and the same for every client.
+    pub(super) fn exact_path(&self) -> Option<&str> {
+        match &self.path {
+            PathText::Fixed(RulePath::Exact(path)) => Some(path),
+            PathText::Fixed(RulePath::Pattern(_)) | PathText::Template(_) => None,
+        }
+    }
+
     fn constraints(&self) -> Option<&Constraints> {
         match &self.grant {
             Grant::Allow(allowance) => allowance.constraints.as_deref(),

@@ -81,7 +81,7 @@ impl Pkcs11Seal {
     }
 
     /// The `CKA_ID` of each version, the current one first.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &[u8]> {
         self.key_id.iter().chain(&self.previous_key_ids).map(Vec::as_slice)
     }
 }

@@ -15,6 +15,7 @@ use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::availability::is_trusted;
 use crate::drill::DrillPlan;
+use crate::listener_certificates::Notice;
 use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
 use crate::seal::{Seal, SealFault, days_left};
 use crate::state::StateStatus;
@@ -44,6 +45,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("drill", drill(call)),
         ("tokens_in_use", super::token::told_in_use(call)),
         ("state", state(call.node.state_status().as_ref())),
+        ("listener_certificates", listener_certificates(call, now)),
         ("store", store(call, now)),
         ("audit", audit(call)),
         ("time", time(now)),
@@ -56,6 +58,22 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
     );
     let warnings = fields.into_warnings(&[]);
     Ok(call.envelope(&warnings).data_twice(&data))
+}
+
+/// Until when the listeners' own certificates are good, and what is worth telling of them.
+fn listener_certificates(call: &Call<'_>, now: u64) -> Value {
+    let all = call.node.listener_certificates().all().into_iter();
+    let told = all.map(|(listener, validity)| {
+        let notice = Notice::of(validity, now);
+        json!({
+            "listener": listener,
+            "not_before": time(validity.from),
+            "not_after": time(validity.until),
+            "notice": notice.map(|notice| notice.to_string()),
+            "advice": notice.as_ref().map(Notice::advice),
+        })
+    });
+    told.collect()
 }
 
 fn revoked(call: &Call<'_>) -> Value {

@@ -1,5 +1,7 @@
 //! What a server says of its seals, for people.
 
+mod certificates;
+
 use std::fmt::{self, Write};
 
 use jiff::Timestamp;
@@ -162,6 +164,7 @@ impl Told {
             let text = format!("landlock {}, system calls {}", told("landlock"), told("seccomp"));
             block.add(false, "hardening", Some(text));
         }
+        self.tell_of_certificates(status, &mut block);
         self.tell_of_lost(status, &mut block, now);
         let drill = status.get("drill").unwrap_or(&Value::Null);
         if let Some(is_ok) = flag(drill, "ok") {

@@ -163,6 +163,10 @@ impl OpenError {
                 "move the directory of the storage away, then restore the newest backup with \
                  `selkie restore`"
             }
+            Self::Backend(error) if error.is_in_use() => {
+                "one server alone uses this directory: stop the other one, or give this one a \
+                 \"path\" of its own; Selkie goes on trying"
+            }
             Self::Backend(_) => "see to the storage; Selkie goes on trying",
             Self::Tampered { .. } => {
                 "if it was `selkie restore`, restart Selkie; else find out who else writes to the \
@@ -194,18 +198,7 @@ impl OpenError {
                  declare \"origin_key\""
             }
             Self::Page(_) => "raise the limit of locked memory",
-            Self::Checkpoint { source: CheckpointError::Unwritable(_), .. } => {
-                "make \"data_dir\" writable for Selkie"
-            }
-            Self::Checkpoint { source: CheckpointError::StoreGone, .. } => {
-                "mount or configure the storage that was used, or restore the newest backup with \
-                 `selkie restore`; only if all managed keys may be lost, delete the checkpoint file"
-            }
-            Self::Checkpoint { .. } => {
-                "if the storage was put back on purpose, delete the checkpoint file, here and on \
-                 every machine that says so (`selkie restore` does it where it runs); else restore \
-                 the newest backup"
-            }
+            Self::Checkpoint { source, .. } => checkpoint_advice(source),
             Self::Keys(_) => "restore a backup with `selkie restore`",
         }
     }
@@ -214,6 +207,29 @@ impl OpenError {
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+const fn checkpoint_advice(error: &CheckpointError) -> &'static str {
+    match error {
+        CheckpointError::Unwritable(_) => "make \"data_dir\" writable for Selkie",
+        CheckpointError::StoreGone => {
+            "mount or configure the storage that was used, or restore the newest backup with \
+             `selkie restore`; only if all managed keys may be lost, delete the checkpoint file"
+        }
+        CheckpointError::Malformed(_) | CheckpointError::Unreadable(_) => {
+            "the checkpoint file is damaged, which says nothing of the storage: see that it can be \
+             read; if nobody has put the storage back or changed it, delete the checkpoint file \
+             alone and restart"
+        }
+        CheckpointError::OtherStore { .. }
+        | CheckpointError::WrongMac
+        | CheckpointError::RolledBack { .. }
+        | CheckpointError::OtherHistory { .. } => {
+            "if the storage was put back on purpose, delete the checkpoint file, here and on every \
+             machine that says so (`selkie restore` does it where it runs); else restore the newest \
+             backup"
+        }
     }
 }
 
@@ -242,9 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_checkpoint_speaks_for_no_backup_and_a_store_that_went_back_does() {
+        let advice = |source| OpenError::Checkpoint { path: "c".into(), source }.advice();
+        let damaged = advice(CheckpointError::Malformed(None));
+        assert!(damaged.contains("delete") && !damaged.contains("backup"), "{damaged}");
+        let gone_back = advice(CheckpointError::RolledBack { checkpoint: 2, store: 1 });
+        assert!(gone_back.contains("backup"), "{gone_back}");
+    }
+
+    #[test]
     fn advice_for_a_directory_of_sled_says_what_helps() {
         assert!(advice_for(SledError::Damaged).contains("restore the newest backup"));
-        assert!(advice_for(SledError::InUse).contains("goes on trying"));
+        let in_use = advice_for(SledError::InUse);
+        assert!(in_use.contains("goes on trying") && in_use.contains("stop the other"), "{in_use}");
         let other_format = advice_for(SledError::UnknownFormat { found: 2 });
         assert!(other_format.contains("the version of Selkie that wrote it"), "{other_format}");
     }

@@ -1,0 +1,107 @@
+//! What a configuration promises to the ciphertexts made under it: the part of it that a later one
+//! is compared with, without any secret.
+
+use selkie_access::MountPath;
+use selkie_crypto::{KekId, SealName};
+
+use crate::config::Config;
+use crate::key::DeclaredKey;
+use crate::mount::Mount;
+use crate::seal::{DistantKey, Pkcs11Seal, Seal};
+
+/// What a configuration promises to the ciphertexts made under it; its `origin_key`, which is a
+/// secret, is beside it.
+#[derive(Clone, Debug)]
+pub struct Promises {
+    /// The realm, and then its aliases.
+    pub(crate) realms: Vec<String>,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) seals: Vec<PromisedSeal>,
+    pub(crate) revoked: Vec<SealName>,
+    pub(crate) keys: Vec<DeclaredKey>,
+}
+
+/// Which master keys a seal has.
+#[derive(Clone, Debug)]
+pub(crate) struct PromisedSeal {
+    pub(crate) name: SealName,
+    pub(crate) is_offline: bool,
+    /// The one version of an offline key.
+    pub(crate) offline_id: Option<KekId>,
+    /// The versions in our own memory, the current one first.
+    pub(crate) static_ids: Vec<KekId>,
+    /// The key that somebody else holds.
+    pub(crate) distant_key: Option<DistantKey>,
+    pub(crate) in_hsm: Option<PromisedHsm>,
+}
+
+/// How the versions of a seal in an HSM are found.
+#[derive(Clone, Debug)]
+pub(crate) struct PromisedHsm {
+    pub(crate) label: Option<String>,
+    /// The `CKA_ID` of each version, the current one first.
+    pub(crate) ids: Vec<Vec<u8>>,
+    pub(crate) token: (Option<u64>, Option<String>, Option<String>),
+    pub(crate) token_in_words: String,
+}
+
+impl Config {
+    /// What this configuration promises.
+    #[must_use]
+    pub fn promises(&self) -> Promises {
+        let realms = std::iter::once(&self.realm).chain(&self.realm_aliases);
+        Promises {
+            realms: realms.cloned().collect(),
+            mounts: self.mounts.clone(),
+            seals: self.seals.iter().map(PromisedSeal::of).collect(),
+            revoked: self.revoked_seals.iter().map(|seal| seal.name.clone()).collect(),
+            keys: self.keys.clone(),
+        }
+    }
+}
+
+impl Promises {
+    pub(crate) fn seal_named(&self, name: &SealName) -> Option<&PromisedSeal> {
+        self.seals.iter().find(|seal| seal.name == *name)
+    }
+
+    /// The mount that opens what was encrypted under `path`.
+    pub(crate) fn mount_now(&self, path: &MountPath) -> Option<&MountPath> {
+        let mut mounts = self.mounts.iter();
+        let found = mounts.find(|mount| mount.path == *path || mount.aliases.contains(path))?;
+        Some(&found.path)
+    }
+}
+
+impl PromisedSeal {
+    fn of(seal: &Seal) -> Self {
+        Self {
+            name: seal.name.clone(),
+            is_offline: seal.is_offline(),
+            offline_id: seal.offline_id().cloned(),
+            static_ids: seal.static_keys().map(|key| key.id.clone()).collect(),
+            distant_key: seal.distant_key(),
+            in_hsm: seal.in_hsm().map(PromisedHsm::of),
+        }
+    }
+
+    pub(crate) fn hsm_ids(&self) -> &[Vec<u8>] {
+        self.in_hsm.as_ref().map_or(&[], |hsm| &hsm.ids)
+    }
+
+    pub(crate) fn hsm_label(&self) -> Option<&str> {
+        self.in_hsm.as_ref()?.label.as_deref()
+    }
+}
+
+impl PromisedHsm {
+    fn of(seal: &Pkcs11Seal) -> Self {
+        let (slot, label, serial) = seal.token();
+        Self {
+            label: seal.key_label.clone(),
+            ids: seal.ids().map(<[u8]>::to_vec).collect(),
+            token: (slot, label.map(str::to_owned), serial.map(str::to_owned)),
+            token_in_words: seal.token_in_words(),
+        }
+    }
+}

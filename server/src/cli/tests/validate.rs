@@ -1,0 +1,145 @@
+//! `selkie validate` and `selkie doctor` where a start would go on, or lose something.
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+use super::*;
+
+/// The configuration in `dir` with the key "k1" read from `key`.
+fn with_key(dir: &TempDir, file: &str, key: &str, content: Option<&[u8]>) -> String {
+    let path = dir.path().join(key);
+    if let Some(content) = content {
+        write_secret(&path, content);
+    }
+    let text = format!(
+        "listener \"tcp\" {{\n  tls_disable = true\n}}\n\
+         seal \"static\" {{\n  current_key_id = \"k1\"\n  current_key = \"file://{}\"\n}}\n\
+         key \"autounseal\" {{}}\n",
+        path.display()
+    );
+    let path = dir.path().join(file);
+    fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn validate_tells_another_key_under_a_known_id_by_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = with_key(&dir, "old.hcl", "old", Some(&[1; 32]));
+    let other = with_key(&dir, "other.hcl", "other", Some(&[2; 32]));
+    let (exit, _, errors) = ran(&["validate", &other, "--previous", &old]);
+    assert_eq!(exit, Exit::Config);
+    assert!(errors.contains("key id \"k1\" now names another key"), "{errors}");
+    // The control: the same key at another place is the same.
+    let moved = with_key(&dir, "moved.hcl", "moved", Some(&[1; 32]));
+    let (exit, _, errors) = ran(&["validate", &moved, "--previous", &old]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+}
+
+#[test]
+fn validate_tells_a_key_that_it_cannot_compare_with_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let gone = with_key(&dir, "gone.hcl", "gone", None);
+    let moved = with_key(&dir, "moved.hcl", "moved", Some(&[1; 32]));
+    let (exit, _, errors) = ran(&["validate", &moved, "--previous", &gone]);
+    assert_eq!(exit, Exit::Config);
+    assert!(errors.contains("the key of the id \"k1\" is read from elsewhere"), "{errors}");
+}
+
+/// A configuration whose listener shows a certificate that is good in these years.
+fn with_certificate(years: (i32, i32)) -> (TempDir, String) {
+    let (dir, file) = site("");
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_before = date_time_ymd(years.0, 1, 1);
+    params.not_after = date_time_ymd(years.1, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let place = dir.path().display();
+    fs::write(dir.path().join("cert.pem"), certificate.pem()).unwrap();
+    write_secret(&dir.path().join("key.pem"), key.serialize_pem().as_bytes());
+    let tls = format!(
+        "{{\n  tls_cert_file = \"{place}/cert.pem\"\n  tls_key_file = \"{place}/key.pem\"\n}}"
+    );
+    let text = fs::read_to_string(&file).unwrap().replace("{ tls_disable = true }", &tls);
+    fs::write(&file, text).unwrap();
+    (dir, file)
+}
+
+#[test]
+fn validate_and_doctor_tell_of_a_certificate_that_clients_refuse() {
+    for (years, told) in
+        [((2020, 2021), "certificate expired"), ((2120, 2121), "certificate is not good before")]
+    {
+        let (_dir, file) = with_certificate(years);
+        let (exit, _, errors) = ran(&["validate", &file]);
+        assert_eq!(exit, Exit::Config, "{errors}");
+        assert!(errors.contains(told) && errors.contains("127.0.0.1:8200"), "{errors}");
+        let (exit, output, _) = ran(&["doctor", &file]);
+        assert_eq!(exit, Exit::Failure);
+        assert!(output.contains(&format!("FAILED  certificate: {told}")), "{output}");
+    }
+    let (_dir, file) = with_certificate((2020, 2120));
+    assert_eq!(ran(&["validate", &file]).0, Exit::Success);
+    let (exit, output, _) = ran(&["doctor", &file]);
+    assert_eq!(exit, Exit::Success);
+    assert!(output.contains("ok      certificate: good until 2120-01-01"), "{output}");
+}
+
+#[test]
+fn doctor_asks_the_old_server_of_a_takeover() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (dir, file) = site("");
+    write_secret(&dir.path().join("token"), b"t");
+    let takeover = format!(
+        "key \"autounseal\" {{\n  takeover {{\n    address = \"http://{closed}\"\n    \
+         token = \"file://{}/token\"\n    mount_path = \"transit/\"\n    key_name = \"old\"\n    \
+         last_version = 3\n  }}\n  generation = 1\n}}",
+        dir.path().display()
+    );
+    let text = fs::read_to_string(&file).unwrap().replace("key \"autounseal\" {}", &takeover);
+    fs::write(&file, text).unwrap();
+    let (exit, output, errors) = ran(&["doctor", &file]);
+    assert_eq!(exit, Exit::Failure, "{output}{errors}");
+    assert!(output.contains("takeover of transit/autounseal"), "{output}");
+    assert!(output.contains("FAILED  old server"), "{output}");
+    assert!(output.contains("1 failure: takeover of transit/autounseal, old server"), "{output}");
+}
+
+#[test]
+fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() {
+    let (dir, file) = site("");
+    let text = fs::read_to_string(&file).unwrap();
+    let write = |further: &str| fs::write(&file, format!("{text}{further}")).unwrap();
+    let place = dir.path().display().to_string();
+    write_secret(&dir.path().join("audit.key"), &[0x9b; 32]);
+    let audit = |path: &str| {
+        format!(
+            "audit_key = \"file://{place}/audit.key\"\naudit \"file\" {{\n  \
+             file_path = \"{place}/{path}\"\n}}\n"
+        )
+    };
+    write(&audit("missing/log"));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Config);
+    assert!(errors.contains("\"file_path\"") && errors.contains("does not exist"), "{errors}");
+    write(&format!("pid_file = \"{place}/missing/pid\"\n"));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success);
+    assert!(errors.contains("warning: field \"pid_file\""), "{errors}");
+    write(&(format!("pid_file = \"{place}/pid\"\n") + &audit("log")));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!((exit, errors.as_str()), (Exit::Success, ""), "the control");
+    fs::write(&file, text.replace("key \"autounseal\" {}", "auth \"approle\" {}")).unwrap();
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    assert!(errors.contains("warning: no key is declared"), "{errors}");
+    assert!(errors.contains("secret ids are made through the API"), "{errors}");
+    let policy = |key: &str| {
+        let path =
+            format!("path \"transit/encrypt/{key}\" {{\n    capabilities = [\"update\"]\n  }}");
+        write(&format!("policy \"vault\" {{\n  {path}\n}}\n"));
+        ran(&["validate", &file]).2
+    };
+    let told = policy("autounsael");
+    assert!(told.contains("\"transit/encrypt/autounsael\": no such key is declared"), "{told}");
+    assert_eq!(policy("autounseal"), "");
+}

@@ -1,0 +1,114 @@
+//! What a file leaves out that its author may have meant to write. Nothing of it keeps a server from
+//! starting.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use selkie_access::{MountPath, PolicyName};
+use selkie_config::{Config, DeclaredMethod, TokenParameters};
+
+/// Something that may be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    NoKey,
+    AppRoleWithoutStorage { path: MountPath },
+    UndeclaredKey { policy: PolicyName, path: String },
+    UndeclaredPolicy { path: MountPath, role: String, policy: PolicyName },
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoKey => f.write_str(
+                "no key is declared, and without \"storage\" none can be made: nothing can be \
+                 encrypted; write key \"autounseal\" {}",
+            ),
+            Self::AppRoleWithoutStorage { path } => write!(
+                f,
+                "auth \"approle\" at {path}: secret ids are made through the API, and without \
+                 \"storage\" none can be"
+            ),
+            Self::UndeclaredKey { policy, path } => write!(
+                f,
+                "policy \"{policy}\": path {path:?}: no such key is declared, and without \"storage\" \
+                 none can be made"
+            ),
+            Self::UndeclaredPolicy { path, role, policy } => write!(
+                f,
+                "role {role:?} of auth/{path}: no policy \"{policy}\" is declared here; unless it is \
+                 made through the API, it allows nothing"
+            ),
+        }
+    }
+}
+
+/// All of them.
+pub(super) fn hints(config: &Config) -> Vec<Hint> {
+    let has_storage = config.storage.is_some();
+    let no_key = (config.keys.is_empty() && !has_storage).then_some(Hint::NoKey);
+    let mut hints: Vec<_> = no_key.into_iter().collect();
+    if !has_storage {
+        hints.extend(undeclared_keys(config));
+    }
+    let known: BTreeSet<&PolicyName> = config.policies.iter().map(|one| one.name()).collect();
+    for auth in &config.auth {
+        let path = &auth.path;
+        if matches!(auth.method, DeclaredMethod::AppRole(_)) && !has_storage {
+            hints.push(Hint::AppRoleWithoutStorage { path: path.clone() });
+        }
+        for (role, token) in roles(&auth.method) {
+            let is_unknown = |policy: &&PolicyName| {
+                !known.contains(policy) && !["root", "default"].contains(&policy.as_str())
+            };
+            hints.extend(token.policies.iter().filter(is_unknown).map(|policy| {
+                let (path, role, policy) = (path.clone(), role.to_owned(), policy.clone());
+                Hint::UndeclaredPolicy { path, role, policy }
+            }));
+        }
+    }
+    hints
+}
+
+/// What policies allow with keys that there are not. Only paths that name a mount and a key.
+fn undeclared_keys(config: &Config) -> impl Iterator<Item = Hint> {
+    let is_missing = |path: &str| {
+        config.mounts.iter().any(|mount| {
+            let rest = path.strip_prefix(mount.path.as_str());
+            let mut parts = rest.into_iter().flat_map(|rest| rest.split('/')).skip(1);
+            let (operation, name, end) = (parts.next(), parts.next(), parts.next());
+            let is_of_key = matches!(operation, Some("encrypt" | "decrypt" | "rewrap" | "keys"));
+            let is_declared = config
+                .keys
+                .iter()
+                .any(|key| key.mount == mount.path && Some(key.name.as_str()) == name);
+            is_of_key && name.is_some_and(|name| !name.is_empty()) && end.is_none() && !is_declared
+        })
+    };
+    config.policies.iter().flat_map(move |policy| {
+        let missing = policy.exact_paths().filter(move |path| is_missing(path));
+        missing.map(|path| Hint::UndeclaredKey {
+            policy: policy.name().clone(),
+            path: path.to_owned(),
+        })
+    })
+}
+
+fn roles(method: &DeclaredMethod) -> Vec<(&str, &TokenParameters)> {
+    match method {
+        DeclaredMethod::AppRole(roles) => {
+            roles.iter().map(|one| (one.name.as_str(), &one.token)).collect()
+        }
+        DeclaredMethod::Cert(roles) => {
+            roles.iter().map(|one| (one.name.as_str(), &one.token)).collect()
+        }
+        DeclaredMethod::Jwt(_, roles) => {
+            roles.iter().map(|one| (one.name.as_str(), &one.token)).collect()
+        }
+        DeclaredMethod::Kubernetes(_, roles) => {
+            roles.iter().map(|one| (one.name.as_str(), &one.token)).collect()
+        }
+        DeclaredMethod::Azure(_, roles) => {
+            roles.iter().map(|one| (one.name.as_str(), &one.token)).collect()
+        }
+    }
+}

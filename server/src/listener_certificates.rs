@@ -1,0 +1,136 @@
+//! The listeners' own certificates: when they end, told before it is too late. A server starts with
+//! one that has expired, for a client may not look; but it says so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use selkie_listener::{Standing, Validity};
+
+const DAY: u64 = 86_400;
+
+/// The certificates that listeners show, by the listeners' addresses.
+#[derive(Debug, Default)]
+pub struct ListenerCertificates(Mutex<BTreeMap<String, Validity>>);
+
+/// What is worth telling of a listener's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    standing: Standing,
+    validity: Validity,
+    now: u64,
+}
+
+impl ListenerCertificates {
+    /// `listener` shows a certificate of this validity from now on, or none that tells it.
+    pub fn note(&self, listener: &str, validity: Option<Validity>, now: u64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(validity) = validity else {
+            all.remove(listener);
+            return;
+        };
+        all.insert(listener.to_owned(), validity);
+        drop(all);
+        if let Some(notice) = Notice::of(validity, now) {
+            tracing::warn!(listener, advice = notice.advice(), "the listener's {notice}");
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, Validity> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Notice {
+    /// What there is to tell at `now`, in seconds since 1970.
+    #[must_use]
+    pub fn of(validity: Validity, now: u64) -> Option<Self> {
+        let standing = validity.standing(now);
+        (standing != Standing::Good).then_some(Self { standing, validity, now })
+    }
+
+    /// Whether clients that look at the certificate refuse it already.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.standing, Standing::Expired | Standing::NotYet)
+    }
+
+    /// What mends it.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self.standing {
+            Standing::NotYet => {
+                "correct this machine's clock, or have it issued anew: clients that verify it do not \
+                 connect"
+            }
+            Standing::Expired => {
+                "renew it and reload (SIGHUP): clients that verify it do not connect"
+            }
+            Standing::Good | Standing::EndsSoon => "renew it and reload (SIGHUP)",
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Validity { from, until } = self.validity;
+        let days = until.abs_diff(self.now) / DAY;
+        match self.standing {
+            Standing::Good => write!(f, "certificate is good until {}", At(until)),
+            Standing::EndsSoon => write!(f, "certificate ends in {days} days ({})", At(until)),
+            Standing::NotYet => write!(f, "certificate is not good before {}", At(from)),
+            Standing::Expired => {
+                write!(f, "certificate expired {days} days ago ({})", At(until))
+            }
+        }
+    }
+}
+
+/// A time in seconds since 1970, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct At(pub u64);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.0).ok();
+        match seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()) {
+            Some(time) => time.fmt(f),
+            None => write!(f, "{} seconds after 1970", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(now: u64) -> Option<(String, bool)> {
+        let validity = Validity { from: 100 * DAY, until: 500 * DAY };
+        Notice::of(validity, now).map(|notice| (notice.to_string(), notice.is_refused()))
+    }
+
+    #[test]
+    fn what_clients_refuse_or_soon_will_is_told() {
+        assert_eq!(told(200 * DAY), None);
+        let text = |text: &str, is_refused| Some((text.to_owned(), is_refused));
+        let soon = "certificate ends in 9 days (1971-05-16T00:00:00Z)";
+        assert_eq!(told(491 * DAY), text(soon, false));
+        let late = "certificate expired 3 days ago (1971-05-16T00:00:00Z)";
+        assert_eq!(told(503 * DAY), text(late, true));
+        let early = "certificate is not good before 1970-04-11T00:00:00Z";
+        assert_eq!(told(99 * DAY), text(early, true));
+    }
+
+    #[test]
+    fn a_listener_that_speaks_tls_no_more_has_none() {
+        let certificates = ListenerCertificates::default();
+        let validity = Validity { from: 0, until: DAY };
+        certificates.note("one", Some(validity), 0);
+        certificates.note("two", Some(validity), 0);
+        certificates.note("one", None, 0);
+        assert_eq!(certificates.all(), BTreeMap::from([("two".to_owned(), validity)]));
+    }
+}
