@@ -76,7 +76,7 @@ pub enum SourceError {
     #[error("does not exist")]
     Missing,
     /// This process may not read it.
-    #[error("may not be read by this user")]
+    #[error("may not be read by this user (under systemd the unit gets it by LoadCredential=)")]
     Denied,
     /// It is longer than anything that belongs there.
     #[error("is larger than 1 MiB")]
@@ -337,6 +337,12 @@ mod tests {
             assert_eq!(SystemSources.exposure(&file.0).is_some(), exposed, "{mode:o}");
         }
         assert_eq!(SystemSources.exposure(Path::new("/nonexistent")), None);
+    }
+
+    #[test]
+    fn what_may_not_be_read_is_told_with_the_way_of_systemd() {
+        let denied = SourceError::from_io(&io::ErrorKind::PermissionDenied.into());
+        assert!(denied.to_string().contains("LoadCredential="), "{denied}");
     }
 
     #[test]
