@@ -1,6 +1,7 @@
 //! What a reload must not break: what the file in use promised to ciphertexts, as `validate
 //! --previous` tells it, and what only the running server knows: version numbers that clients have
-//! seen (invariant I7), and the keys that are behind the seals. A restart has nothing to compare with, and so is the way to force it.
+//! seen (invariant I7), and the keys that are behind the seals. A restart has nothing to compare with,
+//! and so is the way to force it.
 
 use std::sync::Arc;
 
@@ -103,10 +104,11 @@ impl Deployment {
         Ok(())
     }
 
-    /// What `validate --previous` tells of two files, of the one in use and the new one.
+    /// What `validate --previous` tells of two files, of the one in use and the new one; but for what
+    /// the server itself knows better.
     fn require_promises(&self, before: &Self) -> Result<(), Discontinuity> {
         let promises = self.promises.as_ref().zip(before.promises.as_ref());
-        let mut broken = promises.map_or_else(Vec::new, |(is, was)| is.check_against_previous(was));
+        let mut broken = promises.map_or_else(Vec::new, |(is, was)| is.check_against_running(was));
         let origin_keys = (self.origin_key.as_deref(), before.origin_key.as_deref());
         broken.extend(Regression::of_origin_key(origin_keys.0, origin_keys.1));
         if broken.is_empty() { Ok(()) } else { Err(Discontinuity::Regressions(broken)) }

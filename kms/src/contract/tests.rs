@@ -95,7 +95,9 @@ crate::kms_contract!(rsa);
 fn every_claim_is_made_a_test_of() {
     let source = include_str!("../contract.rs");
     let claims = source.lines().filter_map(|line| line.strip_prefix("pub async fn "));
-    let names: Vec<&str> = claims.filter_map(|claim| claim.split('(').next()).collect();
+    // The claim of a vector is made by whoever has vectors.
+    let names: Vec<&str> =
+        claims.filter_map(|claim| claim.strip_suffix("(kms: Arc<dyn Kms>) {")).collect();
     assert!(!names.is_empty(), "no claims found");
     for name in names {
         assert!(source.contains(&format!("            {name},\n")), "{name} is not listed");

@@ -291,6 +291,26 @@ impl Regression {
 }
 
 impl Promises {
+    /// What these promises would break of those of the server that takes them while it runs. It knows
+    /// which versions clients have seen, where a file can only fear the worst, and judges them itself;
+    /// and a master key that was stolen goes out of use at once, whatever needs it.
+    #[must_use]
+    pub fn check_against_running(&self, running: &Self) -> Vec<Regression> {
+        let needs_revoked = |key: &KeyName, mount: &MountPath| {
+            let mut keys = running.keys.iter();
+            let found = keys.find(|old| old.name == *key && old.mount == *mount);
+            found.is_some_and(|old| old.seals.iter().any(|seal| self.revoked.contains(seal)))
+        };
+        let mut broken = self.check_against_previous(running);
+        broken.retain(|told| match told {
+            Regression::VersionMayGoBack { .. } => false,
+            Regression::OnlyOpenersGone { key, mount, .. }
+            | Regression::QuorumGone { key, mount, .. } => !needs_revoked(key, mount),
+            _ => true,
+        });
+        broken
+    }
+
     /// What these promises would break of the `previous` ones.
     #[must_use]
     pub fn check_against_previous(&self, previous: &Self) -> Vec<Regression> {

@@ -239,6 +239,10 @@ fn a_revoked_seal_is_told_of_only_where_nothing_else_opens() {
                    another seal join the key, raise its \"generation\", and have each Vault encrypt \
                    anew";
     assert_eq!(told_between(&alone, &now).expect("is sound"), [message]);
+    // A server that runs must put it out of use.
+    let parsed = |text| Config::parse("test.hcl", text, &Placeholders).expect("is sound");
+    let [alone, now] = [&alone, &now].map(|text| parsed(text).promises());
+    assert_eq!(now.check_against_running(&alone), []);
 }
 
 #[test]

@@ -203,6 +203,21 @@ async fn a_reload_takes_what_leaves_nothing_behind() {
     }
 }
 
+/// It must be put out of use at once, and what is lost by it is told in the log.
+#[tokio::test]
+async fn a_reload_revokes_a_stolen_seal_although_it_is_a_keys_only_one() {
+    let new = "realm = \"one\"\nseal \"static\" {\n  name = \"new\"\n  current_key_id = \"n\"\n  \
+               current_key = \"env://N\"\n}";
+    let changes = [
+        ("realm = \"one\"", new),
+        ("current_key_id = \"2\"", "revoked = true\n  current_key_id = \"2\""),
+        ("key \"autounseal\" {}", "key \"autounseal\" {\n  generation = 1\n}"),
+    ];
+    assert_ne!(changed(&changes).check_against_previous(&changed(&[])), []);
+    let mut server = served(changed(&[])).await.unwrap();
+    server.reload(changed(&changes), TIME).await.unwrap();
+}
+
 /// A start goes on, for a client may not look; but the server says so.
 #[tokio::test]
 async fn an_expired_certificate_is_served_and_told_of_until_it_is_renewed() {

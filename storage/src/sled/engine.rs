@@ -108,15 +108,19 @@ fn passes(error: &::sled::Error) -> bool {
 
 /// Whether the system would not even begin, so that nothing else is in doubt.
 pub(super) fn is_refused(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock
-            | ErrorKind::PermissionDenied
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::OutOfMemory
-    )
+    // No descriptors left, of the process or of the system: std has no kind for them.
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    locked(error)
+        || matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+        || matches!(
+            error.kind(),
+            ErrorKind::PermissionDenied
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::OutOfMemory
+        )
 }
 
 /// sled wraps the refused lock in an error of its own kind.
