@@ -186,6 +186,9 @@ async fn greet(
         return Err(PrefaceError::ProxyTimeout);
     };
     let (stream, peer) = accepted?;
+    if !matches!(terms.proxy_protocol, ProxyProtocol::Off) {
+        phase.greeting_goes_on();
+    }
     let info = |tls| ConnectionInfo {
         listener: Arc::clone(&terms.listener),
         peer,
@@ -294,6 +297,7 @@ fn end<B>(response: &mut Response<B>, phase: &Phase, is_last: bool) {
 mod tests {
     use std::sync::Mutex;
 
+    use tokio::net::TcpListener;
     use tracing_subscriber::fmt;
 
     use super::*;
@@ -335,6 +339,36 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let text = refuse(1);
         assert!(text.contains("suppressed=3"), "{text}");
+    }
+
+    /// Whether a plain connection that sends `bytes` counts as one step further.
+    async fn goes_on(proxy_protocol: ProxyProtocol, bytes: &[u8]) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, socket) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut peer, bytes).await.unwrap();
+        let limits = Limits::default();
+        let terms = Terms {
+            listener: "a".into(),
+            http: Terms::http(&limits),
+            limits,
+            tls: None,
+            proxy_protocol,
+            forwarded_for: None,
+            refusals: Refusals::default(),
+        };
+        let phase = Phase::default();
+        let before = phase.word();
+        greet(stream, socket, &terms, &phase).await.unwrap();
+        phase.word() != before
+    }
+
+    /// Else a proxy that took its time would leave its client none.
+    #[tokio::test]
+    async fn a_proxy_header_is_a_step_of_the_greeting_also_without_tls() {
+        let header = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 8200\r\n";
+        assert!(goes_on(ProxyProtocol::UseAlways, header).await);
+        assert!(!goes_on(ProxyProtocol::Off, header).await, "nothing was read");
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ pub(super) struct Audited<'a> {
     is_recorded: bool,
     /// There from the line before the operation to the one before the reply.
     record: Option<Record>,
-    /// `None` where nobody will read what the engine does.
+    /// `None` where nobody will read what the engine does, and once it was told.
     pub(super) trail: Option<Arc<Trail>>,
 }
 
@@ -168,9 +168,9 @@ impl<'a> Audited<'a> {
         self.response(outcome).await
     }
 
-    /// Tells others what the engine did for it.
-    fn note_use(&self, status: u16) -> Option<KeyUse> {
-        let key_use = self.trail.as_ref().and_then(|trail| trail.key_use());
+    /// Tells others what the engine did for it, once.
+    fn note_use(&mut self, status: u16) -> Option<KeyUse> {
+        let key_use = self.trail.take().and_then(|trail| trail.key_use());
         self.note_takeover(key_use.as_ref());
         self.tell_watchers(key_use.as_ref(), status);
         key_use
@@ -218,8 +218,9 @@ impl<'a> Audited<'a> {
 impl Drop for Audited<'_> {
     fn drop(&mut self) {
         let audit = self.node.audit();
-        let (Some(key), Some(record)) = (audit.key(), self.record.take()) else { return };
+        // Without an audit device there is no record, and others are told all the same.
         let key_use = self.note_use(0);
+        let (Some(key), Some(record)) = (audit.key(), self.record.take()) else { return };
         let error = if std::thread::panicking() { PANICKED } else { HUNG_UP };
         let answered = Answered { error, key_use, ..Answered::default() };
         audit.leave(record.response_line(audit.unix_nanos(), &answered, key));

@@ -38,7 +38,7 @@ pub(crate) struct FakeServer {
     pub(crate) fault: Mutex<Option<KmsError>>,
     pub(crate) newest: Mutex<Option<u32>>,
     reads: AtomicUsize,
-    hangs: Mutex<bool>,
+    pub(crate) hangs: Mutex<bool>,
     read_fault: Mutex<Option<KmsError>>,
     /// Contexts and associated data that it was sent.
     bound: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,

@@ -105,7 +105,8 @@ fn what_a_disk_does_not_sync_is_not_acknowledged_and_what_is_acknowledged_stays(
         }
         assert_eq!(rotated, expected, "{name}: {}", failing.selkie.log());
         assert_eq!(failing.latest()?, before + rotated, "{name}: nobody sees what was refused");
-        ensure!(failing.failed() > failed, "no sync of {name} failed");
+        until("a failed sync is told", || Ok((failing.failed() > failed).then_some(())))
+            .with_context(|| format!("no sync of {name} failed"))?;
         failing.heal(name)?;
         until("it takes commits again", || Ok(failing.rotates()?.then_some(())))?;
         assert_eq!(failing.latest()?, before + rotated + 1, "{name}");
@@ -153,11 +154,11 @@ fn an_audit_file_that_does_not_sync_fails_and_nothing_is_done_without_it() -> Re
             failing.root.put("transit/encrypt/autounseal", &json!({ "plaintext": "aGVsbG8=" }))?;
         assert_eq!(answer.status, 500, "{}", answer.text());
     }
-    ensure!(failing.selkie.log().contains("an audit device fails"), "{}", failing.selkie.log());
+    failing.selkie.says("an audit device fails")?;
     failing.heal("audit.log")?;
     assert_eq!(failing.latest()?, before, "it was rotated without a line");
     ensure!(failing.rotates()?, "it heals at once");
-    ensure!(failing.selkie.log().contains("an audit device works again"), "and says so");
+    failing.selkie.says("an audit device works again").context("it does not say so")?;
     let log = failing.site.dir().join("audit.log");
     let verified = Command::new(binary()?)
         .args(["audit", "verify", "--config"])

@@ -16,7 +16,10 @@ const CLIENTS: usize = 20;
 /// Of each request by its id: how many lines came before the operation, and which ones after it.
 fn requests(log: &Path) -> Result<BTreeMap<String, (usize, Vec<Value>)>> {
     let mut requests = BTreeMap::<String, (usize, Vec<Value>)>::new();
-    for line in fs::read_to_string(log)?.lines() {
+    let text = fs::read_to_string(log)?;
+    // What comes behind the last line end is still being written.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    for line in whole.lines() {
         let line: Value = serde_json::from_str(line)?;
         let Some(id) = line["request"]["id"].as_str() else { continue };
         let of = requests.entry(id.to_owned()).or_default();
@@ -40,28 +43,36 @@ fn a_client_that_hangs_up_while_key_vault_works_leaves_both_lines() -> Result<()
         .emulator
         .fault(Aim { service: "keyvault", operation: "unwrap" }, &json!({ "effect": "hang" }))?;
     let impatient = Client { patience: Duration::from_millis(100), ..client };
-    for _ in 0..CLIENTS {
-        ensure!(impatient.put("transit/decrypt/autounseal", &body).is_err(), "it was answered");
-    }
     let cut_off = |line: &Value| line["error"].as_str().unwrap_or("").starts_with("cut off");
     let count = || -> Result<usize> {
         Ok(requests(&log)?.values().flat_map(|(_, after)| after).filter(|one| cut_off(one)).count())
     };
-    until("all are told", || Ok((count()? >= CLIENTS).then_some(())))?;
+    let (waited_for, mut hung_up) = (requests(&log)?.len(), 0);
+    // On a busy machine some are gone before their request is read, which leaves no line.
+    until("enough are told", || {
+        if count()? >= CLIENTS {
+            return Ok(Some(()));
+        }
+        ensure!(impatient.put("transit/decrypt/autounseal", &body).is_err(), "it was answered");
+        hung_up += 1;
+        Ok(None)
+    })?;
     selkie.stop()?;
     let requests = requests(&log)?;
     for (id, (before, after)) in &requests {
         assert_eq!((*before, after.len()), (1, 1), "{id}: {after:?}");
     }
-    assert_eq!(count()?, CLIENTS, "nobody else was cut off");
+    let told = count()?;
+    ensure!(told <= hung_up, "{told} were cut off, and only {hung_up} clients hung up");
+    ensure!(told + waited_for == requests.len(), "{told} of {} were cut off", requests.len());
     let answered = requests.values().flat_map(|(_, after)| after).find(|one| !cut_off(one));
     let answered = answered.context("nobody was answered")?;
     evidence(
         "A request whose client hangs up has its response line all the same (I8)",
         "cargo test -p selkie-tests --test e2e hang_ups",
         format!(
-            "{CLIENTS} clients hung up while Key Vault worked: each of {} requests has one line before \
-             and one after, {CLIENTS} of them \"cut off\"",
+            "{told} clients hung up while Key Vault worked: each of {} requests has one line before \
+             and one after, {told} of them \"cut off\"",
             requests.len()
         ),
         &format!("requests that were waited for have status {}", answered["response"]["status"]),

@@ -12,7 +12,7 @@ const SOON: u64 = 30 * DAY;
 pub struct Validity {
     /// From here on.
     pub from: u64,
-    /// Until here, its intermediates included.
+    /// Until here.
     pub until: u64,
 }
 
@@ -30,11 +30,12 @@ pub enum Standing {
 }
 
 impl Validity {
-    /// Of a chain that begins with the server's certificate; `None` if it does not say, in which case
-    /// the handshake will have its own opinion.
+    /// Of the certificate that `chain` begins with; `None` if it does not say, in which case the
+    /// handshake will have its own opinion. The rest does not count: clients take another way to what
+    /// they trust where a cross-signed root or a spare intermediate has expired.
     pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let read = ClientCertificate::read(chain).ok().flatten()?;
-        Some(Self { from: read.not_before, until: read.chain_not_after })
+        Some(Self { from: read.not_before, until: read.not_after })
     }
 
     /// How it stands at `now`, in seconds since 1970.

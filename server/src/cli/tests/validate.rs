@@ -78,10 +78,24 @@ fn validate_and_doctor_tell_of_a_certificate_that_clients_refuse() {
         assert!(output.contains(&format!("FAILED  certificate: {told}")), "{output}");
     }
     let (_dir, file) = with_certificate((2020, 2120));
-    assert_eq!(ran(&["validate", &file]).0, Exit::Success);
-    let (exit, output, _) = ran(&["doctor", &file]);
+    finds_it_good(&file);
+}
+
+fn finds_it_good(file: &str) {
+    assert_eq!(ran(&["validate", file]).0, Exit::Success);
+    let (exit, output, _) = ran(&["doctor", file]);
     assert_eq!(exit, Exit::Success);
     assert!(output.contains("ok      certificate: good until 2120-01-01"), "{output}");
+}
+
+#[test]
+fn an_expired_rest_of_a_chain_is_no_reason_to_refuse_a_good_certificate() {
+    let (dir, file) = with_certificate((2020, 2120));
+    let (rest, _file) = with_certificate((2020, 2021));
+    let [chain, rest] = [&dir, &rest].map(|dir| dir.path().join("cert.pem"));
+    let whole = fs::read_to_string(&chain).unwrap() + &fs::read_to_string(rest).unwrap();
+    fs::write(&chain, whole).unwrap();
+    finds_it_good(&file);
 }
 
 #[test]

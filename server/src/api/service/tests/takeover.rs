@@ -60,3 +60,27 @@ async fn a_rewrap_of_a_foreign_ciphertext_makes_an_envelope_of_ours() {
     let away = api.send("s.root", "PUT", "transit/decrypt/unseal", &body(&foreign(3, "x"))).await;
     assert_eq!(away.status, StatusCode::SERVICE_UNAVAILABLE);
 }
+
+/// No audit device is declared: what was opened is told to those who watch all the same, and once.
+#[tokio::test(start_paused = true)]
+async fn what_was_opened_before_the_client_hung_up_is_told_without_audit_too() {
+    let server = Arc::<FakeServer>::default();
+    *server.hangs.lock().unwrap() = true;
+    let node = Arc::new(node_taking_over(&server).await);
+    let in_flight = InFlight::new(8, Duration::ZERO);
+    let api = Api(router(Arc::clone(&node), BodyLimits::default(), in_flight));
+    let ours = json!({ "ciphertext": api.encrypt("unseal").await });
+    let mut watch = node.audit().events().watch();
+    let decrypt = |items: Value| {
+        let body = json!({ "batch_input": items });
+        api.send("s.vault", "PUT", "transit/decrypt/unseal", body)
+    };
+    assert_eq!(decrypt(json!([ours, ours])).await.status, StatusCode::OK);
+    let theirs = json!({ "ciphertext": foreign(3, "x") });
+    let patience = Duration::from_secs(1);
+    tokio::time::timeout(patience, decrypt(json!([ours, theirs]))).await.err().unwrap();
+    for expected in [(200, 2), (0, 1)] {
+        let told = tokio::time::timeout(patience, watch.next()).await.unwrap().unwrap();
+        assert_eq!((told.status, told.used.decrypted), expected, "{told:?}");
+    }
+}
