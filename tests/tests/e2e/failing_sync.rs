@@ -4,27 +4,15 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::{Client, Selkie, Site, binary, evidence, skip, until};
+use selkie_tests::{Client, Selkie, Site, binary, evidence, until};
 use serde_json::json;
 
-const TRIES: u64 = 3;
+use crate::preloaded::library;
 
-/// The library, compiled into `directory`.
-fn library(directory: &Path) -> Result<Option<PathBuf>> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/failing_sync.c");
-    let library = directory.join("failing_sync.so");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&library).arg(source);
-    match compiler.status() {
-        Ok(status) => ensure!(status.success(), "cc must compile the library"),
-        Err(_) => return skip("a C compiler", "apt-get install gcc").map(|()| None),
-    }
-    Ok(Some(library))
-}
+const TRIES: u64 = 3;
 
 /// A server on sled with an audit file, whose disk fails for what it is told.
 struct Failing {
@@ -36,7 +24,7 @@ struct Failing {
 impl Failing {
     fn start() -> Result<Option<Self>> {
         let mut site = Site::new()?;
-        let Some(library) = library(site.dir())? else { return Ok(None) };
+        let Some(library) = library(site.dir(), "failing_sync")? else { return Ok(None) };
         let token = site.client("admin", &["root"], "")?;
         let audit_key = site.random_key("audit-key")?;
         let [state, log, fail] = ["state", "audit.log", "fail"].map(|name| site.dir().join(name));

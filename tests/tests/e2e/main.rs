@@ -32,6 +32,7 @@ mod memory_tokens;
 mod migrations;
 mod operating;
 mod pkcs11;
+mod preloaded;
 mod shared_nothing;
 mod shared_store;
 mod sled;

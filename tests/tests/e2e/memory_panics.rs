@@ -4,35 +4,22 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
-use selkie_tests::{Client, Findings, Needles, Request, Selkie, binary, evidence, free_port, skip};
+use selkie_tests::{Client, Findings, Needles, Request, Selkie, binary, evidence, free_port};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::memory::{may_look, unhygienic};
+use crate::preloaded::library;
 
 /// For each number of the call that fails.
 const TURNS: usize = 12;
 const CALLS: usize = 6;
 /// So many requests have to end in a panic for the search to say anything.
 const LEAST: usize = 12;
-
-/// The library, compiled into `directory`.
-fn library(directory: &Path) -> Result<Option<PathBuf>> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/failing_clock.c");
-    let library = directory.join("failing_clock.so");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-o"]).arg(&library).arg(source);
-    match compiler.status() {
-        Ok(status) => ensure!(status.success(), "cc must compile the library"),
-        Err(_) => return skip("a C compiler", "apt-get install gcc").map(|()| None),
-    }
-    Ok(Some(library))
-}
 
 /// Dev mode, whose clock fails when it is told to. No key in it is worth anything.
 struct Failing {
@@ -44,7 +31,7 @@ struct Failing {
 impl Failing {
     fn start(program: &Path) -> Result<Option<Self>> {
         let dir = tempfile::tempdir()?;
-        let Some(library) = library(dir.path())? else { return Ok(None) };
+        let Some(library) = library(dir.path(), "failing_clock")? else { return Ok(None) };
         let listen = format!("--dev-listen-address=127.0.0.1:{}", free_port()?);
         let arguments: Vec<OsString> = vec!["server".into(), "--dev".into(), listen.into()];
         let environment = vec![
