@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use selkie_memory::{WipedVec, wipe_frame};
+use selkie_memory::WipedVec;
 
 use super::HttpReason;
 
@@ -10,21 +10,19 @@ pub(super) const LIMIT: usize = 1024 * 1024;
 /// Room for an answer that does not say its length.
 const FIRST: usize = 16 * 1024;
 
-/// Reads an answer to its end, into one buffer that is wiped with its last holder; the frames are
-/// wiped where they lie, because they share their allocation with the connection's buffer.
+/// Reads an answer to its end, into one buffer that is wiped with its last holder. A frame shares its
+/// memory with the connection's read buffer: once it is dropped, the next read of the connection
+/// wipes it (`WipeIo`), or it is freed and the allocator does.
 pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, HttpReason> {
     let mut whole = WipedVec::with_capacity(expected(&body, limit)?);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(HttpReason::Cut)?.into_data() else { continue };
         let length = whole.len().saturating_add(data.len());
-        if length <= limit {
-            whole = with_room(whole, length);
-            whole.extend_from_slice(&data);
-        }
-        wipe_frame(data);
         if length > limit {
             return Err(HttpReason::TooLarge);
         }
+        whole = with_room(whole, length);
+        whole.extend_from_slice(&data);
     }
     Ok(Bytes::from_owner(whole))
 }
