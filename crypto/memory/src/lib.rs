@@ -9,7 +9,7 @@ mod stack;
 #[cfg(feature = "io")]
 mod wipe_io;
 
-pub use buffer::{WipedVec, wipe};
+pub use buffer::{ByteBuffer, WipedVec, wipe};
 pub use code::ProgramCode;
 pub use page::{PageError, SecretPage};
 pub use stack::{SCRUBBED_BYTES, with_scrubbed_bytes, with_scrubbed_stack};

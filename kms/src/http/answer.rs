@@ -21,7 +21,6 @@ pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Http
         if length > limit {
             return Err(HttpReason::TooLarge);
         }
-        whole = with_room(whole, length);
         whole.extend_from_slice(&data);
     }
     Ok(Bytes::from_owner(whole))
@@ -33,30 +32,5 @@ fn expected(body: &Incoming, limit: usize) -> Result<usize, HttpReason> {
     match usize::try_from(exact) {
         Ok(length) if length <= limit => Ok(length),
         _ => Err(HttpReason::TooLarge),
-    }
-}
-
-/// Grows by moving, so that what is left behind is wiped.
-fn with_room(whole: WipedVec, length: usize) -> WipedVec {
-    if length <= whole.capacity() {
-        return whole;
-    }
-    let mut larger = WipedVec::with_capacity(length.max(whole.capacity().saturating_mul(2)));
-    larger.extend_from_slice(&whole);
-    larger
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn growth_keeps_the_bytes_and_never_reallocates_in_place() {
-        let mut small = WipedVec::with_capacity(4);
-        small.extend_from_slice(b"abcd");
-        let mut larger = with_room(small, 6);
-        assert!(larger.capacity() >= 8);
-        larger.extend_from_slice(b"ef");
-        assert_eq!(larger.as_slice(), b"abcdef");
     }
 }

@@ -92,11 +92,8 @@ fn append(whole: &mut BodyBuffer, data: &[u8], limit: usize) -> Result<(), BodyE
         return Err(BodyError::TooLarge);
     }
     if length > whole.capacity() {
-        // `Vec` would free the old block with the secret in it; here it is wiped when replaced.
-        let capacity = whole.capacity().saturating_mul(2).clamp(length, limit);
-        let mut grown = WipedVec::with_capacity(capacity);
-        grown.extend_from_slice(whole);
-        *whole = grown;
+        // Never beyond the limit, which is what the request's share of the memory is counted by.
+        whole.grow_to(whole.capacity().saturating_mul(2).clamp(length, limit));
     }
     whole.extend_from_slice(data);
     Ok(())
