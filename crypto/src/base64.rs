@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::Simd;
 use base64::engine::general_purpose::{NO_PAD, PAD};
+use selkie_memory::ByteBuffer;
 use zeroize::Zeroize;
 
 use self::word::Alphabet;
@@ -68,15 +69,10 @@ pub(crate) fn push_public(bytes: &[u8], text: &mut String) {
     STANDARD.encode_string(bytes, text);
 }
 
-/// Appends standard, padded base64 of `bytes` to `text`.
-///
-/// Reserve [`encoded_len`] before, lest the growth of `text` leave a copy behind.
-pub fn encode_into(bytes: &[u8], text: &mut Vec<u8>) {
-    let start = text.len();
-    text.resize(start.saturating_add(encoded_len(bytes.len())), b'=');
-    if let Some(place) = text.get_mut(start..) {
-        encode_words(bytes, word::STANDARD, place);
-    }
+/// Appends standard, padded base64 of `bytes` to `text`, which wipes itself if they are secret.
+pub fn encode_into(bytes: &[u8], text: &mut impl ByteBuffer) {
+    let place = text.append_filled(encoded_len(bytes.len()), b'=');
+    encode_words(bytes, word::STANDARD, place);
 }
 
 /// Writes the characters of `bytes` into `place`, and nothing behind them. Text is made of bytes
@@ -156,10 +152,9 @@ pub(crate) fn encode_public_url(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Appends unpadded base64url of `bytes` to `text`.
-pub(crate) fn push_url(bytes: &[u8], text: &mut Vec<u8>) {
-    let start = text.len();
-    text.resize(start.saturating_add(unpadded_len(bytes.len())), 0);
-    encode_words(bytes, word::URL_SAFE, text.get_mut(start..).unwrap_or_default());
+pub(crate) fn push_url(bytes: &[u8], text: &mut impl ByteBuffer) {
+    let place = text.append_filled(unpadded_len(bytes.len()), 0);
+    encode_words(bytes, word::URL_SAFE, place);
 }
 
 fn strip_padding(text: &[u8]) -> Result<&[u8], Base64Error> {

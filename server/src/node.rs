@@ -77,6 +77,22 @@ pub enum NodeError {
     StorageChanged,
 }
 
+/// What a node has from its first task on.
+struct Parts {
+    keys: Keys,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+    audit: Audit,
+    bench: Option<Arc<Bench>>,
+}
+
+#[cfg(any(test, feature = "simulation"))]
+impl Parts {
+    fn without_audit(keys: Keys, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
+        Self { keys, audit: Audit::none(Arc::clone(&clock)), clock, random, bench: None }
+    }
+}
+
 impl Node {
     /// Puts `config` to work, with the operating system's time and randomness.
     ///
@@ -91,14 +107,13 @@ impl Node {
         // Again here: whoever made this configuration, a script alone never makes a bench.
         let bench = config.faults.take().filter(|_| config.allow_faults).map(Bench::new);
         let deployment = Deployment::resume(config, None, bench.as_ref()).await?;
-        let Some(storage) = storage else {
-            let node = Self::begin(deployment, Keys::without_store(), clock).await;
-            return Self { audit, bench, ..node }.watching(alerts);
-        };
-        let node = Self::begin(deployment, Keys::awaiting_store(), clock).await;
-        let node = Self { audit, bench, ..node }.watching(alerts)?;
-        let kind = storage.kind();
-        node.keep_state(Backend::Configured(storage), kind).await;
+        let keys = if storage.is_some() { Keys::awaiting_store() } else { Keys::without_store() };
+        let parts = Parts { keys, clock, random: Arc::new(os_random), audit, bench };
+        let node = Self::begin_with(deployment, parts).await.watching(alerts)?;
+        if let Some(storage) = storage {
+            let kind = storage.kind();
+            node.keep_state(Backend::Configured(storage), kind).await;
+        }
         Ok(node)
     }
 
@@ -161,13 +176,15 @@ impl Node {
         }
     }
 
-    /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
+    /// A node that writes no audit log, for tests.
+    #[cfg(test)]
     pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
-        Self::begin_with(deployment, keys, clock, Arc::new(os_random)).await
+        let parts = Parts::without_audit(keys, clock, Arc::new(os_random));
+        Self::begin_with(deployment, parts).await
     }
 
-    /// The same on `store`, with time and randomness that the caller brings, for server/simulation
-    /// alone: randomness that can be foretold must not be had in a server that is shipped.
+    /// A node that writes no audit log, on `store`, with time and randomness that the caller brings,
+    /// for server/simulation alone: randomness that can be foretold must not be had in a server that is shipped.
     #[cfg(feature = "simulation")]
     pub async fn simulated(
         deployment: Deployment,
@@ -175,17 +192,15 @@ impl Node {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
     ) -> Self {
-        let node = Self::begin_with(deployment, Keys::awaiting_store(), clock, random).await;
+        let parts = Parts::without_audit(Keys::awaiting_store(), clock, random);
+        let node = Self::begin_with(deployment, parts).await;
         node.keep_state(Backend::Opened(store), "simulated").await;
         node
     }
 
-    async fn begin_with(
-        deployment: Deployment,
-        keys: Keys,
-        clock: Arc<dyn Clock>,
-        random: Arc<Random>,
-    ) -> Self {
+    /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
+    async fn begin_with(deployment: Deployment, parts: Parts) -> Self {
+        let Parts { keys, clock, random, audit, bench } = parts;
         let held = keys.hold_changes().await;
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
         drop(held);
@@ -196,12 +211,12 @@ impl Node {
         let node = Self {
             evidence: Arc::new(evidence),
             auth: Arc::new(auth),
-            audit: Audit::none(Arc::clone(&clock)),
+            audit,
             started: clock.unix_seconds(),
             drills: DrillLog::default(),
             listener_certificates: ListenerCertificates::default(),
             alerts: None,
-            bench: None,
+            bench,
             deployment: Arc::new(ArcSwap::from_pointee(deployment)),
             keys: Arc::new(keys),
             clock,

@@ -23,7 +23,7 @@ impl NewToken {
         let mut bytes = Zeroizing::new([0; 32]);
         os_random(&mut *bytes)?;
         let mut digits = Zeroizing::new(Vec::with_capacity(64));
-        base64::encode_into(&*bytes, &mut digits);
+        base64::encode_into(&*bytes, &mut *digits);
         let mut text = Zeroizing::new(String::with_capacity(64));
         text.push_str("hvs.");
         text.extend(digits.iter().filter_map(|digit| match digit {

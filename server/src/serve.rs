@@ -124,7 +124,7 @@ pub enum ReloadError {
 }
 
 /// What is set at the start for good.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Fixed {
     pid_file: Option<PathBuf>,
     lock_all_memory: bool,
@@ -132,13 +132,21 @@ struct Fixed {
     log_format: LogFormat,
     data_dir: Option<PathBuf>,
     metrics: Option<MetricsListener>,
-    traces: Option<String>,
+    traces: Option<FixedTraces>,
     /// A MAC under it, which tells it from another.
     local_key: Option<[u8; 32]>,
     /// What tells it from another; without a device there is none.
     audit_key: Option<String>,
     /// What tells them from others, but for the webhook.
     alerts: Option<[u8; 32]>,
+}
+
+/// Where traces go, and how many.
+#[derive(Debug, PartialEq)]
+struct FixedTraces {
+    endpoint: String,
+    ca_file: Option<PathBuf>,
+    sample_ratio: f64,
 }
 
 /// Starts to serve what `config` says. All that can fail comes before the first request.
@@ -271,8 +279,10 @@ impl Fixed {
             log_format: config.logging.format,
             data_dir: config.data_dir.clone(),
             metrics: config.telemetry.metrics,
-            traces: config.telemetry.tracing.as_ref().map(|tracing| {
-                format!("{} {:?} {}", tracing.endpoint, tracing.ca_file, tracing.sample_ratio)
+            traces: config.telemetry.tracing.as_ref().map(|tracing| FixedTraces {
+                endpoint: tracing.endpoint.to_string(),
+                ca_file: tracing.ca_file.clone(),
+                sample_ratio: tracing.sample_ratio,
             }),
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
             audit_key: config.audit.key.as_ref().map(AuditKey::id),

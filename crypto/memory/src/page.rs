@@ -28,18 +28,23 @@ pub enum PageError {
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Map(error) => write!(f, "no memory for a key page: {error}"),
-            Self::Lock(error) => write!(
-                f,
-                "a key page could not be locked in memory: {error}; raise RLIMIT_MEMLOCK \
-                 (systemd: LimitMEMLOCK=)"
+            Self::Map(_) => f.write_str("no memory for a key page"),
+            Self::Lock(_) => f.write_str(
+                "a key page could not be locked in memory; raise RLIMIT_MEMLOCK (systemd: \
+                 LimitMEMLOCK=)",
             ),
-            Self::Protect(error) => write!(f, "a key page could not be made read-only: {error}"),
+            Self::Protect(_) => f.write_str("a key page could not be made read-only"),
         }
     }
 }
 
-impl std::error::Error for PageError {}
+impl std::error::Error for PageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Map(error) | Self::Lock(error) | Self::Protect(error) => Some(error),
+        }
+    }
+}
 
 const PAGE_BYTES: usize = 4096;
 

@@ -181,7 +181,7 @@ impl OpenSession {
         let comes_back = self
             .wrap(key, mechanism, &nonce, &probe)
             .and_then(|wrapped| self.unwrap(key, mechanism, &wrapped))
-            .is_ok_and(|found| **found == probe);
+            .is_ok_and(|found| *found == probe);
         if comes_back { seen } else { Failure { class: Class::Lost, ..seen } }
     }
 }

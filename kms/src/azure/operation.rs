@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use bytes::Bytes;
 use selkie_crypto::{RecipientSecret, WrapAlgorithm};
-use selkie_memory::{WipedVec, wipe};
+use selkie_memory::{ByteBuffer, WipedVec, wipe};
 use serde::Deserialize;
 
 use crate::http::object;
@@ -19,17 +19,14 @@ use crate::http::object;
 /// `{"alg":...,"value":...}`, where `value` may be a DEK.
 pub(super) fn request_body(algorithm: WrapAlgorithm, value: &[u8]) -> Bytes {
     let parts = [r#"{"alg":""#, algorithm.jose_name(), r#"","value":""#];
-    let start: usize = parts.iter().map(|part| part.len()).sum();
-    let end = start + Base64UrlUnpadded::encoded_len(value);
-    let mut body = WipedVec::with_capacity(end + 2);
+    let encoded = Base64UrlUnpadded::encoded_len(value);
+    let length = parts.iter().map(|part| part.len()).sum::<usize>() + encoded + 2;
+    let mut body = WipedVec::with_capacity(length);
     for part in parts {
         body.extend_from_slice(part.as_bytes());
     }
-    body.resize(end, b'=');
-    if let Some(place) = body.get_mut(start..) {
-        let written = Base64UrlUnpadded::encode(value, place);
-        debug_assert!(written.is_ok(), "the place is exactly as long as the encoding");
-    }
+    let written = Base64UrlUnpadded::encode(value, body.append_filled(encoded, b'='));
+    debug_assert!(written.is_ok(), "the place is exactly as long as the encoding");
     body.extend_from_slice(br#""}"#);
     Bytes::from_owner(body)
 }

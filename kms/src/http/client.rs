@@ -34,10 +34,11 @@ impl HttpClient {
     /// [`HttpSetupError`], each of which the configuration or the system's certificates cause.
     pub fn https(settings: HttpClientSettings) -> Result<Arc<Self>, HttpSetupError> {
         let proxy = settings.proxy.as_ref().map(Proxy::new).transpose()?;
-        let tls = Some(Arc::new(tls(settings.roots, settings.client_certificate)?));
+        let certificate = settings.client_certificate;
+        let tls = Some(Arc::new(tls(settings.roots, certificate.clone())?));
         let (timeouts, resolver) = (settings.timeouts, settings.resolver);
         let server_name = settings.server_name;
-        let connector = Connector { resolver, proxy, tls, server_name, timeouts };
+        let connector = Connector { resolver, proxy, tls, certificate, server_name, timeouts };
         let (pool, answer_limit) = (Pool::default(), settings.answer_limit);
         Ok(Arc::new(Self { scheme: "https", default_port: 443, connector, pool, answer_limit }))
     }
@@ -51,7 +52,14 @@ impl HttpClient {
             return Err(HttpSetupError::ProxyForPlain);
         }
         let (timeouts, resolver) = (settings.timeouts, settings.resolver);
-        let connector = Connector { resolver, proxy: None, tls: None, server_name: None, timeouts };
+        let connector = Connector {
+            resolver,
+            proxy: None,
+            tls: None,
+            certificate: None,
+            server_name: None,
+            timeouts,
+        };
         let (pool, answer_limit) = (Pool::default(), settings.answer_limit);
         Ok(Arc::new(Self { scheme: "http", default_port: 80, connector, pool, answer_limit }))
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
@@ -11,6 +11,9 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::warn;
 use zeroize::Zeroizing;
 
@@ -18,18 +21,18 @@ use super::ClientCertificateError;
 
 /// More than any certificate with its issuers, and any key.
 const LARGEST_FILE: u64 = 1 << 20;
+/// How long a handshake waits for the files: long for a disk, short for whoever waits for the KMS.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A certificate and its key, in two PEM files (which may be one), read again when they change: a
 /// certificate is renewed while we run. Until both fit together again, the former one is shown.
 pub struct ClientCertificate {
     certificate: PathBuf,
     key: PathBuf,
-    shown: Mutex<Shown>,
-}
-
-struct Shown {
-    certified: Arc<CertifiedKey>,
-    changed: Changed,
+    /// Locked for a look at the pointer alone.
+    shown: Mutex<Arc<CertifiedKey>>,
+    /// What the files were when they were read last; locked for as long as someone looks at them.
+    seen: Arc<tokio::sync::Mutex<Changed>>,
 }
 
 /// When each of the two files was last written to.
@@ -46,24 +49,37 @@ impl ClientCertificate {
         Ok(Arc::new(Self {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
-            shown: Mutex::new(Shown { certified, changed }),
+            shown: Mutex::new(certified),
+            seen: Arc::new(tokio::sync::Mutex::new(changed)),
         }))
     }
 
-    fn current(&self) -> Arc<CertifiedKey> {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Looks at the files, which may lie where an answer never comes (NFS): away from the threads that
+    /// serve, one look at a time, and waited for a moment only. What comes later is for the next
+    /// handshake.
+    pub(super) async fn renew(self: &Arc<Self>) {
+        let Ok(seen) = Arc::clone(&self.seen).try_lock_owned() else { return };
+        let this = Arc::clone(self);
+        let _in_time = timeout(PATIENCE, spawn_blocking(move || this.look(seen))).await;
+    }
+
+    fn look(&self, mut seen: OwnedMutexGuard<Changed>) {
         let changed = [&self.certificate, &self.key].map(|path| changed(path));
-        if changed != shown.changed {
-            shown.changed = changed;
-            match read(&self.certificate, &self.key) {
-                Ok(certified) => shown.certified = Arc::new(certified),
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    warn!(error, "the renewed client certificate is not used; the former one is");
-                }
+        if changed == *seen {
+            return;
+        }
+        *seen = changed;
+        match read(&self.certificate, &self.key) {
+            Ok(certified) => *self.shown() = Arc::new(certified),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                warn!(error, "the renewed client certificate is not used; the former one is");
             }
         }
-        Arc::clone(&shown.certified)
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Arc<CertifiedKey>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,7 +112,7 @@ fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, ClientCertificateError> {
 impl ResolvesClientCert for ClientCertificate {
     /// Whatever the server hints at: it is the only one that we have.
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+        Some(Arc::clone(&self.shown()))
     }
 
     fn has_certs(&self) -> bool {
@@ -169,6 +185,26 @@ mod tests {
         assert!(!is_let_in(Some(Arc::clone(&certificate)), "other.test").await);
         fs::write(dir.path().join("key.pem"), "half a fi").unwrap();
         assert!(is_let_in(Some(certificate), "upstream.test").await, "the former one is shown");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn files_that_do_not_answer_hold_up_no_handshake() {
+        let authority = Authority::new();
+        let server = TestServer::mutual(&authority, "upstream.test", |_| answer(200, "")).await;
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &authority.issue("selkie.test"), 1_000);
+        let certificate = load(dir.path()).unwrap();
+        // A pipe that nobody writes to: whoever opens it waits, as on a mount that hangs.
+        let pipe = dir.path().join("key.pem");
+        fs::remove_file(&pipe).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        for _ in 0..2 {
+            let shown = Some(Arc::clone(&certificate));
+            assert!(is_let_in(&server, authority.roots(), shown, "upstream.test").await);
+        }
+        assert!(certificate.seen.try_lock().is_err(), "control: someone still waits for the file");
+        // Lets that thread go, which the end of the runtime waits for.
+        fs::write(&pipe, "no key").unwrap();
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Host;
 
 use super::proxy::Proxy;
-use super::{HttpError, HttpHop, HttpReason, HttpTimeouts, Resolve};
+use super::{ClientCertificate, HttpError, HttpHop, HttpReason, HttpTimeouts, Resolve};
 
 /// How long one address is tried before the next is tried too (RFC 8305).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -103,6 +103,8 @@ pub(super) struct Connector {
     pub(super) proxy: Option<Proxy>,
     /// None for plain HTTP.
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// What `tls` shows to servers that ask.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     /// Whom certificates are to name, if not the host.
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) timeouts: HttpTimeouts,
@@ -191,6 +193,9 @@ impl Connector {
         let Some(name) = self.server_name.clone().or_else(|| server_name(origin)) else {
             return Err(HttpError::new(HttpHop::Request, &origin.host, HttpReason::UnfitUrl));
         };
+        if let Some(certificate) = &self.certificate {
+            certificate.renew().await;
+        }
         let shaken = TlsConnector::from(Arc::clone(tls)).connect(name, WipeIo::new(stream));
         let shaken = async { shaken.await.map_err(tls_reason) };
         let stream = step(HttpHop::Tls, &origin.host, self.timeouts.tls, shaken).await?;

@@ -15,7 +15,9 @@ use super::connect::{Origin, Transport};
 const IDLE: Duration = Duration::from_secs(60);
 /// Idle connections for each origin; more than there are calls at once.
 const IDLE_CONNECTIONS: usize = 64;
-/// Room for the headers of an answer, which is also the largest frame of a body.
+/// Room for the headers of an answer, which is also the largest frame of a body. It never grows: hyper
+/// offers a buffer that has grown only in part when it reads again, and what lies in the other part,
+/// the DEK of an earlier answer, say, would not be wiped while the connection lives.
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// A connection that speaks HTTP, with the task that drives it.
@@ -39,7 +41,7 @@ impl Connection {
         // that keeps it for as long as the connection lives.
         let (sender, connection) = http1::Builder::new()
             .writev(true)
-            .max_buf_size(BUFFER_BYTES)
+            .read_buf_exact_size(Some(BUFFER_BYTES))
             .handshake(TokioIo::new(stream))
             .await?;
         let driver = tokio::spawn(async move {
@@ -87,5 +89,91 @@ impl Pool {
             !connections.is_empty()
         });
         idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll};
+
+    use http_body_util::BodyExt;
+    use hyper::Request;
+    use tokio::io::{
+        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+    };
+
+    use super::*;
+
+    /// Notes how much it is offered to read into.
+    struct Noting {
+        stream: DuplexStream,
+        offers: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl AsyncRead for Noting {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.offers.lock().unwrap().push(buf.remaining());
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Noting {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.stream).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+
+    /// Answers each request with the next of these bodies.
+    async fn answer(mut stream: DuplexStream, bodies: [usize; 4]) {
+        let mut request = [0; 1024];
+        for bytes in bodies {
+            assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; bytes]).await.unwrap();
+        }
+        // Until the other side has enough.
+        assert_eq!(stream.read(&mut request).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_a_kms_always_offers_its_whole_buffer_for_reading() {
+        let bodies = [200_000, 100, 300_000, 100];
+        let (ours, theirs) = duplex(256 * 1024);
+        let offers = Arc::default();
+        let stream = Noting { stream: ours, offers: Arc::clone(&offers) };
+        let mut connection = Connection::new(Box::new(stream)).await.unwrap();
+        let server = tokio::spawn(answer(theirs, bodies));
+        for bytes in bodies {
+            connection.sender.ready().await.unwrap();
+            let request = Request::builder().uri("/").body(Full::default()).unwrap();
+            let answer = connection.sender.send_request(request).await.unwrap();
+            assert_eq!(answer.collect().await.unwrap().to_bytes().len(), bytes);
+        }
+        connection.sender.ready().await.unwrap();
+        drop(connection);
+        server.await.unwrap();
+        let offers = offers.lock().unwrap();
+        assert!(offers.len() > bodies.len());
+        assert!(offers.iter().all(|offered| *offered == BUFFER_BYTES), "{offers:?}");
     }
 }

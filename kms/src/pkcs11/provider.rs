@@ -138,7 +138,7 @@ impl Pkcs11Kms {
         let nonsense = || Diagnosis::new(Stage::Unwrap, Fault::Nonsense);
         match self.supervisor.ask(Stage::Unwrap, request, deadline).await? {
             Reply::Dek(dek) => {
-                let dek: &[u8; 32] = dek.as_slice().try_into().or(Err(nonsense()))?;
+                let dek: &[u8; 32] = (*dek).try_into().or(Err(nonsense()))?;
                 Ok(Arc::new(RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek))))
             }
             _ => Err(nonsense().into()),

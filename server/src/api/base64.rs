@@ -40,10 +40,12 @@ fn canonical(text: &[u8]) -> Result<WipedVec, IllegalByte> {
         return Err(IllegalByte(offset));
     }
     let mut canonical = WipedVec::with_capacity(text.len());
-    canonical.extend(text.iter().copied().filter(|byte| !is_line_end(*byte)));
-    if let [.., last, b'=', b'='] = canonical.as_mut_slice() {
+    for line in text.split(|byte| is_line_end(*byte)) {
+        canonical.extend_from_slice(line);
+    }
+    if let [.., last, b'=', b'='] = &mut *canonical {
         *last = without_unused_bits(*last, 0b11_0000);
-    } else if let [.., last, b'='] = canonical.as_mut_slice() {
+    } else if let [.., last, b'='] = &mut *canonical {
         *last = without_unused_bits(*last, 0b11_1100);
     }
     Ok(canonical)

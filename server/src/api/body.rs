@@ -1,5 +1,7 @@
-//! Reads a request's body frame by frame, so that no copy of a secret in it outlives the request:
-//! each frame is wiped in place once copied, and the copy wipes itself.
+//! Reads a request's body frame by frame into one buffer that wipes itself, so that no copy of a
+//! secret in it outlives the request. A frame shares its memory with the connection's read buffer:
+//! once it is dropped, the next read of the connection wipes it (`WipeIo`), or it is freed and the
+//! allocator does.
 
 use std::time::Duration;
 
@@ -7,7 +9,6 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use selkie_memory::WipedVec;
-use selkie_memory::wipe_frame;
 
 /// A whole request body; wiped when dropped.
 pub type BodyBuffer = WipedVec;
@@ -79,9 +80,7 @@ where
         };
         // Anything but data is trailers, for which Vault's API has no use.
         if let Ok(data) = frame.into_data() {
-            let fits = append(&mut whole, &data, limit);
-            wipe_frame(data);
-            fits?;
+            append(&mut whole, &data, limit)?;
         }
     }
     Ok(whole)
@@ -93,11 +92,8 @@ fn append(whole: &mut BodyBuffer, data: &[u8], limit: usize) -> Result<(), BodyE
         return Err(BodyError::TooLarge);
     }
     if length > whole.capacity() {
-        // `Vec` would free the old block with the secret in it; here it is wiped when replaced.
-        let capacity = whole.capacity().saturating_mul(2).clamp(length, limit);
-        let mut grown = WipedVec::with_capacity(capacity);
-        grown.extend_from_slice(whole);
-        *whole = grown;
+        // Never beyond the limit, which is what the request's share of the memory is counted by.
+        whole.grow_to(whole.capacity().saturating_mul(2).clamp(length, limit));
     }
     whole.extend_from_slice(data);
     Ok(())

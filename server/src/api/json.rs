@@ -24,7 +24,7 @@ pub(super) fn to_secret_go_json_line(value: &impl Serialize) -> Result<WipedVec,
     let mut length = Length(1);
     write_go_json(&mut length, value)?;
     let mut json = WipedVec::with_capacity(length.0);
-    write_go_json(&mut *json, value)?;
+    write_go_json(&mut json, value)?;
     json.push(b'\n');
     Ok(json)
 }

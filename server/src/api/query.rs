@@ -91,7 +91,7 @@ pub(super) fn decode(text: &str, plus: Plus) -> Result<SecretText<'_>, BadEncodi
         });
     }
     // The buffer changes its type, not its place, so that still one copy is wiped.
-    match String::from_utf8(std::mem::take(&mut *decoded)) {
+    match String::from_utf8(decoded.into_unwiped()) {
         Ok(text) => Ok(SecretText::decoded(Zeroizing::new(text))),
         Err(error) => {
             drop(Zeroizing::new(error.into_bytes()));

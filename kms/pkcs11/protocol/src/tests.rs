@@ -53,7 +53,7 @@ fn message(frame: &[u8]) -> &[u8] {
 fn assert_heard_as_said<M: Message>(said: &M) {
     let frame = said.frame(77).unwrap();
     let (number, heard) = M::parse(message(&frame)).unwrap();
-    assert_eq!((number, &**heard.frame(77).unwrap()), (77, &**frame));
+    assert_eq!((number, &*heard.frame(77).unwrap()), (77, &*frame));
     let longer = [message(&frame), &[0]].concat();
     assert_eq!(M::parse(&longer).map(drop), Err(Malformed));
     for length in 0..message(&frame).len() {

@@ -61,26 +61,32 @@ pub const AZURE_BOUNDS: [&str; 5] = [
 
 /// What cannot be. The texts are Vault's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
 pub enum AzureProblem {
+    /// `tenant_id` is no UUID.
     #[error("'tenant_id' must be the tenant's id, a UUID")]
     Tenant,
+    /// `resource` is empty.
     #[error("'resource' must be set: it is the audience of the tokens that log in")]
     Resource,
+    /// `environment` is none of those that there are.
     #[error(
         "invalid 'environment': there are \"AzurePublicCloud\", \"AzureUSGovernmentCloud\" and \
          \"AzureChinaCloud\""
     )]
     Environment,
+    /// `authority_host` is no https URL.
     #[error("'authority_host' must be an https URL")]
     Authority,
+    /// A role binds nothing.
     #[error("must have at least one bound constraint when creating/updating a role")]
     NoConstraint,
+    /// `bound_locations` is set, which no token proves.
     #[error(
         "'bound_locations' cannot be verified: no token says where a machine is, and Selkie does \
          not ask Azure Resource Manager; bind 'bound_resource_groups' instead"
     )]
     Locations,
+    /// `*` stands beside other values.
     #[error("can not mix \"*\" with values")]
     Mixed,
 }

@@ -36,12 +36,16 @@ pub struct CertRole {
 
 /// What cannot be. The texts are Vault's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
 pub enum CertProblem {
+    /// `certificate` holds none, or one that cannot be read.
     #[error("failed to parse certificate")]
     Certificate,
+    /// One of `required_extensions` has another form.
     #[error("required_extensions: {text:?} is neither OID:VALUE nor hex:OID:VALUE")]
-    Extension { text: String },
+    Extension {
+        /// As it was written.
+        text: String,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]

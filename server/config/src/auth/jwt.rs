@@ -76,37 +76,72 @@ pub enum BoundClaimsType {
 
 /// What cannot be. The texts are Vault's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
 pub enum JwtProblem {
+    /// No source of keys, or more than one.
     #[error(
         "exactly one of 'jwt_validation_pubkeys', 'jwks_url' or 'oidc_discovery_url' must be set"
     )]
     Sources,
+    /// A URL that is not https.
     #[error("'{field}' must be an https URL")]
-    NotHttps { field: &'static str },
+    NotHttps {
+        /// Where it stands.
+        field: &'static str,
+    },
+    /// A signing algorithm that is not known.
     #[error("invalid jwt_supported_algs: unsupported signing algorithm {name:?}")]
-    Algorithm { name: String },
+    Algorithm {
+        /// As it was written.
+        name: String,
+    },
+    /// `role_type` is `oidc`.
     #[error(
         "role_type \"oidc\" logs a person in by a browser, which Selkie does not do: use role_type \
          \"jwt\" with a token of the provider, or a person's token of another method"
     )]
     Browser,
+    /// `role_type` is neither of those that there are.
     #[error("invalid 'role_type': {name}")]
-    RoleType { name: String },
+    RoleType {
+        /// As it was written.
+        name: String,
+    },
+    /// `bound_claims_type` is neither of those that there are.
     #[error("invalid 'bound_claims_type': {name}")]
-    BoundClaimsType { name: String },
+    BoundClaimsType {
+        /// As it was written.
+        name: String,
+    },
+    /// A role names no `user_claim`.
     #[error("a user claim must be defined on the role")]
     NoUserClaim,
+    /// A role binds nothing.
     #[error("must have at least one bound constraint when creating/updating a role")]
     NoConstraint,
+    /// Two claims go to one place in the metadata.
     #[error("multiple keys are mapped to metadata key {name:?}")]
-    MappedTwice { name: String },
+    MappedTwice {
+        /// The place.
+        name: String,
+    },
+    /// A claim goes to a place in the metadata that is the server's own.
     #[error("metadata key {name:?} is reserved and may not be a mapping destination")]
-    Reserved { name: String },
+    Reserved {
+        /// The place.
+        name: String,
+    },
+    /// A bound value is of a kind that no claim is compared with.
     #[error("bound claim {claim:?} is not a string, a number, true or false, or a list of them")]
-    BoundClaim { claim: String },
+    BoundClaim {
+        /// Whose value it is.
+        claim: String,
+    },
+    /// A value that is no text is to be compared as a glob.
     #[error("claim is not a string: {value}")]
-    NoGlob { value: Value },
+    NoGlob {
+        /// The value.
+        value: Value,
+    },
 }
 
 impl JwtConfig {

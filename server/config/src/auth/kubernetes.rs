@@ -112,35 +112,47 @@ pub enum ServiceAccountAlias {
 
 /// What cannot be. The texts are Vault's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
 pub enum KubernetesProblem {
+    /// Nobody can verify a token: no API server, no keys.
     #[error(
         "no host provided: set 'kubernetes_host', or 'pem_keys' or 'jwks_url' to verify tokens \
          without the API server"
     )]
     NoHost,
+    /// A URL that is not https.
     #[error("'{field}' must be an https URL")]
-    NotHttps { field: &'static str },
+    NotHttps {
+        /// Where it stands.
+        field: &'static str,
+    },
+    /// More than one source of keys.
     #[error("only one of 'pem_keys' and 'jwks_url' may be set")]
     TwoKeySources,
+    /// Keys alone, without the issuer of the tokens.
     #[error(
         "without 'kubernetes_host' the 'issuer' of the cluster's tokens must be set: its keys alone \
          do not say which cluster a token is of"
     )]
     NoIssuer,
+    /// A role binds no name of a service account.
     #[error("\"bound_service_account_names\" can not be empty")]
     NoNames,
+    /// A role binds no namespace.
     #[error("\"bound_service_account_namespaces\" can not be empty")]
     NoNamespaces,
+    /// `*` stands beside other values.
     #[error("can not mix \"*\" with values")]
     Mixed,
+    /// A role binds any name in any namespace.
     #[error("service account names and namespaces can not both be \"*\"")]
     Anybody,
+    /// Namespaces are to be chosen by their labels.
     #[error(
         "'bound_service_account_namespace_selector' needs the labels of namespaces, which Selkie \
          does not ask the API server for: use 'bound_service_account_namespaces'"
     )]
     Selector,
+    /// `alias_name_source` is neither of those that there are.
     #[error(
         "invalid 'alias_name_source': there are \"serviceaccount_uid\" and \"serviceaccount_name\""
     )]

@@ -48,13 +48,8 @@ impl Body for Scripted {
 }
 
 fn scripted(frames: &[&'static [u8]], end: End) -> Scripted {
-    let frames = frames.iter().map(|frame| Bytes::from_static(frame));
-    Scripted {
-        // Static memory cannot be written to, so each frame is a copy of its own.
-        frames: frames.map(|frame| Bytes::from(frame.to_vec())).collect(),
-        end,
-        declared: 0,
-    }
+    let frames = frames.iter().map(|frame| Bytes::from_static(frame)).collect();
+    Scripted { frames, end, declared: 0 }
 }
 
 const LIMITS: BodyLimits = BodyLimits { bytes: 10, time: Duration::from_secs(30) };
@@ -62,7 +57,7 @@ const LIMITS: BodyLimits = BodyLimits { bytes: 10, time: Duration::from_secs(30)
 #[tokio::test]
 async fn a_chunked_body_up_to_the_limit_is_read_whole() {
     let body = scripted(&[b"12345", b"", b"67", b"890"], End::Whole);
-    assert_eq!(read(body, LIMITS).await.as_deref(), Ok(&b"1234567890".to_vec()));
+    assert_eq!(read(body, LIMITS).await.as_deref(), Ok(&b"1234567890"[..]));
 }
 
 #[tokio::test]
@@ -96,22 +91,4 @@ async fn a_body_that_breaks_off_is_incomplete() {
 async fn a_body_that_never_ends_times_out() {
     let body = scripted(&[b"1234"], End::Hanging);
     assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TimedOut);
-}
-
-#[tokio::test]
-async fn every_frame_is_wiped_once_copied() {
-    let frame = Bytes::from(b"secret".to_vec());
-    let alias = frame.clone();
-    let body = Scripted { frames: VecDeque::from([frame]), end: End::Whole, declared: 0 };
-    assert_eq!(read(body, LIMITS).await.as_deref(), Ok(&b"secret".to_vec()));
-    assert_eq!(&alias[..], [0; 6]);
-}
-
-#[tokio::test]
-async fn the_frame_that_exceeds_the_limit_is_wiped_too() {
-    let frame = Bytes::from(b"secret secret".to_vec());
-    let alias = frame.clone();
-    let body = Scripted { frames: VecDeque::from([frame]), end: End::Whole, declared: 0 };
-    assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TooLarge);
-    assert_eq!(&alias[..], [0; 13]);
 }

@@ -207,7 +207,7 @@ impl Piece<'_> {
         }
     }
 
-    fn write(&self, body: &mut Vec<u8>) {
+    fn write(&self, body: &mut WipedVec) {
         match self {
             Self::Json(json) => body.extend_from_slice(json),
             Self::Secret(plaintext) => encode_into(plaintext.expose_for_reply(), body),

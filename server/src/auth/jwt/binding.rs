@@ -18,24 +18,31 @@ pub enum Comparison {
 
 /// Why the claims do not suit the role; the texts are Vault's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
 pub enum Unsuitable {
+    /// A bound claim (named here) is not there.
     #[error("error validating claims: claim {0:?} is missing")]
     Missing(String),
+    /// A bound claim is neither a text nor a list.
     #[error("error validating claims: received claim is not a string or list: {0:?}")]
     NoList(String),
+    /// A bound claim has none of the values it must have.
     #[error(
         "error validating claims: claim {0:?} does not match any associated bound claim values"
     )]
     Mismatch(String),
+    /// The claim that names the user is not there.
     #[error("claim {0:?} not found in token")]
     NoUser(String),
+    /// The claim that names the user is no text.
     #[error("claim {0:?} could not be converted to string")]
     UserNoText(String),
+    /// The claim that names the groups is not there.
     #[error("failed to fetch groups: {0:?} claim not found in token")]
     NoGroups(String),
+    /// The claim that names the groups is no list of texts.
     #[error("{0:?} claim could not be converted to string list")]
     GroupsNoTexts(String),
+    /// A claim that goes into the metadata is no text.
     #[error("error converting claim '{0}' to string")]
     MetadataNoText(String),
 }

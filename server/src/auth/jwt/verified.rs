@@ -27,24 +27,31 @@ pub struct Claims(Map<String, Value>);
 /// Why a token is not believed. The texts are those of Vault's library `cap`, which say no more
 /// than the client knows: it holds the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts say it")]
 pub enum Unbelievable {
+    /// It is no token.
     #[error("error verifying token signature: {0}")]
     Malformed(#[from] Malformed),
+    /// It is signed with an algorithm that is not allowed.
     #[error("invalid algorithm (alg) header parameter: token signed with unexpected algorithm")]
     Algorithm(Algorithm),
+    /// None of the keys has signed it.
     #[error(
         "error verifying token signature: no known key successfully validated the token signature"
     )]
     Signature,
+    /// It is not its time.
     #[error(transparent)]
     Time(#[from] NotNow),
+    /// It is from another issuer.
     #[error("invalid issuer (iss) claim")]
     Issuer,
+    /// It is for another subject.
     #[error("invalid subject (sub) claim")]
     Subject,
+    /// It is for none of the audiences expected.
     #[error("invalid audience (aud) claim: audience claim does not match any expected audience")]
     Audience,
+    /// It is for an audience, and the role expects none.
     #[error("audience claim found in JWT but no audiences bound to the role")]
     AudienceUnbound,
 }

@@ -149,7 +149,7 @@ fn question(token: &str, audience: &str) -> WipedVec {
         spec: Spec { token, audiences },
     };
     // Writing texts to memory does not fail.
-    let _written = serde_json::to_writer(&mut *body, &review);
+    let _written = serde_json::to_writer(&mut body, &review);
     body
 }
 

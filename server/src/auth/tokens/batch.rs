@@ -125,7 +125,9 @@ fn decode(digits: &str) -> Option<Vec<u8>> {
             other => other,
         });
     }
-    text.resize(digits.len().next_multiple_of(4), b'=');
+    while !text.len().is_multiple_of(4) {
+        text.push(b'=');
+    }
     let sealed = base64::decode_secret(&text).ok()?;
     Some(sealed.expose_for_reply().to_vec())
 }

@@ -76,7 +76,7 @@ pub(super) fn run(
         true => {
             let mut text =
                 Zeroizing::new(Vec::with_capacity(2 * plaintext.expose_for_reply().len() + 8));
-            base64::encode_into(plaintext.expose_for_reply(), &mut text);
+            base64::encode_into(plaintext.expose_for_reply(), &mut *text);
             text
         }
     };
