@@ -148,7 +148,7 @@ impl Pkcs11Kms {
 
 /// The current version is there: what it wrapped and wraps goes on.
 fn missing_previous(diagnosis: Diagnosis) -> KmsError {
-    KmsError::Disabled(Some(Arc::new(diagnosis)))
+    KmsError::Disabled(Some(Arc::new(diagnosis.of_previous())))
 }
 
 /// An id of no token's costs no call.
