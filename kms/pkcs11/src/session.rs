@@ -169,7 +169,7 @@ impl OpenSession {
     }
 
     /// Whether a failed unwrap is the fault of what was sent: so it is, if the same session unwraps
-    /// what it wraps itself.
+    /// what it wraps itself. Of a pair the parent finds out, who has the public key.
     fn judge(&self, key: ObjectHandle, mechanism: Way, error: &Error) -> Failure {
         let seen = failed(Stage::Unwrap, error);
         let may_be_tried = mechanism != Way::RsaOaepSha256 && is_ambiguous(error);

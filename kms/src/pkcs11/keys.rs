@@ -12,6 +12,7 @@ use selkie_pkcs11_protocol::{
 
 use super::Pkcs11Settings;
 use super::diagnosis::{Diagnosis, Fault, Unsuitable};
+use super::probe::Probe;
 use crate::{KekDescription, KekState, KekVersion, KmsError, Wrapping};
 
 /// Of AES-GCM: nonce, ciphertext, tag.
@@ -229,6 +230,12 @@ impl Key {
     /// An error for one that opens nothing.
     pub(super) fn usable(&self) -> Result<(), KmsError> {
         self.trouble.clone().map_or(Ok(()), |why| Err(KmsError::Disabled(Some(Arc::new(why)))))
+    }
+
+    /// For an RSA key, whose unwraps nothing else can be compared with.
+    pub(super) fn probe(&self) -> Option<Probe> {
+        let Wrapping::Local(public) = &self.wrapping else { return None };
+        Some(Probe { key: self.name.clone(), public: public.clone() })
     }
 
     fn version(&self) -> KekVersion {

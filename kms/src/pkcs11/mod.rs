@@ -10,6 +10,7 @@ mod keys;
 mod launch_process;
 mod launcher;
 mod pin;
+mod probe;
 mod provider;
 mod settings;
 mod supervisor;

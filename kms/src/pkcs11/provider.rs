@@ -135,10 +135,10 @@ impl Pkcs11Kms {
         let mechanism = key
             .unwraps(algorithm, wrapped.len())
             .ok_or_else(|| Diagnosis::new(Stage::Unwrap, Fault::Token(Class::Rejected)))?;
-        let (key, wrapped) = (key.name.clone(), wrapped.to_vec());
+        let (probe, key, wrapped) = (key.probe(), key.name.clone(), wrapped.to_vec());
         let request = Request::Unwrap { key, mechanism, wrapped };
         let nonsense = || Diagnosis::new(Stage::Unwrap, Fault::Nonsense);
-        match self.supervisor.ask(Stage::Unwrap, request, deadline).await? {
+        match self.supervisor.ask_with(Stage::Unwrap, request, probe, deadline).await? {
             Reply::Dek(dek) => {
                 let dek: &[u8; 32] = dek.as_slice().try_into().or(Err(nonsense()))?;
                 Ok(Arc::new(RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek))))

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{self, Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use selkie_memory::WipedVec;
-use selkie_pkcs11_protocol::{Class, Open, Reply, Request, Stage, Token};
+use selkie_pkcs11_protocol::{Class, Failure, Open, Reply, Request, Stage, Token};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::child::Running;
 use super::diagnosis::{Diagnosis, Fault};
+use super::probe::Probe;
 use super::{Launcher, Pkcs11Settings};
 use crate::KmsError;
 
@@ -21,6 +23,8 @@ const OPEN_TIME: Duration = Duration::from_secs(30);
 /// it, up to the last. After the first it is started at once.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LAST_REST: Duration = Duration::from_secs(10);
+/// After so many failures in a row that no rule is known for the library is loaded anew.
+const UNEXPLAINED_FAILURES: u32 = 3;
 
 /// The keeper of one child.
 pub(super) struct Supervisor {
@@ -28,6 +32,8 @@ pub(super) struct Supervisor {
     launcher: Launcher,
     sessions: Arc<Semaphore>,
     state: Mutex<State>,
+    /// In a row.
+    unexplained: AtomicU32,
     refused: Refusal,
 }
 
@@ -63,7 +69,8 @@ impl Supervisor {
         let launcher = settings.launcher();
         let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
         let refused = refusal_of(settings.pin_digest());
-        Self { settings, launcher, sessions, state: Mutex::default(), refused }
+        let (state, unexplained) = (Mutex::default(), AtomicU32::new(0));
+        Self { settings, launcher, sessions, state, unexplained, refused }
     }
 
     /// Asks, and stops to wait at `deadline`; the call itself may go on until its own time is over,
@@ -74,8 +81,20 @@ impl Supervisor {
         request: Request,
         deadline: Instant,
     ) -> Result<Reply, KmsError> {
+        self.ask_with(stage, request, None, deadline).await
+    }
+
+    /// The same; where `probe` does not open, a ciphertext is not said to be wrong.
+    pub(super) async fn ask_with(
+        self: &Arc<Self>,
+        stage: Stage,
+        request: Request,
+        probe: Option<Probe>,
+        deadline: Instant,
+    ) -> Result<Reply, KmsError> {
         let keeper = Arc::clone(self);
-        let call = tokio::spawn(async move { keeper.exchange(stage, request, deadline).await });
+        let call = async move { keeper.exchange(stage, request, probe, deadline).await };
+        let call = tokio::spawn(call);
         match timeout_at(deadline, call).await {
             Ok(Ok(outcome)) => outcome.map_err(KmsError::from),
             // It panicked, or the runtime ends.
@@ -99,6 +118,7 @@ impl Supervisor {
         &self,
         stage: Stage,
         request: Request,
+        probe: Option<Probe>,
         deadline: Instant,
     ) -> Result<Reply, Diagnosis> {
         let _session = timeout_at(deadline, self.sessions.acquire())
@@ -107,17 +127,11 @@ impl Supervisor {
         let ready = self.ready().await?;
         match timeout(self.settings.call_time, ready.child.ask(&request)).await {
             Ok(Ok(Reply::Failed(failure))) => {
-                let class = failure.class;
-                let diagnosis = Diagnosis::from(failure);
-                match class {
-                    Class::PinRefused | Class::PinSpared => self.refuse(&diagnosis),
-                    // Some libraries find a token again only when they are loaded anew.
-                    Class::Lost | Class::Odd | Class::NoSlot => {
-                        self.retire(&ready, diagnosis.clone()).await;
-                    }
-                    _ => {}
-                }
-                Err(diagnosis)
+                let failure = match probe {
+                    Some(probe) => self.judge(&ready, failure, &probe).await,
+                    None => failure,
+                };
+                Err(self.failed(&ready, failure).await)
             }
             Ok(Ok(reply)) => {
                 self.note_success(&reply);
@@ -136,7 +150,44 @@ impl Supervisor {
         }
     }
 
+    /// A ciphertext that is said to be wrong is so where the same child opens the probe. Whatever
+    /// the result was: one that is probed for, and one that is not, would tell by their time.
+    async fn judge(&self, ready: &Ready, failure: Failure, probe: &Probe) -> Failure {
+        if failure.class != Class::Rejected {
+            return failure;
+        }
+        let Some(request) = probe.request() else { return failure };
+        match timeout(self.settings.call_time, ready.child.ask(&request)).await {
+            Ok(Ok(Reply::Dek(dek))) if probe.is(&dek) => failure,
+            _ => Failure { class: Class::Lost, ..failure },
+        }
+    }
+
+    /// What a failure comes to, beside what the caller is told.
+    async fn failed(&self, ready: &Ready, failure: Failure) -> Diagnosis {
+        let class = failure.class;
+        let diagnosis = Diagnosis::from(failure);
+        let unexplained = match class {
+            Class::Failed => self.unexplained.fetch_add(1, Ordering::Relaxed).saturating_add(1),
+            _ => 0,
+        };
+        match class {
+            Class::PinRefused | Class::PinSpared => self.refuse(&diagnosis),
+            // Some libraries find a token again only when they are loaded anew.
+            Class::Lost | Class::Odd | Class::NoSlot => {
+                self.retire(ready, diagnosis.clone()).await;
+            }
+            Class::Failed if unexplained >= UNEXPLAINED_FAILURES => {
+                self.unexplained.store(0, Ordering::Relaxed);
+                self.retire(ready, diagnosis.clone()).await;
+            }
+            _ => {}
+        }
+        diagnosis
+    }
+
     fn note_success(&self, reply: &Reply) {
+        self.unexplained.store(0, Ordering::Relaxed);
         // Where somebody else has the state, the next success will do.
         if matches!(reply, Reply::Wrapped(_) | Reply::Dek(_))
             && let Ok(mut state) = self.state.try_lock()
