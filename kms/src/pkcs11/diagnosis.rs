@@ -144,9 +144,10 @@ const fn remedy(class: Class) -> &'static str {
              lock"
         }
         Class::PinSpared => {
-            "log in by other means, so that the token forgets the wrong tries, then restart: the \
-             last try is never made here"
+            "log in by other means, so that the token forgets the wrong tries, or have the PIN \
+             unlocked: the token is asked again by itself, and the last try is never made here"
         }
+        Class::PinLocked => "have the PIN unlocked or renewed in the HSM, then reload (SIGHUP)",
         Class::NotPermitted => "initialise the user PIN, and let the user use the key",
         Class::Rejected => "nothing: it was not wrapped under this key, or was changed",
         Class::NoKey => {
@@ -222,7 +223,8 @@ const fn told(class: Class) -> &'static str {
         Class::NoSlot => "no slot has such a token",
         Class::SeveralSlots => "several slots have such a token",
         Class::PinRefused => "the PIN is refused",
-        Class::PinSpared => "the token would lock with one more wrong PIN",
+        Class::PinSpared => "the token is locked, or would lock with one more wrong PIN",
+        Class::PinLocked => "the PIN is locked or has expired",
         Class::NotPermitted => "the token does not let us",
         Class::Rejected => "what is to be unwrapped is wrong",
         Class::NoKey => "there is no such key on the token",
@@ -276,6 +278,7 @@ impl From<Diagnosis> for KmsError {
             Fault::Token(
                 Class::PinRefused
                 | Class::PinSpared
+                | Class::PinLocked
                 | Class::NotPermitted
                 | Class::SeveralSlots
                 | Class::SeveralKeys,

@@ -23,3 +23,4 @@ pub use pin::Pin;
 pub use provider::Pkcs11Kms;
 pub use selkie_pkcs11_protocol::{Class, Mechanism, SlotChoice, Stage};
 pub use settings::Pkcs11Settings;
+pub use supervisor::retry_locked_pins;

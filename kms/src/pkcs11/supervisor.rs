@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{self, Arc, OnceLock, PoisonError};
+use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
 use selkie_memory::WipedVec;
@@ -34,18 +34,52 @@ pub(super) struct Supervisor {
     state: Mutex<State>,
     /// In a row.
     unexplained: AtomicU32,
-    refused: Refusal,
+    refused: Arc<Refusal>,
 }
 
-/// What a token has said against a PIN: it is never sent again.
-type Refusal = Arc<OnceLock<Diagnosis>>;
+/// What a token has said against a PIN: it is not sent again.
+#[derive(Default)]
+struct Refusal(sync::Mutex<Option<Diagnosis>>);
 
-/// The refusal, if there is or will be one, of the PIN with this digest. It outlives who sent the
-/// PIN: a reload that changes anything but the PIN makes a new keeper, and tokens count.
-fn refusal_of(pin_digest: [u8; 32]) -> Refusal {
-    static ALL: sync::Mutex<BTreeMap<[u8; 32], Refusal>> = sync::Mutex::new(BTreeMap::new());
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(all.entry(pin_digest).or_default())
+/// By the digests of the PINs. They outlive who sent the PIN: a reload that changes anything but the
+/// PIN makes a new keeper, and tokens count.
+static REFUSALS: sync::Mutex<BTreeMap<[u8; 32], Arc<Refusal>>> = sync::Mutex::new(BTreeMap::new());
+
+impl Refusal {
+    /// The refusal, if there is or will be one, of the PIN with this digest.
+    fn of(pin_digest: [u8; 32]) -> Arc<Self> {
+        let mut all = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(pin_digest).or_default())
+    }
+
+    fn lock(&self) -> sync::MutexGuard<'_, Option<Diagnosis>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> Option<Diagnosis> {
+        self.lock().clone()
+    }
+
+    /// The first word counts.
+    fn tell(&self, diagnosis: &Diagnosis) {
+        self.lock().get_or_insert_with(|| diagnosis.clone());
+    }
+}
+
+/// Lets PINs be sent again that tokens said to be locked or expired: somebody says that this has been
+/// attended to. A token that is locked still counts nothing. A wrong PIN stays wrong.
+pub fn retry_locked_pins() {
+    let is_locked = |one: &Diagnosis| one.fault == Fault::Token(Class::PinLocked);
+    let all = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+    for refusal in all.values() {
+        refusal.lock().take_if(|one| is_locked(one));
+    }
+}
+
+/// Whether the PIN must not be sent again after this. One that was spared was not sent: the token is
+/// asked again whether it would lock.
+const fn is_final(fault: Fault) -> bool {
+    matches!(fault, Fault::Token(Class::PinRefused | Class::PinLocked))
 }
 
 #[derive(Default)]
@@ -68,7 +102,7 @@ impl Supervisor {
     pub(super) fn new(settings: Pkcs11Settings) -> Self {
         let launcher = settings.launcher();
         let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
-        let refused = refusal_of(settings.pin_digest());
+        let refused = Refusal::of(settings.pin_digest());
         let (state, unexplained) = (Mutex::default(), AtomicU32::new(0));
         Self { settings, launcher, sessions, state, unexplained, refused }
     }
@@ -172,7 +206,7 @@ impl Supervisor {
             _ => 0,
         };
         match class {
-            Class::PinRefused | Class::PinSpared => self.refuse(&diagnosis),
+            _ if is_final(diagnosis.fault) => self.refused.tell(&diagnosis),
             // Some libraries find a token again only when they are loaded anew.
             Class::Lost | Class::Odd | Class::NoSlot => {
                 self.retire(ready, diagnosis.clone()).await;
@@ -213,18 +247,13 @@ impl Supervisor {
         }
     }
 
-    fn refuse(&self, diagnosis: &Diagnosis) {
-        // The first word counts.
-        let _first = self.refused.set(diagnosis.clone());
-    }
-
     /// The child that runs, else a new one, if it is time for that.
     async fn ready(&self) -> Result<Ready, Diagnosis> {
         let mut state = self.state.lock().await;
         // After the lock: the one before may have been refused.
-        if let Some(refused) = self.refused.get() {
+        if let Some(refused) = self.refused.told() {
             state.ready = None;
-            return Err(refused.clone());
+            return Err(refused);
         }
         if let Some(ready) = &state.ready {
             match ready.child.gone() {
@@ -246,10 +275,8 @@ impl Supervisor {
                 Ok(ready)
             }
             Err(diagnosis) => {
-                let is_final =
-                    matches!(diagnosis.fault, Fault::Token(Class::PinRefused | Class::PinSpared));
-                if is_final {
-                    self.refuse(&diagnosis);
+                if is_final(diagnosis.fault) {
+                    self.refused.tell(&diagnosis);
                 }
                 state.failed(diagnosis.clone());
                 Err(diagnosis)
@@ -341,10 +368,12 @@ mod tests {
             Diagnosis::of(&error).unwrap().fault
         };
         let refused = Fault::Token(Class::PinRefused);
-        Supervisor::new(of("a wrong one")).refuse(&Diagnosis::new(Stage::Login, refused));
+        Supervisor::new(of("a wrong one")).refused.tell(&Diagnosis::new(Stage::Login, refused));
         let (call_time, environment) = (Duration::from_secs(7), vec![("A".into(), "b".into())]);
         let reloaded = Pkcs11Settings { call_time, environment, ..of("a wrong one") };
         assert_eq!(fault(reloaded).await, refused);
+        retry_locked_pins();
+        assert_eq!(fault(of("a wrong one")).await, refused, "no reload makes it right");
         assert_eq!(fault(of("another")).await, Fault::NoProgram);
         let elsewhere = Pkcs11Settings { library: "/other.so".into(), ..of("a wrong one") };
         assert_eq!(fault(elsewhere).await, Fault::NoProgram);

@@ -303,8 +303,20 @@ async fn a_pin_that_locks_while_the_child_runs_is_not_sent_again() {
     for _ in 0..10 {
         let refused = wrapped.unwrap(&*bad.kms).await.unwrap_err();
         assert!(matches!(refused, KmsError::Denied(_)), "{refused:?}");
+        assert_eq!(diagnosis(&refused).fault, Fault::Token(Class::PinLocked));
     }
     assert_eq!(bad.logins(), logins + 1);
+    // Somebody unlocks it and says so.
+    bad.behave();
+    wrapped.unwrap(&*bad.kms).await.unwrap_err();
+    assert_eq!(bad.logins(), logins + 1);
+    selkie_kms::pkcs11::retry_locked_pins();
+    // It may rest before it opens the token again.
+    let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+    while let Err(error) = wrapped.unwrap(&*bad.kms).await {
+        assert!(tokio::time::Instant::now() < patience, "it stays so: {error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -315,6 +327,15 @@ async fn the_last_try_is_never_made() {
     assert!(matches!(spared, KmsError::Denied(_)), "{spared:?}");
     assert_eq!(diagnosis(&spared).fault, Fault::Token(Class::PinSpared));
     assert_eq!(bad.logins(), 0);
+}
+
+#[tokio::test]
+async fn a_pin_that_was_spared_is_tried_once_the_token_forgets_the_wrong_tries() {
+    let bad = Bad::new();
+    bad.misbehave("last try");
+    bad.kms.describe().await.unwrap_err();
+    bad.behave();
+    Wrapped::under(&*bad.kms, 7).await.unwrap(&*bad.kms).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
