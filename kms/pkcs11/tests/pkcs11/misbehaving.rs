@@ -241,6 +241,18 @@ async fn a_child_that_fails_again_and_again_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_login_that_the_token_dropped_is_not_taken_for_a_missing_key() {
+    let one = std::num::NonZeroU16::MIN;
+    let bad = Bad::with(&library(), crate::PIN, |settings| settings.max_sessions = one);
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    let logins = bad.logins();
+    bad.misbehave("login dropped");
+    bad.kms.describe().await.unwrap();
+    assert_eq!(bad.logins(), logins + 1, "the same process has logged in anew");
+    wrapped.unwrap(&*bad.kms).await.unwrap();
+}
+
+#[tokio::test]
 async fn sessions_that_expire_are_opened_anew_within_the_call() {
     let bad = Bad::new();
     let wrapped = Wrapped::under(&*bad.kms, 7).await;
