@@ -1,11 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connect::{Connector, Origin};
 use super::pool::{Connection, Pool};
@@ -14,6 +15,10 @@ use super::settings::tls;
 use super::{
     HttpClientSettings, HttpError, HttpHop, HttpReason, HttpSetupError, ProbeFact, answer,
 };
+
+/// After so long without a byte of the answer an idle connection may have died without a word, as
+/// behind a firewall that has forgotten it; then so have the others beside it.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// An HTTP/1.1 client of one scheme, `https` or `http`. It keeps its connections.
 ///
@@ -135,10 +140,18 @@ impl HttpClient {
         origin: &Origin,
         outgoing: &Outgoing,
     ) -> Option<Result<Response<Bytes>, HttpError>> {
-        match self.exchange(connection, origin, outgoing).await {
+        let mut suspicion = Suspicion { pool: &self.pool, origin, since: Some(Instant::now()) };
+        let outcome = self.exchange(connection, origin, outgoing).await;
+        suspicion.since = None;
+        match outcome {
             Ok(answer) => Some(Ok(answer)),
             Err(Unanswered { began: false, reason: HttpReason::Cut(_) }) => None,
-            Err(Unanswered { reason, .. }) => Some(Err(failure(origin, reason))),
+            Err(Unanswered { began, reason }) => {
+                if !began && matches!(reason, HttpReason::TimedOut) {
+                    self.pool.forget(origin);
+                }
+                Some(Err(failure(origin, reason)))
+            }
         }
     }
 
@@ -188,6 +201,23 @@ impl Outgoing {
         *request.uri_mut() = self.target.clone();
         *request.headers_mut() = self.headers.clone();
         request
+    }
+}
+
+/// Gives up the idle connections to an origin where the caller gives up a call in silence: callers
+/// may have less time than the client.
+struct Suspicion<'c> {
+    pool: &'c Pool,
+    origin: &'c Origin,
+    /// Since when there is silence, while the call is under way.
+    since: Option<Instant>,
+}
+
+impl Drop for Suspicion<'_> {
+    fn drop(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() >= SILENCE) {
+            self.pool.forget(self.origin);
+        }
     }
 }
 
