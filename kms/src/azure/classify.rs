@@ -257,6 +257,7 @@ impl From<Diagnosis> for KmsError {
             | Outcome::TlsFailed => Self::Unavailable(cause),
             Outcome::IdentityMissing
             | Outcome::IdentityAmbiguous
+            | Outcome::IdentityRequestRejected
             | Outcome::CredentialRefused
             | Outcome::TokenFileUnreadable
             | Outcome::WrongTenant
