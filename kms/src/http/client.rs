@@ -126,7 +126,7 @@ impl HttpClient {
     ) -> Result<Response<Bytes>, HttpError> {
         let stream = self.connector.connect(origin, observe).await?;
         let spoken = Connection::new(stream).await;
-        let connection = spoken.map_err(|error| failure(origin, HttpReason::Cut(error)))?;
+        let connection = spoken.map_err(|error| failure(origin, HttpReason::of(error)))?;
         match self.exchange(connection, origin, outgoing).await {
             Ok(answer) => Ok(answer),
             Err(Unanswered { reason, .. }) => Err(failure(origin, reason)),
@@ -145,7 +145,9 @@ impl HttpClient {
         suspicion.since = None;
         match outcome {
             Ok(answer) => Some(Ok(answer)),
-            Err(Unanswered { began: false, reason: HttpReason::Cut(_) }) => None,
+            Err(Unanswered { began: false, reason: HttpReason::Cut(_) | HttpReason::Tls(_) }) => {
+                None
+            }
             Err(Unanswered { began, reason }) => {
                 if !began && matches!(reason, HttpReason::TimedOut) {
                     self.pool.forget(origin);
@@ -163,9 +165,9 @@ impl HttpClient {
     ) -> Result<Response<Bytes>, Unanswered> {
         let mut began = false;
         let work = async {
-            connection.sender.ready().await.map_err(reason)?;
+            connection.sender.ready().await.map_err(HttpReason::of)?;
             let sent = connection.sender.send_request(outgoing.request()).await;
-            let (head, body) = sent.map_err(reason)?.into_parts();
+            let (head, body) = sent.map_err(HttpReason::of)?.into_parts();
             began = true;
             Ok(Response::from_parts(head, answer::read(body, self.answer_limit).await?))
         };
@@ -228,9 +230,8 @@ struct Unanswered {
 }
 
 fn failure(origin: &Origin, reason: HttpReason) -> HttpError {
-    HttpError::new(HttpHop::Exchange, &origin.host, reason)
-}
-
-fn reason(error: hyper::Error) -> HttpReason {
-    if error.is_parse() { HttpReason::NotHttp(Some(error)) } else { HttpReason::Cut(error) }
+    // By TLS 1.3 a server refuses a client certificate after the handshake.
+    let is_of_tls = matches!(reason, HttpReason::Tls(_));
+    let hop = if is_of_tls { HttpHop::Tls } else { HttpHop::Exchange };
+    HttpError::new(hop, &origin.host, reason)
 }
