@@ -83,7 +83,7 @@ fn answers() -> Vec<Row> {
         (rejected, Outcome::RequestRejected, KmsError::Rejected(None)),
         (missing, Outcome::KeyMissing, KmsError::UnknownKek(None)),
         (bare("KEYNOTFOUND"), Outcome::KeyMissing, KmsError::UnknownKek(None)),
-        (unnamed, Outcome::KeyMissing, KmsError::UnknownKek(None)),
+        misbehaved(unnamed),
         misbehaved(bare("NotFound")),
         misbehaved(answer(404, &[], r#"{"error":{}}"#)),
         misbehaved(answer(404, &[], r#"{"error":{"message":"no such page"}}"#)),
