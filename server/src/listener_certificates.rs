@@ -52,16 +52,22 @@ impl Notice {
         (standing != Standing::Good).then_some(Self { standing, validity, now })
     }
 
-    /// Whether clients that look at the certificate refuse it already.
+    /// Whether clients that look at the certificate refuse it already. Of its issuer's they may have
+    /// another.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self.standing, Standing::Expired | Standing::NotYet)
+        !self.validity.is_issuers && matches!(self.standing, Standing::Expired | Standing::NotYet)
     }
 
     /// What mends it.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self.standing {
+            Standing::Expired | Standing::EndsSoon if self.validity.is_issuers => {
+                "put the authority's new intermediate certificate into the listener's file and reload \
+                 (SIGHUP): without it clients do not connect, unless they know another way to their \
+                 authority"
+            }
             Standing::NotYet => {
                 "correct this machine's clock, or have it issued anew: clients that verify it do not \
                  connect"
@@ -76,15 +82,14 @@ impl Notice {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Validity { from, until } = self.validity;
+        let Validity { from, until, is_issuers } = self.validity;
+        let what = if is_issuers { "intermediate certificate" } else { "certificate" };
         let days = until.abs_diff(self.now) / DAY;
         match self.standing {
-            Standing::Good => write!(f, "certificate is good until {}", At(until)),
-            Standing::EndsSoon => write!(f, "certificate ends in {days} days ({})", At(until)),
-            Standing::NotYet => write!(f, "certificate is not good before {}", At(from)),
-            Standing::Expired => {
-                write!(f, "certificate expired {days} days ago ({})", At(until))
-            }
+            Standing::Good => write!(f, "{what} is good until {}", At(until)),
+            Standing::EndsSoon => write!(f, "{what} ends in {days} days ({})", At(until)),
+            Standing::NotYet => write!(f, "{what} is not good before {}", At(from)),
+            Standing::Expired => write!(f, "{what} expired {days} days ago ({})", At(until)),
         }
     }
 }
@@ -108,7 +113,7 @@ mod tests {
     use super::*;
 
     fn told(now: u64) -> Option<(String, bool)> {
-        let validity = Validity { from: 100 * DAY, until: 500 * DAY };
+        let validity = Validity { from: 100 * DAY, until: 500 * DAY, is_issuers: false };
         Notice::of(validity, now).map(|notice| (notice.to_string(), notice.is_refused()))
     }
 
@@ -125,9 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn an_intermediate_that_ended_is_told_as_such_and_warned_of() {
+        let validity = Validity { from: 100 * DAY, until: 500 * DAY, is_issuers: true };
+        let notice = Notice::of(validity, 503 * DAY).unwrap();
+        let told = "intermediate certificate expired 3 days ago (1971-05-16T00:00:00Z)";
+        assert_eq!(notice.to_string(), told);
+        assert!(!notice.is_refused() && notice.advice().contains("intermediate"));
+    }
+
+    #[test]
     fn a_listener_that_speaks_tls_no_more_has_none() {
         let certificates = ListenerCertificates::default();
-        let validity = Validity { from: 0, until: DAY };
+        let validity = Validity { from: 0, until: DAY, is_issuers: false };
         certificates.note("one", Some(validity), 0);
         certificates.note("two", Some(validity), 0);
         certificates.note("one", None, 0);

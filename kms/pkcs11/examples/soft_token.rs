@@ -2,7 +2,7 @@
 //! `soft_token LIBRARY LABEL PIN COMMAND`, where the token has the label and the command is one of
 //! `init`, `aes KEY_LABEL ID` (a 256-bit key that does everything), `gcm` and `wrap` (one that does
 //! only this), `aes128`, `import KEY_LABEL ID KEY` (an AES key of somebody else), `rsa KEY_LABEL ID`,
-//! `delete KEY_LABEL ID`, `calls COUNT` (so many unwraps over each of 1 and 16 sessions of the bare
+//! `retire KEY_LABEL ID` (it encrypts and wraps no more), `delete KEY_LABEL ID`, `calls COUNT` (so many unwraps over each of 1 and 16 sessions of the bare
 //! library; prints calls a second). Ids and keys are hex.
 
 use std::env::args;
@@ -41,6 +41,7 @@ fn main() -> Outcome {
     match command {
         ["rsa", label, id] => make_rsa(&session, label, id),
         ["import", label, id, key] => import_aes(&session, label, id, key),
+        ["retire", label, id] => retire(&session, label, id),
         ["delete", label, id] => delete(&session, label, id),
         ["calls", count] => calls(&module, slot, &session, count.parse()?),
         [kind, label, id] => make_aes(&session, kind, label, id),
@@ -145,6 +146,14 @@ fn make_rsa(session: &Session, label: &str, id: &str) -> Outcome {
         Attribute::Decrypt(true),
     ]);
     session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
+    Ok(())
+}
+
+fn retire(session: &Session, label: &str, id: &str) -> Outcome {
+    for object in session.find_objects(&named(ObjectClass::SECRET_KEY, label, id)?)? {
+        let retired = [Attribute::Encrypt(false), Attribute::Wrap(false)];
+        session.update_attributes(object, &retired)?;
+    }
     Ok(())
 }
 

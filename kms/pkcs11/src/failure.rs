@@ -27,11 +27,8 @@ fn class(stage: Stage, error: &Error) -> Class {
 
 fn class_of_result(stage: Stage, result: RvError) -> Class {
     match result {
-        RvError::PinIncorrect
-        | RvError::PinInvalid
-        | RvError::PinLenRange
-        | RvError::PinExpired
-        | RvError::PinLocked => Class::PinRefused,
+        RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange => Class::PinRefused,
+        RvError::PinExpired | RvError::PinLocked => Class::PinLocked,
         RvError::DeviceError
         | RvError::DeviceRemoved
         | RvError::TokenNotPresent
@@ -110,14 +107,11 @@ mod tests {
 
     #[test]
     fn every_result_about_the_pin_forbids_another_try() {
-        for result in [
-            RvError::PinIncorrect,
-            RvError::PinInvalid,
-            RvError::PinLenRange,
-            RvError::PinExpired,
-            RvError::PinLocked,
-        ] {
+        for result in [RvError::PinIncorrect, RvError::PinInvalid, RvError::PinLenRange] {
             assert_eq!(class_at(Stage::Login, result), Class::PinRefused, "{result:?}");
+        }
+        for result in [RvError::PinExpired, RvError::PinLocked] {
+            assert_eq!(class_at(Stage::Login, result), Class::PinLocked, "{result:?}");
         }
     }
 

@@ -37,10 +37,20 @@ impl<'t> Worker<'t> {
         Self { token, open: None }
     }
 
-    /// Does it, once more in a new session if the first is lost.
+    /// Does it, once more in a new session if the first is lost. An old one that finds no key may
+    /// have lost its login, and be open all the same: it sees no private objects.
     pub(crate) fn answer(&mut self, request: &Request) -> Reply {
+        let is_old = self.open.is_some();
         let mut outcome = self.attempt(request);
-        if let Err(Failure { class: Class::Lost, .. }) = outcome {
+        let is_to_be_tried_again = match &outcome {
+            Err(Failure { class, .. }) => {
+                *class == Class::Lost || (is_old && *class == Class::NoKey)
+            }
+            Ok(Reply::Keys(keys)) => is_old && keys.is_empty(),
+            Ok(_) => false,
+        };
+        if is_to_be_tried_again {
+            self.open = None;
             outcome = self.attempt(request);
         }
         outcome.unwrap_or_else(Reply::Failed)
@@ -169,7 +179,7 @@ impl OpenSession {
     }
 
     /// Whether a failed unwrap is the fault of what was sent: so it is, if the same session unwraps
-    /// what it wraps itself.
+    /// what it wraps itself. Of a pair the parent finds out, who has the public key.
     fn judge(&self, key: ObjectHandle, mechanism: Way, error: &Error) -> Failure {
         let seen = failed(Stage::Unwrap, error);
         let may_be_tried = mechanism != Way::RsaOaepSha256 && is_ambiguous(error);

@@ -91,6 +91,7 @@ impl Token {
 
     /// Logs in, unless another session has: the login is the process's. Tokens count wrong PINs and
     /// lock themselves, so one that was refused is never sent again, and the last try never made.
+    /// Whether it is the last one they are asked each time.
     fn log_in(&self, slot: Slot, session: &Session) -> Result<(), Failure> {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(refused) = &*refused {
@@ -103,7 +104,7 @@ impl Token {
         }
         let outcome = self.spare_last_try(slot).and_then(|()| self.try_pin(session));
         if let Err(failure) = &outcome
-            && matches!(failure.class, Class::PinRefused | Class::PinSpared)
+            && matches!(failure.class, Class::PinRefused | Class::PinLocked)
         {
             *refused = Some(failure.clone());
         }

@@ -97,7 +97,8 @@ fn outcome(status: u16, hop: Hop, detail: Option<&ErrorDetail>) -> Outcome {
         (401, detail) => unauthorised(detail),
         (403, None) => Outcome::Forbidden,
         (403, Some(detail)) => detail.forbidden(),
-        (404, Some(detail)) if detail.is_of_a_missing_key() => Outcome::KeyMissing,
+        // No other word stops encryption: something on the way may answer in the same form.
+        (404, Some(detail)) if detail.is_code("KeyNotFound") => Outcome::KeyMissing,
         (400, Some(detail)) if detail.is_code("BadParameter") => match hop {
             Hop::Unwrap => Outcome::RequestRejected,
             // All that a wrap can have wrong is the algorithm: a symmetric key of another size.
@@ -150,12 +151,6 @@ impl ErrorDetail {
             .into_iter()
             .flatten()
             .any(|found| found.eq_ignore_ascii_case(code))
-    }
-
-    /// `KeyNotFound`, or another code in Key Vault's own form, which always has a message too.
-    fn is_of_a_missing_key(&self) -> bool {
-        let has_code = self.code.as_deref().and_then(token).is_some();
-        self.is_code("KeyNotFound") || (has_code && self.message.is_some())
     }
 
     /// `AKV10032` of a message that begins with it.
@@ -257,6 +252,7 @@ impl From<Diagnosis> for KmsError {
             | Outcome::TlsFailed => Self::Unavailable(cause),
             Outcome::IdentityMissing
             | Outcome::IdentityAmbiguous
+            | Outcome::IdentityRequestRejected
             | Outcome::CredentialRefused
             | Outcome::TokenFileUnreadable
             | Outcome::WrongTenant

@@ -48,6 +48,9 @@ pub enum Outcome {
     IdentityMissing,
     /// Several identities are assigned and none is named.
     IdentityAmbiguous,
+    /// The endpoint of managed identity does not accept what is asked: another audience than it
+    /// knows, an id of no form.
+    IdentityRequestRejected,
     /// Entra does not accept the credential.
     CredentialRefused,
     /// The file with the federated token cannot be read.

@@ -12,7 +12,7 @@ const ROLE: &str = "assign our identity the role \"Key Vault Crypto Service Encr
 
 impl Outcome {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Throttled,
         Self::Outage,
         Self::TimedOut,
@@ -22,6 +22,7 @@ impl Outcome {
         Self::TlsFailed,
         Self::IdentityMissing,
         Self::IdentityAmbiguous,
+        Self::IdentityRequestRejected,
         Self::CredentialRefused,
         Self::TokenFileUnreadable,
         Self::WrongTenant,
@@ -52,6 +53,7 @@ impl Outcome {
             Self::TlsFailed => "tls_failed",
             Self::IdentityMissing => "identity_missing",
             Self::IdentityAmbiguous => "identity_ambiguous",
+            Self::IdentityRequestRejected => "identity_request_rejected",
             Self::CredentialRefused => "credential_refused",
             Self::TokenFileUnreadable => "token_file_unreadable",
             Self::WrongTenant => "wrong_tenant",
@@ -83,6 +85,7 @@ impl Outcome {
             Self::TlsFailed => "TLS does not come about",
             Self::IdentityMissing => "this machine has no such managed identity",
             Self::IdentityAmbiguous => "this machine has several managed identities",
+            Self::IdentityRequestRejected => "the identity endpoint rejects the request",
             Self::CredentialRefused => "our credential is not accepted",
             Self::TokenFileUnreadable => "the file with the federated token is unreadable",
             Self::WrongTenant => "the token is of another tenant or for another audience",
@@ -116,6 +119,7 @@ impl Outcome {
             | Self::AnswerWrong => self.remedy_on_the_way(),
             Self::IdentityMissing
             | Self::IdentityAmbiguous
+            | Self::IdentityRequestRejected
             | Self::CredentialRefused
             | Self::TokenFileUnreadable
             | Self::WrongTenant => self.remedy_of_identity(),
@@ -193,6 +197,10 @@ impl Outcome {
             }
             Self::IdentityAmbiguous => {
                 "name the identity: set `client_id` (or `object_id`, `resource_id`)"
+            }
+            Self::IdentityRequestRejected => {
+                "check `resource` (vault.azure.net, managedhsm.azure.net or the sovereign cloud's) \
+                 and the form of `client_id` (or `object_id`, `resource_id`)"
             }
             Self::CredentialRefused => {
                 "check `tenant_id`, `client_id` and the secret, certificate or federated credential \

@@ -16,7 +16,7 @@ const FIRST: usize = 16 * 1024;
 pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, HttpReason> {
     let mut whole = WipedVec::with_capacity(expected(&body, limit)?);
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(HttpReason::Cut)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(HttpReason::of)?.into_data() else { continue };
         let length = whole.len().saturating_add(data.len());
         if length > limit {
             return Err(HttpReason::TooLarge);

@@ -1,11 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connect::{Connector, Origin};
 use super::pool::{Connection, Pool};
@@ -14,6 +15,10 @@ use super::settings::tls;
 use super::{
     HttpClientSettings, HttpError, HttpHop, HttpReason, HttpSetupError, ProbeFact, answer,
 };
+
+/// After so long without a byte of the answer an idle connection may have died without a word, as
+/// behind a firewall that has forgotten it; then so have the others beside it.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// An HTTP/1.1 client of one scheme, `https` or `http`. It keeps its connections.
 ///
@@ -129,7 +134,7 @@ impl HttpClient {
     ) -> Result<Response<Bytes>, HttpError> {
         let stream = self.connector.connect(origin, observe).await?;
         let spoken = Connection::new(stream).await;
-        let connection = spoken.map_err(|error| failure(origin, HttpReason::Cut(error)))?;
+        let connection = spoken.map_err(|error| failure(origin, HttpReason::of(error)))?;
         match self.exchange(connection, origin, outgoing).await {
             Ok(answer) => Ok(answer),
             Err(Unanswered { reason, .. }) => Err(failure(origin, reason)),
@@ -143,10 +148,20 @@ impl HttpClient {
         origin: &Origin,
         outgoing: &Outgoing,
     ) -> Option<Result<Response<Bytes>, HttpError>> {
-        match self.exchange(connection, origin, outgoing).await {
+        let mut suspicion = Suspicion { pool: &self.pool, origin, since: Some(Instant::now()) };
+        let outcome = self.exchange(connection, origin, outgoing).await;
+        suspicion.since = None;
+        match outcome {
             Ok(answer) => Some(Ok(answer)),
-            Err(Unanswered { began: false, reason: HttpReason::Cut(_) }) => None,
-            Err(Unanswered { reason, .. }) => Some(Err(failure(origin, reason))),
+            Err(Unanswered { began: false, reason: HttpReason::Cut(_) | HttpReason::Tls(_) }) => {
+                None
+            }
+            Err(Unanswered { began, reason }) => {
+                if !began && matches!(reason, HttpReason::TimedOut) {
+                    self.pool.forget(origin);
+                }
+                Some(Err(failure(origin, reason)))
+            }
         }
     }
 
@@ -158,9 +173,9 @@ impl HttpClient {
     ) -> Result<Response<Bytes>, Unanswered> {
         let mut began = false;
         let work = async {
-            connection.sender.ready().await.map_err(reason)?;
+            connection.sender.ready().await.map_err(HttpReason::of)?;
             let sent = connection.sender.send_request(outgoing.request()).await;
-            let (head, body) = sent.map_err(reason)?.into_parts();
+            let (head, body) = sent.map_err(HttpReason::of)?.into_parts();
             began = true;
             Ok(Response::from_parts(head, answer::read(body, self.answer_limit).await?))
         };
@@ -199,6 +214,23 @@ impl Outgoing {
     }
 }
 
+/// Gives up the idle connections to an origin where the caller gives up a call in silence: callers
+/// may have less time than the client.
+struct Suspicion<'c> {
+    pool: &'c Pool,
+    origin: &'c Origin,
+    /// Since when there is silence, while the call is under way.
+    since: Option<Instant>,
+}
+
+impl Drop for Suspicion<'_> {
+    fn drop(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() >= SILENCE) {
+            self.pool.forget(self.origin);
+        }
+    }
+}
+
 struct Unanswered {
     /// Whether the head of the answer was there.
     began: bool,
@@ -206,9 +238,8 @@ struct Unanswered {
 }
 
 fn failure(origin: &Origin, reason: HttpReason) -> HttpError {
-    HttpError::new(HttpHop::Exchange, &origin.host, reason)
-}
-
-fn reason(error: hyper::Error) -> HttpReason {
-    if error.is_parse() { HttpReason::NotHttp(Some(error)) } else { HttpReason::Cut(error) }
+    // By TLS 1.3 a server refuses a client certificate after the handshake.
+    let is_of_tls = matches!(reason, HttpReason::Tls(_));
+    let hop = if is_of_tls { HttpHop::Tls } else { HttpHop::Exchange };
+    HttpError::new(hop, &origin.host, reason)
 }

@@ -160,13 +160,22 @@ mod tests {
         certificate: Option<Arc<ClientCertificate>>,
         name: &'static str,
     ) -> bool {
+        refusal(server, roots, certificate, name).await.is_none()
+    }
+
+    async fn refusal(
+        server: &TestServer,
+        roots: Roots,
+        certificate: Option<Arc<ClientCertificate>>,
+        name: &'static str,
+    ) -> Option<HttpReason> {
         let server_name = Some(ServerName::try_from(name).unwrap());
         let settings =
             HttpClientSettings { client_certificate: certificate, server_name, ..settings(roots) };
         let client = HttpClient::https(settings).unwrap();
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = format!("https://{}/", server.address).parse().unwrap();
-        client.send(request).await.is_ok()
+        client.send(request).await.err().map(|error| error.reason)
     }
 
     #[tokio::test]
@@ -178,8 +187,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), &theirs.issue("selkie.test"), 1_000);
         let certificate = load(dir.path()).unwrap();
-        assert!(!is_let_in(None, "upstream.test").await);
-        assert!(!is_let_in(Some(Arc::clone(&certificate)), "upstream.test").await);
+        for (shown, told) in [
+            (None, "TLS failed: the server asks for a client certificate"),
+            (
+                Some(Arc::clone(&certificate)),
+                "TLS failed: the server refuses our client certificate",
+            ),
+        ] {
+            let refused = refusal(&server, ours.roots(), shown, "upstream.test").await.unwrap();
+            assert_eq!(refused.to_string(), told, "{refused:?}");
+        }
         write(dir.path(), &ours.issue("selkie.test"), 2_000);
         assert!(is_let_in(Some(Arc::clone(&certificate)), "upstream.test").await);
         assert!(!is_let_in(Some(Arc::clone(&certificate)), "other.test").await);

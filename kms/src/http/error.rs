@@ -86,6 +86,26 @@ pub enum HttpReason {
     StreamedBody,
 }
 
+impl HttpReason {
+    /// What stands behind an exchange that hyper ended.
+    pub(super) fn of(error: hyper::Error) -> Self {
+        if error.is_parse() {
+            return Self::NotHttp(Some(error));
+        }
+        let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
+            // An error inside one of the operating system's is not its source.
+            match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            }
+        });
+        match causes.find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            Some(tls) => Self::Tls(tls.clone()),
+            None => Self::Cut(error),
+        }
+    }
+}
+
 impl fmt::Display for HttpHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -114,6 +134,16 @@ fn cause_of(reason: &rustls::Error) -> &'static str {
         rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
             ": the server asks for a client certificate"
         }
+        // We have verified the server's own by then, and it has nothing else of ours to refuse.
+        rustls::Error::AlertReceived(
+            rustls::AlertDescription::UnknownCA
+            | rustls::AlertDescription::BadCertificate
+            | rustls::AlertDescription::UnsupportedCertificate
+            | rustls::AlertDescription::CertificateRevoked
+            | rustls::AlertDescription::CertificateExpired
+            | rustls::AlertDescription::CertificateUnknown
+            | rustls::AlertDescription::AccessDenied,
+        ) => ": the server refuses our client certificate",
         _ => "",
     }
 }

@@ -81,6 +81,11 @@ impl Pool {
         }
     }
 
+    /// Gives up all that wait for `origin`.
+    pub(super) fn forget(&self, origin: &Origin) {
+        drop(self.lock().remove(origin));
+    }
+
     /// Without those that are closed or have been idle for too long.
     fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Vec<Idle>>> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -103,6 +103,48 @@ async fn connection_that_the_server_closed_while_idle_costs_no_call() {
     assert_eq!(server.connections(), 4);
 }
 
+/// Keeps three connections on which no request is answered any more.
+async fn three_dead_connections(answer_time: Duration) -> (TestServer, Arc<HttpClient>) {
+    let server = TestServer::plain(|received| match received {
+        Received { connection: ..=3, nth: 2.., .. } => Reply::Hang,
+        _ => answer(200, "hello"),
+    })
+    .await;
+    let mut terms = settings(Roots::System);
+    terms.timeouts.answer = answer_time;
+    let client = HttpClient::plain(terms).unwrap();
+    let mut calls: Vec<_> = (0..3).map(|_| Box::pin(ask(&client, &server))).collect();
+    for call in &mut calls {
+        assert!(poll_once(call.as_mut()).await.is_none());
+    }
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(server.connections(), 3);
+    (server, client)
+}
+
+#[tokio::test]
+async fn idle_connections_that_died_without_a_word_cost_one_call_together() {
+    let (server, client) = three_dead_connections(Duration::from_secs(2)).await;
+    assert!(is_timeout(&ask(&client, &server).await, HttpHop::Exchange));
+    ask(&client, &server).await.unwrap();
+    assert_eq!(server.connections(), 4);
+}
+
+#[tokio::test]
+async fn idle_connections_are_left_alone_after_a_call_that_was_given_up_in_silence() {
+    let (server, client) = three_dead_connections(Duration::from_secs(10)).await;
+    let mut call = Box::pin(ask(&client, &server));
+    assert!(poll_once(call.as_mut()).await.is_none());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
+    drop(call);
+    ask(&client, &server).await.unwrap();
+    assert_eq!(server.connections(), 4);
+}
+
 #[tokio::test]
 async fn new_connection_that_is_closed_without_an_answer_is_an_error_and_no_loop() {
     let server = TestServer::plain(|_| Reply::Last(String::new())).await;

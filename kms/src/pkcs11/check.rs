@@ -36,12 +36,14 @@ pub enum Finding {
 }
 
 /// What is no failure today.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// The token gives the key away, wrapped under another one.
     Extractable,
     /// Slots are numbered anew when a token comes or goes.
     SlotByNumber,
+    /// A previous version opens nothing.
+    PreviousUnusable(Diagnosis),
 }
 
 type Report<'r> = &'r mut (dyn FnMut(Step) + Send);
@@ -81,11 +83,13 @@ impl Pkcs11Kms {
         }
         passed(report, Stage::Login, "the PIN is right".into());
         let keys = self.find(deadline).await.map_err(at(Stage::Key))?;
-        let nonsense = || Diagnosis::new(Stage::Key, Fault::Nonsense).into();
-        let key = keys.current().ok_or_else(nonsense).map_err(at(Stage::Key))?;
+        let key = keys.current();
         passed(report, Stage::Key, format!("{}, {}", key.id, key.wrapping.algorithm().jose_name()));
         if key.extractable {
             warned(report, Stage::Key, Warning::Extractable);
+        }
+        for trouble in keys.troubles() {
+            warned(report, Stage::Key, Warning::PreviousUnusable(trouble.clone()));
         }
         let wrapped = self.check_wrap(key, dek, report).await.map_err(at(Stage::Wrap))?;
         self.check_unwrap(key, &wrapped, dek, report).await.map_err(at(Stage::Unwrap))
@@ -139,8 +143,9 @@ fn warned(report: Report<'_>, stage: Stage, warning: Warning) {
 impl Warning {
     /// What to do about it.
     #[must_use]
-    pub const fn remedy(self) -> &'static str {
+    pub const fn remedy(&self) -> &'static str {
         match self {
+            Self::PreviousUnusable(diagnosis) => diagnosis.remedy(),
             Self::Extractable => "make the next version with CKA_EXTRACTABLE false",
             Self::SlotByNumber => "name the token by \"token_label\" or \"serial\"",
         }
@@ -150,6 +155,7 @@ impl Warning {
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::PreviousUnusable(diagnosis) => return diagnosis.fmt(f),
             Self::Extractable => "the key can be taken out of the token",
             Self::SlotByNumber => "slots may be numbered anew when a token comes or goes",
         })

@@ -18,6 +18,8 @@ pub struct Diagnosis {
     pub fault: Fault,
     /// The library's function and its result, the loader's words, or what was found instead.
     pub said: Option<String>,
+    /// It is of a previous version alone.
+    pub is_of_previous: bool,
 }
 
 /// What is so.
@@ -69,7 +71,12 @@ pub enum Unsuitable {
 
 impl Diagnosis {
     pub(super) fn new(stage: Stage, fault: Fault) -> Self {
-        Self { stage, fault, said: None }
+        Self { stage, fault, said: None, is_of_previous: false }
+    }
+
+    /// The same, of a previous version.
+    pub(super) fn of_previous(self) -> Self {
+        Self { is_of_previous: true, ..self }
     }
 
     pub(super) fn of_gone(stage: Stage, gone: Gone) -> Self {
@@ -87,10 +94,27 @@ impl Diagnosis {
         error.source()?.downcast_ref::<Cause>()?.downcast_ref()
     }
 
+    /// What mends it, of a seal of which nothing was ever known: nothing can be lost yet.
+    #[must_use]
+    pub const fn remedy_of_new(&self) -> &'static str {
+        match self.fault {
+            Fault::Token(Class::NoKey) if !self.is_of_previous => {
+                "correct \"key_label\" or \"key_id\"; or, if nothing was ever encrypted under this \
+                 seal, make the key: pkcs11-tool --keygen --key-type AES:32 --label LABEL --id ID"
+            }
+            _ => self.remedy(),
+        }
+    }
+
     /// What mends it.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
         match self.fault {
+            _ if self.is_of_previous => {
+                "restore it from the backup of the HSM, alone under its id, and let it decrypt or \
+                 unwrap: until then what it wrapped does not open; a new key under this id opens \
+                 nothing"
+            }
             Fault::NoProgram => {
                 "install selkie-pkcs11 beside selkie, or name it in \"program\" of the seal"
             }
@@ -120,14 +144,15 @@ const fn remedy(class: Class) -> &'static str {
              lock"
         }
         Class::PinSpared => {
-            "log in by other means, so that the token forgets the wrong tries, then restart: the \
-             last try is never made here"
+            "log in by other means, so that the token forgets the wrong tries, or have the PIN \
+             unlocked: the token is asked again by itself, and the last try is never made here"
         }
+        Class::PinLocked => "have the PIN unlocked or renewed in the HSM, then reload (SIGHUP)",
         Class::NotPermitted => "initialise the user PIN, and let the user use the key",
         Class::Rejected => "nothing: it was not wrapped under this key, or was changed",
         Class::NoKey => {
-            "correct \"key_label\" or \"key_id\", or make the key: pkcs11-tool --keygen --key-type \
-             AES:32 --label LABEL --id ID"
+            "correct \"key_label\" or \"key_id\", or restore the key from the backup of the HSM: a new \
+             key under this id opens nothing"
         }
         Class::SeveralKeys => {
             "choose one by \"key_id\", and list those before it in \"previous_key_ids\""
@@ -157,7 +182,8 @@ impl Unsuitable {
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = stage(self.stage);
-        write!(f, "PKCS#11, {stage}: ")?;
+        let previous = if self.is_of_previous { "a previous version: " } else { "" };
+        write!(f, "PKCS#11, {stage}: {previous}")?;
         match self.fault {
             Fault::NoProgram => f.write_str("selkie-pkcs11 cannot be started")?,
             Fault::Crashed { signal: Some(signal), .. } => {
@@ -197,7 +223,8 @@ const fn told(class: Class) -> &'static str {
         Class::NoSlot => "no slot has such a token",
         Class::SeveralSlots => "several slots have such a token",
         Class::PinRefused => "the PIN is refused",
-        Class::PinSpared => "the token would lock with one more wrong PIN",
+        Class::PinSpared => "the token is locked, or would lock with one more wrong PIN",
+        Class::PinLocked => "the PIN is locked or has expired",
         Class::NotPermitted => "the token does not let us",
         Class::Rejected => "what is to be unwrapped is wrong",
         Class::NoKey => "there is no such key on the token",
@@ -230,7 +257,8 @@ impl From<Failure> for Diagnosis {
         let Failure { stage, class, said } = failure;
         // It goes to logs and terminals.
         let said: String = said.chars().filter(|one| !one.is_control()).collect();
-        Self { stage, fault: Fault::Token(class), said: Some(said).filter(|said| !said.is_empty()) }
+        let said = Some(said).filter(|said| !said.is_empty());
+        Self { said, ..Self::new(stage, Fault::Token(class)) }
     }
 }
 
@@ -250,6 +278,7 @@ impl From<Diagnosis> for KmsError {
             Fault::Token(
                 Class::PinRefused
                 | Class::PinSpared
+                | Class::PinLocked
                 | Class::NotPermitted
                 | Class::SeveralSlots
                 | Class::SeveralKeys,
@@ -281,6 +310,16 @@ mod tests {
         let told = diagnosis.to_string();
         assert_eq!(told, "PKCS#11, login: the PIN is refused (C_Login: PinIncorrect[31m)");
         assert!(diagnosis.remedy().contains("not tried again"));
+    }
+
+    #[test]
+    fn a_new_key_is_advised_only_for_a_seal_that_was_never_used() {
+        let missing = Diagnosis::new(Stage::Key, Fault::Token(Class::NoKey));
+        assert!(missing.remedy_of_new().contains("--keygen"));
+        for remedy in [missing.remedy(), missing.of_previous().remedy_of_new()] {
+            assert!(!remedy.contains("--keygen"), "{remedy}");
+            assert!(remedy.contains("backup of the HSM"), "{remedy}");
+        }
     }
 
     #[test]

@@ -12,15 +12,22 @@ use selkie_pkcs11_protocol::{
 
 use super::Pkcs11Settings;
 use super::diagnosis::{Diagnosis, Fault, Unsuitable};
-use crate::{KekDescription, KekState, KekVersion, Wrapping};
+use super::probe::Probe;
+use crate::{KekDescription, KekState, KekVersion, KmsError, Wrapping};
 
 /// Of AES-GCM: nonce, ciphertext, tag.
 const GCM_WRAPPED_BYTES: usize = NONCE_BYTES + 32 + 16;
 const AES_256_BYTES: u16 = 32;
 
-/// The versions of the master key as they were found, oldest first; the last one is current.
+/// The versions of the master key as they were found.
 #[derive(Debug)]
-pub(super) struct Keys(Vec<Key>);
+pub(super) struct Keys {
+    /// Oldest first.
+    previous: Vec<Key>,
+    current: Key,
+    /// Previous versions of which not even the label is known.
+    nameless: Vec<Diagnosis>,
+}
 
 /// One version.
 #[derive(Debug)]
@@ -30,14 +37,62 @@ pub(super) struct Key {
     pub(super) name: KeyName,
     pub(super) wrapping: Wrapping,
     pub(super) extractable: bool,
+    /// Why it opens nothing, of a previous version.
+    trouble: Option<Diagnosis>,
 }
 
-/// What is to be looked for: one selector for each version, oldest first.
-pub(super) fn selectors(settings: &Pkcs11Settings) -> Vec<Selector> {
+/// What was found for the id of a previous version.
+#[derive(Debug)]
+pub(super) enum Previous {
+    /// One key.
+    Found(KeyFacts),
+    /// None, several, or one that the token says nothing of.
+    Bad {
+        /// What it is called, if that can be known.
+        name: Option<KeyName>,
+        /// What is so.
+        why: Diagnosis,
+    },
+}
+
+/// What is to be looked for: one selector for each version, the previous ones oldest first, and that
+/// of the current one.
+pub(super) fn selectors(settings: &Pkcs11Settings) -> (Vec<Selector>, Selector) {
     let label = || settings.key_label.as_ref().map(|label| label.as_bytes().to_vec());
+    let of = |id| Selector { label: label(), id };
     let previous = settings.previous_key_ids.iter().cloned().map(Some);
-    let ids = previous.chain([settings.key_id.clone()]);
-    ids.map(|id| Selector { label: label(), id }).collect()
+    (previous.map(of).collect(), of(settings.key_id.clone()))
+}
+
+/// What became of the search for a previous version. What says nothing of this one key is an error.
+pub(super) fn previous(
+    found: Result<Vec<KeyFacts>, KmsError>,
+    selector: &Selector,
+) -> Result<Previous, KmsError> {
+    let name = |label| Some(KeyName { label, id: selector.id.clone()? });
+    let wanted = || selector.label.clone().and_then(name);
+    match found {
+        Ok(found) => {
+            let labels = found.first().map(|first| first.name.label.clone());
+            let labels = labels.filter(|one| found.iter().all(|key| key.name.label == *one));
+            let name = wanted().or_else(|| labels.and_then(name));
+            Ok(match only(found, selector) {
+                Ok(facts) => Previous::Found(facts),
+                Err(why) => Previous::Bad { name, why },
+            })
+        }
+        Err(error) => match Diagnosis::of(&error) {
+            Some(why) if is_of_the_key(why.fault) => {
+                Ok(Previous::Bad { name: wanted(), why: why.clone() })
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+const fn is_of_the_key(fault: Fault) -> bool {
+    use Class::{Failed, NoKey, NotPermitted, SeveralKeys, Unfit};
+    matches!(fault, Fault::Token(Failed | NoKey | NotPermitted | SeveralKeys | Unfit))
 }
 
 /// The one key among those found for a selector.
@@ -67,40 +122,58 @@ fn shown(name: &KeyName) -> String {
 }
 
 impl Keys {
-    /// The versions of these facts, oldest first.
+    /// The versions of these facts, the previous ones oldest first. The current one has to suit; of
+    /// the others each that does not is one that opens nothing.
     pub(super) fn new(
-        found: Vec<KeyFacts>,
+        previous: Vec<Previous>,
+        current: KeyFacts,
         token: &Token,
         wanted: Option<Mechanism>,
     ) -> Result<Self, Diagnosis> {
-        let keys = found.into_iter().map(|facts| Key::new(facts, token, wanted));
-        let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        let twice = keys
-            .iter()
-            .enumerate()
-            .any(|(index, key)| keys.iter().take(index).any(|earlier| earlier.name == key.name));
-        if twice {
-            return Err(Diagnosis::new(Stage::Key, Fault::SameKey));
+        let current = Key::current(current, token, wanted)?;
+        let (mut keys, mut nameless) = (Vec::<Key>::new(), Vec::new());
+        for one in previous {
+            let key = match one {
+                Previous::Found(facts) => Key::previous(facts, token, current.algorithm())?,
+                Previous::Bad { name: Some(name), why } => {
+                    Key::bad(name, token, current.algorithm(), why)?
+                }
+                Previous::Bad { name: None, why } => {
+                    nameless.push(why);
+                    continue;
+                }
+            };
+            if key.name == current.name || keys.iter().any(|earlier| earlier.name == key.name) {
+                return Err(Diagnosis::new(Stage::Key, Fault::SameKey));
+            }
+            keys.push(key);
         }
-        Ok(Self(keys))
+        Ok(Self { previous: keys, current, nameless })
     }
 
-    pub(super) fn current(&self) -> Option<&Key> {
-        self.0.last()
+    pub(super) const fn current(&self) -> &Key {
+        &self.current
+    }
+
+    /// Why previous versions open nothing.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = &Diagnosis> {
+        self.previous.iter().filter_map(|key| key.trouble.as_ref()).chain(&self.nameless)
     }
 
     pub(super) fn description(&self) -> Result<KekDescription, Diagnosis> {
-        let nonsense = || Diagnosis::new(Stage::Key, Fault::Nonsense);
-        let versions = self.0.iter().map(Key::version).collect();
-        let current = &self.current().ok_or_else(nonsense)?.id;
-        KekDescription::new(versions, current).or(Err(nonsense()))
+        let versions = self.previous.iter().chain([&self.current]).map(Key::version).collect();
+        let description = KekDescription::new(versions, &self.current.id)
+            .or(Err(Diagnosis::new(Stage::Key, Fault::Nonsense)))?;
+        // A version without a name cannot be listed; what was known of it before is kept so.
+        Ok(if self.nameless.is_empty() { description } else { description.incomplete() })
     }
 
     /// The key that `kek` names. On which token it was does not count: an HSM that is replaced by
     /// one with the same keys has another serial number.
     pub(super) fn named(&self, kek: &KekId) -> Option<&Key> {
         let wanted = without_serial(kek)?;
-        self.0.iter().find(|key| without_serial(&key.id) == Some(wanted))
+        let mut keys = self.previous.iter().chain([&self.current]);
+        keys.find(|key| without_serial(&key.id) == Some(wanted))
     }
 }
 
@@ -111,27 +184,65 @@ pub(super) fn without_serial(kek: &KekId) -> Option<&str> {
 }
 
 impl Key {
-    fn new(facts: KeyFacts, token: &Token, wanted: Option<Mechanism>) -> Result<Self, Diagnosis> {
-        let unsuitable = |unsuitable| Diagnosis {
-            said: Some(shown(&facts.name)),
-            ..Diagnosis::new(Stage::Key, Fault::Unsuitable(unsuitable))
-        };
-        let id = format!(
-            "pkcs11:serial={};object={};id={}",
-            percent_but_unreserved(token.serial.as_bytes()),
-            percent_but_unreserved(&facts.name.label),
-            percent(&facts.name.id),
-        );
-        let id = KekId::new(&id).or(Err(Diagnosis::new(Stage::Key, Fault::Nonsense)))?;
-        let wrapping = wrapping(&facts, token, wanted).map_err(unsuitable)?;
-        Ok(Self { id, wrapping, extractable: facts.extractable, name: facts.name })
+    fn current(
+        facts: KeyFacts,
+        token: &Token,
+        wanted: Option<Mechanism>,
+    ) -> Result<Self, Diagnosis> {
+        let id = kek_id(&facts.name, token)?;
+        let wrapping = wrapping(&facts, token, wanted).map_err(|why| unsuitable(&facts, why))?;
+        let KeyFacts { name, extractable, .. } = facts;
+        Ok(Self { id, name, wrapping, extractable, trouble: None })
+    }
+
+    /// One that has to decrypt or unwrap alone, by whatever mechanism.
+    fn previous(
+        mut facts: KeyFacts,
+        token: &Token,
+        unknown: WrapAlgorithm,
+    ) -> Result<Self, Diagnosis> {
+        facts.uses.encrypt |= facts.uses.decrypt;
+        facts.uses.wrap |= facts.uses.unwrap;
+        match wrapping(&facts, token, None) {
+            Ok(_) => Self::current(facts, token, None),
+            Err(why) => {
+                let why = unsuitable(&facts, why);
+                Self::bad(facts.name, token, unknown, why)
+            }
+        }
+    }
+
+    /// One that opens nothing, so that its algorithm does not count.
+    fn bad(
+        name: KeyName,
+        token: &Token,
+        algorithm: WrapAlgorithm,
+        why: Diagnosis,
+    ) -> Result<Self, Diagnosis> {
+        let (id, wrapping) = (kek_id(&name, token)?, Wrapping::Remote(algorithm));
+        Ok(Self { id, name, wrapping, extractable: false, trouble: Some(why.of_previous()) })
+    }
+
+    const fn algorithm(&self) -> WrapAlgorithm {
+        self.wrapping.algorithm()
+    }
+
+    /// An error for one that opens nothing.
+    pub(super) fn usable(&self) -> Result<(), KmsError> {
+        self.trouble.clone().map_or(Ok(()), |why| Err(KmsError::Disabled(Some(Arc::new(why)))))
+    }
+
+    /// For an RSA key, whose unwraps nothing else can be compared with.
+    pub(super) fn probe(&self) -> Option<Probe> {
+        let Wrapping::Local(public) = &self.wrapping else { return None };
+        Some(Probe { key: self.name.clone(), public: public.clone() })
     }
 
     fn version(&self) -> KekVersion {
         KekVersion {
             id: self.id.clone(),
             wrapping: self.wrapping.clone(),
-            state: KekState::Enabled,
+            state: if self.trouble.is_none() { KekState::Enabled } else { KekState::Disabled },
             created: None,
             expires: None,
         }
@@ -155,6 +266,21 @@ impl Key {
             _ => None,
         }
     }
+}
+
+fn kek_id(name: &KeyName, token: &Token) -> Result<KekId, Diagnosis> {
+    let id = format!(
+        "pkcs11:serial={};object={};id={}",
+        percent_but_unreserved(token.serial.as_bytes()),
+        percent_but_unreserved(&name.label),
+        percent(&name.id),
+    );
+    KekId::new(&id).or(Err(Diagnosis::new(Stage::Key, Fault::Nonsense)))
+}
+
+fn unsuitable(facts: &KeyFacts, why: Unsuitable) -> Diagnosis {
+    let said = Some(shown(&facts.name));
+    Diagnosis { said, ..Diagnosis::new(Stage::Key, Fault::Unsuitable(why)) }
 }
 
 /// The mechanism behind an algorithm of a token's.
@@ -233,116 +359,4 @@ pub(super) fn percent_but_unreserved(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use selkie_pkcs11_protocol::Uses;
-
-    use super::*;
-
-    fn token() -> Token {
-        Token {
-            serial: "AB 12".into(),
-            label: "hsm".into(),
-            model: "M".into(),
-            slot: 0,
-            aes_gcm: true,
-            aes_key_wrap: true,
-            rsa_oaep: true,
-        }
-    }
-
-    fn facts(id: u8, kind: KeyKind) -> KeyFacts {
-        let name = KeyName { label: b"un;seal".to_vec(), id: vec![id] };
-        let uses = Uses { encrypt: true, decrypt: true, wrap: true, unwrap: true };
-        KeyFacts { name, kind, uses, extractable: false }
-    }
-
-    const AES: KeyKind = KeyKind::Aes { bytes: 32 };
-
-    fn algorithm(
-        change: impl FnOnce(&mut KeyFacts, &mut Token),
-        wanted: Option<Mechanism>,
-    ) -> Result<WrapAlgorithm, Fault> {
-        let (mut facts, mut token) = (facts(1, AES), token());
-        change(&mut facts, &mut token);
-        let keys = Keys::new(vec![facts], &token, wanted).map_err(|error| error.fault)?;
-        Ok(keys.current().unwrap().wrapping.algorithm())
-    }
-
-    #[test]
-    fn the_mechanism_follows_from_key_and_token() {
-        use Unsuitable::{AesSize, KeyType, NoMechanism, OtherMechanism};
-        let no = |why| Err(Fault::Unsuitable(why));
-        let (gcm, kw) = (Some(Mechanism::AesGcm), Some(Mechanism::AesKeyWrap));
-        assert_eq!(algorithm(|_, _| {}, None), Ok(WrapAlgorithm::A256GcmKw));
-        assert_eq!(algorithm(|_, _| {}, kw), Ok(WrapAlgorithm::A256Kw));
-        assert_eq!(algorithm(|_, token| token.aes_gcm = false, None), Ok(WrapAlgorithm::A256Kw));
-        assert_eq!(algorithm(|key, _| key.uses.encrypt = false, None), Ok(WrapAlgorithm::A256Kw));
-        assert_eq!(algorithm(|key, _| key.uses.decrypt = false, gcm), no(OtherMechanism));
-        assert_eq!(algorithm(|_, _| {}, Some(Mechanism::RsaOaepSha256)), no(OtherMechanism));
-        assert_eq!(algorithm(|key, _| key.uses = Uses::default(), None), no(NoMechanism));
-        assert_eq!(algorithm(|key, _| key.kind = KeyKind::Aes { bytes: 16 }, None), no(AesSize));
-        assert_eq!(algorithm(|key, _| key.kind = KeyKind::Other, None), no(KeyType));
-    }
-
-    #[test]
-    fn an_rsa_key_wraps_here_where_the_token_has_oaep_with_sha_256() {
-        let rsa = |oaep_sha256| {
-            let (modulus, exponent) = (vec![0xFD; 256], vec![1, 0, 1]);
-            KeyKind::Rsa { modulus, exponent, oaep_sha256 }
-        };
-        let found = algorithm(|key, _| key.kind = rsa(true), None);
-        assert_eq!(found, Ok(WrapAlgorithm::RsaOaep256));
-        let refused = algorithm(|key, _| key.kind = rsa(false), None);
-        assert_eq!(refused, Err(Fault::Unsuitable(Unsuitable::OaepSha1Alone)));
-        let keys = Keys::new(vec![facts(1, rsa(true))], &token(), None).unwrap();
-        let key = keys.current().unwrap();
-        let by = |bytes| key.unwraps(WrapAlgorithm::RsaOaep256, bytes);
-        assert_eq!([255, 256, 257].map(by), [None, Some(Mechanism::RsaOaepSha256), None]);
-        assert_eq!(key.unwraps(WrapAlgorithm::A256Kw, 40), None);
-    }
-
-    #[test]
-    fn a_key_is_named_by_a_uri_whatever_token_it_was_on() {
-        let keys = Keys::new(vec![facts(0xA, AES), facts(0xB, AES)], &token(), None).unwrap();
-        let current = &keys.current().unwrap().id;
-        assert_eq!(current.as_str(), "pkcs11:serial=AB%2012;object=un%3Bseal;id=%0B");
-        let named = |text: &str| {
-            let key = keys.named(&KekId::new(text).unwrap());
-            key.map(|key| key.name.id.clone())
-        };
-        assert_eq!(named("pkcs11:serial=other;object=un%3Bseal;id=%0A"), Some(vec![0xA]));
-        for other in ["pkcs11:serial=AB%2012;object=unseal;id=%0B", "no-such-key", "pkcs11:serial="]
-        {
-            assert_eq!(named(other), None, "{other}");
-        }
-        let order = keys.description().unwrap();
-        assert_eq!(order.versions().len(), 2);
-        assert_eq!(order.current().id, *current);
-    }
-
-    #[test]
-    fn one_key_as_two_versions_is_refused() {
-        let twice = Keys::new(vec![facts(1, AES), facts(1, AES)], &token(), None);
-        assert_eq!(twice.unwrap_err().fault, Fault::SameKey);
-    }
-
-    #[test]
-    fn the_choice_among_several_keys_is_left_to_people() {
-        let selector = Selector { label: Some(b"unseal".to_vec()), id: None };
-        let outcome = only(vec![facts(1, AES), facts(2, AES)], &selector).unwrap_err();
-        assert_eq!(outcome.fault, Fault::Token(Class::SeveralKeys));
-        assert!(outcome.to_string().contains("id 01, label un%3Bseal id 02"), "{outcome}");
-        let missing = only(vec![], &selector).unwrap_err();
-        assert_eq!(missing.fault, Fault::Token(Class::NoKey));
-        assert_eq!(only(vec![facts(1, AES)], &selector).unwrap(), facts(1, AES));
-    }
-
-    #[test]
-    fn each_listed_id_is_looked_for_and_the_current_one_last() {
-        let mut settings = super::super::settings::tests::settings();
-        settings.key_id = Some(vec![3]);
-        settings.previous_key_ids = vec![vec![1], vec![2]];
-        let ids: Vec<_> = selectors(&settings).into_iter().map(|one| one.id).collect();
-        assert_eq!(ids, [Some(vec![1]), Some(vec![2]), Some(vec![3])]);
-    }
-}
+mod tests;

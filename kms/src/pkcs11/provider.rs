@@ -43,23 +43,23 @@ impl Pkcs11Kms {
         Self { supervisor, random, found: Mutex::default() }
     }
 
-    /// Looks for the keys.
+    /// Looks for the keys, each by itself: only the current one has to be there and to suit.
     pub(super) async fn find(&self, deadline: Instant) -> Result<Arc<Keys>, KmsError> {
         let settings = &self.supervisor.settings;
         let token = self.supervisor.token(deadline).await?;
-        let mut facts = Vec::new();
-        let selectors = keys::selectors(settings);
-        let last = selectors.len().saturating_sub(1);
-        for (index, selector) in selectors.iter().enumerate() {
-            let found = self.inspect(selector.clone(), deadline).await?;
-            match keys::only(found, selector) {
-                Ok(key) => facts.push(key),
-                Err(diagnosis) if index < last => return Err(missing_previous(diagnosis)),
-                Err(diagnosis) => return Err(diagnosis.into()),
-            }
+        let (before, selector) = keys::selectors(settings);
+        let found = self.inspect(selector.clone(), deadline).await?;
+        let current = keys::only(found, &selector)?;
+        let mut previous = Vec::new();
+        for selector in before {
+            let found = self.inspect(selector.clone(), deadline).await;
+            previous.push(keys::previous(found, &selector)?);
         }
-        let keys = Arc::new(Keys::new(facts, &token, settings.mechanism)?);
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&keys));
+        let keys = Arc::new(Keys::new(previous, current, &token, settings.mechanism)?);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        tell_news(found.as_deref(), &keys);
+        *found = Some(Arc::clone(&keys));
+        drop(found);
         Ok(keys)
     }
 
@@ -93,6 +93,7 @@ impl Pkcs11Kms {
         check_ours(kek, Stage::Wrap)?;
         let keys = self.keys(deadline).await?;
         let key = known(&keys, kek, Stage::Wrap)?;
+        key.usable()?;
         let nonsense = || Diagnosis::new(Stage::Wrap, Fault::Nonsense);
         match &key.wrapping {
             Wrapping::Local(public) => Ok(public.wrap_dek(dek).or(Err(nonsense()))?),
@@ -129,14 +130,15 @@ impl Pkcs11Kms {
         check_ours(kek, Stage::Unwrap)?;
         let keys = self.keys(deadline).await?;
         let key = known(&keys, kek, Stage::Unwrap)?;
+        key.usable()?;
         // Garbage of a length that no wrapped DEK has never reaches the token.
         let mechanism = key
             .unwraps(algorithm, wrapped.len())
             .ok_or_else(|| Diagnosis::new(Stage::Unwrap, Fault::Token(Class::Rejected)))?;
-        let (key, wrapped) = (key.name.clone(), wrapped.to_vec());
+        let (probe, key, wrapped) = (key.probe(), key.name.clone(), wrapped.to_vec());
         let request = Request::Unwrap { key, mechanism, wrapped };
         let nonsense = || Diagnosis::new(Stage::Unwrap, Fault::Nonsense);
-        match self.supervisor.ask(Stage::Unwrap, request, deadline).await? {
+        match self.supervisor.ask_with(Stage::Unwrap, request, probe, deadline).await? {
             Reply::Dek(dek) => {
                 let dek: &[u8; 32] = (*dek).try_into().or(Err(nonsense()))?;
                 Ok(Arc::new(RecipientSecret::init_with(|bytes| bytes.copy_from_slice(dek))))
@@ -146,9 +148,18 @@ impl Pkcs11Kms {
     }
 }
 
-/// The current version is there: what it wrapped and wraps goes on.
-fn missing_previous(diagnosis: Diagnosis) -> KmsError {
-    KmsError::Disabled(Some(Arc::new(diagnosis)))
+/// Once for each previous version that opens nothing, and again when that changes.
+fn tell_news(before: Option<&Keys>, now: &Keys) {
+    let is_known =
+        |one: &&Diagnosis| before.is_some_and(|keys| keys.troubles().any(|was| was == *one));
+    for trouble in now.troubles().filter(|one| !is_known(one)) {
+        tracing::warn!(
+            key = %now.current().id,
+            reason = %trouble,
+            advice = trouble.remedy(),
+            "a previous version of the master key opens nothing"
+        );
+    }
 }
 
 /// An id of no token's costs no call.

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{self, Arc, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
 use selkie_memory::WipedVec;
-use selkie_pkcs11_protocol::{Class, Open, Reply, Request, Stage, Token};
+use selkie_pkcs11_protocol::{Class, Failure, Open, Reply, Request, Stage, Token};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::child::Running;
 use super::diagnosis::{Diagnosis, Fault};
+use super::probe::Probe;
 use super::{Launcher, Pkcs11Settings};
 use crate::KmsError;
 
@@ -21,6 +23,8 @@ const OPEN_TIME: Duration = Duration::from_secs(30);
 /// it, up to the last. After the first it is started at once.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LAST_REST: Duration = Duration::from_secs(10);
+/// After so many failures in a row that no rule is known for the library is loaded anew.
+const UNEXPLAINED_FAILURES: u32 = 3;
 
 /// The keeper of one child.
 pub(super) struct Supervisor {
@@ -28,18 +32,54 @@ pub(super) struct Supervisor {
     launcher: Launcher,
     sessions: Arc<Semaphore>,
     state: Mutex<State>,
-    refused: Refusal,
+    /// In a row.
+    unexplained: AtomicU32,
+    refused: Arc<Refusal>,
 }
 
-/// What a token has said against a PIN: it is never sent again.
-type Refusal = Arc<OnceLock<Diagnosis>>;
+/// What a token has said against a PIN: it is not sent again.
+#[derive(Default)]
+struct Refusal(sync::Mutex<Option<Diagnosis>>);
 
-/// The refusal, if there is or will be one, of the PIN with this digest. It outlives who sent the
-/// PIN: a reload that changes anything but the PIN makes a new keeper, and tokens count.
-fn refusal_of(pin_digest: [u8; 32]) -> Refusal {
-    static ALL: sync::Mutex<BTreeMap<[u8; 32], Refusal>> = sync::Mutex::new(BTreeMap::new());
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(all.entry(pin_digest).or_default())
+/// By the digests of the PINs. They outlive who sent the PIN: a reload that changes anything but the
+/// PIN makes a new keeper, and tokens count.
+static REFUSALS: sync::Mutex<BTreeMap<[u8; 32], Arc<Refusal>>> = sync::Mutex::new(BTreeMap::new());
+
+impl Refusal {
+    /// The refusal, if there is or will be one, of the PIN with this digest.
+    fn of(pin_digest: [u8; 32]) -> Arc<Self> {
+        let mut all = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(pin_digest).or_default())
+    }
+
+    fn lock(&self) -> sync::MutexGuard<'_, Option<Diagnosis>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> Option<Diagnosis> {
+        self.lock().clone()
+    }
+
+    /// The first word counts.
+    fn tell(&self, diagnosis: &Diagnosis) {
+        self.lock().get_or_insert_with(|| diagnosis.clone());
+    }
+}
+
+/// Lets PINs be sent again that tokens said to be locked or expired: somebody says that this has been
+/// attended to. A token that is locked still counts nothing. A wrong PIN stays wrong.
+pub fn retry_locked_pins() {
+    let is_locked = |one: &Diagnosis| one.fault == Fault::Token(Class::PinLocked);
+    let all = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
+    for refusal in all.values() {
+        refusal.lock().take_if(|one| is_locked(one));
+    }
+}
+
+/// Whether the PIN must not be sent again after this. One that was spared was not sent: the token is
+/// asked again whether it would lock.
+const fn is_final(fault: Fault) -> bool {
+    matches!(fault, Fault::Token(Class::PinRefused | Class::PinLocked))
 }
 
 #[derive(Default)]
@@ -62,8 +102,9 @@ impl Supervisor {
     pub(super) fn new(settings: Pkcs11Settings) -> Self {
         let launcher = settings.launcher();
         let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
-        let refused = refusal_of(settings.pin_digest());
-        Self { settings, launcher, sessions, state: Mutex::default(), refused }
+        let refused = Refusal::of(settings.pin_digest());
+        let (state, unexplained) = (Mutex::default(), AtomicU32::new(0));
+        Self { settings, launcher, sessions, state, unexplained, refused }
     }
 
     /// Asks, and stops to wait at `deadline`; the call itself may go on until its own time is over,
@@ -74,8 +115,20 @@ impl Supervisor {
         request: Request,
         deadline: Instant,
     ) -> Result<Reply, KmsError> {
+        self.ask_with(stage, request, None, deadline).await
+    }
+
+    /// The same; where `probe` does not open, a ciphertext is not said to be wrong.
+    pub(super) async fn ask_with(
+        self: &Arc<Self>,
+        stage: Stage,
+        request: Request,
+        probe: Option<Probe>,
+        deadline: Instant,
+    ) -> Result<Reply, KmsError> {
         let keeper = Arc::clone(self);
-        let call = tokio::spawn(async move { keeper.exchange(stage, request, deadline).await });
+        let call = async move { keeper.exchange(stage, request, probe, deadline).await };
+        let call = tokio::spawn(call);
         match timeout_at(deadline, call).await {
             Ok(Ok(outcome)) => outcome.map_err(KmsError::from),
             // It panicked, or the runtime ends.
@@ -99,6 +152,7 @@ impl Supervisor {
         &self,
         stage: Stage,
         request: Request,
+        probe: Option<Probe>,
         deadline: Instant,
     ) -> Result<Reply, Diagnosis> {
         let _session = timeout_at(deadline, self.sessions.acquire())
@@ -107,17 +161,11 @@ impl Supervisor {
         let ready = self.ready().await?;
         match timeout(self.settings.call_time, ready.child.ask(&request)).await {
             Ok(Ok(Reply::Failed(failure))) => {
-                let class = failure.class;
-                let diagnosis = Diagnosis::from(failure);
-                match class {
-                    Class::PinRefused | Class::PinSpared => self.refuse(&diagnosis),
-                    // Some libraries find a token again only when they are loaded anew.
-                    Class::Lost | Class::Odd | Class::NoSlot => {
-                        self.retire(&ready, diagnosis.clone()).await;
-                    }
-                    _ => {}
-                }
-                Err(diagnosis)
+                let failure = match probe {
+                    Some(probe) => self.judge(&ready, failure, &probe).await,
+                    None => failure,
+                };
+                Err(self.failed(&ready, failure).await)
             }
             Ok(Ok(reply)) => {
                 self.note_success(&reply);
@@ -136,7 +184,44 @@ impl Supervisor {
         }
     }
 
+    /// A ciphertext that is said to be wrong is so where the same child opens the probe. Whatever
+    /// the result was: one that is probed for, and one that is not, would tell by their time.
+    async fn judge(&self, ready: &Ready, failure: Failure, probe: &Probe) -> Failure {
+        if failure.class != Class::Rejected {
+            return failure;
+        }
+        let Some(request) = probe.request() else { return failure };
+        match timeout(self.settings.call_time, ready.child.ask(&request)).await {
+            Ok(Ok(Reply::Dek(dek))) if probe.is(&dek) => failure,
+            _ => Failure { class: Class::Lost, ..failure },
+        }
+    }
+
+    /// What a failure comes to, beside what the caller is told.
+    async fn failed(&self, ready: &Ready, failure: Failure) -> Diagnosis {
+        let class = failure.class;
+        let diagnosis = Diagnosis::from(failure);
+        let unexplained = match class {
+            Class::Failed => self.unexplained.fetch_add(1, Ordering::Relaxed).saturating_add(1),
+            _ => 0,
+        };
+        match class {
+            _ if is_final(diagnosis.fault) => self.refused.tell(&diagnosis),
+            // Some libraries find a token again only when they are loaded anew.
+            Class::Lost | Class::Odd | Class::NoSlot => {
+                self.retire(ready, diagnosis.clone()).await;
+            }
+            Class::Failed if unexplained >= UNEXPLAINED_FAILURES => {
+                self.unexplained.store(0, Ordering::Relaxed);
+                self.retire(ready, diagnosis.clone()).await;
+            }
+            _ => {}
+        }
+        diagnosis
+    }
+
     fn note_success(&self, reply: &Reply) {
+        self.unexplained.store(0, Ordering::Relaxed);
         // Where somebody else has the state, the next success will do.
         if matches!(reply, Reply::Wrapped(_) | Reply::Dek(_))
             && let Ok(mut state) = self.state.try_lock()
@@ -162,18 +247,13 @@ impl Supervisor {
         }
     }
 
-    fn refuse(&self, diagnosis: &Diagnosis) {
-        // The first word counts.
-        let _first = self.refused.set(diagnosis.clone());
-    }
-
     /// The child that runs, else a new one, if it is time for that.
     async fn ready(&self) -> Result<Ready, Diagnosis> {
         let mut state = self.state.lock().await;
         // After the lock: the one before may have been refused.
-        if let Some(refused) = self.refused.get() {
+        if let Some(refused) = self.refused.told() {
             state.ready = None;
-            return Err(refused.clone());
+            return Err(refused);
         }
         if let Some(ready) = &state.ready {
             match ready.child.gone() {
@@ -195,10 +275,8 @@ impl Supervisor {
                 Ok(ready)
             }
             Err(diagnosis) => {
-                let is_final =
-                    matches!(diagnosis.fault, Fault::Token(Class::PinRefused | Class::PinSpared));
-                if is_final {
-                    self.refuse(&diagnosis);
+                if is_final(diagnosis.fault) {
+                    self.refused.tell(&diagnosis);
                 }
                 state.failed(diagnosis.clone());
                 Err(diagnosis)
@@ -290,10 +368,12 @@ mod tests {
             Diagnosis::of(&error).unwrap().fault
         };
         let refused = Fault::Token(Class::PinRefused);
-        Supervisor::new(of("a wrong one")).refuse(&Diagnosis::new(Stage::Login, refused));
+        Supervisor::new(of("a wrong one")).refused.tell(&Diagnosis::new(Stage::Login, refused));
         let (call_time, environment) = (Duration::from_secs(7), vec![("A".into(), "b".into())]);
         let reloaded = Pkcs11Settings { call_time, environment, ..of("a wrong one") };
         assert_eq!(fault(reloaded).await, refused);
+        retry_locked_pins();
+        assert_eq!(fault(of("a wrong one")).await, refused, "no reload makes it right");
         assert_eq!(fault(of("another")).await, Fault::NoProgram);
         let elsewhere = Pkcs11Settings { library: "/other.so".into(), ..of("a wrong one") };
         assert_eq!(fault(elsewhere).await, Fault::NoProgram);

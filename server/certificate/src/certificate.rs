@@ -189,6 +189,25 @@ impl ClientCertificate {
     }
 }
 
+/// When the last of the certificates in `chain` ends that have the name of its first one's issuer;
+/// `None` if there is none.
+///
+/// # Errors
+///
+/// [`Malformed`].
+pub fn issuer_not_after(chain: &[CertificateDer<'_>]) -> Result<Option<u64>, Malformed> {
+    let Some((first, rest)) = chain.split_first() else { return Ok(None) };
+    let first = parse(first)?;
+    let mut last = None;
+    for certificate in rest {
+        let certificate = parse(certificate)?;
+        if certificate.subject().as_raw() == first.issuer().as_raw() {
+            last = last.max(Some(unix_seconds(certificate.validity().not_after)));
+        }
+    }
+    Ok(last)
+}
+
 fn parse<'c>(der: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, Malformed> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use selkie_access::{TokenText, TokenTextError};
 use selkie_config::{Config, Faults, Sources, SystemSources, Warning};
-use selkie_kms::pkcs11::serve_launches;
+use selkie_kms::pkcs11::{retry_locked_pins, serve_launches};
 use selkie_listener::ActivatedSockets;
 use selkie_memory::ProgramCode;
 use tokio::time::sleep;
@@ -270,6 +270,8 @@ impl Running {
     async fn reload(&mut self, telemetry: &Telemetry) {
         // Whether or not the configuration is sound: the log may have been rotated.
         self.server.reopen_audit();
+        // Who unlocked a PIN has changed no file.
+        retry_locked_pins();
         let ReloadSources { script, confinement } = &self.sources;
         let script = script.as_deref();
         let read = match (&self.reload_from, script) {

@@ -57,7 +57,7 @@ fn user_assigned(identity: UserAssignedIdentity) -> provider::UserAssignedIdenti
 }
 
 impl Examiner for AzureKeyVault {
-    fn examine<'a>(&'a self, random: &'a Random, report: Report<'a>) -> Examined<'a> {
+    fn examine<'a>(&'a self, random: &'a Random, _: bool, report: Report<'a>) -> Examined<'a> {
         Box::pin(async move {
             let mut is_well = true;
             let mut tell = |step: provider::Step| {

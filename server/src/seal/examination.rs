@@ -57,15 +57,16 @@ pub type Examined<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 /// Walks the hops that only a provider knows.
 pub trait Examiner: Debug + Send + Sync {
     /// Walks them and reports each; what makes the rest meaningless ends the walk. Says whether
-    /// the master key was reached and does its work.
-    fn examine<'a>(&'a self, random: &'a Random, report: Report<'a>) -> Examined<'a>;
+    /// the master key was reached and does its work. Only where `is_new`, which is to say that
+    /// nothing was ever known of the seal, may it advise to make a key.
+    fn examine<'a>(&'a self, random: &'a Random, is_new: bool, report: Report<'a>) -> Examined<'a>;
 }
 
 impl Connection {
     /// Walks to the master key and back, at `now`, and reports each step.
     pub async fn examine(&self, random: &Random, now: u64, report: Report<'_>) {
         if let Some(examiner) = &self.setup.examiner {
-            if !examiner.examine(random, report).await {
+            if !examiner.examine(random, self.is_new(), report).await {
                 return self.examine_pin(report);
             }
             // It has been to the KMS and back: only what the pin goes by is asked for.
@@ -100,6 +101,11 @@ impl Connection {
         if !self.is_fixed {
             self.examine_keeping(keks, report);
         }
+    }
+
+    /// Whether nothing was ever known of it, as far as can be seen from here.
+    fn is_new(&self) -> bool {
+        self.known().is_none() && self.pin().is_none_or(|file| matches!(file.read(), Ok(None)))
     }
 
     async fn described(&self) -> Result<KekDescription, KmsError> {

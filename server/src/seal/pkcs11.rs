@@ -55,12 +55,12 @@ fn beside_ourselves() -> PathBuf {
 }
 
 impl Examiner for Pkcs11Kms {
-    fn examine<'a>(&'a self, random: &'a Random, report: Report<'a>) -> Examined<'a> {
+    fn examine<'a>(&'a self, random: &'a Random, is_new: bool, report: Report<'a>) -> Examined<'a> {
         Box::pin(async move {
             let mut is_well = true;
             let mut tell = |step: provider::Step| {
                 is_well &= !matches!(step.finding, provider::Finding::Failed(_));
-                report(Step { hop: step.hop.to_owned(), finding: finding(step.finding) });
+                report(Step { hop: step.hop.to_owned(), finding: finding(step.finding, is_new) });
             };
             if let Err(error) = self.check(random, &mut tell).await {
                 // A walk that never began must not leave the exit code of a good one.
@@ -74,14 +74,15 @@ impl Examiner for Pkcs11Kms {
     }
 }
 
-fn finding(found: provider::Finding) -> Finding {
+fn finding(found: provider::Finding, is_new: bool) -> Finding {
     match found {
         provider::Finding::Passed(seen) => Finding::Passed(seen),
         provider::Finding::Warned(warning) => {
             Finding::Warned { what: warning.to_string(), advice: warning.remedy().to_owned() }
         }
         provider::Finding::Failed(diagnosis) => {
-            Finding::Failed { what: diagnosis.to_string(), advice: diagnosis.remedy().to_owned() }
+            let advice = if is_new { diagnosis.remedy_of_new() } else { diagnosis.remedy() };
+            Finding::Failed { what: diagnosis.to_string(), advice: advice.to_owned() }
         }
     }
 }
@@ -89,6 +90,21 @@ fn finding(found: provider::Finding) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_advised_to_be_made_only_of_a_seal_that_is_new() {
+        let missing = provider::Diagnosis {
+            stage: provider::Stage::Key,
+            fault: provider::Fault::Token(provider::Class::NoKey),
+            said: None,
+            is_of_previous: false,
+        };
+        for is_new in [true, false] {
+            let found = finding(provider::Finding::Failed(missing.clone()), is_new);
+            let Finding::Failed { advice, .. } = found else { panic!("{found:?}") };
+            assert_eq!(advice.contains("--keygen"), is_new, "{advice}");
+        }
+    }
 
     #[test]
     fn the_program_is_beside_our_own() {

@@ -29,7 +29,7 @@ pub(crate) fn settings(seal: TransitSeal, mount: TransitMountPath) -> TransitSet
 }
 
 impl Examiner for TransitKms {
-    fn examine<'a>(&'a self, random: &'a Random, report: Report<'a>) -> Examined<'a> {
+    fn examine<'a>(&'a self, random: &'a Random, _: bool, report: Report<'a>) -> Examined<'a> {
         Box::pin(async move {
             let mut is_well = true;
             let mut tell = |step: TransitStep| {

@@ -5,6 +5,7 @@ use std::fmt;
 use selkie_access::{KeyName, MountPath};
 use selkie_config::{ClientName, Config, EtcdStorage, Storage};
 use selkie_crypto::SealName;
+use selkie_kms::KekState;
 use tracing::info;
 
 use self::key_vault::KeyVaultSeal;
@@ -224,7 +225,8 @@ impl fmt::Display for KekIds<'_> {
         for (index, version) in keks.versions().iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             let current = if version.id == keks.current().id { " (current)" } else { "" };
-            write!(f, "{separator}{}{current}", version.id)?;
+            let state = if version.state == KekState::Disabled { " (disabled)" } else { "" };
+            write!(f, "{separator}{}{current}{state}", version.id)?;
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ codes! {
         NoSlot = 2,
         /// More than one slot fits.
         SeveralSlots = 3,
-        /// The PIN is wrong, locked or expired; it must not be sent again.
+        /// The PIN is wrong; it must not be sent again.
         PinRefused = 4,
         /// The token says that it has one try left or none: nothing was tried.
         PinSpared = 5,
@@ -167,6 +167,8 @@ codes! {
         Odd = 13,
         /// Anything else.
         Failed = 14,
+        /// The PIN is locked or expired; somebody has to do something about that first.
+        PinLocked = 15,
     }
 }
 

@@ -1,7 +1,9 @@
 /* A PKCS#11 library that misbehaves on purpose. It has one token with one AES key (label "unseal",
    id 01) and "encrypts" by an exclusive or. At each call it reads the file that the environment
    variable MISBEHAVIOUR names; a word there makes a function misbehave. Every C_Initialize
-   (with the process id) and every C_Login is noted in the file's neighbour with ".log" at the end. */
+   (with the process id) and every C_Login is noted in the file's neighbour with ".log" at the end.
+   Compiled with PAIR (and libcrypto) it has instead the RSA key in the file that the environment
+   variable PAIR names, and knows no result for a wrong ciphertext but CKR_FUNCTION_FAILED. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@ typedef CK_ULONG CK_RV;
 typedef struct { CK_BYTE major, minor; } CK_VERSION;
 
 enum {
-    OK = 0, GENERAL_ERROR = 5, DEVICE_ERROR = 0x30, DEVICE_REMOVED = 0x32, ENCRYPTED_DATA_INVALID = 0x40,
+    OK = 0, GENERAL_ERROR = 5, FUNCTION_FAILED = 6, DEVICE_ERROR = 0x30, DEVICE_REMOVED = 0x32, ENCRYPTED_DATA_INVALID = 0x40,
     FUNCTION_NOT_SUPPORTED = 0x54, PIN_INCORRECT = 0xA0, PIN_LOCKED = 0xA4, SESSION_COUNT = 0xB1,
     SESSION_HANDLE_INVALID = 0xB3, TOKEN_NOT_PRESENT = 0xE0, USER_NOT_LOGGED_IN = 0x101,
 };
@@ -45,8 +47,70 @@ static void hang(void) { for (;;) pause(); }
 static void crash(void) { *(volatile int *)8 = 1; }
 
 static CK_ULONG last_session, stale_sessions;
-static int logged_in;
+static int logged_in, has_dropped;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Once in the life of a process: sessions stay open, private objects are no longer seen. */
+static int sees_private_objects(void) {
+    pthread_mutex_lock(&lock);
+    if (!has_dropped && is("login dropped")) { has_dropped = 1; logged_in = 0; }
+    int sees = logged_in;
+    pthread_mutex_unlock(&lock);
+    return sees;
+}
+
+#ifdef PAIR
+enum { MECHANISM = 9, KEY_TYPE = 0, KEY_CLASS = 3, MODULUS_BYTES = 256 };
+
+/* Declared here, so that the library alone is needed, without its headers. */
+extern void *PEM_read_PrivateKey(FILE *, void *, void *, void *);
+extern int EVP_PKEY_get_bn_param(void *, const char *, void **);
+extern int BN_bn2binpad(void *, CK_BYTE *, int);
+extern void *EVP_PKEY_CTX_new(void *, void *);
+extern void EVP_PKEY_CTX_free(void *);
+extern int EVP_PKEY_decrypt_init(void *);
+extern int EVP_PKEY_CTX_set_rsa_padding(void *, int);
+extern int EVP_PKEY_CTX_set_rsa_oaep_md(void *, const void *);
+extern int EVP_PKEY_CTX_set_rsa_mgf1_md(void *, const void *);
+extern const void *EVP_sha256(void);
+extern int EVP_PKEY_decrypt(void *, CK_BYTE *, size_t *, const CK_BYTE *, size_t);
+
+static void *private_key(void) {
+    static void *key;
+    pthread_mutex_lock(&lock);
+    if (!key) {
+        FILE *file = fopen(getenv("PAIR"), "r");
+        key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+        fclose(file);
+    }
+    pthread_mutex_unlock(&lock);
+    return key;
+}
+
+static const CK_BYTE *modulus(void) {
+    static __thread CK_BYTE bytes[MODULUS_BYTES];
+    void *number = NULL;
+    EVP_PKEY_get_bn_param(private_key(), "n", &number);
+    BN_bn2binpad(number, bytes, MODULUS_BYTES);
+    return bytes;
+}
+
+static CK_RV decrypt_oaep(CK_BYTE *in, CK_ULONG length, CK_BYTE *out, CK_ULONG *written) {
+    if (!out) { *written = MODULUS_BYTES; return OK; }
+    size_t bytes = *written;
+    void *context = EVP_PKEY_CTX_new(private_key(), NULL);
+    EVP_PKEY_decrypt_init(context);
+    EVP_PKEY_CTX_set_rsa_padding(context, 4);
+    EVP_PKEY_CTX_set_rsa_oaep_md(context, EVP_sha256());
+    EVP_PKEY_CTX_set_rsa_mgf1_md(context, EVP_sha256());
+    int is_done = EVP_PKEY_decrypt(context, out, &bytes, in, length);
+    EVP_PKEY_CTX_free(context);
+    *written = bytes;
+    return is_done == 1 ? OK : FUNCTION_FAILED;
+}
+#else
+enum { MECHANISM = 0x1087, KEY_TYPE = 0x1F, KEY_CLASS = 4 };
+#endif
 
 static CK_RV C_Initialize(void *arguments) {
     (void)arguments;
@@ -86,7 +150,7 @@ static CK_RV C_GetTokenInfo(CK_ULONG slot, TokenInfo *info) {
 
 static CK_RV C_GetMechanismList(CK_ULONG slot, CK_ULONG *list, CK_ULONG *count) {
     (void)slot;
-    if (list) list[0] = 0x1087;
+    if (list) list[0] = MECHANISM;
     *count = 1;
     return OK;
 }
@@ -106,7 +170,7 @@ static CK_RV C_CloseSession(CK_ULONG session) { (void)session; return OK; }
 static CK_RV C_GetSessionInfo(CK_ULONG session, CK_ULONG *info) {
     (void)session;
     info[0] = 7;
-    info[1] = logged_in ? 1 : 0;
+    info[1] = sees_private_objects() ? 1 : 0;
     info[2] = 4;
     info[3] = 0;
     return OK;
@@ -138,7 +202,7 @@ static CK_RV C_FindObjectsInit(CK_ULONG session, Attribute *template, CK_ULONG c
 static CK_RV C_FindObjects(CK_ULONG session, CK_ULONG *objects, CK_ULONG most, CK_ULONG *count) {
     (void)session; (void)most;
     *count = 0;
-    if (!found++ && class_wanted == 4) { objects[0] = 1; *count = 1; }
+    if (!found++ && class_wanted == KEY_CLASS && sees_private_objects()) { objects[0] = 1; *count = 1; }
     return OK;
 }
 
@@ -152,7 +216,11 @@ static CK_RV C_GetAttributeValue(CK_ULONG session, CK_ULONG object, Attribute *a
         const void *value = &number;
         CK_ULONG length = 1;
         switch (attributes[i].type) {
-            case 0x100: number = 0x1F; length = sizeof number; break; /* CKK_AES */
+            case 0x100: number = KEY_TYPE; length = sizeof number; break;
+#ifdef PAIR
+            case 0x120: value = modulus(); length = MODULUS_BYTES; break;
+            case 0x122: value = "\001\000\001"; length = 3; break;
+#endif
             case 0x161: number = 32; length = sizeof number; break;   /* CKA_VALUE_LEN */
             case 0x003: value = "unseal"; length = 6; break;
             case 0x102: value = "\001"; break;
@@ -208,9 +276,13 @@ static CK_RV C_Decrypt(CK_ULONG session, CK_BYTE *in, CK_ULONG length, CK_BYTE *
     if (is("decrypt crashes")) crash();
     if (is("decrypt exits")) _exit(3);
     if (is("broken")) return GENERAL_ERROR;
+    if (is("link dead")) return FUNCTION_FAILED;
     if (is("garbage length") && !out) { *written = 1UL << 62; return OK; }
     if (is("long answer")) { if (!out) { *written = 4096; return OK; } memset(out, 9, 4096); *written = 4096; return OK; }
     if (is("no answer")) { *written = 0; return OK; }
+#ifdef PAIR
+    return decrypt_oaep(in, length, out, written);
+#endif
     if (length != 48) return ENCRYPTED_DATA_INVALID;
     for (int i = 32; i < 48; i++)
         if (in[i] != 0x77) return GENERAL_ERROR;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use selkie_kms::pkcs11::{Class, Fault, Pkcs11Kms, Stage};
+use selkie_kms::pkcs11::{Class, Fault, Pkcs11Kms, Pkcs11Settings, Stage};
 use selkie_kms::{Kms, KmsError};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -19,19 +19,28 @@ const CALL_TIME: Duration = Duration::from_secs(2);
 /// The library, compiled once: it lies beside the programs under test.
 fn library() -> PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    let compile = || {
-        let programs = Path::new(env!("CARGO_BIN_EXE_selkie-pkcs11")).parent().unwrap();
-        let library = programs.join(format!("misbehaving-{}.so", std::process::id()));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pkcs11/misbehaving.c");
-        let status = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
-            .arg(&library)
-            .args([source, "-lpthread"])
-            .status();
-        assert!(status.unwrap().success(), "cc must compile the library");
-        library
-    };
-    LIBRARY.get_or_init(compile).clone()
+    LIBRARY.get_or_init(|| compiled("misbehaving", &["-lpthread"])).clone()
+}
+
+/// The same with an RSA key. The library behind it comes with SoftHSM.
+fn library_of_a_pair() -> PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    let flags = ["-DPAIR", "-lpthread", "-l:libcrypto.so.3"];
+    LIBRARY.get_or_init(|| compiled("misbehaving-pair", &flags)).clone()
+}
+
+fn compiled(name: &str, flags: &[&str]) -> PathBuf {
+    let programs = Path::new(env!("CARGO_BIN_EXE_selkie-pkcs11")).parent().unwrap();
+    let library = programs.join(format!("{name}-{}.so", std::process::id()));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pkcs11/misbehaving.c");
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+        .arg(&library)
+        .arg(source)
+        .args(flags)
+        .status();
+    assert!(status.unwrap().success(), "cc must compile the library");
+    library
 }
 
 struct Bad {
@@ -45,15 +54,27 @@ impl Bad {
     }
 
     fn with_pin(pin: &str) -> Self {
+        Self::with(&library(), pin, |_| {})
+    }
+
+    fn of_a_pair() -> Self {
+        let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crypto/testkit/source/rsa.pem");
+        Self::with(&library_of_a_pair(), crate::PIN, |settings| {
+            settings.environment.push(("PAIR".into(), key.into()));
+        })
+    }
+
+    fn with(library: &Path, pin: &str, change: impl FnOnce(&mut Pkcs11Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // By a path of its own, since a refusal counts for the library and token in all the process.
         let own = dir.path().join("library.so");
-        std::os::unix::fs::symlink(library(), &own).unwrap();
+        std::os::unix::fs::symlink(library, &own).unwrap();
         let mut settings = crate::settings(own, "bad");
         let file = dir.path().join("misbehaviour").display().to_string();
         settings.environment = vec![("MISBEHAVIOUR".into(), file)];
         settings.call_time = CALL_TIME;
         settings.pin = Zeroizing::new(pin.to_owned()).into();
+        change(&mut settings);
         Self { dir, kms: provider(settings) }
     }
 
@@ -180,6 +201,58 @@ async fn a_wrong_tag_is_rejected_although_the_library_speaks_of_a_general_error(
 }
 
 #[tokio::test]
+async fn a_pair_whose_token_fails_is_away_and_rejects_nothing() {
+    let bad = Bad::of_a_pair();
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    wrapped.unwrap(&*bad.kms).await.unwrap();
+    bad.misbehave("link dead");
+    let error = wrapped.unwrap(&*bad.kms).await.unwrap_err();
+    assert!(matches!(error, KmsError::Unavailable(_)), "{error:?}");
+    bad.behave();
+    bad.recovers(&wrapped).await;
+    assert_eq!(bad.children().len(), 2, "the library was loaded anew");
+}
+
+#[tokio::test]
+async fn a_wrong_ciphertext_of_a_pair_is_rejected_and_ends_no_child() {
+    let bad = Bad::of_a_pair();
+    let mut wrapped = Wrapped::under(&*bad.kms, 7).await;
+    *wrapped.bytes.last_mut().unwrap() ^= 1;
+    for _ in 0..5 {
+        let error = wrapped.unwrap(&*bad.kms).await.unwrap_err();
+        assert!(matches!(error, KmsError::Rejected(_)), "{error:?}");
+    }
+    assert_eq!(bad.children().len(), 1);
+}
+
+#[tokio::test]
+async fn a_child_that_fails_again_and_again_is_replaced() {
+    let bad = Bad::new();
+    let current = bad.kms.describe().await.unwrap().current().id.clone();
+    bad.misbehave("broken");
+    for _ in 0..3 {
+        let failed =
+            bad.kms.wrap_dek(&current, &crate::secret(1), crate::call()).await.unwrap_err();
+        assert_eq!(diagnosis(&failed).fault, Fault::Token(Class::Failed));
+    }
+    bad.behave();
+    Wrapped::under(&*bad.kms, 7).await.unwrap(&*bad.kms).await.unwrap();
+    assert_eq!(bad.children().len(), 2);
+}
+
+#[tokio::test]
+async fn a_login_that_the_token_dropped_is_not_taken_for_a_missing_key() {
+    let one = std::num::NonZeroU16::MIN;
+    let bad = Bad::with(&library(), crate::PIN, |settings| settings.max_sessions = one);
+    let wrapped = Wrapped::under(&*bad.kms, 7).await;
+    let logins = bad.logins();
+    bad.misbehave("login dropped");
+    bad.kms.describe().await.unwrap();
+    assert_eq!(bad.logins(), logins + 1, "the same process has logged in anew");
+    wrapped.unwrap(&*bad.kms).await.unwrap();
+}
+
+#[tokio::test]
 async fn sessions_that_expire_are_opened_anew_within_the_call() {
     let bad = Bad::new();
     let wrapped = Wrapped::under(&*bad.kms, 7).await;
@@ -242,8 +315,20 @@ async fn a_pin_that_locks_while_the_child_runs_is_not_sent_again() {
     for _ in 0..10 {
         let refused = wrapped.unwrap(&*bad.kms).await.unwrap_err();
         assert!(matches!(refused, KmsError::Denied(_)), "{refused:?}");
+        assert_eq!(diagnosis(&refused).fault, Fault::Token(Class::PinLocked));
     }
     assert_eq!(bad.logins(), logins + 1);
+    // Somebody unlocks it and says so.
+    bad.behave();
+    wrapped.unwrap(&*bad.kms).await.unwrap_err();
+    assert_eq!(bad.logins(), logins + 1);
+    selkie_kms::pkcs11::retry_locked_pins();
+    // It may rest before it opens the token again.
+    let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+    while let Err(error) = wrapped.unwrap(&*bad.kms).await {
+        assert!(tokio::time::Instant::now() < patience, "it stays so: {error:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -254,6 +339,15 @@ async fn the_last_try_is_never_made() {
     assert!(matches!(spared, KmsError::Denied(_)), "{spared:?}");
     assert_eq!(diagnosis(&spared).fault, Fault::Token(Class::PinSpared));
     assert_eq!(bad.logins(), 0);
+}
+
+#[tokio::test]
+async fn a_pin_that_was_spared_is_tried_once_the_token_forgets_the_wrong_tries() {
+    let bad = Bad::new();
+    bad.misbehave("last try");
+    bad.kms.describe().await.unwrap_err();
+    bad.behave();
+    Wrapped::under(&*bad.kms, 7).await.unwrap(&*bad.kms).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

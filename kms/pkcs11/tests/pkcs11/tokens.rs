@@ -1,8 +1,10 @@
 //! Tokens as they are: keys that suit and keys that do not, PINs, people who rotate.
 
 use selkie_crypto::WrapAlgorithm;
-use selkie_kms::pkcs11::{Class, Fault, Finding, Mechanism, Stage, Step, Unsuitable, Warning};
-use selkie_kms::{Kms, KmsError};
+use selkie_kms::pkcs11::{
+    Class, Fault, Finding, Mechanism, Pkcs11Settings, Stage, Step, Unsuitable, Warning,
+};
+use selkie_kms::{KekState, Kms, KmsError};
 use zeroize::Zeroizing;
 
 use crate::softhsm::SoftHsm;
@@ -66,18 +68,82 @@ async fn keys_that_do_not_suit_are_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_missing_key_is_unknown_and_a_missing_previous_one_is_told_apart() {
+async fn a_missing_key_is_unknown() {
     let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
     let mut settings = hsm.settings();
     settings.key_id = Some(vec![9]);
     let missing = provider(settings).describe().await.unwrap_err();
     assert!(matches!(missing, KmsError::UnknownKek(_)), "{missing:?}");
     assert!(diagnosis(&missing).to_string().contains("id 09"));
-    let mut settings = hsm.settings();
-    (settings.key_id, settings.previous_key_ids) = (Some(vec![1]), vec![vec![9]]);
-    let kms = provider(settings);
-    let missing = kms.describe().await.unwrap_err();
-    assert!(matches!(missing, KmsError::Disabled(_)), "{missing:?}");
+}
+
+/// The current version 02 of `hsm`, with 01 before it.
+fn rotated(hsm: &SoftHsm) -> Pkcs11Settings {
+    let (key_id, previous_key_ids) = (Some(vec![2]), vec![vec![1]]);
+    Pkcs11Settings { key_id, previous_key_ids, ..hsm.settings() }
+}
+
+#[tokio::test]
+async fn a_previous_version_that_cannot_be_used_takes_nothing_else_with_it() {
+    let spoilt: [(&str, &[&str]); 3] = [
+        ("missing", &[]),
+        ("unsuitable", &["aes128", "unseal", "01"]),
+        ("of another kind", &["rsa", "unseal", "01"]),
+    ];
+    for (how, command) in spoilt {
+        let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+        let old = Wrapped::under(&*provider(hsm.settings()), 7).await;
+        hsm.tool(&["aes", "unseal", "02"]);
+        hsm.tool(&["delete", "unseal", "01"]);
+        if !command.is_empty() {
+            hsm.tool(command);
+        }
+        let settings = Pkcs11Settings { mechanism: Some(Mechanism::AesGcm), ..rotated(&hsm) };
+        let kms = provider(settings);
+        let description = kms.describe().await.unwrap();
+        let states: Vec<_> = description.versions().iter().map(|version| version.state).collect();
+        assert_eq!(states, [KekState::Disabled, KekState::Enabled], "{how}");
+        assert_eq!(description.versions()[0].id, old.kek, "{how}: it is still the same version");
+        assert!(description.is_complete(), "{how}");
+        Wrapped::under(&*kms, 8).await.unwrap(&*kms).await.unwrap();
+        let refused = old.unwrap(&*kms).await.unwrap_err();
+        assert!(matches!(refused, KmsError::Disabled(_)), "{how}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_previous_version_that_two_keys_share_takes_nothing_else_with_it() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01"), ("aes", "01"), ("aes", "02")]) else { return };
+    let kms = provider(rotated(&hsm));
+    Wrapped::under(&*kms, 8).await.unwrap(&*kms).await.unwrap();
+    let steps = walked(rotated(&hsm)).await;
+    let is_told = |step: &Step| {
+        matches!(&step.finding, Finding::Warned(Warning::PreviousUnusable(why))
+            if why.fault == Fault::Token(Class::SeveralKeys))
+    };
+    assert!(steps.iter().any(is_told), "{steps:?}");
+    assert_eq!(steps.last().map(|step| step.hop), Some("unwrap"));
+}
+
+#[tokio::test]
+async fn a_version_that_only_decrypts_opens_what_it_wrapped() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let old = Wrapped::under(&*provider(hsm.settings()), 7).await;
+    hsm.tool(&["aes", "unseal", "02"]);
+    hsm.tool(&["retire", "unseal", "01"]);
+    let kms = provider(rotated(&hsm));
+    old.unwrap(&*kms).await.unwrap();
+    let description = kms.describe().await.unwrap();
+    assert_eq!(description.versions()[0].state, KekState::Enabled);
+}
+
+#[tokio::test]
+async fn a_missing_version_of_an_unknown_label_leaves_the_list_incomplete() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "02")]) else { return };
+    let kms = provider(Pkcs11Settings { key_label: None, ..rotated(&hsm) });
+    let description = kms.describe().await.unwrap();
+    assert_eq!(description.versions().len(), 1);
+    assert!(!description.is_complete());
 }
 
 #[tokio::test]
@@ -129,7 +195,7 @@ async fn a_library_that_is_none_is_told() {
     }
 }
 
-async fn walked(settings: selkie_kms::pkcs11::Pkcs11Settings) -> Vec<Step> {
+async fn walked(settings: Pkcs11Settings) -> Vec<Step> {
     let mut steps = Vec::new();
     let kms = provider(settings);
     kms.check(&selkie_crypto::os_random, &mut |step| steps.push(step)).await.unwrap();

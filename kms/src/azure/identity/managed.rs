@@ -92,17 +92,17 @@ impl ManagedIdentity {
     }
 
     pub(super) fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
-        let refusal: Refusal = object(answer.body()).unwrap_or_default();
+        let refusal: Option<Refusal> = object(answer.body());
         let status = answer.status().as_u16();
         let outcome = match status {
-            400 => refusal.outcome(),
+            400 => refusal.as_ref().map_or(Outcome::AnswerWrong, Refusal::outcome),
             401 | 403 => Outcome::CredentialRefused,
             404 => Outcome::IdentityMissing,
             429 => Outcome::Throttled,
             410 | 500..=599 => Outcome::Outage,
             _ => Outcome::AnswerWrong,
         };
-        let code = refusal.code().and_then(identifier);
+        let code = refusal.as_ref().and_then(Refusal::code).and_then(identifier);
         let diagnosis = Diagnosis { status: Some(status), code, ..at(HOP, outcome, &self.host) };
         IdentityError::throttled(diagnosis, retry_after(answer.headers()))
     }
@@ -143,6 +143,6 @@ impl Refusal {
         if missing.into_iter().any(says) || says("not been assigned") || says("not assigned") {
             return Outcome::IdentityMissing;
         }
-        Outcome::RequestRejected
+        Outcome::IdentityRequestRejected
     }
 }

@@ -83,7 +83,7 @@ fn answers() -> Vec<Row> {
         (rejected, Outcome::RequestRejected, KmsError::Rejected(None)),
         (missing, Outcome::KeyMissing, KmsError::UnknownKek(None)),
         (bare("KEYNOTFOUND"), Outcome::KeyMissing, KmsError::UnknownKek(None)),
-        (unnamed, Outcome::KeyMissing, KmsError::UnknownKek(None)),
+        misbehaved(unnamed),
         misbehaved(bare("NotFound")),
         misbehaved(answer(404, &[], r#"{"error":{}}"#)),
         misbehaved(answer(404, &[], r#"{"error":{"message":"no such page"}}"#)),
@@ -108,6 +108,7 @@ fn failures_on_the_way() -> Vec<Row> {
     let late = http(HttpHop::Exchange, HttpReason::TimedOut);
     let misbehaved = KmsError::Misbehaved;
     let rejected = identity(Hop::Entra, Outcome::RequestRejected);
+    let ill_asked = identity(Hop::ManagedIdentity, Outcome::IdentityRequestRejected);
     let unknown = http(HttpHop::Dns, HttpReason::NameNotResolved(refused()));
     let connection = http(HttpHop::Tcp, HttpReason::Io(refused()));
     let tls = http(HttpHop::Tls, HttpReason::Tls(rustls::Error::DecryptError));
@@ -118,6 +119,7 @@ fn failures_on_the_way() -> Vec<Row> {
         (http(HttpHop::Exchange, HttpReason::TooLarge), Outcome::AnswerWrong, misbehaved(None)),
         (http(HttpHop::Request, HttpReason::UnfitUrl), Outcome::AnswerWrong, misbehaved(None)),
         (rejected, Outcome::RequestRejected, misbehaved(None)),
+        (ill_asked, Outcome::IdentityRequestRejected, KmsError::Denied(None)),
     ];
     let unavailable = [
         (unknown, Outcome::NameNotResolved),

@@ -1,7 +1,7 @@
 //! How long the server's own certificate is good.
 
 use rustls_pki_types::CertificateDer;
-use selkie_certificate::ClientCertificate;
+use selkie_certificate::{ClientCertificate, issuer_not_after};
 
 const DAY: u64 = 86_400;
 /// A certificate that people renew takes them about this long.
@@ -14,6 +14,8 @@ pub struct Validity {
     pub from: u64,
     /// Until here.
     pub until: u64,
+    /// It is its issuer's certificate, sent with it, that ends then.
+    pub is_issuers: bool,
 }
 
 /// How it stands with a certificate at some time.
@@ -31,11 +33,16 @@ pub enum Standing {
 
 impl Validity {
     /// Of the certificate that `chain` begins with; `None` if it does not say, in which case the
-    /// handshake will have its own opinion. The rest does not count: clients take another way to what
-    /// they trust where a cross-signed root or a spare intermediate has expired.
+    /// handshake will have its own opinion. Of the rest only that of its issuer counts, the last of
+    /// several: clients take another way to what they trust where a cross-signed root or a spare
+    /// intermediate has expired.
     pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let read = ClientCertificate::read(chain).ok().flatten()?;
-        Some(Self { from: read.not_before, until: read.not_after })
+        let own = Self { from: read.not_before, until: read.not_after, is_issuers: false };
+        Some(match issuer_not_after(chain).ok().flatten() {
+            Some(until) if until < own.until => Self { until, is_issuers: true, ..own },
+            _ => own,
+        })
     }
 
     /// How it stands at `now`, in seconds since 1970.
@@ -56,16 +63,56 @@ impl Validity {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
+        date_time_ymd,
+    };
+
     use super::*;
+
+    /// An authority of this name whose certificate ends in this year.
+    fn authority(name: &str, key: KeyPair, year: i32) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date_time_ymd(year, 1, 1);
+        CertifiedIssuer::self_signed(params, key).unwrap()
+    }
+
+    fn leaf(issuer: &Issuer<'_, KeyPair>) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2030, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.signed_by(&key, issuer).unwrap().der().clone()
+    }
+
+    #[test]
+    fn the_issuers_certificate_counts_unless_another_of_its_name_is_good_for_longer() {
+        const YEAR_2020: u64 = 1_577_836_800;
+        let of = |year| authority("intermediate", KeyPair::generate().unwrap(), year);
+        let (ended, good) = (of(2020), of(2040));
+        let (leaf, spare) = (leaf(&ended), authority("root", KeyPair::generate().unwrap(), 2020));
+        let (ended, good) = (ended.der().clone(), good.der().clone());
+        let until = |chain: &[&CertificateDer<'static>]| {
+            let chain: Vec<_> = chain.iter().map(|one| (*one).clone()).collect();
+            let Validity { until, is_issuers, .. } = Validity::of(&chain).unwrap();
+            (until, is_issuers)
+        };
+        let (own, is_issuers) = until(&[&leaf]);
+        assert!(!is_issuers);
+        assert_eq!(until(&[&leaf, &ended]), (YEAR_2020, true));
+        assert_eq!(until(&[&leaf, &ended, &good]), (own, false));
+        assert_eq!(until(&[&leaf, &good, spare.der()]), (own, false));
+    }
 
     #[test]
     fn the_last_thirty_days_of_a_year_and_the_last_quarter_of_a_day_are_soon() {
-        let year = Validity { from: 0, until: 365 * DAY };
+        let year = Validity { from: 0, until: 365 * DAY, is_issuers: false };
         let of = |day: u64| year.standing(day * DAY);
         assert_eq!([of(0), of(334)], [Standing::Good; 2]);
         assert_eq!([of(336), of(365)], [Standing::EndsSoon; 2]);
         assert_eq!(of(366), Standing::Expired);
-        let day = Validity { from: DAY, until: 2 * DAY };
+        let day = Validity { from: DAY, until: 2 * DAY, is_issuers: false };
         assert_eq!(day.standing(DAY - 1), Standing::NotYet);
         assert_eq!(day.standing(DAY + DAY / 2), Standing::Good);
         assert_eq!(day.standing(2 * DAY - DAY / 8), Standing::EndsSoon);
