@@ -113,9 +113,11 @@ storage "etcd" {
   # username      = "selkie"                  # ETCD_USERNAME; with password
   # password      = "file:///etc/selkie/etcd-password"   # ETCD_PASSWORD; file:// or env://
   request_timeout = "5s"                      # 1s to 60s
+  create          = true                      # false once the first start is done: an empty storage is then refused, not made anew
 }
 # storage "sled" {
-#   path = "/var/lib/selkie/state"            # default: "state" in data_dir
+#   path   = "/var/lib/selkie/state"          # default: "state" in data_dir
+#   create = false
 # }
 # storage "inmem" {}                          # lost at exit
 

@@ -402,7 +402,11 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
             "this replica's configuration is behind: same seals, generation and version everywhere?"
         }
         TransitError::VersionTooOld => "lower min_decryption_version of the key",
-        TransitError::KeyNotFound => "declare the key, or create it through the API",
+        TransitError::KeyNotFound => {
+            "check first that this is the right storage (is its disk mounted, its path or prefix as \
+             it was?) and that the key was not deleted: a new key opens nothing that the old one \
+             made. Only for a new name declare the key, or create it through the API"
+        }
         TransitError::NoStorage => "declare the key in the configuration file",
         TransitError::Declared => "change it in the configuration file and reload",
         TransitError::Seal(error) => error.source.advice(),
