@@ -50,6 +50,7 @@ listener "tcp" {
 
 seal "static" {
   name           = "static"
+  # aliases      = ["old-name"]               # names it had before; every seal may have some
   priority       = 1                          # needed with more than one seal; lowest first
   disabled       = false                      # true: still opens, wraps nothing more
   current_key_id = "2026-11"
