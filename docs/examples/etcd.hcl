@@ -22,6 +22,7 @@ storage "etcd" {
   tls_ca_file   = "/etc/selkie/ca.pem"
   tls_cert_file = "/etc/selkie/cert.pem"        # a client certificate, or username and password
   tls_key_file  = "/etc/selkie/key.pem"
+  # create      = false                         # once the first server has started: an empty prefix is then refused
 }
 
 # Metrics without a token, for whoever asks on this machine.

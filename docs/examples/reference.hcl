@@ -50,6 +50,7 @@ listener "tcp" {
 
 seal "static" {
   name           = "static"
+  # aliases      = ["old-name"]               # names it had before; every seal may have some
   priority       = 1                          # needed with more than one seal; lowest first
   disabled       = false                      # true: still opens, wraps nothing more
   current_key_id = "2026-11"
@@ -113,9 +114,11 @@ storage "etcd" {
   # username      = "selkie"                  # ETCD_USERNAME; with password
   # password      = "file:///etc/selkie/etcd-password"   # ETCD_PASSWORD; file:// or env://
   request_timeout = "5s"                      # 1s to 60s
+  create          = true                      # false once the first start is done: an empty storage is then refused, not made anew
 }
 # storage "sled" {
-#   path = "/var/lib/selkie/state"            # default: "state" in data_dir
+#   path   = "/var/lib/selkie/state"          # default: "state" in data_dir
+#   create = false
 # }
 # storage "inmem" {}                          # lost at exit
 

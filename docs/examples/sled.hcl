@@ -20,7 +20,9 @@ seal "static" {
 }
 
 # In data_dir's folder "state", as no path is given.
-storage "sled" {}
+storage "sled" {
+  # create = false        # once the first start is done: an empty folder is then refused, not a beginning
+}
 
 key "autounseal" {}
 

@@ -11,7 +11,7 @@ use selkie_crypto::{KekId, KeyVersion, Random, RecipientSecret, SealName};
 use selkie_kms::{Call, ClientTag, KmsError};
 
 use crate::deployment::{Deployment, DeploymentError};
-use crate::seal::Seal;
+use crate::seal::{KekRef, Seal};
 use crate::transit::{Keys, LostVersions, TransitKey};
 
 /// Why a reload was refused although the configuration is valid by itself.
@@ -91,7 +91,8 @@ impl Deployment {
     ) -> Result<(), Discontinuity> {
         self.require_promises(before)?;
         self.declared_keys().try_for_each(|(mount, key)| {
-            require_rising_version(mount, key, before.seen(mount, key, keys).as_deref())
+            let was = before.seen(mount, key, keys);
+            self.require_rising_version(mount, key, was.as_deref())
         })?;
         for (is, was) in self.seals.in_common_with(&before.seals) {
             // What is far away may be away, and is compared when it describes itself.
@@ -123,7 +124,8 @@ impl Deployment {
     /// [`Discontinuity`].
     pub fn require_rising(&self, before: &Self, keys: &Keys) -> Result<(), Discontinuity> {
         self.declared_keys().try_for_each(|(mount, key)| {
-            match require_rising_version(mount, key, before.seen(mount, key, keys).as_deref()) {
+            let was = before.seen(mount, key, keys);
+            match self.require_rising_version(mount, key, was.as_deref()) {
                 Err(Discontinuity::VersionStays { .. })
                     if self.states_version(mount, &key.name) =>
                 {
@@ -156,6 +158,36 @@ impl Deployment {
         lost.collect()
     }
 
+    fn require_rising_version(
+        &self,
+        mount: &MountPath,
+        is: &Arc<TransitKey>,
+        was: Option<&TransitKey>,
+    ) -> Result<(), Discontinuity> {
+        // What is not counted yet goes on from what was, and is judged when it is.
+        let Some(was) = was.filter(|_| is.uncounted.is_empty()) else { return Ok(()) };
+        let (mount, key) = (mount.clone(), is.name.clone());
+        if is.latest < was.latest {
+            let (was, would_be) = (was.latest, is.latest);
+            return Err(Discontinuity::VersionGoesBack { mount, key, was, would_be });
+        }
+        let (keks, before) = (is.keks(is.latest), was.keks(was.latest));
+        let is_same_set = is.quorum == was.quorum
+            && keks.len() == before.len()
+            && before.iter().all(|kek| keks.contains(&self.renamed(kek)));
+        let is_seen = !was.versions.is_empty();
+        if is.latest == was.latest && is_seen && !is_same_set {
+            return Err(Discontinuity::VersionStays { mount, key, version: is.latest });
+        }
+        Ok(())
+    }
+
+    /// `kek` under the name that its seal has here.
+    fn renamed(&self, kek: &KekRef) -> KekRef {
+        let seal = self.seals.find(&kek.seal).map_or(&kek.seal, Seal::name).clone();
+        KekRef { seal, kek: kek.kek.clone() }
+    }
+
     /// What clients have seen of the key that is now `key`.
     fn seen(&self, mount: &MountPath, key: &TransitKey, keys: &Keys) -> Option<Arc<TransitKey>> {
         let name = key.name.as_str();
@@ -165,29 +197,6 @@ impl Deployment {
 
 fn listed(regressions: &[Regression]) -> String {
     regressions.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-fn require_rising_version(
-    mount: &MountPath,
-    is: &Arc<TransitKey>,
-    was: Option<&TransitKey>,
-) -> Result<(), Discontinuity> {
-    // What is not counted yet goes on from what was, and is judged when it is.
-    let Some(was) = was.filter(|_| is.uncounted.is_empty()) else { return Ok(()) };
-    let (mount, key) = (mount.clone(), is.name.clone());
-    if is.latest < was.latest {
-        let (was, would_be) = (was.latest, is.latest);
-        return Err(Discontinuity::VersionGoesBack { mount, key, was, would_be });
-    }
-    let (keks, before) = (is.keks(is.latest), was.keks(was.latest));
-    let is_same_set = is.quorum == was.quorum
-        && keks.len() == before.len()
-        && keks.iter().all(|kek| before.contains(kek));
-    let is_seen = !was.versions.is_empty();
-    if is.latest == was.latest && is_seen && !is_same_set {
-        return Err(Discontinuity::VersionStays { mount, key, version: is.latest });
-    }
-    Ok(())
 }
 
 fn probe_call() -> Call {

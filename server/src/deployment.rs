@@ -310,10 +310,10 @@ async fn connect_seals(
     };
     let mut seals = Vec::with_capacity(config.seals.len());
     for seal in std::mem::take(&mut config.seals) {
-        let selkie_config::Seal { name, disabled, kind, .. } = seal;
+        let selkie_config::Seal { name, aliases, disabled, kind, .. } = seal;
         let connected = crate::seal::connect(&name, kind, &keeping, bench).await;
         let failed = |source| DeploymentError::Seal { seal: name, source };
-        seals.push(Seal::new(disabled, connected.map_err(failed)?));
+        seals.push(Seal::new(disabled, connected.map_err(failed)?).known_as(aliases));
     }
     let revoked = std::mem::take(&mut config.revoked_seals);
     Ok((Seals::new(seals).beside_revoked(revoked), keeping))

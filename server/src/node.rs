@@ -150,7 +150,8 @@ impl Node {
         }
         let transit = self.transit(self.deployment(), ClientTag::SELKIE);
         let auth = Arc::clone(&self.auth);
-        let keeper = Keeper { backend, transit, auth, watch: Arc::clone(&watch) };
+        let when_empty = backend.when_empty();
+        let keeper = Keeper { backend, when_empty, transit, auth, watch: Arc::clone(&watch) };
         self.polls.lock().unwrap_or_else(PoisonError::into_inner).spawn(keeper.run());
         let _open_or_later = timeout(OPENING_PATIENCE, watch.opened()).await;
     }

@@ -74,8 +74,9 @@ pub enum Regression {
     },
     /// A seal is gone.
     #[error(
-        "seal \"{seal}\" is no longer declared: envelopes made for it alone do not open, those made \
-         for other declared seals as well still do"
+        "no seal has the name or alias \"{seal}\" any more: envelopes made for it alone do not open, \
+         those made for other declared seals as well still do; if the seal was renamed, add this name \
+         to its \"aliases\""
     )]
     SealRemoved {
         /// The seal.
@@ -254,7 +255,7 @@ impl Config {
     }
 
     fn static_key(&self, name: &SealName, id: &KekId) -> Option<&Kek> {
-        let seal = self.seals.iter().find(|seal| seal.name == *name)?;
+        let seal = self.seals.iter().find(|seal| seal.is_known_as(name))?;
         Some(&seal.static_keys().find(|key| key.id == *id)?.key)
     }
 }
@@ -345,10 +346,10 @@ impl Promises {
                 // Said on purpose; what it would lose altogether is told of the keys.
                 continue;
             }
-            let Some(now) = self.seal_named(&seal.name) else {
-                regressions.push(Regression::SealRemoved { seal: seal.name.clone() });
-                continue;
-            };
+            let names = std::iter::once(&seal.name).chain(&seal.aliases);
+            let removed = names.filter(|name| self.seal_named(name).is_none()).cloned();
+            regressions.extend(removed.map(|seal| Regression::SealRemoved { seal }));
+            let Some(now) = self.seal_named(&seal.name) else { continue };
             if let Some(was) = seal.distant_key.clone()
                 && now.distant_key.as_ref() != Some(&was)
             {
@@ -389,8 +390,8 @@ impl Promises {
             (VersionRule::Counted { generation }, true) => highest_of(generation),
             _ => previous.version_of(old),
         };
-        let is_rewrapped =
-            previous.current_keys(old) != self.current_keys(new) || old.quorum != new.quorum;
+        let is_rewrapped = previous.current_keys(old, self) != self.current_keys(new, self)
+            || old.quorum != new.quorum;
         let needed = was.saturating_add(u32::from(is_rewrapped));
         if self.version_of(new) >= needed {
             return None;
@@ -419,9 +420,15 @@ impl Promises {
     }
 
     /// What the envelopes of a declared key are made for. Vaults encrypt anew when the version
-    /// number changes, so it must rise with this set, also where no key id is added.
-    fn current_keys(&self, key: &DeclaredKey) -> BTreeSet<(&SealName, MasterKey<'_>)> {
-        self.seals_of(key).map(|seal| (&seal.name, master_key(seal))).collect()
+    /// number changes, so it must rise with this set, also where no key id is added. A seal goes by
+    /// the name it has `now`: a new name alone moves nobody.
+    fn current_keys<'p>(
+        &'p self,
+        key: &DeclaredKey,
+        now: &'p Self,
+    ) -> BTreeSet<(&'p SealName, MasterKey<'p>)> {
+        let name = |seal: &'p PromisedSeal| &now.seal_named(&seal.name).unwrap_or(seal).name;
+        self.seals_of(key).map(|seal| (name(seal), master_key(seal))).collect()
     }
 
     /// The version number of a declared key. All that a static seal ever listed is declared; a key

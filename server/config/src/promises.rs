@@ -25,6 +25,8 @@ pub struct Promises {
 #[derive(Clone, Debug)]
 pub(crate) struct PromisedSeal {
     pub(crate) name: SealName,
+    /// Names it had before, under which it still opens.
+    pub(crate) aliases: Vec<SealName>,
     pub(crate) is_offline: bool,
     /// The one version of an offline key.
     pub(crate) offline_id: Option<KekId>,
@@ -61,8 +63,9 @@ impl Config {
 }
 
 impl Promises {
+    /// The seal that opens what was wrapped under `name`.
     pub(crate) fn seal_named(&self, name: &SealName) -> Option<&PromisedSeal> {
-        self.seals.iter().find(|seal| seal.name == *name)
+        self.seals.iter().find(|seal| seal.name == *name || seal.aliases.contains(name))
     }
 
     /// The mount that opens what was encrypted under `path`.
@@ -77,6 +80,7 @@ impl PromisedSeal {
     fn of(seal: &Seal) -> Self {
         Self {
             name: seal.name.clone(),
+            aliases: seal.aliases.clone(),
             is_offline: seal.is_offline(),
             offline_id: seal.offline_id().cloned(),
             static_ids: seal.static_keys().map(|key| key.id.clone()).collect(),

@@ -36,6 +36,8 @@ use crate::secret::Reading;
 pub struct Seal {
     /// `name`, by default the type. Envelopes name their recipients by it.
     pub name: SealName,
+    /// `aliases`: names it had before. What was wrapped for it under one of them opens here.
+    pub aliases: Vec<SealName>,
     /// `priority`: the seal with the lowest is asked first.
     pub priority: u32,
     /// `disabled`: it still opens what it wrapped, and wraps nothing more.
@@ -105,16 +107,22 @@ enum SealError {
          \"transit\" and \"break-glass\""
     )]
     UnknownType { found: String },
-    #[error("another seal has the name {name:?} already; set \"name\"")]
+    #[error(
+        "another seal has the name or alias {name:?} already. Leave the name of the seal in use as \
+         it is (its default is its type), since what is encrypted names it, and give the new one \
+         another \"name\""
+    )]
     RepeatedName { name: String },
+    #[error("field \"aliases\": {name:?} is the name or an alias of a seal already")]
+    RepeatedAlias { name: String },
     #[error(
         "with more than one seal each needs a \"priority\" of its own, the lowest is asked first"
     )]
     NoPriority,
     #[error("another seal has the priority {priority} already")]
     RepeatedPriority { priority: u32 },
-    #[error("field \"name\": a seal's name has 1 to 64 of the characters A-Z a-z 0-9 _ - .")]
-    Name { source: NameError },
+    #[error("field {field:?}: a seal's name has 1 to 64 of the characters A-Z a-z 0-9 _ - .")]
+    Name { field: &'static str, source: NameError },
     #[error(
         "{field:?}: a key id has 1 to 512 visible ASCII characters without quote and backslash"
     )]
@@ -233,8 +241,7 @@ fn take_revoked(stanzas: Vec<Stanza<'_>>) -> (Vec<RevokedSeal>, Vec<Stanza<'_>>)
         let (place, label) = (kind.place, kind.value.clone());
         let name = section.field("name").string().unwrap_or(kind);
         section.ignore_the_rest();
-        let name =
-            name.try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { source }));
+        let name = seal_name(name, "name");
         let Some(name) = name.map(|name| name.value) else { continue };
         if revoked.iter().any(|other| other.name == name) {
             place.report(SealError::RepeatedName { name: name.to_string() });
@@ -246,8 +253,12 @@ fn take_revoked(stanzas: Vec<Stanza<'_>>) -> (Vec<RevokedSeal>, Vec<Stanza<'_>>)
 
 /// A name that is revoked opens nothing: another seal under it would bring it back.
 fn refuse_revoked_name(revoked: &[RevokedSeal], seal: &Seal, place: Place<'_>) {
-    if revoked.iter().any(|other| other.name == seal.name) {
+    let is_revoked = |name: &SealName| revoked.iter().any(|other| other.name == *name);
+    if is_revoked(&seal.name) {
         place.report(SealError::RepeatedName { name: seal.name.to_string() });
+    }
+    for alias in seal.aliases.iter().filter(|alias| is_revoked(alias)) {
+        place.report(SealError::RepeatedAlias { name: alias.to_string() });
     }
 }
 
@@ -289,12 +300,21 @@ fn seal<'d>(
         _ => static_seal::decode(&mut section, reading)
             .map(|(seal, places)| (SealKind::Static(seal), places)),
     };
+    let aliases = aliases(&mut section);
     section.finish();
-    let name = name
-        .unwrap_or(kind)
-        .try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { source }))?;
+    let name = seal_name(name.unwrap_or(kind), "name")?.value;
     let (kind, places) = decoded?;
-    Some((Seal { name: name.value, priority: priority?, disabled, kind }, places))
+    Some((Seal { name, aliases, priority: priority?, disabled, kind }, places))
+}
+
+fn seal_name<'d>(text: Located<'d, String>, field: &'static str) -> Option<Located<'d, SealName>> {
+    text.try_map(|text| SealName::new(&text).map_err(|source| SealError::Name { field, source }))
+}
+
+fn aliases(section: &mut Section<'_>) -> Vec<SealName> {
+    let aliases = section.field("aliases").strings().map(|list| list.value).unwrap_or_default();
+    let aliases = aliases.into_iter().filter_map(|alias| seal_name(alias, "aliases"));
+    aliases.map(|alias| alias.value).collect()
 }
 
 fn refuse_type(kind: Located<'_, String>) {
@@ -319,8 +339,15 @@ fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
 }
 
 fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
-    if earlier.iter().any(|other| other.name == seal.name) {
+    let is_taken = |name: &SealName| earlier.iter().any(|other| other.is_known_as(name));
+    if is_taken(&seal.name) {
         place.report(SealError::RepeatedName { name: seal.name.to_string() });
+    }
+    for (index, alias) in seal.aliases.iter().enumerate() {
+        let is_own = *alias == seal.name || seal.aliases.iter().take(index).any(|one| one == alias);
+        if is_own || is_taken(alias) {
+            place.report(SealError::RepeatedAlias { name: alias.to_string() });
+        }
     }
     let priority = seal.priority;
     let is_taken = |other: &Seal| !other.is_offline() && other.priority == priority;
@@ -376,6 +403,12 @@ fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
 }
 
 impl Seal {
+    /// Whether `name` is its name or one that it had before.
+    #[must_use]
+    pub fn is_known_as(&self, name: &SealName) -> bool {
+        self.name == *name || self.aliases.contains(name)
+    }
+
     /// The master key that somebody else holds, if it is one.
     pub(crate) fn distant_key(&self) -> Option<DistantKey> {
         match &self.kind {

@@ -28,6 +28,8 @@ pub enum Storage {
 pub struct SledStorage {
     /// `path`: an absolute path; made if its parent exists.
     pub path: PathBuf,
+    /// `create`: an empty directory becomes a new state; true by default.
+    pub create: bool,
 }
 
 /// `storage "etcd"`, with the names of Vault's own stanza.
@@ -45,6 +47,8 @@ pub struct EtcdStorage {
     pub credentials: Option<EtcdCredentials>,
     /// `request_timeout`; 5 s by default.
     pub request_timeout: Duration,
+    /// `create`: an empty prefix becomes a new state; true by default.
+    pub create: bool,
 }
 
 /// A client certificate for etcd.
@@ -78,6 +82,16 @@ impl Storage {
             Self::InMemory => "inmem",
             Self::Sled(_) => "sled",
             Self::Etcd(_) => "etcd",
+        }
+    }
+
+    /// Whether a new state may be made where there is none.
+    #[must_use]
+    pub const fn may_create(&self) -> bool {
+        match self {
+            Self::InMemory => true,
+            Self::Sled(sled) => sled.create,
+            Self::Etcd(etcd) => etcd.create,
         }
     }
 }
@@ -136,10 +150,18 @@ pub(crate) fn decode(
     found
 }
 
+/// `create`. An operator who knows that there is a state says so, so that a disk that is not mounted
+/// is no beginning.
+fn create(section: &mut Section<'_>) -> bool {
+    section.field("create").boolean().is_none_or(|flag| flag.value)
+}
+
 fn sled(section: &mut Section<'_>, data_dir: Option<&Path>) -> Option<SledStorage> {
+    let create = create(section);
     let field = section.field("path");
     if field.place().is_none() {
-        let default = data_dir.map(|directory| SledStorage { path: directory.join("state") });
+        let default =
+            data_dir.map(|directory| SledStorage { path: directory.join("state"), create });
         if default.is_none() {
             section.place().report(StorageError::NoPath);
         }
@@ -149,5 +171,5 @@ fn sled(section: &mut Section<'_>, data_dir: Option<&Path>) -> Option<SledStorag
         let path = PathBuf::from(text);
         if path.is_absolute() { Ok(path) } else { Err(StorageError::RelativePath) }
     });
-    Some(SledStorage { path: path?.value })
+    Some(SledStorage { path: path?.value, create })
 }

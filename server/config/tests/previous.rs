@@ -225,6 +225,21 @@ fn what_is_renamed_without_an_alias_is_told() {
 }
 
 #[test]
+fn a_seal_that_is_renamed_keeps_what_it_wrapped_and_its_version_by_an_alias() {
+    let (name, list) = ("  name           = \"b\"", "seals = [\"a\", \"b\"]");
+    let renamed = "  name           = \"c\"\n  aliases        = [\"b\"]";
+    let renamed = changed(&[(name, renamed), (list, "seals = [\"a\", \"c\"]")]);
+    assert_eq!(told_between(BEFORE, &renamed).expect("is sound"), [""; 0]);
+    let forgotten = renamed.replace("  aliases        = [\"b\"]", "");
+    let told = told_between(&renamed, &forgotten).expect("is sound");
+    assert!(told.len() == 1 && told[0].contains("\"b\" any more"), "{told:?}");
+    let revoked = forgotten
+        .replace("  priority       = 2", "  priority       = 2\n  revoked = true")
+        .replace("seals = [\"a\", \"c\"]", "seals = [\"a\"]\n  generation = 1");
+    assert_eq!(told_between(&renamed, &revoked).expect("is sound"), [""; 0]);
+}
+
+#[test]
 fn a_revoked_seal_is_told_of_only_where_nothing_else_opens() {
     let revoke = ("  priority       = 2", "  priority       = 2\n  revoked = true");
     let list = "seals = [\"a\", \"b\"]";
@@ -254,8 +269,9 @@ fn what_is_removed_is_told() {
     );
     let renamed = told(&[("\"b\"", "\"c\"")]).expect("is sound");
     assert!(renamed.contains(
-        &"seal \"b\" is no longer declared: envelopes made for it alone do not open, those made for \
-          other declared seals as well still do"
+        &"no seal has the name or alias \"b\" any more: envelopes made for it alone do not open, \
+          those made for other declared seals as well still do; if the seal was renamed, add this name \
+          to its \"aliases\""
             .to_owned()
     ));
     let origin = told(&[("mount \"transit\" {}", "origin_key = \"file:///keys/origin\"")]);

@@ -45,6 +45,19 @@ fn sled_lies_where_it_says_or_in_the_data_directory() {
 }
 
 #[test]
+fn a_state_may_be_made_unless_the_storage_says_that_there_is_one() {
+    let may_create = |stanza: &str| {
+        read(&format!("data_dir = \"/srv\"\n{stanza}"), &[]).storage.expect("is there").may_create()
+    };
+    for kind in ["sled", "etcd"] {
+        assert!(may_create(&format!("storage \"{kind}\" {{}}")));
+        assert!(may_create(&format!("storage \"{kind}\" {{\n  create = true\n}}")));
+        assert!(!may_create(&format!("storage \"{kind}\" {{\n  create = false\n}}")));
+    }
+    assert!(may_create("storage \"inmem\" {}"));
+}
+
+#[test]
 fn an_empty_etcd_stanza_has_the_documented_defaults() {
     let (etcd, warnings) = etcd("", &[]);
     assert_eq!(etcd.endpoints, ["http://127.0.0.1:2379"]);

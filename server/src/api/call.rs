@@ -155,7 +155,9 @@ impl From<NotAuthenticated> for Refusal {
                 (ApiError::StorageUnavailable, Some(client.clone()))
             }
             NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
-            NotAuthenticated::StoreAway => (ApiError::StorageUnavailable, None),
+            NotAuthenticated::StoreAway | NotAuthenticated::NotLookedUp => {
+                (ApiError::StorageUnavailable, None)
+            }
             NotAuthenticated::Unreadable => (ApiError::Internal, None),
         };
         let cause = Some(Cause::Stranger(cause));
@@ -250,6 +252,9 @@ impl Refusal {
     /// Whether it is ours to mend, whatever the status says to the client.
     fn is_failure(&self) -> bool {
         let error = &self.0.error;
+        if matches!(self.0.cause, Some(Cause::Stranger(NotAuthenticated::NotLookedUp))) {
+            return false;
+        }
         let is_operators =
             matches!(error, ApiError::Item(error) if error.blame() == Blame::Operator);
         error.status().is_server_error() || is_operators
@@ -285,6 +290,10 @@ impl Refusal {
             None if matches!(error, ApiError::AuditFailed) => Some(
                 "see to the audit devices: a disk is full, or a collector away; the log told of it \
                  when it began",
+            ),
+            Some(Cause::Stranger(NotAuthenticated::NotLookedUp)) => Some(
+                "see who sends unknown tokens from there; a good token that this replica has not \
+                 heard of yet is let in when they stop",
             ),
             Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_)) | None => None,
         };
@@ -393,7 +402,11 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
             "this replica's configuration is behind: same seals, generation and version everywhere?"
         }
         TransitError::VersionTooOld => "lower min_decryption_version of the key",
-        TransitError::KeyNotFound => "declare the key, or create it through the API",
+        TransitError::KeyNotFound => {
+            "check first that this is the right storage (is its disk mounted, its path or prefix as \
+             it was?) and that the key was not deleted: a new key opens nothing that the old one \
+             made. Only for a new name declare the key, or create it through the API"
+        }
         TransitError::NoStorage => "declare the key in the configuration file",
         TransitError::Declared => "change it in the configuration file and reload",
         TransitError::Seal(error) => error.source.advice(),

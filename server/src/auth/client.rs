@@ -107,6 +107,9 @@ pub enum NotAuthenticated {
     /// Nobody can tell while the store is away.
     #[error("the token cannot be looked up while the store is away")]
     StoreAway,
+    /// Nobody has asked the store for the token: strangers at this place have asked too often.
+    #[error("the token was not looked up: too many unknown tokens come from this network")]
+    NotLookedUp,
     /// Nobody can tell whether the token was revoked since the store was last heard of.
     #[error("the store has been away for longer than the token is believed without it")]
     Stale {

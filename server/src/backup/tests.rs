@@ -23,7 +23,13 @@ fn seal(name: &str, fill: u8) -> Seal {
     let key = Kek::init_with(|bytes| bytes.fill(fill)).unwrap();
     let current = StaticKey { id: KekId::new("k1").unwrap(), key };
     let kind = SealKind::Static(StaticSeal { current, previous: Vec::new() });
-    Seal { name: SealName::new(name).unwrap(), priority: 1, disabled: false, kind }
+    Seal {
+        name: SealName::new(name).unwrap(),
+        aliases: Vec::new(),
+        priority: 1,
+        disabled: false,
+        kind,
+    }
 }
 
 /// An engine of a realm with seals by name and fill.

@@ -13,7 +13,7 @@ use super::alarm::Alarm;
 use super::breaker::Breaker;
 use super::error::SealFault;
 use super::examination::Examiner;
-use super::known::Known;
+use super::known::{Known, fingerprint};
 use super::pin::{PinError, PinFile};
 use crate::metrics::HotCalls;
 
@@ -188,6 +188,9 @@ impl Connection {
             (false, _, _) if self.setup.upstream.is_some() => {
                 "does not encrypt: every wrap is made at the upstream"
             }
+            (false, [_, ..], Some(_)) if !self.is_current_declared() => {
+                "does not encrypt: public_key_sha256 lacks the current version"
+            }
             (false, [_, ..], Some(_)) => "encrypts, by public_key_sha256 and the pin file",
             (false, [], Some(pin)) if pin.is_signed() => {
                 "encrypts, by the pin file that local_key signs"
@@ -204,14 +207,27 @@ impl Connection {
     #[must_use]
     pub fn lasting_trust_advice(&self, line: &str) -> String {
         let data_dir = if self.pin().is_some() { "" } else { "data_dir, and " };
+        if !self.fingerprints().is_empty() {
+            return format!("declare {data_dir}in the seal, beside what is listed there, {line}");
+        }
         format!("declare {data_dir}local_key or, in the seal, {line}")
     }
 
     /// Whether trust outlasts a restart.
     #[must_use]
     pub fn has_lasting_trust(&self) -> bool {
-        let is_signed = self.pin().is_some_and(PinFile::is_signed);
-        self.is_fixed || self.pin().is_some() && (is_signed || !self.fingerprints().is_empty())
+        let is_trusted = |pin: &PinFile| match self.fingerprints() {
+            [] => pin.is_signed(),
+            [_, ..] => self.is_current_declared(),
+        };
+        self.is_fixed || self.pin().is_some_and(is_trusted)
+    }
+
+    /// Whether the fingerprints are also that of the version in use: where any are declared, a
+    /// signed pin does not vouch for others (see [`Known::pinned`]).
+    fn is_current_declared(&self) -> bool {
+        let current = self.known().and_then(|known| fingerprint(known.keks.current()));
+        current.is_none_or(|current| self.fingerprints().contains(&current))
     }
 
     /// Whether the configuration holds the key itself.

@@ -64,10 +64,9 @@ impl Seals {
         transit: &Transit,
     ) -> Result<Plaintext, TransitError> {
         // One recipient per seal, which is all that we make: a forged list costs no more calls.
-        let by_priority = self.asked().filter_map(|seal| {
-            let own = envelope.recipients().iter().find(|recipient| recipient.seal == *seal.name());
-            Some(Candidate { seal, recipient: own? })
-        });
+        let by_priority = self
+            .asked()
+            .filter_map(|seal| Some(Candidate { seal, recipient: seal.own_recipient(envelope)? }));
         let mut candidates: Vec<_> = by_priority.collect();
         if candidates.len() < usize::from(envelope.needed()) || candidates.is_empty() {
             return Err(self.no_recipient(envelope));
@@ -298,8 +297,7 @@ impl Seal {
         aad: Aad<'_>,
         transit: &Transit,
     ) -> Result<Opened, TransitError> {
-        let own = envelope.recipients().iter().find(|recipient| recipient.seal == *self.name());
-        let own = own.ok_or(TransitError::NoUsableRecipient)?;
+        let own = self.own_recipient(envelope).ok_or(TransitError::NoUsableRecipient)?;
         let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
         let call = Call { client: transit.client, deadline };
         let secret = self.unwrap_for(own, call, transit).await?;
@@ -307,6 +305,11 @@ impl Seal {
             return envelope.verify_share(own, &secret).map(|_| Opened::Share).map_err(refused);
         }
         envelope.decrypt(&secret, aad).map(Opened::Whole).map_err(refused)
+    }
+
+    /// What `envelope` holds for this seal, under the name it has or one it had before.
+    fn own_recipient<'e>(&self, envelope: &'e Envelope) -> Option<&'e Recipient> {
+        envelope.recipients().iter().find(|recipient| self.is_known_as(&recipient.seal))
     }
 
     async fn unwrap_for(&self, recipient: &Recipient, call: Call, transit: &Transit) -> Answer {

@@ -41,6 +41,8 @@ pub struct Asked<'m> {
 pub struct Seal {
     /// It wraps nothing more, but still unwraps.
     pub disabled: bool,
+    /// Names it had before: it unwraps what was wrapped under them, and wraps under its name alone.
+    pub aliases: Arc<[SealName]>,
     /// The way to the master key.
     pub connection: Arc<Connection>,
     /// What is known of it; `None` until somebody describes it.
@@ -104,7 +106,7 @@ impl Seals {
     /// Whether a seal of this name can be asked to unwrap.
     #[must_use]
     pub fn is_asked(&self, name: &SealName) -> bool {
-        self.asked().any(|seal| seal.name() == name)
+        self.asked().any(|seal| seal.is_known_as(name))
     }
 
     /// Whether some server opens what is wrapped for these.
@@ -122,10 +124,15 @@ impl Seals {
         failed.source.is_absence() && (!was_busy || is_silenced())
     }
 
-    /// The seal of this name.
+    /// The seal that has this name, or had it before.
     #[must_use]
     pub fn find(&self, name: &SealName) -> Option<&Seal> {
-        self.all.iter().find(|seal| seal.name() == name)
+        self.all.iter().find(|seal| seal.is_known_as(name))
+    }
+
+    /// The seal here that is, or was, the seal `other` of another configuration.
+    fn counterpart(&self, other: &Seal) -> Option<&Seal> {
+        self.all.iter().find(|one| one.is_known_as(other.name()) || other.is_known_as(one.name()))
     }
 
     /// Whether `connection` is one of theirs.
@@ -148,8 +155,10 @@ impl Seals {
     #[must_use]
     pub fn resumed(self, before: Option<&Self>) -> Self {
         let resume = |mut seal: Seal| {
-            match before.and_then(|before| before.find(seal.name())) {
-                Some(was) if seal.connection.is_same(&was.connection) => {
+            match before.and_then(|before| before.counterpart(&seal)) {
+                Some(was)
+                    if seal.name() == was.name() && seal.connection.is_same(&was.connection) =>
+                {
                     seal.connection = Arc::clone(&was.connection);
                 }
                 Some(was) if seal.connection.is_about_same_key(&was.connection) => {
@@ -169,7 +178,7 @@ impl Seals {
         &'s self,
         others: &'s Self,
     ) -> impl Iterator<Item = (&'s Seal, &'s Seal)> {
-        self.all.iter().filter_map(|seal| Some((seal, others.find(seal.name())?)))
+        self.all.iter().filter_map(|seal| Some((seal, others.counterpart(seal)?)))
     }
 
     /// The current master-key versions of all enabled seals, which a managed key wraps for.
@@ -196,7 +205,7 @@ impl Seals {
         now: u64,
     ) -> Result<Vec<KekRef>, SealError> {
         let next = |seal: &Seal| {
-            let was = latest.iter().find(|kek| kek.seal == *seal.name());
+            let was = latest.iter().find(|kek| seal.is_known_as(&kek.seal));
             seal.next_kek(was, made, now).ok_or_else(|| seal.undescribed())
         };
         self.enabled().filter(|seal| !without.contains(seal.name())).map(next).collect()
@@ -216,7 +225,7 @@ impl Seals {
     pub fn unaware_of(&self, keks: &[&KekRef]) -> Vec<Arc<Connection>> {
         let is_unaware = |seal: &&Seal| {
             let knows = |id| seal.known.as_ref().is_some_and(|one| one.keks.version(id).is_some());
-            keks.iter().any(|kek| kek.seal == *seal.name() && !knows(&kek.kek))
+            keks.iter().any(|kek| seal.is_known_as(&kek.seal) && !knows(&kek.kek))
         };
         self.enabled().filter(is_unaware).map(|seal| Arc::clone(&seal.connection)).collect()
     }
@@ -273,7 +282,19 @@ impl Seal {
     #[must_use]
     pub fn new(disabled: bool, connection: Connection) -> Self {
         let connection = Arc::new(connection);
-        Self { disabled, known: connection.known(), connection }
+        Self { disabled, aliases: Arc::default(), known: connection.known(), connection }
+    }
+
+    /// The same, which had the names `aliases` before.
+    #[must_use]
+    pub fn known_as(self, aliases: Vec<SealName>) -> Self {
+        Self { aliases: aliases.into(), ..self }
+    }
+
+    /// Whether this is its name, or one it had before.
+    #[must_use]
+    pub fn is_known_as(&self, name: &SealName) -> bool {
+        self.name() == name || self.aliases.contains(name)
     }
 
     /// Its name in the configuration.
@@ -299,9 +320,14 @@ impl Seal {
         };
         match was {
             None => ours(),
-            Some(was) if self.is_behind(&was.kek, made) => Some(was.clone()),
-            Some(was) => Some(ours().unwrap_or_else(|| was.clone())),
+            Some(was) if self.is_behind(&was.kek, made) => Some(self.renamed(was)),
+            Some(was) => Some(ours().unwrap_or_else(|| self.renamed(was))),
         }
+    }
+
+    /// `was` under the name that this seal has now.
+    fn renamed(&self, was: &KekRef) -> KekRef {
+        KekRef { seal: self.name().clone(), kek: was.kek.clone() }
     }
 
     /// Whether whoever wrapped for `kek` since `made` may know more of the master key than we do.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::checkpoint::CheckpointFile;
-use super::opening::{OpenError, Opened, State};
+use super::opening::{OpenError, Opened, State, WhenEmpty};
 use super::sealed_store::SealedStore;
 use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
@@ -116,6 +116,16 @@ pub enum Backend {
     Opened(Arc<dyn Store>),
 }
 
+impl Backend {
+    pub(crate) fn when_empty(&self) -> WhenEmpty {
+        match self {
+            Self::Configured(Storage::InMemory) => WhenEmpty::Create,
+            Self::Configured(storage) if !storage.may_create() => WhenEmpty::Refuse,
+            Self::Configured(_) | Self::Opened(_) => WhenEmpty::CreateAndWarn,
+        }
+    }
+}
+
 /// What is known of the state from outside.
 #[derive(Debug)]
 pub struct StateWatch {
@@ -207,6 +217,7 @@ impl StateWatch {
 /// The task that opens the state.
 pub(crate) struct Keeper {
     pub(crate) backend: Backend,
+    pub(crate) when_empty: WhenEmpty,
     pub(crate) transit: Transit,
     pub(crate) auth: Arc<Auth>,
     pub(crate) watch: Arc<StateWatch>,
@@ -251,6 +262,7 @@ impl Keeper {
         let writes = Arc::clone(&self.watch.writes);
         let raw: Arc<dyn Store> = Arc::new(CountedStore { inner: raw, writes });
         let state = State::new(Arc::clone(&raw), keeping.local_key.clone(), checkpoint_dir);
+        let state = state.when_empty(self.when_empty);
         let opened = state.open(&transit).await?;
         let store = Arc::clone(&opened.store);
         let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));

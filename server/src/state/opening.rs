@@ -36,6 +36,18 @@ pub struct State {
     raw: Arc<dyn Store>,
     local_key: Option<Arc<PinKey>>,
     checkpoint_dir: Option<PathBuf>,
+    when_empty: WhenEmpty,
+}
+
+/// What to do with a store that has nothing in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenEmpty {
+    /// Make it ready: it is empty at every start.
+    Create,
+    /// Make it ready and warn: this is the first start, or the disk is not mounted.
+    CreateAndWarn,
+    /// Leave it alone: it is not the one that was meant.
+    Refuse,
 }
 
 /// A store that was opened and verified.
@@ -60,11 +72,18 @@ impl State {
         local_key: Option<Arc<PinKey>>,
         checkpoint_dir: Option<PathBuf>,
     ) -> Self {
-        Self { raw, local_key, checkpoint_dir }
+        Self { raw, local_key, checkpoint_dir, when_empty: WhenEmpty::CreateAndWarn }
+    }
+
+    /// The same, with an empty store taken for what `when_empty` says.
+    #[must_use]
+    pub fn when_empty(self, when_empty: WhenEmpty) -> Self {
+        Self { when_empty, ..self }
     }
 
     /// Opens the store with the seals of `transit`, or with the local key, and verifies all of it.
-    /// A store with nothing in it at all is made ready first, unless a checkpoint tells of one.
+    /// A store with nothing in it at all is made ready first, unless a checkpoint or the
+    /// configuration tells of one.
     ///
     /// # Errors
     ///
@@ -74,6 +93,9 @@ impl State {
             Some(format) => format,
             None => {
                 self.require_no_checkpoint()?;
+                if self.when_empty == WhenEmpty::Refuse {
+                    return Err(OpenError::NotThere);
+                }
                 self.create(transit).await?;
                 self.format(transit).await?.ok_or_else(|| missing(FORMAT_PLACE))?
             }
@@ -154,10 +176,15 @@ impl State {
             seal_root(&key, &place(ROOT)?, &Root::EMPTY, &random)?,
         ];
         match self.raw.commit(&guards, &writes).await {
+            Ok(_) if self.when_empty == WhenEmpty::Create => {
+                tracing::info!(seals = ?names(&keks), "the storage is ready");
+            }
             Ok(_) => {
-                tracing::info!(
+                tracing::warn!(
                     seals = ?names(&keks),
-                    advice = "if it was not new, stop all servers and restore a backup",
+                    advice = "if this is not the first start of this deployment, stop it: the disk \
+                              is not mounted, or the path or prefix is another; after a first start \
+                              set \"create = false\" in the storage stanza",
                     "the storage was empty and is ready now"
                 );
             }

@@ -77,6 +77,7 @@ pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option
         reading.warn(section.place(), WarningKind::PasswordInClear);
     }
     let request_timeout = duration(section, "request_timeout", LONGEST_TIMEOUT);
+    let create = super::create(section);
     judge_what_is_not_here(section, reading);
     Some(EtcdStorage {
         endpoints: endpoints?,
@@ -88,6 +89,7 @@ pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option
         client_certificate,
         credentials,
         request_timeout: request_timeout.unwrap_or(DEFAULT_TIMEOUT),
+        create,
     })
 }
 

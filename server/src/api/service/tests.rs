@@ -48,6 +48,7 @@ fn static_seal() -> Seal {
     let key = Kek::init_with(|bytes| bytes.fill(7)).unwrap();
     let current = StaticKey { id: KekId::new("k1").unwrap(), key };
     Seal {
+        aliases: Vec::new(),
         name: SealName::new("dev").unwrap(),
         priority: 1,
         disabled: false,

@@ -160,10 +160,12 @@ impl Tokens {
         if let Some(current) = self.mirror.get(id)? {
             return Ok(current);
         }
-        if self.looks.spend(from, self.clock.wall()) {
-            let looked = timeout(LOOK_PATIENCE, records.look_again::<Token>(id)).await;
-            looked.map_err(|_late| NotAuthenticated::StoreAway)??;
+        if !self.looks.spend(from, self.clock.wall()) {
+            // A Vault that starts takes "unknown" for final, and only the store could say it.
+            return Err(NotAuthenticated::NotLookedUp);
         }
+        let looked = timeout(LOOK_PATIENCE, records.look_again::<Token>(id)).await;
+        looked.map_err(|_late| NotAuthenticated::StoreAway)??;
         self.mirror.get(id)?.ok_or(NotAuthenticated::UnknownToken)
     }
 

@@ -1,8 +1,9 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use selkie_storage::{RecordValue, Revision};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::Token;
 use crate::clock::Clock;
@@ -31,12 +32,16 @@ pub(super) enum Beat {
 
 /// The time that counts against tokens. It runs as wall time does while marks of it are kept in the
 /// store, and stands otherwise: when the store is away, the state sealed, or every replica down, so
-/// that no outage of ours costs a token more than [`FREE_RUN_SECONDS`].
+/// that no outage of ours costs a token more than [`FREE_RUN_SECONDS`]. Where wall time says that
+/// the last mark is older than that, no more counts than this process has seen go by since: else
+/// replicas whose wall clocks disagree would each add what the others had counted already.
 pub(super) struct TokenClock {
     wall: Arc<dyn Clock>,
     marks: Arc<Mirror<ClockMark>>,
     /// Whether renewals were granted that could not be written.
     owes: AtomicBool,
+    /// What the clock of the last mark was, and when a beat first found it so here.
+    found: Mutex<Option<(u64, Instant)>>,
 }
 
 /// What the token clock said at a point of wall time.
@@ -80,7 +85,7 @@ impl ClockMark {
 
 impl TokenClock {
     pub(super) fn new(wall: Arc<dyn Clock>) -> Self {
-        Self { wall, marks: Arc::default(), owes: AtomicBool::new(false) }
+        Self { wall, marks: Arc::default(), owes: AtomicBool::new(false), found: Mutex::new(None) }
     }
 
     pub(super) fn mirror(&self) -> Arc<dyn Mirrors> {
@@ -127,7 +132,27 @@ impl TokenClock {
         if *mark == ClockMark::NONE {
             return wall;
         }
-        mark.clock.saturating_add(wall.saturating_sub(mark.wall).min(FREE_RUN_SECONDS))
+        let age = wall.saturating_sub(mark.wall);
+        let passed = if age > FREE_RUN_SECONDS { self.seen_for(mark) } else { age };
+        mark.clock.saturating_add(passed.min(FREE_RUN_SECONDS))
+    }
+
+    /// For how many seconds this process has seen the clock at `mark`, whatever wall time says.
+    fn seen_for(&self, mark: &ClockMark) -> u64 {
+        let found = self.found().filter(|(clock, _)| *clock == mark.clock);
+        found.map_or(0, |(_, at)| at.elapsed().as_secs())
+    }
+
+    fn find(&self) {
+        let clock = self.mark().clock;
+        let mut found = self.found();
+        if found.is_none_or(|(before, _)| before != clock) {
+            *found = Some((clock, Instant::now()));
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<(u64, Instant)>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -145,6 +170,13 @@ impl TokenClock {
         records: &Records,
         is_first: bool,
     ) -> Result<Beat, RecordsError> {
+        self.find();
+        let done = self.keep_mark(records, is_first).await;
+        self.find();
+        done
+    }
+
+    async fn keep_mark(&self, records: &Records, is_first: bool) -> Result<Beat, RecordsError> {
         let kept = self.marks.get(&())?;
         let wall = self.wall();
         let Some(kept) = kept else {

@@ -170,6 +170,23 @@ async fn a_token_authenticates_on_every_replica_until_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn nobody_says_that_a_token_is_unknown_who_has_not_asked_the_store() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let made_up = TokenText::from_header(b"hvs.whatever").unwrap();
+    let mut told = None;
+    for _ in 0..100 {
+        told = authenticate(&two, &made_up, HERE).await.err();
+    }
+    assert_eq!(told, Some(NotAuthenticated::NotLookedUp));
+    let issued = one.issue(wanted()).await.unwrap();
+    let refused = authenticate(&two, &issued.text, HERE).await.unwrap_err();
+    assert_eq!(refused, NotAuthenticated::NotLookedUp);
+    clock.advance(1);
+    authenticate(&two, &issued.text, HERE).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_expired_token_is_refused_at_once_and_swept_later() {
     let (store, clock) = (store(), TestClock::new());
     let auth = replica(&store, &clock).await;

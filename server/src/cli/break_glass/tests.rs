@@ -79,6 +79,7 @@ async fn ciphertext(key: Option<&PublicKey>) -> String {
     let of_static = SealKind::Static(StaticSeal { current, previous: Vec::new() });
     let named = |name: &str, kind| Seal {
         name: SealName::new(name).unwrap(),
+        aliases: Vec::new(),
         priority: 1,
         disabled: false,
         kind,

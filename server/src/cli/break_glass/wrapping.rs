@@ -60,14 +60,17 @@ impl KnownSeals {
                     reason,
                 };
                 let kind = self.seal(recipient).map_err(cannot)?;
-                seals.push(Seal { name: name.clone(), priority, disabled: false, kind });
+                let name = name.clone();
+                let aliases = Vec::new();
+                seals.push(Seal { name, aliases, priority, disabled: false, kind });
             }
         }
         let Unlocked { private_key, public_key, kek } = key;
         let private_key = Some(Box::new(private_key));
         let kind = SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key });
         let name = own.ok_or(BreakGlassError::NoKey)?;
-        seals.insert(0, Seal { name, priority: 1, disabled: false, kind });
+        let aliases = Vec::new();
+        seals.insert(0, Seal { name, aliases, priority: 1, disabled: false, kind });
         Ok(seals)
     }
 
@@ -79,7 +82,7 @@ impl KnownSeals {
     /// Whether it wraps nothing more by the servers' own configuration.
     fn is_disabled(&self, name: &SealName) -> bool {
         let mut seals = self.config.iter().flat_map(|config| &config.seals);
-        seals.any(|seal| seal.name == *name && seal.disabled)
+        seals.any(|seal| seal.is_known_as(name) && seal.disabled)
     }
 
     /// Whether nothing but pin files tells of the seals: they do not say which ones are revoked.
@@ -98,7 +101,7 @@ impl KnownSeals {
     fn configured(&mut self, recipient: &Recipient) -> Result<SealKind, WrapObstacle> {
         let name = &recipient.seal;
         if let Some(config) = &mut self.config
-            && let Some(at) = config.seals.iter().position(|seal| seal.name == *name)
+            && let Some(at) = config.seals.iter().position(|seal| seal.is_known_as(name))
             && matches!(config.seals.get(at), Some(Seal { kind: SealKind::Static(_), .. }))
         {
             return Ok(config.seals.swap_remove(at).kind);

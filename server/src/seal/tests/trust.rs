@@ -87,6 +87,63 @@ async fn a_reload_with_other_fingerprints_ends_the_trust_of_a_signed_pin() {
     assert!(fault(encrypt(&node).await).is_transient());
 }
 
+/// Invariant I2: what is said to outlast a restart does.
+#[tokio::test(start_paused = true)]
+async fn trust_that_is_said_to_outlast_a_restart_outlasts_it_for_the_version_in_use() {
+    for site in [Site::new(), Site::with_local_key()] {
+        let site = Site { fingerprints: vec![fingerprint(0)], ..site };
+        let says_that_it_encrypts = |node: &Node| {
+            let deployment = node.deployment();
+            let connection = &deployment.seals.iter().next().unwrap().connection;
+            assert_eq!(
+                connection.lasting_trust().starts_with("encrypts"),
+                connection.has_lasting_trust()
+            );
+            connection.has_lasting_trust()
+        };
+        for (versions, outlasts) in [(1..=1, true), (1..=2, false)] {
+            let listed: Vec<_> = versions.map(Version::enabled).collect();
+            site.kms.lists(&listed);
+            let node = site.running().await;
+            assert!(encrypt(&node).await.is_ok());
+            assert_eq!(says_that_it_encrypts(&node), outlasts);
+            drop(node);
+            site.away();
+            let node = site.running().await;
+            assert_eq!(encrypt(&node).await.is_ok(), outlasts);
+            assert_eq!(says_that_it_encrypts(&node), outlasts);
+            site.back();
+        }
+    }
+}
+
+/// Invariant I1: the name of a seal is in every envelope.
+#[tokio::test(start_paused = true)]
+async fn a_renamed_seal_opens_what_was_made_under_its_old_name_by_an_alias_alone() {
+    let site = Site::new();
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap();
+    let renamed = |aliases: &[&str]| {
+        let aliases = aliases.iter().map(|alias| SealName::new(alias).unwrap());
+        let seals = Seals::new(vec![site.seal("north").known_as(aliases.collect())]);
+        let before = node.deployment();
+        let config = config_of(&[("unseal", site.rule)], &["north"]);
+        let after = Deployment::assemble(config, seals.resumed(Some(&before.seals))).unwrap();
+        (before, after)
+    };
+    let (before, after) = renamed(&["weu"]);
+    node.replace(&before, after).await.unwrap();
+    assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
+    let anew = encrypt(&node).await.unwrap();
+    assert_eq!(anew.version, made.version, "a new name alone moves no Vault");
+    assert_eq!(decrypt(&node, &anew.ciphertext).await.unwrap(), b"x");
+    let (before, after) = renamed(&[]);
+    node.replace(&before, after).await.unwrap();
+    let refused = decrypt(&node, &made.ciphertext).await;
+    assert!(matches!(refused, Err(TransitError::NoUsableRecipient)), "{refused:?}");
+    assert_eq!(decrypt(&node, &anew.ciphertext).await.unwrap(), b"x");
+}
+
 /// Who can write the data directory must not get a MAC for a public key of their own.
 #[tokio::test(start_paused = true)]
 async fn an_untrusted_public_key_never_gets_into_a_signed_pin() {

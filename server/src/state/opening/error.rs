@@ -36,6 +36,9 @@ pub enum OpenError {
         /// Ours.
         ours: String,
     },
+    /// There is no state, and the configuration says that there is one.
+    #[error("the storage is empty, and \"create = false\" says that it holds the state already")]
+    NotThere,
     /// A restore or a migration has begun and not ended.
     #[error("the storage is being filled by a restore or a migration that has not ended")]
     Filling,
@@ -127,6 +130,7 @@ impl OpenError {
         match self {
             Self::OtherRealm { .. } => "the storage belongs to another deployment",
             Self::OtherFormat { .. } => "the storage was written by another version",
+            Self::NotThere => "the storage is empty",
             Self::Filling => "a restore or a migration is writing the storage",
             Self::FormatUnreadable(_)
             | Self::Store(StoreError::Corrupt { .. })
@@ -184,6 +188,11 @@ impl OpenError {
             Self::OtherRealm { .. } => {
                 "point \"storage\" at this deployment's own place, or declare the old name in \
                  \"realm_aliases\""
+            }
+            Self::NotThere => {
+                "mount the disk, or correct the path or prefix of the storage, and restart; if the \
+                 state is lost, restore the newest backup with `selkie restore`; only for a first \
+                 start leave out \"create\""
             }
             Self::Filling => "run `selkie restore` or `selkie migrate` again, to its end",
             Self::Sealed { .. } => {

@@ -287,6 +287,19 @@ async fn i5_storage_that_was_emptied_is_refused_and_stays_empty_while_a_checkpoi
 }
 
 #[tokio::test]
+async fn i5_an_empty_storage_is_refused_and_stays_empty_where_the_state_is_said_to_exist() {
+    let transit = transit().await;
+    let existing = |raw: &Arc<dyn Store>| state(raw).when_empty(WhenEmpty::Refuse);
+    let empty = memory();
+    let refused = existing(&empty).open(&transit).await.unwrap_err();
+    assert!(matches!(refused, OpenError::NotThere), "{refused:?}");
+    assert!(!refused.is_passing() && refused.advice().contains("mount the disk"));
+    assert_eq!(everything(&empty).await, [], "nothing was made anew");
+    state(&empty).open(&transit).await.unwrap();
+    existing(&empty).open(&transit).await.unwrap();
+}
+
+#[tokio::test]
 async fn i5_an_emptied_sled_directory_is_refused_while_a_checkpoint_tells_of_a_store() {
     use selkie_storage::{SledSettings, SledStore};
     let transit = transit().await;

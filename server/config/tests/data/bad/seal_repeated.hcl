@@ -15,6 +15,6 @@ seal "static" {
   current_key = "file:///keys/raw_as_hex"
 }
 #! 8:12: this key id is used for another key already
-#! 12:6: another seal has the name "static" already; set "name"
+#! 12:6: another seal has the name or alias "static" already. Leave the name of the seal in use as it is (its default is its type), since what is encrypted names it, and give the new one another "name"
 #! 12:6: another seal has the priority 1 already
 #! 14:20: this key is declared already, under another id or in another seal

@@ -9,4 +9,4 @@ seal "azurekeyvault" {
   name    = "static"
   revoked = true
 }
-#! 4:6: another seal has the name "static" already; set "name"
+#! 4:6: another seal has the name or alias "static" already. Leave the name of the seal in use as it is (its default is its type), since what is encrypted names it, and give the new one another "name"

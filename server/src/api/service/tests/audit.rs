@@ -158,7 +158,8 @@ async fn strangers_are_recorded_up_to_a_rate_and_never_fill_the_disk() {
     let recorded = Recorded::start().await;
     for _ in 0..500 {
         let answer = recorded.api.send("s.nobody", "PUT", "transit/decrypt/unseal", "{}").await;
-        assert_eq!(answer.error(), (403, "permission denied".to_owned()));
+        // 503 once they have asked so often that they are not looked up any more.
+        assert!([403, 503].contains(&answer.status.as_u16()), "{}", answer.text);
     }
     let lines = recorded.lines();
     assert_eq!(lines[0]["error"], "permission denied");
