@@ -421,6 +421,12 @@ impl Connection {
         self.state().canaries.settle(kek);
     }
 
+    /// Nothing that the KMS has said of them counts any more.
+    pub(super) fn unsettle_canaries(&self) {
+        let mut state = self.state();
+        state.canaries = state.canaries.unsettled();
+    }
+
     /// Whether it is new that the version `kek` is retired, or is not.
     pub(super) fn is_retired_anew(&self, kek: &KekId, is_retired: bool) -> bool {
         self.state().canaries.is_news(kek, is_retired)

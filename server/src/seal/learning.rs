@@ -117,6 +117,9 @@ impl Learner {
                 if let SealFault::Kms(KmsError::UnknownKek(_)) = &fault {
                     self.stop(connection).await;
                 }
+                // What comes back may be another key; an upstream that lets us not read its keys
+                // says "denied" of one that is gone.
+                connection.unsettle_canaries();
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }

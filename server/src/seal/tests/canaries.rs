@@ -76,6 +76,19 @@ async fn a_master_key_deleted_and_made_anew_is_told_when_it_is_there_again() {
     assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
 }
 
+/// An upstream that lets us not read its keys denies what it no longer has.
+#[tokio::test(start_paused = true)]
+async fn a_master_key_made_anew_while_the_kms_described_none_is_told() {
+    let site = site();
+    let node = site.running().await;
+    site.faults.on_describe().always(Fault::fail(KmsError::Denied(None)));
+    sleep(2 * POLL).await;
+    site.kms.lists(&[replaced()]);
+    site.faults.on_describe().clear();
+    sleep(2 * POLL).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_version_before_is_asked_of_when_the_current_one_moves() {
     let site = site();
