@@ -63,6 +63,15 @@ impl SoftHsm {
         self.tool(&["aes", "unseal", id]).map(drop)
     }
 
+    /// Destroys the key with this id.
+    ///
+    /// # Errors
+    ///
+    /// If it is refused.
+    pub fn destroy_key(&self, id: &str) -> Result<()> {
+        self.tool(&["delete", "unseal", id]).map(drop)
+    }
+
     /// Unwraps so often over the bare library; what the tool says about it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selkie_crypto::SealName;
+use selkie_crypto::{KekId, SealName};
 use selkie_kms::transit::{TokenStanding, TransitClient};
 use selkie_kms::{Governor, GovernorFigures, Kms};
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::breaker::Breaker;
+use super::canary::{Canaries, Canary};
 use super::error::SealFault;
 use super::examination::Examiner;
 use super::known::{Known, fingerprint};
@@ -91,6 +92,7 @@ struct State {
     health: Health,
     last_run: Option<Instant>,
     pin: PinState,
+    canaries: Canaries,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -346,12 +348,26 @@ impl Connection {
         let known = known.map(|known| Arc::new(known.under(self.fingerprints())));
         let mut state = self.state();
         (state.known, state.health, state.pin) = (known, health, pin);
+        drop(state);
+        self.inherit_canaries(other);
+    }
+
+    /// Takes over the canaries of the seal that had this one's name, of whatever master key: if that
+    /// has another place now, or other settings, its versions must prove to be the same.
+    pub(super) fn inherit_canaries(&self, other: &Self) {
+        let canaries = other.state().canaries.unsettled();
+        self.state().canaries = canaries;
     }
 
     /// Begins with what the pin file says, if anything can be believed of it.
     pub(super) fn read_pin(&self) {
         let Some(file) = self.pin() else { return };
-        match file.read() {
+        let pin = file.read();
+        // Who has removed the pin file accepts another key.
+        if !matches!(pin, Ok(None)) {
+            self.read_canaries(file);
+        }
+        match pin {
             Ok(None) => {}
             Ok(Some(pinned)) => {
                 let known = Known::pinned(pinned, self.fingerprints());
@@ -364,6 +380,20 @@ impl Connection {
                 self.state().pin = PinState::Refused;
                 self.tell_refused_pin(file, &error);
             }
+        }
+    }
+
+    fn read_canaries(&self, file: &PinFile) {
+        match file.read_canaries() {
+            Ok(canaries) => self.state().canaries = Canaries::kept(canaries),
+            Err(error) => tracing::error!(
+                seal = %self.name(),
+                file = %file.canaries_path().display(),
+                reason = %crate::telemetry::WithCauses(&error),
+                advice = "make sure by yourself that nobody has replaced the master key: this start \
+                          cannot tell",
+                "the file of the canaries is not used"
+            ),
         }
     }
 
@@ -383,6 +413,39 @@ impl Connection {
 
     pub(super) fn pin_is_good(&self) {
         self.state().pin = PinState::Good;
+    }
+
+    /// What was wrapped under its versions when they were confirmed.
+    pub(super) fn canaries(&self) -> Vec<Canary> {
+        self.state().canaries.listed()
+    }
+
+    /// The canary of the version `kek`.
+    pub(super) fn canary(&self, kek: &KekId) -> Option<Canary> {
+        self.state().canaries.of(kek).cloned()
+    }
+
+    pub(super) fn due_canaries(&self, current: &KekId) -> Vec<KekId> {
+        self.state().canaries.due(current)
+    }
+
+    pub(super) fn add_canary(&self, canary: Canary) {
+        self.state().canaries.add(canary);
+    }
+
+    pub(super) fn settle_canary(&self, kek: &KekId) {
+        self.state().canaries.settle(kek);
+    }
+
+    /// Nothing that the KMS has said of them counts any more.
+    pub(super) fn unsettle_canaries(&self) {
+        let mut state = self.state();
+        state.canaries = state.canaries.unsettled();
+    }
+
+    /// Whether it is new that the version `kek` is retired, or is not.
+    pub(super) fn is_retired_anew(&self, kek: &KekId, is_retired: bool) -> bool {
+        self.state().canaries.is_news(kek, is_retired)
     }
 
     pub(super) fn set_known(&self, known: Arc<Known>) {

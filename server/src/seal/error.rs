@@ -66,6 +66,12 @@ pub enum Contradiction {
     /// The same version is another key.
     #[error("version {0} has another public key than before")]
     OtherKey(KekId),
+    /// The same version is another key, which nobody can see but by what it opens.
+    #[error("version {0} is another key than before: it does not open what it wrapped then")]
+    OpensNothing(KekId),
+    /// The same version was made at another time, and so is another key.
+    #[error("version {0} was made anew, and so is another key than before")]
+    MadeAnew(KekId),
     /// A version is no longer listed, so that N would go back.
     #[error("version {0} is no longer listed")]
     VersionVanished(KekId),
@@ -172,6 +178,13 @@ impl SealFault {
                 "enable the version or prolong it in the KMS, or rotate the master key there"
             }
             Self::Contradicted(Contradiction::Missing) => "recover the deleted key in the KMS",
+            Self::Contradicted(Contradiction::OpensNothing(_) | Contradiction::MadeAnew(_)) => {
+                "stop and restart no Vault: none is lost while it is unsealed. Bring the old key \
+                 back in the KMS (from a backup, or by the right address): all goes on by itself. If \
+                 it is gone and no other seal opens the Vaults' stored keys, copy what they hold to \
+                 new Vaults now; to encrypt under the new key, raise \"generation\" of the keys, \
+                 remove the seal's pin file and restart Selkie"
+            }
             Self::Contradicted(_) => {
                 "find out who changed the master key; if it is right so, raise \"generation\" of the \
                  keys, remove the seal's pin file and restart"

@@ -1,17 +1,19 @@
+mod canaries;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use selkie_crypto::Random;
-use selkie_kms::{KekDescription, KekState, KmsError};
+use selkie_kms::{KekDescription, KekState, KmsError, Wrapping};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connection, PinState};
 use super::error::{Contradiction, SealFault};
 use super::examination::SOON_DAYS;
 use super::known::{Known, Trust, days_left, state_at};
-use super::pin::Pinned;
+use super::pin::{PinFile, Pinned};
 use super::round_trip;
 use crate::clock::Clock;
 use crate::continuity::AdoptionError;
@@ -115,6 +117,9 @@ impl Learner {
                 if let SealFault::Kms(KmsError::UnknownKek(_)) = &fault {
                     self.stop(connection).await;
                 }
+                // What comes back may be another key; an upstream that lets us not read its keys
+                // says "denied" of one that is gone.
+                connection.unsettle_canaries();
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
@@ -175,6 +180,9 @@ impl Learner {
             }
         };
         let mut known = Known::described(followed, before, fingerprints);
+        if let Err(doubt) = self.check_canaries(connection, before, &known).await {
+            return doubt.outlook(known, before, fresh, fingerprints);
+        }
         match self.check_current(connection, &known).await {
             Ok(()) => {
                 let current = known.keks.current().id.clone();
@@ -204,7 +212,11 @@ impl Learner {
         if known.current_trust() >= Some(Trust::Confirmed) {
             return Ok(());
         }
-        round_trip::confirm(connection.kms(), current, &*self.random).await
+        let canary = round_trip::confirm(connection.kms(), current, &*self.random).await?;
+        if matches!(current.wrapping, Wrapping::Remote(_)) {
+            connection.add_canary(canary);
+        }
+        Ok(())
     }
 
     /// Puts `known` to work: the versions of all keys follow, or nothing changes.
@@ -233,9 +245,22 @@ impl Learner {
         Ok(())
     }
 
-    /// Writes the pin file if it does not say this already. One that was refused is kept aside.
+    /// Writes the pin file if it does not say this already, and then the canaries. One that was
+    /// refused is kept aside.
     async fn keep(&self, connection: &Arc<Connection>, known: &Arc<Known>) {
         let Some(file) = connection.pin().cloned() else { return };
+        if self.keep_pin(connection, file.clone(), known).await {
+            self.keep_canaries(connection, file).await;
+        }
+    }
+
+    /// Whether the pin file says this now.
+    async fn keep_pin(
+        &self,
+        connection: &Arc<Connection>,
+        file: PinFile,
+        known: &Arc<Known>,
+    ) -> bool {
         let (known, is_refused) = (Arc::clone(known), connection.pin_state() == PinState::Refused);
         let written = tokio::task::spawn_blocking(move || {
             if is_refused {
@@ -258,10 +283,12 @@ impl Learner {
                 if is_new {
                     tracing::info!(seal = %connection.name(), "pin written");
                 }
+                return true;
             }
             Ok(Err(error)) => self.tell_unwritten(connection, &error),
             Err(error) => self.tell_unwritten(connection, &error),
         }
+        false
     }
 
     /// Once a day, from when people still have the time to rotate.

@@ -5,6 +5,7 @@
 mod alarm;
 mod azure;
 mod breaker;
+mod canary;
 mod connection;
 mod decrypting;
 mod error;

@@ -1,6 +1,7 @@
 //! The pin file of a seal: what was last confirmed of its master key, so that encrypting goes on
 //! across a restart while the KMS is away. No secret is in it.
 
+mod canaries;
 mod record;
 
 use std::fs::{self, File};
@@ -10,8 +11,11 @@ use std::sync::Arc;
 
 use selkie_crypto::{PinKey, SealName};
 use selkie_kms::KekDescription;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use self::record::Record;
+use super::canary::Canary;
 use crate::durable_file;
 
 /// A pin is about 1 KiB for each version; this is room for thousands.
@@ -98,7 +102,7 @@ impl PinFile {
     ///
     /// [`PinError`].
     pub fn read(&self) -> Result<Option<Pinned>, PinError> {
-        let Some(record) = read_record(&self.path)? else { return Ok(None) };
+        let Some(record) = read_json::<Record>(&self.path)? else { return Ok(None) };
         let is_signed = record.is_signed_by(self.key.as_deref())?;
         if record.seal() != self.seal.as_str() {
             return Err(PinError::OtherSeal { found: record.seal().to_owned() });
@@ -117,7 +121,7 @@ impl PinFile {
     ///
     /// [`PinError`].
     pub fn read_unproven(pins: &Path, seal: &SealName) -> Result<Option<KekDescription>, PinError> {
-        let Some(record) = read_record(&pins.join(format!("{seal}.json")))? else {
+        let Some(record) = read_json::<Record>(&pins.join(format!("{seal}.json")))? else {
             return Ok(None);
         };
         if record.seal() != seal.as_str() {
@@ -132,12 +136,34 @@ impl PinFile {
     ///
     /// [`PinError::Unwritable`].
     pub fn write(&self, keks: &KekDescription) -> Result<(), PinError> {
-        let record = Record::new(&self.seal, &self.target, keks, self.key.as_deref());
-        let text = serde_json::to_vec_pretty(&record);
-        let text = text.map_err(|error| PinError::Unwritable(error.into()))?;
-        let written = durable_file::make_directory_of(&self.path);
-        let written = written.and_then(|()| durable_file::replace(&self.path, &text));
-        written.map_err(PinError::Unwritable)
+        write_json(&self.path, &Record::new(&self.seal, &self.target, keks, self.key.as_deref()))
+    }
+
+    /// What was wrapped under the seal's versions once, of whatever master key: another one under
+    /// the same id is what they are for. None if there is no file.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError`].
+    pub(super) fn read_canaries(&self) -> Result<Vec<Canary>, PinError> {
+        let record = read_json::<canaries::Record>(&self.canaries_path())?;
+        let canaries = record.map(|one| one.into_canaries(&self.seal, self.key.as_deref()));
+        canaries.unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// Writes them anew, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError::Unwritable`].
+    pub(super) fn write_canaries(&self, all: &[Canary]) -> Result<(), PinError> {
+        let record = canaries::Record::new(&self.seal, all, self.key.as_deref());
+        write_json(&self.canaries_path(), &record)
+    }
+
+    /// The file of the canaries.
+    pub(super) fn canaries_path(&self) -> PathBuf {
+        self.path.with_extension("canaries")
     }
 
     /// Keeps a file that was refused, out of the way, as `.refused`.
@@ -146,17 +172,36 @@ impl PinFile {
     ///
     /// [`PinError::Unwritable`].
     pub fn set_aside(&self) -> Result<(), PinError> {
-        let aside = self.path.with_extension("json.refused");
-        match fs::rename(&self.path, aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(PinError::Unwritable(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        set_aside(&self.path)
+    }
+
+    /// The same with the file of the canaries.
+    ///
+    /// # Errors
+    ///
+    /// [`PinError::Unwritable`].
+    pub(super) fn set_canaries_aside(&self) -> Result<(), PinError> {
+        set_aside(&self.canaries_path())
     }
 }
 
-fn read_record(path: &Path) -> Result<Option<Record>, PinError> {
+fn set_aside(path: &Path) -> Result<(), PinError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".refused");
+    match fs::rename(path, aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PinError::Unwritable(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn write_json(path: &Path, record: &impl Serialize) -> Result<(), PinError> {
+    let text = serde_json::to_vec_pretty(record);
+    let text = text.map_err(|error| PinError::Unwritable(error.into()))?;
+    let written = durable_file::make_directory_of(path);
+    written.and_then(|()| durable_file::replace(path, &text)).map_err(PinError::Unwritable)
+}
+
+fn read_json<R: DeserializeOwned>(path: &Path) -> Result<Option<R>, PinError> {
     let file = match fs::metadata(path) {
         // To open a named pipe would wait for whoever writes into it.
         Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
@@ -170,7 +215,7 @@ fn read_record(path: &Path) -> Result<Option<Record>, PinError> {
     };
     let mut text = Vec::new();
     file.take(MAX_BYTES).read_to_end(&mut text).map_err(PinError::Unreadable)?;
-    let record = serde_json::from_slice::<Record>(&text);
+    let record = serde_json::from_slice(&text);
     record.map(Some).map_err(|error| PinError::Malformed(Some(error)))
 }
 

@@ -5,18 +5,19 @@ use selkie_kms::{Call, ClientTag, KekVersion, Kms, KmsError, Wrapping};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
 
+use super::canary::Canary;
 use super::error::SealFault;
 
 /// How long both calls may take together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Wraps a secret made up for it under `version`, locally where that is how it is done, and lets
-/// `kms` unwrap it: only who holds the private key can.
+/// `kms` unwrap it: only who holds the private key can. What was wrapped is good for a canary.
 pub(super) async fn confirm(
     kms: &dyn Kms,
     version: &KekVersion,
     random: &Random,
-) -> Result<(), SealFault> {
+) -> Result<Canary, SealFault> {
     let deadline = Instant::now() + PATIENCE;
     let call = Call { client: ClientTag::SELKIE, deadline };
     let probe = RecipientSecret::try_init_with(|bytes| random(bytes));
@@ -36,7 +37,11 @@ pub(super) async fn confirm(
         other => SealFault::Kms(other),
     })?;
     let is_same = unwrapped.expose_for_wrap().ct_eq(probe.expose_for_wrap());
-    if is_same.into() { Ok(()) } else { Err(SealFault::Unconfirmed(None)) }
+    if is_same.into() {
+        Ok(Canary::new(version, &probe, wrapped))
+    } else {
+        Err(SealFault::Unconfirmed(None))
+    }
 }
 
 async fn within<T>(

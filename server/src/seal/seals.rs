@@ -164,7 +164,11 @@ impl Seals {
                 Some(was) if seal.connection.is_about_same_key(&was.connection) => {
                     seal.connection.inherit(&was.connection);
                 }
-                Some(_) | None => seal.connection.read_pin(),
+                Some(was) => {
+                    seal.connection.read_pin();
+                    seal.connection.inherit_canaries(&was.connection);
+                }
+                None => seal.connection.read_pin(),
             }
             seal.known = seal.connection.known();
             seal

@@ -2,6 +2,7 @@
 //! behind a fault injector, in paused time.
 
 mod absences;
+mod canaries;
 mod hedging;
 mod history;
 mod peer;
@@ -57,6 +58,8 @@ pub(crate) struct Site {
     rule: VersionRule,
     /// Stands for all that is in the stanza and concerns the way to the KMS.
     settings: [u8; 32],
+    target: &'static str,
+    has_data_dir: bool,
 }
 
 impl Site {
@@ -71,6 +74,8 @@ impl Site {
             fingerprints: Vec::new(),
             rule: COUNTED,
             settings: [0; 32],
+            target: "https://kms/keys/k",
+            has_data_dir: true,
         }
     }
 
@@ -95,18 +100,17 @@ impl Site {
 
     pub(crate) fn seal(&self, name: &str) -> Seal {
         let name = SealName::new(name).unwrap();
-        let pin =
-            PinFile::new(self.dir.path(), &name, "https://kms/keys/k", self.local_key.clone());
+        let pin = PinFile::new(self.dir.path(), &name, self.target, self.local_key.clone());
         let setup = Setup {
             name,
             kind: "rsa",
             kms: Arc::clone(&self.faults) as _,
             governor: None,
-            target: "https://kms/keys/k".into(),
+            target: self.target.into(),
             settings: self.settings,
             fingerprints: self.fingerprints.clone(),
             poll_interval: POLL,
-            pin: Some(pin),
+            pin: self.has_data_dir.then_some(pin),
             examiner: None,
             upstream: None,
         };

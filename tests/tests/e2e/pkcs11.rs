@@ -228,3 +228,32 @@ fn a_reload_that_adds_the_first_hsm_is_taken_or_refused_as_a_whole() -> Result<(
     }
     Ok(())
 }
+
+/// The token tells nothing by which the two keys differ.
+#[test]
+fn a_key_destroyed_and_generated_anew_under_its_label_and_id_is_told() -> Result<()> {
+    for is_running in [true, false] {
+        let Some(mut hsm) = Hsm::new()? else { return Ok(()) };
+        if !is_running {
+            let data_dir = hsm.site.dir().join("data");
+            fs::create_dir(&data_dir)?;
+            hsm.site.extra += &format!("data_dir = {data_dir:?}\n");
+        }
+        let mut selkie = hsm.start()?;
+        if !is_running {
+            selkie.says("pin written")?;
+            selkie.stop()?;
+        }
+        hsm.hsm.destroy_key("01")?;
+        if is_running {
+            selkie.says("the KMS does not describe its master key")?;
+        }
+        hsm.hsm.make_key("01")?;
+        if !is_running {
+            selkie.restart()?;
+        }
+        selkie.says("it does not open what it wrapped then")?;
+        assert_eq!(encrypt(&hsm.client(&selkie))?.0, 400, "{}", selkie.log());
+    }
+    Ok(())
+}

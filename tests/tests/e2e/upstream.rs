@@ -285,3 +285,67 @@ fn doctor_walks_to_the_upstream_and_names_what_fails() -> Result<()> {
     assert!(!text.contains("hvs."), "{text}");
     Ok(())
 }
+
+/// Everything but this Selkie tells takes the new key for the old one: it encrypts and decrypts.
+#[test]
+fn an_upstream_key_made_anew_under_its_name_is_told_and_not_encrypted_under() -> Result<()> {
+    for (is_running, rights) in [(true, LEAST), (false, LEAST), (false, FULL)] {
+        let dir = tempfile::tempdir()?;
+        let Some(vault) = vault_upstream(dir.path())? else { return Ok(()) };
+        let kept =
+            json!({ "exportable": true, "allow_plaintext_backup": true, "deletion_allowed": true });
+        vault.put("transit/keys/bridge/config", &kept)?;
+        let backup = vault.root.get("transit/backup/bridge")?.field("backup")?;
+        let token = vault.token("bridge", rights, &json!({ "period": "1h" }))?;
+        let mut bridge = Bridge::new(&vault.url(), &token)?;
+        if !is_running {
+            let data_dir = bridge.site.dir().join("data");
+            fs::create_dir(&data_dir)?;
+            bridge.site.extra += &format!("data_dir = {data_dir:?}\n");
+        }
+        let (mut selkie, client) = bridge.start()?;
+        let old = ciphertext(&client)?;
+        if !is_running {
+            selkie.says("pin written")?;
+            selkie.stop()?;
+        }
+        ensure!(vault.root.delete("transit/keys/bridge")?.status == 204);
+        if is_running {
+            selkie.says("the KMS does not describe its master key")?;
+        }
+        vault.put("transit/keys/bridge", &json!({}))?;
+        if !is_running {
+            selkie.restart()?;
+        }
+        selkie.says("it does not open what it wrapped then")?;
+        let client = selkie.client().with_token(&bridge.client_token);
+        let (status, answer) = encrypt(&client)?;
+        ensure!(status == 400, "{status} {answer}\n{}", selkie.log());
+        vault.put("transit/restore/bridge", &json!({ "backup": backup, "force": true }))?;
+        selkie.says("the seal is well again")?;
+        ciphertext(&client)?;
+        ensure!(opens(&client, &old)?, "{}", selkie.log());
+    }
+    Ok(())
+}
+
+#[test]
+fn an_upstream_version_that_was_trimmed_is_told_and_stops_no_encryption() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let Some(vault) = vault_upstream(dir.path())? else { return Ok(()) };
+    let token = vault.token("bridge", FULL, &json!({ "period": "1h" }))?;
+    let bridge = Bridge::new(&vault.url(), &token)?;
+    let (selkie, client) = bridge.start()?;
+    ciphertext(&client)?;
+    vault.put("transit/keys/bridge/rotate", &json!({}))?;
+    let is_second = |text: &String| text.starts_with("vault:v2:");
+    until("our version moves", || Ok(Some(ciphertext(&client)?).filter(is_second)))?;
+    let least = json!({ "min_decryption_version": 2, "min_encryption_version": 2 });
+    vault.put("transit/keys/bridge/config", &least)?;
+    selkie.says("an older version of the master key opens nothing")?;
+    vault.put("transit/keys/bridge/trim", &json!({ "min_available_version": 2 }))?;
+    let (status, answer) = encrypt(&client)?;
+    ensure!(status == 200, "{answer}\n{}", selkie.log());
+    ensure!(!selkie.log().contains("ERROR"), "{}", selkie.log());
+    Ok(())
+}

@@ -110,3 +110,48 @@ fn a_named_pipe_in_the_place_of_a_pin_is_refused_at_once() {
     assert!(made.success());
     assert!(matches!(file.read(), Err(PinError::Unreadable(_))));
 }
+
+fn canaries() -> Vec<Canary> {
+    let canary = |id: &str, byte| Canary {
+        kek: KekId::new(id).unwrap(),
+        algorithm: WrapAlgorithm::A256Kw,
+        wrapped: vec![byte; 40],
+        digest: [byte; 32],
+    };
+    vec![canary("1", 1), canary("2", 2)]
+}
+
+/// An older release refuses a pin file with a field that it does not know.
+#[test]
+fn canaries_have_a_file_of_their_own_and_leave_the_pin_as_it_was() {
+    let dir = tempdir().unwrap();
+    let file = file(&dir, "a", "t", local_key(1));
+    file.write(&keks()).unwrap();
+    let pin = fs::read(file.path()).unwrap();
+    assert_eq!(file.read_canaries().unwrap(), []);
+    file.write_canaries(&canaries()).unwrap();
+    assert_eq!(file.read_canaries().unwrap(), canaries());
+    assert_eq!(fs::read(file.path()).unwrap(), pin);
+    let mode = fs::metadata(file.canaries_path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn canaries_that_were_cut_or_changed_are_refused_and_a_later_releases_are_not() {
+    let dir = tempdir().unwrap();
+    let file = file(&dir, "a", "t", local_key(1));
+    file.write_canaries(&canaries()).unwrap();
+    let good = fs::read_to_string(file.canaries_path()).unwrap();
+    for (was, is) in
+        [("0101", "0102"), ("\"id\": \"1\"", "\"id\": \"3\""), ("\"mac\": \"", "\"mac\": \"0")]
+    {
+        let edited = good.replacen(was, is, 1);
+        assert_ne!(edited, good, "{was}");
+        fs::write(file.canaries_path(), edited).unwrap();
+        assert!(matches!(file.read_canaries(), Err(PinError::WrongMac)), "{is}");
+    }
+    fs::write(file.canaries_path(), &good[..good.len() / 2]).unwrap();
+    assert!(matches!(file.read_canaries(), Err(PinError::Malformed(Some(_)))));
+    fs::write(file.canaries_path(), good.replacen('{', "{ \"new\": 1,", 1)).unwrap();
+    assert_eq!(file.read_canaries().unwrap(), canaries());
+}

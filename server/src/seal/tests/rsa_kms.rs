@@ -35,11 +35,13 @@ pub(crate) struct Version {
     pub(crate) state: KekState,
     /// In seconds since 1970.
     pub(crate) expires: Option<u64>,
+    pub(crate) created: Option<u64>,
 }
 
 impl Version {
     pub(crate) fn enabled(number: u32) -> Self {
-        Self { number, key: number as usize - 1, state: KekState::Enabled, expires: None }
+        let (key, state) = (number as usize - 1, KekState::Enabled);
+        Self { number, key, state, expires: None, created: None }
     }
 }
 
@@ -114,14 +116,13 @@ impl Kms for RsaKms {
         Box::pin(async {
             let (versions, is_complete) = self.listed.lock().unwrap().clone();
             let current = versions.last().ok_or(KmsError::UnknownKek(None))?.number;
+            let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             let describe = |version: &Version| KekVersion {
                 id: id(version.number),
                 wrapping: self.wrapping(version, current),
                 state: version.state,
-                created: None,
-                expires: version
-                    .expires
-                    .map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+                created: version.created.map(at),
+                expires: version.expires.map(at),
             };
             let listed = if is_complete { &versions[..] } else { &versions[versions.len() - 1..] };
             let keks = KekDescription::new(listed.iter().map(describe).collect(), &id(current));

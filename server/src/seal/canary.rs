@@ -1,0 +1,174 @@
+//! What tells whether a version of a master key that nobody can see is still the key that it was.
+
+use std::time::Duration;
+
+use selkie_crypto::{KekId, RecipientSecret, WrapAlgorithm, sha256};
+use selkie_kms::{Call, ClientTag, KekVersion, Kms, KmsError};
+use tokio::time::{Instant, timeout_at};
+
+/// How long the KMS may take to unwrap one.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the one of the current version is unwrapped, and one of an older version.
+const PAUSE: Duration = Duration::from_secs(86_400);
+/// Of so many versions one is kept, the newest; what is older is hardly in use.
+const MOST: usize = 256;
+
+/// What was wrapped under a version when that was confirmed. A KMS that no longer unwraps it has
+/// another key under the version's id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Canary {
+    /// The version.
+    pub(super) kek: KekId,
+    /// How it was wrapped.
+    pub(super) algorithm: WrapAlgorithm,
+    /// What was wrapped: as good as any wrapped DEK, and of no use.
+    pub(super) wrapped: Vec<u8>,
+    /// SHA-256 of the 32 random bytes that are in it, which were used for nothing else.
+    pub(super) digest: [u8; 32],
+}
+
+impl Canary {
+    /// One of `version`, which has wrapped `secret` as `wrapped`.
+    pub(super) fn new(version: &KekVersion, secret: &RecipientSecret, wrapped: Vec<u8>) -> Self {
+        Self {
+            kek: version.id.clone(),
+            algorithm: version.wrapping.algorithm(),
+            wrapped,
+            digest: sha256(secret.expose_for_wrap()),
+        }
+    }
+
+    /// Whether `kms` unwraps it to what it was.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError`], of which [`KmsError::Rejected`] alone speaks against the key.
+    pub(super) async fn is_unwrapped_by(&self, kms: &dyn Kms) -> Result<bool, KmsError> {
+        let deadline = Instant::now() + PATIENCE;
+        let call = Call { client: ClientTag::SELKIE, deadline };
+        let unwrapped = kms.unwrap_dek(&self.kek, self.algorithm, &self.wrapped, call);
+        let unwrapped = timeout_at(deadline, unwrapped).await;
+        let unwrapped = unwrapped
+            .unwrap_or_else(|late| Err(KmsError::TimedOut(Some(std::sync::Arc::new(late)))))?;
+        Ok(sha256(unwrapped.expose_for_wrap()) == self.digest)
+    }
+}
+
+/// The canaries of a seal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Canaries(Vec<Watched>);
+
+#[derive(Clone, Debug)]
+struct Watched {
+    canary: Canary,
+    /// When the KMS last said something that settles it, in this process and at this address.
+    settled: Option<Instant>,
+    is_told: bool,
+}
+
+impl Canaries {
+    /// Those that were kept.
+    pub(super) fn kept(canaries: Vec<Canary>) -> Self {
+        let watched = |canary| Watched { canary, settled: None, is_told: false };
+        Self(canaries.into_iter().map(watched).collect())
+    }
+
+    /// The same before anyone has asked.
+    pub(super) fn unsettled(&self) -> Self {
+        Self::kept(self.listed())
+    }
+
+    /// All of them.
+    pub(super) fn listed(&self) -> Vec<Canary> {
+        self.0.iter().map(|one| one.canary.clone()).collect()
+    }
+
+    /// The one of the version `kek`.
+    pub(super) fn of(&self, kek: &KekId) -> Option<&Canary> {
+        self.0.iter().map(|one| &one.canary).find(|one| one.kek == *kek)
+    }
+
+    /// Keeps `canary`, which the KMS has just unwrapped, unless its version has one.
+    pub(super) fn add(&mut self, canary: Canary) {
+        if self.of(&canary.kek).is_some() {
+            return;
+        }
+        self.0.push(Watched { canary, settled: Some(Instant::now()), is_told: false });
+        let surplus = self.0.len().saturating_sub(MOST);
+        self.0.drain(..surplus);
+    }
+
+    /// The KMS has said what there is to say of the version `kek` for now.
+    pub(super) fn settle(&mut self, kek: &KekId) {
+        if let Some(one) = self.watched(kek) {
+            one.settled = Some(Instant::now());
+        }
+    }
+
+    /// Whether it is new that the version `kek` is retired, or is not.
+    pub(super) fn is_news(&mut self, kek: &KekId, is_retired: bool) -> bool {
+        self.watched(kek)
+            .is_some_and(|one| std::mem::replace(&mut one.is_told, is_retired) != is_retired)
+    }
+
+    /// The versions whose turn it is: the current one every day, and of the others one, each of
+    /// them once at first.
+    pub(super) fn due(&self, current: &KekId) -> Vec<KekId> {
+        let (of_current, others): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|one| one.canary.kek == *current);
+        let is_over = |one: &&Watched, pause| one.settled.is_none_or(|at| at.elapsed() >= pause);
+        let pause = PAUSE.saturating_mul(u32::try_from(others.len()).unwrap_or(u32::MAX));
+        let other = others.into_iter().filter(|one| is_over(one, pause));
+        let other = other.min_by_key(|one| one.settled);
+        let own = of_current.into_iter().filter(|one| is_over(one, PAUSE));
+        own.chain(other).map(|one| one.canary.kek.clone()).collect()
+    }
+
+    fn watched(&mut self, kek: &KekId) -> Option<&mut Watched> {
+        self.0.iter_mut().find(|one| one.canary.kek == *kek)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn id(number: usize) -> KekId {
+        KekId::new(&number.to_string()).unwrap()
+    }
+
+    fn canary(number: usize) -> Canary {
+        let algorithm = WrapAlgorithm::A256Kw;
+        Canary { kek: id(number), algorithm, wrapped: vec![7], digest: [7; 32] }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_current_version_has_its_turn_each_day_and_the_others_take_turns() {
+        let mut canaries = Canaries::kept(vec![canary(1), canary(2), canary(3)]);
+        assert_eq!(canaries.due(&id(3)), [id(3), id(1)]);
+        for settled in [3, 1] {
+            canaries.settle(&id(settled));
+        }
+        assert_eq!(canaries.due(&id(3)), [id(2)], "each of them once at first");
+        canaries.settle(&id(2));
+        assert!(canaries.due(&id(3)).is_empty());
+        sleep(PAUSE).await;
+        assert_eq!(canaries.due(&id(3)), [id(3)]);
+        canaries.settle(&id(3));
+        sleep(PAUSE).await;
+        assert_eq!(canaries.due(&id(3)), [id(3), id(1)]);
+    }
+
+    #[test]
+    fn a_version_keeps_its_first_canary_and_only_the_newest_have_one() {
+        let mut canaries = Canaries::default();
+        for number in 0..=MOST {
+            canaries.add(canary(number));
+        }
+        assert!(canaries.of(&id(0)).is_none() && canaries.of(&id(1)).is_some());
+        canaries.add(Canary { digest: [8; 32], ..canary(1) });
+        assert_eq!(canaries.of(&id(1)), Some(&canary(1)));
+    }
+}

@@ -1,0 +1,202 @@
+//! Whether the versions of a master key that nobody can see are still the keys that they were.
+
+use std::sync::Arc;
+
+use selkie_crypto::KekId;
+use selkie_kms::{KekDescription, KekState, KekVersion, KmsError, Wrapping};
+
+use super::{Learner, Outlook};
+use crate::seal::connection::{Connection, Standing};
+use crate::seal::error::{Contradiction, SealFault};
+use crate::seal::known::{Known, Trust};
+use crate::seal::pin::PinFile;
+use crate::seal::round_trip;
+use crate::telemetry::WithCauses;
+
+/// What keeps a description from being followed.
+pub(super) enum Doubt {
+    /// A version is another key.
+    Replaced(Contradiction),
+    /// Whether it is cannot be found out now, and there is a reason to ask.
+    Open(SealFault),
+}
+
+impl Doubt {
+    /// What `known`, which the KMS has described after `before`, comes to.
+    pub(super) fn outlook(
+        self,
+        known: Known,
+        before: Option<&Known>,
+        fresh: &KekDescription,
+        fingerprints: &[[u8; 32]],
+    ) -> Outlook {
+        match self {
+            Self::Replaced(contradiction) => {
+                let known = before.unwrap_or(&known).contradicted(contradiction.clone());
+                Outlook { known, fault: Some(SealFault::Contradicted(contradiction)) }
+            }
+            Self::Open(fault) => {
+                // What is relied on, or takes another's place, is not followed before that is known.
+                let is_held = |was: &&Known| {
+                    let is_moved = was.keks.current().id != known.keks.current().id;
+                    is_moved || known.current_trust() >= Some(Trust::Confirmed)
+                };
+                let mut known = match before.filter(is_held) {
+                    Some(was) => Known::described(was.with_states_of(fresh), before, fingerprints),
+                    None => known,
+                };
+                known.contradiction = before.and_then(|was| was.contradiction.clone());
+                if matches!(fault, SealFault::Unconfirmed(_)) {
+                    let current = known.keks.current().id.clone();
+                    known.distrust(&current);
+                }
+                Outlook { known, fault: Some(fault) }
+            }
+        }
+    }
+}
+
+impl Learner {
+    /// Lets the KMS unwrap what it wrapped when its versions were confirmed: where there is a reason
+    /// to doubt, and now and then.
+    pub(super) async fn check_canaries(
+        &self,
+        connection: &Connection,
+        before: Option<&Known>,
+        known: &Known,
+    ) -> Result<(), Doubt> {
+        let remade = before.map(|was| remade(was, known)).unwrap_or_default();
+        if let Some(id) = remade.iter().find(|id| connection.canary(id).is_none()) {
+            return Err(Doubt::Replaced(Contradiction::MadeAnew(id.clone())));
+        }
+        tell_disabled(connection, known);
+        let doubted = doubted(before, known).into_iter().chain(remade).collect::<Vec<_>>();
+        for id in &doubted {
+            self.check_canary(connection, known, id, true).await?;
+        }
+        if connection.standing() == Standing::Well {
+            for id in connection.due_canaries(&known.keks.current().id) {
+                self.check_canary(connection, known, &id, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_canary(
+        &self,
+        connection: &Connection,
+        known: &Known,
+        id: &KekId,
+        is_doubted: bool,
+    ) -> Result<(), Doubt> {
+        let version = known.keks.version(id);
+        let (Some(version), Some(canary)) = (version, connection.canary(id)) else { return Ok(()) };
+        if version.state == KekState::Disabled {
+            return Ok(());
+        }
+        let current = known.keks.current();
+        let is_current = *id == current.id;
+        match canary.is_unwrapped_by(connection.kms()).await {
+            Ok(true) => {
+                connection.is_retired_anew(id, false);
+                connection.settle_canary(id);
+                Ok(())
+            }
+            Ok(false) => Err(Doubt::Replaced(Contradiction::OpensNothing(id.clone()))),
+            Err(KmsError::Rejected(_)) if is_current => {
+                Err(self.rejected(connection, current).await)
+            }
+            Err(KmsError::Rejected(_)) => {
+                Err(Doubt::Replaced(Contradiction::OpensNothing(id.clone())))
+            }
+            Err(error @ (KmsError::Disabled(_) | KmsError::UnknownKek(_))) if !is_current => {
+                tell_retired(connection, version, &WithCauses(&error).to_string());
+                Ok(())
+            }
+            Err(error) if is_doubted => Err(Doubt::Open(SealFault::Kms(error))),
+            // That says nothing: it is tried again.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// A KMS that rejects whatever it is sent does not speak against the key.
+    async fn rejected(&self, connection: &Connection, current: &KekVersion) -> Doubt {
+        match round_trip::confirm(connection.kms(), current, &*self.random).await {
+            Ok(_) => Doubt::Replaced(Contradiction::OpensNothing(current.id.clone())),
+            Err(fault) => Doubt::Open(fault),
+        }
+    }
+
+    /// Writes the file of the canaries if it does not say this already. One that was refused is kept
+    /// aside.
+    pub(super) async fn keep_canaries(&self, connection: &Arc<Connection>, file: PinFile) {
+        let canaries = connection.canaries();
+        let written = tokio::task::spawn_blocking(move || {
+            match file.read_canaries() {
+                Ok(kept) if kept == canaries => return Ok(()),
+                Ok(_) => {}
+                Err(_refused) => file.set_canaries_aside()?,
+            }
+            file.write_canaries(&canaries)
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.tell_unwritten(connection, &error),
+            Err(error) => self.tell_unwritten(connection, &error),
+        }
+    }
+}
+
+/// The versions that are not followed before their canaries say that they are the same: the current
+/// one if nothing vouches for it yet, or the KMS was not what it is; the one before it, at a
+/// rotation; the one that was found to be another key.
+fn doubted(before: Option<&Known>, known: &Known) -> Vec<KekId> {
+    let current = &known.keks.current().id;
+    let contradiction = before.and_then(|was| was.contradiction.as_ref());
+    let is_confirmed = known.trust_in(current) >= Some(Trust::Confirmed);
+    let own = (!is_confirmed || contradiction.is_some()).then(|| current.clone());
+    let moved = before.map(|was| &was.keks.current().id).filter(|was| *was != current).cloned();
+    let replaced = match contradiction {
+        Some(Contradiction::OpensNothing(id)) if id != current => Some(id.clone()),
+        _ => None,
+    };
+    own.into_iter().chain(moved).chain(replaced).collect()
+}
+
+/// The versions that the KMS says it made at another time than it said before. It wraps for them
+/// itself: a public key says more.
+fn remade(before: &Known, known: &Known) -> Vec<KekId> {
+    let is_remade = |is: &&KekVersion| {
+        let was = before.keks.version(&is.id);
+        let times = was.and_then(|was| Some((was.created?, is.created?)));
+        matches!(is.wrapping, Wrapping::Remote(_)) && times.is_some_and(|(was, is)| was != is)
+    };
+    known.keks.versions().iter().filter(is_remade).map(|one| one.id.clone()).collect()
+}
+
+/// Of the older versions that we have wrapped under, those that the KMS says it no longer uses.
+fn tell_disabled(connection: &Connection, known: &Known) {
+    let current = &known.keks.current().id;
+    let is_retired = |one: &&KekVersion| one.state == KekState::Disabled && one.id != *current;
+    for version in known.keks.versions().iter().filter(is_retired) {
+        if connection.canary(&version.id).is_some() {
+            tell_retired(connection, version, "it is disabled");
+        }
+    }
+}
+
+/// Once in the life of the process, until it opens again.
+fn tell_retired(connection: &Connection, version: &KekVersion, reason: &str) {
+    if connection.is_retired_anew(&version.id, true) {
+        tracing::warn!(
+            seal = %connection.name(),
+            kek = %version.id,
+            reason,
+            advice = "let the KMS use it again if a Vault that has not encrypted its stored keys \
+                      anew, or a backup, may need it; what is wrapped under it opens no more. \
+                      Encrypting goes on under the current version",
+            "an older version of the master key opens nothing"
+        );
+    }
+    connection.settle_canary(&version.id);
+}

@@ -1,0 +1,204 @@
+//! Claims about a master key that is replaced by another under the same id, where its KMS tells no
+//! public key to compare.
+
+use super::rsa_kms::Tells;
+use super::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn site() -> Site {
+    let site = Site::with_local_key();
+    site.kms.tells(Tells::None);
+    site
+}
+
+/// Another key under the id of the first version.
+fn replaced() -> Version {
+    Version { key: 2, ..Version::enabled(1) }
+}
+
+fn canaries(site: &Site) -> PathBuf {
+    site.dir.path().join("pins/weu.canaries")
+}
+
+async fn assert_contradicted(node: &Node, by: Contradiction) {
+    let refused = fault(encrypt(node).await);
+    assert!(matches!(&refused, SealFault::Contradicted(one) if *one == by), "{refused}");
+    assert!(!refused.is_transient() && refused.advice().contains("restart no Vault"));
+    let known = node.deployment().seals.iter().next().unwrap().connection.health();
+    assert!(known.fault.is_some(), "it needs attention");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_remote_key_under_a_version_is_told_at_the_next_start() {
+    let site = site();
+    drop(site.running().await);
+    let (pin, kept) = (fs::read(site.pin()).unwrap(), fs::read(canaries(&site)).unwrap());
+    site.kms.lists(&[replaced()]);
+    let node = site.running().await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+    sleep(2 * DAY).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+    assert_eq!(fs::read(site.pin()).unwrap(), pin, "never silently replaced");
+    assert_eq!(fs::read(canaries(&site)).unwrap(), kept, "never silently replaced");
+    site.kms.lists(&[Version::enabled(1)]);
+    sleep(2 * POLL).await;
+    assert!(encrypt(&node).await.is_ok(), "the right key is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_remote_key_under_a_version_is_told_within_a_day_without_data_dir_too() {
+    let site = Site { has_data_dir: false, ..site() };
+    let node = site.running().await;
+    let calls = site.faults.on_unwrap().calls();
+    sleep(DAY - 2 * POLL).await;
+    assert_eq!(site.faults.on_unwrap().calls(), calls);
+    sleep(4 * POLL).await;
+    assert_eq!(site.faults.on_unwrap().calls(), calls + 1, "one unwrap a day");
+    assert!(encrypt(&node).await.is_ok());
+    site.kms.lists(&[replaced()]);
+    sleep(DAY + 2 * POLL).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_key_deleted_and_made_anew_is_told_when_it_is_there_again() {
+    let site = site();
+    let node = site.running().await;
+    site.kms.lists(&[]);
+    sleep(2 * POLL).await;
+    site.kms.lists(&[replaced()]);
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
+    sleep(2 * POLL).await;
+    assert!(encrypt(&node).await.is_err(), "not before it is known to be the same");
+    site.faults.on_unwrap().clear();
+    sleep(2 * POLL).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+}
+
+/// An upstream that lets us not read its keys denies what it no longer has.
+#[tokio::test(start_paused = true)]
+async fn a_master_key_made_anew_while_the_kms_described_none_is_told() {
+    let site = site();
+    let node = site.running().await;
+    site.faults.on_describe().always(Fault::fail(KmsError::Denied(None)));
+    sleep(2 * POLL).await;
+    site.kms.lists(&[replaced()]);
+    site.faults.on_describe().clear();
+    sleep(2 * POLL).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_version_before_is_asked_of_when_the_current_one_moves() {
+    let site = site();
+    let node = site.running().await;
+    site.kms.lists(&[replaced(), Version::enabled(2)]);
+    sleep(2 * POLL).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seal_at_another_address_must_have_the_same_key() {
+    for has_data_dir in [true, false] {
+        let site = Site { has_data_dir, ..site() };
+        let node = site.running().await;
+        let moved = Site { target: "https://moved/keys/k", ..site };
+        let before = node.deployment();
+        node.replace(&before, moved.deployment(Some(&before))).await.unwrap();
+        sleep(POLL).await;
+        assert!(encrypt(&node).await.is_ok(), "the same key elsewhere");
+        let other = Site { target: "https://other/keys/k", ..moved };
+        other.kms.lists(&[replaced()]);
+        let before = node.deployment();
+        node.replace(&before, other.deployment(Some(&before))).await.unwrap();
+        sleep(POLL).await;
+        assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+        if has_data_dir {
+            assert_contradicted(&other.running().await, Contradiction::OpensNothing(id(1))).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_is_away_or_refuses_speaks_against_no_key() {
+    let site = site();
+    let node = site.running().await;
+    let throttled = KmsError::Throttled { retry_after: None, cause: None };
+    for error in [
+        KmsError::Unavailable(None),
+        KmsError::TimedOut(None),
+        KmsError::Denied(None),
+        KmsError::Misbehaved(None),
+        throttled,
+    ] {
+        site.faults.on_unwrap().always(Fault::fail(error));
+        sleep(DAY + 2 * POLL).await;
+        assert!(encrypt(&node).await.is_ok());
+        assert!(encrypt(&site.running().await).await.is_ok(), "the pin is signed");
+        site.faults.on_unwrap().clear();
+        assert!(encrypt(&site.running().await).await.is_ok());
+    }
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Rejected(None)));
+    sleep(DAY + 2 * POLL).await;
+    let refused = fault(encrypt(&node).await);
+    assert!(matches!(refused, SealFault::Unconfirmed(Some(_))), "it rejects all: {refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_is_no_alarm_and_a_retired_version_stops_nothing() {
+    let site = site();
+    let node = site.running().await;
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    sleep(2 * POLL).await;
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
+    let kept = fs::read_to_string(canaries(&site)).unwrap();
+    assert!(kept.contains("keys/k/1\"") && kept.contains("keys/k/2\""), "{kept}");
+    let retired = Version { state: KekState::Disabled, ..Version::enabled(1) };
+    site.kms.lists(&[retired, Version::enabled(2)]);
+    sleep(2 * DAY).await;
+    assert!(encrypt(&node).await.is_ok());
+    let node = site.running().await;
+    sleep(2 * POLL).await;
+    assert!(encrypt(&node).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pin_of_an_older_release_gets_its_canary_and_time_tells_of_another_key_until_then() {
+    let site = site();
+    let made = |key, seconds| Version { key, created: Some(seconds), ..Version::enabled(1) };
+    site.kms.lists(&[made(0, 7)]);
+    drop(site.running().await);
+    fs::remove_file(canaries(&site)).unwrap();
+    site.kms.lists(&[made(2, 8)]);
+    assert_contradicted(&site.running().await, Contradiction::MadeAnew(id(1))).await;
+    site.kms.lists(&[made(0, 7)]);
+    assert!(encrypt(&site.running().await).await.is_ok());
+    assert!(canaries(&site).exists());
+    site.kms.lists(&[made(0, 9)]);
+    assert!(encrypt(&site.running().await).await.is_ok(), "what it opens says more");
+}
+
+/// The way out that the log names.
+#[tokio::test(start_paused = true)]
+async fn who_removes_the_pin_file_accepts_another_key() {
+    let site = site();
+    drop(site.running().await);
+    site.kms.lists(&[replaced()]);
+    fs::remove_file(site.pin()).unwrap();
+    let node = site.running().await;
+    assert!(encrypt(&node).await.is_ok());
+    assert!(encrypt(&site.running().await).await.is_ok(), "its canary is the new key's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_file_of_canaries_is_kept_aside() {
+    let site = site();
+    drop(site.running().await);
+    fs::write(canaries(&site), "{").unwrap();
+    assert!(encrypt(&site.running().await).await.is_ok());
+    let aside = canaries(&site).with_extension("canaries.refused");
+    assert_eq!(fs::read_to_string(aside).unwrap(), "{");
+    site.kms.lists(&[replaced()]);
+    assert_contradicted(&site.running().await, Contradiction::OpensNothing(id(1))).await;
+}
