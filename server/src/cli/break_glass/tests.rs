@@ -253,11 +253,12 @@ async fn nothing_is_served_that_would_not_open_later() {
     assert!(!desk.run(&serve).2.contains(warning));
 }
 
-#[tokio::test]
-async fn a_static_key_that_is_not_at_hand_is_named_and_can_be_given_up() {
+#[test]
+fn a_static_key_that_is_not_at_hand_is_named_and_can_be_given_up() {
     let desk = Desk::new();
     let key = desk.keygen("key", &[]);
-    let blobs = super::blob::read(&ciphertext(Some(&key)).await).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let blobs = super::blob::read(&runtime.block_on(ciphertext(Some(&key)))).unwrap();
     let text = fs::read_to_string(desk.path("key")).unwrap();
     let seals_of = |given_up: &[SealName]| {
         let config = format!(
