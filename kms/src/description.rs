@@ -58,6 +58,11 @@ impl KekDescription {
         &self.versions
     }
 
+    /// Those that an operator has switched off: they neither wrap nor unwrap.
+    pub fn disabled(&self) -> impl Iterator<Item = &KekVersion> {
+        self.versions.iter().filter(|version| version.state == KekState::Disabled)
+    }
+
     /// The version that new DEKs are wrapped under, in whatever state.
     pub const fn current(&self) -> &KekVersion {
         &self.current

@@ -27,17 +27,24 @@ pub(crate) fn is_trusted(seal: &Seal, now: u64) -> bool {
     !seal.disabled && seal.known.as_deref().is_some_and(wraps)
 }
 
+/// Whether what is known of the seal says that it wraps at `now`. Where its KMS has to wrap, a fault
+/// of that KMS counts, whichever call it was.
+pub(crate) fn is_wrapping(seal: &Seal, now: u64) -> bool {
+    is_trusted(seal, now) && (is_local(seal) || seal.connection.health().fault.is_none())
+}
+
+fn is_local(seal: &Seal) -> bool {
+    let is_local = |known: &Known| matches!(known.keks.current().wrapping, Wrapping::Local(_));
+    seal.known.as_deref().is_some_and(is_local)
+}
+
 fn encrypts(deployment: &Deployment, key: &TransitKey, now: u64) -> bool {
     let mut seals = key.keks(key.latest).iter().map(|kek| deployment.seals.find(&kek.seal));
     key.uncounted.is_empty() && seals.all(|seal| seal.is_some_and(|seal| wraps(seal, now)))
 }
 
 fn wraps(seal: &Seal, now: u64) -> bool {
-    let is_local = seal
-        .known
-        .as_deref()
-        .is_some_and(|known| matches!(known.keks.current().wrapping, Wrapping::Local(_)));
-    is_trusted(seal, now) && (is_local || !is_away(seal))
+    is_trusted(seal, now) && (is_local(seal) || !is_away(seal))
 }
 
 fn decrypts(seal: &Seal) -> bool {

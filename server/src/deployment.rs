@@ -373,8 +373,6 @@ fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, Dep
             BTreeMap::new()
         },
         uncounted,
-        may_lag: matches!(declared.version, VersionRule::Counted { .. })
-            && of_key().any(|seal| !seal.connection.is_fixed()),
     })
 }
 

@@ -235,8 +235,8 @@ impl Outcome {
                  address here, and the connection has to be approved"
             }
             Self::KeyDisabled => {
-                "enable it (az keyvault key set-attributes --id KEY_ID --enabled true), or make a \
-                 new version (az keyvault key rotate)"
+                "enable it (az keyvault key set-attributes --id KEY_ID --enabled true): what \
+                 it wrapped opens no other way; to encrypt, a new version does too (az keyvault key rotate)"
             }
             Self::KeyExpired => {
                 "make a new version (az keyvault key rotate), or move the date (az keyvault key \

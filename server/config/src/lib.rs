@@ -27,6 +27,7 @@ mod sources;
 mod storage;
 mod takeover;
 mod telemetry;
+mod unread;
 mod warning;
 
 pub use alerts::{Alerts, Burst, Webhook};

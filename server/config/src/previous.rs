@@ -254,7 +254,7 @@ impl Config {
         keys.is_some_and(|(one, other)| one.is_same_key(other))
     }
 
-    fn static_key(&self, name: &SealName, id: &KekId) -> Option<&Kek> {
+    pub(crate) fn static_key(&self, name: &SealName, id: &KekId) -> Option<&Kek> {
         let seal = self.seals.iter().find(|seal| seal.is_known_as(name))?;
         Some(&seal.static_keys().find(|key| key.id == *id)?.key)
     }

@@ -323,7 +323,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         TransitError::RequestedVersionTooLow => ItemError::WantedVersionTooLow,
         TransitError::ContextMissing => ItemError::MissingContext,
         TransitError::Ciphertext(error) => ItemError::Ciphertext(*error),
-        TransitError::VersionTooNew => ItemError::VersionTooNew,
+        TransitError::VersionTooNew | TransitError::NewerVersion(_) => ItemError::VersionTooNew,
         TransitError::VersionTooOld => ItemError::VersionTooOld,
         TransitError::VersionSpelling
         | TransitError::Refused(_)
@@ -398,9 +398,14 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::Refused(EnvelopeRefusal::Origin) => {
             "check origin_key; what was made without it does not open once it is declared"
         }
-        TransitError::VersionTooNew => {
-            "this replica's configuration is behind: same seals, generation and version everywhere?"
-        }
+        TransitError::VersionTooNew => "the old server is behind what it once encrypted: see to it",
+        TransitError::NewerVersion(error) => match &**error {
+            TransitError::NoUsableRecipient => {
+                "a newer configuration or store made it: this replica is behind the others, or an \
+                 older state was put back; declare the seals and key ids that made it"
+            }
+            other => return advice(other),
+        },
         TransitError::VersionTooOld => "lower min_decryption_version of the key",
         TransitError::KeyNotFound => {
             "check first that this is the right storage (is its disk mounted, its path or prefix as \

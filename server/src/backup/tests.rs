@@ -142,7 +142,6 @@ fn managed(name: &str, latest: u32) -> RecordValue {
         latest: version(latest),
         versions,
         uncounted: Vec::new(),
-        may_lag: false,
     };
     KeyRecord::encode(&key).unwrap()
 }

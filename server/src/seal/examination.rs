@@ -173,6 +173,11 @@ fn warn_of(keks: &KekDescription, now: u64, report: Report<'_>) {
         let what = "the master key can be destroyed for good".into();
         warn("purge protection", what, "enable purge protection in the KMS");
     }
+    let disabled = keks.disabled().count();
+    if disabled > 0 {
+        let what = format!("{disabled} disabled: what they wrapped does not open");
+        warn("versions", what, "enable them in the KMS, unless nothing is left which they wrapped");
+    }
     if let Some(days) = days_left(keks.current(), now).filter(|days| *days < SOON_DAYS) {
         let what = format!("the current version expires in {days:.0} days");
         warn("expiry", what, "rotate the master key in the KMS, or prolong it");

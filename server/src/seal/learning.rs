@@ -325,7 +325,9 @@ impl Learner {
         if connection.alarm.is_due(fault.outcome(), self.clock.unix_seconds()) {
             let is_encrypting = connection.known().is_some_and(|known| {
                 let current = known.keks.current().id.clone();
-                known.wrapping_version(&current, self.clock.unix_seconds()).is_ok()
+                // Where the KMS has to wrap, it is in trouble.
+                let version = known.wrapping_version(&current, self.clock.unix_seconds());
+                version.is_ok_and(|version| matches!(version.wrapping, Wrapping::Local(_)))
             });
             tracing::error!(
                 seal = %connection.name(),
@@ -355,6 +357,16 @@ fn tell_adopted(connection: &Connection, known: &Known) {
             seal = %connection.name(),
             advice = connection.lasting_trust_advice(&line),
             "a restart while the KMS is away cannot encrypt"
+        );
+    }
+    if known.keks.disabled().next().is_some() {
+        let keks: Vec<_> = known.keks.disabled().map(|version| version.id.as_str()).collect();
+        tracing::warn!(
+            seal = %connection.name(),
+            keks = keks.join(", "),
+            advice = "enable them in the KMS, unless it is known that nothing is left which they \
+                      wrapped: backups of a Vault, and Vaults that have not restarted, may need them",
+            "versions of the master key are disabled: what they wrapped does not open"
         );
     }
     if known.keks.is_purgeable() == Some(true) {

@@ -139,7 +139,6 @@ impl KeyRecord {
             latest: *versions.last_key_value()?.0,
             versions,
             uncounted: Vec::new(),
-            may_lag: false,
         })
     }
 }
@@ -185,7 +184,6 @@ mod tests {
             latest: KeyVersion::new(4).unwrap(),
             versions: (2..=4).map(|n| (KeyVersion::new(n).unwrap(), record.clone())).collect(),
             uncounted: Vec::new(),
-            may_lag: false,
         }
     }
 

@@ -45,7 +45,6 @@ impl TransitKey {
                 Arc::new(VersionRecord { created, keks, left_out }),
             )]),
             uncounted: Vec::new(),
-            may_lag: false,
         }
     }
 

@@ -94,7 +94,21 @@ impl Decryption<'_> {
         {
             return Box::pin(self.decrypt_foreign(old, version, item)).await;
         }
-        self.admit_version(ciphertext.version()).await?;
+        let version = ciphertext.version();
+        self.key.admit_version(version)?;
+        let Some(latest) = self.latest_below(version).await? else {
+            return self.open(ciphertext, item).await;
+        };
+        let opened = self.open(ciphertext, item).await.map_err(TransitError::of_newer_version)?;
+        self.tell_newer(version, latest);
+        Ok(opened)
+    }
+
+    async fn open(
+        &self,
+        ciphertext: Ciphertext<'_>,
+        item: &DecryptionItem<'_>,
+    ) -> Result<Plaintext, TransitError> {
         let canonical = ciphertext.canonical_version();
         let json = ciphertext.into_envelope_bytes().map_err(TransitError::Ciphertext)?;
         let context = self.key.bound_context(&item.context)?;
@@ -155,20 +169,52 @@ impl Decryption<'_> {
         });
     }
 
-    /// Another replica may have rotated the key a moment ago, so that the store has the last word;
-    /// while it is away nobody can tell, and the envelope says what it is.
-    async fn admit_version(&self, version: i64) -> Result<(), TransitError> {
-        match self.key.admit_version(version) {
-            Err(TransitError::VersionTooNew) if self.key.source == KeySource::Managed => {
-                match Box::pin(self.transit.keys.refresh(&self.mount, &self.key.name)).await {
-                    Ok(Some(key)) => key.admit_version(version),
-                    Ok(None) => Err(TransitError::VersionTooNew),
-                    Err(TransitError::Store(_)) => Ok(()),
-                    Err(error) => Err(error),
-                }
-            }
-            outcome => outcome,
+    /// The key's latest version where `version` is newer; `None` also where it is not counted yet.
+    ///
+    /// What is newer is opened all the same (invariant I1): the envelope proves which version made it
+    /// and carries what opens it, so a restored store, a retired master key that no longer counts or
+    /// a replica that is behind must not keep a Vault sealed. Vault, which has no key for such a
+    /// version, refuses it; its words are kept for what does not open.
+    ///
+    /// Another replica may have rotated the key a moment ago: the store is asked, so that this one
+    /// follows, and while it is away nobody can tell.
+    async fn latest_below(&self, version: i64) -> Result<Option<KeyVersion>, TransitError> {
+        if !self.key.is_newer(version) {
+            return Ok(None);
         }
+        if self.key.source == KeySource::Declared {
+            return Ok(Some(self.key.latest));
+        }
+        match Box::pin(self.transit.keys.refresh(&self.mount, &self.key.name)).await {
+            Ok(Some(key)) => {
+                key.admit_version(version)?;
+                Ok(key.is_newer(version).then_some(key.latest))
+            }
+            Ok(None) => Err(TransitError::KeyNotFound),
+            Err(TransitError::Store(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Nothing is lost yet, but no Vault moves to a newer version before the key has passed this one.
+    fn tell_newer(&self, version: i64, latest: KeyVersion) {
+        let Self { transit, mount, key } = self;
+        let minute = transit.clock.unix_seconds() / 60;
+        let Some(not_told) = transit.keys.told_newer.spend(minute) else { return };
+        let advice = match key.source {
+            KeySource::Declared => {
+                "raise its \"generation\" (or \"version\") until it is at that version again; if \
+                 another replica is ahead, give this one the same configuration"
+            }
+            KeySource::Managed => {
+                "the store is older than the ciphertext, as after a restore: rotate the key until it \
+                 is at that version again"
+            }
+        };
+        tracing::warn!(
+            %mount, key = %key.name, version, %latest, not_told, advice,
+            "a ciphertext of a newer version than the key's latest was decrypted"
+        );
     }
 
     pub(super) fn parse(&self, json: &[u8], version: KeyVersion) -> Result<Envelope, TransitError> {

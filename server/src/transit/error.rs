@@ -33,9 +33,12 @@ pub enum TransitError {
     /// The text form is wrong outside the envelope.
     #[error(transparent)]
     Ciphertext(CiphertextError),
-    /// The ciphertext's version is newer than the key's latest.
+    /// The ciphertext's version is newer than any that the server whose place we take knows.
     #[error("the ciphertext is of a version newer than the latest")]
     VersionTooNew,
+    /// The ciphertext's version is newer than the key's latest, and it does not open.
+    #[error("the ciphertext is of a version newer than the latest, and does not open")]
+    NewerVersion(#[source] Box<Self>),
     /// The ciphertext's version is older than `min_decryption_version`.
     #[error("the ciphertext is of a version older than the settings allow")]
     VersionTooOld,
@@ -164,6 +167,22 @@ pub enum SettingError {
     /// `min_available_version` is above `min_decryption_version`.
     #[error("min available version is above min decryption version")]
     MinAvailableAboveMinDecryption,
+}
+
+impl TransitError {
+    /// What is final of a newer version has Vault's words for one. A seal or a store in trouble may be
+    /// well again.
+    pub(super) fn of_newer_version(self) -> Self {
+        match self {
+            final_one @ (Self::Ciphertext(_)
+            | Self::VersionSpelling
+            | Self::Refused(_)
+            | Self::NoUsableRecipient
+            | Self::SealRevoked(_)
+            | Self::UnwrapRejected) => Self::NewerVersion(Box::new(final_one)),
+            other => other,
+        }
+    }
 }
 
 /// An outcome in one word, for metrics.

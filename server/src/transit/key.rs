@@ -35,12 +35,9 @@ pub struct TransitKey {
     /// What stands behind each version that is on record; a declared key has its latest alone. Behind
     /// a pointer, for a map has room for eleven of them from the first.
     pub versions: BTreeMap<KeyVersion, Arc<VersionRecord>>,
-    /// What keeps `latest` from being more than the least that it can be: nothing is encrypted then,
-    /// and newer versions decrypt. Always empty for a managed key.
+    /// What keeps `latest` from being more than the least that it can be: nothing is encrypted then.
+    /// Always empty for a managed key.
     pub uncounted: Vec<Uncounted>,
-    /// Whether another replica may have seen a rotation that this one has not: newer versions
-    /// decrypt.
-    pub may_lag: bool,
 }
 
 /// A seal whose master-key versions cannot be counted (design §6).
@@ -93,13 +90,15 @@ impl TransitKey {
 
     /// Whether a ciphertext of `version`, as Vault reads the number, may be decrypted.
     pub(super) fn admit_version(&self, version: i64) -> Result<(), TransitError> {
-        if self.uncounted.is_empty() && !self.may_lag && version > i64::from(self.latest.get()) {
-            return Err(TransitError::VersionTooNew);
-        }
         if version < i64::from(self.min_decryption.get()) {
             return Err(TransitError::VersionTooOld);
         }
         Ok(())
+    }
+
+    /// Whether `version` is newer than the latest, as far as that is known.
+    pub(super) fn is_newer(&self, version: i64) -> bool {
+        self.uncounted.is_empty() && version > i64::from(self.latest.get())
     }
 
     /// The master-key versions behind `version`; a declared key wraps every version for its latest.
@@ -132,7 +131,6 @@ pub(super) mod tests {
             latest: version(5),
             versions: BTreeMap::new(),
             uncounted: Vec::new(),
-            may_lag: false,
         }
     }
 
@@ -164,6 +162,5 @@ pub(super) mod tests {
         assert!(key().admit_version(5).is_ok());
         assert!(matches!(key().admit_version(2), Err(TransitError::VersionTooOld)));
         assert!(matches!(key().admit_version(-7), Err(TransitError::VersionTooOld)));
-        assert!(matches!(key().admit_version(6), Err(TransitError::VersionTooNew)));
     }
 }

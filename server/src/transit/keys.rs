@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use selkie_access::{KeyName, MountPath};
+use selkie_listener::LogBudget;
 use selkie_storage::{Revision, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -42,6 +43,8 @@ pub struct Keys {
     changes: tokio::sync::Mutex<()>,
     /// The list of seals may have changed since the keys last followed it.
     seals_due: AtomicBool,
+    /// Lines a minute about ciphertexts of versions newer than their key's latest.
+    pub(super) told_newer: LogBudget,
 }
 
 /// A store that is not followed.
@@ -70,6 +73,7 @@ impl Keys {
             held: RwLock::default(),
             changes: tokio::sync::Mutex::default(),
             seals_due: AtomicBool::new(true),
+            told_newer: LogBudget::new(1),
         }
     }
 

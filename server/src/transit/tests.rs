@@ -271,7 +271,19 @@ async fn a_new_master_key_version_moves_the_declared_key_and_the_old_ciphertext_
     assert!(new.version > old.version);
     assert_eq!(decrypt(&after, "unseal", &old.ciphertext).await.unwrap(), b"x");
     let error = decrypt(&before, "unseal", &new.ciphertext).await.unwrap_err();
-    assert!(matches!(error, TransitError::VersionTooNew));
+    let TransitError::NewerVersion(reason) = error else { panic!("{error}") };
+    assert!(matches!(*reason, TransitError::NoUsableRecipient), "{reason}");
+}
+
+/// Invariant I1: what it was made for is all there.
+#[tokio::test]
+async fn a_ciphertext_newer_than_its_key_opens_with_the_master_key_that_is_left() {
+    let seals = [TestSeal::new("a", &[1, 2])];
+    let before = engine(&seals).await;
+    let made = encrypt(&before, "unseal", "x").await.unwrap();
+    let after = engine(&[TestSeal::new("a", &[2])]).await;
+    assert!(encrypt(&after, "unseal", "x").await.unwrap().version < made.version);
+    assert_eq!(decrypt(&after, "unseal", &made.ciphertext).await.unwrap(), b"x");
 }
 
 #[tokio::test]

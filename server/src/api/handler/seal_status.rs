@@ -13,7 +13,7 @@ use crate::api::call::{Call, Refusal};
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
-use crate::availability::is_trusted;
+use crate::availability::{is_trusted, is_wrapping};
 use crate::drill::DrillPlan;
 use crate::listener_certificates::Notice;
 use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
@@ -176,7 +176,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "configured": seal.known.is_some(),
         "offline": seal.connection.is_offline(),
         "disabled": seal.disabled,
-        "encrypts": is_trusted(seal, now),
+        "encrypts": is_wrapping(seal, now),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
         "last_described": health.described.map(time),
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
@@ -201,6 +201,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         backend["current_version"] = json!(current.id.as_str());
         backend["current_version_age_seconds"] = json!(age);
         backend["versions"] = json!(known.keks.versions().len());
+        backend["versions_disabled"] = json!(known.keks.disabled().count());
         backend["all_versions_listed"] = json!(known.keks.is_complete());
         backend["trusted_by"] = json!(known.current_trust().map(|trust| trust.as_str()));
         backend["days_to_expiry"] = json!(days_left(current, now).map(f64::floor));

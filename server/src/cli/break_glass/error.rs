@@ -206,6 +206,12 @@ pub enum BreakGlassError {
         /// Why not.
         reason: WrapObstacle,
     },
+    /// What is given up is not there.
+    #[error("--without {seal}: none of the ciphertexts was made for a seal of that name")]
+    NotARecipient {
+        /// The seal that was given up.
+        seal: SealName,
+    },
     /// Its deployment demands a proof of origin.
     #[error(
         "the ciphertexts carry the proof of an origin_key: without it the servers would refuse what \
@@ -233,6 +239,9 @@ pub enum WrapObstacle {
     /// Nobody says what its key is.
     #[error("neither --config nor --pins tells its public key")]
     Unknown,
+    /// It is a static seal, and its key is in none of the places that the configuration names.
+    #[error("its key is not where that configuration says: put a copy of it there")]
+    KeyNotAtHand,
     /// A pin is there, and nothing vouches for it.
     #[error("its pin file is not trusted by that configuration (local_key, public_key_sha256)")]
     Untrusted,

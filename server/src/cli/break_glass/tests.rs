@@ -10,6 +10,7 @@ use selkie_config::{Config, Seal, SealKind, StaticKey, StaticSeal, VersionRule};
 use selkie_crypto::{EcPrivateKey, Kek, KekId, Plaintext, PublicKey, SealName};
 use tempfile::TempDir;
 
+use super::BreakGlassError;
 use crate::backup::offline;
 use crate::cli::{Exit, run};
 use crate::transit::EncryptionItem;
@@ -251,6 +252,35 @@ async fn nothing_is_served_that_would_not_open_later() {
     let warning = "which seals are revoked or disabled: leave each of them out with --without SEAL";
     desk.refused(&by_pins, warning);
     assert!(!desk.run(&serve).2.contains(warning));
+}
+
+#[test]
+fn a_static_key_that_is_not_at_hand_is_named_and_can_be_given_up() {
+    let desk = Desk::new();
+    let key = desk.keygen("key", &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let blobs = super::blob::read(&runtime.block_on(ciphertext(Some(&key)))).unwrap();
+    let text = fs::read_to_string(desk.path("key")).unwrap();
+    let seals_of = |given_up: &[SealName]| {
+        let config = format!(
+            "listener \"tcp\" {{ tls_disable = true }}\norigin_key = \"file://{0}\"\n\
+             seal \"static\" {{\n  current_key_id = \"k1\"\n  current_key = \"file://{0}\"\n}}\n",
+            desk.path("gone").display()
+        );
+        fs::write(desk.path("config"), config).unwrap();
+        let config = desk.path("config");
+        let mut known = super::wrapping::KnownSeals::read(Some(&config), None).unwrap();
+        assert!(known.config.as_ref().unwrap().origin_key.is_none());
+        assert!(known.config.as_ref().unwrap().audit.key.is_none());
+        let private_key = EcPrivateKey::unprotect(&text, PASSPHRASE.as_bytes()).unwrap();
+        let key = super::key_file::Unlocked::new(private_key).unwrap();
+        known.seals_of(&blobs, key, given_up).map(|seals| seals.len())
+    };
+    let refused = seals_of(&[]).unwrap_err().to_string();
+    assert!(refused.contains("its key is not where that configuration says"), "{refused}");
+    assert_eq!(seals_of(&[SealName::new("static").unwrap()]).unwrap(), 1);
+    let mistyped = seals_of(&[SealName::new("sttic").unwrap()]).unwrap_err();
+    assert!(matches!(mistyped, BreakGlassError::NotARecipient { .. }), "{mistyped}");
 }
 
 #[test]

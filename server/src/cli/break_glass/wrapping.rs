@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selkie_config::{BreakGlassSeal, Config, Seal, SealKind};
+use selkie_config::{BreakGlassSeal, Config, Placeholders, Seal, SealKind, WhereReadable};
 use selkie_crypto::SealName;
 use selkie_crypto::envelope::Recipient;
 use selkie_kms::{KekDescription, Wrapping};
@@ -10,7 +10,7 @@ use selkie_kms::{KekDescription, Wrapping};
 use super::blob::Blob;
 use super::error::{BreakGlassError, WrapObstacle};
 use super::key_file::Unlocked;
-use crate::cli::{CommandError, read_config};
+use crate::cli::{CommandError, read_config_with};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::seal::PinFile;
@@ -21,6 +21,8 @@ pub(super) struct KnownSeals {
     /// The deployment's own configuration, to take its static seals and `origin_key` from.
     pub(super) config: Option<Config>,
     deployment: Option<Deployment>,
+    /// The static seals of `config` whose key is not at hand.
+    pub(super) unread: Vec<SealName>,
     pins: Option<PathBuf>,
 }
 
@@ -29,9 +31,13 @@ impl KnownSeals {
         let Some(path) = config else { return Ok(Self { pins, ..Self::default() }) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(CommandError::Runtime)?;
+        // Where the servers are gone, so are the files of some of their secrets.
+        let read = || read_config_with(path, &WhereReadable);
         // Once for what is known of its seals, pin files included, and once to take keys out of it.
-        let deployment = runtime.block_on(Deployment::resume(read_config(path)?, None, None))?;
-        Ok(Self { config: Some(read_config(path)?), deployment: Some(deployment), pins })
+        let deployment = runtime.block_on(Deployment::resume(read()?, None, None))?;
+        let mut config = read()?;
+        let unread = config.take_out_unread(&read_config_with(path, &Placeholders)?);
+        Ok(Self { config: Some(config), deployment: Some(deployment), unread, pins })
     }
 
     /// The seals to serve with: the unlocked one first, then one for each other recipient of `blobs`
@@ -42,9 +48,14 @@ impl KnownSeals {
         key: Unlocked,
         given_up: &[SealName],
     ) -> Result<Vec<Seal>, BreakGlassError> {
+        let recipients = || blobs.iter().flat_map(|blob| blob.envelope.recipients());
+        let is_there = |name: &&SealName| recipients().any(|recipient| recipient.seal == **name);
+        if let Some(seal) = given_up.iter().find(|name| !is_there(name)).cloned() {
+            return Err(BreakGlassError::NotARecipient { seal });
+        }
         let mut seals = Vec::new();
         let mut own = None;
-        for recipient in blobs.iter().flat_map(|blob| blob.envelope.recipients()) {
+        for recipient in recipients() {
             let name = &recipient.seal;
             if recipient.kek == key.kek {
                 own = Some(name.clone());
@@ -100,6 +111,9 @@ impl KnownSeals {
     /// By the deployment's configuration: the key itself, or what its trusted pin file says.
     fn configured(&mut self, recipient: &Recipient) -> Result<SealKind, WrapObstacle> {
         let name = &recipient.seal;
+        if self.unread.contains(name) {
+            return Err(WrapObstacle::KeyNotAtHand);
+        }
         if let Some(config) = &mut self.config
             && let Some(at) = config.seals.iter().position(|seal| seal.is_known_as(name))
             && matches!(config.seals.get(at), Some(Seal { kind: SealKind::Static(_), .. }))

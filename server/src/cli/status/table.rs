@@ -282,6 +282,10 @@ impl Block {
         let partial = if is_partial { ", and those that we may not list" } else { "" };
         let versions = word(backend, "versions");
         self.add(false, "versions", versions.map(|count| format!("{count}{partial}")));
+        let disabled = backend.get("versions_disabled").and_then(Value::as_u64);
+        let disabled = disabled.filter(|count| *count > 0);
+        let text = disabled.map(|count| format!("{count}: what they wrapped does not open"));
+        self.add(true, "disabled versions", text);
         let described = time(backend, "last_described");
         let described = described.map(|time| format!("{} ago", age(time, now)));
         self.add(false, "last described", described);
@@ -435,6 +439,11 @@ mod tests {
             ("last_fault", json!("unavailable"), "! fault             unavailable"),
             ("advice", json!("mend it"), "! what to do        mend it"),
             ("encrypts", json!(false), "! encrypts          no"),
+            (
+                "versions_disabled",
+                json!(1),
+                "! disabled versions 1: what they wrapped does not open",
+            ),
             ("days_to_expiry", json!(7.0), "! expires           in 7 d"),
             ("days_to_expiry", json!(-3.0), "! expires           3 d ago"),
             ("healthy", json!(false), "! fault             not described yet"),

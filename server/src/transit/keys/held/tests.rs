@@ -28,7 +28,6 @@ fn key(name: &str, left_out: &[&str]) -> TransitKey {
         latest: first,
         versions: BTreeMap::from([(first, Arc::new(VersionRecord { created: 1, keks, left_out }))]),
         uncounted: Vec::new(),
-        may_lag: false,
     }
 }
 
