@@ -1,6 +1,9 @@
 //! Reads a request's body frame by frame, so that no copy of a secret in it outlives the request:
 //! each frame is wiped in place once copied, and the copy wipes itself.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +11,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use selkie_memory::WipedVec;
 use selkie_memory::wipe_frame;
+use tokio::time::{Instant, timeout_at};
 
 /// A whole request body; wiped when dropped.
 pub type BodyBuffer = WipedVec;
@@ -59,13 +63,31 @@ pub async fn read<B>(body: B, limits: BodyLimits) -> Result<BodyBuffer, BodyErro
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    read_timed(body, limits).await.map(|(whole, _)| whole)
+}
+
+/// [`read`], and how long the client took to send it: nothing if it was all there, as with most, for
+/// which no clock is read.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub async fn read_timed<B>(body: B, limits: BodyLimits) -> Result<(BodyBuffer, Duration), BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > limits.bytes {
         return Err(BodyError::TooLarge);
     }
-    tokio::time::timeout(limits.time, read_frames(body, declared, limits.bytes))
-        .await
-        .unwrap_or(Err(BodyError::TimedOut))
+    let mut reading = pin!(read_frames(body, declared, limits.bytes));
+    let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
+    if let Poll::Ready(whole) = at_once {
+        return Ok((whole?, Duration::ZERO));
+    }
+    let began = Instant::now();
+    let whole = timeout_at(began + limits.time, reading).await;
+    Ok((whole.unwrap_or(Err(BodyError::TimedOut))?, began.elapsed()))
 }
 
 async fn read_frames<B>(mut body: B, declared: usize, limit: usize) -> Result<BodyBuffer, BodyError>
