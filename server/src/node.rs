@@ -9,7 +9,7 @@ use selkie_config::Config;
 use selkie_crypto::{Random, os_random};
 use selkie_kms::ClientTag;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::alerts::{Alerts, AlertsError, Around, Prepared};
 use crate::audit::{Audit, AuditError};
@@ -148,7 +148,7 @@ impl Node {
         if self.state.set((Arc::clone(&watch), kind)).is_err() {
             return;
         }
-        let transit = self.transit(self.deployment(), ClientTag::SELKIE);
+        let transit = self.transit(self.deployment(), ClientTag::SELKIE, Instant::now());
         let auth = Arc::clone(&self.auth);
         let when_empty = backend.when_empty();
         let keeper = Keeper { backend, when_empty, transit, auth, watch: Arc::clone(&watch) };
@@ -510,9 +510,14 @@ impl Node {
         &*self.clock
     }
 
-    /// The transit engine, on `deployment`, for `client`.
+    /// The transit engine, on `deployment`, for `client`, whose request `came` then.
     #[must_use]
-    pub fn transit(&self, deployment: Arc<Deployment>, client: ClientTag) -> Transit {
+    pub fn transit(
+        &self,
+        deployment: Arc<Deployment>,
+        client: ClientTag,
+        came: Instant,
+    ) -> Transit {
         Transit {
             deployment,
             client,
@@ -521,7 +526,7 @@ impl Node {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             metrics: Arc::clone(&self.metrics),
-            until: tokio::time::Instant::now() + Transit::REQUEST_PATIENCE,
+            until: came + Transit::REQUEST_PATIENCE,
             trail: None,
             unwraps: None,
         }

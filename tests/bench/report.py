@@ -47,6 +47,8 @@ How to read it:
   connections were busy then, so that a server that stalls hides nothing. It says how much of its
   core it worked itself, and how late it was with requests that a connection was free for: both
   are in the latencies too. Above 80 % the figure is not the server's, and the goal is not judged.
+  The echo answers at the same rate beside it: what it waits for as well, mostly other programs on
+  the two cores, is the machine's.
 - Thousands of connections: their handshakes are a part of the figure, and so of its p99.
 - crypto core: the best of 7 rounds, on one thread that does nothing else.
 

@@ -164,25 +164,42 @@ def read_replies(replies, number):
 
 
 def paced_rows(directory, server, halves):
-    """`halves` gives for each operation half of the requests per second that it came to."""
+    """`halves` gives for each operation half of the requests per second that it came to. The echo at
+    the same rate says how much of a latency is the machine's: both wait for the same core."""
     found = []
     for operation, rate in halves.items():
+        asked, reply = servers.bodies(server, 48)[operation]
         body = directory / f"paced-{operation}.json"
-        body.write_bytes(servers.bodies(server, 48)[operation][0])
-        command = ["taskset", "-c", str(load.LOAD_CORE), servers.BENCH, "paced"]
-        command += [f"--server=127.0.0.1:{server.ports['https']}", f"--rate={rate:.0f}"]
-        command += [f"--certificate={directory}/cert.pem", f"--token={server.token}"]
-        command += [f"--path=transit/{operation}/autounseal", f"--body={body}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        figures = [int(figure) for figure in done.stdout.split()]
-        p50, p99, p999, reached, busy, late, latest = figures
-        text = (
-            f"{p50 / 1e3:.2f} / {p99 / 1e3:.2f} / {p999 / 1e3:.2f} ms ({reached:,} of {rate:,.0f} per second;"
-            f" the load's core {busy} % busy, its sends late by {late / 1e3:.2f} ms at p99, {latest / 1e3:.2f} at most)"
-        )
-        what = f"{operation}, TLS, at half load: p50 / p99 / p99.9"
-        goal = f"p99 {report.at_most(p99 / 1e3, P99_GOAL_MS, 'ms')}"
-        if busy > BUSY_PERCENT:
-            goal = "the load's core was too busy to tell"
-        found.append(report.Row(what, text, goal=goal, command="Q"))
+        body.write_bytes(asked)
+        with servers.echo(directory, "https", len(reply)) as echo:
+            measured = [paced(directory, one, operation, body, rate) for one in (server, echo)]
+        found.append(paced_row(operation, rate, *measured))
     return found
+
+
+def paced(directory, server, operation, body, rate):
+    """The figures of `selkie-bench paced`, in its order."""
+    command = ["taskset", "-c", str(load.LOAD_CORE), servers.BENCH, "paced"]
+    command += [f"--server=127.0.0.1:{server.ports['https']}", f"--rate={rate:.0f}"]
+    command += [f"--certificate={directory}/cert.pem", f"--token={server.token}"]
+    command += [f"--path=transit/{operation}/autounseal", f"--body={body}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [int(figure) for figure in done.stdout.split()]
+
+
+def paced_row(operation, rate, selkie, echo):
+    _, p99, _, reached, busy, late, latest = selkie
+    text = (
+        f"{in_ms(selkie)} ({reached:,} of {rate:,.0f} per second;"
+        f" the load's core {busy} % busy, its sends late by {late / 1e3:.2f} ms at p99, {latest / 1e3:.2f} at most)"
+    )
+    goal = f"p99 {report.at_most(p99 / 1e3, P99_GOAL_MS, 'ms')}"
+    if busy > BUSY_PERCENT:
+        goal = "the load's core was too busy to tell"
+    what = f"{operation}, TLS, at half load: p50 / p99 / p99.9"
+    return report.Row(what, text, in_ms(echo), goal=goal, command="Q")
+
+
+def in_ms(paced):
+    return f"{' / '.join(f'{micros / 1e3:.2f}' for micros in paced[:3])} ms"
+

@@ -3,12 +3,16 @@
 //! once it is dropped, the next read of the connection wipes it (`WipeIo`), or it is freed and the
 //! allocator does.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use selkie_memory::WipedVec;
+use tokio::time::{Instant, timeout_at};
 
 /// A whole request body; wiped when dropped.
 pub type BodyBuffer = WipedVec;
@@ -60,13 +64,31 @@ pub async fn read<B>(body: B, limits: BodyLimits) -> Result<BodyBuffer, BodyErro
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    read_timed(body, limits).await.map(|(whole, _)| whole)
+}
+
+/// [`read`], and how long the client took to send it: nothing if it was all there, as with most, for
+/// which no clock is read.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub async fn read_timed<B>(body: B, limits: BodyLimits) -> Result<(BodyBuffer, Duration), BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > limits.bytes {
         return Err(BodyError::TooLarge);
     }
-    tokio::time::timeout(limits.time, read_frames(body, declared, limits.bytes))
-        .await
-        .unwrap_or(Err(BodyError::TimedOut))
+    let mut reading = pin!(read_frames(body, declared, limits.bytes));
+    let at_once = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await;
+    if let Poll::Ready(whole) = at_once {
+        return Ok((whole?, Duration::ZERO));
+    }
+    let began = Instant::now();
+    let whole = timeout_at(began + limits.time, reading).await;
+    Ok((whole.unwrap_or(Err(BodyError::TimedOut))?, began.elapsed()))
 }
 
 async fn read_frames<B>(mut body: B, declared: usize, limit: usize) -> Result<BodyBuffer, BodyError>

@@ -92,7 +92,8 @@ impl Call<'_> {
     }
 
     pub(super) fn transit(&self) -> Transit {
-        let transit = self.node.transit(Arc::clone(&self.deployment), self.client.tag);
+        let deployment = Arc::clone(&self.deployment);
+        let transit = self.node.transit(deployment, self.client.tag, self.came);
         Transit { trail: self.trail.clone(), ..transit }
     }
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,6 +10,7 @@ use http::Request;
 use http::request::Parts;
 use opentelemetry::context::FutureExt;
 use selkie_listener::{ConnectionInfo, InFlight, Overloaded, ShownCertificate, client_address};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::audited::{Audited, Incoming};
@@ -104,7 +105,8 @@ async fn serve(service: &Service, request: Request<Body>) -> Response {
         Reply::error(&ApiError::RenewalsFail)
     } else {
         // Begun where it stays: to move it costs its whole size.
-        let answer = || service.answer(&parts, body, id, deployment, route);
+        let request = Received { parts: &parts, id, came: began };
+        let answer = || service.answer(request, body, deployment, route);
         let answered = match span.clone() {
             None => answer().await,
             Some(context) => Box::pin(answer().with_context(context)).await,
@@ -165,13 +167,11 @@ impl Service {
 
     async fn answer(
         &self,
-        parts: &Parts,
+        Received { parts, id, came }: Received<'_>,
         body: Body,
-        id: &str,
         deployment: Arc<Deployment>,
         route: Result<Route<'_>, ApiError>,
     ) -> Result<Reply, Refusal> {
-        let came = tokio::time::Instant::now();
         let connection = parts.extensions.get::<Arc<ConnectionInfo>>();
         let connection = connection.ok_or(ApiError::Internal)?;
         let address = client_address(connection, &parts.headers).map_err(ApiError::Forwarded)?;
@@ -332,9 +332,8 @@ impl Service {
         let overloaded = |Overloaded| ApiError::Overloaded;
         let announced = body::announced_bytes(&body, self.limits);
         let _bytes = self.node.bytes().take(announced).await.map_err(overloaded)?;
-        let begun = tokio::time::Instant::now();
-        let body = body::read(body, self.limits).await.map_err(ApiError::from)?;
-        call.came += begun.elapsed();
+        let (body, waited) = body::read_timed(body, self.limits).await.map_err(ApiError::from)?;
+        call.came += waited;
         // Only now: who sends slowly takes no place from those who wait for an answer.
         let admitted = match endpoint.asks_a_kms() {
             true => self.in_flight.admit_waiting().await,
@@ -380,6 +379,14 @@ fn unwrapping(route: &Route<'_>) -> Option<WrappingStep> {
         Ok(Endpoint::Wrapping(step)) if step != WrappingStep::Wrap => Some(step),
         _ => None,
     }
+}
+
+/// A request as it came in: everything but its body.
+#[derive(Clone, Copy)]
+struct Received<'a> {
+    parts: &'a Parts,
+    id: &'a str,
+    came: Instant,
 }
 
 /// What a request asks besides what is in its body.

@@ -146,7 +146,7 @@ impl Site {
 }
 
 pub(crate) fn engine(node: &Node) -> Transit {
-    node.transit(node.deployment(), ClientTag::SELKIE)
+    node.transit(node.deployment(), ClientTag::SELKIE, Instant::now())
 }
 
 pub(crate) async fn encrypt_under(node: &Node, key: &str) -> Result<Encrypted, TransitError> {

@@ -119,7 +119,7 @@ impl Transit {
         name: &KeyName,
     ) -> Result<Vec<SealDrill>, TransitError> {
         let deadline = Instant::now() + WRAP_PATIENCE;
-        let (key, deployment) = self.ready(mount, name.as_str(), deadline).await?;
+        let (key, deployment) = self.ready(mount, name.as_str(), |_| deadline).await?;
         let transit = Self { deployment, unwraps: None, ..self.clone() };
         let (plaintext, copy) = transit.random_plaintext()?;
         let targets = targets(&transit.deployment, mount, &key);

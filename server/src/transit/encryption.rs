@@ -77,11 +77,14 @@ impl Transit {
         mount: &MountPath,
         key: &str,
     ) -> Result<Encryption<'_>, TransitError> {
-        let began = Instant::now();
-        // Where seals may be left out there must be time to do so.
-        let may_miss = self.find(mount, key)?.is_some_and(|key| key.allow_missing_seals);
-        let left = self.until.saturating_duration_since(began).min(WRAP_PATIENCE);
-        let deadline = began + if may_miss { left / 3 } else { left };
+        // The clock is read only where there is something to wait for.
+        let mut began = None;
+        let deadline = |key: &TransitKey| {
+            let now = *began.insert(Instant::now());
+            let left = self.until.saturating_duration_since(now).min(WRAP_PATIENCE);
+            // Where seals may be left out there must be time to do so.
+            now + if key.allow_missing_seals { left / 3 } else { left }
+        };
         let (key, deployment) = self.ready(mount, key, deadline).await?;
         key.require_counted(&deployment)?;
         Ok(Encryption {
@@ -89,7 +92,9 @@ impl Transit {
             deployment,
             mount: mount.clone(),
             key,
-            patience: WRAP_PATIENCE.saturating_sub(began.elapsed()),
+            patience: began.map_or(WRAP_PATIENCE, |began: Instant| {
+                WRAP_PATIENCE.saturating_sub(began.elapsed())
+            }),
         })
     }
 }

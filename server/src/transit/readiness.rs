@@ -20,19 +20,19 @@ impl Transit {
     }
 
     /// The key, and the deployment to encrypt under it with: the one at hand, or, if it lacks a
-    /// description or trust, what is learned by asking the KMSs now, until `deadline`.
+    /// description or trust, what is learned by asking the KMSs now, until the key's `deadline`.
     pub(super) async fn ready(
         &self,
         mount: &MountPath,
         name: &str,
-        deadline: Instant,
+        deadline: impl FnOnce(&TransitKey) -> Instant,
     ) -> Result<(Arc<TransitKey>, Arc<Deployment>), TransitError> {
         let key = self.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
         let unready: Vec<_> = unready(&self.deployment, &key, self.clock.unix_seconds()).collect();
         if unready.is_empty() {
             return Ok((key, Arc::clone(&self.deployment)));
         }
-        Box::pin(self.learn_all(unready, deadline)).await;
+        Box::pin(self.learn_all(unready, deadline(&key))).await;
         let learned = Self { deployment: self.current.load_full(), ..self.clone() };
         let key = learned.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
         Ok((key, learned.deployment))

@@ -92,3 +92,17 @@ async fn a_body_that_never_ends_times_out() {
     let body = scripted(&[b"1234"], End::Hanging);
     assert_eq!(read(body, LIMITS).await.unwrap_err(), BodyError::TimedOut);
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_what_the_client_took_to_send_counts_as_its_time() {
+    let whole = scripted(&[b"12345"], End::Whole);
+    assert_eq!(read_timed(whole, LIMITS).await.unwrap().1, Duration::ZERO);
+    let (seconds, frame) = (Duration::from_secs(3), Bytes::from(b"12345".to_vec()));
+    let late = async move {
+        tokio::time::sleep(seconds).await;
+        Ok::<_, Broken>(Frame::data(frame))
+    };
+    let late = http_body_util::StreamBody::new(Box::pin(futures_util::stream::once(late)));
+    let (body, waited) = read_timed(late, LIMITS).await.unwrap();
+    assert_eq!((&**body, waited), (&b"12345"[..], seconds));
+}
