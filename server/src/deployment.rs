@@ -398,7 +398,7 @@ fn uncounted(seal: &Seal, rule: VersionRule) -> Option<Uncounted> {
     }
 }
 
-/// `generation x 10,000 + listed`, or what was stated (design §6).
+/// The version of a declared key: `generation x 10,000 + listed`, or what was stated.
 fn latest_version(rule: VersionRule, listed: usize) -> Option<KeyVersion> {
     match rule {
         VersionRule::Stated(version) => Some(version),
