@@ -142,7 +142,7 @@ impl Deployment {
         Ok(Self { promises, keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
-    /// What follows from `config` with these seals in the place of its own.
+    /// What follows from `config` with these seals in place of its own.
     ///
     /// # Errors
     ///
