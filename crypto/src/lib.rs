@@ -2,6 +2,9 @@
 //! self-contained envelope and the `vault:v<N>:` text around it. It is the one place that names a
 //! cipher. It will never do I/O, await, read a clock, write a log, or keep a secret in a type that
 //! can be cloned or printed.
+//!
+//! The invariants that comments cite as I1 to I10 are defined in `docs/design.md`, under
+//! "Invariants", each with the tests that check it.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 

@@ -77,7 +77,7 @@ impl Absorbed {
 /// SHA-256 that goes on after one block.
 struct Hash {
     state: [u32; 8],
-    /// The begin of a block, as long as `bytes` says.
+    /// The start of an incomplete block; `bytes` says how long it is.
     begun: [u8; BLOCK_BYTES],
     bytes: usize,
 }

@@ -142,7 +142,7 @@ impl Deployment {
         Ok(Self { promises, keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
-    /// What follows from `config` with these seals in the place of its own.
+    /// What follows from `config` with these seals in place of its own.
     ///
     /// # Errors
     ///
@@ -396,7 +396,7 @@ fn uncounted(seal: &Seal, rule: VersionRule) -> Option<Uncounted> {
     }
 }
 
-/// `generation x 10,000 + listed`, or what was stated (design §6).
+/// The version of a declared key: `generation x 10,000 + listed`, or what was stated.
 fn latest_version(rule: VersionRule, listed: usize) -> Option<KeyVersion> {
     match rule {
         VersionRule::Stated(version) => Some(version),

@@ -2,6 +2,9 @@
 //! HTTP API before it. `serve` starts it in-process for tests and embedding; what belongs to a
 //! process (allocator, hardening, signals) is the binary's. It never names a cipher and never talks
 //! to a cloud itself.
+//!
+//! The invariants that comments cite as I1 to I10 are defined in `docs/design.md`, under
+//! "Invariants", each with the tests that check it.
 
 pub mod alerts;
 pub mod api;

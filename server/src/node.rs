@@ -235,7 +235,7 @@ impl Node {
         node
     }
 
-    /// Puts `config` in the place of what was: at once, or not at all.
+    /// Replaces the current configuration with `config`, atomically.
     ///
     /// # Errors
     ///
@@ -320,7 +320,7 @@ impl Node {
                 last_use = uses.map(|one| one.last).max(),
                 advice = "take the seal back into the configuration, unless its master key was stolen; \
                           have each Vault encrypt anew before a seal goes",
-                "what was made for these seals alone opens no more"
+                "what was made for these seals alone can no longer be decrypted"
             );
         }
     }

@@ -203,7 +203,7 @@ impl Server {
         self.node.audit().reopen();
     }
 
-    /// Puts `config` in the place of what was, at once, or not at all.
+    /// Replaces the current configuration with `config`, atomically.
     ///
     /// Open connections live on, except those of a listener whose protocol or connection limits
     /// changed: they finish what is under way, within `grace`.

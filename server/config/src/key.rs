@@ -35,7 +35,8 @@ pub struct DeclaredKey {
     pub min_encryption_version: Option<KeyVersion>,
 }
 
-/// Where the version number of a declared key comes from (design §6).
+/// Where the version number of a declared key comes from; `docs/design.md`,
+/// "Declared and managed keys, and their version numbers", says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionRule {
     /// `generation x 10,000 +` the number of versions that its seals list.

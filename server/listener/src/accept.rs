@@ -106,19 +106,19 @@ impl Listener {
 
     /// Accepts and serves until `drain` begins, then finishes what is under way.
     ///
-    /// At the limit of connections the listener stops accepting: who comes then is queued by the
-    /// kernel and served as soon as there is room, where a refusal would end a Vault's start.
+    /// At the limit of connections the listener stops accepting. New connections then wait in the
+    /// kernel's queue until there is room, because a refusal would end a Vault's start.
     ///
-    /// For each that waits one connection is sent away: first those that are idle between two
-    /// requests, the longest idle first, which clients with a pool handle by connecting again; then
-    /// those that have owed the next part of a handshake, a head or the taking of a reply for half a
-    /// second or more, the longest first. On one place in eight four seconds are borne, so that some
-    /// come to their end also where all are slow. What the server has not come to read yet is not held
-    /// against its peer, and a request that the service works on is never ended. So only work holds
-    /// a place while others wait, and work that has begun is done before more is begun. The same is
-    /// done when the system gives no more descriptors.
+    /// For each connection that waits, one is closed. Those that are idle between two requests go
+    /// first, the longest idle first: clients with a pool simply reconnect. Next are those whose peer
+    /// has for half a second or more failed to send the next part of a handshake or a head, or to
+    /// read a reply, the longest first. One connection in eight is given four seconds, so that some
+    /// finish even when every peer is slow. Input that the server itself has not read yet is not held
+    /// against the peer, and a request that the service is working on is never ended. So only work
+    /// holds a place while others wait, and work that has begun is finished before more is begun. The
+    /// same is done when the system is out of file descriptors.
     ///
-    /// After a panic of its own it goes on to accept, and keeps the connections that it has.
+    /// After a panic of its own it continues to accept, and keeps its connections.
     ///
     /// # Panics
     /// When it has panicked more than three times, each within a second of the one before: then it

@@ -93,7 +93,7 @@ impl MemoryFile {
         }
     }
 
-    /// Puts all of it in the place of what was. Blocks.
+    /// Replaces what the file holds, atomically. Blocks.
     pub(super) fn write(
         &self,
         learning: Learning,

@@ -171,7 +171,7 @@ async fn keep_in_store(
     for (subject, last) in work.unkept {
         let name = Remembered::name_of(&subject);
         let at = match mirror.get(&name) {
-            // Nothing is made anew in the place of what cannot be read.
+            // Nothing is made anew in place of what cannot be read.
             Err(_unreadable) => None,
             Ok(None) => Some(None),
             Ok(Some(found)) => match &*found.value {
@@ -201,7 +201,7 @@ async fn keep_learning(
     work: &Work,
 ) -> Result<(Option<Learning>, bool), NotKept> {
     let name = Remembered::learning_name();
-    // Nothing is made anew in the place of what cannot be read.
+    // Nothing is made anew in place of what cannot be read.
     let Ok(found) = mirror.get(&name) else { return Ok((Some(work.learning), work.ends)) };
     let at = match &found {
         None => None,

@@ -4,7 +4,7 @@ use selkie_access::TokenText;
 
 const X_VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 
-/// Whether something stands in the place of a token, be it one or not. Then a certificate must not
+/// Whether something stands in place of a token, be it one or not. Then a certificate must not
 /// speak for the client.
 pub(super) fn is_shown(headers: &HeaderMap) -> bool {
     let bearer = headers.get(http::header::AUTHORIZATION);

@@ -237,7 +237,7 @@ impl ApiError {
 const fn blamed(blame: Blame) -> StatusCode {
     match blame {
         Blame::Client | Blame::Operator => StatusCode::BAD_REQUEST,
-        // Every era of the seal client tries a 503 again; see reference/transit-api.md §1.7.
+        // Seal clients of every version of Vault try again after a 503, and give up after a 4xx.
         Blame::MasterKey => StatusCode::SERVICE_UNAVAILABLE,
         Blame::Server => StatusCode::INTERNAL_SERVER_ERROR,
     }

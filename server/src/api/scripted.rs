@@ -89,7 +89,7 @@ fn client(node: &Node, deployment: &Deployment, parts: &Parts) -> Option<Arc<Cli
     Some(node.auth().client_of(deployment, admitted))
 }
 
-/// What answers in the place of the service are made of.
+/// What answers in place of the service are made of.
 struct Told<'a> {
     node: &'a Node,
     route: Option<&'a Route<'a>>,

@@ -71,7 +71,7 @@ impl Gathering {
         self.devices.load()
     }
 
-    /// Puts `devices` in the place of others, for all lines from now on; those others.
+    /// Puts `devices` in place of others, for all lines from now on; those others.
     pub(super) fn replace(&self, devices: Devices) -> Arc<Devices> {
         let mut held = self.lock();
         self.send(&mut held);

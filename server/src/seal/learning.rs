@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Learns what the KMSs say of their master keys, and puts it in the place of what was known.
+/// Learns what the KMSs say of their master keys, and replaces what was known before.
 #[derive(Clone)]
 pub struct Learner {
     pub(crate) current: Arc<ArcSwap<Deployment>>,

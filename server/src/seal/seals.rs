@@ -382,7 +382,7 @@ impl Seal {
             && known.keks.version(id).is_none()
             && !self.connection.is_fixed()
         {
-            // Another replica has heard of it, and so may we.
+            // Another replica already knows this version; we may learn of it at the next poll.
             return Err(unsettled(SealFault::Undescribed));
         }
         let version = known.usable_version(id, now)?;

@@ -357,7 +357,7 @@ async fn managed_keys_follow_a_rotation() {
     assert_eq!(encrypt_under(&node, "managed").await.unwrap().version.get(), 2);
 }
 
-/// Invariant I7, and design §6.
+/// Invariant I7: a KMS that lists fewer versions than before contradicts its pin.
 #[tokio::test(start_paused = true)]
 async fn version_never_goes_back_when_list_shrinks() {
     let site = Site::with_local_key();

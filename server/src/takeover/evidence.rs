@@ -156,7 +156,7 @@ impl Evidence {
         let mut batch = Batch::default();
         for (pair, usage) in &taken {
             let name = pair.name();
-            // Nothing is made anew in the place of what cannot be read.
+            // Nothing is made anew in place of what cannot be read.
             let Ok(found) = mirror.get(&name) else { continue };
             let sum = found.as_ref().map_or(*usage, |found| found.value.usage.with(*usage));
             let at = found.map(|found| found.revision);

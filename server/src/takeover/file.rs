@@ -80,7 +80,7 @@ impl EvidenceFile {
         }
     }
 
-    /// Puts `records` in the place of what was. Blocks.
+    /// Replaces what the file holds with `records`, atomically. Blocks.
     pub(super) fn write(&self, records: &[UsageRecord]) -> Result<(), EvidenceFileError> {
         let unwritable = |error: serde_json::Error| EvidenceFileError::Unwritable(error.into());
         let content = serde_json::to_string(records).map_err(unwritable)?;

@@ -1,4 +1,4 @@
-//! Live takeover of another transit unsealer: Selkie stands in the place of the old server, has it
+//! Live takeover of another transit unsealer: Selkie stands in place of the old server, has it
 //! open what it once encrypted, answers encrypts with envelopes of its own at a higher version, and
 //! keeps the evidence of who still needs the old server. It never says that nobody does.
 

@@ -299,7 +299,8 @@ fn first_target(seals: &Seals, new: NewKey, now: u64) -> Result<Target, SealErro
     Ok(Target { keks: present, left_out })
 }
 
-/// A change that has begun is finished, also when the client hangs up (design §4).
+/// A change that has begun is finished, also when the client hangs up: it runs in a task of
+/// its own, so that no change is left half done.
 pub(super) async fn in_its_own_task<T: Send + 'static>(
     change: impl Future<Output = Result<T, TransitError>> + Send + 'static,
 ) -> Result<T, TransitError> {

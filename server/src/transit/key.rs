@@ -40,7 +40,8 @@ pub struct TransitKey {
     pub uncounted: Vec<Uncounted>,
 }
 
-/// A seal whose master-key versions cannot be counted (design §6).
+/// A seal whose master-key versions cannot be counted, so that the version of a declared
+/// key is not known for certain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uncounted {
     /// Nobody has described its master key yet.

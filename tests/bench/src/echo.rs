@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 1024;
 const QUEUE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// An echo on Selkie's stack: its accept loop, admission, TLS, body reader and reply buffer, with
-/// one copy in the place of everything that Selkie does in between.
+/// one copy in place of everything that Selkie does in between.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Echo {
     /// Where it listens; port 0 is any free one, and the address is printed.

@@ -62,22 +62,35 @@ fn the_trial_tokens_of_the_emulator_are_those_that_its_example_declares() -> Res
 }
 
 #[test]
-fn every_test_that_the_threat_model_names_exists() -> Result<()> {
-    let text = fs::read_to_string(root().join("docs/threat-model.md"))?;
-    let is_name = |word: &&str| {
-        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        word.bytes().all(letters) && word.matches('_').count() >= 3
-    };
-    let named: BTreeSet<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
+fn every_test_that_the_threat_model_or_an_invariant_names_exists() -> Result<()> {
+    let threats = fs::read_to_string(root().join("docs/threat-model.md"))?;
+    let design = fs::read_to_string(root().join("docs/design.md"))?;
+    let (_, invariants) = design.split_once("\n## Invariants\n").context("invariants")?;
+    let invariants = invariants.split("\n## ").next().unwrap_or_default();
+    for number in 1..=10 {
+        let start = format!("- **I{number} ");
+        assert!(invariants.contains(&start), "{start}");
+    }
     let mut sources = String::new();
     for room in ["crypto", "kms", "server", "storage", "tests", "fuzz/src"] {
         read_sources(&root().join(room), &mut sources)?;
     }
-    let missing: Vec<_> =
-        named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
-    assert!(missing.is_empty(), "{missing:?}");
-    assert!(named.len() >= 50, "{} tests are named", named.len());
+    for (text, at_least) in [(threats.as_str(), 50), (invariants, 15)] {
+        let named = tests_named_in(text);
+        let missing: Vec<_> =
+            named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert!(named.len() >= at_least, "{} tests are named", named.len());
+    }
     Ok(())
+}
+
+fn tests_named_in(text: &str) -> BTreeSet<&str> {
+    let is_name = |word: &&str| {
+        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        word.bytes().all(letters) && word.matches('_').count() >= 3
+    };
+    text.split('`').skip(1).step_by(2).filter(is_name).collect()
 }
 
 fn read_sources(folder: &Path, sources: &mut String) -> Result<()> {

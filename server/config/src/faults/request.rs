@@ -7,7 +7,7 @@ use selkie_hcl::{Place, Section};
 use super::when::{self, When};
 use super::{FaultError, words};
 
-/// What may be answered in the place of the truth.
+/// What may be answered in place of the truth.
 const STATUSES: [u64; 10] = [400, 403, 404, 412, 429, 500, 501, 502, 503, 504];
 
 /// `fault "NAME"`: what a client meets.

@@ -30,7 +30,7 @@ pub enum KeyError {
     TypeNotSupported(Box<str>),
     /// Ours: an option of keys that Vault has and Selkie does not have yet.
     OptionNotSupported(&'static str),
-    /// Ours: there is nowhere to keep a key that is made through the API (design §6).
+    /// Ours: there is no `storage` to keep a key in that is made through the API.
     NoStorage,
 }
 

@@ -83,7 +83,7 @@ pub enum TokenFault {
     TooDeep,
     /// Ours: it does not fit into the store, or into a header.
     TooLarge,
-    /// Ours: there is nowhere to keep a token (design §6).
+    /// Ours: there is no `storage` to keep a token in.
     NoStorage,
 }
 

@@ -245,7 +245,7 @@ async fn upsert(
     created.map_err(|error| super::keys::refusal(error, &name, ApiError::KeyNotFound))
 }
 
-/// Decrypts and encrypts anew under one permit.
+/// The operations for one request; the items of a batch share what they unwrap.
 fn transit_for(call: &Call<'_>, input: &Input<'_>) -> Transit {
     match input {
         Input::Single(_) => call.transit(),
@@ -253,6 +253,7 @@ fn transit_for(call: &Call<'_>, input: &Input<'_>) -> Transit {
     }
 }
 
+/// Decrypts and encrypts anew under one permit.
 struct Rewrapping<'t> {
     decryption: Decryption<'t>,
     encryption: Encryption<'t>,

@@ -141,7 +141,7 @@ pub(in crate::api) async fn take(
     }
 }
 
-/// The wrapping token that a request comes with in the place of a client's, if it is one.
+/// The wrapping token that a request comes with in place of a client's, if it is one.
 pub(in crate::api) fn is_wrapping_token(node: &Node, token: &TokenText) -> bool {
     matches!(node.auth().look_wrapped(token), Ok(Some(_)))
 }

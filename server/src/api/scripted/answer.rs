@@ -1,4 +1,4 @@
-//! Answers in the place of the service's own: Vault's words, or those of a proxy before it.
+//! Answers in place of the service's own: Vault's words, or those of a proxy before it.
 
 use axum::body::Body;
 use axum::response::Response;

@@ -183,7 +183,7 @@ impl Tokens {
         let certificate = shown.credentials.certificate;
         let leaf = certificate.and_then(|shown| shown.chain().first());
         let is_own = |bound| leaf.is_some_and(|leaf| sha256(leaf) == bound);
-        // Who may not come without a certificate gets round that by no child.
+        // A child token does not evade its founder's certificate requirement.
         let is_founders = match founder {
             Founder::Nobody => true,
             Founder::Declared(hash) => {

@@ -23,7 +23,7 @@ pub(super) enum Beat {
     Kept,
     /// The last mark is young enough.
     NotDue,
-    /// A mark is kept in the place of one from the future.
+    /// A mark is kept in place of one from the future.
     ClocksDisagree {
         /// By how many seconds.
         ahead: u64,

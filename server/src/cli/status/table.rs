@@ -90,11 +90,11 @@ impl Told {
             let [key, versions] = ["key", "versions"].map(|it| word(one, it).unwrap_or_default());
             let used = time(one, "last_use").map(|last| format!(", used {} ago", age(last, now)));
             let text = format!(
-                "{key} version {versions}: made for {} alone{}",
+                "{key} version {versions} can no longer be decrypted: made for {} alone{}",
                 names(one, "seals").join(", "),
                 used.unwrap_or_default()
             );
-            block.add(true, "opens no more", Some(text));
+            block.add(true, "lost versions", Some(text));
             self.in_need.push(format!("key {key}"));
         }
     }
@@ -498,7 +498,8 @@ mod tests {
         assert_eq!(in_need, ["key transit/k"]);
         for line in [
             "  revoked seals     old",
-            "! opens no more     transit/k version 1 to 3: made for old alone, used 24 h ago",
+            "! lost versions     transit/k version 1 to 3 can no longer be decrypted: made for old \
+             alone, used 24 h ago",
         ] {
             assert!(text.lines().any(|other| other == line), "{text}");
         }

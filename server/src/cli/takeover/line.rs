@@ -33,7 +33,7 @@ impl Line {
         Self { bytes, content }
     }
 
-    /// The line with `ciphertext` in the place of its own; in JSON the other members stay.
+    /// The line with `ciphertext` in place of its own; in JSON the other members stay.
     pub(super) fn with(&self, ciphertext: &str) -> String {
         match serde_json::from_slice::<Map<String, Value>>(&self.bytes) {
             Err(_plain) => ciphertext.to_owned(),
@@ -44,7 +44,7 @@ impl Line {
         }
     }
 
-    /// Whether `output` is the line with an envelope of ours in the place of its ciphertext.
+    /// Whether `output` is the line with an envelope of ours in place of its ciphertext.
     pub(super) fn is_rewrapped_in(&self, output: &[u8]) -> bool {
         let Ok(text) = str::from_utf8(output) else { return false };
         let members = serde_json::from_str::<Map<String, Value>>(text);

@@ -16,7 +16,7 @@ pub trait Kept: Sized + Send + Sync + 'static {
     /// What is found by something else than the name; `()` if nothing is.
     type Index: Index<Self>;
 
-    /// What stands behind `ROOT/` in the place of the record `name`.
+    /// What stands behind `ROOT/` in place of the record `name`.
     fn place(name: &Self::Name) -> String;
 
     /// The inverse of [`Kept::place`]; `None` for what is no place of this kind.

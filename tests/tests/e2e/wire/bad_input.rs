@@ -1,4 +1,4 @@
-//! The list of bad input: the answer that Vault gives, one answer for every reason inside
+//! Bad input of each kind: the answer that Vault gives, one answer for every reason inside
 //! the envelope (I4), nothing echoed back, the server alive.
 
 use anyhow::{Context, Result};
