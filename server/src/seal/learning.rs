@@ -359,16 +359,7 @@ fn tell_adopted(connection: &Connection, known: &Known) {
             "a restart while the KMS is away cannot encrypt"
         );
     }
-    if known.keks.disabled().next().is_some() {
-        let keks: Vec<_> = known.keks.disabled().map(|version| version.id.as_str()).collect();
-        tracing::warn!(
-            seal = %connection.name(),
-            keks = keks.join(", "),
-            advice = "enable them in the KMS, unless it is known that nothing is left which they \
-                      wrapped: backups of a Vault, and Vaults that have not restarted, may need them",
-            "versions of the master key are disabled: what they wrapped does not open"
-        );
-    }
+    warn_of_disabled(connection, known);
     if known.keks.is_purgeable() == Some(true) {
         tracing::warn!(
             seal = %connection.name(),
@@ -377,6 +368,20 @@ fn tell_adopted(connection: &Connection, known: &Known) {
             "the master key can be destroyed for good"
         );
     }
+}
+
+fn warn_of_disabled(connection: &Connection, known: &Known) {
+    let keks: Vec<_> = known.keks.disabled().map(|version| version.id.as_str()).collect();
+    if keks.is_empty() {
+        return;
+    }
+    tracing::warn!(
+        seal = %connection.name(),
+        keks = keks.join(", "),
+        advice = "enable them in the KMS, unless it is known that nothing is left which they \
+                  wrapped: backups of a Vault, and Vaults that have not restarted, may need them",
+        "versions of the master key are disabled: what they wrapped does not open"
+    );
 }
 
 impl fmt::Debug for Learner {
