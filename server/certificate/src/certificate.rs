@@ -190,7 +190,7 @@ impl ClientCertificate {
 }
 
 /// When the last of the certificates in `chain` ends that have the name of its first one's issuer;
-/// `None` if there is none.
+/// `None` if there is none, or if the first one is its own issuer and needs no other.
 ///
 /// # Errors
 ///
@@ -198,6 +198,9 @@ impl ClientCertificate {
 pub fn issuer_not_after(chain: &[CertificateDer<'_>]) -> Result<Option<u64>, Malformed> {
     let Some((first, rest)) = chain.split_first() else { return Ok(None) };
     let first = parse(first)?;
+    if first.subject().as_raw() == first.issuer().as_raw() {
+        return Ok(None);
+    }
     let mut last = None;
     for certificate in rest {
         let certificate = parse(certificate)?;

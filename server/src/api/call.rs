@@ -405,7 +405,10 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
                 "a newer configuration or store made it: this replica is behind the others, or an \
                  older state was put back; declare the seals and key ids that made it"
             }
-            other => return advice(other),
+            other => advice(other).unwrap_or(
+                "nothing, if a client sent what was never ours; else a newer configuration made it: \
+                 same seals, generation and version on every replica?",
+            ),
         },
         TransitError::VersionTooOld => "lower min_decryption_version of the key",
         TransitError::KeyNotFound => {
