@@ -254,6 +254,37 @@ impl Sources for WhereReadable {
     }
 }
 
+/// What can be read of a configuration whose servers are gone, and [`Placeholders`] for all else: see
+/// [`Config::take_out_unread`](crate::Config::take_out_unread). Never for serving.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AtHand;
+
+impl Sources for AtHand {
+    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        WhereReadable.variable(name)
+    }
+
+    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        SystemSources.variable(name)
+    }
+
+    fn are_placeholders(&self) -> bool {
+        true
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        WhereReadable.secret_file(path)
+    }
+
+    fn text_file(&self, path: &Path) -> Result<String, SourceError> {
+        SystemSources.text_file(path).or_else(|_unreadable| Placeholders.text_file(path))
+    }
+
+    fn exposure(&self, _path: &Path) -> Option<Exposure> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -9,7 +9,7 @@ use crate::seal::{Seal, SealKind, StaticKey};
 impl Config {
     /// Takes out what a [placeholder](crate::Placeholders) stands in for, and names the static seals
     /// whose current key that is; they are taken out whole. `self` was read
-    /// [where readable](crate::WhereReadable), and `by_reference` with placeholders alone.
+    /// [as far as it is at hand](crate::AtHand), and `by_reference` with placeholders alone.
     ///
     /// Other secrets (an HSM's PIN, a client's secret) stay as they were read: whoever takes keys
     /// out of what is left asks no KMS.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selkie_config::{BreakGlassSeal, Config, Placeholders, Seal, SealKind, WhereReadable};
+use selkie_config::{AtHand, BreakGlassSeal, Config, Placeholders, Seal, SealKind};
 use selkie_crypto::SealName;
 use selkie_crypto::envelope::Recipient;
 use selkie_kms::{KekDescription, Wrapping};
@@ -32,7 +32,7 @@ impl KnownSeals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(CommandError::Runtime)?;
         // Where the servers are gone, so are the files of some of their secrets.
-        let read = || read_config_with(path, &WhereReadable);
+        let read = || read_config_with(path, &AtHand);
         // Once for what is known of its seals, pin files included, and once to take keys out of it.
         let deployment = runtime.block_on(Deployment::resume(read()?, None, None))?;
         let mut config = read()?;
