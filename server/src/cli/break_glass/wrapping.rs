@@ -10,7 +10,7 @@ use selkie_kms::{KekDescription, Wrapping};
 use super::blob::Blob;
 use super::error::{BreakGlassError, WrapObstacle};
 use super::key_file::Unlocked;
-use crate::cli::{CommandError, read_config_with};
+use crate::cli::{CommandError, read_config, read_config_with};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::seal::PinFile;
@@ -32,11 +32,15 @@ impl KnownSeals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(CommandError::Runtime)?;
         // Where the servers are gone, so are the files of some of their secrets.
-        let read = || read_config_with(path, &AtHand);
+        let is_whole = read_config(path).is_ok();
+        let read = || if is_whole { read_config(path) } else { read_config_with(path, &AtHand) };
         // Once for what is known of its seals, pin files included, and once to take keys out of it.
         let deployment = runtime.block_on(Deployment::resume(read()?, None, None))?;
         let mut config = read()?;
-        let unread = config.take_out_unread(&read_config_with(path, &Placeholders)?);
+        let unread = match is_whole {
+            true => Vec::new(),
+            false => config.take_out_unread(&read_config_with(path, &Placeholders)?),
+        };
         Ok(Self { config: Some(config), deployment: Some(deployment), unread, pins })
     }
 
