@@ -21,6 +21,7 @@ mod policy;
 mod previous;
 mod promises;
 mod quantity;
+mod regression;
 mod seal;
 mod secret;
 mod sources;
@@ -56,8 +57,8 @@ pub use listener::{
     TlsVersion,
 };
 pub use mount::Mount;
-pub use previous::Regression;
 pub use promises::Promises;
+pub use regression::Regression;
 pub use seal::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, DistantKey, IdentityReason,
     Origin, Pkcs11Mechanism, Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal,
