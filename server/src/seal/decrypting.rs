@@ -13,8 +13,8 @@ use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret};
 use selkie_kms::{Call, KmsError};
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::Standing;
 use super::error::{SealError, SealFault};
+use super::health::Standing;
 use super::probe::Probe;
 use super::seals::{Seal, Seals};
 use crate::metrics::Metrics;

@@ -5,9 +5,10 @@ use selkie_crypto::Random;
 use selkie_kms::{KekVersion, Wrapping};
 use tokio::time::Instant;
 
-use super::connection::{Connection, Standing};
+use super::connection::Connection;
 use super::decrypting::HEDGE_AFTER;
 use super::error::SealFault;
+use super::health::Standing;
 use super::round_trip;
 use super::seals::Seal;
 

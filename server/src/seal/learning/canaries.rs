@@ -6,8 +6,9 @@ use selkie_crypto::KekId;
 use selkie_kms::{KekDescription, KekState, KekVersion, KmsError, Wrapping};
 
 use super::{Learner, Outlook};
-use crate::seal::connection::{Connection, Standing};
+use crate::seal::connection::Connection;
 use crate::seal::error::{Contradiction, SealFault};
+use crate::seal::health::Standing;
 use crate::seal::known::{Known, Trust};
 use crate::seal::pin::PinFile;
 use crate::seal::round_trip;
