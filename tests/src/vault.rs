@@ -29,6 +29,18 @@ pub struct SealArguments {
 }
 
 impl SealArguments {
+    /// Has the Vault store its data with raft, at a port of its own: by default raft takes the one
+    /// after the Vault's, which is another test's.
+    ///
+    /// # Errors
+    ///
+    /// If no port is free.
+    pub fn with_raft(&mut self) -> Result<()> {
+        let cluster = format!("-raft-cluster=127.0.0.1:{}", free_port()?);
+        self.further.extend(["-raft".into(), cluster]);
+        Ok(())
+    }
+
     /// As vault-core takes them.
     fn of_the_stanza(&self) -> Vec<String> {
         let stanza = [

@@ -219,7 +219,7 @@ fn the_records_of_a_raft_snapshot_open_by_shares_of_the_key() -> Result<()> {
     let server = site.site.start()?;
     let mut vault =
         Deployment::new(program, site.site.dir(), &server, &site.vault_token, "autounseal");
-    vault.seal.further = vec!["-raft".into()];
+    vault.seal.with_raft()?;
     let mut core: VaultCore = vault.start()?;
     core.initialise()?;
     let snapshot = core.client.get("sys/storage/raft/snapshot")?;

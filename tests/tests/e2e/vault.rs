@@ -112,7 +112,7 @@ fn a_vault_on_raft_unseals_itself() -> Result<()> {
     let Some(program) = Peer::VaultCore.find()? else { return Ok(()) };
     let served = Served::new()?;
     let mut deployment = served.deployment(program, "autounseal");
-    deployment.seal.further = vec!["-raft".into()];
+    deployment.seal.with_raft()?;
     let vault_token = deployment.with_secret()?;
     deployment.assert_comes_up_by_itself(&vault_token)
 }
