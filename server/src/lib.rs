@@ -25,6 +25,7 @@ pub mod hardening;
 pub mod listener_certificates;
 pub mod metrics;
 pub mod node;
+mod oldest;
 pub mod seal;
 pub mod seal_client;
 pub mod serve;

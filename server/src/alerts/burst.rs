@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use selkie_config::Burst;
 
+use crate::oldest::take_oldest;
+
 /// How many clients and keys are counted at once; beyond it those go that were quiet longest.
 const MOST: usize = 2_048;
 /// Into how many slices a window is cut.
@@ -50,22 +52,11 @@ impl Bursts {
     /// Counts `decrypts` of `whose` at `now`. How many that makes in the window, if it is too much.
     pub(super) fn note(&mut self, whose: Counted, decrypts: u64, now: u64) -> Option<u64> {
         if self.counts.len() >= MOST && !self.counts.contains_key(&whose) {
-            self.make_room();
+            take_oldest(&mut self.counts, MOST / 8, Count::last);
         }
         let count = self.counts.entry(whose).or_default();
         let total = count.add(now / self.slice, decrypts, self.slices);
         (total > self.bound).then_some(total)
-    }
-
-    fn make_room(&mut self) {
-        let mut last: Vec<_> = self.counts.values().map(Count::last).collect();
-        let (_, oldest, _) = last.select_nth_unstable(MOST / 8);
-        let (oldest, mut left) = (*oldest, MOST / 8);
-        self.counts.retain(|_, count| {
-            let goes = left > 0 && count.last() <= oldest;
-            left -= usize::from(goes);
-            !goes
-        });
     }
 
     #[cfg(test)]

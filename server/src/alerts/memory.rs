@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::oldest::take_oldest;
+
 /// How many pairs of each sort are remembered; beyond it those go that were seen longest ago.
 pub(super) const MOST: usize = 4_096;
 /// How old the kept time of a pair may become, in seconds, before it is written anew.
@@ -59,7 +61,8 @@ impl Memory {
     pub(super) fn learn(&mut self, subject: Subject, last: u64, kept: bool) {
         let pairs = self.of(&subject);
         let is_full = pairs.len() >= MOST && !pairs.contains_key(&subject);
-        let gone = if is_full { make_room(pairs) } else { Vec::new() };
+        let going = if is_full { MOST / 8 } else { 0 };
+        let gone = take_oldest(pairs, going, |seen| seen.last);
         let seen = Seen { last, kept: if kept { last } else { 0 } };
         let is_new = pairs.insert(subject.clone(), seen).is_none();
         gone.iter().for_each(|subject| self.uncount(subject));
@@ -147,19 +150,6 @@ fn one_less<K>(mut count: OccupiedEntry<'_, K, usize>) {
     } else {
         *count.get_mut() -= 1;
     }
-}
-
-/// Removes an eighth at once, so that a flood of new ones does not look through all for each.
-fn make_room(pairs: &mut HashMap<Subject, Seen>) -> Vec<Subject> {
-    let mut times: Vec<_> = pairs.values().map(|seen| seen.last).collect();
-    let (_, oldest, _) = times.select_nth_unstable(MOST / 8);
-    let (oldest, mut left) = (*oldest, MOST / 8);
-    let gone = pairs.extract_if(|_, seen| {
-        let goes = left > 0 && seen.last <= oldest;
-        left -= usize::from(goes);
-        goes
-    });
-    gone.map(|(subject, _)| subject).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Token, Tokens};
+use crate::oldest::take_oldest;
 
 /// How many tokens are remembered to be in use: at least those that were used last, and at most twice as
 /// many, so that the look for the oldest is as rare as they are many.
@@ -49,20 +50,6 @@ impl Expiring {
     }
 }
 
-/// Forgets as many of those that were used longest ago.
-fn forget_older_half(uses: &mut HashMap<Box<str>, Use>) {
-    let mut times: Vec<_> = uses.values().map(|one| one.at).collect();
-    let middle = times.len() / 2;
-    let (_, &mut oldest_kept, _) = times.select_nth_unstable(middle);
-    // Of those with the time in the middle some go as well: a second may see them all.
-    let mut room = times.iter().skip(middle).filter(|at| **at == oldest_kept).count();
-    uses.retain(|_, one| {
-        let is_kept = one.at > oldest_kept || (one.at == oldest_kept && room > 0);
-        room -= usize::from(is_kept && one.at == oldest_kept);
-        is_kept
-    });
-}
-
 impl Tokens {
     /// Takes note that a key was used with this token.
     pub(crate) fn note_key_use(&self, token: &Token) {
@@ -76,7 +63,7 @@ impl Tokens {
             return;
         }
         if uses.len() >= 2 * TOKENS {
-            forget_older_half(&mut uses);
+            take_oldest(&mut uses, TOKENS, |one| one.at);
         }
         uses.insert(token.accessor.as_str().into(), Use { at, warned_of: None });
     }
@@ -139,31 +126,5 @@ impl Tokens {
     fn by_accessor(&self, accessor: &str) -> Option<Arc<Token>> {
         let id = self.mirror.find(|index| index.by_accessor(accessor))?;
         Some(self.mirror.get(&id).ok()??.value)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn uses(times: impl Iterator<Item = u64>) -> HashMap<Box<str>, Use> {
-        let one =
-            |(number, at): (usize, u64)| (number.to_string().into(), Use { at, warned_of: None });
-        times.enumerate().map(one).collect()
-    }
-
-    #[test]
-    fn those_used_last_are_remembered_and_as_many_others_forgotten_at_once() {
-        let mut different = uses(0..2048);
-        forget_older_half(&mut different);
-        assert_eq!(different.len(), 1024);
-        assert!(different.values().all(|one| one.at >= 1024));
-        let mut same = uses(std::iter::repeat_n(7, 2048));
-        forget_older_half(&mut same);
-        assert_eq!(same.len(), 1024);
-        let mut mixed = uses((0..1000).chain(std::iter::repeat_n(5000, 1048)));
-        forget_older_half(&mut mixed);
-        assert_eq!(mixed.len(), 1024);
-        assert!(mixed.values().all(|one| one.at == 5000));
     }
 }
