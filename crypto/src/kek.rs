@@ -56,6 +56,10 @@ impl Kek {
         unwrap_key(self.0.expose(), wrapped)
     }
 
+    pub(crate) fn expose_for_fingerprint(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
     /// Whether both are the same key, in constant time; the configuration refuses one key under
     /// two ids.
     #[must_use]

@@ -15,6 +15,7 @@ mod ciphertext;
 mod digest;
 mod ec;
 pub mod envelope;
+mod fingerprint;
 mod kek;
 mod mac;
 mod name;
@@ -42,6 +43,7 @@ pub use ec::{
     UnprotectError,
 };
 pub use envelope::{DecryptError, Envelope};
+pub use fingerprint::KeyFingerprint;
 pub use kek::{Kek, UnwrapFailed, WRAPPED_DEK_BYTES};
 pub use name::{KekId, NameError, SealName};
 pub use pin_key::PinKey;

@@ -1,6 +1,7 @@
 //! AES key wrap and RSA-OAEP: what a KEK does to a DEK.
 
 use std::error::Error;
+use std::hint::black_box;
 
 use selkie_crypto::{RsaPublicKey, WRAPPED_DEK_BYTES};
 
@@ -17,6 +18,7 @@ pub(crate) fn observe(table: &mut Table) -> Result<(), Box<dyn Error>> {
     let wrapped = wrap(table)?;
     unwrap(table, wrapped)?;
     compare(table)?;
+    fingerprint(table)?;
     wrap_rsa(table)
 }
 
@@ -60,6 +62,14 @@ fn compare(table: &mut Table) -> Result<(), Box<dyn Error>> {
             return Err("is_same_key is wrong".into());
         }
     }
+    Ok(())
+}
+
+/// What comes of it is public and has no bytes to look at: it is only printed and compared.
+fn fingerprint(table: &mut Table) -> Result<(), Box<dyn Error>> {
+    let (kek, origin_key) = (poisoned::kek(3)?, poisoned::origin_key(5)?);
+    black_box(table.observe(call("Kek::fingerprint", 0, ""), || kek.fingerprint()));
+    black_box(table.observe(call("OriginKey::fingerprint", 0, ""), || origin_key.fingerprint()));
     Ok(())
 }
 
