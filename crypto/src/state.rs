@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use selkie_memory::{PageError, SecretPage, with_scrubbed_stack};
+use selkie_memory::{PageError, with_scrubbed_stack};
 use subtle::ConstantTimeEq;
 
 use crate::aead::{self, NONCE_BYTES, TAG_BYTES};
@@ -28,11 +28,10 @@ pub const SEALED_OVERHEAD_BYTES: usize = HEAD_BYTES + TAG_BYTES;
 ///
 /// The salt keeps the number of messages under one AES-GCM key at one, whatever is written for
 /// however many years.
-pub struct StateKey {
-    key: SecretPage<32>,
-    /// The same for the MACs, one of which each request with a token costs.
-    absorbed: Absorbed,
-}
+pub struct StateKey(
+    /// For the MACs, one of which each request with a token costs.
+    Absorbed,
+);
 
 /// A record as it was before it was sealed.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,9 +62,7 @@ impl StateKey {
     ///
     /// [`PageError`] when there is no page to hold it.
     pub fn init_with(fill: impl FnOnce(&mut [u8; 32])) -> Result<Self, PageError> {
-        let key = SecretPage::new(fill)?;
-        let absorbed = Absorbed::init_with(|page| page.copy_from_slice(key.expose()))?;
-        Ok(Self { key, absorbed })
+        Absorbed::init_with(fill).map(Self)
     }
 
     /// The key that a [`Plaintext`] of 32 bytes holds; `None` for any other length.
@@ -84,7 +81,7 @@ impl StateKey {
     /// The key, to be encrypted for the seals.
     #[must_use]
     pub fn to_plaintext(&self) -> Plaintext {
-        Plaintext::new(self.key.expose().to_vec())
+        Plaintext::new(self.0.expose().to_vec())
     }
 
     /// `content` sealed for `place`, as part of the commit `sequence`.
@@ -135,14 +132,14 @@ impl StateKey {
     #[must_use]
     pub fn summand(&self, place: &str, sealed: &[u8]) -> StateSum {
         let parts = [place.as_bytes(), &[0], sealed];
-        StateSum(self.absorbed.mac(b"selkie state sum", parts))
+        StateSum(self.0.mac(b"selkie state sum", parts))
     }
 
     /// What vouches for a checkpoint kept outside of the store:
     /// `HMAC-SHA-256[state key]("selkie state checkpoint" ‖ 0x00 ‖ content)`.
     #[must_use]
     pub fn checkpoint_mac(&self, content: &[u8]) -> [u8; 32] {
-        self.absorbed.mac(b"selkie state checkpoint", [content])
+        self.0.mac(b"selkie state checkpoint", [content])
     }
 
     /// Whether `mac` vouches for `content`, in constant time.
@@ -155,19 +152,19 @@ impl StateKey {
     /// whether a guess was right: `HMAC-SHA-256[state key]("selkie token" ‖ 0x00 ‖ token)`.
     #[must_use]
     pub fn token_hash(&self, token: &[u8]) -> [u8; 32] {
-        self.absorbed.mac(b"selkie token", [token])
+        self.0.mac(b"selkie token", [token])
     }
 
     /// Whether both are the same key, in constant time.
     #[must_use]
     pub fn is_same_key(&self, other: &Self) -> bool {
-        self.key.expose().ct_eq(other.key.expose()).into()
+        self.0.expose().ct_eq(other.0.expose()).into()
     }
 
     fn record_key(&self, salt: &[u8; SALT_BYTES]) -> RecipientSecret {
         with_scrubbed_stack(|| {
             RecipientSecret::init_with(|key| {
-                *key = self.absorbed.mac(b"selkie record key", [salt]);
+                *key = self.0.mac(b"selkie record key", [salt]);
             })
         })
     }
