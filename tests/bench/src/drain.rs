@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::seal_client::SealClient;
 
@@ -17,6 +17,8 @@ const BATCH: usize = 500;
 /// A seal client's own tries, and the pause of a Vault's unseal loop (transit-api.md §1.7).
 const TRIES: u32 = 3;
 const UNSEAL_PAUSE: Duration = Duration::from_secs(5);
+/// How long a seal client waits for all its tries together (transit-api.md §1.7).
+const CALL_TIME: Duration = Duration::from_secs(60);
 
 /// Vaults that all decrypt their root key at once, each its own, and try again as Vaults do.
 /// Prints one JSON object.
@@ -80,13 +82,15 @@ impl Drain {
     }
 }
 
-/// Tries until the Vault is unsealed: three tries with pauses of 1 to 1.5 s and 2 to 3 s, then the
-/// unseal loop's pause, and again.
+/// Tries until the Vault is unsealed: three tries with pauses of 1 to 1.5 s and 2 to 3 s, in a minute
+/// at most, then the unseal loop's pause, and again.
 async fn unseal(client: SealClient, body: Value, began: Instant) -> Result<Unsealed> {
     let mut refused = 0;
     loop {
+        let call_ends = Instant::now() + CALL_TIME;
         for turn in 1..=TRIES {
-            match attempt(&client, body.clone()).await {
+            let answer = timeout_at(call_ends, attempt(&client, body.clone())).await;
+            match answer.unwrap_or(None) {
                 Some(StatusCode::OK) => return Ok(Unsealed { after: began.elapsed(), refused }),
                 Some(status) if !status.is_server_error() => bail!("decrypt: {status}"),
                 _ => refused += 1,
