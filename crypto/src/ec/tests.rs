@@ -249,6 +249,16 @@ fn what_opens_to_no_key_of_ours_is_told_from_another_passphrase() {
 }
 
 #[test]
+fn a_thousand_wrong_passphrases_are_told_as_such_whatever_they_make_of_the_padding() {
+    let own = key(EcCurve::X25519);
+    let text = protected(own.to_pkcs8().expose_for_writing());
+    for number in 0..1000 {
+        let refused = EcPrivateKey::unprotect(&text, format!("wrong {number}").as_bytes());
+        assert!(matches!(refused, Err(UnprotectError::Passphrase)), "{number}: {refused:?}");
+    }
+}
+
+#[test]
 fn what_is_no_protected_key_is_refused() {
     for text in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
         let refused = EcPrivateKey::unprotect(text, b"x").unwrap_err();

@@ -156,3 +156,37 @@ fn serial_numbers_are_told_in_decimal() {
     assert_eq!(digits(&[1, 0]), "256");
     assert_eq!(digits(&[0xff; 16]), u128::MAX.to_string());
 }
+
+#[test]
+fn the_issuer_of_a_chain_ends_when_the_last_of_its_name_does() {
+    let key = KeyPair::generate().unwrap();
+    let named = |name: &str, year: i32| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = date(year, 1, 1);
+        params
+    };
+    let issuer = |name: &str, year| named(name, year).self_signed(&key).unwrap().der().clone();
+    let signer = rcgen::Issuer::new(named("issuer", 2030), &key);
+    let first = named("server", 2040).signed_by(&key, &signer).unwrap().der().clone();
+
+    let ends = |rest: &[CertificateDer<'static>]| {
+        issuer_not_after(&[std::slice::from_ref(&first), rest].concat()).unwrap()
+    };
+    assert_eq!(ends(&[]), None);
+    assert_eq!(ends(&[issuer("another", 2030)]), None);
+    let (soon, later) = (issuer("issuer", 2027), issuer("issuer", 2030));
+    assert_eq!(ends(std::slice::from_ref(&soon)), Some(1_798_761_600));
+    assert_eq!(ends(&[later.clone(), soon.clone()]), Some(1_893_456_000));
+    assert_eq!(ends(&[soon, later]), Some(1_893_456_000));
+    assert_eq!(issuer_not_after(&[]), Ok(None));
+}
+
+#[test]
+fn what_issued_itself_waits_for_no_issuer_of_its_name() {
+    let own = || der(|params| params.distinguished_name.push(DnType::CommonName, "own"));
+    assert_eq!(issuer_not_after(&[own(), own()]), Ok(None));
+    assert_eq!(issuer_not_after(&[CertificateDer::from(vec![0])]), Err(Malformed::NotDer));
+}
