@@ -62,6 +62,17 @@ fn only_a_policy_with_a_template_is_templated() {
 }
 
 #[test]
+fn the_exact_paths_of_a_policy_are_those_without_wildcards_and_templates() {
+    let rule = |path| format!("path \"{path}\" {{ policy = \"read\" }}\n");
+    let paths = ["b/1", "a/*", "a/+/c", "{{identity.entity.name}}", "a"];
+    let policy = parse(&paths.map(rule).concat()).expect("a policy");
+    let mut exact: Vec<_> = policy.exact_paths().collect();
+    exact.sort_unstable();
+    assert_eq!(exact, ["a", "b/1"]);
+    assert_eq!(Policy::root().exact_paths().count(), 0);
+}
+
+#[test]
 fn json_policy_is_read() {
     let text = r#" {"name": "ignored", "path": {
         "a": {"comment": "why", "capabilities": ["read", "update"]}, "b": {}}}"#;
