@@ -165,7 +165,7 @@ async fn encrypt(node: &Node) -> Result<Encrypted, TransitError> {
 
 async fn decrypt(node: &Node, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
     let engine = engine(node);
-    let decryption = engine.decryption(&permit(operation::Decrypt, "unseal"))?;
+    let decryption = engine.decryption(&permit(operation::Decrypt, "unseal")).await?;
     let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
 }

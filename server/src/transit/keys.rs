@@ -24,6 +24,7 @@ use self::held::{Entry, Found, Held, Holding};
 pub(crate) use self::target::RETURN_AFTER;
 pub(super) use self::target::Target;
 use super::{TransitError, TransitKey};
+use crate::look_budget::LookBudget;
 use crate::state::listing::{Listed, list};
 use crate::state::under_mounts;
 
@@ -43,6 +44,8 @@ pub struct Keys {
     changes: tokio::sync::Mutex<()>,
     /// The list of seals may have changed since the keys last followed it.
     seals_due: AtomicBool,
+    /// How often the store is asked about keys that are not held.
+    pub(super) looks: LookBudget,
     /// Lines a minute about ciphertexts of versions newer than their key's latest.
     pub(super) told_newer: LogBudget,
 }
@@ -73,6 +76,7 @@ impl Keys {
             held: RwLock::default(),
             changes: tokio::sync::Mutex::default(),
             seals_due: AtomicBool::new(true),
+            looks: LookBudget::default(),
             told_newer: LogBudget::new(1),
         }
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use selkie_access::MountPath;
+use selkie_access::{KeyName, MountPath};
 use tokio::time::Instant;
 
 use super::{Transit, TransitError, TransitKey, Uncounted};
@@ -24,25 +24,24 @@ impl Transit {
     pub(super) async fn ready(
         &self,
         mount: &MountPath,
-        name: &str,
+        name: &KeyName,
         deadline: impl FnOnce(&TransitKey) -> Instant,
     ) -> Result<(Arc<TransitKey>, Arc<Deployment>), TransitError> {
-        let key = self.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
+        let key = self.find(mount, name).await?.ok_or(TransitError::KeyNotFound)?;
         let unready: Vec<_> = unready(&self.deployment, &key, self.clock.unix_seconds()).collect();
         if unready.is_empty() {
             return Ok((key, Arc::clone(&self.deployment)));
         }
         Box::pin(self.learn_all(unready, deadline(&key))).await;
         let learned = Self { deployment: self.current.load_full(), ..self.clone() };
-        let key = learned.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
+        let key = learned.held(mount, name)?.ok_or(TransitError::KeyNotFound)?;
         Ok((key, learned.deployment))
     }
 
     /// Asks the KMSs of a key of whose master keys not enough is known to go on from it.
-    pub(super) async fn learn_of(&self, mount: &MountPath, name: &str, deadline: Instant) {
-        let Ok(Some(key)) = self.keys.find(mount, name) else { return };
+    pub(super) async fn learn_of(&self, key: &TransitKey, deadline: Instant) {
         let deployment = self.current.load_full();
-        let unready: Vec<_> = unready(&deployment, &key, self.clock.unix_seconds()).collect();
+        let unready: Vec<_> = unready(&deployment, key, self.clock.unix_seconds()).collect();
         self.learn_all(unready, deadline).await;
     }
 

@@ -86,9 +86,9 @@ pub(super) async fn encrypt(
     at: &KeyPath,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let transit = call.transit();
     let name = at.key.as_str();
-    let has_key = transit.has_key(&at.mount, &at.key);
+    let hurried = call.transit_within(WRAP_PATIENCE);
+    let has_key = hurried.has_key(&at.mount, &at.key).await;
     let has_key = has_key.map_err(|error| Refusal::of_item(error, name))?;
     let (mount, key) = (at.mount.clone(), at.key.clone());
     let (permit, request) = if has_key {
@@ -99,12 +99,12 @@ pub(super) async fn encrypt(
         let permit = call.acl(&fields).permit(operation::EncryptUpsert, mount, key);
         let permit = permit.map_err(denied)?;
         let request = request::Encrypt::decode(&mut fields)?;
-        (Box::pin(upsert(&transit, permit, &request)).await?, request)
+        (Box::pin(upsert(&call.transit(), permit, &request)).await?, request)
     };
     let transit = match request.input {
         // To make a key takes longer than a seal client waits, which never asks for that.
-        Input::Single(_) if has_key => Transit { until: call.came + WRAP_PATIENCE, ..transit },
-        Input::Single(_) | Input::Batch(_) => transit,
+        Input::Single(_) if has_key => hurried,
+        Input::Single(_) | Input::Batch(_) => call.transit(),
     };
     let refused = |error| Refusal::of_item(error, name);
     let encryption = transit.encryption(&permit).await.map_err(refused)?;
@@ -151,7 +151,7 @@ pub(super) async fn decrypt(
         Input::Single(_) => call.transit_within(UNWRAP_PATIENCE),
         Input::Batch(_) => transit_for(call, &request.input),
     };
-    let decryption = transit.decryption(&permit).map_err(refused)?;
+    let decryption = transit.decryption(&permit).await.map_err(refused)?;
     call.note_key_use();
     let mut warnings = fields.into_warnings(&["name"]);
     match request.input {
@@ -264,7 +264,7 @@ impl<'t> Rewrapping<'t> {
         transit: &'t Transit,
         permit: &Permit<operation::Rewrap>,
     ) -> Result<Self, TransitError> {
-        let decryption = transit.rewrap_decryption(permit)?;
+        let decryption = transit.rewrap_decryption(permit).await?;
         Ok(Self { decryption, encryption: transit.re_encryption(permit).await? })
     }
 

@@ -31,7 +31,7 @@ fn seals_of(key: &TransitKey) -> Vec<&str> {
 
 async fn decrypt_under(node: &Node, key: &str, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
     let engine = engine(node);
-    let decryption = engine.decryption(&permit(operation::Decrypt, key))?;
+    let decryption = engine.decryption(&permit(operation::Decrypt, key)).await?;
     let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
 }

@@ -11,7 +11,7 @@ use crate::metrics::StoreFigures;
 use crate::state::writes::WriteFigures;
 use crate::state::{StateStatus, record_key};
 
-async fn replica(store: &Arc<FaultyStore>) -> Transit {
+pub(super) async fn replica(store: &Arc<FaultyStore>) -> Transit {
     let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
     engine.keys = Arc::new(Keys::load(Arc::clone(store) as _).await.unwrap());
     engine
@@ -25,7 +25,7 @@ async fn following(store: &Arc<FaultyStore>) -> Transit {
     engine
 }
 
-fn store() -> Arc<FaultyStore> {
+pub(super) fn store() -> Arc<FaultyStore> {
     FaultyStore::new(&Arc::new(MemoryStore::new()))
 }
 
@@ -33,8 +33,9 @@ async fn rotate(engine: &Transit) -> Result<u32, TransitError> {
     Ok(engine.rotate_key(permit(operation::RotateKey, "k")).await?.latest.get())
 }
 
+/// What this replica has, without a look into the store.
 fn read(engine: &Transit, key: &str) -> Result<Option<u32>, TransitError> {
-    let key = engine.read_key(permit(operation::ReadKey, key))?;
+    let key = engine.held(&"transit".parse().unwrap(), &key.parse().unwrap())?;
     Ok(key.map(|key| key.latest.get()))
 }
 
@@ -46,7 +47,7 @@ async fn heard() {
     sleep(Duration::from_millis(1)).await;
 }
 
-fn is_store_error<T>(outcome: &Result<T, TransitError>) -> bool {
+pub(super) fn is_store_error<T>(outcome: &Result<T, TransitError>) -> bool {
     matches!(outcome, Err(TransitError::Store(_)))
 }
 
@@ -199,7 +200,7 @@ async fn until_the_store_is_open_nobody_can_tell_which_keys_there_are() {
     assert!(is_sealed(read(&one, "k").unwrap_err()));
     assert!(is_sealed(rotate(&one).await.unwrap_err()));
     assert!(is_sealed(
-        one.has_key(&"transit".parse().unwrap(), &"k".parse().unwrap()).unwrap_err()
+        one.has_key(&"transit".parse().unwrap(), &"k".parse().unwrap()).await.unwrap_err()
     ));
     let upsert = one.upsert_key(permit(operation::EncryptUpsert, "new"), NewKey::default()).await;
     assert!(is_sealed(upsert.unwrap_err()));
