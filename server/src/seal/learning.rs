@@ -111,6 +111,7 @@ impl Learner {
         self.metrics.kms_call(seal, "describe", outcome, began.elapsed());
         let described = described.map_err(SealFault::Kms);
         let now = self.clock.unix_seconds();
+        let had_fault = connection.health().fault.is_some();
         match described {
             Ok(fresh) => self.take(connection, &fresh).await,
             Err(fault) => {
@@ -123,6 +124,9 @@ impl Learner {
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
+        }
+        if !had_fault && connection.health().fault.is_some() {
+            self.keys.compare_soon();
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use selkie_access::{KeyName, MountPath};
 use tokio::task::yield_now;
 
-use super::{Change, Keys};
+use super::{Change, Keys, Target};
 use crate::deployment::Deployment;
 use crate::telemetry::WithCauses;
 use crate::transit::{TransitError, TransitKey};
@@ -61,6 +61,14 @@ impl Keys {
         }
     }
 
+    /// Has the keys compared with the seals, if they have not followed the list of seals yet: one that
+    /// is new may have been asked in vain, and is not waited for by the others any more.
+    pub(crate) fn compare_soon(&self) {
+        if self.seals_due.load(Ordering::Relaxed) {
+            self.comparison_due.notify_one();
+        }
+    }
+
     async fn behind(
         &self,
         deployment: &Deployment,
@@ -83,7 +91,9 @@ impl Keys {
     /// Whether every key can tell what its next version is for.
     async fn is_told(&self, deployment: &Deployment, now: u64) -> bool {
         for page in self.pages() {
-            if page.iter().any(|(_, key)| key.target(&deployment.seals, true, now).is_err()) {
+            if page.iter().any(|(_, key)| {
+                key.target(&deployment.seals, true, now).and_then(Target::whole).is_err()
+            }) {
                 return false;
             }
             yield_now().await;
