@@ -24,6 +24,8 @@ use crate::transit::Keys;
 
 /// How long a KMS may take to describe its key.
 const DESCRIBE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a run of learning waits for the managed keys to follow it.
+const KEYS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long after a run of learning the next one begins at the earliest, whoever wants it.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long a seal that fails is left alone at first; each failure doubles it, up to the last.
@@ -111,7 +113,7 @@ impl Learner {
         self.metrics.kms_call(seal, "describe", outcome, began.elapsed());
         let described = described.map_err(SealFault::Kms);
         let now = self.clock.unix_seconds();
-        let had_fault = connection.health().fault.is_some();
+        let (before, had_fault) = (connection.known(), connection.health().fault.is_some());
         match described {
             Ok(fresh) => self.take(connection, &fresh).await,
             Err(fault) => {
@@ -128,6 +130,20 @@ impl Learner {
         if !had_fault && connection.health().fault.is_some() {
             self.keys.compare_soon();
         }
+        if connection.known() != before {
+            self.advance_keys().await;
+        }
+    }
+
+    /// Has the managed keys follow what was learned. Whoever waits for the run waits for that, but no
+    /// longer than the store may take: it goes on by itself.
+    async fn advance_keys(&self) {
+        let learner = self.clone();
+        let advancing = tokio::spawn(async move {
+            let Self { keys, current, clock, .. } = &learner;
+            keys.advance(current, clock.unix_seconds()).await;
+        });
+        let _done_or_later = timeout(KEYS_PATIENCE, advancing).await;
     }
 
     /// Nothing more is encrypted under a master key that was deleted, until it is back.
@@ -223,13 +239,14 @@ impl Learner {
         Ok(())
     }
 
-    /// Puts `known` to work: the versions of all keys follow, or nothing changes.
+    /// Puts `known` to work, or nothing changes. The versions of managed keys follow when the run
+    /// ends: a store that does not answer keeps no master key from being learned.
     async fn adopt(
         &self,
         connection: &Arc<Connection>,
         known: &Arc<Known>,
     ) -> Result<(), AdoptionError> {
-        let _no_other_change = self.keys.hold_changes().await;
+        let _no_other_change = self.keys.hold_deployment().await;
         if connection.known().as_ref() == Some(known) {
             return Ok(());
         }
@@ -241,8 +258,7 @@ impl Learner {
         let after = Arc::new(before.with_known(connection, known)?);
         after.require_rising(&before, &self.keys)?;
         connection.set_known(Arc::clone(known));
-        self.current.store(Arc::clone(&after));
-        self.keys.advance(&after, self.clock.unix_seconds()).await;
+        self.current.store(after);
         if known.contradiction.is_none() {
             tell_adopted(connection, known);
         }

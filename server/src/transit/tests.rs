@@ -447,7 +447,7 @@ async fn managed_keys_survive_in_their_store() {
 /// Invariant I7.
 #[tokio::test]
 async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() {
-    let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
+    let engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
     let latest = |engine: &Transit| {
         engine.keys.managed(&"transit".parse().unwrap(), "k").unwrap().latest.get()
@@ -458,9 +458,9 @@ async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() 
         (vec![TestSeal::new("a", &[1, 2]), TestSeal::new("b", &[3])], 3),
         (vec![TestSeal::new("b", &[3])], 4),
     ] {
-        engine.deployment = deployment(&[], &seals).await;
-        engine.keys.follow_seals(&engine.deployment, 5).await;
-        engine.keys.follow_seals(&engine.deployment, 5).await;
+        engine.current.store(deployment(&[], &seals).await);
+        engine.keys.follow_seals(&engine.current, 5).await;
+        engine.keys.follow_seals(&engine.current, 5).await;
         assert_eq!(latest(&engine), expected);
     }
 }

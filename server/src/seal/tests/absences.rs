@@ -339,3 +339,21 @@ async fn a_key_whose_only_seal_is_new_and_away_is_to_be_tried_again() {
     site.back();
     assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (2, vec!["weu"]));
 }
+
+/// A change by a client holds on to that while the store does not answer it.
+#[tokio::test(start_paused = true)]
+async fn a_master_key_is_adopted_while_a_change_of_a_key_is_under_way() {
+    let site = Site::new();
+    let node = site.running().await;
+    engine(&node).create_key(permit(operation::CreateKey, "m"), NewKey::default()).await.unwrap();
+    let change = node.keys().hold_changes().await;
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    sleep(2 * POLL).await;
+    assert_eq!(kek(&node), id(2));
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
+    assert!(node.deployment().seals.iter().all(|seal| seal.connection.health().fault.is_none()));
+    assert_eq!(key(&node).latest.get(), 1, "a key that somebody changes waits for its turn");
+    drop(change);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(key(&node).latest.get(), 2);
+}

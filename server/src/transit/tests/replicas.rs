@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use futures_util::FutureExt;
 use selkie_storage::{Guard, RecordKey, RecordValue, Store, StoreError, Write};
 use tokio::time::sleep;
 
@@ -287,6 +288,27 @@ async fn a_key_among_thousands_follows_its_seals_though_others_change_all_the_ti
     for key in ["k", "k0", "k1500", "k2999", "new0", "new20"] {
         assert_eq!(read(&two, key).unwrap(), Some(2), "{key}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_change_waits_until_all_keys_have_been_compared_with_their_seals() {
+    let store = store();
+    let one = replica(&store).await;
+    create(&one, "k").await;
+    let record = store.inner.get(&place("k")).await.unwrap().unwrap();
+    for number in 0..3000 {
+        let put = Write::Put(place(&format!("k{number}")), record.value.clone());
+        store.inner.commit(&[], &[put]).await.unwrap();
+    }
+    let one = Transit { keys: Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap()), ..one };
+    let learner = one.learner();
+    let comparing = tokio::spawn(async move { learner.keys.advance(&learner.current, 5).await });
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+        assert!(one.keys.hold_changes().now_or_never().is_some());
+    }
+    assert!(!comparing.is_finished());
+    comparing.await.unwrap();
 }
 
 /// Invariant I7.
