@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use selkie_crypto::Random;
+use selkie_crypto::{KekId, Random};
 use selkie_kms::{KekDescription, KekState, KmsError, Wrapping};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -390,8 +390,12 @@ fn tell_adopted(connection: &Connection, known: &Known) {
     }
 }
 
+/// Those that have a canary are told of where it is looked at.
 fn warn_of_disabled(connection: &Connection, known: &Known) {
-    let keks: Vec<_> = known.keks.disabled().map(|version| version.id.as_str()).collect();
+    let current = &known.keks.current().id;
+    let is_told = |id: &KekId| id != current && connection.canary(id).is_some();
+    let disabled = known.keks.disabled().map(|version| &version.id);
+    let keks: Vec<_> = disabled.filter(|id| !is_told(id)).map(KekId::as_str).collect();
     if keks.is_empty() {
         return;
     }

@@ -3,6 +3,7 @@
 
 use super::rsa_kms::Tells;
 use super::*;
+use crate::telemetry::captured::Log;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -161,6 +162,25 @@ async fn a_rotation_is_no_alarm_and_a_retired_version_stops_nothing() {
     let node = site.running().await;
     sleep(2 * POLL).await;
     assert!(encrypt(&node).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_version_is_told_of_once_whether_or_not_it_has_a_canary() {
+    for tells in [Tells::None, Tells::All] {
+        let site = site();
+        site.kms.tells(tells);
+        let _node = site.running().await;
+        site.kms.lists(&[1, 2].map(Version::enabled));
+        sleep(2 * POLL).await;
+        let log = Log::start();
+        let retired = Version { state: KekState::Disabled, ..Version::enabled(1) };
+        site.kms.lists(&[retired, Version::enabled(2)]);
+        sleep(2 * POLL).await;
+        let text = log.take();
+        let told: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
+        assert_eq!(told.len(), 1, "{tells:?}: {told:?}");
+        assert!(told[0].contains("keys/k/1"), "{told:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
