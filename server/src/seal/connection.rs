@@ -261,7 +261,9 @@ impl Connection {
         let health = self.health();
         let described_for = match (self.is_fixed, health.fault) {
             (true, _) => Duration::MAX,
-            (false, None) => Duration::from_secs(now.saturating_sub(health.since)),
+            (false, None | Some(SealFault::Unlisted)) => {
+                Duration::from_secs(now.saturating_sub(health.since))
+            }
             (false, Some(_)) => Duration::ZERO,
         };
         closed_for.min(described_for)

@@ -200,6 +200,11 @@ impl Learner {
             }
         };
         let mut known = Known::described(followed, before, fingerprints);
+        if let Some(held) = self.held_unlisted(connection, before, &known, fresh).await {
+            known = held;
+        }
+        let counts = self.current.load().counts(connection.name());
+        let unlisted = (counts && !fresh.is_complete()).then_some(SealFault::Unlisted);
         if let Err(doubt) = self.check_canaries(connection, before, &known).await {
             return doubt.outlook(known, before, fresh, fingerprints);
         }
@@ -207,7 +212,7 @@ impl Learner {
             Ok(()) => {
                 let current = known.keks.current().id.clone();
                 known.trust(current, Trust::Confirmed);
-                Outlook { known, fault: None }
+                Outlook { known, fault: unlisted }
             }
             Err(fault) => {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
@@ -220,6 +225,32 @@ impl Learner {
                 Outlook { known, fault: Some(fault) }
             }
         }
+    }
+
+    /// What was known, where the KMS has another current version and does not let us list them: that
+    /// one cannot be counted, and the one before it serves on, unless the KMS says that it does not.
+    async fn held_unlisted(
+        &self,
+        connection: &Connection,
+        before: Option<&Known>,
+        known: &Known,
+        fresh: &KekDescription,
+    ) -> Option<Known> {
+        let was = before.filter(|was| was.keks.is_complete() && !known.keks.is_complete())?;
+        if !self.current.load().counts(connection.name()) {
+            return None;
+        }
+        let fingerprints = connection.fingerprints();
+        let mut held = Known::described(was.with_states_of(fresh), before, fingerprints);
+        let current = held.keks.current().clone();
+        held.usable_version(&current.id, self.clock.unix_seconds()).ok()?;
+        match round_trip::confirm(connection.kms(), &current, &*self.random).await {
+            Ok(_) => held.trust(current.id, Trust::Confirmed),
+            Err(fault) if !fault.is_transient() => return None,
+            Err(SealFault::Unconfirmed(_)) => return None,
+            Err(_away) => {}
+        }
+        Some(held)
     }
 
     /// Whether the current version may be used and is the KMS's own, which is tried once.

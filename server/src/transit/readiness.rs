@@ -81,8 +81,8 @@ fn unready<'d>(
     now: u64,
 ) -> impl Iterator<Item = Arc<Connection>> {
     let uncounted = key.uncounted.iter().filter_map(|uncounted| match uncounted {
-        Uncounted::Undescribed(seal) => deployment.seals.find(seal),
-        Uncounted::Unlisted(_) => None,
+        // Who was not let to list the versions may be by now.
+        Uncounted::Undescribed(seal) | Uncounted::Unlisted(seal) => deployment.seals.find(seal),
     });
     let unusable = key.keks(key.latest).iter().filter_map(move |kek| {
         deployment.seals.find(&kek.seal).filter(|seal| !seal.disabled && !seal.wraps(&kek.kek, now))
