@@ -429,6 +429,11 @@ impl Connection {
         self.state().canaries.is_news(kek, is_retired)
     }
 
+    /// The older versions whose canaries say that they open nothing.
+    pub(super) fn retired(&self) -> Vec<KekId> {
+        self.state().canaries.retired()
+    }
+
     pub(super) fn set_known(&self, known: Arc<Known>) {
         self.state().known = Some(known);
     }

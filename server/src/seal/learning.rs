@@ -205,14 +205,16 @@ impl Learner {
         }
         let counts = self.current.load().counts(connection.name());
         let unlisted = (counts && !fresh.is_complete()).then_some(SealFault::Unlisted);
-        if let Err(doubt) = self.check_canaries(connection, before, &known).await {
-            return doubt.outlook(known, before, fresh, fingerprints);
-        }
+        let refusal = match self.check_canaries(connection, before, &known).await {
+            Ok(refusal) => refusal,
+            Err(doubt) => return doubt.outlook(known, before, fresh, fingerprints),
+        };
+        known.disable(&connection.retired());
         match self.check_current(connection, &known).await {
             Ok(()) => {
                 let current = known.keks.current().id.clone();
                 known.trust(current, Trust::Confirmed);
-                Outlook { known, fault: unlisted }
+                Outlook { known, fault: refusal.or(unlisted) }
             }
             Err(fault) => {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
