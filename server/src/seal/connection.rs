@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,6 +73,8 @@ struct State {
     last_run: Option<Instant>,
     pin: PinState,
     canaries: Canaries,
+    /// Versions on a device with another serial number that are shown to be the same keys.
+    recognised: BTreeSet<KekId>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -422,6 +425,7 @@ impl Connection {
     pub(super) fn unsettle_canaries(&self) {
         let mut state = self.state();
         state.canaries = state.canaries.unsettled();
+        state.recognised.clear();
     }
 
     /// Whether it is new that the version `kek` is retired, or is not.
@@ -432,6 +436,10 @@ impl Connection {
     /// The older versions whose canaries say that they open nothing.
     pub(super) fn retired(&self) -> Vec<KekId> {
         self.state().canaries.retired()
+    }
+
+    pub(super) fn recognised<R>(&self, look: impl FnOnce(&mut BTreeSet<KekId>) -> R) -> R {
+        look(&mut self.state().recognised)
     }
 
     pub(super) fn set_known(&self, known: Arc<Known>) {

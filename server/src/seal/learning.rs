@@ -1,4 +1,5 @@
 mod canaries;
+mod devices;
 
 use std::fmt;
 use std::sync::Arc;
@@ -190,6 +191,14 @@ impl Learner {
         fresh: &KekDescription,
     ) -> Outlook {
         let fingerprints = connection.fingerprints();
+        let recognised = match self.recognised(connection, before, fresh).await {
+            Ok(recognised) => recognised,
+            Err(doubt) => {
+                let known = Known::described(fresh.clone(), before, fingerprints);
+                return doubt.outlook(known, before, fresh, fingerprints);
+            }
+        };
+        let fresh = recognised.as_ref().unwrap_or(fresh);
         let followed = match before.map(|known| (known, known.followed_by(fresh))) {
             None => fresh.clone(),
             Some((_, Ok(followed))) => followed,

@@ -3,6 +3,7 @@
 
 mod absences;
 mod canaries;
+mod devices;
 mod hedging;
 mod history;
 mod peer;
