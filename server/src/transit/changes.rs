@@ -89,7 +89,7 @@ impl Transit {
     }
 
     /// The same as this replica has it.
-    pub(super) fn held(
+    pub(crate) fn held(
         &self,
         mount: &MountPath,
         name: &KeyName,

@@ -88,18 +88,14 @@ pub(super) async fn encrypt(
 ) -> Result<Reply, Refusal> {
     let name = at.key.as_str();
     let hurried = call.transit_within(WRAP_PATIENCE);
-    let has_key = hurried.has_key(&at.mount, &at.key).await;
-    let has_key = has_key.map_err(|error| Refusal::of_item(error, name))?;
-    let (mount, key) = (at.mount.clone(), at.key.clone());
-    let (permit, request) = if has_key {
-        let permit = call.acl(&fields).permit(operation::Encrypt, mount, key);
-        let permit = permit.map_err(denied)?;
-        (permit, request::Encrypt::decode(&mut fields)?)
-    } else {
-        let permit = call.acl(&fields).permit(operation::EncryptUpsert, mount, key);
-        let permit = permit.map_err(denied)?;
-        let request = request::Encrypt::decode(&mut fields)?;
-        (Box::pin(upsert(&call.transit(), permit, &request)).await?, request)
+    let (permit, request, has_key) = match hurried.held(&at.mount, &at.key) {
+        Ok(Some(_)) => {
+            let (mount, key) = (at.mount.clone(), at.key.clone());
+            let permit = call.acl(&fields).permit(operation::Encrypt, mount, key);
+            (permit.map_err(denied)?, request::Encrypt::decode(&mut fields)?, true)
+        }
+        // In a box of its own: no other request need be as large as it.
+        Ok(None) | Err(_) => Box::pin(look_up_or_make(call, at, &mut fields, &hurried)).await?,
     };
     let transit = match request.input {
         // To make a key takes longer than a seal client waits, which never asks for that.
@@ -221,6 +217,32 @@ pub(super) async fn rewrap(
             Ok(call.envelope(&warnings).encrypted(&batch, None))
         }
     }
+}
+
+/// The right to encrypt under a key that this replica does not hold, which is made if there is none;
+/// and whether there was. Who has no right to either learns nothing of the key, and causes no look
+/// for it in the store.
+async fn look_up_or_make<'f>(
+    call: &Call<'_>,
+    at: &KeyPath,
+    fields: &mut Fields<'f>,
+    transit: &Transit,
+) -> Result<(Permit<operation::Encrypt>, request::Encrypt<'f>, bool), Refusal> {
+    let place = || (at.mount.clone(), at.key.clone());
+    let ((mount, key), (other_mount, other_key)) = (place(), place());
+    let permit = call.acl(fields).permit(operation::Encrypt, mount, key);
+    let to_make = call.acl(fields).permit(operation::EncryptUpsert, other_mount, other_key);
+    if let (Err(_), Err(neither)) = (&permit, &to_make) {
+        return Err(denied(*neither));
+    }
+    let has_key = transit.has_key(&at.mount, &at.key).await;
+    if has_key.map_err(|error| Refusal::of_item(error, at.key.as_str()))? {
+        let permit = permit.map_err(denied)?;
+        return Ok((permit, request::Encrypt::decode(fields)?, true));
+    }
+    let to_make = to_make.map_err(denied)?;
+    let request = request::Encrypt::decode(fields)?;
+    Ok((upsert(&call.transit(), to_make, &request).await?, request, false))
 }
 
 async fn upsert(
