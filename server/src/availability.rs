@@ -28,9 +28,10 @@ pub(crate) fn is_trusted(seal: &Seal, now: u64) -> bool {
 }
 
 /// Whether what is known of the seal says that it wraps at `now`. Where its KMS has to wrap, a fault
-/// of that KMS counts, whichever call it was.
+/// of that KMS counts, whichever call it was, but that it lists no versions.
 pub(crate) fn is_wrapping(seal: &Seal, now: u64) -> bool {
-    is_trusted(seal, now) && (is_local(seal) || seal.connection.health().fault.is_none())
+    let is_well = || matches!(seal.connection.health().fault, None | Some(SealFault::Unlisted));
+    is_trusted(seal, now) && (is_local(seal) || is_well())
 }
 
 fn is_local(seal: &Seal) -> bool {

@@ -228,6 +228,13 @@ impl Deployment {
         declared.is_some_and(|key| matches!(key.version, VersionRule::Stated(_)))
     }
 
+    /// Whether the version of a declared key counts those of the seal of this name.
+    pub(crate) fn counts(&self, seal: &SealName) -> bool {
+        let is_it = |name: &SealName| self.seals.find(name).is_some_and(|one| one.name() == seal);
+        let is_counted = |key: &&DeclaredKey| matches!(key.version, VersionRule::Counted { .. });
+        self.declared.iter().filter(is_counted).any(|key| key.seals.iter().any(is_it))
+    }
+
     /// The name bound into new envelopes.
     #[must_use]
     pub fn realm(&self) -> &str {

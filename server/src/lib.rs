@@ -23,6 +23,7 @@ mod durable_file;
 pub mod faults;
 pub mod hardening;
 pub mod listener_certificates;
+mod look_budget;
 pub mod metrics;
 pub mod node;
 mod oldest;

@@ -202,13 +202,12 @@ impl Node {
     /// Serves `deployment`, and begins to learn of its master keys. Nothing waits for a KMS.
     async fn begin_with(deployment: Deployment, parts: Parts) -> Self {
         let Parts { keys, clock, random, audit, bench } = parts;
-        let held = keys.hold_changes().await;
+        let deployment = Arc::new(ArcSwap::from_pointee(deployment));
         keys.follow_seals(&deployment, clock.unix_seconds()).await;
-        drop(held);
         let auth = Auth::new(keys.has_store(), Arc::clone(&clock), Arc::clone(&random));
-        auth.tokens().set_limits(deployment.leases);
+        auth.tokens().set_limits(deployment.load().leases);
         let (records, mirror) = (Arc::clone(auth.records()), Arc::clone(auth.takeovers()));
-        let evidence = Evidence::open(records, mirror, &deployment.keeping);
+        let evidence = Evidence::open(records, mirror, &deployment.load().keeping);
         let node = Self {
             evidence: Arc::new(evidence),
             auth: Arc::new(auth),
@@ -218,7 +217,7 @@ impl Node {
             listener_certificates: ListenerCertificates::default(),
             alerts: None,
             bench,
-            deployment: Arc::new(ArcSwap::from_pointee(deployment)),
+            deployment,
             keys: Arc::new(keys),
             clock,
             random,
@@ -250,8 +249,9 @@ impl Node {
             return Err(NodeError::StorageChanged);
         }
         let audit = self.audit.prepare(std::mem::take(&mut config.audit)).await?;
-        // Held while the seals take over what was learned, so that nothing learned now is lost.
         let no_other_change = self.keys.hold_changes().await;
+        // Held while the seals take over what was learned, so that nothing learned now is lost.
+        let no_adoption = self.keys.hold_deployment().await;
         let before = self.deployment.load_full();
         let faults = config.faults.take();
         let webhook = config.alerts.take().and_then(|alerts| alerts.webhook);
@@ -263,8 +263,9 @@ impl Node {
         self.approve(&before, &mut deployment).await?;
         // Before anything else, so that nothing is served unrecorded that should have been recorded.
         let gone = self.audit.put_to_use(audit);
-        self.put_in_force(&before, deployment).await;
-        drop(no_other_change);
+        self.put_in_force(&before, deployment);
+        drop((no_adoption, no_other_change));
+        self.follow(&before).await;
         if let Some(alerts) = &self.alerts {
             let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
             alerts.post_to(webhook, &mut tasks);
@@ -283,7 +284,8 @@ impl Node {
         mut next: Deployment,
     ) -> Result<(), NodeError> {
         self.approve(before, &mut next).await?;
-        self.put_in_force(before, next).await;
+        self.put_in_force(before, next);
+        self.follow(before).await;
         Ok(())
     }
 
@@ -293,13 +295,17 @@ impl Node {
         Ok(next.require_continuity(before, &self.keys, &*self.random).await?)
     }
 
-    async fn put_in_force(&self, before: &Deployment, next: Deployment) {
+    fn put_in_force(&self, before: &Deployment, next: Deployment) {
         self.tell_losses(before, &next);
         let next = Arc::new(next);
         self.deployment.store(Arc::clone(&next));
         self.auth.tokens().set_limits(next.leases);
         self.auth.methods().prepare(&next.auth_mounts);
-        self.keys.follow_seals(&next, self.clock.unix_seconds()).await;
+    }
+
+    /// Has all that depends on the deployment follow it, now that it has taken the place of `before`.
+    async fn follow(&self, before: &Deployment) {
+        self.keys.follow_seals(&self.deployment, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         self.follow_takeovers(Some(before));
     }

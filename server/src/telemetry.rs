@@ -5,6 +5,8 @@
 //!
 //! Nobody waits for the log: where standard error is not read, lines are lost and counted.
 
+#[cfg(test)]
+pub(crate) mod captured;
 mod line_queue;
 
 use std::error::Error;

@@ -177,6 +177,13 @@ impl Keys {
     }
 }
 
+/// Whether two ids are of keys with the same label and id on tokens with different serial numbers.
+#[must_use]
+pub fn differ_in_serial_alone(one: &KekId, other: &KekId) -> bool {
+    let name = without_serial(one);
+    name.is_some() && name == without_serial(other) && one != other
+}
+
 /// Label and id in an id of ours.
 pub(super) fn without_serial(kek: &KekId) -> Option<&str> {
     let (_, rest) = kek.as_str().strip_prefix("pkcs11:serial=")?.split_once(';')?;

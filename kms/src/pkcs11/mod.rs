@@ -17,6 +17,7 @@ mod supervisor;
 
 pub use check::{Finding, Step, Warning};
 pub use diagnosis::{Diagnosis, Fault, Unsuitable};
+pub use keys::differ_in_serial_alone;
 pub use launch_process::{LaunchChild, may_launch, serve_launches, start_launch_process};
 pub use launcher::Launcher;
 pub use pin::Pin;

@@ -199,6 +199,7 @@ impl Refusal {
         let error = match &cause {
             TransitError::KeyNotFound => ApiError::KeyNotFound,
             TransitError::StateSealed => ApiError::StateSealed,
+            TransitError::Store(_) | TransitError::NotLookedUp => ApiError::StorageUnavailable,
             cause => ApiError::Item(told(cause)),
         };
         Self::of(cause, error, key)
@@ -253,7 +254,11 @@ impl Refusal {
     /// Whether it is ours to mend, whatever the status says to the client.
     fn is_failure(&self) -> bool {
         let error = &self.0.error;
-        if matches!(self.0.cause, Some(Cause::Stranger(NotAuthenticated::NotLookedUp))) {
+        if let Some(
+            Cause::Stranger(NotAuthenticated::NotLookedUp)
+            | Cause::Engine(TransitError::NotLookedUp),
+        ) = self.0.cause
+        {
             return false;
         }
         let is_operators =
@@ -334,6 +339,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         | TransitError::OldServerRejected(_) => ItemError::Authentication,
         TransitError::Seal(error) => told_of_seal(&error.source),
         TransitError::KeyNotFound
+        | TransitError::NotLookedUp
         | TransitError::Declared
         | TransitError::NoStorage
         | TransitError::NameTooLong
@@ -415,6 +421,10 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
             "check first that this is the right storage (is its disk mounted, its path or prefix as \
              it was?) and that the key was not deleted: a new key opens nothing that the old one \
              made. Only for a new name declare the key, or create it through the API"
+        }
+        TransitError::NotLookedUp => {
+            "see why the client asks for so many keys that are not there; a key that this replica \
+             has not heard of yet is found when it stops"
         }
         TransitError::NoStorage => "declare the key in the configuration file",
         TransitError::Declared => "change it in the configuration file and reload",

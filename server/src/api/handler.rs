@@ -47,7 +47,7 @@ async fn answer_others(
     match endpoint {
         Endpoint::Rewrap(at) => transit::rewrap(call, at, fields).await,
         Endpoint::CreateKey(at) => keys::create(call, at, fields).await,
-        Endpoint::ReadKey(at) => keys::read(call, at, fields),
+        Endpoint::ReadKey(at) => keys::read(call, at, fields).await,
         Endpoint::DeleteKey(at) => keys::delete(call, at, &fields).await,
         Endpoint::ConfigureKey(at) => keys::configure(call, at, fields).await,
         Endpoint::RotateKey(at) => keys::rotate(call, at, fields).await,

@@ -25,7 +25,6 @@ use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
 use tokio::sync::Notify;
 
 pub use self::admission::Admitted;
-use self::admission::LookBudget;
 pub(crate) use self::admission::{Shown, Sources};
 use self::clock::TokenClock;
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
@@ -38,6 +37,7 @@ pub(crate) use self::storm::{RenewalStorms, Renewer};
 use super::methods::LoginIdentity;
 use super::policies::PolicySet;
 use crate::clock::Clock;
+use crate::look_budget::LookBudget;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
 /// The longest line of descent; each request of a token looks at all of its ancestors.

@@ -111,6 +111,11 @@ impl Canaries {
             .is_some_and(|one| std::mem::replace(&mut one.is_told, is_retired) != is_retired)
     }
 
+    /// The versions that are retired.
+    pub(super) fn retired(&self) -> Vec<KekId> {
+        self.0.iter().filter(|one| one.is_told).map(|one| one.canary.kek.clone()).collect()
+    }
+
     /// The versions whose turn it is: the current one every day, and of the others one, each of
     /// them once at first.
     pub(super) fn due(&self, current: &KekId) -> Vec<KekId> {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,6 +73,8 @@ struct State {
     last_run: Option<Instant>,
     pin: PinState,
     canaries: Canaries,
+    /// Versions on a device with another serial number that are shown to be the same keys.
+    recognised: BTreeSet<KekId>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -261,7 +264,9 @@ impl Connection {
         let health = self.health();
         let described_for = match (self.is_fixed, health.fault) {
             (true, _) => Duration::MAX,
-            (false, None) => Duration::from_secs(now.saturating_sub(health.since)),
+            (false, None | Some(SealFault::Unlisted)) => {
+                Duration::from_secs(now.saturating_sub(health.since))
+            }
             (false, Some(_)) => Duration::ZERO,
         };
         closed_for.min(described_for)
@@ -420,11 +425,21 @@ impl Connection {
     pub(super) fn unsettle_canaries(&self) {
         let mut state = self.state();
         state.canaries = state.canaries.unsettled();
+        state.recognised.clear();
     }
 
     /// Whether it is new that the version `kek` is retired, or is not.
     pub(super) fn is_retired_anew(&self, kek: &KekId, is_retired: bool) -> bool {
         self.state().canaries.is_news(kek, is_retired)
+    }
+
+    /// The older versions whose canaries say that they open nothing.
+    pub(super) fn retired(&self) -> Vec<KekId> {
+        self.state().canaries.retired()
+    }
+
+    pub(super) fn recognised<R>(&self, look: impl FnOnce(&mut BTreeSet<KekId>) -> R) -> R {
+        look(&mut self.state().recognised)
     }
 
     pub(super) fn set_known(&self, known: Arc<Known>) {

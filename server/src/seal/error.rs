@@ -72,6 +72,12 @@ pub enum Contradiction {
     /// The same version was made at another time, and so is another key.
     #[error("version {0} was made anew, and so is another key than before")]
     MadeAnew(KekId),
+    /// A device with another serial number has a key of the same name.
+    #[error(
+        "version {0} is on a device with another serial number, and nothing shows that it is the \
+         same key"
+    )]
+    OtherDevice(KekId),
     /// A version is no longer listed, so that N would go back.
     #[error("version {0} is no longer listed")]
     VersionVanished(KekId),
@@ -176,6 +182,11 @@ impl SealFault {
             }
             Self::NotUsable { .. } => {
                 "enable the version or prolong it in the KMS, or rotate the master key there"
+            }
+            Self::Contradicted(Contradiction::OtherDevice(_)) => {
+                "make sure that the new device holds the key of the old one (a decrypt of an existing \
+                 ciphertext shows it); if so, remove the seal's pin file and restart: declared keys \
+                 need another \"generation\" then"
             }
             Self::Contradicted(Contradiction::Missing) => "recover the deleted key in the KMS",
             Self::Contradicted(Contradiction::OpensNothing(_) | Contradiction::MadeAnew(_)) => {

@@ -1,11 +1,12 @@
 mod canaries;
+mod devices;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use selkie_crypto::Random;
+use selkie_crypto::{KekId, Random};
 use selkie_kms::{KekDescription, KekState, KmsError, Wrapping};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
@@ -24,6 +25,8 @@ use crate::transit::Keys;
 
 /// How long a KMS may take to describe its key.
 const DESCRIBE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a run of learning waits for the managed keys to follow it.
+const KEYS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long after a run of learning the next one begins at the earliest, whoever wants it.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long a seal that fails is left alone at first; each failure doubles it, up to the last.
@@ -111,6 +114,7 @@ impl Learner {
         self.metrics.kms_call(seal, "describe", outcome, began.elapsed());
         let described = described.map_err(SealFault::Kms);
         let now = self.clock.unix_seconds();
+        let (before, had_fault) = (connection.known(), connection.health().fault.is_some());
         match described {
             Ok(fresh) => self.take(connection, &fresh).await,
             Err(fault) => {
@@ -124,6 +128,23 @@ impl Learner {
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
         }
+        if !had_fault && connection.health().fault.is_some() {
+            self.keys.compare_soon();
+        }
+        if connection.known() != before {
+            self.advance_keys().await;
+        }
+    }
+
+    /// Has the managed keys follow what was learned. Whoever waits for the run waits for that, but no
+    /// longer than the store may take: it goes on by itself.
+    async fn advance_keys(&self) {
+        let learner = self.clone();
+        let advancing = tokio::spawn(async move {
+            let Self { keys, current, clock, .. } = &learner;
+            keys.advance(current, clock.unix_seconds()).await;
+        });
+        let _done_or_later = timeout(KEYS_PATIENCE, advancing).await;
     }
 
     /// Nothing more is encrypted under a master key that was deleted, until it is back.
@@ -170,6 +191,14 @@ impl Learner {
         fresh: &KekDescription,
     ) -> Outlook {
         let fingerprints = connection.fingerprints();
+        let recognised = match self.recognised(connection, before, fresh).await {
+            Ok(recognised) => recognised,
+            Err(doubt) => {
+                let known = Known::described(fresh.clone(), before, fingerprints);
+                return doubt.outlook(known, before, fresh, fingerprints);
+            }
+        };
+        let fresh = recognised.as_ref().unwrap_or(fresh);
         let followed = match before.map(|known| (known, known.followed_by(fresh))) {
             None => fresh.clone(),
             Some((_, Ok(followed))) => followed,
@@ -180,14 +209,21 @@ impl Learner {
             }
         };
         let mut known = Known::described(followed, before, fingerprints);
-        if let Err(doubt) = self.check_canaries(connection, before, &known).await {
-            return doubt.outlook(known, before, fresh, fingerprints);
+        if let Some(held) = self.held_unlisted(connection, before, &known, fresh).await {
+            known = held;
         }
+        let counts = self.current.load().counts(connection.name());
+        let unlisted = (counts && !fresh.is_complete()).then_some(SealFault::Unlisted);
+        let refusal = match self.check_canaries(connection, before, &known).await {
+            Ok(refusal) => refusal,
+            Err(doubt) => return doubt.outlook(known, before, fresh, fingerprints),
+        };
+        known.disable(&connection.retired());
         match self.check_current(connection, &known).await {
             Ok(()) => {
                 let current = known.keks.current().id.clone();
                 known.trust(current, Trust::Confirmed);
-                Outlook { known, fault: None }
+                Outlook { known, fault: refusal.or(unlisted) }
             }
             Err(fault) => {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
@@ -200,6 +236,32 @@ impl Learner {
                 Outlook { known, fault: Some(fault) }
             }
         }
+    }
+
+    /// What was known, where the KMS has another current version and does not let us list them: that
+    /// one cannot be counted, and the one before it serves on, unless the KMS says that it does not.
+    async fn held_unlisted(
+        &self,
+        connection: &Connection,
+        before: Option<&Known>,
+        known: &Known,
+        fresh: &KekDescription,
+    ) -> Option<Known> {
+        let was = before.filter(|was| was.keks.is_complete() && !known.keks.is_complete())?;
+        if !self.current.load().counts(connection.name()) {
+            return None;
+        }
+        let fingerprints = connection.fingerprints();
+        let mut held = Known::described(was.with_states_of(fresh), before, fingerprints);
+        let current = held.keks.current().clone();
+        held.usable_version(&current.id, self.clock.unix_seconds()).ok()?;
+        match round_trip::confirm(connection.kms(), &current, &*self.random).await {
+            Ok(_) => held.trust(current.id, Trust::Confirmed),
+            Err(fault) if !fault.is_transient() => return None,
+            Err(SealFault::Unconfirmed(_)) => return None,
+            Err(_away) => {}
+        }
+        Some(held)
     }
 
     /// Whether the current version may be used and is the KMS's own, which is tried once.
@@ -219,13 +281,14 @@ impl Learner {
         Ok(())
     }
 
-    /// Puts `known` to work: the versions of all keys follow, or nothing changes.
+    /// Puts `known` to work, or nothing changes. The versions of managed keys follow when the run
+    /// ends: a store that does not answer keeps no master key from being learned.
     async fn adopt(
         &self,
         connection: &Arc<Connection>,
         known: &Arc<Known>,
     ) -> Result<(), AdoptionError> {
-        let _no_other_change = self.keys.hold_changes().await;
+        let _no_other_change = self.keys.hold_deployment().await;
         if connection.known().as_ref() == Some(known) {
             return Ok(());
         }
@@ -237,8 +300,7 @@ impl Learner {
         let after = Arc::new(before.with_known(connection, known)?);
         after.require_rising(&before, &self.keys)?;
         connection.set_known(Arc::clone(known));
-        self.current.store(Arc::clone(&after));
-        self.keys.advance(&after, self.clock.unix_seconds()).await;
+        self.current.store(after);
         if known.contradiction.is_none() {
             tell_adopted(connection, known);
         }
@@ -370,8 +432,12 @@ fn tell_adopted(connection: &Connection, known: &Known) {
     }
 }
 
+/// Those that have a canary are told of where it is looked at.
 fn warn_of_disabled(connection: &Connection, known: &Known) {
-    let keks: Vec<_> = known.keks.disabled().map(|version| version.id.as_str()).collect();
+    let current = &known.keks.current().id;
+    let is_told = |id: &KekId| id != current && connection.canary(id).is_some();
+    let disabled = known.keks.disabled().map(|version| &version.id);
+    let keks: Vec<_> = disabled.filter(|id| !is_told(id)).map(KekId::as_str).collect();
     if keks.is_empty() {
         return;
     }

@@ -3,6 +3,7 @@
 
 mod absences;
 mod canaries;
+mod devices;
 mod hedging;
 mod history;
 mod peer;
@@ -165,7 +166,7 @@ async fn encrypt(node: &Node) -> Result<Encrypted, TransitError> {
 
 async fn decrypt(node: &Node, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
     let engine = engine(node);
-    let decryption = engine.decryption(&permit(operation::Decrypt, "unseal"))?;
+    let decryption = engine.decryption(&permit(operation::Decrypt, "unseal")).await?;
     let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
 }
@@ -446,6 +447,53 @@ async fn the_right_to_list_that_is_lost_changes_nothing_until_a_rotation() {
     site.kms.may_list(false);
     sleep(2 * POLL).await;
     assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_not_readable_at_the_start_is_asked_for_again_at_once() {
+    let site = Site::new();
+    site.kms.may_list(false);
+    let node = site.running().await;
+    assert!(matches!(fault(encrypt(&node).await), SealFault::Unlisted));
+    site.kms.may_list(true);
+    assert!(encrypt(&node).await.is_ok(), "who encrypts has it asked for");
+    fs::remove_file(site.pin()).unwrap();
+    site.kms.may_list(false);
+    let node = site.running().await;
+    let health = || node.deployment().seals.iter().next().unwrap().connection.health();
+    assert!(matches!(health().fault, Some(SealFault::Unlisted)), "status tells it");
+    site.kms.may_list(true);
+    sleep(POLL / 2).await;
+    assert!(health().fault.is_none(), "nor does anybody wait for the next poll");
+}
+
+/// Invariant I7.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_while_the_list_is_not_readable_is_followed_when_it_is() {
+    let site = Site::new();
+    let node = site.running().await;
+    site.kms.may_list(false);
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    sleep(2 * POLL).await;
+    assert_eq!((encrypt(&node).await.unwrap().version.get(), kek(&node)), (1, id(1)));
+    let node = site.running().await;
+    assert_eq!((encrypt(&node).await.unwrap().version.get(), kek(&node)), (1, id(1)));
+    site.kms.may_list(true);
+    sleep(POLL / 2).await;
+    assert_eq!((encrypt(&node).await.unwrap().version.get(), kek(&node)), (2, id(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_opens_nothing_any_more_serves_no_longer_though_no_list_says_so() {
+    let site = Site::new();
+    let node = site.running().await;
+    site.kms.may_list(false);
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    sleep(2 * POLL).await;
+    assert!(encrypt(&node).await.is_ok());
+    site.kms.lists(&[Version::enabled(2)]);
+    sleep(POLL).await;
+    assert!(matches!(fault(encrypt(&node).await), SealFault::Unlisted));
 }
 
 /// Invariant I4: the text for refused ciphertexts is for envelopes that are wrong.

@@ -269,9 +269,7 @@ impl Keeper {
         auth.await.map_err(OpenError::Store)?;
         let keys = &transit.keys;
         keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::Keys)?;
-        let held = keys.hold_changes().await;
-        keys.follow_seals(&self.now().deployment, transit.clock.unix_seconds()).await;
-        drop(held);
+        keys.follow_seals(&transit.current, transit.clock.unix_seconds()).await;
         let sequence = store.seen().root.sequence;
         // Set once: after this there is no further attempt.
         let _first = self.watch.store.set(store);

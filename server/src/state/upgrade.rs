@@ -78,7 +78,7 @@ async fn assert_all_is_there(raw: &Arc<dyn Store>) {
     assert_eq!(opened.format.realm, "upgrade");
     assert_eq!(opened.store.seen().root.records, 2);
     for (name, oldest, latest) in KEYS {
-        let key = transit.read_key(permit(operation::ReadKey, name)).unwrap().unwrap();
+        let key = transit.read_key(permit(operation::ReadKey, name)).await.unwrap().unwrap();
         let versions: Vec<_> = key.versions.keys().map(|version| version.get()).collect();
         assert_eq!(versions, (1..=latest).collect::<Vec<_>>(), "{name}");
         assert_eq!((key.min_decryption.get(), key.latest.get()), (oldest, latest), "{name}");
@@ -92,7 +92,7 @@ async fn assert_all_is_there(raw: &Arc<dyn Store>) {
             associated_data: Vec::new(),
             context: Vec::new(),
         };
-        let decryption = transit.decryption(&permit(operation::Decrypt, &key)).unwrap();
+        let decryption = transit.decryption(&permit(operation::Decrypt, &key)).await.unwrap();
         let opened = decryption.decrypt(&item).await.unwrap();
         assert_eq!(opened.expose_for_reply(), plaintext.as_bytes());
     }

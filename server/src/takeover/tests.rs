@@ -121,7 +121,7 @@ async fn taking_over(server: &Arc<FakeServer>, last_version: Option<u32>) -> (Tr
 }
 
 async fn decrypt(engine: &Transit, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
-    let decryption = engine.decryption(&permit(operation::Decrypt, "unseal"))?;
+    let decryption = engine.decryption(&permit(operation::Decrypt, "unseal")).await?;
     let (associated_data, context) = (b"aad".to_vec(), b"context".to_vec());
     let item = DecryptionItem { ciphertext, associated_data, context };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())

@@ -7,13 +7,14 @@ use selkie_access::{KeyName, ListPermit, MountPath, Permit, operation};
 use selkie_crypto::KeyVersion;
 use selkie_storage::{MAX_VALUE_BYTES, StoreError};
 use tokio::sync::MutexGuard;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::keys::{Change, Target};
 use super::{
     KeyChanges, KeySource, NewKey, SettingError, Transit, TransitError, TransitKey, VersionRecord,
 };
 use crate::deployment::Deployment;
+use crate::look_budget::LOOK_PATIENCE;
 use crate::seal::{KekRef, Seal, SealError, Seals, WRAP_PATIENCE};
 use crate::state::KeyRecord;
 
@@ -27,7 +28,12 @@ impl TransitKey {
         is.len() == keks.len() && is.iter().all(|kek| keks.contains(kek))
     }
 
-    fn new(name: KeyName, new: NewKey, Target { keks, left_out }: Target, created: u64) -> Self {
+    fn new(
+        name: KeyName,
+        new: NewKey,
+        Target { keks, left_out, .. }: Target,
+        created: u64,
+    ) -> Self {
         let first = KeyVersion::FIRST;
         Self {
             name,
@@ -57,7 +63,7 @@ impl TransitKey {
 
     pub(super) fn rotated(
         mut self,
-        Target { keks, left_out }: Target,
+        Target { keks, left_out, .. }: Target,
         created: u64,
     ) -> Result<Self, TransitError> {
         self.latest = self.latest.next().ok_or(TransitError::VersionsExhausted)?;
@@ -68,16 +74,59 @@ impl TransitKey {
 }
 
 impl Transit {
-    /// The key of this name: the declared one, else the managed one (invariant I6).
-    pub(super) fn find(
+    /// The key of this name: the declared one, else the managed one (invariant I6). One that another
+    /// replica has just made is looked for in the store.
+    pub(super) async fn find(
         &self,
         mount: &MountPath,
-        name: &str,
+        name: &KeyName,
     ) -> Result<Option<Arc<TransitKey>>, TransitError> {
-        match self.deployment.declared_key(mount, name) {
-            Some(declared) => Ok(Some(declared)),
-            None => self.keys.find(mount, name),
+        match self.held(mount, name)? {
+            Some(key) => Ok(Some(key)),
+            None if !self.keys.has_store() => Ok(None),
+            None => Box::pin(self.look_up(mount, name)).await,
         }
+    }
+
+    /// The same as this replica has it.
+    pub(crate) fn held(
+        &self,
+        mount: &MountPath,
+        name: &KeyName,
+    ) -> Result<Option<Arc<TransitKey>>, TransitError> {
+        match self.deployment.declared_key(mount, name.as_str()) {
+            Some(declared) => Ok(Some(declared)),
+            None => self.keys.find(mount, name.as_str()),
+        }
+    }
+
+    /// The managed key as the store has it. "No such key" is final for a client, so nobody says it
+    /// who has not asked.
+    async fn look_up(
+        &self,
+        mount: &MountPath,
+        name: &KeyName,
+    ) -> Result<Option<Arc<TransitKey>>, TransitError> {
+        if !self.keys.looks.spend(self.client, self.clock.unix_seconds()) {
+            return Err(TransitError::NotLookedUp);
+        }
+        let until = (Instant::now() + LOOK_PATIENCE).min(self.until);
+        match timeout_at(until, self.keys.refresh(mount, name)).await {
+            Ok(Err(TransitError::NameTooLong)) => Ok(None),
+            Ok(looked) => looked,
+            Err(late) => Err(StoreError::Unavailable { source: Box::new(late) }.into()),
+        }
+    }
+
+    /// The managed key that is to change, before its turn comes: who asks for what is not there
+    /// keeps no change waiting.
+    async fn find_managed(
+        &self,
+        mount: &MountPath,
+        name: &KeyName,
+    ) -> Result<Arc<TransitKey>, TransitError> {
+        self.require_managed(mount, name)?;
+        self.find(mount, name).await?.ok_or(TransitError::KeyNotFound)
     }
 
     /// Whether there is a key of this name, which decides between the capabilities `update` and
@@ -85,22 +134,22 @@ impl Transit {
     ///
     /// # Errors
     ///
-    /// [`TransitError::StateSealed`], [`TransitError::RecordUnreadable`]: nobody can tell.
-    pub fn has_key(&self, mount: &MountPath, name: &KeyName) -> Result<bool, TransitError> {
-        Ok(self.find(mount, name.as_str())?.is_some())
+    /// [`TransitError::StateSealed`], [`TransitError::RecordUnreadable`], [`TransitError::Store`],
+    /// [`TransitError::NotLookedUp`]: nobody can tell.
+    pub async fn has_key(&self, mount: &MountPath, name: &KeyName) -> Result<bool, TransitError> {
+        Ok(self.find(mount, name).await?.is_some())
     }
 
     /// The key, or `None`.
     ///
     /// # Errors
     ///
-    /// [`TransitError::StateSealed`], [`TransitError::RecordUnreadable`].
-    #[expect(clippy::needless_pass_by_value, reason = "a permit is for one operation")]
-    pub fn read_key(
+    /// As for [`Transit::has_key`].
+    pub async fn read_key(
         &self,
         permit: Permit<operation::ReadKey>,
     ) -> Result<Option<Arc<TransitKey>>, TransitError> {
-        self.find(permit.mount(), permit.key().as_str())
+        self.find(permit.mount(), permit.key()).await
     }
 
     /// The names of all keys of a mount, in byte order.
@@ -174,9 +223,10 @@ impl Transit {
         &self,
         permit: Permit<operation::RotateKey>,
     ) -> Result<Arc<TransitKey>, TransitError> {
-        self.learn_of(permit.mount(), permit.key().as_str(), Instant::now() + WRAP_PATIENCE).await;
+        let key = self.find_managed(permit.mount(), permit.key()).await?;
+        self.learn_of(&key, Instant::now() + WRAP_PATIENCE).await;
         self.change(permit, |deployment, key, now| {
-            let target = key.target(&deployment.seals, true, now)?;
+            let target = key.target(&deployment.seals, true, now)?.whole()?;
             let next = key.rotated(target, now)?;
             next.leave_room()?;
             Ok(next)
@@ -206,6 +256,7 @@ impl Transit {
         &self,
         permit: Permit<operation::DeleteKey>,
     ) -> Result<(), TransitError> {
+        self.find_managed(permit.mount(), permit.key()).await?;
         let transit = self.clone();
         in_its_own_task(async move {
             let _one_at_a_time = transit.turn().await?;
@@ -252,6 +303,7 @@ impl Transit {
         + Sync
         + 'static,
     ) -> Result<Arc<TransitKey>, TransitError> {
+        self.find_managed(permit.mount(), permit.key()).await?;
         let transit = self.clone();
         in_its_own_task(async move {
             let _one_at_a_time = transit.turn().await?;
@@ -292,11 +344,11 @@ fn first_target(seals: &Seals, new: NewKey, now: u64) -> Result<Target, SealErro
     let wraps = |kek: &KekRef| seals.find(&kek.seal).is_some_and(|seal| seal.wraps(&kek.kek, now));
     let present: Vec<_> = seals.enabled().filter_map(Seal::current_kek).filter(wraps).collect();
     if !new.allow_missing_seals || !seals.opens_any(&present) {
-        return Ok(Target { keks: seals.current_keks()?, left_out: Vec::new() });
+        return Ok(Target { keks: seals.current_keks()?, left_out: Vec::new(), awaited: None });
     }
     let is_absent = |seal: &&Seal| present.iter().all(|kek| kek.seal != *seal.name());
     let left_out = seals.enabled().filter(is_absent).map(|seal| seal.name().clone()).collect();
-    Ok(Target { keks: present, left_out })
+    Ok(Target { keks: present, left_out, awaited: None })
 }
 
 /// A change that has begun is finished, also when the client hangs up: it runs in a task of
@@ -316,7 +368,7 @@ mod tests {
     fn key_with(versions: u32) -> TransitKey {
         let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k").unwrap() };
         let new = NewKey::default();
-        let target = || Target { keks: vec![kek.clone()], left_out: Vec::new() };
+        let target = || Target { keks: vec![kek.clone()], left_out: Vec::new(), awaited: None };
         let mut key = TransitKey::new("k".parse().unwrap(), new, target(), 1);
         for _ in 1..versions {
             key = key.rotated(target(), 1).unwrap();

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use selkie_access::{MountPath, Permit, operation};
+use selkie_access::{KeyName, MountPath, Permit, operation};
 use selkie_crypto::envelope::{Aad, Expected, Purpose};
 use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 use selkie_kms::KmsError;
@@ -37,11 +37,11 @@ impl Transit {
     /// # Errors
     ///
     /// [`TransitError::KeyNotFound`].
-    pub fn decryption(
+    pub async fn decryption(
         &self,
         permit: &Permit<operation::Decrypt>,
     ) -> Result<Decryption<'_>, TransitError> {
-        self.decryption_under(permit.mount(), permit.key().as_str())
+        self.decryption_under(permit.mount(), permit.key()).await
     }
 
     /// Begins to decrypt what a rewrap encrypts anew.
@@ -49,19 +49,19 @@ impl Transit {
     /// # Errors
     ///
     /// [`TransitError::KeyNotFound`].
-    pub fn rewrap_decryption(
+    pub async fn rewrap_decryption(
         &self,
         permit: &Permit<operation::Rewrap>,
     ) -> Result<Decryption<'_>, TransitError> {
-        self.decryption_under(permit.mount(), permit.key().as_str())
+        self.decryption_under(permit.mount(), permit.key()).await
     }
 
-    pub(super) fn decryption_under(
+    pub(super) async fn decryption_under(
         &self,
         mount: &MountPath,
-        key: &str,
+        key: &KeyName,
     ) -> Result<Decryption<'_>, TransitError> {
-        let key = self.find(mount, key)?.ok_or(TransitError::KeyNotFound)?;
+        let key = self.find(mount, key).await?.ok_or(TransitError::KeyNotFound)?;
         Ok(Decryption { transit: self, mount: mount.clone(), key })
     }
 }

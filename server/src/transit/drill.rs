@@ -102,7 +102,7 @@ impl Transit {
 
     /// The seals that the latest version of the key wraps for.
     pub(crate) fn seals_of(&self, mount: &MountPath, name: &KeyName) -> Vec<SealName> {
-        let Ok(Some(key)) = self.find(mount, name.as_str()) else { return Vec::new() };
+        let Ok(Some(key)) = self.held(mount, name) else { return Vec::new() };
         targets(&self.deployment, mount, &key).into_iter().map(|(seal, _)| seal).collect()
     }
 
@@ -119,7 +119,7 @@ impl Transit {
         name: &KeyName,
     ) -> Result<Vec<SealDrill>, TransitError> {
         let deadline = Instant::now() + WRAP_PATIENCE;
-        let (key, deployment) = self.ready(mount, name.as_str(), |_| deadline).await?;
+        let (key, deployment) = self.ready(mount, name, |_| deadline).await?;
         let transit = Self { deployment, unwraps: None, ..self.clone() };
         let (plaintext, copy) = transit.random_plaintext()?;
         let targets = targets(&transit.deployment, mount, &key);
@@ -144,7 +144,7 @@ impl Transit {
         let aad = Aad { associated_data: &[], context: if key.derived { b"drill" } else { &[] } };
         let origin_key = transit.deployment.origin_key.as_deref();
         let json = draft.encrypt(&header, aad, plaintext, &recipients, origin_key)?;
-        let decryption = transit.decryption_under(mount, name.as_str())?;
+        let decryption = transit.decryption_under(mount, name).await?;
         let envelope = decryption.parse(&json, key.latest)?;
         let (transit, envelope, copy) = (&transit, &envelope, &copy);
         done.extend(

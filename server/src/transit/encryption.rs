@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_access::{MountPath, Permit, operation};
+use selkie_access::{KeyName, MountPath, Permit, operation};
 use selkie_crypto::envelope::{Aad, Header, Purpose};
 use selkie_crypto::{Ciphertext, KeyVersion, Plaintext};
 use tokio::time::Instant;
@@ -57,7 +57,7 @@ impl Transit {
         &self,
         permit: &Permit<operation::Encrypt>,
     ) -> Result<Encryption<'_>, TransitError> {
-        self.encryption_under(permit.mount(), permit.key().as_str()).await
+        self.encryption_under(permit.mount(), permit.key()).await
     }
 
     /// Begins to encrypt the plaintexts that a rewrap decrypts.
@@ -69,13 +69,13 @@ impl Transit {
         &self,
         permit: &Permit<operation::Rewrap>,
     ) -> Result<Encryption<'_>, TransitError> {
-        self.encryption_under(permit.mount(), permit.key().as_str()).await
+        self.encryption_under(permit.mount(), permit.key()).await
     }
 
     async fn encryption_under(
         &self,
         mount: &MountPath,
-        key: &str,
+        key: &KeyName,
     ) -> Result<Encryption<'_>, TransitError> {
         // The clock is read only where there is something to wait for.
         let mut began = None;

@@ -12,6 +12,9 @@ pub enum TransitError {
     /// There is no such key.
     #[error("no such key")]
     KeyNotFound,
+    /// It is not held here, and the store is not asked about such keys that often.
+    #[error("the store has been asked about too many keys that this replica does not know")]
+    NotLookedUp,
     /// The key is declared in the configuration file, so the API cannot change it.
     #[error("the key is declared in the configuration file")]
     Declared,

@@ -24,6 +24,7 @@ use self::held::{Entry, Found, Held, Holding};
 pub(crate) use self::target::RETURN_AFTER;
 pub(super) use self::target::Target;
 use super::{TransitError, TransitKey};
+use crate::look_budget::LookBudget;
 use crate::state::listing::{Listed, list};
 use crate::state::under_mounts;
 
@@ -41,8 +42,15 @@ pub struct Keys {
     held: RwLock<Holding>,
     /// One change at a time, so that no two of one replica conflict. Those of others may.
     changes: tokio::sync::Mutex<()>,
+    /// One change of the deployment that the keys follow at a time. Never wait for
+    /// [`Keys::hold_changes`] while it is held: what is learned of a master key waits for no store.
+    deployments: tokio::sync::Mutex<()>,
+    /// Held by whoever has the keys follow their seals.
+    following: tokio::sync::Mutex<()>,
     /// The list of seals may have changed since the keys last followed it.
     seals_due: AtomicBool,
+    /// How often the store is asked about keys that are not held.
+    pub(super) looks: LookBudget,
     /// Lines a minute about ciphertexts of versions newer than their key's latest.
     pub(super) told_newer: LogBudget,
 }
@@ -72,7 +80,10 @@ impl Keys {
             lost: Mutex::default(),
             held: RwLock::default(),
             changes: tokio::sync::Mutex::default(),
+            deployments: tokio::sync::Mutex::default(),
+            following: tokio::sync::Mutex::default(),
             seals_due: AtomicBool::new(true),
+            looks: LookBudget::default(),
             told_newer: LogBudget::new(1),
         }
     }
@@ -185,6 +196,11 @@ impl Keys {
     /// Waits for changes under way, and keeps further ones waiting while the guard lives.
     pub async fn hold_changes(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.changes.lock().await
+    }
+
+    /// Waits until nobody changes the deployment, and keeps others from that while the guard lives.
+    pub(crate) async fn hold_deployment(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.deployments.lock().await
     }
 
     /// Holds all that is in `store`, and answers from where to watch it.

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use selkie_access::MountPath;
+use selkie_access::{KeyName, MountPath};
 use tokio::time::Instant;
 
-use super::{Transit, TransitError, TransitKey, Uncounted};
+use super::{KeySource, Transit, TransitError, TransitKey, Uncounted};
 use crate::deployment::Deployment;
-use crate::seal::{Connection, Learner, Seal, SealError, SealFault, WRAP_PATIENCE};
+use crate::seal::{Connection, KekRef, Learner, Seal, SealError, SealFault, WRAP_PATIENCE};
 
 impl Transit {
     /// What learns of master keys on behalf of this engine.
@@ -24,25 +24,29 @@ impl Transit {
     pub(super) async fn ready(
         &self,
         mount: &MountPath,
-        name: &str,
+        name: &KeyName,
         deadline: impl FnOnce(&TransitKey) -> Instant,
     ) -> Result<(Arc<TransitKey>, Arc<Deployment>), TransitError> {
-        let key = self.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
-        let unready: Vec<_> = unready(&self.deployment, &key, self.clock.unix_seconds()).collect();
+        let key = self.find(mount, name).await?.ok_or(TransitError::KeyNotFound)?;
+        let unready = unready(&self.deployment, &key, self.clock.unix_seconds());
+        let waited_for = awaited(&self.deployment, &key).map(|seal| Arc::clone(&seal.connection));
+        let unready: Vec<_> = unready.chain(waited_for).collect();
         if unready.is_empty() {
             return Ok((key, Arc::clone(&self.deployment)));
         }
         Box::pin(self.learn_all(unready, deadline(&key))).await;
         let learned = Self { deployment: self.current.load_full(), ..self.clone() };
-        let key = learned.find(mount, name)?.ok_or(TransitError::KeyNotFound)?;
+        let key = learned.held(mount, name)?.ok_or(TransitError::KeyNotFound)?;
+        if let Some(seal) = awaited(&learned.deployment, &key).next() {
+            return Err(seal.undescribed().into());
+        }
         Ok((key, learned.deployment))
     }
 
     /// Asks the KMSs of a key of whose master keys not enough is known to go on from it.
-    pub(super) async fn learn_of(&self, mount: &MountPath, name: &str, deadline: Instant) {
-        let Ok(Some(key)) = self.keys.find(mount, name) else { return };
+    pub(super) async fn learn_of(&self, key: &TransitKey, deadline: Instant) {
         let deployment = self.current.load_full();
-        let unready: Vec<_> = unready(&deployment, &key, self.clock.unix_seconds()).collect();
+        let unready: Vec<_> = unready(&deployment, key, self.clock.unix_seconds()).collect();
         self.learn_all(unready, deadline).await;
     }
 
@@ -77,13 +81,21 @@ fn unready<'d>(
     now: u64,
 ) -> impl Iterator<Item = Arc<Connection>> {
     let uncounted = key.uncounted.iter().filter_map(|uncounted| match uncounted {
-        Uncounted::Undescribed(seal) => deployment.seals.find(seal),
-        Uncounted::Unlisted(_) => None,
+        // Who was not let to list the versions may be by now.
+        Uncounted::Undescribed(seal) | Uncounted::Unlisted(seal) => deployment.seals.find(seal),
     });
     let unusable = key.keks(key.latest).iter().filter_map(move |kek| {
         deployment.seals.find(&kek.seal).filter(|seal| !seal.disabled && !seal.wraps(&kek.kek, now))
     });
     uncounted.chain(unusable).map(|seal| Arc::clone(&seal.connection))
+}
+
+/// The seals that have not described themselves yet, and that `key` waits for: its latest version
+/// is still for one that the configuration no longer has, or has disabled.
+fn awaited<'d>(deployment: &'d Deployment, key: &'d TransitKey) -> impl Iterator<Item = &'d Seal> {
+    let is_gone = |kek: &KekRef| deployment.seals.find(&kek.seal).is_none_or(|seal| seal.disabled);
+    let is_waiting = key.source == KeySource::Managed && key.keks(key.latest).iter().any(is_gone);
+    deployment.seals.enabled().filter(move |seal| is_waiting && seal.known.is_none())
 }
 
 impl TransitKey {

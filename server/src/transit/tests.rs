@@ -1,6 +1,7 @@
 mod absences;
 mod break_glass;
 pub(crate) mod faulty_store;
+mod lookups;
 mod replicas;
 
 use std::sync::Arc;
@@ -168,7 +169,7 @@ async fn encrypt(engine: &Transit, key: &str, text: &str) -> Result<Encrypted, T
 }
 
 async fn decrypt(engine: &Transit, key: &str, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
-    let decryption = engine.decryption(&permit(operation::Decrypt, key))?;
+    let decryption = engine.decryption(&permit(operation::Decrypt, key)).await?;
     let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
 }
@@ -403,7 +404,7 @@ async fn deletion_needs_permission_by_the_keys_settings() {
     let allow = KeyChanges { deletion_allowed: Some(true), ..KeyChanges::default() };
     engine.configure_key(permit(operation::ConfigureKey, "k"), allow).await.unwrap();
     delete().await.unwrap();
-    assert!(engine.read_key(permit(operation::ReadKey, "k")).unwrap().is_none());
+    assert!(engine.read_key(permit(operation::ReadKey, "k")).await.unwrap().is_none());
     assert!(matches!(delete().await, Err(TransitError::KeyNotFound)));
 }
 
@@ -411,13 +412,13 @@ async fn deletion_needs_permission_by_the_keys_settings() {
 #[tokio::test]
 async fn declared_wins_and_cannot_be_changed_through_the_api() {
     let engine = engine(&[TestSeal::new("a", &[1])]).await;
-    let before = engine.read_key(permit(operation::ReadKey, "unseal")).unwrap();
+    let before = engine.read_key(permit(operation::ReadKey, "unseal")).await.unwrap();
     assert_eq!(create(&engine, "unseal").await.source, KeySource::Declared);
     let rotated = engine.rotate_key(permit(operation::RotateKey, "unseal")).await;
     assert!(matches!(rotated, Err(TransitError::Declared)));
     let deleted = engine.delete_key(permit(operation::DeleteKey, "unseal")).await;
     assert!(matches!(deleted, Err(TransitError::Declared)));
-    assert_eq!(engine.read_key(permit(operation::ReadKey, "unseal")).unwrap(), before);
+    assert_eq!(engine.read_key(permit(operation::ReadKey, "unseal")).await.unwrap(), before);
 }
 
 #[tokio::test]
@@ -440,16 +441,16 @@ async fn managed_keys_survive_in_their_store() {
     create(&engine, "k").await;
     let rotated = engine.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
     engine.keys = Arc::new(Keys::load(store).await.unwrap());
-    assert_eq!(engine.read_key(permit(operation::ReadKey, "k")).unwrap(), Some(rotated));
+    assert_eq!(engine.read_key(permit(operation::ReadKey, "k")).await.unwrap(), Some(rotated));
 }
 
 /// Invariant I7.
 #[tokio::test]
 async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() {
-    let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
+    let engine = engine(&[TestSeal::new("a", &[1])]).await;
     create(&engine, "k").await;
     let latest = |engine: &Transit| {
-        engine.read_key(permit(operation::ReadKey, "k")).unwrap().unwrap().latest.get()
+        engine.keys.managed(&"transit".parse().unwrap(), "k").unwrap().latest.get()
     };
     for (seals, expected) in [
         (vec![TestSeal::new("a", &[1])], 1),
@@ -457,9 +458,9 @@ async fn a_managed_key_gets_a_new_version_when_its_seals_change_and_only_then() 
         (vec![TestSeal::new("a", &[1, 2]), TestSeal::new("b", &[3])], 3),
         (vec![TestSeal::new("b", &[3])], 4),
     ] {
-        engine.deployment = deployment(&[], &seals).await;
-        engine.keys.follow_seals(&engine.deployment, 5).await;
-        engine.keys.follow_seals(&engine.deployment, 5).await;
+        engine.current.store(deployment(&[], &seals).await);
+        engine.keys.follow_seals(&engine.current, 5).await;
+        engine.keys.follow_seals(&engine.current, 5).await;
         assert_eq!(latest(&engine), expected);
     }
 }
@@ -474,7 +475,7 @@ async fn a_derived_key_demands_its_context_and_binds_it() {
     assert!(matches!(error, TransitError::ContextMissing));
     let bound = EncryptionItem { context: b"ctx".to_vec(), ..item("x") };
     let made = encryption.encrypt(bound).await.unwrap();
-    let decryption = engine.decryption(&permit(operation::Decrypt, "d")).unwrap();
+    let decryption = engine.decryption(&permit(operation::Decrypt, "d")).await.unwrap();
     let with = |context: &[u8]| DecryptionItem {
         ciphertext: &made.ciphertext,
         associated_data: Vec::new(),

@@ -108,7 +108,7 @@ impl Site {
     }
 
     async fn decrypts(&self, count: usize) -> Result<Vec<Duration>> {
-        let decryption = self.transit.decryption(&permit(operation::Decrypt)?)?;
+        let decryption = self.transit.decryption(&permit(operation::Decrypt)?).await?;
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let item = DecryptionItem {

@@ -66,6 +66,19 @@ fn an_rsa_key_wraps_here_where_the_token_has_oaep_with_sha_256() {
 }
 
 #[test]
+fn ids_of_one_key_on_two_tokens_differ_in_the_serial_number_alone() {
+    let id = |text: &str| KekId::new(text).unwrap();
+    let one = id("pkcs11:serial=a1;object=unseal;id=%01");
+    assert!(differ_in_serial_alone(&one, &id("pkcs11:serial=b2;object=unseal;id=%01")));
+    for other in
+        ["pkcs11:serial=a1;object=unseal;id=%01", "pkcs11:serial=b2;object=unseal;id=%02", "k"]
+    {
+        assert!(!differ_in_serial_alone(&one, &id(other)), "{other}");
+    }
+    assert!(!differ_in_serial_alone(&id("k"), &id("l")));
+}
+
+#[test]
 fn a_key_is_named_by_a_uri_whatever_token_it_was_on() {
     let previous = vec![Previous::Found(facts(0xA, AES))];
     let keys = Keys::new(previous, facts(0xB, AES), &token(), None).unwrap();

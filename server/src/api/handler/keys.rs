@@ -89,11 +89,15 @@ fn refuse_options(options: &[(bool, &'static str)]) -> Result<(), ApiError> {
     }
 }
 
-pub(super) fn read(call: &Call<'_>, at: KeyPath, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+pub(super) async fn read(
+    call: &Call<'_>,
+    at: KeyPath,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
     let name = at.key.to_string();
     let permit = call.acl(&fields).permit(operation::ReadKey, at.mount, at.key).map_err(denied)?;
     request::ReadKey::decode(&mut fields)?;
-    let found = call.transit().read_key(permit);
+    let found = call.transit().read_key(permit).await;
     let found = found.map_err(|error| refusal(error, &name, ApiError::NotFound))?;
     let key = found.ok_or(ApiError::NotFound)?;
     // A version that is not known is not guessed.
@@ -228,7 +232,7 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
         TransitError::NoStorage => KeyError::NoStorage.into(),
         TransitError::Setting(setting) => setting_error(*setting, name),
         TransitError::StateSealed => ApiError::StateSealed,
-        TransitError::Store(_) => ApiError::StorageUnavailable,
+        TransitError::Store(_) | TransitError::NotLookedUp => ApiError::StorageUnavailable,
         TransitError::Seal(_) => ApiError::Item(told(&error)),
         _ => ApiError::Internal,
     };

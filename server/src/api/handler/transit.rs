@@ -86,25 +86,21 @@ pub(super) async fn encrypt(
     at: &KeyPath,
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let transit = call.transit();
     let name = at.key.as_str();
-    let has_key = transit.has_key(&at.mount, &at.key);
-    let has_key = has_key.map_err(|error| Refusal::of_item(error, name))?;
-    let (mount, key) = (at.mount.clone(), at.key.clone());
-    let (permit, request) = if has_key {
-        let permit = call.acl(&fields).permit(operation::Encrypt, mount, key);
-        let permit = permit.map_err(denied)?;
-        (permit, request::Encrypt::decode(&mut fields)?)
-    } else {
-        let permit = call.acl(&fields).permit(operation::EncryptUpsert, mount, key);
-        let permit = permit.map_err(denied)?;
-        let request = request::Encrypt::decode(&mut fields)?;
-        (Box::pin(upsert(&transit, permit, &request)).await?, request)
+    let hurried = call.transit_within(WRAP_PATIENCE);
+    let (permit, request, has_key) = match hurried.held(&at.mount, &at.key) {
+        Ok(Some(_)) => {
+            let (mount, key) = (at.mount.clone(), at.key.clone());
+            let permit = call.acl(&fields).permit(operation::Encrypt, mount, key);
+            (permit.map_err(denied)?, request::Encrypt::decode(&mut fields)?, true)
+        }
+        // In a box of its own: no other request need be as large as it.
+        Ok(None) | Err(_) => Box::pin(look_up_or_make(call, at, &mut fields, &hurried)).await?,
     };
     let transit = match request.input {
         // To make a key takes longer than a seal client waits, which never asks for that.
-        Input::Single(_) if has_key => Transit { until: call.came + WRAP_PATIENCE, ..transit },
-        Input::Single(_) | Input::Batch(_) => transit,
+        Input::Single(_) if has_key => hurried,
+        Input::Single(_) | Input::Batch(_) => call.transit(),
     };
     let refused = |error| Refusal::of_item(error, name);
     let encryption = transit.encryption(&permit).await.map_err(refused)?;
@@ -151,7 +147,7 @@ pub(super) async fn decrypt(
         Input::Single(_) => call.transit_within(UNWRAP_PATIENCE),
         Input::Batch(_) => transit_for(call, &request.input),
     };
-    let decryption = transit.decryption(&permit).map_err(refused)?;
+    let decryption = transit.decryption(&permit).await.map_err(refused)?;
     call.note_key_use();
     let mut warnings = fields.into_warnings(&["name"]);
     match request.input {
@@ -223,6 +219,32 @@ pub(super) async fn rewrap(
     }
 }
 
+/// The right to encrypt under a key that this replica does not hold, which is made if there is none;
+/// and whether there was. Who has no right to either learns nothing of the key, and causes no look
+/// for it in the store.
+async fn look_up_or_make<'f>(
+    call: &Call<'_>,
+    at: &KeyPath,
+    fields: &mut Fields<'f>,
+    transit: &Transit,
+) -> Result<(Permit<operation::Encrypt>, request::Encrypt<'f>, bool), Refusal> {
+    let place = || (at.mount.clone(), at.key.clone());
+    let ((mount, key), (other_mount, other_key)) = (place(), place());
+    let permit = call.acl(fields).permit(operation::Encrypt, mount, key);
+    let to_make = call.acl(fields).permit(operation::EncryptUpsert, other_mount, other_key);
+    if let (Err(_), Err(neither)) = (&permit, &to_make) {
+        return Err(denied(*neither));
+    }
+    let has_key = transit.has_key(&at.mount, &at.key).await;
+    if has_key.map_err(|error| Refusal::of_item(error, at.key.as_str()))? {
+        let permit = permit.map_err(denied)?;
+        return Ok((permit, request::Encrypt::decode(fields)?, true));
+    }
+    let to_make = to_make.map_err(denied)?;
+    let request = request::Encrypt::decode(fields)?;
+    Ok((upsert(&call.transit(), to_make, &request).await?, request, false))
+}
+
 async fn upsert(
     transit: &Transit,
     permit: Permit<operation::EncryptUpsert>,
@@ -264,7 +286,7 @@ impl<'t> Rewrapping<'t> {
         transit: &'t Transit,
         permit: &Permit<operation::Rewrap>,
     ) -> Result<Self, TransitError> {
-        let decryption = transit.rewrap_decryption(permit)?;
+        let decryption = transit.rewrap_decryption(permit).await?;
         Ok(Self { decryption, encryption: transit.re_encryption(permit).await? })
     }
 

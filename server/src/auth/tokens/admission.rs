@@ -1,9 +1,7 @@
 //! Whether a token that is shown is good, here and now.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 use selkie_access::{TokenHash, TokenText};
@@ -14,15 +12,8 @@ use super::record::TokenId;
 use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens};
 use crate::auth::methods::AuthTable;
 use crate::auth::{Clients, Credentials, NotAuthenticated};
+use crate::look_budget::LOOK_PATIENCE;
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
-
-/// How often in a second the store is asked about tokens that nobody here has heard of, for those
-/// who come from one place.
-const LOOKS_PER_SECOND: u32 = 25;
-/// How long the store may take for that: the token may be a seal's, which waits for 1.5 s in all.
-const LOOK_PATIENCE: Duration = Duration::from_secs(1);
-/// How many places are told apart.
-const PLACES: usize = 16;
 
 /// A token, and what it is shown with.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +151,7 @@ impl Tokens {
         if let Some(current) = self.mirror.get(id)? {
             return Ok(current);
         }
-        if !self.looks.spend(from, self.clock.wall()) {
+        if !self.looks.spend(network(from), self.clock.wall()) {
             // A Vault that starts takes "unknown" for final, and only the store could say it.
             return Err(NotAuthenticated::NotLookedUp);
         }
@@ -281,44 +272,10 @@ fn may_come_from(bound: &[IpNet], address: IpAddr) -> bool {
     bound.is_empty() || bound.iter().any(|net| net.contains(&address))
 }
 
-/// So many looks into the store a second for each place that they are caused from: whoever makes up
-/// tokens keeps nobody out but those who share a place with him.
-#[derive(Debug, Default)]
-pub(super) struct LookBudget {
-    spent: std::sync::Mutex<[(u64, u32); PLACES]>,
-    hasher: RandomState,
-}
-
-impl LookBudget {
-    fn spend(&self, from: IpAddr, second: u64) -> bool {
-        // Who has one address of IPv6 has the 2^64 around it as well.
-        let network = match from.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
-        };
-        let hash = usize::try_from(self.hasher.hash_one(network) >> 1).unwrap_or_default();
-        let mut spent = self.spent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(place) = spent.get_mut(hash % PLACES) else { return false };
-        if place.0 != second {
-            *place = (second, 0);
-        }
-        place.1 = place.1.saturating_add(1);
-        place.1 <= LOOKS_PER_SECOND
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_makes_up_tokens_spends_the_looks_of_his_place_alone() {
-        let looks = LookBudget::default();
-        let from = |last| IpAddr::from([10, 0, 0, last]);
-        let made = (0..1000).filter(|_| looks.spend(from(1), 7)).count();
-        assert_eq!(made, usize::try_from(LOOKS_PER_SECOND).unwrap());
-        assert!(!looks.spend(from(1), 7));
-        assert!((2..=255).any(|last| looks.spend(from(last), 7)), "others have theirs");
-        assert!(looks.spend(from(1), 8));
+/// What stands for all addresses of whoever has this one: in IPv6 the 2^64 around it as well.
+fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
     }
 }

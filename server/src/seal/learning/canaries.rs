@@ -59,13 +59,13 @@ impl Doubt {
 
 impl Learner {
     /// Lets the KMS unwrap what it wrapped when its versions were confirmed: where there is a reason
-    /// to doubt, and now and then.
+    /// to doubt, and now and then. Answers why it does not, where that does not speak against the key.
     pub(super) async fn check_canaries(
         &self,
         connection: &Connection,
         before: Option<&Known>,
         known: &Known,
-    ) -> Result<(), Doubt> {
+    ) -> Result<Option<SealFault>, Doubt> {
         let remade = before.map(|was| remade(was, known)).unwrap_or_default();
         if let Some(id) = remade.iter().find(|id| connection.canary(id).is_none()) {
             return Err(Doubt::Replaced(Contradiction::MadeAnew(id.clone())));
@@ -75,12 +75,14 @@ impl Learner {
         for id in &doubted {
             self.check_canary(connection, known, id, true).await?;
         }
+        let mut refusal = None;
         if connection.standing() == Standing::Well {
             for id in connection.due_canaries(&known.keks.current().id) {
-                self.check_canary(connection, known, &id, false).await?;
+                let refused = self.check_canary(connection, known, &id, false).await?;
+                refusal = refusal.or(refused);
             }
         }
-        Ok(())
+        Ok(refusal)
     }
 
     async fn check_canary(
@@ -89,11 +91,13 @@ impl Learner {
         known: &Known,
         id: &KekId,
         is_doubted: bool,
-    ) -> Result<(), Doubt> {
+    ) -> Result<Option<SealFault>, Doubt> {
         let version = known.keks.version(id);
-        let (Some(version), Some(canary)) = (version, connection.canary(id)) else { return Ok(()) };
+        let (Some(version), Some(canary)) = (version, connection.canary(id)) else {
+            return Ok(None);
+        };
         if version.state == KekState::Disabled {
-            return Ok(());
+            return Ok(None);
         }
         let current = known.keks.current();
         let is_current = *id == current.id;
@@ -101,7 +105,7 @@ impl Learner {
             Ok(true) => {
                 connection.is_retired_anew(id, false);
                 connection.settle_canary(id);
-                Ok(())
+                Ok(None)
             }
             Ok(false) => Err(Doubt::Replaced(Contradiction::OpensNothing(id.clone()))),
             Err(KmsError::Rejected(_)) if is_current => {
@@ -112,11 +116,15 @@ impl Learner {
             }
             Err(error @ (KmsError::Disabled(_) | KmsError::UnknownKek(_))) if !is_current => {
                 tell_retired(connection, version, &WithCauses(&error).to_string());
-                Ok(())
+                Ok(None)
             }
             Err(error) if is_doubted => Err(Doubt::Open(SealFault::Kms(error))),
+            // Encrypting goes on, and nothing that is wrapped opens.
+            Err(error @ (KmsError::Denied(_) | KmsError::Disabled(_))) => {
+                Ok(Some(SealFault::Kms(error)))
+            }
             // That says nothing: it is tried again.
-            Err(_) => Ok(()),
+            Err(_) => Ok(None),
         }
     }
 

@@ -31,7 +31,7 @@ fn seals_of(key: &TransitKey) -> Vec<&str> {
 
 async fn decrypt_under(node: &Node, key: &str, ciphertext: &str) -> Result<Vec<u8>, TransitError> {
     let engine = engine(node);
-    let decryption = engine.decryption(&permit(operation::Decrypt, key))?;
+    let decryption = engine.decryption(&permit(operation::Decrypt, key)).await?;
     let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     Ok(decryption.decrypt(&item).await?.expose_for_reply().to_vec())
 }
@@ -277,4 +277,83 @@ async fn a_restart_waits_for_a_dead_seal_no_longer_than_a_decrypt() {
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(decrypt(&node, &made.ciphertext).await.unwrap(), b"x");
     assert!(began.elapsed() <= Duration::from_millis(305), "{:?}", began.elapsed());
+}
+
+/// A node whose managed key `m` was for `before`, and whose configuration now has those of `kept`
+/// and a new seal `weu`, whose KMS is away.
+async fn node_with_newcomer(before: &[Peer], kept: &[Peer], site: &Site) -> Node {
+    let (node, _) = node_with_key(before, NewKey::default()).await;
+    site.away();
+    let mut seals = Vec::new();
+    for peer in kept {
+        seals.push(peer.seal().await);
+    }
+    seals.push(site.seal("weu"));
+    let next = Deployment::assemble(config_of(&[], &[]), Seals::new(seals)).unwrap();
+    node.replace(&node.deployment(), next).await.unwrap();
+    node
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_seal_that_is_away_keeps_no_key_at_a_seal_that_is_gone() {
+    let (peers, site) = (["a", "b"].map(Peer::new), Site::new());
+    let node = node_with_newcomer(&peers, &peers[..1], &site).await;
+    let refused = encrypt_under(&node, "m").await;
+    assert!(refused.is_ok() || fault(refused).is_transient(), "there is nothing final in it");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (2, vec!["a"]));
+    sleep(4 * POLL).await;
+    assert_eq!(encrypted(&node).await.0, 2, "it is waited for");
+    let rotated = engine(&node).rotate_key(permit(operation::RotateKey, "m")).await;
+    assert!(fault(rotated).is_transient(), "who asks for a version gets one for all seals");
+    site.back();
+    sleep(POLL).await;
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (3, vec!["a", "weu"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_seal_that_answers_is_followed_in_one_version() {
+    let (peers, site) = (["a", "b"].map(Peer::new), Site::new());
+    let (node, _) = node_with_key(&peers, NewKey::default()).await;
+    site.faults.on_describe().always(Fault::delay(Duration::from_millis(300)));
+    let seals = Seals::new(vec![peers[0].seal().await, site.seal("weu")]);
+    let next = Deployment::assemble(config_of(&[], &[]), seals).unwrap();
+    node.replace(&node.deployment(), next).await.unwrap();
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (2, vec!["a", "weu"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_only_seal_is_new_and_away_is_to_be_tried_again() {
+    let (peers, site) = (["b"].map(Peer::new), Site::new());
+    let node = node_with_newcomer(&peers, &[], &site).await;
+    for _ in 0..2 {
+        match encrypt_under(&node, "m").await {
+            Err(TransitError::Seal(error)) => {
+                assert_eq!(error.seal.as_str(), "weu");
+                assert!(error.source.is_transient());
+            }
+            other => panic!("{other:?}"),
+        }
+        sleep(POLL).await;
+    }
+    site.back();
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (2, vec!["weu"]));
+}
+
+/// A change by a client holds on to that while the store does not answer it.
+#[tokio::test(start_paused = true)]
+async fn a_master_key_is_adopted_while_a_change_of_a_key_is_under_way() {
+    let site = Site::new();
+    let node = site.running().await;
+    engine(&node).create_key(permit(operation::CreateKey, "m"), NewKey::default()).await.unwrap();
+    let change = node.keys().hold_changes().await;
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    sleep(2 * POLL).await;
+    assert_eq!(kek(&node), id(2));
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
+    assert!(node.deployment().seals.iter().all(|seal| seal.connection.health().fault.is_none()));
+    assert_eq!(key(&node).latest.get(), 1, "a key that somebody changes waits for its turn");
+    drop(change);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(key(&node).latest.get(), 2);
 }

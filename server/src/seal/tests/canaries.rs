@@ -3,6 +3,7 @@
 
 use super::rsa_kms::Tells;
 use super::*;
+use crate::telemetry::captured::Log;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -161,6 +162,63 @@ async fn a_rotation_is_no_alarm_and_a_retired_version_stops_nothing() {
     let node = site.running().await;
     sleep(2 * POLL).await;
     assert!(encrypt(&node).await.is_ok());
+}
+
+/// As at an upstream whose policy lost the path of decrypt.
+#[tokio::test(start_paused = true)]
+async fn a_right_to_unwrap_that_is_lost_is_told_within_a_day_and_stops_no_encrypt() {
+    let site = site();
+    let node = site.running().await;
+    let health = || node.deployment().seals.iter().next().unwrap().connection.health();
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    let log = Log::start();
+    sleep(DAY + 2 * POLL).await;
+    assert!(matches!(health().fault, Some(SealFault::Kms(KmsError::Denied(_)))));
+    assert!(log.take().contains("the master key needs attention"));
+    assert!(encrypt(&node).await.is_ok());
+    site.faults.on_unwrap().clear();
+    sleep(POLL).await;
+    assert!(health().fault.is_none(), "it is asked again soon");
+}
+
+/// As at an upstream whose key may not be read, and whose `min_decryption_version` was raised.
+#[tokio::test(start_paused = true)]
+async fn an_older_version_that_opens_nothing_counts_as_disabled_until_it_does() {
+    let site = site();
+    let node = site.running().await;
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    sleep(2 * POLL).await;
+    let disabled = || {
+        let deployment = node.deployment();
+        let known = deployment.seals.iter().next().unwrap().known.clone().unwrap();
+        known.keks.disabled().map(|one| one.id.clone()).collect::<Vec<_>>()
+    };
+    site.kms.opens_from(2);
+    sleep(2 * DAY).await;
+    assert_eq!(disabled(), [id(1)]);
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2, "nothing else changes");
+    site.kms.opens_from(1);
+    sleep(2 * DAY).await;
+    assert!(disabled().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_version_is_told_of_once_whether_or_not_it_has_a_canary() {
+    for tells in [Tells::None, Tells::All] {
+        let site = site();
+        site.kms.tells(tells);
+        let _node = site.running().await;
+        site.kms.lists(&[1, 2].map(Version::enabled));
+        sleep(2 * POLL).await;
+        let log = Log::start();
+        let retired = Version { state: KekState::Disabled, ..Version::enabled(1) };
+        site.kms.lists(&[retired, Version::enabled(2)]);
+        sleep(2 * POLL).await;
+        let text = log.take();
+        let told: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
+        assert_eq!(told.len(), 1, "{tells:?}: {told:?}");
+        assert!(told[0].contains("keys/k/1"), "{told:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

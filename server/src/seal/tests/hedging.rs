@@ -178,7 +178,7 @@ async fn a_batch_waits_for_a_dead_seal_once() {
     let (node, ciphertext) = node_of(&peers).await;
     peers[0].hangs();
     let batch = engine(&node).for_batch();
-    let decryption = batch.decryption(&permit(operation::Decrypt, "unseal")).unwrap();
+    let decryption = batch.decryption(&permit(operation::Decrypt, "unseal")).await.unwrap();
     let began = Instant::now();
     for _ in 0..20 {
         let item = DecryptionItem {

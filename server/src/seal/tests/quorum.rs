@@ -97,7 +97,7 @@ async fn an_item_of_a_batch_shares_the_unwraps_of_its_quorum() {
     let peers = ["a", "b", "c"].map(Peer::new);
     let (node, ciphertext) = node_of_quorum(&peers, 2).await;
     let batch = engine(&node).for_batch();
-    let decryption = batch.decryption(&permit(operation::Decrypt, "unseal")).unwrap();
+    let decryption = batch.decryption(&permit(operation::Decrypt, "unseal")).await.unwrap();
     for _ in 0..5 {
         let item = DecryptionItem {
             ciphertext: &ciphertext,

@@ -361,7 +361,7 @@ async fn a_key_follows_only_a_version_that_is_trusted() {
     let other = Site { dir: tempfile::tempdir().unwrap(), ..site };
     let node = managed(&other, &store).await;
     sleep(2 * POLL).await;
-    let key = engine(&node).read_key(permit(operation::ReadKey, "unseal")).unwrap().unwrap();
+    let key = engine(&node).read_key(permit(operation::ReadKey, "unseal")).await.unwrap().unwrap();
     assert_eq!(key.latest.get(), 1, "the KMS has not confirmed version 2");
     other.back();
     sleep(2 * POLL).await;

@@ -1,5 +1,6 @@
 //! A KMS of RSA keys whose versions, states and rights a test changes as it goes.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +61,8 @@ pub(crate) enum Tells {
 pub(crate) struct RsaKms {
     listed: Mutex<(Vec<Version>, bool)>,
     tells: Mutex<Tells>,
+    /// The oldest that unwraps.
+    oldest: AtomicU32,
 }
 
 pub(crate) fn id(number: u32) -> KekId {
@@ -77,7 +80,7 @@ pub(crate) fn fingerprint(key: usize) -> [u8; 32] {
 impl RsaKms {
     pub(crate) fn new() -> Arc<Self> {
         let listed = Mutex::new((vec![Version::enabled(1)], true));
-        Arc::new(Self { listed, tells: Mutex::new(Tells::All) })
+        Arc::new(Self { listed, tells: Mutex::new(Tells::All), oldest: AtomicU32::new(1) })
     }
 
     pub(crate) fn tells(&self, tells: Tells) {
@@ -95,6 +98,11 @@ impl RsaKms {
         } else {
             Wrapping::Remote(WrapAlgorithm::RsaOaep256)
         }
+    }
+
+    /// Whatever it says of their state, it unwraps nothing of the versions before `oldest`.
+    pub(crate) fn opens_from(&self, oldest: u32) {
+        self.oldest.store(oldest, Ordering::Relaxed);
     }
 
     pub(crate) fn lists(&self, versions: &[Version]) {
@@ -152,6 +160,9 @@ impl Kms for RsaKms {
         Box::pin(async move {
             let cause = || Some(Arc::new(std::io::Error::other("404")) as selkie_kms::Cause);
             let version = self.version(kek).ok_or_else(|| KmsError::UnknownKek(cause()))?;
+            if version.number < self.oldest.load(Ordering::Relaxed) {
+                return Err(KmsError::Disabled(None));
+            }
             let private = &KEYS[version.key].private;
             let mut output = vec![0; private.min_output_size()];
             let dek = private.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None);

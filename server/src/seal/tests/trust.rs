@@ -183,7 +183,7 @@ async fn an_older_version_is_proven_each_time_before_its_ciphertext_leaves() {
     let node = restarted(&site, &store).await;
     let made = encrypt_with(&node, "m", 1).await.unwrap();
     let transit = engine(&node);
-    let decryption = transit.decryption(&permit(operation::Decrypt, "m")).unwrap();
+    let decryption = transit.decryption(&permit(operation::Decrypt, "m")).await.unwrap();
     let ciphertext = &*made.ciphertext;
     let item = DecryptionItem { ciphertext, associated_data: Vec::new(), context: Vec::new() };
     assert_eq!(decryption.decrypt(&item).await.unwrap().expose_for_reply(), b"x");

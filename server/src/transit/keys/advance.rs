@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arc_swap::ArcSwap;
 use selkie_access::{KeyName, MountPath};
 use tokio::task::yield_now;
 
-use super::{Change, Keys};
+use super::{Change, Keys, Target};
 use crate::deployment::Deployment;
 use crate::telemetry::WithCauses;
 use crate::transit::{TransitError, TransitKey};
@@ -14,27 +15,37 @@ const KEYS_AT_A_TIME: usize = 256;
 
 impl Keys {
     /// Gives a new version to every managed key whose latest was made for other master-key
-    /// versions than the seals of `deployment` have (invariant I7). A key that cannot advance goes
-    /// on as it was, and the log says so: it must not keep the others, or a server, from starting.
+    /// versions than the seals of the `current` deployment have (invariant I7). A key that cannot
+    /// advance goes on as it was, and the log says so: it must not keep the others, or a server, from
+    /// starting.
     ///
-    /// Call it while [`Keys::hold_changes`] lives, after `deployment` has taken effect.
-    pub async fn follow_seals(&self, deployment: &Deployment, now: u64) {
+    /// Call it after a deployment has taken effect. Changes by others wait for one key at most.
+    pub async fn follow_seals(&self, current: &ArcSwap<Deployment>, now: u64) {
+        let _one_at_a_time = self.following.lock().await;
         self.seals_due.store(true, Ordering::Relaxed);
-        self.advance(deployment, now).await;
+        self.advance_all(current, now).await;
     }
 
     /// The same, where nothing but the versions of the master keys may have changed: the list of
     /// seals stays that of the key's latest version, for a replica with another configuration may
     /// have made it. What could not be done before is done now.
-    ///
-    /// Call it while [`Keys::hold_changes`] lives.
-    pub async fn advance(&self, deployment: &Deployment, now: u64) {
+    pub async fn advance(&self, current: &ArcSwap<Deployment>, now: u64) {
+        let _one_at_a_time = self.following.lock().await;
+        self.advance_all(current, now).await;
+    }
+
+    async fn advance_all(&self, current: &ArcSwap<Deployment>, now: u64) {
         if self.store.get().is_none() {
             return;
         }
+        // What was begun under an earlier deployment is done then, and seen.
+        drop(self.hold_changes().await);
         let is_due = self.seals_due.load(Ordering::Relaxed);
         let mut is_done = true;
-        for (mount, name) in self.behind(deployment, is_due, now).await {
+        for (mount, name) in self.behind(&current.load_full(), is_due, now).await {
+            let _no_other_change = self.hold_changes().await;
+            // Another may have taken effect meanwhile, which these keys are never turned back from.
+            let deployment = current.load_full();
             let next = |key: Option<&TransitKey>| {
                 let Some(key) = key else { return Ok(Change::Keep) };
                 match key.target(&deployment.seals, is_due, now) {
@@ -56,8 +67,16 @@ impl Keys {
             }
         }
         // A seal without description or trust is waited for.
-        if is_done && is_due && self.is_told(deployment, now).await {
+        if is_done && is_due && self.is_told(&current.load_full(), now).await {
             self.seals_due.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Has the keys compared with the seals, if they have not followed the list of seals yet: one that
+    /// is new may have been asked in vain, and is not waited for by the others any more.
+    pub(crate) fn compare_soon(&self) {
+        if self.seals_due.load(Ordering::Relaxed) {
+            self.comparison_due.notify_one();
         }
     }
 
@@ -83,7 +102,9 @@ impl Keys {
     /// Whether every key can tell what its next version is for.
     async fn is_told(&self, deployment: &Deployment, now: u64) -> bool {
         for page in self.pages() {
-            if page.iter().any(|(_, key)| key.target(&deployment.seals, true, now).is_err()) {
+            if page.iter().any(|(_, key)| {
+                key.target(&deployment.seals, true, now).and_then(Target::whole).is_err()
+            }) {
                 return false;
             }
             yield_now().await;

@@ -62,14 +62,19 @@ impl Keys {
             let was = held.as_ref().map(|(key, _)| &**key);
             let changed = match change(was) {
                 Ok(changed) => changed,
+                Err(refusal) if sent.is_some() => return Err(refusal),
                 // Another replica may have made it possible a moment ago.
-                Err(refusal)
-                    if sent.is_none() && self.is_outdated(mount, name, &place, at).await =>
-                {
-                    late = Some(refusal);
-                    continue;
-                }
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => match self.is_outdated(mount, name, &place, at).await {
+                    Ok(true) => {
+                        late = Some(refusal);
+                        continue;
+                    }
+                    // That is final for a client, and only the store could say it.
+                    Err(error) if matches!(refusal, TransitError::KeyNotFound) => {
+                        return Err(error.into());
+                    }
+                    Ok(false) | Err(_) => return Err(refusal),
+                },
             };
             let Some((write, entry)) = changed.into_write(&place)? else {
                 return Ok(held.map(|(key, _)| key));
@@ -104,17 +109,17 @@ impl Keys {
         Err(late.unwrap_or_else(|| conflict.into()))
     }
 
-    /// Whether the store has the key as of another commit than `at`; `false` where it cannot say.
+    /// Whether the store has the key as of another commit than `at`; `false` where there is none.
     async fn is_outdated(
         &self,
         mount: &MountPath,
         name: &KeyName,
         place: &RecordKey,
         at: Option<Revision>,
-    ) -> bool {
-        let Ok(store) = self.store() else { return false };
-        let is = self.look(&**store, (mount, name), place, at).await;
-        is.is_ok_and(|is| is.map(|is| is.revision) != at)
+    ) -> Result<bool, StoreError> {
+        let Ok(store) = self.store() else { return Ok(false) };
+        let is = self.look(&**store, (mount, name), place, at).await?;
+        Ok(is.map(|is| is.revision) != at)
     }
 
     /// The key as it stands in the store, which is held from now on.

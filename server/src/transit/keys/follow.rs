@@ -97,8 +97,7 @@ impl Keys {
             yield_now().await;
         }
         ask(unaware.into_values(), learner);
-        let _no_other_change = self.hold_changes().await;
-        self.advance(&learner.current.load_full(), learner.clock.unix_seconds()).await;
+        self.advance(&learner.current, learner.clock.unix_seconds()).await;
     }
 
     /// Has master keys described of which whoever made `commit` knows more.

@@ -19,6 +19,8 @@ pub(super) struct Holding {
     deleted: BTreeSet<(Revision, Place)>,
     /// The keys whose latest version leaves out a seal.
     lacking: BTreeSet<Place>,
+    /// Until when the watch has told of all commits.
+    followed: Option<Revision>,
 }
 
 /// Which key, of all.
@@ -122,8 +124,18 @@ impl Holding {
         there.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Holds `found` unless something newer is held. What could not be read is replaced by what can.
+    /// Holds `found`, which the store was asked for by itself, unless something newer is held, or its
+    /// key was deleted before the answer came.
     pub(super) fn take(&mut self, found: Found) {
+        let is_held = self.get(&found.mount, found.name.as_str()).is_some();
+        let is_key = matches!(found.held.entry, Entry::Key(_));
+        if is_held || !is_key || Some(found.held.revision) > self.followed {
+            self.hold(found);
+        }
+    }
+
+    /// Holds `found` unless something newer is held. What could not be read is replaced by what can.
+    fn hold(&mut self, found: Found) {
         let Found { mount, name, mut held } = found;
         if let Some(was) = self.get(&mount, name.as_str()) {
             let is_unreadable = matches!(held.entry, Entry::Unreadable);
@@ -157,9 +169,10 @@ impl Holding {
                 }
                 Write::Delete(key) => Found::deleted(key, commit.revision),
             };
-            found.into_iter().for_each(|found| self.take(found));
+            found.into_iter().for_each(|found| self.hold(found));
         }
         self.settle(commit.revision);
+        self.followed = self.followed.max(Some(commit.revision));
     }
 
     /// Forgets what was deleted until `revision`, of which nothing older will be heard any more.
@@ -193,7 +206,7 @@ impl Holding {
     pub(super) fn replace(&mut self, found: Vec<Found>, revision: Revision) {
         let place = |one: &Found| (one.mount.clone(), one.name.clone());
         let there: BTreeSet<_> = found.iter().map(place).collect();
-        found.into_iter().for_each(|one| self.take(one));
+        found.into_iter().for_each(|one| self.hold(one));
         let Self { keys, lacking, .. } = self;
         for (mount, keys) in keys {
             keys.retain(|name, held| {

@@ -1,6 +1,7 @@
 //! A store that misbehaves as told, around a store in memory that several replicas share.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use selkie_storage::{
@@ -23,12 +24,19 @@ pub(crate) struct FaultyStore {
     mood: watch::Sender<Mood>,
     /// What happens to the next commits: each is made or not, and then its answer is lost.
     lost: Mutex<Vec<bool>>,
+    /// How many records were asked for.
+    gets: AtomicUsize,
 }
 
 impl FaultyStore {
     pub(crate) fn new(inner: &Arc<MemoryStore>) -> Arc<Self> {
         let (inner, lost) = (Arc::clone(inner), Mutex::default());
-        Arc::new(Self { inner, mood: watch::Sender::new(Mood::Well), lost })
+        Arc::new(Self {
+            inner,
+            mood: watch::Sender::new(Mood::Well),
+            lost,
+            gets: AtomicUsize::new(0),
+        })
     }
 
     pub(crate) fn is(&self, mood: Mood) {
@@ -38,6 +46,11 @@ impl FaultyStore {
     /// The answer to the next commit is lost.
     pub(crate) fn loses_answer(&self, is_made: bool) {
         self.lost.lock().unwrap().push(is_made);
+    }
+
+    /// How many records were asked for so far.
+    pub(crate) fn gets(&self) -> usize {
+        self.gets.load(Ordering::Relaxed)
     }
 
     async fn take_part(&self) -> Result<(), StoreError> {
@@ -57,6 +70,7 @@ fn away() -> StoreError {
 impl Store for FaultyStore {
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move {
+            self.gets.fetch_add(1, Ordering::Relaxed);
             self.take_part().await?;
             self.inner.get(key).await
         })

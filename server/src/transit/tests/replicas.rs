@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use futures_util::FutureExt;
 use selkie_storage::{Guard, RecordKey, RecordValue, Store, StoreError, Write};
 use tokio::time::sleep;
 
@@ -11,7 +12,7 @@ use crate::metrics::StoreFigures;
 use crate::state::writes::WriteFigures;
 use crate::state::{StateStatus, record_key};
 
-async fn replica(store: &Arc<FaultyStore>) -> Transit {
+pub(super) async fn replica(store: &Arc<FaultyStore>) -> Transit {
     let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
     engine.keys = Arc::new(Keys::load(Arc::clone(store) as _).await.unwrap());
     engine
@@ -25,7 +26,7 @@ async fn following(store: &Arc<FaultyStore>) -> Transit {
     engine
 }
 
-fn store() -> Arc<FaultyStore> {
+pub(super) fn store() -> Arc<FaultyStore> {
     FaultyStore::new(&Arc::new(MemoryStore::new()))
 }
 
@@ -33,8 +34,9 @@ async fn rotate(engine: &Transit) -> Result<u32, TransitError> {
     Ok(engine.rotate_key(permit(operation::RotateKey, "k")).await?.latest.get())
 }
 
+/// What this replica has, without a look into the store.
 fn read(engine: &Transit, key: &str) -> Result<Option<u32>, TransitError> {
-    let key = engine.read_key(permit(operation::ReadKey, key))?;
+    let key = engine.held(&"transit".parse().unwrap(), &key.parse().unwrap())?;
     Ok(key.map(|key| key.latest.get()))
 }
 
@@ -46,7 +48,7 @@ async fn heard() {
     sleep(Duration::from_millis(1)).await;
 }
 
-fn is_store_error<T>(outcome: &Result<T, TransitError>) -> bool {
+pub(super) fn is_store_error<T>(outcome: &Result<T, TransitError>) -> bool {
     matches!(outcome, Err(TransitError::Store(_)))
 }
 
@@ -199,7 +201,7 @@ async fn until_the_store_is_open_nobody_can_tell_which_keys_there_are() {
     assert!(is_sealed(read(&one, "k").unwrap_err()));
     assert!(is_sealed(rotate(&one).await.unwrap_err()));
     assert!(is_sealed(
-        one.has_key(&"transit".parse().unwrap(), &"k".parse().unwrap()).unwrap_err()
+        one.has_key(&"transit".parse().unwrap(), &"k".parse().unwrap()).await.unwrap_err()
     ));
     let upsert = one.upsert_key(permit(operation::EncryptUpsert, "new"), NewKey::default()).await;
     assert!(is_sealed(upsert.unwrap_err()));
@@ -286,6 +288,27 @@ async fn a_key_among_thousands_follows_its_seals_though_others_change_all_the_ti
     for key in ["k", "k0", "k1500", "k2999", "new0", "new20"] {
         assert_eq!(read(&two, key).unwrap(), Some(2), "{key}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_change_waits_until_all_keys_have_been_compared_with_their_seals() {
+    let store = store();
+    let one = replica(&store).await;
+    create(&one, "k").await;
+    let record = store.inner.get(&place("k")).await.unwrap().unwrap();
+    for number in 0..3000 {
+        let put = Write::Put(place(&format!("k{number}")), record.value.clone());
+        store.inner.commit(&[], &[put]).await.unwrap();
+    }
+    let one = Transit { keys: Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap()), ..one };
+    let learner = one.learner();
+    let comparing = tokio::spawn(async move { learner.keys.advance(&learner.current, 5).await });
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+        assert!(one.keys.hold_changes().now_or_never().is_some());
+    }
+    assert!(!comparing.is_finished());
+    comparing.await.unwrap();
 }
 
 /// Invariant I7.

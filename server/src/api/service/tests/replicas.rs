@@ -9,7 +9,7 @@ use crate::deployment::Deployment;
 use crate::state::opening::OpenError;
 use crate::state::{Backend, Missing, StateStatus};
 use crate::transit::Keys;
-use crate::transit::tests::faulty_store::FaultyStore;
+use crate::transit::tests::faulty_store::{FaultyStore, Mood};
 
 fn missing() -> [StateStatus; 4] {
     [
@@ -170,4 +170,22 @@ async fn what_no_audit_device_takes_is_logged_with_that_reason() {
     let text = log.take();
     assert!(text.contains("reason=\"no audit device took the line\""), "{text}");
     assert!(text.contains("advice=\"see to the audit devices"), "{text}");
+}
+
+/// Whether there is such a key is not known, and none of the business of who may not use it.
+#[tokio::test]
+async fn who_may_not_encrypt_is_denied_whatever_is_known_of_the_key() {
+    let store = FaultyStore::new(&Arc::new(MemoryStore::new()));
+    let deployment = Deployment::connect(Config { storage: None, ..config() }).await.unwrap();
+    let node = Node::begin(deployment, Keys::awaiting_store(), Arc::new(SystemClock)).await;
+    node.keep_state(Backend::Opened(Arc::clone(&store) as _), "faulty").await;
+    let api = Api::on(node);
+    store.is(Mood::Away);
+    let status = async |token| {
+        let body = r#"{"plaintext":"eA=="}"#;
+        api.send(token, "PUT", "transit/encrypt/other", body).await.status.as_u16()
+    };
+    assert_eq!(status("s.root").await, 503);
+    let looks = store.gets();
+    assert_eq!((status("s.vault").await, store.gets()), (403, looks));
 }

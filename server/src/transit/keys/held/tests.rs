@@ -119,3 +119,17 @@ fn the_keys_that_leave_out_a_seal_are_those_whose_newest_record_says_so() {
     assert_eq!(told(holding.lacking()), ["m/lacks"]);
     assert_eq!(holding.lacking.len(), 1, "nothing is noted of what is not there any more");
 }
+
+#[test]
+fn an_answer_that_a_deletion_has_overtaken_brings_no_key_back() {
+    let Write::Put(place, value) = put("transit", "k", &[]) else { unreachable!() };
+    let answer = |revision| {
+        let (key, value) = (place.clone(), value.clone());
+        Found::read(&Record { key, value, revision: Revision::new(revision) }).unwrap()
+    };
+    let mut holding = holding([vec![put("transit", "k", &[])], vec![delete("transit", "k")]]);
+    holding.take(answer(1));
+    assert!(holding.get(&mount("transit"), "k").is_none());
+    holding.take(answer(3));
+    assert!(holding.get(&mount("transit"), "k").is_some(), "it was made anew");
+}

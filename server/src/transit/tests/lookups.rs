@@ -1,0 +1,106 @@
+//! Claims about managed keys that this replica has not heard of, in paused time.
+
+use super::faulty_store::Mood;
+use super::replicas::{is_store_error, replica, store};
+use super::*;
+
+/// All that needs a key to be there. What is refused for another reason has found it.
+const OPERATIONS: [&str; 10] = [
+    "has",
+    "read",
+    "encrypt",
+    "decrypt",
+    "rewrap",
+    "encrypt anew",
+    "rotate",
+    "configure",
+    "trim",
+    "delete",
+];
+
+async fn ask(engine: &Transit, what: &str) -> Result<(), TransitError> {
+    let rewrap = permit(operation::Rewrap, "k");
+    let missing = || TransitError::KeyNotFound;
+    let done = match what {
+        "has" => {
+            let has = engine.has_key(&"transit".parse().unwrap(), &"k".parse().unwrap()).await?;
+            has.then_some(()).ok_or_else(missing)
+        }
+        "read" => {
+            engine.read_key(permit(operation::ReadKey, "k")).await?.map(drop).ok_or_else(missing)
+        }
+        "encrypt" => encrypt(engine, "k", "x").await.map(drop),
+        "decrypt" => engine.decryption(&permit(operation::Decrypt, "k")).await.map(drop),
+        "rewrap" => engine.rewrap_decryption(&rewrap).await.map(drop),
+        "encrypt anew" => engine.re_encryption(&rewrap).await.map(drop),
+        "rotate" => engine.rotate_key(permit(operation::RotateKey, "k")).await.map(drop),
+        "configure" => {
+            let none = KeyChanges::default();
+            engine.configure_key(permit(operation::ConfigureKey, "k"), none).await.map(drop)
+        }
+        "trim" => engine.trim_key(permit(operation::TrimKey, "k"), None).await.map(drop),
+        _ => engine.delete_key(permit(operation::DeleteKey, "k")).await,
+    };
+    match done {
+        Err(TransitError::Setting(_)) => Ok(()),
+        other => other,
+    }
+}
+
+/// The watch of none of these has told of it.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_another_replica_has_just_made_is_found_by_every_operation() {
+    let store = store();
+    let mut others = Vec::new();
+    for what in OPERATIONS {
+        others.push((what, replica(&store).await));
+    }
+    create(&replica(&store).await, "k").await;
+    for (what, replica) in others {
+        let outcome = ask(&replica, what).await;
+        assert!(outcome.is_ok(), "{what}: {outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_says_that_a_key_is_missing_who_cannot_ask_the_store() {
+    let store = store();
+    let one = replica(&store).await;
+    for what in OPERATIONS {
+        assert!(matches!(ask(&one, what).await, Err(TransitError::KeyNotFound)), "{what}");
+    }
+    for mood in [Mood::Away, Mood::Hanging] {
+        store.is(Mood::Well);
+        let one = replica(&store).await;
+        store.is(mood);
+        for what in OPERATIONS {
+            let began = Instant::now();
+            let outcome = ask(&one, what).await;
+            assert!(is_store_error(&outcome), "{what}: {outcome:?}");
+            assert!(began.elapsed() <= Duration::from_secs(1), "{what}: {:?}", began.elapsed());
+        }
+        let hurried = Transit { until: Instant::now(), ..one.clone() };
+        let began = Instant::now();
+        assert!(is_store_error(&ask(&hurried, "encrypt").await));
+        assert_eq!(began.elapsed(), Duration::ZERO, "what is left of a request's time is kept to");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_keys_that_are_not_there_is_no_flood_at_the_store() {
+    let store = store();
+    let one = replica(&store).await;
+    let before = store.gets();
+    let mut is_refused = false;
+    for _ in 0..100 {
+        for what in OPERATIONS {
+            let outcome = ask(&one, what).await;
+            is_refused = matches!(outcome, Err(TransitError::NotLookedUp));
+            assert!(is_refused || matches!(outcome, Err(TransitError::KeyNotFound)), "{outcome:?}");
+        }
+    }
+    assert!(is_refused);
+    assert_eq!(store.gets() - before, 25);
+    create(&one, "k").await;
+    assert!(ask(&one, "encrypt").await.is_ok(), "what is there is served all the same");
+}
