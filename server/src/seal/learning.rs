@@ -79,6 +79,7 @@ impl Learner {
         let mut retry = FIRST_RETRY;
         while self.current.load().seals.has(&connection) {
             self.learn(&connection, Instant::now() + 4 * DESCRIBE_PATIENCE).await;
+            self.ask_canaries(&connection).await;
             let interval = connection.setup.poll_interval;
             let pause = if connection.health().fault.is_some() {
                 let pause = retry.min(interval);

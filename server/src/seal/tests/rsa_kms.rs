@@ -1,5 +1,7 @@
 //! A KMS of RSA keys whose versions, states and rights a test changes as it goes.
 
+use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +62,8 @@ pub(crate) enum Tells {
 pub(crate) struct RsaKms {
     listed: Mutex<(Vec<Version>, bool)>,
     tells: Mutex<Tells>,
+    /// How the unwraps of single versions fail; `None` for those that never answer.
+    troubles: Mutex<BTreeMap<u32, Option<KmsError>>>,
 }
 
 pub(crate) fn id(number: u32) -> KekId {
@@ -77,7 +81,20 @@ pub(crate) fn fingerprint(key: usize) -> [u8; 32] {
 impl RsaKms {
     pub(crate) fn new() -> Arc<Self> {
         let listed = Mutex::new((vec![Version::enabled(1)], true));
-        Arc::new(Self { listed, tells: Mutex::new(Tells::All) })
+        let (tells, troubles) = (Mutex::new(Tells::All), Mutex::default());
+        Arc::new(Self { listed, tells, troubles })
+    }
+
+    pub(crate) fn refuses(&self, number: u32, error: KmsError) {
+        self.troubles.lock().unwrap().insert(number, Some(error));
+    }
+
+    pub(crate) fn never_unwraps(&self, number: u32) {
+        self.troubles.lock().unwrap().insert(number, None);
+    }
+
+    pub(crate) fn unwraps_all(&self) {
+        self.troubles.lock().unwrap().clear();
     }
 
     pub(crate) fn tells(&self, tells: Tells) {
@@ -152,6 +169,12 @@ impl Kms for RsaKms {
         Box::pin(async move {
             let cause = || Some(Arc::new(std::io::Error::other("404")) as selkie_kms::Cause);
             let version = self.version(kek).ok_or_else(|| KmsError::UnknownKek(cause()))?;
+            let trouble = self.troubles.lock().unwrap().get(&version.number).cloned();
+            match trouble {
+                Some(Some(error)) => return Err(error),
+                Some(None) => pending().await,
+                None => {}
+            }
             let private = &KEYS[version.key].private;
             let mut output = vec![0; private.min_output_size()];
             let dek = private.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut output, None);
