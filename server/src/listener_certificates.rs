@@ -18,6 +18,8 @@ pub struct ListenerCertificates(Mutex<BTreeMap<String, Validity>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
     standing: Standing,
+    /// It is the issuer's certificate that stands so.
+    is_issuers: bool,
     validity: Validity,
     now: u64,
 }
@@ -48,22 +50,26 @@ impl Notice {
     /// What there is to tell at `now`, in seconds since 1970.
     #[must_use]
     pub fn of(validity: Validity, now: u64) -> Option<Self> {
-        let standing = validity.standing(now);
-        (standing != Standing::Good).then_some(Self { standing, validity, now })
+        let (own, issuers) = (validity.standing(now), validity.issuers_standing(now));
+        // Where clients refuse its own already, its issuer's is nobody's first trouble.
+        let is_issuers =
+            issuers != Standing::Good && !matches!(own, Standing::Expired | Standing::NotYet);
+        let standing = if is_issuers { issuers } else { own };
+        (standing != Standing::Good).then_some(Self { standing, is_issuers, validity, now })
     }
 
     /// Whether clients that look at the certificate refuse it already. Of its issuer's they may have
     /// another.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        !self.validity.is_issuers && matches!(self.standing, Standing::Expired | Standing::NotYet)
+        !self.is_issuers && matches!(self.standing, Standing::Expired | Standing::NotYet)
     }
 
     /// What mends it.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self.standing {
-            Standing::Expired | Standing::EndsSoon if self.validity.is_issuers => {
+            Standing::Expired | Standing::EndsSoon if self.is_issuers => {
                 "put the authority's new intermediate certificate into the listener's file and reload \
                  (SIGHUP): without it clients do not connect, unless they know another way to their \
                  authority"
@@ -82,8 +88,12 @@ impl Notice {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Validity { from, until, is_issuers } = self.validity;
-        let what = if is_issuers { "intermediate certificate" } else { "certificate" };
+        let Validity { from, until, .. } = self.validity;
+        let (what, until) = if self.is_issuers {
+            ("intermediate certificate", self.validity.end())
+        } else {
+            ("certificate", until)
+        };
         let days = until.abs_diff(self.now) / DAY;
         match self.standing {
             Standing::Good => write!(f, "{what} is good until {}", At(until)),
@@ -113,7 +123,7 @@ mod tests {
     use super::*;
 
     fn told(now: u64) -> Option<(String, bool)> {
-        let validity = Validity { from: 100 * DAY, until: 500 * DAY, is_issuers: false };
+        let validity = Validity { from: 100 * DAY, until: 500 * DAY, issuers_until: None };
         Notice::of(validity, now).map(|notice| (notice.to_string(), notice.is_refused()))
     }
 
@@ -131,17 +141,24 @@ mod tests {
 
     #[test]
     fn an_intermediate_that_ended_is_told_as_such_and_warned_of() {
-        let validity = Validity { from: 100 * DAY, until: 500 * DAY, is_issuers: true };
-        let notice = Notice::of(validity, 503 * DAY).unwrap();
-        let told = "intermediate certificate expired 3 days ago (1971-05-16T00:00:00Z)";
-        assert_eq!(notice.to_string(), told);
-        assert!(!notice.is_refused() && notice.advice().contains("intermediate"));
+        let issuers_until = Some(500 * DAY);
+        let validity = Validity { from: 100 * DAY, until: 520 * DAY, issuers_until };
+        let notice = |now| Notice::of(validity, now).unwrap();
+        for now in [503, 519] {
+            let told = format!("intermediate certificate expired {} days ago", now - 500);
+            let notice = notice(now * DAY);
+            assert_eq!(notice.to_string(), format!("{told} (1971-05-16T00:00:00Z)"));
+            assert!(!notice.is_refused() && notice.advice().contains("intermediate"));
+        }
+        let own = notice(521 * DAY);
+        assert_eq!(own.to_string(), "certificate expired 1 days ago (1971-06-05T00:00:00Z)");
+        assert!(own.is_refused() && !own.advice().contains("intermediate"));
     }
 
     #[test]
     fn a_listener_that_speaks_tls_no_more_has_none() {
         let certificates = ListenerCertificates::default();
-        let validity = Validity { from: 0, until: DAY, is_issuers: false };
+        let validity = Validity { from: 0, until: DAY, issuers_until: None };
         certificates.note("one", Some(validity), 0);
         certificates.note("two", Some(validity), 0);
         certificates.note("one", None, 0);

@@ -185,7 +185,7 @@ impl Metrics {
         from.clear();
         until.clear();
         for (listener, validity) in all {
-            for (family, at) in [(from, validity.from), (until, validity.until)] {
+            for (family, at) in [(from, validity.from), (until, validity.end())] {
                 let label = OfListener { listener: listener.clone() };
                 family.get_or_create(&label).set(i64::try_from(at).unwrap_or(i64::MAX));
             }

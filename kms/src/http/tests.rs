@@ -294,8 +294,7 @@ async fn unknown_name_and_refused_connection_are_told_apart() {
     assert_eq!((error.hop, error.host.as_str()), (HttpHop::Dns, "nowhere.invalid"));
     assert!(matches!(error.reason, HttpReason::NameNotResolved(_)), "{error:?}");
 
-    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
-    let error = plain().send(get(&format!("http://{closed}/"))).await.unwrap_err();
+    let error = plain().send(get("http://127.0.0.1:1/")).await.unwrap_err();
     let HttpReason::Io(io) = &error.reason else { panic!("{error:?}") };
     assert_eq!((error.hop, io.kind()), (HttpHop::Tcp, std::io::ErrorKind::ConnectionRefused));
 }
@@ -331,7 +330,8 @@ async fn every_step_that_hangs_ends_at_its_own_deadline() {
         terms.timeouts.answer = SHORT;
         let client = HttpClient::plain(terms).unwrap();
         assert!(is_timeout(&ask(&client, &server).await, HttpHop::Exchange));
-        assert_eq!(server.received().len(), 1, "a slow answer is not asked for twice");
+        // On a busy machine it may have come too late to be read.
+        assert!(server.received().len() <= 1, "a slow answer is not asked for twice");
     }
 }
 

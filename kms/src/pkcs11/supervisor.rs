@@ -193,6 +193,8 @@ impl Supervisor {
         let Some(request) = probe.request() else { return failure };
         match timeout(self.settings.call_time, ready.child.ask(&request)).await {
             Ok(Ok(Reply::Dek(dek))) if probe.is(&dek) => failure,
+            // It cannot tell now, and serves others meanwhile.
+            Ok(Ok(Reply::Failed(busy))) if busy.class == Class::Busy => busy,
             _ => Failure { class: Class::Lost, ..failure },
         }
     }

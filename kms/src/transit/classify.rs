@@ -79,7 +79,7 @@ impl Errors {
 }
 
 /// Texts that mean the same whatever was asked.
-const OF_THE_KEY: [(&str, TransitOutcome); 12] = [
+const OF_THE_KEY: [(&str, TransitOutcome); 15] = [
     ("encryption key not found", TransitOutcome::KeyMissing),
     ("no such key version", TransitOutcome::VersionMissing),
     ("version is too new", TransitOutcome::VersionMissing),
@@ -92,6 +92,10 @@ const OF_THE_KEY: [(&str, TransitOutcome); 12] = [
     ("missing client token", TransitOutcome::TokenMissing),
     ("namespace not found", TransitOutcome::MountMissing),
     ("unsupported path", TransitOutcome::MountMissing),
+    // Another Selkie's, of its own master key.
+    ("the master key cannot be used: its KMS denies access", TransitOutcome::MasterKeyDenied),
+    ("the master key cannot be used", TransitOutcome::MasterKeyUnusable),
+    ("the version of this key is unknown", TransitOutcome::MasterKeyUnusable),
 ];
 
 /// What a decrypt answers with 400, and Vault 1.6 to 1.9 with 500, of a ciphertext that is wrong.
@@ -228,6 +232,27 @@ mod tests {
                 O::KeyUnsuitable,
             ),
             (Token, 400, errors("invalid lease ID"), O::TokenNotRenewable),
+            (
+                Decrypt,
+                400,
+                errors("the master key cannot be used: its KMS denies access"),
+                O::MasterKeyDenied,
+            ),
+            (
+                Decrypt,
+                400,
+                errors("the master key cannot be used: it is disabled or expired"),
+                O::MasterKeyUnusable,
+            ),
+            (
+                Encrypt,
+                400,
+                errors(
+                    "the version of this key is unknown: grant the right to list the master key's \
+                     versions, or declare version = N for the key",
+                ),
+                O::MasterKeyUnusable,
+            ),
         ] {
             assert_eq!(seen(hop, status, &body), wanted, "{body}");
         }

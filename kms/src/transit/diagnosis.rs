@@ -72,6 +72,10 @@ pub enum TransitOutcome {
     VersionDisallowed,
     /// The key does not encrypt, or wants a context.
     KeyUnsuitable,
+    /// The KMS of the other server denies it the master key.
+    MasterKeyDenied,
+    /// The other server's own master key is disabled, gone, or not what it was.
+    MasterKeyUnusable,
     /// The ciphertext does not open.
     RequestRejected,
     /// The answer makes no sense.
@@ -132,9 +136,12 @@ impl TransitDiagnosis {
             | O::TokenRefused
             | O::TokenNotRenewable
             | O::PolicyMissing
-            | O::Forbidden => KmsError::Denied(cause),
+            | O::Forbidden
+            | O::MasterKeyDenied => KmsError::Denied(cause),
             O::MountMissing | O::KeyMissing | O::VersionMissing => KmsError::UnknownKek(cause),
-            O::VersionDisallowed | O::KeyUnsuitable => KmsError::Disabled(cause),
+            O::VersionDisallowed | O::KeyUnsuitable | O::MasterKeyUnusable => {
+                KmsError::Disabled(cause)
+            }
             O::RequestRejected => KmsError::Rejected(cause),
             O::RedirectRefused | O::AnswerWrong => KmsError::Misbehaved(cause),
         }

@@ -6,7 +6,7 @@ use super::TransitOutcome;
 
 impl TransitOutcome {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Throttled,
         Self::Sealed,
         Self::Standby,
@@ -28,6 +28,8 @@ impl TransitOutcome {
         Self::VersionMissing,
         Self::VersionDisallowed,
         Self::KeyUnsuitable,
+        Self::MasterKeyDenied,
+        Self::MasterKeyUnusable,
         Self::RequestRejected,
         Self::AnswerWrong,
     ];
@@ -57,6 +59,8 @@ impl TransitOutcome {
             Self::VersionMissing => "version_missing",
             Self::VersionDisallowed => "version_disallowed",
             Self::KeyUnsuitable => "key_unsuitable",
+            Self::MasterKeyDenied => "master_key_denied",
+            Self::MasterKeyUnusable => "master_key_unusable",
             Self::RequestRejected => "request_rejected",
             Self::AnswerWrong => "answer_wrong",
         }
@@ -87,6 +91,8 @@ impl TransitOutcome {
             Self::VersionMissing => "the transit key has no such version",
             Self::VersionDisallowed => "the transit key's settings forbid the version",
             Self::KeyUnsuitable => "the transit key is of an unsuitable type",
+            Self::MasterKeyDenied => "the upstream's own KMS denies it the master key",
+            Self::MasterKeyUnusable => "the upstream cannot use its own master key",
             Self::RequestRejected => "the ciphertext does not open",
             Self::AnswerWrong => "the answer makes no sense",
         }
@@ -107,6 +113,8 @@ impl TransitOutcome {
             | Self::VersionMissing
             | Self::VersionDisallowed
             | Self::KeyUnsuitable
+            | Self::MasterKeyDenied
+            | Self::MasterKeyUnusable
             | Self::RequestRejected => self.remedy_of_key(),
             _ => self.remedy_on_the_way(),
         }
@@ -200,6 +208,12 @@ impl TransitOutcome {
             Self::KeyUnsuitable => {
                 "use a key that encrypts and is not derived (vault write -f MOUNT/keys/KEY \
                  type=aes256-gcm96)"
+            }
+            Self::MasterKeyDenied => {
+                "grant the upstream Selkie the use of its master key; its log says what is missing"
+            }
+            Self::MasterKeyUnusable => {
+                "enable, recover or declare the upstream Selkie's master key; its log says which"
             }
             _ => {
                 "nothing, if a client sent a ciphertext that was never ours; else the transit key \

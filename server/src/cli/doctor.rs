@@ -82,7 +82,7 @@ fn certificate(listener: &Listener) -> Step {
         Err(error) => failed(WithCauses(&error).to_string(), "see to the files of the listener"),
         Ok(None) => Finding::Passed("read".to_owned()),
         Ok(Some(validity)) => match Notice::of(validity, now) {
-            None => Finding::Passed(format!("good until {}", At(validity.until))),
+            None => Finding::Passed(format!("good until {}", At(validity.end()))),
             Some(notice) if notice.is_refused() => failed(notice.to_string(), notice.advice()),
             Some(notice) => {
                 Finding::Warned { what: notice.to_string(), advice: notice.advice().to_owned() }

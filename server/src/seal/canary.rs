@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use selkie_crypto::{KekId, RecipientSecret, WrapAlgorithm, sha256};
-use selkie_kms::{Call, ClientTag, KekVersion, Kms, KmsError};
+use selkie_kms::{Call, ClientTag, KekDescription, KekState, KekVersion, Kms, KmsError};
 use tokio::time::{Instant, timeout_at};
 
 /// How long the KMS may take to unwrap one.
@@ -63,19 +63,34 @@ struct Watched {
     canary: Canary,
     /// When the KMS last said something that settles it, in this process and at this address.
     settled: Option<Instant>,
+    /// When it last had its turn, whatever came of it.
+    tried: Option<Instant>,
+    /// The KMS did not open it, which is not settled.
+    is_doubted: bool,
+    /// That its version is retired was told.
     is_told: bool,
+}
+
+impl Watched {
+    const fn new(canary: Canary) -> Self {
+        Self { canary, settled: None, tried: None, is_doubted: false, is_told: false }
+    }
+
+    fn is_over(&self, pause: Duration) -> bool {
+        self.settled.is_none_or(|at| at.elapsed() >= pause)
+    }
 }
 
 impl Canaries {
     /// Those that were kept.
     pub(super) fn kept(canaries: Vec<Canary>) -> Self {
-        let watched = |canary| Watched { canary, settled: None, is_told: false };
-        Self(canaries.into_iter().map(watched).collect())
+        Self(canaries.into_iter().map(Watched::new).collect())
     }
 
-    /// The same before anyone has asked.
+    /// The same before anyone has asked. What people were told, they still know.
     pub(super) fn unsettled(&self) -> Self {
-        Self::kept(self.listed())
+        let unsettled = |one: &Watched| Watched { settled: None, ..one.clone() };
+        Self(self.0.iter().map(unsettled).collect())
     }
 
     /// All of them.
@@ -93,7 +108,7 @@ impl Canaries {
         if self.of(&canary.kek).is_some() {
             return;
         }
-        self.0.push(Watched { canary, settled: Some(Instant::now()), is_told: false });
+        self.0.push(Watched { settled: Some(Instant::now()), ..Watched::new(canary) });
         let surplus = self.0.len().saturating_sub(MOST);
         self.0.drain(..surplus);
     }
@@ -102,7 +117,20 @@ impl Canaries {
     pub(super) fn settle(&mut self, kek: &KekId) {
         if let Some(one) = self.watched(kek) {
             one.settled = Some(Instant::now());
+            one.is_doubted = false;
         }
+    }
+
+    /// The KMS did not open that of the version `kek`: it is asked again before anything else.
+    pub(super) fn doubt(&mut self, kek: &KekId) {
+        if let Some(one) = self.watched(kek) {
+            one.is_doubted = true;
+        }
+    }
+
+    /// The versions whose canaries did not open.
+    pub(super) fn doubted(&self) -> Vec<KekId> {
+        self.0.iter().filter(|one| one.is_doubted).map(|one| one.canary.kek.clone()).collect()
     }
 
     /// Whether it is new that the version `kek` is retired, or is not.
@@ -116,17 +144,27 @@ impl Canaries {
         self.0.iter().filter(|one| one.is_told).map(|one| one.canary.kek.clone()).collect()
     }
 
-    /// The versions whose turn it is: the current one every day, and of the others one, each of
-    /// them once at first.
-    pub(super) fn due(&self, current: &KekId) -> Vec<KekId> {
+    /// The versions of `keks` whose turn it is, and now was: the current one every day, and of the
+    /// others one, each of them once at first. One of which the KMS says nothing comes again after
+    /// all others.
+    pub(super) fn take_turns(&mut self, keks: &KekDescription) -> Vec<KekId> {
+        let current = &keks.current().id;
+        let is_asked = |one: &&mut Watched| {
+            // One that is retired counts as disabled, and is asked whether it still is.
+            let version = keks.version(&one.canary.kek);
+            version.is_some_and(|version| one.is_told || version.state != KekState::Disabled)
+        };
         let (of_current, others): (Vec<_>, Vec<_>) =
-            self.0.iter().partition(|one| one.canary.kek == *current);
-        let is_over = |one: &&Watched, pause| one.settled.is_none_or(|at| at.elapsed() >= pause);
+            self.0.iter_mut().filter(is_asked).partition(|one| one.canary.kek == *current);
         let pause = PAUSE.saturating_mul(u32::try_from(others.len()).unwrap_or(u32::MAX));
-        let other = others.into_iter().filter(|one| is_over(one, pause));
-        let other = other.min_by_key(|one| one.settled);
-        let own = of_current.into_iter().filter(|one| is_over(one, PAUSE));
-        own.chain(other).map(|one| one.canary.kek.clone()).collect()
+        let other = others.into_iter().filter(|one| one.is_over(pause));
+        let other = other.min_by_key(|one| one.settled.max(one.tried));
+        let own = of_current.into_iter().filter(|one| one.is_over(PAUSE));
+        let have_turn = own.chain(other).map(|one| {
+            one.tried = Some(Instant::now());
+            one.canary.kek.clone()
+        });
+        have_turn.collect()
     }
 
     fn watched(&mut self, kek: &KekId) -> Option<&mut Watched> {
@@ -136,6 +174,7 @@ impl Canaries {
 
 #[cfg(test)]
 mod tests {
+    use selkie_kms::Wrapping;
     use tokio::time::sleep;
 
     use super::*;
@@ -149,21 +188,59 @@ mod tests {
         Canary { kek: id(number), algorithm, wrapped: vec![7], digest: [7; 32] }
     }
 
+    /// The last of `numbers` is current; of what `retired` lists, all are disabled.
+    fn keks(numbers: &[usize], retired: &[usize]) -> KekDescription {
+        let version = |number: &usize| KekVersion {
+            id: id(*number),
+            wrapping: Wrapping::Remote(WrapAlgorithm::A256Kw),
+            state: if retired.contains(number) { KekState::Disabled } else { KekState::Enabled },
+            created: None,
+            expires: None,
+        };
+        let current = id(*numbers.last().unwrap());
+        KekDescription::new(numbers.iter().map(version).collect(), &current).unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_current_version_has_its_turn_each_day_and_the_others_take_turns() {
         let mut canaries = Canaries::kept(vec![canary(1), canary(2), canary(3)]);
-        assert_eq!(canaries.due(&id(3)), [id(3), id(1)]);
+        let keks = keks(&[1, 2, 3], &[]);
+        assert_eq!(canaries.take_turns(&keks), [id(3), id(1)]);
         for settled in [3, 1] {
             canaries.settle(&id(settled));
         }
-        assert_eq!(canaries.due(&id(3)), [id(2)], "each of them once at first");
+        assert_eq!(canaries.take_turns(&keks), [id(2)], "each of them once at first");
         canaries.settle(&id(2));
-        assert!(canaries.due(&id(3)).is_empty());
+        assert!(canaries.take_turns(&keks).is_empty());
         sleep(PAUSE).await;
-        assert_eq!(canaries.due(&id(3)), [id(3)]);
+        assert_eq!(canaries.take_turns(&keks), [id(3)]);
         canaries.settle(&id(3));
         sleep(PAUSE).await;
-        assert_eq!(canaries.due(&id(3)), [id(3), id(1)]);
+        assert_eq!(canaries.take_turns(&keks), [id(3), id(1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_of_which_nothing_is_said_keeps_no_other_from_its_turn() {
+        let mut canaries = Canaries::kept((1..=5).map(canary).collect());
+        let keks = keks(&[2, 3, 4, 5], &[4]);
+        canaries.settle(&id(5));
+        for turn in [2, 3, 2, 3] {
+            assert_eq!(canaries.take_turns(&keks), [id(turn)], "1 is not there, 4 is disabled");
+            sleep(Duration::from_secs(1)).await;
+        }
+        canaries.settle(&id(2));
+        for _ in 0..2 {
+            assert_eq!(canaries.take_turns(&keks), [id(3)]);
+        }
+    }
+
+    #[test]
+    fn what_was_told_of_a_version_stays_told_when_it_is_asked_of_anew() {
+        let mut canaries = Canaries::kept(vec![canary(1)]);
+        assert!(canaries.is_news(&id(1), true));
+        let mut canaries = canaries.unsettled();
+        assert!(!canaries.is_news(&id(1), true));
+        assert!(canaries.is_news(&id(1), false) && canaries.is_news(&id(1), true));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::transit::{TokenStanding, TransitClient};
-use selkie_kms::{Governor, GovernorFigures, Kms};
+use selkie_kms::{Governor, GovernorFigures, KekDescription, Kms};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -409,8 +409,17 @@ impl Connection {
         self.state().canaries.of(kek).cloned()
     }
 
-    pub(super) fn due_canaries(&self, current: &KekId) -> Vec<KekId> {
-        self.state().canaries.due(current)
+    /// The versions whose canaries have their turn now.
+    pub(super) fn take_turns(&self, keks: &KekDescription) -> Vec<KekId> {
+        self.state().canaries.take_turns(keks)
+    }
+
+    pub(super) fn doubted_canaries(&self) -> Vec<KekId> {
+        self.state().canaries.doubted()
+    }
+
+    pub(super) fn doubt_canary(&self, kek: &KekId) {
+        self.state().canaries.doubt(kek);
     }
 
     pub(super) fn add_canary(&self, canary: Canary) {

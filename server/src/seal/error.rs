@@ -193,12 +193,15 @@ impl SealFault {
                 "stop and restart no Vault: none is lost while it is unsealed. Bring the old key \
                  back in the KMS (from a backup, or by the right address): all goes on by itself. If \
                  it is gone and no other seal opens the Vaults' stored keys, copy what they hold to \
-                 new Vaults now; to encrypt under the new key, raise \"generation\" of the keys, \
-                 remove the seal's pin file and restart Selkie"
+                 new Vaults now; to encrypt under the new key, raise \"generation\" of declared \
+                 keys, remove the seal's pin file, restart Selkie, and rotate the keys that were \
+                 made through the API. If the KMS is another Selkie, see first whether its \
+                 origin_key, realm or mount was changed without an alias"
             }
             Self::Contradicted(_) => {
-                "find out who changed the master key; if it is right so, raise \"generation\" of the \
-                 keys, remove the seal's pin file and restart"
+                "find out who changed the master key; if it is right so, raise \"generation\" of \
+                 declared keys, remove the seal's pin file, restart, and rotate the keys that were \
+                 made through the API"
             }
             Self::Unlisted => {
                 "grant the right to list the versions, or declare version = N for the key"

@@ -82,6 +82,7 @@ impl Learner {
         let mut retry = FIRST_RETRY;
         while self.current.load().seals.has(&connection) {
             self.learn(&connection, Instant::now() + 4 * DESCRIBE_PATIENCE).await;
+            self.ask_canaries(&connection).await;
             let interval = connection.setup.poll_interval;
             let pause = if connection.health().fault.is_some() {
                 let pause = retry.min(interval);
@@ -214,16 +215,15 @@ impl Learner {
         }
         let counts = self.current.load().counts(connection.name());
         let unlisted = (counts && !fresh.is_complete()).then_some(SealFault::Unlisted);
-        let refusal = match self.check_canaries(connection, before, &known).await {
-            Ok(refusal) => refusal,
-            Err(doubt) => return doubt.outlook(known, before, fresh, fingerprints),
-        };
+        if let Err(doubt) = self.check_canaries(connection, before, &known).await {
+            return doubt.outlook(known, before, fresh, fingerprints);
+        }
         known.disable(&connection.retired());
         match self.check_current(connection, &known).await {
             Ok(()) => {
                 let current = known.keks.current().id.clone();
                 known.trust(current, Trust::Confirmed);
-                Outlook { known, fault: refusal.or(unlisted) }
+                Outlook { known, fault: unlisted }
             }
             Err(fault) => {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;

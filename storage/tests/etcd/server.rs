@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use selkie_storage::Store;
@@ -169,8 +170,14 @@ impl Drop for Etcd {
     }
 }
 
+/// Below the range that Linux gives to outgoing connections, of which one would be in a member's way
+/// when it comes back. From a place of this process's own, and each once.
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let seed = u16::try_from(std::process::id() * 97 % u32::from(COUNT)).unwrap();
+    let next = || FIRST + (seed + GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).filter(is_free).take(count).collect()
 }

@@ -16,7 +16,8 @@ typedef CK_ULONG CK_RV;
 typedef struct { CK_BYTE major, minor; } CK_VERSION;
 
 enum {
-    OK = 0, GENERAL_ERROR = 5, FUNCTION_FAILED = 6, DEVICE_ERROR = 0x30, DEVICE_REMOVED = 0x32, ENCRYPTED_DATA_INVALID = 0x40,
+    OK = 0, GENERAL_ERROR = 5, FUNCTION_FAILED = 6, DEVICE_ERROR = 0x30, DEVICE_REMOVED = 0x32, DEVICE_MEMORY = 0x31,
+    ENCRYPTED_DATA_INVALID = 0x40,
     FUNCTION_NOT_SUPPORTED = 0x54, PIN_INCORRECT = 0xA0, PIN_LOCKED = 0xA4, SESSION_COUNT = 0xB1,
     SESSION_HANDLE_INVALID = 0xB3, TOKEN_NOT_PRESENT = 0xE0, USER_NOT_LOGGED_IN = 0x101,
 };
@@ -281,7 +282,11 @@ static CK_RV C_Decrypt(CK_ULONG session, CK_BYTE *in, CK_ULONG length, CK_BYTE *
     if (is("long answer")) { if (!out) { *written = 4096; return OK; } memset(out, 9, 4096); *written = 4096; return OK; }
     if (is("no answer")) { *written = 0; return OK; }
 #ifdef PAIR
-    return decrypt_oaep(in, length, out, written);
+    static int has_failed;
+    if (has_failed && is("busy after a failure")) return DEVICE_MEMORY;
+    CK_RV result = decrypt_oaep(in, length, out, written);
+    if (result != OK) has_failed = 1;
+    return result;
 #endif
     if (length != 48) return ENCRYPTED_DATA_INVALID;
     for (int i = 32; i < 48; i++)

@@ -225,6 +225,21 @@ async fn a_wrong_ciphertext_of_a_pair_is_rejected_and_ends_no_child() {
     assert_eq!(bad.children().len(), 1);
 }
 
+/// Whoever sends garbage to a token at its limit must not end the calls of all others.
+#[tokio::test]
+async fn a_token_too_busy_to_tell_a_wrong_ciphertext_asks_for_patience_and_ends_no_child() {
+    let bad = Bad::of_a_pair();
+    let good = Wrapped::under(&*bad.kms, 7).await;
+    let mut wrong = Wrapped::under(&*bad.kms, 7).await;
+    *wrong.bytes.last_mut().unwrap() ^= 1;
+    bad.misbehave("busy after a failure");
+    let error = wrong.unwrap(&*bad.kms).await.unwrap_err();
+    assert!(matches!(error, KmsError::Throttled { .. }), "{error:?}");
+    bad.behave();
+    good.unwrap(&*bad.kms).await.unwrap();
+    assert_eq!(bad.children().len(), 1);
+}
+
 #[tokio::test]
 async fn a_child_that_fails_again_and_again_is_replaced() {
     let bad = Bad::new();

@@ -14,8 +14,8 @@ pub struct Validity {
     pub from: u64,
     /// Until here.
     pub until: u64,
-    /// It is its issuer's certificate, sent with it, that ends then.
-    pub is_issuers: bool,
+    /// Until when its issuer's certificate is good that is sent with it, if that is sooner.
+    pub issuers_until: Option<u64>,
 }
 
 /// How it stands with a certificate at some time.
@@ -38,22 +38,42 @@ impl Validity {
     /// intermediate has expired.
     pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let read = ClientCertificate::read(chain).ok().flatten()?;
-        let own = Self { from: read.not_before, until: read.not_after, is_issuers: false };
-        Some(match issuer_not_after(chain).ok().flatten() {
-            Some(until) if until < own.until => Self { until, is_issuers: true, ..own },
-            _ => own,
-        })
+        let issuers = issuer_not_after(chain).ok().flatten();
+        let issuers_until = issuers.filter(|until| *until < read.not_after);
+        Some(Self { from: read.not_before, until: read.not_after, issuers_until })
+    }
+
+    /// Until when it is good together with what is sent with it.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.issuers_until.unwrap_or(self.until)
     }
 
     /// How it stands at `now`, in seconds since 1970.
     #[must_use]
     pub fn standing(&self, now: u64) -> Standing {
-        let quarter = self.until.saturating_sub(self.from) / 4;
         if now > self.until {
             Standing::Expired
         } else if now < self.from {
             Standing::NotYet
-        } else if self.until.saturating_sub(now) < quarter.min(SOON) {
+        } else {
+            self.until_end(self.until, now)
+        }
+    }
+
+    /// How it stands with its issuer's at `now`, in seconds since 1970.
+    #[must_use]
+    pub fn issuers_standing(&self, now: u64) -> Standing {
+        match self.issuers_until {
+            None => Standing::Good,
+            Some(until) if now > until => Standing::Expired,
+            Some(until) => self.until_end(until, now),
+        }
+    }
+
+    fn until_end(&self, end: u64, now: u64) -> Standing {
+        let quarter = end.saturating_sub(self.from) / 4;
+        if end.saturating_sub(now) < quarter.min(SOON) {
             Standing::EndsSoon
         } else {
             Standing::Good
@@ -95,8 +115,8 @@ mod tests {
         let (ended, good) = (ended.der().clone(), good.der().clone());
         let until = |chain: &[&CertificateDer<'static>]| {
             let chain: Vec<_> = chain.iter().map(|one| (*one).clone()).collect();
-            let Validity { until, is_issuers, .. } = Validity::of(&chain).unwrap();
-            (until, is_issuers)
+            let validity = Validity::of(&chain).unwrap();
+            (validity.end(), validity.issuers_until.is_some())
         };
         let (own, is_issuers) = until(&[&leaf]);
         assert!(!is_issuers);
@@ -107,12 +127,12 @@ mod tests {
 
     #[test]
     fn the_last_thirty_days_of_a_year_and_the_last_quarter_of_a_day_are_soon() {
-        let year = Validity { from: 0, until: 365 * DAY, is_issuers: false };
+        let year = Validity { from: 0, until: 365 * DAY, issuers_until: None };
         let of = |day: u64| year.standing(day * DAY);
         assert_eq!([of(0), of(334)], [Standing::Good; 2]);
         assert_eq!([of(336), of(365)], [Standing::EndsSoon; 2]);
         assert_eq!(of(366), Standing::Expired);
-        let day = Validity { from: DAY, until: 2 * DAY, is_issuers: false };
+        let day = Validity { from: DAY, until: 2 * DAY, issuers_until: None };
         assert_eq!(day.standing(DAY - 1), Standing::NotYet);
         assert_eq!(day.standing(DAY + DAY / 2), Standing::Good);
         assert_eq!(day.standing(2 * DAY - DAY / 8), Standing::EndsSoon);

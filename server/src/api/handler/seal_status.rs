@@ -68,7 +68,7 @@ fn listener_certificates(call: &Call<'_>, now: u64) -> Value {
         json!({
             "listener": listener,
             "not_before": time(validity.from),
-            "not_after": time(validity.until),
+            "not_after": time(validity.end()),
             "notice": notice.map(|notice| notice.to_string()),
             "advice": notice.as_ref().map(Notice::advice),
         })

@@ -42,6 +42,8 @@ pub(super) struct TokenClock {
     owes: AtomicBool,
     /// What the clock of the last mark was, and when a beat first found it so here.
     found: Mutex<Option<(u64, Instant)>>,
+    /// The most that was said since the last mark, which is the first of both.
+    said: Mutex<(ClockMark, u64)>,
 }
 
 /// What the token clock said at a point of wall time.
@@ -85,7 +87,13 @@ impl ClockMark {
 
 impl TokenClock {
     pub(super) fn new(wall: Arc<dyn Clock>) -> Self {
-        Self { wall, marks: Arc::default(), owes: AtomicBool::new(false), found: Mutex::new(None) }
+        Self {
+            wall,
+            marks: Arc::default(),
+            owes: AtomicBool::new(false),
+            found: Mutex::new(None),
+            said: Mutex::new((ClockMark::NONE, 0)),
+        }
     }
 
     pub(super) fn mirror(&self) -> Arc<dyn Mirrors> {
@@ -134,7 +142,15 @@ impl TokenClock {
         }
         let age = wall.saturating_sub(mark.wall);
         let passed = if age > FREE_RUN_SECONDS { self.seen_for(mark) } else { age };
-        mark.clock.saturating_add(passed.min(FREE_RUN_SECONDS))
+        self.at_least_as_said(mark, mark.clock.saturating_add(passed.min(FREE_RUN_SECONDS)))
+    }
+
+    /// `now`, or what was said already since `mark`: what has ended by that does not live again
+    /// because wall time counts no more, or was set back.
+    fn at_least_as_said(&self, mark: &ClockMark, now: u64) -> u64 {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        *said = if said.0 == *mark { (*mark, said.1.max(now)) } else { (*mark, now) };
+        said.1
     }
 
     /// For how many seconds this process has seen the clock at `mark`, whatever wall time says.

@@ -1,6 +1,8 @@
 //! `selkie validate` and `selkie doctor` where a start would go on, or lose something.
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 
 use super::*;
 
@@ -45,14 +47,18 @@ fn validate_tells_a_key_that_it_cannot_compare_with_the_one_before() {
     assert!(errors.contains("the key of the id \"k1\" is read from elsewhere"), "{errors}");
 }
 
-/// A configuration whose listener shows a certificate that is good in these years.
-fn with_certificate(years: (i32, i32)) -> (TempDir, String) {
-    let (dir, file) = site("");
+fn leaf_of(years: (i32, i32)) -> CertificateParams {
     let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
     params.not_before = date_time_ymd(years.0, 1, 1);
     params.not_after = date_time_ymd(years.1, 1, 1);
+    params
+}
+
+/// A configuration whose listener shows a certificate that is good in these years.
+fn with_certificate(years: (i32, i32)) -> (TempDir, String) {
+    let (dir, file) = site("");
     let key = KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
+    let certificate = leaf_of(years).self_signed(&key).unwrap();
     let place = dir.path().display();
     fs::write(dir.path().join("cert.pem"), certificate.pem()).unwrap();
     write_secret(&dir.path().join("key.pem"), key.serialize_pem().as_bytes());
@@ -81,6 +87,31 @@ fn validate_and_doctor_tell_of_a_certificate_that_clients_refuse() {
     finds_it_good(&file);
 }
 
+/// The issuer's certificate has ended as well, which alone would be a warning.
+#[test]
+fn a_certificate_that_clients_refuse_is_refused_whatever_became_of_its_issuers() {
+    for (years, told) in
+        [((2020, 2022), "certificate expired"), ((2120, 2121), "certificate is not good before")]
+    {
+        let (dir, file) = with_certificate(years);
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "intermediate");
+        params.not_after = date_time_ymd(2021, 1, 1);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = leaf_of(years).signed_by(&key, &issuer).unwrap();
+        fs::write(dir.path().join("cert.pem"), leaf.pem() + &issuer.pem()).unwrap();
+        write_secret(&dir.path().join("key.pem"), key.serialize_pem().as_bytes());
+        let (exit, _, errors) = ran(&["validate", &file]);
+        assert_eq!(exit, Exit::Config, "{errors}");
+        assert!(errors.contains(told), "{errors}");
+        let (exit, output, _) = ran(&["doctor", &file]);
+        assert_eq!(exit, Exit::Failure);
+        assert!(output.contains(&format!("FAILED  certificate: {told}")), "{output}");
+    }
+}
+
 fn finds_it_good(file: &str) {
     assert_eq!(ran(&["validate", file]).0, Exit::Success);
     let (exit, output, _) = ran(&["doctor", file]);
@@ -100,11 +131,10 @@ fn an_expired_rest_of_a_chain_is_no_reason_to_refuse_a_good_certificate() {
 
 #[test]
 fn doctor_asks_the_old_server_of_a_takeover() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (dir, file) = site("");
     write_secret(&dir.path().join("token"), b"t");
     let takeover = format!(
-        "key \"autounseal\" {{\n  takeover {{\n    address = \"http://{closed}\"\n    \
+        "key \"autounseal\" {{\n  takeover {{\n    address = \"http://127.0.0.1:1\"\n    \
          token = \"file://{}/token\"\n    mount_path = \"transit/\"\n    key_name = \"old\"\n    \
          last_version = 3\n  }}\n  generation = 1\n}}",
         dir.path().display()

@@ -37,6 +37,7 @@ impl Doubt {
                 Outlook { known, fault: Some(SealFault::Contradicted(contradiction)) }
             }
             Self::Open(fault) => {
+                let doubted = known.keks.current().id.clone();
                 // What is relied on, or takes another's place, is not followed before that is known.
                 let is_held = |was: &&Known| {
                     let is_moved = was.keks.current().id != known.keks.current().id;
@@ -47,9 +48,13 @@ impl Doubt {
                     None => known,
                 };
                 known.contradiction = before.and_then(|was| was.contradiction.clone());
-                if matches!(fault, SealFault::Unconfirmed(_)) {
-                    let current = known.keks.current().id.clone();
-                    known.distrust(&current);
+                // A KMS that has confirmed a version and now rejects all may have trouble of its
+                // own, in words that we do not know; one that gives another secret has not.
+                let is_excused = known.trust_in(&doubted) >= Some(Trust::Confirmed);
+                match fault {
+                    SealFault::Unconfirmed(Some(_)) if is_excused => {}
+                    SealFault::Unconfirmed(_) => known.distrust(&doubted),
+                    _ => {}
                 }
                 Outlook { known, fault: Some(fault) }
             }
@@ -58,81 +63,115 @@ impl Doubt {
 }
 
 impl Learner {
-    /// Lets the KMS unwrap what it wrapped when its versions were confirmed: where there is a reason
-    /// to doubt, and now and then. Answers why it does not, where that does not speak against the key.
+    /// Lets the KMS unwrap what it wrapped when its versions were confirmed, where there is a reason
+    /// to doubt.
     pub(super) async fn check_canaries(
         &self,
         connection: &Connection,
         before: Option<&Known>,
         known: &Known,
-    ) -> Result<Option<SealFault>, Doubt> {
+    ) -> Result<(), Doubt> {
         let remade = before.map(|was| remade(was, known)).unwrap_or_default();
         if let Some(id) = remade.iter().find(|id| connection.canary(id).is_none()) {
             return Err(Doubt::Replaced(Contradiction::MadeAnew(id.clone())));
         }
         tell_disabled(connection, known);
         let doubted = doubted(before, known).into_iter().chain(remade).collect::<Vec<_>>();
-        for id in &doubted {
-            self.check_canary(connection, known, id, true).await?;
+        let unopened = connection.doubted_canaries();
+        let is_current = |id: &&KekId| **id == known.keks.current().id;
+        let (own, others) = unopened.iter().partition::<Vec<_>, _>(is_current);
+        let is_new = |id: &&KekId| !doubted.contains(id);
+        for id in doubted.iter().chain(own.into_iter().filter(is_new)) {
+            self.check_canary(connection, before, known, id, true).await?;
         }
-        let mut refusal = None;
-        if connection.standing() == Standing::Well {
-            for id in connection.due_canaries(&known.keks.current().id) {
-                let refused = self.check_canary(connection, known, &id, false).await?;
-                refusal = refusal.or(refused);
+        for id in others.into_iter().filter(is_new) {
+            self.check_canary(connection, before, known, id, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a KMS that is well unwrap the canaries whose turn it is. Nobody waits for that; what does
+    /// not open is learned of anew.
+    pub(super) async fn ask_canaries(&self, connection: &Arc<Connection>) {
+        let is_well = matches!(connection.health().fault, None | Some(SealFault::Unlisted))
+            && connection.standing() == Standing::Well;
+        let Some(known) = connection.known().filter(|_| is_well) else { return };
+        for id in connection.take_turns(&known.keks) {
+            let Some(canary) = connection.canary(&id) else { continue };
+            let answer = canary.is_unwrapped_by(connection.kms()).await;
+            let Some(version) = known.keks.version(&id) else { continue };
+            let is_current = id == known.keks.current().id;
+            let is_to_learn = match heard(connection, version, is_current, answer) {
+                Answer::Settled => false,
+                Answer::NotOpened(_) => true,
+                // Encrypting goes on, and nothing that is wrapped opens: a fault of the seal.
+                Answer::Nothing(KmsError::Denied(_) | KmsError::Disabled(_)) => is_current,
+                Answer::Nothing(_) => false,
+            };
+            if is_to_learn {
+                connection.doubt_canary(&id);
+                self.learn_soon(connection).await;
             }
         }
-        Ok(refusal)
     }
 
     async fn check_canary(
         &self,
         connection: &Connection,
+        before: Option<&Known>,
         known: &Known,
         id: &KekId,
         is_doubted: bool,
-    ) -> Result<Option<SealFault>, Doubt> {
+    ) -> Result<(), Doubt> {
         let version = known.keks.version(id);
-        let (Some(version), Some(canary)) = (version, connection.canary(id)) else {
-            return Ok(None);
-        };
+        let (Some(version), Some(canary)) = (version, connection.canary(id)) else { return Ok(()) };
         if version.state == KekState::Disabled {
-            return Ok(None);
+            return Ok(());
         }
-        let current = known.keks.current();
-        let is_current = *id == current.id;
-        match canary.is_unwrapped_by(connection.kms()).await {
-            Ok(true) => {
-                connection.is_retired_anew(id, false);
-                connection.settle_canary(id);
-                Ok(None)
+        let is_current = *id == known.keks.current().id;
+        let ask = async || {
+            let answer = canary.is_unwrapped_by(connection.kms()).await;
+            heard(connection, version, is_current, answer)
+        };
+        let replaced = Contradiction::OpensNothing(id.clone());
+        let is_proven = before.is_some_and(|was| was.contradiction.as_ref() == Some(&replaced));
+        let refusal = match ask().await {
+            Answer::Settled => return Ok(()),
+            Answer::Nothing(error) if is_doubted => {
+                return Err(Doubt::Open(SealFault::Kms(error)));
             }
-            Ok(false) => Err(Doubt::Replaced(Contradiction::OpensNothing(id.clone()))),
-            Err(KmsError::Rejected(_)) if is_current => {
-                Err(self.rejected(connection, current).await)
-            }
-            Err(KmsError::Rejected(_)) => {
-                Err(Doubt::Replaced(Contradiction::OpensNothing(id.clone())))
-            }
-            Err(error @ (KmsError::Disabled(_) | KmsError::UnknownKek(_))) if !is_current => {
-                tell_retired(connection, version, &WithCauses(&error).to_string());
-                Ok(None)
-            }
-            Err(error) if is_doubted => Err(Doubt::Open(SealFault::Kms(error))),
-            // Encrypting goes on, and nothing that is wrapped opens.
-            Err(error @ (KmsError::Denied(_) | KmsError::Disabled(_))) => {
-                Ok(Some(SealFault::Kms(error)))
-            }
-            // That says nothing: it is tried again.
-            Err(_) => Ok(None),
+            Answer::Nothing(_) => return Ok(()),
+            Answer::NotOpened(_) if is_proven => return Err(Doubt::Replaced(replaced)),
+            Answer::NotOpened(refusal) => refusal,
+        };
+        // A KMS that rejects all does not speak against the key, nor does a single answer.
+        let fault = match round_trip::confirm(connection.kms(), version, &*self.random).await {
+            Ok(_) => match ask().await {
+                Answer::Settled => return Ok(()),
+                Answer::NotOpened(_) => return Err(Doubt::Replaced(replaced)),
+                Answer::Nothing(error) => SealFault::Kms(error),
+            },
+            Err(fault) => fault,
+        };
+        if is_current {
+            connection.doubt_canary(id);
+            return Err(Doubt::Open(fault));
         }
-    }
-
-    /// A KMS that rejects whatever it is sent does not speak against the key.
-    async fn rejected(&self, connection: &Connection, current: &KekVersion) -> Doubt {
-        match round_trip::confirm(connection.kms(), current, &*self.random).await {
-            Ok(_) => Doubt::Replaced(Contradiction::OpensNothing(current.id.clone())),
-            Err(fault) => Doubt::Open(fault),
+        match fault {
+            SealFault::Kms(
+                KmsError::Unavailable(_) | KmsError::TimedOut(_) | KmsError::Throttled { .. },
+            ) => {
+                if is_doubted {
+                    Err(Doubt::Open(fault))
+                } else {
+                    Ok(())
+                }
+            }
+            // Nothing wraps under it any more, and so nothing proves another key.
+            _ => {
+                tell_retired(connection, version, &refusal);
+                Ok(())
+            }
         }
     }
 
@@ -153,6 +192,38 @@ impl Learner {
             Ok(Err(error)) => self.tell_unwritten(connection, &error),
             Err(error) => self.tell_unwritten(connection, &error),
         }
+    }
+}
+
+/// What a KMS says when it is to unwrap a canary.
+enum Answer {
+    /// It is the same key, or an older one that it no longer uses: that is told.
+    Settled,
+    /// Another time, perhaps.
+    Nothing(KmsError),
+    /// It does not open, in these words.
+    NotOpened(String),
+}
+
+fn heard(
+    connection: &Connection,
+    version: &KekVersion,
+    is_current: bool,
+    answer: Result<bool, KmsError>,
+) -> Answer {
+    match answer {
+        Ok(true) => {
+            connection.is_retired_anew(&version.id, false);
+            connection.settle_canary(&version.id);
+            Answer::Settled
+        }
+        Ok(false) => Answer::NotOpened("it unwraps to another secret".into()),
+        Err(error @ KmsError::Rejected(_)) => Answer::NotOpened(WithCauses(&error).to_string()),
+        Err(error @ (KmsError::Disabled(_) | KmsError::UnknownKek(_))) if !is_current => {
+            tell_retired(connection, version, &WithCauses(&error).to_string());
+            Answer::Settled
+        }
+        Err(error) => Answer::Nothing(error),
     }
 }
 

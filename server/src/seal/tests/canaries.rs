@@ -140,10 +140,139 @@ async fn a_kms_that_is_away_or_refuses_speaks_against_no_key() {
         site.faults.on_unwrap().clear();
         assert!(encrypt(&site.running().await).await.is_ok());
     }
+}
+
+fn trouble(node: &Node) -> Option<SealFault> {
+    node.deployment().seals.iter().next().unwrap().connection.health().fault
+}
+
+/// An upstream may have words for its own troubles that we do not know.
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_rejects_all_takes_no_trust_from_a_version_that_it_has_confirmed() {
+    let site = site();
+    let node = site.running().await;
     site.faults.on_unwrap().always(Fault::fail(KmsError::Rejected(None)));
     sleep(DAY + 2 * POLL).await;
+    for _ in 0..10 {
+        let fault = trouble(&node);
+        assert!(matches!(fault, Some(SealFault::Unconfirmed(Some(_)))), "it is told: {fault:?}");
+        assert!(encrypt(&node).await.is_ok());
+        sleep(POLL).await;
+    }
+    site.faults.on_unwrap().clear();
+    sleep(2 * POLL).await;
+    assert!(trouble(&node).is_none() && encrypt(&node).await.is_ok());
+    site.faults.on_unwrap().always(Fault::other_secret());
+    sleep(DAY + 2 * POLL).await;
     let refused = fault(encrypt(&node).await);
-    assert!(matches!(refused, SealFault::Unconfirmed(Some(_))), "it rejects all: {refused}");
+    assert!(matches!(refused, SealFault::Unconfirmed(None)), "no denial says that: {refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_answer_alone_speaks_against_no_key() {
+    let site = site();
+    let node = site.running().await;
+    let known = || node.deployment().seals.iter().next().unwrap().connection.known().unwrap();
+    for answer in [|| Fault::fail(KmsError::Rejected(None)), Fault::other_secret] {
+        let calls = site.faults.on_unwrap().calls();
+        site.faults.on_unwrap().next(1, answer());
+        while site.faults.on_unwrap().calls() == calls {
+            sleep(POLL).await;
+        }
+        for _ in 0..100 {
+            assert!(known().contradiction.is_none() && known().current_trust().is_some());
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(encrypt(&node).await.is_ok() && trouble(&node).is_none());
+    }
+}
+
+/// A node that has confirmed two versions.
+async fn rotated(site: &Site) -> Node {
+    let node = site.running().await;
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    sleep(2 * POLL).await;
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
+    node
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_version_that_is_rejected_is_another_key_only_if_it_still_wraps() {
+    for is_restarted in [false, true] {
+        let site = site();
+        let mut node = rotated(&site).await;
+        let errors = [KmsError::Rejected(None), KmsError::Disabled(None), KmsError::Denied(None)];
+        for error in errors.into_iter().take(if is_restarted { 3 } else { 1 }) {
+            site.kms.refuses(1, error);
+            if is_restarted {
+                node = site.running().await;
+            } else {
+                sleep(DAY + 2 * POLL).await;
+            }
+            assert!(encrypt(&node).await.is_ok() && trouble(&node).is_none());
+        }
+        site.kms.unwraps_all();
+        site.kms.lists(&[replaced(), Version::enabled(2)]);
+        if is_restarted {
+            node = site.running().await;
+        } else {
+            sleep(DAY + 2 * POLL).await;
+        }
+        assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_leads_away_from_a_version_that_is_rejected() {
+    let site = site();
+    let node = site.running().await;
+    site.kms.refuses(1, KmsError::Rejected(None));
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    sleep(2 * POLL).await;
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_proven_once_stands_until_the_key_is_back() {
+    let site = site();
+    let node = rotated(&site).await;
+    site.kms.lists(&[replaced(), Version::enabled(2)]);
+    sleep(DAY + 2 * POLL).await;
+    site.kms.refuses(1, KmsError::Rejected(None));
+    sleep(5 * POLL).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(1))).await;
+    site.kms.unwraps_all();
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    sleep(2 * POLL).await;
+    assert!(encrypt(&node).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_versions_canary_is_not_on_the_way_to_the_first_encrypt() {
+    let site = Site { local_key: None, ..site() };
+    drop(rotated(&site).await);
+    site.kms.never_unwraps(1);
+    let began = Instant::now();
+    let node = site.started().await;
+    assert!(encrypt(&node).await.is_ok());
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_never_answers_keeps_no_other_from_its_turn() {
+    let site = site();
+    drop(rotated(&site).await);
+    site.kms.lists(&[1, 2, 3].map(Version::enabled));
+    drop(site.running().await);
+    site.kms.never_unwraps(1);
+    site.kms.lists(&[
+        Version::enabled(1),
+        Version { key: 3, ..Version::enabled(2) },
+        Version::enabled(3),
+    ]);
+    let node = site.running().await;
+    sleep(10 * POLL).await;
+    assert_contradicted(&node, Contradiction::OpensNothing(id(2))).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! A KMS of RSA keys whose versions, states and rights a test changes as it goes.
 
+use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
@@ -63,6 +65,8 @@ pub(crate) struct RsaKms {
     tells: Mutex<Tells>,
     /// The oldest that unwraps.
     oldest: AtomicU32,
+    /// How the unwraps of single versions fail; `None` for those that never answer.
+    troubles: Mutex<BTreeMap<u32, Option<KmsError>>>,
 }
 
 pub(crate) fn id(number: u32) -> KekId {
@@ -80,7 +84,20 @@ pub(crate) fn fingerprint(key: usize) -> [u8; 32] {
 impl RsaKms {
     pub(crate) fn new() -> Arc<Self> {
         let listed = Mutex::new((vec![Version::enabled(1)], true));
-        Arc::new(Self { listed, tells: Mutex::new(Tells::All), oldest: AtomicU32::new(1) })
+        let (tells, troubles) = (Mutex::new(Tells::All), Mutex::default());
+        Arc::new(Self { listed, tells, oldest: AtomicU32::new(1), troubles })
+    }
+
+    pub(crate) fn refuses(&self, number: u32, error: KmsError) {
+        self.troubles.lock().unwrap().insert(number, Some(error));
+    }
+
+    pub(crate) fn never_unwraps(&self, number: u32) {
+        self.troubles.lock().unwrap().insert(number, None);
+    }
+
+    pub(crate) fn unwraps_all(&self) {
+        self.troubles.lock().unwrap().clear();
     }
 
     pub(crate) fn tells(&self, tells: Tells) {
@@ -162,6 +179,12 @@ impl Kms for RsaKms {
             let version = self.version(kek).ok_or_else(|| KmsError::UnknownKek(cause()))?;
             if version.number < self.oldest.load(Ordering::Relaxed) {
                 return Err(KmsError::Disabled(None));
+            }
+            let trouble = self.troubles.lock().unwrap().get(&version.number).cloned();
+            match trouble {
+                Some(Some(error)) => return Err(error),
+                Some(None) => pending().await,
+                None => {}
             }
             let private = &KEYS[version.key].private;
             let mut output = vec![0; private.min_output_size()];

@@ -27,9 +27,12 @@ async fn until(node: &Node, line: &str) {
         let text = node.metrics_text(&node.deployment()).unwrap();
         text.lines().any(|other| other == line)
     };
-    while !has_line() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let wait = async {
+        while !has_line() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect(line);
 }
 
 #[tokio::test]

@@ -103,6 +103,28 @@ async fn a_revocation_wins_over_a_renewal_that_was_not_written() {
     assert!(authenticate(&cut_off, &issued.text, HERE).await.is_err());
 }
 
+/// An expired token would live again.
+#[tokio::test]
+async fn the_token_clock_never_goes_back_where_another_replica_made_the_mark() {
+    let (store, clock) = (store(), TestClock::new());
+    let one = replica(&store, &clock).await;
+    one.tokens.clock.beat(&one.records, true).await.unwrap();
+    let other = replica(&store, &clock).await;
+    clock.advance(5);
+    other.tokens.clock.beat(&other.records, false).await.unwrap();
+    let began = other.tokens.clock.now();
+    let mut last = began;
+    for _ in 0..100 {
+        clock.advance(1);
+        let now = other.tokens.clock.now();
+        assert!(now >= last, "{now} after {last}");
+        last = now;
+    }
+    assert!(last - began <= 60, "and it does not run on either");
+    clock.go_back(90);
+    assert_eq!(other.tokens.clock.now(), last);
+}
+
 #[tokio::test]
 async fn a_wall_clock_that_leaps_costs_a_token_a_minute_at_most() {
     let (store, clock) = (store(), TestClock::new());
