@@ -107,6 +107,9 @@ pub enum RemoteError {
         /// In these words.
         texts: Vec<String>,
     },
+    /// It answers no request, and says why to everybody.
+    #[error("the server refuses every request: {0}")]
+    Refuses(String),
     /// What it asks itself is away.
     #[error("the server reaches no master key, or the old server is away")]
     MasterKeyAway,
