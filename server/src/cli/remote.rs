@@ -163,6 +163,11 @@ impl Remote {
         Ok(Self { client, address, token, patience })
     }
 
+    /// Where it is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What the server answers on `path`, as JSON; the token needs `right` for it.
     pub(super) async fn ask(
         &self,
