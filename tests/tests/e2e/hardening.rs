@@ -307,6 +307,7 @@ fn hsm_processes_are_started_by_another_one_that_starts_nothing_else() -> Result
     assert_eq!(decrypt(&client, &ciphertext)?, 200);
     // Nobody to start anything: that is told, and what runs goes on.
     let before = selkie.process.stderr().len();
+    let running = hsm_child(&selkie.process)?.context("no HSM process")?;
     kill(launcher)?;
     selkie.process.stderr_line(before, |line| {
         line.contains("the process that starts HSM processes has ended").then_some(())
@@ -318,7 +319,7 @@ fn hsm_processes_are_started_by_another_one_that_starts_nothing_else() -> Result
         Ok(member.to_string())
     };
     ensure!(told(&["hsm_launches", "advice"])?.contains("restart Selkie"), "{}", selkie.log());
-    kill_hsm_child(&selkie.process)?;
+    kill(running)?;
     // Its seal is asked again and again, and says each time what it is, and nothing else.
     until("the seal says what is missing", || {
         decrypt(&client, &ciphertext)?;
