@@ -156,7 +156,7 @@ impl Command {
             Self::Doctor(arguments) => doctor::run(&arguments, output),
             Self::Status(arguments) => status::run(&arguments, output),
             Self::Token(command) => token::run(command, output),
-            Self::Drill(arguments) => drill::run(&arguments, output),
+            Self::Drill(arguments) => drill::run(&arguments, output, errors),
             Self::Backup(arguments) => backup::run(&arguments, output),
             Self::Restore(arguments) => restore::run(&arguments, output),
             Self::Migrate(arguments) => migrate::run(&arguments, output),

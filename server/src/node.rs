@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::alerts::{Alerts, AlertsError, Around, Prepared};
-use crate::audit::{Audit, AuditError};
+use crate::audit::{Audit, AuditError, await_others};
 use crate::auth::Auth;
 use crate::backup;
 use crate::byte_budget::ByteBudget;
@@ -102,6 +102,7 @@ impl Node {
     pub async fn start(mut config: Config) -> Result<Self, NodeError> {
         let storage = config.storage.take();
         let clock = Arc::new(SystemClock);
+        await_others(&config.audit.devices).await;
         let audit = Audit::start(std::mem::take(&mut config.audit), Arc::clone(&clock) as _)?;
         let alerts = config.alerts.take();
         // Again here: whoever made this configuration, a script alone never makes a bench.

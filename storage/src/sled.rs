@@ -5,6 +5,7 @@
 //! power cut, refuses the whole of a damaged database or opens it with nothing in it; either part can
 //! be made from the other, as long as the file `newest` says that it holds all that was answered.
 
+mod aside;
 mod codec;
 mod engine;
 mod files;
@@ -15,9 +16,9 @@ mod start;
 
 use std::fmt;
 use std::future::ready;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,8 +65,21 @@ impl SledSettings {
 #[non_exhaustive]
 pub enum SledError {
     /// Another process (or another store of this one) has the directory open.
-    #[error("the store is in use by another process")]
-    InUse,
+    #[error("{} is in use by {}", dir.display(), Holder(*pid))]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// That process, where it has said so.
+        pid: Option<u32>,
+    },
+    /// The disk of the directory, or a quota on it, has no space left.
+    #[error("there is no space left for {}", dir.display())]
+    Full {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The file system refused; nothing was found damaged.
     #[error("the store's files cannot be used")]
     Io(#[from] io::Error),
@@ -96,6 +110,18 @@ pub enum SledError {
 }
 
 impl SledError {
+    /// The same, with the directory where that has run full.
+    fn at(self, dir: &Path) -> Self {
+        match self {
+            Self::Io(source) | Self::Engine(::sled::Error::Io(source))
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                Self::Full { dir: dir.to_owned(), source }
+            }
+            other => other,
+        }
+    }
+
     /// Whether sled's files may lack on the disk what is read back from them: what a disk would not take
     /// the kernel forgets, and says of the next sync that all is well. Not where it refused to begin.
     fn leaves_files_in_doubt(&self) -> bool {
@@ -107,13 +133,26 @@ impl SledError {
     }
 }
 
+/// Another process, with its number if that is known.
+struct Holder(Option<u32>);
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
 impl From<SledError> for StoreError {
     fn from(error: SledError) -> Self {
         match error {
             SledError::Damaged | SledError::Disagree { .. } | SledError::UnknownFormat { .. } => {
                 Self::Corrupt { key: None, source: Box::new(error) }
             }
-            SledError::InUse
+            SledError::InUse { .. }
+            | SledError::Full { .. }
             | SledError::Io(_)
             | SledError::Engine(_)
             | SledError::Panicked
@@ -140,11 +179,20 @@ impl SledStore {
     /// [`SledError`]; what is damaged beyond repair is left as it is.
     pub async fn open(settings: SledSettings) -> Result<Self, SledError> {
         let opened = spawn_blocking(move || {
-            let (disk, state) = Disk::open(&settings)?;
+            let opened = Disk::open(&settings).map_err(|error| error.at(&settings.path));
+            let (disk, state) = opened?;
             let shared = Shared::new(state.records, state.newest, settings.history);
             Ok(Self { inner: Arc::new(Inner { disk: Mutex::new(disk), shared }) })
         });
         opened.await.unwrap_or(Err(SledError::Panicked))
+    }
+
+    /// Whether nobody has the store in the directory `dir` open, if there is one; changes nothing.
+    ///
+    /// # Errors
+    /// [`SledError::InUse`], or what keeps us from looking.
+    pub fn check_unused(dir: &Path) -> Result<(), SledError> {
+        start::check_unlocked(dir)
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Diagnosis {
 pub enum Fault {
     /// The program `selkie-pkcs11` cannot be started.
     NoProgram,
+    /// The process that starts `selkie-pkcs11` for this server has ended.
+    NobodyLaunches,
     /// The process that loads the library has ended.
     Crashed {
         /// The signal that ended it.
@@ -118,6 +120,10 @@ impl Diagnosis {
             Fault::NoProgram => {
                 "install selkie-pkcs11 beside selkie, or name it in \"program\" of the seal"
             }
+            Fault::NobodyLaunches => {
+                "restart Selkie: a server in its sandbox cannot start that process itself; then find \
+                 out who killed it"
+            }
             Fault::Crashed { .. } | Fault::Hung | Fault::Nonsense => {
                 "ask the HSM's maker about the library; it is started again by itself"
             }
@@ -186,6 +192,9 @@ impl fmt::Display for Diagnosis {
         write!(f, "PKCS#11, {stage}: {previous}")?;
         match self.fault {
             Fault::NoProgram => f.write_str("selkie-pkcs11 cannot be started")?,
+            Fault::NobodyLaunches => {
+                f.write_str("the process that starts selkie-pkcs11 has ended")?;
+            }
             Fault::Crashed { signal: Some(signal), .. } => {
                 write!(f, "the library's process was ended by signal {signal}")?;
             }
@@ -286,6 +295,7 @@ impl From<Diagnosis> for KmsError {
             Fault::Token(Class::Rejected) => Self::Rejected(cause),
             Fault::Token(Class::NoKey) => Self::UnknownKek(cause),
             Fault::NoProgram
+            | Fault::NobodyLaunches
             | Fault::Crashed { .. }
             | Fault::Stopped
             | Fault::Resting

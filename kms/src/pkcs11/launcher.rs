@@ -33,6 +33,21 @@ pub struct Launcher {
 const WIPE_FREED: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.malloc.perturb=1:glibc.malloc.tcache_count=0");
 
+/// Why no child was started.
+#[derive(Debug)]
+pub(super) enum LaunchError {
+    /// The launch process has ended, and with it all that this server can start.
+    NobodyLaunches,
+    /// The system says why.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for LaunchError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// A child, started by us or for us.
 #[derive(Debug)]
 pub(super) enum Process {
@@ -43,7 +58,7 @@ pub(super) enum Process {
 impl Launcher {
     /// A new child and our end of its socket. The child ends with the value or the socket,
     /// whichever goes first.
-    pub(super) async fn launch(&self) -> io::Result<(Process, UnixStream)> {
+    pub(super) async fn launch(&self) -> Result<(Process, UnixStream), LaunchError> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let process = match LaunchProcess::of_this_process() {

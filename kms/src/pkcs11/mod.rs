@@ -18,7 +18,9 @@ mod supervisor;
 pub use check::{Finding, Step, Warning};
 pub use diagnosis::{Diagnosis, Fault, Unsuitable};
 pub use keys::differ_in_serial_alone;
-pub use launch_process::{LaunchChild, may_launch, serve_launches, start_launch_process};
+pub use launch_process::{
+    LaunchChild, has_launch_process_ended, may_launch, serve_launches, start_launch_process,
+};
 pub use launcher::Launcher;
 pub use pin::Pin;
 pub use provider::Pkcs11Kms;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::child::Running;
 use super::diagnosis::{Diagnosis, Fault};
+use super::launcher::LaunchError;
 use super::probe::Probe;
 use super::{Launcher, Pkcs11Settings};
 use crate::KmsError;
@@ -288,9 +289,12 @@ impl Supervisor {
 
     /// Launches a child and lets it open the token.
     async fn open(&self) -> Result<Ready, Diagnosis> {
-        let launched = self.launcher.launch().await.map_err(|error| Diagnosis {
-            said: Some(format!("{}: {error}", self.launcher.program().display())),
-            ..Diagnosis::new(Stage::Library, Fault::NoProgram)
+        let launched = self.launcher.launch().await.map_err(|error| match error {
+            LaunchError::NobodyLaunches => Diagnosis::new(Stage::Library, Fault::NobodyLaunches),
+            LaunchError::Failed(error) => Diagnosis {
+                said: Some(format!("{}: {error}", self.launcher.program().display())),
+                ..Diagnosis::new(Stage::Library, Fault::NoProgram)
+            },
         });
         let (process, socket) = launched?;
         let child = Arc::new(Running::new(process, socket));

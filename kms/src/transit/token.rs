@@ -1,6 +1,7 @@
 //! Our token at the other server: given once, or in a file that an agent keeps fresh.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -60,6 +61,9 @@ struct Held {
     token: Option<Arc<Token>>,
     looked: Option<Instant>,
     changed: Option<SystemTime>,
+    is_open_to_all: bool,
+    /// How often that was told.
+    warnings: u32,
 }
 
 impl TokenKeeper {
@@ -100,10 +104,19 @@ impl TokenKeeper {
     /// A file that is away for the moment of its replacement does not take the token away.
     async fn look(&self, file: &Path) {
         let (path, before) = (file.to_owned(), self.held().changed);
-        let read = tokio::task::spawn_blocking(move || read_if_changed(&path, before)).await;
+        let look = move || (is_open_to_all(&path), read_if_changed(&path, before));
+        let looked = tokio::task::spawn_blocking(look).await;
+        let (is_open_to_all, read) = looked.unwrap_or_default();
         let mut held = self.held();
         held.looked = Some(Instant::now());
-        let Ok(Some((changed, token))) = read else { return };
+        if let Some(is_open_to_all) = is_open_to_all {
+            let before = std::mem::replace(&mut held.is_open_to_all, is_open_to_all);
+            if is_open_to_all && !before {
+                held.warnings = held.warnings.saturating_add(1);
+                warn_of(file);
+            }
+        }
+        let Some((changed, token)) = read else { return };
         let had_one = held.token.as_ref();
         let is_new = had_one.is_none_or(|before| !before.is_same(&token));
         let replaces = is_new && had_one.is_some();
@@ -126,6 +139,25 @@ impl fmt::Debug for TokenKeeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenKeeper").field("file", &self.file).finish_non_exhaustive()
     }
+}
+
+/// A start refuses such a file. To refuse it here would take down a seal that works, for an agent that
+/// writes it otherwise than before.
+fn warn_of(file: &Path) {
+    let file = file.display();
+    tracing::warn!(
+        %file,
+        advice = %format_args!(
+            "chmod 0600 {file}, have whoever writes it keep that mode, and replace the token: the next \
+             start of Selkie refuses the file, unless \"allow_readable_secrets = true\""
+        ),
+        "the file of a seal's token is open to every user; the token in it is used all the same"
+    );
+}
+
+/// `None` for a file that is not there.
+fn is_open_to_all(path: &Path) -> Option<bool> {
+    path.metadata().ok().map(|metadata| metadata.mode() & 0o006 != 0)
 }
 
 fn read_if_changed(path: &Path, before: Option<SystemTime>) -> Option<(Option<SystemTime>, Token)> {
@@ -184,6 +216,22 @@ mod tests {
         fs::write(&path, " \n").unwrap();
         advance(LOOK).await;
         assert_eq!(text(&keeper).await.as_deref(), Some("two"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_opened_to_every_user_is_used_and_warned_of_once() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let keeper = TokenKeeper::new(TokenSource::File(path.clone()));
+        fs::write(&path, "one\n").unwrap();
+        for (mode, warnings) in [(0o600, 0), (0o644, 1), (0o644, 1), (0o600, 1), (0o604, 2)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            advance(LOOK).await;
+            assert_eq!(text(&keeper).await.as_deref(), Some("one"), "{mode:o}");
+            assert_eq!(keeper.held().warnings, warnings, "{mode:o}");
+        }
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct HealthBody<'a> {
     /// How many scripted faults have happened, on a test bench: not Vault's.
     #[serde(skip_serializing_if = "Option::is_none")]
     faults_happened: Option<u64>,
+    /// Why nothing is served that is not for want of a key: not Vault's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
 }
 
 /// The cluster, which Vault names only when unsealed.
@@ -73,7 +76,14 @@ impl<'a> HealthBody<'a> {
             cluster_name: is_open.then_some(cluster.name),
             cluster_id: is_open.then_some(cluster.id),
             faults_happened: None,
+            warning: None,
         }
+    }
+
+    /// The same with a word for whoever reads it.
+    #[must_use]
+    pub fn warned(self, warning: Option<&'static str>) -> Self {
+        Self { warning, ..self }
     }
 
     /// The same of a test bench.

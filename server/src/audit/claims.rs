@@ -2,18 +2,23 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::lock;
 
 /// The files that devices have open, by device and inode, with the names of those devices. Theirs too
 /// that are in use no more, as long as a disk that hangs keeps their threads.
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<HashMap<(u64, u64), String>>);
 
-/// A file that no other device gets as long as this lives.
+/// A file that no other device gets as long as this lives, nor another server.
 #[derive(Debug)]
 pub(super) struct Claim {
     claims: Arc<Claims>,
     file: (u64, u64),
+    _lock: Option<File>,
 }
 
 /// Another device has the file.
@@ -28,19 +33,29 @@ pub(super) struct Claimed {
 }
 
 impl Claims {
-    /// Claims `file` for the device `by`.
+    /// Claims `file`, which is open as `opened`, for the device `by`.
     ///
     /// # Errors
     ///
-    /// [`Claimed`].
-    pub(super) fn take(self: &Arc<Self>, file: (u64, u64), by: &str) -> Result<Claim, Claimed> {
+    /// [`Claimed`], [`lock::HeldElsewhere`], or what the system says.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        file: (u64, u64),
+        opened: &File,
+        by: &str,
+    ) -> io::Result<Claim> {
         match self.lock().entry(file) {
-            Entry::Occupied(other) => Err(Claimed { by: other.get().clone() }),
+            Entry::Occupied(other) => {
+                return Err(io::Error::other(Claimed { by: other.get().clone() }));
+            }
             Entry::Vacant(place) => {
                 place.insert(by.to_owned());
-                Ok(Claim { claims: Arc::clone(self), file })
             }
         }
+        // From here on it is given back by being dropped.
+        let mut claim = Claim { claims: Arc::clone(self), file, _lock: None };
+        claim._lock = Some(lock::take(opened)?);
+        Ok(claim)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(u64, u64), String>> {

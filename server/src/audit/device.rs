@@ -95,6 +95,11 @@ impl Device {
         }
     }
 
+    /// Whether it took nothing of late, or hangs.
+    pub(super) fn is_failing(&self) -> bool {
+        self.figures.is_failing.load(Ordering::Relaxed) || self.queue.lock().is_stuck()
+    }
+
     /// It is in use from now on.
     pub(super) fn begin(&self) {
         self.queue.tell(|state| state.work.begin = true);
@@ -132,13 +137,18 @@ impl Drop for Device {
     }
 }
 
+impl State {
+    fn is_stuck(&self) -> bool {
+        self.busy_since.is_some_and(|since| since.elapsed() > PATIENCE)
+    }
+}
+
 impl Queue {
     fn push(&self, batch: &Arc<Batch>) -> bool {
         let mut state = self.lock();
-        let is_stuck = state.busy_since.is_some_and(|since| since.elapsed() > PATIENCE);
         let lines = state.lines.saturating_add(batch.lines.len());
         let bytes = state.bytes.saturating_add(batch.bytes);
-        if is_stuck || lines > QUEUE_LINES || bytes > QUEUE_BYTES || state.work.stop {
+        if state.is_stuck() || lines > QUEUE_LINES || bytes > QUEUE_BYTES || state.work.stop {
             return false;
         }
         (state.lines, state.bytes) = (lines, bytes);

@@ -27,6 +27,8 @@ pub(super) struct FileSink {
     name: String,
     claims: Arc<Claims>,
     open: Option<Open>,
+    /// What it was open at, until it is open anew: another server must not get the file in between.
+    before: Option<Open>,
 }
 
 #[derive(Debug)]
@@ -46,17 +48,32 @@ struct Open {
 
 impl FileSink {
     pub(super) fn new(settings: AuditFile, name: &str, claims: &Arc<Claims>) -> Self {
-        Self { settings, name: name.to_owned(), claims: Arc::clone(claims), open: None }
+        Self {
+            settings,
+            name: name.to_owned(),
+            claims: Arc::clone(claims),
+            open: None,
+            before: None,
+        }
     }
 
     /// Opens the file, or makes it, and changes nothing of it.
-    fn open_untouched(&self) -> io::Result<Open> {
+    fn open_untouched(&mut self) -> io::Result<Open> {
         let path = &self.settings.path;
         let (file, is_made) = open_or_make(path, self.settings.mode)?;
         let metadata = file.metadata()?;
         let device_and_inode = (metadata.dev(), metadata.ino());
         let is_regular = metadata.is_file();
-        let claim = is_regular.then(|| self.claims.take(device_and_inode, &self.name));
+        let claim = match &mut self.before {
+            Some(before) if before.device_and_inode == device_and_inode => before.claim.take(),
+            _ => None,
+        };
+        let take = || self.claims.take(device_and_inode, &file, &self.name);
+        let was_ours = claim.is_some();
+        let claim = match claim {
+            None if is_regular => Some(take()?),
+            kept => kept,
+        };
         let open = Open {
             file,
             path: path.clone(),
@@ -65,20 +82,43 @@ impl FileSink {
             looked: Instant::now(),
             is_untouched: true,
             is_made,
-            claim: claim.transpose().map_err(io::Error::other)?,
+            claim,
         };
-        if is_regular && !open.has_its_name() {
+        match self.check(&open, &metadata) {
+            Ok(()) => {
+                self.before = None;
+                Ok(open)
+            }
+            Err(error) => {
+                if was_ours {
+                    self.before = Some(open);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether what was opened just now can be what lines are added to.
+    fn check(&self, open: &Open, metadata: &Metadata) -> io::Result<()> {
+        if open.claim.is_some() && !open.has_its_name() {
             // It was moved away just now: the next attempt finds the new one.
             return Err(io::ErrorKind::StaleNetworkFileHandle.into());
         }
         let own = rustix::process::geteuid();
-        if self.has_other_mode(&metadata) && !own.is_root() && metadata.uid() != own.as_raw() {
+        if self.has_other_mode(metadata) && !own.is_root() && metadata.uid() != own.as_raw() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         if open.length.is_some_and(|length| length > 0) {
-            let _readable = Tail::read(path, &open.file)?;
+            let _readable = Tail::read(&open.path, &open.file)?;
         }
-        Ok(open)
+        Ok(())
+    }
+
+    /// Forgets what it is open at, but for the claim to it.
+    fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.before = Some(open);
+        }
     }
 
     fn has_other_mode(&self, metadata: &Metadata) -> bool {
@@ -116,14 +156,20 @@ impl Sink for FileSink {
 
     fn ready(&mut self) -> io::Result<Ready> {
         if self.open.as_mut().is_some_and(|open| !open.is_still_at_its_name()) {
-            self.open = None;
+            self.close();
         }
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.open_untouched()?,
         };
         let ready = match open.is_untouched {
-            true => Ready::Anew(self.touch(&mut open)?),
+            true => match self.touch(&mut open) {
+                Ok(end) => Ready::Anew(end),
+                Err(error) => {
+                    self.before = Some(open);
+                    return Err(error);
+                }
+            },
             false => Ready::AsBefore,
         };
         self.open = Some(open);
@@ -142,17 +188,17 @@ impl Sink for FileSink {
         {
             // What the kernel could not write it has forgotten: only a new look tells what is
             // there. The lines are in the file as far as anyone can see, and so in the chain.
-            self.open = None;
+            self.close();
             return Err(Failed { kept_bytes, are_lasting: false, source });
         }
         if written.is_err() && open.length.is_none() {
-            self.open = None;
+            self.close();
         }
         written
     }
 
     fn reopen(&mut self) {
-        self.open = None;
+        self.close();
     }
 }
 

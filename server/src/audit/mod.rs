@@ -12,6 +12,7 @@ mod gathering;
 mod json;
 mod known;
 mod line;
+mod lock;
 pub(crate) mod record;
 pub(crate) mod redact;
 mod sink;
@@ -43,6 +44,8 @@ pub use self::events::{Events, KeyEvent, Watch};
 use self::file::FileSink;
 use self::gathering::Gathering;
 use self::known::KnownHashes;
+use self::lock::HeldElsewhere;
+pub(crate) use self::lock::await_others;
 use self::sink::Sink;
 use self::socket::SocketSink;
 use self::syslog::SyslogSink;
@@ -170,6 +173,13 @@ impl Audit {
     pub fn devices(&self) -> Vec<(Arc<AuditDevice>, Arc<Figures>)> {
         let told = |one: &Arc<Device>| (Arc::clone(&one.settings), Arc::clone(&one.figures));
         self.gathering.devices().iter().map(told).collect()
+    }
+
+    /// Whether no device takes lines, as far as is known: every request is refused then (I8).
+    #[must_use]
+    pub fn refuses_all(&self) -> bool {
+        let devices = self.gathering.devices();
+        !devices.is_empty() && devices.iter().all(|device| device.is_failing())
     }
 
     /// Tells the names of the devices of each moment, and how they do.
@@ -313,7 +323,9 @@ fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     // What opening a link without following it fails with.
     let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-    let is_claimed = error.get_ref().is_some_and(|source| source.is::<Claimed>());
+    let is_claimed = error
+        .get_ref()
+        .is_some_and(|source| source.is::<Claimed>() || source.is::<HeldElsewhere>());
     is_link
         || is_claimed
         || matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)

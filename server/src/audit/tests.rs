@@ -302,6 +302,92 @@ async fn two_devices_on_one_file_are_refused_whatever_they_call_it() {
     }
 }
 
+/// Whether a second server is refused the file, and told why.
+fn is_refused_elsewhere(path: &Path) -> bool {
+    match start(vec![device("file", file(path))]) {
+        Ok(_second) => false,
+        Err(AuditError::File { source, .. }) => source.to_string().contains("another Selkie"),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_second_server_is_refused_the_file_of_the_first_and_has_it_once_that_stops() {
+    let (_directory, path) = log();
+    let first = on(&path);
+    assert!(is_refused_elsewhere(&path));
+    record(&first, 0).await.unwrap();
+    assert!(is_refused_elsewhere(&path));
+    drop(first);
+    assert_eq!(types(&path), ["selkie_start", "request", "selkie_stop"]);
+    assert!(!is_refused_elsewhere(&path));
+}
+
+#[tokio::test]
+async fn a_reload_never_lets_go_of_the_file_and_a_rotation_of_the_old_one_alone() {
+    let (directory, path) = log();
+    let audit = on(&path);
+    record(&audit, 0).await.unwrap();
+    audit.reopen();
+    assert!(is_refused_elsewhere(&path), "before the next line opens it anew");
+    record(&audit, 1).await.unwrap();
+    assert!(is_refused_elsewhere(&path), "nor after it");
+    let rotated = directory.path().join("audit.log.1");
+    fs::rename(&path, &rotated).unwrap();
+    audit.reopen();
+    record(&audit, 2).await.unwrap();
+    assert!(is_refused_elsewhere(&path));
+    fs::File::open(&rotated).unwrap().try_lock().unwrap();
+    drop(audit);
+    assert_eq!(types(&path), ["selkie_file", "request", "selkie_stop"]);
+    assert!(verifying::check(&[&rotated, &path], &[]).is_whole());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_waits_for_a_server_that_drains_and_not_for_ever() {
+    let (_directory, path) = log();
+    let devices = [device("file", file(&path))];
+    await_others(&devices).await;
+    let draining = on(&path);
+    let begun = tokio::time::Instant::now();
+    let (waited, ()) = tokio::join!(
+        async {
+            await_others(&devices).await;
+            begun.elapsed()
+        },
+        async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            drop(draining);
+        }
+    );
+    assert!((9..10).contains(&waited.as_secs()), "{waited:?}");
+    let _stays = on(&path);
+    await_others(&devices).await;
+    assert!((24..26).contains(&begun.elapsed().as_secs()));
+    assert!(is_refused_elsewhere(&path));
+}
+
+#[tokio::test]
+async fn a_device_that_failed_is_tried_again_although_nobody_asks_for_a_line() {
+    let (_directory, path) = log();
+    symlink("/dev/full", &path).unwrap();
+    let full = start(vec![device("full", file(Path::new("/dev/full")))]).unwrap();
+    assert!(!full.refuses_all(), "nothing is known yet");
+    assert_eq!(record(&full, 0).await, Err(NotRecorded));
+    assert!(full.refuses_all());
+    fs::remove_file(&path).unwrap();
+    let audit = on(&path);
+    record(&audit, 0).await.unwrap();
+    fs::rename(&path, path.with_extension("1")).unwrap();
+    symlink("/dev/full", &path).unwrap();
+    audit.reopen();
+    assert_eq!(record(&audit, 1).await, Err(NotRecorded));
+    assert!(audit.refuses_all());
+    fs::remove_file(&path).unwrap();
+    until(|| !audit.refuses_all()).await;
+    assert_eq!(types(&path), ["selkie_file", "selkie_checkpoint"]);
+}
+
 /// A file on a disk that hangs at each write until it is let go.
 struct Hanging {
     file: FileSink,

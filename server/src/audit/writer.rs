@@ -16,6 +16,9 @@ use crate::clock::Clock;
 /// The most room that is kept for the next lines.
 const MOST_ROOM_BYTES: usize = 256 << 10;
 
+/// How long after it failed a device is tried again, were there no line to try it with.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
 /// Chains lines and writes them, as many at once as wait.
 pub(super) struct Writer {
     pub(super) name: String,
@@ -58,7 +61,9 @@ impl Writer {
         let mut checked = (Instant::now(), self.chain.end().sequence);
         loop {
             let has_lines = self.chain.end().sequence > checked.1;
+            let is_failing = self.figures.is_failing.load(Ordering::Relaxed);
             let due = has_lines.then(|| checked.0 + self.checkpoint_interval);
+            let due = if is_failing { Some(Instant::now() + RETRY_PAUSE) } else { due };
             let Work { batches, begin, reopen, stop } = queue.next(due);
             if queue.is_abandoned() {
                 return;
@@ -72,6 +77,10 @@ impl Writer {
             }
             if !batches.is_empty() {
                 self.write(&batches);
+            } else if is_failing && !stop {
+                // A server that is refused by load balancers for it gets no request to try it with.
+                self.own(|end, missed| OwnLine::Checkpoint { end, missed });
+                checked = (Instant::now(), self.chain.end().sequence);
             }
             if stop {
                 // The lines may have taken longer than anybody waited for them.

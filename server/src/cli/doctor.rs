@@ -1,5 +1,7 @@
 //! `selkie doctor`: walks the way to each master key and back, and tells each step as it is made.
 
+mod places;
+
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -41,6 +43,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let listeners = std::mem::take(&mut config.listeners);
+    let places = places::of(&config);
     let deployment = runtime.block_on(Deployment::connect(config))?;
     let mut tally = Tally::default();
     print(output, &format!("hardening ({sandbox})\n{hardening}"))?;
@@ -48,6 +51,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         let endpoint = EndpointName::from(listener.endpoint.clone());
         print(output, &format!("listener {endpoint}\n"))?;
         tally.tell(&format!("listener {endpoint}"), &certificate(listener), output)?;
+    }
+    for place in places {
+        print(output, &format!("{place}\n"))?;
+        for step in place.examine() {
+            tally.tell(&place.to_string(), &step, output)?;
+        }
     }
     for seal in deployment.seals.iter() {
         let heading = format!("seal \"{}\" ({})\n", seal.name(), seal.connection.kind());

@@ -3,11 +3,10 @@
 
 mod report;
 
-use std::io::{IsTerminal, Write, stderr};
+use std::io::Write;
 use std::time::Duration;
 
 use http::Method;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use self::report::{Report, Row};
@@ -28,16 +27,26 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+pub(super) fn run(
+    arguments: &Arguments,
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
-    let report = runtime.block_on(drill(&server))?;
+    let report = runtime.block_on(drill(&server, errors))?;
     print(output, &if arguments.json { report.json() } else { report.text() })?;
     if report.is_ok() { Ok(()) } else { Err(CommandError::DrillFailed) }
 }
 
-async fn drill(server: &Remote) -> Result<Report, RemoteError> {
+/// What is waited for goes to `errors`, so that the output holds the report and nothing else.
+async fn drill(server: &Remote, errors: &mut dyn Write) -> Result<Report, RemoteError> {
+    let mut tell = |what: &str| {
+        // Whoever does not read it wants the report all the same.
+        let _unread = writeln!(errors, "drill: {what}");
+    };
+    tell(&format!("asking {} for the steps", server.address()));
     let plan = server.ask(Method::GET, "sys/drill/?list=true", "list").await?;
     let plan = &plan["data"];
     let steps = plan["keys"].as_array().ok_or(RemoteError::Unreadable)?;
@@ -48,9 +57,11 @@ async fn drill(server: &Remote) -> Result<Report, RemoteError> {
         untried_seals: untried.filter_map(Value::as_str).map(str::to_owned).collect(),
         keys_left_out: plan["keys_left_out"].as_u64().unwrap_or(0),
     };
-    let bar = bar(steps.len());
-    for step in steps {
-        bar.set_message(step.chars().filter(|one| !one.is_control()).collect::<String>());
+    let count = steps.len();
+    for (done, step) in steps.into_iter().enumerate() {
+        let shown: String = step.chars().filter(|one| !one.is_control()).collect();
+        let (number, seconds) = (done.saturating_add(1), PATIENCE.as_secs());
+        tell(&format!("{number} of {count}, {shown}: each seal by itself, {seconds} s at most"));
         let answer =
             server.ask(Method::POST, &format!("sys/drill/{step}"), "update and sudo").await;
         match answer {
@@ -61,26 +72,11 @@ async fn drill(server: &Remote) -> Result<Report, RemoteError> {
             }
             Err(error) => return Err(error),
         }
-        bar.inc(1);
     }
-    bar.finish_and_clear();
     Ok(report)
 }
 
 fn rows(step: &str, answer: &Value) -> Result<Vec<Row>, RemoteError> {
     let results = answer["data"]["results"].as_array().ok_or(RemoteError::Unreadable)?;
     Ok(results.iter().map(|result| Row::of(step, result)).collect())
-}
-
-/// On the terminal alone; what is redirected holds the report and nothing else.
-fn bar(steps: usize) -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let steps = u64::try_from(steps).unwrap_or(u64::MAX);
-    let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-    match ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed} {msg}") {
-        Ok(style) => bar.with_style(style),
-        Err(_impossible) => bar,
-    }
 }

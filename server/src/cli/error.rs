@@ -69,6 +69,16 @@ pub enum CommandError {
     /// State was not copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// A backup was not put into a storage.
+    #[error("{} is not restored into the storage of {}: {}", backup.display(), config.display(), next_step(source))]
+    Restore {
+        /// The backup.
+        backup: PathBuf,
+        /// The configuration that names the storage.
+        config: PathBuf,
+        /// Why not.
+        source: Box<CopyError>,
+    },
     /// What the server sent is no backup.
     #[error("what was received is not kept: {0}")]
     Backup(#[from] ContentError),
@@ -200,6 +210,38 @@ fn told(error: &BackendError) -> &'static str {
     }
 }
 
+/// What to do about a backup that was not restored.
+const fn next_step(error: &CopyError) -> &'static str {
+    match error {
+        CopyError::Content(ContentError::NotABackup) => {
+            "name the file that `selkie backup -o` has written"
+        }
+        CopyError::Content(ContentError::OtherVersion) => {
+            "restore it with the version of Selkie that wrote it"
+        }
+        CopyError::Content(_) => {
+            "the storage is as it was; copy the file again from where it is kept, or take the backup \
+             before it"
+        }
+        CopyError::Seal(_) => {
+            "the storage is as it was; configure a seal that the backup was made for, and see with \
+             `selkie doctor` that it is reached"
+        }
+        CopyError::Target(_) => "see to that storage, and run this again",
+        CopyError::GoesBack(_) => {
+            "stop if you did not expect this; only if all of it may be lost, run it again with --force"
+        }
+        CopyError::Fill(_) => {
+            "servers refuse the storage until it is whole: see to its disk or to etcd, and run the \
+             same command again, which goes on"
+        }
+        CopyError::Source(_)
+        | CopyError::SourceEmpty
+        | CopyError::SourceBrokenOff
+        | CopyError::SourceChanged => "run this again, with all servers stopped",
+    }
+}
+
 impl CommandError {
     pub(super) fn exit(&self) -> Exit {
         match self {
@@ -242,6 +284,7 @@ impl CommandError {
             | Self::OutputIsInput { .. }
             | Self::Remote(_)
             | Self::Copy(_)
+            | Self::Restore { .. }
             | Self::Backup(_)
             | Self::Backend(_)
             | Self::StorageDirectory { .. }

@@ -107,6 +107,9 @@ pub enum RemoteError {
         /// In these words.
         texts: Vec<String>,
     },
+    /// It answers no request, and says why to everybody.
+    #[error("the server refuses every request: {0}")]
+    Refuses(String),
     /// What it asks itself is away.
     #[error("the server reaches no master key, or the old server is away")]
     MasterKeyAway,
@@ -158,6 +161,11 @@ impl Remote {
         };
         let client = client(scheme, ca_file.as_deref(), identity, patience)?;
         Ok(Self { client, address, token, patience })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     /// What the server answers on `path`, as JSON; the token needs `right` for it.

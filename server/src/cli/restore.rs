@@ -39,7 +39,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         let transit = offline(config).await?;
         let store = open(&storage).await?;
         let target = Target { store: &store, transit: &transit, force: arguments.force };
-        let copied = restore(&file, target, &mut reporter(&bar)).await?;
+        let copied = restore(&file, target, &mut reporter(&bar)).await;
+        let copied = copied.map_err(|source| CommandError::Restore {
+            backup: path.clone(),
+            config: arguments.config.clone(),
+            source: Box::new(source),
+        })?;
         let forgotten = transit.deployment.keeping.data_dir.as_deref().map(CheckpointFile::forget);
         Ok::<_, CommandError>(told(&copied) + &told_forgotten(forgotten))
     });

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use http::Method;
+use serde_json::Value;
 
 use self::table::{Told, told};
 use super::remote::{Remote, RemoteError, ServerArguments};
@@ -25,12 +26,26 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let path = "sys/seal-backend-status";
-    let asked = server.ask(Method::GET, path, "read");
-    let status = runtime.block_on(asked)?;
+    let status = runtime.block_on(async {
+        match server.ask(Method::GET, path, "read").await {
+            Err(RemoteError::Told { status, texts }) if status.is_server_error() => {
+                Err(why(&server).await.unwrap_or(RemoteError::Told { status, texts }))
+            }
+            other => other,
+        }
+    })?;
     if !status["backends"].is_array() {
         return Err(RemoteError::Unreadable.into());
     }
     let Told { text, in_need } = told(&status);
     print(output, &text)?;
     if in_need.is_empty() { Ok(()) } else { Err(CommandError::NeedsAttention) }
+}
+
+/// What a server that answers nothing else says of itself to everybody.
+async fn why(server: &Remote) -> Option<RemoteError> {
+    let (_status, body) = server.send(Method::GET, "sys/health").await.ok()?;
+    let health = serde_json::from_slice::<Value>(&body).ok()?;
+    let warning = health["warning"].as_str()?;
+    Some(RemoteError::Refuses(warning.chars().filter(|one| !one.is_control()).collect()))
 }

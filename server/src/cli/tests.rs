@@ -232,6 +232,14 @@ fn backup_and_export_ask_a_running_server() {
     assert!(output.contains("  version = 1\n"), "{output}");
     let (_, output, _) = ran(&["export", "--declared", "--config", &file, &address, &token]);
     assert!(!output.contains("autounseal"), "declared already: {output}");
+    let (exit, output, errors) = ran(&["drill", "--json", &address, &token]);
+    assert_eq!(exit, Exit::Success, "{output}");
+    let told: Vec<_> = errors.lines().collect();
+    assert!(told[0].starts_with("drill: asking http://127.0.0.1:"), "{errors}");
+    let [state, key] = [(1, "state"), (2, "key/transit/autounseal")]
+        .map(|(n, step)| format!("drill: {n} of 2, {step}: each seal by itself, 30 s at most"));
+    assert_eq!(told[1..], [state, key]);
+    assert!(output.starts_with('{'), "what is waited for is no part of the report: {output}");
     let wrong = dir.path().join("wrong");
     fs::write(&wrong, "nobody").unwrap();
     let wrong = format!("--token-file={}", wrong.display());
@@ -284,6 +292,26 @@ fn restore_and_migrate_refuse_what_keeps_nothing() {
             let (exit, _, errors) = ran(arguments);
             assert_eq!(exit, Exit::Config, "{errors}");
             assert!(errors.contains(said), "{errors}");
+        }
+    }
+}
+
+#[test]
+fn a_restore_that_fails_names_backup_and_configuration_and_the_next_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
+    let contents: [(&[u8], &str); 3] = [
+        (b"no backup", "name the file that `selkie backup -o` has written"),
+        (b"selkie-backup 2\n", "the version of Selkie that wrote it"),
+        (b"selkie-backup 1\n", "copy the file again"),
+    ];
+    for (content, next) in contents {
+        fs::write(at("b"), content).unwrap();
+        let (exit, _, errors) = ran(&["restore", "--config", &file, &at("b")]);
+        assert_eq!(exit, Exit::Failure);
+        for told in [&*at("b"), &file, next] {
+            assert!(errors.contains(told), "{told}: {errors}");
         }
     }
 }

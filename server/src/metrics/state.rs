@@ -47,8 +47,8 @@ impl StoreFigures {
         let is_up = match status {
             _ if is_attached => Some(lost.is_none_or(|lost| lost.is_up)),
             StateStatus::Opening | StateStatus::Open { .. } => None,
-            StateStatus::Sealed { missing: Missing::Storage } => Some(false),
             StateStatus::Sealed { missing: Missing::Seals(_) } => Some(true),
+            StateStatus::Sealed { .. } => Some(false),
             StateStatus::Refused { why } => why.has_store_answered().then_some(true),
         };
         let is_up = is_up.map(|is_up| is_up && !writes.have_failed_lately());

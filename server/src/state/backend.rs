@@ -35,7 +35,7 @@ impl BackendError {
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         let Self::Store(StoreError::Unavailable { source }) = self else { return false };
-        matches!(source.downcast_ref(), Some(SledError::InUse))
+        matches!(source.downcast_ref(), Some(SledError::InUse { .. }))
     }
 
     /// Whether what lies in the directory of the store is damaged.

@@ -1,5 +1,6 @@
 //! Opens the state in the background, as soon as it can be, and keeps what goes with it up to date.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::checkpoint::CheckpointFile;
+use super::missing::Missing;
 use super::opening::{OpenError, Opened, State, WhenEmpty};
 use super::sealed_store::SealedStore;
 use super::writes::{CountedStore, Writes};
@@ -75,36 +77,21 @@ impl StateStatus {
         Some(match self {
             Self::Open { .. } => return None,
             Self::Opening => "the state has not been opened yet",
-            Self::Sealed { missing: Missing::Storage } => "the storage cannot be reached",
-            Self::Sealed { missing: Missing::Seals(_) } => "no seal opens the state key",
+            Self::Sealed { missing } => missing.reason(),
             Self::Refused { why } => why.reason(),
         })
     }
 
     /// What an operator can do about it.
     #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
+    pub fn advice(&self) -> Option<Cow<'static, str>> {
         Some(match self {
             Self::Open { .. } => return None,
-            Self::Opening => "nothing yet: it is being opened",
-            Self::Sealed { missing: Missing::Storage } => {
-                "see to the way to the storage; it is tried again by itself"
-            }
-            Self::Sealed { missing: Missing::Seals(_) } => {
-                "mend a seal: `selkie status` says what each lacks"
-            }
+            Self::Opening => "nothing yet: it is being opened".into(),
+            Self::Sealed { missing } => missing.advice(),
             Self::Refused { why } => why.advice(),
         })
     }
-}
-
-/// What the state waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// The storage does not answer.
-    Storage,
-    /// None of these seals answers, of which one is enough.
-    Seals(Vec<SealName>),
 }
 
 /// The raw store, or how to come by it.
@@ -289,7 +276,7 @@ impl Keeper {
         if *told != text {
             tracing::error!(
                 reason = %text,
-                advice = error.advice(),
+                advice = %error.advice(),
                 "the state is sealed: managed keys cannot be used, declared ones can"
             );
             *told = text;
@@ -298,8 +285,10 @@ impl Keeper {
             OpenError::Sealed { missing, .. } => {
                 StateStatus::Sealed { missing: Missing::Seals(missing) }
             }
-            passing if passing.is_passing() => StateStatus::Sealed { missing: Missing::Storage },
-            lasting => StateStatus::Refused { why: Arc::new(lasting) },
+            other => match other.missing() {
+                Some(missing) => StateStatus::Sealed { missing },
+                None => StateStatus::Refused { why: Arc::new(other) },
+            },
         });
     }
 
@@ -337,7 +326,7 @@ impl Keeper {
                     Err(error) => {
                         tracing::warn!(
                             reason = %WithCauses(&error),
-                            advice = error.advice(),
+                            advice = %error.advice(),
                             "the state key could not follow its seals, and opens with the former"
                         );
                         None

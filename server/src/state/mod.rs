@@ -7,6 +7,7 @@ pub(crate) mod keeper;
 mod key_record;
 pub mod layout;
 pub(crate) mod listing;
+mod missing;
 pub mod opening;
 pub mod records;
 mod root;
@@ -16,6 +17,7 @@ pub(crate) mod state_key;
 mod upgrade;
 pub mod writes;
 
-pub use keeper::{Backend, Missing, StateStatus, StateWatch};
+pub use keeper::{Backend, StateStatus, StateWatch};
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};
+pub use missing::Missing;
 pub use root::Root;

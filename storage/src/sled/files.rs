@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -47,17 +47,4 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// A new directory `damaged-N` for what is moved aside.
-pub(super) fn make_aside(dir: &Path) -> io::Result<PathBuf> {
-    for number in 1_u64.. {
-        let aside = dir.join(format!("damaged-{number}"));
-        match fs::create_dir(&aside) {
-            Ok(()) => return sync(dir).map(|()| aside),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(ErrorKind::AlreadyExists.into())
 }

@@ -1,6 +1,7 @@
 //! How the two parts are brought together, at the start and after a fault.
 
 use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -10,7 +11,7 @@ use super::codec::Image;
 use super::engine::{Engine, Fault};
 use super::journal::{self, Found, Journal};
 use super::newest::{self, Newest, Witness};
-use super::{SledError, SledSettings, files};
+use super::{SledError, SledSettings, aside, files};
 use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::image::{Records, Shared, record};
@@ -18,8 +19,12 @@ use crate::record::Revision;
 
 /// Says that a store was made here, so that an empty directory means loss.
 const MARKER: &str = "selkie-store";
-const ENGINE: &str = "sled";
+pub(super) const ENGINE: &str = "sled";
+/// Who has it locked has the store; it says who that is.
+const LOCK: &str = "lock";
 const FRESH: &str = "sled.new";
+/// What the names of sled's snapshots begin with.
+pub(super) const SNAPSHOT: &str = "snap.";
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -104,15 +109,16 @@ impl Disk {
         if self.journal.as_ref().is_none_or(|journal| journal.is_long(self.journal_bytes)) {
             self.journal = None;
             let journal = Journal::rewrite(&self.dir, newest, shared.walk());
-            self.journal = Some(journal.map_err(SledError::Io)?);
+            self.journal = Some(journal.map_err(|error| self.failed(error))?);
         }
         if self.engine.is_none() {
             let state = shared.state();
-            self.engine = Some(self.reopened(state.records(), state.newest())?);
+            let engine = self.reopened(state.records(), state.newest());
+            self.engine = Some(engine.map_err(|error| error.at(&self.dir))?);
         }
         if self.witness.is_none() {
             let witness = Witness::rewrite(&self.dir, newest);
-            self.witness = Some(witness.map_err(SledError::Io)?);
+            self.witness = Some(witness.map_err(|error| self.failed(error))?);
         }
         if broken {
             tracing::info!(revision = %newest.revision, "the store takes commits again");
@@ -133,20 +139,25 @@ impl Disk {
         outcome
     }
 
+    fn failed(&self, error: io::Error) -> SledError {
+        SledError::Io(error).at(&self.dir)
+    }
+
     /// Puts the commit into the journal: from then on it has happened.
     pub(super) fn journal(&mut self, commit: &Commit, shared: &Shared) -> Result<(), StoreError> {
         let outcome = match self.journal.as_mut() {
             Some(journal) => journal.append(commit),
-            None => Err(std::io::ErrorKind::NotConnected.into()),
+            None => Err(io::ErrorKind::NotConnected.into()),
         };
         let Err(error) = outcome else { return Ok(()) };
-        tracing::error!(%error, "the journal cannot be written: make space or repair the disk, the store then recovers by itself");
+        tracing::error!(%error, directory = %self.dir.display(), "the journal cannot be written: make space or repair the disk, the store then recovers by itself");
+        let error = self.failed(error);
         self.journal = None;
         match Journal::rewrite(&self.dir, told(shared), shared.walk()) {
             // The journal that is there now knows nothing of the commit.
             Ok(journal) => {
                 self.journal = Some(journal);
-                Err(SledError::Io(error).into())
+                Err(error.into())
             }
             Err(_) => Err(StoreError::Undecided { source: Box::new(error) }),
         }
@@ -161,6 +172,7 @@ impl Disk {
                 Err(fault) => {
                     tracing::error!(
                         ?fault,
+                        directory = %self.dir.display(),
                         "sled cannot be written: make space or repair the disk, no commit is taken until it reopens"
                     );
                     self.is_engine_lost = match &fault {
@@ -176,6 +188,7 @@ impl Disk {
                 Ok(()) => self.witness = Some(witness),
                 Err(error) => tracing::error!(
                     %error,
+                    directory = %self.dir.display(),
                     "the file `newest` cannot be written: repair the disk, no commit is taken until it can"
                 ),
             }
@@ -190,15 +203,37 @@ fn told(shared: &Shared) -> Newest {
 }
 
 fn lock(dir: &Path) -> Result<File, SledError> {
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock"))?;
+    let mut options = File::options();
+    let mut file = options.create(true).truncate(false).write(true).open(dir.join(LOCK))?;
     for _ in 0..LOCK_TRIES {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => {
+                // For people alone: on a full disk, whoever is refused is told less.
+                let _told = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+                return Ok(file);
+            }
             Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
     }
-    Err(SledError::InUse)
+    Err(in_use(dir))
+}
+
+pub(super) fn check_unlocked(dir: &Path) -> Result<(), SledError> {
+    let file = match File::open(dir.join(LOCK)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(in_use(dir)),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn in_use(dir: &Path) -> SledError {
+    let said = fs::read_to_string(dir.join(LOCK)).ok();
+    SledError::InUse { dir: dir.to_owned(), pid: said.and_then(|said| said.trim().parse().ok()) }
 }
 
 /// A store where none ever was: first the journal, from which all else is made.
@@ -239,14 +274,20 @@ fn try_open(path: &Path, known: &Records, patience: Duration) -> Result<(Engine,
 }
 
 fn move_snapshots(dir: &Path, path: &Path) -> Result<(), SledError> {
-    let aside = files::make_aside(dir)?;
+    let mut snapshots = Vec::new();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            fs::rename(entry.path(), aside.join(entry.file_name()))?;
+        if entry.file_name().to_string_lossy().starts_with(SNAPSHOT) {
+            snapshots.push(entry.file_name());
         }
     }
-    files::sync(&aside)?;
+    if snapshots.is_empty() {
+        return Ok(());
+    }
+    let moved = |aside: &Path| {
+        snapshots.iter().try_for_each(|name| fs::rename(path.join(name), aside.join(name)))
+    };
+    aside::keep(dir, moved)?;
     Ok(files::sync(path)?)
 }
 
@@ -315,8 +356,7 @@ fn rebuild(
     engine.fill(&Records::new(), records, newest).map_err(unwritten)?;
     drop(engine);
     if path.exists() {
-        let aside = files::make_aside(dir)?;
-        fs::rename(&path, aside.join(ENGINE))?;
+        let aside = aside::keep(dir, |aside| fs::rename(&path, aside.join(ENGINE)))?;
         tracing::warn!(kept = %aside.display(), "the damaged database is kept: delete it once all is well");
     }
     fs::rename(&fresh, &path)?;
@@ -327,7 +367,7 @@ fn rebuild(
 fn keep_copy(dir: &Path) -> Result<(), SledError> {
     let path = dir.join(journal::NAME);
     if path.exists() {
-        fs::copy(&path, files::make_aside(dir)?.join(journal::NAME))?;
+        aside::copy(dir, &path)?;
     }
     Ok(())
 }

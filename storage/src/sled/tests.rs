@@ -39,7 +39,31 @@ async fn reopened_store_has_everything_and_forgets_the_history() {
 async fn second_opener_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _store = open(dir.path()).await.unwrap();
-    assert!(matches!(open(dir.path()).await, Err(SledError::InUse)));
+    let refused = open(dir.path()).await.unwrap_err();
+    let us = std::process::id();
+    let is_told = |pid| matches!(&refused, SledError::InUse { dir: at, pid: told } if at == dir.path() && *told == pid);
+    assert!(is_told(Some(us)), "{refused:?}");
+    assert!(refused.to_string().ends_with(&format!("is in use by process {us}")), "{refused}");
+    assert!(matches!(SledStore::check_unused(dir.path()), Err(SledError::InUse { .. })));
+}
+
+#[tokio::test]
+async fn a_journal_that_is_damaged_at_every_start_fills_no_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..8 {
+        let store = open(dir.path()).await.unwrap();
+        store.commit(&[], &[put("a", &number.to_string())]).await.unwrap();
+        drop(store);
+        std::fs::write(dir.path().join("journal"), format!("damaged {number}")).unwrap();
+    }
+    let _store = open(dir.path()).await.unwrap();
+    let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut kept: Vec<_> =
+        names.filter(|name| name.to_str().unwrap().starts_with("damaged")).collect();
+    kept.sort();
+    assert_eq!(kept, ["damaged-1", "damaged-6", "damaged-7", "damaged-8"]);
+    let first = std::fs::read(dir.path().join("damaged-1/journal")).unwrap();
+    assert_eq!(first, b"damaged 0");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! is cut.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use selkie_storage::{SledError, StoreError};
@@ -111,6 +111,11 @@ fn may_mount(test: &str, device: &str) -> bool {
     is_allowed
 }
 
+/// Whether it names the directory whose disk is full.
+fn is_full(error: &SledError, at: &Path) -> bool {
+    matches!(error, SledError::Full { dir, .. } if dir == at)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn full_disk_loses_nothing_and_recovers_by_itself() {
     if !may_mount("full_disk_loses_nothing_and_recovers_by_itself", "/") {
@@ -127,11 +132,49 @@ async fn full_disk_loses_nothing_and_recovers_by_itself() {
         number += 1;
     }
     assert_eq!(newest(&store).await, number - 1);
+    let Err(StoreError::Unavailable { source }) = put(&store, number).await else { panic!() };
+    assert!(is_full(source.downcast_ref().unwrap(), &path), "{source:?}");
+    let nowhere = disk.at.join("nowhere");
+    let refused = open(&nowhere).await.unwrap_err();
+    assert!(is_full(&refused, &nowhere), "{refused:?}");
     fs::remove_file(&ballast).unwrap();
     put(&store, number).await.unwrap();
     drop(store);
     assert_eq!(newest(&open(&path).await.unwrap()).await, number);
     println!("full disk: refused commit {number}, took it once there was space, 0 lost");
+}
+
+/// A server tries again and again to open such a store.
+#[tokio::test(flavor = "multi_thread")]
+async fn full_disk_with_a_damaged_journal_is_not_filled_with_parts_of_copies() {
+    if !may_mount("full_disk_with_a_damaged_journal_is_not_filled_with_parts_of_copies", "/") {
+        return;
+    }
+    let disk = Disk::tmpfs("12m");
+    let path = disk.at.join("store");
+    let store = open(&path).await.unwrap();
+    put(&store, 1).await.unwrap();
+    drop(store);
+    let ballast = disk.at.join("ballast");
+    fs::write(path.join("journal"), vec![7; 4 << 20]).unwrap();
+    fs::write(&ballast, vec![1; 16 << 20]).unwrap_err();
+    let copies = || {
+        let entries = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+        let is_copy =
+            |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b"damaged-");
+        let (journals, others): (Vec<_>, Vec<_>) =
+            entries.filter(is_copy).partition(|path| path.join("journal").exists());
+        (journals.len(), others.len())
+    };
+    for _ in 0..8 {
+        let refused = open(&path).await.unwrap_err();
+        assert!(is_full(&refused, &path), "{refused:?}");
+    }
+    // What sled could not finish is moved, which takes no space.
+    assert!(copies().0 == 0 && copies().1 <= 4, "{:?}", copies());
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(newest(&open(&path).await.unwrap()).await, 1);
+    assert_eq!(copies().0, 1);
 }
 
 /// Whichever write meets the end of the space first.

@@ -307,11 +307,27 @@ fn hsm_processes_are_started_by_another_one_that_starts_nothing_else() -> Result
     assert_eq!(decrypt(&client, &ciphertext)?, 200);
     // Nobody to start anything: that is told, and what runs goes on.
     let before = selkie.process.stderr().len();
+    let running = hsm_child(&selkie.process)?.context("no HSM process")?;
     kill(launcher)?;
     selkie.process.stderr_line(before, |line| {
         line.contains("the process that starts HSM processes has ended").then_some(())
     })?;
     assert_eq!(decrypt(&client, &ciphertext)?, 200, "{}", selkie.log());
+    let told = |path: &[&str]| -> Result<String> {
+        let status = client.get("sys/seal-backend-status")?.json();
+        let member = path.iter().fold(&status["data"], |at, name| &at[*name]);
+        Ok(member.to_string())
+    };
+    ensure!(told(&["hsm_launches", "advice"])?.contains("restart Selkie"), "{}", selkie.log());
+    kill(running)?;
+    // Its seal is asked again and again, and says each time what it is, and nothing else.
+    until("the seal says what is missing", || {
+        decrypt(&client, &ciphertext)?;
+        Ok(told(&["backends"])?.contains("restart Selkie: a server in its sandbox").then_some(()))
+    })
+    .with_context(|| selkie.log())?;
+    let log = selkie.log();
+    ensure!(!log.contains("install selkie-pkcs11"), "told as something else: {log}");
 
     let (_site, control, _client) = under_hsm(&hsm, OFF)?;
     assert_eq!(launch_process(&control.process)?, None);

@@ -10,15 +10,17 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    sendmsg, socketpair,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType, recv, sendmsg, socketpair,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{Launcher, WORD, listed};
+use crate::pkcs11::launcher::LaunchError;
 
 /// How long a start may take.
 const START_TIME: Duration = Duration::from_secs(10);
@@ -73,13 +75,21 @@ impl LaunchChild {
         let watch = move || {
             let _status = self.0.wait();
             tracing::error!(
-                advice = "restart Selkie; what runs goes on",
+                advice =
+                    "restart Selkie soon: what runs goes on, and is not started anew once it ends",
                 "the process that starts HSM processes has ended: none is started any more"
             );
         };
         thread::Builder::new().name("launches".into()).stack_size(STACK_BYTES).spawn(watch)?;
         Ok(())
     }
+}
+
+/// Whether the launch process has ended: what runs goes on, and no HSM process is started until the
+/// server is. It cannot be started anew, as what confines the server keeps it from starting programs.
+#[must_use]
+pub fn has_launch_process_ended() -> bool {
+    OURS.get().is_some_and(LaunchProcess::has_ended)
 }
 
 /// Whether the launch process starts this: nothing, where there is none.
@@ -110,7 +120,21 @@ impl LaunchProcess {
         &self,
         launcher: &Launcher,
         input: OwnedFd,
-    ) -> io::Result<Launched> {
+    ) -> Result<Launched, LaunchError> {
+        let launched = self.ask(launcher, input).await;
+        launched.map_err(|error| match self.has_ended() {
+            true => LaunchError::NobodyLaunches,
+            false => LaunchError::Failed(error),
+        })
+    }
+
+    /// Nothing is ever said on the socket, so that its end is all there can be to read.
+    pub(super) fn has_ended(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        !matches!(recv(&self.socket, &mut [0; 1], flags), Err(Errno::AGAIN | Errno::INTR))
+    }
+
+    async fn ask(&self, launcher: &Launcher, input: OwnedFd) -> io::Result<Launched> {
         let place = self.allowed.iter().position(|one| one == launcher);
         let place = place.ok_or(io::ErrorKind::PermissionDenied)?;
         let place = u32::try_from(place).map_err(io::Error::other)?;

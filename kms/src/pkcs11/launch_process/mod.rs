@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 pub use asked::serve_launches;
-pub use asking::{LaunchChild, may_launch, start_launch_process};
+pub use asking::{LaunchChild, has_launch_process_ended, may_launch, start_launch_process};
 pub(super) use asking::{LaunchProcess, Launched};
 
 use super::Launcher;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::asking::pair;
 use super::*;
+use crate::pkcs11::launcher::LaunchError;
 
 fn launcher(program: &Path) -> Launcher {
     let environment = vec![("A".into(), "b=c".into()), ("EMPTY".into(), String::new())];
@@ -24,10 +25,17 @@ fn process(allowed: Vec<Launcher>) -> LaunchProcess {
 async fn launch(
     process: &LaunchProcess,
     launcher: &Launcher,
-) -> io::Result<(Launched, UnixStream)> {
+) -> Result<(Launched, UnixStream), LaunchError> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     Ok((process.launch(launcher, theirs.into()).await?, UnixStream::from_std(ours)?))
+}
+
+fn kind(error: &LaunchError) -> Option<io::ErrorKind> {
+    match error {
+        LaunchError::Failed(error) => Some(error.kind()),
+        LaunchError::NobodyLaunches => None,
+    }
 }
 
 /// A program that writes what it is given back to its standard input, which is a socket.
@@ -87,7 +95,7 @@ async fn nothing_is_started_that_was_not_listed() {
         },
     ] {
         let error = launch(&process, &other).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(kind(&error), Some(io::ErrorKind::PermissionDenied));
     }
     assert!(launch(&process, &echo).await.is_ok());
 }
@@ -119,13 +127,16 @@ async fn a_program_that_does_not_start_says_why() {
     let missing = launcher(Path::new("/nowhere/selkie-pkcs11"));
     let process = process(vec![missing.clone()]);
     let error = launch(&process, &missing).await.unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert_eq!(kind(&error), Some(io::ErrorKind::NotFound));
 }
 
 #[tokio::test]
-async fn a_launch_process_that_is_gone_is_an_error_and_no_wait() {
+async fn a_launch_process_that_is_gone_is_told_as_that_and_no_wait() {
     let (ours, theirs) = pair().unwrap();
     let process = LaunchProcess::introduce(ours, vec![launcher(Path::new("/a"))]).unwrap();
+    assert!(!process.has_ended());
     drop(theirs);
-    assert!(launch(&process, &launcher(Path::new("/a"))).await.is_err());
+    let error = launch(&process, &launcher(Path::new("/a"))).await.unwrap_err();
+    assert!(matches!(error, LaunchError::NobodyLaunches), "{error:?}");
+    assert!(process.has_ended());
 }

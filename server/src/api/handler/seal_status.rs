@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use selkie_access::Capability;
 use selkie_crypto::SealName;
 use selkie_kms::GovernorFigures;
+use selkie_kms::pkcs11::has_launch_process_ended;
 use selkie_kms::transit::TokenStanding;
 use serde_json::{Value, json};
 
@@ -50,6 +51,13 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("audit", audit(call)),
         ("time", time(now)),
     ]);
+    if has_launch_process_ended() {
+        data.push(("hsm_launches", json!({
+            "reason": "the process that starts HSM processes has ended: what runs goes on, and is not \
+                       started anew",
+            "advice": "restart Selkie, and find out who killed that process",
+        })));
+    }
     data.extend(crate::hardening::in_force().map(|now| ("hardening", now.to_json())));
     data.extend(
         call.node.bench().map(|bench| {

@@ -31,6 +31,7 @@ pub(in crate::api) fn open(
             let cluster = Cluster { name: &identity.name, id: &identity.id };
             let faults = node.bench().map(|bench| bench.happened());
             let body = HealthBody::new(state, now, cluster).of_bench(faults);
+            let body = body.warned(node.audit().refuses_all().then_some(NO_AUDIT));
             let reply = Reply::bare_with_status(status, &body);
             let is_empty = route.operation == Operation::Header || health::forbids_body(status);
             Ok(if is_empty { reply.into_head() } else { reply })
@@ -42,13 +43,18 @@ pub(in crate::api) fn open(
     }
 }
 
-/// Sealed while no key at all can be served (I10), so that a load balancer takes another replica. One
+/// Vault's health says nothing of it. Ours does: only an open endpoint can, where no other answers.
+const NO_AUDIT: &str = "no audit device can be written: every request is refused, as in Vault; see to \
+                        the audit devices, which are tried again by themselves";
+
+/// Sealed while no key at all can be served (I10), for want of an audit device too (I8), so that a load balancer takes another replica. One
 /// whose state is sealed, but which serves declared keys, stays; never standby, for every replica
 /// answers everything.
 fn state(node: &Node, deployment: &Deployment) -> NodeState {
     let has_managed_keys = node.has_managed_keys();
     let now = node.clock().unix_seconds();
-    match is_anything_served(deployment, has_managed_keys, now) {
+    let is_served = is_anything_served(deployment, has_managed_keys, now);
+    match is_served && !node.audit().refuses_all() {
         true => NodeState::Active,
         false => NodeState::Sealed,
     }
@@ -89,11 +95,17 @@ fn seal_status<'a>(
         cluster_id: (!sealed).then_some(&*identity.id),
         recovery_seal: true,
         storage_type: node.storage_type(),
-        warnings: node.state_status().as_ref().and_then(StateStatus::reason).map(|reason| {
-            let what = if node.has_managed_keys() { "changed" } else { "served" };
-            vec![format!("keys that were made through the API are not {what}: {reason}")]
-        }),
+        warnings: Some(warnings(node)).filter(|warnings| !warnings.is_empty()),
     }
+}
+
+fn warnings(node: &Node) -> Vec<String> {
+    let audit = node.audit().refuses_all().then(|| NO_AUDIT.to_owned());
+    let state = node.state_status().as_ref().and_then(StateStatus::reason).map(|reason| {
+        let what = if node.has_managed_keys() { "changed" } else { "served" };
+        format!("keys that were made through the API are not {what}: {reason}")
+    });
+    state.into_iter().chain(audit).collect()
 }
 
 pub(super) fn mounts(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {

@@ -157,6 +157,11 @@ impl Told {
             block.add(true, "what to do", word(state, "advice"));
             self.in_need.push("state".to_owned());
         }
+        if let Some(launches) = status.get("hsm_launches") {
+            block.add(true, "HSM processes", word(launches, "reason"));
+            block.add(true, "what to do", word(launches, "advice"));
+            self.in_need.push("HSM processes".to_owned());
+        }
         self.tell_of_store(status, &mut block, now);
         self.tell_of_audit(status, &mut block);
         if let Some(hardening) = status.get("hardening") {
@@ -562,6 +567,15 @@ mod tests {
         assert!(text.contains("! audit device      full does not take its lines\n"), "{text}");
         assert!(text.contains("1 of 2 work") && !text.contains("disk does not"), "{text}");
         assert_eq!(server_of("audit", &json!([{ "device": "x", "up": true }])).text, "all well\n");
+    }
+
+    #[test]
+    fn a_launch_process_that_has_ended_needs_attention() {
+        let ended = json!({ "reason": "it has ended", "advice": "restart Selkie" });
+        let Told { text, in_need } = server_of("hsm_launches", &ended);
+        assert_eq!(in_need, ["HSM processes"]);
+        assert!(text.contains("! HSM processes     it has ended\n"), "{text}");
+        assert!(text.contains("! what to do        restart Selkie\n"), "{text}");
     }
 
     #[test]

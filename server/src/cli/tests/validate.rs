@@ -24,6 +24,30 @@ fn with_key(dir: &TempDir, file: &str, key: &str, content: Option<&[u8]>) -> Str
 }
 
 #[test]
+fn validate_tells_of_a_library_of_an_hsm_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let pin = dir.path().join("pin");
+    write_secret(&pin, b"1234");
+    let file = with_key(&dir, "selkie.hcl", "key", Some(&[1; 32]));
+    let text = fs::read_to_string(&file).unwrap();
+    let library = dir.path().join("libhsm.so");
+    let seal = format!(
+        "seal \"pkcs11\" {{\n  name = \"hsm\"\n  priority = 2\n  lib = {library:?}\n  slot = 0\n  \
+         pin = \"file://{}\"\n  key_label = \"k\"\n}}\n",
+        pin.display()
+    );
+    let text = text.replace("key_id = \"k1\"", "key_id = \"k1\"\n  priority = 1");
+    fs::write(&file, text + &seal).unwrap();
+    let said = format!("seal \"hsm\": \"lib\": there is no file {}", library.display());
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success, "it may be on its way to another machine: {errors}");
+    assert!(errors.contains(&said), "{errors}");
+    fs::write(&library, "").unwrap();
+    let (_, _, errors) = ran(&["validate", &file]);
+    assert!(!errors.contains("there is no file"), "{errors}");
+}
+
+#[test]
 fn validate_tells_another_key_under_a_known_id_by_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let old = with_key(&dir, "old.hcl", "old", Some(&[1; 32]));

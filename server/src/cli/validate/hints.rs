@@ -3,14 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use selkie_access::{MountPath, PolicyName};
-use selkie_config::{Config, DeclaredMethod, TokenParameters};
+use selkie_config::{Config, DeclaredMethod, SealKind, TokenParameters};
+use selkie_crypto::SealName;
 
 /// Something that may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
     NoKey,
+    NoFile { seal: SealName, field: &'static str, path: PathBuf },
     AppRoleWithoutStorage { path: MountPath },
     UndeclaredKey { policy: PolicyName, path: String },
     UndeclaredPolicy { path: MountPath, role: String, policy: PolicyName },
@@ -22,6 +25,12 @@ impl fmt::Display for Hint {
             Self::NoKey => f.write_str(
                 "no key is declared, and without \"storage\" none can be made: nothing can be \
                  encrypted; write key \"autounseal\" {}",
+            ),
+            Self::NoFile { seal, field, path } => write!(
+                f,
+                "seal \"{seal}\": {field:?}: there is no file {} on this machine: where it is missing, \
+                 a server starts, and nothing opens by this seal",
+                path.display()
             ),
             Self::AppRoleWithoutStorage { path } => write!(
                 f,
@@ -46,7 +55,7 @@ impl fmt::Display for Hint {
 pub(super) fn hints(config: &Config) -> Vec<Hint> {
     let has_storage = config.storage.is_some();
     let no_key = (config.keys.is_empty() && !has_storage).then_some(Hint::NoKey);
-    let mut hints: Vec<_> = no_key.into_iter().collect();
+    let mut hints: Vec<_> = no_key.into_iter().chain(missing_files(config)).collect();
     if !has_storage {
         hints.extend(undeclared_keys(config));
     }
@@ -67,6 +76,19 @@ pub(super) fn hints(config: &Config) -> Vec<Hint> {
         }
     }
     hints
+}
+
+/// What the seals in HSMs are to load or start. A file may be checked on another machine than its own.
+fn missing_files(config: &Config) -> impl Iterator<Item = Hint> {
+    config.seals.iter().flat_map(|seal| {
+        let SealKind::Pkcs11(hsm) = &seal.kind else { return Vec::new() };
+        let named = [("lib", Some(&hsm.library)), ("program", hsm.program.as_ref())];
+        let hint = |(field, path): (&'static str, Option<&PathBuf>)| {
+            let path = path.filter(|path| !path.is_file())?.clone();
+            Some(Hint::NoFile { seal: seal.name.clone(), field, path })
+        };
+        named.into_iter().filter_map(hint).collect()
+    })
 }
 
 /// What policies allow with keys that there are not. Only paths that name a mount and a key.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use selkie_crypto::{PageError, SealName};
@@ -5,6 +6,7 @@ use selkie_storage::{RecordKey, SledError, StoreError};
 
 use super::super::backend::BackendError;
 use super::super::checkpoint::CheckpointError;
+use super::super::missing::Missing;
 use super::super::sealed_store::Damage;
 use crate::transit::TransitError;
 
@@ -103,16 +105,17 @@ impl OpenError {
 
     /// Whether it may pass without anybody doing anything here.
     #[must_use]
-    pub const fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Sealed { .. }
-                | Self::Busy
-                | Self::Backend(BackendError::Store(
-                    StoreError::Unavailable { .. } | StoreError::Undecided { .. }
-                ))
-                | Self::Store(StoreError::Unavailable { .. } | StoreError::Undecided { .. })
-        )
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Sealed { .. }) || self.missing().is_some()
+    }
+
+    /// What of the storage is missing and may come back.
+    pub(crate) fn missing(&self) -> Option<Missing> {
+        match self {
+            Self::Busy => Some(Missing::Storage),
+            Self::Backend(BackendError::Store(error)) | Self::Store(error) => Missing::of(error),
+            _ => None,
+        }
     }
 
     /// Whether the store was reached.
@@ -153,7 +156,11 @@ impl OpenError {
 
     /// What an operator does about it.
     #[must_use]
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> Cow<'static, str> {
+        self.missing().map_or_else(|| self.lasting_advice().into(), |missing| missing.advice())
+    }
+
+    fn lasting_advice(&self) -> &'static str {
         match self {
             Self::Backend(BackendError::Etcd(_) | BackendError::File { .. }) => {
                 "check the storage stanza and the files that it names"
@@ -166,10 +173,6 @@ impl OpenError {
             Self::Backend(BackendError::Store(StoreError::Corrupt { .. })) => {
                 "move the directory of the storage away, then restore the newest backup with \
                  `selkie restore`"
-            }
-            Self::Backend(error) if error.is_in_use() => {
-                "one server alone uses this directory: stop the other one, or give this one a \
-                 \"path\" of its own; Selkie goes on trying"
             }
             Self::Backend(_) => "see to the storage; Selkie goes on trying",
             Self::Tampered { .. } => {
@@ -262,7 +265,7 @@ fn told(missing: &[SealName]) -> String {
 mod tests {
     use super::*;
 
-    fn advice_for(error: SledError) -> &'static str {
+    fn advice_for(error: SledError) -> Cow<'static, str> {
         OpenError::Backend(BackendError::Store(error.into())).advice()
     }
 
@@ -278,8 +281,13 @@ mod tests {
     #[test]
     fn advice_for_a_directory_of_sled_says_what_helps() {
         assert!(advice_for(SledError::Damaged).contains("restore the newest backup"));
-        let in_use = advice_for(SledError::InUse);
-        assert!(in_use.contains("goes on trying") && in_use.contains("stop the other"), "{in_use}");
+        let in_use = advice_for(SledError::InUse { dir: "/d".into(), pid: Some(77) });
+        for told in ["process 77 has /d open", "stop the other", "goes on trying"] {
+            assert!(in_use.contains(told), "{in_use}");
+        }
+        let source = std::io::ErrorKind::StorageFull.into();
+        let full = advice_for(SledError::Full { dir: "/d".into(), source });
+        assert!(full.contains("free space on the disk of /d"), "{full}");
         let other_format = advice_for(SledError::UnknownFormat { found: 2 });
         assert!(other_format.contains("the version of Selkie that wrote it"), "{other_format}");
     }

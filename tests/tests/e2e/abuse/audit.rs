@@ -89,7 +89,13 @@ fn a_full_disk_under_the_only_audit_log_refuses_all_until_there_is_room() -> Res
         let status = answer.context("no answer")?.status;
         ensure!(matches!(status, 500 | 503), "{status} without a line");
     }
+    let health = victim.client.get("sys/health")?;
+    ensure!(health.status == 503, "health is {} meanwhile", health.status);
+    ensure!(health.text().contains("no audit device can be written"), "{}", health.text());
     disk.empty()?;
+    until("health is well again by itself", || {
+        Ok((victim.client.get("sys/health")?.status == 200).then_some(()))
+    })?;
     until("it is written again", || {
         let answer = victim.client.put("transit/encrypt/autounseal", &sealing("YQ=="))?;
         Ok((answer.status == 200).then_some(()))

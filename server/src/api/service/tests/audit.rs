@@ -215,15 +215,24 @@ async fn without_its_record_nothing_happens_and_nothing_leaves_and_it_heals_by_i
     recorded.node.audit().reopen();
     let internal = (500, "1 error occurred:\n\t* internal error\n\n".to_owned());
     let body = json!({ "ciphertext": ciphertext });
+    let health = recorded.api.send("", "GET", "sys/health", "").await;
+    assert_eq!((health.status.as_u16(), health.json().get("warning")), (200, None));
     for _ in 0..3 {
         let answer = recorded.api.send("s.vault", "PUT", "transit/decrypt/unseal", &body).await;
         assert_eq!(answer.error(), internal);
+        let health = recorded.api.send("", "GET", "sys/health", "").await;
+        assert_eq!((health.status.as_u16(), &health.json()["sealed"]), (503, &json!(true)));
+        let told = |text: &Value| text.as_str().unwrap().contains("no audit device can be written");
+        assert!(told(&health.json()["warning"]), "{}", health.text);
+        let status = recorded.api.send("", "GET", "sys/seal-status", "").await.json();
+        assert!(told(&status["warnings"][0]), "{status}");
         let answer = recorded.api.send("s.root", "PUT", "transit/keys/made", "{}").await;
         assert_eq!(answer.error(), internal);
     }
     fs::remove_file(&path).unwrap();
     let answer = recorded.api.send("s.vault", "PUT", "transit/decrypt/unseal", &body).await;
     assert_eq!(answer.json()["data"]["plaintext"], "aGVsbG8=");
+    assert_eq!(recorded.api.send("", "GET", "sys/health", "").await.status, 200);
     let answer = recorded.api.send("s.root", "GET", "transit/keys/made", "").await;
     assert_eq!(answer.status, 404, "it was never made");
 }

@@ -11,10 +11,13 @@ use crate::state::{Backend, Missing, StateStatus};
 use crate::transit::Keys;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
 
-fn missing() -> [StateStatus; 4] {
+fn missing() -> [StateStatus; 7] {
     [
         StateStatus::Opening,
         StateStatus::Sealed { missing: Missing::Storage },
+        StateStatus::Sealed { missing: Missing::Space("/d".into()) },
+        StateStatus::Sealed { missing: Missing::Turn { dir: "/d".into(), pid: Some(77) } },
+        StateStatus::Sealed { missing: Missing::Files },
         StateStatus::Sealed { missing: Missing::Seals(Vec::new()) },
         StateStatus::Refused { why: Arc::new(OpenError::Sum) },
     ]
@@ -81,9 +84,11 @@ async fn the_metrics_tell_of_the_storage_what_is_known_and_no_more() {
         let api = in_state(config(), status).await;
         api.send("s.root", "GET", "sys/metrics", "").await.text
     };
-    let [opening, no_storage, no_seal, _] = missing();
+    let [opening, away, full, in_use, files, no_seal, _] = missing();
     assert!(!of(opening).await.contains("selkie_store_up"));
-    assert!(of(no_storage).await.contains("selkie_store_up 0\n"));
+    for no_storage in [away, full, in_use, files] {
+        assert!(of(no_storage).await.contains("selkie_store_up 0\n"));
+    }
     let text = of(no_seal).await;
     assert!(text.contains("selkie_store_up 1\n") && text.contains("selkie_state_open 0\n"));
     for unknown in ["selkie_store_lag", "selkie_state_sequence"] {

@@ -1,0 +1,126 @@
+//! The directories that a server of this machine writes to: whether there is space, and whose they are.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use selkie_config::{AuditKind, Config, Storage};
+use selkie_storage::{SledError, SledStore};
+
+use crate::seal::{Finding, Step};
+use crate::telemetry::WithCauses;
+
+/// A server writes its storage and its pins anew as a whole: with less it may not be able to.
+const LEAST_BYTES: u64 = 16 << 20;
+
+/// A directory, and what it is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    what: &'static str,
+    dir: PathBuf,
+}
+
+const STORAGE: &str = "storage";
+
+/// Those of `config`.
+pub(super) fn of(config: &Config) -> Vec<Place> {
+    let place = |what: &'static str, dir: &Path| Place { what, dir: dir.to_owned() };
+    let data_dir = config.data_dir.iter().map(|dir| place("data_dir", dir));
+    let storage = config.storage.iter().filter_map(|storage| match storage {
+        Storage::Sled(sled) => Some(place(STORAGE, &sled.path)),
+        Storage::InMemory | Storage::Etcd(_) => None,
+    });
+    let audit = config.audit.devices.iter().filter_map(|device| match &device.kind {
+        AuditKind::File(file) => Some(place("audit", file.path.parent()?)),
+        AuditKind::Syslog(_) | AuditKind::Socket(_) => None,
+    });
+    let mut places: Vec<_> = data_dir.chain(storage).chain(audit).collect();
+    places.dedup();
+    places
+}
+
+impl Place {
+    pub(super) fn examine(&self) -> Vec<Step> {
+        let holder = (self.what == STORAGE).then(|| self.holder());
+        let findings = [("space", Some(self.space(LEAST_BYTES))), ("holder", holder)];
+        let told = |(hop, finding): (&str, Option<Finding>)| {
+            Some(Step { hop: hop.to_owned(), finding: finding? })
+        };
+        findings.into_iter().filter_map(told).collect()
+    }
+
+    fn space(&self, least_bytes: u64) -> Finding {
+        let dir = self.dir.display();
+        // One that is not there yet will lie where the first of its parents does.
+        let there = self.dir.ancestors().find(|dir| dir.exists()).unwrap_or(&self.dir);
+        let free = match rustix::fs::statvfs(there) {
+            Ok(of) if of.f_blocks == 0 => return Finding::Passed("it is not said".to_owned()),
+            Ok(of) => of.f_bavail.saturating_mul(of.f_frsize),
+            Err(error) => {
+                let what = format!("the space on the disk of {dir} is not known: {error}");
+                return Finding::Warned { what, advice: "see that it can be read".to_owned() };
+            }
+        };
+        let mebibytes = free >> 20;
+        if free < least_bytes {
+            let what = format!("{mebibytes} MiB are left: a server may not be able to write");
+            return Finding::Failed { what, advice: format!("free space on the disk of {dir}") };
+        }
+        Finding::Passed(format!("{mebibytes} MiB are left"))
+    }
+
+    /// Who has the storage open, which may well be the server that is to.
+    fn holder(&self) -> Finding {
+        match SledStore::check_unused(&self.dir) {
+            Ok(()) => Finding::Passed("no process has it open".to_owned()),
+            Err(SledError::InUse { pid, .. }) => Finding::Passed(match pid {
+                Some(pid) => format!(
+                    "process {pid} has it open: if that is not the server of this configuration, \
+                     stop it, as a second one waits for it"
+                ),
+                None => "another process has it open: if that is not the server of this \
+                         configuration, stop it, as a second one waits for it"
+                    .to_owned(),
+            }),
+            Err(error) => Finding::Warned {
+                what: WithCauses(&error).to_string(),
+                advice: "run doctor as the user that Selkie runs as".to_owned(),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.what, self.dir.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selkie_storage::SledSettings;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_the_storage_open_is_told_by_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { what: STORAGE, dir: dir.path().join("state") };
+        let holder = || match &place.examine()[..] {
+            [_space, Step { finding: Finding::Passed(seen), .. }] => seen.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(holder(), "no process has it open");
+        let _store = SledStore::open(SledSettings::new(&place.dir)).await.unwrap();
+        assert!(holder().starts_with(&format!("process {} has it open", std::process::id())));
+    }
+
+    #[test]
+    fn a_disk_with_little_space_left_fails_and_names_the_directory() {
+        let place = Place { what: "data_dir", dir: "/not/there/yet".into() };
+        let Finding::Failed { advice, .. } = place.space(u64::MAX) else { panic!() };
+        assert_eq!(advice, "free space on the disk of /not/there/yet");
+        assert!(matches!(place.space(1), Finding::Passed(_)));
+        let unlimited = Place { what: "data_dir", dir: "/proc".into() };
+        assert!(matches!(unlimited.space(u64::MAX), Finding::Passed(_)));
+    }
+}
