@@ -26,6 +26,7 @@ pub mod listener_certificates;
 pub mod metrics;
 pub mod node;
 mod oldest;
+pub mod promises;
 pub mod seal;
 pub mod seal_client;
 pub mod serve;
