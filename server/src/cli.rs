@@ -1,5 +1,6 @@
 //! The command line: what is asked for, what is said about it, and the exit code.
 
+mod accept_losses;
 mod audit;
 mod backup;
 mod break_glass;
@@ -53,6 +54,8 @@ enum Command {
     Status(status::Arguments),
     /// Have a running server open envelopes through each seal alone.
     Drill(drill::Arguments),
+    /// Let go what a configuration does not keep of what earlier ones promised to ciphertexts.
+    AcceptLosses(accept_losses::Arguments),
     /// Save all state of a running server into a file, sealed for its master keys.
     Backup(backup::Arguments),
     /// Put a backup into the configured storage, while no server uses it.
@@ -157,6 +160,7 @@ impl Command {
             Self::Status(arguments) => status::run(&arguments, output),
             Self::Token(command) => token::run(command, output),
             Self::Drill(arguments) => drill::run(&arguments, output, errors),
+            Self::AcceptLosses(arguments) => accept_losses::run(&arguments, output),
             Self::Backup(arguments) => backup::run(&arguments, output),
             Self::Restore(arguments) => restore::run(&arguments, output),
             Self::Migrate(arguments) => migrate::run(&arguments, output),

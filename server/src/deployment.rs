@@ -15,6 +15,7 @@ use crate::auth::Clients;
 use crate::auth::methods::DeclaredMounts;
 use crate::auth::tokens::LeaseLimits;
 use crate::faults::Bench;
+use crate::promises::PromiseMemory;
 use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
 use crate::takeover::Takeovers;
 use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
@@ -46,6 +47,8 @@ pub struct Deployment {
     pub takeovers: Takeovers,
     /// What it promises to ciphertexts; `None` where its seals are not those of a configuration.
     pub promises: Option<Arc<Promises>>,
+    /// What is remembered of what was promised.
+    pub memory: Arc<PromiseMemory>,
     declared: Arc<[DeclaredKey]>,
     keys: Keys,
 }
@@ -139,7 +142,9 @@ impl Deployment {
         let (seals, keeping) = connect_seals(&mut config, bench).await?;
         let seals = seals.resumed(before.map(|before| &before.seals));
         let takeovers = Takeovers::connect(&mut config, before.map(|before| &before.takeovers))?;
-        Ok(Self { promises, keeping, takeovers, ..Self::assemble(config, seals)? })
+        let memory = before.map(|before| Arc::clone(&before.memory));
+        let memory = memory.unwrap_or_else(|| Arc::new(PromiseMemory::new(&keeping)));
+        Ok(Self { promises, memory, keeping, takeovers, ..Self::assemble(config, seals)? })
     }
 
     /// What follows from `config` with these seals in place of its own.
@@ -173,6 +178,7 @@ impl Deployment {
             },
             takeovers: Takeovers::default(),
             promises: None,
+            memory: Arc::default(),
         })
     }
 
@@ -202,6 +208,7 @@ impl Deployment {
             keeping: self.keeping.clone(),
             takeovers: self.takeovers.clone(),
             promises: self.promises.clone(),
+            memory: Arc::clone(&self.memory),
         };
         next.carry_over(self);
         Ok(next)

@@ -27,6 +27,7 @@ mod look_budget;
 pub mod metrics;
 pub mod node;
 mod oldest;
+pub mod promises;
 pub mod seal;
 pub mod seal_client;
 pub mod serve;

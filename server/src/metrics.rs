@@ -60,6 +60,7 @@ pub struct Metrics {
     certificates: Family<OfClient, Gauge>,
     revocation_lists: Family<OfListener, Gauge>,
     own_certificates: [Family<OfListener, Gauge>; 2],
+    losses: Gauge,
     reported: Reported,
 }
 
@@ -154,6 +155,7 @@ impl Metrics {
             certificates: Family::default(),
             revocation_lists: Family::default(),
             own_certificates: <[_; 2]>::default(),
+            losses: Gauge::default(),
             reported: Reported::default(),
         })
     }
@@ -190,6 +192,11 @@ impl Metrics {
                 family.get_or_create(&label).set(i64::try_from(at).unwrap_or(i64::MAX));
             }
         }
+    }
+
+    /// How much of what was promised to ciphertexts is not kept.
+    pub(crate) fn losses(&self, count: usize) {
+        self.losses.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The start, in Unix seconds, from which the age of a drill counts until there is one.
@@ -340,6 +347,8 @@ impl Metrics {
         registry.register("listener_certificate_not_before_timestamp_seconds", help, from);
         let help = "When a listener's own certificate runs out, in Unix seconds";
         registry.register("listener_certificate_not_after_timestamp_seconds", help, until);
+        let help = "What the configuration loses of what earlier ones promised to ciphertexts";
+        registry.register("promises_broken", help, self.losses.clone());
         self.register_evidence(&mut registry, deployment);
         self.reported.register(&mut registry, now);
         self.alerts.register(&mut registry);

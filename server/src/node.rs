@@ -34,6 +34,9 @@ const EVIDENCE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the start of a server waits for its state.
 const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a start and a reload wait for the disk that remembers promises.
+const PROMISES_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What all requests share.
 pub struct Node {
     deployment: Arc<ArcSwap<Deployment>>,
@@ -267,6 +270,7 @@ impl Node {
         self.put_in_force(&before, deployment);
         drop((no_adoption, no_other_change));
         self.follow(&before).await;
+        self.follow_promises().await;
         if let Some(alerts) = &self.alerts {
             let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
             alerts.post_to(webhook, &mut tasks);
@@ -276,6 +280,23 @@ impl Node {
         }
         gone.stop().await;
         Ok(())
+    }
+
+    /// Remembers what the deployment of this moment promises to ciphertexts, and tells what it does
+    /// not keep.
+    pub(crate) async fn follow_promises(&self) {
+        let deployment = self.deployment();
+        let following = tokio::task::spawn_blocking(move || {
+            if let Some(promises) = &deployment.promises {
+                deployment.memory.follow(promises);
+            }
+        });
+        if timeout(PROMISES_PATIENCE, following).await.is_err() {
+            tracing::warn!(
+                advice = "see what is wrong with the disk of data_dir",
+                "data_dir does not answer: what the configuration promises is not remembered yet"
+            );
+        }
     }
 
     #[cfg(test)]
@@ -499,6 +520,7 @@ impl Node {
         self.metrics.certificates(self.auth.certificates().seen());
         self.metrics.listener_certificates(self.listener_certificates.all());
         self.metrics.undrilled_since(self.started);
+        self.metrics.losses(deployment.memory.losses().len());
         self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());
         let now = self.clock.unix_seconds();

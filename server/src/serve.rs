@@ -173,6 +173,7 @@ pub async fn serve(
     let traces = traces.map(|declared| Traces::start(&declared)).transpose()?;
     let node = Arc::new(Node::start(config).await?);
     let pid_file = fixed.pid_file.clone().map(PidFile::write).transpose()?;
+    node.follow_promises().await;
     let mut accept_loops = JoinSet::new();
     let open = |one: Bound| one.open(&node, &mut accept_loops);
     let fronts = bound.into_iter().map(open).collect();

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_crypto::{Kek, KekId, SealName};
+use selkie_crypto::{KekId, SealName};
 
 use crate::config::Config;
 use crate::key::{DeclaredKey, VersionRule};
 use crate::promises::{PromisedSeal, Promises};
 use crate::regression::Regression;
-use crate::seal::{DistantKey, StaticKey};
+use crate::seal::DistantKey;
 
 /// What new DEKs of a seal are wrapped under, as far as the file tells: the current version of a
 /// static seal, the key of a break-glass seal, a key that somebody else holds, whose versions the
@@ -24,44 +24,21 @@ impl Config {
     /// [`Placeholders`](crate::Placeholders) the references to them.
     #[must_use]
     pub fn check_against_previous(&self, previous: &Self) -> Vec<Regression> {
-        let mut regressions = self.promises().check_against_previous(&previous.promises());
-        let origin_keys = (self.origin_key.as_ref(), previous.origin_key.as_ref());
-        regressions.extend(Regression::of_origin_key(origin_keys.0, origin_keys.1));
-        self.check_static_keys(previous, &mut regressions);
-        regressions
-    }
-
-    fn check_static_keys(&self, previous: &Self, regressions: &mut Vec<Regression>) {
-        for seal in &previous.seals {
-            let is_other = |was: &&StaticKey| {
-                let now = self.static_key(&seal.name, &was.id);
-                now.is_some_and(|now| !now.is_same_key(&was.key))
-            };
-            for was in seal.static_keys().filter(is_other) {
-                let (seal, id) = (seal.name.clone(), was.id.clone());
-                regressions.push(Regression::OtherKeyUnderId { seal, id });
-            }
-        }
-    }
-
-    /// Whether both have the same key under `id` in the static seal `name`.
-    pub(crate) fn shares_static_key(&self, other: &Self, name: &SealName, id: &KekId) -> bool {
-        let keys = self.static_key(name, id).zip(other.static_key(name, id));
-        keys.is_some_and(|(one, other)| one.is_same_key(other))
-    }
-
-    pub(crate) fn static_key(&self, name: &SealName, id: &KekId) -> Option<&Kek> {
-        let seal = self.seals.iter().find(|seal| seal.is_known_as(name))?;
-        Some(&seal.static_keys().find(|key| key.id == *id)?.key)
+        self.promises().check_against_previous(&previous.promises())
     }
 }
 
 impl Promises {
     /// What these promises would break of those of the server that takes them while it runs. It knows
-    /// which versions clients have seen, where a file can only fear the worst, and judges them itself;
-    /// and a master key that was stolen goes out of use at once, whatever needs it.
+    /// which versions clients have seen, where a file can only fear the worst, and judges them itself,
+    /// where the master key of each seal concerned `is_described`; and a master key that was stolen
+    /// goes out of use at once, whatever needs it.
     #[must_use]
-    pub fn check_against_running(&self, running: &Self) -> Vec<Regression> {
+    pub fn check_against_running(
+        &self,
+        running: &Self,
+        is_described: impl Fn(&SealName) -> bool,
+    ) -> Vec<Regression> {
         let needs_revoked = |key: &KeyName, mount: &MountPath| {
             let mut keys = running.keys.iter();
             let found = keys.find(|old| old.name == *key && old.mount == *mount);
@@ -69,7 +46,9 @@ impl Promises {
         };
         let mut broken = self.check_against_previous(running);
         broken.retain(|told| match told {
-            Regression::VersionMayGoBack { key, mount, .. } => !self.is_known(running, key, mount),
+            Regression::VersionMayGoBack { key, mount, .. } => {
+                !self.is_known(running, key, mount, &is_described)
+            }
             Regression::OnlyOpenersGone { key, mount, .. }
             | Regression::QuorumGone { key, mount, .. } => !needs_revoked(key, mount),
             _ => true,
@@ -77,17 +56,59 @@ impl Promises {
         broken
     }
 
-    /// Whether a server with the promises `running` has heard of every master key of this key, and so
-    /// can count them. One that it has not is described after the reload, when a version that turns
-    /// out too low can no longer be refused: nothing would be encrypted from then on.
-    fn is_known(&self, running: &Self, key: &KeyName, mount: &MountPath) -> bool {
+    /// What these promises lose of what was `promised` before, each loss once. A version that does not
+    /// rise loses nothing by itself, nor does a seal that was revoked since, here or earlier, under
+    /// whatever name.
+    #[must_use]
+    pub fn losses_since(&self, promised: &[Self]) -> Vec<Regression> {
+        let mut now = self.clone();
+        for seal in promised.iter().flat_map(|one| &one.seals) {
+            if now.revoked.contains(&seal.name) {
+                now.revoke(&seal.aliases);
+            }
+        }
+        let mut losses: Vec<Regression> = Vec::new();
+        for earlier in promised {
+            let mut now = now.clone();
+            now.revoke(&earlier.revoked);
+            for told in now.check_against_running(earlier, |_| false) {
+                if told.is_loss() && !losses.contains(&told) {
+                    losses.push(told);
+                }
+            }
+        }
+        losses
+    }
+
+    /// Notes that `others` have put seals out of use.
+    pub fn revoke_as(&mut self, others: &Self) {
+        self.revoke(&others.revoked);
+    }
+
+    fn revoke(&mut self, seals: &[SealName]) {
+        let new = seals.iter().filter(|seal| !self.revoked.contains(seal)).cloned();
+        let new: Vec<_> = new.collect();
+        self.revoked.extend(new);
+    }
+
+    /// Whether a server with the promises `running` has counted every master key of this key. One that
+    /// it has not is described after the reload, when a version that turns out too low can no longer
+    /// be refused: nothing would be encrypted from then on.
+    fn is_known(
+        &self,
+        running: &Self,
+        key: &KeyName,
+        mount: &MountPath,
+        is_described: impl Fn(&SealName) -> bool,
+    ) -> bool {
         let Some(new) = self.keys.iter().find(|new| new.name == *key && new.mount == *mount) else {
             return false;
         };
         self.seals_of(new).all(|seal| {
             let is_held_here = seal.distant_key.is_none() && seal.in_hsm.is_none();
             let was = running.seal_named(&seal.name);
-            is_held_here || was.is_some_and(|was| master_key(was) == master_key(seal))
+            let is_same = || was.is_some_and(|was| master_key(was) == master_key(seal));
+            is_held_here || (is_same() && is_described(&seal.name))
         })
     }
 
@@ -102,12 +123,20 @@ impl Promises {
             regressions.extend(self.check_openers(key));
             regressions.extend(self.check_key(previous, key));
         }
+        if !previous.is_origin_let_go {
+            let (now, was) = (self.origin_key.as_ref(), previous.origin_key.as_ref());
+            regressions.extend(Regression::of_origin_key(now, was));
+        }
         regressions
     }
 
     fn check_realms(&self, previous: &Self, regressions: &mut Vec<Regression>) {
+        let now = self.realms.first().cloned().unwrap_or_default();
         let removed = previous.realms.iter().filter(|realm| !self.realms.contains(realm)).cloned();
-        regressions.extend(removed.map(|realm| Regression::RealmRemoved { realm }));
+        regressions.extend(removed.map(|realm| {
+            let now = now.clone();
+            Regression::RealmRemoved { realm, now }
+        }));
     }
 
     fn check_mounts(&self, previous: &Self, regressions: &mut Vec<Regression>) {
@@ -127,25 +156,26 @@ impl Promises {
             }
             let names = std::iter::once(&seal.name).chain(&seal.aliases);
             let removed = names.filter(|name| self.seal_named(name).is_none()).cloned();
-            regressions.extend(removed.map(|seal| Regression::SealRemoved { seal }));
+            regressions.extend(removed.map(|seal| {
+                let seals = self.seals.iter().map(|seal| &seal.name);
+                let alike = closest(seal.as_str(), seals, SealName::as_str).cloned();
+                Regression::SealRemoved { seal, alike }
+            }));
             let Some(now) = self.seal_named(&seal.name) else { continue };
             if let Some(was) = seal.distant_key.clone()
                 && now.distant_key.as_ref() != Some(&was)
             {
-                regressions.push(Regression::MasterKeyRemoved { seal: seal.name.clone(), was });
+                let (seal, now) = (seal.name.clone(), now.distant_key.clone());
+                regressions.push(Regression::MasterKeyRemoved { seal, was, now });
             }
             check_hsm(now, seal, regressions);
-            for id in seal.static_ids.iter().filter(|id| !now.static_ids.contains(id)) {
-                let (seal, id) = (seal.name.clone(), id.clone());
-                regressions.push(Regression::KeyIdRemoved { seal, id });
-            }
+            check_static_keys(now, seal, regressions);
         }
     }
 
     /// Whether the seals that are left open what was made for `old`.
     fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
-        let opens = |name: &&SealName| self.seal_named(name).is_some_and(|seal| !seal.is_offline);
-        let left = old.seals.iter().filter(opens).count();
+        let left = old.seals.iter().filter(|seal| self.opens(seal)).count();
         if left >= usize::from(old.quorum) {
             return None;
         }
@@ -161,7 +191,9 @@ impl Promises {
         let mount = self.mount_now(&old.mount)?;
         let (key, mount) = (old.name.clone(), mount.clone());
         let Some(new) = self.keys.iter().find(|new| new.name == key && new.mount == mount) else {
-            return Some(Regression::KeyRemoved { key, mount });
+            let keys = self.keys.iter().filter(|new| new.mount == mount).map(|new| &new.name);
+            let alike = closest(key.as_str(), keys, KeyName::as_str).cloned();
+            return Some(Regression::KeyRemoved { key, mount, alike });
         };
         let counted = self.counted_elsewhere(new);
         let is_uncertain = !previous.counted_elsewhere(old).is_subset(&counted);
@@ -223,7 +255,7 @@ impl Promises {
     }
 
     fn listed_versions(&self, key: &DeclaredKey) -> u32 {
-        let listed = |seal: &PromisedSeal| seal.static_ids.len().max(seal.hsm_ids().len()).max(1);
+        let listed = |seal: &PromisedSeal| seal.static_keys.len().max(seal.hsm_ids().len()).max(1);
         let versions: usize = self.seals_of(key).map(listed).sum();
         u32::try_from(versions).unwrap_or(u32::MAX)
     }
@@ -237,6 +269,17 @@ impl Promises {
             VersionRule::Counted { .. } => {
                 self.seals_of(key).filter_map(|seal| seal.distant_key.clone()).collect()
             }
+        }
+    }
+}
+
+fn check_static_keys(now: &PromisedSeal, before: &PromisedSeal, regressions: &mut Vec<Regression>) {
+    for (id, was) in &before.static_keys {
+        let (seal, id) = (before.name.clone(), id.clone());
+        match now.static_key(&id) {
+            None => regressions.push(Regression::KeyIdRemoved { seal, id }),
+            Some(now) if now != was => regressions.push(Regression::OtherKeyUnderId { seal, id }),
+            Some(_same) => {}
         }
     }
 }
@@ -263,7 +306,32 @@ fn check_hsm(now: &PromisedSeal, before: &PromisedSeal, regressions: &mut Vec<Re
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The one of `names` that may be meant by what was called `name`: a slip of few letters.
+fn closest<'n, N>(
+    name: &str,
+    names: impl Iterator<Item = &'n N>,
+    text: impl Fn(&N) -> &str,
+) -> Option<&'n N> {
+    let distances = names.map(|one| (edits(name, text(one)), one));
+    let slips = distances.filter(|(edits, one)| *edits <= name.len().max(text(one).len()) / 3);
+    slips.min_by_key(|(edits, _)| *edits).map(|(_, one)| one)
+}
+
+/// How many letters have to go, come or change until `one` is `other` (Levenshtein).
+fn edits(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.bytes().enumerate() {
+        let mut next = vec![at + 1];
+        for (to, wanted) in other.bytes().enumerate() {
+            let changed = row[to] + usize::from(letter != wanted);
+            next.push(changed.min(row[to + 1] + 1).min(next[to] + 1));
+        }
+        row = next;
+    }
+    row[other.len()]
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -275,5 +343,6 @@ const fn highest_of(generation: u32) -> u32 {
 
 fn master_key(seal: &PromisedSeal) -> MasterKey<'_> {
     let in_hsm = (seal.hsm_label(), seal.hsm_ids().first().map(Vec::as_slice));
-    (seal.static_ids.first().or(seal.offline_id.as_ref()), seal.distant_key.clone(), in_hsm)
+    let static_id = seal.static_keys.first().map(|(id, _)| id);
+    (static_id.or(seal.offline_id.as_ref()), seal.distant_key.clone(), in_hsm)
 }

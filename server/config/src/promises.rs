@@ -1,16 +1,18 @@
 //! What a configuration promises to the ciphertexts made under it: the part of it that a later one
 //! is compared with, without any secret.
 
-use selkie_access::MountPath;
-use selkie_crypto::{KekId, SealName};
+mod let_go;
+mod written;
+
+use selkie_access::{KeyName, MountPath};
+use selkie_crypto::{KekId, KeyFingerprint, OriginKey, SealName};
 
 use crate::config::Config;
 use crate::key::DeclaredKey;
 use crate::mount::Mount;
 use crate::seal::{DistantKey, Pkcs11Seal, Seal};
 
-/// What a configuration promises to the ciphertexts made under it; its `origin_key`, which is a
-/// secret, is beside it.
+/// What a configuration promises to the ciphertexts made under it.
 #[derive(Clone, Debug)]
 pub struct Promises {
     /// The realm, and then its aliases.
@@ -19,6 +21,10 @@ pub struct Promises {
     pub(crate) seals: Vec<PromisedSeal>,
     pub(crate) revoked: Vec<SealName>,
     pub(crate) keys: Vec<DeclaredKey>,
+    /// What tells its `origin_key` from another.
+    pub(crate) origin_key: Option<KeyFingerprint>,
+    /// Whether what was made with that, or without one, has been let go.
+    pub(crate) is_origin_let_go: bool,
 }
 
 /// Which master keys a seal has.
@@ -30,8 +36,8 @@ pub(crate) struct PromisedSeal {
     pub(crate) is_offline: bool,
     /// The one version of an offline key.
     pub(crate) offline_id: Option<KekId>,
-    /// The versions in our own memory, the current one first.
-    pub(crate) static_ids: Vec<KekId>,
+    /// The versions in our own memory, the current one first, and what tells each from another key.
+    pub(crate) static_keys: Vec<(KekId, KeyFingerprint)>,
     /// The key that somebody else holds.
     pub(crate) distant_key: Option<DistantKey>,
     pub(crate) in_hsm: Option<PromisedHsm>,
@@ -58,6 +64,8 @@ impl Config {
             seals: self.seals.iter().map(PromisedSeal::of).collect(),
             revoked: self.revoked_seals.iter().map(|seal| seal.name.clone()).collect(),
             keys: self.keys.clone(),
+            origin_key: self.origin_key.as_ref().map(OriginKey::fingerprint),
+            is_origin_let_go: false,
         }
     }
 }
@@ -66,6 +74,31 @@ impl Promises {
     /// The seal that opens what was wrapped under `name`.
     pub(crate) fn seal_named(&self, name: &SealName) -> Option<&PromisedSeal> {
         self.seals.iter().find(|seal| seal.name == *name || seal.aliases.contains(name))
+    }
+
+    /// Whether there is such a key.
+    #[must_use]
+    pub fn declares(&self, mount: &MountPath, key: &KeyName) -> bool {
+        self.keys.iter().any(|one| one.name == *key && one.mount == *mount)
+    }
+
+    /// The same without the keys that nobody wants.
+    #[must_use]
+    pub fn only_keys(&self, is_wanted: impl Fn(&MountPath, &KeyName) -> bool) -> Self {
+        let mut only = self.clone();
+        only.keys.retain(|key| is_wanted(&key.mount, &key.name));
+        only
+    }
+
+    /// Whether a server opens what was wrapped under `name`.
+    pub(crate) fn opens(&self, name: &SealName) -> bool {
+        self.seal_named(name).is_some_and(|seal| !seal.is_offline)
+    }
+
+    /// Whether both have the same key under `id` in the static seal `name`.
+    pub(crate) fn shares_static_key(&self, other: &Self, name: &SealName, id: &KekId) -> bool {
+        let [one, other] = [self, other].map(|of| of.seal_named(name)?.static_key(id));
+        one.is_some() && one == other
     }
 
     /// The mount that opens what was encrypted under `path`.
@@ -83,10 +116,18 @@ impl PromisedSeal {
             aliases: seal.aliases.clone(),
             is_offline: seal.is_offline(),
             offline_id: seal.offline_id().cloned(),
-            static_ids: seal.static_keys().map(|key| key.id.clone()).collect(),
+            static_keys: seal
+                .static_keys()
+                .map(|key| (key.id.clone(), key.key.fingerprint()))
+                .collect(),
             distant_key: seal.distant_key(),
             in_hsm: seal.in_hsm().map(PromisedHsm::of),
         }
+    }
+
+    pub(crate) fn static_key(&self, id: &KekId) -> Option<&KeyFingerprint> {
+        let (_, key) = self.static_keys.iter().find(|(found, _)| found == id)?;
+        Some(key)
     }
 
     pub(crate) fn hsm_ids(&self) -> &[Vec<u8>] {

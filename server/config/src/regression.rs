@@ -1,9 +1,11 @@
 //! What a later configuration breaks of what an earlier one promised, as it is told to people.
 
-use selkie_access::{KeyName, MountPath};
-use selkie_crypto::{KekId, OriginKey, SealName};
+use std::fmt;
 
-use crate::config::Config;
+use selkie_access::{KeyName, MountPath};
+use selkie_crypto::{KekId, KeyFingerprint, SealName};
+
+use crate::promises::Promises;
 use crate::seal::DistantKey;
 
 /// Something that the previous configuration promised and this one does not keep.
@@ -60,23 +62,28 @@ pub enum Regression {
     },
     /// A key is gone.
     #[error(
-        "key \"{key}\" in mount \"{mount}\" is no longer declared: its ciphertexts do not open"
+        "key \"{key}\" in mount \"{mount}\" is no longer declared{}: its ciphertexts do not open",
+        but_is(.alike.as_ref())
     )]
     KeyRemoved {
         /// The key.
         key: KeyName,
         /// The mount it was in.
         mount: MountPath,
+        /// A key there with a name like it: it may have been misspelt.
+        alike: Option<KeyName>,
     },
     /// A seal is gone.
     #[error(
-        "no seal has the name or alias \"{seal}\" any more: envelopes made for it alone do not open, \
+        "no seal has the name or alias \"{seal}\" any more{}: envelopes made for it alone do not open, \
          those made for other declared seals as well still do; if the seal was renamed, add this name \
-         to its \"aliases\""
+         to its \"aliases\"", but_is(.alike.as_ref())
     )]
     SealRemoved {
         /// The seal.
         seal: SealName,
+        /// A seal with a name like it.
+        alike: Option<SealName>,
     },
     /// None of the seals of a key opens anything any more.
     #[error(
@@ -142,14 +149,16 @@ pub enum Regression {
     },
     /// A seal has another master key, which somebody else holds.
     #[error(
-        "seal \"{seal}\": the key {was} is no longer its master key: what that one wrapped does \
-         not open"
+        "seal \"{seal}\": the key {was} is no longer its master key{}: what that one wrapped does \
+         not open", but_is_now(.now.as_ref())
     )]
     MasterKeyRemoved {
         /// The seal.
         seal: SealName,
         /// The key that it had.
         was: DistantKey,
+        /// The key that it has now, if somebody else holds it.
+        now: Option<DistantKey>,
     },
     /// A version of a seal in an HSM is gone.
     #[error(
@@ -192,10 +201,15 @@ pub enum Regression {
         mount: MountPath,
     },
     /// A realm is neither the realm nor an alias.
-    #[error("realm {realm:?} is neither the realm nor an alias: its ciphertexts do not open")]
+    #[error(
+        "realm {realm:?} is neither the realm, which is {now:?} now, nor an alias: its ciphertexts do \
+         not open"
+    )]
     RealmRemoved {
         /// The realm.
         realm: String,
+        /// The one in its place.
+        now: String,
     },
     /// There was no origin key and now one is required.
     #[error("\"origin_key\" is new: ciphertexts made before it do not open")]
@@ -213,18 +227,20 @@ pub enum Regression {
 
 impl Regression {
     /// What becomes of `previous` where the origin key is `now`.
-    #[must_use]
-    pub fn of_origin_key(now: Option<&OriginKey>, previous: Option<&OriginKey>) -> Option<Self> {
+    pub(crate) fn of_origin_key(
+        now: Option<&KeyFingerprint>,
+        previous: Option<&KeyFingerprint>,
+    ) -> Option<Self> {
         match (now?, previous) {
             (_, None) => Some(Self::OriginKeyAdded),
-            (now, Some(was)) => (!now.is_same_key(was)).then_some(Self::OriginKeyChanged),
+            (now, Some(was)) => (now != was).then_some(Self::OriginKeyChanged),
         }
     }
 
     /// The same, or that nobody can tell, where the key that `previous` was read with is the one that
     /// stands in for its reference in `by_reference`.
     #[must_use]
-    pub fn as_far_as_read(self, previous: &Config, by_reference: &Config) -> Self {
+    pub fn as_far_as_read(self, previous: &Promises, by_reference: &Promises) -> Self {
         let origin_keys = previous.origin_key.as_ref().zip(by_reference.origin_key.as_ref());
         match self {
             Self::OtherKeyUnderId { seal, id }
@@ -232,12 +248,68 @@ impl Regression {
             {
                 Self::KeyNotCompared { seal, id }
             }
-            Self::OriginKeyChanged
-                if origin_keys.is_some_and(|(one, other)| one.is_same_key(other)) =>
-            {
+            Self::OriginKeyChanged if origin_keys.is_some_and(|(one, other)| one == other) => {
                 Self::OriginKeyNotCompared
             }
             told => told,
         }
     }
+
+    /// Whether ciphertexts open no more. Else a version number does not rise as it should, or a token
+    /// that is chosen in other words may be the same.
+    #[must_use]
+    pub const fn is_loss(&self) -> bool {
+        !matches!(
+            self,
+            Self::GenerationNotRaised { .. }
+                | Self::VersionNotRaised { .. }
+                | Self::VersionMayGoBack { .. }
+                | Self::HsmTokenChanged { .. }
+        )
+    }
+
+    /// What to write into the file to have it back.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::GenerationNotRaised { .. } | Self::VersionMayGoBack { .. } => {
+                "raise the \"generation\" of the key as said"
+            }
+            Self::VersionNotRaised { .. } => {
+                "raise the \"version\" or \"generation\" of the key as said"
+            }
+            Self::KeyRemoved { .. } => "declare the key again, under this name",
+            Self::SealRemoved { .. } => {
+                "declare the seal again, or with \"revoked = true\" if its key was stolen"
+            }
+            Self::OnlyOpenersGone { .. } | Self::QuorumGone { .. } => "declare those seals again",
+            Self::KeyIdRemoved { .. } => "declare the id again, as a \"previous\" key of the seal",
+            Self::OtherKeyUnderId { .. } | Self::KeyNotCompared { .. } => {
+                "put the key back under its id, and give the new one an id of its own"
+            }
+            Self::MasterKeyRemoved { .. } => {
+                "lead the seal back to that key, and declare the new one as a seal of its own"
+            }
+            Self::HsmKeyRemoved { .. } => "put the id into \"previous_key_ids\"",
+            Self::HsmLabelChanged { .. } | Self::HsmTokenChanged { .. } => {
+                "put it back, and declare the new one as a seal of its own"
+            }
+            Self::MountRemoved { .. } => {
+                "declare the mount again, or put it into the \"aliases\" of the one in its place"
+            }
+            Self::RealmRemoved { .. } => "put it back as \"realm\", or into \"realm_aliases\"",
+            Self::OriginKeyAdded => "take \"origin_key\" out again",
+            Self::OriginKeyChanged | Self::OriginKeyNotCompared => {
+                "put the previous \"origin_key\" back"
+            }
+        }
+    }
+}
+
+fn but_is<N: fmt::Display>(alike: Option<&N>) -> String {
+    alike.map_or_else(String::new, |alike| format!(", but \"{alike}\" is there"))
+}
+
+fn but_is_now(now: Option<&DistantKey>) -> String {
+    now.map_or_else(String::new, |now| format!(", which is {now} now"))
 }

@@ -48,7 +48,8 @@ impl Config {
     }
 
     fn has_static_key(&self, name: &SealName, key: &StaticKey) -> bool {
-        let found = self.static_key(name, &key.id);
-        found.is_some_and(|found| Kek::is_same_key(found, &key.key))
+        let seal = self.seals.iter().find(|seal| seal.is_known_as(name));
+        let found = seal.and_then(|seal| seal.static_keys().find(|one| one.id == key.id));
+        found.is_some_and(|found| Kek::is_same_key(&found.key, &key.key))
     }
 }

@@ -14,6 +14,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::hardening::InForce;
 use crate::listener_certificates::{At, Notice};
+use crate::promises::{self, Outlook, PromiseFile};
 use crate::seal::{Finding, Seal, Step};
 use crate::serve::{EndpointName, load_tls};
 use crate::telemetry::WithCauses;
@@ -58,6 +59,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
             tally.tell(&place.to_string(), &step, output)?;
         }
     }
+    if let Some(file) = PromiseFile::of(&deployment.keeping) {
+        print(output, &format!("promises ({})\n", file.path().display()))?;
+        for step in promises(&file, &deployment) {
+            tally.tell("promises", &step, output)?;
+        }
+    }
     for seal in deployment.seals.iter() {
         let heading = format!("seal \"{}\" ({})\n", seal.name(), seal.connection.kind());
         print(output, &heading)?;
@@ -81,6 +88,29 @@ fn hardening(machine: &InForce) -> String {
         format!("  {word} {text}\n")
     };
     machine.lines().into_iter().map(line).collect()
+}
+
+/// Whether the configuration keeps what those before it promised to ciphertexts.
+fn promises(file: &PromiseFile, deployment: &Deployment) -> Vec<Step> {
+    let remembered = file.read().map(|read| read.map(|read| read.promises));
+    let told = |finding| Step { hop: "ciphertexts".to_owned(), finding };
+    let (Ok(Some(remembered)), Some(now)) = (&remembered, &deployment.promises) else {
+        return vec![told(match remembered {
+            Ok(_) => Finding::Passed("nothing is remembered yet".to_owned()),
+            Err(error) => Finding::Warned {
+                what: format!("what was promised is not known: {}", WithCauses(&error)),
+                advice: "run it as the user of the service; a start remembers anew".to_owned(),
+            },
+        })];
+    };
+    let losses = Outlook::of(now, remembered.clone()).losses;
+    if losses.is_empty() {
+        return vec![told(Finding::Passed("all that was promised is kept".to_owned()))];
+    }
+    let lost = losses.iter().map(|loss| {
+        told(Finding::Failed { what: loss.to_string(), advice: promises::advice(loss) })
+    });
+    lost.collect()
 }
 
 /// What clients will think of the certificate of `listener`.

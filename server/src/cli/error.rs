@@ -12,6 +12,7 @@ use crate::dev::DevError;
 use crate::hardening::HardeningError;
 use crate::listener_certificates::Notice;
 use crate::node::NodeError;
+use crate::promises::PromiseFileError;
 use crate::serve::{EndpointName, ServeError};
 use crate::state::backend::BackendError;
 use crate::telemetry::TelemetryError;
@@ -93,6 +94,23 @@ pub enum CommandError {
     KeepsNothing {
         /// The file.
         path: PathBuf,
+    },
+    /// There is no place where anything would be remembered.
+    #[error(
+        "{}: no \"data_dir\" and no STATE_DIRECTORY: nothing is remembered here; run it with the \
+         environment of the service", path.display()
+    )]
+    NothingRemembered {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What was promised cannot be read or written.
+    #[error("{}", path.display())]
+    Promises {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PromiseFileError,
     },
     /// The storage cannot be opened.
     #[error(transparent)]
@@ -260,6 +278,7 @@ impl CommandError {
             | Self::UnfitPlaces(_)
             | Self::Deployment(_)
             | Self::NoStorage { .. }
+            | Self::NothingRemembered { .. }
             | Self::NoAuditKey
             | Self::KeepsNothing { .. }
             | Self::Serve(ServeError::Tls { .. } | ServeError::Node(NodeError::Deployment(_))) => {
@@ -289,6 +308,7 @@ impl CommandError {
             | Self::Backend(_)
             | Self::StorageDirectory { .. }
             | Self::File { .. }
+            | Self::Promises { .. }
             | Self::VaultStorage(_)
             | Self::BreakGlass(_)
             | Self::RaftDatabase { .. }

@@ -340,7 +340,8 @@ fn refuse_reload(error: &ReloadError) {
         error!(%problem, "the new configuration would leave behind what is in use");
     }
     refuse(
-        &"it would leave behind what is in use; if that is what you want, restart the server with it",
+        &"it would leave behind what is in use; if that is what you want, restart the server with it, \
+          and let it go with selkie accept-losses",
     );
 }
 

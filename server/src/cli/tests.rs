@@ -148,7 +148,10 @@ fn validate_refuses_what_breaks_the_previous_file() {
     let (_dir, new) = site("realm = \"b\"");
     let (exit, _, errors) = ran(&["validate", &new, "--previous", &old]);
     assert_eq!(exit, Exit::Config);
-    assert!(errors.contains("realm \"a\" is neither the realm nor an alias"), "{errors}");
+    assert!(
+        errors.contains("realm \"a\" is neither the realm, which is \"b\" now, nor"),
+        "{errors}"
+    );
     assert_eq!(ran(&["validate", &new, "--previous", &new]).0, Exit::Success);
 }
 

@@ -61,6 +61,10 @@ pub(super) fn run(
         SandboxMode::Required => "required: without landlock and seccomp it does not start",
         SandboxMode::Off => "off",
     };
+    let promises = match &config.data_dir {
+        Some(data_dir) => format!("remembered in {}", data_dir.display()),
+        None => "not remembered without \"data_dir\": a restart does not say what it loses".into(),
+    };
     let inventory = Inventory::of(&config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
@@ -69,7 +73,8 @@ pub(super) fn run(
     let lines = inventory.lines(&deployment).into_iter();
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
     let sandbox = format!("  sandbox   {sandbox}\n");
-    print(output, &(summary + &lines + &sandbox))
+    let promises = format!("  promises  {promises}\n");
+    print(output, &(summary + &lines + &promises + &sandbox))
 }
 
 /// Reads the files of a listener's TLS. A server starts with a certificate that clients refuse, for
@@ -97,7 +102,8 @@ fn check_against(previous: &Path, file: &Path) -> Result<(), CommandError> {
         read_as(file, &WhereReadable).and_then(|is| Ok((is, read_as(previous, &WhereReadable)?)));
     let (is, was) = read.as_ref().unwrap_or(&by_reference);
     let told = is.check_against_previous(was).into_iter();
-    let told: Vec<_> = told.map(|told| told.as_far_as_read(was, &by_reference.1)).collect();
+    let (was, by_reference) = (was.promises(), by_reference.1.promises());
+    let told: Vec<_> = told.map(|told| told.as_far_as_read(&was, &by_reference)).collect();
     if told.is_empty() { Ok(()) } else { Err(CommandError::Regressions(told)) }
 }
 

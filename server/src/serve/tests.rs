@@ -218,6 +218,41 @@ async fn a_reload_revokes_a_stolen_seal_although_it_is_a_keys_only_one() {
     server.reload(changed(&changes), TIME).await.unwrap();
 }
 
+/// What a start with `config` loses, and the metric that says how much.
+async fn started_and_stopped(config: Config) -> (Vec<String>, bool) {
+    let mut server = served(config).await.unwrap();
+    let losses: Vec<_> =
+        server.node().deployment().memory.losses().iter().map(ToString::to_string).collect();
+    let text = server.node().metrics_text(&server.node().deployment()).unwrap();
+    assert_eq!(encrypt(address(&server)).await.unwrap(), "200", "it serves all the same");
+    server.drain(TIME);
+    server.ended().await;
+    let is_told = text.contains(&format!("selkie_promises_broken {}\n", losses.len()));
+    (losses, is_told)
+}
+
+#[tokio::test]
+async fn a_start_tells_what_its_file_loses_until_it_is_kept_again() {
+    let dir = tempdir().unwrap();
+    let config = |further: &str| {
+        config(PLAIN, &format!("data_dir = {:?}\n{further}", dir.path().display().to_string()))
+    };
+    assert_eq!(started_and_stopped(config("")).await, (Vec::new(), true));
+    for _start in 0..2 {
+        let (losses, is_told) = started_and_stopped(config("realm = \"other\"")).await;
+        assert!(is_told && losses.len() == 1 && losses[0].contains("\"default\""), "{losses:?}");
+    }
+    let kept = "realm_aliases = [\"other\"]\n";
+    assert_eq!(started_and_stopped(config(kept)).await, (Vec::new(), true));
+    // What a reload adds is promised as well.
+    let mut server = served(config(kept)).await.unwrap();
+    server.reload(config(&format!("{kept}key \"another\" {{}}")), TIME).await.unwrap();
+    server.drain(TIME);
+    server.ended().await;
+    let (losses, _) = started_and_stopped(config(kept)).await;
+    assert!(losses.len() == 1 && losses[0].contains("\"another\""), "{losses:?}");
+}
+
 /// A start goes on, for a client may not look; but the server says so.
 #[tokio::test]
 async fn an_expired_certificate_is_served_and_told_of_until_it_is_renewed() {

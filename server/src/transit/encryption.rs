@@ -87,6 +87,9 @@ impl Transit {
         };
         let (key, deployment) = self.ready(mount, key, deadline).await?;
         key.require_counted(&deployment)?;
+        if let Some(noted) = deployment.memory.note_making(mount, &key.name) {
+            noted.await;
+        }
         Ok(Encryption {
             transit: self,
             deployment,

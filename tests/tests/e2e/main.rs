@@ -33,6 +33,7 @@ mod migrations;
 mod operating;
 mod pkcs11;
 mod preloaded;
+mod promises;
 mod shared_nothing;
 mod shared_store;
 mod sled;

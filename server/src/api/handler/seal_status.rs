@@ -18,6 +18,7 @@ use crate::availability::{is_trusted, is_wrapping};
 use crate::drill::DrillPlan;
 use crate::listener_certificates::Notice;
 use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
+use crate::promises;
 use crate::seal::{Seal, SealFault, days_left};
 use crate::state::StateStatus;
 use crate::transit::LeftOut;
@@ -43,6 +44,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("fully_wrapped", Value::Bool(is_wrapping)),
         ("revoked_seals", revoked(call)),
         ("lost_versions", lost(call)),
+        ("broken_promises", broken_promises(call)),
         ("drill", drill(call)),
         ("tokens_in_use", super::token::told_in_use(call)),
         ("state", state(call.node.state_status().as_ref())),
@@ -100,6 +102,14 @@ fn lost(call: &Call<'_>) -> Value {
             "last_use": uses.max().map(time),
         })
     });
+    told.collect()
+}
+
+/// What of earlier configurations' promises to ciphertexts this one does not keep.
+fn broken_promises(call: &Call<'_>) -> Value {
+    let losses = call.deployment.memory.losses().into_iter();
+    let told =
+        losses.map(|loss| json!({ "loss": loss.to_string(), "advice": promises::advice(&loss) }));
     told.collect()
 }
 

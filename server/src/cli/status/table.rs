@@ -1,6 +1,7 @@
 //! What a server says of its seals, for people.
 
 mod certificates;
+mod promises;
 
 use std::fmt::{self, Write};
 
@@ -171,6 +172,7 @@ impl Told {
         }
         self.tell_of_certificates(status, &mut block);
         self.tell_of_lost(status, &mut block, now);
+        self.tell_of_promises(status, &mut block);
         let drill = status.get("drill").unwrap_or(&Value::Null);
         if let Some(is_ok) = flag(drill, "ok") {
             let when = time(drill, "time").map(|time| format!(", {} ago", age(time, now)));

@@ -5,6 +5,7 @@ use rcgen::{
 };
 
 use super::*;
+use crate::promises::PromiseFile;
 
 /// The configuration in `dir` with the key "k1" read from `key`.
 fn with_key(dir: &TempDir, file: &str, key: &str, content: Option<&[u8]>) -> String {
@@ -210,4 +211,27 @@ fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() 
     let told = policy("autounsael");
     assert!(told.contains("\"transit/encrypt/autounsael\": no such key is declared"), "{told}");
     assert_eq!(policy("autounseal"), "");
+}
+
+#[test]
+fn doctor_tells_what_a_file_loses_until_it_is_accepted() {
+    let (dir, file) = site("");
+    let text = fs::read_to_string(&file).unwrap();
+    let (exit, _, errors) = ran(&["accept-losses", &file]);
+    assert!(exit == Exit::Config && errors.contains("no \"data_dir\""), "{errors}");
+    let data_dir = format!("data_dir = {:?}\n", dir.path().display().to_string());
+    fs::write(&file, format!("{text}{data_dir}")).unwrap();
+    assert!(ran(&["accept-losses", &file]).1.contains("nothing is remembered here"));
+    let before = read_config(Path::new(&file)).unwrap();
+    PromiseFile::new(dir.path(), None).write(&[before.promises()]).unwrap();
+    let told = || (ran(&["doctor", &file]).1, ran(&["accept-losses", &file]));
+    let (doctor, (exit, output, _)) = told();
+    assert!(doctor.contains("ok      ciphertexts: all that was promised is kept"), "{doctor}");
+    assert!(exit == Exit::Success && output.contains("nothing is lost"), "{output}");
+    fs::write(&file, format!("{text}{data_dir}realm = \"other\"\n")).unwrap();
+    let (doctor, (exit, output, _)) = told();
+    assert!(doctor.contains("FAILED  ciphertexts: realm \"default\" is neither"), "{doctor}");
+    assert!(doctor.contains("1 failure: promises, ciphertexts"), "{doctor}");
+    assert!(exit == Exit::Success && output.contains("accepted: realm \"default\""), "{output}");
+    assert!(told().0.contains("all that was promised is kept"));
 }

@@ -1,0 +1,221 @@
+//! Promises as a server writes them down, in JSON, and reads them again.
+
+use selkie_access::{KeyName, MountPath};
+use selkie_crypto::{KekId, KeyFingerprint, KeyVersion, SealName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{PromisedHsm, PromisedSeal, Promises};
+use crate::key::{DeclaredKey, VersionRule};
+use crate::mount::Mount;
+use crate::seal::DistantKey;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    realms: Vec<String>,
+    mounts: Vec<WrittenMount>,
+    seals: Vec<WrittenSeal>,
+    revoked: Vec<String>,
+    keys: Vec<WrittenKey>,
+    origin_key: Option<String>,
+    is_origin_let_go: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenMount {
+    path: String,
+    aliases: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenSeal {
+    name: String,
+    aliases: Vec<String>,
+    /// The one version of an offline key; no other seal has it.
+    offline: Option<String>,
+    /// The ids, each with a fingerprint.
+    static_keys: Vec<(String, String)>,
+    distant: Option<WrittenDistantKey>,
+    hsm: Option<WrittenHsm>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum WrittenDistantKey {
+    KeyVault { endpoint: String, name: String },
+    Transit { key_id_prefix: String },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenHsm {
+    label: Option<String>,
+    ids: Vec<Vec<u8>>,
+    token: (Option<u64>, Option<String>, Option<String>),
+    token_in_words: String,
+}
+
+/// Of a key its minimum versions are not promised: they may change.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenKey {
+    name: String,
+    mount: String,
+    seals: Vec<String>,
+    quorum: u8,
+    version: WrittenRule,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenRule {
+    Generation(u32),
+    Stated(u32),
+}
+
+impl Promises {
+    /// As they are written down. No secret is in it.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: all of it can be said in JSON.
+    pub fn to_json(&self) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(Written {
+            realms: self.realms.clone(),
+            mounts: self.mounts.iter().map(WrittenMount::of).collect(),
+            seals: self.seals.iter().map(WrittenSeal::of).collect(),
+            revoked: self.revoked.iter().map(ToString::to_string).collect(),
+            keys: self.keys.iter().map(WrittenKey::of).collect(),
+            origin_key: self.origin_key.as_ref().map(ToString::to_string),
+            is_origin_let_go: self.is_origin_let_go,
+        })
+    }
+
+    /// The inverse of [`Promises::to_json`]; `None` for anything else.
+    #[must_use]
+    pub fn from_json(written: Value) -> Option<Self> {
+        let written = Written::deserialize(written).ok()?;
+        Some(Self {
+            realms: written.realms,
+            mounts: written.mounts.into_iter().map(WrittenMount::read).collect::<Option<_>>()?,
+            seals: written.seals.into_iter().map(WrittenSeal::read).collect::<Option<_>>()?,
+            revoked: seal_names(&written.revoked)?,
+            keys: written.keys.into_iter().map(WrittenKey::read).collect::<Option<_>>()?,
+            origin_key: optional(written.origin_key, |text| KeyFingerprint::from_hex(&text))?,
+            is_origin_let_go: written.is_origin_let_go,
+        })
+    }
+}
+
+impl WrittenMount {
+    fn of(mount: &Mount) -> Self {
+        let aliases = mount.aliases.iter().map(ToString::to_string).collect();
+        Self { path: mount.path.to_string(), aliases }
+    }
+
+    fn read(self) -> Option<Mount> {
+        let aliases = self.aliases.iter().map(|path| path.parse::<MountPath>().ok());
+        Some(Mount { path: self.path.parse().ok()?, aliases: aliases.collect::<Option<_>>()? })
+    }
+}
+
+impl WrittenSeal {
+    fn of(seal: &PromisedSeal) -> Self {
+        let static_keys = seal.static_keys.iter();
+        Self {
+            name: seal.name.to_string(),
+            aliases: seal.aliases.iter().map(ToString::to_string).collect(),
+            offline: seal.offline_id.as_ref().map(ToString::to_string),
+            static_keys: static_keys.map(|(id, key)| (id.to_string(), key.to_string())).collect(),
+            distant: seal.distant_key.as_ref().map(|key| match key {
+                DistantKey::InKeyVault { endpoint, name } => {
+                    let (endpoint, name) = (endpoint.to_string(), name.clone());
+                    WrittenDistantKey::KeyVault { endpoint, name }
+                }
+                DistantKey::Transit { key_id_prefix } => {
+                    WrittenDistantKey::Transit { key_id_prefix: key_id_prefix.clone() }
+                }
+            }),
+            hsm: seal.in_hsm.as_ref().map(|hsm| WrittenHsm {
+                label: hsm.label.clone(),
+                ids: hsm.ids.clone(),
+                token: hsm.token.clone(),
+                token_in_words: hsm.token_in_words.clone(),
+            }),
+        }
+    }
+
+    fn read(self) -> Option<PromisedSeal> {
+        let static_keys = self
+            .static_keys
+            .into_iter()
+            .map(|(id, key)| Some((KekId::new(&id).ok()?, KeyFingerprint::from_hex(&key)?)));
+        let distant_key = |written| match written {
+            WrittenDistantKey::KeyVault { endpoint, name } => {
+                Some(DistantKey::InKeyVault { endpoint: endpoint.parse().ok()?, name })
+            }
+            WrittenDistantKey::Transit { key_id_prefix } => {
+                Some(DistantKey::Transit { key_id_prefix })
+            }
+        };
+        Some(PromisedSeal {
+            name: SealName::new(&self.name).ok()?,
+            aliases: seal_names(&self.aliases)?,
+            is_offline: self.offline.is_some(),
+            offline_id: optional(self.offline, |id| KekId::new(&id).ok())?,
+            static_keys: static_keys.collect::<Option<_>>()?,
+            distant_key: optional(self.distant, distant_key)?,
+            in_hsm: self.hsm.map(|hsm| PromisedHsm {
+                label: hsm.label,
+                ids: hsm.ids,
+                token: hsm.token,
+                token_in_words: hsm.token_in_words,
+            }),
+        })
+    }
+}
+
+impl WrittenKey {
+    fn of(key: &DeclaredKey) -> Self {
+        Self {
+            name: key.name.to_string(),
+            mount: key.mount.to_string(),
+            seals: key.seals.iter().map(ToString::to_string).collect(),
+            quorum: key.quorum,
+            version: match key.version {
+                VersionRule::Counted { generation } => WrittenRule::Generation(generation),
+                VersionRule::Stated(version) => WrittenRule::Stated(version.get()),
+            },
+        }
+    }
+
+    fn read(self) -> Option<DeclaredKey> {
+        Some(DeclaredKey {
+            name: self.name.parse::<KeyName>().ok()?,
+            mount: self.mount.parse().ok()?,
+            seals: seal_names(&self.seals)?,
+            quorum: self.quorum,
+            version: match self.version {
+                WrittenRule::Generation(generation) => VersionRule::Counted { generation },
+                WrittenRule::Stated(version) => VersionRule::Stated(KeyVersion::new(version)?),
+            },
+            min_decryption_version: KeyVersion::FIRST,
+            min_encryption_version: None,
+        })
+    }
+}
+
+fn seal_names(names: &[String]) -> Option<Vec<SealName>> {
+    names.iter().map(|name| SealName::new(name).ok()).collect()
+}
+
+/// What is there must be good.
+fn optional<T, R>(written: Option<T>, read: impl FnOnce(T) -> Option<R>) -> Option<Option<R>> {
+    match written {
+        None => Some(None),
+        Some(written) => read(written).map(Some),
+    }
+}
