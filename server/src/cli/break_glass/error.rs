@@ -245,6 +245,9 @@ pub enum WrapObstacle {
     /// A pin is there, and nothing vouches for it.
     #[error("its pin file is not trusted by that configuration (local_key, public_key_sha256)")]
     Untrusted,
+    /// The configuration declares another public key.
+    #[error("its pin file tells of another key than public_key_sha256 declares")]
+    NotDeclared,
     /// Only its KMS can.
     #[error("only its KMS wraps")]
     Remote,

@@ -163,6 +163,8 @@ fn trusted(
         match known.wrapping_version(current, now) {
             Ok(_) => wrapped_locally(&known.keks),
             Err(SealFault::NotUsable { .. }) => Err(WrapObstacle::NotUsable),
+            // Nobody vouches for what the configuration contradicts.
+            Err(_fault) if !target.fingerprints.is_empty() => Err(WrapObstacle::NotDeclared),
             Err(_fault) => Err(WrapObstacle::Untrusted),
         }
     })

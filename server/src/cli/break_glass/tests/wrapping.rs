@@ -266,6 +266,14 @@ fn a_pin_file_is_enough_to_wrap_for_a_key_far_away() {
     assert_eq!(obstacle(seals(None)), WrapObstacle::Untrusted);
     pin(&dir, "weu", "https://kv2.vault.azure.net/keys/selkie", (KEK, &distant), Some(7));
     assert_eq!(obstacle(seals(None)), WrapObstacle::Untrusted);
+    let contradicted = config.replacen(
+        "key_name = \"selkie\"",
+        &format!("key_name = \"selkie\"\n  public_key_sha256 = \"{}\"", "00".repeat(32)),
+        1,
+    );
+    pin(&dir, "weu", target, (KEK, &distant), Some(7));
+    let refused = night.seals(&blobs, (&contradicted, Some("pins")), &[]);
+    assert_eq!(obstacle(refused), WrapObstacle::NotDeclared);
     fs::remove_file(night.desk.path("local")).unwrap();
     pin(&dir, "weu", target, (KEK, &distant), Some(7));
     assert_eq!(obstacle(seals(None)), WrapObstacle::Untrusted, "nothing proves it");
