@@ -167,12 +167,17 @@ pub(crate) fn decode(
     (origin_key, local_key): (Option<&OriginKey>, Option<&PinKey>),
     reading: &Reading<'_>,
 ) -> Audit {
+    // One that is declared and could not be read was told of there, and no other takes its place.
+    let mut is_unread =
+        |field: &'static str, is_read: bool| !is_read && root.field(field).place().is_some();
+    let lacks_key = is_unread("origin_key", origin_key.is_some())
+        || origin_key.is_none() && is_unread("local_key", local_key.is_some());
     let declared = declared_key(root, reading);
     let has_key_field = root.field("audit_key").place().is_some();
     let mut paths = BTreeSet::new();
     let mut audit = Audit { key: declared, devices: Vec::new() };
     for (index, (label, mut section)) in root.labelled("audit").into_iter().enumerate() {
-        if index == 0 && !has_key_field {
+        if index == 0 && !has_key_field && !lacks_key {
             audit.key = derived(&label, (origin_key, local_key), reading);
         }
         let Some(kind) = kind(&label, &mut section) else { continue };

@@ -17,7 +17,7 @@ use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
 use crate::pins::{self, PinKeeping};
 use crate::policy;
-use crate::seal::{self, RevokedSeal, Seal};
+use crate::seal::{self, RevokedSeal, Seal, UnreadSeal};
 use crate::secret::Reading;
 use crate::sources::Sources;
 use crate::storage::{self, Storage};
@@ -60,6 +60,8 @@ pub struct Config {
     pub seals: Vec<Seal>,
     /// `seal` with `revoked`.
     pub revoked_seals: Vec<RevokedSeal>,
+    /// `seal` without its key, where that is [passed over](crate::AtHand); none otherwise.
+    pub unread_seals: Vec<UnreadSeal>,
     /// `storage`.
     pub storage: Option<Storage>,
     /// `audit_key` and `audit`; nothing is recorded by default.
@@ -241,6 +243,7 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         local_key,
         seals: seals.seals,
         revoked_seals: seals.revoked,
+        unread_seals: seals.unread,
         mounts,
         keys,
         takeovers,

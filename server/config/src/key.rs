@@ -135,6 +135,7 @@ fn key(
         section.place().report(KeyError::TooManySeals { seals: names.len() });
     }
     let asked = seals.as_ref().map(|names| declared_asked(names, declared));
+    let asked = asked.filter(|_| declared.unread.is_empty());
     let quorum = quorum(&mut section, asked);
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
@@ -202,7 +203,8 @@ fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealN
     }
     let chosen = enabled.filter(|seal| listed.contains(seal.name.as_str()));
     let chosen: Vec<_> = chosen.collect();
-    if !chosen.is_empty() && chosen.iter().all(|seal| seal.is_offline()) {
+    let is_whole = declared.unread.is_empty() && !chosen.is_empty();
+    if is_whole && chosen.iter().all(|seal| seal.is_offline()) {
         list_place.report(KeyError::NoSealThatDecrypts);
     }
     Some(chosen.into_iter().map(|seal| seal.name.clone()).collect())
@@ -213,7 +215,7 @@ fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
     let name = || name.to_owned();
     if seal.is_some_and(|seal| seal.disabled) {
         place.report(KeyError::DisabledSeal { name: name() });
-    } else if declared.revoked.iter().any(|seal| seal.name.as_str() == name()) {
+    } else if declared.revoked.iter().any(|seal| seal.names().any(|one| one.as_str() == name())) {
         place.report(KeyError::RevokedSeal { name: name() });
     } else if !declared.names.contains(&name()) {
         place.report(KeyError::UnknownSeal { name: name() });

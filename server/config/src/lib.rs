@@ -28,7 +28,6 @@ mod sources;
 mod storage;
 mod takeover;
 mod telemetry;
-mod unread;
 mod warning;
 
 pub use alerts::{Alerts, Burst, Webhook};
@@ -62,7 +61,8 @@ pub use regression::Regression;
 pub use seal::{
     AzureCertificate, AzureIdentity, AzureKeyVaultSeal, BreakGlassSeal, DistantKey, IdentityReason,
     Origin, Pkcs11Mechanism, Pkcs11Seal, ProxyUrl, PublicKeyFingerprint, RevokedSeal, Seal,
-    SealKind, StaticKey, StaticSeal, TransitSeal, UpstreamToken, UserAssignedIdentity, WrapPlace,
+    SealKind, StaticKey, StaticSeal, TransitSeal, UnreadSeal, UpstreamToken, UserAssignedIdentity,
+    WrapPlace,
 };
 pub use secret::ExposedFile;
 pub use selkie_hcl::{Position, Problem, Problems};

@@ -175,7 +175,10 @@ impl Promises {
 
     /// Whether the seals that are left open what was made for `old`.
     fn check_openers(&self, old: &DeclaredKey) -> Option<Regression> {
-        let left = old.seals.iter().filter(|seal| self.opens(seal)).count();
+        // Two that became one, by an alias, count as one.
+        let left = old.seals.iter().filter_map(|name| self.seal_named(name));
+        let left = left.filter(|seal| !seal.is_offline).map(|seal| &seal.name);
+        let left = left.collect::<BTreeSet<_>>().len();
         if left >= usize::from(old.quorum) {
             return None;
         }

@@ -10,7 +10,7 @@ use selkie_crypto::{KekId, KeyFingerprint, OriginKey, SealName};
 use crate::config::Config;
 use crate::key::DeclaredKey;
 use crate::mount::Mount;
-use crate::seal::{DistantKey, Pkcs11Seal, Seal};
+use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal};
 
 /// What a configuration promises to the ciphertexts made under it.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ impl Config {
             realms: realms.cloned().collect(),
             mounts: self.mounts.clone(),
             seals: self.seals.iter().map(PromisedSeal::of).collect(),
-            revoked: self.revoked_seals.iter().map(|seal| seal.name.clone()).collect(),
+            revoked: self.revoked_seals.iter().flat_map(RevokedSeal::names).cloned().collect(),
             keys: self.keys.clone(),
             origin_key: self.origin_key.as_ref().map(OriginKey::fingerprint),
             is_origin_let_go: false,

@@ -2,6 +2,7 @@
 
 mod azure;
 mod break_glass;
+mod out_of_use;
 mod pkcs11;
 mod proxy;
 mod setting;
@@ -20,6 +21,7 @@ pub use self::azure::{
     UserAssignedIdentity, WrapPlace,
 };
 pub use self::break_glass::BreakGlassSeal;
+pub use self::out_of_use::{RevokedSeal, UnreadSeal};
 pub use self::pkcs11::{Pkcs11Mechanism, Pkcs11Seal};
 pub use self::proxy::ProxyUrl;
 pub(crate) use self::proxy::decode as decode_proxies;
@@ -46,16 +48,6 @@ pub struct Seal {
     pub kind: SealKind,
 }
 
-/// A seal that must not open anything any more, `revoked`. What else its stanza says is not read: its
-/// secrets may be gone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevokedSeal {
-    /// Its name.
-    pub name: SealName,
-    /// Its type, as in the label of its stanza.
-    pub kind: String,
-}
-
 /// All that the `seal` stanzas say.
 #[derive(Debug)]
 pub(crate) struct Declared {
@@ -63,6 +55,8 @@ pub(crate) struct Declared {
     pub(crate) seals: Vec<Seal>,
     /// The revoked ones.
     pub(crate) revoked: Vec<RevokedSeal>,
+    /// Those without a key, which was passed over or reported.
+    pub(crate) unread: Vec<UnreadSeal>,
     /// The names that keys may list: those of all stanzas, so that one mistake in a seal is not
     /// reported at every key again.
     pub(crate) names: BTreeSet<String>,
@@ -77,6 +71,9 @@ pub enum SealKind {
     AzureKeyVault(Box<AzureKeyVaultSeal>),
     /// `seal "break-glass"`.
     BreakGlass(BreakGlassSeal),
+    /// The same where [placeholders](crate::Placeholders) stand for the file of its public key: to
+    /// compare configurations by. It holds no key that anything could be wrapped under.
+    UnreadBreakGlass(KekId),
     /// `seal "pkcs11"`.
     Pkcs11(Box<Pkcs11Seal>),
     /// `seal "transit"`.
@@ -166,13 +163,13 @@ pub(crate) fn decode(
         root.place().report(SealError::NoSeal);
     }
     let has_any = !stanzas.is_empty();
-    let (revoked, stanzas) = take_revoked(stanzas);
+    let (revoked, stanzas) = out_of_use::take(stanzas);
     let count = stanzas.len();
     let asked = stanzas.iter().filter(|(kind, _)| kind.value != BREAK_GLASS).count();
     let mut names = BTreeSet::new();
     let (mut in_azure, mut in_hsms, mut in_transit) = (Vec::new(), Vec::new(), Vec::new());
     let mut offline = Vec::new();
-    let mut seals: Vec<Seal> = Vec::new();
+    let (mut seals, mut unread) = (Vec::<Seal>::new(), Vec::new());
     for (kind, mut section) in stanzas {
         let place = kind.place;
         let name = section.field("name").string();
@@ -186,12 +183,17 @@ pub(crate) fn decode(
         }
         names.insert(given_name);
         let context = Context { is_only_one: asked == 1, listeners, reading };
-        let Some((seal, key_places)) = seal(kind, name, section, context) else {
-            continue;
+        let (seal, key_places) = match seal(kind, name, section, context) {
+            Some(Decoded::Sound(seal, places)) => (seal, places),
+            Some(Decoded::Unread(seal)) => {
+                unread.push(seal);
+                continue;
+            }
+            None => continue,
         };
         pins.warn_of(&seal, place, reading);
         refuse_repeated(&seals, &seal, place);
-        refuse_revoked_name(&revoked, &seal, place);
+        out_of_use::refuse_name(&revoked, &seal, place);
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
@@ -213,7 +215,7 @@ pub(crate) fn decode(
         refuse_useless(&seals, count, root);
     }
     seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
-    Declared { seals, revoked, names }
+    Declared { seals, revoked, unread, names }
 }
 
 /// Refuses seals of which none would do its part: `count` of them are not revoked, and `seals` are
@@ -230,38 +232,6 @@ fn refuse_useless(seals: &[Seal], count: usize, root: &Section<'_>) {
 
 type Stanza<'d> = (Located<'d, String>, Section<'d>);
 
-/// The revoked seals, and the stanzas of the others.
-fn take_revoked(stanzas: Vec<Stanza<'_>>) -> (Vec<RevokedSeal>, Vec<Stanza<'_>>) {
-    let (mut revoked, mut others) = (Vec::<RevokedSeal>::new(), Vec::new());
-    for (kind, mut section) in stanzas {
-        if section.field("revoked").boolean().is_none_or(|flag| !flag.value) {
-            others.push((kind, section));
-            continue;
-        }
-        let (place, label) = (kind.place, kind.value.clone());
-        let name = section.field("name").string().unwrap_or(kind);
-        section.ignore_the_rest();
-        let name = seal_name(name, "name");
-        let Some(name) = name.map(|name| name.value) else { continue };
-        if revoked.iter().any(|other| other.name == name) {
-            place.report(SealError::RepeatedName { name: name.to_string() });
-        }
-        revoked.push(RevokedSeal { name, kind: label });
-    }
-    (revoked, others)
-}
-
-/// A name that is revoked opens nothing: another seal under it would bring it back.
-fn refuse_revoked_name(revoked: &[RevokedSeal], seal: &Seal, place: Place<'_>) {
-    let is_revoked = |name: &SealName| revoked.iter().any(|other| other.name == *name);
-    if is_revoked(&seal.name) {
-        place.report(SealError::RepeatedName { name: seal.name.to_string() });
-    }
-    for alias in seal.aliases.iter().filter(|alias| is_revoked(alias)) {
-        place.report(SealError::RepeatedAlias { name: alias.to_string() });
-    }
-}
-
 /// What a stanza is read beside.
 #[derive(Clone, Copy)]
 struct Context<'c> {
@@ -270,12 +240,19 @@ struct Context<'c> {
     reading: &'c Reading<'c>,
 }
 
+/// What a stanza is, but for its own problems.
+enum Decoded<'d> {
+    /// With the places of its keys.
+    Sound(Seal, Vec<Place<'d>>),
+    Unread(UnreadSeal),
+}
+
 fn seal<'d>(
     kind: Located<'d, String>,
     name: Option<Located<'d, String>>,
     mut section: Section<'d>,
     Context { is_only_one, listeners, reading }: Context<'_>,
-) -> Option<(Seal, Vec<Place<'d>>)> {
+) -> Option<Decoded<'d>> {
     if ![STATIC, AZURE, PKCS11, TRANSIT, BREAK_GLASS].contains(&kind.value.as_str()) {
         refuse_type(kind);
         return None;
@@ -291,8 +268,7 @@ fn seal<'d>(
     let decoded = match kind.value.as_str() {
         AZURE => azure::decode(&mut section, reading)
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
-        BREAK_GLASS => break_glass::decode(&mut section, reading)
-            .map(|seal| (SealKind::BreakGlass(seal), Vec::new())),
+        BREAK_GLASS => break_glass::decode(&mut section, reading).map(|kind| (kind, Vec::new())),
         PKCS11 => pkcs11::decode(&mut section, reading)
             .map(|seal| (SealKind::Pkcs11(Box::new(seal)), Vec::new())),
         TRANSIT => transit::decode(&mut section, listeners, reading)
@@ -303,8 +279,10 @@ fn seal<'d>(
     let aliases = aliases(&mut section);
     section.finish();
     let name = seal_name(name.unwrap_or(kind), "name")?.value;
-    let (kind, places) = decoded?;
-    Some((Seal { name, aliases, priority: priority?, disabled, kind }, places))
+    let Some((kind, places)) = decoded else {
+        return Some(Decoded::Unread(UnreadSeal { name, aliases, disabled }));
+    };
+    Some(Decoded::Sound(Seal { name, aliases, priority: priority?, disabled, kind }, places))
 }
 
 fn seal_name<'d>(text: Located<'d, String>, field: &'static str) -> Option<Located<'d, SealName>> {
@@ -397,7 +375,8 @@ fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
         SealKind::AzureKeyVault(_)
         | SealKind::Pkcs11(_)
         | SealKind::Transit(_)
-        | SealKind::BreakGlass(_) => None,
+        | SealKind::BreakGlass(_)
+        | SealKind::UnreadBreakGlass(_) => None,
     };
     keys.into_iter().flatten()
 }
@@ -412,7 +391,10 @@ impl Seal {
     /// The master key that somebody else holds, if it is one.
     pub(crate) fn distant_key(&self) -> Option<DistantKey> {
         match &self.kind {
-            SealKind::Static(_) | SealKind::Pkcs11(_) | SealKind::BreakGlass(_) => None,
+            SealKind::Static(_)
+            | SealKind::Pkcs11(_)
+            | SealKind::BreakGlass(_)
+            | SealKind::UnreadBreakGlass(_) => None,
             SealKind::AzureKeyVault(seal) => {
                 let (endpoint, name) = (seal.endpoint.clone(), seal.key_name.clone());
                 Some(DistantKey::InKeyVault { endpoint, name })
@@ -440,13 +422,15 @@ impl Seal {
     /// Whether its private key is with people, and no server can ask it.
     #[must_use]
     pub const fn is_offline(&self) -> bool {
-        matches!(self.kind, SealKind::BreakGlass(_))
+        matches!(self.kind, SealKind::BreakGlass(_) | SealKind::UnreadBreakGlass(_))
     }
 
     /// The one version of an offline key.
     pub(crate) const fn offline_id(&self) -> Option<&KekId> {
         match &self.kind {
-            SealKind::BreakGlass(seal) => Some(&seal.kek),
+            SealKind::BreakGlass(BreakGlassSeal { kek, .. }) | SealKind::UnreadBreakGlass(kek) => {
+                Some(kek)
+            }
             _ => None,
         }
     }

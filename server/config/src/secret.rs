@@ -137,7 +137,11 @@ impl<'s> Reading<'s> {
         make: impl FnOnce(&[u8; KEY_BYTES]) -> Result<K, PageError>,
     ) -> Option<K> {
         let place = reference.place;
-        let made = self.secret(field, reference).and_then(|secret| {
+        let read = self.secret(field, reference);
+        if read.as_ref().is_err_and(|error| self.passes_over(error)) {
+            return None;
+        }
+        let made = read.and_then(|secret| {
             let mut key = Zeroizing::new([0; KEY_BYTES]);
             if !decode_key(&secret, &mut key) {
                 return Err(SecretError::NotAKey { field });
@@ -156,13 +160,23 @@ impl<'s> Reading<'s> {
         field: &'static str,
         reference: &Located<'_, String>,
     ) -> Option<Zeroizing<String>> {
-        let read = self.secret(field, reference).and_then(|secret| {
+        let read = match self.secret(field, reference) {
+            Err(error) if self.passes_over(&error) => Ok(Zeroizing::default()),
+            read => read,
+        };
+        let read = read.and_then(|secret| {
             if self.sources.are_placeholders() {
                 return Ok(Zeroizing::new(PLACEHOLDER.to_owned()));
             }
             line(&secret).ok_or(SecretError::NotALine { field })
         });
         read.map_err(|error| reference.place.report(error)).ok()
+    }
+
+    /// Whether what could not be read is left out instead of refused.
+    fn passes_over(&self, error: &SecretError) -> bool {
+        let is_missing = matches!(error, SecretError::Variable { .. } | SecretError::File { .. });
+        is_missing && self.sources.passes_over_missing_keys()
     }
 
     /// Refuses a secret that stands in the file, where it is not used.
@@ -214,6 +228,10 @@ impl Sources for WithoutVaultVariables<'_> {
 
     fn are_placeholders(&self) -> bool {
         self.0.are_placeholders()
+    }
+
+    fn passes_over_missing_keys(&self) -> bool {
+        self.0.passes_over_missing_keys()
     }
 
     fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {

@@ -24,8 +24,15 @@ pub trait Sources {
         self.variable(name)
     }
 
-    /// Whether what is behind references is made up, so that its content says nothing.
+    /// Whether what is behind references is made up, so that its content says nothing: all of it, or
+    /// all but keys if those [that are missing are passed over](Self::passes_over_missing_keys).
     fn are_placeholders(&self) -> bool {
+        false
+    }
+
+    /// Whether a key that is missing is no problem: whatever would hold it is left out. Nothing ever
+    /// stands in for a key then.
+    fn passes_over_missing_keys(&self) -> bool {
         false
     }
 
@@ -254,17 +261,15 @@ impl Sources for WhereReadable {
     }
 }
 
-/// What can be read of a configuration whose servers are gone, and [`Placeholders`] for all else: see
-/// [`Config::take_out_unread`](crate::Config::take_out_unread). Never for serving.
+/// What can be read of a configuration whose servers are gone. Keys are read or left out, never made
+/// up: a seal without its key is none of the configuration's, but one of its
+/// [`unread_seals`](crate::Config::unread_seals). What only serves to reach a master key far away (a
+/// PIN, a client's secret, a CA) is made up: nobody asks a KMS with it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AtHand;
 
 impl Sources for AtHand {
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        WhereReadable.variable(name)
-    }
-
-    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         SystemSources.variable(name)
     }
 
@@ -272,12 +277,16 @@ impl Sources for AtHand {
         true
     }
 
+    fn passes_over_missing_keys(&self) -> bool {
+        true
+    }
+
     fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
-        WhereReadable.secret_file(path)
+        SystemSources.secret_file(path)
     }
 
     fn text_file(&self, path: &Path) -> Result<String, SourceError> {
-        SystemSources.text_file(path).or_else(|_unreadable| Placeholders.text_file(path))
+        SystemSources.text_file(path)
     }
 
     fn exposure(&self, _path: &Path) -> Option<Exposure> {

@@ -232,6 +232,24 @@ key "k" {}
     assert_eq!(config.keys[0].seals.len(), 1, "no key is made for it");
 }
 
+/// What was wrapped for it names it as it was called then.
+#[test]
+fn a_revocation_is_of_the_aliases_as_well() {
+    let text = |aliases: &str| {
+        format!(
+            "listener \"tcp\" {{\n  tls_disable = true\n}}\nseal \"static\" {{\n  {aliases}\n  \
+             current_key_id = \"1\"\n  current_key = \"file:///keys/raw\"\n}}\n\
+             seal \"static\" {{\n  name = \"new\"\n  aliases = [\"old\"]\n  revoked = true\n}}\n"
+        )
+    };
+    let config = Config::parse("x", &text(""), &TestSources).expect("is sound");
+    let names: Vec<_> = config.revoked_seals[0].names().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["new", "old"]);
+    let refused = Config::parse("x", &text("aliases = [\"old\"]"), &TestSources);
+    let refused = refused.expect_err("it would bring it back").to_string();
+    assert!(refused.contains("\"old\" is the name or an alias of a seal already"), "{refused}");
+}
+
 #[test]
 fn mounts_and_keys_read_as_written() {
     let config = good().expect("is sound");

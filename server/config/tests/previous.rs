@@ -262,6 +262,21 @@ fn a_revoked_seal_is_told_of_only_where_nothing_else_opens() {
     assert_eq!(now.check_against_running(&alone, |_| true), []);
 }
 
+/// As the advice on a removed seal may be followed: its name becomes an alias of another.
+#[test]
+fn two_seals_of_a_quorum_that_became_one_by_an_alias_count_as_one() {
+    let a = BEFORE.split("seal \"static\"").nth(1).expect("seal a");
+    let before = changed(&[("seals = [\"a\", \"b\"]", "quorum = 2\n  generation = 0")]);
+    let (gone, listed) = (format!("seal \"static\"{a}"), "quorum = 2\n  generation = 0");
+    let merged = before
+        .replace(&gone, "")
+        .replace("  name           = \"b\"", "  name           = \"b\"\n  aliases = [\"a\"]")
+        .replace(listed, "generation = 1");
+    let told = told_between(&before, &merged).expect("is sound");
+    let is_told = told.iter().any(|one| one.contains("needs 2 seals, of which 1 are left"));
+    assert!(is_told, "{told:?}");
+}
+
 #[test]
 fn what_is_removed_is_told() {
     let removed = told(&[("key \"k\" {", "key \"l\" {")]).expect("is sound");

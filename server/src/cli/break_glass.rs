@@ -6,6 +6,7 @@ mod error;
 mod key_file;
 mod keygen;
 mod open;
+mod recipients;
 mod serve;
 mod share;
 #[cfg(test)]

@@ -41,6 +41,8 @@ type Asking<'r> = Pin<Box<dyn Future<Output = (Candidate<'r>, Answer)> + Send + 
 struct Candidate<'r> {
     seal: &'r Seal,
     recipient: &'r Recipient,
+    /// Which of its parts: a seal has more than one where the name of another became an alias of it.
+    turn: usize,
 }
 
 impl Seals {
@@ -63,16 +65,16 @@ impl Seals {
         aad: Aad<'_>,
         transit: &Transit,
     ) -> Result<Plaintext, TransitError> {
-        // One recipient per seal, which is all that we make: a forged list costs no more calls.
-        let by_priority = self
-            .asked()
-            .filter_map(|seal| Some(Candidate { seal, recipient: seal.own_recipient(envelope)? }));
+        let by_priority = self.asked().flat_map(|seal| {
+            let own = seal.own_recipients(envelope).enumerate();
+            own.map(move |(turn, recipient)| Candidate { seal, recipient, turn })
+        });
         let mut candidates: Vec<_> = by_priority.collect();
         if candidates.len() < usize::from(envelope.needed()) || candidates.is_empty() {
             return Err(self.no_recipient(envelope));
         }
         // Who would wait for one that is away has an answer from the next at once.
-        candidates.sort_by_cached_key(|candidate| candidate.seal.connection.standing());
+        candidates.sort_by_cached_key(|one| (one.seal.connection.standing(), one.turn));
         for passed_over in candidates.iter().skip(envelope.needed().into()) {
             Probe::begin_if_due(passed_over.seal, &transit.random);
         }
@@ -204,7 +206,7 @@ impl<'r> Race<'r> {
     /// meanwhile lets the others go first.
     fn next_at(&mut self) -> Option<Instant> {
         let waiting = self.waiting.make_contiguous();
-        waiting.sort_by_cached_key(|candidate| candidate.seal.connection.standing());
+        waiting.sort_by_cached_key(|one| (one.seal.connection.standing(), one.turn));
         let next = self.waiting.front()?;
         Some(match next.seal.connection.standing() {
             Standing::HeldBack => self.last_asked + self.silent_after,
@@ -227,7 +229,7 @@ impl<'r> Race<'r> {
         let call = Call { client: self.transit.client, deadline: self.deadline };
         let transit = self.transit;
         self.asked.push(Box::pin(async move {
-            let Candidate { seal, recipient } = candidate;
+            let Candidate { seal, recipient, .. } = candidate;
             (candidate, seal.unwrap_for(recipient, call, transit).await)
         }));
     }
@@ -235,7 +237,7 @@ impl<'r> Race<'r> {
     /// What `secret` is good for, which the candidate's seal has unwrapped.
     fn take(
         &mut self,
-        Candidate { seal, recipient }: Candidate<'r>,
+        Candidate { seal, recipient, .. }: Candidate<'r>,
         secret: &RecipientSecret,
     ) -> Result<Progress, TransitError> {
         if self.envelope.needed() == 1 {
@@ -297,9 +299,25 @@ impl Seal {
         aad: Aad<'_>,
         transit: &Transit,
     ) -> Result<Opened, TransitError> {
-        let own = self.own_recipient(envelope).ok_or(TransitError::NoUsableRecipient)?;
         let deadline = (Instant::now() + UNWRAP_PATIENCE).min(transit.until);
         let call = Call { client: transit.client, deadline };
+        let mut verdict = TransitError::NoUsableRecipient;
+        for own in self.own_recipients(envelope) {
+            match self.opens_by(own, (envelope, aad), call, transit).await {
+                Err(error) => verdict = graver(verdict, error),
+                opened => return opened,
+            }
+        }
+        Err(verdict)
+    }
+
+    async fn opens_by(
+        &self,
+        own: &Recipient,
+        (envelope, aad): (&Envelope, Aad<'_>),
+        call: Call,
+        transit: &Transit,
+    ) -> Result<Opened, TransitError> {
         let secret = self.unwrap_for(own, call, transit).await?;
         if envelope.needed() > 1 {
             return envelope.verify_share(own, &secret).map(|_| Opened::Share).map_err(refused);
@@ -307,9 +325,11 @@ impl Seal {
         envelope.decrypt(&secret, aad).map(Opened::Whole).map_err(refused)
     }
 
-    /// What `envelope` holds for this seal, under the name it has or one it had before.
-    fn own_recipient<'e>(&self, envelope: &'e Envelope) -> Option<&'e Recipient> {
-        envelope.recipients().iter().find(|recipient| self.is_known_as(&recipient.seal))
+    /// What `envelope` holds for this seal: under the name it has, and then under those that it had
+    /// before. One for each name, which is all that we make: a forged list costs no more calls.
+    fn own_recipients<'e>(&self, envelope: &'e Envelope) -> impl Iterator<Item = &'e Recipient> {
+        let names = std::iter::once(self.name()).chain(self.aliases.iter());
+        names.filter_map(|name| envelope.recipients().iter().find(|one| one.seal == *name))
     }
 
     async fn unwrap_for(&self, recipient: &Recipient, call: Call, transit: &Transit) -> Answer {

@@ -38,7 +38,7 @@ pub use learning::Learner;
 pub use pin::{PinError, PinFile, Pinned};
 pub(crate) use pkcs11::launcher;
 pub(crate) use probe::Probe;
-pub use provider::{Keeping, ProviderError, connect};
+pub use provider::{Keeping, ProviderError, Target, connect};
 pub(crate) use seals::WRAP_PATIENCE;
 pub use seals::{Asked, NextKeks, Seal, Seals};
 pub(crate) use transit::settings as transit_settings;

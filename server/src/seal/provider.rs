@@ -66,6 +66,9 @@ pub enum ProviderError {
     /// The ids of its key's versions cannot begin so.
     #[error(transparent)]
     KeyIdPrefix(#[from] InvalidKeyIdPrefix),
+    /// The file of its public key was not read, but stood in for.
+    #[error("its public key was not read")]
+    NoPublicKey,
     /// Its mount or key has a name that no transit engine has.
     #[error("no transit engine has a mount or a key of such a name")]
     UnfitName,
@@ -98,6 +101,7 @@ pub async fn connect(
             };
             Ok(connection(configured(name, "break-glass", Arc::new(kms)), known))
         }
+        SealKind::UnreadBreakGlass(_) => Err(ProviderError::NoPublicKey),
         SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
         SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping, bench)),
         SealKind::Transit(seal) => upstream(name, *seal, keeping, bench),
@@ -127,11 +131,9 @@ fn key_vault(
     keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
-    let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
-    let fingerprints = fingerprints.copied().collect();
+    let Target { name: target, fingerprints } = Target::in_key_vault(&seal);
     let poll_interval = seal.poll_interval;
     let settings = azure::settings(seal);
-    let target = format!("{}keys/{}", settings.endpoint, settings.key_name);
     let digest = settings.digest();
     let provider = Arc::new(AzureKeyVault::new(settings, wall_clock())?);
     let random: Arc<Random> = Arc::new(os_random);
@@ -159,12 +161,11 @@ fn upstream(
     bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let poll_interval = seal.poll_interval;
+    let Target { name: target, fingerprints } = Target::upstream(&seal)?;
     let prefix = seal.key_id_prefix.clone();
     let mount = TransitMountPath::new(&seal.mount_path).ok_or(ProviderError::UnfitName)?;
     let key = TransitKeyName::new(&seal.key_name).ok_or(ProviderError::UnfitName)?;
     let settings = transit::settings(seal, mount);
-    // What was learned at another server, or under other ids, does not hold for this one.
-    let target = format!("{}{}/keys/{key} as {prefix}", settings.address, settings.mount);
     let digest = sha256(&[&settings.digest()[..], prefix.as_bytes()].concat());
     let random: Arc<Random> = Arc::new(os_random);
     let client = TransitClient::new(settings, Arc::clone(&random))?;
@@ -180,7 +181,7 @@ fn upstream(
         pin: keeping.pin(name, &target),
         target,
         settings: digest,
-        fingerprints: Vec::new(),
+        fingerprints,
         poll_interval,
         examiner: Some(provider),
         upstream: Some(client),
@@ -193,8 +194,7 @@ fn hsm(
     keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
 ) -> Connection {
-    let fingerprints = seal.public_keys.iter().map(PublicKeyFingerprint::as_bytes);
-    let fingerprints = fingerprints.copied().collect();
+    let fingerprints = declared(&seal.public_keys);
     let poll_interval = seal.poll_interval;
     let settings = pkcs11::settings(seal);
     let (target, digest) = (settings.target(), settings.digest());
@@ -220,6 +220,49 @@ fn hsm(
         examiner: Some(provider),
         upstream: None,
     })
+}
+
+/// Which master key a pin file must be about, and what vouches for it beside a MAC.
+#[derive(Debug)]
+pub struct Target {
+    /// As in [`Setup::target`].
+    pub(crate) name: String,
+    /// As in [`Setup::fingerprints`].
+    pub(crate) fingerprints: Vec<[u8; 32]>,
+}
+
+impl Target {
+    /// The master key of a seal that a KMS holds, without a connection to it; `None` where there is
+    /// no pin file, or such a key cannot be.
+    #[must_use]
+    pub fn of(kind: SealKind) -> Option<Self> {
+        match kind {
+            SealKind::Static(_) | SealKind::BreakGlass(_) | SealKind::UnreadBreakGlass(_) => None,
+            SealKind::AzureKeyVault(seal) => Some(Self::in_key_vault(&seal)),
+            SealKind::Transit(seal) => Self::upstream(&seal).ok(),
+            SealKind::Pkcs11(seal) => {
+                let fingerprints = declared(&seal.public_keys);
+                Some(Self { name: pkcs11::settings(*seal).target(), fingerprints })
+            }
+        }
+    }
+
+    fn in_key_vault(seal: &AzureKeyVaultSeal) -> Self {
+        let name = format!("{}keys/{}", seal.endpoint, seal.key_name);
+        Self { name, fingerprints: declared(&seal.public_keys) }
+    }
+
+    fn upstream(seal: &TransitSeal) -> Result<Self, ProviderError> {
+        let mount = TransitMountPath::new(&seal.mount_path).ok_or(ProviderError::UnfitName)?;
+        let key = TransitKeyName::new(&seal.key_name).ok_or(ProviderError::UnfitName)?;
+        // What was learned at another server, or under other ids, does not hold for this one.
+        let name = format!("{}{mount}/keys/{key} as {}", seal.address, seal.key_id_prefix);
+        Ok(Self { name, fingerprints: Vec::new() })
+    }
+}
+
+fn declared(public_keys: &[PublicKeyFingerprint]) -> Vec<[u8; 32]> {
+    public_keys.iter().map(PublicKeyFingerprint::as_bytes).copied().collect()
 }
 
 /// For what expires.

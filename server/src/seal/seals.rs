@@ -85,10 +85,10 @@ impl Seals {
         &self.revoked
     }
 
-    /// Whether the seal of this name is revoked.
+    /// Whether the seal that has this name, or had it before, is revoked.
     #[must_use]
     pub fn is_revoked(&self, name: &SealName) -> bool {
-        self.revoked.iter().any(|seal| seal.name == *name)
+        self.revoked.iter().any(|seal| seal.is_known_as(name))
     }
 
     /// All of them, in order of priority.
@@ -139,9 +139,15 @@ impl Seals {
         self.all.iter().find(|seal| seal.is_known_as(name))
     }
 
-    /// The seal here that is, or was, the seal `other` of another configuration.
-    fn counterpart(&self, other: &Seal) -> Option<&Seal> {
-        self.all.iter().find(|one| one.is_known_as(other.name()) || other.is_known_as(one.name()))
+    /// The seal here that is, or was, the seal `other` of `theirs`, another configuration. By an alias
+    /// none that has its namesake there.
+    fn counterpart(&self, other: &Seal, theirs: &Self) -> Option<&Seal> {
+        let has_namesake = |one: &Seal| theirs.all.iter().any(|its| its.name() == one.name());
+        let is_renamed = |one: &&Seal| {
+            (one.is_known_as(other.name()) || other.is_known_as(one.name())) && !has_namesake(one)
+        };
+        let namesake = self.all.iter().find(|one| one.name() == other.name());
+        namesake.or_else(|| self.all.iter().find(is_renamed))
     }
 
     /// Whether `connection` is one of theirs.
@@ -164,7 +170,7 @@ impl Seals {
     #[must_use]
     pub fn resumed(self, before: Option<&Self>) -> Self {
         let resume = |mut seal: Seal| {
-            match before.and_then(|before| before.counterpart(&seal)) {
+            match before.and_then(|before| before.counterpart(&seal, &self)) {
                 Some(was)
                     if seal.name() == was.name() && seal.connection.is_same(&was.connection) =>
                 {
@@ -182,8 +188,8 @@ impl Seals {
             seal.known = seal.connection.known();
             seal
         };
-        let all = self.all.into_iter().map(resume).collect();
-        Self { all, revoked: self.revoked }
+        let all = self.all.iter().cloned().map(resume).collect();
+        Self { all, revoked: Arc::clone(&self.revoked) }
     }
 
     /// The seals that both have, by name: ours and theirs.
@@ -191,7 +197,7 @@ impl Seals {
         &'s self,
         others: &'s Self,
     ) -> impl Iterator<Item = (&'s Seal, &'s Seal)> {
-        self.all.iter().filter_map(|seal| Some((seal, others.counterpart(seal)?)))
+        self.all.iter().filter_map(|seal| Some((seal, others.counterpart(seal, self)?)))
     }
 
     /// The current master-key versions of all enabled seals, which a managed key wraps for.
@@ -230,11 +236,14 @@ impl Seals {
         Ok(NextKeks { keks, awaited })
     }
 
-    /// `latest`, each by the newest version that this replica relies on.
+    /// `latest`, each by the newest version that this replica relies on. A seal keeps the name that it
+    /// has there: replicas that are renamed one after the other would move the key in turns.
     pub fn newer_keks(&self, latest: &[KekRef], made: u64, now: u64) -> Vec<KekRef> {
         let newer = |was: &KekRef| {
             let seal = self.find(&was.seal).filter(|seal| !seal.disabled);
-            seal.and_then(|seal| seal.next_kek(Some(was), made, now)).unwrap_or_else(|| was.clone())
+            let next = seal.and_then(|seal| seal.next_kek(Some(was), made, now));
+            let kek = next.map_or_else(|| was.kek.clone(), |next| next.kek);
+            KekRef { seal: was.seal.clone(), kek }
         };
         latest.iter().map(newer).collect()
     }

@@ -2,6 +2,7 @@
 //! behind a fault injector, in paused time.
 
 mod absences;
+mod aliases;
 mod canaries;
 mod devices;
 mod hedging;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use selkie_crypto::{EcPrivateKey, KekId, PublicKey, base64, sha256};
-use selkie_hcl::{Located, Section};
+use selkie_hcl::Section;
 
+use super::SealKind;
 use crate::secret::Reading;
 use crate::sources::SourceError;
 
@@ -19,6 +20,9 @@ pub struct BreakGlassSeal {
     /// break-glass serve` has it.
     pub private_key: Option<Box<EcPrivateKey>>,
 }
+
+/// The id of a key whose file was not read: one for all, as nobody can tell them apart.
+const UNREAD: &str = "unread";
 
 /// What is wrong with the public key.
 #[derive(Debug, thiserror::Error)]
@@ -58,28 +62,36 @@ pub(super) fn refuse_priority(section: &mut Section<'_>) {
     section.refuse("priority", || BreakGlassError::Priority);
 }
 
-pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<BreakGlassSeal> {
+/// `None` if it was reported to be wrong, or is passed over.
+pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<SealKind> {
     let text = section.field("public_key").required().string()?;
-    let decoded = text.try_map(|text| public_key(&text, reading));
-    let Located { value: public_key, place } = decoded?;
-    // The id has one form, so this reports nothing.
-    let kek = Located { value: (), place }
-        .try_map(|()| BreakGlassSeal::kek_of(&public_key).ok_or(BreakGlassError::NotAKey))?;
-    Some(BreakGlassSeal { public_key, kek: kek.value, private_key: None })
+    text.try_map(|text| seal(&text, reading))?.value
 }
 
-fn public_key(text: &str, reading: &Reading<'_>) -> Result<PublicKey, BreakGlassError> {
+fn seal(text: &str, reading: &Reading<'_>) -> Result<Option<SealKind>, BreakGlassError> {
     let path = text.strip_prefix("file://").unwrap_or(text);
     if !path.starts_with('/') {
-        return parse(text)?.ok_or(BreakGlassError::NotAKey);
+        return of_key(parse(text)?.ok_or(BreakGlassError::NotAKey)?);
     }
-    let path = Path::new(path);
-    if reading.sources.are_placeholders() {
-        return PublicKey::from_spki_der(&stand_in()).map_err(|_none| BreakGlassError::NotAKey);
+    let (path, sources) = (Path::new(path), reading.sources);
+    match sources.text_file(path) {
+        Err(_missing) if sources.passes_over_missing_keys() => Ok(None),
+        Err(error) => Err(BreakGlassError::File { path: path.to_owned(), error }),
+        Ok(_) if sources.are_placeholders() && !sources.passes_over_missing_keys() => {
+            let kek = KekId::new(UNREAD).map_err(|_unfit| BreakGlassError::NotAKey)?;
+            Ok(Some(SealKind::UnreadBreakGlass(kek)))
+        }
+        Ok(pem) => {
+            let no_key = || BreakGlassError::NoKeyInFile { path: path.to_owned() };
+            of_key(parse(&pem)?.ok_or_else(no_key)?)
+        }
     }
-    let file = |error| BreakGlassError::File { path: path.to_owned(), error };
-    let pem = reading.sources.text_file(path).map_err(file)?;
-    parse(&pem)?.ok_or_else(|| BreakGlassError::NoKeyInFile { path: path.to_owned() })
+}
+
+fn of_key(public_key: PublicKey) -> Result<Option<SealKind>, BreakGlassError> {
+    let kek = BreakGlassSeal::kek_of(&public_key).ok_or(BreakGlassError::NotAKey)?;
+    let seal = BreakGlassSeal { public_key, kek, private_key: None };
+    Ok(Some(SealKind::BreakGlass(seal)))
 }
 
 /// The key in PEM, or in the base64 of its DER on one line.
@@ -93,11 +105,4 @@ fn parse(text: &str) -> Result<Option<PublicKey>, BreakGlassError> {
     }
     let der = base64::decode_secret(text.as_bytes()).ok();
     Ok(der.and_then(|der| PublicKey::from_spki_der(der.expose_for_reply()).ok()))
-}
-
-/// The P-256 key whose private half is 1, in place of a file that may be gone by now.
-fn stand_in() -> Vec<u8> {
-    const TEXT: &[u8] = b"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5\
-                          RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==";
-    base64::decode_secret(TEXT).map(|der| der.expose_for_reply().to_vec()).unwrap_or_default()
 }

@@ -36,9 +36,9 @@ pub(super) fn decode<'d>(
     section: &mut Section<'d>,
     reading: &Reading<'_>,
 ) -> Option<(StaticSeal, Vec<Place<'d>>)> {
-    let keys = keys(section, reading)?;
-    let (places, mut keys): (Vec<_>, Vec<_>) =
-        keys.into_iter().map(|key| (key.place, key.value)).unzip();
+    let (current, previous) = keys(section, reading);
+    let keys = std::iter::once(current?).chain(previous);
+    let (places, mut keys): (Vec<_>, Vec<_>) = keys.map(|key| (key.place, key.value)).unzip();
     if keys.is_empty() {
         return None;
     }
@@ -46,14 +46,14 @@ pub(super) fn decode<'d>(
     Some((StaticSeal { current, previous: keys }, places))
 }
 
-/// The keys of a static seal, the current one first; `None` if one of them is not sound.
-fn keys<'d>(
-    section: &mut Section<'d>,
-    reading: &Reading<'_>,
-) -> Option<Vec<Located<'d, StaticKey>>> {
+type Key<'d> = Located<'d, StaticKey>;
+
+/// The current key of a static seal, if it is sound, and the sound ones before it.
+fn keys<'d>(section: &mut Section<'d>, reading: &Reading<'_>) -> (Option<Key<'d>>, Vec<Key<'d>>) {
     let id = section.field("current_key_id").required().string();
     let key = section.field("current_key").required().string();
-    let mut keys = vec![static_key(("current_key_id", id), ("current_key", key), reading)];
+    let current = static_key(("current_key_id", id), ("current_key", key), reading);
+    let mut keys = Vec::new();
 
     let id = section.field("previous_key_id");
     let key = section.field("previous_key");
@@ -67,15 +67,15 @@ fn keys<'d>(
         }
         (Some(_), Some(_)) => {
             let (id, key) = (("previous_key_id", id.string()), ("previous_key", key.string()));
-            keys.push(static_key(id, key, reading));
+            keys.extend(static_key(id, key, reading));
         }
     }
     for (id, mut previous) in section.labelled("previous") {
         let key = previous.field("key").required().string();
-        keys.push(static_key(("previous", Some(id)), ("key", key), reading));
+        keys.extend(static_key(("previous", Some(id)), ("key", key), reading));
         previous.finish();
     }
-    keys.into_iter().collect()
+    (current, keys)
 }
 
 type Text<'d> = (&'static str, Option<Located<'d, String>>);

@@ -239,18 +239,24 @@ pub enum WrapObstacle {
     /// Nobody says what its key is.
     #[error("neither --config nor --pins tells its public key")]
     Unknown,
-    /// It is a static seal, and its key is in none of the places that the configuration names.
+    /// Its key, or the public half of it, is in none of the places that the configuration names.
     #[error("its key is not where that configuration says: put a copy of it there")]
     KeyNotAtHand,
     /// A pin is there, and nothing vouches for it.
     #[error("its pin file is not trusted by that configuration (local_key, public_key_sha256)")]
     Untrusted,
+    /// The configuration declares another public key.
+    #[error("its pin file tells of another key than public_key_sha256 declares")]
+    NotDeclared,
     /// Only its KMS can.
     #[error("only its KMS wraps")]
     Remote,
-    /// The pin file is about another key.
-    #[error("its pin file does not know that version of the key")]
+    /// What is known of is another key, or not that version of it.
+    #[error("the key that --config or --pins tells of has no such version: it is another one")]
     OtherKey,
+    /// The current version was disabled or expired when the pin file was written, or is expired now.
+    #[error("by its pin file the current version of its key is disabled or expired")]
+    NotUsable,
     /// The pin file cannot be read.
     #[error("its pin file is damaged")]
     Damaged,

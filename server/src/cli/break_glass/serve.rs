@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use selkie_access::{KeyName, MountPath, NameError, TokenText};
 use selkie_config::{
-    Audit, AuditDevice, AuditFile, AuditKind, BreakGlassSeal, ClientCertificates, ClientName,
-    Config, Placeholders, Seal, SealKind, Sources, SystemSources, Tls, TlsVersion,
+    AtHand, Audit, AuditDevice, AuditFile, AuditKind, BreakGlassSeal, ClientCertificates,
+    ClientName, Config, Seal, SealKind, Sources, SystemSources, Tls, TlsVersion,
 };
 use selkie_crypto::envelope::{Aad, Header, Purpose};
 use selkie_crypto::{AuditKey, EcPrivateKeyError, SealName, os_random, sha256};
@@ -199,7 +199,7 @@ fn config(
     let text = format!(
         "realm = {realm:?}\n\
          listener \"tcp\" {{\n  address = \"{}\"\n  tls_disable = true\n}}\n\
-         seal \"static\" {{\n  current_key_id = \"-\"\n  current_key = \"env://NONE\"\n}}\n\
+         seal \"static\" {{\n  current_key_id = \"-\"\n  current_key = \"file:///\"\n}}\n\
          mount \"{}\" {{\n  {aliases}\n}}\n\
          key \"{}\" {{\n  version = {version}\n}}\n{}{}",
         arguments.listen,
@@ -208,8 +208,8 @@ fn config(
         client.declaration(),
         client.policy(),
     );
-    // Nothing of the seal that stands in for the others is used.
-    Config::parse("(break-glass)", &text, &Placeholders).map_err(CommandError::Config)
+    // A file has a seal, and this one's key is a directory: there is none until it is given its own.
+    Config::parse("(break-glass)", &text, &AtHand).map_err(CommandError::Config)
 }
 
 /// The file of the audit log, under the deployment's key if that is known: "selkie audit verify"

@@ -1,5 +1,7 @@
 //! The commands on files of their own, with what people give them by mistake.
 
+mod wrapping;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,103 +1,89 @@
 //! What `serve` wraps for: all that the ciphertexts at hand were made for, or nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use selkie_config::{AtHand, BreakGlassSeal, Config, Placeholders, Seal, SealKind};
+use selkie_config::{AtHand, BreakGlassSeal, Config, Seal, SealKind};
 use selkie_crypto::SealName;
-use selkie_crypto::envelope::Recipient;
 use selkie_kms::{KekDescription, Wrapping};
 
 use super::blob::Blob;
 use super::error::{BreakGlassError, WrapObstacle};
 use super::key_file::Unlocked;
-use crate::cli::{CommandError, read_config, read_config_with};
+use super::recipients::{Group, groups, own_names};
+use crate::cli::{CommandError, read_config_with};
 use crate::clock::{Clock, SystemClock};
-use crate::deployment::Deployment;
-use crate::seal::PinFile;
+use crate::seal::{Keeping, Known, PinError, PinFile, SealFault, Target};
 
 /// What is known of the seals from before.
 #[derive(Debug, Default)]
 pub(super) struct KnownSeals {
-    /// The deployment's own configuration, to take its static seals and `origin_key` from.
+    /// The deployment's own configuration, to take its static seals and `origin_key` from, as far as
+    /// their keys are at hand.
     pub(super) config: Option<Config>,
-    deployment: Option<Deployment>,
-    /// The static seals of `config` whose key is not at hand.
-    pub(super) unread: Vec<SealName>,
+    /// Where its servers kept their pin files.
+    keeping: Keeping,
     pins: Option<PathBuf>,
 }
 
 impl KnownSeals {
     pub(super) fn read(config: Option<&Path>, pins: Option<PathBuf>) -> Result<Self, CommandError> {
-        let Some(path) = config else { return Ok(Self { pins, ..Self::default() }) };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(CommandError::Runtime)?;
-        // Where the servers are gone, so are the files of some of their secrets.
-        let is_whole = read_config(path).is_ok();
-        let read = || if is_whole { read_config(path) } else { read_config_with(path, &AtHand) };
-        // Once for what is known of its seals, pin files included, and once to take keys out of it.
-        let deployment = runtime.block_on(Deployment::resume(read()?, None, None))?;
-        let mut config = read()?;
-        let unread = match is_whole {
-            true => Vec::new(),
-            false => config.take_out_unread(&read_config_with(path, &Placeholders)?),
-        };
-        Ok(Self { config: Some(config), deployment: Some(deployment), unread, pins })
+        // Where the servers are gone, so are the files of some of their secrets. Nothing is connected
+        // to, and what would serve for that alone is not looked at.
+        let config = config.map(|path| read_config_with(path, &AtHand)).transpose()?;
+        Ok(Self { pins, ..Self::of(config) })
     }
 
-    /// The seals to serve with: the unlocked one first, then one for each other recipient of `blobs`
-    /// but those that are given up.
+    pub(super) fn of(mut config: Option<Config>) -> Self {
+        let local_key = config.as_mut().and_then(|config| config.local_key.take()).map(Arc::new);
+        let data_dir = config.as_ref().and_then(|config| config.data_dir.clone());
+        Self { config, keeping: Keeping { data_dir, local_key }, pins: None }
+    }
+
+    /// The seals to serve with: the unlocked one first, then one for each other that `blobs` were made
+    /// for but those that are given up.
     pub(super) fn seals_of(
         &mut self,
         blobs: &[Blob],
         key: Unlocked,
         given_up: &[SealName],
     ) -> Result<Vec<Seal>, BreakGlassError> {
-        let recipients = || blobs.iter().flat_map(|blob| blob.envelope.recipients());
-        let is_there = |name: &&SealName| recipients().any(|recipient| recipient.seal == **name);
+        let own = own_names(blobs, &key.kek, self.config.as_ref());
+        let groups = groups(blobs, &key.kek, self.config.as_ref());
+        let is_there =
+            |name: &SealName| own.contains(name) || groups.iter().any(|one| one.has_name(name));
         if let Some(seal) = given_up.iter().find(|name| !is_there(name)).cloned() {
             return Err(BreakGlassError::NotARecipient { seal });
         }
-        let mut seals = Vec::new();
-        let mut own = None;
-        for recipient in recipients() {
-            let name = &recipient.seal;
-            if recipient.kek == key.kek {
-                own = Some(name.clone());
-            } else if !given_up.contains(name)
-                && !self.is_revoked(name)
-                && !self.is_disabled(name)
-                && !seals.iter().any(|one: &Seal| one.name == *name)
-            {
-                let priority = u32::try_from(seals.len()).unwrap_or(u32::MAX).saturating_add(2);
-                let cannot = |reason| BreakGlassError::CannotWrap {
-                    seal: name.clone(),
-                    kek: recipient.kek.clone(),
-                    reason,
-                };
-                let kind = self.seal(recipient).map_err(cannot)?;
-                let name = name.clone();
-                let aliases = Vec::new();
-                seals.push(Seal { name, aliases, priority, disabled: false, kind });
+        let mut seals = vec![unlocked(key, own.clone())?];
+        for group in groups {
+            if given_up.iter().any(|name| group.has_name(name)) || self.is_left_out(&group) {
+                continue;
             }
+            let is_own = group.recipients.iter().any(|one| own.contains(&one.seal));
+            let kind = match is_own {
+                true => Err(WrapObstacle::OtherKey),
+                false => self.seal(&group),
+            };
+            let kind = kind.map_err(|reason| group.cannot_wrap(reason))?;
+            let names = group.names.into_iter().filter(|name| !own.contains(name));
+            seals.extend(seal(names, seals.len(), kind));
         }
-        let Unlocked { private_key, public_key, kek } = key;
-        let private_key = Some(Box::new(private_key));
-        let kind = SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key });
-        let name = own.ok_or(BreakGlassError::NoKey)?;
-        let aliases = Vec::new();
-        seals.insert(0, Seal { name, aliases, priority: 1, disabled: false, kind });
         Ok(seals)
     }
 
-    /// Whether the servers would not wrap for it either.
-    fn is_revoked(&self, name: &SealName) -> bool {
-        self.deployment.as_ref().is_some_and(|known| known.seals.is_revoked(name))
-    }
-
-    /// Whether it wraps nothing more by the servers' own configuration.
-    fn is_disabled(&self, name: &SealName) -> bool {
-        let mut seals = self.config.iter().flat_map(|config| &config.seals);
-        seals.any(|seal| seal.is_known_as(name) && seal.disabled)
+    /// Whether the servers would not wrap for it either: it is revoked or disabled.
+    fn is_left_out(&self, group: &Group<'_>) -> bool {
+        let Some(config) = &self.config else { return false };
+        config.revoked_seals.iter().any(|seal| group.is_of(|name| seal.is_known_as(name)))
+            || config
+                .seals
+                .iter()
+                .any(|seal| seal.disabled && group.is_of(|name| seal.is_known_as(name)))
+            || config
+                .unread_seals
+                .iter()
+                .any(|seal| seal.disabled && group.is_of(|name| seal.is_known_as(name)))
     }
 
     /// Whether nothing but pin files tells of the seals: they do not say which ones are revoked.
@@ -105,41 +91,99 @@ impl KnownSeals {
         self.pins.is_some() && self.config.is_none()
     }
 
-    fn seal(&mut self, recipient: &Recipient) -> Result<SealKind, WrapObstacle> {
-        match self.configured(recipient) {
-            Err(WrapObstacle::Unknown) => self.pinned(recipient),
+    fn seal(&mut self, group: &Group<'_>) -> Result<SealKind, WrapObstacle> {
+        let obstacle = match self.configured(group) {
+            Err(
+                obstacle
+                @ (WrapObstacle::Unknown | WrapObstacle::Untrusted | WrapObstacle::Damaged),
+            ) => obstacle,
+            outcome => return outcome,
+        };
+        match self.vouched(group) {
+            Err(WrapObstacle::Unknown) => Err(obstacle),
             outcome => outcome,
         }
     }
 
     /// By the deployment's configuration: the key itself, or what its trusted pin file says.
-    fn configured(&mut self, recipient: &Recipient) -> Result<SealKind, WrapObstacle> {
-        let name = &recipient.seal;
-        if self.unread.contains(name) {
+    fn configured(&mut self, group: &Group<'_>) -> Result<SealKind, WrapObstacle> {
+        let config = self.config.as_mut().ok_or(WrapObstacle::Unknown)?;
+        if config.unread_seals.iter().any(|seal| group.is_of(|name| seal.is_known_as(name))) {
             return Err(WrapObstacle::KeyNotAtHand);
         }
-        if let Some(config) = &mut self.config
-            && let Some(at) = config.seals.iter().position(|seal| seal.is_known_as(name))
-            && matches!(config.seals.get(at), Some(Seal { kind: SealKind::Static(_), .. }))
-        {
-            return Ok(config.seals.swap_remove(at).kind);
+        let mut seals = config.seals.iter();
+        let at = seals.position(|seal| group.is_of(|name| seal.is_known_as(name)));
+        let kind = config.seals.swap_remove(at.ok_or(WrapObstacle::Unknown)?).kind;
+        match kind {
+            SealKind::Static(_) => Ok(kind),
+            SealKind::BreakGlass(seal) if group.has_kek(&seal.kek) => {
+                Ok(SealKind::BreakGlass(seal))
+            }
+            SealKind::BreakGlass(_) => Err(WrapObstacle::OtherKey),
+            SealKind::UnreadBreakGlass(_) => Err(WrapObstacle::KeyNotAtHand),
+            SealKind::AzureKeyVault(_) | SealKind::Pkcs11(_) | SealKind::Transit(_) => {
+                let target = Target::of(kind).ok_or(WrapObstacle::Unknown)?;
+                trusted(&target, &group.names, &self.keeping)
+            }
         }
-        let seal = self.deployment.as_ref().and_then(|known| known.seals.find(name));
-        let known = seal.and_then(|seal| seal.known.as_ref()).ok_or(WrapObstacle::Unknown)?;
-        let current = &known.keks.current().id;
-        let now = SystemClock.unix_seconds();
-        known.wrapping_version(current, now).map_err(|_fault| WrapObstacle::Untrusted)?;
-        wrapped_locally(&known.keks)
     }
 
     /// By a pin file that the operator has named.
-    fn pinned(&self, recipient: &Recipient) -> Result<SealKind, WrapObstacle> {
+    fn vouched(&self, group: &Group<'_>) -> Result<SealKind, WrapObstacle> {
         let pins = self.pins.as_ref().ok_or(WrapObstacle::Unknown)?;
-        let keks = PinFile::read_unproven(pins, &recipient.seal);
-        let keks = keks.map_err(|_damage| WrapObstacle::Damaged)?.ok_or(WrapObstacle::Unknown)?;
-        keks.version(&recipient.kek).ok_or(WrapObstacle::OtherKey)?;
-        wrapped_locally(&keks)
+        first_pin(&group.names, |name| {
+            let keks = PinFile::read_unproven(pins, name);
+            let keks = keks.map_err(|_damage| WrapObstacle::Damaged)?;
+            let keks = keks.ok_or(WrapObstacle::Unknown)?;
+            let is_there = keks.versions().iter().any(|version| group.has_kek(&version.id));
+            if is_there { wrapped_locally(&keks) } else { Err(WrapObstacle::OtherKey) }
+        })
     }
+}
+
+/// By the pin file of the master key `target`, if the configuration trusts it.
+fn trusted(
+    target: &Target,
+    names: &[SealName],
+    keeping: &Keeping,
+) -> Result<SealKind, WrapObstacle> {
+    first_pin(names, |name| {
+        let file = keeping.pin(name, &target.name).ok_or(WrapObstacle::Unknown)?;
+        let pinned = match file.read() {
+            Ok(pinned) => pinned.ok_or(WrapObstacle::Unknown)?,
+            Err(PinError::WrongMac | PinError::OtherKey { .. } | PinError::OtherSeal { .. }) => {
+                return Err(WrapObstacle::Untrusted);
+            }
+            Err(PinError::Unreadable(_) | PinError::Malformed(_) | PinError::Unwritable(_)) => {
+                return Err(WrapObstacle::Damaged);
+            }
+        };
+        let known = Known::pinned(pinned, &target.fingerprints);
+        let (current, now) = (&known.keks.current().id, SystemClock.unix_seconds());
+        match known.wrapping_version(current, now) {
+            Ok(_) => wrapped_locally(&known.keks),
+            Err(SealFault::NotUsable { .. }) => Err(WrapObstacle::NotUsable),
+            // Nobody vouches for what the configuration contradicts.
+            Err(_fault) if !target.fingerprints.is_empty() => Err(WrapObstacle::NotDeclared),
+            Err(_fault) => Err(WrapObstacle::Untrusted),
+        }
+    })
+}
+
+/// What the first of the names with a pin file gives, else what was wrong with one that is there.
+fn first_pin(
+    names: &[SealName],
+    mut read: impl FnMut(&SealName) -> Result<SealKind, WrapObstacle>,
+) -> Result<SealKind, WrapObstacle> {
+    let mut obstacle = WrapObstacle::Unknown;
+    for name in names {
+        match read(name) {
+            Err(found) if obstacle == WrapObstacle::Unknown => obstacle = found,
+            Err(_) => {}
+            found => return found,
+        }
+    }
+    Err(obstacle)
 }
 
 fn wrapped_locally(keks: &KekDescription) -> Result<SealKind, WrapObstacle> {
@@ -152,4 +196,18 @@ fn wrapped_locally(keks: &KekDescription) -> Result<SealKind, WrapObstacle> {
             private_key: None,
         })),
     }
+}
+
+/// The seal of the key that is unlocked here.
+fn unlocked(key: Unlocked, names: Vec<SealName>) -> Result<Seal, BreakGlassError> {
+    let Unlocked { private_key, public_key, kek } = key;
+    let private_key = Some(Box::new(private_key));
+    let kind = SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key });
+    seal(names.into_iter(), 0, kind).ok_or(BreakGlassError::NoKey)
+}
+
+/// The seal that has the first of these `names`, and had the others before, at the place `at`.
+fn seal(mut names: impl Iterator<Item = SealName>, at: usize, kind: SealKind) -> Option<Seal> {
+    let priority = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(1);
+    Some(Seal { name: names.next()?, aliases: names.collect(), priority, disabled: false, kind })
 }

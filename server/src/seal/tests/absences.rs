@@ -158,7 +158,7 @@ async fn a_key_is_made_without_a_seal_that_nobody_has_described() {
 }
 
 fn revoked(name: &str) -> RevokedSeal {
-    RevokedSeal { name: SealName::new(name).unwrap(), kind: "peer".into() }
+    RevokedSeal { name: SealName::new(name).unwrap(), aliases: Vec::new(), kind: "peer".into() }
 }
 
 /// A node with the first of `peers`, and `b` revoked.
