@@ -1,5 +1,5 @@
 # Every stanza and field there is. Where a field has a default, this is it, or it is commented out.
-# The reference with words is ../operations.md.
+# The reference with words is ../configuration.md.
 
 realm         = "default"
 realm_aliases = []

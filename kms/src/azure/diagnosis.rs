@@ -27,7 +27,7 @@ pub enum Hop {
     Unwrap,
 }
 
-/// What became of a call, as the table in docs/operations.md lists it.
+/// What became of a call, as the table in docs/troubleshooting.md lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// 429: the vault's or the subscription's limit.

@@ -109,8 +109,8 @@ fn read(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_operations_guide_names_every_metric_and_no_other() {
-    let guide = read("docs/operations.md");
+async fn the_monitoring_guide_names_every_metric_and_no_other() {
+    let guide = read("docs/monitoring.md");
     let rows = guide.lines().filter_map(|line| line.strip_prefix("| `selkie_")?.split_once('`'));
     let told: BTreeSet<_> = rows.map(|(name, _)| format!("selkie_{name}")).collect();
     assert_eq!(told, names(&full_text().await));
@@ -135,8 +135,8 @@ async fn the_board_and_the_alerts_ask_for_metrics_that_exist() {
 }
 
 #[test]
-fn what_the_operations_guide_tells_to_alarm_on_has_a_rule() {
-    let (guide, rules) = (read("docs/operations.md"), read("deploy/prometheus/alerts.yml"));
+fn what_the_monitoring_guide_tells_to_alarm_on_has_a_rule() {
+    let (guide, rules) = (read("docs/monitoring.md"), read("deploy/prometheus/alerts.yml"));
     let expressions = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
     let expressions = expressions.collect::<Vec<_>>().join("\n");
     let rows = guide.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));

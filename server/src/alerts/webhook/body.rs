@@ -1,4 +1,4 @@
-//! The body of a post; its members are documented in docs/operations.md.
+//! The body of a post; its members are documented in docs/monitoring.md.
 
 use serde::Serialize;
 

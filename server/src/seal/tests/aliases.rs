@@ -192,7 +192,7 @@ impl Replicas {
     }
 }
 
-/// `docs/operations.md`, "Rename a realm, a mount or a seal".
+/// `docs/master-keys.md`, "Rename a realm, a mount or a seal".
 #[tokio::test(start_paused = true)]
 async fn a_seal_is_renamed_on_one_replica_after_the_other_in_two_steps() {
     let replicas = Replicas::new().await;

@@ -1,5 +1,5 @@
 //! The fault matrix: what is wrong, what a client gets, what the log says, and that nothing is lost
-//! afterwards. The table in docs/operations.md is made from it.
+//! afterwards. The table in docs/troubleshooting.md is made from it.
 
 mod case;
 mod proof;

@@ -12,7 +12,7 @@ const BEGIN: &str = "<!-- fault matrix: begin -->";
 const END: &str = "<!-- fault matrix: end -->";
 
 fn document() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md")
 }
 
 /// Compares the table with the document's, or writes it there if `UPDATE_DOCS` is set.
@@ -27,7 +27,7 @@ pub(super) fn check(rows: &[Row], seen: &[(&'static str, Seen)]) -> Result<()> {
     }
     ensure!(
         current == table,
-        "docs/operations.md differs; run with UPDATE_DOCS=1 and read what changes:\n{table}"
+        "docs/troubleshooting.md differs; run with UPDATE_DOCS=1 and read what changes:\n{table}"
     );
     Ok(())
 }
