@@ -88,9 +88,9 @@ fn encode_words(bytes: &[u8], alphabet: Alphabet, place: &mut [u8]) {
     }
     // At most seven.
     let rest = bytes.get(done.saturating_mul(word::BYTES)..).unwrap_or_default();
-    let mut last = [0; 2 * 8];
+    let mut last = [0; 8];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let [a, b, c, d, e, f, g, ..] = last;
+    let [a, b, c, d, e, f, g, _] = last;
     let bytes = [[a, b, c, d, e, f, 0, 0], [g, 0, 0, 0, 0, 0, 0, 0]];
     let mut characters = bytes.map(|bytes| word::encode(bytes, alphabet));
     let behind = place.iter_mut().skip(done.saturating_mul(word::CHARACTERS));

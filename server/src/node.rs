@@ -269,8 +269,8 @@ impl Node {
         let gone = self.audit.put_to_use(audit);
         self.put_in_force(&before, deployment);
         drop((no_adoption, no_other_change));
-        self.follow(&before).await;
         self.follow_promises().await;
+        self.follow(&before).await;
         if let Some(alerts) = &self.alerts {
             let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
             alerts.post_to(webhook, &mut tasks);
@@ -327,9 +327,9 @@ impl Node {
 
     /// Has all that depends on the deployment follow it, now that it has taken the place of `before`.
     async fn follow(&self, before: &Deployment) {
-        self.keys.follow_seals(&self.deployment, self.clock.unix_seconds()).await;
         self.poll_new_seals(Some(before));
         self.follow_takeovers(Some(before));
+        self.keys.follow_seals(&self.deployment, self.clock.unix_seconds()).await;
     }
 
     /// What no seal of `next` opens any more, and one of `before` did: said loudly, and not refused,

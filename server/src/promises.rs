@@ -153,18 +153,23 @@ impl PromiseMemory {
     fn promise_made(&self) {
         let mut now = locked(&self.now);
         let (Some(file), Some(in_use)) = (&self.file, &now.in_use) else { return };
+        // Read anew: what was let go meanwhile is not promised again.
+        let remembered = match file.read() {
+            Ok(read) => read.map(|read| read.promises).unwrap_or_default(),
+            Err(_told_at_the_start) => now.remembered.clone(),
+        };
         let made = locked(&self.made).clone();
         let used = in_use.only_keys(|mount, key| {
             made.contains(&(mount.clone(), key.clone()))
-                || now.remembered.iter().any(|one| one.declares(mount, key))
+                || remembered.iter().any(|one| one.declares(mount, key))
         });
-        let mut promises = now.remembered.clone();
+        let mut promises = remembered.clone();
         promises.retain(|one| !used.losses_since(slice::from_ref(one)).is_empty());
         promises.push(used);
-        if as_json(&promises) != as_json(&now.remembered) {
+        if as_json(&promises) != as_json(&remembered) {
             now.write(file, &promises);
-            now.remembered = promises;
         }
+        now.remembered = promises;
     }
 }
 

@@ -1,13 +1,13 @@
 //! `selkie accept-losses`: what a configuration leaves behind is not missed any more.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{CommandError, print, read_config};
-use crate::promises::{Outlook, PromiseFile, PromiseFileError};
+use crate::promises::{Outlook, PromiseFile};
 
 /// Run it as the user of the service, before a start with the file or while a server runs.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let Some(data_dir) = config.data_dir else {
         return Err(CommandError::NothingRemembered { path: arguments.config.clone() });
     };
+    refuse_for_another(&data_dir)?;
     let file = PromiseFile::new(&data_dir, config.local_key.map(Arc::new));
     let failed = |source| CommandError::Promises { path: file.path().to_owned(), source };
     let Some(remembered) = file.read().map_err(failed)? else {
@@ -35,28 +36,21 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     for earlier in &mut promises {
         earlier.let_go(&now);
     }
-    keeping_its_owner(file.path(), || file.write(&promises)).map_err(failed)?;
+    file.write(&promises).map_err(failed)?;
     let accepted = losses.iter().map(|loss| format!("accepted: {loss}\n"));
     let doubts = doubts.iter().map(|doubt| format!("still to do: {doubt}\n"));
     let advice = "a server that runs with this file tells of it until SIGHUP or its next start\n";
     print(output, &(accepted.chain(doubts).collect::<String>() + advice))
 }
 
-/// A file that root has replaced must be one that the service can still read.
-fn keeping_its_owner(
-    path: &Path,
-    replace: impl FnOnce() -> Result<(), PromiseFileError>,
-) -> Result<(), PromiseFileError> {
-    let was = fs::metadata(path);
-    replace()?;
-    let given_back = was.and_then(|was| {
-        let now = fs::metadata(path)?;
-        let is_same = (now.uid(), now.gid()) == (was.uid(), was.gid());
-        if is_same {
-            Ok::<(), io::Error>(())
-        } else {
-            chown(path, Some(was.uid()), Some(was.gid()))
+/// What root replaces, the service could not read any more; and giving a file away in a directory of
+/// another user is a way to give him any file.
+fn refuse_for_another(data_dir: &Path) -> Result<(), CommandError> {
+    let owner = fs::metadata(data_dir).map(|dir| dir.uid());
+    match owner {
+        Ok(owner) if owner != rustix::process::geteuid().as_raw() => {
+            Err(CommandError::AnothersData { path: data_dir.to_owned(), owner })
         }
-    });
-    given_back.map_err(PromiseFileError::Unwritable)
+        _ => Ok(()),
+    }
 }

@@ -104,6 +104,14 @@ pub enum CommandError {
         /// The file.
         path: PathBuf,
     },
+    /// Another user's data directory, whose files the service could not read any more.
+    #[error("{} belongs to user {owner}: run it as that user (sudo -u '#{owner}')", path.display())]
+    AnothersData {
+        /// The directory.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+    },
     /// What was promised cannot be read or written.
     #[error("{}", path.display())]
     Promises {
@@ -279,6 +287,7 @@ impl CommandError {
             | Self::Deployment(_)
             | Self::NoStorage { .. }
             | Self::NothingRemembered { .. }
+            | Self::AnothersData { .. }
             | Self::NoAuditKey
             | Self::KeepsNothing { .. }
             | Self::Serve(ServeError::Tls { .. } | ServeError::Node(NodeError::Deployment(_))) => {

@@ -10,6 +10,8 @@ use tokio::time::{Instant, timeout_at};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the one of the current version is unwrapped, and one of an older version.
 const PAUSE: Duration = Duration::from_secs(86_400);
+/// The same for a version that is retired: it may be put to use again.
+const RETIRED_PAUSE: Duration = Duration::from_secs(3_600);
 /// Of so many versions one is kept, the newest; what is older is hardly in use.
 const MOST: usize = 256;
 
@@ -157,7 +159,10 @@ impl Canaries {
         let (of_current, others): (Vec<_>, Vec<_>) =
             self.0.iter_mut().filter(is_asked).partition(|one| one.canary.kek == *current);
         let pause = PAUSE.saturating_mul(u32::try_from(others.len()).unwrap_or(u32::MAX));
-        let other = others.into_iter().filter(|one| one.is_over(pause));
+        let is_over = |one: &&mut Watched| {
+            one.is_over(if one.is_told { RETIRED_PAUSE.min(pause) } else { pause })
+        };
+        let other = others.into_iter().filter(is_over);
         let other = other.min_by_key(|one| one.settled.max(one.tried));
         let own = of_current.into_iter().filter(|one| one.is_over(PAUSE));
         let have_turn = own.chain(other).map(|one| {

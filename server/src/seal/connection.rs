@@ -443,7 +443,7 @@ impl Connection {
     }
 
     /// The older versions whose canaries say that they open nothing.
-    pub(super) fn retired(&self) -> Vec<KekId> {
+    pub(crate) fn retired(&self) -> Vec<KekId> {
         self.state().canaries.retired()
     }
 

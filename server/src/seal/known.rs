@@ -126,24 +126,6 @@ impl Known {
         self.trusted.insert(id, Trusted { wrapping, trust });
     }
 
-    /// Counts the older ones of `versions` as disabled, which the KMS does not say of them but does.
-    pub(super) fn disable(&mut self, versions: &[KekId]) {
-        let current = self.keks.current().id.clone();
-        let is_retired = |id: &KekId| *id != current && versions.contains(id);
-        if !self.keks.versions().iter().any(|one| is_retired(&one.id)) {
-            return;
-        }
-        let retired = |one: &KekVersion| match is_retired(&one.id) {
-            true => KekVersion { state: KekState::Disabled, ..one.clone() },
-            false => one.clone(),
-        };
-        let versions = self.keks.versions().iter().map(retired).collect();
-        let (is_complete, purgeable) = (self.keks.is_complete(), self.keks.is_purgeable());
-        if let Ok(keks) = rebuilt(versions, &current, is_complete, purgeable) {
-            self.keks = keks;
-        }
-    }
-
     /// The KMS did not unwrap what was wrapped under it, whoever vouched for it before.
     pub(super) fn distrust(&mut self, id: &KekId) {
         self.trusted.remove(id);

@@ -115,7 +115,7 @@ impl Learner {
         self.metrics.kms_call(seal, "describe", outcome, began.elapsed());
         let described = described.map_err(SealFault::Kms);
         let now = self.clock.unix_seconds();
-        let (before, had_fault) = (connection.known(), connection.health().fault.is_some());
+        let before = connection.known();
         match described {
             Ok(fresh) => self.take(connection, &fresh).await,
             Err(fault) => {
@@ -128,9 +128,6 @@ impl Learner {
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
-        }
-        if !had_fault && connection.health().fault.is_some() {
-            self.keys.compare_soon();
         }
         if connection.known() != before {
             self.advance_keys().await;
@@ -218,7 +215,6 @@ impl Learner {
         if let Err(doubt) = self.check_canaries(connection, before, &known).await {
             return doubt.outlook(known, before, fresh, fingerprints);
         }
-        known.disable(&connection.retired());
         match self.check_current(connection, &known).await {
             Ok(()) => {
                 let current = known.keks.current().id.clone();

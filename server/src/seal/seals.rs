@@ -36,15 +36,6 @@ pub struct Asked<'m> {
     pub metrics: &'m Metrics,
 }
 
-/// What the next version of a managed key wraps for, as far as that can be told.
-#[derive(Debug)]
-pub struct NextKeks {
-    /// The master-key versions.
-    pub keks: Vec<KekRef>,
-    /// The first of the seals that belong to them, and have not told us what to wrap for.
-    pub awaited: Option<SealError>,
-}
-
 /// A seal as one deployment sees it: what was known of its master key then.
 #[derive(Clone, Debug)]
 pub struct Seal {
@@ -215,25 +206,19 @@ impl Seals {
     ///
     /// # Errors
     ///
-    /// [`SealError`] of a seal that neither this replica nor the key has a version of to rely on, and
-    /// that nobody has asked in vain yet: it is waited for, so that one version is made and not two.
+    /// [`SealError`] of a seal that neither this replica nor the key has a version of to rely on.
     pub fn next_keks(
         &self,
         latest: &[KekRef],
         without: &[SealName],
         made: u64,
         now: u64,
-    ) -> Result<NextKeks, SealError> {
-        let (mut keks, mut awaited) = (Vec::new(), None);
-        for seal in self.enabled().filter(|seal| !without.contains(seal.name())) {
+    ) -> Result<Vec<KekRef>, SealError> {
+        let next = |seal: &Seal| {
             let was = latest.iter().find(|kek| seal.is_known_as(&kek.seal));
-            match seal.next_kek(was, made, now) {
-                Some(kek) => keks.push(kek),
-                None if seal.connection.health().fault.is_none() => return Err(seal.undescribed()),
-                None => awaited = awaited.or_else(|| Some(seal.undescribed())),
-            }
-        }
-        Ok(NextKeks { keks, awaited })
+            seal.next_kek(was, made, now).ok_or_else(|| seal.undescribed())
+        };
+        self.enabled().filter(|seal| !without.contains(seal.name())).map(next).collect()
     }
 
     /// `latest`, each by the newest version that this replica relies on. A seal keeps the name that it

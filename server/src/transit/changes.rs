@@ -28,12 +28,7 @@ impl TransitKey {
         is.len() == keks.len() && is.iter().all(|kek| keks.contains(kek))
     }
 
-    fn new(
-        name: KeyName,
-        new: NewKey,
-        Target { keks, left_out, .. }: Target,
-        created: u64,
-    ) -> Self {
+    fn new(name: KeyName, new: NewKey, Target { keks, left_out }: Target, created: u64) -> Self {
         let first = KeyVersion::FIRST;
         Self {
             name,
@@ -63,7 +58,7 @@ impl TransitKey {
 
     pub(super) fn rotated(
         mut self,
-        Target { keks, left_out, .. }: Target,
+        Target { keks, left_out }: Target,
         created: u64,
     ) -> Result<Self, TransitError> {
         self.latest = self.latest.next().ok_or(TransitError::VersionsExhausted)?;
@@ -226,7 +221,7 @@ impl Transit {
         let key = self.find_managed(permit.mount(), permit.key()).await?;
         self.learn_of(&key, Instant::now() + WRAP_PATIENCE).await;
         self.change(permit, |deployment, key, now| {
-            let target = key.target(&deployment.seals, true, now)?.whole()?;
+            let target = key.target(&deployment.seals, true, now)?;
             let next = key.rotated(target, now)?;
             next.leave_room()?;
             Ok(next)
@@ -344,11 +339,11 @@ fn first_target(seals: &Seals, new: NewKey, now: u64) -> Result<Target, SealErro
     let wraps = |kek: &KekRef| seals.find(&kek.seal).is_some_and(|seal| seal.wraps(&kek.kek, now));
     let present: Vec<_> = seals.enabled().filter_map(Seal::current_kek).filter(wraps).collect();
     if !new.allow_missing_seals || !seals.opens_any(&present) {
-        return Ok(Target { keks: seals.current_keks()?, left_out: Vec::new(), awaited: None });
+        return Ok(Target { keks: seals.current_keks()?, left_out: Vec::new() });
     }
     let is_absent = |seal: &&Seal| present.iter().all(|kek| kek.seal != *seal.name());
     let left_out = seals.enabled().filter(is_absent).map(|seal| seal.name().clone()).collect();
-    Ok(Target { keks: present, left_out, awaited: None })
+    Ok(Target { keks: present, left_out })
 }
 
 /// A change that has begun is finished, also when the client hangs up: it runs in a task of
@@ -368,7 +363,7 @@ mod tests {
     fn key_with(versions: u32) -> TransitKey {
         let kek = KekRef { seal: SealName::new("a").unwrap(), kek: KekId::new("k").unwrap() };
         let new = NewKey::default();
-        let target = || Target { keks: vec![kek.clone()], left_out: Vec::new(), awaited: None };
+        let target = || Target { keks: vec![kek.clone()], left_out: Vec::new() };
         let mut key = TransitKey::new("k".parse().unwrap(), new, target(), 1);
         for _ in 1..versions {
             key = key.rotated(target(), 1).unwrap();

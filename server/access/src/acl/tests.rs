@@ -199,8 +199,11 @@ fn a_rule_that_only_grants_takes_nothing_away_from_a_client_that_it_does_not_fit
                 path \"a/{{identity.entity.name}}\" { policy = \"write\" }";
     let policy = Policy::parse("test".parse().expect("a name"), "test.hcl", text);
     let identity = Identity { name: "b*".into(), ..Identity::default() };
-    let acl = Acl::of([&policy.expect("a policy")], &identity);
+    let policy = policy.expect("a policy");
+    let acl = Acl::of([&policy], &identity);
     assert_eq!(acl.capabilities("a/bc"), ["list", "read"]);
+    let fitting = Identity { name: "b".into(), ..Identity::default() };
+    assert_eq!(Acl::of([&policy], &fitting).capabilities("a/b").len(), 5, "write");
 }
 
 #[test]

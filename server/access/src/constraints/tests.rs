@@ -149,6 +149,19 @@ fn a_denied_truth_value_is_denied_however_it_is_written() {
     assert!(allowed(true, "no".into()) && allowed(false, "no".into()));
 }
 
+/// As floating-point numbers the two are one.
+#[test]
+fn whole_numbers_are_told_apart_to_their_last_digit() {
+    let rules =
+        r#"{"a": {"capabilities": ["update"], "denied_parameters": {"n": [9007199254740993]}}}"#;
+    let policy = policy(rules);
+    let allowed = |number: u64| {
+        let sent = Sent::new([("n".to_owned(), Json::from(number))].into(), None);
+        Acl::new([&policy]).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    assert!(allowed(9_007_199_254_740_992) && !allowed(9_007_199_254_740_993));
+}
+
 #[test]
 fn a_template_in_a_denied_value_denies_what_the_client_is_called() {
     let rules = r#"{"a": {"capabilities": ["update"],

@@ -85,6 +85,8 @@ fn path_permit_says_what_was_checked() {
     assert_eq!((permit.path(), permit.capability()), ("sys/mounts", Capability::Read));
     let permit = acl.on(Bare).check("sys/mounts", Capability::List).expect("allowed");
     assert_eq!((permit.path(), permit.capability()), ("sys/mounts/", Capability::List));
+    let permit = acl.on(Bare).check("sys/mounts/", Capability::List).expect("allowed");
+    assert_eq!(permit.path(), "sys/mounts/");
     assert_eq!(acl.on(Bare).check("sys/mounts", Capability::Update).err(), Some(Denied));
     assert_eq!(acl.on(Bare).check("sys/mounts/", Capability::Read).err(), Some(Denied));
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use selkie_access::Capability;
 use selkie_crypto::SealName;
-use selkie_kms::GovernorFigures;
 use selkie_kms::pkcs11::has_launch_process_ended;
 use selkie_kms::transit::TokenStanding;
+use selkie_kms::{GovernorFigures, KekState, KekVersion};
 use serde_json::{Value, json};
 
 use super::transit::denied;
@@ -219,7 +219,11 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         backend["current_version"] = json!(current.id.as_str());
         backend["current_version_age_seconds"] = json!(age);
         backend["versions"] = json!(known.keks.versions().len());
-        backend["versions_disabled"] = json!(known.keks.disabled().count());
+        let retired = seal.connection.retired();
+        let opens_nothing =
+            |one: &&KekVersion| one.state == KekState::Disabled || retired.contains(&one.id);
+        let disabled = known.keks.versions().iter().filter(opens_nothing).count();
+        backend["versions_disabled"] = json!(disabled);
         backend["all_versions_listed"] = json!(known.keks.is_complete());
         backend["trusted_by"] = json!(known.current_trust().map(|trust| trust.as_str()));
         backend["days_to_expiry"] = json!(days_left(current, now).map(f64::floor));

@@ -170,20 +170,19 @@ fn trusted(
     })
 }
 
-/// What the first of the names with a pin file gives, else what was wrong with one that is there.
+/// What the first of the names with a pin file gives. What is wrong with that one is not made good by
+/// an older one under a former name, which may be of a version that was rotated away.
 fn first_pin(
     names: &[SealName],
     mut read: impl FnMut(&SealName) -> Result<SealKind, WrapObstacle>,
 ) -> Result<SealKind, WrapObstacle> {
-    let mut obstacle = WrapObstacle::Unknown;
     for name in names {
         match read(name) {
-            Err(found) if obstacle == WrapObstacle::Unknown => obstacle = found,
-            Err(_) => {}
+            Err(WrapObstacle::Unknown) => {}
             found => return found,
         }
     }
-    Err(obstacle)
+    Err(WrapObstacle::Unknown)
 }
 
 fn wrapped_locally(keks: &KekDescription) -> Result<SealKind, WrapObstacle> {

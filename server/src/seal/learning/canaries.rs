@@ -167,7 +167,12 @@ impl Learner {
                     Ok(())
                 }
             }
-            // Nothing wraps under it any more, and so nothing proves another key.
+            // Nothing wraps under it any more, and so nothing proves another key. Of the version
+            // that was in use until now that is no matter of course.
+            _ if before.is_some_and(|was| was.keks.current().id == *id) => {
+                tell_left_behind(connection, version, &refusal);
+                Ok(())
+            }
             _ => {
                 tell_retired(connection, version, &refusal);
                 Ok(())
@@ -263,6 +268,22 @@ fn tell_disabled(connection: &Connection, known: &Known) {
             tell_retired(connection, version, "it is disabled");
         }
     }
+}
+
+/// As [`tell_retired`], of the version that everything was encrypted under until this rotation.
+fn tell_left_behind(connection: &Connection, version: &KekVersion, reason: &str) {
+    if connection.is_retired_anew(&version.id, true) {
+        tracing::error!(
+            seal = %connection.name(),
+            kek = %version.id,
+            reason,
+            advice = "stop and restart no Vault before you know why: what Vaults hold was wrapped \
+                      under it. If the KMS only refuses it, let it be used again; if its key was \
+                      replaced, bring the old one back",
+            "the version before this rotation opens nothing, though it was in use until now"
+        );
+    }
+    connection.settle_canary(&version.id);
 }
 
 /// Once in the life of the process, until it opens again.

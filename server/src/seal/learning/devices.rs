@@ -20,33 +20,52 @@ impl Learner {
         fresh: &KekDescription,
     ) -> Result<Option<KekDescription>, Doubt> {
         let Some(before) = before else { return Ok(None) };
-        let mut versions = Vec::with_capacity(fresh.versions().len());
-        let mut current = fresh.current().id.clone();
-        for is in fresh.versions() {
-            let Some(was) = moved(before, fresh, is) else {
-                versions.push(is.clone());
-                continue;
-            };
-            if !connection.recognised(|all| all.contains(&is.id)) {
-                self.require_same_key(connection, was, is).await?;
-                tell_recognised(connection, was, is);
-                connection.recognised(|all| all.insert(is.id.clone()));
-            }
-            if is.id == current {
-                current = was.id.clone();
-            }
-            versions.push(KekVersion { id: was.id.clone(), ..is.clone() });
+        // First, as it says most of the device: others may have wrapped nothing here.
+        let own = fresh.current();
+        let own_was = moved(before, fresh, own);
+        if let Some(was) = own_was {
+            self.recognise(connection, was, own, false).await?;
         }
-        let renamed = rebuilt(versions, &current, fresh.is_complete(), fresh.is_purgeable());
+        let mut versions = Vec::with_capacity(fresh.versions().len());
+        for is in fresh.versions() {
+            let id = match moved(before, fresh, is) {
+                Some(was) => {
+                    self.recognise(connection, was, is, own_was.is_some()).await?;
+                    was.id.clone()
+                }
+                None => is.id.clone(),
+            };
+            versions.push(KekVersion { id, ..is.clone() });
+        }
+        let current = own_was.map_or(&own.id, |was| &was.id);
+        let renamed = rebuilt(versions, current, fresh.is_complete(), fresh.is_purgeable());
         Ok(renamed.ok())
     }
 
-    /// The new device has to open what was wrapped on the old one, or for the same public key.
+    /// Once for each version, unless the device was away.
+    async fn recognise(
+        &self,
+        connection: &Connection,
+        was: &KekVersion,
+        is: &KekVersion,
+        is_device_shown: bool,
+    ) -> Result<(), Doubt> {
+        if !connection.recognised(|all| all.contains(&is.id)) {
+            self.require_same_key(connection, was, is, is_device_shown).await?;
+            tell_recognised(connection, was, is);
+            connection.recognised(|all| all.insert(is.id.clone()));
+        }
+        Ok(())
+    }
+
+    /// The new device has to open what was wrapped on the old one, or for the same public key. Of a
+    /// version that wrapped nothing here it is enough that the device holds the current one.
     async fn require_same_key(
         &self,
         connection: &Connection,
         was: &KekVersion,
         is: &KekVersion,
+        is_device_shown: bool,
     ) -> Result<(), Doubt> {
         if is.state == KekState::Disabled {
             return Ok(());
@@ -59,9 +78,10 @@ impl Learner {
             let confirmed = round_trip::confirm(connection.kms(), was, &*self.random).await;
             return confirmed.map(drop).map_err(Doubt::Open);
         }
-        let canary = connection.canary(&was.id);
-        let canary =
-            canary.ok_or_else(|| Doubt::Replaced(Contradiction::OtherDevice(was.id.clone())))?;
+        let Some(canary) = connection.canary(&was.id) else {
+            let unshown = Doubt::Replaced(Contradiction::OtherDevice(was.id.clone()));
+            return if is_device_shown { Ok(()) } else { Err(unshown) };
+        };
         match canary.is_unwrapped_by(connection.kms()).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(KmsError::Rejected(_)) => Err(other_key()),

@@ -317,18 +317,30 @@ async fn an_older_version_that_opens_nothing_counts_as_disabled_until_it_does() 
     let node = site.running().await;
     site.kms.lists(&[1, 2].map(Version::enabled));
     sleep(2 * POLL).await;
-    let disabled = || {
-        let deployment = node.deployment();
-        let known = deployment.seals.iter().next().unwrap().known.clone().unwrap();
-        known.keks.disabled().map(|one| one.id.clone()).collect::<Vec<_>>()
-    };
+    let disabled = || node.deployment().seals.iter().next().unwrap().connection.retired();
     site.kms.opens_from(2);
     sleep(2 * DAY).await;
     assert_eq!(disabled(), [id(1)]);
     assert_eq!(encrypt(&node).await.unwrap().version.get(), 2, "nothing else changes");
     site.kms.opens_from(1);
-    sleep(2 * DAY).await;
+    sleep(DAY / 12).await;
     assert!(disabled().is_empty());
+}
+
+/// As where somebody replaced the key of an upstream and rotated it past the version in use.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_opens_nothing_when_a_rotation_leaves_it_is_an_error_and_is_followed() {
+    let site = site();
+    let node = site.running().await;
+    site.kms.refuses(1, KmsError::Rejected(None));
+    site.kms.lists(&[1, 2].map(Version::enabled));
+    let log = Log::start();
+    sleep(2 * POLL).await;
+    let told = log.take();
+    assert!(
+        told.contains("ERROR") && told.contains("the version before this rotation opens nothing")
+    );
+    assert_eq!(encrypt(&node).await.unwrap().version.get(), 2);
 }
 
 #[tokio::test(start_paused = true)]

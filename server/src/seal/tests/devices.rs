@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use selkie_crypto::{Kek, RecipientSecret, WrapAlgorithm};
-use selkie_kms::{Call, KekDescription, Kms, KmsFuture, StaticKms};
+use selkie_kms::{Call, KekDescription, KekVersion, Kms, KmsFuture, StaticKms};
 
 use super::*;
 use crate::telemetry::captured::Log;
@@ -14,6 +14,11 @@ struct Hsm(Mutex<(&'static str, Arc<StaticKms>)>);
 
 fn on(serial: &str) -> KekId {
     KekId::new(&format!("pkcs11:serial={serial};object=unseal;id=%01")).unwrap()
+}
+
+/// A key that was never the current one here, so that nothing was wrapped under it.
+fn previous_on(serial: &str) -> KekId {
+    KekId::new(&format!("pkcs11:serial={serial};object=unseal;id=%00")).unwrap()
 }
 
 fn holding(fill: u8) -> Arc<StaticKms> {
@@ -33,7 +38,8 @@ impl Kms for Hsm {
             let (serial, inner) = self.0.lock().unwrap().clone();
             let mut version = inner.describe().await?.current().clone();
             version.id = on(serial);
-            Ok(KekDescription::new(vec![version], &on(serial)).unwrap())
+            let previous = KekVersion { id: previous_on(serial), ..version.clone() };
+            Ok(KekDescription::new(vec![previous, version], &on(serial)).unwrap())
         })
     }
 

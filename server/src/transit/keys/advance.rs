@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use selkie_access::{KeyName, MountPath};
 use tokio::task::yield_now;
 
-use super::{Change, Keys, Target};
+use super::{Change, Keys};
 use crate::deployment::Deployment;
 use crate::telemetry::WithCauses;
 use crate::transit::{TransitError, TransitKey};
@@ -72,14 +72,6 @@ impl Keys {
         }
     }
 
-    /// Has the keys compared with the seals, if they have not followed the list of seals yet: one that
-    /// is new may have been asked in vain, and is not waited for by the others any more.
-    pub(crate) fn compare_soon(&self) {
-        if self.seals_due.load(Ordering::Relaxed) {
-            self.comparison_due.notify_one();
-        }
-    }
-
     async fn behind(
         &self,
         deployment: &Deployment,
@@ -102,9 +94,7 @@ impl Keys {
     /// Whether every key can tell what its next version is for.
     async fn is_told(&self, deployment: &Deployment, now: u64) -> bool {
         for page in self.pages() {
-            if page.iter().any(|(_, key)| {
-                key.target(&deployment.seals, true, now).and_then(Target::whole).is_err()
-            }) {
+            if page.iter().any(|(_, key)| key.target(&deployment.seals, true, now).is_err()) {
                 return false;
             }
             yield_now().await;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use selkie_crypto::SealName;
 
-use crate::seal::{KekRef, NextKeks, Seal, SealError, Seals};
+use crate::seal::{KekRef, Seal, SealError, Seals};
 use crate::transit::{TransitError, TransitKey};
 
 /// How long a seal that was left out must be well before the version rises for it again. It doubles
@@ -19,34 +19,16 @@ pub(in crate::transit) struct Target {
     pub(in crate::transit) keks: Vec<KekRef>,
     /// The seals that it should wrap for as well, and that are away.
     pub(in crate::transit) left_out: Vec<SealName>,
-    /// Why a seal that the key has not been for yet is not among them.
-    pub(in crate::transit) awaited: Option<SealError>,
-}
-
-impl Target {
-    /// The same where it is for all seals.
-    ///
-    /// # Errors
-    ///
-    /// [`SealError`] of a seal that is waited for.
-    pub(in crate::transit) fn whole(self) -> Result<Self, SealError> {
-        match self.awaited {
-            Some(error) => Err(error),
-            None => Ok(self),
-        }
-    }
 }
 
 impl TransitKey {
     /// What the key's next version is for: the same seals as these, or where nothing but versions of
     /// master keys may have changed, those of its latest version; and seals that were left out, once
-    /// they are steadily back. A new seal that does not tell what to wrap for keeps the key neither
-    /// from leaving those that are gone nor from following the others.
+    /// they are steadily back.
     ///
     /// # Errors
     ///
-    /// [`SealError`] of a seal that neither this replica nor the key has a version of to rely on, if
-    /// nobody has asked it in vain yet, or no server would open what is wrapped for the others.
+    /// [`SealError`] of a seal that neither this replica nor the key has a version of to rely on.
     pub(in crate::transit) fn target(
         &self,
         seals: &Seals,
@@ -60,24 +42,22 @@ impl TransitKey {
             .filter_map(|name| seals.find(name).filter(|seal| !seal.disabled))
             .partition(|seal| self.is_back(seal, now));
         let mut left_out: Vec<_> = left_out.into_iter().map(|seal| seal.name().clone()).collect();
-        let NextKeks { keks, awaited } = if by_configuration {
-            let mut next = seals.next_keks(latest, &left_out, made, now)?;
-            if !seals.opens_any(&next.keks) {
+        let keks = if by_configuration {
+            let keks = seals.next_keks(latest, &left_out, made, now)?;
+            if seals.opens_any(&keks) {
+                keks
+            } else {
                 // The seals that were there are gone for good: those that are away are all it has.
                 left_out.clear();
-                next = seals.next_keks(latest, &[], made, now)?;
-            }
-            match next.awaited {
-                Some(error) if !seals.opens_any(&next.keks) => return Err(error),
-                awaited => NextKeks { awaited, ..next },
+                seals.next_keks(latest, &[], made, now)?
             }
         } else {
             let mut keks = seals.newer_keks(latest, made, now);
             let returned = returned.into_iter().filter_map(Seal::current_kek);
             keks.extend(returned.filter(|kek| latest.iter().all(|was| was.seal != kek.seal)));
-            NextKeks { keks, awaited: None }
+            keks
         };
-        Ok(Target { keks, left_out, awaited })
+        Ok(Target { keks, left_out })
     }
 
     /// The key with a version without the seals `away`; `None` if its settings do not allow that, its
@@ -96,7 +76,7 @@ impl TransitKey {
         }
         let gone = gone.into_iter().map(|kek| kek.seal);
         let left_out = self.left_out().iter().cloned().chain(gone).collect();
-        let next = self.clone().rotated(Target { keks, left_out, awaited: None }, now)?;
+        let next = self.clone().rotated(Target { keks, left_out }, now)?;
         next.leave_room()?;
         Ok(Some(next))
     }
