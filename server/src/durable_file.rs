@@ -2,7 +2,7 @@
 //! old one or the new one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,27 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     File::open(directory(path))?.sync_all()
+}
+
+/// The first `most` bytes of the file; `None` if there is none. What is longer is no whole JSON then.
+///
+/// # Errors
+///
+/// What the system says; [`io::ErrorKind::InvalidInput`] for what is no file.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match fs::metadata(path) {
+        // To open a named pipe would wait for whoever writes into it.
+        Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+        Ok(_) => File::open(path),
+        Err(error) => Err(error),
+    };
+    let file = match file {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        outcome => outcome?,
+    };
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 /// Makes the directory that `path` lies in, for its owner alone, unless it is there.

@@ -197,25 +197,34 @@ pub(crate) fn decode(
         refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
-    if !pkcs11::refuse_shared(&in_hsms, reading) {
-        refuse_repeated_master_keys(&seals, &in_hsms);
-    }
-    // Placeholders stand for files of which nobody can tell whether they hold one key.
-    if !reading.sources.are_placeholders() {
-        refuse_repeated_master_keys(&seals, &offline);
-    }
-    for (names, stanzas) in
-        [(&azure::OF_ONE_SEAL[..], in_azure), (&transit::OF_ONE_SEAL[..], in_transit)]
-    {
-        if !setting::refuse_shared(names, &stanzas, reading) {
-            refuse_repeated_master_keys(&seals, &stanzas);
-        }
-    }
+    refuse_shared(&seals, &[in_hsms, in_azure, in_transit, offline], reading);
     if has_any {
         refuse_useless(&seals, count, root);
     }
     seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
     Declared { seals, revoked, unread, names }
+}
+
+/// Refuses two seals with one master key, of those in an HSM, in Key Vault, upstream, and offline.
+fn refuse_shared(
+    seals: &[Seal],
+    [in_hsms, in_azure, in_transit, offline]: &[Vec<(String, Place<'_>)>; 4],
+    reading: &Reading<'_>,
+) {
+    // Placeholders stand for files of which nobody can tell whether they hold one key.
+    if !reading.sources.are_placeholders() {
+        refuse_repeated_master_keys(seals, offline);
+    }
+    if !pkcs11::refuse_shared(in_hsms, reading) {
+        refuse_repeated_master_keys(seals, in_hsms);
+    }
+    for (names, stanzas) in
+        [(&azure::OF_ONE_SEAL[..], in_azure), (&transit::OF_ONE_SEAL[..], in_transit)]
+    {
+        if !setting::refuse_shared(names, stanzas, reading) {
+            refuse_repeated_master_keys(seals, stanzas);
+        }
+    }
 }
 
 /// Refuses seals of which none would do its part: `count` of them are not revoked, and `seals` are

@@ -1,7 +1,7 @@
 //! What was seen before, in a file of the data directory: for servers without storage.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,18 +67,9 @@ impl MemoryFile {
 
     /// What was seen, and since when is learned; `None` without a file.
     pub(super) fn read(&self) -> Result<Option<Remembrance>, MemoryFileError> {
-        let file = match fs::metadata(&self.path) {
-            // To open a named pipe would wait for whoever writes into it.
-            Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
-            Ok(_) => fs::File::open(&self.path),
-            Err(error) => Err(error),
-        };
-        let file = match file {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            outcome => outcome.map_err(MemoryFileError::Unreadable)?,
-        };
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).map_err(MemoryFileError::Unreadable)?;
+        let text =
+            durable_file::read(&self.path, MAX_BYTES).map_err(MemoryFileError::Unreadable)?;
+        let Some(text) = text else { return Ok(None) };
         let malformed = |error| MemoryFileError::Malformed(Some(error));
         let sealed: Sealed = serde_json::from_slice(&text).map_err(malformed)?;
         let mac = bytes(&sealed.mac).ok_or(MemoryFileError::Malformed(None))?;

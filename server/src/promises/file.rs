@@ -1,7 +1,7 @@
 //! The file with what the configurations of this server have promised. No secret is in it.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -105,7 +105,8 @@ impl PromiseFile {
     ///
     /// [`PromiseFileError`].
     pub fn read(&self) -> Result<Option<Remembered>, PromiseFileError> {
-        let Some(text) = self.text()? else { return Ok(None) };
+        let text = durable_file::read(&self.path, MAX_BYTES);
+        let Some(text) = text.map_err(PromiseFileError::Unreadable)? else { return Ok(None) };
         let malformed = |error| PromiseFileError::Malformed(Some(error));
         let Signed { content, mac } = serde_json::from_slice(&text).map_err(malformed)?;
         let is_proven = self.is_proven(&content, mac.as_deref())?;
@@ -114,22 +115,6 @@ impl PromiseFile {
             None => Err(PromiseFileError::WrongMac { said: promises }),
             Some(is_proven) => Ok(Some(Remembered { promises, is_proven })),
         }
-    }
-
-    fn text(&self) -> Result<Option<Vec<u8>>, PromiseFileError> {
-        let file = match fs::metadata(&self.path) {
-            // To open a named pipe would wait for whoever writes into it.
-            Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
-            Ok(_) => File::open(&self.path),
-            Err(error) => Err(error),
-        };
-        let file = match file {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            outcome => outcome.map_err(PromiseFileError::Unreadable)?,
-        };
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).map_err(PromiseFileError::Unreadable)?;
-        Ok(Some(text))
     }
 
     /// Whether the local key signed it, if there is one; `None` if another key did.

@@ -1,3 +1,5 @@
+mod canaries;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,13 +8,13 @@ use std::time::Duration;
 
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::transit::{TokenStanding, TransitClient};
-use selkie_kms::{Governor, GovernorFigures, KekDescription, Kms};
+use selkie_kms::{Governor, GovernorFigures, Kms};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::breaker::Breaker;
-use super::canary::{Canaries, Canary};
+use super::canary::Canaries;
 use super::error::SealFault;
 use super::examination::Examiner;
 use super::health::{Health, Standing};
@@ -336,13 +338,6 @@ impl Connection {
         self.inherit_canaries(other);
     }
 
-    /// Takes over the canaries of the seal that had this one's name, of whatever master key: if that
-    /// has another place now, or other settings, its versions must prove to be the same.
-    pub(super) fn inherit_canaries(&self, other: &Self) {
-        let canaries = other.state().canaries.unsettled();
-        self.state().canaries = canaries;
-    }
-
     /// Begins with what the pin file says, if anything can be believed of it.
     pub(super) fn read_pin(&self) {
         let Some(file) = self.pin() else { return };
@@ -367,20 +362,6 @@ impl Connection {
         }
     }
 
-    fn read_canaries(&self, file: &PinFile) {
-        match file.read_canaries() {
-            Ok(canaries) => self.state().canaries = Canaries::kept(canaries),
-            Err(error) => tracing::error!(
-                seal = %self.name(),
-                file = %file.canaries_path().display(),
-                reason = %crate::telemetry::WithCauses(&error),
-                advice = "make sure by yourself that nobody has replaced the master key: this start \
-                          cannot tell",
-                "the file of the canaries is not used"
-            ),
-        }
-    }
-
     fn tell_refused_pin(&self, file: &PinFile, error: &PinError) {
         tracing::error!(
             seal = %self.name(),
@@ -397,58 +378,6 @@ impl Connection {
 
     pub(super) fn pin_is_good(&self) {
         self.state().pin = PinState::Good;
-    }
-
-    /// What was wrapped under its versions when they were confirmed.
-    pub(super) fn canaries(&self) -> Vec<Canary> {
-        self.state().canaries.listed()
-    }
-
-    /// The canary of the version `kek`.
-    pub(super) fn canary(&self, kek: &KekId) -> Option<Canary> {
-        self.state().canaries.of(kek).cloned()
-    }
-
-    /// The versions whose canaries have their turn now.
-    pub(super) fn take_turns(&self, keks: &KekDescription) -> Vec<KekId> {
-        self.state().canaries.take_turns(keks)
-    }
-
-    pub(super) fn doubted_canaries(&self) -> Vec<KekId> {
-        self.state().canaries.doubted()
-    }
-
-    pub(super) fn doubt_canary(&self, kek: &KekId) {
-        self.state().canaries.doubt(kek);
-    }
-
-    pub(super) fn add_canary(&self, canary: Canary) {
-        self.state().canaries.add(canary);
-    }
-
-    pub(super) fn settle_canary(&self, kek: &KekId) {
-        self.state().canaries.settle(kek);
-    }
-
-    /// Nothing that the KMS has said of them counts any more.
-    pub(super) fn unsettle_canaries(&self) {
-        let mut state = self.state();
-        state.canaries = state.canaries.unsettled();
-        state.recognised.clear();
-    }
-
-    /// Whether it is new that the version `kek` is retired, or is not.
-    pub(super) fn is_retired_anew(&self, kek: &KekId, is_retired: bool) -> bool {
-        self.state().canaries.is_news(kek, is_retired)
-    }
-
-    /// The older versions whose canaries say that they open nothing.
-    pub(crate) fn retired(&self) -> Vec<KekId> {
-        self.state().canaries.retired()
-    }
-
-    pub(super) fn recognised<R>(&self, look: impl FnOnce(&mut BTreeSet<KekId>) -> R) -> R {
-        look(&mut self.state().recognised)
     }
 
     pub(super) fn set_known(&self, known: Arc<Known>) {

@@ -4,8 +4,8 @@
 mod canaries;
 mod record;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -202,19 +202,8 @@ fn write_json(path: &Path, record: &impl Serialize) -> Result<(), PinError> {
 }
 
 fn read_json<R: DeserializeOwned>(path: &Path) -> Result<Option<R>, PinError> {
-    let file = match fs::metadata(path) {
-        // To open a named pipe would wait for whoever writes into it.
-        Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
-        Ok(_) => File::open(path),
-        Err(error) => Err(error),
-    };
-    let file = match file {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(PinError::Unreadable(error)),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut text).map_err(PinError::Unreadable)?;
+    let text = durable_file::read(path, MAX_BYTES).map_err(PinError::Unreadable)?;
+    let Some(text) = text else { return Ok(None) };
     let record = serde_json::from_slice(&text);
     record.map(Some).map_err(|error| PinError::Malformed(Some(error)))
 }

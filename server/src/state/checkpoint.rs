@@ -2,7 +2,7 @@
 //! against (invariant I5).
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use selkie_crypto::StateKey;
@@ -152,18 +152,9 @@ impl CheckpointFile {
     }
 
     fn read(&self) -> Result<Option<Checkpoint>, CheckpointError> {
-        let file = match fs::metadata(&self.path) {
-            // To open a named pipe would wait for whoever writes into it.
-            Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
-            Ok(_) => File::open(&self.path),
-            Err(error) => Err(error),
-        };
-        let file = match file {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            outcome => outcome.map_err(CheckpointError::Unreadable)?,
-        };
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).map_err(CheckpointError::Unreadable)?;
+        let text =
+            durable_file::read(&self.path, MAX_BYTES).map_err(CheckpointError::Unreadable)?;
+        let Some(text) = text else { return Ok(None) };
         let read = serde_json::from_slice::<Checkpoint>(&text);
         let read = read.map_err(|error| CheckpointError::Malformed(Some(error)))?;
         if read.format == FORMAT { Ok(Some(read)) } else { Err(CheckpointError::Malformed(None)) }

@@ -1,7 +1,7 @@
 //! The file in which evidence is kept where there is no store.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,18 +56,9 @@ impl EvidenceFile {
 
     /// What it says; nothing without a file.
     pub(super) fn read(&self) -> Result<Vec<UsageRecord>, EvidenceFileError> {
-        let file = match fs::metadata(&self.path) {
-            // To open a named pipe would wait for whoever writes into it.
-            Ok(found) if !found.is_file() => Err(io::ErrorKind::InvalidInput.into()),
-            Ok(_) => fs::File::open(&self.path),
-            Err(error) => Err(error),
-        };
-        let file = match file {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            outcome => outcome.map_err(EvidenceFileError::Unreadable)?,
-        };
-        let mut text = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut text).map_err(EvidenceFileError::Unreadable)?;
+        let text =
+            durable_file::read(&self.path, MAX_BYTES).map_err(EvidenceFileError::Unreadable)?;
+        let Some(text) = text else { return Ok(Vec::new()) };
         let malformed = |_error| EvidenceFileError::Malformed;
         let sealed: Sealed = serde_json::from_slice(&text).map_err(malformed)?;
         if !self.key.verify(&signed(&sealed.content), &sealed.mac) {

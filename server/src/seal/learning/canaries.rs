@@ -157,27 +157,17 @@ impl Learner {
             connection.doubt_canary(id);
             return Err(Doubt::Open(fault));
         }
-        match fault {
-            SealFault::Kms(
-                KmsError::Unavailable(_) | KmsError::TimedOut(_) | KmsError::Throttled { .. },
-            ) => {
-                if is_doubted {
-                    Err(Doubt::Open(fault))
-                } else {
-                    Ok(())
-                }
-            }
-            // Nothing wraps under it any more, and so nothing proves another key. Of the version
-            // that was in use until now that is no matter of course.
-            _ if before.is_some_and(|was| was.keks.current().id == *id) => {
-                tell_left_behind(connection, version, &refusal);
-                Ok(())
-            }
-            _ => {
-                tell_retired(connection, version, &refusal);
-                Ok(())
-            }
+        if is_passing(&fault) {
+            return if is_doubted { Err(Doubt::Open(fault)) } else { Ok(()) };
         }
+        // Nothing wraps under it any more, and so nothing proves another key. Of the version that was
+        // in use until now that is no matter of course.
+        if before.is_some_and(|was| was.keks.current().id == *id) {
+            tell_left_behind(connection, version, &refusal);
+        } else {
+            tell_retired(connection, version, &refusal);
+        }
+        Ok(())
     }
 
     /// Writes the file of the canaries if it does not say this already. One that was refused is kept
@@ -208,6 +198,16 @@ enum Answer {
     Nothing(KmsError),
     /// It does not open, in these words.
     NotOpened(String),
+}
+
+/// Whether it says nothing of the key, and will be over.
+const fn is_passing(fault: &SealFault) -> bool {
+    matches!(
+        fault,
+        SealFault::Kms(
+            KmsError::Unavailable(_) | KmsError::TimedOut(_) | KmsError::Throttled { .. }
+        )
+    )
 }
 
 fn heard(

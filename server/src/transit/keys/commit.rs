@@ -64,16 +64,14 @@ impl Keys {
                 Ok(changed) => changed,
                 Err(refusal) if sent.is_some() => return Err(refusal),
                 // Another replica may have made it possible a moment ago.
-                Err(refusal) => match self.is_outdated(mount, name, &place, at).await {
-                    Ok(true) => {
+                Err(refusal) => match (self.is_outdated(mount, name, &place, at).await, refusal) {
+                    (Ok(true), refusal) => {
                         late = Some(refusal);
                         continue;
                     }
                     // That is final for a client, and only the store could say it.
-                    Err(error) if matches!(refusal, TransitError::KeyNotFound) => {
-                        return Err(error.into());
-                    }
-                    Ok(false) | Err(_) => return Err(refusal),
+                    (Err(error), TransitError::KeyNotFound) => return Err(error.into()),
+                    (Ok(false) | Err(_), refusal) => return Err(refusal),
                 },
             };
             let Some((write, entry)) = changed.into_write(&place)? else {
