@@ -114,6 +114,7 @@ impl Node {
         let keys = if storage.is_some() { Keys::awaiting_store() } else { Keys::without_store() };
         let parts = Parts { keys, clock, random: Arc::new(os_random), audit, bench };
         let node = Self::begin_with(deployment, parts).await.watching(alerts)?;
+        node.auth.methods().read_certificates();
         if let Some(storage) = storage {
             let kind = storage.kind();
             node.keep_state(Backend::Configured(storage), kind).await;

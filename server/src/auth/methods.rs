@@ -127,14 +127,15 @@ impl fmt::Debug for Tools<'_> {
 /// All methods, and the mounts made through the API.
 #[derive(Debug)]
 pub struct Methods {
+    internet: Arc<Internet>,
     all: Vec<Arc<dyn Method>>,
     mounts: Arc<Mirror<mount::MountRecord>>,
 }
 
 impl Default for Methods {
     fn default() -> Self {
-        let outside: Arc<dyn Outside> = Arc::new(Internet::new());
-        let sources = || KeySources::new(Arc::clone(&outside));
+        let internet = Arc::new(Internet::default());
+        let sources = || KeySources::new(Arc::clone(&internet) as Arc<dyn Outside>);
         let all: Vec<Arc<dyn Method>> = vec![
             Arc::new(approle::AppRole::default()),
             Arc::new(cert::Cert::default()),
@@ -142,7 +143,7 @@ impl Default for Methods {
             Arc::new(ConfiguredMethod::new(Kubernetes::new(sources()))),
             Arc::new(ConfiguredMethod::new(Azure::new(sources()))),
         ];
-        Self { all, mounts: Arc::default() }
+        Self { internet, all, mounts: Arc::default() }
     }
 }
 
@@ -152,6 +153,12 @@ impl Methods {
         let mounts = Arc::clone(&self.mounts) as Arc<dyn Mirrors>;
         let methods = self.all.iter().flat_map(|method| method.mirrors());
         std::iter::once(mounts).chain(methods).collect()
+    }
+
+    /// Reads the system's certificates, which providers are trusted by: later the process may be
+    /// confined.
+    pub(crate) fn read_certificates(&self) {
+        self.internet.read_certificates();
     }
 
     /// Gets ready for logins at the declared mounts, in the background, so that the first need not

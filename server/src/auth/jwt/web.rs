@@ -66,17 +66,14 @@ pub(crate) enum WebError {
 /// Everything there is, by the one HTTP client.
 #[derive(Debug, Default)]
 pub(crate) struct Internet {
-    /// The system's certificates are read once, and as early as may be: later the process may be
-    /// confined.
+    /// The system's certificates are read once.
     system: OnceLock<Arc<HttpClient>>,
 }
 
 impl Internet {
     /// Reads the system's certificates now; where that fails it is tried again when they are needed.
-    pub(crate) fn new() -> Self {
-        let internet = Self::default();
-        let _later = internet.system();
-        internet
+    pub(crate) fn read_certificates(&self) {
+        let _later = self.system();
     }
 
     fn system(&self) -> Result<Arc<HttpClient>, HttpSetupError> {

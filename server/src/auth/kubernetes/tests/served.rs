@@ -94,7 +94,7 @@ fn identity() -> (String, ServerConfig) {
 }
 
 async fn asking(config: Value) -> Bench<Kubernetes> {
-    let way = Kubernetes::new(KeySources::new(Arc::new(Internet::new())));
+    let way = Kubernetes::new(KeySources::new(Arc::new(Internet::default())));
     let nothing = DeclaredMethod::Kubernetes(KubernetesConfig::default(), Vec::new());
     let bench = Bench::managed(way, nothing).await;
     bench.write("config", config).await.unwrap();
