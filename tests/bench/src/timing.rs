@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 
 use self::core::Core;
 use self::server::Server;
-use self::welch::{DIFFERENT, LEAST_NS, Verdict};
+use self::welch::{CALIBRATION, DIFFERENT, LEAST_NS, Verdict};
 
 /// What a control must reach, so that nobody can say that it was noise.
 const CONTROL: f64 = 50.0;
@@ -58,6 +58,10 @@ impl Report {
 
     fn row(&mut self, name: &str, row: Row, verdict: Verdict) -> Result<()> {
         let Verdict { samples, max_t, slower_ns, is_different } = verdict;
+        ensure!(
+            samples > 0,
+            "{name}: nothing to compare: the first {CALIBRATION} samples only tell where to crop"
+        );
         let t = max_t.abs();
         let holds = match row {
             Row::MustLookEqual => !is_different,

@@ -16,9 +16,9 @@ use super::{Report, Row};
 
 const DECRYPT: &str = "transit/decrypt/autounseal";
 const ENCRYPT: &str = "transit/encrypt/autounseal";
-/// Every request binds to something, so that all are equally long.
+/// Every request binds to something, so that all are equally long; so are the two.
 const BOUND: &str = "dGhlIHJpZ2h0IG9uZQ==";
-const BOUND_OTHERWISE: &str = "YSB3cm9uZyBvbmUh";
+const BOUND_OTHERWISE: &str = "dGhlIHdyb25nIG9uZQ==";
 
 /// Compares a server's answers, and their times, for each reason why an envelope does not open.
 #[derive(Debug, clap::Args)]

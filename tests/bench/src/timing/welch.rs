@@ -2,7 +2,7 @@
 //! of several percentiles, because the interrupts in the long tail hide small differences.
 
 /// The measurements that the percentiles are taken from; they are not counted.
-const CALIBRATION: usize = 20_000;
+pub(super) const CALIBRATION: usize = 20_000;
 /// In hundredths.
 const PERCENTILES: [usize; 10] = [100, 99, 95, 90, 80, 70, 60, 50, 40, 25];
 /// Fewer say nothing about a distribution.
