@@ -7,6 +7,7 @@ use selkie_crypto::PinKey;
 use tempfile::tempdir;
 
 use super::*;
+use crate::node::Node;
 
 const FULL: &str = r#"
 listener "tcp" {
@@ -14,6 +15,9 @@ listener "tcp" {
 }
 realm = "one"
 realm_aliases = ["zero"]
+storage "sled" {
+  path = "/var/lib/selkie/state"
+}
 origin_key = "env://ORIGIN"
 mount "transit" {
   aliases = ["old"]
@@ -244,6 +248,7 @@ fn what_is_let_go_is_not_missed_and_the_rest_is() {
         ("current_key    = \"env://S2\"", "current_key = \"env://OTHER\""),
         ("\"kv-weu\"", "\"kv-neu\""),
         ("key \"counted\" {", "key \"other\" {"),
+        ("storage \"sled\" {\n  path = \"/var/lib/selkie/state\"\n}\n", "storage \"inmem\" {}\n"),
     ];
     for loss in every_loss {
         let dir = tempdir().unwrap();
@@ -300,6 +305,31 @@ fn a_version_that_does_not_rise_is_told_once_and_loses_nothing() {
     assert_eq!((outlook.losses.len(), outlook.doubts.len()), (0, 1));
     let again = Outlook::of(&now, outlook.promises);
     assert_eq!((again.losses.len(), again.doubts.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_storage_that_is_dropped_is_told_at_every_start_until_it_is_put_back() {
+    let dir = tempdir().unwrap();
+    let start = async |storage: &str| {
+        let text = format!(
+            "listener \"tcp\" {{\n tls_disable = true\n}}\ndata_dir = {:?}\n{storage}\n\
+             seal \"static\" {{\n current_key_id = \"s1\"\n current_key = \"env://S1\"\n}}\n",
+            dir.path()
+        );
+        let config = Config::parse("test.hcl", &text, &Placeholders).unwrap();
+        let node = Node::start(config).await.unwrap();
+        node.follow_promises().await;
+        let losses = node.deployment().memory.losses();
+        losses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(start("").await, [""; 0]);
+    assert_eq!(start("storage \"sled\" {}").await, [""; 0]);
+    for _ in 0..2 {
+        let told = start("").await;
+        assert!(told.len() == 1 && told[0].starts_with("there is no \"storage\""), "{told:?}");
+    }
+    assert_eq!(start("storage \"sled\" {}").await, [""; 0]);
+    assert_eq!(start("storage \"sled\" {}\nrealm = \"default\"").await, [""; 0]);
 }
 
 #[test]
