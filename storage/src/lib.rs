@@ -46,6 +46,12 @@ pub trait Store: Debug + Send + Sync {
         Limits::BACKEND
     }
 
+    /// Whether [`Store::get`] answers from the memory of this process, which alone writes there:
+    /// nobody has to be spared questions.
+    fn answers_from_memory(&self) -> bool {
+        false
+    }
+
     /// The record under `key`; `None` if there is none.
     ///
     /// # Errors

@@ -226,6 +226,10 @@ impl Inner {
 }
 
 impl Store for SledStore {
+    fn answers_from_memory(&self) -> bool {
+        true
+    }
+
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(ready(Ok(self.inner.shared.state().get(key))))
     }
