@@ -106,14 +106,17 @@ impl Deployment {
     }
 
     /// What `validate --previous` tells of two files, of the one in use and the new one; but for what
-    /// the server itself knows better.
+    /// the server itself knows better, and where the one in use is a slip that the new one puts right.
     fn require_promises(&self, before: &Self) -> Result<(), Discontinuity> {
         let promises = self.promises.as_ref().zip(before.promises.as_ref());
         let Some((is, was)) = promises else { return Ok(()) };
         let is_described =
             |name: &SealName| self.seals.find(name).is_some_and(|seal| seal.known.is_some());
         let broken = is.check_against_running(was, is_described);
-        if broken.is_empty() { Ok(()) } else { Err(Discontinuity::Regressions(broken)) }
+        if broken.is_empty() || before.memory.is_put_right(was, is) {
+            return Ok(());
+        }
+        Err(Discontinuity::Regressions(broken))
     }
 
     /// Refuses to take the place of `before`, which differs in what is known of a master key, where

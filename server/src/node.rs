@@ -103,6 +103,7 @@ impl Node {
     ///
     /// [`NodeError`].
     pub async fn start(mut config: Config) -> Result<Self, NodeError> {
+        let promises = Some(Arc::new(config.promises()));
         let storage = config.storage.take();
         let clock = Arc::new(SystemClock);
         await_others(&config.audit.devices).await;
@@ -110,7 +111,9 @@ impl Node {
         let alerts = config.alerts.take();
         // Again here: whoever made this configuration, a script alone never makes a bench.
         let bench = config.faults.take().filter(|_| config.allow_faults).map(Bench::new);
-        let deployment = Deployment::resume(config, None, bench.as_ref()).await?;
+        let mut deployment = Deployment::resume(config, None, bench.as_ref()).await?;
+        // Those of a configuration that still had its storage.
+        deployment.promises = promises;
         let keys = if storage.is_some() { Keys::awaiting_store() } else { Keys::without_store() };
         let parts = Parts { keys, clock, random: Arc::new(os_random), audit, bench };
         let node = Self::begin_with(deployment, parts).await.watching(alerts)?;

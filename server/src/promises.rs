@@ -32,16 +32,25 @@ pub struct PromiseMemory {
     /// Held while the file is written.
     now: Mutex<Now>,
     losses: Mutex<Vec<Regression>>,
-    /// What something was encrypted under while the configuration in use was withheld.
-    made: Mutex<BTreeSet<(MountPath, KeyName)>>,
-    /// Whether the configuration in use is not remembered as a whole.
-    is_withheld: AtomicBool,
+    /// The configurations that are not remembered as a whole: the one in use, and those that requests
+    /// under way may still encrypt under.
+    withheld: Mutex<Vec<Withheld>>,
+    /// Whether there was ever one.
+    has_withheld: AtomicBool,
+}
+
+/// A configuration that broke promises when it was put to use.
+#[derive(Debug)]
+struct Withheld {
+    promises: Arc<Promises>,
+    /// The keys that something was encrypted under.
+    made: BTreeSet<(MountPath, KeyName)>,
 }
 
 #[derive(Debug, Default)]
 struct Now {
     remembered: Vec<Promises>,
-    in_use: Option<Promises>,
+    in_use: Option<Arc<Promises>>,
     has_begun: bool,
     /// Whether there is a file that cannot be read, and so is left alone.
     is_file_barred: bool,
@@ -96,7 +105,7 @@ impl PromiseMemory {
     }
 
     /// A configuration that promises this is in use. Blocks.
-    pub fn follow(&self, promises: &Promises) {
+    pub fn follow(&self, promises: &Arc<Promises>) {
         let Some(file) = &self.file else { return };
         let mut now = locked(&self.now);
         let read = file.read();
@@ -124,42 +133,61 @@ impl PromiseMemory {
         }
         now.has_begun = true;
         now.remembered = outlook.promises;
-        now.in_use = Some(promises.clone());
-        locked(&self.made).clear();
-        self.is_withheld.store(!outlook.losses.is_empty(), Ordering::Relaxed);
+        now.in_use = Some(Arc::clone(promises));
+        self.withhold((!outlook.losses.is_empty()).then_some(promises));
         *locked(&self.losses) = outlook.losses;
     }
 
-    /// Something is about to be encrypted, once this is noted: where the configuration in use breaks
-    /// promises, its own begin here. `None` where all is noted. A disk that hangs is waited for a
-    /// moment only.
+    /// From now on `promises` are withheld, if any, beside those that requests may be under way with.
+    fn withhold(&self, promises: Option<&Arc<Promises>>) {
+        let mut withheld = locked(&self.withheld);
+        withheld.retain(|one| Arc::strong_count(&one.promises) > 1);
+        let new = promises.filter(|new| withheld.iter().all(|one| !one.is_of(new)));
+        withheld.extend(new.map(|new| Withheld::new(Arc::clone(new))));
+        self.has_withheld.fetch_or(promises.is_some(), Ordering::Relaxed);
+    }
+
+    /// Whether `new` keeps all that is promised, where `in_use` does not: what the one in use would
+    /// promise by itself is nothing, but for what something was encrypted under.
+    #[must_use]
+    pub fn is_put_right(&self, in_use: &Arc<Promises>, new: &Promises) -> bool {
+        let is_withheld = locked(&self.withheld).iter().any(|one| one.is_of(in_use));
+        // It is held while a disk is waited for; then whoever reloads tries again.
+        let remembered = self.now.try_lock().ok().map(|now| now.remembered.clone());
+        is_withheld && remembered.is_some_and(|all| new.losses_since(&all).is_empty())
+    }
+
+    /// Something is about to be encrypted under a configuration that promises `under`, once this is
+    /// noted: where that breaks promises, its own begin here. `None` where all is noted. A disk that
+    /// hangs is waited for a moment only.
     pub(crate) fn note_making(
         self: &Arc<Self>,
+        under: &Arc<Promises>,
         mount: &MountPath,
         key: &KeyName,
     ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        if !self.is_withheld.load(Ordering::Relaxed) {
+        if !self.has_withheld.load(Ordering::Relaxed) {
             return None;
         }
-        let made = (mount.clone(), key.clone());
-        locked(&self.made).insert(made).then(|| {
-            let memory = Arc::clone(self);
-            let noted = tokio::task::spawn_blocking(move || memory.promise_made());
+        let mut withheld = locked(&self.withheld);
+        let made = &mut withheld.iter_mut().find(|one| one.is_of(under))?.made;
+        made.insert((mount.clone(), key.clone())).then(|| {
+            let (memory, under, made) = (Arc::clone(self), Arc::clone(under), made.clone());
+            let noted = tokio::task::spawn_blocking(move || memory.promise_made(&under, &made));
             // It tells by itself what does not work.
             Box::pin(async { drop(timeout(NOTE_PATIENCE, noted).await) }) as _
         })
     }
 
-    fn promise_made(&self) {
+    fn promise_made(&self, under: &Arc<Promises>, made: &BTreeSet<(MountPath, KeyName)>) {
         let mut now = locked(&self.now);
-        let (Some(file), Some(in_use)) = (&self.file, &now.in_use) else { return };
+        let Some(file) = &self.file else { return };
         // Read anew: what was let go meanwhile is not promised again.
         let remembered = match file.read() {
             Ok(read) => read.map(|read| read.promises).unwrap_or_default(),
             Err(_told_at_the_start) => now.remembered.clone(),
         };
-        let made = locked(&self.made).clone();
-        let used = in_use.only_keys(|mount, key| {
+        let used = under.only_keys(|mount, key| {
             made.contains(&(mount.clone(), key.clone()))
                 || remembered.iter().any(|one| one.declares(mount, key))
         });
@@ -170,6 +198,22 @@ impl PromiseMemory {
             now.write(file, &promises);
         }
         now.remembered = promises;
+        // A request that began before a reload put things right.
+        if let Some(in_use) = now.in_use.as_ref().filter(|in_use| !Arc::ptr_eq(in_use, under)) {
+            let losses = in_use.losses_since(&now.remembered);
+            told::losses(&losses);
+            *locked(&self.losses) = losses;
+        }
+    }
+}
+
+impl Withheld {
+    const fn new(promises: Arc<Promises>) -> Self {
+        Self { promises, made: BTreeSet::new() }
+    }
+
+    fn is_of(&self, promises: &Arc<Promises>) -> bool {
+        Arc::ptr_eq(&self.promises, promises)
     }
 }
 

@@ -23,7 +23,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use self::sled::{SledError, SledSettings, SledStore};
+pub use self::sled::{Holder, SledError, SledSettings, SledStore};
 pub use commit::{Commit, Guard, Limits, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
 pub use error::StoreError;
 pub use etcd::{EtcdError, EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore};
@@ -44,6 +44,12 @@ pub trait Store: Debug + Send + Sync {
     /// The most that one commit takes.
     fn limits(&self) -> Limits {
         Limits::BACKEND
+    }
+
+    /// Whether [`Store::get`] answers from the memory of this process, which alone writes there:
+    /// nobody has to be spared questions.
+    fn answers_from_memory(&self) -> bool {
+        false
     }
 
     /// The record under `key`; `None` if there is none.

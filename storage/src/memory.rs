@@ -42,6 +42,10 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn answers_from_memory(&self) -> bool {
+        true
+    }
+
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move { Ok(self.shared.state().get(key)) })
     }

@@ -133,8 +133,9 @@ impl SledError {
     }
 }
 
-/// Another process, with its number if that is known.
-struct Holder(Option<u32>);
+/// Another process that has what one alone can have, with its number if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder(pub Option<u32>);
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,6 +226,10 @@ impl Inner {
 }
 
 impl Store for SledStore {
+    fn answers_from_memory(&self) -> bool {
+        true
+    }
+
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(ready(Ok(self.inner.shared.state().get(key))))
     }

@@ -127,6 +127,9 @@ impl Promises {
             let (now, was) = (self.origin_key.as_ref(), previous.origin_key.as_ref());
             regressions.extend(Regression::of_origin_key(now, was));
         }
+        if previous.has_storage && !self.has_storage {
+            regressions.push(Regression::StorageRemoved);
+        }
         regressions
     }
 

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::key::DeclaredKey;
 use crate::mount::Mount;
 use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal};
+use crate::storage::Storage;
 
 /// What a configuration promises to the ciphertexts made under it.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Promises {
     pub(crate) origin_key: Option<KeyFingerprint>,
     /// Whether what was made with that, or without one, has been let go.
     pub(crate) is_origin_let_go: bool,
+    /// Whether there is a storage that outlives the process.
+    pub(crate) has_storage: bool,
 }
 
 /// Which master keys a seal has.
@@ -66,6 +69,7 @@ impl Config {
             keys: self.keys.clone(),
             origin_key: self.origin_key.as_ref().map(OriginKey::fingerprint),
             is_origin_let_go: false,
+            has_storage: self.storage.as_ref().is_some_and(Storage::outlives_the_process),
         }
     }
 }

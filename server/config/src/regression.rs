@@ -223,6 +223,12 @@ pub enum Regression {
          compare them: ciphertexts made with another one do not open"
     )]
     OriginKeyNotCompared,
+    /// What was kept in a storage is not there.
+    #[error(
+        "there is no \"storage\" any more that outlives a restart: the keys that were made through the \
+         API are not there, so what they encrypted does not open, nor are its policies and tokens"
+    )]
+    StorageRemoved,
 }
 
 impl Regression {
@@ -302,6 +308,7 @@ impl Regression {
             Self::OriginKeyChanged | Self::OriginKeyNotCompared => {
                 "put the previous \"origin_key\" back"
             }
+            Self::StorageRemoved => "put the \"storage\" stanza back",
         }
     }
 }

@@ -85,6 +85,12 @@ impl Storage {
         }
     }
 
+    /// Whether what is kept there is there after a restart.
+    #[must_use]
+    pub const fn outlives_the_process(&self) -> bool {
+        !matches!(self, Self::InMemory)
+    }
+
     /// Whether a new state may be made where there is none.
     #[must_use]
     pub const fn may_create(&self) -> bool {

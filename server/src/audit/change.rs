@@ -9,7 +9,8 @@ use selkie_config::{AuditDevice, AuditKind};
 use selkie_crypto::AuditKey;
 
 use super::device::Device;
-use super::{Audit, AuditError, Means, Opening, start};
+use super::lock::HeldElsewhere;
+use super::{Audit, AuditError, Means, Opening, refusal, start};
 
 /// How long a reload waits for one device. A disk that hangs would hold it for ever.
 const OPENING_WAIT: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ impl Audit {
                 let source = io::ErrorKind::TimedOut.into();
                 Err(AuditError::Unopened { device: name, source })
             });
-            change.new.push(Arc::new(opened?));
+            change.new.push(Arc::new(opened?.device));
         }
         Ok(change)
     }
@@ -92,7 +93,8 @@ impl Audit {
         Ok((Change { kept, new: Vec::new(), key }, wanted))
     }
 
-    /// Opens what a start needs.
+    /// Opens what a start needs. Without a file that another process has it goes on only where another
+    /// device works: a second server by mistake is to notice.
     ///
     /// # Errors
     ///
@@ -103,8 +105,23 @@ impl Audit {
         wanted: Vec<AuditDevice>,
     ) -> Result<(), AuditError> {
         let Some(means) = self.means(change) else { return Ok(()) };
+        let mut unopened = Vec::new();
         for device in wanted {
-            change.new.push(Arc::new(start(device, means.clone(), Opening::May)?));
+            let started = start(device, means.clone(), Opening::May)?;
+            let device = Arc::new(started.device);
+            unopened.extend(started.unopened.map(|error| (Arc::clone(&device), error)));
+            change.new.push(device);
+        }
+        let works = unopened.len() < change.new.len();
+        for (device, source) in unopened {
+            if !works && HeldElsewhere::is_in(&source) {
+                return Err(refusal(&device.settings, source));
+            }
+            tracing::error!(
+                device = device.settings.path,
+                reason = %source,
+                "an audit device cannot be opened; it is tried again every 2 s and with each line"
+            );
         }
         Ok(())
     }

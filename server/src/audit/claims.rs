@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lock;
@@ -33,7 +34,7 @@ pub(super) struct Claimed {
 }
 
 impl Claims {
-    /// Claims `file`, which is open as `opened`, for the device `by`.
+    /// Claims `file`, which is open as `opened` and has the name `path`, for the device `by`.
     ///
     /// # Errors
     ///
@@ -41,7 +42,7 @@ impl Claims {
     pub(super) fn take(
         self: &Arc<Self>,
         file: (u64, u64),
-        opened: &File,
+        (opened, path): (&File, &Path),
         by: &str,
     ) -> io::Result<Claim> {
         match self.lock().entry(file) {
@@ -54,7 +55,7 @@ impl Claims {
         }
         // From here on it is given back by being dropped.
         let mut claim = Claim { claims: Arc::clone(self), file, _lock: None };
-        claim._lock = Some(lock::take(opened)?);
+        claim._lock = Some(lock::take(opened, path)?);
         Ok(claim)
     }
 

@@ -68,7 +68,7 @@ impl FileSink {
             Some(before) if before.device_and_inode == device_and_inode => before.claim.take(),
             _ => None,
         };
-        let take = || self.claims.take(device_and_inode, &file, &self.name);
+        let take = || self.claims.take(device_and_inode, (&file, path), &self.name);
         let was_ours = claim.is_some();
         let claim = match claim {
             None if is_regular => Some(take()?),

@@ -28,6 +28,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use selkie_config::{AuditDevice, AuditKind};
@@ -45,7 +46,7 @@ use self::file::FileSink;
 use self::gathering::Gathering;
 use self::known::KnownHashes;
 use self::lock::HeldElsewhere;
-pub(crate) use self::lock::await_others;
+pub(crate) use self::lock::{await_others, holder};
 use self::sink::Sink;
 use self::socket::SocketSink;
 use self::syslog::SyslogSink;
@@ -145,8 +146,8 @@ impl Audit {
         Self { gathering, key, claims, clock, strangers, logins, hasher, events, known }
     }
 
-    /// Opens the devices of `declared`. A collector that is away is tried again with each line; a
-    /// full disk too.
+    /// Opens the devices of `declared`. A collector that is away is tried again, and a full disk; so
+    /// is a file that another process has, where another device works.
     ///
     /// # Errors
     ///
@@ -277,11 +278,18 @@ struct Means {
     claims: Arc<Claims>,
 }
 
+/// A device whose thread runs.
+struct Started {
+    device: Device,
+    /// Why it is not open yet.
+    unopened: Option<io::Error>,
+}
+
 fn start(
     settings: AuditDevice,
     Means { key, clock, claims }: Means,
     opening: Opening,
-) -> Result<Device, AuditError> {
+) -> Result<Started, AuditError> {
     let sink: Box<dyn Sink> = match settings.kind.clone() {
         AuditKind::File(file) => Box::new(FileSink::new(file, &settings.path, &claims)),
         AuditKind::Syslog(syslog) => Box::new(SyslogSink::new(syslog)),
@@ -300,32 +308,34 @@ fn start(
         is_anew: true,
         chained: Chained::default(),
     };
-    match (writer.sink.probe(), &settings.kind, opening) {
-        (Err(source), AuditKind::File(file), _) if is_lasting(&source) => {
-            let (device, path) = (settings.path.clone(), file.path.clone());
-            return Err(AuditError::File { device, path, source });
-        }
-        (Err(source), _, Opening::Must) => {
-            return Err(AuditError::Unopened { device: settings.path.clone(), source });
-        }
-        (Err(error), _, Opening::May) => tracing::error!(
-            device = settings.path,
-            reason = %error,
-            "an audit device cannot be opened; it is tried again with each line"
-        ),
-        (Ok(()), _, _) => {}
-    }
-    Device::start(settings, figures, writer).map_err(AuditError::Thread)
+    let unopened = match (writer.sink.probe(), opening) {
+        (Err(source), Opening::May) if !is_lasting(&source) => Some(source),
+        (Err(source), _) => return Err(refusal(&settings, source)),
+        (Ok(()), _) => None,
+    };
+    // Its thread tries it again meanwhile, and others may know before the first line.
+    figures.is_failing.store(unopened.is_some(), Ordering::Relaxed);
+    let device = Device::start(settings, figures, writer).map_err(AuditError::Thread)?;
+    Ok(Started { device, unopened })
 }
 
-/// Whether somebody must mend it by hand: what a full or broken disk says may pass.
+fn refusal(settings: &AuditDevice, source: io::Error) -> AuditError {
+    let device = settings.path.clone();
+    match &settings.kind {
+        AuditKind::File(file) if is_lasting(&source) || HeldElsewhere::is_in(&source) => {
+            AuditError::File { device, path: file.path.clone(), source }
+        }
+        _ => AuditError::Unopened { device, source },
+    }
+}
+
+/// Whether somebody must mend it by hand: what a full or broken disk says may pass, and another
+/// process may end.
 fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     // What opening a link without following it fails with.
     let is_link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
-    let is_claimed = error
-        .get_ref()
-        .is_some_and(|source| source.is::<Claimed>() || source.is::<HeldElsewhere>());
+    let is_claimed = error.get_ref().is_some_and(|source| source.is::<Claimed>());
     is_link
         || is_claimed
         || matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)

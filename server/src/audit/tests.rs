@@ -324,6 +324,39 @@ async fn a_second_server_is_refused_the_file_of_the_first_and_has_it_once_that_s
 }
 
 #[tokio::test]
+async fn a_file_that_another_process_has_counts_as_a_device_that_fails_until_it_is_free() {
+    let (directory, held) = log();
+    let works = directory.path().join("works.log");
+    let hung = on(&held);
+    let devices = vec![device("held", file(&held)), device("works", file(&works))];
+    let audit = start(devices.clone()).unwrap();
+    let failing = || {
+        let failing = audit.devices();
+        let failing = failing.iter().filter(|(_, one)| one.is_failing.load(Ordering::Relaxed));
+        failing.map(|(device, _)| device.path.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(failing(), ["held"], "it is told before the first line");
+    assert!(!audit.refuses_all());
+    record(&audit, 0).await.unwrap();
+    drop(hung);
+    until(|| failing().is_empty()).await;
+    record(&audit, 1).await.unwrap();
+    drop(audit);
+    assert_eq!(types(&works), ["selkie_start", "request", "request", "selkie_stop"]);
+    let taken = types(&held);
+    assert_eq!(
+        taken[..3],
+        ["selkie_start", "selkie_stop", "selkie_start"],
+        "it is taken when free"
+    );
+    assert_eq!(taken[taken.len() - 2..], ["request", "selkie_stop"], "{taken:?}");
+
+    let _hung = (on(&held), on(&works));
+    let refused = start(devices).unwrap_err();
+    assert!(matches!(refused, AuditError::File { .. }), "no device works: {refused:?}");
+}
+
+#[tokio::test]
 async fn a_reload_never_lets_go_of_the_file_and_a_rotation_of_the_old_one_alone() {
     let (directory, path) = log();
     let audit = on(&path);
@@ -493,6 +526,7 @@ async fn a_collector_that_is_away_at_the_start_stops_no_server() {
     let target = AuditTarget::Tcp((Ipv4Addr::LOCALHOST, 1).into());
     let settings = AuditSocket { target, write_timeout: Duration::from_secs(1) };
     let audit = start(vec![device("socket", AuditKind::Socket(settings))]).unwrap();
+    assert!(audit.refuses_all(), "and health says so before the first request");
     assert_eq!(record(&audit, 0).await, Err(NotRecorded));
 }
 

@@ -101,7 +101,7 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let sources = ReloadSources { script, confinement };
     let running = Running::start(origin, sources, config, sockets, output);
     runtime.block_on(async {
-        let running = running.await?;
+        let Some(running) = running.await? else { return Ok(()) };
         give_back(&code);
         running.run(&telemetry, &code).await
     })
@@ -202,40 +202,29 @@ enum ReloadFrom {
 }
 
 impl Running {
+    /// `None` if it is told to stop before it serves.
     async fn start(
         origin: Origin,
         sources: ReloadSources,
         config: Config,
         mut sockets: ActivatedSockets,
         output: &mut dyn Write,
-    ) -> Result<Self, CommandError> {
+    ) -> Result<Option<Self>, CommandError> {
         // Before anyone is told that the server is there: a signal must not end it unasked.
-        let signals = Signals::new().map_err(CommandError::Runtime)?;
-        info!(version = env!("CARGO_PKG_VERSION"), "selkie starts");
-        if let Origin::Dev(_) = &origin {
-            warn!("dev mode: the master key is public; for trying out only, never for production");
-        }
-        if !matches!(origin, Origin::Dev(_)) {
-            sources.confinement.tell();
-        }
-        let script = sources.script.as_deref();
-        warn_of_faults(script, &config);
-        config.warnings.iter().for_each(log_warning);
-        if matches!(origin, Origin::File(_)) && config.audit.devices.is_empty() {
-            warn!(
-                advice = "declare an audit device, such as audit \"file\"",
-                "no audit device is declared: who decrypts what is not recorded"
-            );
-        }
+        let mut signals = Signals::new().map_err(CommandError::Runtime)?;
+        tell_start(&origin, &sources, &config);
         let inventory = Inventory::of(&config);
-        let server = serve(config, &mut sockets).await?;
+        let Some(server) = serve_unless_stopped(config, &mut sockets, &mut signals).await? else {
+            info!("stopped before it served");
+            return Ok(None);
+        };
         inventory.log(&server.node().deployment());
-        announce(&origin, &server, script, output);
+        announce(&origin, &server, sources.script.as_deref(), output);
         let reload_from = match origin {
             Origin::File(path) => ReloadFrom::File(path),
             Origin::Dev(dev) => ReloadFrom::Nothing { _certificates: dev.into_certificates() },
         };
-        Ok(Self { server, signals, reload_from, sources })
+        Ok(Some(Self { server, signals, reload_from, sources }))
     }
 
     async fn run(mut self, telemetry: &Telemetry, code: &ProgramCode) -> Result<(), CommandError> {
@@ -363,6 +352,37 @@ fn refuse(reason: &dyn std::fmt::Display) {
 fn log_warning(warning: &Warning) {
     let Warning { file, position, kind } = warning;
     warn!(%file, %position, warning = %kind, "configuration");
+}
+
+/// What is known before anything is done.
+fn tell_start(origin: &Origin, sources: &ReloadSources, config: &Config) {
+    info!(version = env!("CARGO_PKG_VERSION"), "selkie starts");
+    match origin {
+        Origin::Dev(_) => {
+            warn!("dev mode: the master key is public; for trying out only, never for production");
+        }
+        Origin::File(_) => sources.confinement.tell(),
+    }
+    warn_of_faults(sources.script.as_deref(), config);
+    config.warnings.iter().for_each(log_warning);
+    if matches!(origin, Origin::File(_)) && config.audit.devices.is_empty() {
+        warn!(
+            advice = "declare an audit device, such as audit \"file\"",
+            "no audit device is declared: who decrypts what is not recorded"
+        );
+    }
+}
+
+/// A start that waits is not waited for: nothing is under way yet that would have to finish.
+async fn serve_unless_stopped(
+    config: Config,
+    sockets: &mut ActivatedSockets,
+    signals: &mut Signals,
+) -> Result<Option<Server>, ServeError> {
+    tokio::select! {
+        served = serve(config, sockets) => served.map(Some),
+        () = signals.stop() => Ok(None),
+    }
 }
 
 /// Says where it listens, in dev mode after all that a newcomer needs. A closed output is no reason

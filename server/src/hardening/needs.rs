@@ -19,7 +19,7 @@ use crate::seal::launcher;
 /// What every server reads, in directories that packages and the system replace files in. Most is
 /// for name resolution (glibc loads its parts of it when they are first needed) and for the
 /// system's certificate authorities, which are read anew whenever a client is built.
-const SYSTEM: [&str; 21] = [
+const SYSTEM: [&str; 22] = [
     "/etc",
     "/usr",
     "/lib",
@@ -38,6 +38,8 @@ const SYSTEM: [&str; 21] = [
     // How many processors there are, what memory is used, where time zones are.
     "/proc/self",
     "/proc/sys",
+    // Who has an audit file.
+    "/proc/locks",
     "/proc/meminfo",
     "/proc/stat",
     "/sys/fs/cgroup",

@@ -7,6 +7,8 @@ use selkie_crypto::PinKey;
 use tempfile::tempdir;
 
 use super::*;
+use crate::deployment::Deployment;
+use crate::node::Node;
 
 const FULL: &str = r#"
 listener "tcp" {
@@ -14,6 +16,9 @@ listener "tcp" {
 }
 realm = "one"
 realm_aliases = ["zero"]
+storage "sled" {
+  path = "/var/lib/selkie/state"
+}
 origin_key = "env://ORIGIN"
 mount "transit" {
   aliases = ["old"]
@@ -147,7 +152,7 @@ fn a_file_that_is_not_used_is_replaced_and_kept_aside() {
         let path = dir.path().join("promises.json");
         fs::write(&path, content).unwrap();
         let memory = PromiseMemory::new(&keeping(dir.path(), None));
-        memory.follow(&changed(&[]));
+        memory.follow(&Arc::new(changed(&[])));
         assert_eq!(memory.losses(), []);
         let aside = dir.path().join("promises.json.refused");
         assert_eq!(fs::read_to_string(aside).unwrap(), content);
@@ -158,11 +163,11 @@ fn a_file_that_is_not_used_is_replaced_and_kept_aside() {
 #[test]
 fn a_file_that_nobody_signed_is_signed_once_there_is_a_local_key() {
     let dir = tempdir().unwrap();
-    PromiseMemory::new(&keeping(dir.path(), None)).follow(&changed(&[]));
+    PromiseMemory::new(&keeping(dir.path(), None)).follow(&Arc::new(changed(&[])));
     let unsigned = read(dir.path(), local_key(1)).unwrap().unwrap();
     assert!(!unsigned.is_proven);
     let memory = PromiseMemory::new(&keeping(dir.path(), local_key(1)));
-    memory.follow(&changed(&[("\"one\"", "\"two\"")]));
+    memory.follow(&Arc::new(changed(&[("\"one\"", "\"two\"")])));
     assert_eq!(memory.losses().len(), 1, "it still counts");
     assert!(read(dir.path(), local_key(1)).unwrap().unwrap().is_proven);
 }
@@ -170,7 +175,7 @@ fn a_file_that_nobody_signed_is_signed_once_there_is_a_local_key() {
 /// Each start as a process of its own would make it.
 fn started(dir: &Path, promises: &Promises) -> Vec<String> {
     let memory = PromiseMemory::new(&keeping(dir, local_key(1)));
-    memory.follow(promises);
+    memory.follow(&Arc::new(promises.clone()));
     memory.losses().iter().map(ToString::to_string).collect()
 }
 
@@ -188,13 +193,14 @@ fn lost(realm: &str, now: &str) -> String {
 /// Something is encrypted under `key` while these promises are in use.
 fn made(dir: &Path, promises: &Promises, key: &str) {
     let memory = PromiseMemory::new(&keeping(dir, local_key(1)));
-    memory.follow(promises);
+    let promises = Arc::new(promises.clone());
+    memory.follow(&promises);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let memory = Arc::new(memory);
         let (mount, key) = ("transit".parse().unwrap(), key.parse().unwrap());
-        memory.note_making(&mount, &key).unwrap().await;
-        assert!(memory.note_making(&mount, &key).is_none(), "once is enough");
+        memory.note_making(&promises, &mount, &key).unwrap().await;
+        assert!(memory.note_making(&promises, &mount, &key).is_none(), "once is enough");
     });
 }
 
@@ -244,6 +250,7 @@ fn what_is_let_go_is_not_missed_and_the_rest_is() {
         ("current_key    = \"env://S2\"", "current_key = \"env://OTHER\""),
         ("\"kv-weu\"", "\"kv-neu\""),
         ("key \"counted\" {", "key \"other\" {"),
+        ("storage \"sled\" {\n  path = \"/var/lib/selkie/state\"\n}\n", "storage \"inmem\" {}\n"),
     ];
     for loss in every_loss {
         let dir = tempdir().unwrap();
@@ -302,10 +309,92 @@ fn a_version_that_does_not_rise_is_told_once_and_loses_nothing() {
     assert_eq!((again.losses.len(), again.doubts.len()), (0, 0));
 }
 
+#[tokio::test]
+async fn a_storage_that_is_dropped_is_told_at_every_start_until_it_is_put_back() {
+    let dir = tempdir().unwrap();
+    let start = async |storage: &str| {
+        let text = format!(
+            "listener \"tcp\" {{\n tls_disable = true\n}}\ndata_dir = {:?}\n{storage}\n\
+             seal \"static\" {{\n current_key_id = \"s1\"\n current_key = \"env://S1\"\n}}\n",
+            dir.path()
+        );
+        let config = Config::parse("test.hcl", &text, &Placeholders).unwrap();
+        let node = Node::start(config).await.unwrap();
+        node.follow_promises().await;
+        let losses = node.deployment().memory.losses();
+        losses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(start("").await, [""; 0]);
+    assert_eq!(start("storage \"sled\" {}").await, [""; 0]);
+    for _ in 0..2 {
+        let told = start("").await;
+        assert!(told.len() == 1 && told[0].starts_with("there is no \"storage\""), "{told:?}");
+    }
+    assert_eq!(start("storage \"sled\" {}").await, [""; 0]);
+    assert_eq!(start("storage \"sled\" {}\nrealm = \"default\"").await, [""; 0]);
+}
+
+/// A node with a realm, whose promises are told.
+async fn in_realm(dir: &Path, realm: &str) -> Node {
+    let node = Node::start(realm_config(dir, realm)).await.unwrap();
+    node.follow_promises().await;
+    node
+}
+
+fn realm_config(dir: &Path, realm: &str) -> Config {
+    let text = format!(
+        "listener \"tcp\" {{\n tls_disable = true\n}}\ndata_dir = {dir:?}\nrealm = {realm:?}\n\
+         seal \"static\" {{\n current_key_id = \"s1\"\n current_key = \"env://S1\"\n}}\n\
+         key \"k\" {{}}\n"
+    );
+    Config::parse("test.hcl", &text, &Placeholders).unwrap()
+}
+
+/// Something is encrypted under `k` of this deployment, which nobody has noted before.
+async fn encrypted(deployment: &Deployment) {
+    let (mount, key) = ("transit".parse().unwrap(), "k".parse().unwrap());
+    let under = deployment.promises.as_ref().unwrap();
+    deployment.memory.note_making(under, &mount, &key).unwrap().await;
+}
+
+#[tokio::test]
+async fn a_slip_that_nothing_was_encrypted_under_is_put_right_by_a_reload() {
+    let dir = tempdir().unwrap();
+    let of = |realm: &str| realm_config(dir.path(), realm);
+    drop(in_realm(dir.path(), "one").await);
+    let slip = in_realm(dir.path(), "two").await;
+    assert_eq!(slip.deployment().memory.losses().len(), 1);
+    assert!(slip.reload(of("three")).await.is_err(), "it puts nothing right");
+    slip.reload(of("one")).await.unwrap();
+    assert_eq!(slip.deployment().memory.losses(), []);
+    assert!(slip.reload(of("two")).await.is_err(), "nor is it a slip any more");
+
+    // Who encrypted under the slip as it was put right is missed at once.
+    let slip = in_realm(dir.path(), "two").await;
+    let deployment = slip.deployment();
+    slip.reload(of("one")).await.unwrap();
+    encrypted(&deployment).await;
+    let told = slip.deployment().memory.losses();
+    assert!(told.len() == 1 && told[0].to_string() == lost("two", "one"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_reload_leaves_nothing_behind_that_was_encrypted_under_a_slip() {
+    let dir = tempdir().unwrap();
+    drop(in_realm(dir.path(), "one").await);
+    let slip = in_realm(dir.path(), "two").await;
+    encrypted(&slip.deployment()).await;
+    assert!(slip.reload(realm_config(dir.path(), "one")).await.is_err());
+    let mut both = realm_config(dir.path(), "one");
+    both.realm_aliases = vec!["two".into()];
+    slip.reload(both).await.unwrap();
+    assert_eq!(slip.deployment().memory.losses(), []);
+}
+
 #[test]
 fn without_a_data_directory_nothing_is_remembered() {
     let memory = PromiseMemory::new(&Keeping::default());
-    memory.follow(&changed(&[]));
-    memory.follow(&changed(&[("\"one\"", "\"two\"")]));
+    memory.follow(&Arc::new(changed(&[])));
+    memory.follow(&Arc::new(changed(&[("\"one\"", "\"two\"")])));
     assert_eq!(memory.losses(), []);
 }

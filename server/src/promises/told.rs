@@ -8,7 +8,7 @@ use crate::telemetry::WithCauses;
 /// What an operator does about a loss.
 pub(crate) fn advice(loss: &Regression) -> String {
     format!(
-        "{}, and restart; or, if nothing encrypted before is needed, let it go: selkie accept-losses \
+        "{}, and send SIGHUP, or restart if that is refused; or, if nothing encrypted before is needed, let it go: selkie accept-losses \
          FILE, then send SIGHUP",
         loss.remedy()
     )

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use selkie_crypto::SealName;
-use selkie_storage::{SledError, StoreError};
+use selkie_storage::{Holder, SledError, StoreError};
 
 /// What the state waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +59,7 @@ impl Missing {
                 format!("free space on the disk of {}; Selkie goes on trying", dir.display()).into()
             }
             Self::Turn { dir, pid } => {
-                let holder = pid.map_or("another process".into(), |pid| format!("process {pid}"));
-                let dir = dir.display();
+                let (holder, dir) = (Holder(*pid), dir.display());
                 format!(
                     "{holder} has {dir} open, and one server alone uses a directory: stop the other \
                      one, or give this one a \"path\" of its own; Selkie goes on trying"

@@ -130,6 +130,10 @@ impl Store for SealedStore {
         }
     }
 
+    fn answers_from_memory(&self) -> bool {
+        self.0.raw.answers_from_memory()
+    }
+
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move {
             if is_reserved(key) {

@@ -110,6 +110,10 @@ impl Store for CountedStore {
         self.inner.limits()
     }
 
+    fn answers_from_memory(&self) -> bool {
+        self.inner.answers_from_memory()
+    }
+
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         self.inner.get(key)
     }

@@ -87,7 +87,8 @@ impl Transit {
         };
         let (key, deployment) = self.ready(mount, key, deadline).await?;
         key.require_counted(&deployment)?;
-        if let Some(noted) = deployment.memory.note_making(mount, &key.name) {
+        let noted = |under| deployment.memory.note_making(under, mount, &key.name);
+        if let Some(noted) = deployment.promises.as_ref().and_then(noted) {
             noted.await;
         }
         Ok(Encryption {

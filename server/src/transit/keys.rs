@@ -186,6 +186,11 @@ impl Keys {
         }
     }
 
+    /// Whether it costs nobody anything to ask the store.
+    pub(super) fn may_ask_at_will(&self) -> bool {
+        self.store.get().is_some_and(|store| store.answers_from_memory())
+    }
+
     pub(super) fn store(&self) -> Result<&Arc<dyn Store>, TransitError> {
         self.store.get().ok_or(match self.expects_store {
             true => TransitError::StateSealed,

@@ -1,13 +1,13 @@
 //! What operators run and scrape: the drill, ha-status, the listener for metrics, a clean stop, and
 //! backup, restore and migration under a seal in Key Vault.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use selkie_tests::{Client, Request, Selkie, binary, free_port, until};
+use selkie_tests::{Client, Process, Request, Selkie, Signal, Site, binary, free_port, until};
 use serde_json::{Value, json};
 
 use crate::azure::Azure;
@@ -202,4 +202,28 @@ fn a_backup_under_key_vault_restores_on_another_machine_and_migrates_over_an_old
     let told = succeeds(&run(&["migrate", "--from", &source, "--to", &target])?)?;
     assert!(told.contains("removed ") && !checkpoint.exists(), "{told}");
     operated.assert_has_it_all(&target, &ciphertext, version)
+}
+
+#[test]
+fn a_stop_ends_a_start_that_waits_for_an_audit_file_which_another_process_has() -> Result<()> {
+    let mut site = Site::new()?;
+    let (key, log) = (site.random_key("audit-key")?, site.dir().join("audit.log"));
+    site.extra = format!("audit_key = {key:?}\naudit \"file\" {{ file_path = {log:?} }}\n");
+    let held = File::create(&log)?;
+    held.lock()?;
+    let mut command = Command::new(binary()?);
+    command.env_clear().args(["server", "--config"]).arg(site.write()?);
+    let mut starting = Process::start(command)?;
+    let told = starting.stderr_line(0, |line| {
+        line.contains("another process writes to an audit file").then(|| line.to_owned())
+    })?;
+    // Where the file system tells the kernel's number of its device.
+    let locks = fs::read_to_string("/proc/locks")?;
+    let own = std::process::id().to_string();
+    if locks.split_whitespace().any(|field| field == own) {
+        assert!(told.contains(&format!("process {own}")), "{told}");
+    }
+    starting.signal(Signal::TERM)?;
+    assert_eq!(starting.exit_code()?, 0, "it waits, and is refused the file: {told}");
+    Ok(())
 }

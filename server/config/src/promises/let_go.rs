@@ -43,6 +43,7 @@ impl Promises {
             Regression::OriginKeyAdded | Regression::OriginKeyChanged => {
                 self.is_origin_let_go = true;
             }
+            Regression::StorageRemoved => self.has_storage = false,
             Regression::SealRemoved { seal, .. } => {
                 self.seals.retain(|old| old.name != *seal);
                 for old in &mut self.seals {

@@ -20,6 +20,9 @@ struct Written {
     keys: Vec<WrittenKey>,
     origin_key: Option<String>,
     is_origin_let_go: bool,
+    /// Not in files of before it was remembered.
+    #[serde(default)]
+    has_storage: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +94,7 @@ impl Promises {
             keys: self.keys.iter().map(WrittenKey::of).collect(),
             origin_key: self.origin_key.as_ref().map(ToString::to_string),
             is_origin_let_go: self.is_origin_let_go,
+            has_storage: self.has_storage,
         })
     }
 
@@ -106,6 +110,7 @@ impl Promises {
             keys: written.keys.into_iter().map(WrittenKey::read).collect::<Option<_>>()?,
             origin_key: optional(written.origin_key, |text| KeyFingerprint::from_hex(&text))?,
             is_origin_let_go: written.is_origin_let_go,
+            has_storage: written.has_storage,
         })
     }
 }

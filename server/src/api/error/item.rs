@@ -55,7 +55,7 @@ pub enum MasterKeyFault {
     Unlisted,
     /// It is not what it was.
     Changed,
-    /// The configuration has no such seal, or switches it off.
+    /// The configuration switches its seal off.
     NotConfigured,
 }
 

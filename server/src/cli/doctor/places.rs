@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use selkie_config::{AuditKind, Config, Storage};
-use selkie_storage::{SledError, SledStore};
+use selkie_config::{AuditFile, AuditKind, Config, Storage};
+use selkie_storage::{Holder, SledError, SledStore};
 
+use crate::audit;
 use crate::seal::{Finding, Step};
 use crate::telemetry::WithCauses;
 
@@ -17,20 +18,24 @@ const LEAST_BYTES: u64 = 16 << 20;
 pub(super) struct Place {
     what: &'static str,
     dir: PathBuf,
+    /// The one file in it that counts.
+    file: Option<PathBuf>,
 }
 
 const STORAGE: &str = "storage";
 
 /// Those of `config`.
 pub(super) fn of(config: &Config) -> Vec<Place> {
-    let place = |what: &'static str, dir: &Path| Place { what, dir: dir.to_owned() };
+    let place = |what: &'static str, dir: &Path| Place { what, dir: dir.to_owned(), file: None };
     let data_dir = config.data_dir.iter().map(|dir| place("data_dir", dir));
     let storage = config.storage.iter().filter_map(|storage| match storage {
         Storage::Sled(sled) => Some(place(STORAGE, &sled.path)),
         Storage::InMemory | Storage::Etcd(_) => None,
     });
     let audit = config.audit.devices.iter().filter_map(|device| match &device.kind {
-        AuditKind::File(file) => Some(place("audit", file.path.parent()?)),
+        AuditKind::File(AuditFile { path, .. }) => {
+            Some(Place { file: Some(path.clone()), ..place("audit", path.parent()?) })
+        }
         AuditKind::Syslog(_) | AuditKind::Socket(_) => None,
     });
     let mut places: Vec<_> = data_dir.chain(storage).chain(audit).collect();
@@ -40,7 +45,10 @@ pub(super) fn of(config: &Config) -> Vec<Place> {
 
 impl Place {
     pub(super) fn examine(&self) -> Vec<Step> {
-        let holder = (self.what == STORAGE).then(|| self.holder());
+        let holder = match &self.file {
+            Some(file) => Some(writer_of(file)),
+            None => (self.what == STORAGE).then(|| self.holder()),
+        };
         let findings = [("space", Some(self.space(LEAST_BYTES))), ("holder", holder)];
         let told = |(hop, finding): (&str, Option<Finding>)| {
             Some(Step { hop: hop.to_owned(), finding: finding? })
@@ -72,15 +80,11 @@ impl Place {
     fn holder(&self) -> Finding {
         match SledStore::check_unused(&self.dir) {
             Ok(()) => Finding::Passed("no process has it open".to_owned()),
-            Err(SledError::InUse { pid, .. }) => Finding::Passed(match pid {
-                Some(pid) => format!(
-                    "process {pid} has it open: if that is not the server of this configuration, \
-                     stop it, as a second one waits for it"
-                ),
-                None => "another process has it open: if that is not the server of this \
-                         configuration, stop it, as a second one waits for it"
-                    .to_owned(),
-            }),
+            Err(SledError::InUse { pid, .. }) => Finding::Passed(format!(
+                "{} has it open: if that is not the server of this configuration, stop it, as a \
+                 second one waits for it",
+                Holder(pid)
+            )),
             Err(error) => Finding::Warned {
                 what: WithCauses(&error).to_string(),
                 advice: "run doctor as the user that Selkie runs as".to_owned(),
@@ -89,9 +93,19 @@ impl Place {
     }
 }
 
+/// Who writes to an audit file, which may well be the server that is to.
+fn writer_of(file: &Path) -> Finding {
+    Finding::Passed(audit::holder(file).map_or("no process writes to it".to_owned(), |holder| {
+        format!(
+            "{holder} writes to it: if that is not the server of this configuration, stop it, as a \
+             second one goes on without the file, or does not start"
+        )
+    }))
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.what, self.dir.display())
+        write!(f, "{} {}", self.what, self.file.as_ref().unwrap_or(&self.dir).display())
     }
 }
 
@@ -104,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn who_has_the_storage_open_is_told_by_its_number() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { what: STORAGE, dir: dir.path().join("state") };
+        let place = Place { what: STORAGE, dir: dir.path().join("state"), file: None };
         let holder = || match &place.examine()[..] {
             [_space, Step { finding: Finding::Passed(seen), .. }] => seen.clone(),
             other => panic!("{other:?}"),
@@ -115,12 +129,26 @@ mod tests {
     }
 
     #[test]
+    fn who_writes_to_an_audit_file_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        let place = Place { what: "audit", dir: dir.path().to_owned(), file: Some(path.clone()) };
+        let writer = || match &place.examine()[..] {
+            [_space, Step { finding: Finding::Passed(seen), .. }] => seen.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(writer(), "no process writes to it");
+        let _locked = std::fs::File::create(&path).map(|file| file.lock().map(|()| file));
+        assert!(writer().contains(" writes to it: if that is not the server"), "{}", writer());
+    }
+
+    #[test]
     fn a_disk_with_little_space_left_fails_and_names_the_directory() {
-        let place = Place { what: "data_dir", dir: "/not/there/yet".into() };
+        let place = Place { what: "data_dir", dir: "/not/there/yet".into(), file: None };
         let Finding::Failed { advice, .. } = place.space(u64::MAX) else { panic!() };
         assert_eq!(advice, "free space on the disk of /not/there/yet");
         assert!(matches!(place.space(1), Finding::Passed(_)));
-        let unlimited = Place { what: "data_dir", dir: "/proc".into() };
+        let unlimited = Place { what: "data_dir", dir: "/proc".into(), file: None };
         assert!(matches!(unlimited.space(u64::MAX), Finding::Passed(_)));
     }
 }

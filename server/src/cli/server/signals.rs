@@ -29,6 +29,14 @@ impl Signals {
         })
     }
 
+    /// Waits until the server is to stop; a wish to reload is kept for later.
+    pub(in crate::cli) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
     /// The next wish. Dropped while it waits, it loses nothing.
     pub(in crate::cli) async fn next(&mut self) -> Wish {
         tokio::select! {

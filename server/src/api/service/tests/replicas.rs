@@ -1,6 +1,6 @@
 //! What a replica says of itself: to load balancers, and to who asks for the others.
 
-use selkie_config::{Audit, AuditDevice, AuditFile, AuditKind};
+use selkie_config::{Audit, AuditDevice, AuditFile, AuditKind, SledStorage};
 use selkie_storage::MemoryStore;
 
 use super::*;
@@ -193,4 +193,17 @@ async fn who_may_not_encrypt_is_denied_whatever_is_known_of_the_key() {
     assert_eq!(status("s.root").await, 503);
     let looks = store.gets();
     assert_eq!((status("s.vault").await, store.gets()), (403, looks));
+}
+
+#[tokio::test]
+async fn where_nobody_else_can_have_made_it_every_unknown_name_is_unknown_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let sled = SledStorage { path: dir.path().to_owned(), create: true };
+    for storage in [Storage::InMemory, Storage::Sled(sled)] {
+        let api = Api::start_with(Config { storage: Some(storage), ..config() }).await;
+        for number in 0..300 {
+            let read = api.send("s.root", "GET", &format!("transit/keys/{number}"), "").await;
+            assert_eq!(read.status, StatusCode::NOT_FOUND, "{number}");
+        }
+    }
 }
