@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use selkie_access::TokenText;
+use selkie_config::Config;
 use selkie_config::{AuditDevice, AuditFile, AuditKind};
-use selkie_config::{Config, Placeholders};
 use selkie_crypto::AuditKey;
 
 use super::*;
+use crate::key_per_reference::KeyPerReference;
 use crate::state::writes::WriteFigures;
 use crate::takeover::{self, Evidence, Opened, Pair, Takeovers, Usage};
 
@@ -22,7 +23,7 @@ async fn deployment(further: &str) -> Deployment {
          client \"vault-eu\" {{\n  policies = [\"root\"]\n  token_sha256 = \
          \"4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2\"\n}}\n"
     );
-    Deployment::connect(Config::parse("x", &text, &Placeholders).unwrap()).await.unwrap()
+    Deployment::connect(Config::parse("x", &text, &KeyPerReference).unwrap()).await.unwrap()
 }
 
 fn decrypted(deployment: &Deployment) -> Decrypted {

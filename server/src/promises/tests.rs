@@ -2,7 +2,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use selkie_config::{Config, Placeholders};
 use selkie_crypto::PinKey;
 use tempfile::tempdir;
 
@@ -55,7 +54,7 @@ key "stated" {
 "#;
 
 fn promises_of(text: &str) -> Promises {
-    Config::parse("test.hcl", text, &Placeholders).unwrap().promises()
+    Promises::parse_by_reference("test.hcl", text).unwrap()
 }
 
 /// The configuration above with `new` for each `old`.
