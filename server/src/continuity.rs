@@ -108,11 +108,9 @@ impl Deployment {
     /// What `validate --previous` tells of two files, of the one in use and the new one; but for what
     /// the server itself knows better.
     fn require_promises(&self, before: &Self) -> Result<(), Discontinuity> {
-        let promises = self.promises.as_ref().zip(before.promises.as_ref());
-        let Some((is, was)) = promises else { return Ok(()) };
         let is_described =
             |name: &SealName| self.seals.find(name).is_some_and(|seal| seal.known.is_some());
-        let broken = is.check_against_running(was, is_described);
+        let broken = self.promises.check_against_running(&before.promises, is_described);
         if broken.is_empty() { Ok(()) } else { Err(Discontinuity::Regressions(broken)) }
     }
 

@@ -45,12 +45,12 @@ pub struct Deployment {
     pub keeping: Keeping,
     /// The keys of other servers that are taken over.
     pub takeovers: Takeovers,
-    /// What it promises to ciphertexts; `None` where its seals are not those of a configuration.
-    pub promises: Option<Arc<Promises>>,
+    /// What it promises to ciphertexts.
+    pub promises: Arc<Promises>,
     /// What is remembered of what was promised.
     pub memory: Arc<PromiseMemory>,
     declared: Arc<[DeclaredKey]>,
-    keys: Keys,
+    keys: DeclaredKeys,
 }
 
 /// How the server presents itself.
@@ -121,10 +121,12 @@ impl Deployment {
     ///
     /// [`DeploymentError`].
     pub async fn connect(mut config: Config) -> Result<Self, DeploymentError> {
-        let promises = Some(Arc::new(config.promises()));
-        let (seals, keeping) = connect_seals(&mut config, None).await?;
+        let promises = config.promises();
+        let keeping = Keeping::take(&mut config);
+        let seals = connect_seals(&mut config, &keeping, None).await?;
         let takeovers = Takeovers::connect(&mut config, None)?;
-        Ok(Self { promises, keeping, takeovers, ..Self::assemble(config, seals)? })
+        let memory = Arc::default();
+        Self::of(config, Built { seals, takeovers, promises, keeping, memory })
     }
 
     /// The same, going on from what the deployment `before` has learned, else from the pin files;
@@ -138,25 +140,35 @@ impl Deployment {
         before: Option<&Self>,
         bench: Option<&Arc<Bench>>,
     ) -> Result<Self, DeploymentError> {
-        let promises = Some(Arc::new(config.promises()));
-        let (seals, keeping) = connect_seals(&mut config, bench).await?;
+        let promises = config.promises();
+        let keeping = Keeping::take(&mut config);
+        let seals = connect_seals(&mut config, &keeping, bench).await?;
         let seals = seals.resumed(before.map(|before| &before.seals));
         let takeovers = Takeovers::connect(&mut config, before.map(|before| &before.takeovers))?;
         let memory = before.map(|before| Arc::clone(&before.memory));
         let memory = memory.unwrap_or_else(|| Arc::new(PromiseMemory::new(&keeping)));
-        Ok(Self { promises, memory, keeping, takeovers, ..Self::assemble(config, seals)? })
+        Self::of(config, Built { seals, takeovers, promises, keeping, memory })
     }
 
-    /// What follows from `config` with these seals in place of its own.
+    /// What follows from `config` with these seals in place of its own. As the file does not tell them,
+    /// nothing is promised of them.
     ///
     /// # Errors
     ///
     /// [`DeploymentError`].
-    pub fn assemble(config: Config, seals: Seals) -> Result<Self, DeploymentError> {
+    pub fn assemble(mut config: Config, seals: Seals) -> Result<Self, DeploymentError> {
+        let keeping = Keeping::take(&mut config);
+        let takeovers = Takeovers::connect(&mut config, None)?;
+        let (promises, memory) = (Promises::default(), Arc::default());
+        Self::of(config, Built { seals, takeovers, promises, keeping, memory })
+    }
+
+    fn of(config: Config, built: Built) -> Result<Self, DeploymentError> {
+        let Built { seals, takeovers, promises, keeping, memory } = built;
         let mut realms = vec![config.realm];
         realms.extend(config.realm_aliases);
         Ok(Self {
-            keys: number_keys(&config.keys, &seals)?,
+            keys: DeclaredKeys::number(&config.keys, &seals)?,
             declared: config.keys.into(),
             realms: realms.into(),
             origin_key: config.origin_key.map(Arc::new),
@@ -172,13 +184,10 @@ impl Deployment {
             },
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
-            keeping: Keeping {
-                data_dir: config.data_dir,
-                local_key: config.local_key.map(Arc::new),
-            },
-            takeovers: Takeovers::default(),
-            promises: None,
-            memory: Arc::default(),
+            keeping,
+            takeovers,
+            promises: Arc::new(promises),
+            memory,
         })
     }
 
@@ -194,7 +203,7 @@ impl Deployment {
     ) -> Result<Self, DeploymentError> {
         let seals = self.seals.with_known(connection, known);
         let mut next = Self {
-            keys: number_keys(&self.declared, &seals)?,
+            keys: DeclaredKeys::number(&self.declared, &seals)?,
             seals,
             declared: Arc::clone(&self.declared),
             realms: Arc::clone(&self.realms),
@@ -207,7 +216,7 @@ impl Deployment {
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),
             takeovers: self.takeovers.clone(),
-            promises: self.promises.clone(),
+            promises: Arc::clone(&self.promises),
             memory: Arc::clone(&self.memory),
         };
         next.carry_over(self);
@@ -216,7 +225,7 @@ impl Deployment {
 
     /// Where a key cannot be counted yet, goes on from what clients have seen of it `before`.
     pub(crate) fn carry_over(&mut self, before: &Self) {
-        for (mount, keys) in &mut self.keys {
+        for (mount, keys) in &mut self.keys.0 {
             for key in keys.values_mut().filter(|key| !key.uncounted.is_empty()) {
                 let was = before.declared_key(mount, key.name.as_str());
                 let Some(was) = was.filter(|was| was.latest >= key.latest) else { continue };
@@ -251,7 +260,7 @@ impl Deployment {
     /// The declared key of this name.
     #[must_use]
     pub fn declared_key(&self, mount: &MountPath, name: &str) -> Option<Arc<TransitKey>> {
-        self.keys.get(mount)?.get(name).cloned()
+        self.keys.0.get(mount)?.get(name).cloned()
     }
 
     /// The seals that the declared key of this name wraps for, whatever is known of them.
@@ -263,12 +272,12 @@ impl Deployment {
 
     /// All declared keys, with their mounts.
     pub fn declared_keys(&self) -> impl Iterator<Item = (&MountPath, &Arc<TransitKey>)> {
-        self.keys.iter().flat_map(|(mount, keys)| keys.values().map(move |key| (mount, key)))
+        self.keys.0.iter().flat_map(|(mount, keys)| keys.values().map(move |key| (mount, key)))
     }
 
     /// The names of the declared keys of a mount.
     pub fn declared_names(&self, mount: &MountPath) -> impl Iterator<Item = KeyName> {
-        self.keys.get(mount).into_iter().flat_map(|keys| keys.keys().cloned())
+        self.keys.0.get(mount).into_iter().flat_map(|keys| keys.keys().cloned())
     }
 }
 
@@ -314,34 +323,44 @@ impl MountPoint {
     }
 }
 
+/// What is made of a configuration before the rest of a deployment.
+struct Built {
+    seals: Seals,
+    takeovers: Takeovers,
+    promises: Promises,
+    keeping: Keeping,
+    memory: Arc<PromiseMemory>,
+}
+
 async fn connect_seals(
     config: &mut Config,
+    keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
-) -> Result<(Seals, Keeping), DeploymentError> {
-    let keeping = Keeping {
-        data_dir: config.data_dir.clone(),
-        local_key: config.local_key.take().map(Arc::new),
-    };
+) -> Result<Seals, DeploymentError> {
     let mut seals = Vec::with_capacity(config.seals.len());
     for seal in std::mem::take(&mut config.seals) {
         let selkie_config::Seal { name, aliases, disabled, kind, .. } = seal;
-        let connected = crate::seal::connect(&name, kind, &keeping, bench).await;
+        let connected = crate::seal::connect(&name, kind, keeping, bench).await;
         let failed = |source| DeploymentError::Seal { seal: name, source };
         seals.push(Seal::new(disabled, connected.map_err(failed)?).known_as(aliases));
     }
     let revoked = std::mem::take(&mut config.revoked_seals);
-    Ok((Seals::new(seals).beside_revoked(revoked), keeping))
+    Ok(Seals::new(seals).beside_revoked(revoked))
 }
 
-type Keys = BTreeMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>;
+/// The declared keys by mount and name, each with its version number.
+#[derive(Debug)]
+struct DeclaredKeys(BTreeMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>);
 
-fn number_keys(declared: &[DeclaredKey], seals: &Seals) -> Result<Keys, DeploymentError> {
-    let mut keys = Keys::new();
-    for one in declared {
-        let key = declared_key(one, seals)?;
-        keys.entry(one.mount.clone()).or_default().insert(key.name.clone(), Arc::new(key));
+impl DeclaredKeys {
+    fn number(declared: &[DeclaredKey], seals: &Seals) -> Result<Self, DeploymentError> {
+        let mut keys = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for one in declared {
+            let key = declared_key(one, seals)?;
+            keys.entry(one.mount.clone()).or_default().insert(key.name.clone(), Arc::new(key));
+        }
+        Ok(Self(keys))
     }
-    Ok(keys)
 }
 
 fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, DeploymentError> {

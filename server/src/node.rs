@@ -287,9 +287,7 @@ impl Node {
     pub(crate) async fn follow_promises(&self) {
         let deployment = self.deployment();
         let following = tokio::task::spawn_blocking(move || {
-            if let Some(promises) = &deployment.promises {
-                deployment.memory.follow(promises);
-            }
+            deployment.memory.follow(&deployment.promises);
         });
         if timeout(PROMISES_PATIENCE, following).await.is_err() {
             tracing::warn!(

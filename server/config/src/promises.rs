@@ -15,8 +15,8 @@ use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal};
 use crate::secret::{Purpose, Reading};
 use crate::sources::stand_ins::{Placeholders, WhereReadable};
 
-/// What a configuration promises to the ciphertexts made under it.
-#[derive(Clone, Debug)]
+/// What a configuration promises to the ciphertexts made under it; by default nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Promises {
     /// The realm, and then its aliases.
     pub(crate) realms: Vec<String>,

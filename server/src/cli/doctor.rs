@@ -94,7 +94,7 @@ fn hardening(machine: &InForce) -> String {
 fn promises(file: &PromiseFile, deployment: &Deployment) -> Vec<Step> {
     let remembered = file.read().map(|read| read.map(|read| read.promises));
     let told = |finding| Step { hop: "ciphertexts".to_owned(), finding };
-    let (Ok(Some(remembered)), Some(now)) = (&remembered, &deployment.promises) else {
+    let Ok(Some(remembered)) = &remembered else {
         return vec![told(match remembered {
             Ok(_) => Finding::Passed("nothing is remembered yet".to_owned()),
             Err(error) => Finding::Warned {
@@ -103,7 +103,7 @@ fn promises(file: &PromiseFile, deployment: &Deployment) -> Vec<Step> {
             },
         })];
     };
-    let losses = Outlook::of(now, remembered.clone()).losses;
+    let losses = Outlook::of(&deployment.promises, remembered.clone()).losses;
     if losses.is_empty() {
         return vec![told(Finding::Passed("all that was promised is kept".to_owned()))];
     }

@@ -1,7 +1,6 @@
 //! What `serve` wraps for: all that the ciphertexts at hand were made for, or nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use selkie_config::{BreakGlassSeal, Config, Seal, SealKind};
 use selkie_crypto::SealName;
@@ -40,9 +39,8 @@ impl KnownSeals {
     }
 
     pub(super) fn of(mut config: Option<Config>) -> Self {
-        let local_key = config.as_mut().and_then(|config| config.local_key.take()).map(Arc::new);
-        let data_dir = config.as_ref().and_then(|config| config.data_dir.clone());
-        Self { config, keeping: Keeping { data_dir, local_key }, pins: None }
+        let keeping = config.as_mut().map(Keeping::take).unwrap_or_default();
+        Self { config, keeping, pins: None }
     }
 
     /// The seals to serve with: the unlocked one first, then one for each other that `blobs` were made
