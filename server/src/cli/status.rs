@@ -1,6 +1,6 @@
 //! `selkie status`: what a running server knows of its master keys.
 
-pub(super) mod table;
+mod table;
 
 use std::io::Write;
 use std::time::Duration;

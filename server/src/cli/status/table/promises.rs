@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Block, Told, word};
+use super::{Block, Told};
+use crate::cli::members::word;
 
 impl Told {
     pub(super) fn tell_of_promises(&mut self, status: &Value, block: &mut Block) {
