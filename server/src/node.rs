@@ -29,7 +29,7 @@ use crate::metrics::{Metrics, StoreFigures};
 use crate::state::keeper::Keeper;
 use crate::state::{Backend, StateStatus, StateWatch};
 use crate::takeover::Evidence;
-use crate::transit::{Keys, Transit};
+use crate::transit::{ManagedKeys, Transit};
 
 /// How long the start of a server waits for its state.
 const OPENING_PATIENCE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(1);
 /// What all requests share.
 pub struct Node {
     deployment: Arc<ArcSwap<Deployment>>,
-    keys: Arc<Keys>,
+    keys: Arc<ManagedKeys>,
     auth: Arc<Auth>,
     audit: Audit,
     clock: Arc<dyn Clock>,
@@ -79,7 +79,7 @@ pub enum NodeError {
 
 /// What a node has from its first task on.
 struct Parts {
-    keys: Keys,
+    keys: ManagedKeys,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     audit: Audit,
@@ -88,7 +88,7 @@ struct Parts {
 
 #[cfg(any(test, feature = "simulation"))]
 impl Parts {
-    fn without_audit(keys: Keys, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
+    fn without_audit(keys: ManagedKeys, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
         Self { keys, audit: Audit::none(Arc::clone(&clock)), clock, random, bench: None }
     }
 }
@@ -108,7 +108,11 @@ impl Node {
         // Again here: whoever made this configuration, a script alone never makes a bench.
         let bench = config.faults.take().filter(|_| config.allow_faults).map(Bench::new);
         let deployment = Deployment::resume(config, None, bench.as_ref()).await?;
-        let keys = if storage.is_some() { Keys::awaiting_store() } else { Keys::without_store() };
+        let keys = if storage.is_some() {
+            ManagedKeys::awaiting_store()
+        } else {
+            ManagedKeys::without_store()
+        };
         let parts = Parts { keys, clock, random: Arc::new(os_random), audit, bench };
         let node = Self::begin_with(deployment, parts).await.watching(alerts)?;
         if let Some(storage) = storage {
@@ -180,7 +184,11 @@ impl Node {
 
     /// A node that writes no audit log, for tests.
     #[cfg(test)]
-    pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn begin(
+        deployment: Deployment,
+        keys: ManagedKeys,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let parts = Parts::without_audit(keys, clock, Arc::new(os_random));
         Self::begin_with(deployment, parts).await
     }
@@ -194,7 +202,7 @@ impl Node {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
     ) -> Self {
-        let parts = Parts::without_audit(Keys::awaiting_store(), clock, random);
+        let parts = Parts::without_audit(ManagedKeys::awaiting_store(), clock, random);
         let node = Self::begin_with(deployment, parts).await;
         node.keep_state(Backend::Opened(store), "simulated").await;
         node
@@ -356,7 +364,7 @@ impl Node {
     }
 
     /// The managed keys.
-    pub(crate) const fn keys(&self) -> &Arc<Keys> {
+    pub(crate) const fn keys(&self) -> &Arc<ManagedKeys> {
         &self.keys
     }
 

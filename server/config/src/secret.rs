@@ -284,7 +284,7 @@ fn decode_key(secret: &[u8], key: &mut [u8; KEY_BYTES]) -> bool {
     match (secret.len(), line.len()) {
         (KEY_BYTES, _) => fill(key, secret),
         (_, 44) => {
-            base64::decode_secret(line).is_ok_and(|decoded| fill(key, decoded.expose_for_reply()))
+            base64::decode_secret(line).is_ok_and(|decoded| fill(key, decoded.expose_for_own_use()))
         }
         (_, 64) => decode_hex(line, key),
         _ => false,

@@ -80,7 +80,7 @@ async fn full_text() -> String {
     gauges.register(&mut registry);
     let script = "fault \"slow\" {\n delay = \"1s\"\n}\n";
     let bench = Bench::new(selkie_config::Faults::parse("x", script).unwrap());
-    let asked = crate::faults::Asked { operation: None, key: None, client: None };
+    let asked = crate::faults::BenchRequest { operation: None, key: None, client: None };
     assert!(bench.befalls(asked).is_some());
     let validity = Validity { from: 10_000, until: 50_000, issuers_until: None };
     metrics.listener_certificates([("127.0.0.1:8200".to_owned(), validity)].into());

@@ -21,7 +21,7 @@ use crate::continuity::AdoptionError;
 use crate::deployment::Deployment;
 use crate::metrics::Metrics;
 use crate::telemetry::WithCauses;
-use crate::transit::Keys;
+use crate::transit::ManagedKeys;
 
 /// How long a KMS may take to describe its key.
 const DESCRIBE_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Learner {
     pub(crate) current: Arc<ArcSwap<Deployment>>,
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) keys: Arc<ManagedKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
     pub(crate) metrics: Arc<Metrics>,

@@ -17,7 +17,7 @@ use selkie::clock::SystemClock;
 use selkie::deployment::Deployment;
 use selkie::metrics::Metrics;
 use selkie::seal::{Connection, Known, Seal, Seals, Setup};
-use selkie::transit::{DecryptionItem, EncryptionItem, Keys, Transit};
+use selkie::transit::{DecryptionItem, EncryptionItem, ManagedKeys, Transit};
 use selkie_access::{Acl, Bare, Permit, Policy, operation};
 use selkie_config::{Config, Exposure, SourceError, Sources};
 use selkie_crypto::envelope::{Aad, Draft, Header, Purpose, Recipient};
@@ -188,7 +188,7 @@ fn engine(seals: Vec<Seal>) -> Result<Transit> {
     Ok(Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
         deployment,
-        keys: Arc::new(Keys::without_store()),
+        keys: Arc::new(ManagedKeys::without_store()),
         clock: Arc::new(SystemClock),
         random: Arc::new(os_random),
         client: ClientTag::SELKIE,

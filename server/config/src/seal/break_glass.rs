@@ -104,5 +104,5 @@ fn parse(text: &str) -> Result<Option<PublicKey>, BreakGlassError> {
         return Ok(PublicKey::from_pem(text).ok());
     }
     let der = base64::decode_secret(text.as_bytes()).ok();
-    Ok(der.and_then(|der| PublicKey::from_spki_der(der.expose_for_reply()).ok()))
+    Ok(der.and_then(|der| PublicKey::from_spki_der(der.expose_for_own_use()).ok()))
 }

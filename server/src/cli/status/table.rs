@@ -13,14 +13,14 @@ use crate::cli::members::{age, flag, names, number, span, time, word};
 
 /// The text, and the seals that need attention.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Report {
     pub(super) text: String,
     pub(super) in_need: Vec<String>,
 }
 
 /// A block of lines for each seal, `!` before what needs attention, and a last line for all.
-pub(super) fn told(status: &Value) -> Told {
-    let mut told = Told { text: String::new(), in_need: Vec::new() };
+pub(super) fn told(status: &Value) -> Report {
+    let mut told = Report { text: String::new(), in_need: Vec::new() };
     told.tell_of_faults(status);
     let now = time(status, "time").unwrap_or_else(Timestamp::now);
     for backend in status.get("backends").and_then(Value::as_array).into_iter().flatten() {
@@ -41,7 +41,7 @@ pub(super) fn told(status: &Value) -> Told {
     told
 }
 
-impl Told {
+impl Report {
     /// That this is a test bench.
     fn tell_of_faults(&mut self, status: &Value) {
         let Some(faults) = status.get("faults") else { return };

@@ -15,7 +15,7 @@ fn well() -> Value {
     })
 }
 
-fn told_of(backend: &Value) -> Told {
+fn told_of(backend: &Value) -> Report {
     told(&json!({ "time": "2026-11-27T03:00:12Z", "backends": [backend] }))
 }
 
@@ -56,7 +56,7 @@ fn what_needs_attention_is_marked_and_named_at_the_end() {
     ] {
         let mut backend = well();
         backend[member] = value;
-        let Told { text, in_need } = told_of(&backend);
+        let Report { text, in_need } = told_of(&backend);
         assert_eq!(in_need, ["weu"], "{text}");
         let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
         assert_eq!(marked, [line]);
@@ -70,7 +70,7 @@ fn a_seal_that_is_silent_or_left_out_needs_attention() {
     backend["asked_last"] = json!(true);
     backend["left_out_of"] = json!(["transit/a", "transit/b"]);
     backend["left_out_since"] = json!("2026-11-27T02:00:12Z");
-    let Told { text, in_need } = told_of(&backend);
+    let Report { text, in_need } = told_of(&backend);
     assert_eq!(in_need, ["weu"]);
     let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
     assert_eq!(
@@ -95,7 +95,7 @@ fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
             "last_use": "2026-11-26T03:00:12Z",
         }],
     });
-    let Told { text, in_need } = told(&status);
+    let Report { text, in_need } = told(&status);
     assert_eq!(in_need, ["key transit/k"]);
     for line in [
         "  revoked seals     old",
@@ -110,7 +110,7 @@ fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
 fn a_seal_that_is_disabled_need_not_encrypt() {
     let mut backend = well();
     (backend["disabled"], backend["encrypts"]) = (json!(true), json!(false));
-    let Told { text, in_need } = told_of(&backend);
+    let Report { text, in_need } = told_of(&backend);
     assert!(in_need.is_empty() && text.contains("  encrypts          no, it is disabled\n"));
 }
 
@@ -121,7 +121,7 @@ fn a_state_that_is_missing_and_a_drill_that_failed_need_attention() {
         "state": { "status": "sealed", "reason": "no seal opens", "advice": "mend it" },
         "drill": { "ok": false, "time": "2026-11-27T02:50:12Z", "failed_seals": ["weu"] },
     });
-    let Told { text, in_need } = told(&status);
+    let Report { text, in_need } = told(&status);
     assert_eq!(in_need, ["state", "drill"]);
     let expected = "server\n\
                     ! state             no seal opens\n\
@@ -131,21 +131,21 @@ fn a_state_that_is_missing_and_a_drill_that_failed_need_attention() {
     assert_eq!(text, expected);
 }
 
-fn server_of(member: &str, value: &Value) -> Told {
+fn server_of(member: &str, value: &Value) -> Report {
     told(&json!({ "time": "2026-11-27T03:00:12Z", "backends": [], member: value }))
 }
 
 #[test]
 fn a_storage_that_is_away_or_does_not_take_writes_needs_attention() {
     let away = json!({ "up": false, "lag_seconds": 25, "writes_failing": false });
-    let Told { text, in_need } = server_of("store", &away);
+    let Report { text, in_need } = server_of("store", &away);
     assert_eq!(in_need, ["storage"]);
     assert!(text.contains("! storage           does not answer: keys are as they were 25 s"));
     let full = json!({
         "up": false, "lag_seconds": 0, "writes_made": 6, "writes_failed": 54,
         "writes_failing": true, "last_write_failed": "2026-11-27T03:00:02Z",
     });
-    let Told { text, in_need } = server_of("store", &full);
+    let Report { text, in_need } = server_of("store", &full);
     assert_eq!(in_need, ["storage"]);
     assert!(text.contains("! writes            54 of 60 failed, the last 10 s ago\n"), "{text}");
     let well = json!({ "up": true, "lag_seconds": 0, "writes_failing": false });
@@ -155,7 +155,7 @@ fn a_storage_that_is_away_or_does_not_take_writes_needs_attention() {
 #[test]
 fn an_audit_device_that_is_down_needs_attention() {
     let devices = json!([{ "device": "full", "up": false }, { "device": "disk", "up": true }]);
-    let Told { text, in_need } = server_of("audit", &devices);
+    let Report { text, in_need } = server_of("audit", &devices);
     assert_eq!(in_need, ["audit device full"]);
     assert!(text.contains("! audit device      full does not take its lines\n"), "{text}");
     assert!(text.contains("1 of 2 work") && !text.contains("disk does not"), "{text}");
@@ -165,7 +165,7 @@ fn an_audit_device_that_is_down_needs_attention() {
 #[test]
 fn a_launch_process_that_has_ended_needs_attention() {
     let ended = json!({ "reason": "it has ended", "advice": "restart Selkie" });
-    let Told { text, in_need } = server_of("hsm_launches", &ended);
+    let Report { text, in_need } = server_of("hsm_launches", &ended);
     assert_eq!(in_need, ["HSM processes"]);
     assert!(text.contains("! HSM processes     it has ended\n"), "{text}");
     assert!(text.contains("! what to do        restart Selkie\n"), "{text}");
