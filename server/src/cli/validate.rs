@@ -44,7 +44,7 @@ pub(super) fn run(
     for place in others {
         let file = arguments.file.display();
         let told =
-            writeln!(errors, "{file}: warning: {place}, unless systemd makes it for the service");
+            writeln!(errors, "{file}: warning: {place}, unless systemd creates it for the service");
         told.map_err(CommandError::Output)?;
     }
     if !grave.is_empty() {
@@ -57,13 +57,15 @@ pub(super) fn run(
         check_certificate(listener, errors)?;
     }
     let sandbox = match config.sandbox {
-        SandboxMode::Auto => "as far as the kernel has it (selkie doctor tells)",
-        SandboxMode::Required => "required: without landlock and seccomp it does not start",
+        SandboxMode::Auto => "auto: whatever this kernel supports (see selkie doctor)",
+        SandboxMode::Required => {
+            "required: without landlock and seccomp the server refuses to start"
+        }
         SandboxMode::Off => "off",
     };
     let promises = match &config.data_dir {
-        Some(data_dir) => format!("remembered in {}", data_dir.display()),
-        None => "not remembered without \"data_dir\": a restart does not say what it loses".into(),
+        Some(data_dir) => format!("recorded in {}", data_dir.display()),
+        None => "not recorded without \"data_dir\": a restart cannot say what is lost".into(),
     };
     let inventory = Inventory::of(&config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -359,8 +359,8 @@ impl Learner {
                 seal = %connection.name(),
                 kek = %known.keks.current().id,
                 days = days.floor(),
-                advice = "rotate the master key in the KMS, or prolong it: nothing is encrypted \
-                          under an expired version",
+                advice = "rotate the master key in the KMS, or extend its expiry date: nothing is \
+                          encrypted under an expired version",
                 "the current version of the master key expires soon"
             );
         }
