@@ -1,3 +1,5 @@
+//! A known client's request, and why one is refused.
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;

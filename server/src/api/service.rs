@@ -1,3 +1,5 @@
+//! From an HTTP request to its reply: who asks, what may be read of them, and in which order.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! How a seal's master key is learned of: described, proven, put to work and kept in the pin file.
+
 mod canaries;
 mod devices;
 
@@ -440,8 +442,8 @@ fn warn_of_disabled(connection: &Connection, known: &Known) {
     tracing::warn!(
         seal = %connection.name(),
         keks = keks.join(", "),
-        advice = "enable them in the KMS, unless it is known that nothing is left which they \
-                  wrapped: backups of a Vault, and Vaults that have not restarted, may need them",
+        advice = "enable them in the KMS, unless it is known that nothing they wrapped is left: \
+                  backups of a Vault, and Vaults that have not restarted, may need them",
         "versions of the master key are disabled: what they wrapped does not open"
     );
 }

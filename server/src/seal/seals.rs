@@ -1,3 +1,5 @@
+//! The configured seals as one deployment sees them: who wraps, and under which version.
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;

@@ -1,3 +1,5 @@
+//! The handlers of encrypt, decrypt and rewrap.
+
 use futures_util::future::join_all;
 use selkie_access::{Capability, Denied, Permit, operation};
 use selkie_crypto::Plaintext;
