@@ -280,7 +280,7 @@ fn gcm_unwrap(kek: &Hex, wrapped: &[u8]) -> Outcome<RecipientSecret> {
     let (nonce, rest) = wrapped.split_first_chunk().ok_or("no nonce")?;
     let (ciphertext, tag) = rest.split_last_chunk().ok_or("no tag")?;
     let opened = aead::decrypt(&secret(kek.key()?)?, nonce, b"", ciphertext, tag);
-    secret(opened.map_err(|aead::TagMismatch| "another key")?.expose_for_reply())
+    secret(opened.map_err(|aead::TagMismatch| "another key")?.expose_for_own_use())
 }
 
 fn secret(bytes: &[u8]) -> Outcome<RecipientSecret> {
@@ -330,5 +330,5 @@ fn hex(bytes: &[u8]) -> String {
 fn der(pem: &str) -> Outcome<Vec<u8>> {
     let lines = pem.lines().filter(|line| !line.starts_with("-----"));
     let decoded = decode_secret(lines.collect::<String>().as_bytes()).ok();
-    Ok(decoded.ok_or("not PEM")?.expose_for_reply().to_vec())
+    Ok(decoded.ok_or("not PEM")?.expose_for_own_use().to_vec())
 }

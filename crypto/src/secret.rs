@@ -75,6 +75,12 @@ impl Plaintext {
         &self.0
     }
 
+    /// The bytes, where they are for us to read: a key, a record of our own, a name that was encoded.
+    #[must_use]
+    pub fn expose_for_own_use(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The bytes, to be encrypted or decrypted in place.
     pub(crate) fn expose_for_cipher(&mut self) -> &mut [u8] {
         &mut self.0

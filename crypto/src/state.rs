@@ -71,7 +71,7 @@ impl StateKey {
     ///
     /// [`PageError`] when there is no page to hold it.
     pub fn from_plaintext(plaintext: &Plaintext) -> Result<Option<Self>, PageError> {
-        let bytes = plaintext.expose_for_reply();
+        let bytes = plaintext.expose_for_own_use();
         if bytes.len() != 32 {
             return Ok(None);
         }

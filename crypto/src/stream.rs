@@ -42,7 +42,7 @@ impl StreamKey {
     /// The key that a [`Plaintext`] of 32 bytes holds; `None` for any other length.
     #[must_use]
     pub fn from_plaintext(plaintext: &Plaintext) -> Option<Self> {
-        let bytes: &[u8; 32] = plaintext.expose_for_reply().try_into().ok()?;
+        let bytes: &[u8; 32] = plaintext.expose_for_own_use().try_into().ok()?;
         Some(Self(with_scrubbed_stack(|| {
             RecipientSecret::init_with(|key| key.copy_from_slice(bytes))
         })))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use super::*;
-use crate::envelope::{EncryptError, QuorumError, Refusal};
+use crate::envelope::{EncryptError, EnvelopeRefusal, QuorumError};
 use crate::stream::{ChunkRefused, NoSuchChunk};
 
 /// All that a type of error can say.
@@ -52,17 +52,17 @@ fn every_reason_of_encryption_and_decryption_has_words_of_its_own() {
         &EncryptError::WrappedDekShape(WrapAlgorithm::A256Kw),
     ]);
     let refusals = [
-        Refusal::Malformed,
-        Refusal::Origin,
-        Refusal::Purpose,
-        Refusal::Realm,
-        Refusal::Mount,
-        Refusal::Key,
-        Refusal::Version,
-        Refusal::Share,
-        Refusal::Quorum,
-        Refusal::Commitment,
-        Refusal::Tag,
+        EnvelopeRefusal::Malformed,
+        EnvelopeRefusal::Origin,
+        EnvelopeRefusal::Purpose,
+        EnvelopeRefusal::Realm,
+        EnvelopeRefusal::Mount,
+        EnvelopeRefusal::Key,
+        EnvelopeRefusal::Version,
+        EnvelopeRefusal::Share,
+        EnvelopeRefusal::Quorum,
+        EnvelopeRefusal::Commitment,
+        EnvelopeRefusal::Tag,
     ];
     assert_words(&refusals.each_ref().map(|refusal| refusal as &dyn Display));
     let size = PublicKeyError::from(RsaPublicKeyError::Size { bits: 1024 });

@@ -123,7 +123,7 @@ storage "etcd" {
 # storage "inmem" {}                          # lost at exit
 
 telemetry {
-  metrics_address       = "127.0.0.1:9102"    # plain HTTP, metrics alone, without a token; default: none
+  metrics_address       = "127.0.0.1:9102"    # plain HTTP, metrics only, no token needed; default: none
   metrics_without_token = "loopback"          # "public" allows an address that others can reach
   # otlp_endpoint       = "https://collector:4318"   # traces, as OTLP over HTTP; default: none
   # otlp_ca_file        = "/etc/selkie/ca.pem"       # default: the system's authorities

@@ -126,7 +126,7 @@ fn gcm_unwrap(wrapped: &[u8]) -> Option<RecipientSecret> {
     let (nonce, rest) = wrapped.split_first_chunk()?;
     let (ciphertext, tag) = rest.split_last_chunk()?;
     let opened = aead::decrypt(&GCM_KEK, nonce, b"", ciphertext, tag).ok()?;
-    let secret: &[u8; 32] = opened.expose_for_reply().try_into().ok()?;
+    let secret: &[u8; 32] = opened.expose_for_own_use().try_into().ok()?;
     Some(RecipientSecret::init_with(|bytes| *bytes = *secret))
 }
 

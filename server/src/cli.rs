@@ -10,6 +10,7 @@ mod drill;
 mod error;
 mod export;
 mod extract;
+mod members;
 mod migrate;
 mod remote;
 mod restore;

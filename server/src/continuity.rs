@@ -12,7 +12,7 @@ use selkie_kms::{Call, ClientTag, KmsError};
 
 use crate::deployment::{Deployment, DeploymentError};
 use crate::seal::{KekRef, Seal};
-use crate::transit::{Keys, LostVersions, TransitKey};
+use crate::transit::{LostVersions, ManagedKeys, TransitKey};
 
 /// Why a reload was refused although the configuration is valid by itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,7 +86,7 @@ impl Deployment {
     pub async fn require_continuity(
         &self,
         before: &Self,
-        keys: &Keys,
+        keys: &ManagedKeys,
         random: &Random,
     ) -> Result<(), Discontinuity> {
         self.require_promises(before)?;
@@ -108,10 +108,9 @@ impl Deployment {
     /// What `validate --previous` tells of two files, of the one in use and the new one; but for what
     /// the server itself knows better, and where the one in use is a slip that the new one puts right.
     fn require_promises(&self, before: &Self) -> Result<(), Discontinuity> {
-        let promises = self.promises.as_ref().zip(before.promises.as_ref());
-        let Some((is, was)) = promises else { return Ok(()) };
         let is_described =
             |name: &SealName| self.seals.find(name).is_some_and(|seal| seal.known.is_some());
+        let (is, was) = (&self.promises, &before.promises);
         let broken = is.check_against_running(was, is_described);
         if broken.is_empty() || before.memory.is_put_right(was, is) {
             return Ok(());
@@ -126,7 +125,7 @@ impl Deployment {
     /// # Errors
     ///
     /// [`Discontinuity`].
-    pub fn require_rising(&self, before: &Self, keys: &Keys) -> Result<(), Discontinuity> {
+    pub fn require_rising(&self, before: &Self, keys: &ManagedKeys) -> Result<(), Discontinuity> {
         self.declared_keys().try_for_each(|(mount, key)| {
             let was = before.seen(mount, key, keys);
             match self.require_rising_version(mount, key, was.as_deref()) {
@@ -193,7 +192,12 @@ impl Deployment {
     }
 
     /// What clients have seen of the key that is now `key`.
-    fn seen(&self, mount: &MountPath, key: &TransitKey, keys: &Keys) -> Option<Arc<TransitKey>> {
+    fn seen(
+        &self,
+        mount: &MountPath,
+        key: &TransitKey,
+        keys: &ManagedKeys,
+    ) -> Option<Arc<TransitKey>> {
         let name = key.name.as_str();
         self.declared_key(mount, name).or_else(|| keys.managed(mount, name))
     }

@@ -1,9 +1,9 @@
 //! Everything that one reading of the configuration file says, ready for requests. A reload makes
 //! a new one and swaps it in, whole or not at all.
 
-use std::collections::BTreeMap;
+mod declared_keys;
+
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use selkie_access::{KeyName, MountPath, Policy};
 use selkie_config::{ClientName, Config, DeclaredKey, Mount, Promises, VersionRule};
@@ -11,14 +11,15 @@ use selkie_crypto::{KeyVersion, OriginKey, SealName};
 use selkie_kms::transit::TransitSetupError;
 use selkie_listener::TlsError;
 
+use self::declared_keys::DeclaredKeys;
 use crate::auth::Clients;
 use crate::auth::methods::DeclaredMounts;
 use crate::auth::tokens::LeaseLimits;
 use crate::faults::Bench;
 use crate::promises::PromiseMemory;
-use crate::seal::{Connection, Keeping, KekRef, Known, ProviderError, Seal, Seals, Source};
+use crate::seal::{Connection, Keeping, Known, ProviderError, Seal, Seals};
 use crate::takeover::Takeovers;
-use crate::transit::{KeySource, TransitKey, Uncounted, VersionRecord};
+use crate::transit::TransitKey;
 
 /// What the configuration file says.
 #[derive(Debug)]
@@ -45,12 +46,12 @@ pub struct Deployment {
     pub keeping: Keeping,
     /// The keys of other servers that are taken over.
     pub takeovers: Takeovers,
-    /// What it promises to ciphertexts; `None` where its seals are not those of a configuration.
-    pub promises: Option<Arc<Promises>>,
+    /// What it promises to ciphertexts.
+    pub promises: Arc<Promises>,
     /// What is remembered of what was promised.
     pub memory: Arc<PromiseMemory>,
     declared: Arc<[DeclaredKey]>,
-    keys: Keys,
+    keys: DeclaredKeys,
 }
 
 /// How the server presents itself.
@@ -121,10 +122,12 @@ impl Deployment {
     ///
     /// [`DeploymentError`].
     pub async fn connect(mut config: Config) -> Result<Self, DeploymentError> {
-        let promises = Some(Arc::new(config.promises()));
-        let (seals, keeping) = connect_seals(&mut config, None).await?;
+        let promises = config.promises();
+        let keeping = Keeping::take(&mut config);
+        let seals = connect_seals(&mut config, &keeping, None).await?;
         let takeovers = Takeovers::connect(&mut config, None)?;
-        Ok(Self { promises, keeping, takeovers, ..Self::assemble(config, seals)? })
+        let memory = Arc::default();
+        Self::of(config, Built { seals, takeovers, promises, keeping, memory })
     }
 
     /// The same, going on from what the deployment `before` has learned, else from the pin files;
@@ -138,25 +141,35 @@ impl Deployment {
         before: Option<&Self>,
         bench: Option<&Arc<Bench>>,
     ) -> Result<Self, DeploymentError> {
-        let promises = Some(Arc::new(config.promises()));
-        let (seals, keeping) = connect_seals(&mut config, bench).await?;
+        let promises = config.promises();
+        let keeping = Keeping::take(&mut config);
+        let seals = connect_seals(&mut config, &keeping, bench).await?;
         let seals = seals.resumed(before.map(|before| &before.seals));
         let takeovers = Takeovers::connect(&mut config, before.map(|before| &before.takeovers))?;
         let memory = before.map(|before| Arc::clone(&before.memory));
         let memory = memory.unwrap_or_else(|| Arc::new(PromiseMemory::new(&keeping)));
-        Ok(Self { promises, memory, keeping, takeovers, ..Self::assemble(config, seals)? })
+        Self::of(config, Built { seals, takeovers, promises, keeping, memory })
     }
 
-    /// What follows from `config` with these seals in place of its own.
+    /// What follows from `config` with these seals in place of its own. As the file does not tell them,
+    /// nothing is promised of them.
     ///
     /// # Errors
     ///
     /// [`DeploymentError`].
-    pub fn assemble(config: Config, seals: Seals) -> Result<Self, DeploymentError> {
+    pub fn assemble(mut config: Config, seals: Seals) -> Result<Self, DeploymentError> {
+        let keeping = Keeping::take(&mut config);
+        let takeovers = Takeovers::connect(&mut config, None)?;
+        let (promises, memory) = (Promises::default(), Arc::default());
+        Self::of(config, Built { seals, takeovers, promises, keeping, memory })
+    }
+
+    fn of(config: Config, built: Built) -> Result<Self, DeploymentError> {
+        let Built { seals, takeovers, promises, keeping, memory } = built;
         let mut realms = vec![config.realm];
         realms.extend(config.realm_aliases);
         Ok(Self {
-            keys: number_keys(&config.keys, &seals)?,
+            keys: DeclaredKeys::number(&config.keys, &seals)?,
             declared: config.keys.into(),
             realms: realms.into(),
             origin_key: config.origin_key.map(Arc::new),
@@ -172,13 +185,10 @@ impl Deployment {
             },
             cluster: Cluster { api_addr: config.api_addr, name: config.cluster_name },
             mounts: Mounts::new(config.mounts),
-            keeping: Keeping {
-                data_dir: config.data_dir,
-                local_key: config.local_key.map(Arc::new),
-            },
-            takeovers: Takeovers::default(),
-            promises: None,
-            memory: Arc::default(),
+            keeping,
+            takeovers,
+            promises: Arc::new(promises),
+            memory,
         })
     }
 
@@ -194,7 +204,7 @@ impl Deployment {
     ) -> Result<Self, DeploymentError> {
         let seals = self.seals.with_known(connection, known);
         let mut next = Self {
-            keys: number_keys(&self.declared, &seals)?,
+            keys: DeclaredKeys::number(&self.declared, &seals)?,
             seals,
             declared: Arc::clone(&self.declared),
             realms: Arc::clone(&self.realms),
@@ -207,7 +217,7 @@ impl Deployment {
             mounts: self.mounts.clone(),
             keeping: self.keeping.clone(),
             takeovers: self.takeovers.clone(),
-            promises: self.promises.clone(),
+            promises: Arc::clone(&self.promises),
             memory: Arc::clone(&self.memory),
         };
         next.carry_over(self);
@@ -216,15 +226,7 @@ impl Deployment {
 
     /// Where a key cannot be counted yet, goes on from what clients have seen of it `before`.
     pub(crate) fn carry_over(&mut self, before: &Self) {
-        for (mount, keys) in &mut self.keys {
-            for key in keys.values_mut().filter(|key| !key.uncounted.is_empty()) {
-                let was = before.declared_key(mount, key.name.as_str());
-                let Some(was) = was.filter(|was| was.latest >= key.latest) else { continue };
-                let key = Arc::make_mut(key);
-                key.latest = was.latest;
-                key.versions.clone_from(&was.versions);
-            }
-        }
+        self.keys.carry_over(&before.keys);
     }
 
     /// Whether the version of this key is stated by hand.
@@ -251,7 +253,7 @@ impl Deployment {
     /// The declared key of this name.
     #[must_use]
     pub fn declared_key(&self, mount: &MountPath, name: &str) -> Option<Arc<TransitKey>> {
-        self.keys.get(mount)?.get(name).cloned()
+        self.keys.find(mount, name).cloned()
     }
 
     /// The seals that the declared key of this name wraps for, whatever is known of them.
@@ -263,12 +265,12 @@ impl Deployment {
 
     /// All declared keys, with their mounts.
     pub fn declared_keys(&self) -> impl Iterator<Item = (&MountPath, &Arc<TransitKey>)> {
-        self.keys.iter().flat_map(|(mount, keys)| keys.values().map(move |key| (mount, key)))
+        self.keys.iter()
     }
 
     /// The names of the declared keys of a mount.
     pub fn declared_names(&self, mount: &MountPath) -> impl Iterator<Item = KeyName> {
-        self.keys.get(mount).into_iter().flat_map(|keys| keys.keys().cloned())
+        self.keys.names(mount)
     }
 }
 
@@ -314,114 +316,27 @@ impl MountPoint {
     }
 }
 
+/// What is made of a configuration before the rest of a deployment.
+struct Built {
+    seals: Seals,
+    takeovers: Takeovers,
+    promises: Promises,
+    keeping: Keeping,
+    memory: Arc<PromiseMemory>,
+}
+
 async fn connect_seals(
     config: &mut Config,
+    keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
-) -> Result<(Seals, Keeping), DeploymentError> {
-    let keeping = Keeping {
-        data_dir: config.data_dir.clone(),
-        local_key: config.local_key.take().map(Arc::new),
-    };
+) -> Result<Seals, DeploymentError> {
     let mut seals = Vec::with_capacity(config.seals.len());
     for seal in std::mem::take(&mut config.seals) {
         let selkie_config::Seal { name, aliases, disabled, kind, .. } = seal;
-        let connected = crate::seal::connect(&name, kind, &keeping, bench).await;
+        let connected = crate::seal::connect(&name, kind, keeping, bench).await;
         let failed = |source| DeploymentError::Seal { seal: name, source };
         seals.push(Seal::new(disabled, connected.map_err(failed)?).known_as(aliases));
     }
     let revoked = std::mem::take(&mut config.revoked_seals);
-    Ok((Seals::new(seals).beside_revoked(revoked), keeping))
-}
-
-type Keys = BTreeMap<MountPath, BTreeMap<KeyName, Arc<TransitKey>>>;
-
-fn number_keys(declared: &[DeclaredKey], seals: &Seals) -> Result<Keys, DeploymentError> {
-    let mut keys = Keys::new();
-    for one in declared {
-        let key = declared_key(one, seals)?;
-        keys.entry(one.mount.clone()).or_default().insert(key.name.clone(), Arc::new(key));
-    }
-    Ok(keys)
-}
-
-fn declared_key(declared: &DeclaredKey, seals: &Seals) -> Result<TransitKey, DeploymentError> {
-    let of_key = || declared.seals.iter().filter_map(|name| seals.find(name));
-    let known = || of_key().filter_map(|seal| seal.known.as_ref());
-    let listed = known().map(|known| known.keks.versions().len()).sum();
-    let mut uncounted: Vec<_> =
-        of_key().filter_map(|seal| uncounted(seal, declared.version)).collect();
-    let latest = match latest_version(declared.version, listed) {
-        // Nothing is listed yet.
-        None if listed == 0 => KeyVersion::FIRST,
-        latest => {
-            latest.ok_or_else(|| DeploymentError::VersionTooHigh { key: declared.name.clone() })?
-        }
-    };
-    let least =
-        declared.min_decryption_version.max(declared.min_encryption_version.unwrap_or(latest));
-    if least > latest && uncounted.is_empty() {
-        // A pin may be older than the last rotation: that must not keep a server from starting.
-        uncounted.extend(of_key().filter(|seal| is_from_pin(seal)).map(undescribed));
-    }
-    if least > latest && uncounted.is_empty() {
-        return Err(DeploymentError::MinimumAboveLatest { key: declared.name.clone(), latest });
-    }
-    let keks: Vec<KekRef> = of_key().filter_map(Seal::current_kek).collect();
-    let created = known().filter_map(|known| known.keks.current().created).map(unix_seconds).max();
-    let record = VersionRecord { created: created.unwrap_or(0), keks, left_out: Vec::new() };
-    let is_known = uncounted.is_empty();
-    Ok(TransitKey {
-        name: declared.name.clone(),
-        source: KeySource::Declared,
-        derived: false,
-        quorum: declared.quorum,
-        deletion_allowed: false,
-        allow_missing_seals: false,
-        min_decryption: declared.min_decryption_version,
-        min_encryption: declared.min_encryption_version,
-        min_available: None,
-        latest,
-        versions: if is_known {
-            BTreeMap::from([(latest, Arc::new(record))])
-        } else {
-            BTreeMap::new()
-        },
-        uncounted,
-    })
-}
-
-fn undescribed(seal: &Seal) -> Uncounted {
-    Uncounted::Undescribed(seal.name().clone())
-}
-
-fn is_from_pin(seal: &Seal) -> bool {
-    seal.known.as_ref().is_some_and(|known| known.source == Source::Pin)
-}
-
-/// What keeps `seal` from being counted in a key's version. A stated one counts nothing, but still
-/// has to know what to wrap for.
-fn uncounted(seal: &Seal, rule: VersionRule) -> Option<Uncounted> {
-    match (&seal.known, rule) {
-        (None, _) => Some(undescribed(seal)),
-        (Some(known), VersionRule::Counted { .. }) if !known.keks.is_complete() => {
-            Some(Uncounted::Unlisted(seal.name().clone()))
-        }
-        (Some(_), _) => None,
-    }
-}
-
-/// The version of a declared key: `generation x 10,000 + listed`, or what was stated.
-fn latest_version(rule: VersionRule, listed: usize) -> Option<KeyVersion> {
-    match rule {
-        VersionRule::Stated(version) => Some(version),
-        VersionRule::Counted { generation } => {
-            let listed = u32::try_from(listed).ok()?;
-            let base = generation.checked_mul(VersionRule::GENERATION_SIZE)?;
-            KeyVersion::new(base.checked_add(listed)?)
-        }
-    }
-}
-
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    Ok(Seals::new(seals).beside_revoked(revoked))
 }

@@ -22,6 +22,8 @@ pub mod drill;
 mod durable_file;
 pub mod faults;
 pub mod hardening;
+#[cfg(test)]
+mod key_per_reference;
 pub mod listener_certificates;
 mod look_budget;
 pub mod metrics;

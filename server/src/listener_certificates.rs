@@ -96,7 +96,7 @@ impl fmt::Display for Notice {
         };
         let days = until.abs_diff(self.now) / DAY;
         match self.standing {
-            Standing::Good => write!(f, "{what} is good until {}", At(until)),
+            Standing::Good => write!(f, "{what} is valid until {}", At(until)),
             Standing::EndsSoon => write!(f, "{what} ends in {days} days ({})", At(until)),
             Standing::NotYet => write!(f, "{what} is not good before {}", At(from)),
             Standing::Expired => write!(f, "{what} expired {days} days ago ({})", At(until)),

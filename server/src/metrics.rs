@@ -4,6 +4,7 @@ mod aged;
 mod audit;
 mod governed;
 mod hot;
+mod seals;
 mod state;
 mod takeover;
 mod upstream;
@@ -11,7 +12,6 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -28,6 +28,7 @@ pub(crate) use self::aged::Decrypted;
 pub(crate) use self::governed::by_outcome;
 use self::hot::Hot;
 pub(crate) use self::hot::HotCalls;
+use self::seals::SealGauges;
 use self::state::Reported;
 pub use self::state::StoreFigures;
 use crate::alerts::AlertFigures;
@@ -36,7 +37,7 @@ use crate::auth::tokens::Expiring;
 use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
 use crate::faults::Bench;
-use crate::seal::{Seal, Seals, state_at};
+use crate::seal::Seals;
 
 /// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -131,8 +132,6 @@ struct OfClient {
 struct OfListener {
     listener: String,
 }
-
-type OfSeals<N, A> = Family<OfSeal, Gauge<N, A>>;
 
 impl Metrics {
     /// Nothing counted yet.
@@ -388,64 +387,6 @@ impl Metrics {
 
 fn latencies() -> Histogram {
     Histogram::new(LATENCIES)
-}
-
-/// What is known of each seal, as of now.
-#[derive(Default)]
-struct SealGauges {
-    up: OfSeals<i64, AtomicI64>,
-    silent: OfSeals<i64, AtomicI64>,
-    trusted: OfSeals<i64, AtomicI64>,
-    age: OfSeals<i64, AtomicI64>,
-    versions: OfSeals<i64, AtomicI64>,
-    protected: OfSeals<i64, AtomicI64>,
-    days: OfSeals<f64, AtomicU64>,
-}
-
-impl SealGauges {
-    fn of(seals: &Seals, now: u64) -> Self {
-        let gauges = Self::default();
-        seals.iter().for_each(|seal| gauges.take(seal, now));
-        gauges
-    }
-
-    fn take(&self, seal: &Seal, now: u64) {
-        let label = OfSeal { seal: seal.name().as_str().to_owned() };
-        let health = seal.connection.health();
-        let is_up = health.fault.is_none() && seal.known.is_some();
-        self.up.get_or_create(&label).set(i64::from(is_up));
-        self.silent.get_or_create(&label).set(i64::from(seal.connection.is_silenced()));
-        if let Some(described) = health.described {
-            let seconds = i64::try_from(now.saturating_sub(described)).unwrap_or(i64::MAX);
-            self.age.get_or_create(&label).set(seconds);
-        }
-        let Some(known) = &seal.known else { return };
-        let current = known.keks.current();
-        let is_usable = state_at(current, now) == selkie_kms::KekState::Enabled;
-        let is_trusted = is_usable && known.current_trust().is_some();
-        let is_trusted = is_trusted && known.contradiction.is_none();
-        self.trusted.get_or_create(&label).set(i64::from(is_trusted));
-        let versions = i64::try_from(known.keks.versions().len()).unwrap_or(i64::MAX);
-        self.versions.get_or_create(&label).set(versions);
-        if let Some(is_purgeable) = known.keks.is_purgeable() {
-            self.protected.get_or_create(&label).set(i64::from(!is_purgeable));
-        }
-        if let Some(left) = crate::seal::days_left(current, now) {
-            self.days.get_or_create(&label).set(left);
-        }
-    }
-
-    fn register(self, to: &mut Registry) {
-        to.register("seal_up", "1 if the last attempt to learn of it succeeded", self.up);
-        let help = "1 while others are asked before it, as it did not answer";
-        to.register("seal_silent", help, self.silent);
-        to.register("seal_trusted", "1 if its current version is encrypted under", self.trusted);
-        to.register("seal_described_age_seconds", "Since its KMS last described it", self.age);
-        to.register("seal_versions", "Versions of its master key", self.versions);
-        let help = "1 if its key cannot be destroyed early";
-        to.register("seal_purge_protected", help, self.protected);
-        to.register("seal_days_to_expiry", "Until its current version expires", self.days);
-    }
 }
 
 impl fmt::Debug for Metrics {

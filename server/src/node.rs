@@ -1,7 +1,10 @@
 //! One running Selkie: the deployment of the moment, the managed keys, time and randomness.
 
+mod background;
+mod reload;
+
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,24 +26,18 @@ use crate::drill::DrillLog;
 use crate::faults::Bench;
 use crate::listener_certificates::ListenerCertificates;
 use crate::metrics::{Metrics, StoreFigures};
-use crate::seal::Learner;
 use crate::state::keeper::Keeper;
 use crate::state::{Backend, StateStatus, StateWatch};
 use crate::takeover::Evidence;
-use crate::transit::{Keys, LostVersions, Transit};
+use crate::transit::{ManagedKeys, Transit};
 
-/// How often evidence of takeovers is kept; as much of it a crash may cost.
-const EVIDENCE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the start of a server waits for its state.
 const OPENING_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a start and a reload wait for the disk that remembers promises.
-const PROMISES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What all requests share.
 pub struct Node {
     deployment: Arc<ArcSwap<Deployment>>,
-    keys: Arc<Keys>,
+    keys: Arc<ManagedKeys>,
     auth: Arc<Auth>,
     audit: Audit,
     clock: Arc<dyn Clock>,
@@ -56,8 +53,8 @@ pub struct Node {
     /// In seconds since 1970.
     started: u64,
     listener_certificates: ListenerCertificates,
-    /// One for each seal that is learned of; they end with this.
-    polls: Mutex<JoinSet<()>>,
+    /// They end with this.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 /// Why a configuration could not be put to work; a reload that fails so has changed nothing.
@@ -82,7 +79,7 @@ pub enum NodeError {
 
 /// What a node has from its first task on.
 struct Parts {
-    keys: Keys,
+    keys: ManagedKeys,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     audit: Audit,
@@ -91,7 +88,7 @@ struct Parts {
 
 #[cfg(any(test, feature = "simulation"))]
 impl Parts {
-    fn without_audit(keys: Keys, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
+    fn without_audit(keys: ManagedKeys, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
         Self { keys, audit: Audit::none(Arc::clone(&clock)), clock, random, bench: None }
     }
 }
@@ -103,7 +100,7 @@ impl Node {
     ///
     /// [`NodeError`].
     pub async fn start(mut config: Config) -> Result<Self, NodeError> {
-        let promises = Some(Arc::new(config.promises()));
+        let promises = Arc::new(config.promises());
         let storage = config.storage.take();
         let clock = Arc::new(SystemClock);
         await_others(&config.audit.devices).await;
@@ -114,7 +111,11 @@ impl Node {
         let mut deployment = Deployment::resume(config, None, bench.as_ref()).await?;
         // Those of a configuration that still had its storage.
         deployment.promises = promises;
-        let keys = if storage.is_some() { Keys::awaiting_store() } else { Keys::without_store() };
+        let keys = if storage.is_some() {
+            ManagedKeys::awaiting_store()
+        } else {
+            ManagedKeys::without_store()
+        };
         let parts = Parts { keys, clock, random: Arc::new(os_random), audit, bench };
         let node = Self::begin_with(deployment, parts).await.watching(alerts)?;
         node.auth.methods().read_certificates();
@@ -133,7 +134,7 @@ impl Node {
         let Some(declared) = declared else { return Ok(self) };
         let deployment = self.deployment();
         let prepared = Prepared::new(declared, &self.around(&deployment))?;
-        let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks();
         let alerts = prepared.begin(&self.audit, &self.auth, &deployment.keeping, &mut tasks);
         drop(tasks);
         Ok(Self { alerts: Some(alerts), ..self })
@@ -160,7 +161,7 @@ impl Node {
         let auth = Arc::clone(&self.auth);
         let when_empty = backend.when_empty();
         let keeper = Keeper { backend, when_empty, transit, auth, watch: Arc::clone(&watch) };
-        self.polls.lock().unwrap_or_else(PoisonError::into_inner).spawn(keeper.run());
+        self.tasks().spawn(keeper.run());
         let _open_or_later = timeout(OPENING_PATIENCE, watch.opened()).await;
     }
 
@@ -187,7 +188,11 @@ impl Node {
 
     /// A node that writes no audit log, for tests.
     #[cfg(test)]
-    pub(crate) async fn begin(deployment: Deployment, keys: Keys, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn begin(
+        deployment: Deployment,
+        keys: ManagedKeys,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let parts = Parts::without_audit(keys, clock, Arc::new(os_random));
         Self::begin_with(deployment, parts).await
     }
@@ -201,7 +206,7 @@ impl Node {
         clock: Arc<dyn Clock>,
         random: Arc<Random>,
     ) -> Self {
-        let parts = Parts::without_audit(Keys::awaiting_store(), clock, random);
+        let parts = Parts::without_audit(ManagedKeys::awaiting_store(), clock, random);
         let node = Self::begin_with(deployment, parts).await;
         node.keep_state(Backend::Opened(store), "simulated").await;
         node
@@ -232,7 +237,7 @@ impl Node {
             bytes: ByteBudget::default(),
             metrics: Metrics::new(),
             state: OnceLock::new(),
-            polls: Mutex::new(JoinSet::new()),
+            tasks: Mutex::new(JoinSet::new()),
         };
         node.poll_new_seals(None);
         node.follow_takeovers(None);
@@ -242,180 +247,10 @@ impl Node {
         node
     }
 
-    /// Replaces the current configuration with `config`, atomically.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError`].
-    pub async fn reload(&self, mut config: Config) -> Result<(), NodeError> {
-        let is_same = match (self.storage_type(), &config.storage) {
-            (Some(was), Some(is)) => was == is.kind(),
-            (None, is) => is.is_some() == self.keys.has_store(),
-            (Some(_), None) => false,
-        };
-        if !is_same {
-            return Err(NodeError::StorageChanged);
-        }
-        let audit = self.audit.prepare(std::mem::take(&mut config.audit)).await?;
-        let no_other_change = self.keys.hold_changes().await;
-        // Held while the seals take over what was learned, so that nothing learned now is lost.
-        let no_adoption = self.keys.hold_deployment().await;
-        let before = self.deployment.load_full();
-        let faults = config.faults.take();
-        let webhook = config.alerts.take().and_then(|alerts| alerts.webhook);
-        let mut deployment = Deployment::resume(config, Some(&before), self.bench.as_ref()).await?;
-        let webhook = match &self.alerts {
-            Some(alerts) => alerts.prepare_webhook(webhook, &self.around(&deployment))?,
-            None => None,
-        };
-        self.approve(&before, &mut deployment).await?;
-        // Before anything else, so that nothing is served unrecorded that should have been recorded.
-        let gone = self.audit.put_to_use(audit);
-        self.put_in_force(&before, deployment);
-        drop((no_adoption, no_other_change));
-        self.follow_promises().await;
-        self.follow(&before).await;
-        if let Some(alerts) = &self.alerts {
-            let mut tasks = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-            alerts.post_to(webhook, &mut tasks);
-        }
-        if let (Some(bench), Some(faults)) = (&self.bench, faults) {
-            bench.replace(faults);
-        }
-        gone.stop().await;
-        Ok(())
-    }
-
-    /// Remembers what the deployment of this moment promises to ciphertexts, and tells what it does
-    /// not keep.
-    pub(crate) async fn follow_promises(&self) {
-        let deployment = self.deployment();
-        let following = tokio::task::spawn_blocking(move || {
-            if let Some(promises) = &deployment.promises {
-                deployment.memory.follow(promises);
-            }
-        });
-        if timeout(PROMISES_PATIENCE, following).await.is_err() {
-            tracing::warn!(
-                advice = "see what is wrong with the disk of data_dir",
-                "data_dir does not answer: what the configuration promises is not remembered yet"
-            );
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) async fn replace(
-        &self,
-        before: &Deployment,
-        mut next: Deployment,
-    ) -> Result<(), NodeError> {
-        self.approve(before, &mut next).await?;
-        self.put_in_force(before, next);
-        self.follow(before).await;
-        Ok(())
-    }
-
-    /// Whether `next`, with what `before` has learned, may take its place.
-    async fn approve(&self, before: &Deployment, next: &mut Deployment) -> Result<(), NodeError> {
-        next.carry_over(before);
-        Ok(next.require_continuity(before, &self.keys, &*self.random).await?)
-    }
-
-    fn put_in_force(&self, before: &Deployment, next: Deployment) {
-        self.tell_losses(before, &next);
-        let next = Arc::new(next);
-        self.deployment.store(Arc::clone(&next));
-        self.auth.tokens().set_limits(next.leases);
-        self.auth.methods().prepare(&next.auth_mounts);
-    }
-
-    /// Has all that depends on the deployment follow it, now that it has taken the place of `before`.
-    async fn follow(&self, before: &Deployment) {
-        self.poll_new_seals(Some(before));
-        self.follow_takeovers(Some(before));
-        self.keys.follow_seals(&self.deployment, self.clock.unix_seconds()).await;
-    }
-
-    /// What no seal of `next` opens any more, and one of `before` did: said loudly, and not refused,
-    /// for a master key that was stolen must be put out of use.
-    fn tell_losses(&self, before: &Deployment, next: &Deployment) {
-        let evidence = self.metrics.evidence(before).unwrap_or_default();
-        let known = self.keys.lost_versions(&before.seals);
-        let managed = self.keys.lost_versions(&next.seals).into_iter();
-        let lost = managed.filter(|lost| !known.contains(lost)).chain(next.lost_since(before));
-        for LostVersions { key, versions, seals } in lost {
-            let uses = evidence.iter().filter(|one| one.key == key);
-            tracing::error!(
-                key,
-                versions,
-                seals = seals.join(", "),
-                last_use = uses.map(|one| one.last).max(),
-                advice = "take the seal back into the configuration, unless its master key was stolen; \
-                          have each Vault encrypt anew before a seal goes",
-                "what was made for these seals alone can no longer be decrypted"
-            );
-        }
-    }
-
-    /// From when the store is attached, holds what other replicas change in it.
-    fn follow_store(&self) {
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        let records = Arc::clone(self.auth.records());
-        polls.spawn(Arc::clone(&self.keys).follow(self.learner(), records));
-        polls.spawn(Arc::clone(&self.keys).take_back_seals(self.learner()));
-        polls.spawn(Arc::clone(&self.auth).keep_tokens());
-    }
-
-    /// Learns of each seal that was not there `before`, for as long as it stays.
-    fn poll_new_seals(&self, before: Option<&Deployment>) {
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        while polls.try_join_next().is_some() {}
-        for seal in self.deployment.load().seals.iter() {
-            let connection = &seal.connection;
-            let is_new = before.is_none_or(|before| !before.seals.has(connection));
-            if is_new && !connection.is_fixed() {
-                polls.spawn(self.learner().poll(Arc::clone(connection)));
-            }
-        }
-    }
-
-    /// Follows each old key that was not there `before`, for as long as it stays.
-    fn follow_takeovers(&self, before: Option<&Deployment>) {
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        for old in self.deployment.load().takeovers.iter() {
-            if before.is_none_or(|before| !before.takeovers.has(old)) {
-                let (current, clock) = (Arc::clone(&self.deployment), Arc::clone(&self.clock));
-                polls.spawn(Arc::clone(old).poll(current, clock));
-            }
-        }
-    }
-
-    /// Keeps evidence of takeovers now and then, for as long as this lives.
-    fn keep_evidence(&self) {
-        let evidence = Arc::clone(&self.evidence);
-        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
-        polls.spawn(async move {
-            loop {
-                tokio::time::sleep(EVIDENCE_INTERVAL).await;
-                evidence.keep().await;
-            }
-        });
-    }
-
     /// What clients have opened with keys that are taken over.
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
-    }
-
-    fn learner(&self) -> Learner {
-        Learner {
-            current: Arc::clone(&self.deployment),
-            keys: Arc::clone(&self.keys),
-            clock: Arc::clone(&self.clock),
-            random: Arc::clone(&self.random),
-            metrics: Arc::clone(&self.metrics),
-        }
     }
 
     /// The deployment of this moment; a request works with one from beginning to end.
@@ -533,7 +368,7 @@ impl Node {
     }
 
     /// The managed keys.
-    pub(crate) const fn keys(&self) -> &Arc<Keys> {
+    pub(crate) const fn keys(&self) -> &Arc<ManagedKeys> {
         &self.keys
     }
 

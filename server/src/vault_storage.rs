@@ -126,7 +126,7 @@ pub fn from_file_storage(dir: &Path) -> Result<Vec<SealedRecord>, VaultStorageEr
             .map_err(|source| VaultStorageError::NotARecord { path: path.clone(), source })?;
         let value = base64::decode_secret(entry.value.as_bytes())
             .map_err(|_none| VaultStorageError::NotTransit { record: name.to_owned() })?;
-        found.push(record(name, value.expose_for_reply())?);
+        found.push(record(name, value.expose_for_own_use())?);
     }
     at_least_one(found, dir)
 }

@@ -3,7 +3,9 @@
 use std::error::Error;
 
 use selkie_crypto::aead::NONCE_BYTES;
-use selkie_crypto::envelope::{Aad, Draft, Expected as Place, Header, Purpose, Recipient, Refusal};
+use selkie_crypto::envelope::{
+    Aad, Draft, EnvelopeRefusal, Expected as Place, Header, Purpose, Recipient,
+};
 use selkie_crypto::{
     DecryptError, Envelope, KekId, KeyVersion, OriginKey, RandomError, SealName, WrapAlgorithm,
 };
@@ -63,7 +65,7 @@ fn parse(
     let another = poisoned::origin_key(6)?;
     let name = "Envelope::parse, another origin key";
     let refused = table.observe(call(name), || envelope(json, Some(&another)));
-    must_refuse(refused, Refusal::Origin)
+    must_refuse(refused, EnvelopeRefusal::Origin)
 }
 
 fn decrypt(table: &mut Table, bytes: usize, json: &[u8]) -> Result<(), Box<dyn Error>> {
@@ -82,17 +84,17 @@ fn decrypt(table: &mut Table, bytes: usize, json: &[u8]) -> Result<(), Box<dyn E
 
     let bad_tag = call("Envelope::decrypt, other associated data");
     let refused = table.observe(bad_tag, || envelope.decrypt(&dek, other));
-    must_refuse(refused, Refusal::Tag)?;
+    must_refuse(refused, EnvelopeRefusal::Tag)?;
 
     let another = poisoned::dek(8);
     let bad_commitment = call("Envelope::decrypt, another DEK");
     let refused = table.observe(bad_commitment, || envelope.decrypt(&another, bound));
-    must_refuse(refused, Refusal::Commitment)
+    must_refuse(refused, EnvelopeRefusal::Commitment)
 }
 
 pub(crate) fn must_refuse<T>(
     answer: Result<T, DecryptError>,
-    refusal: Refusal,
+    refusal: EnvelopeRefusal,
 ) -> Result<(), Box<dyn Error>> {
     match answer {
         Err(error) if error.refusal_for_log() == refusal => Ok(()),

@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-use selkie_crypto::envelope::{Aad, Draft, EncryptError, Quorum, Recipient, Refusal, Share};
+use selkie_crypto::envelope::{
+    Aad, Draft, EncryptError, EnvelopeRefusal, Quorum, Recipient, Share,
+};
 use selkie_crypto::{DecryptError, Envelope, KekId, RandomError, SealName, WrapAlgorithm};
 
 use crate::envelope::{envelope, header, must_refuse};
@@ -97,7 +99,7 @@ fn verify(table: &mut Table, envelope: &Envelope) -> Result<Vec<Share>, Box<dyn 
     let wrong = poisoned::dek(9);
     let name = "Envelope::verify_share, another secret";
     let refused = table.observe(accept(name), || envelope.verify_share(recipient, &wrong));
-    must_refuse(refused, Refusal::Share)?;
+    must_refuse(refused, EnvelopeRefusal::Share)?;
     Ok(shares)
 }
 
@@ -113,7 +115,7 @@ fn combine(table: &mut Table, envelope: &Envelope, shares: &[Share]) -> Result<(
     // It has no secret of its own, so there is nothing to report.
     let refuse = || envelope.refuse(Aad::default());
     let refused = table.observe(call("Envelope::refuse", Expected::Exactly(0), ""), refuse);
-    if refused.refusal_for_log() != Refusal::Quorum {
+    if refused.refusal_for_log() != EnvelopeRefusal::Quorum {
         return Err("refused otherwise".into());
     }
     Ok(())

@@ -36,7 +36,7 @@ mod wire;
 pub use aad::Aad;
 pub use draft::{Draft, EncryptError};
 pub use header::{Header, Purpose};
-pub use open::{DecryptError, Envelope, Expected, Refusal};
+pub use open::{DecryptError, Envelope, EnvelopeRefusal, Expected};
 pub use quorum::{Part, Quorum, QuorumError, Share, ShareMark};
 pub use recipient::Recipient;
 

@@ -44,13 +44,13 @@ pub struct Envelope {
 }
 
 /// The envelope does not open. One meaning for whoever sent it (invariant I4): only a log may be
-/// told the [`Refusal`].
+/// told the [`EnvelopeRefusal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecryptError(Refusal);
+pub struct DecryptError(EnvelopeRefusal);
 
 /// Why an envelope did not open, for the operator's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum EnvelopeRefusal {
     /// Not an envelope in its one spelling.
     Malformed,
     /// Made without the declared `origin_key`, or changed since.
@@ -82,12 +82,12 @@ impl Envelope {
     ///
     /// [`DecryptError`].
     pub fn parse(json: &[u8], expected: &Expected<'_>) -> Result<Self, DecryptError> {
-        let jwe = wire::parse(json).ok_or(DecryptError(Refusal::Malformed))?;
+        let jwe = wire::parse(json).ok_or(DecryptError(EnvelopeRefusal::Malformed))?;
         let claimed = jwe.origin.map(parse_origin).transpose()?;
         if let Some(key) = expected.origin_key {
             verify_origin(key, claimed, jwe.signed)?;
         }
-        let envelope = Self::from_wire(jwe).ok_or(DecryptError(Refusal::Malformed))?;
+        let envelope = Self::from_wire(jwe).ok_or(DecryptError(EnvelopeRefusal::Malformed))?;
         envelope.verify_place(expected)?;
         Ok(envelope)
     }
@@ -99,9 +99,9 @@ impl Envelope {
     ///
     /// [`DecryptError`] if it is malformed.
     pub fn inspect(json: &[u8]) -> Result<Self, DecryptError> {
-        let jwe = wire::parse(json).ok_or(DecryptError(Refusal::Malformed))?;
+        let jwe = wire::parse(json).ok_or(DecryptError(EnvelopeRefusal::Malformed))?;
         jwe.origin.map(parse_origin).transpose()?;
-        Self::from_wire(jwe).ok_or(DecryptError(Refusal::Malformed))
+        Self::from_wire(jwe).ok_or(DecryptError(EnvelopeRefusal::Malformed))
     }
 
     /// Whether it carries a proof of who made it, which only an [`OriginKey`] can tell from a
@@ -133,11 +133,11 @@ impl Envelope {
     fn verify_place(&self, expected: &Expected<'_>) -> Result<(), DecryptError> {
         let header = &self.header;
         let refusals = [
-            (header.purpose == expected.purpose, Refusal::Purpose),
-            (expected.realms.iter().any(|realm| *realm == header.realm), Refusal::Realm),
-            (expected.mounts.iter().any(|mount| *mount == header.mount), Refusal::Mount),
-            (header.key == expected.key, Refusal::Key),
-            (header.version == expected.version, Refusal::Version),
+            (header.purpose == expected.purpose, EnvelopeRefusal::Purpose),
+            (expected.realms.iter().any(|realm| *realm == header.realm), EnvelopeRefusal::Realm),
+            (expected.mounts.iter().any(|mount| *mount == header.mount), EnvelopeRefusal::Mount),
+            (header.key == expected.key, EnvelopeRefusal::Key),
+            (header.version == expected.version, EnvelopeRefusal::Version),
         ];
         match refusals.into_iter().find(|(holds, _)| !holds) {
             Some((_, refusal)) => Err(DecryptError(refusal)),
@@ -176,7 +176,7 @@ impl Envelope {
         recipient: &Recipient,
         secret: &RecipientSecret,
     ) -> Result<Share, DecryptError> {
-        let refused = DecryptError(Refusal::Share);
+        let refused = DecryptError(EnvelopeRefusal::Share);
         let claimed = recipient.share.ok_or(refused)?;
         let genuine = with_scrubbed_stack(|| {
             let mark = ShareMark::new(secret, self.needed, claimed.index, &self.nonce);
@@ -196,7 +196,7 @@ impl Envelope {
     ///
     /// [`DecryptError`] if there are fewer than are needed, or one twice.
     pub fn combine(&self, shares: &[Share]) -> Result<RecipientSecret, DecryptError> {
-        let refused = DecryptError(Refusal::Quorum);
+        let refused = DecryptError(EnvelopeRefusal::Quorum);
         let needed = shares.get(..usize::from(self.needed)).ok_or(refused)?;
         let shares: Vec<_> = needed.iter().map(|share| (share.index, &share.secret)).collect();
         let is_twin = |(position, share): (usize, &(u8, _))| {
@@ -215,7 +215,7 @@ impl Envelope {
         // Nobody's DEK: even if it opened, the answer stays the same.
         let opened = self.decrypt(&RecipientSecret::init_with(|_| ()), aad);
         drop(opened);
-        DecryptError(Refusal::Quorum)
+        DecryptError(EnvelopeRefusal::Quorum)
     }
 
     /// The plaintext, with a DEK that a KMS has unwrapped from one of the recipients, or that a
@@ -242,7 +242,11 @@ impl Envelope {
         match opened {
             Ok(plaintext) if committed => Ok(plaintext),
             // No branch of its own for either reason.
-            _ => Err(DecryptError(if committed { Refusal::Tag } else { Refusal::Commitment })),
+            _ => Err(DecryptError(if committed {
+                EnvelopeRefusal::Tag
+            } else {
+                EnvelopeRefusal::Commitment
+            })),
         }
     }
 }
@@ -255,7 +259,7 @@ fn spoiled_unless(right: Choice, tag: &[u8; TAG_BYTES]) -> [u8; TAG_BYTES] {
 /// The claimed origin, which has one spelling also where nobody checks it.
 #[expect(clippy::map_err_ignore, reason = "the refusal says it all")]
 fn parse_origin(origin: &str) -> Result<[u8; 32], DecryptError> {
-    decode_url_array(origin).map_err(|_| DecryptError(Refusal::Malformed))
+    decode_url_array(origin).map_err(|_| DecryptError(EnvelopeRefusal::Malformed))
 }
 
 fn verify_origin(
@@ -263,7 +267,7 @@ fn verify_origin(
     claimed: Option<[u8; 32]>,
     signed: &str,
 ) -> Result<(), DecryptError> {
-    let refused = DecryptError(Refusal::Origin);
+    let refused = DecryptError(EnvelopeRefusal::Origin);
     let claimed = claimed.ok_or(refused)?;
     let genuine = origin(key, signed.as_bytes()).ct_eq(&claimed);
     if genuine.into() { Ok(()) } else { Err(refused) }
@@ -272,7 +276,7 @@ fn verify_origin(
 impl DecryptError {
     /// The reason, for the operator's log and never for the client.
     #[must_use]
-    pub const fn refusal_for_log(self) -> Refusal {
+    pub const fn refusal_for_log(self) -> EnvelopeRefusal {
         self.0
     }
 }
@@ -285,7 +289,7 @@ impl fmt::Display for DecryptError {
 
 impl std::error::Error for DecryptError {}
 
-impl fmt::Display for Refusal {
+impl fmt::Display for EnvelopeRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "not an envelope in its one spelling",

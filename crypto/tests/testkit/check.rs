@@ -1,7 +1,7 @@
 //! What our own implementation makes of a case.
 
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
-use selkie_crypto::envelope::{Aad, Expected, Purpose, Recipient, Refusal};
+use selkie_crypto::envelope::{Aad, EnvelopeRefusal, Expected, Purpose, Recipient};
 use selkie_crypto::{EcPrivateKey, Envelope, Kek, KeyVersion, OriginKey, RecipientSecret, aead};
 use serde_json::{Value, json};
 
@@ -23,19 +23,19 @@ pub(crate) const REASONS: [&str; 12] = [
     "tag",
 ];
 
-fn named(refusal: Refusal) -> &'static str {
+fn named(refusal: EnvelopeRefusal) -> &'static str {
     match refusal {
-        Refusal::Malformed => "malformed",
-        Refusal::Origin => "origin",
-        Refusal::Purpose => "purpose",
-        Refusal::Realm => "realm",
-        Refusal::Mount => "mount",
-        Refusal::Key => "key",
-        Refusal::Version => "version",
-        Refusal::Share => "share",
-        Refusal::Quorum => "quorum",
-        Refusal::Commitment => "commitment",
-        Refusal::Tag => "tag",
+        EnvelopeRefusal::Malformed => "malformed",
+        EnvelopeRefusal::Origin => "origin",
+        EnvelopeRefusal::Purpose => "purpose",
+        EnvelopeRefusal::Realm => "realm",
+        EnvelopeRefusal::Mount => "mount",
+        EnvelopeRefusal::Key => "key",
+        EnvelopeRefusal::Version => "version",
+        EnvelopeRefusal::Share => "share",
+        EnvelopeRefusal::Quorum => "quorum",
+        EnvelopeRefusal::Commitment => "commitment",
+        EnvelopeRefusal::Tag => "tag",
     }
 }
 

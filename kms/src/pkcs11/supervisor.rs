@@ -35,18 +35,19 @@ pub(super) struct Supervisor {
     state: Mutex<State>,
     /// In a row.
     unexplained: AtomicU32,
-    refused: Arc<Refusal>,
+    refused: Arc<PinRefusal>,
 }
 
 /// What a token has said against a PIN: it is not sent again.
 #[derive(Default)]
-struct Refusal(sync::Mutex<Option<Diagnosis>>);
+struct PinRefusal(sync::Mutex<Option<Diagnosis>>);
 
 /// By the digests of the PINs. They outlive who sent the PIN: a reload that changes anything but the
 /// PIN makes a new keeper, and tokens count.
-static REFUSALS: sync::Mutex<BTreeMap<[u8; 32], Arc<Refusal>>> = sync::Mutex::new(BTreeMap::new());
+static REFUSALS: sync::Mutex<BTreeMap<[u8; 32], Arc<PinRefusal>>> =
+    sync::Mutex::new(BTreeMap::new());
 
-impl Refusal {
+impl PinRefusal {
     /// The refusal, if there is or will be one, of the PIN with this digest.
     fn of(pin_digest: [u8; 32]) -> Arc<Self> {
         let mut all = REFUSALS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,7 +104,7 @@ impl Supervisor {
     pub(super) fn new(settings: Pkcs11Settings) -> Self {
         let launcher = settings.launcher();
         let sessions = Arc::new(Semaphore::new(settings.max_sessions.get().into()));
-        let refused = Refusal::of(settings.pin_digest());
+        let refused = PinRefusal::of(settings.pin_digest());
         let (state, unexplained) = (Mutex::default(), AtomicU32::new(0));
         Self { settings, launcher, sessions, state, unexplained, refused }
     }

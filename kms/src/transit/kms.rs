@@ -156,7 +156,7 @@ impl TransitKms {
 
 /// 32 bytes and no others.
 fn secret(plaintext: &Plaintext) -> Option<RecipientSecret> {
-    let bytes = plaintext.expose_for_reply();
+    let bytes = plaintext.expose_for_own_use();
     RecipientSecret::try_init_with(|secret| {
         let is_one = bytes.len() == secret.len();
         is_one.then(|| secret.copy_from_slice(bytes)).ok_or(())

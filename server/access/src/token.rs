@@ -74,6 +74,12 @@ impl TokenText {
     pub fn expose_for_reply(&self) -> &str {
         &self.0
     }
+
+    /// The text, to find out what kind of token it is and to read what a batch token holds.
+    #[must_use]
+    pub fn expose_for_own_use(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What follows the prefix of a token, and the whole of an accessor.

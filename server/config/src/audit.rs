@@ -8,7 +8,7 @@ use std::time::Duration;
 use selkie_crypto::{AuditKey, OriginKey, PageError, PinKey};
 use selkie_hcl::{Document, Located, Problems, Section};
 
-use crate::secret::Reading;
+use crate::secret::{Purpose, Reading};
 use crate::sources::Sources;
 use crate::warning::WarningKind;
 
@@ -210,7 +210,7 @@ pub fn read_audit_key(
 ) -> Result<Option<AuditKey>, Problems> {
     let document = Document::parse(file, &format!("audit_key = {reference:?}"))?;
     let mut root = document.root();
-    let key = declared_key(&mut root, &Reading::new(sources));
+    let key = declared_key(&mut root, &Reading::new(sources, Purpose::Serve));
     root.finish();
     document.finish()?;
     Ok(key)

@@ -18,8 +18,9 @@ use crate::mount::{self, Mount};
 use crate::pins::{self, PinKeeping};
 use crate::policy;
 use crate::seal::{self, RevokedSeal, Seal, UnreadSeal};
-use crate::secret::Reading;
+use crate::secret::{Purpose, Reading};
 use crate::sources::Sources;
+use crate::sources::stand_ins::AtHand;
 use crate::storage::{self, Storage};
 use crate::takeover::Takeover;
 use crate::telemetry::{self, Telemetry};
@@ -60,7 +61,7 @@ pub struct Config {
     pub seals: Vec<Seal>,
     /// `seal` with `revoked`.
     pub revoked_seals: Vec<RevokedSeal>,
-    /// `seal` without its key, where that is [passed over](crate::AtHand); none otherwise.
+    /// `seal` without its key, where that is [passed over](Self::parse_at_hand); none otherwise.
     pub unread_seals: Vec<UnreadSeal>,
     /// `storage`.
     pub storage: Option<Storage>,
@@ -189,8 +190,24 @@ impl Config {
     ///
     /// Everything that is wrong, in order of position.
     pub fn parse(file: &str, text: &str, sources: &dyn Sources) -> Result<Self, Problems> {
+        Self::read(file, text, Reading::new(sources, Purpose::Serve))
+    }
+
+    /// What can be read on this machine of a configuration whose servers are gone. Keys are read or
+    /// left out, never made up: a seal without its key is none of the configuration's, but one of its
+    /// [`unread_seals`](Self::unread_seals). What only serves to reach a master key far away (a PIN, a
+    /// client's secret, a CA) is made up: it is no use to ask a KMS with.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with what is there, in order of position.
+    pub fn parse_at_hand(file: &str, text: &str) -> Result<Self, Problems> {
+        Self::read(file, text, Reading::new(&AtHand, Purpose::Rescue))
+    }
+
+    pub(crate) fn read(file: &str, text: &str, reading: Reading<'_>) -> Result<Self, Problems> {
         let document = Document::parse(file, text)?;
-        let config = decode(document.root(), Reading::new(sources));
+        let config = decode(document.root(), reading);
         document.finish()?;
         Ok(config)
     }

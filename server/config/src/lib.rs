@@ -66,9 +66,7 @@ pub use seal::{
 };
 pub use secret::ExposedFile;
 pub use selkie_hcl::{Position, Problem, Problems};
-pub use sources::{
-    AtHand, Exposure, Placeholders, SourceError, Sources, SystemSources, WhereReadable,
-};
+pub use sources::{Exposure, SourceError, Sources, SystemSources};
 pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
 pub use takeover::Takeover;
 pub use telemetry::{MetricsListener, Telemetry, Tracing};

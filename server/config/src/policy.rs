@@ -79,7 +79,7 @@ fn policy_file(
 ) -> Option<Policy> {
     let path = Path::new(&file.value);
     let text = reading.sources.text_file(path).map_err(|error| {
-        if !reading.sources.passes_over_missing_keys() {
+        if !reading.passes_over_missing_keys() {
             file.place.report(DeclarationError::File { path: path.to_owned(), error });
         }
     });

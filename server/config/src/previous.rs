@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, SealName};
 
-use crate::config::Config;
 use crate::key::{DeclaredKey, VersionRule};
 use crate::promises::{PromisedSeal, Promises};
 use crate::regression::Regression;
@@ -16,17 +15,6 @@ use crate::seal::DistantKey;
 /// file does not name, or the label and the id of one in an HSM.
 type MasterKey<'s> = (Option<&'s KekId>, Option<DistantKey>, HsmKey<'s>);
 type HsmKey<'s> = (Option<&'s str>, Option<&'s [u8]>);
-
-impl Config {
-    /// What this configuration would break for ciphertexts and versions made under `previous`.
-    ///
-    /// Both were read from the same sources: real ones compare keys, and
-    /// [`Placeholders`](crate::Placeholders) the references to them.
-    #[must_use]
-    pub fn check_against_previous(&self, previous: &Self) -> Vec<Regression> {
-        self.promises().check_against_previous(&previous.promises())
-    }
-}
 
 impl Promises {
     /// What these promises would break of those of the server that takes them while it runs. It knows
@@ -112,7 +100,7 @@ impl Promises {
         })
     }
 
-    /// What these promises would break of the `previous` ones.
+    /// What these promises would break of the `previous` ones, which were read in the same way.
     #[must_use]
     pub fn check_against_previous(&self, previous: &Self) -> Vec<Regression> {
         let mut regressions = Vec::new();

@@ -6,15 +6,18 @@ mod written;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, KeyFingerprint, OriginKey, SealName};
+use selkie_hcl::Problems;
 
 use crate::config::Config;
 use crate::key::DeclaredKey;
 use crate::mount::Mount;
 use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal};
+use crate::secret::{Purpose, Reading};
+use crate::sources::stand_ins::{Placeholders, WhereReadable};
 use crate::storage::Storage;
 
-/// What a configuration promises to the ciphertexts made under it.
-#[derive(Clone, Debug)]
+/// What a configuration promises to the ciphertexts made under it; by default nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Promises {
     /// The realm, and then its aliases.
     pub(crate) realms: Vec<String>,
@@ -75,6 +78,29 @@ impl Config {
 }
 
 impl Promises {
+    /// What the configuration in `text` promises, its keys told apart by the references to them alone:
+    /// what these lead to may be gone. `file` is the name its problems are reported under.
+    ///
+    /// Compare it with promises that were read in the same way.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Config::parse`].
+    pub fn parse_by_reference(file: &str, text: &str) -> Result<Self, Problems> {
+        let config = Config::read(file, text, Reading::new(&Placeholders, Purpose::Compare))?;
+        Ok(config.promises())
+    }
+
+    /// The same, but that keys which can be read are told apart by what they are.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Config::parse`].
+    pub fn parse_where_readable(file: &str, text: &str) -> Result<Self, Problems> {
+        let config = Config::read(file, text, Reading::new(&WhereReadable, Purpose::Compare))?;
+        Ok(config.promises())
+    }
+
     /// The seal that opens what was wrapped under `name`.
     pub(crate) fn seal_named(&self, name: &SealName) -> Option<&PromisedSeal> {
         self.seals.iter().find(|seal| seal.name == *name || seal.aliases.contains(name))

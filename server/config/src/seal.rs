@@ -71,8 +71,9 @@ pub enum SealKind {
     AzureKeyVault(Box<AzureKeyVaultSeal>),
     /// `seal "break-glass"`.
     BreakGlass(BreakGlassSeal),
-    /// The same where [placeholders](crate::Placeholders) stand for the file of its public key: to
-    /// compare configurations by. It holds no key that anything could be wrapped under.
+    /// The same where the file of its public key is stood in for, to compare configurations by: only
+    /// [`Promises`](crate::Promises) are made of it. There is no key that anything could be wrapped
+    /// under.
     UnreadBreakGlass(KekId),
     /// `seal "pkcs11"`.
     Pkcs11(Box<Pkcs11Seal>),
@@ -211,8 +212,8 @@ fn refuse_shared(
     [in_hsms, in_azure, in_transit, offline]: &[Vec<(String, Place<'_>)>; 4],
     reading: &Reading<'_>,
 ) {
-    // Placeholders stand for files of which nobody can tell whether they hold one key.
-    if !reading.sources.are_placeholders() {
+    // Of files that are stood in for nobody can tell whether they hold one key.
+    if !reading.stands_in_for_files() {
         refuse_repeated_master_keys(seals, offline);
     }
     if !pkcs11::refuse_shared(in_hsms, reading) {

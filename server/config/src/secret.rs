@@ -78,24 +78,37 @@ impl fmt::Display for ExposedFile {
     }
 }
 
+/// What a configuration is read for, which says how much of what it refers to must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To serve: all of it.
+    Serve,
+    /// To serve one Vault after its servers are gone: a key that is missing is left out together with
+    /// its seal, never made up. What only serves to reach a KMS is made up, as nobody asks one.
+    Rescue,
+    /// To be compared with another: its sources stand in for what is missing.
+    Compare,
+}
+
 /// One reading of a configuration: where its references lead, and what is worth telling.
 pub(crate) struct Reading<'s> {
     pub(crate) sources: &'s dyn Sources,
+    purpose: Purpose,
     warnings: RefCell<Vec<Warning>>,
     /// `allow_readable_secrets`
     allows_exposed: Cell<bool>,
 }
 
 impl<'s> Reading<'s> {
-    pub(crate) fn new(sources: &'s dyn Sources) -> Self {
-        Self { sources, warnings: RefCell::default(), allows_exposed: Cell::new(false) }
+    pub(crate) fn new(sources: &'s dyn Sources, purpose: Purpose) -> Self {
+        Self { sources, purpose, warnings: RefCell::default(), allows_exposed: Cell::new(false) }
     }
 
     /// What `read` makes of a reading for which the variables of a Vault's client do not count: those
     /// are about a seal, not about another server beside it.
     pub(crate) fn without_vault_variables<T>(&self, read: impl FnOnce(&Reading<'_>) -> T) -> T {
         let sources = WithoutVaultVariables(self.sources);
-        let reading = Reading::new(&sources);
+        let reading = Reading::new(&sources, self.purpose);
         reading.allows_exposed.set(self.allows_exposed.get());
         let value = read(&reading);
         self.warnings.borrow_mut().extend(reading.warnings.into_inner());
@@ -165,7 +178,7 @@ impl<'s> Reading<'s> {
             read => read,
         };
         let read = read.and_then(|secret| {
-            if self.sources.are_placeholders() {
+            if self.makes_up_access() {
                 return Ok(Zeroizing::new(PLACEHOLDER.to_owned()));
             }
             line(&secret).ok_or(SecretError::NotALine { field })
@@ -173,10 +186,25 @@ impl<'s> Reading<'s> {
         read.map_err(|error| reference.place.report(error)).ok()
     }
 
+    /// Whether what only serves to reach a KMS, or to be told of something, is not looked at.
+    pub(crate) fn makes_up_access(&self) -> bool {
+        self.purpose != Purpose::Serve
+    }
+
+    /// Whether a key that is missing is no problem: whatever would hold it is left out.
+    pub(crate) fn passes_over_missing_keys(&self) -> bool {
+        self.purpose == Purpose::Rescue
+    }
+
+    /// Whether files are stood in for, so that nothing can be told by what they hold.
+    pub(crate) fn stands_in_for_files(&self) -> bool {
+        self.purpose == Purpose::Compare
+    }
+
     /// Whether what could not be read is left out instead of refused.
     fn passes_over(&self, error: &SecretError) -> bool {
         let is_missing = matches!(error, SecretError::Variable { .. } | SecretError::File { .. });
-        is_missing && self.sources.passes_over_missing_keys()
+        is_missing && self.passes_over_missing_keys()
     }
 
     /// Refuses a secret that stands in the file, where it is not used.
@@ -226,14 +254,6 @@ impl Sources for WithoutVaultVariables<'_> {
         self.0.ambient(name).filter(|_| !name.starts_with("VAULT_"))
     }
 
-    fn are_placeholders(&self) -> bool {
-        self.0.are_placeholders()
-    }
-
-    fn passes_over_missing_keys(&self) -> bool {
-        self.0.passes_over_missing_keys()
-    }
-
     fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
         self.0.secret_file(path)
     }
@@ -264,7 +284,7 @@ fn decode_key(secret: &[u8], key: &mut [u8; KEY_BYTES]) -> bool {
     match (secret.len(), line.len()) {
         (KEY_BYTES, _) => fill(key, secret),
         (_, 44) => {
-            base64::decode_secret(line).is_ok_and(|decoded| fill(key, decoded.expose_for_reply()))
+            base64::decode_secret(line).is_ok_and(|decoded| fill(key, decoded.expose_for_own_use()))
         }
         (_, 64) => decode_hex(line, key),
         _ => false,

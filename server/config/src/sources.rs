@@ -1,6 +1,7 @@
 //! Where the values behind `env://` and `file://` come from.
 
-use std::ffi::OsStr;
+pub(crate) mod stand_ins;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
@@ -22,18 +23,6 @@ pub trait Sources {
     /// `None` if it is not set.
     fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.variable(name)
-    }
-
-    /// Whether what is behind references is made up, so that its content says nothing: all of it, or
-    /// all but keys if those [that are missing are passed over](Self::passes_over_missing_keys).
-    fn are_placeholders(&self) -> bool {
-        false
-    }
-
-    /// Whether a key that is missing is no problem: whatever would hold it is left out. Nothing ever
-    /// stands in for a key then.
-    fn passes_over_missing_keys(&self) -> bool {
-        false
     }
 
     /// The content of a file that holds a secret.
@@ -188,112 +177,6 @@ fn exposure(
     }
 }
 
-/// Stands in for what a *previous* configuration referred to, which may be gone by now: a
-/// different key for each reference, policies without rules, no certificate. Never for serving.
-///
-/// Variables that count without being referred to are those of this process: the two
-/// configurations that are compared stand in the same environment.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Placeholders;
-
-impl Placeholders {
-    fn key_for(scheme: &str, name: &OsStr) -> Zeroizing<Vec<u8>> {
-        let mut reference = scheme.as_bytes().to_vec();
-        reference.extend_from_slice(name.as_encoded_bytes());
-        Zeroizing::new(selkie_crypto::sha256(&reference).to_vec())
-    }
-}
-
-impl Sources for Placeholders {
-    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        Some(Self::key_for("env", OsStr::new(name)))
-    }
-
-    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        SystemSources.variable(name)
-    }
-
-    fn are_placeholders(&self) -> bool {
-        true
-    }
-
-    fn text_file(&self, _path: &Path) -> Result<String, SourceError> {
-        Ok(String::new())
-    }
-
-    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
-        Ok(Self::key_for("file", path.as_os_str()))
-    }
-
-    fn exposure(&self, _path: &Path) -> Option<Exposure> {
-        None
-    }
-}
-
-/// The keys of a *previous* configuration where they can be read, and [`Placeholders`] for all else.
-/// Never for serving.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WhereReadable;
-
-impl Sources for WhereReadable {
-    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        SystemSources.variable(name).or_else(|| Placeholders.variable(name))
-    }
-
-    fn ambient(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        SystemSources.variable(name)
-    }
-
-    fn are_placeholders(&self) -> bool {
-        true
-    }
-
-    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
-        SystemSources.secret_file(path).or_else(|_unreadable| Placeholders.secret_file(path))
-    }
-
-    fn text_file(&self, path: &Path) -> Result<String, SourceError> {
-        Placeholders.text_file(path)
-    }
-
-    fn exposure(&self, _path: &Path) -> Option<Exposure> {
-        None
-    }
-}
-
-/// What can be read of a configuration whose servers are gone. Keys are read or left out, never made
-/// up: a seal without its key is none of the configuration's, but one of its
-/// [`unread_seals`](crate::Config::unread_seals). What only serves to reach a master key far away (a
-/// PIN, a client's secret, a CA) is made up: nobody asks a KMS with it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AtHand;
-
-impl Sources for AtHand {
-    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        SystemSources.variable(name)
-    }
-
-    fn are_placeholders(&self) -> bool {
-        true
-    }
-
-    fn passes_over_missing_keys(&self) -> bool {
-        true
-    }
-
-    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
-        SystemSources.secret_file(path)
-    }
-
-    fn text_file(&self, path: &Path) -> Result<String, SourceError> {
-        SystemSources.text_file(path)
-    }
-
-    fn exposure(&self, _path: &Path) -> Option<Exposure> {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -405,15 +288,5 @@ mod tests {
         let path = SystemSources.variable("PATH").map(|value| value.to_vec());
         assert_eq!(path, std::env::var_os("PATH").map(OsStringExt::into_vec));
         assert!(SystemSources.variable("SELKIE_NO_SUCH_VARIABLE").is_none());
-    }
-
-    #[test]
-    fn placeholders_give_each_reference_its_own_key() {
-        let (a, b) = (Path::new("/a"), Path::new("/b"));
-        let key = |path| Placeholders.secret_file(path).unwrap().to_vec();
-        assert_eq!(key(a).len(), 32);
-        assert_eq!(key(a), key(a));
-        assert_ne!(key(a), key(b));
-        assert_ne!(key(a), Placeholders.variable("/a").unwrap().to_vec());
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use selkie_config::{
-    Config, Pkcs11Mechanism, Pkcs11Seal, Placeholders, Regression, SealKind, WarningKind,
+    Config, Pkcs11Mechanism, Pkcs11Seal, Promises, Regression, SealKind, WarningKind,
 };
 
 use crate::sources::TestSources;
@@ -111,7 +111,7 @@ fn the_pin_is_not_printed() {
 fn a_key_that_is_no_longer_listed_is_told() {
     let parse = |ids: &str| {
         let text = text(&format!("{LEAST}{ids}\n")) + "mount \"transit\" {}\nkey \"k\" {}\n";
-        Config::parse("x", &text, &Placeholders).expect("is sound")
+        Promises::parse_by_reference("x", &text).expect("is sound")
     };
     let two = parse("key_id = \"02\"\nprevious_key_ids = [\"01\"]");
     let three = parse("key_id = \"03\"\nprevious_key_ids = [\"01\", \"02\"]");
@@ -126,7 +126,7 @@ fn a_key_that_is_no_longer_listed_is_told() {
 fn another_key_label_and_another_token_are_told() {
     let parse = |fields: &str| {
         let text = text(fields) + "mount \"transit\" {}\nkey \"k\" {}\n";
-        Config::parse("x", &text, &Placeholders).expect("is sound")
+        Promises::parse_by_reference("x", &text).expect("is sound")
     };
     let of_the_seal = |new: &str, old: &str| {
         let mut told = parse(new).check_against_previous(&parse(old));

@@ -2,7 +2,7 @@
 
 mod sources;
 
-use selkie_config::{Config, Placeholders, Problems, Regression, Sources, Warning, WarningKind};
+use selkie_config::{Config, Problems, Promises, Regression, Sources, Warning, WarningKind};
 use selkie_crypto::SealName;
 
 use crate::sources::TestSources;
@@ -50,13 +50,19 @@ fn changed(changes: &[(&str, &str)]) -> String {
 
 /// What is told of `new` after `old`, when both are read from `sources`.
 fn regressions(old: &str, new: &str, sources: &dyn Sources) -> Result<Vec<Regression>, Problems> {
-    let before = Config::parse("old.hcl", old, sources)?;
-    Ok(Config::parse("new.hcl", new, sources)?.check_against_previous(&before))
+    let before = Config::parse("old.hcl", old, sources)?.promises();
+    Ok(Config::parse("new.hcl", new, sources)?.promises().check_against_previous(&before))
+}
+
+/// The same, by the references to keys alone.
+fn regressions_by_reference(old: &str, new: &str) -> Result<Vec<Regression>, Problems> {
+    let before = Promises::parse_by_reference("old.hcl", old)?;
+    Ok(Promises::parse_by_reference("new.hcl", new)?.check_against_previous(&before))
 }
 
 /// The same as text, as `validate --previous` reads them.
 fn told_between(old: &str, new: &str) -> Result<Vec<String>, Problems> {
-    let told = regressions(old, new, &Placeholders)?;
+    let told = regressions_by_reference(old, new)?;
     Ok(told.iter().map(ToString::to_string).collect())
 }
 
@@ -146,7 +152,7 @@ fn other_current_keys_without_another_version_are_told() {
     for (case, old, new) in cases {
         let old = with_seal_b(old, "");
         let told = |rule| {
-            let told = regressions(&old, &with_seal_b(new, rule), &Placeholders).expect("is sound");
+            let told = regressions_by_reference(&old, &with_seal_b(new, rule)).expect("is sound");
             let is_of_key = |told: &Regression| !matches!(told, Regression::KeyIdRemoved { .. });
             told.into_iter().filter(is_of_key).collect::<Vec<_>>()
         };
@@ -257,8 +263,8 @@ fn a_revoked_seal_is_told_of_only_where_nothing_else_opens() {
                    anew";
     assert_eq!(told_between(&alone, &now).expect("is sound"), [message]);
     // A server that runs must put it out of use.
-    let parsed = |text| Config::parse("test.hcl", text, &Placeholders).expect("is sound");
-    let [alone, now] = [&alone, &now].map(|text| parsed(text).promises());
+    let parsed = |text| Promises::parse_by_reference("test.hcl", text).expect("is sound");
+    let [alone, now] = [&alone, &now].map(|text| parsed(text));
     assert_eq!(now.check_against_running(&alone, |_| true), []);
 }
 
@@ -378,9 +384,8 @@ fn refused_where(
     new: &str,
     is_described: impl Fn(&SealName) -> bool,
 ) -> Result<Vec<String>, Problems> {
-    let parsed = |text| Config::parse("test.hcl", text, &Placeholders);
-    let told =
-        parsed(new)?.promises().check_against_running(&parsed(old)?.promises(), is_described);
+    let parsed = |text| Promises::parse_by_reference("test.hcl", text);
+    let told = parsed(new)?.check_against_running(&parsed(old)?, is_described);
     Ok(told.iter().map(ToString::to_string).collect())
 }
 
@@ -543,7 +548,7 @@ fn fewer_seals_than_the_old_quorum_needed_are_told() {
 fn a_quorum_of_all_seals_is_warned_of_and_one_with_a_spare_is_not() {
     let warned = |quorum: &str| {
         let text = changed(&[("key \"k\" {", &format!("key \"k\" {{\n  quorum = {quorum}"))]);
-        let config = Config::parse("new.hcl", &text, &Placeholders).expect("is sound");
+        let config = Config::parse("new.hcl", &text, &TestSources).expect("is sound");
         assert_eq!(config.keys[0].quorum.to_string(), quorum);
         let of_quorum = |one: &Warning| matches!(one.kind, WarningKind::QuorumWithoutSpare { .. });
         config.warnings.iter().any(of_quorum)

@@ -175,14 +175,14 @@ fn two_upstreams_need_ids_of_their_own_and_share_no_variable() {
 
 #[test]
 fn an_upstream_may_move_and_a_key_may_not_be_exchanged() {
-    let config = |fields: &str| parse(fields, &[]).expect("is sound");
-    let before = config(FIELDS);
+    let promises = |fields: &str| parse(fields, &[]).expect("is sound").promises();
+    let before = promises(FIELDS);
     let moved = FIELDS.replace("b.example", "new.example");
-    assert_eq!(config(&moved).check_against_previous(&before), []);
+    assert_eq!(promises(&moved).check_against_previous(&before), []);
     let renamed = FIELDS.replace("unseal", "other");
     let kept = format!("{renamed}key_id_prefix = \"transit/transit/unseal\"\n");
-    assert_eq!(config(&kept).check_against_previous(&before), []);
-    let found = config(&renamed).check_against_previous(&before);
+    assert_eq!(promises(&kept).check_against_previous(&before), []);
+    let found = promises(&renamed).check_against_previous(&before);
     let was = DistantKey::Transit { key_id_prefix: "transit/transit/unseal".to_owned() };
     assert!(
         matches!(&found[..], [Regression::MasterKeyRemoved { was: found, .. }] if *found == was),

@@ -9,7 +9,7 @@ use hcl_edit::{Formatted, Number};
 
 use crate::document::{Located, Place};
 use crate::duration::parse_duration;
-use crate::problem::{Expected, Found, Kind};
+use crate::problem::{Expected, FoundValue, Kind};
 
 /// A field that was asked for. A value of another type is reported and reads as absent.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ impl<'d> Field<'d> {
             ObjectKey::Expression(expression) => text_of(expression),
         };
         if name.is_none() {
-            place.add(Kind::NotLiteral { field: self.name, found: Found::Expression });
+            place.add(Kind::NotLiteral { field: self.name, found: FoundValue::Expression });
         }
         Some(Located::new(name?, place))
     }
@@ -293,25 +293,27 @@ fn text_of(value: &Expression) -> Option<String> {
     }
 }
 
-fn what_is(value: &Expression) -> Found {
+fn what_is(value: &Expression) -> FoundValue {
     match value {
-        Expression::Null(_) => Found::Null,
-        Expression::Bool(_) => Found::Boolean,
-        Expression::Number(number) if is_whole(number) && number.value().is_u64() => Found::Number,
-        Expression::Number(number) if is_whole(number) => Found::NegativeNumber,
-        Expression::Number(_) => Found::Fraction,
-        Expression::String(_) => Found::String,
-        Expression::HeredocTemplate(_) if text_of(value).is_some() => Found::String,
-        Expression::Array(_) => Found::List,
-        Expression::Object(_) => Found::Map,
-        Expression::StringTemplate(_) | Expression::HeredocTemplate(_) => Found::Template,
-        Expression::Variable(_) => Found::Variable,
-        Expression::FuncCall(_) => Found::FunctionCall,
+        Expression::Null(_) => FoundValue::Null,
+        Expression::Bool(_) => FoundValue::Boolean,
+        Expression::Number(number) if is_whole(number) && number.value().is_u64() => {
+            FoundValue::Number
+        }
+        Expression::Number(number) if is_whole(number) => FoundValue::NegativeNumber,
+        Expression::Number(_) => FoundValue::Fraction,
+        Expression::String(_) => FoundValue::String,
+        Expression::HeredocTemplate(_) if text_of(value).is_some() => FoundValue::String,
+        Expression::Array(_) => FoundValue::List,
+        Expression::Object(_) => FoundValue::Map,
+        Expression::StringTemplate(_) | Expression::HeredocTemplate(_) => FoundValue::Template,
+        Expression::Variable(_) => FoundValue::Variable,
+        Expression::FuncCall(_) => FoundValue::FunctionCall,
         Expression::Parenthesis(_)
         | Expression::Conditional(_)
         | Expression::Traversal(_)
         | Expression::UnaryOp(_)
         | Expression::BinaryOp(_)
-        | Expression::ForExpr(_) => Found::Expression,
+        | Expression::ForExpr(_) => FoundValue::Expression,
     }
 }

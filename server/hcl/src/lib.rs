@@ -27,7 +27,7 @@ mod suggestion;
 pub use document::{Document, Located, Place};
 pub use duration::{DurationError, parse_duration};
 pub use field::{Field, Lists, NumberTextError, Scalar, StringOrUnsigned, TextsByName};
-pub use problem::{Expected, Found, Hint, Kind, Position, Problem, Problems};
+pub use problem::{Expected, FoundValue, Hint, Kind, Position, Problem, Problems};
 pub use section::Section;
 
 #[cfg(test)]

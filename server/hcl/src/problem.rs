@@ -78,7 +78,7 @@ impl Error for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum Kind {
     /// The text is no HCL.
-    #[error("{message}{}", Told(hint.as_ref()))]
+    #[error("{message}{}", HintSuffix(hint.as_ref()))]
     Syntax {
         /// What the parser says. Not its error, which quotes the line and what may be secret in it.
         message: Box<str>,
@@ -163,7 +163,7 @@ pub enum Kind {
         /// What it takes.
         expected: Expected,
         /// What is there.
-        found: Found,
+        found: FoundValue,
     },
     /// A value that would have to be computed.
     #[error("field {field:?}: values are literal here, found {found}{}", found.remedy())]
@@ -171,7 +171,7 @@ pub enum Kind {
         /// The field.
         field: &'static str,
         /// What is there.
-        found: Found,
+        found: FoundValue,
     },
     /// What the reader of the values found wrong.
     #[error("{0}")]
@@ -264,7 +264,7 @@ impl fmt::Display for Expected {
 
 /// What stands where a value should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundValue {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -291,7 +291,7 @@ pub enum Found {
     Expression,
 }
 
-impl Found {
+impl FoundValue {
     pub(crate) fn is_literal(self) -> bool {
         match self {
             Self::Null | Self::Boolean | Self::Number | Self::NegativeNumber => true,
@@ -309,7 +309,7 @@ impl Found {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for FoundValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",
@@ -399,9 +399,9 @@ impl fmt::Display for DidYouMean {
     }
 }
 
-struct Told<'a>(Option<&'a Hint>);
+struct HintSuffix<'a>(Option<&'a Hint>);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for HintSuffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }

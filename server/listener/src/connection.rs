@@ -25,7 +25,7 @@ use crate::{
     limits::{Limits, MOST_AT_ONCE},
     log_budget::LogBudget,
     patience::{HURRY, PatientIo},
-    phase::{Asked, Kind, Phase},
+    phase::{Dismissal, Kind, Phase},
     preread::Preread,
     proxy_protocol::{ProxyError, ProxyProtocol},
     tls::{ShownCertificate, TlsMaterial, TlsSource, TlsVersion, of_handshake},
@@ -260,13 +260,13 @@ where
         biased;
         ended = http.as_mut() => ended,
         asked = phase.is_asked_to_end() => {
-            if asked == Asked::Leave && phase.word().kind() != Kind::Idle {
+            if asked == Dismissal::Leave && phase.word().kind() != Kind::Idle {
                 return;
             }
             http.as_mut().graceful_shutdown();
             match asked {
-                Asked::Finish => http.await,
-                Asked::Leave => timeout(HURRY, http).await.unwrap_or(Ok(())),
+                Dismissal::Finish => http.await,
+                Dismissal::Leave => timeout(HURRY, http).await.unwrap_or(Ok(())),
             }
         }
     };

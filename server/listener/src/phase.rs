@@ -62,7 +62,7 @@ impl Word {
 
 /// What a listener asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Dismissal {
     /// To end with the request that is under way: the listener drains.
     Finish,
     /// To end now: others wait for the place.
@@ -139,18 +139,18 @@ impl Phase {
     }
 
     /// Waits until the connection is to end. To be polled after what reads and writes.
-    pub(crate) async fn is_asked_to_end(&self) -> Asked {
+    pub(crate) async fn is_asked_to_end(&self) -> Dismissal {
         loop {
             self.0.bell.notified().await;
             let asked = self.0.asked.load(Ordering::Relaxed);
             if asked == FINISH {
-                return Asked::Finish;
+                return Dismissal::Finish;
             }
             // What has arrived while the server was late is read before its peer is blamed: until
             // the runtime has looked for events, and the connection has been polled once more.
             yield_now().await;
             if self.word() == Word(asked) {
-                return Asked::Leave;
+                return Dismissal::Leave;
             }
         }
     }

@@ -36,7 +36,7 @@ use self::quiet::Quiet;
 pub use self::record::{Learning, Remembered};
 use self::shelf::Shelf;
 use self::watcher::Watcher;
-use self::webhook::{Courier, Surroundings, Teller, Told};
+use self::webhook::{Courier, Surroundings, Teller, ToldAlert};
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::clock::Clock;
@@ -52,7 +52,7 @@ pub struct Alerts {
 
 /// Where alerts wait for their courier, who goes when nothing more can come.
 struct Queued {
-    sender: Sender<Told>,
+    sender: Sender<ToldAlert>,
 }
 
 /// A webhook that is ready, and has no alerts yet.
@@ -205,7 +205,7 @@ impl Alerts {
         self.figures.raised(alert.kind);
         log(&alert, repeated);
         let Some(webhook) = &*self.webhook.load() else { return };
-        if webhook.sender.try_send(Told { alert, repeated }).is_err() {
+        if webhook.sender.try_send(ToldAlert { alert, repeated }).is_err() {
             self.figures.lost(Loss::QueueFull, 1);
         }
     }

@@ -14,7 +14,7 @@ pub(super) const MOST_OF_A_KIND: u64 = 100;
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     said: HashMap<(AlertKind, String), Said>,
-    told: HashMap<AlertKind, Told>,
+    told: HashMap<AlertKind, ToldOfKind>,
 }
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Said {
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct ToldOfKind {
     since: u64,
     alerts: u64,
     held: u64,
@@ -51,7 +51,7 @@ impl Quiet {
         }
         let told = self.told.entry(alert.kind).or_default();
         if is_over(told.since, alert.time, HOUR) && told.held == 0 {
-            *told = Told { since: alert.time, ..Told::default() };
+            *told = ToldOfKind { since: alert.time, ..ToldOfKind::default() };
         }
         if told.alerts >= MOST_OF_A_KIND {
             told.held = told.held.saturating_add(events);
@@ -80,7 +80,7 @@ impl Quiet {
                 let detail = Detail::HeldBack { kind, alerts: told.held };
                 let alert = Alert { detail, ..Alert::new(AlertKind::HeldBack, now, kind.as_str()) };
                 due.push((alert, 0));
-                *told = Told { since: now, ..Told::default() };
+                *told = ToldOfKind { since: now, ..ToldOfKind::default() };
             }
         }
         due

@@ -37,7 +37,7 @@ struct World {
 /// A watcher that is driven by hand, and what it tells.
 struct Stage {
     watcher: Watcher,
-    told: Receiver<Told>,
+    told: Receiver<ToldAlert>,
 }
 
 impl World {

@@ -55,7 +55,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-selkie-signature");
 
 /// An alert that is told, and how often it was raised since it was told last.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct ToldAlert {
     pub(super) alert: Alert,
     pub(super) repeated: u64,
 }
@@ -72,7 +72,7 @@ pub(super) struct Teller {
 
 /// Delivers what is queued.
 pub(super) struct Courier {
-    queue: Receiver<Told>,
+    queue: Receiver<ToldAlert>,
     client: Arc<HttpClient>,
     uri: Uri,
     headers: HeaderMap,
@@ -97,7 +97,7 @@ pub(super) struct Surroundings {
 pub(super) fn prepare(
     declared: Webhook,
     surroundings: Surroundings,
-) -> Result<(Sender<Told>, Courier), AlertsError> {
+) -> Result<(Sender<ToldAlert>, Courier), AlertsError> {
     let client = client(&declared)?;
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -174,7 +174,7 @@ impl Courier {
         }
     }
 
-    async fn deliver(&mut self, alerts: &[Told]) {
+    async fn deliver(&mut self, alerts: &[ToldAlert]) {
         // The same in all attempts, so that the receiver knows what it has.
         let id = Uuid::new_v4().to_string();
         let (begun, mut retry) = (Instant::now(), self.pace.first_retry);
@@ -197,7 +197,7 @@ impl Courier {
         }
     }
 
-    async fn post(&self, id: &str, alerts: &[Told]) -> Result<(), PostError> {
+    async fn post(&self, id: &str, alerts: &[ToldAlert]) -> Result<(), PostError> {
         let post = Post::new(id, self.clock.unix_seconds(), &self.teller, alerts);
         let body = serde_json::to_vec(&post).map_err(PostError::Body)?;
         let mut request = Request::new(Bytes::new());

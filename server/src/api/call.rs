@@ -1,10 +1,12 @@
+//! A known client's request, and why one is refused.
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use selkie_access::{Check, Parameter, Request, TokenText};
-use selkie_crypto::envelope::Refusal as EnvelopeRefusal;
+use selkie_crypto::envelope::EnvelopeRefusal;
 use selkie_kms::KmsError;
 use selkie_listener::{Overloaded, ShownCertificate};
 use tokio::time::Instant;
@@ -14,7 +16,7 @@ use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
 use super::fields::{Fields, Warnings};
 use super::log_budget::{LogBudgets, RefusalKind};
 use super::logged::{LoggedRequest, abridged, cut};
-use super::reply::Envelope;
+use super::reply::ReplyFrame;
 use super::route::Operation;
 use crate::audit::Trail;
 use crate::auth::methods::MethodError;
@@ -104,8 +106,8 @@ impl Call<'_> {
         }
     }
 
-    pub(super) const fn envelope<'w>(&'w self, warnings: &'w Warnings) -> Envelope<'w> {
-        Envelope { request_id: self.id, warnings }
+    pub(super) const fn frame<'w>(&'w self, warnings: &'w Warnings) -> ReplyFrame<'w> {
+        ReplyFrame { request_id: self.id, warnings }
     }
 
     /// `error` for those who have a right to the path; nobody else learns whether it exists.

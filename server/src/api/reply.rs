@@ -2,7 +2,7 @@
 //! secret is built at its exact length in a buffer that wipes itself once it has been sent; the
 //! others are not, because the wipe of a ciphertext costs more than all else here.
 
-mod envelope;
+mod frame;
 mod wire;
 
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use selkie_crypto::Plaintext;
 use selkie_memory::WipedVec;
 use serde::Serialize;
 
-pub use self::envelope::{DecryptedItem, Envelope};
+pub use self::frame::{DecryptedItem, ReplyFrame};
 use self::wire::Wire;
 use super::data::WrapInfo;
 use super::error::ApiError;
@@ -123,8 +123,8 @@ impl Reply {
     #[must_use]
     pub fn wrapped(info: &WrapInfo<'_>) -> Self {
         let warnings = Warnings::default();
-        let envelope = Envelope { request_id: "", warnings: &warnings };
-        let wire = envelope.around(None::<&()>, None);
+        let frame = ReplyFrame { request_id: "", warnings: &warnings };
+        let wire = frame.around(None::<&()>, None);
         Self::secret_json(&Wire { wrap_info: Some(info), ..wire })
     }
 

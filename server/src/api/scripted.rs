@@ -21,7 +21,7 @@ use super::route::{Endpoint, Route, route};
 use crate::auth::methods::AuthTable;
 use crate::auth::{Client, Credentials};
 use crate::deployment::Deployment;
-use crate::faults::{Asked, Bench};
+use crate::faults::{Bench, BenchRequest};
 use crate::node::Node;
 
 /// `api`, whose answers are now and then what the script of `bench` says.
@@ -42,14 +42,14 @@ async fn befall(
     let (operation, key) = endpoint.map_or((None, None), named);
     let client = if bench.asks_for_clients() { client(&node, &deployment, &parts) } else { None };
     let client = client.as_ref().map(|client| (client.name(), client.accessor()));
-    let happening = bench.befalls(Asked { operation, key, client });
+    let happening = bench.befalls(BenchRequest { operation, key, client });
     let Some(happening) = happening else {
         return next.run(Request::from_parts(parts, body)).await;
     };
     if !happening.delay.is_zero() {
         tokio::time::sleep(happening.delay).await;
     }
-    let told = Told { node: &node, route: route.as_ref().ok(), operation };
+    let told = StandIn { node: &node, route: route.as_ref().ok(), operation };
     if let Some(instead) = told.instead(&happening.outcome).await {
         return instead;
     }
@@ -90,13 +90,13 @@ fn client(node: &Node, deployment: &Deployment, parts: &Parts) -> Option<Arc<Cli
 }
 
 /// What answers in place of the service are made of.
-struct Told<'a> {
+struct StandIn<'a> {
     node: &'a Node,
     route: Option<&'a Route<'a>>,
     operation: Option<FaultyOperation>,
 }
 
-impl Told<'_> {
+impl StandIn<'_> {
     /// The answer where the service is never asked.
     async fn instead(&self, outcome: &RequestOutcome) -> Option<Response> {
         Some(match outcome {

@@ -1,3 +1,5 @@
+//! From an HTTP request to its reply: who asks, what may be read of them, and in which order.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -193,7 +195,7 @@ impl Service {
         let credentials = Credentials { token: token.as_ref(), certificate, address };
         let query = std::mem::take(&mut route.query);
         let arrival = Arrival { incoming, credentials, deployment: &deployment, route: &route };
-        let asked = Asked { route: &route, query, parts };
+        let asked = RequestHead { route: &route, query, parts };
         match self.sender(&arrival).await? {
             Sender::Answered(reply) => Ok(reply),
             // A rare one in a box of its own: no other request need be as large as it.
@@ -284,7 +286,7 @@ impl Service {
     /// Nobody knows who asks: what that may cost is bounded apart from all else.
     async fn log_in(
         &self,
-        asked: Asked<'_>,
+        asked: RequestHead<'_>,
         body: Body,
         at: MethodPath,
         arrival: Arrival<'_>,
@@ -312,7 +314,7 @@ impl Service {
     async fn handle(
         &self,
         call: &mut Call<'_>,
-        asked: Asked<'_>,
+        asked: RequestHead<'_>,
         body: Body,
         mut audited: Audited<'_>,
     ) -> Result<Reply, Refusal> {
@@ -390,13 +392,13 @@ struct Received<'a> {
 }
 
 /// What a request asks besides what is in its body.
-struct Asked<'a> {
+struct RequestHead<'a> {
     route: &'a Route<'a>,
     query: Query<'a>,
     parts: &'a Parts,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestHead<'a> {
     fn into_fields<'b>(self, body: &'b [u8]) -> Result<Fields<'b>, ApiError>
     where
         'a: 'b,

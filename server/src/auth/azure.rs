@@ -26,7 +26,7 @@ use super::jwt::{
 };
 use super::methods::documents::Document;
 use super::methods::parameters::Alias;
-use super::methods::{Login, MethodData, MethodError, MethodRequest, Told};
+use super::methods::{AnswerKind, Login, MethodData, MethodError, MethodRequest};
 use crate::api::fields::Fields;
 
 /// The method.
@@ -315,7 +315,7 @@ impl Configured for Azure {
         let claims = keys.verify(token, expected, now).await;
         let claims = claims.map_err(|error| unproven(error, Refused::Token))?;
         let machine = Machine::of(&claims);
-        let forbidden = |error| MethodError::told(Told::Forbidden, Refused::NotBound(error));
+        let forbidden = |error| MethodError::told(AnswerKind::Forbidden, Refused::NotBound(error));
         let principal =
             check(&config.tenant_id, &kept.role, &claims, &machine).map_err(forbidden)?;
         claimed.check(&machine).map_err(forbidden)?;

@@ -25,14 +25,14 @@ const MOST_CHAINS: usize = 4096;
 pub(super) struct CertificateClients {
     clients: Vec<Declared>,
     /// What was found of what was shown, by its digest.
-    found: Mutex<HashMap<[u8; 32], Found>>,
+    found: Mutex<HashMap<[u8; 32], ChainOwner>>,
     /// Until when that is so at most, in seconds since 1970.
     good_until: u64,
 }
 
 /// Whose a chain is.
 #[derive(Clone, Debug)]
-struct Found {
+struct ChainOwner {
     /// With its place among the clients.
     client: Result<(usize, Arc<Client>), NotAuthenticated>,
     /// In seconds since 1970.
@@ -95,7 +95,8 @@ impl CertificateClients {
         let known = self.lock().get(digest).filter(|found| now < found.until).cloned();
         let found = known.unwrap_or_else(|| {
             let client = self.look(shown, certificate, now);
-            let found = Found { client, until: certificate.chain_not_after.min(self.good_until) };
+            let found =
+                ChainOwner { client, until: certificate.chain_not_after.min(self.good_until) };
             let mut all = self.lock();
             if all.len() >= MOST_CHAINS {
                 all.clear();
@@ -131,7 +132,7 @@ impl CertificateClients {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Found>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], ChainOwner>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

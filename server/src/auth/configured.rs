@@ -19,7 +19,8 @@ use super::jwt::{KeySources, KeysFrom, Unproven};
 use super::methods::documents::{Document, DocumentName, forget_mount};
 use super::methods::parameters::{self, Alias};
 use super::methods::{
-    AuthMount, Login, Method, MethodData, MethodError, MethodReply, MethodRequest, Renewal, Told,
+    AnswerKind, AuthMount, Login, Method, MethodData, MethodError, MethodReply, MethodRequest,
+    Renewal,
 };
 use crate::api::fields::Fields;
 use crate::api::route::Operation;
@@ -129,7 +130,7 @@ impl PermissionDenied {
     /// 403; only the log is told the reason.
     pub(crate) fn because(reason: impl std::error::Error + Send + Sync + 'static) -> MethodError {
         let reason = Some(Box::new(reason) as _);
-        MethodError::Refused { by: Told::Forbidden, told: Box::new(Self), reason }
+        MethodError::Refused { by: AnswerKind::Forbidden, told: Box::new(Self), reason }
     }
 }
 
@@ -197,8 +198,8 @@ pub(crate) fn unproven<E: std::error::Error + Send + Sync + 'static>(
     told: fn(Unproven) -> E,
 ) -> MethodError {
     let by = match &error {
-        Unproven::NoKeys(_) => Told::Unavailable,
-        Unproven::Unbelievable(_) => Told::BadRequest,
+        Unproven::NoKeys(_) => AnswerKind::Unavailable,
+        Unproven::Unbelievable(_) => AnswerKind::BadRequest,
     };
     MethodError::told(by, told(error))
 }

@@ -31,7 +31,7 @@ use super::jwt::{
 };
 use super::methods::documents::Document;
 use super::methods::parameters::Alias;
-use super::methods::{Login, MethodData, MethodError, MethodRequest, Told};
+use super::methods::{AnswerKind, Login, MethodData, MethodError, MethodRequest};
 use crate::api::fields::Fields;
 
 /// The method.
@@ -123,7 +123,9 @@ impl Kubernetes {
         let keys = self.sources.of(at.mount.uuid, &from);
         let keys = keys.map_err(|error| MethodError::refused(Refused::Source(error)))?;
         let claims = keys.verify(token, expected, now).await.map_err(|error| match error {
-            Unproven::NoKeys(_) => MethodError::told(Told::Unavailable, Refused::Token(error)),
+            Unproven::NoKeys(_) => {
+                MethodError::told(AnswerKind::Unavailable, Refused::Token(error))
+            }
             Unproven::Unbelievable(_) => PermissionDenied::because(error),
         })?;
         Account::of(&claims).map_err(PermissionDenied::because)
@@ -177,7 +179,11 @@ impl Kubernetes {
 /// 503: nobody can say whether the token is good.
 fn not_reviewed(error: WebError) -> MethodError {
     let reason = Some(Box::new(error) as _);
-    MethodError::Refused { by: Told::Unavailable, told: Box::new(Refused::NotReviewed), reason }
+    MethodError::Refused {
+        by: AnswerKind::Unavailable,
+        told: Box::new(Refused::NotReviewed),
+        reason,
+    }
 }
 
 /// The role's audience; without one any that the token has.
@@ -326,7 +332,8 @@ impl Configured for Kubernetes {
         let now = request.tools.clock.unix_seconds();
         let account = self.account(at, &config, &kept.role, token, now).await?;
         let bound = account.check(&kept.role);
-        bound.map_err(|error| MethodError::told(Told::Forbidden, Refused::NotBound(error)))?;
+        bound
+            .map_err(|error| MethodError::told(AnswerKind::Forbidden, Refused::NotBound(error)))?;
         if !config.kubernetes_host.is_empty() {
             self.review(at.mount.uuid, &config, &kept.role, (token, &account)).await?;
         }

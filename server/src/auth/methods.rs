@@ -21,10 +21,10 @@ use selkie_crypto::{Random, StateKey};
 use selkie_listener::ShownCertificate;
 use uuid::Uuid;
 
-pub use self::error::{MethodError, Told};
+pub use self::error::{AnswerKind, MethodError};
 pub use self::login::{Login, LoginIdentity};
 pub use self::mount::{AuthMount, DeclaredMounts, MountSource, MountTokenType, Tune};
-pub(crate) use self::mounts::{AuthTable, Found};
+pub(crate) use self::mounts::{AuthTable, PathInMount};
 pub(crate) use self::reply::{MethodData, MethodReply, Outcome};
 use super::Credentials;
 use super::azure::Azure;

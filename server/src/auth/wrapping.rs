@@ -129,7 +129,8 @@ impl Wrapping {
         response: Plaintext,
         order: WrapOrder,
     ) -> Result<WrapInfo, WrapError> {
-        let bytes = self.mirror.find(Ends::bytes).saturating_add(response.expose_for_reply().len());
+        let bytes =
+            self.mirror.find(Ends::bytes).saturating_add(response.expose_for_own_use().len());
         if self.mirror.find(Ends::count) >= MOST || bytes > self.most_bytes {
             return Err(WrapError::Full);
         }

@@ -9,14 +9,14 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::node::Node;
 use crate::seal::tests::Site;
-use crate::transit::Keys;
+use crate::transit::ManagedKeys;
 use crate::transit::tests::config_of;
 
 /// A server without a database, on what is kept of the site, after it had time to learn.
 async fn running(site: &Site) -> Node {
     let config = config_of(&[("unseal", VersionRule::Counted { generation: 0 })], &["weu"]);
     let deployment = Deployment::assemble(config, site.seals().resumed(None)).unwrap();
-    let node = Node::begin(deployment, Keys::without_store(), Arc::new(SystemClock)).await;
+    let node = Node::begin(deployment, ManagedKeys::without_store(), Arc::new(SystemClock)).await;
     sleep(Duration::from_secs(100)).await;
     node
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::clock::SystemClock;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::metrics::Metrics;
-use crate::transit::{Keys, Transit};
+use crate::transit::{ManagedKeys, Transit};
 
 /// Where a copy goes.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +91,7 @@ pub async fn offline(config: Config) -> Result<Transit, DeploymentError> {
     Ok(Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
         deployment,
-        keys: Arc::new(Keys::without_store()),
+        keys: Arc::new(ManagedKeys::without_store()),
         clock: Arc::new(SystemClock),
         random: Arc::new(os_random),
         client: ClientTag::SELKIE,

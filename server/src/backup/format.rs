@@ -169,7 +169,7 @@ pub fn read(sealed: &[u8], key: StreamKey) -> Result<Opened, ContentError> {
     while let Some((number, chunk)) = chunks.next() {
         let opened = opener.open(chunk, chunks.peek().is_none());
         let opened = opened.map_err(|source| ContentError::Chunk { number, source })?;
-        content.extend_from_slice(opened.expose_for_reply());
+        content.extend_from_slice(opened.expose_for_own_use());
     }
     parse(&content).ok_or(ContentError::Malformed)
 }

@@ -10,7 +10,7 @@ use selkie_crypto::{
 use selkie_kms::Call;
 use selkie_storage::RecordValue;
 
-use crate::seal::{Asked, SealError};
+use crate::seal::{SealCall, SealError};
 use crate::transit::{Transit, TransitError};
 
 /// Which key an envelope holds.
@@ -123,7 +123,7 @@ async fn encrypt(
     let draft = Draft::new(&*transit.random)?;
     let now = transit.clock.unix_seconds();
     let call = Call { client: transit.client, deadline: transit.until };
-    let asked = Asked { now, call, metrics: &transit.metrics };
+    let asked = SealCall { now, call, metrics: &transit.metrics };
     let keks = deployment.seals.current_keks()?;
     let recipients = deployment.seals.wrap(&draft, &keks, asked).await?;
     let header = Header {

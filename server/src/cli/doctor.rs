@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let sandbox = match config.sandbox {
         SandboxMode::Auto => "sandbox \"auto\"",
         SandboxMode::Required => "sandbox \"required\"",
-        SandboxMode::Off => "sandbox \"off\": what a server would have without that",
+        SandboxMode::Off => "sandbox \"off\": what a server would have otherwise",
     };
     let hardening = hardening(&InForce::of_this_machine(config.lock_all_memory));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -94,18 +94,20 @@ fn hardening(machine: &InForce) -> String {
 fn promises(file: &PromiseFile, deployment: &Deployment) -> Vec<Step> {
     let remembered = file.read().map(|read| read.map(|read| read.promises));
     let told = |finding| Step { hop: "ciphertexts".to_owned(), finding };
-    let (Ok(Some(remembered)), Some(now)) = (&remembered, &deployment.promises) else {
+    let Ok(Some(remembered)) = &remembered else {
         return vec![told(match remembered {
-            Ok(_) => Finding::Passed("nothing is remembered yet".to_owned()),
+            Ok(_) => Finding::Passed("nothing is recorded yet".to_owned()),
             Err(error) => Finding::Warned {
-                what: format!("what was promised is not known: {}", WithCauses(&error)),
-                advice: "run it as the user of the service; a start remembers anew".to_owned(),
+                what: format!("cannot tell what was promised: {}", WithCauses(&error)),
+                advice:
+                    "run doctor as the service's user; a damaged file is replaced at the next start"
+                        .to_owned(),
             },
         })];
     };
-    let losses = Outlook::of(now, remembered.clone()).losses;
+    let losses = Outlook::of(&deployment.promises, remembered.clone()).losses;
     if losses.is_empty() {
-        return vec![told(Finding::Passed("all that was promised is kept".to_owned()))];
+        return vec![told(Finding::Passed("every promise is kept".to_owned()))];
     }
     let lost = losses.iter().map(|loss| {
         told(Finding::Failed { what: loss.to_string(), advice: promises::advice(loss) })
@@ -118,10 +120,13 @@ fn certificate(listener: &Listener) -> Step {
     let failed = |what, advice: &str| Finding::Failed { what, advice: advice.to_owned() };
     let now = SystemClock.unix_seconds();
     let finding = match load_tls(listener).map(|tls| tls.and_then(|tls| tls.validity())) {
-        Err(error) => failed(WithCauses(&error).to_string(), "see to the files of the listener"),
+        Err(error) => failed(
+            WithCauses(&error).to_string(),
+            "check the certificate and key files of the listener",
+        ),
         Ok(None) => Finding::Passed("read".to_owned()),
         Ok(Some(validity)) => match Notice::of(validity, now) {
-            None => Finding::Passed(format!("good until {}", At(validity.end()))),
+            None => Finding::Passed(format!("valid until {}", At(validity.end()))),
             Some(notice) if notice.is_refused() => failed(notice.to_string(), notice.advice()),
             Some(notice) => {
                 Finding::Warned { what: notice.to_string(), advice: notice.advice().to_owned() }
@@ -176,8 +181,10 @@ impl Tally {
         if self.failures.is_empty() {
             return format!("all well{comma}{warnings}\n");
         }
-        let places = self.failures.iter().map(|(place, hop)| format!("{place}, {hop}"));
-        let places: Vec<_> = places.collect();
+        let mut places: Vec<_> =
+            self.failures.iter().map(|(place, hop)| format!("{place}, {hop}")).collect();
+        // One hop may fail in several ways, such as a promise that is broken to several keys.
+        places.dedup();
         let failures = counted(self.failures.len(), "failure");
         format!("{failures}{comma}{warnings}: {}\n", places.join("; "))
     }
@@ -221,5 +228,7 @@ mod tests {
         assert_eq!(tally(0, &[("weu", "TCP")]), "1 failure: weu, TCP\n");
         let two = tally(2, &[("weu", "TCP"), ("neu", "TLS")]);
         assert_eq!(two, "2 failures, 2 warnings: weu, TCP; neu, TLS\n");
+        let promises = ("promises", "ciphertexts");
+        assert_eq!(tally(0, &[promises; 3]), "3 failures: promises, ciphertexts\n", "named once");
     }
 }

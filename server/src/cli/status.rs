@@ -1,6 +1,6 @@
 //! `selkie status`: what a running server knows of its master keys.
 
-pub(super) mod table;
+mod table;
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::Value;
 
-use self::table::{Told, told};
+use self::table::{Report, told};
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     if !status["backends"].is_array() {
         return Err(RemoteError::Unreadable.into());
     }
-    let Told { text, in_need } = told(&status);
+    let Report { text, in_need } = told(&status);
     print(output, &text)?;
     if in_need.is_empty() { Ok(()) } else { Err(CommandError::NeedsAttention) }
 }

@@ -116,8 +116,8 @@ fn validate_tells_of_a_key_in_key_vault_who_reaches_it_and_what_is_not_known_yet
         asks      Key Vault for news every 10 s\n            \
         restart   while Key Vault is away: does not encrypt; declare data_dir, and \
         public_key_sha256 or local_key\n  \
-        key       transit/autounseal: under weu, version is counted once the KMS of weu has listed \
-        its key\n  \
+        key       transit/autounseal: under weu, version known once the KMS of weu has listed \
+        the versions of its key\n  \
         key       transit/stated: version 7 under weu\n";
     assert!(output.contains(expected), "{output}");
 }
@@ -172,7 +172,7 @@ fn doctor_walks_to_each_seal_and_back() {
     for line in [
         "seal \"static\" (static)",
         "  ok      describe: 1 version, current k1",
-        "  ok      wrap, unwrap: a random secret came back as it went",
+        "  ok      wrap, unwrap: a random secret came back unchanged",
         "all well",
     ] {
         assert!(output.lines().any(|other| other == line), "{line}: {output}");

@@ -134,7 +134,7 @@ fn pair(text: &str) -> Result<(String, String), NotAPair> {
 }
 
 pub(super) fn run(command: TokenCommand, output: &mut dyn Write) -> Result<(), CommandError> {
-    let (asking, method, path, body) = match command {
+    let TokenRequest { asking, method, path, body } = match command {
         TokenCommand::Create(create) => create.request(),
         TokenCommand::Lookup(of) => of.request("lookup", Map::new())?,
         TokenCommand::Renew(Renew { of, increment }) => {
@@ -144,7 +144,8 @@ pub(super) fn run(command: TokenCommand, output: &mut dyn Write) -> Result<(), C
         TokenCommand::Revoke(revoke) => revoke.request()?,
         TokenCommand::List(asking) => {
             let list = Method::from_bytes(b"LIST").unwrap_or(Method::GET);
-            (asking, list, "auth/token/accessors".to_owned(), None)
+            let path = "auth/token/accessors".to_owned();
+            TokenRequest { asking, method: list, path, body: None }
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -154,10 +155,22 @@ pub(super) fn run(command: TokenCommand, output: &mut dyn Write) -> Result<(), C
     print(output, &told(&answer, asking.format)?)
 }
 
-type Asked = (Asking, Method, String, Option<Value>);
+/// What a command asks a server.
+struct TokenRequest {
+    asking: Asking,
+    method: Method,
+    path: String,
+    body: Option<Value>,
+}
+
+impl TokenRequest {
+    fn post(asking: Asking, path: String, body: Map<String, Value>) -> Self {
+        Self { asking, method: Method::POST, path, body: Some(Value::Object(body)) }
+    }
+}
 
 impl Create {
-    fn request(self) -> Asked {
+    fn request(self) -> TokenRequest {
         let path = match &self.role {
             Some(role) => format!("auth/token/create/{role}"),
             None => "auth/token/create".to_owned(),
@@ -188,12 +201,16 @@ impl Create {
         if let Some(count) = self.use_limit {
             body.insert("num_uses".to_owned(), json!(count));
         }
-        (self.asking, Method::POST, path, Some(Value::Object(body)))
+        TokenRequest::post(self.asking, path, body)
     }
 }
 
 impl OfToken {
-    fn request(self, verb: &str, mut body: Map<String, Value>) -> Result<Asked, CommandError> {
+    fn request(
+        self,
+        verb: &str,
+        mut body: Map<String, Value>,
+    ) -> Result<TokenRequest, CommandError> {
         let path = match (self.token, self.accessor) {
             (Some(token), _) => {
                 body.insert("token".to_owned(), json!(&*given(token)?));
@@ -205,12 +222,12 @@ impl OfToken {
             }
             (None, None) => format!("auth/token/{verb}-self"),
         };
-        Ok((self.asking, Method::POST, path, Some(Value::Object(body))))
+        Ok(TokenRequest::post(self.asking, path, body))
     }
 }
 
 impl Revoke {
-    fn request(self) -> Result<Asked, CommandError> {
+    fn request(self) -> Result<TokenRequest, CommandError> {
         let Self { of, own, orphan } = self;
         if !own && of.token.is_none() && of.accessor.is_none() {
             return Err(RemoteError::NothingNamed.into());

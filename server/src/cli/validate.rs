@@ -6,7 +6,7 @@ mod places;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use selkie_config::{Config, Listener, Placeholders, SandboxMode, Sources, WhereReadable};
+use selkie_config::{Listener, Problems, Promises, SandboxMode};
 
 use self::hints::hints;
 pub use self::places::UnfitPlace;
@@ -44,7 +44,7 @@ pub(super) fn run(
     for place in others {
         let file = arguments.file.display();
         let told =
-            writeln!(errors, "{file}: warning: {place}, unless systemd makes it for the service");
+            writeln!(errors, "{file}: warning: {place}, unless systemd creates it for the service");
         told.map_err(CommandError::Output)?;
     }
     if !grave.is_empty() {
@@ -57,13 +57,15 @@ pub(super) fn run(
         check_certificate(listener, errors)?;
     }
     let sandbox = match config.sandbox {
-        SandboxMode::Auto => "as far as the kernel has it (selkie doctor tells)",
-        SandboxMode::Required => "required: without landlock and seccomp it does not start",
+        SandboxMode::Auto => "auto: whatever this kernel supports (see selkie doctor)",
+        SandboxMode::Required => {
+            "required: without landlock and seccomp the server refuses to start"
+        }
         SandboxMode::Off => "off",
     };
     let promises = match &config.data_dir {
-        Some(data_dir) => format!("remembered in {}", data_dir.display()),
-        None => "not remembered without \"data_dir\": a restart does not say what it loses".into(),
+        Some(data_dir) => format!("recorded in {}", data_dir.display()),
+        None => "not recorded without \"data_dir\": a restart cannot say what is lost".into(),
     };
     let inventory = Inventory::of(&config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -96,18 +98,17 @@ fn check_certificate(listener: &Listener, errors: &mut dyn Write) -> Result<(), 
 /// Keys are compared where they can be read, else the references to them: those of the previous file
 /// may be gone by now.
 fn check_against(previous: &Path, file: &Path) -> Result<(), CommandError> {
-    let by_reference = (read_as(file, &Placeholders)?, read_as(previous, &Placeholders)?);
+    let texts = [(file, read_text(file)?), (previous, read_text(previous)?)];
+    let both = |parse: fn(&str, &str) -> Result<Promises, Problems>| {
+        let [now, was] = &texts;
+        let parse = |(path, text): &(&Path, String)| parse(&path.display().to_string(), text);
+        Ok::<_, Problems>((parse(now)?, parse(was)?))
+    };
+    let by_reference = both(Promises::parse_by_reference).map_err(CommandError::Config)?;
     // What was readable once may be no key any more: then references must do for all.
-    let read =
-        read_as(file, &WhereReadable).and_then(|is| Ok((is, read_as(previous, &WhereReadable)?)));
-    let (is, was) = read.as_ref().unwrap_or(&by_reference);
-    let told = is.check_against_previous(was).into_iter();
-    let (was, by_reference) = (was.promises(), by_reference.1.promises());
-    let told: Vec<_> = told.map(|told| told.as_far_as_read(&was, &by_reference)).collect();
+    let read = both(Promises::parse_where_readable);
+    let (now, was) = read.as_ref().unwrap_or(&by_reference);
+    let told = now.check_against_previous(was).into_iter();
+    let told: Vec<_> = told.map(|told| told.as_far_as_read(was, &by_reference.1)).collect();
     if told.is_empty() { Ok(()) } else { Err(CommandError::Regressions(told)) }
-}
-
-fn read_as(file: &Path, sources: &dyn Sources) -> Result<Config, CommandError> {
-    let text = read_text(file)?;
-    Config::parse(&file.display().to_string(), &text, sources).map_err(CommandError::Config)
 }

@@ -36,7 +36,7 @@ struct OfFault {
 
 /// What a script needs to know of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct BenchRequest<'a> {
     /// What is asked for, if a script has a word for it.
     pub operation: Option<FaultyOperation>,
     /// The name of the transit key.
@@ -90,7 +90,7 @@ impl Bench {
 
     /// What happens to this request; counts it.
     #[must_use]
-    pub fn befalls(&self, asked: Asked<'_>) -> Option<Happening> {
+    pub fn befalls(&self, asked: BenchRequest<'_>) -> Option<Happening> {
         let (name, happening) = self.script.load().request(asked)?;
         let client = asked.client.map(|(client, _)| client);
         warn!(

@@ -4,7 +4,7 @@ use selkie_config::{Faults, RequestFault, SealFault, SealOperation, When};
 use selkie_crypto::SealName;
 use tokio::time::Instant;
 
-use super::{Asked, Happening};
+use super::{BenchRequest, Happening};
 
 /// A script from its beginning, and how far each rule has counted.
 pub(super) struct Script {
@@ -46,7 +46,7 @@ impl Script {
     }
 
     /// The name of the rule that takes a request, and what comes of it.
-    pub(super) fn request(&self, asked: Asked<'_>) -> Option<(String, Happening)> {
+    pub(super) fn request(&self, asked: BenchRequest<'_>) -> Option<(String, Happening)> {
         let fault = self.first(&self.requests, |fault| is_about(fault, asked))?;
         let happening = Happening { delay: fault.delay, outcome: fault.outcome.clone() };
         Some((fault.name.clone(), happening))
@@ -87,7 +87,7 @@ fn rules<F>(faults: Vec<F>, when: impl Fn(&F) -> When, from: u64) -> Vec<Rule<F>
     (from..).zip(faults).map(rule).collect()
 }
 
-fn is_about(fault: &RequestFault, asked: Asked<'_>) -> bool {
+fn is_about(fault: &RequestFault, asked: BenchRequest<'_>) -> bool {
     let is_operation = fault.on.is_empty()
         || asked.operation.is_some_and(|operation| fault.on.contains(&operation));
     let is_key = fault.key.as_ref().is_none_or(|key| asked.key == Some(key.as_str()));

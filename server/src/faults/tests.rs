@@ -7,11 +7,11 @@ fn bench(text: &str) -> Arc<Bench> {
     Bench::new(Faults::parse("x", text).unwrap())
 }
 
-fn asked(operation: Option<FaultyOperation>) -> Asked<'static> {
-    Asked { operation, key: Some("unseal"), client: Some(("vault", "accessor")) }
+fn asked(operation: Option<FaultyOperation>) -> BenchRequest<'static> {
+    BenchRequest { operation, key: Some("unseal"), client: Some(("vault", "accessor")) }
 }
 
-fn status(bench: &Bench, asked: Asked<'_>) -> Option<u16> {
+fn status(bench: &Bench, asked: BenchRequest<'_>) -> Option<u16> {
     match bench.befalls(asked)?.outcome {
         RequestOutcome::Status { status, .. } => Some(status),
         other => panic!("{other:?}"),
@@ -35,11 +35,11 @@ async fn a_rule_takes_what_it_is_about_and_nothing_else() {
     for wrong in [
         asked(Some(FaultyOperation::Encrypt)),
         asked(None),
-        Asked { key: Some("other"), ..right },
-        Asked { key: None, ..right },
-        Asked { client: Some(("other", "accessor")), ..right },
-        Asked { client: Some(("vault", "other")), ..right },
-        Asked { client: None, ..right },
+        BenchRequest { key: Some("other"), ..right },
+        BenchRequest { key: None, ..right },
+        BenchRequest { client: Some(("other", "accessor")), ..right },
+        BenchRequest { client: Some(("vault", "other")), ..right },
+        BenchRequest { client: None, ..right },
     ] {
         assert_eq!(status(&bench, wrong), None, "{wrong:?}");
     }

@@ -15,7 +15,7 @@ use selkie_crypto::SealName;
 use crate::auth::tokens::Expiring;
 use crate::state::writes::WriteFigures;
 use crate::state::{Missing, StateStatus};
-use crate::transit::Keys;
+use crate::transit::ManagedKeys;
 
 /// What is known of the store at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl StoreFigures {
     /// Those of a state that does as `status` says, whose keys are `keys`, and to whose store was
     /// written as `writes` tells.
     #[must_use]
-    pub fn of(status: &StateStatus, keys: &Keys, writes: WriteFigures) -> Self {
+    pub fn of(status: &StateStatus, keys: &ManagedKeys, writes: WriteFigures) -> Self {
         let sequence = match status {
             StateStatus::Open { sequence } => Some(*sequence),
             _ => None,

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use selkie_access::TokenText;
+use selkie_config::Config;
 use selkie_config::{AuditDevice, AuditFile, AuditKind};
-use selkie_config::{Config, Placeholders};
 use selkie_crypto::AuditKey;
 
 use super::*;
+use crate::key_per_reference::KeyPerReference;
 use crate::state::writes::WriteFigures;
 use crate::takeover::{self, Evidence, Opened, Pair, Takeovers, Usage};
 
@@ -22,7 +23,7 @@ async fn deployment(further: &str) -> Deployment {
          client \"vault-eu\" {{\n  policies = [\"root\"]\n  token_sha256 = \
          \"4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2\"\n}}\n"
     );
-    Deployment::connect(Config::parse("x", &text, &Placeholders).unwrap()).await.unwrap()
+    Deployment::connect(Config::parse("x", &text, &KeyPerReference).unwrap()).await.unwrap()
 }
 
 fn decrypted(deployment: &Deployment) -> Decrypted {
@@ -79,7 +80,7 @@ async fn full_text() -> String {
     gauges.register(&mut registry);
     let script = "fault \"slow\" {\n delay = \"1s\"\n}\n";
     let bench = Bench::new(selkie_config::Faults::parse("x", script).unwrap());
-    let asked = crate::faults::Asked { operation: None, key: None, client: None };
+    let asked = crate::faults::BenchRequest { operation: None, key: None, client: None };
     assert!(bench.befalls(asked).is_some());
     let validity = Validity { from: 10_000, until: 50_000, issuers_until: None };
     metrics.listener_certificates([("127.0.0.1:8200".to_owned(), validity)].into());

@@ -2,12 +2,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use selkie_config::{Config, Placeholders};
+use selkie_config::Config;
 use selkie_crypto::PinKey;
 use tempfile::tempdir;
 
 use super::*;
 use crate::deployment::Deployment;
+use crate::key_per_reference::KeyPerReference;
 use crate::node::Node;
 
 const FULL: &str = r#"
@@ -60,7 +61,7 @@ key "stated" {
 "#;
 
 fn promises_of(text: &str) -> Promises {
-    Config::parse("test.hcl", text, &Placeholders).unwrap().promises()
+    Promises::parse_by_reference("test.hcl", text).unwrap()
 }
 
 /// The configuration above with `new` for each `old`.
@@ -318,7 +319,7 @@ async fn a_storage_that_is_dropped_is_told_at_every_start_until_it_is_put_back()
              seal \"static\" {{\n current_key_id = \"s1\"\n current_key = \"env://S1\"\n}}\n",
             dir.path()
         );
-        let config = Config::parse("test.hcl", &text, &Placeholders).unwrap();
+        let config = Config::parse("test.hcl", &text, &KeyPerReference).unwrap();
         let node = Node::start(config).await.unwrap();
         node.follow_promises().await;
         let losses = node.deployment().memory.losses();
@@ -347,14 +348,13 @@ fn realm_config(dir: &Path, realm: &str) -> Config {
          seal \"static\" {{\n current_key_id = \"s1\"\n current_key = \"env://S1\"\n}}\n\
          key \"k\" {{}}\n"
     );
-    Config::parse("test.hcl", &text, &Placeholders).unwrap()
+    Config::parse("test.hcl", &text, &KeyPerReference).unwrap()
 }
 
 /// Something is encrypted under `k` of this deployment, which nobody has noted before.
 async fn encrypted(deployment: &Deployment) {
     let (mount, key) = ("transit".parse().unwrap(), "k".parse().unwrap());
-    let under = deployment.promises.as_ref().unwrap();
-    deployment.memory.note_making(under, &mount, &key).unwrap().await;
+    deployment.memory.note_making(&deployment.promises, &mount, &key).unwrap().await;
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! The way to one seal's master key, and all that was learned of it.
+
 mod canaries;
 
 use std::collections::BTreeSet;

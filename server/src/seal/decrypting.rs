@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use selkie_crypto::envelope::{Aad, DecryptError, Recipient, Refusal, Share};
+use selkie_crypto::envelope::{Aad, DecryptError, EnvelopeRefusal, Recipient, Share};
 use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret};
 use selkie_kms::{Call, KmsError};
 use tokio::time::{Instant, sleep_until};
@@ -195,7 +195,7 @@ impl<'r> Race<'r> {
     /// A wrong share takes as long as a DEK that opens nothing (invariant I4).
     fn equally_worked(&self, verdict: TransitError) -> TransitError {
         match verdict {
-            TransitError::Refused(Refusal::Share) => {
+            TransitError::Refused(EnvelopeRefusal::Share) => {
                 TransitError::Refused(self.envelope.refuse(self.aad).refusal_for_log())
             }
             verdict => verdict,
@@ -392,7 +392,7 @@ fn graver(one: TransitError, other: TransitError) -> TransitError {
     let gravity = |error: &TransitError| match error {
         TransitError::Seal(SealError { source, .. }) if source.is_transient() => 4,
         TransitError::Seal(_) => 3,
-        TransitError::Refused(Refusal::Commitment | Refusal::Share) => 1,
+        TransitError::Refused(EnvelopeRefusal::Commitment | EnvelopeRefusal::Share) => 1,
         TransitError::Refused(_) => 2,
         TransitError::UnwrapRejected => 1,
         _ => 0,

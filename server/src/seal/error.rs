@@ -183,7 +183,7 @@ impl SealFault {
                  or a local key file"
             }
             Self::NotUsable { .. } => {
-                "enable the version or prolong it in the KMS, or rotate the master key there"
+                "enable the version or correct its dates in the KMS, or rotate the master key there"
             }
             Self::Contradicted(Contradiction::OtherDevice(_)) => {
                 "make sure that the new device holds the key of the old one (a decrypt of an existing \
@@ -258,7 +258,7 @@ fn advice(error: &KmsError) -> &'static str {
             "check that the KMS, and nothing in its place, answers at the seal's address"
         }
         KmsError::UnknownKek(_) => "recover the deleted key in the KMS, or correct the seal's key",
-        KmsError::Disabled(_) => "enable the key version in the KMS, or prolong it",
+        KmsError::Disabled(_) => "enable the key version in the KMS, or correct its dates",
         KmsError::Throttled { .. } => "nothing: the client tries again; raise the KMS's limit",
         KmsError::Unavailable(_) | KmsError::TimedOut(_) => {
             "check the way to the KMS; the client tries again by itself"

@@ -76,7 +76,8 @@ impl Connection {
             };
         }
         if self.is_offline() {
-            let what = "wrapped for and never asked: try its key with \"selkie break-glass open\"";
+            let what =
+                "encrypted for, but never asked: test its key with \"selkie break-glass open\"";
             return report(Step { hop: "offline".into(), finding: Finding::Passed(what.into()) });
         }
         let keks = match self.described().await {
@@ -93,7 +94,7 @@ impl Connection {
         }
         match round_trip::confirm(self.kms(), current, random).await {
             Ok(_) => {
-                let what = "a random secret came back as it went".to_owned();
+                let what = "a random secret came back unchanged".to_owned();
                 report(Step { hop: "wrap, unwrap".into(), finding: Finding::Passed(what) });
             }
             Err(fault) => report(failed("wrap, unwrap", &fault)),
@@ -126,7 +127,7 @@ impl Connection {
             Ok(Some(_)) => Finding::Passed(file.path().display().to_string()),
             Err(error) => Finding::Warned {
                 what: format!("{}: {}", file.path().display(), WithCauses(&error)),
-                advice: "the server keeps it aside once the KMS has confirmed the key".into(),
+                advice: "the server sets it aside once the KMS has confirmed the key".into(),
             },
         };
         report(Step { hop: "pin file".into(), finding });
@@ -176,14 +177,15 @@ fn warn_of(keks: &KekDescription, now: u64, report: Report<'_>) {
     let disabled = keks.disabled().count();
     if disabled > 0 {
         let what = format!("{disabled} disabled: what they wrapped does not open");
-        warn("versions", what, "enable them in the KMS, unless nothing is left which they wrapped");
+        warn("versions", what, "enable them in the KMS, unless nothing they wrapped is left");
     }
     if let Some(days) = days_left(keks.current(), now).filter(|days| *days < SOON_DAYS) {
         let what = format!("the current version expires in {days:.0} days");
-        warn("expiry", what, "rotate the master key in the KMS, or prolong it");
+        warn("expiry", what, "rotate the master key in the KMS, or extend its expiry date");
     }
     if !keks.is_complete() {
-        let what = "the versions cannot be listed, so that counted keys do not encrypt".into();
+        let what =
+            "the versions cannot be listed, so keys whose version is counted cannot encrypt".into();
         warn("list", what, "grant the right to list, or declare version = N for each key");
     }
 }

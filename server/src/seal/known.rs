@@ -1,3 +1,5 @@
+//! What is known of a master key, and how far it is trusted.
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 

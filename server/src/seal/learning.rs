@@ -1,3 +1,5 @@
+//! How a seal's master key is learned of: described, proven, put to work and kept in the pin file.
+
 mod canaries;
 mod devices;
 
@@ -21,7 +23,7 @@ use crate::continuity::AdoptionError;
 use crate::deployment::Deployment;
 use crate::metrics::Metrics;
 use crate::telemetry::WithCauses;
-use crate::transit::Keys;
+use crate::transit::ManagedKeys;
 
 /// How long a KMS may take to describe its key.
 const DESCRIBE_PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +39,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Learner {
     pub(crate) current: Arc<ArcSwap<Deployment>>,
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) keys: Arc<ManagedKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
     pub(crate) metrics: Arc<Metrics>,
@@ -359,8 +361,8 @@ impl Learner {
                 seal = %connection.name(),
                 kek = %known.keks.current().id,
                 days = days.floor(),
-                advice = "rotate the master key in the KMS, or prolong it: nothing is encrypted \
-                          under an expired version",
+                advice = "rotate the master key in the KMS, or extend its expiry date: nothing is \
+                          encrypted under an expired version",
                 "the current version of the master key expires soon"
             );
         }
@@ -440,8 +442,8 @@ fn warn_of_disabled(connection: &Connection, known: &Known) {
     tracing::warn!(
         seal = %connection.name(),
         keks = keks.join(", "),
-        advice = "enable them in the KMS, unless it is known that nothing is left which they \
-                  wrapped: backups of a Vault, and Vaults that have not restarted, may need them",
+        advice = "enable them in the KMS, unless it is known that nothing they wrapped is left: \
+                  backups of a Vault, and Vaults that have not restarted, may need them",
         "versions of the master key are disabled: what they wrapped does not open"
     );
 }

@@ -40,7 +40,7 @@ pub(crate) use pkcs11::launcher;
 pub(crate) use probe::Probe;
 pub use provider::{Keeping, ProviderError, Target, connect};
 pub(crate) use seals::WRAP_PATIENCE;
-pub use seals::{Asked, Seal, Seals};
+pub use seals::{Seal, SealCall, Seals};
 pub(crate) use transit::settings as transit_settings;
 pub use unwraps::Unwraps;
 

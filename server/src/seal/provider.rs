@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use selkie_config::{
-    AzureKeyVaultSeal, BreakGlassSeal, Pkcs11Seal, PublicKeyFingerprint, SealKind, StaticSeal,
-    TransitSeal,
+    AzureKeyVaultSeal, BreakGlassSeal, Config, Pkcs11Seal, PublicKeyFingerprint, SealKind,
+    StaticSeal, TransitSeal,
 };
 use selkie_crypto::{PinKey, Random, SealName, os_random, sha256};
 use selkie_kms::azure::{AzureKeyVault, AzureSetupError, WallClock};
@@ -37,6 +37,13 @@ pub struct Keeping {
 }
 
 impl Keeping {
+    /// As configured; the local key leaves `config`.
+    #[must_use]
+    pub fn take(config: &mut Config) -> Self {
+        let local_key = config.local_key.take().map(Arc::new);
+        Self { data_dir: config.data_dir.clone(), local_key }
+    }
+
     /// The pin file of the seal `name`, whose master key is `target`.
     #[must_use]
     pub fn pin(&self, name: &SealName, target: &str) -> Option<PinFile> {

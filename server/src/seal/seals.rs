@@ -1,3 +1,5 @@
+//! The configured seals as one deployment sees them: who wraps, and under which version.
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,7 +29,7 @@ const SKEW_SECONDS: u64 = 120;
 
 /// On whose behalf a seal is asked, until when, and what counts it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'m> {
+pub struct SealCall<'m> {
     /// Seconds since 1970, for what expires; unwrapping is the KMS's choice.
     pub now: u64,
     /// For the KMS.
@@ -254,7 +256,7 @@ impl Seals {
         &self,
         draft: &Draft,
         keks: &[KekRef],
-        asked: Asked<'_>,
+        asked: SealCall<'_>,
     ) -> Result<Vec<Recipient>, SealError> {
         // One needs no waiting for others.
         if let [kek] = keks {
@@ -270,7 +272,7 @@ impl Seals {
         &self,
         draft: &Draft,
         keks: &[KekRef],
-        asked: Asked<'_>,
+        asked: SealCall<'_>,
     ) -> Vec<Result<Recipient, SealError>> {
         let wraps = keks.iter().enumerate();
         join_all(wraps.map(|(at, kek)| self.wrap_for(draft.part(at), kek, asked))).await
@@ -280,7 +282,7 @@ impl Seals {
         &self,
         part: Option<Part<'_>>,
         kek: &KekRef,
-        asked: Asked<'_>,
+        asked: SealCall<'_>,
     ) -> Result<Recipient, SealError> {
         let failed = |source| SealError { seal: kek.seal.clone(), source };
         let seal = self.find(&kek.seal).ok_or_else(|| failed(SealFault::NotConfigured))?;
@@ -380,7 +382,7 @@ impl Seal {
         &self,
         part: Part<'_>,
         id: &KekId,
-        Asked { now, call, metrics }: Asked<'_>,
+        SealCall { now, call, metrics }: SealCall<'_>,
     ) -> Result<Recipient, SealFault> {
         let unsettled = |fault| self.connection.fault_or(fault);
         let known = self.known.as_ref().ok_or_else(|| unsettled(SealFault::Undescribed))?;

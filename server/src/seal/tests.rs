@@ -34,7 +34,7 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::transit::tests::{config_of, permit};
 use crate::transit::{
-    DecryptionItem, Encrypted, EncryptionItem, Keys, NewKey, Transit, TransitError,
+    DecryptionItem, Encrypted, EncryptionItem, ManagedKeys, NewKey, Transit, TransitError,
 };
 
 const COUNTED: VersionRule = VersionRule::Counted { generation: 0 };
@@ -127,7 +127,7 @@ impl Site {
 
     /// A server that has not learned anything yet.
     pub(crate) async fn started(&self) -> Node {
-        let keys = Keys::load(Arc::new(MemoryStore::new())).await.unwrap();
+        let keys = ManagedKeys::load(Arc::new(MemoryStore::new())).await.unwrap();
         Node::begin(self.deployment(None), keys, Arc::clone(&self.clock) as _).await
     }
 
@@ -694,7 +694,8 @@ async fn a_seal_that_is_away_is_asked_after_one_that_is_not() {
     let seals = Seals::new(vec![weu.seal("weu"), neu.seal("neu")]).resumed(None);
     let config = config_of(&[("unseal", COUNTED)], &["weu", "neu"]);
     let deployment = Deployment::assemble(config, seals).unwrap();
-    let node = Node::begin(deployment, Keys::without_store(), Arc::clone(&weu.clock) as _).await;
+    let node =
+        Node::begin(deployment, ManagedKeys::without_store(), Arc::clone(&weu.clock) as _).await;
     sleep(Duration::from_secs(1)).await;
     let made = encrypt(&node).await.unwrap();
     weu.away();

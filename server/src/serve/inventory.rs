@@ -154,7 +154,7 @@ impl Inventory {
 
 fn metrics_listener(config: &Config) -> Option<String> {
     let metrics = config.telemetry.metrics?;
-    Some(format!("http, {}, metrics alone, without a token", metrics.address))
+    Some(format!("http, {}, metrics only, no token needed", metrics.address))
 }
 
 fn storage(storage: &Storage) -> String {
@@ -204,10 +204,10 @@ impl fmt::Display for Version<'_> {
         match self.awaited() {
             None => write!(f, "{}", self.2.latest),
             Some(Uncounted::Undescribed(seal)) => {
-                write!(f, "is counted once the KMS of {seal} has listed its key")
+                write!(f, "known once the KMS of {seal} has listed the versions of its key")
             }
             Some(Uncounted::Unlisted(seal)) => {
-                write!(f, "is counted once the KMS of {seal} lets us list its key")
+                write!(f, "known once the KMS of {seal} lets us list the versions of its key")
             }
         }
     }

@@ -2,13 +2,13 @@ use std::fs;
 use std::path::Path;
 
 use rcgen::generate_simple_self_signed;
-use selkie_config::Placeholders;
 use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
 use crate::deployment::Deployment;
+use crate::key_per_reference::KeyPerReference;
 
 const TIME: Duration = Duration::from_secs(5);
 const PLAIN: &str = "address = \"127.0.0.1:0\"\ntls_disable = true\n";
@@ -21,7 +21,7 @@ fn config(listener: &str, further: &str) -> Config {
         "listener \"tcp\" {{\n{listener}\n}}\nkey \"autounseal\" {{}}\n{ROOT}{further}\n\
          seal \"static\" {{\n  current_key_id = \"1\"\n  current_key = \"env://K\"\n}}\n"
     );
-    Config::parse("test.hcl", &text, &Placeholders).unwrap()
+    Config::parse("test.hcl", &text, &KeyPerReference).unwrap()
 }
 
 async fn served(config: Config) -> Result<Server, ServeError> {
@@ -151,7 +151,7 @@ fn changed(changes: &[(&str, &str)]) -> Config {
         assert!(text.contains(old), "{old}");
         text = text.replace(old, new);
     }
-    Config::parse("test.hcl", &text, &Placeholders).unwrap()
+    Config::parse("test.hcl", &text, &KeyPerReference).unwrap()
 }
 
 #[tokio::test]
@@ -179,7 +179,10 @@ async fn a_reload_refuses_what_would_leave_ciphertexts_behind() {
         let error = assert_refused(&mut server, changed(changes)).await.to_string();
         assert!(error.contains(left_behind), "{error}");
         // As `validate --previous` tells it.
-        assert_ne!(changed(changes).check_against_previous(&changed(&[])), []);
+        assert_ne!(
+            changed(changes).promises().check_against_previous(&changed(&[]).promises()),
+            []
+        );
     }
 }
 
@@ -199,7 +202,10 @@ async fn a_reload_takes_what_leaves_nothing_behind() {
     for changes in cases {
         let mut server = served(changed(&[])).await.unwrap();
         server.reload(changed(changes), TIME).await.unwrap();
-        assert_eq!(changed(changes).check_against_previous(&changed(&[])), []);
+        assert_eq!(
+            changed(changes).promises().check_against_previous(&changed(&[]).promises()),
+            []
+        );
     }
 }
 
@@ -213,7 +219,7 @@ async fn a_reload_revokes_a_stolen_seal_although_it_is_a_keys_only_one() {
         ("current_key_id = \"2\"", "revoked = true\n  current_key_id = \"2\""),
         ("key \"autounseal\" {}", "key \"autounseal\" {\n  generation = 1\n}"),
     ];
-    assert_ne!(changed(&changes).check_against_previous(&changed(&[])), []);
+    assert_ne!(changed(&changes).promises().check_against_previous(&changed(&[]).promises()), []);
     let mut server = served(changed(&[])).await.unwrap();
     server.reload(changed(&changes), TIME).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use selkie_crypto::envelope::{Aad, Draft, Expected, Header, Purpose, Refusal};
+use selkie_crypto::envelope::{Aad, Draft, EnvelopeRefusal, Expected, Header, Purpose};
 use selkie_crypto::{Envelope, KeyVersion, OriginKey, Plaintext, StateKey};
 use selkie_kms::Call;
 use selkie_storage::{RecordValue, Store, StoreError};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::opening::{KEY_PLACE, place};
 use super::sealed_store::{Damage, corrupt};
 use crate::deployment::Deployment;
-use crate::seal::{Asked, KekRef, WRAP_PATIENCE};
+use crate::seal::{KekRef, SealCall, WRAP_PATIENCE};
 use crate::transit::{Transit, TransitError};
 
 const MOUNT: &str = "state";
@@ -33,7 +33,7 @@ pub(super) async fn encrypt(
     let now = transit.clock.unix_seconds();
     // Nobody waits for it, unlike for an encrypt: but a seal that is away is away.
     let call = Call { client: transit.client, deadline: Instant::now() + 4 * WRAP_PATIENCE };
-    let asked = Asked { now, call, metrics: &transit.metrics };
+    let asked = SealCall { now, call, metrics: &transit.metrics };
     let recipients = deployment.seals.wrap(&draft, keks, asked).await?;
     let header = Header {
         purpose: Purpose::State,
@@ -62,12 +62,12 @@ pub(crate) async fn stored(raw: &dyn Store) -> Result<RecordValue, StoreError> {
 ///
 /// # Errors
 ///
-/// [`Refusal`].
+/// [`EnvelopeRefusal`].
 pub(crate) fn parse(
     json: &[u8],
     deployment: &Deployment,
     origin_key: Option<&OriginKey>,
-) -> Result<Envelope, Refusal> {
+) -> Result<Envelope, EnvelopeRefusal> {
     let expected = Expected {
         purpose: Purpose::State,
         realms: &deployment.realms,

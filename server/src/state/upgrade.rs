@@ -12,7 +12,7 @@ use super::opening::{OpenError, Opened, State};
 use crate::backup::tests::engine;
 use crate::backup::{self, Target};
 use crate::transit::tests::permit;
-use crate::transit::{DecryptionItem, EncryptionItem, KeyChanges, Keys, NewKey, Transit};
+use crate::transit::{DecryptionItem, EncryptionItem, KeyChanges, ManagedKeys, NewKey, Transit};
 
 const STORE: &str = include_str!("fixtures/format-1/store.jsonl");
 const BACKUP: &[u8] = include_bytes!("fixtures/format-1/backup");
@@ -44,7 +44,7 @@ fn records() -> Vec<Write> {
     let record = |line: &str| {
         let RawRecord { key, value } = serde_json::from_str(line).unwrap();
         let value = base64::decode_secret(value.as_bytes()).unwrap();
-        let value = RecordValue::new(value.expose_for_reply()).unwrap();
+        let value = RecordValue::new(value.expose_for_own_use()).unwrap();
         Write::Put(key.parse().unwrap(), value)
     };
     STORE.lines().map(record).collect()
@@ -68,7 +68,7 @@ async fn everything(raw: &Arc<dyn Store>) -> Vec<(RecordKey, RecordValue)> {
 async fn open(raw: &Arc<dyn Store>) -> (Opened, Transit) {
     let transit = site().await;
     let opened = State::new(Arc::clone(raw), None, None).open(&transit).await.unwrap();
-    let keys = Keys::load(Arc::clone(&opened.store) as _).await.unwrap();
+    let keys = ManagedKeys::load(Arc::clone(&opened.store) as _).await.unwrap();
     (opened, Transit { keys: Arc::new(keys), ..transit })
 }
 

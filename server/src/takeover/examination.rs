@@ -32,10 +32,10 @@ impl OldKey {
             }
             (None, None) => Finding::Passed("answers".to_owned()),
             (Some(fault), Some(newest)) if lacks_right(&fault) => Finding::Passed(format!(
-                "knows our token, which may not read the key; declared newest version: {newest}"
+                "accepts our token, which is not allowed to read the key; declared newest version: {newest}"
             )),
             (Some(fault), None) if lacks_right(&fault) => Finding::Warned {
-                what: "knows our token, which may not read the key: its newest version is unknown"
+                what: "accepts our token, which is not allowed to read the key: its newest version is unknown"
                     .to_owned(),
                 advice: "allow the takeover's token `read` on the old key, or declare last_version"
                     .to_owned(),

@@ -1,3 +1,5 @@
+//! One key of another server that is taken over.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

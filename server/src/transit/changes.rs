@@ -1,3 +1,5 @@
+//! Managed keys as they are read and changed through the API.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;

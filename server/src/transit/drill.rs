@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Transit, TransitError, TransitKey};
 use crate::backup;
 use crate::deployment::Deployment;
-use crate::seal::{Asked, KekRef, Opened, Seal, SealError, SealFault, Seals, WRAP_PATIENCE};
+use crate::seal::{KekRef, Opened, Seal, SealCall, SealError, SealFault, Seals, WRAP_PATIENCE};
 use crate::state::state_key;
 
 /// How long the plaintext of a drill's envelope is.
@@ -231,7 +231,7 @@ impl Transit {
         let kek = kek.as_ref().ok_or_else(|| failed(seal.undescribed().source, Duration::ZERO))?;
         let deadline = (Instant::now() + WRAP_PATIENCE).min(self.until);
         let call = Call { client: self.client, deadline };
-        let asked = Asked { now: self.clock.unix_seconds(), call, metrics: &self.metrics };
+        let asked = SealCall { now: self.clock.unix_seconds(), call, metrics: &self.metrics };
         let part = part.ok_or_else(|| failed(SealFault::NoPart, Duration::ZERO))?;
         match timed(seal.wrap(part, &kek.kek, asked)).await {
             (Ok(recipient), time) => Ok(Part { seal, recipient, time }),
@@ -272,7 +272,7 @@ fn unconfigured(seal: &SealName) -> DrillFault {
 }
 
 fn same(opened: &Plaintext, made: &Plaintext) -> Result<(), DrillFault> {
-    let is_same = opened.expose_for_reply().ct_eq(made.expose_for_reply());
+    let is_same = opened.expose_for_own_use().ct_eq(made.expose_for_own_use());
     if is_same.into() { Ok(()) } else { Err(DrillFault::OtherPlaintext) }
 }
 

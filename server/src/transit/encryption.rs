@@ -87,8 +87,8 @@ impl Transit {
         };
         let (key, deployment) = self.ready(mount, key, deadline).await?;
         key.require_counted(&deployment)?;
-        let noted = |under| deployment.memory.note_making(under, mount, &key.name);
-        if let Some(noted) = deployment.promises.as_ref().and_then(noted) {
+        let under = &deployment.promises;
+        if let Some(noted) = deployment.memory.note_making(under, mount, &key.name) {
             noted.await;
         }
         Ok(Encryption {

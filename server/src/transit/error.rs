@@ -1,4 +1,4 @@
-use selkie_crypto::envelope::{EncryptError, QuorumError, Refusal};
+use selkie_crypto::envelope::{EncryptError, EnvelopeRefusal, QuorumError};
 use selkie_crypto::{CiphertextError, KeyVersion, RandomError, SealName};
 use selkie_kms::KmsError;
 use selkie_storage::StoreError;
@@ -50,7 +50,7 @@ pub enum TransitError {
     VersionSpelling,
     /// The envelope does not open; only the log is told why (invariant I4).
     #[error("the envelope does not open: {0}")]
-    Refused(Refusal),
+    Refused(EnvelopeRefusal),
     /// No recipient is for a seal that is configured, enabled, and has the KEK.
     #[error("no recipient of the envelope is for a configured seal that holds its KEK")]
     NoUsableRecipient,

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::absences::{LeftOut, Lost as LostVersions};
 pub(super) use self::commit::Change;
-use self::held::{Entry, Found, Held, Holding};
+use self::held::{Entry, Held, Holding, KeyInStore};
 #[cfg(test)]
 pub(crate) use self::target::RETURN_AFTER;
 pub(super) use self::target::Target;
@@ -30,7 +30,7 @@ use crate::state::under_mounts;
 
 /// The managed keys: those made through the API, kept in the store, held here to be read without
 /// it. Several replicas may share a store; each follows what the others commit.
-pub struct Keys {
+pub struct ManagedKeys {
     expects_store: bool,
     store: OnceLock<Arc<dyn Store>>,
     /// Wakes whoever waits for the store.
@@ -43,7 +43,7 @@ pub struct Keys {
     /// One change at a time, so that no two of one replica conflict. Those of others may.
     changes: tokio::sync::Mutex<()>,
     /// One change of the deployment that the keys follow at a time. Never wait for
-    /// [`Keys::hold_changes`] while it is held: what is learned of a master key waits for no store.
+    /// [`ManagedKeys::hold_changes`] while it is held: what is learned of a master key waits for no store.
     deployments: tokio::sync::Mutex<()>,
     /// Held by whoever has the keys follow their seals.
     following: tokio::sync::Mutex<()>,
@@ -64,13 +64,13 @@ pub(crate) struct Lost {
     pub(crate) is_up: bool,
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for ManagedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").finish_non_exhaustive()
+        f.debug_struct("ManagedKeys").finish_non_exhaustive()
     }
 }
 
-impl Keys {
+impl ManagedKeys {
     fn new(expects_store: bool) -> Self {
         Self {
             expects_store,
@@ -101,7 +101,7 @@ impl Keys {
         Self::new(true)
     }
 
-    /// All keys in `store`: [`Keys::awaiting_store`] and [`Keys::attach`].
+    /// All keys in `store`: [`ManagedKeys::awaiting_store`] and [`ManagedKeys::attach`].
     ///
     /// # Errors
     ///
@@ -212,8 +212,8 @@ impl Keys {
     async fn reload(&self, store: &dyn Store) -> Result<Revision, StoreError> {
         let Ok(root) = under_mounts() else { return Ok(Revision::ORIGIN) };
         let Listed { records, unreadable, revision } = list(store, root).await?;
-        let readable = records.iter().filter_map(Found::read);
-        let found = readable.chain(unreadable.iter().filter_map(Found::unreadable)).collect();
+        let readable = records.iter().filter_map(KeyInStore::read);
+        let found = readable.chain(unreadable.iter().filter_map(KeyInStore::unreadable)).collect();
         self.holding_mut().replace(found, revision);
         Ok(revision)
     }

@@ -29,7 +29,7 @@ pub use drill::{DrillFault, SealDrill};
 pub use encryption::{Encrypted, Encryption, EncryptionItem};
 pub use error::{SettingError, TransitError};
 pub use key::{KeySource, TransitKey, Uncounted, VersionRecord};
-pub use keys::Keys;
+pub use keys::ManagedKeys;
 #[cfg(test)]
 pub(crate) use keys::RETURN_AFTER;
 pub(crate) use keys::{LeftOut, LostVersions};
@@ -50,7 +50,7 @@ pub struct Transit {
     /// them.
     pub current: Arc<ArcSwap<Deployment>>,
     /// The managed keys.
-    pub keys: Arc<Keys>,
+    pub keys: Arc<ManagedKeys>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Randomness for DEKs and nonces.

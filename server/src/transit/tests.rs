@@ -139,7 +139,7 @@ pub(crate) async fn engine(seals: &[TestSeal]) -> Transit {
     Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
         deployment,
-        keys: Arc::new(Keys::load(Arc::new(MemoryStore::new())).await.unwrap()),
+        keys: Arc::new(ManagedKeys::load(Arc::new(MemoryStore::new())).await.unwrap()),
         clock: Arc::new(FixedClock),
         random: Arc::new(os_random),
         client: ClientTag::SELKIE,
@@ -230,7 +230,7 @@ async fn reloaded(
 ) -> Result<(), Discontinuity> {
     let was = deployment(&[("unseal", before.0)], before.1).await;
     let is = deployment(&[("unseal", after.0)], after.1).await;
-    is.require_continuity(&was, &Keys::without_store(), &os_random).await
+    is.require_continuity(&was, &ManagedKeys::without_store(), &os_random).await
 }
 
 /// Invariant I7.
@@ -425,7 +425,7 @@ async fn declared_wins_and_cannot_be_changed_through_the_api() {
 #[tokio::test]
 async fn without_a_store_only_declared_keys_exist() {
     let mut engine = engine(&[TestSeal::new("a", &[1])]).await;
-    engine.keys = Arc::new(Keys::without_store());
+    engine.keys = Arc::new(ManagedKeys::without_store());
     assert!(encrypt(&engine, "unseal", "x").await.is_ok());
     let upsert = permit(operation::EncryptUpsert, "new");
     let error = engine.upsert_key(upsert, NewKey::default()).await.unwrap_err();
@@ -438,10 +438,10 @@ async fn managed_keys_survive_in_their_store() {
     let store: Arc<MemoryStore> = Arc::new(MemoryStore::new());
     let seals = [TestSeal::new("a", &[1])];
     let mut engine = engine(&seals).await;
-    engine.keys = Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap());
+    engine.keys = Arc::new(ManagedKeys::load(Arc::clone(&store) as _).await.unwrap());
     create(&engine, "k").await;
     let rotated = engine.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
-    engine.keys = Arc::new(Keys::load(store).await.unwrap());
+    engine.keys = Arc::new(ManagedKeys::load(store).await.unwrap());
     assert_eq!(engine.read_key(permit(operation::ReadKey, "k")).await.unwrap(), Some(rotated));
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::encryption::Encryption;
 use super::keys::Change;
 use super::{KeySource, Transit, TransitError, TransitKey};
-use crate::seal::{Asked, KekRef, LONG_CALL, SealError};
+use crate::seal::{KekRef, LONG_CALL, SealCall, SealError};
 use crate::telemetry::WithCauses;
 
 /// Who a DEK is wrapped for, and the version that this makes the envelope one of.
@@ -67,9 +67,9 @@ impl Encryption<'_> {
         Ok(Wrapped { key, version, draft, recipients })
     }
 
-    fn asked(&self, deadline: Instant) -> Asked<'_> {
+    fn asked(&self, deadline: Instant) -> SealCall<'_> {
         let call = Call { client: self.transit.client, deadline };
-        Asked { now: self.transit.clock.unix_seconds(), call, metrics: &self.transit.metrics }
+        SealCall { now: self.transit.clock.unix_seconds(), call, metrics: &self.transit.metrics }
     }
 
     /// An item before this one may have left a seal out, which need not be waited for again.

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use super::codec::{FORMAT, commit_bytes, write_image};
-use super::journal::{Found, MAGIC, framed, parse};
+use super::journal::{JournalContent, MAGIC, framed, parse};
 use crate::commit::Commit;
 use crate::fuzzing::Journal;
 use crate::image::record;
@@ -11,9 +11,11 @@ use crate::record::{Record, Revision};
 
 pub(crate) fn read(bytes: &[u8]) -> Journal {
     let (is_whole, image) = match parse(bytes) {
-        Ok(Found::Whole(image)) => (true, image),
-        Ok(Found::Torn(image)) => (false, image),
-        Ok(Found::Absent | Found::Damaged) | Err(_) => return Journal::Unreadable,
+        Ok(JournalContent::Whole(image)) => (true, image),
+        Ok(JournalContent::Torn(image)) => (false, image),
+        Ok(JournalContent::Absent | JournalContent::Damaged) | Err(_) => {
+            return Journal::Unreadable;
+        }
     };
     let records = image.records.iter().map(|(key, stored)| record(key, stored)).collect();
     Journal::Read { is_whole, newest: image.newest, records }

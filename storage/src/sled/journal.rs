@@ -22,7 +22,7 @@ pub(super) const NAME: &str = "journal";
 pub(super) const MAGIC: &[u8; 7] = b"SELKIEJ";
 
 /// What the journal's bytes say.
-pub(super) enum Found {
+pub(super) enum JournalContent {
     /// There is no journal.
     Absent,
     /// Every byte is accounted for.
@@ -41,7 +41,7 @@ pub(super) struct Journal {
     tail: u64,
 }
 
-impl Found {
+impl JournalContent {
     /// What it holds, be it all or not.
     pub(super) const fn records(&self) -> Option<&Records> {
         match self {
@@ -51,14 +51,14 @@ impl Found {
     }
 }
 
-pub(super) fn read(dir: &Path) -> Result<Found, SledError> {
-    files::read(&dir.join(NAME))?.map_or(Ok(Found::Absent), |bytes| parse(&bytes))
+pub(super) fn read(dir: &Path) -> Result<JournalContent, SledError> {
+    files::read(&dir.join(NAME))?.map_or(Ok(JournalContent::Absent), |bytes| parse(&bytes))
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Found, SledError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<JournalContent, SledError> {
     let Some((&format, frames)) = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_first())
     else {
-        return Ok(Found::Damaged);
+        return Ok(JournalContent::Damaged);
     };
     let mut input = Reader(frames);
     let first = frame(&mut input).and_then(read_image);
@@ -68,7 +68,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Found, SledError> {
         _ if format != FORMAT && checked(frames, format) => {
             Err(SledError::UnknownFormat { found: format })
         }
-        _ => Ok(Found::Damaged),
+        _ => Ok(JournalContent::Damaged),
     }
 }
 
@@ -76,16 +76,16 @@ fn checked(frames: &[u8], format: u8) -> bool {
     frame_of(&mut Reader(frames), format).is_ok()
 }
 
-fn replay(mut input: Reader<'_>, mut image: Image) -> Found {
+fn replay(mut input: Reader<'_>, mut image: Image) -> JournalContent {
     while input.end().is_err() {
         let commit = match frame(&mut input).and_then(read_commit) {
             Ok(commit) if commit.revision.number() == image.newest.number() + 1 => commit,
-            _ => return Found::Torn(image),
+            _ => return JournalContent::Torn(image),
         };
         apply(&mut image.records, &commit);
         image.newest = commit.revision;
     }
-    Found::Whole(image)
+    JournalContent::Whole(image)
 }
 
 fn frame<'a>(input: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {

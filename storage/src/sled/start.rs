@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::codec::Image;
 use super::engine::{Engine, Fault};
-use super::journal::{self, Found, Journal};
+use super::journal::{self, Journal, JournalContent};
 use super::newest::{self, Newest, Witness};
 use super::{SledError, SledSettings, aside, files};
 use crate::commit::Commit;
@@ -237,7 +237,7 @@ fn in_use(dir: &Path) -> SledError {
 }
 
 /// A store where none ever was: first the journal, from which all else is made.
-fn create(dir: &Path) -> Result<Found, SledError> {
+fn create(dir: &Path) -> Result<JournalContent, SledError> {
     tracing::info!("a new store is made");
     Journal::rewrite(dir, Newest::of(&Records::new(), Revision::ORIGIN), iter::empty())?;
     journal::read(dir)
@@ -302,17 +302,21 @@ enum Truth {
 /// A whole journal is believed unless the witness knows better; whatever else is there only if the
 /// witness says that it holds all that was answered.
 fn choose(
-    found: Found,
+    found: JournalContent,
     held: Option<&Image>,
     witness: Option<Newest>,
 ) -> Result<(Truth, bool), SledError> {
     let vouched = |image: &Image| witness.is_some_and(|newest| newest.is_in(image));
     let (journal, worth_keeping) = match found {
-        Found::Whole(image) if witness.is_none() || vouched(&image) => (Some(image), false),
+        JournalContent::Whole(image) if witness.is_none() || vouched(&image) => {
+            (Some(image), false)
+        }
         // A commit was being written as all stopped: it was not answered, and is cut off.
-        Found::Torn(image) if vouched(&image) => (Some(image), true),
-        Found::Absent => (None, false),
-        Found::Whole(_) | Found::Torn(_) | Found::Damaged => (None, true),
+        JournalContent::Torn(image) if vouched(&image) => (Some(image), true),
+        JournalContent::Absent => (None, false),
+        JournalContent::Whole(_) | JournalContent::Torn(_) | JournalContent::Damaged => {
+            (None, true)
+        }
     };
     match (journal, held) {
         (Some(journal), Some(held)) if journal.newest == held.newest => {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{Write, stdout};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,16 @@ use selkie::clock::SystemClock;
 use selkie::deployment::Deployment;
 use selkie::metrics::Metrics;
 use selkie::seal::{Connection, Known, Seal, Seals, Setup};
-use selkie::transit::{DecryptionItem, EncryptionItem, Keys, Transit};
+use selkie::transit::{DecryptionItem, EncryptionItem, ManagedKeys, Transit};
 use selkie_access::{Acl, Bare, Permit, Policy, operation};
-use selkie_config::{Config, Placeholders};
+use selkie_config::{Config, Exposure, SourceError, Sources};
 use selkie_crypto::envelope::{Aad, Draft, Header, Purpose, Recipient};
 use selkie_crypto::{
-    Ciphertext, Kek, KekId, KeyVersion, Plaintext, RsaPublicKey, SealName, WrapAlgorithm, os_random,
+    Ciphertext, Kek, KekId, KeyVersion, Plaintext, RsaPublicKey, SealName, WrapAlgorithm,
+    os_random, sha256,
 };
 use selkie_kms::{ClientTag, Fault, Faulty, Kms, StaticKms};
+use zeroize::Zeroizing;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// What a KMS not far away takes.
@@ -148,6 +151,27 @@ async fn seal(name: &str, kms: Arc<dyn Kms>) -> Result<Seal> {
     Ok(Seal::new(false, Connection::fixed(setup, known)))
 }
 
+/// A key for each file that a configuration names, where other seals replace its own.
+struct UnusedKeys;
+
+impl Sources for UnusedKeys {
+    fn variable(&self, _name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        None
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+        Ok(Zeroizing::new(sha256(path.as_os_str().as_encoded_bytes()).to_vec()))
+    }
+
+    fn text_file(&self, _path: &Path) -> Result<String, SourceError> {
+        Err(SourceError::Missing)
+    }
+
+    fn exposure(&self, _path: &Path) -> Option<Exposure> {
+        None
+    }
+}
+
 fn engine(seals: Vec<Seal>) -> Result<Transit> {
     let mut text =
         "listener \"tcp\" {\n  tls_disable = true\n}\nkey \"autounseal\" {}\n".to_owned();
@@ -159,12 +183,12 @@ fn engine(seals: Vec<Seal>) -> Result<Transit> {
             priority + 1
         )?;
     }
-    let config = Config::parse("bench.hcl", &text, &Placeholders)?;
+    let config = Config::parse("bench.hcl", &text, &UnusedKeys)?;
     let deployment = Arc::new(Deployment::assemble(config, Seals::new(seals))?);
     Ok(Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
         deployment,
-        keys: Arc::new(Keys::without_store()),
+        keys: Arc::new(ManagedKeys::without_store()),
         clock: Arc::new(SystemClock),
         random: Arc::new(os_random),
         client: ClientTag::SELKIE,

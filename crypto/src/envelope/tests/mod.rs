@@ -83,7 +83,7 @@ impl Place {
         Envelope::parse(json, &expected)
     }
 
-    fn refusal(&self, json: &[u8], origin_key: Option<&OriginKey>) -> Refusal {
+    fn refusal(&self, json: &[u8], origin_key: Option<&OriginKey>) -> EnvelopeRefusal {
         self.parse(json, origin_key).unwrap_err().refusal_for_log()
     }
 }
@@ -162,11 +162,11 @@ fn every_single_bit_change_is_refused_with_the_same_error() {
 fn every_truncation_and_extension_is_refused() {
     let json = encrypt(b"root key", Aad::default(), &[1], None);
     for length in 0..json.len() {
-        assert_eq!(Place::default().refusal(&json[..length], None), Refusal::Malformed);
+        assert_eq!(Place::default().refusal(&json[..length], None), EnvelopeRefusal::Malformed);
     }
     for tail in ["\n", " ", "}", "\0", "{}"] {
         let longer = [&json[..], tail.as_bytes()].concat();
-        assert_eq!(Place::default().refusal(&longer, None), Refusal::Malformed);
+        assert_eq!(Place::default().refusal(&longer, None), EnvelopeRefusal::Malformed);
     }
 }
 
@@ -191,11 +191,11 @@ fn an_envelope_of_another_place_is_refused_before_any_kms_is_asked() {
     let json = encrypt(b"x", Aad::default(), &[1], None);
     let place = Place::default;
     for (elsewhere, refusal) in [
-        (Place { purpose: Purpose::State, ..place() }, Refusal::Purpose),
-        (Place { realms: vec!["prod".into()], ..place() }, Refusal::Realm),
-        (Place { mounts: vec!["transit".into()], ..place() }, Refusal::Mount),
-        (Place { key: "other", ..place() }, Refusal::Key),
-        (Place { version: 2, ..place() }, Refusal::Version),
+        (Place { purpose: Purpose::State, ..place() }, EnvelopeRefusal::Purpose),
+        (Place { realms: vec!["prod".into()], ..place() }, EnvelopeRefusal::Realm),
+        (Place { mounts: vec!["transit".into()], ..place() }, EnvelopeRefusal::Mount),
+        (Place { key: "other", ..place() }, EnvelopeRefusal::Key),
+        (Place { version: 2, ..place() }, EnvelopeRefusal::Version),
     ] {
         assert_eq!(elsewhere.refusal(&json, None), refusal);
     }
@@ -217,7 +217,7 @@ fn more_recipients_than_allowed_are_refused() {
     let (start, end) = (json.find('[').unwrap(), json.find(']').unwrap());
     let one_more = json[start + 1..end].split("},{").last().unwrap().replace("\"s15\"", "\"s16\"");
     let longer = format!("{},{{{}{}", &json[..end], one_more, &json[end..]);
-    assert_eq!(Place::default().refusal(longer.as_bytes(), None), Refusal::Malformed);
+    assert_eq!(Place::default().refusal(longer.as_bytes(), None), EnvelopeRefusal::Malformed);
 }
 
 #[test]
@@ -227,8 +227,8 @@ fn with_an_origin_key_only_its_own_envelopes_are_accepted() {
     let unsigned = encrypt(b"x", Aad::default(), &[1], None);
     let place = Place::default();
     assert!(place.parse(&signed, Some(&ours)).is_ok());
-    assert_eq!(place.refusal(&signed, Some(&theirs)), Refusal::Origin);
-    assert_eq!(place.refusal(&unsigned, Some(&ours)), Refusal::Origin);
+    assert_eq!(place.refusal(&signed, Some(&theirs)), EnvelopeRefusal::Origin);
+    assert_eq!(place.refusal(&unsigned, Some(&ours)), EnvelopeRefusal::Origin);
     assert!(place.parse(&signed, None).is_ok(), "without the key the claim is ignored");
     assert!(Envelope::inspect(&signed).unwrap().has_origin());
     assert!(!Envelope::inspect(&unsigned).unwrap().has_origin());
@@ -241,7 +241,11 @@ fn an_origin_that_nobody_checks_has_one_spelling_all_the_same() {
     for origin in ["", "AAAA", "not base64url!"] {
         json["unprotected"]["origin"] = origin.into();
         let changed = serde_json::to_vec(&json).unwrap();
-        assert_eq!(Place::default().refusal(&changed, None), Refusal::Malformed, "{origin}");
+        assert_eq!(
+            Place::default().refusal(&changed, None),
+            EnvelopeRefusal::Malformed,
+            "{origin}"
+        );
     }
 }
 
@@ -259,7 +263,7 @@ fn a_recipient_of_another_envelope_is_refused() {
     for (index, fill) in [(0, 1), (1, 2)] {
         let dek = kek(fill).unwrap_dek(&envelope.recipients()[index].wrapped_dek).unwrap();
         let error = envelope.decrypt(&dek, Aad::default()).unwrap_err();
-        assert_eq!(error.refusal_for_log(), Refusal::Commitment);
+        assert_eq!(error.refusal_for_log(), EnvelopeRefusal::Commitment);
     }
 }
 
@@ -273,7 +277,7 @@ fn a_false_commitment_is_refused_even_when_the_spoiled_tag_fits() {
     envelope.commitment[0] ^= 1;
     envelope.tag = envelope.tag.map(|byte| !byte);
     let error = envelope.decrypt(&dek, Aad::default()).unwrap_err();
-    assert_eq!(error.refusal_for_log(), Refusal::Commitment);
+    assert_eq!(error.refusal_for_log(), EnvelopeRefusal::Commitment);
 }
 
 #[test]
@@ -298,7 +302,11 @@ fn only_the_one_spelling_is_accepted() {
         ("an escape", swap("A256KW", "A256K\\u0057")),
         ("a shared unprotected header", swap("}]", "}],\"unprotected\":{}")),
     ] {
-        assert_eq!(Place::default().refusal(text.as_bytes(), None), Refusal::Malformed, "{what}");
+        assert_eq!(
+            Place::default().refusal(text.as_bytes(), None),
+            EnvelopeRefusal::Malformed,
+            "{what}"
+        );
     }
 }
 
@@ -309,7 +317,7 @@ fn two_recipients_of_one_kek_are_refused() {
     recipients[1].seal = recipients[0].seal.clone();
     let plaintext = Plaintext::new(Vec::new());
     let json = draft.encrypt(&header(), Aad::default(), plaintext, &recipients, None).unwrap();
-    assert_eq!(Place::default().refusal(&json, None), Refusal::Malformed);
+    assert_eq!(Place::default().refusal(&json, None), EnvelopeRefusal::Malformed);
 }
 
 #[test]
@@ -367,7 +375,7 @@ fn a_header_has_at_most_8192_characters() {
     assert!(Envelope::inspect(&json).is_ok());
     let (json, _) = with_realm(longest + 1);
     let refused = Envelope::inspect(&json).unwrap_err();
-    assert_eq!(refused.refusal_for_log(), Refusal::Malformed);
+    assert_eq!(refused.refusal_for_log(), EnvelopeRefusal::Malformed);
 }
 
 proptest! {

@@ -40,7 +40,7 @@ fn unwrapped(envelope: &Envelope, fill: u8) -> Option<(&Recipient, RecipientSecr
 }
 
 /// Opens `json` as a server does that can ask the KEKs `fills` alone.
-fn open(json: &[u8], fills: &[u8], aad: Aad<'_>) -> Result<Vec<u8>, Refusal> {
+fn open(json: &[u8], fills: &[u8], aad: Aad<'_>) -> Result<Vec<u8>, EnvelopeRefusal> {
     let open = || {
         let envelope = parse(json)?;
         let verified = fills.iter().filter_map(|fill| {
@@ -66,7 +66,7 @@ fn every_subset_that_is_large_enough_opens_and_no_smaller_one_does() {
         for fills in subsets(of) {
             let opened = open(&json, &fills, BOUND);
             if fills.len() < usize::from(needed) {
-                assert_eq!(opened, Err(Refusal::Quorum), "{fills:?} of {needed}");
+                assert_eq!(opened, Err(EnvelopeRefusal::Quorum), "{fills:?} of {needed}");
             } else {
                 assert_eq!(opened.as_deref(), Ok(PLAINTEXT), "{fills:?} of {needed}");
             }
@@ -180,13 +180,13 @@ fn one_wrong_share_is_recognised_alone_and_the_others_go_on() {
         envelope.verify_share(recipient, secret).unwrap_err().refusal_for_log()
     };
     // Another recipient's share, and one of which a bit is wrong.
-    assert_eq!(refusal(&recipients[0], &second), Refusal::Share);
+    assert_eq!(refusal(&recipients[0], &second), EnvelopeRefusal::Share);
     for bit in 0..256 {
         let changed = RecipientSecret::init_with(|bytes| {
             *bytes = *second.expose_for_wrap();
             bytes[bit / 8] ^= 1 << (bit % 8);
         });
-        assert_eq!(refusal(&recipients[1], &changed), Refusal::Share);
+        assert_eq!(refusal(&recipients[1], &changed), EnvelopeRefusal::Share);
     }
     assert_eq!(open(&json, &[1, 3], BOUND).as_deref(), Ok(PLAINTEXT));
 }
@@ -200,8 +200,8 @@ fn the_same_share_twice_is_no_quorum() {
         envelope.verify_share(recipient, &secret).unwrap()
     };
     let refused = envelope.combine(&[share(), share()]).unwrap_err();
-    assert_eq!(refused.refusal_for_log(), Refusal::Quorum);
-    assert_eq!(open(&json, &[1, 1], BOUND), Err(Refusal::Quorum));
+    assert_eq!(refused.refusal_for_log(), EnvelopeRefusal::Quorum);
+    assert_eq!(open(&json, &[1, 1], BOUND), Err(EnvelopeRefusal::Quorum));
 }
 
 #[test]
@@ -214,9 +214,13 @@ fn a_share_of_another_envelope_is_refused() {
     let envelope = parse(&spliced).unwrap();
     let (recipient, foreign) = unwrapped(&envelope, 1).unwrap();
     let refused = envelope.verify_share(recipient, &foreign).unwrap_err();
-    assert_eq!(refused.refusal_for_log(), Refusal::Share, "by its own mark, in the wrong envelope");
+    assert_eq!(
+        refused.refusal_for_log(),
+        EnvelopeRefusal::Share,
+        "by its own mark, in the wrong envelope"
+    );
     // The others are right, but the list of recipients is not the one committed to.
-    assert_eq!(open(&spliced, &[2, 3], BOUND), Err(Refusal::Commitment));
+    assert_eq!(open(&spliced, &[2, 3], BOUND), Err(EnvelopeRefusal::Commitment));
 }
 
 /// The header of each recipient and the quorum itself, in any spelling that parses.
@@ -224,16 +228,16 @@ fn a_share_of_another_envelope_is_refused() {
 fn a_changed_quorum_or_header_is_refused() {
     let json = String::from_utf8(encrypt_for(2, 3, BOUND, None)).unwrap();
     for (from, to, refusal) in [
-        ("\"kid\":\"k3\"", "\"kid\":\"k4\"", Refusal::Commitment),
-        ("\"seal\":\"s3\"", "\"seal\":\"s4\"", Refusal::Commitment),
-        ("\"index\":3", "\"index\":4", Refusal::Commitment),
-        ("\"index\":1", "\"index\":4", Refusal::Quorum),
-        ("\"index\":3", "\"index\":1", Refusal::Malformed),
-        ("\"index\":3", "\"index\":0", Refusal::Malformed),
-        ("\"index\":3", "\"index\":17", Refusal::Malformed),
-        ("\"index\":3", "\"index\":03", Refusal::Malformed),
-        ("\"seal\":\"s3\"", "\"seal\":\"s1\"", Refusal::Malformed),
-        (",\"share\":{\"index\":3,", ",\"share\":{\"indexx\":3,", Refusal::Malformed),
+        ("\"kid\":\"k3\"", "\"kid\":\"k4\"", EnvelopeRefusal::Commitment),
+        ("\"seal\":\"s3\"", "\"seal\":\"s4\"", EnvelopeRefusal::Commitment),
+        ("\"index\":3", "\"index\":4", EnvelopeRefusal::Commitment),
+        ("\"index\":1", "\"index\":4", EnvelopeRefusal::Quorum),
+        ("\"index\":3", "\"index\":1", EnvelopeRefusal::Malformed),
+        ("\"index\":3", "\"index\":0", EnvelopeRefusal::Malformed),
+        ("\"index\":3", "\"index\":17", EnvelopeRefusal::Malformed),
+        ("\"index\":3", "\"index\":03", EnvelopeRefusal::Malformed),
+        ("\"seal\":\"s3\"", "\"seal\":\"s1\"", EnvelopeRefusal::Malformed),
+        (",\"share\":{\"index\":3,", ",\"share\":{\"indexx\":3,", EnvelopeRefusal::Malformed),
     ] {
         assert!(json.contains(from), "{from}");
         let changed = json.replace(from, to);
@@ -257,17 +261,29 @@ fn a_quorum_that_does_not_fit_the_recipients_is_malformed() {
     let json = encrypt_for(2, 3, BOUND, None);
     for bad in ["0", "1", "4", "17", "256", "02"] {
         let changed = with_protected(&json, "\"quorum\":2", &format!("\"quorum\":{bad}"));
-        assert_eq!(open(&changed, &[1, 2], BOUND), Err(Refusal::Malformed), "{bad}");
+        assert_eq!(open(&changed, &[1, 2], BOUND), Err(EnvelopeRefusal::Malformed), "{bad}");
     }
     let gone = with_protected(&json, ",\"quorum\":2", "");
-    assert_eq!(open(&gone, &[1, 2], BOUND), Err(Refusal::Malformed), "shares without a quorum");
+    assert_eq!(
+        open(&gone, &[1, 2], BOUND),
+        Err(EnvelopeRefusal::Malformed),
+        "shares without a quorum"
+    );
     let three = with_protected(&json, "\"quorum\":2", "\"quorum\":3");
-    assert_eq!(open(&three, &[1, 2, 3], BOUND), Err(Refusal::Quorum), "another number needed");
+    assert_eq!(
+        open(&three, &[1, 2, 3], BOUND),
+        Err(EnvelopeRefusal::Quorum),
+        "another number needed"
+    );
     let plain = encrypt(PLAINTEXT, BOUND, &[1, 2], None);
     for needed in [1, 2] {
         let with = format!(",\"quorum\":{needed},\"realm\"");
         let claimed = with_protected(&plain, ",\"realm\"", &with);
-        assert_eq!(open(&claimed, &[1, 2], BOUND), Err(Refusal::Malformed), "no shares: {needed}");
+        assert_eq!(
+            open(&claimed, &[1, 2], BOUND),
+            Err(EnvelopeRefusal::Malformed),
+            "no shares: {needed}"
+        );
     }
 }
 
@@ -277,7 +293,7 @@ fn mixed_recipients_with_and_without_a_share_are_malformed() {
     let mut json: Value = serde_json::from_slice(&json).unwrap();
     json["recipients"][2]["header"].as_object_mut().unwrap().remove("share");
     let mixed = serde_json::to_vec(&json).unwrap();
-    assert_eq!(open(&mixed, &[1, 2], BOUND), Err(Refusal::Malformed));
+    assert_eq!(open(&mixed, &[1, 2], BOUND), Err(EnvelopeRefusal::Malformed));
 }
 
 #[test]
@@ -299,7 +315,7 @@ fn every_single_bit_change_of_a_quorum_is_refused_with_the_same_error() {
 fn too_few_right_shares_have_the_one_answer_even_where_the_dek_is_zero() {
     let json = encrypt_for(2, 3, BOUND, None);
     let error = parse(&json).unwrap().refuse(BOUND);
-    assert_eq!(error.refusal_for_log(), Refusal::Quorum);
+    assert_eq!(error.refusal_for_log(), EnvelopeRefusal::Quorum);
     assert_eq!(error.to_string(), "cipher: message authentication failed");
 
     // Someone who can wrap may choose the DEK; that of all zeroes is the one `refuse` tries.
@@ -312,7 +328,7 @@ fn too_few_right_shares_have_the_one_answer_even_where_the_dek_is_zero() {
     let plaintext = Plaintext::new(PLAINTEXT.to_vec());
     let json = zeroes.encrypt(&header(), BOUND, plaintext, &recipients, None).unwrap();
     assert_eq!(open(&json, &[1, 2], BOUND).as_deref(), Ok(PLAINTEXT), "control");
-    assert_eq!(parse(&json).unwrap().refuse(BOUND).refusal_for_log(), Refusal::Quorum);
+    assert_eq!(parse(&json).unwrap().refuse(BOUND).refusal_for_log(), EnvelopeRefusal::Quorum);
 }
 
 #[test]
@@ -321,7 +337,7 @@ fn a_whole_dek_is_no_share() {
     let envelope = parse(&json).unwrap();
     let (recipient, dek) = unwrapped(&envelope, 1).unwrap();
     let refused = envelope.verify_share(recipient, &dek).unwrap_err();
-    assert_eq!(refused.refusal_for_log(), Refusal::Share);
+    assert_eq!(refused.refusal_for_log(), EnvelopeRefusal::Share);
 }
 
 proptest! {

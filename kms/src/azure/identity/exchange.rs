@@ -38,7 +38,7 @@ impl Exchange {
     }
 
     fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
-        let refusal: Refusal = object(answer.body()).unwrap_or_default();
+        let refusal: EntraRefusal = object(answer.body()).unwrap_or_default();
         let status = answer.status().as_u16();
         let code = refusal.code();
         let outcome = match (status, code.as_deref()) {
@@ -80,13 +80,13 @@ impl fmt::Debug for Exchange {
 /// What Entra says when it refuses.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refusal {
+struct EntraRefusal {
     error: Option<String>,
     error_description: String,
     trace_id: Option<String>,
 }
 
-impl Refusal {
+impl EntraRefusal {
     /// The `AADSTS...` that the description begins with.
     fn code(&self) -> Option<String> {
         let digits = self.error_description.strip_prefix("AADSTS")?;

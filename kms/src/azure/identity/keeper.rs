@@ -47,7 +47,7 @@ struct State {
 }
 
 /// What there is for somebody who asks.
-pub(super) enum Found {
+pub(super) enum TokenSupply {
     Token(Arc<Token>),
     Failure(IdentityError),
     Nothing,
@@ -76,7 +76,7 @@ impl Kept {
                 () = sleep_until(next) => return,
                 () = self.wanted.notified() => {
                     // A wish may be older than the attempt that has just fulfilled it.
-                    if matches!(self.find(), Found::Nothing) {
+                    if matches!(self.find(), TokenSupply::Nothing) {
                         return;
                     }
                 }
@@ -108,14 +108,14 @@ impl Kept {
         }
     }
 
-    pub(super) fn find(&self) -> Found {
+    pub(super) fn find(&self) -> TokenSupply {
         let state = self.lock();
         match (&state.token, &state.failure) {
-            (Some(token), _) if token.is_good() => Found::Token(Arc::clone(token)),
+            (Some(token), _) if token.is_good() => TokenSupply::Token(Arc::clone(token)),
             (_, Some((error, at))) if at.elapsed() < hold_off(error) => {
-                Found::Failure(error.clone())
+                TokenSupply::Failure(error.clone())
             }
-            _ => Found::Nothing,
+            _ => TokenSupply::Nothing,
         }
     }
 
@@ -125,9 +125,9 @@ impl Kept {
         let mut ended = self.ended.subscribe();
         loop {
             match self.find() {
-                Found::Token(token) => return Ok(token),
-                Found::Failure(error) => return Err(error),
-                Found::Nothing => {}
+                TokenSupply::Token(token) => return Ok(token),
+                TokenSupply::Failure(error) => return Err(error),
+                TokenSupply::Nothing => {}
             }
             self.wanted.notify_one();
             // The sender is ours, so there is no error.

@@ -92,17 +92,17 @@ impl ManagedIdentity {
     }
 
     pub(super) fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {
-        let refusal: Option<Refusal> = object(answer.body());
+        let refusal: Option<IdentityRefusal> = object(answer.body());
         let status = answer.status().as_u16();
         let outcome = match status {
-            400 => refusal.as_ref().map_or(Outcome::AnswerWrong, Refusal::outcome),
+            400 => refusal.as_ref().map_or(Outcome::AnswerWrong, IdentityRefusal::outcome),
             401 | 403 => Outcome::CredentialRefused,
             404 => Outcome::IdentityMissing,
             429 => Outcome::Throttled,
             410 | 500..=599 => Outcome::Outage,
             _ => Outcome::AnswerWrong,
         };
-        let code = refusal.as_ref().and_then(Refusal::code).and_then(identifier);
+        let code = refusal.as_ref().and_then(IdentityRefusal::code).and_then(identifier);
         let diagnosis = Diagnosis { status: Some(status), code, ..at(HOP, outcome, &self.host) };
         IdentityError::throttled(diagnosis, retry_after(answer.headers()))
     }
@@ -119,13 +119,13 @@ impl TokenSource for ManagedIdentity {
 /// say when they refuse.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Refusal {
+struct IdentityRefusal {
     error: serde_json::Value,
     error_description: String,
     message: String,
 }
 
-impl Refusal {
+impl IdentityRefusal {
     fn code(&self) -> Option<&str> {
         self.error.as_str().or_else(|| self.error.get("code")?.as_str())
     }

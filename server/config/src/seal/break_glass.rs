@@ -73,11 +73,11 @@ fn seal(text: &str, reading: &Reading<'_>) -> Result<Option<SealKind>, BreakGlas
     if !path.starts_with('/') {
         return of_key(parse(text)?.ok_or(BreakGlassError::NotAKey)?);
     }
-    let (path, sources) = (Path::new(path), reading.sources);
-    match sources.text_file(path) {
-        Err(_missing) if sources.passes_over_missing_keys() => Ok(None),
+    let path = Path::new(path);
+    match reading.sources.text_file(path) {
+        Err(_missing) if reading.passes_over_missing_keys() => Ok(None),
         Err(error) => Err(BreakGlassError::File { path: path.to_owned(), error }),
-        Ok(_) if sources.are_placeholders() && !sources.passes_over_missing_keys() => {
+        Ok(_) if reading.stands_in_for_files() => {
             let kek = KekId::new(UNREAD).map_err(|_unfit| BreakGlassError::NotAKey)?;
             Ok(Some(SealKind::UnreadBreakGlass(kek)))
         }
@@ -104,5 +104,5 @@ fn parse(text: &str) -> Result<Option<PublicKey>, BreakGlassError> {
         return Ok(PublicKey::from_pem(text).ok());
     }
     let der = base64::decode_secret(text.as_bytes()).ok();
-    Ok(der.and_then(|der| PublicKey::from_spki_der(der.expose_for_reply()).ok()))
+    Ok(der.and_then(|der| PublicKey::from_spki_der(der.expose_for_own_use()).ok()))
 }

@@ -17,7 +17,7 @@ pub struct RevokedSeal {
     pub kind: String,
 }
 
-/// A seal whose key is missing and was [passed over](crate::AtHand): there is nothing to wrap for.
+/// A seal whose key is missing and was [passed over](crate::Config::parse_at_hand): there is nothing to wrap for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadSeal {
     /// Its name.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Teller, Told};
+use super::{Teller, ToldAlert};
 use crate::alerts::alert::Detail;
 use crate::alerts::time;
 
@@ -79,7 +79,7 @@ struct Numbers {
 }
 
 impl<'a> Post<'a> {
-    pub(super) fn new(id: &'a str, now: u64, teller: &'a Teller, alerts: &'a [Told]) -> Self {
+    pub(super) fn new(id: &'a str, now: u64, teller: &'a Teller, alerts: &'a [ToldAlert]) -> Self {
         let lines: Vec<_> = alerts.iter().take(10).map(|told| told.alert.text()).collect();
         let more = alerts.len().saturating_sub(lines.len());
         let mut text = lines.join("\n");
@@ -101,8 +101,8 @@ impl<'a> Post<'a> {
 }
 
 impl<'a> One<'a> {
-    fn of(told: &'a Told) -> Self {
-        let Told { alert, repeated } = told;
+    fn of(told: &'a ToldAlert) -> Self {
+        let ToldAlert { alert, repeated } = told;
         let decrypt = alert.event.as_deref().map(|event| Decrypt {
             identity: &event.identity,
             operation: event.operation,

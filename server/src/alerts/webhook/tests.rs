@@ -124,7 +124,7 @@ fn declared(url: &str) -> Webhook {
 
 /// A courier at work, in a hurry.
 struct Working {
-    sender: Sender<Told>,
+    sender: Sender<ToldAlert>,
     figures: Arc<AlertFigures>,
 }
 
@@ -153,7 +153,7 @@ impl Working {
 
     fn tell(&self, kind: AlertKind) {
         let alert = Alert::new(kind, 1_764_000_000, "subject");
-        self.sender.try_send(Told { alert, repeated: 3 }).unwrap();
+        self.sender.try_send(ToldAlert { alert, repeated: 3 }).unwrap();
     }
 
     async fn until_posted(&self, outcome: &'static str) {
@@ -205,7 +205,7 @@ async fn a_post_says_who_did_what_and_is_signed_with_the_headers_of_the_operator
     let key = || WebhookKey::init_with(|page| page.fill(7)).unwrap();
     let webhook = Webhook { headers: vec![header], hmac_key: Some(key()), ..declared(&url) };
     let working = Working::patient(webhook);
-    working.sender.try_send(Told { alert: decrypt(), repeated: 0 }).unwrap();
+    working.sender.try_send(ToldAlert { alert: decrypt(), repeated: 0 }).unwrap();
     let (head, body) = receiver.received.recv().await.unwrap();
     assert!(head.starts_with("post /t0/hook?x=1 http/1.1\r\n"), "{head}");
     let signature: String = key().signature(&body).iter().map(|b| format!("{b:02x}")).collect();

@@ -13,7 +13,7 @@ use crate::api::route::Operation;
 
 /// A device as Vault tells it.
 #[derive(Serialize)]
-struct Told<'a> {
+struct ListedDevice<'a> {
     description: &'a str,
     local: bool,
     options: BTreeMap<&'static str, String>,
@@ -31,7 +31,7 @@ pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
     let devices = devices.iter().map(|(device, _)| device);
     let told: Vec<_> = devices.map(|device| (format!("{}/", device.path), told(device))).collect();
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data_twice(&told))
+    Ok(call.frame(&warnings).data_twice(&told))
 }
 
 /// Nothing that a client sends switches the record of what clients do off.
@@ -64,10 +64,10 @@ pub(super) fn hash(call: &Call<'_>, path: &str, mut fields: Fields<'_>) -> Resul
     let hash = audit.hash(input.expose_to_decode().as_bytes()).filter(|_| is_known);
     let hash = hash.ok_or(ApiError::UnknownAuditDevice)?;
     let warnings = fields.into_warnings(&["path"]);
-    Ok(call.envelope(&warnings).data(&Hash { hash }))
+    Ok(call.frame(&warnings).data(&Hash { hash }))
 }
 
-fn told(device: &AuditDevice) -> Told<'_> {
+fn told(device: &AuditDevice) -> ListedDevice<'_> {
     let options = match &device.kind {
         AuditKind::File(file) => vec![
             ("file_path", file.path.display().to_string()),
@@ -86,7 +86,7 @@ fn told(device: &AuditDevice) -> Told<'_> {
             vec![("address", address), ("socket_type", kind.to_owned())]
         }
     };
-    Told {
+    ListedDevice {
         description: &device.description,
         local: false,
         options: options.into_iter().collect(),

@@ -24,7 +24,7 @@ pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
     let shown = Shown::all(call);
     let mounts: Vec<_> = shown.iter().map(|one| (&*one.path, one.wire(None))).collect();
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data_twice(&mounts))
+    Ok(call.frame(&warnings).data_twice(&mounts))
 }
 
 /// `sys/auth/:path` and `sys/auth/:path/tune`. Vault reserves these paths for operators.
@@ -56,7 +56,7 @@ pub(super) async fn answer(
 fn read(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, Refusal> {
     let shown = Shown::at(call, path, |path| MountProblem::NoMount { path })?;
     let warnings = fields.into_warnings(&["path"]);
-    Ok(call.envelope(&warnings).data_twice_of(&shown.wire(None)))
+    Ok(call.frame(&warnings).data_twice_of(&shown.wire(None)))
 }
 
 fn read_tune(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, Refusal> {
@@ -85,7 +85,7 @@ fn read_tune(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, R
         token_type: shown.tune.token_type.name(),
     };
     let warnings = fields.into_warnings(&["path"]);
-    Ok(call.envelope(&warnings).data_twice_of(&tuned))
+    Ok(call.frame(&warnings).data_twice_of(&tuned))
 }
 
 async fn enable(call: &Call<'_>, path: &str, mut fields: Fields<'_>) -> Result<Reply, Refusal> {

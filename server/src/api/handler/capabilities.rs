@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selkie_access::{Acl, Capability};
 
-use super::token::{Found, find, find_accessor};
+use super::token::{FoundToken, find, find_accessor};
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
 use crate::api::error::{ApiError, TokenFault};
@@ -40,7 +40,7 @@ pub(super) async fn answer(
     }
     let data: Vec<_> = by_path.into_iter().collect();
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data_twice(&data))
+    Ok(call.frame(&warnings).data_twice(&data))
 }
 
 async fn of_token(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Arc<Acl>, Refusal> {
@@ -60,10 +60,10 @@ fn of_accessor(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Arc<Acl>, Ref
     Ok(acl_of(call, found.ok_or(ApiError::from(TokenFault::InvalidAccessor))?))
 }
 
-fn acl_of(call: &Call<'_>, found: Found) -> Arc<Acl> {
+fn acl_of(call: &Call<'_>, found: FoundToken) -> Arc<Acl> {
     match found {
-        Found::Declared(client) => Arc::clone(&client.acl),
-        Found::Kept(admitted) => {
+        FoundToken::Declared(client) => Arc::clone(&client.acl),
+        FoundToken::Kept(admitted) => {
             let client = call.node.auth().client_of(&call.deployment, admitted);
             Arc::clone(&client.acl)
         }

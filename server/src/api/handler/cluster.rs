@@ -45,7 +45,7 @@ pub(super) fn ha_status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Re
         version: VERSION,
     };
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data_twice(&[("nodes", json!([node]))]))
+    Ok(call.frame(&warnings).data_twice(&[("nodes", json!([node]))]))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(super) fn plan(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
     let steps: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
     let untried: Vec<_> = plan.untried_seals.iter().map(SealName::as_str).collect();
     let warnings = fields.into_warnings(&["list"]);
-    Ok(call.envelope(&warnings).data(&json!({
+    Ok(call.frame(&warnings).data(&json!({
         "keys": steps,
         "keys_left_out": plan.keys_left_out,
         "untried_seals": untried,
@@ -52,7 +52,7 @@ pub(super) async fn take(
     let is_ok = !done.is_empty() && done.iter().all(|one| one.outcome.is_ok());
     let warnings = fields.into_warnings(&[]);
     let step = step.to_string();
-    Ok(call.envelope(&warnings).data(&json!({ "step": step, "ok": is_ok, "results": results })))
+    Ok(call.frame(&warnings).data(&json!({ "step": step, "ok": is_ok, "results": results })))
 }
 
 async fn outcome(

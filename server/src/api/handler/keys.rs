@@ -192,7 +192,7 @@ pub(super) fn list(
     }
     let keys: Vec<&str> = names.iter().map(selkie_access::KeyName::as_str).collect();
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data(&data::KeyList { keys: &keys }))
+    Ok(call.frame(&warnings).data(&data::KeyList { keys: &keys }))
 }
 
 fn reply(call: &Call<'_>, key: &TransitKey, warnings: &Warnings) -> Reply {
@@ -201,7 +201,7 @@ fn reply(call: &Call<'_>, key: &TransitKey, warnings: &Warnings) -> Reply {
     let created = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     let keys: BTreeMap<_, _> =
         shown.map(|(version, record)| (version.to_string(), created(record.created))).collect();
-    call.envelope(warnings).data(&data::Key {
+    call.frame(warnings).data(&data::Key {
         allow_missing_seals: key.allow_missing_seals.then_some(true),
         allow_plaintext_backup: false,
         auto_rotate_period: 0,

@@ -10,9 +10,11 @@ use crate::api::call::{Call, Refusal};
 use crate::api::data;
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Warnings};
-use crate::api::reply::{Envelope, Reply};
+use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{MethodPath, Operation};
-use crate::auth::methods::{LoginIdentity, MethodError, MethodReply, MethodRequest, Outcome, Told};
+use crate::auth::methods::{
+    AnswerKind, LoginIdentity, MethodError, MethodReply, MethodRequest, Outcome,
+};
 use crate::auth::tokens::Issued;
 use crate::auth::{Auth, Credentials};
 use crate::state::records::RecordsError;
@@ -34,10 +36,10 @@ pub(super) async fn answer(
     let credentials = Credentials { token: call.token, certificate: None, address: call.address };
     let reply = ask(auth, &at, credentials, &mut fields).await?;
     let warnings = warnings(reply.warnings, fields, reply.captured);
-    let envelope = call.envelope(&warnings);
+    let frame = call.frame(&warnings);
     match reply.outcome {
         Outcome::Login(_) => Err(ApiError::Internal.into()),
-        outcome => shown(envelope, outcome),
+        outcome => shown(frame, outcome),
     }
 }
 
@@ -53,7 +55,7 @@ pub(in crate::api) async fn login(
     let mut warnings = warnings(reply.warnings, fields, reply.captured);
     let login = match reply.outcome {
         Outcome::Login(login) => *login,
-        outcome => return shown(Envelope { request_id: id, warnings: &warnings }, outcome),
+        outcome => return shown(ReplyFrame { request_id: id, warnings: &warnings }, outcome),
     };
     let identity = LoginIdentity::of(&at.mount, &login);
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
@@ -88,16 +90,16 @@ fn warnings(own: Vec<String>, fields: Fields<'_>, captured: &[&str]) -> Warnings
     warnings
 }
 
-fn shown(envelope: Envelope<'_>, outcome: Outcome) -> Result<Reply, Refusal> {
+fn shown(frame: ReplyFrame<'_>, outcome: Outcome) -> Result<Reply, Refusal> {
     match outcome {
-        Outcome::Done if envelope.warnings.is_empty() => Ok(Reply::no_content()),
-        Outcome::Done => Ok(envelope.nothing()),
-        Outcome::Data(data) if data.is_secret() => Ok(envelope.secret_data(&data)),
-        Outcome::Data(data) => Ok(envelope.data(&data)),
+        Outcome::Done if frame.warnings.is_empty() => Ok(Reply::no_content()),
+        Outcome::Done => Ok(frame.nothing()),
+        Outcome::Data(data) if data.is_secret() => Ok(frame.secret_data(&data)),
+        Outcome::Data(data) => Ok(frame.data(&data)),
         Outcome::Keys(keys) if keys.is_empty() => Err(ApiError::NotFound.into()),
         Outcome::Keys(keys) => {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            Ok(envelope.data(&data::KeyList { keys: &keys }))
+            Ok(frame.data(&data::KeyList { keys: &keys }))
         }
         Outcome::Login(_) => Err(ApiError::Internal.into()),
     }
@@ -121,7 +123,7 @@ fn logged_in(id: &str, issued: &Issued, identity: &LoginIdentity, warnings: &War
         mfa_requirement: None,
         num_uses: i64::from(made.num_uses),
     };
-    Envelope { request_id: id, warnings }.auth(&auth)
+    ReplyFrame { request_id: id, warnings }.auth(&auth)
 }
 
 /// What the client is told of a method's error.
@@ -145,13 +147,13 @@ pub(in crate::api) fn told(error: &MethodError) -> ApiError {
     }
 }
 
-const fn status(by: Told) -> StatusCode {
+const fn status(by: AnswerKind) -> StatusCode {
     match by {
-        Told::BadRequest => StatusCode::BAD_REQUEST,
-        Told::Forbidden => StatusCode::FORBIDDEN,
-        Told::NotFound => StatusCode::NOT_FOUND,
-        Told::Failure => StatusCode::INTERNAL_SERVER_ERROR,
-        Told::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        AnswerKind::BadRequest => StatusCode::BAD_REQUEST,
+        AnswerKind::Forbidden => StatusCode::FORBIDDEN,
+        AnswerKind::NotFound => StatusCode::NOT_FOUND,
+        AnswerKind::Failure => StatusCode::INTERNAL_SERVER_ERROR,
+        AnswerKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

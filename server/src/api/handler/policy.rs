@@ -31,9 +31,9 @@ pub(super) fn list(
     let names: Vec<_> = names.iter().map(PolicyName::as_str).collect();
     let warnings = fields.into_warnings(&[]);
     Ok(match path {
-        PolicyPath::Acl => call.envelope(&warnings).data(&data::KeyList { keys: &names }),
+        PolicyPath::Acl => call.frame(&warnings).data(&data::KeyList { keys: &names }),
         PolicyPath::Legacy => {
-            call.envelope(&warnings).data_twice(&[("keys", &names), ("policies", &names)])
+            call.frame(&warnings).data_twice(&[("keys", &names), ("policies", &names)])
         }
     })
 }
@@ -59,7 +59,7 @@ pub(super) async fn answer(
             // Vault has no answer to tell of fields that it did not know.
             match warnings == Warnings::default() {
                 true => Ok(Reply::no_content()),
-                false => Ok(call.envelope(&warnings).nothing()),
+                false => Ok(call.frame(&warnings).nothing()),
             }
         }
         Operation::Delete => {
@@ -76,11 +76,11 @@ pub(super) async fn answer(
             Ok(match path {
                 PolicyPath::Acl => {
                     let policy = data::Policy { name: name.as_str(), policy: &text };
-                    call.envelope(&warnings).data(&policy)
+                    call.frame(&warnings).data(&policy)
                 }
                 PolicyPath::Legacy => {
                     let members = [("name", name.as_str()), ("rules", &text)];
-                    call.envelope(&warnings).data_twice(&members)
+                    call.frame(&warnings).data_twice(&members)
                 }
             })
         }
@@ -106,7 +106,8 @@ fn text(
     let text = text.filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| refusal(PolicyFault::Missing))?;
     let decoded = base64::decode(&text).ok();
-    let decoded = decoded.and_then(|text| String::from_utf8(text.expose_for_reply().to_vec()).ok());
+    let decoded =
+        decoded.and_then(|text| String::from_utf8(text.expose_for_own_use().to_vec()).ok());
     Ok(decoded.unwrap_or_else(|| text.into_owned()))
 }
 

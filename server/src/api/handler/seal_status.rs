@@ -67,7 +67,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         }),
     );
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data_twice(&data))
+    Ok(call.frame(&warnings).data_twice(&data))
 }
 
 /// Until when the listeners' own certificates are good, and what is worth telling of them.

@@ -6,7 +6,7 @@ use crate::api::data::{self, Mount, MountConfig};
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Warnings};
 use crate::api::health::{self, Cluster, HealthBody, NodeState};
-use crate::api::reply::{Envelope, Reply};
+use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{Endpoint, Operation, Route};
 use crate::api::{RUNNING_PLUGIN_VERSION, VERSION};
 use crate::availability::is_anything_served;
@@ -113,7 +113,7 @@ pub(super) fn mounts(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refus
     let described = Described::all(&call.deployment);
     let mounts: Vec<_> = described.iter().map(|one| (&one.path, one.wire(None))).collect();
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data_twice(&mounts))
+    Ok(call.frame(&warnings).data_twice(&mounts))
 }
 
 /// What a client may see, which is all below which it may do anything.
@@ -125,13 +125,13 @@ pub(super) fn ui_mounts(call: &Call<'_>, fields: Fields<'_>) -> Reply {
     let methods = super::auth_mounts::Shown::all(call);
     let visible = methods.iter().filter(|one| one.is_visible_to(call));
     let auth = visible.map(|one| (&one.path[..], one.wire(None))).collect();
-    call.envelope(&warnings).data(&data::UiMounts { auth, secret })
+    call.frame(&warnings).data(&data::UiMounts { auth, secret })
 }
 
 /// Without a token there is nothing to see, and no error.
 pub(in crate::api) fn ui_mounts_for_nobody(id: &str) -> Reply {
     let warnings = Warnings::default();
-    Envelope { request_id: id, warnings: &warnings }.data(&data::UiMounts::default())
+    ReplyFrame { request_id: id, warnings: &warnings }.data(&data::UiMounts::default())
 }
 
 pub(super) fn ui_mount(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Result<Reply, Refusal> {
@@ -142,7 +142,7 @@ pub(super) fn ui_mount(call: &Call<'_>, path: &str, fields: Fields<'_>) -> Resul
     let refused = || ApiError::PreflightDenied { path: asked.clone().into() };
     let found = found.ok_or_else(refused)?;
     let warnings = fields.into_warnings(&["path"]);
-    Ok(call.envelope(&warnings).data(&found.wire(Some(&found.path))))
+    Ok(call.frame(&warnings).data(&found.wire(Some(&found.path))))
 }
 
 /// A mount as the wire describes it.

@@ -19,7 +19,7 @@ pub(super) fn status(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refus
     let all = evidence.all();
     let takeovers = call.deployment.takeovers.iter().map(|old| takeover(call, old, &all));
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data(&json!({
+    Ok(call.frame(&warnings).data(&json!({
         "takeovers": takeovers.collect::<Vec<_>>(),
         "kept_in": evidence.kept_in(),
         "is_age_proven": call.deployment.origin_key.is_some(),

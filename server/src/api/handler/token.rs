@@ -10,7 +10,7 @@ use std::time::Duration;
 use selkie_access::{Capability, PolicyName, TokenText};
 
 use self::create::Manner;
-pub(super) use self::others::{Found, find, find_accessor};
+pub(super) use self::others::{FoundToken, find, find_accessor};
 use super::methods::told_of_records;
 use super::transit::denied;
 use crate::api::call::{Call, Refusal};
@@ -149,7 +149,7 @@ pub(super) async fn renew_self(call: &Call<'_>, mut fields: Fields<'_>) -> Resul
         num_uses: 0,
     };
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).auth(&auth))
+    Ok(call.frame(&warnings).auth(&auth))
 }
 
 pub(super) fn lookup_self(
@@ -208,7 +208,7 @@ fn looked_up_declared(call: &Call<'_>, client: &Client, id: &str, warnings: &War
         ttl: period.unwrap_or(0),
         token_type: "service",
     };
-    call.envelope(warnings).token(&token)
+    call.frame(warnings).token(&token)
 }
 
 /// What is known of a token of ours.
@@ -240,7 +240,7 @@ fn looked_up(call: &Call<'_>, token: &Token, id: &str, warnings: &Warnings) -> R
         ttl: left.unwrap_or(0),
         token_type: made.kind.as_str(),
     };
-    call.envelope(warnings).token(&told)
+    call.frame(warnings).token(&told)
 }
 
 /// The member `auth` of a reply about a token of ours.
@@ -284,7 +284,7 @@ fn accessors(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal> {
     }
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data(&data::KeyList { keys: &all }))
+    Ok(call.frame(&warnings).data(&data::KeyList { keys: &all }))
 }
 
 /// What has ended is removed all the time; this makes it happen now.
@@ -292,12 +292,12 @@ fn tidy(call: &Call<'_>, fields: Fields<'_>) -> Reply {
     call.node.auth().tokens().sweep_soon();
     let mut warnings = fields.into_warnings(&[]);
     warnings.add(TIDY.to_owned());
-    call.envelope(&warnings).accepted()
+    call.frame(&warnings).accepted()
 }
 
 fn in_use(call: &Call<'_>, fields: Fields<'_>) -> Reply {
     let warnings = fields.into_warnings(&[]);
-    call.envelope(&warnings).data(&serde_json::json!({ "tokens": told_in_use(call) }))
+    call.frame(&warnings).data(&serde_json::json!({ "tokens": told_in_use(call) }))
 }
 
 /// The tokens that keys were used with, as this replica has seen it; soonest to end first.

@@ -1,3 +1,5 @@
+//! The handlers of encrypt, decrypt and rewrap.
+
 use futures_util::future::join_all;
 use selkie_access::{Capability, Denied, Permit, operation};
 use selkie_crypto::Plaintext;
@@ -110,7 +112,7 @@ pub(super) async fn encrypt(
         Input::Single(item) => {
             let made = encrypt_item(&encryption, item).await;
             let made = made.map_err(|failure| failure.of_the_only_item(name))?;
-            Ok(call.envelope(&warnings).ciphertext(&wire(&made)))
+            Ok(call.frame(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
             let _bytes = call.take_for(&items).await?;
@@ -128,7 +130,7 @@ pub(super) async fn encrypt(
             let status = batch_status(failures, wanted, &mut warnings);
             let items: Vec<_> = results.iter().map(wire_item).collect();
             let batch = data::EncryptedBatch { batch_results: &items };
-            Ok(call.envelope(&warnings).encrypted(&batch, status))
+            Ok(call.frame(&warnings).encrypted(&batch, status))
         }
     }
 }
@@ -154,7 +156,7 @@ pub(super) async fn decrypt(
         Input::Single(item) => {
             let opened = decrypt_item(&decryption, &item).await;
             let opened = opened.map_err(|failure| failure.of_the_only_item(name))?;
-            Ok(call.envelope(&warnings).plaintext(&opened))
+            Ok(call.frame(&warnings).plaintext(&opened))
         }
         Input::Batch(items) => {
             let _bytes = call.take_for(&items).await?;
@@ -174,7 +176,7 @@ pub(super) async fn decrypt(
             let wanted = request.partial_failure_response_code;
             let status = batch_status(failures, wanted, &mut warnings);
             let items: Vec<_> = results.iter().zip(&items).map(opened_item).collect();
-            Ok(call.envelope(&warnings).plaintexts(&items, status))
+            Ok(call.frame(&warnings).plaintexts(&items, status))
         }
     }
 }
@@ -195,7 +197,7 @@ pub(super) async fn rewrap(
         Input::Single(item) => {
             let made = rewrapping.item(&item).await;
             let made = made.map_err(|failure| failure.of_the_only_item(&name))?;
-            Ok(call.envelope(&warnings).ciphertext(&wire(&made)))
+            Ok(call.frame(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
             let _bytes = call.take_for(&items).await?;
@@ -214,7 +216,7 @@ pub(super) async fn rewrap(
             failed.log(call, &name);
             let items: Vec<_> = results.iter().map(wire_item).collect();
             let batch = data::EncryptedBatch { batch_results: &items };
-            Ok(call.envelope(&warnings).encrypted(&batch, None))
+            Ok(call.frame(&warnings).encrypted(&batch, None))
         }
     }
 }
@@ -334,7 +336,7 @@ async fn decrypt_item(
 fn associated_data(item: &BatchItem<'_>) -> Result<Vec<u8>, ItemError> {
     let Some(text) = &item.associated_data else { return Ok(Vec::new()) };
     let bytes = base64::decode(text.expose_to_decode());
-    Ok(bytes.map_err(ItemError::IllegalAssociatedData)?.expose_for_reply().to_vec())
+    Ok(bytes.map_err(ItemError::IllegalAssociatedData)?.expose_for_own_use().to_vec())
 }
 
 /// The context; a nonce, which only convergent keys of an old Vault have a use for, is refused.
@@ -344,7 +346,7 @@ fn context(item: &BatchItem<'_>) -> Result<Vec<u8>, ItemError> {
     }
     let Some(text) = &item.context else { return Ok(Vec::new()) };
     let bytes = base64::decode(text.expose_to_decode()).map_err(ItemError::IllegalBase64)?;
-    Ok(bytes.expose_for_reply().to_vec())
+    Ok(bytes.expose_for_own_use().to_vec())
 }
 
 fn wire(made: &Encrypted) -> data::Encrypted<'_> {

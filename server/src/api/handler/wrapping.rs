@@ -14,7 +14,7 @@ use crate::api::data;
 use crate::api::duration::parse_seconds;
 use crate::api::error::{ApiError, WrapFault};
 use crate::api::fields::{Fields, Warnings};
-use crate::api::reply::{Envelope, Reply};
+use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{Endpoint, WrappingStep};
 use crate::auth::wrapping::{WrapError, WrapInfo, WrapOrder};
 use crate::node::Node;
@@ -98,7 +98,7 @@ pub(super) async fn answer(
         if call.wrap_ttl.is_none() {
             return Err(refusal(WrapFault::NotRequested));
         }
-        return Ok(call.envelope(&Warnings::default()).secret_data(&fields.into_members()));
+        return Ok(call.frame(&Warnings::default()).secret_data(&fields.into_members()));
     }
     let token = fields.secret("token").map_err(ApiError::from)?;
     let token = token.filter(|token| !token.is_empty());
@@ -124,7 +124,7 @@ pub(in crate::api) async fn take(
             let found = auth.look_wrapped(token).map_err(refused)?;
             let found = found.ok_or_else(|| refusal(WrapFault::Invalid))?;
             let warnings = Warnings::default();
-            Ok(Envelope { request_id: id, warnings: &warnings }.data(&data::Wrapped {
+            Ok(ReplyFrame { request_id: id, warnings: &warnings }.data(&data::Wrapped {
                 creation_path: &found.path,
                 creation_time: rfc3339(found.created),
                 creation_ttl: found.ttl,

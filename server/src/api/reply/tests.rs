@@ -16,16 +16,16 @@ fn body(reply: &Reply) -> &str {
     }
 }
 
-fn answer(with: impl FnOnce(Envelope<'_>) -> Reply) -> String {
+fn answer(with: impl FnOnce(ReplyFrame<'_>) -> Reply) -> String {
     let warnings = Warnings::default();
-    let reply = with(Envelope { request_id: ID, warnings: &warnings });
+    let reply = with(ReplyFrame { request_id: ID, warnings: &warnings });
     body(&reply).to_owned()
 }
 
 /// As [`answer`], of a body that must leave no copy of itself where it grew, and be wiped.
-fn secret_answer(with: impl FnOnce(Envelope<'_>) -> Reply) -> String {
-    answer(|envelope| {
-        let reply = with(envelope);
+fn secret_answer(with: impl FnOnce(ReplyFrame<'_>) -> Reply) -> String {
+    answer(|frame| {
+        let reply = with(frame);
         let ReplyBody::Secret(body) = &reply.body else {
             panic!("not wiped");
         };
@@ -45,14 +45,14 @@ const TAIL: &str = r#","wrap_info":null,"warnings":null,"auth":null}"#;
 fn data_stands_in_vaults_envelope() {
     let encrypted = Encrypted { ciphertext: "vault:v1:YQ==", key_version: 1 };
     let expected = format!(r#"{HEAD}{{"ciphertext":"vault:v1:YQ==","key_version":1}}{TAIL}"#);
-    assert_eq!(answer(|envelope| envelope.data(&encrypted)), expected + "\n");
+    assert_eq!(answer(|frame| frame.data(&encrypted)), expected + "\n");
 }
 
 #[test]
 fn a_plaintext_is_encoded_in_place() {
     for (bytes, text) in [(&b""[..], ""), (b"a", "YQ=="), (b"\xff\xfe\xfd", "//79")] {
         let expected = format!("{HEAD}{{\"plaintext\":\"{text}\"}}{TAIL}\n");
-        assert_eq!(secret_answer(|envelope| envelope.plaintext(&plaintext(bytes))), expected);
+        assert_eq!(secret_answer(|frame| frame.plaintext(&plaintext(bytes))), expected);
     }
 }
 
@@ -68,12 +68,9 @@ fn a_decrypt_batch_shows_plaintexts_and_errors_in_order() {
          {{\"plaintext\":\"\",\"error\":\"cipher: message authentication failed\",\
          \"reference\":\"\"}}]}}{TAIL}"
     );
-    assert_eq!(
-        secret_answer(|envelope| envelope.plaintexts(&items, None)),
-        expected.clone() + "\n"
-    );
+    assert_eq!(secret_answer(|frame| frame.plaintexts(&items, None)), expected.clone() + "\n");
     let failure = Some(StatusCode::BAD_REQUEST);
-    assert_eq!(secret_answer(|envelope| envelope.plaintexts(&items, failure)), expected);
+    assert_eq!(secret_answer(|frame| frame.plaintexts(&items, failure)), expected);
 }
 
 #[test]
@@ -91,9 +88,9 @@ fn an_encrypt_batch_omits_what_an_item_has_not() {
          \"reference\":\"r\"}},{{\"error\":\"illegal base64 data at input byte 3\",\
          \"reference\":\"\"}}]}}{TAIL}"
     );
-    assert_eq!(answer(|envelope| envelope.encrypted(&batch, None)), expected.clone() + "\n");
+    assert_eq!(answer(|frame| frame.encrypted(&batch, None)), expected.clone() + "\n");
     let failure = Some(StatusCode::BAD_REQUEST);
-    assert_eq!(answer(|envelope| envelope.encrypted(&batch, failure)), expected);
+    assert_eq!(answer(|frame| frame.encrypted(&batch, failure)), expected);
 }
 
 /// Byte for byte what Vault 1.14.0 answered.
@@ -116,7 +113,7 @@ fn auth_stands_in_vaults_order() {
     let expected = format!(
         r#"{HEAD}null,"wrap_info":null,"warnings":null,"auth":{{"client_token":"hvs.secret","accessor":"5Tg5DvhAkOGedae3kqhDLNsS","policies":["default"],"token_policies":["default"],"metadata":{{"a":"2","b":"1"}},"lease_duration":3600,"renewable":true,"entity_id":"","token_type":"service","orphan":true,"mfa_requirement":null,"num_uses":0}}}}"#
     );
-    assert_eq!(secret_answer(|envelope| envelope.auth(&auth)), expected + "\n");
+    assert_eq!(secret_answer(|frame| frame.auth(&auth)), expected + "\n");
 }
 
 /// Byte for byte what Vault 1.14.0 answered.
@@ -149,7 +146,7 @@ fn a_token_is_shown_as_vault_shows_it() {
     let expected = format!(
         r#"{HEAD}{{"accessor":"5Tg5DvhAkOGedae3kqhDLNsS","creation_time":1795420453,"creation_ttl":3600,"display_name":"token","entity_id":"","expire_time":"2026-11-23T08:54:13.792084028Z","explicit_max_ttl":0,"id":"hvs.secret","issue_time":"2026-11-23T07:54:13.600060871Z","last_renewal":"2026-11-23T07:54:13.792084113Z","last_renewal_time":1795420453,"meta":{{"a":"2","b":"1"}},"num_uses":0,"orphan":true,"path":"auth/token/create","period":3600,"policies":["default"],"renewable":true,"ttl":3599,"type":"service"}}{TAIL}"#
     );
-    assert_eq!(secret_answer(|envelope| envelope.token(&token)), expected + "\n");
+    assert_eq!(secret_answer(|frame| frame.token(&token)), expected + "\n");
 }
 
 #[test]
@@ -160,16 +157,16 @@ fn some_paths_show_their_data_twice() {
          \"warnings\":[\"deny\"]}}{TAIL}\n",
         &HEAD[1..]
     );
-    assert_eq!(answer(|envelope| envelope.data_twice(&data)), expected);
+    assert_eq!(answer(|frame| frame.data_twice(&data)), expected);
 }
 
 #[test]
 fn warnings_are_a_list() {
     let mut warnings = Warnings::default();
     warnings.add("first".to_owned());
-    let envelope = Envelope { request_id: ID, warnings: &warnings };
-    assert!(body(&envelope.data(&())).contains(r#","warnings":["first"],"#));
-    assert!(body(&envelope.plaintext(&plaintext(b""))).contains(r#","warnings":["first"],"#));
+    let frame = ReplyFrame { request_id: ID, warnings: &warnings };
+    assert!(body(&frame.data(&())).contains(r#","warnings":["first"],"#));
+    assert!(body(&frame.plaintext(&plaintext(b""))).contains(r#","warnings":["first"],"#));
 }
 
 #[test]
@@ -211,5 +208,5 @@ fn debug_shows_no_body() {
 
 fn answer_reply() -> Reply {
     let warnings = Warnings::default();
-    Envelope { request_id: ID, warnings: &warnings }.plaintext(&plaintext(b"a"))
+    ReplyFrame { request_id: ID, warnings: &warnings }.plaintext(&plaintext(b"a"))
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::Envelope;
+use super::ReplyFrame;
 use crate::api::data::{Auth, WrapInfo};
 use crate::api::fields::Warnings;
 
@@ -37,7 +37,7 @@ impl<K: Serialize, V: Serialize> Serialize for Members<'_, K, V> {
 
 /// An envelope with the members of its data at the top level as well.
 pub(super) struct Twice<'a, K, V> {
-    pub(super) envelope: Envelope<'a>,
+    pub(super) frame: ReplyFrame<'a>,
     pub(super) data: Members<'a, K, V>,
 }
 
@@ -47,13 +47,13 @@ impl<K: Serialize, V: Serialize> Serialize for Twice<'_, K, V> {
         for (key, value) in self.data.0 {
             map.serialize_entry(key, value)?;
         }
-        map.serialize_entry("request_id", self.envelope.request_id)?;
+        map.serialize_entry("request_id", self.frame.request_id)?;
         map.serialize_entry("lease_id", "")?;
         map.serialize_entry("renewable", &false)?;
         map.serialize_entry("lease_duration", &0)?;
         map.serialize_entry("data", &self.data)?;
         map.serialize_entry("wrap_info", &None::<()>)?;
-        map.serialize_entry("warnings", self.envelope.warnings)?;
+        map.serialize_entry("warnings", self.frame.warnings)?;
         map.serialize_entry("auth", &None::<()>)?;
         map.end()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Endpoint, Operation};
 use crate::api::ApiError;
-use crate::auth::methods::{AuthMount, AuthTable, Found};
+use crate::auth::methods::{AuthMount, AuthTable, PathInMount};
 use crate::auth::tokens::RoleName;
 
 /// What is asked of a mounted method.
@@ -128,7 +128,7 @@ pub(super) fn method_target(
 ) -> Result<Endpoint, ApiError> {
     let found = auth.find(below).ok_or_else(|| ApiError::NoMount { path: path.into() })?;
     let is_login = auth.is_login(&found, operation);
-    let Found { mount, rest } = found;
+    let PathInMount { mount, rest } = found;
     let path = MethodPath { mount, rest: rest.into(), operation };
     Ok(if is_login { Endpoint::Login(path) } else { Endpoint::Method(path) })
 }

@@ -510,7 +510,7 @@ async fn node_on(site: &crate::seal::tests::Site) -> Node {
     config.keys[0].seals = vec![SealName::new("weu").unwrap()];
     let deployment = Deployment::assemble(config, site.seals()).unwrap();
     let clock = Arc::new(crate::clock::SystemClock);
-    Node::begin(deployment, crate::transit::Keys::without_store(), clock).await
+    Node::begin(deployment, crate::transit::ManagedKeys::without_store(), clock).await
 }
 
 /// Invariant I10.
@@ -569,7 +569,7 @@ async fn the_client_is_told_whether_to_try_again() {
 #[tokio::test]
 async fn while_the_store_is_not_open_unknown_keys_are_sealed_and_never_missing() {
     let deployment = Deployment::connect(config()).await.unwrap();
-    let keys = crate::transit::Keys::awaiting_store();
+    let keys = crate::transit::ManagedKeys::awaiting_store();
     let clock = Arc::new(crate::clock::SystemClock);
     let api = Api::on(Node::begin(deployment, keys, clock).await);
     let plaintext = json!({ "plaintext": "aGVsbG8=" });

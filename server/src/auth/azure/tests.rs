@@ -52,7 +52,7 @@ impl Entra {
         role: Value,
         claimed: Value,
         more: Value,
-    ) -> Result<Login, (Told, String)> {
+    ) -> Result<Login, (AnswerKind, String)> {
         let _absent =
             self.bench.ask("role/r", crate::api::route::Operation::Delete, &json!({})).await;
         self.bench.write("role/r", role).await.unwrap();
@@ -90,12 +90,15 @@ async fn what_the_request_says_counts_for_nothing() {
     let lie =
         json!({ "subscription_id": "s-2", "resource_group_name": "prod", "vm_name": "seal-1" });
     let lied = entra.log_in(role.clone(), lie.clone(), json!({ "xms_mirid": VM })).await;
-    assert_eq!(lied, refusal(Told::Forbidden, "subscription not authorized"));
+    assert_eq!(lied, refusal(AnswerKind::Forbidden, "subscription not authorized"));
     let by_principal = json!({ "bound_service_principal_ids": ["o-1"] });
     let lied = entra.log_in(by_principal.clone(), lie.clone(), json!({ "xms_mirid": VM })).await;
-    assert_eq!(lied, refusal(Told::Forbidden, "'subscription_id' is not what the token says"));
+    assert_eq!(
+        lied,
+        refusal(AnswerKind::Forbidden, "'subscription_id' is not what the token says")
+    );
     let unverifiable = entra.log_in(by_principal, lie, json!({})).await;
-    assert_eq!(unverifiable, refusal(Told::Forbidden, &NoMachine::NoClaim.to_string()));
+    assert_eq!(unverifiable, refusal(AnswerKind::Forbidden, &NoMachine::NoClaim.to_string()));
 }
 
 #[tokio::test]
@@ -137,7 +140,7 @@ async fn whoever_is_not_bound_is_refused() {
         ),
     ] {
         let outcome = entra.log_in(role.clone(), json!({}), more.clone()).await;
-        assert_eq!(outcome, refusal(Told::Forbidden, &expected), "{role} {more}");
+        assert_eq!(outcome, refusal(AnswerKind::Forbidden, &expected), "{role} {more}");
     }
     let any = entra.log_in(principal("*"), json!({}), json!({ "oid": "o-9" })).await;
     assert_eq!(any.unwrap().alias, "o-9");
@@ -159,7 +162,7 @@ async fn a_token_of_another_audience_or_issuer_is_not_believed() {
         let (by, text) = entra.log_in(role.clone(), json!({}), more).await.unwrap_err();
         assert_eq!(
             (by, text.starts_with("error validating token: invalid")),
-            (Told::BadRequest, true)
+            (AnswerKind::BadRequest, true)
         );
     }
 }

@@ -105,7 +105,7 @@ impl<C: Configured> Bench<C> {
     }
 
     /// A login's result, or what kind of answer it gets, with which words.
-    pub(crate) async fn log_in(&self, body: Value) -> Result<Login, (Told, String)> {
+    pub(crate) async fn log_in(&self, body: Value) -> Result<Login, (AnswerKind, String)> {
         match self.ask("login", Operation::Update, &body).await {
             Ok(MethodReply { outcome: Outcome::Login(login), .. }) => Ok(*login),
             Err(MethodError::Refused { by, told, .. }) => Err((by, told.to_string())),
@@ -115,6 +115,6 @@ impl<C: Configured> Bench<C> {
 }
 
 /// A refusal that a test expects.
-pub(crate) fn refusal<T>(by: Told, text: &str) -> Result<T, (Told, String)> {
+pub(crate) fn refusal<T>(by: AnswerKind, text: &str) -> Result<T, (AnswerKind, String)> {
     Err((by, text.to_owned()))
 }

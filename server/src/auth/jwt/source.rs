@@ -38,7 +38,7 @@ pub(crate) enum Unproven {
 
 /// The keys of one mount.
 #[derive(Clone, Debug)]
-pub(crate) enum Keys {
+pub(crate) enum MountKeys {
     Given(Arc<[VerificationKey]>),
     Published(Arc<RemoteKeys>),
 }
@@ -47,7 +47,7 @@ pub(crate) enum Keys {
 #[derive(Debug)]
 pub(crate) struct KeySources {
     outside: Arc<dyn Outside>,
-    by_mount: Mutex<HashMap<Uuid, (KeysFrom, Keys)>>,
+    by_mount: Mutex<HashMap<Uuid, (KeysFrom, MountKeys)>>,
 }
 
 impl KeySources {
@@ -61,7 +61,7 @@ impl KeySources {
     }
 
     /// The keys of `mount`, which come from `from`.
-    pub(crate) fn of(&self, mount: Uuid, from: &KeysFrom) -> Result<Keys, SourceError> {
+    pub(crate) fn of(&self, mount: Uuid, from: &KeysFrom) -> Result<MountKeys, SourceError> {
         let mut by_mount = lock(&self.by_mount);
         if let Some((_, keys)) = by_mount.get(&mount).filter(|(known, _)| known == from) {
             return Ok(keys.clone());
@@ -81,21 +81,21 @@ impl KeySources {
         lock(&self.by_mount).remove(&mount);
     }
 
-    fn make(&self, from: &KeysFrom) -> Result<Keys, SourceError> {
+    fn make(&self, from: &KeysFrom) -> Result<MountKeys, SourceError> {
         Ok(match from {
             KeysFrom::Given(pems) => {
                 let keys = pems.iter().map(|pem| VerificationKey::from_pem(pem));
-                Keys::Given(keys.collect::<Result<_, _>>()?)
+                MountKeys::Given(keys.collect::<Result<_, _>>()?)
             }
             KeysFrom::Published { location, ca_pem } => {
                 let web = self.outside.trusting(ca_pem)?;
-                Keys::Published(RemoteKeys::new(location.clone(), web))
+                MountKeys::Published(RemoteKeys::new(location.clone(), web))
             }
         })
     }
 }
 
-impl Keys {
+impl MountKeys {
     /// Fetches them in the background, so that the first login need not wait.
     pub(crate) fn prepare(&self) {
         match self {

@@ -63,12 +63,12 @@ async fn bench(world: &World, pod: &Path, config: Value) -> Bench<Kubernetes> {
     bench
 }
 
-async fn log_in(bench: &Bench<Kubernetes>, jwt: &str) -> Result<Login, (Told, String)> {
+async fn log_in(bench: &Bench<Kubernetes>, jwt: &str) -> Result<Login, (AnswerKind, String)> {
     bench.log_in(json!({ "role": "seal", "jwt": jwt })).await
 }
 
-fn denied() -> Result<Login, (Told, String)> {
-    refusal(Told::Forbidden, "permission denied")
+fn denied() -> Result<Login, (AnswerKind, String)> {
+    refusal(AnswerKind::Forbidden, "permission denied")
 }
 
 #[tokio::test]
@@ -134,12 +134,12 @@ async fn an_api_server_that_fails_is_503_and_no_verdict() {
     ] {
         world.set(REVIEW, answer.clone());
         let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-        assert_eq!(by, Told::Unavailable, "{answer:?}");
+        assert_eq!(by, AnswerKind::Unavailable, "{answer:?}");
     }
     tokio::time::pause();
     world.set(REVIEW, Answer::Never);
     let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-    assert_eq!(by, Told::Unavailable);
+    assert_eq!(by, AnswerKind::Unavailable);
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_token_that_does_not_suit_the_role_never_reaches_the_api_server() {
             "namespace": namespace, "serviceaccount": { "name": name, "uid": "u-1" },
         } }))
     };
-    let forbidden = |text| refusal(Told::Forbidden, text);
+    let forbidden = |text| refusal(AnswerKind::Forbidden, text);
     let other = log_in(&bench, &account("vault", "other")).await;
     assert_eq!(other, forbidden("service account name not authorized"));
     let elsewhere = log_in(&bench, &account("vault-2", "unsealer")).await;
@@ -166,9 +166,9 @@ async fn a_token_that_does_not_suit_the_role_never_reaches_the_api_server() {
         assert_eq!(log_in(&bench, &token(&more)).await, denied(), "{more}");
     }
     assert_eq!(log_in(&bench, "x").await, denied());
-    assert_eq!(log_in(&bench, "").await, refusal(Told::BadRequest, "missing jwt"));
+    assert_eq!(log_in(&bench, "").await, refusal(AnswerKind::BadRequest, "missing jwt"));
     let unknown = bench.log_in(json!({ "role": "x", "jwt": "x" })).await;
-    assert_eq!(unknown, refusal(Told::BadRequest, "invalid role name \"x\""));
+    assert_eq!(unknown, refusal(AnswerKind::BadRequest, "invalid role name \"x\""));
     assert_eq!(world.asked(), []);
 }
 
@@ -222,7 +222,7 @@ async fn without_an_api_server_the_clusters_keys_and_issuer_decide() {
     let warnings = bench.write("role/seal", by_name).await.unwrap();
     assert!(warnings[0].contains("audience"), "{warnings:?}");
     let (by, text) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-    assert_eq!((by, text.contains("'audience'")), (Told::BadRequest, true), "{text}");
+    assert_eq!((by, text.contains("'audience'")), (AnswerKind::BadRequest, true), "{text}");
 }
 
 #[tokio::test]
@@ -280,5 +280,5 @@ async fn a_url_of_keys_that_nobody_can_ask_lets_nobody_in() {
         "issuer": "https://kubernetes.default.svc" });
     let bench = bench(&world, nowhere.path(), config).await;
     let forged = log_in(&bench, &token(&json!({}))).await;
-    assert_eq!(forged, refusal(Told::BadRequest, "could not load backend configuration"));
+    assert_eq!(forged, refusal(AnswerKind::BadRequest, "could not load backend configuration"));
 }

@@ -38,7 +38,7 @@ pub enum MethodError {
     #[error("{told}")]
     Refused {
         /// Whose fault it is.
-        by: Told,
+        by: AnswerKind,
         /// What the client is told.
         told: Box<dyn Error + Send + Sync>,
         /// What only the log may know.
@@ -48,7 +48,7 @@ pub enum MethodError {
 
 /// What kind of answer a refusal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum AnswerKind {
     /// 400
     BadRequest,
     /// 403
@@ -64,7 +64,7 @@ pub enum Told {
 impl MethodError {
     /// 400, with the words of `told`.
     pub fn refused(told: impl Error + Send + Sync + 'static) -> Self {
-        Self::Refused { by: Told::BadRequest, told: Box::new(told), reason: None }
+        Self::Refused { by: AnswerKind::BadRequest, told: Box::new(told), reason: None }
     }
 
     /// The same, with a reason for the log alone.
@@ -73,11 +73,11 @@ impl MethodError {
         reason: impl Error + Send + Sync + 'static,
     ) -> Self {
         let reason = Some(Box::new(reason) as Box<dyn Error + Send + Sync>);
-        Self::Refused { by: Told::BadRequest, told: Box::new(told), reason }
+        Self::Refused { by: AnswerKind::BadRequest, told: Box::new(told), reason }
     }
 
     /// Another kind of answer with the words of `told`.
-    pub fn told(by: Told, told: impl Error + Send + Sync + 'static) -> Self {
+    pub fn told(by: AnswerKind, told: impl Error + Send + Sync + 'static) -> Self {
         Self::Refused { by, told: Box::new(told), reason: None }
     }
 }

@@ -7,7 +7,7 @@ use selkie_config::TokenParameters;
 use serde::{Deserialize, Serialize};
 
 use super::mount::AuthMount;
-use super::{MethodError, Told};
+use super::{AnswerKind, MethodError};
 use crate::auth::tokens::{NewToken, TokenKind};
 use crate::stable_uuid::stable_uuid;
 
@@ -73,7 +73,7 @@ impl Login {
         let kind = mount.tune.token_type.kind(parameters.token_type);
         let is_counted = parameters.num_uses > 0 || !parameters.period.is_zero();
         if kind == TokenKind::Batch && is_counted {
-            return Err(MethodError::told(Told::BadRequest, LoginProblem::Batch));
+            return Err(MethodError::told(AnswerKind::BadRequest, LoginProblem::Batch));
         }
         let lifetime = Lifetime::of(&parameters, mount);
         Ok(NewToken {

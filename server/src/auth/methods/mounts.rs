@@ -19,19 +19,19 @@ pub(crate) struct AuthTable<'a> {
 
 /// A mount and the path below it.
 #[derive(Debug)]
-pub(crate) struct Found<'p> {
+pub(crate) struct PathInMount<'p> {
     pub(crate) mount: Arc<AuthMount>,
     pub(crate) rest: &'p str,
 }
 
 impl AuthTable<'_> {
     /// The mount that a path below `auth/` lies in. The path may lack the mount's final slash.
-    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<PathInMount<'p>> {
         // Also inside a managed one, which was there before it.
         let declared = self.declared.iter().find_map(|mount| {
             let rest = path.strip_prefix(mount.path.as_str())?;
             let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
-            Some(Found { mount: Arc::clone(mount), rest })
+            Some(PathInMount { mount: Arc::clone(mount), rest })
         });
         if declared.is_some() {
             return declared;
@@ -41,7 +41,7 @@ impl AuthTable<'_> {
         for end in ends.take_while(|end| *end <= 256) {
             let Some((head, rest)) = path.split_at_checked(end) else { continue };
             if let Some(mount) = self.at(head) {
-                return Some(Found { mount, rest: rest.strip_prefix('/').unwrap_or(rest) });
+                return Some(PathInMount { mount, rest: rest.strip_prefix('/').unwrap_or(rest) });
             }
         }
         None
@@ -82,7 +82,7 @@ impl AuthTable<'_> {
     }
 
     /// Whether what is asked of `found` is a login, which needs no token.
-    pub(crate) fn is_login(&self, found: &Found<'_>, operation: Operation) -> bool {
+    pub(crate) fn is_login(&self, found: &PathInMount<'_>, operation: Operation) -> bool {
         let method = self.methods.of_kind(&found.mount.kind);
         method.is_some_and(|method| method.is_login(found.rest, operation))
     }

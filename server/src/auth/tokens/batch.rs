@@ -41,7 +41,7 @@ impl Opened {
         id: &TokenId,
         text: &TokenText,
     ) -> Option<Arc<Token>> {
-        if !text.expose_for_reply().starts_with(PREFIX) {
+        if !text.expose_for_own_use().starts_with(PREFIX) {
             return None;
         }
         if let Some(known) = self.lock().look(id) {
@@ -107,7 +107,7 @@ pub(super) fn seal(
 
 /// The token of which this is the text.
 pub(super) fn open(key: &StateKey, text: &TokenText) -> Option<Token> {
-    let digits = text.expose_for_reply().strip_prefix(PREFIX)?;
+    let digits = text.expose_for_own_use().strip_prefix(PREFIX)?;
     let sealed = decode(digits)?;
     let opened = key.open_record(PLACE, &sealed).ok()?;
     from_json(&opened.content).filter(|token| token.made.kind == TokenKind::Batch)
@@ -129,7 +129,7 @@ fn decode(digits: &str) -> Option<Vec<u8>> {
         text.push(b'=');
     }
     let sealed = base64::decode_secret(&text).ok()?;
-    Some(sealed.expose_for_reply().to_vec())
+    Some(sealed.expose_for_own_use().to_vec())
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub enum LifetimeWarning {
 
 /// What is asked of a lifetime.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestedLifetime {
     pub(super) ttl: Option<Duration>,
     pub(super) period: Option<Duration>,
     pub(super) explicit_max: Option<Duration>,
@@ -65,7 +65,7 @@ pub(super) struct Asked {
 
 /// How long a token lives from now on, by Vault's rules (`framework.CalculateTTL`).
 pub(super) fn lifetime(
-    asked: Asked,
+    asked: RequestedLifetime,
     limits: LeaseLimits,
 ) -> Result<(Duration, Option<LifetimeWarning>), LifetimeError> {
     let max = asked.explicit_max.map_or(limits.max, |explicit| explicit.min(limits.max));
@@ -104,7 +104,7 @@ pub(super) fn settle(
             return Ok(Vec::new());
         }
     }
-    let asked = Asked {
+    let asked = RequestedLifetime {
         ttl: new.ttl,
         period: new.period,
         explicit_max: new.explicit_max_ttl,

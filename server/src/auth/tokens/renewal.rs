@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::lifetime::{Asked, LifetimeError, LifetimeWarning, lifetime};
+use super::lifetime::{LifetimeError, LifetimeWarning, RequestedLifetime, lifetime};
 use super::record::TokenId;
 use super::{ATTEMPTS, Sources, Token, Tokens};
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
@@ -101,7 +101,7 @@ impl Tokens {
             return Err(RenewError::NotRenewable);
         }
         let now = self.clock.now();
-        let asked = Asked {
+        let asked = RequestedLifetime {
             ttl: increment.or(token.made.ttl),
             period: token.made.period,
             explicit_max: token.made.explicit_max_ttl,

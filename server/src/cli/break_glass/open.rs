@@ -50,7 +50,7 @@ struct NotBase64;
 
 fn decoded(text: &str) -> Result<Vec<u8>, NotBase64> {
     let decoded = base64::decode_secret(text.as_bytes()).map_err(|_error| NotBase64)?;
-    Ok(decoded.expose_for_reply().to_vec())
+    Ok(decoded.expose_for_own_use().to_vec())
 }
 
 pub(super) fn run(

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use selkie_access::{KeyName, MountPath, NameError, TokenText};
 use selkie_config::{
-    AtHand, Audit, AuditDevice, AuditFile, AuditKind, BreakGlassSeal, ClientCertificates,
-    ClientName, Config, Seal, SealKind, Sources, SystemSources, Tls, TlsVersion,
+    Audit, AuditDevice, AuditFile, AuditKind, BreakGlassSeal, ClientCertificates, ClientName,
+    Config, Seal, SealKind, Sources, SystemSources, Tls, TlsVersion,
 };
 use selkie_crypto::envelope::{Aad, Header, Purpose};
 use selkie_crypto::{AuditKey, EcPrivateKeyError, SealName, os_random, sha256};
@@ -209,7 +209,7 @@ fn config(
         client.policy(),
     );
     // A file has a seal, and this one's key is a directory: there is none until it is given its own.
-    Config::parse("(break-glass)", &text, &AtHand).map_err(CommandError::Config)
+    Config::parse_at_hand("(break-glass)", &text).map_err(CommandError::Config)
 }
 
 /// The file of the audit log, under the deployment's key if that is known: "selkie audit verify"

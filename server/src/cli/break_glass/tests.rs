@@ -66,7 +66,7 @@ impl Desk {
             "listener \"tcp\" {{ tls_disable = true }}\nseal \"static\" {{\n  current_key_id = \"1\"\n  \
              current_key = \"env://K\"\n}}\n{stanza}"
         );
-        let config = Config::parse("x", &text, &selkie_config::Placeholders).unwrap();
+        let config = Config::parse("x", &text, &crate::key_per_reference::KeyPerReference).unwrap();
         let key = config.seals.into_iter().find_map(|seal| match seal.kind {
             SealKind::BreakGlass(seal) => Some(seal.public_key),
             _ => None,
@@ -216,7 +216,8 @@ async fn a_disabled_seal_is_left_out_as_the_servers_do() {
              seal \"static\" {{\n  name = \"other\"\n  priority = 2\n  current_key_id = \"k2\"\n  \
              current_key = \"env://L\"\n}}\n"
         );
-        let config = Config::parse("x", &config, &selkie_config::Placeholders).unwrap();
+        let config =
+            Config::parse("x", &config, &crate::key_per_reference::KeyPerReference).unwrap();
         let mut known = super::wrapping::KnownSeals::default();
         known.config = Some(config);
         let key = super::key_file::Unlocked::new(private_key()).unwrap();
@@ -298,7 +299,7 @@ fn a_protected_key_is_what_openssl_calls_one() {
 async fn a_server_for_minutes_ends_by_itself() {
     let text = "listener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}\n\
                 seal \"static\" {\n  current_key_id = \"1\"\n  current_key = \"env://K\"\n}\n";
-    let config = Config::parse("x", text, &selkie_config::Placeholders).unwrap();
+    let config = Config::parse("x", text, &crate::key_per_reference::KeyPerReference).unwrap();
     let mut sockets = selkie_listener::ActivatedSockets::inherit(None);
     let server = crate::serve::serve(config, &mut sockets).await.unwrap();
     let signals = crate::cli::server::signals::Signals::new().unwrap();
@@ -321,7 +322,9 @@ fn a_key_with_more_seals_than_an_envelope_has_room_for_is_refused() {
         let seals: String = (1..=count).map(seal).collect();
         let key = format!("mount \"transit\" {{}}\nkey \"k\" {{\n{quorum}}}\n");
         let text = format!("{listener}{seals}{key}");
-        Config::parse("x", &text, &selkie_config::Placeholders).err().map(|bad| bad.to_string())
+        Config::parse("x", &text, &crate::key_per_reference::KeyPerReference)
+            .err()
+            .map(|bad| bad.to_string())
     };
     for quorum in ["", "  quorum = 1\n", "  quorum = 2\n"] {
         assert_eq!(refusal(16, quorum), None, "{quorum}");

@@ -1,9 +1,8 @@
 //! What `serve` wraps for: all that the ciphertexts at hand were made for, or nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use selkie_config::{AtHand, BreakGlassSeal, Config, Seal, SealKind};
+use selkie_config::{BreakGlassSeal, Config, Seal, SealKind};
 use selkie_crypto::SealName;
 use selkie_kms::{KekDescription, Wrapping};
 
@@ -11,7 +10,7 @@ use super::blob::Blob;
 use super::error::{BreakGlassError, WrapObstacle};
 use super::key_file::Unlocked;
 use super::recipients::{Group, groups, own_names};
-use crate::cli::{CommandError, read_config_with};
+use crate::cli::{CommandError, read_text};
 use crate::clock::{Clock, SystemClock};
 use crate::seal::{Keeping, Known, PinError, PinFile, SealFault, Target};
 
@@ -30,14 +29,18 @@ impl KnownSeals {
     pub(super) fn read(config: Option<&Path>, pins: Option<PathBuf>) -> Result<Self, CommandError> {
         // Where the servers are gone, so are the files of some of their secrets. Nothing is connected
         // to, and what would serve for that alone is not looked at.
-        let config = config.map(|path| read_config_with(path, &AtHand)).transpose()?;
+        let read = |path: &Path| {
+            let text = read_text(path)?;
+            let config = Config::parse_at_hand(&path.display().to_string(), &text);
+            config.map_err(CommandError::Config)
+        };
+        let config = config.map(read).transpose()?;
         Ok(Self { pins, ..Self::of(config) })
     }
 
     pub(super) fn of(mut config: Option<Config>) -> Self {
-        let local_key = config.as_mut().and_then(|config| config.local_key.take()).map(Arc::new);
-        let data_dir = config.as_ref().and_then(|config| config.data_dir.clone());
-        Self { config, keeping: Keeping { data_dir, local_key }, pins: None }
+        let keeping = config.as_mut().map(Keeping::take).unwrap_or_default();
+        Self { config, keeping, pins: None }
     }
 
     /// The seals to serve with: the unlocked one first, then one for each other that `blobs` were made

@@ -3,10 +3,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use clap::Parser;
 use selkie_access::{Bare, Capability, TokenText};
-use selkie_config::{Config, Placeholders};
+use selkie_config::Config;
 
 use super::*;
 use crate::auth::{Client, Clients};
+use crate::key_per_reference::KeyPerReference;
 
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -32,7 +33,7 @@ fn pasted(printed: &str) -> (Config, TokenText) {
     );
     let line = theirs.lines().find(|line| line.trim().starts_with("token "));
     let token = line.unwrap().split('"').nth(1).unwrap();
-    let config = Config::parse("selkie.hcl", &text, &Placeholders).unwrap();
+    let config = Config::parse("selkie.hcl", &text, &KeyPerReference).unwrap();
     (config, TokenText::from_header(token.as_bytes()).unwrap())
 }
 

@@ -61,19 +61,24 @@ impl Place {
         // One that is not there yet will lie where the first of its parents does.
         let there = self.dir.ancestors().find(|dir| dir.exists()).unwrap_or(&self.dir);
         let free = match rustix::fs::statvfs(there) {
-            Ok(of) if of.f_blocks == 0 => return Finding::Passed("it is not said".to_owned()),
+            Ok(of) if of.f_blocks == 0 => {
+                return Finding::Passed("unlimited or unknown".to_owned());
+            }
             Ok(of) => of.f_bavail.saturating_mul(of.f_frsize),
             Err(error) => {
-                let what = format!("the space on the disk of {dir} is not known: {error}");
-                return Finding::Warned { what, advice: "see that it can be read".to_owned() };
+                let what = format!("cannot tell how much space the disk of {dir} has: {error}");
+                return Finding::Warned {
+                    what,
+                    advice: "check that the directory can be read".to_owned(),
+                };
             }
         };
         let mebibytes = free >> 20;
         if free < least_bytes {
-            let what = format!("{mebibytes} MiB are left: a server may not be able to write");
+            let what = format!("only {mebibytes} MiB free: a server may be unable to write");
             return Finding::Failed { what, advice: format!("free space on the disk of {dir}") };
         }
-        Finding::Passed(format!("{mebibytes} MiB are left"))
+        Finding::Passed(format!("{mebibytes} MiB free"))
     }
 
     /// Who has the storage open, which may well be the server that is to.
@@ -81,8 +86,8 @@ impl Place {
         match SledStore::check_unused(&self.dir) {
             Ok(()) => Finding::Passed("no process has it open".to_owned()),
             Err(SledError::InUse { pid, .. }) => Finding::Passed(format!(
-                "{} has it open: if that is not the server of this configuration, stop it, as a \
-                 second one waits for it",
+                "{} has it open: if that is not this configuration's server, stop it, because a \
+                 second server waits for it",
                 Holder(pid)
             )),
             Err(error) => Finding::Warned {

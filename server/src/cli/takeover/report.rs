@@ -5,7 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::cli::status::table::{age, flag, number, time, word};
+use crate::cli::members::{age, flag, number, time, word};
 
 /// What no server sees. Silence permits nothing, so this stands below whatever is said.
 const NOT_SEEN: &str = "\

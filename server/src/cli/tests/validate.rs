@@ -39,13 +39,13 @@ fn validate_tells_of_a_library_of_an_hsm_that_is_not_there() {
     );
     let text = text.replace("key_id = \"k1\"", "key_id = \"k1\"\n  priority = 1");
     fs::write(&file, text + &seal).unwrap();
-    let said = format!("seal \"hsm\": \"lib\": there is no file {}", library.display());
+    let said = format!("seal \"hsm\": \"lib\": file {} does not exist", library.display());
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!(exit, Exit::Success, "it may be on its way to another machine: {errors}");
     assert!(errors.contains(&said), "{errors}");
     fs::write(&library, "").unwrap();
     let (_, _, errors) = ran(&["validate", &file]);
-    assert!(!errors.contains("there is no file"), "{errors}");
+    assert!(!errors.contains("does not exist on this machine"), "{errors}");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn finds_it_good(file: &str) {
     assert_eq!(ran(&["validate", file]).0, Exit::Success);
     let (exit, output, _) = ran(&["doctor", file]);
     assert_eq!(exit, Exit::Success);
-    assert!(output.contains("ok      certificate: good until 2120-01-01"), "{output}");
+    assert!(output.contains("ok      certificate: valid until 2120-01-01"), "{output}");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() 
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!(exit, Exit::Success, "{errors}");
     assert!(errors.contains("warning: no key is declared"), "{errors}");
-    assert!(errors.contains("secret ids are made through the API"), "{errors}");
+    assert!(errors.contains("secret IDs are created through the API"), "{errors}");
     let policy = |key: &str| {
         let path =
             format!("path \"transit/encrypt/{key}\" {{\n    capabilities = [\"update\"]\n  }}");
@@ -226,12 +226,12 @@ fn doctor_tells_what_a_file_loses_until_it_is_accepted() {
     PromiseFile::new(dir.path(), None).write(&[before.promises()]).unwrap();
     let told = || (ran(&["doctor", &file]).1, ran(&["accept-losses", &file]));
     let (doctor, (exit, output, _)) = told();
-    assert!(doctor.contains("ok      ciphertexts: all that was promised is kept"), "{doctor}");
+    assert!(doctor.contains("ok      ciphertexts: every promise is kept"), "{doctor}");
     assert!(exit == Exit::Success && output.contains("nothing is lost"), "{output}");
     fs::write(&file, format!("{text}{data_dir}realm = \"other\"\n")).unwrap();
     let (doctor, (exit, output, _)) = told();
     assert!(doctor.contains("FAILED  ciphertexts: realm \"default\" is neither"), "{doctor}");
     assert!(doctor.contains("1 failure: promises, ciphertexts"), "{doctor}");
     assert!(exit == Exit::Success && output.contains("accepted: realm \"default\""), "{output}");
-    assert!(told().0.contains("all that was promised is kept"));
+    assert!(told().0.contains("every promise is kept"));
 }

@@ -23,29 +23,29 @@ impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoKey => f.write_str(
-                "no key is declared, and without \"storage\" none can be made: nothing can be \
-                 encrypted; write key \"autounseal\" {}",
+                "no key is declared, and without \"storage\" none can be created, so nothing can be \
+                 encrypted: add key \"autounseal\" {}",
             ),
             Self::NoFile { seal, field, path } => write!(
                 f,
-                "seal \"{seal}\": {field:?}: there is no file {} on this machine: where it is missing, \
-                 a server starts, and nothing opens by this seal",
+                "seal \"{seal}\": {field:?}: file {} does not exist on this machine; a server without it starts, \
+                 but this seal cannot decrypt anything",
                 path.display()
             ),
             Self::AppRoleWithoutStorage { path } => write!(
                 f,
-                "auth \"approle\" at {path}: secret ids are made through the API, and without \
-                 \"storage\" none can be"
+                "auth \"approle\" at {path}: secret IDs are created through the API, which needs \
+                 \"storage\" for that"
             ),
             Self::UndeclaredKey { policy, path } => write!(
                 f,
                 "policy \"{policy}\": path {path:?}: no such key is declared, and without \"storage\" \
-                 none can be made"
+                 none can be created"
             ),
             Self::UndeclaredPolicy { path, role, policy } => write!(
                 f,
-                "role {role:?} of auth/{path}: no policy \"{policy}\" is declared here; unless it is \
-                 made through the API, it allows nothing"
+                "role {role:?} of auth/{path}: policy \"{policy}\" is not declared here; unless it is \
+                 created through the API, it grants nothing"
             ),
         }
     }

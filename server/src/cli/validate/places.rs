@@ -33,11 +33,11 @@ impl fmt::Display for UnfitPlace {
         let Self { field, path, why } = self;
         write!(f, "field {field:?}: {} ", path.display())?;
         f.write_str(match why {
-            Unfit::NoDirectory => "lies in a directory that does not exist",
+            Unfit::NoDirectory => "is in a directory that does not exist",
             Unfit::IsDirectory => "is a directory: name a file in it",
-            Unfit::IsNoDirectory => "is no directory",
+            Unfit::IsNoDirectory => "is not a directory",
             Unfit::IsLink => "is a symbolic link, which is not followed: name the file itself",
-            Unfit::Denied => "may not be written by this user",
+            Unfit::Denied => "is not writable by this user",
         })
     }
 }

@@ -88,7 +88,7 @@ impl Entry {
             algorithm: WrapAlgorithm::from_jose_name(&self.algorithm)?,
             wrapped: base64::decode_secret(self.wrapped.as_bytes())
                 .ok()?
-                .expose_for_reply()
+                .expose_for_own_use()
                 .to_vec(),
             digest: unhex(&self.sha256)?,
         })

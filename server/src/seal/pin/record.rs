@@ -126,7 +126,7 @@ impl Version {
         let wrapping = match self.public_key {
             Some(key) => {
                 let der = base64::decode_secret(key.as_bytes()).ok()?;
-                let key = PublicKey::from_spki_der(der.expose_for_reply()).ok()?;
+                let key = PublicKey::from_spki_der(der.expose_for_own_use()).ok()?;
                 Wrapping::Local(key)
             }
             None => Wrapping::Remote(algorithm),

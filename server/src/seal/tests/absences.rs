@@ -15,7 +15,7 @@ async fn node_with_key(peers: &[Peer], new: NewKey) -> (Node, Arc<TestClock>) {
         seals.push(peer.seal().await);
     }
     let deployment = Deployment::assemble(config_of(&[], &[]), Seals::new(seals)).unwrap();
-    let (keys, clock) = (Keys::load(Arc::new(MemoryStore::new())).await.unwrap(), clock());
+    let (keys, clock) = (ManagedKeys::load(Arc::new(MemoryStore::new())).await.unwrap(), clock());
     let node = Node::begin(deployment, keys, Arc::clone(&clock) as _).await;
     engine(&node).create_key(permit(operation::CreateKey, "m"), new).await.unwrap();
     (node, clock)
@@ -148,7 +148,7 @@ async fn a_key_is_made_without_a_seal_that_nobody_has_described() {
     site.away();
     let seals = Seals::new(vec![peer.seal().await, site.seal("weu")]);
     let deployment = Deployment::assemble(config_of(&[], &[]), seals).unwrap();
-    let (keys, clock) = (Keys::load(Arc::new(MemoryStore::new())).await.unwrap(), clock());
+    let (keys, clock) = (ManagedKeys::load(Arc::new(MemoryStore::new())).await.unwrap(), clock());
     let node = Node::begin(deployment, keys, Arc::clone(&clock) as _).await;
     engine(&node).create_key(permit(operation::CreateKey, "m"), MISSING).await.unwrap();
     assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (1, vec!["a"]));
@@ -166,7 +166,7 @@ async fn without_b(peers: &[Peer]) -> Node {
     let seals = Seals::new(vec![peers[0].seal().await]).beside_revoked(vec![revoked("b")]);
     let rule = VersionRule::Counted { generation: 1 };
     let next = Deployment::assemble(config_of(&[("unseal", rule)], &["a"]), seals).unwrap();
-    Node::begin(next, Keys::without_store(), clock() as _).await
+    Node::begin(next, ManagedKeys::without_store(), clock() as _).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,7 +262,7 @@ async fn a_restart_waits_for_a_dead_seal_no_longer_than_a_decrypt() {
     let start = async || {
         let config = config_of(&[("unseal", COUNTED)], &["weu", "neu", "ceu"]);
         let deployment = Deployment::assemble(config, seals().resumed(None)).unwrap();
-        Node::begin(deployment, Keys::without_store(), clock() as _).await
+        Node::begin(deployment, ManagedKeys::without_store(), clock() as _).await
     };
     let node = start().await;
     sleep(Duration::from_secs(1)).await;

@@ -21,7 +21,7 @@ async fn alone(seal: Seal) -> Node {
     let rule = VersionRule::Counted { generation: 1 };
     let config = config_of(&[("unseal", rule)], &[&name]);
     let deployment = Deployment::assemble(config, Seals::new(vec![seal])).unwrap();
-    Node::begin(deployment, Keys::without_store(), clock() as _).await
+    Node::begin(deployment, ManagedKeys::without_store(), clock() as _).await
 }
 
 /// A seal was removed, and its name made an alias of another, as the advice may be understood.
@@ -82,7 +82,7 @@ async fn what_was_made_under_an_alias_of_a_revoked_seal_is_told_as_revoked() {
     let rule = VersionRule::Counted { generation: 1 };
     let seals = Seals::new(vec![peers[0].seal().await]).beside_revoked(vec![revoked("c", "b")]);
     let next = Deployment::assemble(config_of(&[("unseal", rule)], &["a"]), seals).unwrap();
-    let node = Node::begin(next, Keys::without_store(), clock() as _).await;
+    let node = Node::begin(next, ManagedKeys::without_store(), clock() as _).await;
     let refused = decrypt(&node, &for_b).await;
     assert!(matches!(refused, Err(TransitError::SealRevoked(_))), "{refused:?}");
 }
@@ -130,7 +130,7 @@ impl Replicas {
         let store = Arc::new(MemoryStore::new());
         let mut nodes = Vec::new();
         for site in [&first, &second] {
-            let keys = Keys::load(Arc::clone(&store) as _).await.unwrap();
+            let keys = ManagedKeys::load(Arc::clone(&store) as _).await.unwrap();
             let deployment = Self::deployment(site, ("old", &[]), None);
             nodes.push(Node::begin(deployment, keys, Arc::clone(&site.clock) as _).await);
         }

@@ -96,7 +96,8 @@ impl World {
     async fn start(&self, replica: usize) -> Node {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let clock = Arc::clone(&self.sites[replica].clock) as _;
-        Node::begin(self.deployment(replica, None), Keys::load(store).await.unwrap(), clock).await
+        Node::begin(self.deployment(replica, None), ManagedKeys::load(store).await.unwrap(), clock)
+            .await
     }
 
     async fn reload(&self, replica: usize) {

@@ -93,7 +93,7 @@ pub(super) async fn node_of_quorum(peers: &[Peer], quorum: u8) -> (Node, String)
     let mut config = config_of(&[("unseal", COUNTED)], &names);
     config.keys[0].quorum = quorum;
     let deployment = Deployment::assemble(config, Seals::new(seals)).unwrap();
-    let node = Node::begin(deployment, Keys::without_store(), clock() as _).await;
+    let node = Node::begin(deployment, ManagedKeys::without_store(), clock() as _).await;
     let made = encrypt(&node).await.unwrap();
     (node, made.ciphertext)
 }

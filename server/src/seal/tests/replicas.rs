@@ -123,8 +123,8 @@ impl World {
 
     async fn start(&mut self, replica: usize) {
         let keys = match &self.store {
-            Some(store) => Keys::load(Arc::clone(store) as Arc<dyn Store>).await.unwrap(),
-            None => Keys::without_store(),
+            Some(store) => ManagedKeys::load(Arc::clone(store) as Arc<dyn Store>).await.unwrap(),
+            None => ManagedKeys::without_store(),
         };
         let clock = Arc::clone(&self.replicas[replica].sites[0].clock) as _;
         let node = Node::begin(self.deployment(replica, None), keys, clock).await;
@@ -307,7 +307,7 @@ fn managed_versions_of_replicas_only_grow_and_what_was_encrypted_opens() {
 }
 
 async fn managed(site: &Site, store: &Arc<MemoryStore>) -> Node {
-    let keys = Keys::load(Arc::clone(store) as Arc<dyn Store>).await.unwrap();
+    let keys = ManagedKeys::load(Arc::clone(store) as Arc<dyn Store>).await.unwrap();
     let seals = site.seals().resumed(None);
     let deployment = Deployment::assemble(config_of(&[], &["weu"]), seals).unwrap();
     let node = Node::begin(deployment, keys, Arc::clone(&site.clock) as _).await;

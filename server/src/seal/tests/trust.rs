@@ -8,7 +8,7 @@ use super::*;
 
 async fn restarted(site: &Site, store: &Arc<MemoryStore>) -> Node {
     let store: Arc<dyn Store> = Arc::clone(store) as _;
-    let keys = Keys::load(store).await.unwrap();
+    let keys = ManagedKeys::load(store).await.unwrap();
     let node = Node::begin(site.deployment(None), keys, Arc::clone(&site.clock) as _).await;
     sleep(Duration::from_secs(1)).await;
     node
@@ -233,7 +233,7 @@ async fn a_pin_older_than_the_minimum_does_not_keep_a_server_from_starting() {
     let mut config = config_of(&[("unseal", COUNTED)], &["weu"]);
     config.keys[0].min_decryption_version = KeyVersion::new(2).unwrap();
     let next = Deployment::assemble(config, site.seals().resumed(None)).unwrap();
-    let keys = Keys::load(Arc::new(MemoryStore::new())).await.unwrap();
+    let keys = ManagedKeys::load(Arc::new(MemoryStore::new())).await.unwrap();
     let node = Node::begin(next, keys, Arc::clone(&site.clock) as _).await;
     let refused = fault(encrypt(&node).await);
     assert!(refused.is_transient(), "{refused}");

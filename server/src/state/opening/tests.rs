@@ -14,7 +14,7 @@ use crate::seal::Keeping;
 use crate::seal::tests::{Site, encrypt_under};
 use crate::state::{Backend, Missing, StateStatus};
 use crate::transit::tests::{TestSeal, engine, permit};
-use crate::transit::{Keys, NewKey};
+use crate::transit::{ManagedKeys, NewKey};
 
 fn key_of(text: &str) -> RecordKey {
     text.parse().unwrap()
@@ -552,7 +552,7 @@ async fn node_on(site: &Site, raw: &Arc<dyn Store>, local_key: Option<Arc<PinKey
     let mut deployment = site.deployment(None);
     deployment.keeping = Keeping { data_dir: None, local_key };
     let clock = Arc::clone(&site.clock) as _;
-    let node = Node::begin(deployment, Keys::awaiting_store(), clock).await;
+    let node = Node::begin(deployment, ManagedKeys::awaiting_store(), clock).await;
     node.keep_state(Backend::Opened(Arc::clone(raw)), "inmem").await;
     node
 }

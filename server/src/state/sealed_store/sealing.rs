@@ -16,18 +16,18 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(64);
 
 /// A record as it was found.
-pub(super) struct Found {
+pub(super) struct FoundRecord {
     pub(super) opened: Record,
     summand: StateSum,
 }
 
 impl Sealed {
     /// The record under `key`, if it opens and was put by one of our commits.
-    pub(super) async fn read(&self, key: &RecordKey) -> Result<Option<Found>, StoreError> {
+    pub(super) async fn read(&self, key: &RecordKey) -> Result<Option<FoundRecord>, StoreError> {
         let Some(record) = self.raw.get(key).await? else { return Ok(None) };
         self.require_ours(&record).await?;
         let summand = self.key.summand(key.as_str(), record.value.as_bytes());
-        Ok(Some(Found { opened: self.open(record)?, summand }))
+        Ok(Some(FoundRecord { opened: self.open(record)?, summand }))
     }
 
     pub(super) async fn commit(

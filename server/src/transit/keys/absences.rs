@@ -5,7 +5,7 @@ use std::time::Duration;
 use selkie_crypto::SealName;
 use tokio::time::sleep;
 
-use super::Keys;
+use super::ManagedKeys;
 use crate::seal::{Learner, Probe, Seals};
 
 /// How often seals that were left out are tried, and keys take back those that are steadily there.
@@ -33,7 +33,7 @@ pub(crate) struct Lost {
     pub(crate) seals: Vec<String>,
 }
 
-impl Keys {
+impl ManagedKeys {
     /// Which seals are left out of which keys.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
         let holding = self.holding();

@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use selkie_access::{KeyName, MountPath};
 use tokio::task::yield_now;
 
-use super::{Change, Keys};
+use super::{Change, ManagedKeys};
 use crate::deployment::Deployment;
 use crate::telemetry::WithCauses;
 use crate::transit::{TransitError, TransitKey};
@@ -13,7 +13,7 @@ use crate::transit::{TransitError, TransitKey};
 /// How many keys are looked at before others have their turn.
 const KEYS_AT_A_TIME: usize = 256;
 
-impl Keys {
+impl ManagedKeys {
     /// Gives a new version to every managed key whose latest was made for other master-key
     /// versions than the seals of the `current` deployment have (invariant I7). A key that cannot
     /// advance goes on as it was, and the log says so: it must not keep the others, or a server, from

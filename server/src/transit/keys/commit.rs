@@ -4,8 +4,8 @@ use selkie_access::{KeyName, MountPath};
 use selkie_storage::{Guard, Record, RecordKey, Revision, Store, StoreError, Write};
 use tokio::time::timeout;
 
-use super::Keys;
-use super::held::{Entry, Found, Held};
+use super::ManagedKeys;
+use super::held::{Entry, Held, KeyInStore};
 use crate::state::listing::{STORE_PATIENCE, in_time};
 use crate::state::{KeyRecord, record_key};
 use crate::transit::{TransitError, TransitKey};
@@ -41,7 +41,7 @@ impl Change {
 /// A write that was sent, and of which nobody said whether it was made.
 type Sent = Option<Write>;
 
-impl Keys {
+impl ManagedKeys {
     /// Commits what `change` makes of the key, and holds it; answers the key as it is then.
     ///
     /// Where another replica was first, `change` is asked again about what that one has made of it,
@@ -81,7 +81,7 @@ impl Keys {
             match send(&**store, guard(&place, at), &write).await {
                 Ok(revision) => {
                     let held = Held { entry, revision };
-                    let found = Found { mount: mount.clone(), name: name.clone(), held };
+                    let found = KeyInStore { mount: mount.clone(), name: name.clone(), held };
                     self.holding_mut().take(found);
                     return self.find(mount, name.as_str());
                 }
@@ -146,14 +146,16 @@ impl Keys {
     ) -> Result<Option<Record>, StoreError> {
         let record = match in_time(store.get(place)).await {
             Err(StoreError::Corrupt { key, source }) => {
-                Found::unreadable(place).into_iter().for_each(|one| self.holding_mut().take(one));
+                KeyInStore::unreadable(place)
+                    .into_iter()
+                    .for_each(|one| self.holding_mut().take(one));
                 return Err(StoreError::Corrupt { key, source });
             }
             answer => answer?,
         };
         match (&record, at) {
             (Some(record), _) => {
-                Found::read(record).into_iter().for_each(|one| self.holding_mut().take(one));
+                KeyInStore::read(record).into_iter().for_each(|one| self.holding_mut().take(one));
             }
             (None, Some(at)) => self.holding_mut().take_absence(mount, name, at),
             (None, None) => {}

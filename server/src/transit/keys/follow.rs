@@ -7,7 +7,7 @@ use selkie_storage::{Commit, Revision, Store, StoreError};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
-use super::Keys;
+use super::ManagedKeys;
 use crate::seal::{Connection, Learner, Seals};
 use crate::state::KeyRecord;
 use crate::state::listing::in_time;
@@ -21,7 +21,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// How often all keys are compared with the seals, whatever is heard.
 const COMPARED_EVERY: Duration = Duration::from_secs(30);
 
-impl Keys {
+impl ManagedKeys {
     /// Holds what other replicas commit, of keys and of `records`, and lets the keys follow their seals, from when the store
     /// is attached and for as long as this is polled. It ends at once where no store is configured.
     pub async fn follow(self: Arc<Self>, learner: Learner, records: Arc<Records>) {

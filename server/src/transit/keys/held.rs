@@ -44,13 +44,13 @@ pub(super) enum Entry {
 
 /// A key as the store told of it.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct KeyInStore {
     pub(super) mount: MountPath,
     pub(super) name: KeyName,
     pub(super) held: Held,
 }
 
-impl Found {
+impl KeyInStore {
     /// The key in `record`; `None` for a place that no key can have.
     pub(super) fn read(record: &Record) -> Option<Self> {
         let (mount, name) = place(&record.key)?;
@@ -126,7 +126,7 @@ impl Holding {
 
     /// Holds `found`, which the store was asked for by itself, unless something newer is held, or its
     /// key was deleted before the answer came.
-    pub(super) fn take(&mut self, found: Found) {
+    pub(super) fn take(&mut self, found: KeyInStore) {
         let is_held = self.get(&found.mount, found.name.as_str()).is_some();
         let is_key = matches!(found.held.entry, Entry::Key(_));
         if is_held || !is_key || Some(found.held.revision) > self.followed {
@@ -135,8 +135,8 @@ impl Holding {
     }
 
     /// Holds `found` unless something newer is held. What could not be read is replaced by what can.
-    fn hold(&mut self, found: Found) {
-        let Found { mount, name, mut held } = found;
+    fn hold(&mut self, found: KeyInStore) {
+        let KeyInStore { mount, name, mut held } = found;
         if let Some(was) = self.get(&mount, name.as_str()) {
             let is_unreadable = matches!(held.entry, Entry::Unreadable);
             let mends = matches!(was.entry, Entry::Unreadable) && held.revision == was.revision;
@@ -165,9 +165,9 @@ impl Holding {
             let found = match write {
                 Write::Put(key, value) => {
                     let (key, value) = (key.clone(), value.clone());
-                    Found::read(&Record { key, value, revision: commit.revision })
+                    KeyInStore::read(&Record { key, value, revision: commit.revision })
                 }
-                Write::Delete(key) => Found::deleted(key, commit.revision),
+                Write::Delete(key) => KeyInStore::deleted(key, commit.revision),
             };
             found.into_iter().for_each(|found| self.hold(found));
         }
@@ -203,8 +203,8 @@ impl Holding {
 
     /// Holds all that a listing as of `revision` found. What it did not find is gone, unless it is
     /// newer.
-    pub(super) fn replace(&mut self, found: Vec<Found>, revision: Revision) {
-        let place = |one: &Found| (one.mount.clone(), one.name.clone());
+    pub(super) fn replace(&mut self, found: Vec<KeyInStore>, revision: Revision) {
+        let place = |one: &KeyInStore| (one.mount.clone(), one.name.clone());
         let there: BTreeSet<_> = found.iter().map(place).collect();
         found.into_iter().for_each(|one| self.hold(one));
         let Self { keys, lacking, .. } = self;

@@ -74,7 +74,10 @@ async fn a_reload_compares_no_offline_key() {
     let key = key();
     let was = deployment_with(&[TestSeal::new("a", &[1])], seal(&key, false).await).await;
     let is = deployment_with(&[TestSeal::new("a", &[1])], seal(&key, false).await).await;
-    assert_eq!(is.require_continuity(&was, &Keys::without_store(), &os_random).await, Ok(()));
+    assert_eq!(
+        is.require_continuity(&was, &ManagedKeys::without_store(), &os_random).await,
+        Ok(())
+    );
 }
 
 #[tokio::test]

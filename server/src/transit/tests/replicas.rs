@@ -19,7 +19,7 @@ pub(super) async fn replica(store: &Arc<FaultyStore>) -> Transit {
 
 async fn replica_under(store: &Arc<FaultyStore>, seal: TestSeal) -> Transit {
     let mut engine = engine(&[seal]).await;
-    engine.keys = Arc::new(Keys::load(Arc::clone(store) as _).await.unwrap());
+    engine.keys = Arc::new(ManagedKeys::load(Arc::clone(store) as _).await.unwrap());
     engine
 }
 
@@ -196,7 +196,7 @@ async fn until_the_store_is_open_nobody_can_tell_which_keys_there_are() {
     let store = store();
     create(&replica(&store).await, "k").await;
     let mut one = engine(&[TestSeal::new("a", &[1])]).await;
-    one.keys = Arc::new(Keys::awaiting_store());
+    one.keys = Arc::new(ManagedKeys::awaiting_store());
     drop(tokio::spawn(Arc::clone(&one.keys).follow(one.learner(), no_records())));
     assert!(encrypt(&one, "unseal", "x").await.is_ok(), "what is declared is served");
     assert!(read(&one, "unseal").unwrap().is_some());
@@ -284,7 +284,7 @@ async fn a_key_among_thousands_follows_its_seals_though_others_change_all_the_ti
         store.inner.commit(&[], &[put]).await.unwrap();
     }
     let mut two = engine(&[TestSeal::new("a", &[1, 2])]).await;
-    two.keys = Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap());
+    two.keys = Arc::new(ManagedKeys::load(Arc::clone(&store) as _).await.unwrap());
     drop(tokio::spawn(Arc::clone(&two.keys).follow(two.learner(), no_records())));
     for number in 0..70 {
         sleep(Duration::from_secs(1)).await;
@@ -305,7 +305,10 @@ async fn no_change_waits_until_all_keys_have_been_compared_with_their_seals() {
         let put = Write::Put(place(&format!("k{number}")), record.value.clone());
         store.inner.commit(&[], &[put]).await.unwrap();
     }
-    let one = Transit { keys: Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap()), ..one };
+    let one = Transit {
+        keys: Arc::new(ManagedKeys::load(Arc::clone(&store) as _).await.unwrap()),
+        ..one
+    };
     let learner = one.learner();
     let comparing = tokio::spawn(async move { learner.keys.advance(&learner.current, 5).await });
     for _ in 0..3 {
@@ -322,7 +325,10 @@ async fn what_another_replica_encrypted_under_a_version_not_heard_of_yet_decrypt
     let store = store();
     let (one, two) = (replica(&store).await, replica(&FaultyStore::new(&store.inner)).await);
     create(&two, "k").await;
-    let one = Transit { keys: Arc::new(Keys::load(Arc::clone(&store) as _).await.unwrap()), ..one };
+    let one = Transit {
+        keys: Arc::new(ManagedKeys::load(Arc::clone(&store) as _).await.unwrap()),
+        ..one
+    };
     rotate(&two).await.unwrap();
     let made = encrypt(&two, "k", "x").await.unwrap();
     store.is(Mood::Away);

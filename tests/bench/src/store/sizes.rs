@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use selkie::transit::Keys;
+use selkie::transit::ManagedKeys;
 use selkie_storage::{Page, Store};
 
 use super::target::{Address, Target, engine, key, name, put, sealed};
@@ -109,7 +109,7 @@ impl Held {
         print("verified", &millis(began.elapsed()))?;
         ensure!(opened.store.seen().root.records == self.records, "not all records are there");
         let began = Instant::now();
-        let keys = Keys::load(Arc::clone(&opened.store) as _).await?;
+        let keys = ManagedKeys::load(Arc::clone(&opened.store) as _).await?;
         print("loaded as managed keys", &millis(began.elapsed()))?;
         let last = name(self.records.saturating_sub(1));
         ensure!(keys.managed(&"transit".parse()?, &last).is_some(), "the last key is missing");

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use selkie_crypto::aead::{self, NONCE_BYTES, TAG_BYTES};
 use selkie_crypto::base64::{decode_secret, encode_into, encoded_len};
-use selkie_crypto::envelope::{Aad, Refusal};
+use selkie_crypto::envelope::{Aad, EnvelopeRefusal};
 use selkie_crypto::{Plaintext, RecipientSecret, WRAPPED_DEK_BYTES, os_random, sha256};
 
 use super::welch::{Class, Comparison};
@@ -132,7 +132,9 @@ impl Core {
         };
         let other = Aad { associated_data: b"other", context: b"" };
         let refuse = |dek: RecipientSecret| envelope.decrypt(&dek, other);
-        for (class, refusal) in [(Class::Left, Refusal::Tag), (Class::Right, Refusal::Commitment)] {
+        for (class, refusal) in
+            [(Class::Left, EnvelopeRefusal::Tag), (Class::Right, EnvelopeRefusal::Commitment)]
+        {
             let refused = refuse(copied(class)).err().map(|error| error.refusal_for_log());
             ensure!(refused == Some(refusal), "refused otherwise: {refused:?}");
         }

@@ -61,7 +61,7 @@ pub(in crate::seal) fn authorities(
 ) -> Option<Vec<CertificateDer<'static>>> {
     let authorities = setting.try_map(|path| {
         let path = PathBuf::from(path);
-        if reading.sources.are_placeholders() {
+        if reading.makes_up_access() {
             return Ok(Vec::new());
         }
         match reading.sources.text_file(&path) {
@@ -80,7 +80,7 @@ pub(super) fn client_certificate(
     reading.check_exposure(setting.place, Path::new(&setting.value));
     let certificate = setting.try_map(|path| {
         let path = PathBuf::from(path);
-        if reading.sources.are_placeholders() {
+        if reading.makes_up_access() {
             let key = PrivatePkcs8KeyDer::from(Vec::new()).into();
             return Ok(AzureCertificate { chain: Vec::new(), key });
         }

@@ -29,7 +29,7 @@ impl PublicKeyFingerprint {
             64 => Some(Self(decode_hex(text)?)),
             44 => {
                 let decoded = base64::decode_secret(text.as_bytes()).ok()?;
-                Some(Self(decoded.expose_for_reply().try_into().ok()?))
+                Some(Self(decoded.expose_for_own_use().try_into().ok()?))
             }
             _ => None,
         }

@@ -50,7 +50,7 @@ pub(super) async fn create(
     let request = CreateToken::decode(&mut fields)?;
     let path = manner.path();
     let is_sudo = call.client.acl.reaches(&path, Capability::Sudo);
-    let asked = Asked { call, request: &request, role: role.as_deref(), is_sudo, manner };
+    let asked = Creation { call, request: &request, role: role.as_deref(), is_sudo, manner };
     let mut warnings = Warnings::default();
     let new = asked.new_token(path, parent, &mut warnings)?;
     if new.policies.iter().any(PolicyName::is_root) && is_endless(&new) && ends(call) {
@@ -127,7 +127,7 @@ fn chosen(id: &str, is_sudo: bool) -> Result<TokenText, Refusal> {
     TokenText::from_header(id.as_bytes()).map_err(|_unfit| TokenFault::UnfitId.into_refusal())
 }
 
-struct Asked<'a> {
+struct Creation<'a> {
     call: &'a Call<'a>,
     request: &'a CreateToken<'a>,
     role: Option<&'a TokenRole>,
@@ -135,7 +135,7 @@ struct Asked<'a> {
     manner: Manner<'a>,
 }
 
-impl Asked<'_> {
+impl Creation<'_> {
     fn new_token(
         &self,
         path: String,
@@ -414,7 +414,7 @@ fn reply(call: &Call<'_>, issued: &Issued, warnings: &Warnings) -> Reply {
     let auth: AuthOf<'_> = AuthOf::new(token, issued.text.expose_for_reply());
     let lease = token.made.ttl.unwrap_or_default();
     let wire: data::Auth<'_> = auth.wire(lease);
-    call.envelope(warnings).auth(&wire)
+    call.frame(warnings).auth(&wire)
 }
 
 #[cfg(test)]

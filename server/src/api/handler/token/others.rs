@@ -20,7 +20,7 @@ use crate::auth::tokens::{Admitted, RenewError, Token, TokenKind};
 use crate::auth::{Client, Origin};
 
 /// A token that somebody asks about.
-pub(in crate::api::handler) enum Found {
+pub(in crate::api::handler) enum FoundToken {
     Kept(Admitted),
     Declared(Arc<Client>),
 }
@@ -28,31 +28,31 @@ pub(in crate::api::handler) enum Found {
 pub(in crate::api::handler) async fn find(
     call: &Call<'_>,
     text: &str,
-) -> Result<Option<Found>, Refusal> {
+) -> Result<Option<FoundToken>, Refusal> {
     let Ok(text) = TokenText::from_header(text.as_bytes()) else { return Ok(None) };
     let clients = &call.deployment.clients;
     let hash = TokenHash::new(sha256(text.expose_for_hash()));
     if let Some(client) = clients.find(&hash) {
-        return Ok(Some(Found::Declared(Arc::clone(client))));
+        return Ok(Some(FoundToken::Declared(Arc::clone(client))));
     }
     let found = call.node.auth().find_in_store(&call.deployment, &text).await;
-    Ok(found.map_err(refused)?.map(Found::Kept))
+    Ok(found.map_err(refused)?.map(FoundToken::Kept))
 }
 
 pub(in crate::api::handler) fn find_accessor(
     call: &Call<'_>,
     accessor: &str,
-) -> Result<Option<Found>, Refusal> {
+) -> Result<Option<FoundToken>, Refusal> {
     let clients = &call.deployment.clients;
     if let Some(client) = clients.find_accessor(accessor) {
-        return Ok(Some(Found::Declared(Arc::clone(client))));
+        return Ok(Some(FoundToken::Declared(Arc::clone(client))));
     }
     Ok(call
         .node
         .auth()
         .find_accessor(&call.deployment, accessor)
         .map_err(refused)?
-        .map(Found::Kept))
+        .map(FoundToken::Kept))
 }
 
 fn declared(client: &Client) -> Refusal {
@@ -81,10 +81,10 @@ pub(super) fn lookup_accessor(call: &Call<'_>, mut fields: Fields<'_>) -> Result
     Ok(told(call, &found, "", &warnings))
 }
 
-fn told(call: &Call<'_>, found: &Found, id: &str, warnings: &Warnings) -> Reply {
+fn told(call: &Call<'_>, found: &FoundToken, id: &str, warnings: &Warnings) -> Reply {
     match found {
-        Found::Kept(kept) => looked_up(call, &kept.token, id, warnings),
-        Found::Declared(client) => looked_up_declared(call, client, id, warnings),
+        FoundToken::Kept(kept) => looked_up(call, &kept.token, id, warnings),
+        FoundToken::Declared(client) => looked_up_declared(call, client, id, warnings),
     }
 }
 
@@ -108,14 +108,14 @@ pub(super) async fn renew_accessor(
 
 async fn renewed(
     call: &Call<'_>,
-    found: Found,
+    found: FoundToken,
     text: &str,
     increment: i64,
     fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     match found {
-        Found::Kept(kept) => renew_kept(call, &kept, text, increment, fields).await,
-        Found::Declared(client) => Err(declared(&client)),
+        FoundToken::Kept(kept) => renew_kept(call, &kept, text, increment, fields).await,
+        FoundToken::Declared(client) => Err(declared(&client)),
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) async fn renew_kept(
     renewed.warnings.iter().map(lifetime_warning).for_each(|one| warnings.add(one));
     let auth = AuthOf::new(&renewed.token, text);
     let wire: data::Auth<'_> = auth.wire(renewed.lease);
-    Ok(call.envelope(&warnings).auth(&wire))
+    Ok(call.frame(&warnings).auth(&wire))
 }
 
 /// A token that was got by a login lives on for as long as that would be let in.
@@ -184,7 +184,7 @@ pub(super) async fn revoke_accessor(
     }
     let mut warnings = fields.into_warnings(&[]);
     warnings.add("No token found with this accessor".to_owned());
-    Ok(call.envelope(&warnings).data(&None::<()>))
+    Ok(call.frame(&warnings).data(&None::<()>))
 }
 
 pub(super) async fn revoke_self(call: &Call<'_>) -> Result<Reply, Refusal> {
@@ -205,7 +205,7 @@ pub(super) async fn revoke_self(call: &Call<'_>) -> Result<Reply, Refusal> {
     }
 }
 
-async fn revoke_found(call: &Call<'_>, found: Found) -> Result<Reply, Refusal> {
+async fn revoke_found(call: &Call<'_>, found: FoundToken) -> Result<Reply, Refusal> {
     let kept = revocable(found)?;
     call.node.auth().revoke(&kept.id).await.map_err(refused)?;
     Ok(Reply::no_content())
@@ -227,12 +227,12 @@ pub(super) async fn revoke_orphan(
     Ok(Reply::no_content())
 }
 
-fn revocable(found: Found) -> Result<Admitted, Refusal> {
+fn revocable(found: FoundToken) -> Result<Admitted, Refusal> {
     match found {
-        Found::Declared(client) => Err(declared(&client)),
-        Found::Kept(kept) if kept.token.made.kind == TokenKind::Batch => {
+        FoundToken::Declared(client) => Err(declared(&client)),
+        FoundToken::Kept(kept) if kept.token.made.kind == TokenKind::Batch => {
             Err(fault(TokenFault::BatchCannotBeRevoked))
         }
-        Found::Kept(kept) => Ok(kept),
+        FoundToken::Kept(kept) => Ok(kept),
     }
 }

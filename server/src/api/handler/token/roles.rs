@@ -33,7 +33,7 @@ pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
     }
     let names: Vec<_> = names.iter().map(RoleName::as_str).collect();
     let warnings = fields.into_warnings(&[]);
-    Ok(call.envelope(&warnings).data(&data::KeyList { keys: &names }))
+    Ok(call.frame(&warnings).data(&data::KeyList { keys: &names }))
 }
 
 pub(super) fn read(call: &Call<'_>, name: &RoleName, fields: Fields<'_>) -> Result<Reply, Refusal> {
@@ -65,7 +65,7 @@ pub(super) fn read(call: &Call<'_>, name: &RoleName, fields: Fields<'_>) -> Resu
         }
     }
     let warnings = fields.into_warnings(&["role_name"]);
-    Ok(call.envelope(&warnings).data(&told))
+    Ok(call.frame(&warnings).data(&told))
 }
 
 pub(super) async fn write(
@@ -86,7 +86,7 @@ pub(super) async fn write(
     warn_of_max(call, &role, &mut warnings);
     Ok(match warnings == Warnings::default() {
         true => Reply::no_content(),
-        false => call.envelope(&warnings).data(&None::<()>),
+        false => call.frame(&warnings).data(&None::<()>),
     })
 }
 

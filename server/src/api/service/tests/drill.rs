@@ -12,7 +12,7 @@ use super::*;
 use crate::backup::Source;
 use crate::metrics::Metrics;
 use crate::seal::tests::Site;
-use crate::seal::{Asked, Seals};
+use crate::seal::{SealCall, Seals};
 
 type MakeFault = fn() -> Fault<Arc<RecipientSecret>>;
 
@@ -29,7 +29,7 @@ async fn node_on_two(weu: &Site, neu: &Site) -> Node {
     let seals = Seals::new(vec![weu.seal("weu"), neu.seal("neu")]);
     let deployment = Deployment::assemble(config, seals).unwrap();
     let clock = Arc::new(crate::clock::SystemClock);
-    let node = Node::begin(deployment, crate::transit::Keys::without_store(), clock).await;
+    let node = Node::begin(deployment, crate::transit::ManagedKeys::without_store(), clock).await;
     sleep(Duration::from_secs(1)).await;
     node
 }
@@ -136,7 +136,7 @@ async fn store_with(key: &StateKey, node: &Node, names: &[&str]) -> Arc<dyn Stor
     let draft = Draft::new(&os_random).unwrap();
     let deadline = Instant::now() + Duration::from_secs(1);
     let call = KmsCall { client: ClientTag::SELKIE, deadline };
-    let asked = Asked { now: node.clock().unix_seconds(), call, metrics: &Metrics::new() };
+    let asked = SealCall { now: node.clock().unix_seconds(), call, metrics: &Metrics::new() };
     let mut recipients = Vec::new();
     for seal in node.deployment().seals.iter() {
         if names.contains(&seal.name().as_str()) {

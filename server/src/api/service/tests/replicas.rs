@@ -8,7 +8,7 @@ use crate::clock::SystemClock;
 use crate::deployment::Deployment;
 use crate::state::opening::OpenError;
 use crate::state::{Backend, Missing, StateStatus};
-use crate::transit::Keys;
+use crate::transit::ManagedKeys;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
 
 fn missing() -> [StateStatus; 7] {
@@ -121,7 +121,7 @@ async fn the_nodes_are_told_to_who_may_read_them() {
 async fn a_storage_that_answers_and_does_not_take_writes_is_told() {
     let store = FaultyStore::new(&Arc::new(MemoryStore::new()));
     let deployment = Deployment::connect(Config { storage: None, ..config() }).await.unwrap();
-    let node = Node::begin(deployment, Keys::awaiting_store(), Arc::new(SystemClock)).await;
+    let node = Node::begin(deployment, ManagedKeys::awaiting_store(), Arc::new(SystemClock)).await;
     node.keep_state(Backend::Opened(Arc::clone(&store) as _), "faulty").await;
     let api = Api::on(node);
     let told = async || {
@@ -182,7 +182,7 @@ async fn what_no_audit_device_takes_is_logged_with_that_reason() {
 async fn who_may_not_encrypt_is_denied_whatever_is_known_of_the_key() {
     let store = FaultyStore::new(&Arc::new(MemoryStore::new()));
     let deployment = Deployment::connect(Config { storage: None, ..config() }).await.unwrap();
-    let node = Node::begin(deployment, Keys::awaiting_store(), Arc::new(SystemClock)).await;
+    let node = Node::begin(deployment, ManagedKeys::awaiting_store(), Arc::new(SystemClock)).await;
     node.keep_state(Backend::Opened(Arc::clone(&store) as _), "faulty").await;
     let api = Api::on(node);
     store.is(Mood::Away);

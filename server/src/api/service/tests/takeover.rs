@@ -14,7 +14,7 @@ async fn node_taking_over(server: &Arc<FakeServer>) -> Node {
     let mut deployment = Deployment::assemble(config, seals).unwrap();
     deployment.takeovers = Takeovers::new(vec![old_key(server, None)]);
     let clock = Arc::new(crate::clock::SystemClock);
-    let node = Node::begin(deployment, crate::transit::Keys::without_store(), clock).await;
+    let node = Node::begin(deployment, crate::transit::ManagedKeys::without_store(), clock).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     node
 }

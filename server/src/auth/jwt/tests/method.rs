@@ -12,7 +12,7 @@ use super::world::{Answer, World};
 use crate::api::route::Operation;
 use crate::auth::configured::tests::{Bench, refusal};
 use crate::auth::jwt::{Algorithm, Jwt, KeySources};
-use crate::auth::methods::{Method, MethodError, Told};
+use crate::auth::methods::{AnswerKind, Method, MethodError};
 
 const CONFIGURATION: &str = "https://id.example/.well-known/openid-configuration";
 const KEYS: &str = "https://id.example/keys";
@@ -76,7 +76,7 @@ async fn a_role_made_through_the_api_logs_in_by_a_discovered_provider() {
 
     bench.ask("role/ci", Operation::Delete, &json!({})).await.unwrap();
     let gone = bench.log_in(json!({ "role": "ci", "jwt": token })).await;
-    assert_eq!(gone, refusal(Told::BadRequest, "role \"ci\" could not be found"));
+    assert_eq!(gone, refusal(AnswerKind::BadRequest, "role \"ci\" could not be found"));
 }
 
 /// Where the signature is at fault, and what then is wrong with it.
@@ -90,7 +90,7 @@ async fn a_login_that_does_not_fit_gets_vaults_words() {
     let (world, signer) = (World::default(), Signer::new("k", Algorithm::ES256));
     provider(&world, &[&signer]);
     let bench = managed(&world).await;
-    let bad = |text: &str| refusal(Told::BadRequest, text);
+    let bad = |text: &str| refusal(AnswerKind::BadRequest, text);
     let log_in =
         async |role: &str, jwt: &str| bench.log_in(json!({ "role": role, "jwt": jwt })).await;
     assert_eq!(log_in("ci", "x").await, bad("could not load configuration"));
@@ -142,7 +142,7 @@ async fn a_login_that_does_not_fit_gets_vaults_words() {
     let bound = json!({ "token_bound_cidrs": "10.0.0.0/8" });
     bench.write("role/ci", bound).await.unwrap();
     let from_elsewhere = log_in("ci", &with("x", json!(1))).await;
-    assert_eq!(from_elsewhere, refusal(Told::Forbidden, "permission denied"));
+    assert_eq!(from_elsewhere, refusal(AnswerKind::Forbidden, "permission denied"));
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_provider_that_is_away_is_503_and_no_verdict_on_the_token() {
     bench.write("role/ci", role).await.unwrap();
     let (by, text) =
         bench.log_in(json!({ "role": "ci", "jwt": signer.sign(&claims()) })).await.unwrap_err();
-    assert_eq!(by, Told::Unavailable, "{text}");
+    assert_eq!(by, AnswerKind::Unavailable, "{text}");
 }
 
 #[tokio::test]

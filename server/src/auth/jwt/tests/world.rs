@@ -20,7 +20,7 @@ pub(crate) enum Answer {
 
 /// A request that came: the URL, `authorization`, and the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct Fetched {
     pub(crate) url: String,
     pub(crate) authorization: String,
     pub(crate) body: String,
@@ -32,7 +32,7 @@ pub(crate) struct World(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     answers: BTreeMap<String, Answer>,
-    asked: Vec<Asked>,
+    asked: Vec<Fetched>,
     trusted: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl World {
         self.0.lock().unwrap().answers.insert(url.into(), answer);
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Fetched> {
         self.0.lock().unwrap().asked.clone()
     }
 
@@ -76,7 +76,7 @@ impl Web for World {
         let body = String::from_utf8(request.body().to_vec()).unwrap();
         let answer = {
             let mut inner = self.0.lock().unwrap();
-            inner.asked.push(Asked { url: url.clone(), authorization, body });
+            inner.asked.push(Fetched { url: url.clone(), authorization, body });
             inner.answers.get(&url).cloned().unwrap_or(Answer::Body(404, String::new()))
         };
         match answer {

@@ -129,7 +129,11 @@ async fn a_token_is_reviewed_over_tls_by_the_api_server_that_the_ca_vouches_for(
     for status in [401, 403, 500] {
         server.answers(status, r#"{"kind":"Status"}"#);
         let (by, text) = log_in(&bench, &jwt).await.unwrap_err();
-        assert_eq!(by, Told::Unavailable, "{status}: the reviewer is refused, not the client");
+        assert_eq!(
+            by,
+            AnswerKind::Unavailable,
+            "{status}: the reviewer is refused, not the client"
+        );
         assert!(!text.contains("Status"), "{text}");
     }
 }
@@ -144,7 +148,7 @@ async fn an_api_server_that_the_ca_does_not_vouch_for_is_told_nothing() {
     });
     let bench = asking(config).await;
     let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-    assert_eq!(by, Told::Unavailable);
+    assert_eq!(by, AnswerKind::Unavailable);
     assert!(server.asked.lock().unwrap().is_empty());
 }
 

@@ -7,7 +7,7 @@ use super::role::Role;
 use super::secret_id::SecretId;
 use super::{AppRole, AppRoleProblem, LoginFault};
 use crate::auth::methods::parameters::{is_within, narrowed};
-use crate::auth::methods::{Login, MethodError, MethodReply, MethodRequest, Told};
+use crate::auth::methods::{AnswerKind, Login, MethodError, MethodReply, MethodRequest};
 use crate::state::records::{Batch, RecordsError};
 
 /// How often a use is counted anew because another login was first.
@@ -102,7 +102,7 @@ fn require_address(role: &Role, secret_id: &SecretId, address: IpAddr) -> Result
     }
     match is_within(&role.token.bound_cidrs, address) {
         true => Ok(()),
-        false => Err(MethodError::told(Told::Forbidden, AppRoleProblem::PermissionDenied)),
+        false => Err(MethodError::told(AnswerKind::Forbidden, AppRoleProblem::PermissionDenied)),
     }
 }
 

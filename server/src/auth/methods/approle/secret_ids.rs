@@ -14,7 +14,9 @@ use crate::api::SecretText;
 use crate::api::fields::Fields;
 use crate::auth::methods::documents::{DocumentName, forget};
 use crate::auth::methods::parameters::networks;
-use crate::auth::methods::{MethodData, MethodError, MethodReply, MethodRequest, Told, Tools};
+use crate::auth::methods::{
+    AnswerKind, MethodData, MethodError, MethodReply, MethodRequest, Tools,
+};
 use crate::state::records::{Batch, RecordsError};
 
 /// How many that have ended are removed along with the making of one.
@@ -40,7 +42,7 @@ impl AppRole {
         let MethodRequest { mount, fields, tools, .. } = request;
         let missing = || AppRoleProblem::NoRole { name: name.to_owned() };
         let role = self.role(mount, name)?;
-        let role = role.ok_or_else(|| MethodError::told(Told::NotFound, missing()))?;
+        let role = role.ok_or_else(|| MethodError::told(AnswerKind::NotFound, missing()))?;
         if !role.bind_secret_id {
             return Err(MethodError::refused(AppRoleProblem::NotBound));
         }
@@ -49,7 +51,7 @@ impl AppRole {
             false => drawn_text(tools)?,
         };
         let now = tools.clock.unix_seconds();
-        let asked = Asked::decode(fields, &role)?;
+        let asked = RequestedSecretId::decode(fields, &role)?;
         let secret_id = SecretId {
             accessor: tools.uuid()?.to_string(),
             role: role.uuid.clone(),
@@ -155,7 +157,7 @@ impl AppRole {
         let found = self.secret_ids.find(|ids| ids.by_accessor(mount.uuid, &accessor));
         match found.filter(|_| accessors.iter().any(|one| *one == accessor)) {
             Some(document) => Ok(Some(document)),
-            None => Err(MethodError::told(Told::NotFound, missing())),
+            None => Err(MethodError::told(AnswerKind::NotFound, missing())),
         }
     }
 
@@ -170,7 +172,7 @@ impl AppRole {
 }
 
 /// What a secret id is asked to be, within what its role allows.
-struct Asked {
+struct RequestedSecretId {
     num_uses: u32,
     ttl: u64,
     metadata: BTreeMap<String, String>,
@@ -178,7 +180,7 @@ struct Asked {
     token_bound_cidrs: Vec<IpNet>,
 }
 
-impl Asked {
+impl RequestedSecretId {
     fn decode(fields: &mut Fields<'_>, role: &Role) -> Result<Self, MethodError> {
         let refused = |problem: AppRoleProblem| MethodError::refused(problem);
         let num_uses = match fields.int("num_uses")? {

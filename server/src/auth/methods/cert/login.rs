@@ -6,7 +6,7 @@ use super::entry::{self, Entry, Fit};
 use super::{Cert, LoginProblem};
 use crate::auth::certificate::told;
 use crate::auth::methods::parameters::is_within;
-use crate::auth::methods::{Login, MethodError, MethodReply, MethodRequest, Told};
+use crate::auth::methods::{AnswerKind, Login, MethodError, MethodReply, MethodRequest};
 
 impl Cert {
     /// `login`
@@ -32,7 +32,7 @@ impl Cert {
             _ => return Err(MethodError::refused(LoginProblem::SeveralMatch)),
         };
         if !is_within(&entry.token.bound_cidrs, credentials.address) {
-            return Err(MethodError::told(Told::Forbidden, LoginProblem::PermissionDenied));
+            return Err(MethodError::told(AnswerKind::Forbidden, LoginProblem::PermissionDenied));
         }
         Ok(MethodReply::login(Login {
             display_name: entry.role.display_name.clone(),

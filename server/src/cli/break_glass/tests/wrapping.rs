@@ -339,6 +339,6 @@ fn a_revocation_is_of_all_names_and_no_pin_file_brings_one_back() {
 #[test]
 fn the_configuration_that_is_made_up_has_no_seal_until_it_is_given_its_own() {
     let text = format!("{LISTENER}{}", static_stanza("-", 1, 1, "file:///"));
-    let config = Config::parse("x", &text, &selkie_config::AtHand).unwrap();
+    let config = Config::parse_at_hand("x", &text).unwrap();
     assert!(config.seals.is_empty());
 }

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Block, Told, word};
+use super::{Block, Report};
+use crate::cli::members::word;
 
-impl Told {
+impl Report {
     pub(super) fn tell_of_certificates(&mut self, status: &Value, block: &mut Block) {
         let all = status.get("listener_certificates").and_then(Value::as_array);
         for one in all.into_iter().flatten() {

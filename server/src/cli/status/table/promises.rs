@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Block, Told, word};
+use super::{Block, Report};
+use crate::cli::members::word;
 
-impl Told {
+impl Report {
     pub(super) fn tell_of_promises(&mut self, status: &Value, block: &mut Block) {
         let broken = status.get("broken_promises").and_then(Value::as_array);
         let broken: Vec<_> = broken.into_iter().flatten().collect();

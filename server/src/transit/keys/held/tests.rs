@@ -77,7 +77,7 @@ fn pages_of_every_length_show_each_key_once_and_nothing_else() {
 #[test]
 fn what_was_deleted_is_held_until_the_watch_tells_of_it_and_then_forgotten() {
     let mut holding = holding([vec![put("m", "a", &[])], vec![put("m", "b", &[])]]);
-    let deleted = |name: &str, at| Found {
+    let deleted = |name: &str, at| KeyInStore {
         mount: mount("m"),
         name: name.parse().unwrap(),
         held: Held { entry: Entry::Deleted, revision: Revision::new(at) },
@@ -115,7 +115,7 @@ fn the_keys_that_leave_out_a_seal_are_those_whose_newest_record_says_so() {
     let (at, lacks) = (mount("m"), "lacks".parse().unwrap());
     let entry = Entry::Key(Arc::new(key("lacks", &["b"])));
     let held = Held { entry, revision: Revision::new(1) };
-    holding.replace(vec![Found { mount: at, name: lacks, held }], Revision::new(3));
+    holding.replace(vec![KeyInStore { mount: at, name: lacks, held }], Revision::new(3));
     assert_eq!(told(holding.lacking()), ["m/lacks"]);
     assert_eq!(holding.lacking.len(), 1, "nothing is noted of what is not there any more");
 }
@@ -125,7 +125,7 @@ fn an_answer_that_a_deletion_has_overtaken_brings_no_key_back() {
     let Write::Put(place, value) = put("transit", "k", &[]) else { unreachable!() };
     let answer = |revision| {
         let (key, value) = (place.clone(), value.clone());
-        Found::read(&Record { key, value, revision: Revision::new(revision) }).unwrap()
+        KeyInStore::read(&Record { key, value, revision: Revision::new(revision) }).unwrap()
     };
     let mut holding = holding([vec![put("transit", "k", &[])], vec![delete("transit", "k")]]);
     holding.take(answer(1));

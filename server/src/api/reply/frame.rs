@@ -17,7 +17,7 @@ use crate::api::json::{NotSerializable, to_go_json};
 
 /// What surrounds the data of a reply.
 #[derive(Clone, Copy, Debug)]
-pub struct Envelope<'a> {
+pub struct ReplyFrame<'a> {
     /// A UUID.
     pub request_id: &'a str,
     /// What the client should know.
@@ -33,7 +33,7 @@ pub struct DecryptedItem<'a> {
     pub reference: &'a str,
 }
 
-impl<'a> Envelope<'a> {
+impl<'a> ReplyFrame<'a> {
     /// 200 with data in which no secret is.
     #[must_use]
     pub fn data(&self, data: &impl Serialize) -> Reply {
@@ -74,7 +74,7 @@ impl<'a> Envelope<'a> {
     /// of `sys/`. The data's keys must be text.
     #[must_use]
     pub fn data_twice<K: AsRef<str> + Serialize, V: Serialize>(&self, data: &[(K, V)]) -> Reply {
-        Reply::in_json(StatusCode::OK, &Twice { envelope: *self, data: Members(data) })
+        Reply::in_json(StatusCode::OK, &Twice { frame: *self, data: Members(data) })
     }
 
     /// The same for data that is a struct.
@@ -92,10 +92,10 @@ impl<'a> Envelope<'a> {
     /// final line end.
     #[must_use]
     pub fn encrypted(&self, batch: &EncryptedBatch<'_>, failure: Option<StatusCode>) -> Reply {
-        let envelope = self.around(Some(batch), None);
+        let frame = self.around(Some(batch), None);
         match failure {
-            None => Reply::in_json(StatusCode::OK, &envelope),
-            Some(status) => match to_go_json(&envelope) {
+            None => Reply::in_json(StatusCode::OK, &frame),
+            Some(status) => match to_go_json(&frame) {
                 Ok(body) => Reply::new(status, ReplyBody::Public(body)),
                 Err(NotSerializable) => Reply::unserializable(),
             },
