@@ -49,9 +49,8 @@ pub enum SealFault {
     /// What was learned would break what clients rely on.
     #[error("what the KMS says now cannot be followed")]
     NotAdopted(#[source] Arc<AdoptionError>),
-    /// A record names a seal, or a key id of it, that the configuration does not have: another
-    /// replica's does, or an earlier one did.
-    #[error("the configuration of this replica does not have the seal, or not the key id")]
+    /// The configuration has no such seal.
+    #[error("no such seal is configured")]
     NotConfigured,
     /// The key has more seals than its quorum is of.
     #[error("the DEK was split for fewer seals than the key has")]
@@ -97,18 +96,17 @@ const fn told(state: KekState) -> &'static str {
 }
 
 impl SealFault {
-    /// Whether the same may succeed later although nobody changes anything, or with another replica.
+    /// Whether the same may succeed later although nobody changes anything.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Kms(error) => error.is_transient(),
-            Self::Undescribed | Self::Unconfirmed(_) | Self::Untrusted | Self::NotConfigured => {
-                true
-            }
+            Self::Undescribed | Self::Unconfirmed(_) | Self::Untrusted => true,
             Self::NotUsable { .. }
             | Self::Contradicted(_)
             | Self::Unlisted
             | Self::NotAdopted(_)
+            | Self::NotConfigured
             | Self::NoPart
             | Self::SwitchedOff => false,
         }
@@ -209,10 +207,7 @@ impl SealFault {
                 "grant the right to list the versions, or declare version = N for the key"
             }
             Self::NotAdopted(_) => "raise \"generation\" of the key and reload",
-            Self::NotConfigured => {
-                "give this replica the newer configuration, which has the seal and its key id; if none \
-                 has it any more, declare it again"
-            }
+            Self::NotConfigured => "declare the seal",
             Self::NoPart => "report the defect",
             Self::SwitchedOff => "remove disabled = true from the seal, or the seal from the key",
         }

@@ -9,7 +9,7 @@ use super::error::outcome;
 use super::{KeySource, Transit, TransitError, TransitKey};
 use crate::audit::DecryptedEnvelope;
 use crate::metrics::Decrypted;
-use crate::seal::{KekRef, SealError, SealFault};
+use crate::seal::SealError;
 use crate::takeover::{self, CiphertextFault, OldKey};
 
 /// One thing to decrypt.
@@ -115,31 +115,9 @@ impl Decryption<'_> {
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
         let envelope = self.parse(&json, version)?;
         let aad = Aad { associated_data: &item.associated_data, context };
-        let opened = self.transit.deployment.seals.decrypt(&envelope, aad, self.transit).await;
-        let opened = opened.map_err(|error| self.of_newer_configuration(error, &envelope))?;
+        let opened = self.transit.deployment.seals.decrypt(&envelope, aad, self.transit).await?;
         self.note(envelope.header().created, version);
         Ok(opened)
-    }
-
-    /// What no seal here opens is no forgery if the key's own record says that this version was made
-    /// for it: a replica with a newer configuration did, and opens it. A Vault takes a refusal for
-    /// final, or its stored keys for damaged; this it tries again, perhaps with that replica.
-    fn of_newer_configuration(&self, error: TransitError, envelope: &Envelope) -> TransitError {
-        let TransitError::NoUsableRecipient = error else { return error };
-        // As it is now: the store may have been asked for it just before.
-        let key = self.transit.keys.managed(&self.mount, self.key.name.as_str());
-        let version = envelope.header().version;
-        let record = key.as_ref().and_then(|key| key.versions.get(&version));
-        let made_for = record.map_or(&[][..], |record| &record.keks);
-        let seals = &self.transit.deployment.seals;
-        let is_recorded = |kek: &&KekRef| {
-            let mut recipients = envelope.recipients().iter();
-            recipients.any(|one| one.seal == kek.seal && one.kek == kek.kek)
-                && seals.find(&kek.seal).is_none_or(|seal| !seal.connection.is_offline())
-        };
-        made_for.iter().find(is_recorded).map_or(error, |kek| {
-            SealError { seal: kek.seal.clone(), source: SealFault::NotConfigured }.into()
-        })
     }
 
     /// Has the server whose place we take decrypt what it once encrypted. Our own versions, and the

@@ -55,7 +55,7 @@ pub enum MasterKeyFault {
     Unlisted,
     /// It is not what it was.
     Changed,
-    /// The configuration switches its seal off.
+    /// The configuration has no such seal, or switches it off.
     NotConfigured,
 }
 
