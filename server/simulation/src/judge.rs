@@ -35,9 +35,14 @@ impl World {
     pub(crate) fn judge(&mut self, sent: &Sent, answer: &Answer) {
         let line = sent.ask.line(&self.facts);
         let (to, took) = (sent.to, answer.took.as_millis());
-        let told = match answer.error() {
-            "" => String::new(),
-            text => format!(" {text:?}"),
+        let told = match (answer.error(), answer.data("ciphertext").as_str()) {
+            ("", None) => String::new(),
+            ("", Some(ciphertext)) => {
+                let (version, kids) = read(ciphertext);
+                let kids = kids.iter().map(|(kms, kid)| format!(" {} {kid}", SEALS[*kms]));
+                format!(": v{version} for{}", kids.collect::<String>())
+            }
+            (text, _) => format!(" {text:?}"),
         };
         self.note(format_args!("r{to} {line}: {} in {took} ms{told}", answer.status));
         if !matches!(answer.status, 0 | 200 | 204 | 400 | 403 | 503) {
@@ -223,7 +228,11 @@ impl World {
         let (version, kids) = read(ciphertext);
         let behind = sent.key.as_ref().filter(|known| version < known.seen).map(|known| {
             let is_in_touch = match key {
-                DECLARED => replica.knows_keks_of(known.seen_at, sent.at),
+                // A version that is disabled is passed over by who did not follow it before.
+                DECLARED => {
+                    replica.knows_keks_of(known.seen_at.max(self.keks_changed), sent.at)
+                        && self.clouds.iter().all(|cloud| cloud.is_current_enabled())
+                }
                 _ => replica.knows_store_of(known.seen_at, sent.at),
             };
             (known.seen, is_in_touch)
