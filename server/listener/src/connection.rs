@@ -295,9 +295,10 @@ fn end<B>(response: &mut Response<B>, phase: &Phase, is_last: bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{LazyLock, Mutex};
 
     use tokio::net::TcpListener;
+    use tracing::{Dispatch, subscriber::NoSubscriber};
     use tracing_subscriber::fmt;
 
     use super::*;
@@ -315,7 +316,12 @@ mod tests {
         }
     }
 
+    /// While `tracing` knows of one subscriber alone, the first thread that comes to a line of the log
+    /// answers for all whether anybody wants it, and that may be one of another test.
+    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
     fn logged(log: impl FnOnce()) -> String {
+        LazyLock::force(&ANOTHER);
         let text = Text::default();
         let writer = text.clone();
         let lines = fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();

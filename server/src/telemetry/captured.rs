@@ -1,10 +1,16 @@
 //! What a test logs.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::fmt;
+
+/// While `tracing` knows of one subscriber alone, it asks whichever thread comes first to a line of the
+/// log whether anybody wants that line, and remembers the answer for all threads: without this other
+/// one, that of a test beside this one which takes no log.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// What this test's thread logs.
 pub(crate) struct Log {
@@ -27,6 +33,7 @@ impl Write for Text {
 
 impl Log {
     pub(crate) fn start() -> Self {
+        LazyLock::force(&ANOTHER);
         let text = Text::default();
         let writer = text.clone();
         let lines = fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();
@@ -38,4 +45,13 @@ impl Log {
         let mut text = self.text.0.lock().unwrap();
         String::from_utf8(std::mem::take(&mut *text)).unwrap()
     }
+}
+
+#[test]
+fn a_line_is_taken_although_a_thread_without_a_log_came_to_it_first() {
+    let line = || tracing::warn!("told by two threads");
+    let log = Log::start();
+    std::thread::spawn(line).join().unwrap();
+    line();
+    assert_eq!(log.take().matches("told by two threads").count(), 1);
 }

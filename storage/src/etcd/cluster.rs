@@ -140,13 +140,19 @@ impl Cluster {
         deadline: Instant,
         call: &C,
     ) -> Result<(C::Answer, &Member), EtcdFault> {
+        let mut last = None;
         for attempts in 1.. {
             let member = self.current();
-            let patience = deadline.min(Instant::now() + self.patience);
-            let outcome = timeout_at(patience, self.attempt(member, call)).await;
-            let fault = match outcome.unwrap_or_else(|_late| Err(Fault::silent(&member.endpoint))) {
-                Ok(answer) => return Ok((answer, member)),
-                Err(fault) => fault,
+            let patience = Instant::now() + self.patience;
+            let attempt = timeout_at(patience.min(deadline), self.attempt(member, call));
+            let fault = match attempt.await {
+                Ok(Ok(answer)) => return Ok((answer, member)),
+                Ok(Err(fault)) => fault,
+                Err(_late) => {
+                    let silent = Fault::silent(&member.endpoint);
+                    // Of one that had less than its time, what it did with the whole says more.
+                    if deadline < patience { last.unwrap_or(silent) } else { silent }
+                }
             };
             if fault.effect == Effect::Refused {
                 return Err(fault.why);
@@ -155,6 +161,7 @@ impl Cluster {
             if Instant::now() + PAUSE >= deadline {
                 return Err(fault.why);
             }
+            last = Some(fault);
             if attempts % self.members.len() == 0 {
                 sleep(PAUSE).await;
             }
@@ -273,4 +280,34 @@ fn request<T>(message: T, token: Option<Token>) -> Request<T> {
         metadata.insert("token", token);
     }
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    const FAILS_AFTER: Duration = Duration::from_millis(40);
+
+    /// Fails each time, after a while.
+    #[derive(Clone)]
+    struct Failing;
+
+    impl Call for Failing {
+        type Answer = ();
+        async fn send(_: Request<Self>, _: Channel) -> Result<Response<()>, Status> {
+            sleep(FAILS_AFTER).await;
+            Err(Status::unavailable("no"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_the_end_cuts_short_hides_no_fault() {
+        let settings = EtcdSettings::of_nobody(TIMEOUT);
+        let cluster = Cluster::new(settings, RangeRequest::default()).unwrap();
+        let began = Instant::now();
+        let fault = cluster.read(&Failing).await.unwrap_err();
+        assert_eq!(began.elapsed(), TIMEOUT, "the last attempt was cut short");
+        assert!(matches!(fault, EtcdFault::Answer { .. }), "{fault:?}");
+    }
 }

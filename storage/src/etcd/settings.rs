@@ -133,6 +133,21 @@ fn member_uri(endpoint: &str) -> Result<Uri, EtcdError> {
 }
 
 #[cfg(test)]
+impl EtcdSettings {
+    /// A cluster that is not there.
+    pub(super) fn of_nobody(request_timeout: Duration) -> Self {
+        Self {
+            endpoints: vec!["http://127.0.0.1:1".to_owned()],
+            prefix: "selkie/".to_owned(),
+            ca_pem: None,
+            identity: None,
+            credentials: None,
+            request_timeout,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

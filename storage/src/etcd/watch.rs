@@ -34,6 +34,7 @@ pub(super) struct EtcdWatch {
     stream: Option<Streaming<WatchResponse>>,
     endpoint: String,
     opened: Instant,
+    /// Since when nothing has come.
     broken: Option<Instant>,
 }
 
@@ -166,6 +167,7 @@ impl EtcdWatch {
             self.finish_partial();
         }
         if let Some(header) = response.header.filter(|_| is_progress) {
+            self.broken = None;
             self.reached = self.reached.max(revision(header.revision)?);
         }
         Ok(())
@@ -191,6 +193,8 @@ impl EtcdWatch {
         if revision <= self.reached {
             return Ok(());
         }
+        // Whatever broke before is over.
+        self.broken = None;
         let write = if is_delete {
             Write::Delete(self.prefix.key(&pair.key)?)
         } else {
@@ -223,5 +227,56 @@ impl fmt::Debug for EtcdWatch {
 impl Watch for EtcdWatch {
     fn next(&mut self) -> StoreFuture<'_, Commit> {
         Box::pin(self.follow())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::protocol::KeyValue;
+    use super::super::settings::EtcdSettings;
+    use super::*;
+
+    fn watch(request_timeout: Duration) -> EtcdWatch {
+        let settings = EtcdSettings::of_nobody(request_timeout);
+        EtcdWatch {
+            cluster: Arc::new(Cluster::new(settings, RangeRequest::default()).unwrap()),
+            prefix: Prefix::new("selkie/").unwrap(),
+            reached: Revision::ORIGIN,
+            ready: VecDeque::new(),
+            partial: None,
+            stream: None,
+            endpoint: String::new(),
+            opened: Instant::now(),
+            broken: None,
+        }
+    }
+
+    fn deletion(mod_revision: i64) -> WatchResponse {
+        let kv = KeyValue { key: b"selkie/a".to_vec(), mod_revision, ..KeyValue::default() };
+        let r#type = EventType::Delete.into();
+        let event = Event { r#type, kv: Some(kv) };
+        WatchResponse { events: vec![event], ..WatchResponse::default() }
+    }
+
+    /// One member after another is lost, each soon after the watch has come to it.
+    #[tokio::test(start_paused = true)]
+    async fn breaks_between_which_commits_come_end_no_watch() {
+        let second = Duration::from_secs(1);
+        let mut watch = watch(4 * second);
+        for revision in 1..10 {
+            watch.note_break(Fault::silent("m")).unwrap();
+            tokio::time::advance(second).await;
+            watch.opened = Instant::now();
+            watch.take(deletion(revision)).unwrap();
+            tokio::time::advance(second).await;
+        }
+        for _ in 0..3 {
+            watch.note_break(Fault::silent("m")).unwrap();
+            tokio::time::advance(2 * second).await;
+            watch.opened = Instant::now();
+        }
+        watch.note_break(Fault::silent("m")).unwrap_err();
     }
 }

@@ -172,6 +172,9 @@ impl tracing::Subscriber for Warnings {
 async fn a_first_start_warns_of_nothing_and_a_sled_made_anew_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let settings = SledSettings::new(dir.path());
+    // While `tracing` knows of one subscriber alone, the first thread that comes to a line of the log
+    // answers for all whether anybody wants it, and that may be one of another test.
+    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let warnings_of_start = || {
         let warnings = Warnings::default();
         let opened = tracing::subscriber::with_default(warnings.clone(), || Disk::open(&settings));

@@ -1,14 +1,17 @@
 //! What a store does while members are dead, stopped or without a leader.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use selkie_storage::{EtcdFault, Store, StoreError};
 
 use super::server::{Etcd, etcd_is_here};
 use super::{TIMEOUT, key, put, store, unavailable, write};
 
-/// More than a request may take, and less than two.
-const IN_TIME: Duration = Duration::from_millis(4500);
+/// So many requests one after another took no longer than each of them may: less than one more would
+/// have, which leaves a busy machine time to come to them.
+fn assert_in_time(start: Instant, requests: u32) {
+    assert!(start.elapsed() < (requests + 1) * TIMEOUT, "{:?}", start.elapsed());
+}
 
 #[tokio::test]
 async fn store_connects_before_its_cluster_is_there() {
@@ -21,7 +24,7 @@ async fn store_connects_before_its_cluster_is_there() {
     assert!(matches!(fault, EtcdFault::Connect { .. }), "{fault:?}");
     let fault = unavailable(nowhere.commit(&[], &[put("a", b"1")]).await);
     assert!(matches!(fault, EtcdFault::Connect { .. }), "{fault:?}");
-    assert!(start.elapsed() < 2 * IN_TIME);
+    assert_in_time(start, 2);
     let etcd = Etcd::start(1).await;
     let both = store(vec!["http://127.0.0.1:1".to_owned(), etcd.url(0)]);
     both.commit(&[], &[put("a", b"1")]).await.unwrap();
@@ -44,7 +47,7 @@ async fn members_without_a_leader_answer_nothing_stale() {
     assert!(matches!(commit, Err(StoreError::Undecided { .. } | StoreError::Unavailable { .. })));
     drop(unavailable(store.get(&key("a")).await));
     drop(unavailable(store.commit(&[], &[put("a", b"3")]).await));
-    assert!(start.elapsed() < 3 * IN_TIME, "{:?}", start.elapsed());
+    assert_in_time(start, 3);
     let ended = tokio::time::timeout(2 * TIMEOUT, watch.next()).await.unwrap();
     drop(unavailable(ended));
     etcd.launch(1);
@@ -65,7 +68,7 @@ async fn stopped_leader_holds_nobody_up_for_longer_than_a_request() {
     etcd.signal(leader, "STOP");
     let start = Instant::now();
     let first = writer.commit(&[], &[put("b", b"2")]).await;
-    assert!(start.elapsed() < IN_TIME, "{:?}", start.elapsed());
+    assert_in_time(start, 1);
     assert!(matches!(first, Ok(_) | Err(StoreError::Undecided { .. })), "{first:?}");
     assert_eq!(reader.get(&key("a")).await.unwrap().unwrap().revision, before);
     let after = writer.commit(&[], &[put("a", b"3")]).await.unwrap();

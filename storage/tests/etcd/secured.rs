@@ -116,17 +116,16 @@ async fn store_works_over_tls_with_certificate_and_password_only() {
     store.commit(&[], &[put("a", b"2")]).await.unwrap();
     assert_eq!(next(&mut watch).await.writes, [put("a", b"2")]);
 
-    let fault = |settings: EtcdSettings| async {
-        let settings = EtcdSettings { request_timeout: Duration::from_millis(800), ..settings };
-        unavailable(connect(settings).get(&key("a")).await)
-    };
-    let anonymous = fault(EtcdSettings { identity: None, ..certificates.settings(&etcd) }).await;
-    assert!(!matches!(anonymous, EtcdFault::Credentials { .. }), "{anonymous:?}");
+    let fault =
+        |settings: EtcdSettings| async { unavailable(connect(settings).get(&key("a")).await) };
     let stranger = Some(Certificates::new().ca.pem().into_bytes());
-    let misled = fault(EtcdSettings { ca_pem: stranger, ..certificates.settings(&etcd) }).await;
+    let (anonymous, misled, wrong) = tokio::join!(
+        fault(EtcdSettings { identity: None, ..certificates.settings(&etcd) }),
+        fault(EtcdSettings { ca_pem: stranger, ..certificates.settings(&etcd) }),
+        fault(EtcdSettings { credentials: Some(login("wrong")), ..certificates.settings(&etcd) }),
+    );
+    assert!(!matches!(anonymous, EtcdFault::Credentials { .. }), "{anonymous:?}");
     assert!(matches!(misled, EtcdFault::Connect { .. }), "{misled:?}");
-    let wrong = Some(login("wrong"));
-    let wrong = fault(EtcdSettings { credentials: wrong, ..certificates.settings(&etcd) }).await;
     assert!(matches!(wrong, EtcdFault::Credentials { .. }), "{wrong:?}");
 }
 

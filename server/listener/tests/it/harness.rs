@@ -17,6 +17,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::network;
+
 pub(crate) type Reply = Result<Response<Full<Bytes>>, Infallible>;
 
 /// The service that the tests talk to; the path says what it does.
@@ -98,6 +100,15 @@ pub(crate) fn with_limits(limits: Limits) -> ListenerSettings {
     ListenerSettings { limits, ..settings() }
 }
 
+/// Runs a test whose clock stands still, and goes on to the next deadline when all that was sent has
+/// arrived. With `start_paused` alone it goes on whenever nobody has anything to do, which is so as
+/// well while the kernel has yet to deliver.
+pub(crate) fn on_paused_clock(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).on_thread_park(network::settle).build();
+    runtime.unwrap().block_on(test);
+}
+
 /// A listener that serves until the test ends.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
@@ -120,6 +131,7 @@ impl Running {
     {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), settings).unwrap();
         let address = listener.local_address().unwrap();
+        network::watch(address.port());
         let drain = Drain::new();
         let served = tokio::spawn(listener.serve(front, drain.clone()));
         Self { address, drain, served, service }

@@ -5,6 +5,7 @@ mod activation;
 mod client_certificates;
 mod harness;
 mod limits;
+mod network;
 mod proxies;
 mod requests;
 mod tls;

@@ -16,7 +16,7 @@ use hyper::{body::Incoming, service::Service};
 use selkie_listener::{Drained, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Reply, Running, TestService, settings, with_limits};
+use crate::harness::{Reply, Running, TestService, on_paused_clock, settings, with_limits};
 
 #[tokio::test]
 async fn a_connection_is_kept_for_many_requests() {
@@ -192,32 +192,36 @@ fn fragile() -> (Running, Arc<AtomicBool>) {
     (Running::start_with(settings(), fragile, service), panics)
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_accept_loop_that_panics_goes_on_with_its_connections() {
-    let (running, panics) = fragile();
-    let mut other = running.connect().await;
-    other.get("/").await;
-    for _ in 0..10 {
-        for _ in 0..3 {
-            panics.store(true, Ordering::Relaxed);
-            assert!(running.connect().await.is_closed().await);
-            panics.store(false, Ordering::Relaxed);
-            assert!(running.connect().await.get("/").await.ends_with("hello"));
+#[test]
+fn an_accept_loop_that_panics_goes_on_with_its_connections() {
+    on_paused_clock(async {
+        let (running, panics) = fragile();
+        let mut other = running.connect().await;
+        other.get("/").await;
+        for _ in 0..10 {
+            for _ in 0..3 {
+                panics.store(true, Ordering::Relaxed);
+                assert!(running.connect().await.is_closed().await);
+                panics.store(false, Ordering::Relaxed);
+                assert!(running.connect().await.get("/").await.ends_with("hello"));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    assert!(other.get("/").await.ends_with("hello"));
-    running.drain.begin(Duration::from_secs(5));
-    assert_eq!(running.served.await.unwrap(), Drained { cut: 0 });
+        assert!(other.get("/").await.ends_with("hello"));
+        running.drain.begin(Duration::from_secs(5));
+        assert_eq!(running.served.await.unwrap(), Drained { cut: 0 });
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_accept_loop_that_panics_over_and_over_ends() {
-    let (running, panics) = fragile();
-    panics.store(true, Ordering::Relaxed);
-    for number in 1..=4 {
-        assert!(!running.served.is_finished(), "{number}");
-        assert!(running.connect().await.is_closed().await);
-    }
-    assert!(running.served.await.unwrap_err().is_panic());
+#[test]
+fn an_accept_loop_that_panics_over_and_over_ends() {
+    on_paused_clock(async {
+        let (running, panics) = fragile();
+        panics.store(true, Ordering::Relaxed);
+        for number in 1..=4 {
+            assert!(!running.served.is_finished(), "{number}");
+            assert!(running.connect().await.is_closed().await);
+        }
+        assert!(running.served.await.unwrap_err().is_panic());
+    });
 }
