@@ -322,7 +322,11 @@ impl World {
                 && self.clouds[*kms].is_enabled(kid)
                 && sent.at >= self.keks_changed + QUIET
         };
-        self.must_know(sent, blob, permitted) && self.facts.blobs[blob].kids.iter().any(opens)
+        let Blob { key, kids, .. } = &self.facts.blobs[blob];
+        // What is in the store is opened by the seals that are enabled alone.
+        let opens_state = |kms: usize| !self.disabled[kms] && replica.reaches(kms, sent.at);
+        let has_state = key == DECLARED || (0..SEALS.len()).any(opens_state);
+        has_state && self.must_know(sent, blob, permitted) && kids.iter().any(opens)
     }
 
     fn saw_latest(&mut self, sent: &Sent, key: &str, answer: &Answer) {
