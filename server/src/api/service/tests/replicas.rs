@@ -205,6 +205,10 @@ async fn where_nobody_else_can_have_made_it_every_unknown_name_is_unknown_at_onc
     let sled = SledStorage { path: dir.path().to_owned(), create: true };
     for storage in [Storage::InMemory, Storage::Sled(sled)] {
         let api = Api::start_with(Config { storage: Some(storage), ..config() }).await;
+        // A disk may take its time to make a store.
+        while api.send("s.root", "GET", "transit/keys/0", "").await.status == 503 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         for number in 0..300 {
             let read = api.send("s.root", "GET", &format!("transit/keys/{number}"), "").await;
             assert_eq!(read.status, StatusCode::NOT_FOUND, "{number}");
