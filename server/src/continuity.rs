@@ -112,10 +112,13 @@ impl Deployment {
             |name: &SealName| self.seals.find(name).is_some_and(|seal| seal.known.is_some());
         let (is, was) = (&self.promises, &before.promises);
         let broken = is.check_against_running(was, is_described);
-        if broken.is_empty() || before.memory.is_put_right(was, is) {
+        if broken.is_empty() {
             return Ok(());
         }
-        Err(Discontinuity::Regressions(broken))
+        match before.memory.losses_past_slip(was, is) {
+            Some(lost) if lost.is_empty() => Ok(()),
+            lost => Err(Discontinuity::Regressions(lost.unwrap_or(broken))),
+        }
     }
 
     /// Refuses to take the place of `before`, which differs in what is known of a master key, where

@@ -147,14 +147,20 @@ impl PromiseMemory {
         self.has_withheld.fetch_or(promises.is_some(), Ordering::Relaxed);
     }
 
-    /// Whether `new` keeps all that is promised, where `in_use` does not: what the one in use would
-    /// promise by itself is nothing, but for what something was encrypted under.
+    /// What `new` loses of all that is promised, where `in_use` is a slip: what that would promise by
+    /// itself is nothing, but for what something was encrypted under. `None` where it is none, and
+    /// while a disk is waited for.
     #[must_use]
-    pub fn is_put_right(&self, in_use: &Arc<Promises>, new: &Promises) -> bool {
-        let is_withheld = locked(&self.withheld).iter().any(|one| one.is_of(in_use));
-        // It is held while a disk is waited for; then whoever reloads tries again.
-        let remembered = self.now.try_lock().ok().map(|now| now.remembered.clone());
-        is_withheld && remembered.is_some_and(|all| new.losses_since(&all).is_empty())
+    pub fn losses_past_slip(
+        &self,
+        in_use: &Arc<Promises>,
+        new: &Promises,
+    ) -> Option<Vec<Regression>> {
+        if !locked(&self.withheld).iter().any(|one| one.is_of(in_use)) {
+            return None;
+        }
+        let remembered = self.now.try_lock().ok()?.remembered.clone();
+        Some(new.losses_since(&remembered))
     }
 
     /// Something is about to be encrypted under a configuration that promises `under`, once this is

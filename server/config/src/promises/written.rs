@@ -20,8 +20,9 @@ struct Written {
     keys: Vec<WrittenKey>,
     origin_key: Option<String>,
     is_origin_let_go: bool,
-    /// Not in files of before it was remembered.
-    #[serde(default)]
+    /// Left out where there is none, as before it was remembered: servers of then refuse what they do
+    /// not know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     has_storage: bool,
 }
 
