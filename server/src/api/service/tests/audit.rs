@@ -209,14 +209,14 @@ async fn without_its_record_nothing_happens_and_nothing_leaves_and_it_heals_by_i
     let path = directory.path().join("audit.log");
     let recorded = Recorded::start_at(path.clone(), directory).await;
     let ciphertext = recorded.api.encrypt("unseal").await;
+    let health = recorded.api.send("", "GET", "sys/health", "").await;
+    assert_eq!((health.status.as_u16(), health.json().get("warning")), (200, None));
     // Whatever comes next opens the file anew, and finds what it must not write to.
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink("/dev/full", &path).unwrap();
     recorded.node.audit().reopen();
     let internal = (500, "1 error occurred:\n\t* internal error\n\n".to_owned());
     let body = json!({ "ciphertext": ciphertext });
-    let health = recorded.api.send("", "GET", "sys/health", "").await;
-    assert_eq!((health.status.as_u16(), health.json().get("warning")), (200, None));
     for _ in 0..3 {
         let answer = recorded.api.send("s.vault", "PUT", "transit/decrypt/unseal", &body).await;
         assert_eq!(answer.error(), internal);
