@@ -2,6 +2,42 @@
 
 use super::*;
 
+/// How many lines the device `name` did not take.
+fn missed(audit: &Audit, name: &str) -> u64 {
+    let devices = audit.devices();
+    let one = devices.iter().find(|(device, _)| device.path == name).unwrap();
+    one.1.failed.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_a_file_does_not_take_the_next_one_of_that_name() {
+    let (directory, path) = log();
+    let rotated = directory.path().join("audit.log.1");
+    let first = on(&path);
+    record(&first, 0).await.unwrap();
+    let works = device("works", file(&directory.path().join("works.log")));
+    let second = start(vec![device("held", file(&path)), works]).unwrap();
+    fs::rename(&path, &rotated).unwrap();
+    record(&second, 0).await.unwrap();
+    until(|| missed(&second, "held") == 1).await;
+    assert!(!path.exists(), "it is the first one's to make");
+    first.reopen();
+    until(|| holder(&path).is_some()).await;
+    for number in 1..4 {
+        record(&second, number).await.unwrap();
+        until(|| missed(&second, "held") == number as u64 + 1).await;
+        record(&first, number).await.unwrap();
+    }
+    drop(first);
+    until(|| second.devices().iter().all(|(_, one)| !one.is_failing.load(Ordering::Relaxed))).await;
+    record(&second, 4).await.unwrap();
+    drop(second);
+    let taken = types(&path);
+    let begin = ["selkie_file", "request", "request", "request", "selkie_stop", "selkie_start"];
+    assert_eq!(taken[..6], begin);
+    assert_eq!(taken[taken.len() - 2..], ["request", "selkie_stop"], "{taken:?}");
+}
+
 #[tokio::test]
 async fn a_server_that_is_told_of_a_rotation_makes_the_file_before_its_next_line() {
     let (directory, path) = log();
@@ -14,4 +50,18 @@ async fn a_server_that_is_told_of_a_rotation_makes_the_file_before_its_next_line
     record(&audit, 1).await.unwrap();
     drop(audit);
     assert_eq!(types(&path), ["selkie_file", "request", "selkie_stop"]);
+}
+
+#[tokio::test]
+async fn two_devices_on_one_file_are_refused_also_while_another_process_has_it() {
+    let (directory, path) = log();
+    let hung = on(&path);
+    let linked = directory.path().join("linked");
+    fs::hard_link(&path, &linked).unwrap();
+    let works = device("works", file(&directory.path().join("works.log")));
+    let devices = vec![device("one", file(&path)), device("two", file(&linked)), works];
+    let refused = start(devices).unwrap_err();
+    let AuditError::File { device, source, .. } = refused else { panic!("{refused:?}") };
+    assert!(device == "two" && source.to_string().contains("audit device \"one\""), "{source}");
+    drop(hung);
 }
