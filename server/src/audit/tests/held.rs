@@ -1,5 +1,6 @@
 //! Files that another process has. Locks are of who opened a file: two [`Audit`]s are two servers.
 
+use super::super::change::judge;
 use super::*;
 
 /// How many lines the device `name` did not take.
@@ -64,4 +65,30 @@ async fn two_devices_on_one_file_are_refused_also_while_another_process_has_it()
     let AuditError::File { device, source, .. } = refused else { panic!("{refused:?}") };
     assert!(device == "two" && source.to_string().contains("audit device \"one\""), "{source}");
     drop(hung);
+}
+
+#[tokio::test]
+async fn a_start_is_not_refused_for_a_file_that_was_let_go_of_while_other_devices_were_opened() {
+    let (_directory, path) = log();
+    let hung = on(&path);
+    let audit = Audit::none(Arc::new(SystemClock));
+    let (key, claims) = (Arc::new(key()), Arc::clone(&audit.claims));
+    let open = || {
+        let means = Means {
+            key: Arc::clone(&key),
+            clock: Arc::new(SystemClock),
+            claims: Arc::clone(&claims),
+        };
+        let started =
+            super::super::start(device("file", file(&path)), means, Opening::May).unwrap();
+        (Arc::new(started.device), started.unopened.unwrap())
+    };
+    let (device, error) = open();
+    let refused = judge(&[Arc::clone(&device)], vec![(device, error)]);
+    assert!(matches!(refused, Err(AuditError::File { .. })), "{refused:?}");
+    until(|| Arc::strong_count(&claims) == 2).await;
+    let (device, error) = open();
+    drop(hung);
+    until(|| !device.is_failing()).await;
+    judge(&[Arc::clone(&device)], vec![(device, error)]).unwrap();
 }
