@@ -23,7 +23,7 @@ async fn a_server_that_waits_for_a_file_does_not_take_the_next_one_of_that_name(
     until(|| missed(&second, "held") == 1).await;
     assert!(!path.exists(), "it is the first one's to make");
     first.reopen();
-    until(|| holder(&path).is_some()).await;
+    until(|| holder(&path).unwrap().is_some()).await;
     for number in 1..4 {
         record(&second, number).await.unwrap();
         until(|| missed(&second, "held") == number as u64 + 1).await;
@@ -46,7 +46,7 @@ async fn a_server_that_is_told_of_a_rotation_makes_the_file_before_its_next_line
     record(&audit, 0).await.unwrap();
     fs::rename(&path, directory.path().join("audit.log.1")).unwrap();
     audit.reopen();
-    until(|| holder(&path).is_some()).await;
+    until(|| holder(&path).unwrap().is_some()).await;
     assert!(is_refused_elsewhere(&path));
     record(&audit, 1).await.unwrap();
     drop(audit);
