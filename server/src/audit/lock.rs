@@ -48,7 +48,8 @@ impl fmt::Display for HowToFindIt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Holder(None), path) = self else { return Ok(()) };
         let path = path.display().to_string().replace('\'', r"'\''");
-        write!(f, " (`fuser '{path}'` names it)")
+        // Log shippers have it open too.
+        write!(f, " (`fuser '{path}'` lists who has it open; the Selkie among them)")
     }
 }
 
@@ -168,7 +169,7 @@ mod tests {
             HeldElsewhere { holder: Holder(pid), path }.to_string()
         };
         assert!(told(Some(7)).starts_with("process 7, ") && !told(Some(7)).contains("fuser"));
-        let pasted = r"(`fuser '/var/log/it'\''s mine.log'` names it)";
+        let pasted = r"(`fuser '/var/log/it'\''s mine.log'` lists who has it open; ";
         assert!(told(None).starts_with("another process, ") && told(None).contains(pasted));
     }
 
