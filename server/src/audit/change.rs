@@ -93,8 +93,7 @@ impl Audit {
         Ok((Change { kept, new: Vec::new(), key }, wanted))
     }
 
-    /// Opens what a start needs. Without a file that another process has it goes on only where another
-    /// device works: a second server by mistake is to notice.
+    /// Opens what a start needs.
     ///
     /// # Errors
     ///
@@ -112,18 +111,7 @@ impl Audit {
             unopened.extend(started.unopened.map(|error| (Arc::clone(&device), error)));
             change.new.push(device);
         }
-        let works = unopened.len() < change.new.len();
-        for (device, source) in unopened {
-            if !works && HeldElsewhere::is_in(&source) {
-                return Err(refusal(&device.settings, source));
-            }
-            tracing::error!(
-                device = device.settings.path,
-                reason = %source,
-                "an audit device cannot be opened; it is tried again every 2 s and with each line"
-            );
-        }
-        Ok(())
+        judge(&change.new, unopened)
     }
 
     fn means(&self, change: &Change) -> Option<Means> {
@@ -152,6 +140,33 @@ impl Gone {
             let _ended = tokio::task::spawn_blocking(stop).await;
         }
     }
+}
+
+/// Whether a start goes on with `devices`, of which some were `unopened` at first: without a file that
+/// another process has only where any works by now. A second server by mistake is to notice.
+///
+/// # Errors
+///
+/// [`AuditError::File`].
+pub(super) fn judge(
+    devices: &[Arc<Device>],
+    unopened: Vec<(Arc<Device>, io::Error)>,
+) -> Result<(), AuditError> {
+    // Their threads have tried them again, while the others were opened.
+    let works = devices.iter().any(|device| !device.is_failing());
+    for (device, source) in unopened {
+        if !works && HeldElsewhere::is_in(&source) {
+            return Err(refusal(&device.settings, source));
+        }
+        if device.is_failing() {
+            tracing::error!(
+                device = device.settings.path,
+                reason = %source,
+                "an audit device cannot be opened; it is tried again every 2 s and with each line"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Whether `new` would be what `current` is, or is told to write where that does; under whatever name

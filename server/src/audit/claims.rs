@@ -14,12 +14,12 @@ use super::lock;
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<HashMap<(u64, u64), String>>);
 
-/// A file that no other device gets as long as this lives, nor another server.
+/// A file that no other device gets as long as this lives; nor another server, once it is locked.
 #[derive(Debug)]
 pub(super) struct Claim {
     claims: Arc<Claims>,
     file: (u64, u64),
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// Another device has the file.
@@ -34,33 +34,35 @@ pub(super) struct Claimed {
 }
 
 impl Claims {
-    /// Claims `file`, which is open as `opened` and has the name `path`, for the device `by`.
+    /// Claims `file` for the device `by`, before the devices of this server alone so far.
     ///
     /// # Errors
     ///
-    /// [`Claimed`], [`lock::HeldElsewhere`], or what the system says.
-    pub(super) fn take(
-        self: &Arc<Self>,
-        file: (u64, u64),
-        (opened, path): (&File, &Path),
-        by: &str,
-    ) -> io::Result<Claim> {
+    /// [`Claimed`].
+    pub(super) fn take(self: &Arc<Self>, file: (u64, u64), by: &str) -> Result<Claim, Claimed> {
         match self.lock().entry(file) {
-            Entry::Occupied(other) => {
-                return Err(io::Error::other(Claimed { by: other.get().clone() }));
-            }
-            Entry::Vacant(place) => {
-                place.insert(by.to_owned());
-            }
-        }
-        // From here on it is given back by being dropped.
-        let mut claim = Claim { claims: Arc::clone(self), file, _lock: None };
-        claim._lock = Some(lock::take(opened, path)?);
-        Ok(claim)
+            Entry::Occupied(other) => return Err(Claimed { by: other.get().clone() }),
+            Entry::Vacant(place) => place.insert(by.to_owned()),
+        };
+        Ok(Claim { claims: Arc::clone(self), file, lock: None })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(u64, u64), String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// Locks the file, which is open as `opened` and has the name `path`, unless this has its lock.
+    ///
+    /// # Errors
+    ///
+    /// [`lock::HeldElsewhere`], or what the system says.
+    pub(super) fn lock(&mut self, opened: &File, path: &Path) -> io::Result<()> {
+        if self.lock.is_none() {
+            self.lock = Some(lock::take(opened, path)?);
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use selkie_config::AuditFile;
 
 use super::chain::{End, Linked};
 use super::claims::{Claim, Claims};
+use super::lock::HeldElsewhere;
 use super::sink::{Failed, Ready, Sink};
 
 /// How often the file is looked for under its name, were it moved away without a signal.
@@ -29,6 +30,9 @@ pub(super) struct FileSink {
     open: Option<Open>,
     /// What it was open at, until it is open anew: another server must not get the file in between.
     before: Option<Open>,
+    /// What another process has. It is waited for as what it is, whatever its name: the next file of
+    /// that name belongs to who rotates this one.
+    awaited: Option<Open>,
 }
 
 #[derive(Debug)]
@@ -54,27 +58,30 @@ impl FileSink {
             claims: Arc::clone(claims),
             open: None,
             before: None,
+            awaited: None,
         }
     }
 
     /// Opens the file, or makes it, and changes nothing of it.
     fn open_untouched(&mut self) -> io::Result<Open> {
+        let mut awaited = self.lock_awaited()?;
         let path = &self.settings.path;
         let (file, is_made) = open_or_make(path, self.settings.mode)?;
         let metadata = file.metadata()?;
         let device_and_inode = (metadata.dev(), metadata.ino());
         let is_regular = metadata.is_file();
-        let claim = match &mut self.before {
-            Some(before) if before.device_and_inode == device_and_inode => before.claim.take(),
-            _ => None,
-        };
-        let take = || self.claims.take(device_and_inode, (&file, path), &self.name);
+        let mut ours = awaited.iter_mut().chain(&mut self.before);
+        let ours = ours.find(|open| open.device_and_inode == device_and_inode);
+        let claim = ours.and_then(|open| open.claim.take());
         let was_ours = claim.is_some();
         let claim = match claim {
-            None if is_regular => Some(take()?),
+            None if is_regular => {
+                let claim = self.claims.take(device_and_inode, &self.name);
+                Some(claim.map_err(io::Error::other)?)
+            }
             kept => kept,
         };
-        let open = Open {
+        let mut open = Open {
             file,
             path: path.clone(),
             device_and_inode,
@@ -84,6 +91,13 @@ impl FileSink {
             is_made,
             claim,
         };
+        if let Err(error) = open.lock() {
+            if HeldElsewhere::is_in(&error) {
+                open.is_made = false;
+                self.awaited = Some(open);
+            }
+            return Err(error);
+        }
         match self.check(&open, &metadata) {
             Ok(()) => {
                 self.before = None;
@@ -96,6 +110,14 @@ impl FileSink {
                 Err(error)
             }
         }
+    }
+
+    /// What another process had, once it has let go of it.
+    fn lock_awaited(&mut self) -> io::Result<Option<Open>> {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.lock()?;
+        }
+        Ok(self.awaited.take())
     }
 
     /// Whether what was opened just now can be what lines are added to.
@@ -203,6 +225,12 @@ impl Sink for FileSink {
 }
 
 impl Open {
+    /// Locks it against other processes, if it is what has a claim.
+    fn lock(&mut self) -> io::Result<()> {
+        let Self { file, path, claim, .. } = self;
+        claim.as_mut().map_or(Ok(()), |claim| claim.lock(file, path))
+    }
+
     /// Whether the file still has its name; not asked for every line.
     fn is_still_at_its_name(&mut self) -> bool {
         if self.length.is_none() || self.looked.elapsed() < LOOK_PAUSE {

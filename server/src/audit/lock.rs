@@ -48,7 +48,8 @@ impl fmt::Display for HowToFindIt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Holder(None), path) = self else { return Ok(()) };
         let path = path.display().to_string().replace('\'', r"'\''");
-        write!(f, " (`fuser '{path}'` names it)")
+        // Log shippers have it open too.
+        write!(f, " (`fuser '{path}'` lists who has it open; the Selkie among them)")
     }
 }
 
@@ -77,7 +78,8 @@ pub(super) fn take(file: &File, path: &Path) -> io::Result<File> {
 pub(crate) async fn await_others(devices: &[AuditDevice]) {
     let until = Instant::now() + DRAINING;
     let mut told: Option<PathBuf> = None;
-    let held = |path| Some((path, holder(path)?));
+    // What cannot be looked at the start itself tells.
+    let held = |path| Some((path, holder(path).ok()??));
     while let Some((path, holder)) = devices.iter().filter_map(file_of).find_map(held) {
         if Instant::now() >= until {
             return;
@@ -103,11 +105,20 @@ fn file_of(device: &AuditDevice) -> Option<&Path> {
     }
 }
 
-/// Who has the audit file at `path`, if anybody. What cannot be looked at the start itself tells.
-pub(crate) fn holder(path: &Path) -> Option<Holder> {
-    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
-    let file = is_file.then(|| File::open(path).ok()).flatten()?;
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| holder_of(&file))
+/// Who has the audit file at `path`, if anybody.
+///
+/// # Errors
+///
+/// What keeps us from looking.
+pub(crate) fn holder(path: &Path) -> io::Result<Option<Holder>> {
+    let found = path.symlink_metadata();
+    let opened = found.and_then(|found| found.is_file().then(|| File::open(path)).transpose());
+    let file = match opened {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => None,
+        opened => opened?,
+    };
+    let is_held = |file: &File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    Ok(file.filter(is_held).map(|file| holder_of(&file)))
 }
 
 /// The process that has locked `file`, as far as the kernel tells us. On some file systems (btrfs) it
@@ -158,16 +169,16 @@ mod tests {
             HeldElsewhere { holder: Holder(pid), path }.to_string()
         };
         assert!(told(Some(7)).starts_with("process 7, ") && !told(Some(7)).contains("fuser"));
-        let pasted = r"(`fuser '/var/log/it'\''s mine.log'` names it)";
+        let pasted = r"(`fuser '/var/log/it'\''s mine.log'` lists who has it open; ";
         assert!(told(None).starts_with("another process, ") && told(None).contains(pasted));
     }
 
     #[test]
     fn the_kernel_tells_that_this_process_has_a_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(holder(file.path()), None);
+        assert_eq!(holder(file.path()).unwrap(), None);
         file.as_file().lock().unwrap();
-        let Some(Holder(pid)) = holder(file.path()) else { panic!("nobody has it") };
+        let Some(Holder(pid)) = holder(file.path()).unwrap() else { panic!("nobody has it") };
         // Not on every file system, and not where /proc is hidden.
         assert!(pid.is_none_or(|pid| pid == std::process::id()), "{pid:?}");
     }

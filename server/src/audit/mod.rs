@@ -308,8 +308,10 @@ fn start(
         is_anew: true,
         chained: Chained::default(),
     };
+    let is_file = matches!(settings.kind, AuditKind::File(_));
     let unopened = match (writer.sink.probe(), opening) {
-        (Err(source), Opening::May) if !is_lasting(&source) => Some(source),
+        // A socket that is missing comes with its collector.
+        (Err(source), Opening::May) if !(is_file && is_lasting(&source)) => Some(source),
         (Err(source), _) => return Err(refusal(&settings, source)),
         (Ok(()), _) => None,
     };

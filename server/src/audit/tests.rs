@@ -1,3 +1,4 @@
+mod held;
 mod partial;
 mod verifying;
 
@@ -523,11 +524,23 @@ async fn a_collector_gets_json_lines_and_is_found_again_when_it_comes_back() {
 
 #[tokio::test]
 async fn a_collector_that_is_away_at_the_start_stops_no_server() {
-    let target = AuditTarget::Tcp((Ipv4Addr::LOCALHOST, 1).into());
-    let settings = AuditSocket { target, write_timeout: Duration::from_secs(1) };
-    let audit = start(vec![device("socket", AuditKind::Socket(settings))]).unwrap();
-    assert!(audit.refuses_all(), "and health says so before the first request");
-    assert_eq!(record(&audit, 0).await, Err(NotRecorded));
+    let (directory, path) = log();
+    let missing = directory.path().join("nobody");
+    let write_timeout = Duration::from_secs(1);
+    let socket = |target| AuditKind::Socket(AuditSocket { target, write_timeout });
+    let syslog = AuditSyslog { facility: 4, tag: "selkie".to_owned(), socket: missing.clone() };
+    for kind in [
+        socket(AuditTarget::Tcp((Ipv4Addr::LOCALHOST, 1).into())),
+        socket(AuditTarget::Unix(missing)),
+        AuditKind::Syslog(syslog),
+    ] {
+        let away = || device("away", kind.clone());
+        let alone = start(vec![away()]).unwrap();
+        assert!(alone.refuses_all(), "and health says so before the first request");
+        assert_eq!(record(&alone, 0).await, Err(NotRecorded));
+        let both = start(vec![away(), device("file", file(&path))]).unwrap();
+        assert_eq!(record(&both, 0).await, Ok(()));
+    }
 }
 
 #[tokio::test]

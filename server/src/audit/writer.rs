@@ -71,8 +71,9 @@ impl Writer {
             if reopen {
                 self.sink.reopen();
             }
-            if begin {
-                // So that others cannot read the file until then; what is wrong the first line tells.
+            if begin || reopen {
+                // So that until the first line nobody can read the file, nor another server find that
+                // it was moved away, and make it; what is wrong that line tells.
                 let _ready_or_later = self.ready();
             }
             if !batches.is_empty() {

@@ -23,6 +23,7 @@ pub(super) struct Place {
 }
 
 const STORAGE: &str = "storage";
+const AS_SELKIE: &str = "run doctor as the user that Selkie runs as";
 
 /// Those of `config`.
 pub(super) fn of(config: &Config) -> Vec<Place> {
@@ -92,7 +93,7 @@ impl Place {
             )),
             Err(error) => Finding::Warned {
                 what: WithCauses(&error).to_string(),
-                advice: "run doctor as the user that Selkie runs as".to_owned(),
+                advice: AS_SELKIE.to_owned(),
             },
         }
     }
@@ -100,12 +101,17 @@ impl Place {
 
 /// Who writes to an audit file, which may well be the server that is to.
 fn writer_of(file: &Path) -> Finding {
-    Finding::Passed(audit::holder(file).map_or("no process writes to it".to_owned(), |holder| {
-        format!(
+    match audit::holder(file) {
+        Ok(None) => Finding::Passed("no process writes to it".to_owned()),
+        Ok(Some(holder)) => Finding::Passed(format!(
             "{holder} writes to it: if that is not the server of this configuration, stop it, as a \
              second one goes on without the file, or does not start"
-        )
-    }))
+        )),
+        Err(error) => Finding::Warned {
+            what: format!("cannot tell which process writes to it: {error}"),
+            advice: AS_SELKIE.to_owned(),
+        },
+    }
 }
 
 impl fmt::Display for Place {
@@ -145,6 +151,9 @@ mod tests {
         assert_eq!(writer(), "no process writes to it");
         let _locked = std::fs::File::create(&path).map(|file| file.lock().map(|()| file));
         assert!(writer().contains(" writes to it: if that is not the server"), "{}", writer());
+        // Nor can root look below what is no directory.
+        let Finding::Warned { what, advice } = writer_of(&path.join("below")) else { panic!() };
+        assert!(what.contains("cannot tell") && advice.contains("as the user"), "{what}");
     }
 
     #[test]
