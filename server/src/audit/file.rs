@@ -30,8 +30,8 @@ pub(super) struct FileSink {
     open: Option<Open>,
     /// What it was open at, until it is open anew: another server must not get the file in between.
     before: Option<Open>,
-    /// What another process has. It is waited for as what it is, whatever its name: the next file of
-    /// that name belongs to who rotates this one.
+    /// What another process has had from before we came. It is waited for as what it is, whatever its
+    /// name: the next file of that name belongs to who rotates this one.
     awaited: Option<Open>,
 }
 
@@ -92,7 +92,7 @@ impl FileSink {
             claim,
         };
         if let Err(error) = open.lock() {
-            if HeldElsewhere::is_in(&error) {
+            if HeldElsewhere::is_in(&error) && self.before.is_none() {
                 open.is_made = false;
                 self.awaited = Some(open);
             }

@@ -48,8 +48,9 @@ impl fmt::Display for HowToFindIt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Holder(None), path) = self else { return Ok(()) };
         let path = path.display().to_string().replace('\'', r"'\''");
-        // Log shippers have it open too.
-        write!(f, " (`fuser '{path}'` lists who has it open; the Selkie among them)")
+        // Log shippers have it open too, and so have we, to wait for it.
+        let own = std::process::id();
+        write!(f, " (`fuser '{path}'` lists who has it open: the Selkie that is not process {own})")
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
             HeldElsewhere { holder: Holder(pid), path }.to_string()
         };
         assert!(told(Some(7)).starts_with("process 7, ") && !told(Some(7)).contains("fuser"));
-        let pasted = r"(`fuser '/var/log/it'\''s mine.log'` lists who has it open; ";
+        let pasted = r"(`fuser '/var/log/it'\''s mine.log'` lists who has it open: ";
         assert!(told(None).starts_with("another process, ") && told(None).contains(pasted));
     }
 

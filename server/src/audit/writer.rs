@@ -52,7 +52,9 @@ struct Step {
 impl Writer {
     fn ready(&mut self) -> std::io::Result<()> {
         if let Ready::Anew(end) = self.sink.ready()? {
-            (self.is_anew, self.before) = (true, end);
+            self.is_anew = true;
+            // A file that got no line has no end: the one before it is still the last.
+            self.before = end.or(self.before.take());
         }
         Ok(())
     }
@@ -73,8 +75,10 @@ impl Writer {
             }
             if begin || reopen {
                 // So that until the first line nobody can read the file, nor another server find that
-                // it was moved away, and make it; what is wrong that line tells.
-                let _ready_or_later = self.ready();
+                // it was moved away, and make it.
+                if let Err(error) = self.ready() {
+                    self.tell(Err(error), 0);
+                }
             }
             if !batches.is_empty() {
                 self.write(&batches);

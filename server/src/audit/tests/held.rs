@@ -40,6 +40,22 @@ async fn a_server_that_waits_for_a_file_does_not_take_the_next_one_of_that_name(
 }
 
 #[tokio::test]
+async fn a_server_whose_next_file_another_one_made_says_so_and_is_helped_by_a_rotation() {
+    let (directory, path) = log();
+    let first = on(&path);
+    record(&first, 0).await.unwrap();
+    fs::rename(&path, directory.path().join("audit.log.1")).unwrap();
+    let second = on(&path);
+    first.reopen();
+    until(|| first.refuses_all()).await;
+    fs::rename(&path, directory.path().join("audit.log.2")).unwrap();
+    first.reopen();
+    until(|| path.exists()).await;
+    record(&first, 1).await.unwrap();
+    drop((first, second));
+}
+
+#[tokio::test]
 async fn a_server_that_is_told_of_a_rotation_makes_the_file_before_its_next_line() {
     let (directory, path) = log();
     let audit = on(&path);
