@@ -193,8 +193,6 @@ impl EtcdWatch {
         if revision <= self.reached {
             return Ok(());
         }
-        // Whatever broke before is over.
-        self.broken = None;
         let write = if is_delete {
             Write::Delete(self.prefix.key(&pair.key)?)
         } else {
@@ -211,6 +209,8 @@ impl EtcdWatch {
 
     fn finish_partial(&mut self) {
         if let Some(mut commit) = self.partial.take() {
+            // Whatever broke before is over.
+            self.broken = None;
             commit.writes.sort_unstable_by(|a, b| a.key().cmp(b.key()));
             self.reached = commit.revision;
             self.ready.push_back(commit);
