@@ -20,6 +20,9 @@ pub enum Discontinuity {
     /// The new file breaks what the one in use promised.
     #[error("it would leave behind what is in use: {}", listed(.0))]
     Regressions(Vec<Regression>),
+    /// The new file loses what was promised before the one in use, which is a slip.
+    #[error("it still loses what was promised before the configuration in use: {}", listed(.0))]
+    StillLost(Vec<Regression>),
     /// The version number of a declared key would go back.
     #[error(
         "key \"{mount}/{key}\" is at version {was} and would go back to {would_be}; raise \
@@ -116,8 +119,9 @@ impl Deployment {
             return Ok(());
         }
         match before.memory.losses_past_slip(was, is) {
+            None => Err(Discontinuity::Regressions(broken)),
             Some(lost) if lost.is_empty() => Ok(()),
-            lost => Err(Discontinuity::Regressions(lost.unwrap_or(broken))),
+            Some(lost) => Err(Discontinuity::StillLost(lost)),
         }
     }
 

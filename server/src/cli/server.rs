@@ -324,14 +324,18 @@ fn refuse_reload(error: &ReloadError) {
     let ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) = error else {
         return refuse(&WithCauses(error));
     };
-    let Discontinuity::Regressions(broken) = why else { return refuse(why) };
+    let (broken, what) = match why {
+        Discontinuity::Regressions(broken) => (broken, "would leave behind what is in use"),
+        Discontinuity::StillLost(broken) => (broken, "still loses what earlier ones promised"),
+        _ => return refuse(why),
+    };
     for problem in broken {
-        error!(%problem, "the new configuration would leave behind what is in use");
+        error!(%problem, "the new configuration {what}");
     }
-    refuse(
-        &"it would leave behind what is in use; if that is what you want, restart the server with it, \
-          and let it go with selkie accept-losses",
-    );
+    refuse(&format_args!(
+        "it {what}; if that is what you want, restart the server with it, and let it go with selkie \
+         accept-losses"
+    ));
 }
 
 /// Loud, because whoever depends on such a server is in for a surprise.

@@ -366,7 +366,7 @@ async fn a_slip_that_nothing_was_encrypted_under_is_put_right_by_a_reload() {
     let slip = in_realm(dir.path(), "two").await;
     assert_eq!(slip.deployment().memory.losses().len(), 1);
     // Not what is missing of the slip, which promised nothing: whoever reads it would let that go.
-    let Err(NodeError::Discontinuity(Discontinuity::Regressions(broken))) =
+    let Err(NodeError::Discontinuity(Discontinuity::StillLost(broken))) =
         slip.reload(of("three")).await
     else {
         panic!("it puts nothing right")
