@@ -203,6 +203,7 @@ impl World {
 
     fn trouble_with_kms(&mut self) {
         use kms::Mood;
+        self.note_passed_over();
         let kms = self.chance.index(SEALS.len());
         match self.chance.below(10) {
             0 | 1 if self.clouds[kms].count() < MOST_KEKS => {
@@ -252,6 +253,7 @@ impl World {
     /// All replicas are started anew, with one master key out of use or in use again.
     async fn reconfigure(&mut self) {
         let kms = self.chance.index(SEALS.len());
+        self.note_passed_over();
         self.disabled = [false; 2];
         self.disabled[kms] = self.chance.is(50);
         self.generation += 1;

@@ -230,8 +230,9 @@ impl World {
             let is_in_touch = match key {
                 // A version that is disabled is passed over by who did not follow it before.
                 DECLARED => {
-                    replica.knows_keks_of(known.seen_at.max(self.keks_changed), sent.at)
-                        && self.clouds.iter().all(|cloud| cloud.is_current_enabled())
+                    let passed_over = self.passed_over.unwrap_or(known.seen_at);
+                    self.are_current_enabled()
+                        && replica.knows_keks_of(known.seen_at.max(passed_over), sent.at)
                 }
                 _ => replica.knows_store_of(known.seen_at, sent.at),
             };
@@ -324,7 +325,10 @@ impl World {
         };
         let Blob { key, kids, .. } = &self.facts.blobs[blob];
         // What is in the store is opened by the seals that are enabled alone.
-        let opens_state = |kms: usize| !self.disabled[kms] && replica.reaches(kms, sent.at);
+        let opens_state = |kms: usize| {
+            let has_reached = replica.has_confirmed(kms, replica.started);
+            !self.disabled[kms] && (has_reached || replica.reaches(kms, sent.at))
+        };
         let has_state = key == DECLARED || (0..SEALS.len()).any(opens_state);
         has_state && self.must_know(sent, blob, permitted) && kids.iter().any(opens)
     }

@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) clouds: [Arc<Cloud>; 2],
     /// When the states of a master key's versions last changed.
     pub(crate) keks_changed: Instant,
+    /// Until when a current version was disabled last.
+    pub(crate) passed_over: Option<Instant>,
     /// By how many seconds a replica's clock was ahead at most.
     pub(crate) clock_ahead: u64,
     pub(crate) disabled: [bool; 2],
@@ -81,6 +83,7 @@ impl World {
             memory,
             clouds,
             keks_changed: began,
+            passed_over: None,
             clock_ahead: 0,
             disabled: [false; 2],
             generation: 0,
@@ -191,6 +194,19 @@ impl World {
         self.note(format_args!("r{number} store {mood:?}"));
     }
 
+    /// Whether no master key that is wrapped for has a current version that is disabled.
+    pub(crate) fn are_current_enabled(&self) -> bool {
+        let mut all = self.clouds.iter().zip(self.disabled);
+        all.all(|(cloud, is_disabled)| is_disabled || cloud.is_current_enabled())
+    }
+
+    /// To be called before that changes.
+    pub(crate) fn note_passed_over(&mut self) {
+        if !self.are_current_enabled() {
+            self.passed_over = Some(Instant::now());
+        }
+    }
+
     pub(crate) fn set_kms(&mut self, number: usize, kms: usize, mood: kms::Mood) {
         let replica = &mut self.replicas[number];
         if replica.reaches(kms, Instant::now()) {
@@ -214,6 +230,7 @@ impl World {
             self.replicas[number].clock.is_off_by(0);
             self.replicas[number].clock_set = Instant::now();
         }
+        self.note_passed_over();
         for cloud in &self.clouds {
             cloud.enable_all();
         }
