@@ -206,9 +206,12 @@ async fn where_nobody_else_can_have_made_it_every_unknown_name_is_unknown_at_onc
     for storage in [Storage::InMemory, Storage::Sled(sled)] {
         let api = Api::start_with(Config { storage: Some(storage), ..config() }).await;
         // A disk may take its time to make a store.
-        while api.send("s.root", "GET", "transit/keys/0", "").await.status == 503 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let is_there = async {
+            while api.send("s.root", "GET", "transit/keys/0", "").await.status == 503 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), is_there).await.expect("a store");
         for number in 0..300 {
             let read = api.send("s.root", "GET", &format!("transit/keys/{number}"), "").await;
             assert_eq!(read.status, StatusCode::NOT_FOUND, "{number}");
