@@ -45,17 +45,7 @@ impl EtcdWatch {
         prefix: Prefix,
         from: Revision,
     ) -> Result<Self, StoreError> {
-        let mut watch = Self {
-            cluster,
-            prefix,
-            reached: from,
-            ready: VecDeque::new(),
-            partial: None,
-            stream: None,
-            endpoint: String::new(),
-            opened: Instant::now(),
-            broken: None,
-        };
+        let mut watch = Self::unopened(cluster, prefix, from);
         if !watch.is_remembered().await? {
             // The member refuses the stream, and only there says from where it remembers.
             let limit = watch.cluster.timeout;
@@ -67,6 +57,20 @@ impl EtcdWatch {
             watch.reopen().await?;
         }
         Ok(watch)
+    }
+
+    fn unopened(cluster: Arc<Cluster>, prefix: Prefix, from: Revision) -> Self {
+        Self {
+            cluster,
+            prefix,
+            reached: from,
+            ready: VecDeque::new(),
+            partial: None,
+            stream: None,
+            endpoint: String::new(),
+            opened: Instant::now(),
+            broken: None,
+        }
     }
 
     /// Whether the cluster still has what came after `reached`.
@@ -240,17 +244,8 @@ mod tests {
 
     fn watch(request_timeout: Duration) -> EtcdWatch {
         let settings = EtcdSettings::of_nobody(request_timeout);
-        EtcdWatch {
-            cluster: Arc::new(Cluster::new(settings, RangeRequest::default()).unwrap()),
-            prefix: Prefix::new("selkie/").unwrap(),
-            reached: Revision::ORIGIN,
-            ready: VecDeque::new(),
-            partial: None,
-            stream: None,
-            endpoint: String::new(),
-            opened: Instant::now(),
-            broken: None,
-        }
+        let cluster = Cluster::new(settings, RangeRequest::default()).unwrap();
+        EtcdWatch::unopened(Arc::new(cluster), Prefix::new("selkie/").unwrap(), Revision::ORIGIN)
     }
 
     fn deletion(mod_revision: i64) -> WatchResponse {
@@ -278,5 +273,23 @@ mod tests {
             watch.opened = Instant::now();
         }
         watch.note_break(Fault::silent("m")).unwrap_err();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_of_which_only_a_part_ever_comes_ends_the_watch() {
+        let second = Duration::from_secs(1);
+        let mut watch = watch(4 * second);
+        let outcomes = (0..10).map(|_| {
+            let outcome = watch.note_break(Fault::silent("m"));
+            watch.opened = Instant::now();
+            watch.take(WatchResponse { fragment: true, ..deletion(1) }).unwrap();
+            outcome
+        });
+        let mut is_over = false;
+        for outcome in outcomes {
+            is_over |= outcome.is_err();
+            tokio::time::advance(second).await;
+        }
+        assert!(is_over);
     }
 }
