@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use selkie_config::{AuditDevice, AuditKind};
 use selkie_crypto::AuditKey;
@@ -11,9 +10,6 @@ use selkie_crypto::AuditKey;
 use super::device::Device;
 use super::lock::HeldElsewhere;
 use super::{Audit, AuditError, Means, Opening, refusal, start};
-
-/// How long a reload waits for one device. A disk that hangs would hold it for ever.
-const OPENING_WAIT: Duration = Duration::from_secs(10);
 
 /// Devices that are ready to take the place of those in use; they leave nothing behind if they do not.
 #[derive(Debug)]
@@ -46,12 +42,10 @@ impl Audit {
         let Some(means) = self.means(&change) else { return Ok(change) };
         for device in wanted {
             let (means, name) = (means.clone(), device.path.clone());
-            // What comes too late is dropped there, and lets go of what it has opened.
+            // What comes too late lets go of what it has opened.
             let opening = tokio::task::spawn_blocking(move || start(device, means, Opening::Must));
-            let opened = tokio::time::timeout(OPENING_WAIT, opening).await;
-            let opened = opened.ok().and_then(Result::ok).unwrap_or_else(|| {
-                let source = io::ErrorKind::TimedOut.into();
-                Err(AuditError::Unopened { device: name, source })
+            let opened = opening.await.unwrap_or_else(|panicked| {
+                Err(AuditError::Unopened { device: name, source: io::Error::other(panicked) })
             });
             change.new.push(Arc::new(opened?.device));
         }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,9 @@ const QUEUE_BYTES: usize = 32 << 20;
 /// A device whose last write takes longer is stuck: further lines fail at once. A request waits for
 /// two lines, and an encrypt is to be answered within 1.5 s (invariant I10).
 pub(super) const PATIENCE: Duration = Duration::from_millis(700);
+/// How long a start or a reload waits for a device to open: a disk that hangs, or a collector that
+/// takes no more connections, would hold it for ever.
+const OPENING_WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// How long the end of the server waits for the last lines.
 const LAST_WAIT: Duration = Duration::from_secs(3);
 
@@ -27,6 +30,7 @@ pub(super) struct Device {
     pub(super) figures: Arc<Figures>,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    opened: Mutex<mpsc::Receiver<io::Result<()>>>,
 }
 
 /// How a device does.
@@ -68,7 +72,7 @@ struct State {
 }
 
 impl Device {
-    /// Starts the thread of a device.
+    /// Starts the thread of a device, which opens it.
     ///
     /// # Errors
     ///
@@ -76,14 +80,36 @@ impl Device {
     pub(super) fn start(
         settings: selkie_config::AuditDevice,
         figures: Arc<Figures>,
-        writer: Writer,
+        mut writer: Writer,
     ) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let taken_from = Arc::clone(&queue);
+        // Lines that come before it is open have the patience of all others.
+        queue.tell(|state| state.busy_since = Some(Instant::now()));
+        let (tell, opened) = mpsc::sync_channel(1);
         let name = format!("audit-{}", settings.path);
-        let thread = thread::Builder::new().name(name).spawn(move || writer.run(&taken_from))?;
-        let settings = Arc::new(settings);
-        Ok(Self { settings, figures, queue, thread: Mutex::new(Some(thread)) })
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            writer.open(&tell);
+            writer.run(&taken_from);
+        })?;
+        let (settings, thread) = (Arc::new(settings), Mutex::new(Some(thread)));
+        Ok(Self { settings, figures, queue, thread, opened: Mutex::new(opened) })
+    }
+
+    /// Waits for the outcome of its opening, but not for ever: then its thread goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn opened(&self) -> io::Result<()> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.recv_timeout(OPENING_WAIT).unwrap_or_else(|_no_word| {
+            self.figures.is_failing.store(true, Ordering::Relaxed);
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("it has not opened in {} s", OPENING_WAIT.as_secs()),
+            ))
+        })
     }
 
     /// Queues lines to be written; if that cannot be, they have failed here.
@@ -107,6 +133,16 @@ impl Device {
 
     pub(super) fn reopen(&self) {
         self.queue.tell(|state| state.work.reopen = true);
+    }
+
+    /// Has the thread of a device that could not be opened let go of what it had opened of it.
+    pub(super) fn discard(self) {
+        self.queue.abandon();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // One that still opens it lets go of it later.
+        if let Some(thread) = thread.filter(|_| !self.queue.lock().is_stuck()) {
+            let _panicked = thread.join();
+        }
     }
 
     /// Lets the thread write what waits and its last checkpoint, and waits for that a while. One that

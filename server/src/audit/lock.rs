@@ -6,13 +6,15 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{major, minor};
 use selkie_config::{AuditDevice, AuditKind};
 use selkie_storage::Holder;
-use tokio::time::{Instant, sleep};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// Who looks whether a file is free holds it for a moment.
 const TRIES: u32 = 10;
@@ -79,13 +81,13 @@ pub(super) fn take(file: &File, path: &Path) -> io::Result<File> {
 pub(crate) async fn await_others(devices: &[AuditDevice]) {
     let until = Instant::now() + DRAINING;
     let mut told: Option<PathBuf> = None;
-    // What cannot be looked at the start itself tells.
-    let held = |path| Some((path, holder(path).ok()??));
-    while let Some((path, holder)) = devices.iter().filter_map(file_of).find_map(held) {
+    let files: Arc<[_]> = devices.iter().filter_map(file_of).map(Path::to_owned).collect();
+    // On a disk that hangs there is no end to a look.
+    while let Ok(Some((path, holder))) = timeout_at(until, first_held(&files)).await {
         if Instant::now() >= until {
             return;
         }
-        if told.as_deref() != Some(path) {
+        if told.as_ref() != Some(&path) {
             tracing::warn!(
                 file = %path.display(),
                 %holder,
@@ -93,10 +95,18 @@ pub(crate) async fn await_others(devices: &[AuditDevice]) {
                 "another process writes to an audit file: waiting for it, as long as a server that \
                  stops may take"
             );
-            told = Some(path.to_owned());
+            told = Some(path);
         }
         sleep(LOOK_PAUSE).await;
     }
+}
+
+/// One of `files` that another process has, and who that is. What cannot be looked at the start itself
+/// tells.
+async fn first_held(files: &Arc<[PathBuf]>) -> Option<(PathBuf, Holder)> {
+    let files = Arc::clone(files);
+    let held = |path: &PathBuf| Some((path.clone(), holder(path).ok()??));
+    spawn_blocking(move || files.iter().find_map(held)).await.ok()?
 }
 
 fn file_of(device: &AuditDevice) -> Option<&Path> {

@@ -28,7 +28,6 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use selkie_config::{AuditDevice, AuditKind};
@@ -296,7 +295,7 @@ fn start(
         AuditKind::Socket(socket) => Box::new(SocketSink::new(socket)),
     };
     let figures = Arc::<Figures>::default();
-    let mut writer = Writer {
+    let writer = Writer {
         name: settings.path.clone(),
         sink,
         key,
@@ -308,16 +307,18 @@ fn start(
         is_anew: true,
         chained: Chained::default(),
     };
-    let is_file = matches!(settings.kind, AuditKind::File(_));
-    let unopened = match (writer.sink.probe(), opening) {
-        // A socket that is missing comes with its collector.
+    let device = Device::start(settings, figures, writer).map_err(AuditError::Thread)?;
+    let is_file = matches!(device.settings.kind, AuditKind::File(_));
+    let unopened = match (device.opened(), opening) {
+        // A socket that is missing comes with its collector; its thread tries it again meanwhile.
         (Err(source), Opening::May) if !(is_file && is_lasting(&source)) => Some(source),
-        (Err(source), _) => return Err(refusal(&settings, source)),
+        (Err(source), _) => {
+            let refusal = refusal(&device.settings, source);
+            device.discard();
+            return Err(refusal);
+        }
         (Ok(()), _) => None,
     };
-    // Its thread tries it again meanwhile, and others may know before the first line.
-    figures.is_failing.store(unopened.is_some(), Ordering::Relaxed);
-    let device = Device::start(settings, figures, writer).map_err(AuditError::Thread)?;
     Ok(Started { device, unopened })
 }
 

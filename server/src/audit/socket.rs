@@ -3,8 +3,11 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use selkie_config::{AuditSocket, AuditTarget};
 
 use super::sink::{Failed, Ready, Sink};
@@ -53,13 +56,19 @@ impl SocketSink {
                 socket.set_write_timeout(Some(timeout))?;
                 Ok(Connection::Udp(socket))
             }
-            AuditTarget::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_write_timeout(Some(timeout))?;
-                Ok(Connection::Unix(stream))
-            }
+            AuditTarget::Unix(path) => Ok(Connection::Unix(connect_unix(path, timeout)?)),
         }
     }
+}
+
+/// Connects within `timeout`, which holds for writes too: a collector that hangs accepts nobody, and
+/// with its queue full the kernel would wait for ever.
+pub(super) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(timeout))?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket.into())
 }
 
 impl Sink for SocketSink {

@@ -1,4 +1,5 @@
 mod held;
+mod opening;
 mod partial;
 mod verifying;
 

@@ -1,7 +1,9 @@
 //! What a device's thread does.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use selkie_crypto::AuditKey;
@@ -50,13 +52,25 @@ struct Step {
 }
 
 impl Writer {
-    fn ready(&mut self) -> std::io::Result<()> {
+    fn ready(&mut self) -> io::Result<()> {
         if let Ready::Anew(end) = self.sink.ready()? {
             self.is_anew = true;
             // A file that got no line has no end: the one before it is still the last.
             self.before = end.or(self.before.take());
         }
         Ok(())
+    }
+
+    /// Opens the device for the first time, and tells who waits for it how that went.
+    pub(super) fn open(&mut self, waiting: &SyncSender<io::Result<()>>) {
+        let opened = self.sink.probe();
+        match &opened {
+            // After all, where nobody waited so long.
+            Ok(()) => self.tell(Ok(()), 0),
+            // Who waits tells why; others may know before the first line.
+            Err(_) => self.figures.is_failing.store(true, Ordering::Relaxed),
+        }
+        let _nobody_waits = waiting.send(opened);
     }
 
     pub(super) fn run(mut self, queue: &Queue) {
@@ -139,7 +153,7 @@ impl Writer {
     fn attempt<'l>(
         &mut self,
         lines: impl Iterator<Item = &'l [u8]>,
-    ) -> Result<(), (std::io::Error, usize)> {
+    ) -> Result<(), (io::Error, usize)> {
         self.ready().map_err(|error| (error, 0))?;
         let was = self.chain.end().clone();
         let mut chained = std::mem::take(&mut self.chained).emptied();
@@ -177,7 +191,7 @@ impl Writer {
     }
 
     /// Says once that the device fails, and once that it works again.
-    fn tell(&self, outcome: Result<(), std::io::Error>, missed: usize) {
+    fn tell(&self, outcome: Result<(), io::Error>, missed: usize) {
         let is_failing = outcome.is_err();
         if self.figures.is_failing.swap(is_failing, Ordering::Relaxed) == is_failing {
             return;

@@ -54,6 +54,10 @@ fn on_short(path: &Path, cut: &Cut) -> Arc<Gathering> {
 
 /// One device that writes to `sink`.
 pub(super) fn on_sink(name: &str, sink: Box<dyn Sink>) -> Arc<Gathering> {
+    Arc::new(Gathering::of(vec![Arc::new(device_on(name, sink))]))
+}
+
+pub(super) fn device_on(name: &str, sink: Box<dyn Sink>) -> Device {
     let figures = Arc::<Figures>::default();
     let writer = Writer {
         name: name.to_owned(),
@@ -68,7 +72,7 @@ pub(super) fn on_sink(name: &str, sink: Box<dyn Sink>) -> Arc<Gathering> {
         chained: Chained::default(),
     };
     let settings = device(name, file(Path::new("/nowhere")));
-    Arc::new(Gathering::of(vec![Arc::new(Device::start(settings, figures, writer).unwrap())]))
+    Device::start(settings, figures, writer).unwrap()
 }
 
 fn line(number: usize) -> Vec<u8> {
