@@ -1,7 +1,8 @@
 //! Master keys in a simulated cloud, and the way of one replica to each of them.
 
+use std::array::from_fn;
 use std::future::pending;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use selkie_crypto::{Kek, KekId, RecipientSecret, WrapAlgorithm};
@@ -39,13 +40,18 @@ pub(crate) enum Kind {
     LocalUntold,
 }
 
+/// As many as all seals have versions, made once: each lies in a page of its own.
+static SYMMETRIC: LazyLock<[Kek; 8]> = LazyLock::new(|| {
+    from_fn(|number| Kek::init_with(|bytes| bytes.fill(u8::try_from(number).unwrap())).unwrap())
+});
+
 /// One master key, with all its versions.
 #[derive(Debug)]
 pub(crate) struct Cloud {
     name: &'static str,
     kind: Kind,
-    /// Its first key pair of [`RsaPair::of`].
-    first_pair: usize,
+    /// The number of its first version among [`SYMMETRIC`], or of [`RsaPair::of`].
+    first: usize,
     versions: Mutex<Vec<Version>>,
 }
 
@@ -60,7 +66,7 @@ struct Version {
 
 #[derive(Clone)]
 enum KekOf {
-    Symmetric(Arc<Kek>),
+    Symmetric(&'static Kek),
     Rsa(&'static RsaPair),
 }
 
@@ -72,8 +78,8 @@ impl std::fmt::Debug for KekOf {
 
 impl Cloud {
     pub(crate) fn new(name: &'static str, kind: Kind) -> Arc<Self> {
-        let first_pair = if name == SEALS[0] { 0 } else { MOST_KEKS };
-        let cloud = Arc::new(Self { name, kind, first_pair, versions: Mutex::default() });
+        let first = if name == SEALS[0] { 0 } else { MOST_KEKS };
+        let cloud = Arc::new(Self { name, kind, first, versions: Mutex::default() });
         cloud.rotate();
         cloud
     }
@@ -81,15 +87,11 @@ impl Cloud {
     pub(crate) fn rotate(&self) -> usize {
         let mut versions = self.versions.lock().unwrap();
         let number = versions.len() + 1;
-        let fill = u8::try_from(number).unwrap() ^ (self.name.as_bytes()[0] << 2);
         let id = KekId::new(&format!("{}-{number}", self.name)).unwrap();
+        let kek = self.first + number - 1;
         let kek = match self.kind {
-            Kind::Remote => {
-                KekOf::Symmetric(Arc::new(Kek::init_with(|bytes| bytes.fill(fill)).unwrap()))
-            }
-            Kind::Local | Kind::LocalUntold => {
-                KekOf::Rsa(RsaPair::of(self.first_pair + number - 1))
-            }
+            Kind::Remote => KekOf::Symmetric(&SYMMETRIC[kek]),
+            Kind::Local | Kind::LocalUntold => KekOf::Rsa(RsaPair::of(kek)),
         };
         versions.push(Version { id, kek, is_enabled: true, is_gone: false });
         number

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::pages;
 use crate::planted::Planted;
 use crate::world::World;
 
@@ -107,6 +108,7 @@ fn what_is_promised_is_kept_whatever_the_seed() {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                pages::are_not_hidden();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + count {

@@ -1,7 +1,7 @@
 //! One process of the real server, asked through its real router.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -38,6 +38,9 @@ path "transit/encrypt/declared" { capabilities = ["update"] }
 path "transit/decrypt/declared" { capabilities = ["update"] }
 path "transit/rewrap/declared" { capabilities = ["update"] }
 "#;
+/// The same, read once.
+static POLICY: LazyLock<Policy> =
+    LazyLock::new(|| Policy::parse("vault".parse().unwrap(), "vault.hcl", VAULT_POLICY).unwrap());
 
 /// What a process is started on.
 pub(crate) struct Site {
@@ -187,7 +190,7 @@ fn config(seals: Vec<SealName>, generation: u32) -> Config {
         }],
         takeovers: Vec::new(),
         clients: vec![client(ROOT, "root"), client(VAULT, "vault")],
-        policies: vec![Policy::parse("vault".parse().unwrap(), "vault.hcl", VAULT_POLICY).unwrap()],
+        policies: vec![POLICY.clone()],
         auth: Vec::new(),
         leases: selkie_config::LeaseTimes::default(),
         allow_faults: false,
