@@ -256,6 +256,7 @@ impl World {
         self.note_passed_over();
         self.disabled = [false; 2];
         self.disabled[kms] = self.chance.is(50);
+        self.was_alone[1 - kms] |= self.disabled[kms];
         self.generation += 1;
         let disabled = self.disabled;
         self.befell(if disabled[kms] { "seal disabled" } else { "seal enabled" });

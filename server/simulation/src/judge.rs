@@ -193,6 +193,7 @@ impl World {
                 || replica.wraps_for(kms, self.clouds[kms].is_local(), changed, sent.at)
         };
         self.has_all(sent, key, permitted)
+            && self.has_state(sent, key)
             && (0..SEALS.len()).all(wraps)
             && replica.knows_store_of(changed, sent.at)
             && self.clouds.iter().all(|cloud| cloud.is_current_enabled())
@@ -324,13 +325,20 @@ impl World {
                 && sent.at >= self.keks_changed + QUIET
         };
         let Blob { key, kids, .. } = &self.facts.blobs[blob];
-        // What is in the store is opened by the seals that are enabled alone.
-        let opens_state = |kms: usize| {
-            let has_reached = replica.has_confirmed(kms, replica.started);
-            !self.disabled[kms] && (has_reached || replica.reaches(kms, sent.at))
+        self.has_state(sent, key) && self.must_know(sent, blob, permitted) && kids.iter().any(opens)
+    }
+
+    /// Whether the replica must have opened the state, if the key is in it: it has reached a seal, and
+    /// each that the state may be for alone.
+    fn has_state(&self, sent: &Sent, key: &str) -> bool {
+        let replica = &self.replicas[sent.to];
+        let has_reached = |kms: usize| {
+            replica.has_confirmed(kms, replica.started) || replica.reaches(kms, sent.at)
         };
-        let has_state = key == DECLARED || (0..SEALS.len()).any(opens_state);
-        has_state && self.must_know(sent, blob, permitted) && kids.iter().any(opens)
+        let mut all = 0..SEALS.len();
+        key == DECLARED
+            || (all.clone().any(has_reached)
+                && all.all(|kms| !self.was_alone[kms] || has_reached(kms)))
     }
 
     fn saw_latest(&mut self, sent: &Sent, key: &str, answer: &Answer) {

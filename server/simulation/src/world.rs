@@ -54,6 +54,8 @@ pub(crate) struct World {
     /// By how many seconds a replica's clock was ahead at most.
     pub(crate) clock_ahead: u64,
     pub(crate) disabled: [bool; 2],
+    /// Which have been the only one in use at some time: the state may be for one of these alone.
+    pub(crate) was_alone: [bool; 2],
     /// How often that has changed.
     pub(crate) generation: u32,
     pub(crate) replicas: Vec<Replica>,
@@ -86,6 +88,7 @@ impl World {
             passed_over: None,
             clock_ahead: 0,
             disabled: [false; 2],
+            was_alone: [false; 2],
             generation: 0,
             replicas: Vec::new(),
             facts: Facts::default(),
