@@ -135,7 +135,7 @@ fn key(
         section.place().report(KeyError::TooManySeals { seals: names.len() });
     }
     let asked = seals.as_ref().map(|names| declared_asked(names, declared));
-    let asked = asked.filter(|_| declared.unread.is_empty());
+    let asked = asked.filter(|_| declared.has_all_asked());
     let quorum = quorum(&mut section, asked);
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
@@ -185,7 +185,7 @@ fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
 /// The seals of a key in order of priority, in which `seals` come.
 fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealName>> {
     let field = section.field("seals");
-    let enabled = declared.seals.iter().filter(|seal| !seal.disabled);
+    let enabled = declared.choices().filter(|seal| !seal.is_disabled);
     if field.place().is_none() {
         return Some(enabled.map(|seal| seal.name.clone()).collect());
     }
@@ -203,17 +203,17 @@ fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealN
     }
     let chosen = enabled.filter(|seal| listed.contains(seal.name.as_str()));
     let chosen: Vec<_> = chosen.collect();
-    let is_whole = declared.unread.is_empty() && !chosen.is_empty();
-    if is_whole && chosen.iter().all(|seal| seal.is_offline()) {
+    let is_whole = declared.has_all_asked() && !chosen.is_empty();
+    if is_whole && chosen.iter().all(|seal| seal.is_offline) {
         list_place.report(KeyError::NoSealThatDecrypts);
     }
     Some(chosen.into_iter().map(|seal| seal.name.clone()).collect())
 }
 
 fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
-    let seal = declared.seals.iter().find(|seal| seal.name.as_str() == name);
+    let seal = declared.choices().find(|seal| seal.name.as_str() == name);
     let name = || name.to_owned();
-    if seal.is_some_and(|seal| seal.disabled) {
+    if seal.is_some_and(|seal| seal.is_disabled) {
         place.report(KeyError::DisabledSeal { name: name() });
     } else if declared.revoked.iter().any(|seal| seal.names().any(|one| one.as_str() == name())) {
         place.report(KeyError::RevokedSeal { name: name() });
@@ -224,9 +224,8 @@ fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
 
 /// How many of these seals a server can ask: it gets no share from the others.
 fn declared_asked(names: &[SealName], declared: &Declared) -> usize {
-    let is_offline = |name: &&SealName| {
-        declared.seals.iter().any(|seal| seal.name == **name && seal.is_offline())
-    };
+    let is_offline =
+        |name: &&SealName| declared.choices().any(|seal| seal.name == *name && seal.is_offline);
     names.iter().filter(|name| !is_offline(name)).count()
 }
 

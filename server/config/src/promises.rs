@@ -8,11 +8,12 @@ use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, KeyFingerprint, OriginKey, SealName};
 use selkie_hcl::Problems;
 
-use crate::config::Config;
+use crate::config::{Config, Read};
 use crate::key::DeclaredKey;
 use crate::mount::Mount;
-use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal};
+use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal, UnreadSeal};
 use crate::secret::{Purpose, Reading};
+use crate::sources::Sources;
 use crate::sources::stand_ins::{Placeholders, WhereReadable};
 use crate::storage::Storage;
 
@@ -48,6 +49,9 @@ pub(crate) struct PromisedSeal {
     pub(crate) distant_key: Option<DistantKey>,
     pub(crate) in_hsm: Option<PromisedHsm>,
 }
+
+/// The id of a key whose file was not read: one for all, as nobody can tell them apart.
+const UNREAD: &str = "unread";
 
 /// How the versions of a seal in an HSM are found.
 #[derive(Clone, Debug)]
@@ -87,8 +91,7 @@ impl Promises {
     ///
     /// As of [`Config::parse`].
     pub fn parse_by_reference(file: &str, text: &str) -> Result<Self, Problems> {
-        let config = Config::read(file, text, Reading::new(&Placeholders, Purpose::Compare))?;
-        Ok(config.promises())
+        Self::read(file, text, &Placeholders)
     }
 
     /// The same, but that keys which can be read are told apart by what they are.
@@ -97,8 +100,15 @@ impl Promises {
     ///
     /// As of [`Config::parse`].
     pub fn parse_where_readable(file: &str, text: &str) -> Result<Self, Problems> {
-        let config = Config::read(file, text, Reading::new(&WhereReadable, Purpose::Compare))?;
-        Ok(config.promises())
+        Self::read(file, text, &WhereReadable)
+    }
+
+    fn read(file: &str, text: &str, sources: &dyn Sources) -> Result<Self, Problems> {
+        let Read { config, unread_seals } =
+            Config::read(file, text, Reading::new(sources, Purpose::Compare))?;
+        let mut promises = config.promises();
+        promises.seals.extend(unread_seals.iter().map(PromisedSeal::unread));
+        Ok(promises)
     }
 
     /// The seal that opens what was wrapped under `name`.
@@ -152,6 +162,19 @@ impl PromisedSeal {
                 .collect(),
             distant_key: seal.distant_key(),
             in_hsm: seal.in_hsm().map(PromisedHsm::of),
+        }
+    }
+
+    /// An offline seal whose public key stands in a file: to be compared, no key is read from one.
+    fn unread(seal: &UnreadSeal) -> Self {
+        Self {
+            name: seal.name.clone(),
+            aliases: seal.aliases.clone(),
+            is_offline: true,
+            offline_id: KekId::new(UNREAD).ok(),
+            static_keys: Vec::new(),
+            distant_key: None,
+            in_hsm: None,
         }
     }
 

@@ -26,7 +26,6 @@ impl KeyVaultSeal {
             SealKind::AzureKeyVault(seal) => Some(Self::new(seal)),
             SealKind::Static(_)
             | SealKind::BreakGlass(_)
-            | SealKind::UnreadBreakGlass(_)
             | SealKind::Pkcs11(_)
             | SealKind::Transit(_) => None,
         }
