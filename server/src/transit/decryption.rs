@@ -1,3 +1,6 @@
+//! Decrypts. What is wrong outside an envelope is found before a KMS is asked; what is wrong inside
+//! is one failure (invariant I4).
+
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath, Permit, operation};

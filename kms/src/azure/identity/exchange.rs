@@ -1,3 +1,6 @@
+//! Stands between Azure's client and Entra, since that client's errors quote answers, which may
+//! hold secrets: none of its texts gets out.
+
 use std::fmt;
 
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! Why there is no token, in words of which none comes out of a token or a secret.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;

@@ -1,3 +1,6 @@
+//! Managed identity over the machine's own endpoint. It is never asked through a proxy, and only
+//! for Key Vault.
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::HeaderName;

@@ -1,3 +1,5 @@
+//! The one way to a token endpoint, for requests that hold a secret.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

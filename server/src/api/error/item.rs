@@ -1,3 +1,6 @@
+//! What a client is told of one item: the same for whatever is wrong inside an envelope (invariant
+//! I4).
+
 use selkie_crypto::CiphertextError;
 
 use crate::api::base64::IllegalByte;

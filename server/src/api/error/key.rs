@@ -1,3 +1,5 @@
+//! What a client is told of a key that it wants to change.
+
 /// Why a key could not be created, configured, rotated, trimmed or deleted. Its display is Vault's
 /// text, or ours where Vault has no such case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

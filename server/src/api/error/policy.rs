@@ -1,3 +1,5 @@
+//! What a client is told of a policy that it wants to see or change.
+
 use selkie_access::NameError;
 
 use crate::api::quote::Quoted;

@@ -1,3 +1,6 @@
+//! What a client is told of tokens. Who has no good token at all is told elsewhere, always the
+//! same.
+
 use crate::api::quote::Quoted;
 
 /// Why a token or a token role is not made, shown, renewed or revoked. Its display is Vault's text,

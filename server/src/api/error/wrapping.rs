@@ -1,3 +1,5 @@
+//! What a client is told of wrapped responses.
+
 /// Why a response is not wrapped, or a wrapped one not given. Its display is Vault's text, or ours
 /// where Vault has no such case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

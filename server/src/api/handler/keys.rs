@@ -1,3 +1,6 @@
+//! Keys: made, read, configured, rotated, trimmed and deleted. An option that would silently not
+//! hold is refused.
+
 use std::collections::BTreeMap;
 
 use selkie_access::{MountPath, operation};

@@ -1,3 +1,5 @@
+//! The same of a seal in Key Vault: above all which identity is used, and why that one.
+
 use std::fmt;
 use std::time::Duration;
 
