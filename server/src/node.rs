@@ -361,8 +361,7 @@ impl Node {
         self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());
         let now = self.clock.unix_seconds();
-        let opened = (&self.audit, &*self.evidence);
-        self.metrics.text(deployment, opened, self.bench.as_deref(), now)
+        self.metrics.text(deployment, &self.audit, &self.evidence, self.bench.as_deref(), now)
     }
 
     /// The managed keys.

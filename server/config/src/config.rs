@@ -11,7 +11,7 @@ use crate::audit::{self, Audit};
 use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
 use crate::faults::Faults;
-use crate::key::{self, DeclaredKey};
+use crate::key::{self, DeclaredKey, Surroundings};
 use crate::lease::{self, LeaseTimes};
 use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
@@ -236,7 +236,9 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>, given: Option<Vec<Seal>>)
     };
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let (keys, takeovers) = key::decode(&mut root, &mounts, &seals, (&listeners, &reading));
+    let surroundings =
+        Surroundings { mounts: &mounts, seals: &seals, listeners: &listeners, reading: &reading };
+    let (keys, takeovers) = key::decode(&mut root, surroundings);
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);

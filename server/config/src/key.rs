@@ -94,22 +94,30 @@ enum KeyError {
     Exportable,
 }
 
+/// What a key is read beside.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'s> {
+    pub(crate) mounts: &'s [Mount],
+    pub(crate) seals: &'s Declared,
+    pub(crate) listeners: &'s [Listener],
+    pub(crate) reading: &'s Reading<'s>,
+}
+
 /// All `key` stanzas, and what they take over, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
-    mounts: &[Mount],
-    seals: &Declared,
-    surroundings: (&[Listener], &Reading<'_>),
+    surroundings: Surroundings<'_>,
 ) -> (Vec<DeclaredKey>, Vec<Takeover>) {
+    let Surroundings { seals, reading, .. } = surroundings;
     let mut seen = BTreeSet::new();
     let (mut keys, mut takeovers) = (Vec::new(), Vec::new());
     for (label, section) in root.labelled("key") {
         let place = label.place;
-        let Some((key, takeover)) = key(label, section, (mounts, seals), surroundings) else {
+        let Some((key, takeover)) = key(label, section, surroundings) else {
             continue;
         };
         if key.quorum > 1 && usize::from(key.quorum) == declared_asked(&key.seals, seals) {
-            surroundings.1.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
+            reading.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
         }
         if !seen.insert((key.mount.clone(), key.name.clone())) {
             let (name, mount) = (key.name.to_string(), key.mount.to_string());
@@ -124,9 +132,9 @@ pub(crate) fn decode(
 fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
-    (mounts, declared): (&[Mount], &Declared),
-    surroundings: (&[Listener], &Reading<'_>),
+    surroundings: Surroundings<'_>,
 ) -> Option<(DeclaredKey, Option<Takeover>)> {
+    let Surroundings { mounts, seals: declared, .. } = surroundings;
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
@@ -151,7 +159,7 @@ fn key(
     let name = name.map(|name| name.value);
     let takeover = section.block("takeover").and_then(|stanza| {
         let ours = mount.as_ref().zip(name.as_ref());
-        takeover::decode(stanza, ours, (version, declared), surroundings)
+        takeover::decode(stanza, ours, version, surroundings)
     });
     section.finish();
     let key = DeclaredKey {

@@ -11,7 +11,7 @@ use selkie_hcl::Problems;
 use crate::config::{Config, Read};
 use crate::key::DeclaredKey;
 use crate::mount::Mount;
-use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal, UnreadSeal};
+use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal, TokenChoice, UnreadSeal};
 use crate::secret::{Purpose, Reading};
 use crate::sources::Sources;
 use crate::sources::stand_ins::{Placeholders, WhereReadable};
@@ -59,7 +59,7 @@ pub(crate) struct PromisedHsm {
     pub(crate) label: Option<String>,
     /// The `CKA_ID` of each version, the current one first.
     pub(crate) ids: Vec<Vec<u8>>,
-    pub(crate) token: (Option<u64>, Option<String>, Option<String>),
+    pub(crate) token: TokenChoice,
     pub(crate) token_in_words: String,
 }
 
@@ -194,11 +194,10 @@ impl PromisedSeal {
 
 impl PromisedHsm {
     fn of(seal: &Pkcs11Seal) -> Self {
-        let (slot, label, serial) = seal.token();
         Self {
             label: seal.key_label.clone(),
             ids: seal.ids().map(<[u8]>::to_vec).collect(),
-            token: (slot, label.map(str::to_owned), serial.map(str::to_owned)),
+            token: seal.token(),
             token_in_words: seal.token_in_words(),
         }
     }

@@ -22,6 +22,7 @@ pub use self::azure::{
 };
 pub use self::break_glass::BreakGlassSeal;
 pub use self::out_of_use::{RevokedSeal, UnreadSeal};
+pub(crate) use self::pkcs11::TokenChoice;
 pub use self::pkcs11::{Pkcs11Mechanism, Pkcs11Seal};
 pub use self::proxy::ProxyUrl;
 pub(crate) use self::proxy::decode as decode_proxies;

@@ -36,7 +36,7 @@ impl Exchange {
         let answer = self.transport.answer(HOP, request, |answer| self.refusal(answer)).await?;
         let status = answer.status().as_u16();
         let fits = check_for_sdk(answer.body());
-        fits.map_err(|error| IdentityError::tokenless((HOP, &self.host), status, error))?;
+        fits.map_err(|error| IdentityError::tokenless(HOP, &self.host, status, error))?;
         Ok(answer)
     }
 

@@ -130,7 +130,7 @@ pub(super) fn run(
     let mut config = Config { origin_key, audit, ..config };
     tell(&config, arguments, errors)?;
     let certificates = secure(arguments, &mut config)?;
-    start(arguments, config, (&client, certificates.as_ref()), output)
+    start(arguments, config, &client, certificates.as_ref(), output)
 }
 
 /// The Vault that is served: the key and mount of its ciphertexts, and its token.
@@ -306,7 +306,8 @@ fn secure(
 fn start(
     arguments: &Arguments,
     config: Config,
-    (client, certificates): (&SealClient, Option<&CertificateDir>),
+    client: &SealClient,
+    certificates: Option<&CertificateDir>,
     output: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let level = SystemSources.variable(LEVEL_VARIABLE);
