@@ -1,3 +1,6 @@
+//! The key of the audit log. Where none is declared it is derived from another, one way, so that
+//! whoever verifies logs can do nothing else with it.
+
 use std::fmt;
 
 use selkie_memory::{PageError, with_scrubbed_bytes};

@@ -1,3 +1,6 @@
+//! The text form outside of an envelope. What is wrong here is no secret, so that Vault's own words
+//! may say it (invariant I4).
+
 use std::fmt::{self, Write as _};
 
 use crate::{KeyVersion, base64};

@@ -1,3 +1,5 @@
+//! SHA-256 of what may be a secret; the stack that it used is wiped.
+
 use sha2::{Digest, Sha256};
 
 /// SHA-256 keeps one block, its schedule and its state: less than 1 KiB.

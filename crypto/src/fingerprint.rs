@@ -1,3 +1,5 @@
+//! Tells two keys apart where neither is at hand, such as in a file that remembers a configuration.
+
 use std::fmt;
 
 use selkie_memory::with_scrubbed_stack;

@@ -1,3 +1,5 @@
+//! A master key in our own memory, which the static seal alone has.
+
 use std::fmt;
 
 use aes_kw::cipher::consts::U32;

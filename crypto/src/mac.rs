@@ -1,3 +1,5 @@
+//! HMAC under a key that is taken in once, for whoever makes many.
+
 use hmac::{Hmac, KeyInit, Mac};
 use selkie_memory::{PageError, SecretPage, with_scrubbed_bytes};
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};

@@ -1,3 +1,6 @@
+//! Names that stand in envelopes unescaped: their types admit no character that JSON would have to
+//! escape.
+
 use std::fmt;
 
 /// The name of a seal: 1 to 64 of `A-Z a-z 0-9 _ - .`, as in the configuration's `seal` stanza.

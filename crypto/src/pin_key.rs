@@ -1,3 +1,6 @@
+//! The uses of the local key, each under a label of its own, so that what is signed for one is
+//! nothing to another.
+
 use std::fmt;
 
 use selkie_memory::{PageError, SecretPage, with_scrubbed_stack};

@@ -1,3 +1,6 @@
+//! The public half of any master key: by its type a DEK can be wrapped without the KMS (invariant
+//! I2).
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,3 +1,6 @@
+//! Randomness comes in as a value: a simulation replays it, and a source that fails stops the
+//! operation.
+
 use std::fmt;
 
 /// A source of randomness: fills the whole buffer or fails.

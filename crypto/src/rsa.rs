@@ -1,3 +1,5 @@
+//! RSA-OAEP-256 under the pinned public key of a KMS. There is no private half here.
+
 use std::fmt;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};

@@ -1,3 +1,6 @@
+//! Secrets that live for one operation. They are filled in place, cannot be cloned or printed, and
+//! are read by a method that says what for.
+
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretBox};

@@ -1,3 +1,5 @@
+//! A transit key's version, which is never 0: Vault counts from 1.
+
 use std::fmt;
 use std::num::NonZeroU32;
 

@@ -1,3 +1,5 @@
+//! Signs alerts, and nothing else: whoever receives them has this key too.
+
 use std::fmt;
 
 use selkie_memory::{PageError, SecretPage, with_scrubbed_bytes};

@@ -1,3 +1,6 @@
+//! How a DEK can be wrapped, and which shape that gives it: what has another shape is refused
+//! before it stands in an envelope.
+
 use crate::kek::WRAPPED_DEK_BYTES;
 
 /// How a DEK is wrapped for one recipient, by its JOSE name (RFC 7518 §4.1), and what

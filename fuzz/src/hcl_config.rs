@@ -95,7 +95,6 @@ pub(crate) fn said(config: &Config) -> String {
         listeners: _,
         seals: _,
         revoked_seals: _,
-        unread_seals,
         storage: _,
         audit: _,
         alerts: _,
@@ -119,8 +118,7 @@ pub(crate) fn said(config: &Config) -> String {
     );
     let warnings: Vec<_> = warnings.iter().map(|warning| (&warning.file, &warning.kind)).collect();
     let first = (realm, realm_aliases, logging, api_addr, cluster_name, pid_file, data_dir);
-    let second =
-        (lock_all_memory, listeners, seals, revoked_seals, unread_seals, storage, telemetry);
+    let second = (lock_all_memory, listeners, seals, revoked_seals, storage, telemetry);
     let third = (mounts, keys, takeovers, auth, clients, leases, allow_faults, faults);
     let fourth = (secrets, sandbox, &audit.devices, alerts, warnings);
     let policies: Vec<_> = policies.iter().map(rules).collect();

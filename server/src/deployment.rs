@@ -131,17 +131,18 @@ impl Deployment {
     }
 
     /// The same, going on from what the deployment `before` has learned, else from the pin files;
-    /// with a `bench`, its faults lie before the master keys.
+    /// with a `bench`, its faults lie before the master keys. `promises` are those of `config` while
+    /// it had its storage, which belongs to the node.
     ///
     /// # Errors
     ///
     /// [`DeploymentError`].
     pub async fn resume(
         mut config: Config,
+        promises: Promises,
         before: Option<&Self>,
         bench: Option<&Arc<Bench>>,
     ) -> Result<Self, DeploymentError> {
-        let promises = config.promises();
         let keeping = Keeping::take(&mut config);
         let seals = connect_seals(&mut config, &keeping, bench).await?;
         let seals = seals.resumed(before.map(|before| &before.seals));

@@ -308,7 +308,8 @@ impl Metrics {
     pub fn text(
         &self,
         deployment: &Deployment,
-        (audited, opened): (&Audit, &crate::takeover::Evidence),
+        audit: &Audit,
+        opened: &crate::takeover::Evidence,
         bench: Option<&Bench>,
         now: u64,
     ) -> Result<String, fmt::Error> {
@@ -355,7 +356,7 @@ impl Metrics {
         SealGauges::of(&deployment.seals, now).register(&mut registry);
         governed::register(&mut registry, &deployment.seals);
         upstream::register(&mut registry, &deployment.seals, now);
-        audit::register(&mut registry, audited);
+        audit::register(&mut registry, audit);
         takeover::register(&mut registry, deployment, opened);
         bench.iter().for_each(|bench| bench.register(&mut registry));
         let mut text = String::new();

@@ -100,7 +100,7 @@ impl Node {
     ///
     /// [`NodeError`].
     pub async fn start(mut config: Config) -> Result<Self, NodeError> {
-        let promises = Arc::new(config.promises());
+        let promises = config.promises();
         let storage = config.storage.take();
         let clock = Arc::new(SystemClock);
         await_others(&config.audit.devices).await;
@@ -108,9 +108,7 @@ impl Node {
         let alerts = config.alerts.take();
         // Again here: whoever made this configuration, a script alone never makes a bench.
         let bench = config.faults.take().filter(|_| config.allow_faults).map(Bench::new);
-        let mut deployment = Deployment::resume(config, None, bench.as_ref()).await?;
-        // Those of a configuration that still had its storage.
-        deployment.promises = promises;
+        let deployment = Deployment::resume(config, promises, None, bench.as_ref()).await?;
         let keys = if storage.is_some() {
             ManagedKeys::awaiting_store()
         } else {
@@ -363,8 +361,7 @@ impl Node {
         self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());
         let now = self.clock.unix_seconds();
-        let opened = (&self.audit, &*self.evidence);
-        self.metrics.text(deployment, opened, self.bench.as_deref(), now)
+        self.metrics.text(deployment, &self.audit, &self.evidence, self.bench.as_deref(), now)
     }
 
     /// The managed keys.

@@ -1,3 +1,5 @@
+//! Ids that Vault's API wants and replicas must agree on without asking each other.
+
 use selkie_crypto::sha256;
 use uuid::Uuid;
 

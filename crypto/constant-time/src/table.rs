@@ -1,3 +1,6 @@
+//! What memcheck reported of each call, beside what it may report. A control that goes unseen fails
+//! like a leak.
+
 use std::io::{self, Write};
 
 use crate::memcheck;

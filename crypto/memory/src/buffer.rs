@@ -1,3 +1,6 @@
+//! Buffers for secrets of any length. Nothing that one leaves behind, by growing or by its end,
+//! stays readable.
+
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::{Deref, DerefMut};

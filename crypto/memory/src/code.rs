@@ -1,3 +1,6 @@
+//! Gives back the memory of code that only the start has run. It is about size alone: no secret
+//! lies in code.
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io;

@@ -1,3 +1,6 @@
+//! Pages for keys that live as long as the process: what holds of them (never swapped, in no dump)
+//! holds by the kernel and not by the care of whoever uses them.
+
 use std::ffi::c_void;
 use std::fmt;
 use std::io;

@@ -1,3 +1,6 @@
+//! Wipes the stack below a call, since the compiler spills key schedules there and no type can own
+//! a spill.
+
 use std::mem::MaybeUninit;
 
 /// How far below its caller [`with_scrubbed_stack`] wipes, in bytes.

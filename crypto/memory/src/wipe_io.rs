@@ -1,3 +1,6 @@
+//! Wipes the buffers of libraries that know nothing of secrets, from below: by the reads that they
+//! make.
+
 use std::{
     io::{self, IoSlice},
     pin::Pin,

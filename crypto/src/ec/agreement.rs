@@ -1,3 +1,6 @@
+//! From two elliptic-curve keys to the key that wraps (ECDH-ES with A256KW, RFC 7518 §4.6). A
+//! shared secret that everybody knows is refused, never used.
+
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey, agree};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;

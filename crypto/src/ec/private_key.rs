@@ -1,3 +1,6 @@
+//! Private keys for break-glass, which no server holds. Their one spelling in PKCS#8 is what other
+//! tools write too, so that none of ours is needed in an emergency.
+
 use std::fmt;
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};

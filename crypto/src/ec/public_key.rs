@@ -1,3 +1,5 @@
+//! The half of a break-glass key that a server has: it wraps, and cannot unwrap.
+
 use std::fmt;
 
 use selkie_memory::with_scrubbed_stack;

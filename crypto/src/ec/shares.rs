@@ -1,3 +1,5 @@
+//! Shares of a break-glass key, for several people of whom then nobody holds it alone.
+
 use selkie_memory::{WipedVec, with_scrubbed_stack};
 
 use super::{EcCurve, EcPrivateKey, EcPrivateKeyError};

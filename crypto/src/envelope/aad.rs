@@ -1,3 +1,6 @@
+//! What a client binds to its ciphertext. It has one spelling, so that equal data always
+//! authenticate alike.
+
 use selkie_memory::WipedVec;
 
 use crate::base64::{encode_url, encoded_len, push_url};

@@ -1,3 +1,6 @@
+//! Reading by expectation: what is not spelled as we spell it is no envelope, so there is no second
+//! reading of one to disagree with.
+
 use std::borrow::Cow;
 
 /// Reads text that has one spelling by expecting it, letter by letter.

@@ -1,3 +1,6 @@
+//! Makes an envelope. The draft is used up by encrypting, so that a DEK never encrypts two
+//! messages.
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,3 +1,6 @@
+//! What an envelope says of itself under integrity protection; all of it is compared with the
+//! request before a KMS is asked.
+
 use std::borrow::Cow;
 use std::io::Write as _;
 

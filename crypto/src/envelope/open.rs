@@ -1,3 +1,6 @@
+//! Opens an envelope. Whatever is wrong in it, the caller gets one meaning, and what fails after an
+//! unwrap takes equal work (invariant I4).
+
 use std::fmt;
 
 use selkie_memory::with_scrubbed_stack;

@@ -1,3 +1,6 @@
+//! How many recipients open an envelope together, and their shares of its DEK: fewer tell nothing
+//! of it.
+
 use std::fmt;
 
 use super::Recipient;

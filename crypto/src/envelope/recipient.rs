@@ -1,3 +1,5 @@
+//! One wrapped DEK with its header, in the one spelling that both we and ordinary JOSE tools read.
+
 use super::cursor::Cursor;
 use super::quorum::{self, ShareMark};
 use crate::base64::{decode_url, decode_url_array, encode_url, push_url};

@@ -1,3 +1,6 @@
+//! The envelope's text as a whole. Printing and parsing are inverse: there is no other text for the
+//! same envelope.
+
 use super::cursor::Cursor;
 use super::{MAX_RECIPIENTS, Recipient};
 use crate::WrapAlgorithm;

@@ -295,16 +295,31 @@ impl Faults {
     }
 }
 
-/// One rule or a list of them, each checked; the text says what is wrong.
-pub(crate) fn parse_rules(text: &[u8]) -> Result<Vec<Rule>, String> {
-    let value: serde_json::Value = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+/// Why a text is no list of rules.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RulesError {
+    /// It is not JSON.
+    #[error("{0}")]
+    NotJson(#[source] serde_json::Error),
+    /// What stands there is no rule.
+    #[error("rule {index}: {source}")]
+    NotARule { index: usize, source: serde_json::Error },
+    /// A rule says what cannot be.
+    #[error("rule {index}: {source}")]
+    Unfit { index: usize, source: RuleError },
+}
+
+/// One rule or a list of them, each checked.
+pub(crate) fn parse_rules(text: &[u8]) -> Result<Vec<Rule>, RulesError> {
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(RulesError::NotJson)?;
     let items = match value {
         serde_json::Value::Array(items) => items,
         one => vec![one],
     };
-    let rules = items.into_iter().enumerate().map(|(i, item)| {
-        let rule: Rule = serde_json::from_value(item).map_err(|e| format!("rule {i}: {e}"))?;
-        rule.checked().map_err(|e| format!("rule {i}: {e}"))
+    let rules = items.into_iter().enumerate().map(|(index, item)| {
+        let rule: Rule = serde_json::from_value(item)
+            .map_err(|source| RulesError::NotARule { index, source })?;
+        rule.checked().map_err(|source| RulesError::Unfit { index, source })
     });
     rules.collect()
 }
@@ -377,7 +392,7 @@ mod tests {
             (r#"{"how":{"retry_after":"a\nb"}}"#, "retry_after"),
             ("{", "EOF"),
         ] {
-            let error = parse_rules(text.as_bytes()).unwrap_err();
+            let error = parse_rules(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
         assert_eq!(statuses(&faults(r#"{"how":{"retry_after":3}}"#), UNWRAP, 1), [Some(429)]);

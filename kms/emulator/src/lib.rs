@@ -18,7 +18,7 @@ mod tokens;
 mod world;
 
 pub use certificates::CertificateError;
-pub use start::{Options, Running, StartError, Welcome, start};
+pub use start::{ContentError, Options, Running, StartError, Welcome, start};
 pub use stats::Totals;
 
 /// The subscription in resource ids.

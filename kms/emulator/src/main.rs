@@ -10,7 +10,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::Arguments;
-use selkie_emulator::{Running, Totals};
+use selkie_emulator::{Running, StartError, Totals};
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -30,31 +30,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), String> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+/// Why the program ends with a failure.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("{0}")]
+    Runtime(#[source] io::Error),
+    #[error("{0}")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Emulator(#[from] StartError),
+    #[error("{0}")]
+    Output(#[source] io::Error),
+}
+
+fn run(arguments: &Arguments) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
     let totals = runtime.block_on(serve(arguments))?;
     // Work that still computes is not waited for.
     runtime.shutdown_background();
     if !arguments.quiet {
-        terminal::summary(&mut io::stdout().lock(), totals).map_err(|error| error.to_string())?;
+        terminal::summary(&mut io::stdout().lock(), totals).map_err(RunError::Output)?;
     }
     Ok(())
 }
 
-async fn serve(arguments: &Arguments) -> Result<Totals, String> {
-    let text = |error: io::Error| error.to_string();
+async fn serve(arguments: &Arguments) -> Result<Totals, RunError> {
     // Signals are caught before READY is printed, so that none is lost.
-    let mut terminate = signal(SignalKind::terminate()).map_err(text)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(text)?;
-    let running =
-        selkie_emulator::start(arguments.options()).await.map_err(|error| error.to_string())?;
-    announce(&running, arguments.quiet).map_err(text)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let running = selkie_emulator::start(arguments.options()).await?;
+    announce(&running, arguments.quiet).map_err(RunError::Output)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = terminal::progress(&running, arguments.quiet) => {}
     }
-    running.shutdown().await.map_err(|error| error.to_string())
+    Ok(running.shutdown().await?)
 }
 
 fn announce(running: &Running, quiet: bool) -> io::Result<()> {

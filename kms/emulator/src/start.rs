@@ -13,11 +13,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::certificates::{CertificateError, Certificates};
 use crate::clock::real_ms;
 use crate::emulator::{Addresses, Emulator, Start};
-use crate::faults::{Rule, parse_rules};
+use crate::faults::{Rule, RulesError, parse_rules};
 use crate::serve::listener;
 use crate::stats::Totals;
 use crate::tokens::Tokens;
-use crate::world::file::WorldFile;
+use crate::world::file::{Misfit, WorldFile};
 use crate::world::{DEFAULT_OBJECTS, World};
 
 /// How an emulator is started.
@@ -61,7 +61,7 @@ pub enum StartError {
     File(PathBuf, #[source] io::Error),
     /// A file says what cannot be.
     #[error("{0}: {1}")]
-    Content(PathBuf, String),
+    Content(PathBuf, #[source] ContentError),
     /// An address cannot be listened on.
     #[error("{0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -71,6 +71,21 @@ pub enum StartError {
     /// There is no key to sign tokens with.
     #[error("no key to sign tokens with: {0}")]
     TokenKey(#[from] aws_lc_rs::error::Unspecified),
+}
+
+/// What is wrong in a file.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ContentError(#[from] Wrong);
+
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    #[error("{0}")]
+    NotAWorld(#[source] serde_json::Error),
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
 }
 
 /// An emulator that runs; it ends when this is dropped.
@@ -151,13 +166,14 @@ fn read_world(options: &Options) -> Result<World, StartError> {
     world(&read(path)?, folder).map_err(|error| StartError::Content(path.clone(), error))
 }
 
-fn world(text: &[u8], folder: &Path) -> Result<World, String> {
-    let file: WorldFile = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    file.into_world(folder, real_ms()).map_err(|misfit| misfit.to_string())
+fn world(text: &[u8], folder: &Path) -> Result<World, ContentError> {
+    let file: WorldFile = serde_json::from_slice(text).map_err(Wrong::NotAWorld)?;
+    Ok(file.into_world(folder, real_ms()).map_err(Wrong::Misfit)?)
 }
 
 fn read_faults(path: &Path) -> Result<Vec<Rule>, StartError> {
-    parse_rules(&read(path)?).map_err(|error| StartError::Content(path.to_owned(), error))
+    let rules = parse_rules(&read(path)?).map_err(Wrong::Rules);
+    rules.map_err(|wrong| StartError::Content(path.to_owned(), wrong.into()))
 }
 
 impl Running {

@@ -1,3 +1,5 @@
+//! What this process gives up before it loads code that is not ours.
+
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 

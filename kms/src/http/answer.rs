@@ -1,3 +1,6 @@
+//! Reads answers into memory that is bounded, and wiped at the end: an answer to an unwrap is a
+//! DEK.
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};

@@ -1,3 +1,6 @@
+//! The client that all KMSs far away are asked over. It may do a request twice, so callers send
+//! none that must not be.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

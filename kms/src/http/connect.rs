@@ -1,3 +1,5 @@
+//! From a name to a connection, step by step, so that an error says which step failed.
+
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};

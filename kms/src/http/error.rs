@@ -1,3 +1,6 @@
+//! Why there is no whole answer: at which step, and whether another try makes sense. Nothing of
+//! request and answer is in it.
+
 use std::path::PathBuf;
 use std::{fmt, io};
 

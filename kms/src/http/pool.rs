@@ -1,3 +1,6 @@
+//! Idle connections. Each has buffers that never grow, as only what is offered for reading again is
+//! wiped.
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Tunnels through an HTTP proxy, which sees the name of the other side and nothing behind TLS.
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

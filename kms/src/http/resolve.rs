@@ -1,3 +1,5 @@
+//! Names to addresses, as a value that tests replace.
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;

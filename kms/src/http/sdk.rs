@@ -1,3 +1,5 @@
+//! Lets Azure's SDK speak over this client, so that its requests have our limits, and our wiping.
+
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};

@@ -1,3 +1,5 @@
+//! What a client is made of: times, proxy, trusted authorities, and the one TLS stack.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The PIN of a token, kept where no dump shows it.
+
 use std::fmt;
 
 use selkie_memory::SecretPage;

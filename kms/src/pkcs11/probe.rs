@@ -1,3 +1,6 @@
+//! Tells a wrong ciphertext from a token that fails, as libraries confuse the two; only the former
+//! is the client's fault.
+
 use selkie_crypto::{PublicKey, RecipientSecret};
 use selkie_pkcs11_protocol::{KeyName, Mechanism, Request};
 

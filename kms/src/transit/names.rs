@@ -1,3 +1,6 @@
+//! Names that can stand in a URL as they are: their types admit nothing that would mean something
+//! there.
+
 use std::fmt;
 
 /// The longest name or path: a KEK id has to hold both.

@@ -1,3 +1,5 @@
+//! What a client certificate says, read with limits. It proves nothing: the handshake does.
+
 use rustls_pki_types::CertificateDer;
 use selkie_crypto::sha256;
 use x509_parser::extensions::{GeneralName, ParsedExtension};

@@ -1,3 +1,5 @@
+//! Names one certificate, by all of its bytes.
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,3 +1,5 @@
+//! Vault's patterns for names in a certificate.
+
 use std::fmt;
 
 /// A text in which each `*` stands for any characters, none included: Vault's rule for the names

@@ -1,3 +1,5 @@
+//! What a revocation list says of itself, to tell when it is out of date.
+
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use crate::certificate::{Malformed, unix_seconds};

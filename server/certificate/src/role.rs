@@ -1,3 +1,5 @@
+//! What a role of Vault's `cert` method asks of a certificate. The chain is verified elsewhere.
+
 use std::fmt;
 use std::str::FromStr;
 

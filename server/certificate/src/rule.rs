@@ -1,3 +1,6 @@
+//! Which certificates name a declared client. A rule that asks for nothing matches nothing: an
+//! empty stanza lets nobody in.
+
 use crate::certificate::ClientCertificate;
 use crate::fingerprint::Fingerprint;
 use crate::glob::Glob;

@@ -1,3 +1,5 @@
+//! SPIFFE ids, of which only those that name one workload count.
+
 use std::fmt;
 use std::str::FromStr;
 

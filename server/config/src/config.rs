@@ -11,16 +11,15 @@ use crate::audit::{self, Audit};
 use crate::auth::{self, DeclaredAuth};
 use crate::client::{self, DeclaredClient};
 use crate::faults::Faults;
-use crate::key::{self, DeclaredKey};
+use crate::key::{self, DeclaredKey, Surroundings};
 use crate::lease::{self, LeaseTimes};
 use crate::listener::{self, Listener};
 use crate::mount::{self, Mount};
 use crate::pins::{self, PinKeeping};
 use crate::policy;
-use crate::seal::{self, RevokedSeal, Seal, UnreadSeal};
+use crate::seal::{self, Declared, RevokedSeal, Seal, UnreadSeal};
 use crate::secret::{Purpose, Reading};
-use crate::sources::Sources;
-use crate::sources::stand_ins::AtHand;
+use crate::sources::{Sources, SystemSources};
 use crate::storage::{self, Storage};
 use crate::takeover::Takeover;
 use crate::telemetry::{self, Telemetry};
@@ -61,8 +60,6 @@ pub struct Config {
     pub seals: Vec<Seal>,
     /// `seal` with `revoked`.
     pub revoked_seals: Vec<RevokedSeal>,
-    /// `seal` without its key, where that is [passed over](Self::parse_at_hand); none otherwise.
-    pub unread_seals: Vec<UnreadSeal>,
     /// `storage`.
     pub storage: Option<Storage>,
     /// `audit_key` and `audit`; nothing is recorded by default.
@@ -190,32 +187,41 @@ impl Config {
     ///
     /// Everything that is wrong, in order of position.
     pub fn parse(file: &str, text: &str, sources: &dyn Sources) -> Result<Self, Problems> {
-        Self::read(file, text, Reading::new(sources, Purpose::Serve))
+        // To serve, a seal without its key is a problem: there are none here.
+        Ok(Self::read(file, text, Reading::new(sources, Purpose::Serve))?.config)
     }
 
-    /// What can be read on this machine of a configuration whose servers are gone. Keys are read or
-    /// left out, never made up: a seal without its key is none of the configuration's, but one of its
-    /// [`unread_seals`](Self::unread_seals). What only serves to reach a master key far away (a PIN, a
-    /// client's secret, a CA) is made up: it is no use to ask a KMS with.
+    /// The same of a text without a `seal` stanza, with these `seals` for all keys.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with what is there, in order of position.
-    pub fn parse_at_hand(file: &str, text: &str) -> Result<Self, Problems> {
-        Self::read(file, text, Reading::new(&AtHand, Purpose::Rescue))
+    /// Everything that is wrong, in order of position.
+    pub fn parse_around(seals: Vec<Seal>, file: &str, text: &str) -> Result<Self, Problems> {
+        let document = Document::parse(file, text)?;
+        let reading = Reading::new(&SystemSources, Purpose::Serve);
+        let read = decode(document.root(), reading, Some(seals));
+        document.finish()?;
+        Ok(read.config)
     }
 
-    pub(crate) fn read(file: &str, text: &str, reading: Reading<'_>) -> Result<Self, Problems> {
+    pub(crate) fn read(file: &str, text: &str, reading: Reading<'_>) -> Result<Read, Problems> {
         let document = Document::parse(file, text)?;
-        let config = decode(document.root(), reading);
+        let read = decode(document.root(), reading, None);
         document.finish()?;
-        Ok(config)
+        Ok(read)
     }
 }
 
+/// What a reading comes to.
+pub(crate) struct Read {
+    pub(crate) config: Config,
+    /// Those without a key; none in a reading to serve.
+    pub(crate) unread_seals: Vec<UnreadSeal>,
+}
+
 /// What has problems is left out or reads as its default; the caller looks at the document's
-/// problems before it uses the result.
-fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
+/// problems before it uses the result. Seals that are `given` stand in place of all `seal` stanzas.
+fn decode(mut root: Section<'_>, reading: Reading<'_>, given: Option<Vec<Seal>>) -> Read {
     // Before any secret is read.
     if root.field("allow_readable_secrets").boolean().is_some_and(|flag| flag.value) {
         reading.allow_exposed();
@@ -224,10 +230,15 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     let local_key = pins::local_key(&mut root, &reading);
     let keeping = PinKeeping::new(data_dir.as_ref(), local_key.as_ref());
     let listeners = listener::decode(&mut root, &reading);
-    let seals = seal::decode(&mut root, keeping, &listeners, &reading);
+    let seals = match given {
+        None => seal::decode(&mut root, keeping, &listeners, &reading),
+        Some(seals) => Declared::given(seals),
+    };
     let mounts = mount::decode(&mut root);
     let (policies, policy_names) = policy::decode(&mut root, &reading);
-    let (keys, takeovers) = key::decode(&mut root, &mounts, &seals, (&listeners, &reading));
+    let surroundings =
+        Surroundings { mounts: &mounts, seals: &seals, listeners: &listeners, reading: &reading };
+    let (keys, takeovers) = key::decode(&mut root, surroundings);
     let clients = client::decode(&mut root, &policy_names, &listeners);
     let can_show = listeners.iter().any(Listener::asks_clients);
     let origin_key = origin_key(&mut root, &reading);
@@ -260,7 +271,6 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
         local_key,
         seals: seals.seals,
         revoked_seals: seals.revoked,
-        unread_seals: seals.unread,
         mounts,
         keys,
         takeovers,
@@ -269,7 +279,8 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>) -> Config {
     };
     refuse_what_is_not_here(&mut root);
     root.finish();
-    Config { warnings: reading.into_warnings(), ..config }
+    let config = Config { warnings: reading.into_warnings(), ..config };
+    Read { config, unread_seals: seals.unread }
 }
 
 fn refuse_what_is_not_here(root: &mut Section<'_>) {

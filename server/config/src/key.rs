@@ -94,22 +94,30 @@ enum KeyError {
     Exportable,
 }
 
+/// What a key is read beside.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'s> {
+    pub(crate) mounts: &'s [Mount],
+    pub(crate) seals: &'s Declared,
+    pub(crate) listeners: &'s [Listener],
+    pub(crate) reading: &'s Reading<'s>,
+}
+
 /// All `key` stanzas, and what they take over, without those that have problems of their own.
 pub(crate) fn decode(
     root: &mut Section<'_>,
-    mounts: &[Mount],
-    seals: &Declared,
-    surroundings: (&[Listener], &Reading<'_>),
+    surroundings: Surroundings<'_>,
 ) -> (Vec<DeclaredKey>, Vec<Takeover>) {
+    let Surroundings { seals, reading, .. } = surroundings;
     let mut seen = BTreeSet::new();
     let (mut keys, mut takeovers) = (Vec::new(), Vec::new());
     for (label, section) in root.labelled("key") {
         let place = label.place;
-        let Some((key, takeover)) = key(label, section, (mounts, seals), surroundings) else {
+        let Some((key, takeover)) = key(label, section, surroundings) else {
             continue;
         };
         if key.quorum > 1 && usize::from(key.quorum) == declared_asked(&key.seals, seals) {
-            surroundings.1.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
+            reading.warn(place, WarningKind::QuorumWithoutSpare { quorum: key.quorum });
         }
         if !seen.insert((key.mount.clone(), key.name.clone())) {
             let (name, mount) = (key.name.to_string(), key.mount.to_string());
@@ -124,9 +132,9 @@ pub(crate) fn decode(
 fn key(
     label: Located<'_, String>,
     mut section: Section<'_>,
-    (mounts, declared): (&[Mount], &Declared),
-    surroundings: (&[Listener], &Reading<'_>),
+    surroundings: Surroundings<'_>,
 ) -> Option<(DeclaredKey, Option<Takeover>)> {
+    let Surroundings { mounts, seals: declared, .. } = surroundings;
     let name =
         label.try_map(|text| text.parse().map_err(|source| KeyError::Name { name: text, source }));
     let mount = mount(&mut section, mounts);
@@ -135,7 +143,7 @@ fn key(
         section.place().report(KeyError::TooManySeals { seals: names.len() });
     }
     let asked = seals.as_ref().map(|names| declared_asked(names, declared));
-    let asked = asked.filter(|_| declared.unread.is_empty());
+    let asked = asked.filter(|_| declared.has_all_asked());
     let quorum = quorum(&mut section, asked);
     let version = version_rule(&mut section);
     let min_decryption_version = min_version(&mut section, "min_decryption_version");
@@ -151,7 +159,7 @@ fn key(
     let name = name.map(|name| name.value);
     let takeover = section.block("takeover").and_then(|stanza| {
         let ours = mount.as_ref().zip(name.as_ref());
-        takeover::decode(stanza, ours, (version, declared), surroundings)
+        takeover::decode(stanza, ours, version, surroundings)
     });
     section.finish();
     let key = DeclaredKey {
@@ -185,7 +193,7 @@ fn mount(section: &mut Section<'_>, mounts: &[Mount]) -> Option<MountPath> {
 /// The seals of a key in order of priority, in which `seals` come.
 fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealName>> {
     let field = section.field("seals");
-    let enabled = declared.seals.iter().filter(|seal| !seal.disabled);
+    let enabled = declared.choices().filter(|seal| !seal.is_disabled);
     if field.place().is_none() {
         return Some(enabled.map(|seal| seal.name.clone()).collect());
     }
@@ -203,17 +211,17 @@ fn key_seals(section: &mut Section<'_>, declared: &Declared) -> Option<Vec<SealN
     }
     let chosen = enabled.filter(|seal| listed.contains(seal.name.as_str()));
     let chosen: Vec<_> = chosen.collect();
-    let is_whole = declared.unread.is_empty() && !chosen.is_empty();
-    if is_whole && chosen.iter().all(|seal| seal.is_offline()) {
+    let is_whole = declared.has_all_asked() && !chosen.is_empty();
+    if is_whole && chosen.iter().all(|seal| seal.is_offline) {
         list_place.report(KeyError::NoSealThatDecrypts);
     }
     Some(chosen.into_iter().map(|seal| seal.name.clone()).collect())
 }
 
 fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
-    let seal = declared.seals.iter().find(|seal| seal.name.as_str() == name);
+    let seal = declared.choices().find(|seal| seal.name.as_str() == name);
     let name = || name.to_owned();
-    if seal.is_some_and(|seal| seal.disabled) {
+    if seal.is_some_and(|seal| seal.is_disabled) {
         place.report(KeyError::DisabledSeal { name: name() });
     } else if declared.revoked.iter().any(|seal| seal.names().any(|one| one.as_str() == name())) {
         place.report(KeyError::RevokedSeal { name: name() });
@@ -224,9 +232,8 @@ fn refuse_seal(declared: &Declared, name: &str, place: Place<'_>) {
 
 /// How many of these seals a server can ask: it gets no share from the others.
 fn declared_asked(names: &[SealName], declared: &Declared) -> usize {
-    let is_offline = |name: &&SealName| {
-        declared.seals.iter().any(|seal| seal.name == **name && seal.is_offline())
-    };
+    let is_offline =
+        |name: &&SealName| declared.choices().any(|seal| seal.name == *name && seal.is_offline);
     names.iter().filter(|name| !is_offline(name)).count()
 }
 

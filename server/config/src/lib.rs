@@ -4,6 +4,7 @@
 //! nothing is coerced and nothing is silently ignored. It opens no socket and talks to no master key.
 
 mod alerts;
+mod at_hand;
 mod audit;
 mod auth;
 mod authorities;
@@ -31,6 +32,7 @@ mod telemetry;
 mod warning;
 
 pub use alerts::{Alerts, Burst, Webhook};
+pub use at_hand::ConfigAtHand;
 pub use audit::{
     Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, read_audit_key,
 };

@@ -8,11 +8,12 @@ use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, KeyFingerprint, OriginKey, SealName};
 use selkie_hcl::Problems;
 
-use crate::config::Config;
+use crate::config::{Config, Read};
 use crate::key::DeclaredKey;
 use crate::mount::Mount;
-use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal};
+use crate::seal::{DistantKey, Pkcs11Seal, RevokedSeal, Seal, TokenChoice, UnreadSeal};
 use crate::secret::{Purpose, Reading};
+use crate::sources::Sources;
 use crate::sources::stand_ins::{Placeholders, WhereReadable};
 use crate::storage::Storage;
 
@@ -49,13 +50,16 @@ pub(crate) struct PromisedSeal {
     pub(crate) in_hsm: Option<PromisedHsm>,
 }
 
+/// The id of a key whose file was not read: one for all, as nobody can tell them apart.
+const UNREAD: &str = "unread";
+
 /// How the versions of a seal in an HSM are found.
 #[derive(Clone, Debug)]
 pub(crate) struct PromisedHsm {
     pub(crate) label: Option<String>,
     /// The `CKA_ID` of each version, the current one first.
     pub(crate) ids: Vec<Vec<u8>>,
-    pub(crate) token: (Option<u64>, Option<String>, Option<String>),
+    pub(crate) token: TokenChoice,
     pub(crate) token_in_words: String,
 }
 
@@ -87,8 +91,7 @@ impl Promises {
     ///
     /// As of [`Config::parse`].
     pub fn parse_by_reference(file: &str, text: &str) -> Result<Self, Problems> {
-        let config = Config::read(file, text, Reading::new(&Placeholders, Purpose::Compare))?;
-        Ok(config.promises())
+        Self::read(file, text, &Placeholders)
     }
 
     /// The same, but that keys which can be read are told apart by what they are.
@@ -97,8 +100,15 @@ impl Promises {
     ///
     /// As of [`Config::parse`].
     pub fn parse_where_readable(file: &str, text: &str) -> Result<Self, Problems> {
-        let config = Config::read(file, text, Reading::new(&WhereReadable, Purpose::Compare))?;
-        Ok(config.promises())
+        Self::read(file, text, &WhereReadable)
+    }
+
+    fn read(file: &str, text: &str, sources: &dyn Sources) -> Result<Self, Problems> {
+        let Read { config, unread_seals } =
+            Config::read(file, text, Reading::new(sources, Purpose::Compare))?;
+        let mut promises = config.promises();
+        promises.seals.extend(unread_seals.iter().map(PromisedSeal::unread));
+        Ok(promises)
     }
 
     /// The seal that opens what was wrapped under `name`.
@@ -155,6 +165,19 @@ impl PromisedSeal {
         }
     }
 
+    /// An offline seal whose public key stands in a file: to be compared, no key is read from one.
+    fn unread(seal: &UnreadSeal) -> Self {
+        Self {
+            name: seal.name.clone(),
+            aliases: seal.aliases.clone(),
+            is_offline: true,
+            offline_id: KekId::new(UNREAD).ok(),
+            static_keys: Vec::new(),
+            distant_key: None,
+            in_hsm: None,
+        }
+    }
+
     pub(crate) fn static_key(&self, id: &KekId) -> Option<&KeyFingerprint> {
         let (_, key) = self.static_keys.iter().find(|(found, _)| found == id)?;
         Some(key)
@@ -171,11 +194,10 @@ impl PromisedSeal {
 
 impl PromisedHsm {
     fn of(seal: &Pkcs11Seal) -> Self {
-        let (slot, label, serial) = seal.token();
         Self {
             label: seal.key_label.clone(),
             ids: seal.ids().map(<[u8]>::to_vec).collect(),
-            token: (slot, label.map(str::to_owned), serial.map(str::to_owned)),
+            token: seal.token(),
             token_in_words: seal.token_in_words(),
         }
     }

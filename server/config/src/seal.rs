@@ -22,6 +22,7 @@ pub use self::azure::{
 };
 pub use self::break_glass::BreakGlassSeal;
 pub use self::out_of_use::{RevokedSeal, UnreadSeal};
+pub(crate) use self::pkcs11::TokenChoice;
 pub use self::pkcs11::{Pkcs11Mechanism, Pkcs11Seal};
 pub use self::proxy::ProxyUrl;
 pub(crate) use self::proxy::decode as decode_proxies;
@@ -55,11 +56,19 @@ pub(crate) struct Declared {
     pub(crate) seals: Vec<Seal>,
     /// The revoked ones.
     pub(crate) revoked: Vec<RevokedSeal>,
-    /// Those without a key, which was passed over or reported.
+    /// Those whose key was not read, or was reported.
     pub(crate) unread: Vec<UnreadSeal>,
     /// The names that keys may list: those of all stanzas, so that one mistake in a seal is not
     /// reported at every key again.
     pub(crate) names: BTreeSet<String>,
+}
+
+/// What a key needs to know of a seal that it may be under.
+#[derive(Clone, Copy)]
+pub(crate) struct Choice<'d> {
+    pub(crate) name: &'d SealName,
+    pub(crate) is_disabled: bool,
+    pub(crate) is_offline: bool,
 }
 
 /// What holds a master key.
@@ -71,10 +80,6 @@ pub enum SealKind {
     AzureKeyVault(Box<AzureKeyVaultSeal>),
     /// `seal "break-glass"`.
     BreakGlass(BreakGlassSeal),
-    /// The same where the file of its public key is stood in for, to compare configurations by: only
-    /// [`Promises`](crate::Promises) are made of it. There is no key that anything could be wrapped
-    /// under.
-    UnreadBreakGlass(KekId),
     /// `seal "pkcs11"`.
     Pkcs11(Box<Pkcs11Seal>),
     /// `seal "transit"`.
@@ -199,11 +204,12 @@ pub(crate) fn decode(
         seals.push(seal);
     }
     refuse_shared(&seals, &[in_hsms, in_azure, in_transit, offline], reading);
-    if has_any {
-        refuse_useless(&seals, count, root);
-    }
     seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
-    Declared { seals, revoked, unread, names }
+    let declared = Declared { seals, revoked, unread, names };
+    if has_any {
+        refuse_useless(&declared, count, root);
+    }
+    declared
 }
 
 /// Refuses two seals with one master key, of those in an HSM, in Key Vault, upstream, and offline.
@@ -212,8 +218,7 @@ fn refuse_shared(
     [in_hsms, in_azure, in_transit, offline]: &[Vec<(String, Place<'_>)>; 4],
     reading: &Reading<'_>,
 ) {
-    // Of files that are stood in for nobody can tell whether they hold one key, and in an emergency
-    // two that do open as much as one.
+    // No server must take the two for two. In an emergency they open as much as one.
     if !reading.makes_up_access() {
         refuse_repeated_master_keys(seals, offline);
     }
@@ -229,14 +234,14 @@ fn refuse_shared(
     }
 }
 
-/// Refuses seals of which none would do its part: `count` of them are not revoked, and `seals` are
-/// the sound ones among those.
-fn refuse_useless(seals: &[Seal], count: usize, root: &Section<'_>) {
+/// Refuses seals of which none would do its part; `count` of them are not revoked.
+fn refuse_useless(declared: &Declared, count: usize, root: &Section<'_>) {
+    let are_all_known = declared.choices().count() == count;
     if count == 0 {
         root.place().report(SealError::AllRevoked);
-    } else if seals.len() == count && seals.iter().all(|seal| seal.disabled) {
+    } else if are_all_known && declared.choices().all(|choice| choice.is_disabled) {
         root.place().report(SealError::AllDisabled);
-    } else if seals.len() == count && !seals.iter().any(Seal::is_asked) {
+    } else if are_all_known && !declared.seals.iter().any(Seal::is_asked) {
         root.place().report(SealError::BreakGlassAlone);
     }
 }
@@ -279,7 +284,8 @@ fn seal<'d>(
     let decoded = match kind.value.as_str() {
         AZURE => azure::decode(&mut section, reading)
             .map(|seal| (SealKind::AzureKeyVault(Box::new(seal)), Vec::new())),
-        BREAK_GLASS => break_glass::decode(&mut section, reading).map(|kind| (kind, Vec::new())),
+        BREAK_GLASS => break_glass::decode(&mut section, reading)
+            .map(|seal| (SealKind::BreakGlass(seal), Vec::new())),
         PKCS11 => pkcs11::decode(&mut section, reading)
             .map(|seal| (SealKind::Pkcs11(Box::new(seal)), Vec::new())),
         TRANSIT => transit::decode(&mut section, listeners, reading)
@@ -289,9 +295,10 @@ fn seal<'d>(
     };
     let aliases = aliases(&mut section);
     section.finish();
+    let is_offline = kind.value == BREAK_GLASS;
     let name = seal_name(name.unwrap_or(kind), "name")?.value;
     let Some((kind, places)) = decoded else {
-        return Some(Decoded::Unread(UnreadSeal { name, aliases, disabled }));
+        return Some(Decoded::Unread(UnreadSeal { name, aliases, disabled, is_offline }));
     };
     Some(Decoded::Sound(Seal { name, aliases, priority: priority?, disabled, kind }, places))
 }
@@ -386,10 +393,37 @@ fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
         SealKind::AzureKeyVault(_)
         | SealKind::Pkcs11(_)
         | SealKind::Transit(_)
-        | SealKind::BreakGlass(_)
-        | SealKind::UnreadBreakGlass(_) => None,
+        | SealKind::BreakGlass(_) => None,
     };
     keys.into_iter().flatten()
+}
+
+impl Declared {
+    /// These, and no others.
+    pub(crate) fn given(seals: Vec<Seal>) -> Self {
+        let names = seals.iter().map(|seal| seal.name.to_string()).collect();
+        Self { seals, revoked: Vec::new(), unread: Vec::new(), names }
+    }
+
+    /// What keys may be under, in order of priority. Of an offline seal nobody needs the key for that.
+    pub(crate) fn choices(&self) -> impl Iterator<Item = Choice<'_>> {
+        let sound = self.seals.iter().map(|seal| Choice {
+            name: &seal.name,
+            is_disabled: seal.disabled,
+            is_offline: seal.is_offline(),
+        });
+        let offline = self.unread.iter().filter(|seal| seal.is_offline);
+        sound.chain(offline.map(|seal| Choice {
+            name: &seal.name,
+            is_disabled: seal.disabled,
+            is_offline: true,
+        }))
+    }
+
+    /// Whether all seals that a server can ask are there to be counted.
+    pub(crate) fn has_all_asked(&self) -> bool {
+        self.unread.iter().all(|seal| seal.is_offline)
+    }
 }
 
 impl Seal {
@@ -402,10 +436,7 @@ impl Seal {
     /// The master key that somebody else holds, if it is one.
     pub(crate) fn distant_key(&self) -> Option<DistantKey> {
         match &self.kind {
-            SealKind::Static(_)
-            | SealKind::Pkcs11(_)
-            | SealKind::BreakGlass(_)
-            | SealKind::UnreadBreakGlass(_) => None,
+            SealKind::Static(_) | SealKind::Pkcs11(_) | SealKind::BreakGlass(_) => None,
             SealKind::AzureKeyVault(seal) => {
                 let (endpoint, name) = (seal.endpoint.clone(), seal.key_name.clone());
                 Some(DistantKey::InKeyVault { endpoint, name })
@@ -433,15 +464,13 @@ impl Seal {
     /// Whether its private key is with people, and no server can ask it.
     #[must_use]
     pub const fn is_offline(&self) -> bool {
-        matches!(self.kind, SealKind::BreakGlass(_) | SealKind::UnreadBreakGlass(_))
+        matches!(self.kind, SealKind::BreakGlass(_))
     }
 
     /// The one version of an offline key.
     pub(crate) const fn offline_id(&self) -> Option<&KekId> {
         match &self.kind {
-            SealKind::BreakGlass(BreakGlassSeal { kek, .. }) | SealKind::UnreadBreakGlass(kek) => {
-                Some(kek)
-            }
+            SealKind::BreakGlass(seal) => Some(&seal.kek),
             _ => None,
         }
     }

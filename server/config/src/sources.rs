@@ -130,8 +130,12 @@ impl Sources for SystemSources {
 
     fn exposure(&self, path: &Path) -> Option<Exposure> {
         let metadata = path.metadata().ok().filter(|_| !is_placed_for_us(path))?;
-        let reader = (geteuid().as_raw(), |group| is_ours(group));
-        exposure(metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()), reader)
+        let permissions = Permissions {
+            mode: metadata.mode() & 0o7777,
+            owner: metadata.uid(),
+            group: metadata.gid(),
+        };
+        exposure(permissions, geteuid().as_raw(), is_ours)
     }
 }
 
@@ -158,11 +162,18 @@ fn is_ours(group: u32) -> bool {
     getegid().as_raw() == group || others().iter().any(|other| other.as_raw() == group)
 }
 
-/// `reader` is this process: its user, and which groups it belongs to.
-fn exposure(
+/// Who may do what with a file.
+struct Permissions {
     mode: u32,
-    (owner, group): (u32, u32),
-    (user, is_ours): (u32, impl Fn(u32) -> bool),
+    owner: u32,
+    group: u32,
+}
+
+/// Of a process of `user`, which belongs to the groups that are ours.
+fn exposure(
+    Permissions { mode, owner, group }: Permissions,
+    user: u32,
+    is_ours: impl Fn(u32) -> bool,
 ) -> Option<Exposure> {
     // Another user has put it there for a group of ours; root reads everybody's.
     let is_meant_for_us = user == 0 || (mode & 0o040 != 0 && is_ours(group));
@@ -206,7 +217,9 @@ mod tests {
 
     #[test]
     fn a_secret_is_for_its_reader_and_root_alone() {
-        let of = |mode, owners| exposure(mode, owners, (7, |group| group == 70));
+        let of = |mode, (owner, group)| {
+            exposure(Permissions { mode, owner, group }, 7, |group| group == 70)
+        };
         for mode in [0o400, 0o600, 0o440, 0o640, 0o660] {
             assert_eq!(of(mode, (7, 70)), None, "{mode:o}: ours");
             assert_eq!(of(mode, (0, 70)), None, "{mode:o}: root's, for our group");
@@ -221,7 +234,9 @@ mod tests {
 
     #[test]
     fn another_user_may_hand_a_secret_to_our_group() {
-        let of = |mode, owners| exposure(mode, owners, (7, |group| group == 70));
+        let of = |mode, (owner, group)| {
+            exposure(Permissions { mode, owner, group }, 7, |group| group == 70)
+        };
         assert_eq!(of(0o640, (8, 70)), None);
         assert_eq!(of(0o440, (8, 70)), None);
         assert_eq!(of(0o620, (8, 70)), Some(Exposure::Owner { owner: 8 }), "not to be read");
@@ -231,7 +246,9 @@ mod tests {
 
     #[test]
     fn root_takes_a_secret_from_any_user_but_not_one_that_others_share() {
-        let of = |mode, owners| exposure(mode, owners, (0, |group| group == 0));
+        let of = |mode, (owner, group)| {
+            exposure(Permissions { mode, owner, group }, 0, |group| group == 0)
+        };
         assert_eq!(of(0o600, (8, 70)), None);
         assert_eq!(of(0o640, (8, 70)), Some(Exposure::Group { mode: 0o640, group: 70 }));
         assert_eq!(of(0o604, (8, 70)), Some(Exposure::Everyone { mode: 0o604 }));

@@ -5,12 +5,10 @@ use selkie_crypto::{KeyVersion, NameError, SealName};
 use selkie_hcl::Section;
 use url::Url;
 
-use crate::key::VersionRule;
-use crate::listener::Listener;
+use crate::key::{Surroundings, VersionRule};
 use crate::quantity::number;
 use crate::seal::transit::{self, TransitSeal};
 use crate::seal::{Declared, SealKind};
-use crate::secret::Reading;
 
 /// A key of another server whose place one of ours takes.
 #[derive(Debug)]
@@ -66,8 +64,8 @@ enum TakeoverError {
 pub(crate) fn decode(
     mut section: Section<'_>,
     ours: Option<(&MountPath, &KeyName)>,
-    (version, seals): (VersionRule, &Declared),
-    (listeners, reading): (&[Listener], &Reading<'_>),
+    version: VersionRule,
+    Surroundings { seals, listeners, reading, .. }: Surroundings<'_>,
 ) -> Option<Takeover> {
     let last_version = number::<u32>(&mut section, "last_version", 1..=u64::from(u32::MAX));
     let last_version = last_version.and_then(|located| KeyVersion::new(located.value));

@@ -520,6 +520,27 @@ fn a_break_glass_key_moves_the_version_when_it_comes_and_when_it_changes() {
     assert_eq!(gone, [""; 0], "no server opened anything by it");
 }
 
+/// To compare configurations no key is read from a file: it is one master key all the same.
+#[test]
+fn a_break_glass_key_in_a_file_counts_as_one_that_stands_in_the_configuration() {
+    let told = |further: &str, key: &str| {
+        let with = with_break_glass(key, further);
+        let without = changed(&[("seals = [\"a\", \"b\"]", further)]);
+        let of = |old: &str, new: &str| told_between(old, new).expect("is sound");
+        [of(&without, &with), of(&with, &without), of(&with, &with)]
+    };
+    for further in ["", "quorum = 2", "seals = [\"b\"]", "generation = 1"] {
+        let in_file = told(further, "/nonexistent/break-glass.pem");
+        assert_eq!(in_file, told(further, ONE), "{further}");
+        assert_eq!(in_file[2], [""; 0], "{further}");
+    }
+    let listed = "seals = [\"a\", \"b\", \"break-glass\"]\n  quorum = 2";
+    let [with, raised] = [listed.to_owned(), format!("{listed}\n  generation = 1")]
+        .map(|further| with_break_glass("/nonexistent/break-glass.pem", &further));
+    assert_eq!(told_between(&with, &raised).expect("is sound"), [""; 0]);
+    assert_eq!(told_between(&raised, &with).expect("is sound").len(), 1);
+}
+
 #[test]
 fn another_quorum_needs_another_generation_like_another_list_of_seals() {
     let two = ("key \"k\" {", "key \"k\" {\n  quorum = 2");

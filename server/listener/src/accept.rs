@@ -1,3 +1,6 @@
+//! Binds sockets and accepts. A connection that fails costs the listener nothing but that
+//! connection.
+
 use std::{
     io,
     net::SocketAddr,

@@ -1,3 +1,5 @@
+//! Sockets that systemd opened. Each is taken once.
+
 use std::{fmt, io, net::TcpListener};
 
 use listenfd::ListenFd;

@@ -1,3 +1,5 @@
+//! The limit to requests under way, over all listeners (invariant I10).
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

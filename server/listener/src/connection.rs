@@ -1,3 +1,5 @@
+//! One connection from its first byte to its end, every step within its time.
+
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{

@@ -1,3 +1,5 @@
+//! How an end is told to all listeners: none accepts any more, and what is under way finishes.
+
 use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};

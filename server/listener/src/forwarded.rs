@@ -1,3 +1,5 @@
+//! Whose request it is behind proxies. Only what an authorised proxy says is believed.
+
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, header::HeaderName};

@@ -1,3 +1,5 @@
+//! What a peer may hold, and for how long (invariant I10).
+
 use std::time::Duration;
 
 use tokio::time::Instant;

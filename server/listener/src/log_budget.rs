@@ -1,3 +1,5 @@
+//! Bounds what strangers can write into the log.
+
 use std::sync::{Mutex, PoisonError};
 
 /// Lets through so many log lines a second and counts the rest, so that nobody fills the log by

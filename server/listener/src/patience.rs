@@ -1,3 +1,5 @@
+//! Ends connections whose peer is too slow, in either direction, without a timer for each request.
+
 use std::{
     future::Future,
     io::{self, IoSlice},

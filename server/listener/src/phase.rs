@@ -1,3 +1,5 @@
+//! What a connection is doing, as one word that its task and its listener share without a lock.
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},

@@ -1,3 +1,5 @@
+//! Puts back what was read too far.
+
 use std::{
     io::{self, IoSlice},
     pin::Pin,

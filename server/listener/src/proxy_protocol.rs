@@ -1,3 +1,6 @@
+//! The PROXY header, versions 1 and 2: whose address counts is settled before a byte reaches TLS or
+//! HTTP.
+
 use std::{
     io,
     net::{IpAddr, SocketAddr},

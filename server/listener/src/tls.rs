@@ -1,3 +1,6 @@
+//! TLS as this server speaks it. Its files are read and checked as a whole: a reload takes all of
+//! them or none.
+
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;

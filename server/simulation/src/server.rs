@@ -174,7 +174,6 @@ fn config(seals: Vec<SealName>, generation: u32) -> Config {
         listeners: Vec::new(),
         seals: Vec::new(),
         revoked_seals: Vec::new(),
-        unread_seals: Vec::new(),
         storage: None,
         alerts: None,
         telemetry: selkie_config::Telemetry::default(),

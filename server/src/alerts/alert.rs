@@ -1,3 +1,6 @@
+//! What can be alerted of, with what to do about it. There is no secret in it, for it leaves for a
+//! third party.
+
 use std::sync::Arc;
 
 use ipnet::IpNet;

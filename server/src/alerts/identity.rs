@@ -1,3 +1,5 @@
+//! Whom an alert takes for the same client as before; nobody can take another's place by a name.
+
 use std::sync::Arc;
 
 use crate::auth::{Client, Origin};

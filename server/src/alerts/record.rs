@@ -1,3 +1,5 @@
+//! What alerts remember across a restart.
+
 use selkie_crypto::sha256;
 use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};

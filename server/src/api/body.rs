@@ -35,14 +35,17 @@ impl Default for BodyLimits {
     }
 }
 
-/// Why there is no whole body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why there is no whole body. Its display is Vault's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// It is, or is declared to be, longer than the limit.
+    #[error("http: request body too large")]
     TooLarge,
     /// It did not arrive in time.
+    #[error("failed to read request body")]
     TimedOut,
     /// The connection ended, or broke the framing, before the body was whole.
+    #[error("failed to read request body")]
     Incomplete,
 }
 

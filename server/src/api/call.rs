@@ -398,26 +398,9 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::OldServerRejected(_) => {
             "the ciphertext was changed, or \"takeover\" names another key than the one that made it"
         }
-        TransitError::Refused(EnvelopeRefusal::Realm) => {
-            "if the realm was renamed, add its old name to realm_aliases"
-        }
-        TransitError::Refused(EnvelopeRefusal::Mount) => {
-            "if the mount was renamed, add its old path to the mount's aliases"
-        }
-        TransitError::Refused(EnvelopeRefusal::Origin) => {
-            "check origin_key; what was made without it does not open once it is declared"
-        }
+        TransitError::Refused(refusal) => return advice_on_refusal(*refusal),
         TransitError::VersionTooNew => "the old server is behind what it once encrypted: see to it",
-        TransitError::NewerVersion(error) => match &**error {
-            TransitError::NoUsableRecipient => {
-                "a newer configuration or store made it: this replica is behind the others, or an \
-                 older state was put back; declare the seals and key ids that made it"
-            }
-            other => advice(other).unwrap_or(
-                "nothing, if a client sent what was never ours; else a newer configuration made it: \
-                 same seals, generation and version on every replica?",
-            ),
-        },
+        TransitError::NewerVersion(error) => advice_on_newer(error),
         TransitError::VersionTooOld => "lower min_decryption_version of the key",
         TransitError::KeyNotFound => {
             "check first that this is the right storage (is its disk mounted, its path or prefix as \
@@ -437,6 +420,52 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         TransitError::RecordUnreadable => "restore the store; nothing is made anew in its place",
         TransitError::VersionsExhausted | TransitError::RecordFull => "trim the key's old versions",
         TransitError::ChangePanicked => "read the key to see whether it changed; report the defect",
-        _ => return None,
+        TransitError::RequestedVersionNegative
+        | TransitError::RequestedVersionTooHigh
+        | TransitError::RequestedVersionTooLow
+        | TransitError::ContextMissing
+        | TransitError::Ciphertext(_)
+        | TransitError::VersionSpelling
+        | TransitError::Encrypt(_)
+        | TransitError::Quorum(_)
+        | TransitError::Random(_)
+        | TransitError::Store(_)
+        | TransitError::StoreAttached
+        | TransitError::NameTooLong
+        | TransitError::Setting(_) => return None,
     })
+}
+
+const fn advice_on_refusal(refusal: EnvelopeRefusal) -> Option<&'static str> {
+    match refusal {
+        EnvelopeRefusal::Realm => {
+            Some("if the realm was renamed, add its old name to realm_aliases")
+        }
+        EnvelopeRefusal::Mount => {
+            Some("if the mount was renamed, add its old path to the mount's aliases")
+        }
+        EnvelopeRefusal::Origin => {
+            Some("check origin_key; what was made without it does not open once it is declared")
+        }
+        EnvelopeRefusal::Malformed
+        | EnvelopeRefusal::Purpose
+        | EnvelopeRefusal::Key
+        | EnvelopeRefusal::Version
+        | EnvelopeRefusal::Share
+        | EnvelopeRefusal::Quorum
+        | EnvelopeRefusal::Commitment
+        | EnvelopeRefusal::Tag => None,
+    }
+}
+
+/// Where what is of a newer version than ours did not open for the reason `error`.
+fn advice_on_newer(error: &TransitError) -> &'static str {
+    if let TransitError::NoUsableRecipient = error {
+        return "a newer configuration or store made it: this replica is behind the others, or an \
+                older state was put back; declare the seals and key ids that made it";
+    }
+    advice(error).unwrap_or(
+        "nothing, if a client sent what was never ours; else a newer configuration made it: same \
+         seals, generation and version on every replica?",
+    )
 }

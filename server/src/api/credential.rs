@@ -1,3 +1,5 @@
+//! Finds the token in a request where Vault finds it.
+
 use http::HeaderMap;
 use http::header::HeaderName;
 use selkie_access::TokenText;

@@ -1,3 +1,5 @@
+//! Durations as Vault reads them, with Go's words for those that are none.
+
 use super::quote::{Quoted, QuotedBytes};
 
 /// Why a text is no duration, in the words of Go's libraries.

@@ -7,8 +7,6 @@ mod policy;
 mod token;
 mod wrapping;
 
-use std::fmt;
-
 use http::StatusCode;
 use selkie_listener::ForwardedError;
 
@@ -27,74 +25,107 @@ use super::{
 };
 
 /// Why a request is refused. The cause is for the log; the client gets [`ApiError::message`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// The URL does not begin with `/v1/`.
+    #[error("the URL lies outside the API")]
     OutsideApi,
     /// The URL's path is not text that can be printed.
+    #[error("the URL's path is not printable text")]
     UnreadablePath,
     /// Not a method that Vault knows, or not one that this path outside the request path knows.
+    #[error("unknown method")]
     UnknownMethod,
     /// `list` is no truth value.
+    #[error("list is not a truth value")]
     BadListParameter,
     /// A write to a path that ends in a slash.
+    #[error("cannot write to a path ending in '/'")]
     WriteToSlash,
     /// The path contains `..`.
+    #[error("relative paths not supported")]
     RelativePath,
     /// No mount at this path.
+    #[error("no handler for route {}. route entry not found.", Quoted(.path))]
     NoMount {
         /// The path asked for.
         path: Box<str>,
     },
     /// The mount has no such path.
+    #[error("unsupported path")]
     UnsupportedPath,
     /// The path does not support the operation.
+    #[error("unsupported operation")]
     UnsupportedOperation,
 
     /// The body could not be read to its end.
-    Body(BodyError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
     /// The body is not a JSON object.
+    #[error("error parsing JSON")]
     MalformedJson,
     /// The body is not the form that it says it is.
+    #[error("error parsing form data")]
     MalformedForm,
     /// A field cannot be converted.
-    Field(FieldError),
+    #[error("Field validation failed: {0}")]
+    Field(#[from] FieldError),
     /// The same for `encrypt`, where Vault finds it in another place and words it so.
+    #[error(transparent)]
     EncryptField(FieldError),
     /// `X-Forwarded-For` is missing, or not to be believed.
+    #[error(transparent)]
     Forwarded(ForwardedError),
     /// A query parameter of `sys/health` is no code or no truth value.
+    #[error("a parameter is not a code or truth value")]
     BadHealthParameter,
 
     /// No token, or none that is known and valid.
+    #[error("permission denied")]
     InvalidToken,
     /// The policy does not allow it.
+    #[error("permission denied")]
     PolicyDenies,
     /// `internal/ui/mounts/:path`: no such mount, or no right to it.
+    #[error(
+        "preflight capability check returned 403, please ensure client's policies grant access to \
+         path {}",
+        Quoted(.path)
+    )]
     PreflightDenied {
         /// The path asked for, with a final slash.
         path: Box<str>,
     },
 
     /// `encrypt` without a plaintext.
+    #[error("missing plaintext to encrypt")]
     MissingPlaintext,
     /// `decrypt` or `rewrap` without a ciphertext.
+    #[error("missing ciphertext to decrypt")]
     MissingCiphertext,
     /// `batch_input` is empty.
+    #[error("missing batch input to process")]
     EmptyBatch,
     /// Some items have a context and some have none.
+    #[error("context should be set either in all the request blocks or in none")]
     MixedContexts,
     /// `batch_input` has not the form of a batch.
+    #[error("failed to parse batch input: {0}")]
     BatchShape(BatchShapeError),
     /// The key does not exist.
+    #[error("encryption key not found")]
     KeyNotFound,
     /// The only item of the request failed.
-    Item(ItemError),
+    #[error(transparent)]
+    Item(#[from] ItemError),
     /// A convergent key was to be created by an encrypt without context.
+    #[error("convergent encryption requires derivation to be enabled, so context is required")]
     ConvergentWithoutContext,
     /// A key was not created, configured, rotated, trimmed or deleted.
-    Key(KeyError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A method of authentication, or a change of its mount, refuses in words of its own.
+    #[error("{text}")]
     Method {
         /// 400, 403, 500 or 503.
         status: StatusCode,
@@ -102,45 +133,67 @@ pub enum ApiError {
         text: Box<str>,
     },
     /// A read or list found nothing.
+    #[error("nothing there")]
     NotFound,
 
     /// Root and other tokens without expiry have no lease that could be renewed.
+    #[error("invalid lease ID")]
     InvalidLease,
     /// The token is not renewable.
+    #[error("lease is not renewable")]
     NotRenewable,
     /// Another fault about a token.
-    Token(TokenFault),
+    #[error(transparent)]
+    Token(#[from] TokenFault),
     /// Its renewals have failed again and again.
+    #[error("renewals of this token fail again and again: wait")]
     RenewalsFail,
     /// A response was not wrapped or unwrapped.
-    Wrap(WrapFault),
+    #[error(transparent)]
+    Wrap(#[from] WrapFault),
     /// A policy was not shown or changed.
-    Policy(PolicyFault),
+    #[error(transparent)]
+    Policy(#[from] PolicyFault),
     /// `capabilities` of a token that nobody has.
+    #[error("invalid token")]
     CapabilitiesOfNobody,
     /// `capabilities-self` without a path.
+    #[error("paths must be supplied")]
     MissingPaths,
     /// `sys/metrics` in another format than Prometheus'.
+    #[error("metric response format unknown: only \"prometheus\" is")]
     UnknownMetricsFormat,
     /// `sys/init`: it always is.
+    #[error("Vault is already initialized")]
     AlreadyInitialized,
 
     /// `sys/audit/:path`: devices are declared.
+    #[error(
+        "audit devices are declared in the configuration file: change its \"audit\" stanzas and \
+         restart"
+    )]
     AuditDeclared,
     /// `sys/audit-hash/:path`: no such device.
+    #[error("unknown audit backend")]
     UnknownAuditDevice,
     /// `sys/audit-hash/:path` without an input.
+    #[error("the \"input\" parameter is empty")]
     MissingAuditInput,
 
     /// More requests at once than the configured limit.
+    #[error("too many requests at once")]
     Overloaded,
     /// No audit device took the line (invariant I8).
+    #[error("internal error")]
     AuditFailed,
     /// The store is not open yet.
+    #[error("Vault is sealed")]
     StateSealed,
     /// Storage does not answer.
+    #[error("storage does not answer")]
     StorageUnavailable,
     /// A bug, or a state that cannot be read; the log knows more.
+    #[error("internal error")]
     Internal,
 }
 
@@ -291,136 +344,6 @@ fn override_status(wanted: i64) -> Option<StatusCode> {
     let code = u16::try_from(wanted).ok().filter(|code| (200..600).contains(code))?;
     StatusCode::from_u16(code).ok()
 }
-
-impl From<BodyError> for ApiError {
-    fn from(error: BodyError) -> Self {
-        Self::Body(error)
-    }
-}
-
-impl From<FieldError> for ApiError {
-    fn from(error: FieldError) -> Self {
-        Self::Field(error)
-    }
-}
-
-impl From<ItemError> for ApiError {
-    fn from(error: ItemError) -> Self {
-        Self::Item(error)
-    }
-}
-
-impl From<KeyError> for ApiError {
-    fn from(error: KeyError) -> Self {
-        Self::Key(error)
-    }
-}
-
-impl From<TokenFault> for ApiError {
-    fn from(fault: TokenFault) -> Self {
-        Self::Token(fault)
-    }
-}
-
-impl From<WrapFault> for ApiError {
-    fn from(fault: WrapFault) -> Self {
-        Self::Wrap(fault)
-    }
-}
-
-impl From<PolicyFault> for ApiError {
-    fn from(fault: PolicyFault) -> Self {
-        Self::Policy(fault)
-    }
-}
-
-impl From<VersionError> for ApiError {
-    fn from(error: VersionError) -> Self {
-        Self::Key(KeyError::Version(error))
-    }
-}
-
-impl From<TrimError> for ApiError {
-    fn from(error: TrimError) -> Self {
-        Self::Key(KeyError::Trim(error))
-    }
-}
-
-const AUDIT_DECLARED: &str = "audit devices are declared in the configuration file: change its \
-                              \"audit\" stanzas and restart";
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoMount { path } => {
-                return write!(f, "no handler for route {}. route entry not found.", Quoted(path));
-            }
-            Self::PreflightDenied { path } => return write_preflight_denied(f, path),
-            Self::Field(error) => return write!(f, "Field validation failed: {error}"),
-            Self::EncryptField(error) => return error.fmt(f),
-            Self::BatchShape(error) => return write!(f, "failed to parse batch input: {error}"),
-            Self::Forwarded(error) => return error.fmt(f),
-            Self::Item(error) => return error.fmt(f),
-            Self::Key(error) => return error.fmt(f),
-            Self::Policy(fault) => return fault.fmt(f),
-            Self::Wrap(fault) => return fault.fmt(f),
-            Self::Method { text, .. } => text,
-            Self::Token(fault) => return fault.fmt(f),
-            Self::RenewalsFail => "renewals of this token fail again and again: wait",
-            Self::OutsideApi => "the URL lies outside the API",
-            Self::UnreadablePath => "the URL's path is not printable text",
-            Self::UnknownMethod => "unknown method",
-            Self::BadListParameter => "list is not a truth value",
-            Self::BadHealthParameter => "a parameter is not a code or truth value",
-            Self::NotFound => "nothing there",
-            Self::WriteToSlash => "cannot write to a path ending in '/'",
-            Self::RelativePath => "relative paths not supported",
-            Self::UnsupportedPath => "unsupported path",
-            Self::UnsupportedOperation => "unsupported operation",
-            Self::Body(BodyError::TooLarge) => "http: request body too large",
-            Self::Body(BodyError::TimedOut | BodyError::Incomplete) => {
-                "failed to read request body"
-            }
-            Self::MalformedJson => "error parsing JSON",
-            Self::MalformedForm => "error parsing form data",
-            Self::InvalidToken | Self::PolicyDenies => "permission denied",
-            Self::MissingPlaintext => "missing plaintext to encrypt",
-            Self::MissingCiphertext => "missing ciphertext to decrypt",
-            Self::EmptyBatch => "missing batch input to process",
-            Self::MixedContexts => {
-                "context should be set either in all the request blocks or in none"
-            }
-            Self::KeyNotFound => "encryption key not found",
-            Self::ConvergentWithoutContext => {
-                "convergent encryption requires derivation to be enabled, so context is required"
-            }
-            Self::InvalidLease => "invalid lease ID",
-            Self::NotRenewable => "lease is not renewable",
-            Self::UnknownMetricsFormat => "metric response format unknown: only \"prometheus\" is",
-            Self::CapabilitiesOfNobody => "invalid token",
-            Self::MissingPaths => "paths must be supplied",
-            Self::AuditDeclared => AUDIT_DECLARED,
-            Self::UnknownAuditDevice => "unknown audit backend",
-            Self::MissingAuditInput => "the \"input\" parameter is empty",
-            Self::AlreadyInitialized => "Vault is already initialized",
-            Self::Overloaded => "too many requests at once",
-            Self::StateSealed => "Vault is sealed",
-            Self::StorageUnavailable => "storage does not answer",
-            Self::AuditFailed | Self::Internal => "internal error",
-        })
-    }
-}
-
-fn write_preflight_denied(f: &mut fmt::Formatter<'_>, path: &str) -> fmt::Result {
-    let path = Quoted(path);
-    write!(
-        f,
-        "preflight capability check returned 403, please ensure client's policies grant access to \
-         path {path}"
-    )
-}
-
-impl std::error::Error for ApiError {}
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+//! The log of a batch's failures: one line, however many items fail.
+
 use super::call::{Call, advice, told};
 use super::error::ItemError;
 use super::log_budget::RefusalKind;

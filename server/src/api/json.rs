@@ -1,3 +1,5 @@
+//! Writes JSON as Go's encoder does; what may hold a token goes into memory that is wiped.
+
 use std::io::{self, Write};
 
 use selkie_memory::WipedVec;

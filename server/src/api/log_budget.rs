@@ -1,3 +1,6 @@
+//! Bounds the log lines about refusals, by kind, so that strangers cannot suppress what is said of
+//! clients.
+
 use selkie_listener::LogBudget;
 
 /// How many lines a second about each kind of refusal.

@@ -1,3 +1,5 @@
+//! What the log says of a request: nothing that may be a token.
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

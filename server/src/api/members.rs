@@ -1,3 +1,5 @@
+//! A JSON object without types, its texts still where the body has them, for they may be secret.
+
 use std::borrow::Cow;
 use std::fmt;
 

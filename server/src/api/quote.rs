@@ -1,3 +1,5 @@
+//! Quotes as Go's libraries write them, since Vault's error texts hold them.
+
 use std::fmt::{self, Write as _};
 
 /// Text as Go's `%q` writes it, for the error texts that quote a path or a value.

@@ -1,3 +1,5 @@
+//! Text of a request that may be secret: it is borrowed from the body or wiped, never copied.
+
 use std::{borrow::Cow, fmt, fmt::Write as _};
 
 use zeroize::Zeroizing;

@@ -1,3 +1,5 @@
+//! What every kind of audit device can do.
+
 use std::io;
 
 use super::chain::End;

@@ -68,7 +68,8 @@ impl Trail {
         &self,
         mount: &str,
         key: &str,
-        (seal, version): (&SealName, KeyVersion),
+        seal: &SealName,
+        version: KeyVersion,
     ) {
         self.opened_by(seal);
         self.note(mount, key, |used| {

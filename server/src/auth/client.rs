@@ -1,3 +1,5 @@
+//! Who asks, made anew for each request, so that what was revoked meanwhile does not live on in it.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,6 @@
+//! Spares the compiling of templated policies. An entry counts only for the very token and policies
+//! that it was made of.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -137,7 +137,8 @@ impl Kubernetes {
         mount: Uuid,
         config: &KubernetesConfig,
         role: &KubernetesRole,
-        (token, account): (&str, &Account),
+        token: &str,
+        account: &Account,
     ) -> Result<(), MethodError> {
         let server = self.server(mount, config).await.map_err(not_reviewed)?;
         let reviewer = match &config.token_reviewer_jwt {
@@ -335,7 +336,7 @@ impl Configured for Kubernetes {
         bound
             .map_err(|error| MethodError::told(AnswerKind::Forbidden, Refused::NotBound(error)))?;
         if !config.kubernetes_host.is_empty() {
-            self.review(at.mount.uuid, &config, &kept.role, (token, &account)).await?;
+            self.review(at.mount.uuid, &config, &kept.role, token, &account).await?;
         }
         let alias = account.alias(kept.role.alias_name_source);
         let mut metadata = account.metadata();

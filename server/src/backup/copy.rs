@@ -87,7 +87,8 @@ fn listed(back: &[Back]) -> String {
 ///
 /// [`DeploymentError`].
 pub async fn offline(config: Config) -> Result<Transit, DeploymentError> {
-    let deployment = Arc::new(Deployment::resume(config, None, None).await?);
+    let promises = config.promises();
+    let deployment = Arc::new(Deployment::resume(config, promises, None, None).await?);
     Ok(Transit {
         current: Arc::new(ArcSwap::new(Arc::clone(&deployment))),
         deployment,

@@ -1,3 +1,5 @@
+//! Why a command fails, with its exit code, and what to do next.
+
 use std::io;
 use std::path::PathBuf;
 

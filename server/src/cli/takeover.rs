@@ -1,6 +1,7 @@
 //! `selkie takeover`: who still needs the server whose place a running Selkie takes, and the rewrap of
 //! what was encrypted there.
 
+mod failure;
 mod line;
 mod report;
 mod rewrap;

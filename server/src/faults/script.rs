@@ -1,3 +1,5 @@
+//! How far a script of faults has come. The same script and the same calls give the same faults.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selkie_config::{Faults, RequestFault, SealFault, SealOperation, When};

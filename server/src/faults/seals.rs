@@ -1,3 +1,5 @@
+//! Puts scripted faults before a master key, where the server cannot tell them from real ones.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Remembers which files a configuration has read, so that the confinement lets them be read again.
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 

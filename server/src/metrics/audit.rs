@@ -1,3 +1,5 @@
+//! Figures of the audit devices, read when somebody asks.
+
 use std::sync::atomic::Ordering;
 
 use prometheus_client::encoding::EncodeLabelSet;

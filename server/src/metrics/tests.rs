@@ -84,8 +84,7 @@ async fn full_text() -> String {
     assert!(bench.befalls(asked).is_some());
     let validity = Validity { from: 10_000, until: 50_000, issuers_until: None };
     metrics.listener_certificates([("127.0.0.1:8200".to_owned(), validity)].into());
-    let mut text =
-        metrics.text(&deployment, (&audit(), &evidence()), Some(&bench), 20_000).unwrap();
+    let mut text = metrics.text(&deployment, &audit(), &evidence(), Some(&bench), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();
     text
 }
@@ -193,11 +192,11 @@ fn a_daily_drill_that_stays_away_alarms_also_after_restarts() {
 async fn the_age_of_a_drill_counts_from_the_start_until_there_is_one() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     metrics.undrilled_since(19_500);
-    let text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
+    let text = metrics.text(&deployment, &audit(), &evidence(), None, 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 500\n"), "{text}");
     assert!(!text.contains("selkie_drill_ok"), "{text}");
     metrics.drill(19_900, true);
-    let text = metrics.text(&deployment, (&audit(), &evidence()), None, 20_000).unwrap();
+    let text = metrics.text(&deployment, &audit(), &evidence(), None, 20_000).unwrap();
     assert!(text.contains("\nselkie_drill_age_seconds 100\n"), "{text}");
 }
 
@@ -238,7 +237,7 @@ async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
 async fn a_request_is_in_flight_until_it_is_dropped() {
     let (metrics, deployment) = (Metrics::new(), deployment("").await);
     let in_flight = || {
-        let text = metrics.text(&deployment, (&audit(), &evidence()), None, 0).unwrap();
+        let text = metrics.text(&deployment, &audit(), &evidence(), None, 0).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix("selkie_requests_in_flight "));
         value.unwrap().to_owned()
     };

@@ -35,7 +35,8 @@ impl Node {
         let before = self.deployment.load_full();
         let faults = config.faults.take();
         let webhook = config.alerts.take().and_then(|alerts| alerts.webhook);
-        let mut deployment = Deployment::resume(config, Some(&before), self.bench.as_ref()).await?;
+        let (promises, bench) = (config.promises(), self.bench.as_ref());
+        let mut deployment = Deployment::resume(config, promises, Some(&before), bench).await?;
         let webhook = match &self.alerts {
             Some(alerts) => alerts.prepare_webhook(webhook, &self.around(&deployment))?,
             None => None,

@@ -1,3 +1,5 @@
+//! Tells of trouble when it begins and now and then, not at every call.
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 

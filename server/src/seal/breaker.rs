@@ -1,3 +1,6 @@
+//! Remembers which seals are silent, so that nobody spends a client's patience on one that others
+//! can stand in for.
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

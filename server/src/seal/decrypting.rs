@@ -303,7 +303,7 @@ impl Seal {
         let call = Call { client: transit.client, deadline };
         let mut verdict = TransitError::NoUsableRecipient;
         for own in self.own_recipients(envelope) {
-            match self.opens_by(own, (envelope, aad), call, transit).await {
+            match self.opens_by(own, envelope, aad, call, transit).await {
                 Err(error) => verdict = graver(verdict, error),
                 opened => return opened,
             }
@@ -314,7 +314,8 @@ impl Seal {
     async fn opens_by(
         &self,
         own: &Recipient,
-        (envelope, aad): (&Envelope, Aad<'_>),
+        envelope: &Envelope,
+        aad: Aad<'_>,
         call: Call,
         transit: &Transit,
     ) -> Result<Opened, TransitError> {

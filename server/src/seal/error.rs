@@ -1,3 +1,5 @@
+//! Why a seal does not do its part, whether that passes by itself, and what to do about it.
+
 use std::sync::Arc;
 
 use selkie_crypto::{KekId, SealName};

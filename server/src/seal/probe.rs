@@ -1,3 +1,5 @@
+//! Finds out, one attempt at a time, whether a silent seal is back.
+
 use std::sync::Arc;
 use std::time::Duration;
 

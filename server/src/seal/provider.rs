@@ -40,8 +40,13 @@ impl Keeping {
     /// As configured; the local key leaves `config`.
     #[must_use]
     pub fn take(config: &mut Config) -> Self {
-        let local_key = config.local_key.take().map(Arc::new);
-        Self { data_dir: config.data_dir.clone(), local_key }
+        Self::new(config.data_dir.clone(), config.local_key.take())
+    }
+
+    /// In `data_dir`, under `local_key`.
+    #[must_use]
+    pub fn new(data_dir: Option<PathBuf>, local_key: Option<PinKey>) -> Self {
+        Self { data_dir, local_key: local_key.map(Arc::new) }
     }
 
     /// The pin file of the seal `name`, whose master key is `target`.
@@ -73,9 +78,6 @@ pub enum ProviderError {
     /// The ids of its key's versions cannot begin so.
     #[error(transparent)]
     KeyIdPrefix(#[from] InvalidKeyIdPrefix),
-    /// The file of its public key was not read, but stood in for.
-    #[error("its public key was not read")]
-    NoPublicKey,
     /// Its mount or key has a name that no transit engine has.
     #[error("no transit engine has a mount or a key of such a name")]
     UnfitName,
@@ -108,7 +110,6 @@ pub async fn connect(
             };
             Ok(connection(configured(name, "break-glass", Arc::new(kms)), known))
         }
-        SealKind::UnreadBreakGlass(_) => Err(ProviderError::NoPublicKey),
         SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
         SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping, bench)),
         SealKind::Transit(seal) => upstream(name, *seal, keeping, bench),
@@ -244,7 +245,7 @@ impl Target {
     #[must_use]
     pub fn of(kind: SealKind) -> Option<Self> {
         match kind {
-            SealKind::Static(_) | SealKind::BreakGlass(_) | SealKind::UnreadBreakGlass(_) => None,
+            SealKind::Static(_) | SealKind::BreakGlass(_) => None,
             SealKind::AzureKeyVault(seal) => Some(Self::in_key_vault(&seal)),
             SealKind::Transit(seal) => Self::upstream(&seal).ok(),
             SealKind::Pkcs11(seal) => {

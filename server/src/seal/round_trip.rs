@@ -1,3 +1,6 @@
+//! Proves that a KMS holds the private half of a public key: only then is a pin trusted (invariant
+//! I2).
+
 use std::time::Duration;
 
 use selkie_crypto::{Random, RecipientSecret};

@@ -1,3 +1,6 @@
+//! Listeners with what they need to serve. A reload swaps what is behind a socket while the kernel
+//! goes on queueing.
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io;

@@ -1,3 +1,6 @@
+//! What a configuration comes to, in lines for people. It is noted before the parts of the
+//! configuration are given away.
+
 mod key_vault;
 
 use std::fmt;

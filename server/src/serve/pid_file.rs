@@ -1,3 +1,5 @@
+//! The file with the process's id.
+
 use std::fs;
 use std::path::PathBuf;
 

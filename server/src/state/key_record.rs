@@ -1,3 +1,6 @@
+//! A managed key as it is kept. One that cannot be read is an error, never a new key (invariant
+//! I5).
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Reads all records below a place, whatever is wrong with single ones.
+
 use std::num::NonZeroUsize;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What all records add up to: one that others put back, drop or add shows (invariant I5).
+
 use selkie_crypto::StateSum;
 
 /// What all sealed records of a store add up to. Each commit replaces it together with the records it

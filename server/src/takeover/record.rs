@@ -1,3 +1,5 @@
+//! What clients have opened with another server's keys, as it is kept.
+
 use std::sync::Arc;
 
 use selkie_crypto::sha256;

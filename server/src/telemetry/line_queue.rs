@@ -1,3 +1,5 @@
+//! The log never holds up a request: when its reader is slow, lines are dropped and counted.
+
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,3 +1,6 @@
+//! Decrypts. What is wrong outside an envelope is found before a KMS is asked; what is wrong inside
+//! is one failure (invariant I4).
+
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath, Permit, operation};
@@ -143,9 +146,8 @@ impl Decryption<'_> {
                 SealError { seal: old.label.clone(), source: trouble.into() }.into()
             }
         })?;
-        let by = (&old.label, version);
         let (mount, key) = (mount.as_str(), key.name.as_str());
-        transit.note(|trail| trail.decrypted_foreign(mount, key, by));
+        transit.note(|trail| trail.decrypted_foreign(mount, key, &old.label, version));
         Ok(opened)
     }
 

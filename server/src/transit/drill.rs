@@ -1,3 +1,6 @@
+//! Shows for each seal by itself that it opens what is made now, which in daily work only the first
+//! seal does.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,6 @@
+//! Encrypts for all the seals of a key. No KMS is asked where its public key is trusted (invariant
+//! I2).
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Why the engine fails.
+
 use selkie_crypto::envelope::{EncryptError, EnvelopeRefusal, QuorumError};
 use selkie_crypto::{CiphertextError, KeyVersion, RandomError, SealName};
 use selkie_kms::KmsError;

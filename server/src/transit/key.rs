@@ -1,3 +1,5 @@
+//! A transit key, declared or managed, as of one moment.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Waits, as long as the client can, for seals that have not said yet what their keys are.
+
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};

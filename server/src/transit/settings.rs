@@ -1,3 +1,5 @@
+//! A key's settings, by Vault's rules.
+
 use selkie_crypto::KeyVersion;
 
 use super::{SettingError, TransitKey};

@@ -108,7 +108,6 @@ pub(crate) fn config_of(declared: &[(&str, VersionRule)], seals: &[&str]) -> Con
         listeners: Vec::new(),
         seals: Vec::new(),
         revoked_seals: Vec::new(),
-        unread_seals: Vec::new(),
         storage: None,
         alerts: None,
         telemetry: selkie_config::Telemetry::default(),

@@ -44,7 +44,7 @@ impl Encryption<'_> {
             return Ok(Wrapped { key, version, draft, recipients });
         }
         // In a box of its own: no other request need be as large as it.
-        Box::pin(self.wrap_what_is_there(key, version, draft, (now + first, deadline))).await
+        Box::pin(self.wrap_what_is_there(key, version, draft, now + first, deadline)).await
     }
 
     /// Wraps for the seals that answer until the first of the two moments; what is left of the time
@@ -54,7 +54,8 @@ impl Encryption<'_> {
         key: Arc<TransitKey>,
         version: KeyVersion,
         draft: Draft,
-        (first, deadline): (Instant, Instant),
+        first: Instant,
+        deadline: Instant,
     ) -> Result<Wrapped, TransitError> {
         let (wrapped, away) = self.wrap_present(&draft, key.keks(version), first).await?;
         let Some(error) = away.first().cloned() else {

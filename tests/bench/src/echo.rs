@@ -1,3 +1,5 @@
+//! The server that figures are compared with: it does what nobody could leave out.
+
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! What single operations take, to explain the figures of the whole.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::hint::black_box;

@@ -108,3 +108,20 @@ impl Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_samples_is_refused_whatever_it_must_show() {
+        for row in [Row::MustLookEqual, Row::Control] {
+            let none = Verdict { samples: 0, max_t: 0.0, slower_ns: 0.0, is_different: false };
+            let mut report = Report::new();
+            let refused = report.row("a row", row, none).unwrap_err().to_string();
+            assert!(refused.starts_with("a row: nothing to compare"), "{refused}");
+            assert_eq!(report.subjects, 0);
+            report.row("a row", row, Verdict { samples: 1, ..none }).unwrap();
+        }
+    }
+}

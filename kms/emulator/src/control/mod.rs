@@ -220,7 +220,8 @@ fn faults(emulator: &Emulator, request: &Request, rest: &[&str]) -> Answer {
     match (request.method.as_str(), rest) {
         ("GET", []) => Ok(Reply::of(&emulator.faults.list())),
         ("POST", []) => {
-            let rules = parse_rules(&request.body).map_err(Refusal::bad)?;
+            let rules =
+                parse_rules(&request.body).map_err(|error| Refusal::bad(error.to_string()))?;
             let ids = emulator.faults.add(rules, emulator.clock.now_ms());
             Ok(Reply::ok(json!({ "ids": ids })))
         }

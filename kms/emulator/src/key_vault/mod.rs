@@ -38,14 +38,18 @@ pub(crate) type Work = Box<dyn FnOnce() -> Result<Reply, Failure> + Send>;
 pub(crate) struct Call<'a> {
     pub(crate) request: &'a Request,
     pub(crate) route: &'a Route,
-    /// The vault's name, or the one that does not exist.
-    pub(crate) vault: Result<String, String>,
+    /// The vault's name.
+    pub(crate) vault: Result<String, NoSuchVault>,
     pub(crate) now: i64,
     pub(crate) now_ms: i64,
 }
 
+/// A host names a vault that does not exist: this one.
+#[derive(Clone, Debug)]
+pub(crate) struct NoSuchVault(String);
+
 /// The vault that a host name means: the default one for names that mean none.
-pub(crate) fn vault_of(world: &World, host: &str) -> Result<String, String> {
+pub(crate) fn vault_of(world: &World, host: &str) -> Result<String, NoSuchVault> {
     let host = gate::without_port(host);
     let label = host.split('.').next().unwrap_or_default();
     if let Some(vault) = world.vault(label) {
@@ -55,7 +59,7 @@ pub(crate) fn vault_of(world: &World, host: &str) -> Result<String, String> {
         host.ends_with(".vault.emulator.test") || host.ends_with(".managedhsm.emulator.test");
     match world.vaults.first() {
         Some(first) if !claims_a_vault => Ok(first.name().to_owned()),
-        _ => Err(label.to_owned()),
+        _ => Err(NoSuchVault(label.to_owned())),
     }
 }
 
@@ -75,7 +79,7 @@ pub(crate) async fn answer(emulator: &Arc<Emulator>, call: &Call<'_>) -> Reply {
 }
 
 fn plan(emulator: &Emulator, world: &mut World, call: &Call<'_>) -> Result<Plan, Failure> {
-    let name = call.vault.as_ref().map_err(|missing| Failure::vault_not_found(missing))?;
+    let name = call.vault.as_ref().map_err(|missing| Failure::vault_not_found(&missing.0))?;
     let claims = gate::admit(emulator, world, call, name)?;
     let action = call.route.action.ok_or_else(|| Failure::no_such_route(call.request))?;
     gate::check_api_version(call.request)?;
@@ -120,10 +124,10 @@ pub(crate) fn operation(route: &Route) -> Operation {
 /// The challenge of a vault for a host; `None` without the vault.
 pub(crate) fn challenge_of(
     emulator: &Emulator,
-    vault: &Result<String, String>,
+    vault: &Result<String, NoSuchVault>,
     host: &str,
 ) -> Option<String> {
     let world = emulator.world();
-    let vault = world.vault(vault.as_deref().ok()?)?;
+    let vault = world.vault(vault.as_ref().ok()?)?;
     Some(gate::challenge(vault, &world.settings.tenant, host))
 }

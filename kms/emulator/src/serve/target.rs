@@ -5,15 +5,15 @@ use http::Method;
 use crate::emulator::Emulator;
 use crate::entra::Endpoint;
 use crate::identity::Protocol;
-use crate::key_vault::{self, Route};
+use crate::key_vault::{self, NoSuchVault, Route};
 use crate::operation::{Operation, Service};
 
 /// Whom a request is for.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// The vault's name, or the one that there is not.
+    /// The vault's name.
     KeyVault {
-        vault: Result<String, String>,
+        vault: Result<String, NoSuchVault>,
         route: Route,
     },
     /// The endpoint and its tenant, if there is one at that path.

@@ -1,3 +1,5 @@
+//! What the child that loads an HSM's library answers, in one spelling.
+
 use selkie_memory::WipedVec;
 
 use crate::SECRET_BYTES;

@@ -1,3 +1,5 @@
+//! What the child that loads an HSM's library is asked, in one spelling.
+
 use selkie_memory::WipedVec;
 
 use crate::wire::{Malformed, Reader, Writer};

@@ -1,3 +1,6 @@
+//! Frames between server and child. Either may be the other's attacker: a length is believed only
+//! within its bound, and a secret's buffer never grows.
+
 use selkie_memory::WipedVec;
 
 use crate::{LENGTH_BYTES, MAX_MESSAGE_BYTES};

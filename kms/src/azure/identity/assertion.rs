@@ -1,3 +1,5 @@
+//! The certificate's proof of who an application is; the private key signs here and never leaves.
+
 use std::sync::Arc;
 use std::time::SystemTime;
 

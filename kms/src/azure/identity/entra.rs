@@ -1,3 +1,5 @@
+//! Tokens for an application that Entra knows, by Azure's own client.
+
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};

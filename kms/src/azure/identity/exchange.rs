@@ -1,3 +1,6 @@
+//! Stands between Azure's client and Entra, since that client's errors quote answers, which may
+//! hold secrets: none of its texts gets out.
+
 use std::fmt;
 
 use async_trait::async_trait;
@@ -33,7 +36,7 @@ impl Exchange {
         let answer = self.transport.answer(HOP, request, |answer| self.refusal(answer)).await?;
         let status = answer.status().as_u16();
         let fits = check_for_sdk(answer.body());
-        fits.map_err(|error| IdentityError::tokenless((HOP, &self.host), status, error))?;
+        fits.map_err(|error| IdentityError::tokenless(HOP, &self.host, status, error))?;
         Ok(answer)
     }
 

@@ -1,3 +1,5 @@
+//! Why there is no token, in words of which none comes out of a token or a secret.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ impl IdentityError {
     }
 
     /// An answer of this status that holds no token.
-    pub(super) fn tokenless((hop, host): (Hop, &str), status: u16, cause: NoToken) -> Self {
+    pub(super) fn tokenless(hop: Hop, host: &str, status: u16, cause: NoToken) -> Self {
         let diagnosis = at(hop, Outcome::AnswerWrong, host);
         Self::new(Diagnosis { status: Some(status), ..diagnosis }, Some(Arc::new(cause)))
     }

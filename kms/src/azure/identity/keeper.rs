@@ -1,3 +1,6 @@
+//! One task for each identity fetches its token, whoever asks: the endpoint sees one caller, and a
+//! token is renewed before anybody misses it.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

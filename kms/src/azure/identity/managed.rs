@@ -1,3 +1,6 @@
+//! Managed identity over the machine's own endpoint. It is never asked through a proxy, and only
+//! for Key Vault.
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::HeaderName;
@@ -88,7 +91,7 @@ impl ManagedIdentity {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers.clone();
-        self.transport.token((HOP, &self.host), request, |answer| self.refusal(answer)).await
+        self.transport.token(HOP, &self.host, request, |answer| self.refusal(answer)).await
     }
 
     pub(super) fn refusal(&self, answer: &Response<Bytes>) -> IdentityError {

@@ -1,3 +1,5 @@
+//! The pauses between tries, spread so that replicas do not keep step.
+
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

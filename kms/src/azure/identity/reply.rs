@@ -1,3 +1,5 @@
+//! What of an answer may reach a log.
+
 use std::time::Duration;
 
 use http::HeaderMap;

@@ -1,3 +1,5 @@
+//! A token and how long it is good for, whatever the clocks say.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};

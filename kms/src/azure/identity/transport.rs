@@ -1,3 +1,5 @@
+//! The one way to a token endpoint, for requests that hold a secret.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,13 +33,14 @@ impl Transport {
     /// The token that `hop` on `host` answers with.
     pub(super) async fn token(
         &self,
-        (hop, host): (Hop, &str),
+        hop: Hop,
+        host: &str,
         request: Request<Bytes>,
         refusal: impl Fn(&Response<Bytes>) -> IdentityError,
     ) -> Result<Token, IdentityError> {
         let answer = self.answer(hop, request, refusal).await?;
         let token = Token::read(answer.body(), Instant::now(), (self.clock)());
         let status = answer.status().as_u16();
-        token.map_err(|error| IdentityError::tokenless((hop, host), status, error))
+        token.map_err(|error| IdentityError::tokenless(hop, host, status, error))
     }
 }

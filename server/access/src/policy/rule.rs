@@ -1,3 +1,6 @@
+//! One rule of a policy, with what of it depends on who asks: a client's own text is never a
+//! wildcard or a further segment.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;

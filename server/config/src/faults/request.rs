@@ -1,3 +1,5 @@
+//! What goes wrong for clients by a script.
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What goes wrong at a master key by a script.
+
 use std::time::Duration;
 
 use selkie_crypto::SealName;

@@ -1,3 +1,5 @@
+//! When a scripted fault happens, by calls and by time: the same script gives the same faults.
+
 use std::time::Duration;
 
 use selkie_hcl::{Located, Section};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{PromisedHsm, PromisedSeal, Promises};
 use crate::key::{DeclaredKey, VersionRule};
 use crate::mount::Mount;
-use crate::seal::DistantKey;
+use crate::seal::{DistantKey, TokenChoice};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +58,7 @@ enum WrittenDistantKey {
 struct WrittenHsm {
     label: Option<String>,
     ids: Vec<Vec<u8>>,
+    /// Slot, label and serial number.
     token: (Option<u64>, Option<String>, Option<String>),
     token_in_words: String,
 }
@@ -128,6 +129,28 @@ impl WrittenMount {
     }
 }
 
+impl WrittenHsm {
+    fn of(hsm: &PromisedHsm) -> Self {
+        let TokenChoice { slot, label, serial } = hsm.token.clone();
+        Self {
+            label: hsm.label.clone(),
+            ids: hsm.ids.clone(),
+            token: (slot, label, serial),
+            token_in_words: hsm.token_in_words.clone(),
+        }
+    }
+
+    fn read(self) -> PromisedHsm {
+        let (slot, label, serial) = self.token;
+        PromisedHsm {
+            label: self.label,
+            ids: self.ids,
+            token: TokenChoice { slot, label, serial },
+            token_in_words: self.token_in_words,
+        }
+    }
+}
+
 impl WrittenSeal {
     fn of(seal: &PromisedSeal) -> Self {
         let static_keys = seal.static_keys.iter();
@@ -145,12 +168,7 @@ impl WrittenSeal {
                     WrittenDistantKey::Transit { key_id_prefix: key_id_prefix.clone() }
                 }
             }),
-            hsm: seal.in_hsm.as_ref().map(|hsm| WrittenHsm {
-                label: hsm.label.clone(),
-                ids: hsm.ids.clone(),
-                token: hsm.token.clone(),
-                token_in_words: hsm.token_in_words.clone(),
-            }),
+            hsm: seal.in_hsm.as_ref().map(WrittenHsm::of),
         }
     }
 
@@ -174,12 +192,7 @@ impl WrittenSeal {
             offline_id: optional(self.offline, |id| KekId::new(&id).ok())?,
             static_keys: static_keys.collect::<Option<_>>()?,
             distant_key: optional(self.distant, distant_key)?,
-            in_hsm: self.hsm.map(|hsm| PromisedHsm {
-                label: hsm.label,
-                ids: hsm.ids,
-                token: hsm.token,
-                token_in_words: hsm.token_in_words,
-            }),
+            in_hsm: self.hsm.map(WrittenHsm::read),
         })
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use selkie_crypto::{EcPrivateKey, KekId, PublicKey, base64, sha256};
 use selkie_hcl::Section;
 
-use super::SealKind;
 use crate::secret::Reading;
 use crate::sources::SourceError;
 
@@ -20,9 +19,6 @@ pub struct BreakGlassSeal {
     /// break-glass serve` has it.
     pub private_key: Option<Box<EcPrivateKey>>,
 }
-
-/// The id of a key whose file was not read: one for all, as nobody can tell them apart.
-const UNREAD: &str = "unread";
 
 /// What is wrong with the public key.
 #[derive(Debug, thiserror::Error)]
@@ -62,36 +58,33 @@ pub(super) fn refuse_priority(section: &mut Section<'_>) {
     section.refuse("priority", || BreakGlassError::Priority);
 }
 
-/// `None` if it was reported to be wrong, or is passed over.
-pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<SealKind> {
+/// `None` if it was reported to be wrong, or was not read.
+pub(super) fn decode(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<BreakGlassSeal> {
     let text = section.field("public_key").required().string()?;
     text.try_map(|text| seal(&text, reading))?.value
 }
 
-fn seal(text: &str, reading: &Reading<'_>) -> Result<Option<SealKind>, BreakGlassError> {
+fn seal(text: &str, reading: &Reading<'_>) -> Result<Option<BreakGlassSeal>, BreakGlassError> {
     let path = text.strip_prefix("file://").unwrap_or(text);
     if !path.starts_with('/') {
-        return of_key(parse(text)?.ok_or(BreakGlassError::NotAKey)?);
+        return of_key(parse(text)?.ok_or(BreakGlassError::NotAKey)?).map(Some);
     }
     let path = Path::new(path);
     match reading.sources.text_file(path) {
         Err(_missing) if reading.passes_over_missing_keys() => Ok(None),
         Err(error) => Err(BreakGlassError::File { path: path.to_owned(), error }),
-        Ok(_) if reading.stands_in_for_files() => {
-            let kek = KekId::new(UNREAD).map_err(|_unfit| BreakGlassError::NotAKey)?;
-            Ok(Some(SealKind::UnreadBreakGlass(kek)))
-        }
+        // What stands in for a file holds no key to wrap under.
+        Ok(_) if reading.stands_in_for_files() => Ok(None),
         Ok(pem) => {
             let no_key = || BreakGlassError::NoKeyInFile { path: path.to_owned() };
-            of_key(parse(&pem)?.ok_or_else(no_key)?)
+            of_key(parse(&pem)?.ok_or_else(no_key)?).map(Some)
         }
     }
 }
 
-fn of_key(public_key: PublicKey) -> Result<Option<SealKind>, BreakGlassError> {
+fn of_key(public_key: PublicKey) -> Result<BreakGlassSeal, BreakGlassError> {
     let kek = BreakGlassSeal::kek_of(&public_key).ok_or(BreakGlassError::NotAKey)?;
-    let seal = BreakGlassSeal { public_key, kek, private_key: None };
-    Ok(Some(SealKind::BreakGlass(seal)))
+    Ok(BreakGlassSeal { public_key, kek, private_key: None })
 }
 
 /// The key in PEM, or in the base64 of its DER on one line.

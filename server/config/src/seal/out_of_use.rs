@@ -17,7 +17,8 @@ pub struct RevokedSeal {
     pub kind: String,
 }
 
-/// A seal whose key is missing and was [passed over](crate::Config::parse_at_hand): there is nothing to wrap for.
+/// A seal whose key was not read: there is nothing to wrap under. See
+/// [`ConfigAtHand`](crate::ConfigAtHand).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadSeal {
     /// Its name.
@@ -26,6 +27,8 @@ pub struct UnreadSeal {
     pub aliases: Vec<SealName>,
     /// It would wrap nothing more anyway.
     pub disabled: bool,
+    /// No server could ask it either.
+    pub(crate) is_offline: bool,
 }
 
 impl RevokedSeal {

@@ -52,10 +52,22 @@ pub struct Pkcs11Seal {
     pub public_keys: Vec<PublicKeyFingerprint>,
 }
 
+/// By what a token is chosen; what is given must all fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TokenChoice {
+    pub(crate) slot: Option<u64>,
+    pub(crate) label: Option<String>,
+    pub(crate) serial: Option<String>,
+}
+
 impl Pkcs11Seal {
     /// How its token is chosen.
-    pub(crate) fn token(&self) -> (Option<u64>, Option<&str>, Option<&str>) {
-        (self.slot, self.token_label.as_deref(), self.serial.as_deref())
+    pub(crate) fn token(&self) -> TokenChoice {
+        TokenChoice {
+            slot: self.slot,
+            label: self.token_label.clone(),
+            serial: self.serial.clone(),
+        }
     }
 
     /// The same, as the stanza says it.

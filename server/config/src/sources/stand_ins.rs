@@ -1,6 +1,6 @@
 //! Sources that do not have all that a configuration refers to. They stay in this crate: what is read
-//! with them leaves it as [`Promises`](crate::Promises), which hold no key, or by
-//! [`Config::parse_at_hand`](crate::Config::parse_at_hand), where no key is made up.
+//! with them leaves it as [`Promises`](crate::Promises), which hold no key, or as
+//! [`ConfigAtHand`](crate::ConfigAtHand), in which no key is made up.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Who has to leave when others wait for a place, so that slow peers cannot keep out quick ones.
+
 use std::{cmp::Reverse, collections::HashMap, future::pending, time::Duration};
 
 use tokio::{

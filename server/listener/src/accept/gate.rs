@@ -1,3 +1,5 @@
+//! Accepts only while there is room, and goes on after every error of accept(2).
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{

@@ -1,3 +1,5 @@
+//! What is wrong with files for TLS or with a handshake, without a byte of the files.
+
 use std::{io, path::PathBuf};
 
 use rustls::server::VerifierBuilderError;

@@ -1,3 +1,6 @@
+//! Reads certificates, keys and revocation lists. A chain and a key that do not belong together are
+//! refused here, not at the first handshake.
+
 use std::{
     fs::File,
     io::Read,

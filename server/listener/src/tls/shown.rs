@@ -1,3 +1,6 @@
+//! The certificate that a client has shown. It can be asked again whether it is still good, as
+//! connections outlive certificates.
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;

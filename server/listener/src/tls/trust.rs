@@ -1,3 +1,5 @@
+//! What client certificates are verified against, kept beyond the handshake to verify them again.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Why an alert did not arrive; its receiver's answer is not repeated.
+
 use selkie_kms::http::{HttpError, HttpHop, HttpReason};
 
 /// Why a post did not arrive. Nothing of the answer but its status is in it.

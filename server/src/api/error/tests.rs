@@ -58,12 +58,12 @@ fn each_error_of_an_operation_has_vaults_status_and_text() {
             "error deleting policy k: could not delete key; not found".to_owned(),
         ),
         (
-            TrimError::AboveMinEncryption.into(),
+            KeyError::from(TrimError::AboveMinEncryption).into(),
             400,
             "minimum available version cannot be greater than minmum encryption version".to_owned(),
         ),
         (
-            VersionError::MinDecryptionAboveLatest { wanted: 7, latest: 2 }.into(),
+            KeyError::from(VersionError::MinDecryptionAboveLatest { wanted: 7, latest: 2 }).into(),
             400,
             "cannot set min decryption version of 7, latest key version is 2".to_owned(),
         ),

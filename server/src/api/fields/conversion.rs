@@ -1,3 +1,5 @@
+//! Vault's weak typing of fields, value by value, as clients rely on it.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::IntErrorKind;

@@ -1,3 +1,6 @@
+//! What a client is told of a field that has the wrong type. What it sent is quoted only where it
+//! cannot be a secret.
+
 use std::fmt;
 
 use crate::api::{duration::parse_seconds, members::Value, quote::Quoted, text::quotable};

@@ -1,3 +1,5 @@
+//! `sys/audit`: shown, and never changed, or a client could switch off its own record.
+
 use std::collections::BTreeMap;
 
 use selkie_access::Capability;

@@ -1,3 +1,5 @@
+//! `sys/leader` and `sys/ha-status`, for clients that look for the active node: all are.
+
 use jiff::Timestamp;
 use selkie_access::Capability;
 use serde_json::json;

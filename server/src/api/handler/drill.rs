@@ -1,3 +1,5 @@
+//! Drills over the API. A step asks the KMSs for much, so it takes `sudo`.
+
 use selkie_access::{Capability, PathPermit};
 use selkie_crypto::SealName;
 use serde_json::{Value, json};

@@ -1,3 +1,6 @@
+//! Keys: made, read, configured, rotated, trimmed and deleted. An option that would silently not
+//! hold is refused.
+
 use std::collections::BTreeMap;
 
 use selkie_access::{MountPath, operation};
@@ -230,7 +233,7 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
         TransitError::KeyNotFound => missing,
         TransitError::Declared => KeyError::Declared(name.into()).into(),
         TransitError::NoStorage => KeyError::NoStorage.into(),
-        TransitError::Setting(setting) => setting_error(*setting, name),
+        TransitError::Setting(setting) => setting_error(*setting, name).into(),
         TransitError::StateSealed => ApiError::StateSealed,
         TransitError::Store(_) | TransitError::NotLookedUp => ApiError::StorageUnavailable,
         TransitError::Seal(_) => ApiError::Item(told(&error)),
@@ -239,7 +242,7 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
     Refusal::of(error, answer, name)
 }
 
-fn setting_error(error: SettingError, name: &str) -> ApiError {
+fn setting_error(error: SettingError, name: &str) -> KeyError {
     use SettingError as E;
     let version = match error {
         E::MinDecryptionNegative => VersionError::MinDecryptionNegative,
@@ -256,7 +259,7 @@ fn setting_error(error: SettingError, name: &str) -> ApiError {
         }
         E::MinEncryptionBelowAvailable => VersionError::MinEncryptionBelowAvailable,
         E::MinDecryptionBelowAvailable => VersionError::MinDecryptionBelowAvailable,
-        E::DeletionNotAllowed => return KeyError::DeletionNotAllowed(name.into()).into(),
+        E::DeletionNotAllowed => return KeyError::DeletionNotAllowed(name.into()),
         E::MinAvailableMissing => return TrimError::MissingVersion.into(),
         E::MinAvailableNegative => return TrimError::Negative.into(),
         E::MinAvailableZero => return TrimError::Zero.into(),
@@ -266,7 +269,7 @@ fn setting_error(error: SettingError, name: &str) -> ApiError {
         E::MinAvailableAboveMinEncryption => return TrimError::AboveMinEncryption.into(),
         E::MinAvailableAboveMinDecryption => return TrimError::AboveMinDecryption.into(),
     };
-    KeyError::Version(version).into()
+    version.into()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(super) async fn answer(
         operation => operation.capability(),
     };
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
-    require_in_any_case(call, &fields, (&path, &at.rest), capability)?;
+    require_in_any_case(call, &fields, &path, &at.rest, capability)?;
     let credentials = Credentials { token: call.token, certificate: None, address: call.address };
     let reply = ask(auth, &at, credentials, &mut fields).await?;
     let warnings = warnings(reply.warnings, fields, reply.captured);

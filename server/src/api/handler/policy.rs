@@ -47,7 +47,7 @@ pub(super) async fn answer(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let named = path.path(name);
-    require_in_any_case(call, &fields, (&named, name), operation.capability())?;
+    require_in_any_case(call, &fields, &named, name, operation.capability())?;
     let name: PolicyName = name.parse().map_err(|error| refusal(PolicyFault::Name(error)))?;
     let (policies, records) = (call.node.auth().policies(), call.node.auth().records());
     match operation {

@@ -1,3 +1,5 @@
+//! `sys/seal-backend-status`: what an operator, and `selkie status`, learn of the seals.
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 

@@ -1,3 +1,5 @@
+//! A backup of all state over the API, for whoever may use `sudo`.
+
 use selkie_access::Capability;
 use selkie_listener::Overloaded;
 

@@ -1,3 +1,6 @@
+//! What `sys` answers without a token: health above all, which says 503 only while no key can be
+//! served (invariant I10).
+
 use selkie_access::{Capability, MountPath};
 
 use super::transit::denied;

@@ -1,3 +1,5 @@
+//! How far the takeover of another server's keys has come.
+
 use std::collections::BTreeMap;
 
 use selkie_access::Capability;

@@ -66,7 +66,8 @@ pub(super) fn denied(_: Denied) -> Refusal {
 pub(super) fn require_in_any_case(
     call: &Call<'_>,
     fields: &Fields<'_>,
-    (path, rest): (&str, &str),
+    path: &str,
+    rest: &str,
     capability: Capability,
 ) -> Result<(), Refusal> {
     let acl = call.acl(fields);

@@ -1,3 +1,5 @@
+//! All endpoints, and what stands before each. A new one must say who may ask.
+
 use selkie_access::MountPath;
 
 use super::{

@@ -74,7 +74,6 @@ fn config() -> Config {
         listeners: Vec::new(),
         seals: vec![static_seal()],
         revoked_seals: Vec::new(),
-        unread_seals: Vec::new(),
         storage: Some(Storage::InMemory),
         alerts: None,
         telemetry: selkie_config::Telemetry::default(),

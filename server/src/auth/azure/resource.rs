@@ -1,3 +1,5 @@
+//! On which machine an identity was used, as Entra has signed it.
+
 use std::collections::BTreeMap;
 
 use crate::auth::jwt::Claims;

@@ -1,3 +1,5 @@
+//! Signatures that a token may have. What must never be believed has no name here.
+
 use std::fmt;
 use std::str::FromStr;
 

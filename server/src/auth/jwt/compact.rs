@@ -1,3 +1,5 @@
+//! A token's text taken apart. Its claims stay inside until its signature is verified.
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};

@@ -1,3 +1,6 @@
+//! Public keys of providers. Each is for the algorithms of its own kind alone, whatever a token
+//! asks for.
+
 use std::fmt;
 
 use base64::Engine;

@@ -1,3 +1,5 @@
+//! When a token is good, with Vault's tolerances.
+
 use serde_json::{Map, Value};
 
 /// What Vault allows where a role says nothing (cap's `DefaultLeeway` and `DefaultLeewaySeconds`).

@@ -1,3 +1,5 @@
+//! Claims, which are to be had of a verified token only.
+
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;

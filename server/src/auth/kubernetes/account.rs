@@ -1,3 +1,5 @@
+//! The service account in a token, and whether a role is for it.
+
 use std::collections::BTreeMap;
 
 use selkie_config::{KubernetesRole, ServiceAccountAlias};

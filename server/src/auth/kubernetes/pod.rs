@@ -1,3 +1,5 @@
+//! What Kubernetes tells a server that runs in it.
+
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;

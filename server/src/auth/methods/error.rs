@@ -1,3 +1,5 @@
+//! Why a method refuses: what the client is told, and what the log knows beside it.
+
 use std::error::Error;
 
 use selkie_crypto::RandomError;

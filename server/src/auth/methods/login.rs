@@ -1,3 +1,5 @@
+//! What every method's login comes to, on the way to a token.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

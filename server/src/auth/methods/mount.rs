@@ -1,3 +1,5 @@
+//! Where a method answers, and how its tokens are tuned.
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

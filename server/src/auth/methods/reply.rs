@@ -1,3 +1,5 @@
+//! What a method answers; whatever in it may be secret is wiped.
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Changes of managed policies. One that is declared cannot be changed (invariant I6).
+
 use selkie_access::{PolicyError, PolicyName};
 
 use super::{ManagedPolicy, Policies};

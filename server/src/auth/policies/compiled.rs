@@ -1,3 +1,5 @@
+//! Policies that were compiled together, good until any policy changes.
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 

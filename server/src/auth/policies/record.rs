@@ -1,3 +1,5 @@
+//! A managed policy as it is kept.
+
 use selkie_access::{Policy, PolicyError, PolicyName};
 use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Lists of policies, each held once for all who have it.
+
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

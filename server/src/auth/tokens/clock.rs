@@ -1,3 +1,6 @@
+//! The time that counts against tokens. It stands while the store is away, so that no outage of
+//! ours ends a token.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,3 +1,5 @@
+//! Finds tokens by accessor, parent and end.
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 

@@ -1,3 +1,5 @@
+//! The task that keeps the token clock going and sweeps away what has ended.
+
 use std::time::Duration;
 
 use tokio::time::sleep;

@@ -1,3 +1,5 @@
+//! How long a token lives, by Vault's rules.
+
 use std::time::Duration;
 
 use selkie_access::PolicyName;

@@ -1,3 +1,5 @@
+//! A token as it is kept: under a keyed hash of its text, which is nowhere.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;

@@ -1,3 +1,6 @@
+//! Renewals. Those that gain next to nothing are not written, as thousands of clients renew for
+//! ever.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

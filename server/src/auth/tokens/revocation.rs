@@ -1,3 +1,6 @@
+//! Revocations. What came of a token is dead with it at once, for want of an ancestor; to remove it
+//! has time.
+
 use selkie_storage::Revision;
 
 use super::record::TokenId;

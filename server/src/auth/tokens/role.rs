@@ -1,3 +1,5 @@
+//! Token roles as they are kept, and what they allow.
+
 use std::time::Duration;
 
 use ipnet::IpNet;

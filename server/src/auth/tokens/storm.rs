@@ -1,3 +1,6 @@
+//! Slows down clients that repeat a refused renewal at once and for ever, before that costs
+//! anything.
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

@@ -1,3 +1,5 @@
+//! A wrapped response as it is kept: without the token, which is nowhere, it opens for nobody.
+
 use std::collections::BTreeSet;
 use std::fmt;
 

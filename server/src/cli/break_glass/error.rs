@@ -1,3 +1,5 @@
+//! Why break-glass does not do something, in words for the night in which it is needed.
+
 use std::io;
 use std::path::PathBuf;
 

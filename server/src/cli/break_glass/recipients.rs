@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use selkie_config::{Config, SealKind};
+use selkie_config::{ConfigAtHand, SealKind};
 use selkie_crypto::envelope::Recipient;
 use selkie_crypto::{KekId, SealName};
 
@@ -46,7 +46,7 @@ impl Group<'_> {
 pub(super) fn groups<'b>(
     blobs: &'b [Blob],
     own: &KekId,
-    config: Option<&Config>,
+    config: Option<&ConfigAtHand>,
 ) -> Vec<Group<'b>> {
     let mut groups: Vec<Group<'b>> = Vec::new();
     for recipient in newest_first(blobs).filter(|recipient| recipient.kek != *own) {
@@ -62,7 +62,11 @@ pub(super) fn groups<'b>(
 }
 
 /// The names of the seal whose key is `own`.
-pub(super) fn own_names(blobs: &[Blob], own: &KekId, config: Option<&Config>) -> Vec<SealName> {
+pub(super) fn own_names(
+    blobs: &[Blob],
+    own: &KekId,
+    config: Option<&ConfigAtHand>,
+) -> Vec<SealName> {
     let is_own = |kind: &SealKind| matches!(kind, SealKind::BreakGlass(seal) if seal.kek == *own);
     let declared = config.into_iter().flat_map(|config| &config.seals);
     let declared = declared.filter(|seal| is_own(&seal.kind));
@@ -87,7 +91,7 @@ fn newest_first(blobs: &[Blob]) -> impl Iterator<Item = &Recipient> {
 }
 
 /// All names of the seal that goes by `name`.
-fn names_of(name: &SealName, config: Option<&Config>) -> Vec<SealName> {
+fn names_of(name: &SealName, config: Option<&ConfigAtHand>) -> Vec<SealName> {
     let Some(config) = config else { return vec![name.clone()] };
     let sound = config.seals.iter().map(|seal| (&seal.name, &seal.aliases));
     let unread = config.unread_seals.iter().map(|seal| (&seal.name, &seal.aliases));

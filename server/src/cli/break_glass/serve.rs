@@ -108,15 +108,12 @@ pub(super) fn run(
         errors.write_all(PINS_ALONE).map_err(CommandError::Output)?;
     }
     let client = client(arguments, &blobs)?;
-    let mut config = config(arguments, &blobs, &client)?;
-    if let Some(before) = &mut known.config {
-        config.origin_key = before.origin_key.take();
-    }
+    let origin_key = known.config.as_mut().and_then(|config| config.origin_key.take());
     let has_origin = blobs.iter().any(|blob| blob.envelope.has_origin());
-    if has_origin && config.origin_key.is_none() && !arguments.without_origin_key {
+    if has_origin && origin_key.is_none() && !arguments.without_origin_key {
         return Err(BreakGlassError::NoOriginKey.into());
     }
-    config.audit = audit(arguments, &mut known)?;
+    let audit = audit(arguments, &mut known)?;
     if blobs.iter().any(|blob| blob.envelope.needed() > 1) {
         return Err(BreakGlassError::QuorumServed.into());
     }
@@ -127,14 +124,13 @@ pub(super) fn run(
     }
     let of_all = |key: &Unlocked| blobs.iter().all(|blob| blob.is_for(key));
     let key = keys.into_iter().find(of_all).ok_or(BreakGlassError::NoKey)?;
-    config.seals = known.seals_of(&blobs, key, &arguments.without)?;
+    let seals = known.seals_of(&blobs, key, &arguments.without)?;
     drop(known);
-    for key in &mut config.keys {
-        key.seals = config.seals.iter().map(|seal| seal.name.clone()).collect();
-    }
+    let config = config(arguments, &blobs, &client, seals)?;
+    let mut config = Config { origin_key, audit, ..config };
     tell(&config, arguments, errors)?;
     let certificates = secure(arguments, &mut config)?;
-    start(arguments, config, (&client, certificates.as_ref()), output)
+    start(arguments, config, &client, certificates.as_ref(), output)
 }
 
 /// The Vault that is served: the key and mount of its ciphertexts, and its token.
@@ -185,11 +181,12 @@ fn common_header(blobs: &[Blob]) -> Result<&Header<'static>, BreakGlassError> {
     }
 }
 
-/// The configuration but for its seals; it goes through the checks of a file's.
+/// A configuration with these `seals`; it goes through the checks of a file's.
 fn config(
     arguments: &Arguments,
     blobs: &[Blob],
     client: &SealClient,
+    seals: Vec<Seal>,
 ) -> Result<Config, CommandError> {
     let Header { realm, mount, version, .. } = common_header(blobs)?;
     let aliases = match client.mount.as_str() == mount {
@@ -199,7 +196,6 @@ fn config(
     let text = format!(
         "realm = {realm:?}\n\
          listener \"tcp\" {{\n  address = \"{}\"\n  tls_disable = true\n}}\n\
-         seal \"static\" {{\n  current_key_id = \"-\"\n  current_key = \"file:///\"\n}}\n\
          mount \"{}\" {{\n  {aliases}\n}}\n\
          key \"{}\" {{\n  version = {version}\n}}\n{}{}",
         arguments.listen,
@@ -208,14 +204,13 @@ fn config(
         client.declaration(),
         client.policy(),
     );
-    // A file has a seal, and this one's key is a directory: there is none until it is given its own.
-    Config::parse_at_hand("(break-glass)", &text).map_err(CommandError::Config)
+    Config::parse_around(seals, "(break-glass)", &text).map_err(CommandError::Config)
 }
 
 /// The file of the audit log, under the deployment's key if that is known: "selkie audit verify"
 /// then verifies it.
 fn audit(arguments: &Arguments, known: &mut KnownSeals) -> Result<Audit, CommandError> {
-    let given = known.config.as_mut().and_then(|config| config.audit.key.take());
+    let given = known.config.as_mut().and_then(|config| config.audit_key.take());
     let key = match given {
         Some(key) => key,
         None => {
@@ -311,7 +306,8 @@ fn secure(
 fn start(
     arguments: &Arguments,
     config: Config,
-    (client, certificates): (&SealClient, Option<&CertificateDir>),
+    client: &SealClient,
+    certificates: Option<&CertificateDir>,
     output: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let level = SystemSources.variable(LEVEL_VARIABLE);

@@ -219,7 +219,7 @@ async fn a_disabled_seal_is_left_out_as_the_servers_do() {
         let config =
             Config::parse("x", &config, &crate::key_per_reference::KeyPerReference).unwrap();
         let mut known = super::wrapping::KnownSeals::default();
-        known.config = Some(config);
+        known.config = Some(config.into());
         let key = super::key_file::Unlocked::new(private_key()).unwrap();
         let seals = known.seals_of(&blobs, key, &[]).unwrap();
         seals.iter().map(|seal| seal.name.to_string()).collect::<Vec<_>>()
@@ -274,7 +274,7 @@ fn a_static_key_that_is_not_at_hand_is_named_and_can_be_given_up() {
         let config = desk.path("config");
         let mut known = super::wrapping::KnownSeals::read(Some(&config), None).unwrap();
         assert!(known.config.as_ref().unwrap().origin_key.is_none());
-        assert!(known.config.as_ref().unwrap().audit.key.is_none());
+        assert!(known.config.as_ref().unwrap().audit_key.is_none());
         let private_key = EcPrivateKey::unprotect(&text, PASSPHRASE.as_bytes()).unwrap();
         let key = super::key_file::Unlocked::new(private_key).unwrap();
         known.seals_of(&blobs, key, given_up).map(|seals| seals.len())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use selkie_config::{BreakGlassSeal, Config, Seal, SealKind};
+use selkie_config::{BreakGlassSeal, ConfigAtHand, Seal, SealKind};
 use selkie_crypto::SealName;
 use selkie_kms::{KekDescription, Wrapping};
 
@@ -19,7 +19,7 @@ use crate::seal::{Keeping, Known, PinError, PinFile, SealFault, Target};
 pub(super) struct KnownSeals {
     /// The deployment's own configuration, to take its static seals and `origin_key` from, as far as
     /// their keys are at hand.
-    pub(super) config: Option<Config>,
+    pub(super) config: Option<ConfigAtHand>,
     /// Where its servers kept their pin files.
     keeping: Keeping,
     pins: Option<PathBuf>,
@@ -31,15 +31,19 @@ impl KnownSeals {
         // to, and what would serve for that alone is not looked at.
         let read = |path: &Path| {
             let text = read_text(path)?;
-            let config = Config::parse_at_hand(&path.display().to_string(), &text);
+            let config = ConfigAtHand::parse(&path.display().to_string(), &text);
             config.map_err(CommandError::Config)
         };
         let config = config.map(read).transpose()?;
         Ok(Self { pins, ..Self::of(config) })
     }
 
-    pub(super) fn of(mut config: Option<Config>) -> Self {
-        let keeping = config.as_mut().map(Keeping::take).unwrap_or_default();
+    fn of(mut config: Option<ConfigAtHand>) -> Self {
+        let keeping = config.as_mut().map(|config| {
+            let local_key = config.local_key.take();
+            Keeping::new(config.data_dir.clone(), local_key)
+        });
+        let keeping = keeping.unwrap_or_default();
         Self { config, keeping, pins: None }
     }
 
@@ -123,7 +127,6 @@ impl KnownSeals {
                 Ok(SealKind::BreakGlass(seal))
             }
             SealKind::BreakGlass(_) => Err(WrapObstacle::OtherKey),
-            SealKind::UnreadBreakGlass(_) => Err(WrapObstacle::KeyNotAtHand),
             SealKind::AzureKeyVault(_) | SealKind::Pkcs11(_) | SealKind::Transit(_) => {
                 let target = Target::of(kind).ok_or(WrapObstacle::Unknown)?;
                 trusted(&target, &group.names, &self.keeping)

@@ -1,3 +1,5 @@
+//! The signals that steer a server, so that none of them ends it unasked.
+
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -3,6 +3,7 @@
 use selkie_crypto::Ciphertext;
 use serde_json::{Map, Value, json};
 
+use super::failure::Unfit;
 use crate::takeover::is_like_ours;
 
 /// A line as it was read.
@@ -21,14 +22,14 @@ pub(super) enum Content {
     /// A ciphertext to be rewrapped, and base64 of its context.
     Foreign { ciphertext: String, context: Option<String> },
     /// Nothing that could be sent.
-    Unfit(&'static str),
+    Unfit(Unfit),
 }
 
 impl Line {
     pub(super) fn of(bytes: Vec<u8>) -> Self {
         let content = match str::from_utf8(&bytes) {
             Ok(text) => content(text.trim()),
-            Err(_binary) => Content::Unfit("not text"),
+            Err(_binary) => Content::Unfit(Unfit::Binary),
         };
         Self { bytes, content }
     }
@@ -74,14 +75,14 @@ fn content(text: &str) -> Content {
         return of_ciphertext(text, None);
     }
     let Ok(members) = serde_json::from_str::<Map<String, Value>>(text) else {
-        return Content::Unfit("neither a ciphertext nor a JSON object");
+        return Content::Unfit(Unfit::Malformed);
     };
     let member = |name: &str| members.get(name).and_then(Value::as_str);
     let Some(ciphertext) = member("ciphertext") else {
-        return Content::Unfit("no member \"ciphertext\" with a text");
+        return Content::Unfit(Unfit::NoCiphertext);
     };
     if members.contains_key("associated_data") {
-        return Content::Unfit("Vault's rewrap takes no associated_data: decrypt and encrypt anew");
+        return Content::Unfit(Unfit::AssociatedData);
     }
     of_ciphertext(ciphertext, member("context").map(str::to_owned))
 }
@@ -89,7 +90,7 @@ fn content(text: &str) -> Content {
 fn of_ciphertext(text: &str, context: Option<String>) -> Content {
     let payload = Ciphertext::parse(text).and_then(Ciphertext::into_envelope_bytes);
     match payload {
-        Err(_unfit) => Content::Unfit("no ciphertext of the form vault:v<N>:<base64>"),
+        Err(_unfit) => Content::Unfit(Unfit::NotACiphertext),
         Ok(payload) if is_like_ours(&payload) => Content::Done,
         Ok(_) => Content::Foreign { ciphertext: text.to_owned(), context },
     }

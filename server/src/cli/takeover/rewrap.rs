@@ -17,9 +17,9 @@ use tokio::time::sleep;
 
 use super::super::CommandError;
 use super::super::remote::{Remote, RemoteError, ServerArguments};
+use super::failure::LineFailure;
 use super::line::{Content, Line};
 use super::sink::{Earlier, Sink};
-use crate::api::error::{ItemError, MasterKeyFault};
 
 /// For one batch: what a server takes for it, and some.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -28,9 +28,6 @@ const BATCHES_AT_A_TIME: usize = 4;
 /// How often a batch is tried again while the server, or what it asks, is away.
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// Why a line fails that an earlier run left as it was; that one knew more.
-const LEFT_EARLIER: &str =
-    "an earlier run left it as it was: it is the old server's still; rewrap it into another file";
 /// How many failures are told one by one where they do not go into a file.
 const MOST_TOLD: u64 = 20;
 
@@ -174,10 +171,10 @@ struct Target {
     path: String,
 }
 
-/// Lines, and what became of each that was sent.
+/// Lines, and what became of each that was sent: its new ciphertext, or why there is none.
 struct Answered {
     lines: Vec<Line>,
-    results: Vec<Result<String, String>>,
+    results: Vec<Result<String, LineFailure>>,
 }
 
 impl Target {
@@ -205,7 +202,7 @@ impl Target {
     async fn send_until_answered(
         &self,
         body: &Value,
-    ) -> Result<Vec<Result<String, String>>, RemoteError> {
+    ) -> Result<Vec<Result<String, LineFailure>>, RemoteError> {
         let mut pause = FIRST_PAUSE;
         for _try in 1..TRIES {
             match self.send(body).await {
@@ -223,11 +220,11 @@ impl Target {
         }
     }
 
-    async fn send(&self, body: &Value) -> Result<Vec<Result<String, String>>, RemoteError> {
+    async fn send(&self, body: &Value) -> Result<Vec<Result<String, LineFailure>>, RemoteError> {
         let answer = self.server.tell(Method::PUT, &self.path, Some(body)).await?;
         let results = answer["data"]["batch_results"].as_array().ok_or(RemoteError::Unreadable)?;
         let result = |one: &Value| match (one["ciphertext"].as_str(), one["error"].as_str()) {
-            (_, Some(error)) if !error.is_empty() => Ok(Err(error.to_owned())),
+            (_, Some(error)) if !error.is_empty() => Ok(Err(LineFailure::told(error))),
             (Some(ciphertext), _) if !ciphertext.is_empty() => Ok(Ok(ciphertext.to_owned())),
             _ => Err(RemoteError::Unreadable),
         };
@@ -246,12 +243,10 @@ const fn is_passing(error: &RemoteError) -> bool {
 
 /// Nothing will be rewrapped before somebody mends it if all fails because we are refused.
 fn settled(
-    results: Vec<Result<String, String>>,
-) -> Result<Vec<Result<String, String>>, RemoteError> {
-    let faults = [MasterKeyFault::Denied, MasterKeyFault::Missing];
-    let faults = faults.map(|fault| ItemError::MasterKeyRefuses(fault).to_string());
-    let is_refused = |result: &Result<String, String>| {
-        result.as_ref().err().is_some_and(|text| faults.contains(text))
+    results: Vec<Result<String, LineFailure>>,
+) -> Result<Vec<Result<String, LineFailure>>, RemoteError> {
+    let is_refused = |result: &Result<String, LineFailure>| {
+        matches!(result, Err(LineFailure::MasterKeyRefuses(_)))
     };
     match !results.is_empty() && results.iter().all(is_refused) {
         true => Err(RemoteError::MasterKeyRefuses),
@@ -259,8 +254,8 @@ fn settled(
     }
 }
 
-fn is_away(result: &Result<String, String>) -> bool {
-    result.as_ref().err() == Some(&ItemError::MasterKeyUnavailable.to_string())
+const fn is_away(result: &Result<String, LineFailure>) -> bool {
+    matches!(result, Err(LineFailure::MasterKeyAway))
 }
 
 #[derive(Debug, Default)]
@@ -306,8 +301,8 @@ impl Run<'_> {
                     self.tally.rewrapped += 1;
                 }
                 _ if line.bytes != output => return Err(other()),
-                Content::Foreign { .. } => self.fail(LEFT_EARLIER)?,
-                Content::Unfit(why) => self.fail(why)?,
+                Content::Foreign { .. } => self.fail(&LineFailure::LeftEarlier)?,
+                Content::Unfit(why) => self.fail(&why.into())?,
                 Content::Done => self.tally.as_they_were += 1,
             }
         }
@@ -351,7 +346,7 @@ impl Run<'_> {
                     self.tally.as_they_were += 1;
                     None
                 }
-                Content::Unfit(why) => Some(Err(why.to_owned())),
+                Content::Unfit(why) => Some(Err(why.into())),
                 Content::Foreign { .. } => results.next(),
             };
             match result {
@@ -372,9 +367,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn fail(&mut self, why: &str) -> Result<(), CommandError> {
+    fn fail(&mut self, why: &LineFailure) -> Result<(), CommandError> {
         self.tally.failed += 1;
-        let why: String = why.chars().filter(|one| !one.is_control()).collect();
+        let why: String = why.to_string().chars().filter(|one| !one.is_control()).collect();
         let told = format!("line {}: {why}\n", self.tally.lines);
         match &mut self.failures {
             Some(file) => file.write_all(told.as_bytes()).map_err(CommandError::Output),

@@ -1,3 +1,5 @@
+//! Answers about tokens in Vault's two columns; a token in them is wiped.
+
 use std::fmt::Write;
 
 use serde_json::Value;

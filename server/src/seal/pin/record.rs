@@ -1,3 +1,5 @@
+//! A pin file's content. What reads as anything but what was written is refused.
+
 use std::time::{Duration, SystemTime};
 
 use selkie_crypto::{KekId, PinKey, PublicKey, SealName, WrapAlgorithm, base64};

@@ -1,3 +1,5 @@
+//! The same of a seal in Key Vault: above all which identity is used, and why that one.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -26,7 +28,6 @@ impl KeyVaultSeal {
             SealKind::AzureKeyVault(seal) => Some(Self::new(seal)),
             SealKind::Static(_)
             | SealKind::BreakGlass(_)
-            | SealKind::UnreadBreakGlass(_)
             | SealKind::Pkcs11(_)
             | SealKind::Transit(_) => None,
         }

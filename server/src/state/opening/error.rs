@@ -1,3 +1,5 @@
+//! Why the state does not open, whether that passes by itself, and what to do about it.
+
 use std::borrow::Cow;
 use std::path::PathBuf;
 

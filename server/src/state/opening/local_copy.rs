@@ -1,3 +1,5 @@
+//! The state key under the local key, which opens the state while every KMS is away (invariant I5).
+
 use selkie_crypto::StateKey;
 use selkie_storage::{RecordKey, StoreError, Write};
 

@@ -1,3 +1,6 @@
+//! Keeps the state key wrapped for the seals that are configured now. To lose a recipient is worse
+//! than to have an old one.
+
 use selkie_crypto::StateKey;
 use selkie_storage::{Guard, StoreError, Write};
 

@@ -1,3 +1,5 @@
+//! Adds up records while they change.
+
 use std::collections::HashMap;
 
 use selkie_crypto::{StateKey, StateSum};

@@ -1,3 +1,6 @@
+//! Compares all records with what the root says that they add up to, before any is believed
+//! (invariant I5).
+
 use std::time::Duration;
 
 use selkie_crypto::StateKey;

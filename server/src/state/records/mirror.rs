@@ -1,3 +1,5 @@
+//! All records of one kind in memory, as of one revision, with indexes over them.
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;

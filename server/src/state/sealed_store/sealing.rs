@@ -1,3 +1,6 @@
+//! Every write with the root that it leads to, or no write: two replicas cannot both go on from the
+//! same one.
+
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};

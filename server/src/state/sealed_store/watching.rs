@@ -1,3 +1,5 @@
+//! What other replicas commit, believed only if it is the next commit of ours.
+
 use std::sync::Arc;
 
 use selkie_storage::{Commit, RecordKey, Revision, StoreError, StoreFuture, Watch, Write};

@@ -1,3 +1,5 @@
+//! Seals that keys have been left without, as they were away, and when they come back.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

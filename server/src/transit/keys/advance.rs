@@ -1,3 +1,5 @@
+//! Raises versions of managed keys when the versions of their master keys change (invariant I7).
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

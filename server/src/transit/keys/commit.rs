@@ -1,3 +1,6 @@
+//! Changes a key on top of what others have made of it meanwhile: versions never go back, also
+//! where nobody says whether a write was made (invariant I7).
+
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};

@@ -1,3 +1,5 @@
+//! Follows the store and the seals, so that replicas agree within a moment.
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;

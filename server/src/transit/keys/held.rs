@@ -1,3 +1,5 @@
+//! The managed keys in memory, each as of its revision.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;

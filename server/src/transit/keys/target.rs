@@ -1,3 +1,6 @@
+//! What the next version of a managed key is to be for, and since when that is steady enough to be
+//! worth a version.
+
 use std::time::Duration;
 
 use selkie_crypto::SealName;

@@ -1,3 +1,5 @@
+//! A client's connection without an HTTP library, whose own work would count as the server's.
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};

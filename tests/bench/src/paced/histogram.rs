@@ -1,3 +1,5 @@
+//! Counts times without allocating, so that counting does not delay what is timed.
+
 use std::time::Duration;
 
 /// Bits of a time that are kept below its highest: 1/64 of it.

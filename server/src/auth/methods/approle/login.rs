@@ -1,3 +1,6 @@
+//! Logins with role id and secret id. Nobody learns from an answer which role ids there are, and a
+//! use is counted before anything is given for it.
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Roles as they are kept, and found by role id.
+
 use std::collections::HashMap;
 
 use ipnet::IpNet;

@@ -1,3 +1,5 @@
+//! Secret ids as they are kept: under keyed hashes, their text is nowhere.
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ipnet::IpNet;

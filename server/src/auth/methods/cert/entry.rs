@@ -1,3 +1,5 @@
+//! Roles of the `cert` method as they are kept and shown.
+
 use rustls_pki_types::CertificateDer;
 use selkie_certificate::{ClientCertificate, Role};
 use selkie_config::CertRole;

@@ -1,3 +1,5 @@
+//! Logins with the certificate that the handshake has verified.
+
 use std::collections::BTreeMap;
 
 use selkie_certificate::ClientCertificate;

@@ -205,7 +205,7 @@ fn no_key_is_made_up_for_a_file_that_is_not_at_hand() {
     let known = night.known(&format!("{keys}{of_static}{previous}{offline}"), None);
     let config = known.config.unwrap();
     let is_read =
-        [config.origin_key.is_some(), config.local_key.is_some(), config.audit.key.is_some()];
+        [config.origin_key.is_some(), config.local_key.is_some(), config.audit_key.is_some()];
     assert_eq!(is_read, [false; 3]);
     let unread: Vec<_> = config.unread_seals.iter().map(|seal| seal.name.as_str()).collect();
     assert_eq!(unread, ["s", "b"]);
@@ -335,10 +335,35 @@ fn a_revocation_is_of_all_names_and_no_pin_file_brings_one_back() {
     assert_eq!(names(&night.seals(&blobs, (&config, Some("pins")), &[]).unwrap()), ["own"]);
 }
 
-/// The file that `serve` makes up goes through the checks of any other, with a seal that is none.
+/// The file that `serve` makes up goes through the checks of any other, around the seals it is given.
 #[test]
-fn the_configuration_that_is_made_up_has_no_seal_until_it_is_given_its_own() {
-    let text = format!("{LISTENER}{}", static_stanza("-", 1, 1, "file:///"));
-    let config = Config::parse_at_hand("x", &text).unwrap();
-    assert!(config.seals.is_empty());
+fn the_configuration_that_is_made_up_has_the_seals_that_it_is_given() {
+    let night = Night::new();
+    let blobs = blob(vec![("own", offline_key(&night.own))]);
+    let lost = static_stanza("s", 1, 1, &night.file("gone"));
+    let seals = || night.seals(&blobs, (&lost, None), &[]).unwrap();
+    let text = format!("{LISTENER}mount \"transit\" {{}}\nkey \"k\" {{\n  version = 7\n}}\n");
+    let config = Config::parse_around(seals(), "x", &text).unwrap();
+    assert_eq!(
+        (names(&config.seals), &config.keys[0].seals),
+        (vec!["own".into()], &vec![name("own")])
+    );
+    Config::parse_around(seals(), "x", &format!("{text}{lost}")).unwrap_err();
+}
+
+/// No server starts with two seals on one key. Whoever has only that configuration left is not to mend
+/// it first.
+#[test]
+fn two_copies_of_one_key_are_read_in_an_emergency() {
+    let night = Night::new();
+    night.put_public_key("one", &night.own);
+    night.put_public_key("other", &night.own);
+    let copies =
+        offline_stanza("b", &night.file("one")) + &offline_stanza("c", &night.file("other"));
+    let config = static_stanza("s", 1, 1, &night.file("gone")) + &copies;
+    let text = format!("{LISTENER}{config}");
+    let served = Config::parse("x", &text, &selkie_config::SystemSources).unwrap_err().to_string();
+    assert!(served.contains("the seal \"b\" has this master key already"), "{served}");
+    let blobs = blob(vec![("b", offline_key(&night.own)), ("c", offline_key(&night.own))]);
+    assert_eq!(names(&night.seals(&blobs, (&config, None), &[]).unwrap()), ["b c"]);
 }

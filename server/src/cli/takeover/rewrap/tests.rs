@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::error::{ItemError, MasterKeyFault};
 
 const ENVELOPE: &str = "vault:v10001:eyJjaXBoZXJ0ZXh0Ijoi";
 
@@ -61,9 +62,11 @@ fn the_input_is_never_the_output() {
 
 #[test]
 fn a_batch_that_is_refused_as_a_whole_ends_the_run() {
-    let denied = || Err(ItemError::MasterKeyRefuses(MasterKeyFault::Denied).to_string());
+    let told = |error: ItemError| Err(LineFailure::told(&error.to_string()));
+    let denied = || told(ItemError::MasterKeyRefuses(MasterKeyFault::Denied));
     assert!(matches!(settled(vec![denied(), denied()]), Err(RemoteError::MasterKeyRefuses)));
     assert!(settled(vec![denied(), Ok("new".to_owned())]).is_ok());
-    let forged = Err(ItemError::Authentication.to_string());
+    let forged = told(ItemError::Authentication);
     assert!(settled(vec![denied(), forged]).is_ok());
+    assert!(!is_away(&denied()) && is_away(&told(ItemError::MasterKeyUnavailable)));
 }
