@@ -29,10 +29,10 @@ const CANARY: &str = "Y2FuYXJ5LW9mLXRoZS1hdWRpdC1kYXk=";
 
 /// What the day takes place in.
 struct Day {
+    selkie: Selkie,
     site: Site,
     authority: Authority,
     provider: Provider,
-    selkie: Selkie,
     root: Client,
     vault_core: PathBuf,
     /// Every token of the day.

@@ -34,8 +34,8 @@ fn library() -> Result<Option<PathBuf>> {
 
 /// A server whose wall clock a test sets, and a client who may do everything.
 struct Leaping {
-    site: Site,
     selkie: Selkie,
+    site: Site,
     root: Client,
 }
 

@@ -35,8 +35,8 @@ const COMMAND: &str = "cargo test -p selkie-tests --test e2e abuse::";
 
 /// A server that is attacked, and the honest client of it.
 struct Victim {
-    site: Site,
     selkie: Selkie,
+    site: Site,
     /// With a token that may do everything.
     client: Client,
 }
