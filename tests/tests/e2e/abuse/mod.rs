@@ -1,6 +1,6 @@
 //! Invariant I10 under attack: whatever strangers do, and clients that have gone wrong, the server's
-//! memory stays within a stated bound, an honest seal client is answered within its patience
-//! meanwhile, and afterwards all is as before.
+//! memory stays within a stated bound, an honest seal client is served meanwhile, and afterwards all is
+//! as before.
 
 mod audit;
 mod connections;
