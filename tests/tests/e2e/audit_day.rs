@@ -22,7 +22,7 @@ use crate::tls::config;
 use crate::vault::{Deployment, SECRET};
 
 /// What a renewal of the first Vault's token is worth: enough for a busy machine to restart it in.
-const PERIOD: Duration = Duration::from_secs(20);
+const PERIOD: Duration = Duration::from_secs(40);
 /// So often it is renewed, each time when the most of that is over.
 const RENEWALS: usize = 3;
 /// Base64 of something that must be in no line.
@@ -275,8 +275,8 @@ fn declare(site: &mut Site, authority: &Authority, provider: &Provider) -> Resul
          spiffe_id = \"spiffe://example.org/vault-b\"\n  }}\n}}\n\
          auth \"jwt\" {{\n  oidc_discovery_url = \"{}\"\n  oidc_discovery_ca_pem = <<EOT\n{}EOT\n  \
          role \"vault-c\" {{\n    bound_audiences = [\"selkie\"]\n    bound_subject = \"alice\"\n    \
-         user_claim = \"sub\"\n    token_policies = [\"seal\"]\n    token_ttl = \"15s\"\n    \
-         token_max_ttl = \"30s\"\n  }}\n}}\n",
+         user_claim = \"sub\"\n    token_policies = [\"seal\"]\n    token_ttl = \"30s\"\n    \
+         token_max_ttl = \"60s\"\n  }}\n}}\n",
         site.dir().join("audit/audit.log"),
         provider.issuer,
         authority.certificate(),
