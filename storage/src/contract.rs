@@ -9,6 +9,7 @@
 
 pub mod commits;
 pub mod lists;
+mod standing;
 pub mod watches;
 
 use std::num::NonZeroUsize;
@@ -21,6 +22,8 @@ use crate::{
     Commit, Listing, Page, Record, RecordKey, RecordValue, Revision, Store, StoreError, Watch,
     Write,
 };
+
+pub use standing::Standing;
 
 /// Makes a test of each claim; see the [module](crate::contract).
 #[macro_export]
@@ -133,7 +136,7 @@ async fn watch(store: &Arc<dyn Store>, from: Revision) -> Box<dyn Watch> {
 }
 
 async fn next(watch: &mut Box<dyn Watch>) -> Commit {
-    let next = timeout(Duration::from_secs(20), watch.next()).await;
+    let next = timeout(Duration::from_secs(60), watch.next()).await;
     next.expect("a commit in time").expect("a commit")
 }
 

@@ -112,7 +112,7 @@ impl Etcd {
     /// If it does not within a minute.
     pub fn ready(&self) -> Result<()> {
         until("etcd is ready", || {
-            let health = self.client().send(Request::absolute("GET", "/health"));
+            let health = Client::plain(self.address).send(Request::absolute("GET", "/health"));
             let is_ready = health.is_ok_and(|health| health.json()["health"] == "true");
             Ok(is_ready.then_some(()))
         })
@@ -122,13 +122,10 @@ impl Etcd {
     /// Whether it says that it leads. One that does not answer does not lead.
     fn leads(&self) -> bool {
         let request = Request::absolute("POST", "/v3/maintenance/status").json(&json!({}));
-        let Ok(answer) = self.client().send(request) else { return false };
+        let client = Client { patience: SILENCE, ..Client::plain(self.address) };
+        let Ok(answer) = client.send(request) else { return false };
         let status = answer.json();
         status["leader"].is_string() && status["leader"] == status["header"]["member_id"]
-    }
-
-    fn client(&self) -> Client {
-        Client { patience: SILENCE, ..Client::plain(self.address) }
     }
 }
 

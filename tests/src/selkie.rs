@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use rustls::ClientConfig;
+use tempfile::TempDir;
 
 use crate::certificate::trusting;
 use crate::http::Client;
@@ -33,7 +34,8 @@ impl Target {
     }
 }
 
-/// A running server.
+/// A running server. Whoever keeps it with the directory that it works in keeps it before that: it is
+/// killed, and only then can the directory go.
 #[derive(Debug)]
 pub struct Selkie {
     /// The process; its log is the standard error output.
@@ -43,6 +45,8 @@ pub struct Selkie {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
+    /// Has the files that it makes for itself, which it cannot remove when it is killed.
+    _temporary: TempDir,
 }
 
 /// The root token of dev mode in the tests.
@@ -104,10 +108,12 @@ impl Selkie {
     ) -> Result<Self> {
         let mut command = Command::new(program);
         let variables = environment.iter().map(|(name, value)| (*name, value.as_os_str()));
-        command.args(&arguments).env_clear().envs(variables);
+        let temporary = tempfile::Builder::new().prefix("selkie-temporary-").tempdir()?;
+        command.args(&arguments).env_clear().env("TMPDIR", temporary.path()).envs(variables);
         let process = Process::start(command)?;
         let targets = listening(&process, listeners)?;
-        Ok(Self { process, targets, program: program.to_owned(), arguments, environment })
+        let (program, _temporary) = (program.to_owned(), temporary);
+        Ok(Self { process, targets, program, arguments, environment, _temporary })
     }
 
     /// Starts again with the same arguments, after [`Selkie::stop`] or [`Selkie::kill`].

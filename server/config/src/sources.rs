@@ -192,27 +192,17 @@ fn exposure(
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
+
+    use tempfile::{NamedTempFile, tempdir};
 
     use super::*;
 
     /// A file that is gone when the test ends.
-    struct TemporaryFile(PathBuf);
-
-    impl TemporaryFile {
-        fn new(name: &str, content: &[u8], mode: u32) -> Self {
-            let name = format!("selkie-config-{}-{name}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for TemporaryFile {
-        fn drop(&mut self) {
-            let _ = fs::remove_file(&self.0);
-        }
+    fn file(content: &[u8], mode: u32) -> NamedTempFile {
+        let file = NamedTempFile::new().unwrap();
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        file
     }
 
     #[test]
@@ -256,7 +246,8 @@ mod tests {
 
     #[test]
     fn what_lies_below_a_directory_is_told_behind_links() {
-        let root = std::env::temp_dir().join(format!("selkie-config-{}-below", std::process::id()));
+        let dir = tempdir().unwrap();
+        let root = dir.path();
         fs::create_dir_all(root.join("account/..1")).unwrap();
         fs::write(root.join("account/..1/token"), "x").unwrap();
         fs::write(root.join("other"), "x").unwrap();
@@ -266,15 +257,14 @@ mod tests {
             |path: &str, directory: &str| lies_below(&root.join(path), &root.join(directory));
         let told = [below("account/token", "link"), below("link/token", "account")];
         let others = [below("other", "account"), below("other", "missing")];
-        fs::remove_dir_all(&root).unwrap();
         assert_eq!((told, others), ([true; 2], [false; 2]));
     }
 
     #[test]
     fn the_mode_of_a_file_is_looked_at() {
         for (mode, exposed) in [(0o400, false), (0o600, false), (0o640, false), (0o604, true)] {
-            let file = TemporaryFile::new(&format!("mode-{mode:o}"), b"x", mode);
-            assert_eq!(SystemSources.exposure(&file.0).is_some(), exposed, "{mode:o}");
+            let file = file(b"x", mode);
+            assert_eq!(SystemSources.exposure(file.path()).is_some(), exposed, "{mode:o}");
         }
         assert_eq!(SystemSources.exposure(Path::new("/nonexistent")), None);
     }
@@ -287,9 +277,9 @@ mod tests {
 
     #[test]
     fn a_file_reads_as_it_is() {
-        let file = TemporaryFile::new("content", b"\xffabc\n", 0o600);
-        assert_eq!(**SystemSources.secret_file(&file.0).unwrap(), *b"\xffabc\n");
-        assert_eq!(SystemSources.text_file(&file.0), Err(SourceError::NotText));
+        let file = file(b"\xffabc\n", 0o600);
+        assert_eq!(**SystemSources.secret_file(file.path()).unwrap(), *b"\xffabc\n");
+        assert_eq!(SystemSources.text_file(file.path()), Err(SourceError::NotText));
     }
 
     #[test]

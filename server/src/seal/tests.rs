@@ -81,6 +81,11 @@ impl Site {
         }
     }
 
+    /// For a server that outlives it.
+    pub(crate) fn without_data_dir() -> Self {
+        Self { has_data_dir: false, ..Self::new() }
+    }
+
     pub(crate) fn with_local_key() -> Self {
         let key = PinKey::init_with(|page| page.fill(1)).unwrap();
         Self { local_key: Some(Arc::new(key)), ..Self::new() }
@@ -522,7 +527,7 @@ async fn a_deleted_master_key_is_told_apart_from_a_wrong_ciphertext() {
 }
 
 async fn site_with_first_key() -> Node {
-    Site::new().running().await
+    Site::without_data_dir().running().await
 }
 
 #[tokio::test(start_paused = true)]

@@ -310,4 +310,15 @@ mod tests {
         assert_eq!(began.elapsed(), TIMEOUT, "the last attempt was cut short");
         assert!(matches!(fault, EtcdFault::Answer { .. }), "{fault:?}");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_nobody_takes_ends_in_its_time() {
+        let settings = EtcdSettings::of_nobody(TIMEOUT);
+        let cluster = Cluster::new(settings, RangeRequest::default()).unwrap();
+        let began = Instant::now();
+        let fault = cluster.write(&TxnRequest::default()).await.unwrap_err();
+        assert_eq!(fault.effect, Effect::None, "{fault:?}");
+        let took = began.elapsed();
+        assert!((TIMEOUT - PAUSE..=TIMEOUT).contains(&took), "{took:?}");
+    }
 }

@@ -1,11 +1,13 @@
 use std::path::Path;
 
 use super::*;
+use crate::contract::Standing;
 use crate::record::RecordValue;
 
 async fn fresh() -> Arc<dyn Store> {
-    let dir = tempfile::tempdir().unwrap().keep();
-    Arc::new(SledStore::open(SledSettings::new(dir)).await.unwrap())
+    let dir = tempfile::tempdir().unwrap();
+    let store = SledStore::open(SledSettings::new(dir.path())).await.unwrap();
+    Arc::new(Standing::new(store, dir))
 }
 
 crate::store_contract!(fresh);

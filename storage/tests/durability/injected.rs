@@ -5,7 +5,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use selkie_storage::{SledSettings, SledStore, StoreError};
 use tempfile::TempDir;
@@ -16,7 +15,7 @@ use super::{DIR, newest, open, put};
 const COMMITS: u64 = 16;
 const TRIES: u32 = 4;
 /// A child that takes longer is stuck, in seconds.
-const PATIENCE: &str = "60";
+const PATIENCE: &str = "180";
 
 /// The files of one part, and the calls that reach them.
 struct Part {
@@ -52,8 +51,7 @@ fn child_script() {
 }
 
 async fn script(dir: &Path) {
-    let patience = Duration::from_secs(1);
-    let settings = SledSettings { journal_bytes: 600, patience, ..SledSettings::new(dir) };
+    let settings = SledSettings { journal_bytes: 600, ..SledSettings::new(dir) };
     let Ok(store) = SledStore::open(settings).await else {
         println!("\nnot open");
         return;

@@ -20,6 +20,8 @@ use selkie_storage::{Page, RecordValue, SledError, SledSettings, SledStore, Stor
 use tempfile::TempDir;
 
 const DIR: &str = "SELKIE_CHILD_DIR";
+/// Generous: it bounds a failing test.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the process is killed.
 const ROUNDS: &str = "SELKIE_ROUNDS";
 
@@ -58,16 +60,28 @@ async fn child_writer() {
     }
 }
 
-fn child(writer: &str, dir: &Path) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", writer, "--nocapture"]).env(DIR, dir);
-    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+/// A child that ends with the test, however that ends.
+struct Writer(Child);
+
+impl Writer {
+    fn start(writer: &str, dir: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", writer, "--nocapture"]).env(DIR, dir);
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// Lets a child write for a while, does `stop`, kills it; the last number acknowledged before.
 fn write_until(writer: &str, dir: &Path, millis: u64, stop: impl FnOnce()) -> u64 {
-    let mut child = child(writer, dir);
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut child = Writer::start(writer, dir);
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     let (sender, acks) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
@@ -76,12 +90,11 @@ fn write_until(writer: &str, dir: &Path, millis: u64, stop: impl FnOnce()) -> u6
             }
         }
     });
-    let first = acks.recv_timeout(Duration::from_secs(20)).unwrap();
+    let first = acks.recv_timeout(PATIENCE).unwrap();
     std::thread::sleep(Duration::from_millis(millis));
     let last = acks.try_iter().last().unwrap_or(first);
     stop();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     reader.join().unwrap();
     last
 }

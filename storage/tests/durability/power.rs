@@ -4,11 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use selkie_storage::{SledError, StoreError};
 use tempfile::TempDir;
 
-use super::{newest, open, put, write_until};
+use super::{PATIENCE, newest, open, put, write_until};
 
 const PLAIN: &str = "power::child_plain_sled";
 
@@ -82,8 +83,17 @@ impl Disk {
     }
 
     fn restart(&self) {
-        assert!(run("umount", &[self.at.to_str().unwrap()]), "cannot unmount");
+        self.once_it_is_let_go(|| run("umount", &[self.at.to_str().unwrap()]));
         self.mount();
+    }
+
+    /// The threads of the engine may hold its files for a moment.
+    fn once_it_is_let_go(&self, done: impl Fn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(Instant::now() < end, "{} is held for ever", self.at.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -255,10 +265,7 @@ async fn store_on_a_read_only_mount_is_refused_and_left_as_it_is() {
     let store = open(&path).await.unwrap();
     put(&store, 1).await.unwrap();
     drop(store);
-    // The threads of the engine may hold its files for a moment.
-    while !disk.remount("ro") {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    disk.once_it_is_let_go(|| disk.remount("ro"));
     for at in [&path, &nowhere] {
         let refused = open(at).await.unwrap_err();
         assert!(matches!(refused, SledError::Io(_)), "{refused:?}");

@@ -15,14 +15,17 @@ mod server;
 mod watches;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selkie_storage::{
     Commit, EtcdFault, EtcdSettings, EtcdStore, RecordKey, RecordValue, Revision, Store,
     StoreError, Watch, Write,
 };
 
-const TIMEOUT: Duration = Duration::from_secs(4);
+/// Generous: it bounds a failing test. The members may share a busy machine and a slow disk.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The request timeout of a store that is to give up, for which a test then waits.
+const BRIEF: Duration = Duration::from_secs(4);
 
 fn key(text: &str) -> RecordKey {
     text.parse().unwrap()
@@ -39,7 +42,7 @@ fn settings(endpoints: Vec<String>, prefix: &str) -> EtcdSettings {
         ca_pem: None,
         identity: None,
         credentials: None,
-        request_timeout: TIMEOUT,
+        request_timeout: PATIENCE,
     }
 }
 
@@ -47,23 +50,35 @@ fn store(endpoints: Vec<String>) -> Arc<EtcdStore> {
     Arc::new(EtcdStore::connect(settings(endpoints, "selkie/")).unwrap())
 }
 
+/// A store that gives a request up after [`BRIEF`].
+fn brief(endpoints: Vec<String>) -> Arc<EtcdStore> {
+    let settings = EtcdSettings { request_timeout: BRIEF, ..settings(endpoints, "selkie/") };
+    Arc::new(EtcdStore::connect(settings).unwrap())
+}
+
 async fn next(watch: &mut Box<dyn Watch>) -> Commit {
-    tokio::time::timeout(Duration::from_secs(30), watch.next()).await.unwrap().unwrap()
+    tokio::time::timeout(PATIENCE, watch.next()).await.unwrap().unwrap()
 }
 
 async fn newest(store: &EtcdStore) -> Revision {
     store.commit(&[], &[]).await.unwrap()
 }
 
-/// Commits until it is certain that it happened.
-async fn write(store: &EtcdStore, writes: &[Write]) -> Revision {
+/// Asks again while the cluster cannot answer: it may be about to elect a leader.
+async fn answered<T>(ask: impl AsyncFn() -> Result<T, StoreError>) -> T {
+    let end = Instant::now() + PATIENCE;
     loop {
-        match store.commit(&[], writes).await {
-            Ok(revision) => return revision,
-            Err(StoreError::Undecided { .. } | StoreError::Unavailable { .. }) => {}
-            Err(error) => panic!("{error:?}"),
+        match ask().await {
+            Err(StoreError::Undecided { .. } | StoreError::Unavailable { .. })
+                if Instant::now() < end => {}
+            outcome => return outcome.unwrap(),
         }
     }
+}
+
+/// Commits until it is certain that it happened.
+async fn write(store: &EtcdStore, writes: &[Write]) -> Revision {
+    answered(async || store.commit(&[], writes).await).await
 }
 
 /// What etcd did, when a store is `Unavailable` for it.

@@ -11,9 +11,9 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::history::is_linearizable;
-use super::kills::{CLIENTS, Seen, client, impatient, tell};
-use super::server::etcd_is_here;
-use super::{key, put, settings, store, unavailable, write};
+use super::kills::{CLIENTS, Seen, Stores, client, share, tell};
+use super::server::{etcd_is_here, leads};
+use super::{PATIENCE, answered, brief, key, put, settings, store, unavailable, write};
 
 const INSIDE: &str = "SELKIE_INSIDE";
 const MEMBERS: usize = 3;
@@ -54,11 +54,9 @@ impl Cluster {
         }
         let processes = (0..MEMBERS).map(|n| member(n, &directory)).collect();
         for n in 0..MEMBERS {
-            let request_timeout = Duration::from_secs(30);
-            let settings =
-                selkie_storage::EtcdSettings { request_timeout, ..settings(vec![url(n)], "wait/") };
+            let settings = settings(vec![url(n)], "wait/");
             let store = selkie_storage::EtcdStore::connect(settings).unwrap();
-            store.get(&key("a")).await.unwrap();
+            answered(async || store.get(&key("a")).await).await;
         }
         Self { processes, _directory: directory }
     }
@@ -69,16 +67,10 @@ impl Cluster {
     }
 
     async fn leader(&self) -> usize {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            for n in 0..self.processes.len() {
-                let mut command = Command::new("etcdctl");
-                command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", url(n)));
-                let output = command.args(["endpoint", "status"]).output().unwrap();
-                let status = String::from_utf8(output.stdout).unwrap();
-                if status.split(", ").nth(4) == Some("true") {
-                    return n;
-                }
+            if let Some(n) = (0..self.processes.len()).find(|n| leads(&url(*n))) {
+                return n;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -106,7 +98,7 @@ fn member(n: usize, directory: &TempDir) -> Child {
          exec etcd --name=m{n} --data-dir={data} --listen-client-urls={url} \
          --advertise-client-urls={url} --listen-peer-urls=http://{peer}:2380 \
          --initial-advertise-peer-urls=http://{peer}:2380 --initial-cluster={initial} \
-         --heartbeat-interval=50 --election-timeout=500 --log-level=panic",
+         --log-level=panic",
         data = directory.path().join(format!("m{n}")).display(),
         url = url(n),
         initial = initial.join(","),
@@ -159,9 +151,9 @@ async fn inside_cut_off_leader() {
     }
     let cluster = Cluster::start().await;
     let leader = cluster.leader().await;
-    let (cut_off, all) = (store(vec![url(leader)]), store(urls_from(leader)));
-    let before = all.commit(&[], &[put("a", b"1")]).await.unwrap();
-    let mut watch = all.watch(before).await.unwrap();
+    let (cut_off, all) = (brief(vec![url(leader)]), brief(urls_from(leader)));
+    let before = write(&all, &[put("a", b"1")]).await;
+    let mut watch = answered(async || all.watch(before).await).await;
     cluster.link(leader, "down");
     let lost = cut_off.commit(&[], &[put("lost", b"x")]).await;
     let is_open =
@@ -176,13 +168,10 @@ async fn inside_cut_off_leader() {
     }
     assert_eq!(seen.writes, [put("a", b"2")]);
     cluster.link(leader, "up");
-    let record = loop {
-        if let Ok(record) = cut_off.get(&key("a")).await {
-            break record.unwrap();
-        }
-    };
+    let record = answered(async || cut_off.get(&key("a")).await).await.unwrap();
     assert_eq!(record.revision, after);
-    assert_eq!(all.get(&key("lost")).await.unwrap(), None, "what the majority never saw");
+    let lost = answered(async || all.get(&key("lost")).await).await;
+    assert_eq!(lost, None, "what the majority never saw");
 }
 
 #[test]
@@ -197,14 +186,14 @@ async fn inside_partitions() {
         return;
     }
     let cluster = Cluster::start().await;
-    let stores: Vec<_> = (0..CLIENTS).map(|n| impatient(urls_from(n))).collect();
+    let stores: Vec<_> = (0..CLIENTS).map(|n| Stores::connect(urls_from(n))).collect();
     let (mut all, mut operations) = (Seen::default(), 0);
     for round in 0..ROUNDS {
-        write(&stores[0], &[put(&format!("shared/{round}"), &[0; 8])]).await;
+        share(&stores[0], round).await;
         let victim = if round % 2 == 0 { cluster.leader().await } else { round % MEMBERS };
         let mut clients = JoinSet::new();
-        for (n, store) in stores.iter().enumerate() {
-            clients.spawn(client(store.clone(), round, n));
+        for (n, stores) in stores.iter().enumerate() {
+            clients.spawn(client(stores.clone(), round, n));
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
         cluster.link(victim, "down");
@@ -225,5 +214,5 @@ async fn inside_partitions() {
         all.unavailable
     );
     assert_eq!(all.acknowledged, BTreeMap::new(), "acknowledged commits are lost");
-    assert!(total > ROUNDS * CLIENTS, "hardly anything was acknowledged");
+    assert!(total >= ROUNDS * CLIENTS, "hardly anything was acknowledged");
 }

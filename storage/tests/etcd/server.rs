@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use selkie_storage::Store;
 use tempfile::TempDir;
 
-use super::{EtcdStore, key, settings};
+use super::{EtcdStore, PATIENCE, answered, key, settings};
 
 /// Whether etcd is there; says so if it is not, and then fails where nothing may be skipped.
 pub(crate) fn etcd_is_here() -> bool {
@@ -26,19 +26,21 @@ pub(crate) fn etcd_is_here() -> bool {
 }
 
 /// Flags of the members, and what etcdctl needs to know.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Security {
     pub(crate) is_tls: bool,
     pub(crate) etcd: Vec<String>,
     pub(crate) etcdctl: Vec<String>,
 }
 
+#[derive(Debug)]
 pub(crate) struct Etcd {
     members: Vec<Member>,
     security: Security,
     _directory: TempDir,
 }
 
+#[derive(Debug)]
 struct Member {
     url: String,
     arguments: Vec<String>,
@@ -76,8 +78,6 @@ impl Etcd {
                 ("listen-peer-urls", peer.clone()),
                 ("initial-advertise-peer-urls", peer),
                 ("initial-cluster", initial.trim_end_matches(',').to_owned()),
-                ("heartbeat-interval", "50".to_owned()),
-                ("election-timeout", "500".to_owned()),
                 ("log-level", "panic".to_owned()),
             ];
             let mut arguments: Vec<String> =
@@ -125,22 +125,17 @@ impl Etcd {
 
     /// Waits until member `n` takes part.
     pub(crate) async fn wait_for(&self, n: usize) {
-        let mut settings = settings(vec![self.url(n)], "wait/");
-        settings.request_timeout = Duration::from_secs(30);
-        let store = EtcdStore::connect(settings).unwrap();
-        store.get(&key("a")).await.unwrap();
+        let store = EtcdStore::connect(settings(vec![self.url(n)], "wait/")).unwrap();
+        answered(async || store.get(&key("a")).await).await;
     }
 
     /// The member that leads.
     pub(crate) async fn leader(&self) -> usize {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             for n in 0..self.count() {
-                if self.members[n].process.is_some() {
-                    let status = self.ctl_of(n, &["endpoint", "status"]);
-                    if status.split(", ").nth(4) == Some("true") {
-                        return n;
-                    }
+                if self.members[n].process.is_some() && leads(&self.url(n)) {
+                    return n;
                 }
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -148,17 +143,36 @@ impl Etcd {
         panic!("no member leads");
     }
 
-    /// Runs etcdctl against the first member.
+    /// Runs etcdctl against the first member; what it says.
     pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
-        self.ctl_of(0, arguments)
-    }
-
-    fn ctl_of(&self, n: usize, arguments: &[&str]) -> String {
-        let mut command = Command::new("etcdctl");
-        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.members[n].url));
-        let output = command.args(&self.security.etcdctl).args(arguments).output().unwrap();
+        let output = ctl(&self.members[0].url, &self.security.etcdctl, arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
+
+    /// Waits until the first member lists itself, whoever may read its keys.
+    pub(crate) async fn wait_for_itself(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let listed = || ctl(&self.members[0].url, &self.security.etcdctl, &["member", "list"]);
+        while !String::from_utf8(listed().stdout).unwrap().contains("started") {
+            assert!(Instant::now() < deadline, "etcd does not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Its own patience, 5 s, is shorter than a busy machine may need.
+fn ctl(url: &str, security: &[String], arguments: &[&str]) -> Output {
+    let mut command = Command::new("etcdctl");
+    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={url}"));
+    command.args(["--dial-timeout=60s", "--command-timeout=60s"]);
+    command.args(security).args(arguments).output().unwrap()
+}
+
+/// Whether the member at `url` says that it leads.
+pub(crate) fn leads(url: &str) -> bool {
+    let status = ctl(url, &[], &["endpoint", "status"]);
+    String::from_utf8(status.stdout).unwrap().split(", ").nth(4) == Some("true")
 }
 
 impl Drop for Etcd {

@@ -23,8 +23,8 @@ const KINDS: [&str; 6] =
 
 /// A server that learns nothing silently, whose metrics can be asked for.
 struct Watched {
-    site: Site,
     selkie: Selkie,
+    site: Site,
     metrics: SocketAddr,
     /// The tokens of two Vaults.
     tokens: [String; 2],

@@ -17,9 +17,9 @@ use crate::vault::Deployment;
 
 /// A server with three declared clients: by SPIFFE id, by name, and by name and token.
 struct Served {
+    selkie: Selkie,
     site: Site,
     authority: Authority,
-    selkie: Selkie,
     both: String,
 }
 

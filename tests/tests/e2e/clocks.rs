@@ -19,7 +19,7 @@ use crate::azure::encrypt;
 /// A mark of the token clock is kept at least so often.
 const BEAT: Duration = Duration::from_secs(26);
 /// What a leap may cost a token, or give it, and what a busy machine takes besides.
-const LEEWAY: u64 = 60 + 5;
+const LEEWAY: u64 = 60 + 30;
 
 /// libfaketime, which tells a process another time than the machine's.
 fn library() -> Result<Option<PathBuf>> {
@@ -34,8 +34,8 @@ fn library() -> Result<Option<PathBuf>> {
 
 /// A server whose wall clock a test sets, and a client who may do everything.
 struct Leaping {
-    site: Site,
     selkie: Selkie,
+    site: Site,
     root: Client,
 }
 
@@ -109,22 +109,34 @@ impl Leaping {
     }
 }
 
-/// What it has left, in seconds; `None` if it is dead.
+/// What it has left, in seconds; `None` if it is dead. The audit file of a busy machine may be late
+/// for an answer.
 fn life(token: &Client) -> Result<Option<u64>> {
-    let answer = token.get("auth/token/lookup-self")?;
-    match answer.status {
-        200 => Ok(Some(answer.data()?["ttl"].as_u64().context("no ttl")?)),
-        403 => Ok(None),
-        _ => anyhow::bail!("{} {}", answer.status, answer.text()),
-    }
+    until("the token is looked up", || {
+        let answer = token.get("auth/token/lookup-self")?;
+        match answer.status {
+            200 => Ok(Some(Some(answer.data()?["ttl"].as_u64().context("no ttl")?))),
+            403 => Ok(Some(None)),
+            500 => Ok(None),
+            _ => anyhow::bail!("{} {}", answer.status, answer.text()),
+        }
+    })
+}
+
+fn assert_serves(token: &Client) -> Result<()> {
+    until("it encrypts", || {
+        let (status, _) = encrypt(token)?;
+        ensure!(matches!(status, 200 | 500), "{status}");
+        Ok((status == 200).then_some(()))
+    })
 }
 
 #[test]
 fn a_leap_of_the_wall_clock_kills_no_token_and_none_lives_for_ever() -> Result<()> {
     let Some(library) = library()? else { return Ok(()) };
     let leaping = Leaping::start(library)?;
-    let periodic = leaping.token(&json!({ "period": "10m" }))?;
-    let other = leaping.token(&json!({ "ttl": "3m" }))?;
+    let periodic = leaping.token(&json!({ "period": "20m" }))?;
+    let other = leaping.token(&json!({ "ttl": "15m" }))?;
     sleep(BEAT);
     let brief = leaping.token(&json!({ "ttl": "20s" }))?;
     leaping.leaps_to(-86_400)?;
@@ -133,7 +145,7 @@ fn a_leap_of_the_wall_clock_kills_no_token_and_none_lives_for_ever() -> Result<(
     ensure!(left.is_some_and(|left| left <= 20 + LEEWAY), "a day back gave a token {left:?} s");
     while life(&brief)?.is_some() {
         ensure!(began.elapsed() < Duration::from_secs(20 + LEEWAY) + BEAT, "it lives for ever");
-        assert_eq!(encrypt(&periodic)?.0, 200);
+        assert_serves(&periodic)?;
         sleep(Duration::from_millis(250));
     }
     let lived = began.elapsed().as_secs();
@@ -147,8 +159,8 @@ fn a_leap_of_the_wall_clock_kills_no_token_and_none_lives_for_ever() -> Result<(
     for (before, after) in before.iter().zip(&after) {
         ensure!(after + LEEWAY >= *before, "two days cost a token {before} - {after} s");
     }
-    assert_eq!(encrypt(&periodic)?.0, 200);
-    assert_eq!(encrypt(&leaping.root)?.0, 200, "a declared token has no clock");
+    assert_serves(&periodic)?;
+    assert_serves(&leaping.root).context("a declared token has no clock")?;
     leaping.selkie.says("the wall clock of a replica was far ahead")?;
     let Leaping { mut selkie, site, root } = leaping;
     selkie.stop()?;

@@ -16,8 +16,8 @@ const TRIES: u64 = 3;
 
 /// A server on sled with an audit file, whose disk fails for what it is told.
 struct Failing {
-    site: Site,
     selkie: Selkie,
+    site: Site,
     root: Client,
 }
 

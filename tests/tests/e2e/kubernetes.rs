@@ -12,8 +12,8 @@ use crate::vault::Deployment;
 /// Two mounts: `kubernetes` asks the API server, `offline` has its key.
 struct Cluster {
     kubernetes: Kubernetes,
-    site: Site,
     selkie: Selkie,
+    site: Site,
 }
 
 impl Cluster {

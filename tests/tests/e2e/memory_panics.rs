@@ -23,8 +23,8 @@ const LEAST: usize = 12;
 
 /// Dev mode, whose clock fails when it is told to. No key in it is worth anything.
 struct Failing {
-    dir: TempDir,
     selkie: Selkie,
+    dir: TempDir,
     root: Client,
 }
 

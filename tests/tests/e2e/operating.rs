@@ -18,8 +18,8 @@ const KEY: &str = "managed";
 
 /// A server under Key Vault and a static key, whose state is in sled.
 struct Operated {
-    azure: Azure,
     selkie: Selkie,
+    azure: Azure,
     metrics: SocketAddr,
     token_file: String,
 }

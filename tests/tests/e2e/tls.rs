@@ -14,9 +14,9 @@ use serde_json::json;
 use crate::answer::assert_envelope;
 
 struct Served {
+    selkie: Selkie,
     site: Site,
     authority: Authority,
-    selkie: Selkie,
     client: Client,
 }
 

@@ -13,8 +13,8 @@ use crate::vault::Deployment;
 
 /// The replicas, and everything that they stand on.
 pub(crate) struct Trio {
-    pub(crate) azure: Azure,
     pub(crate) replicas: Replicas,
+    pub(crate) azure: Azure,
     pub(crate) balancer: Balancer,
 }
 

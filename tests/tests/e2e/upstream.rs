@@ -24,9 +24,8 @@ const LEAST: &str = r#"
     path "transit/decrypt/bridge" { capabilities = ["update"] }
 "#;
 
-/// Bounds a failing test: that an encrypt waits a second and a half at most, whatever becomes of the
-/// upstream (I10), is tested where time stands still.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What a renewal of our token is worth. A third of it is left for a busy machine to renew in.
+const PERIOD: Duration = Duration::from_secs(20);
 
 /// A Selkie that wraps under the transit key `bridge` at `address`, with the token in a file.
 struct Bridge {
@@ -81,11 +80,10 @@ impl Bridge {
     }
 }
 
+/// The client's patience bounds a failing test: that an encrypt waits a second and a half at most,
+/// whatever becomes of the upstream (I10), is tested where time stands still.
 fn encrypt(client: &Client) -> Result<(u16, Value)> {
-    let began = Instant::now();
     let answer = client.put("transit/encrypt/autounseal", &json!({ "plaintext": "c2VjcmV0" }))?;
-    let took = began.elapsed();
-    ensure!(took < PATIENCE, "an encrypt took {took:?}: {}", answer.text());
     Ok((answer.status, answer.json()))
 }
 
@@ -173,15 +171,18 @@ fn a_real_vault_as_upstream_is_gone_comes_back_and_rotates() -> Result<()> {
 fn a_token_is_renewed_and_one_that_is_revoked_is_replaced_by_its_file() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let Some(vault) = vault_upstream(dir.path())? else { return Ok(()) };
-    let token = vault.token("bridge", LEAST, &json!({ "period": "15s" }))?;
+    let token = vault.token("bridge", LEAST, &json!({ "period": PERIOD.as_secs() }))?;
     let bridge = Bridge::new(&vault.url(), &token)?;
     let (selkie, client) = bridge.start()?;
     let first = ciphertext(&client)?;
     let began = Instant::now();
     until("the token has outlived its period twice", || {
-        ensure!(encrypt(&client)?.0 == 200, "{}", selkie.log());
-        Ok((began.elapsed() > Duration::from_secs(31)).then_some(()))
+        // That a slow upstream is not waited for is no matter here: refused for the token, it stays so.
+        let (status, answer) = encrypt(&client)?;
+        ensure!(matches!(status, 200 | 503), "{status} {answer}\n{}", selkie.log());
+        Ok((began.elapsed() > 2 * PERIOD).then_some(()))
     })?;
+    ciphertext(&client)?;
     let renewals = vault.root.put("auth/token/lookup", &json!({ "token": token }))?.json();
     assert!(renewals["data"]["last_renewal"].is_string(), "{renewals}");
 
@@ -344,8 +345,7 @@ fn an_upstream_version_that_was_trimmed_is_told_and_stops_no_encryption() -> Res
     vault.put("transit/keys/bridge/config", &least)?;
     selkie.says("an older version of the master key opens nothing")?;
     vault.put("transit/keys/bridge/trim", &json!({ "min_available_version": 2 }))?;
-    let (status, answer) = encrypt(&client)?;
-    ensure!(status == 200, "{answer}\n{}", selkie.log());
+    ciphertext(&client).with_context(|| selkie.log())?;
     ensure!(!selkie.log().contains("ERROR"), "{}", selkie.log());
     Ok(())
 }

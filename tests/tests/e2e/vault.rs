@@ -57,8 +57,8 @@ impl Deployment {
 
 /// A configured server with a periodic token of the seal's rights, and an administrator.
 struct Served {
-    site: Site,
     selkie: Selkie,
+    site: Site,
     vault_token: String,
     admin: Client,
 }

@@ -14,6 +14,16 @@ fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().unwrap()
 }
 
+/// A process that ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 fn terminate(child: &Child) {
     let status = Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(status.success());
@@ -21,8 +31,8 @@ fn terminate(child: &Child) {
 
 #[test]
 fn it_prints_what_to_paste_then_ready_and_ends_cleanly_on_a_signal() {
-    let mut child = program().spawn().unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut child = Killed(program().spawn().unwrap());
+    let mut out = BufReader::new(child.0.stdout.take().unwrap());
     let mut text = String::new();
     let ready = loop {
         let mut line = String::new();
@@ -38,8 +48,8 @@ fn it_prints_what_to_paste_then_ready_and_ends_cleanly_on_a_signal() {
     let ca = fields[3].strip_prefix("ca=").unwrap().to_owned();
     assert!(fields[1].starts_with("https=127.0.0.1:") && fields[2].starts_with("http=127.0.0.1:"));
     assert!(std::fs::read_to_string(&ca).unwrap().contains("BEGIN CERTIFICATE"));
-    terminate(&child);
-    assert!(child.wait().unwrap().success());
+    terminate(&child.0);
+    assert!(child.0.wait().unwrap().success());
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
     assert_eq!(

@@ -16,22 +16,21 @@ use crate::{Wrapped, diagnosis, provider};
 /// Long enough for a library that works, on a busy machine.
 const CALL_TIME: Duration = Duration::from_secs(2);
 
-/// The library, compiled once: it lies beside the programs under test.
-fn library() -> PathBuf {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| compiled("misbehaving", &["-lpthread"])).clone()
+/// The library's file, compiled once.
+fn library() -> &'static [u8] {
+    static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
+    LIBRARY.get_or_init(|| compiled(&["-lpthread"]))
 }
 
 /// The same with an RSA key. The library behind it comes with SoftHSM.
-fn library_of_a_pair() -> PathBuf {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    let flags = ["-DPAIR", "-lpthread", "-l:libcrypto.so.3"];
-    LIBRARY.get_or_init(|| compiled("misbehaving-pair", &flags)).clone()
+fn library_of_a_pair() -> &'static [u8] {
+    static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
+    LIBRARY.get_or_init(|| compiled(&["-DPAIR", "-lpthread", "-l:libcrypto.so.3"]))
 }
 
-fn compiled(name: &str, flags: &[&str]) -> PathBuf {
-    let programs = Path::new(env!("CARGO_BIN_EXE_selkie-pkcs11")).parent().unwrap();
-    let library = programs.join(format!("{name}-{}.so", std::process::id()));
+fn compiled(flags: &[&str]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let library = dir.path().join("library.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pkcs11/misbehaving.c");
     let status = Command::new("cc")
         .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
@@ -40,7 +39,7 @@ fn compiled(name: &str, flags: &[&str]) -> PathBuf {
         .args(flags)
         .status();
     assert!(status.unwrap().success(), "cc must compile the library");
-    library
+    fs::read(library).unwrap()
 }
 
 struct Bad {
@@ -54,21 +53,21 @@ impl Bad {
     }
 
     fn with_pin(pin: &str) -> Self {
-        Self::with(&library(), pin, |_| {})
+        Self::with(library(), pin, |_| {})
     }
 
     fn of_a_pair() -> Self {
         let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crypto/testkit/source/rsa.pem");
-        Self::with(&library_of_a_pair(), crate::PIN, |settings| {
+        Self::with(library_of_a_pair(), crate::PIN, |settings| {
             settings.environment.push(("PAIR".into(), key.into()));
         })
     }
 
-    fn with(library: &Path, pin: &str, change: impl FnOnce(&mut Pkcs11Settings)) -> Self {
+    fn with(library: &[u8], pin: &str, change: impl FnOnce(&mut Pkcs11Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // By a path of its own, since a refusal counts for the library and token in all the process.
         let own = dir.path().join("library.so");
-        std::os::unix::fs::symlink(library, &own).unwrap();
+        fs::write(&own, library).unwrap();
         let mut settings = crate::settings(own, "bad");
         let file = dir.path().join("misbehaviour").display().to_string();
         settings.environment = vec![("MISBEHAVIOUR".into(), file)];
@@ -258,7 +257,7 @@ async fn a_child_that_fails_again_and_again_is_replaced() {
 #[tokio::test]
 async fn a_login_that_the_token_dropped_is_not_taken_for_a_missing_key() {
     let one = std::num::NonZeroU16::MIN;
-    let bad = Bad::with(&library(), crate::PIN, |settings| settings.max_sessions = one);
+    let bad = Bad::with(library(), crate::PIN, |settings| settings.max_sessions = one);
     let wrapped = Wrapped::under(&*bad.kms, 7).await;
     let logins = bad.logins();
     bad.misbehave("login dropped");
@@ -391,7 +390,7 @@ async fn the_child_ends_with_its_keeper() {
     assert!(children.len() == 1 && children[0].exists(), "control: it is there");
     let Bad { dir, kms } = bad;
     drop(kms);
-    let patience = tokio::time::Instant::now() + Duration::from_secs(30);
+    let patience = tokio::time::Instant::now() + Duration::from_secs(60);
     while children.iter().any(|child| child.exists()) {
         assert!(tokio::time::Instant::now() < patience, "it is still there");
         tokio::time::sleep(Duration::from_millis(10)).await;

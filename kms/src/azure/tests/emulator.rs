@@ -1,7 +1,6 @@
 //! The contract of every provider, for Key Vault as `selkie-emulator` plays it: over TLS, with
 //! managed identity, and with cryptography and HTTP that share nothing with the provider.
 
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
@@ -64,10 +63,12 @@ static EMULATOR: LazyLock<Emulator> = LazyLock::new(|| {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut vaults = tempfile::NamedTempFile::new().unwrap();
-            vaults.write_all(VAULTS.as_bytes()).unwrap();
-            let vaults = Some(vaults.path().to_owned());
-            let options = Options { vaults, throttle: false, ..Options::default() };
+            // What it needs of files it needs at its start: nothing that is static is ever dropped.
+            let dir = tempfile::tempdir().unwrap();
+            let vaults = dir.path().join("vaults.json");
+            std::fs::write(&vaults, VAULTS).unwrap();
+            let (vaults, ca_dir) = (Some(vaults), Some(dir.path().to_owned()));
+            let options = Options { vaults, ca_dir, throttle: false, ..Options::default() };
             let running = selkie_emulator::start(options).await.unwrap();
             let ca = CertificateDer::pem_file_iter(running.ca_file()).unwrap();
             let emulator = Emulator {
@@ -76,6 +77,7 @@ static EMULATOR: LazyLock<Emulator> = LazyLock::new(|| {
                 header: running.welcome().app_service_header,
                 ca: ca.map(Result::unwrap).collect(),
             };
+            drop(dir);
             started.send(emulator).unwrap();
             std::future::pending::<()>().await;
         });

@@ -113,7 +113,8 @@ async fn the_token_is_renewed_as_soon_as_it_is_used_and_its_end_is_known() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let standing = client.token_standing();
-    assert!(standing.is_renewed && standing.expires_in.unwrap() > Duration::from_secs(3590));
+    let left = standing.expires_in.unwrap();
+    assert!(standing.is_renewed && left > Duration::from_secs(3000), "{left:?}");
     client.decrypt(&key(), "vault:v1:x", b"", b"").await.unwrap();
     let renewals = server.received().iter().filter(|one| is_for(one, "renew-self")).count();
     assert_eq!(renewals, 1);

@@ -1,4 +1,4 @@
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use selkie_listener::{ActivatedSocket, ActivatedSockets, ActivationError, Drain, Listener};
 use tokio::net::TcpStream;
@@ -25,12 +25,22 @@ async fn activated_child() {
     listener.serve(TestService::default(), Drain::new()).await;
 }
 
+/// A process that ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 #[tokio::test]
 async fn an_activated_socket_is_served_by_name_or_index() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     // The shell puts the socket where the protocol wants it, as descriptor 3, and a file as 4.
-    let mut child = Command::new("sh")
+    let child = Command::new("sh")
         .args(["-c", "exec 3<&0 4</dev/null; exec \"$@\"", "sh"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "activation::activated_child", "--ignored", "--nocapture"])
@@ -39,9 +49,8 @@ async fn an_activated_socket_is_served_by_name_or_index() {
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
         .spawn()
         .unwrap();
+    let _killed = Killed(child);
     let mut client = Client::new(TcpStream::connect(address).await.unwrap());
     let reply = client.get("/").await;
-    child.kill().unwrap();
-    child.wait().unwrap();
     assert!(reply.ends_with("hello"), "{reply}");
 }

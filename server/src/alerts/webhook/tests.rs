@@ -277,7 +277,8 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_receiver_that_hangs_is_left_and_asked_again() {
     let mut receiver = Receiving::start(None, vec![Reply::Hang]).await;
-    let timeout = Duration::from_millis(50);
+    // Enough for the second post, whatever machine it is.
+    let timeout = Duration::from_secs(1);
     let webhook = Webhook { timeout, ..declared(&format!("http://{}/", receiver.address)) };
     let working = Working::patient(webhook);
     working.tell(AlertKind::NewClient);

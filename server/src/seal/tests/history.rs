@@ -1,6 +1,7 @@
 //! Histories of a master key drawn at random, against two replicas: what was encrypted decrypts
 //! while the KMS is there, a version never goes back, and other recipients have another version.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -43,6 +44,8 @@ struct World {
     sites: [Site; 2],
     /// Another master key, which joins and leaves.
     second: Site,
+    /// Those through which it was reached, with a data directory each.
+    pinned: RefCell<Vec<Site>>,
     nodes: Vec<Node>,
     versions: Vec<Version>,
     generation: u32,
@@ -63,6 +66,7 @@ impl World {
         let mut world = Self {
             sites: [one, two],
             second: Site::new(),
+            pinned: RefCell::default(),
             nodes: Vec::new(),
             versions: vec![Version::enabled(1)],
             generation: 0,
@@ -87,6 +91,7 @@ impl World {
             let pinned = Site { faults: Arc::clone(&self.second.faults), ..Site::new() };
             seals.push(pinned.seal("neu"));
             names.push("neu");
+            self.pinned.borrow_mut().push(pinned);
         }
         let seals = Seals::new(seals).resumed(before.map(|before| &before.seals));
         let rule = VersionRule::Counted { generation: self.generation };

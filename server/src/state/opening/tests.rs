@@ -336,7 +336,7 @@ async fn i5_the_checkpoint_has_what_was_committed_while_the_server_started() {
     };
     tokio::select! {
         () = crate::state::keeper::keep_checkpoint(&opened) => panic!("it goes on"),
-        had = tokio::time::timeout(Duration::from_secs(20), has_it) => had.unwrap(),
+        had = tokio::time::timeout(Duration::from_secs(60), has_it) => had.unwrap(),
     }
 }
 

@@ -43,8 +43,9 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A server with an audit log on a small disk, and another beside it if wanted.
-fn audited(has_another: bool) -> Result<Option<(SmallDisk, Victim)>> {
+/// A server with an audit log on a small disk, and another beside it if wanted. The disk is in its
+/// directory, and goes first.
+fn audited(has_another: bool) -> Result<Option<(Victim, SmallDisk)>> {
     let mut site = Site::new()?;
     let Some(disk) = SmallDisk::new(&site.dir().join("small"))? else { return Ok(None) };
     let key = site.random_key("audit.key")?;
@@ -55,12 +56,12 @@ fn audited(has_another: bool) -> Result<Option<(SmallDisk, Victim)>> {
         site.extra +=
             &format!("audit \"file\" {{\n  path = \"other\"\n  file_path = {other:?}\n}}\n");
     }
-    Ok(Some((disk, Victim::of(site, None)?)))
+    Ok(Some((Victim::of(site, None)?, disk)))
 }
 
 #[test]
 fn a_full_disk_under_one_of_two_audit_logs_stops_nobody() -> Result<()> {
-    let Some((disk, mut victim)) = audited(true)? else { return Ok(()) };
+    let Some((mut victim, disk)) = audited(true)? else { return Ok(()) };
     let toll = victim.endures(64, |_victim, honest| {
         disk.fill();
         honest.is_served(100)
@@ -77,7 +78,7 @@ fn a_full_disk_under_one_of_two_audit_logs_stops_nobody() -> Result<()> {
 
 #[test]
 fn a_full_disk_under_the_only_audit_log_refuses_all_until_there_is_room() -> Result<()> {
-    let Some((disk, mut victim)) = audited(false)? else { return Ok(()) };
+    let Some((mut victim, disk)) = audited(false)? else { return Ok(()) };
     disk.fill();
     until("the disk is felt", || {
         let answer = victim.client.put("transit/encrypt/autounseal", &sealing("YQ=="))?;

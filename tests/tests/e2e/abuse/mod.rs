@@ -1,6 +1,6 @@
 //! Invariant I10 under attack: whatever strangers do, and clients that have gone wrong, the server's
-//! memory stays within a stated bound, an honest seal client is answered within its patience
-//! meanwhile, and afterwards all is as before.
+//! memory stays within a stated bound, an honest seal client is served meanwhile, and afterwards all is
+//! as before.
 
 mod audit;
 mod connections;
@@ -35,8 +35,8 @@ const COMMAND: &str = "cargo test -p selkie-tests --test e2e abuse::";
 
 /// A server that is attacked, and the honest client of it.
 struct Victim {
-    site: Site,
     selkie: Selkie,
+    site: Site,
     /// With a token that may do everything.
     client: Client,
 }

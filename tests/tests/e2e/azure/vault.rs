@@ -11,8 +11,8 @@ use crate::vault::{Deployment, SECRET};
 
 /// A Vault that was initialised and stopped, and everything that it stands on.
 struct Chain {
-    azure: Azure,
     selkie: Selkie,
+    azure: Azure,
     deployment: Deployment,
     root: String,
 }

@@ -58,8 +58,8 @@ pub(super) const PLAIN: Plan = Plan {
 
 pub(super) struct World {
     pub(super) regions: Vec<Emulator>,
-    pub(super) site: Site,
     pub(super) replicas: Replicas,
+    pub(super) site: Site,
     pub(super) props: Props,
     /// Whoever may do everything.
     pub(super) token: String,

@@ -10,7 +10,7 @@ async fn node_taking_over(server: &Arc<FakeServer>) -> Node {
     let mut config = config();
     config.seals.clear();
     config.keys[0].seals = vec![SealName::new("weu").unwrap()];
-    let seals = Seals::new(vec![Site::new().seal("weu")]);
+    let seals = Seals::new(vec![Site::without_data_dir().seal("weu")]);
     let mut deployment = Deployment::assemble(config, seals).unwrap();
     deployment.takeovers = Takeovers::new(vec![old_key(server, None)]);
     let clock = Arc::new(crate::clock::SystemClock);

@@ -19,8 +19,8 @@ const DECRYPT_ANSWERS_WITHIN: Duration = Duration::from_secs(45);
 
 /// A server that has encrypted something, and the Key Vault that is about to fail.
 pub(super) struct Case {
-    azure: Azure,
     selkie: Selkie,
+    azure: Azure,
     ciphertexts: Vec<String>,
     /// The seal before it was changed, if it was.
     intact: Option<String>,
