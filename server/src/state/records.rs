@@ -5,7 +5,7 @@
 mod mirror;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use selkie_storage::{Guard, Revision, Store, StoreError, Write};
 use tokio::time::timeout;
@@ -110,14 +110,14 @@ impl Batch {
 /// The store of all records, and the mirrors that follow it.
 pub struct Records {
     expects_store: bool,
-    store: OnceLock<Arc<dyn Store>>,
+    store: RwLock<Option<Arc<dyn Store>>>,
     mirrors: Vec<Arc<dyn Mirrors>>,
 }
 
 impl Records {
     /// No record can be made where no store is configured: `expects_store` says whether one is.
     pub(crate) fn new(expects_store: bool, mirrors: Vec<Arc<dyn Mirrors>>) -> Self {
-        Self { expects_store, store: OnceLock::new(), mirrors }
+        Self { expects_store, store: RwLock::default(), mirrors }
     }
 
     /// Loads all records of `store`, and from now on keeps changes in it. After an error the caller
@@ -128,8 +128,9 @@ impl Records {
     /// What the store answers.
     pub async fn attach(&self, store: Arc<dyn Store>) -> Result<(), StoreError> {
         self.reload(&*store).await?;
-        // A second store can only be the same one, opened by a second attempt.
-        let _first = self.store.set(store);
+        // Opened by a second attempt, it is the same store; but what is found in it, damage among it,
+        // is known to the one alone that all others use from now on.
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
         Ok(())
     }
 
@@ -144,8 +145,9 @@ impl Records {
     /// # Errors
     ///
     /// [`RecordsError::NoStorage`], [`RecordsError::StateSealed`].
-    pub fn store(&self) -> Result<&Arc<dyn Store>, RecordsError> {
-        self.store.get().ok_or(match self.expects_store {
+    pub fn store(&self) -> Result<Arc<dyn Store>, RecordsError> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner).clone();
+        store.ok_or(match self.expects_store {
             true => RecordsError::StateSealed,
             false => RecordsError::NoStorage,
         })
@@ -167,13 +169,13 @@ impl Records {
                 Ok(())
             }
             Err(StoreError::GuardFailed { .. }) => {
-                self.look(&**store, &batch.guards).await.map_err(RecordsError::Store)?;
+                self.look(&*store, &batch.guards).await.map_err(RecordsError::Store)?;
                 Err(RecordsError::Conflict)
             }
             Err(StoreError::TooLarge) => Err(RecordsError::TooLarge),
             Err(error @ StoreError::Undecided { .. }) => {
                 // Best effort: the watch tells of it in any case.
-                let _looked = self.look(&**store, &batch.guards).await;
+                let _looked = self.look(&*store, &batch.guards).await;
                 Err(RecordsError::Store(error))
             }
             Err(error) => Err(RecordsError::Store(error)),
@@ -188,7 +190,7 @@ impl Records {
     pub async fn look_again<T: Kept>(&self, name: &T::Name) -> Result<(), RecordsError> {
         let store = self.store()?;
         let Some(place) = Mirror::<T>::place(name) else { return Ok(()) };
-        let looked = self.look(&**store, &[Guard::Absent(place)]).await;
+        let looked = self.look(&*store, &[Guard::Absent(place)]).await;
         looked.map_err(RecordsError::Store)
     }
 

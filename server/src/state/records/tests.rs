@@ -122,6 +122,16 @@ async fn an_unreadable_record_is_an_error_and_not_a_missing_one() {
 }
 
 #[tokio::test]
+async fn what_a_second_attempt_opened_is_where_changes_are_kept_from_then_on() {
+    let (first, second) = (store(), store());
+    let replica = Replica::on(&first).await;
+    replica.records.attach(Arc::clone(&second)).await.unwrap();
+    replica.put("a", "one").await.unwrap();
+    assert_eq!(Replica::on(&first).await.text("a"), None);
+    assert_eq!(Replica::on(&second).await.text("a").as_deref(), Some("one"));
+}
+
+#[tokio::test]
 async fn without_a_store_nothing_can_be_kept() {
     let mut batch = Batch::default();
     batch.put(&"a".to_owned(), &Note("x".into()), None).unwrap();
