@@ -343,7 +343,7 @@ impl Service {
         call.came += waited;
         // Only now: who sends slowly takes no place from those who wait for an answer.
         let admitted = match endpoint.asks_a_kms() {
-            true => self.in_flight.admit_waiting().await,
+            true => self.in_flight.admit_waiting(call.client.tag.number()).await,
             false => self.in_flight.admit().await,
         };
         let _admitted = admitted.map_err(overloaded)?;
