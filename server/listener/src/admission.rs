@@ -1,6 +1,10 @@
-//! The limit to requests under way, over all listeners (invariant I10).
+//! The limits to requests under way, over all listeners and of each client (invariant I10).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -8,6 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many requests are being worked on")]
 pub struct Overloaded;
+
+/// How many clients are told apart; where there are more, those that wait for nothing are forgotten.
+const CLIENTS: usize = 1024;
 
 /// How many requests may be worked on at a time, by all services that share a clone.
 ///
@@ -18,6 +25,7 @@ pub struct InFlight {
     permits: Arc<Semaphore>,
     /// Three quarters of them, for those who wait for somebody else.
     waiting: Arc<Semaphore>,
+    shares: Arc<Shares>,
     limit: usize,
     patience: Duration,
 }
@@ -28,6 +36,31 @@ pub struct InFlight {
 pub struct Admitted {
     _permit: OwnedSemaphorePermit,
     _waiting: Option<OwnedSemaphorePermit>,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// What each client may have of the places for those who wait.
+#[derive(Debug)]
+struct Shares {
+    places: usize,
+    of: Mutex<HashMap<u64, Arc<Semaphore>>>,
+}
+
+impl Shares {
+    /// That of `client`. It stays when it is not in use, so that the next request makes no new one.
+    fn of(&self, client: u64) -> Arc<Semaphore> {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = of.get(&client) {
+            return Arc::clone(share);
+        }
+        if of.len() >= CLIENTS {
+            // Whoever has a place, or waits for one, holds the share too.
+            of.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let share = Arc::new(Semaphore::new(self.places));
+        of.insert(client, Arc::clone(&share));
+        share
+    }
 }
 
 impl InFlight {
@@ -38,7 +71,14 @@ impl InFlight {
         let permits = limit.min(Semaphore::MAX_PERMITS);
         let waiting = permits - permits / 4;
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { permits: semaphore(permits), waiting: semaphore(waiting), limit: permits, patience }
+        let shares = Shares { places: (permits / 4).max(1), of: Mutex::default() };
+        Self {
+            permits: semaphore(permits),
+            waiting: semaphore(waiting),
+            shares: Arc::new(shares),
+            limit: permits,
+            patience,
+        }
     }
 
     /// Waits to be admitted.
@@ -47,18 +87,20 @@ impl InFlight {
     /// [`Overloaded`] when nothing ended in time.
     pub async fn admit(&self) -> Result<Admitted, Overloaded> {
         let permit = self.acquire(&self.permits).await?;
-        Ok(Admitted { _permit: permit, _waiting: None })
+        Ok(Admitted { _permit: permit, _waiting: None, _share: None })
     }
 
     /// Waits to be admitted with work that in its turn waits for another server: when that one is
-    /// slow, a quarter of all places is left for those who need it not.
+    /// slow, a quarter of all places is left for those who need it not. No client has more than a
+    /// quarter of all: whom it asks may hang, and others ask somebody else.
     ///
     /// # Errors
     /// [`Overloaded`] when nothing ended in time.
-    pub async fn admit_waiting(&self) -> Result<Admitted, Overloaded> {
+    pub async fn admit_waiting(&self, client: u64) -> Result<Admitted, Overloaded> {
+        let share = self.acquire(&self.shares.of(client)).await?;
         let waiting = self.acquire(&self.waiting).await?;
         let permit = self.acquire(&self.permits).await?;
-        Ok(Admitted { _permit: permit, _waiting: Some(waiting) })
+        Ok(Admitted { _permit: permit, _waiting: Some(waiting), _share: Some(share) })
     }
 
     /// Whether nobody has been admitted who is not done.
@@ -99,15 +141,48 @@ mod tests {
     async fn who_waits_for_another_server_leaves_places_to_the_others() {
         let in_flight = InFlight::new(4, PATIENCE);
         let mut waiting = Vec::new();
-        for _ in 0..3 {
-            waiting.push(in_flight.admit_waiting().await.unwrap());
+        for client in 0..3 {
+            waiting.push(in_flight.admit_waiting(client).await.unwrap());
         }
-        assert_eq!(in_flight.admit_waiting().await.unwrap_err(), Overloaded);
+        assert_eq!(in_flight.admit_waiting(3).await.unwrap_err(), Overloaded);
         let other = in_flight.admit().await.unwrap();
         assert_eq!(in_flight.admit().await.unwrap_err(), Overloaded);
         drop(waiting);
-        assert!(in_flight.admit_waiting().await.is_ok());
+        assert!(in_flight.admit_waiting(3).await.is_ok());
         drop(other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_client_has_more_than_a_quarter_of_all_places_to_wait_in() {
+        let in_flight = InFlight::new(1024, PATIENCE);
+        let mut waiting = Vec::new();
+        for _ in 0..256 {
+            waiting.push(in_flight.admit_waiting(1).await.unwrap());
+        }
+        assert_eq!(in_flight.admit_waiting(1).await.unwrap_err(), Overloaded);
+        let other = in_flight.admit_waiting(2).await.unwrap();
+        let own = in_flight.admit().await.unwrap();
+        waiting.pop();
+        assert!(in_flight.admit_waiting(1).await.is_ok(), "each that ends lets the next one in");
+        drop((other, own));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_place_is_enough_for_a_client_to_wait_in() {
+        let in_flight = InFlight::new(1, PATIENCE);
+        assert!(in_flight.admit_waiting(1).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_clients_only_those_are_remembered_who_wait() {
+        let in_flight = InFlight::new(4, PATIENCE);
+        let place = in_flight.admit_waiting(0).await.unwrap();
+        for client in 1..5_000 {
+            drop(in_flight.admit_waiting(client).await.unwrap());
+            assert!(in_flight.shares.of.lock().unwrap().len() <= CLIENTS);
+        }
+        assert_eq!(in_flight.admit_waiting(0).await.unwrap_err(), Overloaded);
+        drop(place);
     }
 
     #[tokio::test(start_paused = true)]

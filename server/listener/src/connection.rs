@@ -51,6 +51,7 @@ pub struct ConnectionInfo {
     pub tls: Option<TlsInfo>,
     /// The listener's policy on `X-Forwarded-For`, if it has one.
     pub forwarded_for: Option<Arc<ForwardedFor>>,
+    phase: Phase,
 }
 
 /// What the handshake came to.
@@ -66,7 +67,18 @@ impl ConnectionInfo {
     /// A plain connection without a proxy; for tests of services.
     #[must_use]
     pub fn plain(listener: &str, peer: SocketAddr) -> Self {
-        Self { listener: listener.into(), peer, socket: peer, tls: None, forwarded_for: None }
+        let (listener, phase) = (listener.into(), Phase::default());
+        Self { listener, peer, socket: peer, tls: None, forwarded_for: None, phase }
+    }
+
+    /// Waits for what must be there before the service works on the request of somebody unknown.
+    /// Meanwhile the connection may be closed for others who wait, as one whose head is slow: then
+    /// this future is dropped.
+    pub async fn as_stranger<T>(&self, waits: impl Future<Output = T>) -> T {
+        self.phase.stranger_waits();
+        let there = waits.await;
+        self.phase.request_begins();
+        there
     }
 }
 
@@ -197,6 +209,7 @@ async fn greet(
         socket,
         tls,
         forwarded_for: terms.forwarded_for.clone(),
+        phase: phase.clone(),
     };
     let Some(source) = &terms.tls else {
         return Ok((Greeted::Plain(stream), info(None)));

@@ -66,7 +66,7 @@ impl<S> PatientIo<S> {
         let allowed = match word.kind() {
             Kind::Head => self.header,
             Kind::Idle => self.idle,
-            Kind::Busy | Kind::Deaf => return Poll::Pending,
+            Kind::Busy | Kind::Stranger | Kind::Deaf => return Poll::Pending,
         };
         if self.silence_is_for != word {
             self.silence_is_for = word;

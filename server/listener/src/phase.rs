@@ -7,12 +7,13 @@ use std::sync::{
 
 use tokio::{sync::Notify, task::yield_now};
 
-const KIND_BITS: u64 = 2;
+const KIND_BITS: u64 = 3;
 const KIND_MASK: u64 = (1 << KIND_BITS) - 1;
 const HEAD: u64 = 0;
 const BUSY: u64 = 1;
 const IDLE: u64 = 2;
 const DEAF: u64 = 3;
+const STRANGER: u64 = 4;
 
 /// No word: it would take longer than the machine lasts to count so far.
 const FINISH: u64 = u64::MAX;
@@ -45,6 +46,9 @@ pub(crate) enum Kind {
     Head,
     /// The service works on a request.
     Busy,
+    /// The service has a request of somebody unknown, and does not work on it yet: its body is still
+    /// to come, or it waits for its turn.
+    Stranger,
     /// At least one request was served, and nothing is asked.
     Idle,
     /// The peer leaves a reply lying.
@@ -57,6 +61,7 @@ impl Word {
             HEAD => Kind::Head,
             BUSY => Kind::Busy,
             IDLE => Kind::Idle,
+            STRANGER => Kind::Stranger,
             _ => Kind::Deaf,
         }
     }
@@ -81,9 +86,16 @@ impl Phase {
         self.enter(HEAD);
     }
 
-    /// The head is complete; from here the service answers for the time taken.
+    /// The head is complete, or a stranger's turn has come; from here the service answers for the
+    /// time taken.
     pub(crate) fn request_begins(&self) {
         self.enter(BUSY);
+    }
+
+    /// Nobody vouches for the request, and until the service works on it it is worth no more than a
+    /// head.
+    pub(crate) fn stranger_waits(&self) {
+        self.enter(STRANGER);
     }
 
     /// The service has answered. What is still to be written is bounded by stall and idle time.

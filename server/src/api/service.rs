@@ -296,9 +296,14 @@ impl Service {
         let Arrival { incoming, credentials, .. } = arrival;
         let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
-        let body = body::read(body, limits).await.map_err(ApiError::from)?;
-        let admitted = self.places_of(at.mount.uuid).admit().await;
-        let _admitted = admitted.map_err(|Overloaded| ApiError::Overloaded)?;
+        let places = self.places_of(at.mount.uuid);
+        let waits = async {
+            let body = body::read(body, limits).await.map_err(ApiError::from)?;
+            // Only now: who sends slowly takes no place from those who wait for one.
+            let admitted = places.admit().await.map_err(|Overloaded| ApiError::Overloaded)?;
+            Ok::<_, ApiError>((body, admitted))
+        };
+        let (body, _admitted) = incoming.connection.as_stranger(waits).await?;
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
         audited.login(&fields, whole).await?;
@@ -338,7 +343,7 @@ impl Service {
         call.came += waited;
         // Only now: who sends slowly takes no place from those who wait for an answer.
         let admitted = match endpoint.asks_a_kms() {
-            true => self.in_flight.admit_waiting().await,
+            true => self.in_flight.admit_waiting(call.client.tag.number()).await,
             false => self.in_flight.admit().await,
         };
         let _admitted = admitted.map_err(overloaded)?;

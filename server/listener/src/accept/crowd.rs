@@ -152,7 +152,7 @@ impl Member {
             && match self.seen.kind() {
                 Kind::Idle => true,
                 Kind::Busy => false,
-                Kind::Head | Kind::Deaf => now.duration_since(self.since) >= borne,
+                Kind::Head | Kind::Stranger | Kind::Deaf => now.duration_since(self.since) >= borne,
             }
     }
 }

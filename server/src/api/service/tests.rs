@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::body::to_bytes;
 use http::{HeaderMap, StatusCode};
-use selkie_access::{Policy, TokenHash};
+use selkie_access::{Policy, TokenHash, TokenText};
 use selkie_config::{
     ClientName, Config, DeclaredClient, DeclaredKey, Logging, Mount, Seal, SealKind, StaticKey,
     StaticSeal, Storage, VersionRule,
@@ -166,7 +166,8 @@ async fn decrypts_that_wait_for_a_kms_leave_places_to_encrypts() {
     let api = Api::admitting(in_flight.clone(), Node::start(config()).await.unwrap());
     let ciphertext = json!({ "ciphertext": api.encrypt("unseal").await });
     let mut waiting = Vec::new();
-    while let Ok(place) = in_flight.admit_waiting().await {
+    for client in 0.. {
+        let Ok(place) = in_flight.admit_waiting(client).await else { break };
         waiting.push(place);
     }
     for refused in ["decrypt", "rewrap"] {
@@ -178,6 +179,30 @@ async fn decrypts_that_wait_for_a_kms_leave_places_to_encrypts() {
     drop(waiting);
     let answer = api.send("s.root", "PUT", "transit/decrypt/unseal", &ciphertext).await;
     assert_eq!(answer.status, StatusCode::OK);
+}
+
+/// One client's seal may hang where another's is well.
+#[tokio::test]
+async fn decrypts_of_one_client_that_wait_for_a_kms_leave_places_to_those_of_others() {
+    let in_flight = InFlight::new(8, Duration::ZERO);
+    let node = Node::start(config()).await.unwrap();
+    let token = TokenText::from_header(b"s.root").unwrap();
+    let address = Ipv4Addr::LOCALHOST.into();
+    let credentials = Credentials { token: Some(&token), certificate: None, address };
+    let root = node.auth().authenticate(&node.deployment(), credentials).await.unwrap();
+    let api = Api::admitting(in_flight.clone(), node);
+    let ciphertext = json!({ "ciphertext": api.encrypt("unseal").await });
+    let decrypts =
+        async |token| api.send(token, "PUT", "transit/decrypt/unseal", &ciphertext).await.status;
+    let mut waiting = Vec::new();
+    while let Ok(place) = in_flight.admit_waiting(root.tag.number()).await {
+        waiting.push(place);
+    }
+    assert_eq!(waiting.len(), 2);
+    assert_eq!(decrypts("s.root").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(decrypts("s.vault").await, StatusCode::OK);
+    drop(waiting);
+    assert_eq!(decrypts("s.root").await, StatusCode::OK);
 }
 
 #[tokio::test]

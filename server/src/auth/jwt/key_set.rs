@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Uri;
 use serde::Deserialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::compact::Compact;
 use super::key::VerificationKey;
@@ -20,6 +20,10 @@ pub(super) const PAUSE: Duration = Duration::from_secs(10);
 pub(super) const REFRESH: Duration = Duration::from_secs(600);
 /// How long keys are used that cannot be fetched again.
 pub(super) const LAST_GOOD: Duration = Duration::from_secs(24 * 3600);
+
+/// For how long after a fetch has begun it is waited for by those who can be told that the key is
+/// unknown. They hold places of logins meanwhile, for which others wait twice as long.
+pub(super) const WORTH_WAITING: Duration = Duration::from_millis(500);
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
@@ -56,6 +60,7 @@ pub(crate) struct RemoteKeys {
 #[derive(Debug, Default)]
 struct Held {
     set: Option<Arc<KeySet>>,
+    /// When a fetch began, or, once it is over, ended.
     tried: Option<Instant>,
 }
 
@@ -90,14 +95,35 @@ impl RemoteKeys {
         Ok(set)
     }
 
-    /// The keys as they are now, unless that was asked within [`PAUSE`].
+    /// The keys as they are now, unless that was asked within [`PAUSE`], or there are some already and
+    /// the provider takes longer than is [`WORTH_WAITING`].
     pub(crate) async fn renewed(self: &Arc<Self>) -> Result<Arc<KeySet>, NoKeys> {
+        let Some(held) = self.usable() else {
+            self.fetched().await;
+            return self.usable().ok_or(NoKeys);
+        };
+        let until = self.worth_waiting_until();
+        if until <= Instant::now() {
+            return Ok(held);
+        }
+        // Who gives up leaves the fetch to go on.
+        let _in_time = timeout_at(until, self.fetched()).await;
+        self.usable().ok_or(NoKeys)
+    }
+
+    /// Counted from the fetch, not from whoever waits: else a flood would hold the places for all the
+    /// time that a provider hangs.
+    fn worth_waiting_until(&self) -> Instant {
+        let tried = lock(&self.held).tried.filter(|tried| tried.elapsed() < PAUSE);
+        tried.unwrap_or_else(Instant::now) + WORTH_WAITING
+    }
+
+    async fn fetched(self: &Arc<Self>) {
         // In a task of its own: clients that hang up must not keep everybody from new keys.
         let this = Arc::clone(self);
         let fetched = tokio::spawn(async move { this.fetch_unless_just_done().await });
         // An end without a result is that of the process.
         let _ended = fetched.await;
-        self.usable().ok_or(NoKeys)
     }
 
     /// Fetches them in the background, unless that was done within [`PAUSE`].
@@ -122,6 +148,7 @@ impl RemoteKeys {
         if !self.may_try() {
             return;
         }
+        lock(&self.held).tried = Some(Instant::now());
         let fetched = timeout(PATIENCE, self.fetch()).await.unwrap_or(Err(WebError::TimedOut));
         let mut held = lock(&self.held);
         held.tried = Some(Instant::now());

@@ -1,7 +1,7 @@
 //! Slowloris: heads, bodies and replies that take for ever.
 
 use anyhow::Result;
-use selkie_tests::{Request, evidence};
+use selkie_tests::{Request, Site, evidence};
 
 use super::dribble::Dribble;
 use super::{COMMAND, Victim, sealing};
@@ -58,6 +58,32 @@ fn slow_bodies_of_strangers_are_not_waited_for() -> Result<()> {
         "slow bodies of strangers hold no place",
         COMMAND,
         format!("{SLOW} at 800 places; {toll}"),
+        "a server that serves one after another keeps the same client waiting",
+    )
+}
+
+/// A login is a stranger's until its body is read.
+#[test]
+fn slow_bodies_of_logins_take_no_place_from_an_honest_client() -> Result<()> {
+    let mut site = Site::new()?;
+    // So that nothing else ends them.
+    site.listener = format!("{ALLOWED}\n  http_read_timeout = \"1h\"");
+    site.extra += "storage \"inmem\" {}\nauth \"approle\" {\n  role \"r\" { role_id = \"r\" }\n}\n";
+    let mut victim = Victim::of(site, None)?;
+    let mut closed = 0;
+    let toll = victim.endures(64, |victim, honest| {
+        let head =
+            "POST /v1/auth/approle/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
+        let mut slow = Dribble::open(victim.client.address, SLOW, head.as_bytes(), b" ")?;
+        slow.until_served(honest, 60)?;
+        closed = slow.closed;
+        Ok(())
+    })?;
+    assert!(closed > 0, "none had to go: {toll}");
+    evidence(
+        "slow bodies of logins on more connections than are allowed keep nobody out",
+        COMMAND,
+        format!("{SLOW} at 800 places, {closed} closed; {toll}"),
         "a server that serves one after another keeps the same client waiting",
     )
 }

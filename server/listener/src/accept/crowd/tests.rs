@@ -83,6 +83,22 @@ async fn who_has_not_owed_for_long_and_who_is_worked_for_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stranger_who_is_not_worked_for_yet_owes_as_with_a_head() {
+    let mut known = Known::new(1);
+    let [slow, served] = [known.joins("slow").await, known.joins("served").await];
+    for phase in [&slow, &served] {
+        phase.request_begins();
+        phase.stranger_waits();
+    }
+    known.crowd.look(Instant::now());
+    advance(HURRY - MOMENT).await;
+    assert!(known.leave(1).await.is_empty());
+    served.request_begins();
+    advance(HURRY * 100).await;
+    assert_eq!(known.leave(3).await, ["slow"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_counts_from_the_last_step_of_a_greeting() {
     let mut known = Known::new(1);
     let phase = known.joins("greets").await;

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{advance, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::signer::Signer;
 use super::world::{Answer, World};
-use crate::auth::jwt::key_set::{LAST_GOOD, Location, NoKeys, PAUSE, REFRESH, RemoteKeys};
-use crate::auth::jwt::web::{Outside, https};
+use crate::auth::jwt::key_set::{
+    LAST_GOOD, Location, NoKeys, PAUSE, REFRESH, RemoteKeys, WORTH_WAITING,
+};
+use crate::auth::jwt::web::{Outside, PATIENCE, https};
 use crate::auth::jwt::{Algorithm, Compact};
 
 const KEYS: &str = "https://id.example/keys";
@@ -116,6 +118,32 @@ async fn a_provider_that_does_not_answer_is_given_up_and_not_asked_by_everyone()
     let at_once = timeout(Duration::ZERO, keys.for_token(&token)).await;
     assert!(at_once.is_err() || at_once.unwrap().is_err());
     assert_eq!(world.count(KEYS), 1);
+}
+
+/// They hold places for logins meanwhile, which those with a known key need.
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_keeps_invented_names_waiting_for_half_a_second_in_all() {
+    let world = World::default();
+    let (signer, new) = (Signer::new("k", Algorithm::ES256), Signer::new("new", Algorithm::ES256));
+    world.answers(KEYS, Signer::set(&[&signer]));
+    let keys = keys(&world);
+    let known = signer.sign(&json!({}));
+    assert!(accepts(&keys, &known).await);
+    advance(PAUSE).await;
+    world.set(KEYS, Answer::Never);
+    let began = Instant::now();
+    for n in 0..100 {
+        assert!(!accepts(&keys, &signer.renamed(&format!("x{n}")).sign(&json!({}))).await);
+    }
+    // As of a token whose signature may be that of a new key.
+    keys.renewed().await.unwrap();
+    assert_eq!(began.elapsed(), WORTH_WAITING, "the first has waited for all");
+    assert!(accepts(&keys, &known).await);
+    assert_eq!(world.count(KEYS), 2);
+    // The fetch that nobody waits for goes on to its end, and its pause begins then.
+    sleep(PATIENCE + PAUSE).await;
+    world.answers(KEYS, Signer::set(&[&signer, &new]));
+    assert!(accepts(&keys, &new.sign(&json!({}))).await, "it recovers by itself");
 }
 
 #[tokio::test(start_paused = true)]
