@@ -33,6 +33,10 @@ impl TestService {
         let info = Arc::clone(request.extensions().get::<Arc<ConnectionInfo>>().unwrap());
         let (status, body) = match request.uri().path() {
             "/echo" => (StatusCode::OK, request.into_body().collect().await.unwrap().to_bytes()),
+            "/stranger" => {
+                let body = info.as_stranger(request.into_body().collect()).await;
+                (StatusCode::OK, body.unwrap().to_bytes())
+            }
             "/wait" => {
                 self.go.notified().await;
                 (StatusCode::OK, Bytes::from_static(b"waited"))

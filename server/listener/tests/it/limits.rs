@@ -95,6 +95,22 @@ fn a_slow_head_gives_its_place_to_who_waits_also_after_a_request() {
 }
 
 #[test]
+fn a_strangers_slow_body_gives_its_place_to_who_waits() {
+    on_paused_clock(async {
+        let limits = Limits { connections: 1, ..Limits::default() };
+        let header = limits.header;
+        let running = Running::start(with_limits(limits));
+        let mut slow = running.connect().await;
+        slow.send("POST /stranger HTTP/1.1\r\nhost: t\r\ncontent-length: 4\r\n\r\nYQ").await;
+        // Longer than a head may take: it is borne while nobody waits.
+        assert!(slow.hears_nothing_for(header * 2).await);
+        let mut second = running.connect().await;
+        assert!(second.get("/").await.ends_with("hello"));
+        assert!(slow.is_closed().await);
+    });
+}
+
+#[test]
 fn only_as_many_are_sent_away_as_wait() {
     on_paused_clock(async {
         let running = Running::start(with_limits(Limits { connections: 8, ..Limits::default() }));
