@@ -212,6 +212,7 @@ impl Service {
                     id,
                     log_budgets: &self.log_budgets,
                     wrap_ttl,
+                    body_limit: self.limits.bytes,
                     came,
                     trail: audited.trail.clone(),
                 };
