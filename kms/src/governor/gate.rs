@@ -32,6 +32,8 @@ struct State {
     next_ticket: Ticket,
     /// What the KMS failed with since it last succeeded.
     last_failure: Option<KmsError>,
+    /// When it last did not fail.
+    last_success: Option<Instant>,
     calls: CallOutcomes,
     is_watched: bool,
 }
@@ -49,6 +51,7 @@ impl Gate {
             queue: Queue::new(),
             next_ticket: 0,
             last_failure: None,
+            last_success: None,
             calls: CallOutcomes::default(),
             is_watched: false,
         };
@@ -158,13 +161,18 @@ impl Gate {
 
     fn settle(self: &Arc<Self>, pass: &Pass, end: End<'_>) {
         let mut state = self.state();
-        state.valve.settle(pass, end.verdict(), Instant::now(), &self.jitter);
+        let now = Instant::now();
+        let verdict = end.verdict(state.last_success.map(|at| now.duration_since(at)));
+        state.valve.settle(pass, verdict, now, &self.jitter);
+        if let Verdict::Healthy = verdict {
+            state.last_success = Some(now);
+        }
         match end {
             End::Answered { error, .. } => state.calls.count(error),
             End::Left { .. } => state.calls.abandoned += 1,
             End::Unused => {}
         }
-        match (end, end.verdict()) {
+        match (end, verdict) {
             (
                 End::Answered { error: Some(error), .. },
                 Verdict::Throttled(_) | Verdict::Failing,
@@ -246,7 +254,8 @@ enum End<'a> {
 }
 
 impl End<'_> {
-    fn verdict(&self) -> Verdict {
+    /// What it says of the KMS, which last succeeded `success` ago.
+    fn verdict(&self, success: Option<Duration>) -> Verdict {
         match self {
             Self::Answered { error, allowed } => match error {
                 Some(KmsError::Throttled { retry_after, .. }) => Verdict::Throttled(*retry_after),
@@ -259,7 +268,12 @@ impl End<'_> {
                 ) => Verdict::Failing,
                 _ => Verdict::Healthy,
             },
-            Self::Left { after } if *after >= LONG_CALL => Verdict::Failing,
+            // One that answers others meanwhile is slow, or its callers are in a hurry.
+            Self::Left { after }
+                if *after >= LONG_CALL && success.is_none_or(|ago| ago > *after) =>
+            {
+                Verdict::Failing
+            }
             Self::Left { .. } => Verdict::Abandoned,
             Self::Unused => Verdict::Unused,
         }

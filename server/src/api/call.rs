@@ -12,6 +12,7 @@ use selkie_listener::{Overloaded, ShownCertificate};
 use tokio::time::Instant;
 
 use super::batch::{BatchItem, ITEM_BYTES};
+use super::body::BodyError;
 use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
 use super::fields::{Fields, Warnings};
 use super::log_budget::{LogBudgets, RefusalKind};
@@ -48,6 +49,8 @@ pub(super) struct Call<'a> {
     pub(super) trail: Option<Arc<Trail>>,
     /// How long the wrapped answer is to be kept; `None` if it is not to be wrapped.
     pub(super) wrap_ttl: Option<Duration>,
+    /// How long a request's body may be here.
+    pub(super) body_limit: usize,
     /// When the request came in, later by what the client took to send its body.
     pub(super) came: Instant,
 }
@@ -79,6 +82,16 @@ impl Call<'_> {
     pub(super) async fn take_for(&self, items: &[BatchItem<'_>]) -> Result<Taken, ApiError> {
         let taken = self.node.bytes().take(items.len().saturating_mul(ITEM_BYTES)).await;
         taken.map_err(|Overloaded| ApiError::Overloaded)
+    }
+
+    /// Refuses a ciphertext that no request to decrypt it could bring back: whoever got it would have
+    /// lost what is in it.
+    pub(super) fn require_decryptable(&self, ciphertext: &str) -> Result<(), ApiError> {
+        const AROUND: usize = r#"{"ciphertext":""}"#.len();
+        match ciphertext.len().saturating_add(AROUND) > self.body_limit {
+            true => Err(BodyError::TooLarge.into()),
+            false => Ok(()),
+        }
     }
 
     /// Counts it as a use of the client's token.

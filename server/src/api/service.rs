@@ -212,6 +212,7 @@ impl Service {
                     id,
                     log_budgets: &self.log_budgets,
                     wrap_ttl,
+                    body_limit: self.limits.bytes,
                     came,
                     trail: audited.trail.clone(),
                 };
@@ -250,11 +251,26 @@ impl Service {
     async fn wrapping(
         &self,
         ttl: Duration,
-        path: &str,
+        (path, client): (&str, &Client),
         operation: impl Future<Output = Result<Reply, Refusal>>,
     ) -> Result<Reply, Refusal> {
-        handler::require_storage(&self.node)?;
-        Box::pin(handler::wrap(&self.node, path, ttl, operation.await?)).await
+        let room = handler::room_to_wrap(&self.node, &client.owner())?;
+        Box::pin(handler::wrap(&self.node, path, (ttl, room), operation.await?)).await
+    }
+
+    /// Logs somebody in; the token is wrapped if it is to be, within the share of whoever it is.
+    async fn answer_login(
+        &self,
+        who: (MethodPath, Credentials<'_>),
+        fields: Fields<'_>,
+        (path, id): (&str, &str),
+        wrap_ttl: Option<Duration>,
+    ) -> Result<Reply, Refusal> {
+        let auth = self.node.auth();
+        let Some(ttl) = wrap_ttl else { return handler::login(auth, who, fields, id, None).await };
+        let mut room = handler::room_to_wrap(&self.node, "")?;
+        let reply = handler::login(auth, who, fields, id, Some(&mut room)).await?;
+        handler::wrap(&self.node, path, (ttl, room), reply).await
     }
 
     /// What the client has shown, if it would still pass: a connection that is kept open outlives
@@ -307,11 +323,8 @@ impl Service {
         let whole = asked.whole(&body);
         let fields = asked.into_fields(&body)?;
         audited.login(&fields, whole).await?;
-        let login = handler::login(self.node.auth(), at, credentials, fields, incoming.id);
-        let reply = match wrap_ttl {
-            Some(ttl) => self.wrapping(ttl, path, login).await,
-            None => login.await,
-        };
+        let who = (at, credentials);
+        let reply = self.answer_login(who, fields, (path, incoming.id), wrap_ttl).await;
         audited.response(reply).await
     }
 
@@ -354,10 +367,17 @@ impl Service {
         if let Err(stranger) = call.count_use().await {
             return audited.response(Err(stranger.into())).await;
         }
-        let answer = || handler::answer(call, endpoint, fields);
         let reply = match call.wrap_ttl {
-            Some(ttl) => Box::pin(self.wrapping(ttl, path, answer())).await,
-            None => answer().await,
+            Some(ttl) => {
+                let client = Arc::clone(&call.client);
+                Box::pin(self.wrapping(
+                    ttl,
+                    (path, &client),
+                    handler::answer(call, endpoint, fields),
+                ))
+                .await
+            }
+            None => handler::answer(call, endpoint, fields).await,
         };
         let reply = audited.response(reply).await?;
         let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;

@@ -133,6 +133,20 @@ impl Client {
         }
     }
 
+    /// Whose share of what is kept for all is used: the same after another login, by the same alias
+    /// at the same mount, so that nobody gets a second one by it.
+    #[must_use]
+    pub fn owner(&self) -> String {
+        let login = match &self.origin {
+            Origin::Token(token) => token.made.login.as_ref(),
+            Origin::Declared { .. } | Origin::Certificate { .. } => None,
+        };
+        match login {
+            Some(login) => login.entity_id.clone(),
+            None => format!("{:016x}", self.tag.number()),
+        }
+    }
+
     /// Names its token without being one; the same on every replica. Empty without a token.
     #[must_use]
     pub fn accessor(&self) -> &str {

@@ -35,7 +35,7 @@ use self::tokens::{
     Admitted, Issued, NewToken, RenewError, Renewed, Shown, Sources, Token, TokenError, TokenId,
     Tokens,
 };
-use self::wrapping::{WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
+use self::wrapping::{Room, WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
 use crate::alerts::Remembered;
 use crate::clock::Clock;
 use crate::deployment::Deployment;
@@ -333,13 +333,21 @@ impl Auth {
         self.client_cache.client(deployment, &self.policies, admitted)
     }
 
-    /// Keeps `response` for whoever gets the wrapping token.
+    /// Room for a response of `owner` that is to be wrapped; empty: who that is turns out.
+    pub(crate) fn room_to_wrap(&self, owner: &str) -> Result<Room<'_>, WrapError> {
+        self.state_key()?;
+        self.wrapping.room(owner)
+    }
+
+    /// Keeps `response` for whoever gets the wrapping token, as long as a token would live at most.
     pub(crate) async fn wrap(
         &self,
         response: Plaintext,
         order: WrapOrder,
+        room: Room<'_>,
     ) -> Result<WrapInfo, WrapError> {
-        self.wrapping.wrap(&self.records, self.state_key()?, response, order).await
+        let order = WrapOrder { ttl: order.ttl.min(self.tokens.limits().max), ..order };
+        self.wrapping.wrap(&self.records, self.state_key()?, response, (order, room)).await
     }
 
     /// What is kept for this wrapping token.
@@ -357,7 +365,8 @@ impl Auth {
 
     /// The same response for another wrapping token.
     pub(crate) async fn rewrap(&self, token: &TokenText) -> Result<WrapInfo, WrapError> {
-        self.wrapping.rewrap(&self.records, self.state_key()?, token).await
+        let longest = self.tokens.limits().max;
+        self.wrapping.rewrap(&self.records, self.state_key()?, (token, longest)).await
     }
 
     /// A declared client, with `default` as it was changed through the API.
@@ -374,9 +383,10 @@ impl Auth {
         Arc::new(Client { acl, ..(*client).clone() })
     }
 
-    /// Keeps the token clock and removes what has ended, for as long as it is polled.
+    /// Keeps the token clock and removes what has ended, wrapped responses too, for as long as it is
+    /// polled.
     pub async fn keep_tokens(self: Arc<Self>) {
-        self.tokens.keep(&self.records).await;
+        tokio::join!(self.tokens.keep(&self.records), self.wrapping.keep(&self.records));
     }
 }
 

@@ -1,33 +1,42 @@
 //! Wrapped responses: kept for a while, for one look by whoever has the wrapping token.
 
 mod record;
+mod room;
+mod shares;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selkie_access::{TokenText, draw_accessor};
 use selkie_crypto::{
     Plaintext, Random, RandomError, SealRecordError, StateKey, unwrap_response, wrap_response,
 };
+use tokio::time::sleep;
 
 pub use self::record::{Ends, WrapId, Wrapped};
+pub use self::room::Room;
+use self::shares::{Shares, Usage};
 use crate::clock::Clock;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
-/// How many wrapped responses are kept at most, in memory as in the store.
-const MOST: usize = 100_000;
-/// How many bytes they have together; one alone may have half a megabyte.
-const MOST_BYTES: usize = 64 << 20;
-/// How many whose time is over are removed with each one that is made.
-const SWEPT_AT_A_TIME: usize = 8;
+/// What is kept of wrapped responses at most, in memory as in the store; one alone may have half a
+/// megabyte.
+const MOST: Usage = Usage { count: 100_000, bytes: 64 << 20 };
+/// What one client may have of that, so that no one takes all.
+const SHARE: Usage = Usage { count: 10_000, bytes: 8 << 20 };
+/// How often those whose time is over are removed.
+const SWEPT_EVERY: Duration = Duration::from_secs(30);
 
 /// All wrapped responses.
 pub struct Wrapping {
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
     mirror: Arc<Mirror<Wrapped>>,
-    most_bytes: usize,
+    /// What responses will need that are to come.
+    taken: Mutex<Shares>,
+    most: Usage,
+    share: Usage,
 }
 
 /// A response that was just wrapped: the only time that the token's text is known here.
@@ -56,8 +65,8 @@ pub enum WrapError {
     /// No response is kept for this token: there never was, its time is over, or it was looked at.
     #[error("the wrapping token is not valid or does not exist")]
     Invalid,
-    /// As many are kept as may be.
-    #[error("as many wrapped responses are kept already as may be")]
+    /// As many are kept as may be, of all or of this client.
+    #[error("as many wrapped responses are kept already as may be, of all or of one client")]
     Full,
     /// There is no randomness.
     #[error("there is no randomness")]
@@ -90,7 +99,8 @@ impl From<Unreadable> for WrapError {
 
 impl Wrapping {
     pub(super) fn new(clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        Self { clock, random, mirror: Arc::default(), most_bytes: MOST_BYTES }
+        let (mirror, taken) = (Arc::default(), Mutex::default());
+        Self { clock, random, mirror, taken, most: MOST, share: SHARE }
     }
 
     /// What follows the store.
@@ -104,21 +114,12 @@ impl Wrapping {
         records: &Records,
         key: &StateKey,
         response: Plaintext,
-        order: WrapOrder,
+        (order, mut room): (WrapOrder, Room<'_>),
     ) -> Result<WrapInfo, WrapError> {
+        room.require(response.expose_for_own_use().len())?;
         let mut batch = Batch::default();
-        let info = self.add(&mut batch, key, response, order)?;
-        self.sweep(&mut batch)?;
-        match records.commit(&batch).await {
-            // Another replica has swept the same.
-            Err(RecordsError::Conflict) => {
-                let mut again = Batch::default();
-                let id = WrapId::of(key, &info.token);
-                again.put(&id, &*info.wrapped, None).map_err(RecordsError::from)?;
-                records.commit(&again).await?;
-            }
-            decided => decided?,
-        }
+        let info = self.add(&mut batch, key, response, (order, room.owner()))?;
+        records.commit(&batch).await?;
         Ok(info)
     }
 
@@ -127,13 +128,8 @@ impl Wrapping {
         batch: &mut Batch,
         key: &StateKey,
         response: Plaintext,
-        order: WrapOrder,
+        (order, owner): (WrapOrder, &str),
     ) -> Result<WrapInfo, WrapError> {
-        let bytes =
-            self.mirror.find(Ends::bytes).saturating_add(response.expose_for_own_use().len());
-        if self.mirror.find(Ends::count) >= MOST || bytes > self.most_bytes {
-            return Err(WrapError::Full);
-        }
         let token = TokenText::draw("hvs.", &*self.random)?;
         let wrapped = Arc::new(Wrapped {
             accessor: draw_accessor(&*self.random)?,
@@ -141,20 +137,40 @@ impl Wrapping {
             ttl: order.ttl.as_secs(),
             path: order.path,
             wrapped_accessor: order.accessor,
+            owner: owner.to_owned(),
             sealed: wrap_response(token.expose_for_hash(), response, &*self.random)?,
         });
         batch.put(&WrapId::of(key, &token), &*wrapped, None).map_err(RecordsError::from)?;
         Ok(WrapInfo { token, wrapped })
     }
 
-    fn sweep(&self, batch: &mut Batch) -> Result<(), WrapError> {
+    fn taken(&self) -> MutexGuard<'_, Shares> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes those whose time is over, again and again, for as long as it is polled.
+    pub(super) async fn keep(&self, records: &Records) {
+        loop {
+            sleep(SWEPT_EVERY).await;
+            // What fails, or another replica does at the same time, is for the next time.
+            while matches!(self.sweep(records).await, Ok(1..)) {}
+        }
+    }
+
+    /// How many it removed of those whose time is over, which may be a part.
+    async fn sweep(&self, records: &Records) -> Result<usize, RecordsError> {
+        let room = records.store()?.limits().records.max(1);
         let now = self.clock.unix_seconds();
-        for id in self.mirror.find(|ends| ends.before(now, SWEPT_AT_A_TIME)) {
+        let mut batch = Batch::default();
+        for id in self.mirror.find(|ends| ends.before(now, room)) {
             if let Ok(Some(over)) = self.mirror.get(&id) {
-                batch.delete::<Wrapped>(&id, over.revision).map_err(RecordsError::from)?;
+                batch.delete::<Wrapped>(&id, over.revision)?;
             }
         }
-        Ok(())
+        if !batch.is_empty() {
+            records.commit(&batch).await?;
+        }
+        Ok(batch.len())
     }
 
     /// What is kept for this token, of which one may look any number of times.
@@ -180,21 +196,22 @@ impl Wrapping {
         Ok(response)
     }
 
-    /// The same response for another token, for as long as it was kept at first.
+    /// The same response for another token, for as long as it was kept at first, or `longest`. It takes
+    /// the place of the first, so that there is room for it.
     pub(super) async fn rewrap(
         &self,
         records: &Records,
         key: &StateKey,
-        token: &TokenText,
+        (token, longest): (&TokenText, Duration),
     ) -> Result<WrapInfo, WrapError> {
         let mut batch = Batch::default();
         let (response, wrapped) = self.take(&mut batch, key, token)?;
         let order = WrapOrder {
             path: wrapped.path.clone(),
-            ttl: Duration::from_secs(wrapped.ttl),
+            ttl: Duration::from_secs(wrapped.ttl).min(longest),
             accessor: wrapped.wrapped_accessor.clone(),
         };
-        let info = self.add(&mut batch, key, response, order)?;
+        let info = self.add(&mut batch, key, response, (order, &wrapped.owner))?;
         commit_once(records, &batch).await?;
         Ok(info)
     }

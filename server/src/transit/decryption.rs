@@ -7,6 +7,7 @@ use selkie_access::{KeyName, MountPath, Permit, operation};
 use selkie_crypto::envelope::{Aad, Expected, Purpose};
 use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 use selkie_kms::KmsError;
+use tokio::sync::OnceCell;
 
 use super::error::outcome;
 use super::{KeySource, Transit, TransitError, TransitKey};
@@ -32,6 +33,17 @@ pub struct Decryption<'t> {
     transit: &'t Transit,
     mount: MountPath,
     key: Arc<TransitKey>,
+    /// The key as the store has it, for all items that are of a version newer than this replica knows.
+    in_store: OnceCell<InStore>,
+}
+
+/// What the store says of a key.
+#[derive(Debug)]
+enum InStore {
+    Key(Arc<TransitKey>),
+    Gone,
+    /// Nobody can tell: it is away, or was asked too often.
+    Unknown,
 }
 
 impl Transit {
@@ -65,7 +77,7 @@ impl Transit {
         key: &KeyName,
     ) -> Result<Decryption<'_>, TransitError> {
         let key = self.find(mount, key).await?.ok_or(TransitError::KeyNotFound)?;
-        Ok(Decryption { transit: self, mount: mount.clone(), key })
+        Ok(Decryption { transit: self, mount: mount.clone(), key, in_store: OnceCell::new() })
     }
 }
 
@@ -99,27 +111,52 @@ impl Decryption<'_> {
         }
         let version = ciphertext.version();
         self.key.admit_version(version)?;
-        let Some(latest) = self.latest_below(version).await? else {
-            return self.open(ciphertext, item).await;
-        };
-        let opened = self.open(ciphertext, item).await.map_err(TransitError::of_newer_version)?;
-        self.tell_newer(version, latest);
-        Ok(opened)
+        if self.key.is_newer(version) {
+            return Box::pin(self.decrypt_newer(ciphertext, item)).await;
+        }
+        let read = self.read(ciphertext, item)?;
+        self.open(&read, item).await
     }
 
-    async fn open(
+    /// Decrypts what is of a version newer than this replica knows. The store is not asked about what
+    /// is none of ours, whatever version it has outside.
+    async fn decrypt_newer(
         &self,
         ciphertext: Ciphertext<'_>,
         item: &DecryptionItem<'_>,
     ) -> Result<Plaintext, TransitError> {
+        let version = ciphertext.version();
+        let read = self.read(ciphertext, item).map_err(TransitError::of_newer_version)?;
+        let Some(latest) = self.latest_below(version).await? else {
+            return self.open(&read, item).await;
+        };
+        let opened = self.open(&read, item).await.map_err(TransitError::of_newer_version)?;
+        self.tell_newer(version, latest);
+        Ok(opened)
+    }
+
+    /// The envelope, and the version that it has inside and outside.
+    fn read(
+        &self,
+        ciphertext: Ciphertext<'_>,
+        item: &DecryptionItem<'_>,
+    ) -> Result<(Envelope, KeyVersion), TransitError> {
         let canonical = ciphertext.canonical_version();
         let json = ciphertext.into_envelope_bytes().map_err(TransitError::Ciphertext)?;
-        let context = self.key.bound_context(&item.context)?;
+        self.key.bound_context(&item.context)?;
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
-        let envelope = self.parse(&json, version)?;
+        Ok((self.parse(&json, version)?, version))
+    }
+
+    async fn open(
+        &self,
+        (envelope, version): &(Envelope, KeyVersion),
+        item: &DecryptionItem<'_>,
+    ) -> Result<Plaintext, TransitError> {
+        let context = self.key.bound_context(&item.context)?;
         let aad = Aad { associated_data: &item.associated_data, context };
-        let opened = self.transit.deployment.seals.decrypt(&envelope, aad, self.transit).await?;
-        self.note(envelope.header().created, version);
+        let opened = self.transit.deployment.seals.decrypt(envelope, aad, self.transit).await?;
+        self.note(envelope.header().created, *version);
         Ok(opened)
     }
 
@@ -131,7 +168,7 @@ impl Decryption<'_> {
         version: KeyVersion,
         item: &DecryptionItem<'_>,
     ) -> Result<Plaintext, TransitError> {
-        let Self { transit, mount, key } = self;
+        let Self { transit, mount, key, .. } = self;
         let DecryptionItem { ciphertext, associated_data, context } = item;
         let time = (transit.until, &*transit.clock);
         let opened = old.decrypt((ciphertext, version), context, associated_data, time).await;
@@ -153,7 +190,7 @@ impl Decryption<'_> {
 
     /// Keeps the evidence that this version is in use, if the age of the envelope is proven.
     fn note(&self, created: u64, version: KeyVersion) {
-        let Self { transit, mount, key } = self;
+        let Self { transit, mount, key, .. } = self;
         let is_age_proven = transit.deployment.origin_key.is_some();
         transit.note(|trail| {
             let age = transit.clock.unix_seconds().saturating_sub(created);
@@ -171,7 +208,7 @@ impl Decryption<'_> {
         });
     }
 
-    /// The key's latest version where `version` is newer; `None` also where it is not counted yet.
+    /// The key's latest version where `version`, which this replica does not know, is newer.
     ///
     /// What is newer is opened all the same (invariant I1): the envelope proves which version made it
     /// and carries what opens it, so a restored store, a retired master key that no longer counts or
@@ -179,28 +216,37 @@ impl Decryption<'_> {
     /// version, refuses it; its words are kept for what does not open.
     ///
     /// Another replica may have rotated the key a moment ago: the store is asked, so that this one
-    /// follows, and while it is away nobody can tell.
+    /// follows, once for all items of a request. While it is away nobody can tell.
     async fn latest_below(&self, version: i64) -> Result<Option<KeyVersion>, TransitError> {
-        if !self.key.is_newer(version) {
-            return Ok(None);
-        }
         if self.key.source == KeySource::Declared {
             return Ok(Some(self.key.latest));
         }
-        match Box::pin(self.transit.keys.refresh(&self.mount, &self.key.name)).await {
-            Ok(Some(key)) => {
+        match self.in_store.get_or_try_init(|| self.look()).await? {
+            InStore::Key(key) => {
                 key.admit_version(version)?;
                 Ok(key.is_newer(version).then_some(key.latest))
             }
-            Ok(None) => Err(TransitError::KeyNotFound),
-            Err(TransitError::Store(_)) => Ok(None),
+            InStore::Gone => Err(TransitError::KeyNotFound),
+            InStore::Unknown => Ok(None),
+        }
+    }
+
+    async fn look(&self) -> Result<InStore, TransitError> {
+        let Transit { keys, client, clock, .. } = self.transit;
+        if !keys.may_ask_at_will() && !keys.looks.spend(client, clock.unix_seconds()) {
+            return Ok(InStore::Unknown);
+        }
+        match keys.refresh(&self.mount, &self.key.name).await {
+            Ok(Some(key)) => Ok(InStore::Key(key)),
+            Ok(None) => Ok(InStore::Gone),
+            Err(TransitError::Store(_)) => Ok(InStore::Unknown),
             Err(error) => Err(error),
         }
     }
 
     /// Nothing is lost yet, but no Vault moves to a newer version before the key has passed this one.
     fn tell_newer(&self, version: i64, latest: KeyVersion) {
-        let Self { transit, mount, key } = self;
+        let Self { transit, mount, key, .. } = self;
         let minute = transit.clock.unix_seconds() / 60;
         let Some(not_told) = transit.keys.told_newer.spend(minute) else { return };
         let advice = match key.source {

@@ -151,6 +151,26 @@ async fn hurry_of_callers_is_not_taken_for_a_failure_of_the_kms() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_goes_away_from_a_slow_kms_that_answers_others_closes_it_for_nobody() {
+    for (hangs, is_closed) in [(false, false), (true, true)] {
+        let world = World::new(|_| {});
+        match hangs {
+            true => world.kms.on_unwrap().always(Fault::hang()),
+            false => world.slow(ms(600)),
+        }
+        let patient = world.unwrap(1, 1, 15 * SECOND);
+        sleep(ms(50)).await;
+        let hurried = world.unwraps(2, 2..12);
+        sleep(ms(570)).await;
+        assert_eq!(patient.0.is_finished(), !hangs);
+        drop(hurried);
+        settle().await;
+        let figures = world.governor.figures();
+        assert_eq!((figures.calls_total.abandoned, figures.is_closed), (10, is_closed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn future_that_is_never_polled_does_nothing() {
     let world = World::new(|_| {});
     let call = Call { client: ClientTag::new(1), deadline: Instant::now() + SECOND };

@@ -6,6 +6,7 @@ use selkie_access::{Capability, PolicyName};
 use super::token::create::lifetime_warning;
 use super::token::token_refused;
 use super::transit::require_in_any_case;
+use super::wrapping::claim;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
 use crate::api::error::ApiError;
@@ -16,6 +17,7 @@ use crate::auth::methods::{
     AnswerKind, LoginIdentity, MethodError, MethodReply, MethodRequest, Outcome,
 };
 use crate::auth::tokens::Issued;
+use crate::auth::wrapping::Room;
 use crate::auth::{Auth, Credentials};
 use crate::state::records::RecordsError;
 
@@ -43,13 +45,14 @@ pub(super) async fn answer(
     }
 }
 
-/// Answers somebody who asks to be logged in.
+/// Answers somebody who asks to be logged in, where there is room for the answer if it is to be
+/// wrapped.
 pub(in crate::api) async fn login(
     auth: &Auth,
-    at: MethodPath,
-    credentials: Credentials<'_>,
+    (at, credentials): (MethodPath, Credentials<'_>),
     mut fields: Fields<'_>,
     id: &str,
+    room: Option<&mut Room<'_>>,
 ) -> Result<Reply, Refusal> {
     let reply = ask(auth, &at, credentials, &mut fields).await?;
     let mut warnings = warnings(reply.warnings, fields, reply.captured);
@@ -58,6 +61,7 @@ pub(in crate::api) async fn login(
         outcome => return shown(ReplyFrame { request_id: id, warnings: &warnings }, outcome),
     };
     let identity = LoginIdentity::of(&at.mount, &login);
+    claim(room, &identity.entity_id)?;
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
     let token = login.into_token(&at.mount, &path).map_err(Refusal::from)?;
     let issued = auth.issue(token).await.map_err(token_refused)?;

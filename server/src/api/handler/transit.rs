@@ -113,6 +113,7 @@ pub(super) async fn encrypt(
         Input::Single(item) => {
             let made = encrypt_item(&encryption, item).await;
             let made = made.map_err(|failure| failure.of_the_only_item(name))?;
+            call.require_decryptable(&made.ciphertext)?;
             Ok(call.frame(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
@@ -122,6 +123,7 @@ pub(super) async fn encrypt(
             for (index, mut item) in items.into_iter().enumerate() {
                 let reference = std::mem::take(&mut item.reference);
                 let made = encrypt_item(&encryption, item).await;
+                require_decryptable(call, &made)?;
                 results.push((made.map_err(|one| one.of_item(index, &mut failed)), reference));
                 tokio::task::consume_budget().await;
             }
@@ -198,6 +200,7 @@ pub(super) async fn rewrap(
         Input::Single(item) => {
             let made = rewrapping.item(&item).await;
             let made = made.map_err(|failure| failure.of_the_only_item(&name))?;
+            call.require_decryptable(&made.ciphertext)?;
             Ok(call.frame(&warnings).ciphertext(&wire(&made)))
         }
         Input::Batch(items) => {
@@ -208,6 +211,7 @@ pub(super) async fn rewrap(
                 let made = join_all(some.iter().map(|item| rewrapping.item(item))).await;
                 for (made, item) in made.into_iter().zip(some) {
                     let index = results.len();
+                    require_decryptable(call, &made)?;
                     let made = made.map_err(|one| one.of_item(index, &mut failed));
                     results.push((made, item.reference.clone()));
                 }
@@ -348,6 +352,11 @@ fn context(item: &BatchItem<'_>) -> Result<Vec<u8>, ItemError> {
     let Some(text) = &item.context else { return Ok(Vec::new()) };
     let bytes = base64::decode(text.expose_to_decode()).map_err(ItemError::IllegalBase64)?;
     Ok(bytes.expose_for_own_use().to_vec())
+}
+
+/// One such item is no reason to give out the others: the client would not look for it.
+fn require_decryptable(call: &Call<'_>, made: &Result<Encrypted, Failure>) -> Result<(), ApiError> {
+    made.as_ref().map_or(Ok(()), |made| call.require_decryptable(&made.ciphertext))
 }
 
 fn wire(made: &Encrypted) -> data::Encrypted<'_> {

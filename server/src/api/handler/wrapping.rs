@@ -16,7 +16,7 @@ use crate::api::error::{ApiError, WrapFault};
 use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{Endpoint, WrappingStep};
-use crate::auth::wrapping::{WrapError, WrapInfo, WrapOrder};
+use crate::auth::wrapping::{Room, WrapError, WrapInfo, WrapOrder};
 use crate::node::Node;
 
 /// For how long a response is to be kept, if it is to be wrapped: what the header says, where it is
@@ -37,23 +37,28 @@ pub(in crate::api) fn wrap_ttl(
     Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
 }
 
-/// Refuses before anything is done what could not be wrapped after it.
-pub(in crate::api) fn require_storage(node: &Node) -> Result<(), Refusal> {
-    node.auth().state_key().map(drop).map_err(|error| refused(error.into()))
+/// Room for what is to be wrapped; who has none is refused before anything is done.
+pub(in crate::api) fn room_to_wrap<'n>(node: &'n Node, owner: &str) -> Result<Room<'n>, Refusal> {
+    node.auth().room_to_wrap(owner).map_err(refused)
+}
+
+/// Has the room be that of whoever it is who logs in.
+pub(super) fn claim(room: Option<&mut Room<'_>>, owner: &str) -> Result<(), Refusal> {
+    room.map_or(Ok(()), |room| room.claim(owner)).map_err(refused)
 }
 
 /// `reply` wrapped, if it is one that can be.
 pub(in crate::api) async fn wrap(
     node: &Node,
     path: &str,
-    ttl: Duration,
+    (ttl, room): (Duration, Room<'_>),
     reply: Reply,
 ) -> Result<Reply, Refusal> {
     let Some(response) = reply.to_wrap() else { return Ok(reply) };
     let accessor = accessor_in(response);
     let order = WrapOrder { path: path.to_owned(), ttl, accessor };
     let response = Plaintext::new(response.to_vec());
-    let info = node.auth().wrap(response, order).await.map_err(refused)?;
+    let info = node.auth().wrap(response, order, room).await.map_err(refused)?;
     Ok(Reply::wrapped(&wire(&info)))
 }
 

@@ -624,3 +624,25 @@ async fn a_request_is_worked_on_in_little_room() {
     // It is moved to the heap and wiped there: each kilobyte costs every request.
     assert!(size_of_val(&work) < 6 << 10, "{} bytes", size_of_val(&work));
 }
+
+#[tokio::test]
+async fn what_could_not_be_sent_to_be_decrypted_is_not_encrypted() {
+    let limits = BodyLimits { bytes: 4096, ..BodyLimits::default() };
+    let in_flight = InFlight::new(8, Duration::ZERO);
+    let node = Arc::new(Node::start(config()).await.unwrap());
+    let wide = Api(router(Arc::clone(&node), BodyLimits::default(), in_flight.clone()));
+    let api = Api(router(node, limits, in_flight));
+    let plaintext = |bytes: usize| json!({ "plaintext": "YWFh".repeat(bytes / 3) });
+    let too_large = (413, "http: request body too large".to_owned());
+    let batch = json!({ "batch_input": [plaintext(3), plaintext(2400)] });
+    for body in [plaintext(2400), batch] {
+        assert!(body.to_string().len() < limits.bytes);
+        let refused = api.send("s.vault", "PUT", "transit/encrypt/unseal", &body).await;
+        assert_eq!(refused.error(), too_large);
+        let made = wide.send("s.vault", "PUT", "transit/encrypt/unseal", &body).await;
+        assert_eq!(made.status, StatusCode::OK);
+    }
+    let made = api.send("s.vault", "PUT", "transit/encrypt/unseal", plaintext(900)).await.json();
+    let opened = api.send("s.vault", "PUT", "transit/decrypt/unseal", &made["data"]).await;
+    assert_eq!(opened.json()["data"]["plaintext"], plaintext(900)["plaintext"]);
+}

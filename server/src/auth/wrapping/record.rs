@@ -8,6 +8,7 @@ use selkie_crypto::StateKey;
 use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};
 
+use super::shares::Shares;
 use crate::state::records::{Index, Kept, TooLarge};
 
 /// The keyed hash of a wrapping token, under which its response is kept.
@@ -40,6 +41,8 @@ pub struct Wrapped {
     pub path: String,
     /// The accessor of the token in it, if one is.
     pub wrapped_accessor: Option<String>,
+    /// Whose share it uses; empty where nobody knows any more.
+    pub owner: String,
     /// Sealed under the wrapping token.
     pub(super) sealed: Vec<u8>,
 }
@@ -69,6 +72,8 @@ struct Head {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wrapped_accessor: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    owner: String,
 }
 
 const FORMAT: u32 = 1;
@@ -95,6 +100,7 @@ impl Kept for Wrapped {
             ttl: self.ttl,
             path: self.path.clone(),
             wrapped_accessor: self.wrapped_accessor.clone(),
+            owner: self.owner.clone(),
         };
         let mut bytes = serde_json::to_vec(&head).map_err(|_never| TooLarge)?;
         bytes.push(b'\n');
@@ -107,28 +113,23 @@ impl Kept for Wrapped {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (head, sealed) = (bytes.get(..end)?, bytes.get(end..)?.get(1..)?);
         let head: Head = serde_json::from_slice(head).ok()?;
-        let Head { format, accessor, created, ttl, path, wrapped_accessor } = head;
+        let Head { format, accessor, created, ttl, path, wrapped_accessor, owner } = head;
         let sealed = sealed.to_vec();
-        let wrapped = Self { accessor, created, ttl, path, wrapped_accessor, sealed };
+        let wrapped = Self { accessor, created, ttl, path, wrapped_accessor, owner, sealed };
         (format == FORMAT).then_some(wrapped)
     }
 }
 
-/// When the time of each is over.
+/// When the time of each is over, and whose they are.
 #[derive(Debug, Default)]
 pub struct Ends {
     ends: BTreeSet<(u64, WrapId)>,
-    /// Of all that is kept together.
-    bytes: usize,
+    shares: Shares,
 }
 
 impl Ends {
-    pub(super) fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) const fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// Up to `most` whose time is over `now`.
@@ -142,11 +143,11 @@ impl Index<Wrapped> for Ends {
     fn note(&mut self, name: &WrapId, old: Option<&Wrapped>, new: Option<&Wrapped>) {
         if let Some(old) = old {
             self.ends.remove(&(old.ends(), *name));
-            self.bytes = self.bytes.saturating_sub(old.sealed.len());
+            self.shares.remove(&old.owner, old.sealed.len());
         }
         if let Some(new) = new {
             self.ends.insert((new.ends(), *name));
-            self.bytes = self.bytes.saturating_add(new.sealed.len());
+            self.shares.add(&new.owner, new.sealed.len());
         }
     }
 }

@@ -1,9 +1,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selkie_crypto::os_random;
-use selkie_storage::{MemoryStore, Page, Store};
+use selkie_storage::{MemoryStore, Page, RecordValue, Store};
 
 use super::*;
+use crate::state::records::Kept;
 
 #[derive(Debug, Default)]
 struct SetClock(AtomicU64);
@@ -32,9 +33,25 @@ impl Replica {
     }
 
     async fn wrap(&self, ttl: u64) -> WrapInfo {
+        let room = self.wrapping.room("one").unwrap();
+        self.wrap_into(room, b"response".to_vec(), ttl).await.unwrap()
+    }
+
+    async fn wrap_into(
+        &self,
+        room: Room<'_>,
+        response: Vec<u8>,
+        ttl: u64,
+    ) -> Result<WrapInfo, WrapError> {
         let order = WrapOrder { path: "a/b".into(), ttl: Duration::from_secs(ttl), accessor: None };
-        let response = Plaintext::new(b"response".to_vec());
-        self.wrapping.wrap(&self.records, &self.key, response, order).await.unwrap()
+        let response = Plaintext::new(response);
+        self.wrapping.wrap(&self.records, &self.key, response, (order, room)).await
+    }
+
+    async fn rewrap(&self, token: &TokenText, longest: u64) -> WrapInfo {
+        let longest = Duration::from_secs(longest);
+        let wrapped = self.wrapping.rewrap(&self.records, &self.key, (token, longest));
+        wrapped.await.unwrap()
     }
 
     async fn unwrap(&self, token: &TokenText) -> Option<Vec<u8>> {
@@ -81,8 +98,9 @@ async fn when_its_time_is_over_a_response_is_gone_and_then_swept() {
     one.clock.0.store(1060, Ordering::Relaxed);
     assert!(!one.knows(&info.token));
     assert_eq!(one.unwrap(&info.token).await, None);
-    assert_eq!(one.wrapping.mirror.names().len(), 1);
     one.wrap(60).await;
+    assert_eq!(one.wrapping.mirror.names().len(), 2);
+    assert_eq!(one.wrapping.sweep(&one.records).await.unwrap(), 1);
     assert_eq!(one.wrapping.mirror.names().len(), 1, "the new one");
 }
 
@@ -90,7 +108,7 @@ async fn when_its_time_is_over_a_response_is_gone_and_then_swept() {
 async fn a_rewrapped_response_is_the_other_tokens_alone() {
     let one = Replica::on(&store()).await;
     let first = one.wrap(60).await;
-    let second = one.wrapping.rewrap(&one.records, &one.key, &first.token).await.unwrap();
+    let second = one.rewrap(&first.token, 3600).await;
     assert_eq!((second.wrapped.ttl, second.wrapped.path.as_str()), (60, "a/b"));
     assert_eq!(one.unwrap(&first.token).await, None);
     assert_eq!(one.unwrap(&second.token).await.as_deref(), Some(b"response".as_slice()));
@@ -108,18 +126,83 @@ async fn what_is_in_the_store_holds_neither_response_nor_token() {
     assert!(!holds(b"response") && !holds(info.token.expose_for_hash()));
 }
 
+/// Each client has room for 2 responses of 24 KiB together, all have room for 4 of 64 KiB.
+async fn narrow() -> Replica {
+    let mut one = Replica::on(&store()).await;
+    one.wrapping.share = Usage { count: 2, bytes: 24 << 10 };
+    one.wrapping.most = Usage { count: 4, bytes: 64 << 10 };
+    one
+}
+
+#[tokio::test]
+async fn a_client_fills_its_own_share_alone() {
+    let one = narrow().await;
+    let wrap = async |owner: &str| {
+        let room = one.wrapping.room(owner)?;
+        one.wrap_into(room, b"x".to_vec(), 60).await
+    };
+    wrap("a").await.unwrap();
+    let second = wrap("a").await.unwrap();
+    assert!(matches!(wrap("a").await, Err(WrapError::Full)));
+    wrap("b").await.unwrap();
+    let rewrapped = one.rewrap(&second.token, 60).await;
+    assert!(matches!(wrap("a").await, Err(WrapError::Full)), "it is a's as it was");
+    one.unwrap(&rewrapped.token).await.unwrap();
+    wrap("a").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_all_have_together_is_bounded_too() {
+    let one = narrow().await;
+    for owner in ["a", "b", "c", "d"] {
+        let room = one.wrapping.room(owner).unwrap();
+        one.wrap_into(room, b"x".to_vec(), 60).await.unwrap();
+    }
+    assert!(matches!(one.wrapping.room("e"), Err(WrapError::Full)));
+    assert!(matches!(one.wrapping.room(""), Err(WrapError::Full)), "nobody knows yet who it is");
+}
+
 #[tokio::test]
 async fn what_is_kept_is_bounded_in_bytes_too() {
-    let mut one = Replica::on(&store()).await;
-    one.wrapping.most_bytes = 1000;
-    let order = WrapOrder { path: "a/b".into(), ttl: Duration::from_secs(60), accessor: None };
-    let wrap = || {
-        let response = Plaintext::new(vec![b'x'; 400]);
-        one.wrapping.wrap(&one.records, &one.key, response, order.clone())
-    };
-    wrap().await.unwrap();
-    let second = wrap().await.unwrap();
-    assert!(matches!(wrap().await, Err(WrapError::Full)));
-    one.unwrap(&second.token).await.unwrap();
-    wrap().await.unwrap();
+    let one = narrow().await;
+    let wrap = async |bytes| one.wrap_into(one.wrapping.room("a")?, vec![b'x'; bytes], 60).await;
+    let first = wrap(6 << 10).await.unwrap();
+    assert!(matches!(wrap(20 << 10).await, Err(WrapError::Full)));
+    one.unwrap(&first.token).await.unwrap();
+    wrap(20 << 10).await.unwrap();
+    assert!(matches!(one.wrapping.room("a"), Err(WrapError::Full)), "before anything is done");
+}
+
+/// Otherwise all who ask at the same time would find the same room.
+#[tokio::test]
+async fn room_is_taken_before_there_is_a_response_and_given_back_without_one() {
+    let one = narrow().await;
+    let mut of_nobody = one.wrapping.room("").unwrap();
+    let of_a = one.wrapping.room("a").unwrap();
+    assert!(matches!(one.wrapping.room("a"), Err(WrapError::Full)));
+    assert!(matches!(of_nobody.claim("a"), Err(WrapError::Full)), "of one who logs in as a");
+    of_nobody.claim("b").unwrap();
+    assert!(matches!(one.wrapping.room("b"), Err(WrapError::Full)));
+    drop((of_nobody, of_a));
+    assert!(one.wrapping.room("a").is_ok());
+    assert_eq!(one.wrapping.taken().all(), Usage::default());
+}
+
+#[tokio::test]
+async fn a_rewrapped_response_is_kept_no_longer_than_a_new_one() {
+    let one = Replica::on(&store()).await;
+    let first = one.wrap(9_000_000_000).await;
+    assert_eq!(one.rewrap(&first.token, 3600).await.wrapped.ttl, 3600);
+}
+
+/// What was kept before it was noted whose it is.
+#[test]
+fn a_record_without_an_owner_is_read() {
+    let head = br#"{"format":1,"accessor":"a","created":1000,"ttl":60,"path":"a/b"}"#;
+    let value = RecordValue::new([head.as_slice(), b"\nsealed"].concat()).unwrap();
+    let key = StateKey::init_with(|page| page.fill(7)).unwrap();
+    let id = WrapId::of(&key, &TokenText::from_header(b"hvs.a").unwrap());
+    let wrapped = Wrapped::decode(&id, &value).unwrap();
+    assert_eq!((wrapped.owner.as_str(), wrapped.sealed.as_slice()), ("", b"sealed".as_slice()));
+    assert_eq!(wrapped.encode().unwrap().as_bytes(), value.as_bytes());
 }

@@ -79,6 +79,8 @@ struct Held<T: Kept> {
     index: T::Index,
     /// Names of deleted records that are still held.
     deleted: HashSet<T::Name>,
+    /// Until when the watch has told of all commits.
+    followed: Option<Revision>,
 }
 
 enum Entry<T> {
@@ -100,7 +102,8 @@ impl<T> Entry<T> {
 impl<T: Kept> Default for Mirror<T> {
     fn default() -> Self {
         let index = T::Index::default();
-        Self(RwLock::new(Held { entries: HashMap::new(), index, deleted: HashSet::new() }))
+        let (entries, deleted) = (HashMap::new(), HashSet::new());
+        Self(RwLock::new(Held { entries, index, deleted, followed: None }))
     }
 }
 
@@ -192,7 +195,7 @@ impl<T: Kept> Held<T> {
     }
 
     fn forget(&mut self, is_gone: impl Fn(&T::Name, Revision) -> bool) {
-        let Self { entries, index, deleted } = self;
+        let Self { entries, index, deleted, .. } = self;
         entries.retain(|name, (entry, revision)| {
             let goes = is_gone(name, *revision);
             if goes {
@@ -260,6 +263,7 @@ impl<T: Kept> Mirrors for Mirror<T> {
             |name: &&T::Name| held.entries.get(*name).is_none_or(|(_, as_of)| *as_of <= revision);
         let settled: Vec<_> = held.deleted.iter().filter(is_settled).cloned().collect();
         settled.iter().for_each(|name| held.drop_entry(name));
+        held.followed = held.followed.max(Some(revision));
     }
 
     fn look(&self, guard: &Guard, found: Option<&Record>) {
@@ -267,8 +271,13 @@ impl<T: Kept> Mirrors for Mirror<T> {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match found {
             Some(record) => {
-                let entry = read::<T>(&name, &record.key, &record.value);
-                held.take(name, entry, record.revision);
+                // What is not held although its commit was told of was deleted since, before the
+                // answer came.
+                let is_held = held.entries.contains_key(&name);
+                if is_held || Some(record.revision) > held.followed {
+                    let entry = read::<T>(&name, &record.key, &record.value);
+                    held.take(name, entry, record.revision);
+                }
             }
             None => {
                 let held_at = held.entries.get(&name).map(|(_, revision)| *revision);

@@ -110,6 +110,26 @@ async fn a_deleted_record_does_not_come_back_by_what_is_older() {
     assert_eq!(one.text("a"), None);
 }
 
+/// A token is looked up, and revoked elsewhere while the answer is on its way.
+#[tokio::test]
+async fn a_record_whose_deletion_was_heard_of_before_it_was_read_stays_deleted() {
+    let store = store();
+    let (one, two) = (Replica::on(&store).await, Replica::on(&store).await);
+    two.put("a", "first").await.unwrap();
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let read = store.get(&place).await.unwrap().unwrap();
+    one.records.follow(read.revision, &[Write::Put(place.clone(), read.value.clone())]);
+    let deletion = [Write::Delete(place.clone())];
+    let deleted = store.commit(&[], &deletion).await.unwrap();
+    one.records.follow(deleted, &deletion);
+    one.notes.look(&Guard::Absent(place.clone()), Some(&read));
+    assert_eq!(one.text("a"), None);
+    let again = [Write::Put(place, read.value)];
+    store.commit(&[], &again).await.unwrap();
+    one.records.look_again::<Note>(&"a".to_owned()).await.unwrap();
+    assert_eq!(one.text("a").as_deref(), Some("first"), "what is newer was not heard of yet");
+}
+
 #[tokio::test]
 async fn an_unreadable_record_is_an_error_and_not_a_missing_one() {
     let store = store();

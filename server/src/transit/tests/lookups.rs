@@ -86,6 +86,65 @@ async fn nobody_says_that_a_key_is_missing_who_cannot_ask_the_store() {
     }
 }
 
+/// Another server's key of the same name and seals, two versions ahead.
+async fn encrypted_ahead() -> String {
+    let ahead = replica(&store()).await;
+    create(&ahead, "k").await;
+    for _ in 0..2 {
+        ahead.rotate_key(permit(operation::RotateKey, "k")).await.unwrap();
+    }
+    encrypt(&ahead, "k", "x").await.unwrap().ciphertext
+}
+
+/// A batch has thousands of them.
+#[tokio::test(start_paused = true)]
+async fn garbage_of_a_version_not_heard_of_costs_no_look() {
+    let store = store();
+    let one = replica(&store).await;
+    create(&one, "k").await;
+    let renamed = encrypted_ahead().await.replacen(":v3:", ":v9:", 1);
+    let before = store.gets();
+    for garbage in ["vault:v99:AAAA", "vault:v99:e30=", &renamed] {
+        let refused = decrypt(&one, "k", garbage).await.unwrap_err();
+        assert!(matches!(refused, TransitError::NewerVersion(_)), "{refused}");
+    }
+    assert_eq!(store.gets(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_items_of_a_version_not_heard_of_cost_one_look_together() {
+    let store = store();
+    let one = replica(&store).await;
+    create(&one, "k").await;
+    let ciphertext = encrypted_ahead().await;
+    let item = || DecryptionItem {
+        ciphertext: &ciphertext,
+        associated_data: Vec::new(),
+        context: Vec::new(),
+    };
+    let before = store.gets();
+    let decryption = one.decryption(&permit(operation::Decrypt, "k")).await.unwrap();
+    let (first, second) = (item(), item());
+    let both = tokio::join!(decryption.decrypt(&first), decryption.decrypt(&second));
+    assert!(both.0.is_ok() && both.1.is_ok());
+    assert!(decryption.decrypt(&item()).await.is_ok());
+    assert_eq!(store.gets() - before, 1);
+}
+
+/// Invariant I1: that nobody may ask any more keeps nothing from being opened.
+#[tokio::test(start_paused = true)]
+async fn who_decrypts_versions_not_heard_of_is_no_flood_at_the_store_and_is_answered() {
+    let store = store();
+    let one = replica(&store).await;
+    create(&one, "k").await;
+    let ciphertext = encrypted_ahead().await;
+    let before = store.gets();
+    for _ in 0..100 {
+        assert_eq!(decrypt(&one, "k", &ciphertext).await.unwrap(), b"x");
+    }
+    assert_eq!(store.gets() - before, 25);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_asks_for_keys_that_are_not_there_is_no_flood_at_the_store() {
     let store = store();

@@ -187,3 +187,50 @@ async fn a_policy_can_ask_for_wrapping() {
         assert_eq!(answer.status.as_u16(), status, "{ttl}");
     }
 }
+
+#[tokio::test]
+async fn a_response_is_kept_no_longer_than_a_token_would_live() {
+    let api = Api::start().await;
+    let body = json!({ "a": "b" });
+    let wrapped = api.wrapped("s.vault", "9000000000", "sys/wrapping/wrap", body).await.json();
+    assert_eq!(wrapped["wrap_info"]["ttl"], json!(768 * 3600));
+}
+
+#[tokio::test]
+async fn one_client_leaves_room_for_the_wrapped_answers_of_others() {
+    let api = Api::start().await;
+    let body = json!({ "a": "x".repeat(500 << 10) }).to_string();
+    let mut wrapped = 0;
+    let full = loop {
+        let answer = api.wrapped("s.vault", "60", "sys/wrapping/wrap", &body).await;
+        if answer.status != StatusCode::OK {
+            break answer;
+        }
+        wrapped += 1;
+        assert!(wrapped < 20, "a tenth of what there is");
+    };
+    let text = "too many wrapped responses are kept already; unwrap some or wait";
+    assert_eq!(full.error(), (400, text.into()));
+    api.wrapped_token().await;
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_its_answer_nothing_is_done() {
+    let api = Api::start().await;
+    let big = json!({ "a": "x".repeat(500 << 10) }).to_string();
+    let small = json!({ "a": "x".repeat(10 << 10) }).to_string();
+    for body in [big, small] {
+        while api.wrapped("s.root", "60", "sys/wrapping/wrap", &body).await.status == StatusCode::OK
+        {
+        }
+    }
+    let accessors = async || {
+        let list = api.send("s.root", "LIST", "auth/token/accessors", "").await.json();
+        list["data"]["keys"].as_array().unwrap().len()
+    };
+    let before = accessors().await;
+    let body = json!({ "policies": ["seal"], "ttl": "1h" });
+    let refused = api.wrapped("s.root", "60s", "auth/token/create", body).await;
+    assert_eq!(refused.error().0, 400);
+    assert_eq!(accessors().await, before, "no token was made");
+}
