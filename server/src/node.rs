@@ -4,6 +4,7 @@ mod background;
 mod reload;
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use arc_swap::ArcSwap;
 use selkie_config::Config;
 use selkie_crypto::{Random, os_random};
 use selkie_kms::ClientTag;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, timeout};
 
 use crate::alerts::{Alerts, AlertsError, Around, Prepared};
@@ -104,7 +105,10 @@ impl Node {
         let storage = config.storage.take();
         let clock = Arc::new(SystemClock);
         await_others(&config.audit.devices).await;
-        let audit = Audit::start(std::mem::take(&mut config.audit), Arc::clone(&clock) as _)?;
+        let (declared, audit_clock) = (std::mem::take(&mut config.audit), Arc::clone(&clock) as _);
+        // A disk may hang, and whoever stops the server meanwhile is to be heard.
+        let audit = spawn_blocking(move || Audit::start(declared, audit_clock));
+        let audit = audit.await.map_err(|panic| AuditError::Thread(io::Error::other(panic)))??;
         let alerts = config.alerts.take();
         // Again here: whoever made this configuration, a script alone never makes a bench.
         let bench = config.faults.take().filter(|_| config.allow_faults).map(Bench::new);

@@ -156,7 +156,7 @@ pub(super) fn judge(
             tracing::error!(
                 device = device.settings.path,
                 reason = %source,
-                "an audit device cannot be opened; it is tried again every 2 s and with each line"
+                "an audit device is not open; it is used as soon as it opens"
             );
         }
     }

@@ -89,7 +89,7 @@ impl Device {
         let (tell, opened) = mpsc::sync_channel(1);
         let name = format!("audit-{}", settings.path);
         let thread = thread::Builder::new().name(name).spawn(move || {
-            writer.open(&tell);
+            writer.open(&taken_from, &tell);
             writer.run(&taken_from);
         })?;
         let (settings, thread) = (Arc::new(settings), Mutex::new(Some(thread)));
@@ -200,6 +200,11 @@ impl Queue {
     fn tell(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_one();
+    }
+
+    /// The thread has finished what it was at.
+    pub(super) fn rest(&self) {
+        self.tell(|state| state.busy_since = None);
     }
 
     fn abandon(&self) {

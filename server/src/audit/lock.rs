@@ -6,7 +6,6 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use rustix::fs::{major, minor};
 use selkie_config::{AuditDevice, AuditKind};
 use selkie_storage::Holder;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Who looks whether a file is free holds it for a moment.
 const TRIES: u32 = 10;
@@ -22,6 +21,8 @@ const TRY_PAUSE: Duration = Duration::from_millis(10);
 /// How long a server that is told to stop may go on writing: requests under way, then the last lines.
 const DRAINING: Duration = Duration::from_secs(15);
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
+/// How long the disk of a file may take to say who has it.
+const LOOK_WAIT: Duration = Duration::from_secs(1);
 /// Where the kernel tells who has which lock; service managers may hide it.
 const LOCKS: &str = "/proc/locks";
 
@@ -81,9 +82,8 @@ pub(super) fn take(file: &File, path: &Path) -> io::Result<File> {
 pub(crate) async fn await_others(devices: &[AuditDevice]) {
     let until = Instant::now() + DRAINING;
     let mut told: Option<PathBuf> = None;
-    let files: Arc<[_]> = devices.iter().filter_map(file_of).map(Path::to_owned).collect();
-    // On a disk that hangs there is no end to a look.
-    while let Ok(Some((path, holder))) = timeout_at(until, first_held(&files)).await {
+    let mut files: Vec<_> = devices.iter().filter_map(file_of).map(Path::to_owned).collect();
+    while let Some((path, holder)) = first_held(&mut files).await {
         if Instant::now() >= until {
             return;
         }
@@ -101,12 +101,18 @@ pub(crate) async fn await_others(devices: &[AuditDevice]) {
     }
 }
 
-/// One of `files` that another process has, and who that is. What cannot be looked at the start itself
-/// tells.
-async fn first_held(files: &Arc<[PathBuf]>) -> Option<(PathBuf, Holder)> {
-    let files = Arc::clone(files);
-    let held = |path: &PathBuf| Some((path.clone(), holder(path).ok()??));
-    spawn_blocking(move || files.iter().find_map(held)).await.ok()?
+/// One of `files` that another process has, and who that is; the others are not looked at again. What
+/// cannot be looked at, or not in time as its disk hangs, the start itself tells.
+async fn first_held(files: &mut Vec<PathBuf>) -> Option<(PathBuf, Holder)> {
+    while let Some(path) = files.last().cloned() {
+        let looked_at = path.clone();
+        let look = spawn_blocking(move || holder(&looked_at));
+        if let Ok(Ok(Ok(Some(holder)))) = timeout(LOOK_WAIT, look).await {
+            return Some((path, holder));
+        }
+        files.pop();
+    }
+    None
 }
 
 fn file_of(device: &AuditDevice) -> Option<&Path> {

@@ -62,9 +62,12 @@ impl Writer {
     }
 
     /// Opens the device for the first time, and tells who waits for it how that went.
-    pub(super) fn open(&mut self, waiting: &SyncSender<io::Result<()>>) {
+    pub(super) fn open(&mut self, queue: &Queue, waiting: &SyncSender<io::Result<()>>) {
         let opened = self.sink.probe();
+        queue.rest();
         match &opened {
+            // Nobody waited so long, and nobody wants it any more.
+            Ok(()) if queue.is_abandoned() => {}
             // After all, where nobody waited so long.
             Ok(()) => self.tell(Ok(()), 0),
             // Who waits tells why; others may know before the first line.

@@ -35,6 +35,9 @@ use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
 /// replaced: longer than a healthy KMS takes, shorter than service managers wait before they kill.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long threads that wait for a disk are waited for at the end: one that hangs would never end.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// After which the master keys were learned of and the state is open, usually.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -100,11 +103,13 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let sources = ReloadSources { script, confinement };
     let running = Running::start(origin, sources, config, sockets, output);
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let Some(running) = running.await? else { return Ok(()) };
         give_back(&code);
         running.run(&telemetry, &code).await
-    })
+    });
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }
 
 /// Two thirds of an idle server's memory. Of memory that is locked nothing can be given back.
