@@ -49,8 +49,8 @@ pub(super) struct Call<'a> {
     pub(super) trail: Option<Arc<Trail>>,
     /// How long the wrapped answer is to be kept; `None` if it is not to be wrapped.
     pub(super) wrap_ttl: Option<Duration>,
-    /// How long a request's body may be here.
-    pub(super) body_limit: usize,
+    /// How long a request's body may be here, in bytes; 4 of them, for which there is room in a call.
+    pub(super) body_limit: u32,
     /// When the request came in, later by what the client took to send its body.
     pub(super) came: Instant,
 }
@@ -88,9 +88,9 @@ impl Call<'_> {
     /// lost what is in it.
     pub(super) fn require_decryptable(&self, ciphertext: &str) -> Result<(), ApiError> {
         const AROUND: usize = r#"{"ciphertext":""}"#.len();
-        match ciphertext.len().saturating_add(AROUND) > self.body_limit {
-            true => Err(BodyError::TooLarge.into()),
-            false => Ok(()),
+        match u32::try_from(ciphertext.len().saturating_add(AROUND)) {
+            Ok(length) if length <= self.body_limit => Ok(()),
+            Ok(_) | Err(_) => Err(BodyError::TooLarge.into()),
         }
     }
 

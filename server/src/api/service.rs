@@ -212,7 +212,7 @@ impl Service {
                     id,
                     log_budgets: &self.log_budgets,
                     wrap_ttl,
-                    body_limit: self.limits.bytes,
+                    body_limit: u32::try_from(self.limits.bytes).unwrap_or(u32::MAX),
                     came,
                     trail: audited.trail.clone(),
                 };

@@ -123,7 +123,7 @@ pub(super) async fn encrypt(
             for (index, mut item) in items.into_iter().enumerate() {
                 let reference = std::mem::take(&mut item.reference);
                 let made = encrypt_item(&encryption, item).await;
-                require_decryptable(call, &made)?;
+                let made = decryptable(call, made)?;
                 results.push((made.map_err(|one| one.of_item(index, &mut failed)), reference));
                 tokio::task::consume_budget().await;
             }
@@ -211,7 +211,7 @@ pub(super) async fn rewrap(
                 let made = join_all(some.iter().map(|item| rewrapping.item(item))).await;
                 for (made, item) in made.into_iter().zip(some) {
                     let index = results.len();
-                    require_decryptable(call, &made)?;
+                    let made = decryptable(call, made)?;
                     let made = made.map_err(|one| one.of_item(index, &mut failed));
                     results.push((made, item.reference.clone()));
                 }
@@ -355,8 +355,14 @@ fn context(item: &BatchItem<'_>) -> Result<Vec<u8>, ItemError> {
 }
 
 /// One such item is no reason to give out the others: the client would not look for it.
-fn require_decryptable(call: &Call<'_>, made: &Result<Encrypted, Failure>) -> Result<(), ApiError> {
-    made.as_ref().map_or(Ok(()), |made| call.require_decryptable(&made.ciphertext))
+fn decryptable(
+    call: &Call<'_>,
+    made: Result<Encrypted, Failure>,
+) -> Result<Result<Encrypted, Failure>, ApiError> {
+    if let Ok(made) = &made {
+        call.require_decryptable(&made.ciphertext)?;
+    }
+    Ok(made)
 }
 
 fn wire(made: &Encrypted) -> data::Encrypted<'_> {
