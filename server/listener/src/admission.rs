@@ -1,4 +1,5 @@
-//! The limits to requests under way, over all listeners and of each client (invariant I10).
+//! The limits to the requests that are under way on one listener: of all, and of each client
+//! (invariant I10).
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[error("too many requests are being worked on")]
 pub struct Overloaded;
 
-/// How many clients are told apart; where there are more, those that wait for nothing are forgotten.
+/// How many clients are remembered before those that wait for nothing are forgotten.
 const CLIENTS: usize = 1024;
 
 /// How many requests may be worked on at a time, by all services that share a clone.
@@ -43,23 +44,43 @@ pub struct Admitted {
 #[derive(Debug)]
 struct Shares {
     places: usize,
-    of: Mutex<HashMap<u64, Arc<Semaphore>>>,
+    known: Mutex<KnownClients>,
+}
+
+#[derive(Debug)]
+struct KnownClients {
+    shares: HashMap<u64, Arc<Semaphore>>,
+    /// With how many of them those that wait for nothing are forgotten next.
+    sweep_at: usize,
 }
 
 impl Shares {
+    fn new(places: usize) -> Self {
+        let known = KnownClients { shares: HashMap::new(), sweep_at: CLIENTS };
+        Self { places, known: Mutex::new(known) }
+    }
+
     /// That of `client`. It stays when it is not in use, so that the next request makes no new one.
     fn of(&self, client: u64) -> Arc<Semaphore> {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = of.get(&client) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = known.shares.get(&client) {
             return Arc::clone(share);
         }
-        if of.len() >= CLIENTS {
-            // Whoever has a place, or waits for one, holds the share too.
-            of.retain(|_, share| Arc::strong_count(share) > 1);
+        if known.shares.len() >= known.sweep_at {
+            known.sweep();
         }
         let share = Arc::new(Semaphore::new(self.places));
-        of.insert(client, Arc::clone(&share));
+        known.shares.insert(client, Arc::clone(&share));
         share
+    }
+}
+
+impl KnownClients {
+    fn sweep(&mut self) {
+        // Whoever has a place, or waits for one, holds the share too.
+        self.shares.retain(|_, share| Arc::strong_count(share) > 1);
+        // As many must come anew as were left: where all are in use, not each new one looks at all.
+        self.sweep_at = CLIENTS.max(2 * self.shares.len());
     }
 }
 
@@ -71,7 +92,7 @@ impl InFlight {
         let permits = limit.min(Semaphore::MAX_PERMITS);
         let waiting = permits - permits / 4;
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let shares = Shares { places: (permits / 4).max(1), of: Mutex::default() };
+        let shares = Shares::new((permits / 4).max(1));
         Self {
             permits: semaphore(permits),
             waiting: semaphore(waiting),
@@ -128,6 +149,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(200);
 
+    impl Shares {
+        fn count(&self) -> usize {
+            self.known.lock().unwrap().shares.len()
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_too_many_is_overloaded_after_the_wait() {
         let in_flight = InFlight::new(1, PATIENCE);
@@ -179,10 +206,32 @@ mod tests {
         let place = in_flight.admit_waiting(0).await.unwrap();
         for client in 1..5_000 {
             drop(in_flight.admit_waiting(client).await.unwrap());
-            assert!(in_flight.shares.of.lock().unwrap().len() <= CLIENTS);
+            assert!(in_flight.shares.count() <= CLIENTS);
         }
         assert_eq!(in_flight.admit_waiting(0).await.unwrap_err(), Overloaded);
         drop(place);
+    }
+
+    #[test]
+    fn where_all_known_clients_wait_not_each_new_one_is_a_reason_to_look_at_all() {
+        let shares = Shares::new(1);
+        let held: Vec<_> = (0..1500).map(|client| shares.of(client)).collect();
+        assert_eq!(shares.count(), 1500);
+        for client in 1500..2 * 1024 {
+            drop(shares.of(client));
+        }
+        assert_eq!(shares.count(), 2 * 1024, "nobody was looked at since there were 1,024");
+        drop(shares.of(10_000));
+        assert_eq!(shares.count(), 1501);
+        for client in 10_001..20_000 {
+            drop(shares.of(client));
+            assert!(shares.count() <= 2 * held.len());
+        }
+        drop(held);
+        for client in 20_000..30_000 {
+            drop(shares.of(client));
+        }
+        assert!(shares.count() <= CLIENTS, "a crowd that is gone is forgotten");
     }
 
     #[tokio::test(start_paused = true)]
