@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use crate::limits::deadline_after;
 
 /// Too many requests are under way, and none ended while this one waited. To be answered with 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +112,7 @@ impl InFlight {
     /// # Errors
     /// [`Overloaded`] when nothing ended in time.
     pub async fn admit(&self) -> Result<Admitted, Overloaded> {
-        let permit = self.acquire(&self.permits).await?;
+        let permit = acquire(&self.permits, deadline_after(self.patience)).await?;
         Ok(Admitted { _permit: permit, _waiting: None, _share: None })
     }
 
@@ -118,9 +123,10 @@ impl InFlight {
     /// # Errors
     /// [`Overloaded`] when nothing ended in time.
     pub async fn admit_waiting(&self, client: u64) -> Result<Admitted, Overloaded> {
-        let share = self.acquire(&self.shares.of(client)).await?;
-        let waiting = self.acquire(&self.waiting).await?;
-        let permit = self.acquire(&self.permits).await?;
+        let until = deadline_after(self.patience);
+        let share = acquire(&self.shares.of(client), until).await?;
+        let waiting = acquire(&self.waiting, until).await?;
+        let permit = acquire(&self.permits, until).await?;
         Ok(Admitted { _permit: permit, _waiting: Some(waiting), _share: Some(share) })
     }
 
@@ -129,17 +135,20 @@ impl InFlight {
     pub fn is_idle(&self) -> bool {
         self.permits.available_permits() == self.limit
     }
+}
 
-    async fn acquire(&self, places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Overloaded> {
-        // Fails also while others wait, so nobody jumps the queue.
-        if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
-            return Ok(permit);
-        }
-        // The semaphore is never closed, so either failure means that nothing became free.
-        match tokio::time::timeout(self.patience, Arc::clone(places).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(Overloaded),
-        }
+async fn acquire(
+    places: &Arc<Semaphore>,
+    until: Instant,
+) -> Result<OwnedSemaphorePermit, Overloaded> {
+    // Fails also while others wait, so nobody jumps the queue.
+    if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+        return Ok(permit);
+    }
+    // The semaphore is never closed, so either failure means that nothing became free.
+    match timeout_at(until, Arc::clone(places).acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => Err(Overloaded),
     }
 }
 
@@ -159,7 +168,7 @@ mod tests {
     async fn one_too_many_is_overloaded_after_the_wait() {
         let in_flight = InFlight::new(1, PATIENCE);
         let _admitted = in_flight.admit().await.unwrap();
-        let asked = tokio::time::Instant::now();
+        let asked = Instant::now();
         assert_eq!(in_flight.admit().await.unwrap_err(), Overloaded);
         assert_eq!(asked.elapsed(), PATIENCE);
     }
@@ -192,6 +201,24 @@ mod tests {
         waiting.pop();
         assert!(in_flight.admit_waiting(1).await.is_ok(), "each that ends lets the next one in");
         drop((other, own));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_share_and_for_a_place_waits_no_longer_than_for_one() {
+        let in_flight = InFlight::new(4, PATIENCE);
+        let share = in_flight.shares.of(1).try_acquire_owned().unwrap();
+        let waiting = Arc::clone(&in_flight.waiting).acquire_many_owned(3).await.unwrap();
+        let _places = Arc::clone(&in_flight.permits).acquire_many_owned(4).await.unwrap();
+        let asked = Instant::now();
+        let freed = async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            drop(share);
+            tokio::time::sleep(PATIENCE / 4).await;
+            drop(waiting);
+        };
+        let (admitted, ()) = tokio::join!(in_flight.admit_waiting(1), freed);
+        assert_eq!(admitted.unwrap_err(), Overloaded);
+        assert_eq!(asked.elapsed(), PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
