@@ -60,3 +60,26 @@ impl From<Config> for ConfigAtHand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REST: &str = "listener \"tcp\" {\n  tls_disable = true\n}\n\
+                        seal \"azurekeyvault\" {\n  disabled = true\n  \
+                        tenant_id = \"46646709-b63e-4747-be42-516edeaf1e14\"\n  \
+                        client_id = \"03dc33fc-16d9-4b77-8152-3ec568f8af6e\"\n  \
+                        client_secret = \"file:///nonexistent/secret\"\n  \
+                        vault_name = \"kv1\"\n  key_name = \"selkie\"\n}\n";
+
+    /// No server starts with that. Whoever has only that file left is not to mend it first.
+    #[test]
+    fn seals_that_are_no_use_to_a_server_are_read_in_an_emergency() {
+        let gone = "seal \"break-glass\" {\n  public_key = \"/nonexistent/key.pem\"\n}\n";
+        let config = ConfigAtHand::parse("x", &format!("{REST}{gone}")).unwrap();
+        assert_eq!(config.seals.len(), 1);
+        assert_eq!(config.unread_seals.len(), 1);
+        let alone = ConfigAtHand::parse("x", REST).unwrap();
+        assert!(alone.seals.iter().all(|seal| seal.disabled));
+    }
+}

@@ -1,4 +1,4 @@
-//! How an end is told to all listeners: none accepts any more, and what is under way finishes.
+//! How listeners are told to end: they accept no more, and what is under way finishes.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A token's text taken apart. Its claims stay inside until its signature is verified.
+//! A token's text taken apart. Of its claims one can be looked at before anything is proven
+//! ([`Compact::unproven`]); all come out as [`Claims`](super::Claims) only.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,8 +11,7 @@ use super::strict;
 /// The largest token that is read; those of Entra with 200 groups have 12 KiB.
 pub const TOKEN_LIMIT: usize = 32 * 1024;
 
-/// A token taken apart: nothing in it is proven yet. Its claims come out when
-/// [its signature](super::Claims) is.
+/// A token taken apart: nothing in it is proven yet.
 #[derive(Debug)]
 pub struct Compact<'a> {
     /// How it says that it is signed.

@@ -21,8 +21,8 @@ pub(super) const REFRESH: Duration = Duration::from_secs(600);
 /// How long keys are used that cannot be fetched again.
 pub(super) const LAST_GOOD: Duration = Duration::from_secs(24 * 3600);
 
-/// For how long after a fetch has begun it is waited for by those who can be told that the key is
-/// unknown. They hold places of logins meanwhile, for which others wait twice as long.
+/// For how long after a fetch has begun it is waited for where there are keys already. Whoever waits
+/// holds a place of logins meanwhile, for which those with a known key wait twice as long.
 pub(super) const WORTH_WAITING: Duration = Duration::from_millis(500);
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
@@ -60,11 +60,11 @@ pub(crate) struct RemoteKeys {
 #[derive(Debug, Default)]
 struct Held {
     set: Option<Arc<KeySet>>,
-    /// When a fetch began, or, once it is over, ended.
+    /// When a fetch began, or, once it is over, ended: with `set`, if it is the one that gave it.
     tried: Option<Instant>,
 }
 
-/// There are no keys that could be used; the log knows why.
+/// Nobody can say now whether the key is the provider's; where a fetch has failed, the log knows why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("error fetching the provider's keys; the server's log says why")]
 pub struct NoKeys;
@@ -95,20 +95,27 @@ impl RemoteKeys {
         Ok(set)
     }
 
-    /// The keys as they are now, unless that was asked within [`PAUSE`], or there are some already and
-    /// the provider takes longer than is [`WORTH_WAITING`].
+    /// The keys as the provider publishes them now, or did within [`PAUSE`]: what is not among them is
+    /// unknown. While it cannot be asked, or takes longer than is [`WORTH_WAITING`], nobody can say
+    /// that, and a refusal would be for good.
     pub(crate) async fn renewed(self: &Arc<Self>) -> Result<Arc<KeySet>, NoKeys> {
-        let Some(held) = self.usable() else {
+        if self.usable().is_none() {
             self.fetched().await;
             return self.usable().ok_or(NoKeys);
-        };
-        let until = self.worth_waiting_until();
-        if until <= Instant::now() {
-            return Ok(held);
         }
-        // Who gives up leaves the fetch to go on.
-        let _in_time = timeout_at(until, self.fetched()).await;
-        self.usable().ok_or(NoKeys)
+        let until = self.worth_waiting_until();
+        if until > Instant::now() {
+            // Who gives up leaves the fetch to go on.
+            timeout_at(until, self.fetched()).await.or(Err(NoKeys))?;
+        }
+        self.as_last_tried().ok_or(NoKeys)
+    }
+
+    /// The keys, unless a fetch has begun, or has failed, since they were fetched.
+    fn as_last_tried(&self) -> Option<Arc<KeySet>> {
+        let held = lock(&self.held);
+        let set = held.set.as_ref().filter(|set| held.tried == Some(set.fetched));
+        set.map(Arc::clone)
     }
 
     /// Counted from the fetch, not from whoever waits: else a flood would hold the places for all the
@@ -154,6 +161,7 @@ impl RemoteKeys {
         held.tried = Some(Instant::now());
         match fetched {
             Ok(set) => {
+                held.tried = Some(set.fetched);
                 tracing::debug!(keys = set.keys.len(), issuers = ?set.issuers, "fetched a provider's keys");
                 held.set = Some(Arc::new(set));
             }

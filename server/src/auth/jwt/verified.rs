@@ -1,4 +1,5 @@
-//! Claims, which are to be had of a verified token only.
+//! The claims of a token, under the checks that they have passed: all of [`Compact::verify`], or all but
+//! the signature where somebody else is asked about that.
 
 use serde_json::{Map, Value};
 
@@ -22,7 +23,8 @@ pub struct Expected<'a> {
     pub leeways: Leeways,
 }
 
-/// The claims of a token whose signature was verified and whose time it is.
+/// The claims of a token whose time, issuer and audience were checked, and whose signature was verified
+/// or is somebody else's to judge ([`Compact::claims_for_review`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims(Map<String, Value>);
 

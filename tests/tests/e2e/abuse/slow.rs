@@ -71,7 +71,7 @@ fn slow_bodies_of_logins_take_no_place_from_an_honest_client() -> Result<()> {
     site.extra += "storage \"inmem\" {}\nauth \"approle\" {\n  role \"r\" { role_id = \"r\" }\n}\n";
     let mut victim = Victim::of(site, None)?;
     let mut closed = 0;
-    let toll = victim.endures(64, |victim, honest| {
+    let toll = victim.endures(96, |victim, honest| {
         let head =
             "POST /v1/auth/approle/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
         let mut slow = Dribble::open(victim.client.address, SLOW, head.as_bytes(), b" ")?;

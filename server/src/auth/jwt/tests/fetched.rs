@@ -27,6 +27,11 @@ async fn accepts(keys: &Arc<RemoteKeys>, token: &str) -> bool {
     token.check_signature(&[], &set.keys).is_ok()
 }
 
+/// Whether nobody can say that the key is unknown.
+async fn is_undecided(keys: &Arc<RemoteKeys>, token: &str) -> bool {
+    keys.for_token(&Compact::parse(token).unwrap()).await.is_err_and(|NoKeys| true)
+}
+
 #[tokio::test(start_paused = true)]
 async fn keys_are_fetched_once_and_again_for_a_name_that_is_new() {
     let world = World::default();
@@ -133,10 +138,10 @@ async fn a_provider_that_hangs_keeps_invented_names_waiting_for_half_a_second_in
     world.set(KEYS, Answer::Never);
     let began = Instant::now();
     for n in 0..100 {
-        assert!(!accepts(&keys, &signer.renamed(&format!("x{n}")).sign(&json!({}))).await);
+        assert!(is_undecided(&keys, &signer.renamed(&format!("x{n}")).sign(&json!({}))).await);
     }
     // As of a token whose signature may be that of a new key.
-    keys.renewed().await.unwrap();
+    assert_eq!(keys.renewed().await.unwrap_err(), NoKeys);
     assert_eq!(began.elapsed(), WORTH_WAITING, "the first has waited for all");
     assert!(accepts(&keys, &known).await);
     assert_eq!(world.count(KEYS), 2);
@@ -144,6 +149,28 @@ async fn a_provider_that_hangs_keeps_invented_names_waiting_for_half_a_second_in
     sleep(PATIENCE + PAUSE).await;
     world.answers(KEYS, Signer::set(&[&signer, &new]));
     assert!(accepts(&keys, &new.sign(&json!({}))).await, "it recovers by itself");
+}
+
+/// A refusal would be for good, and the token may be one of those that the provider signs from now on.
+#[tokio::test(start_paused = true)]
+async fn no_key_is_called_unknown_while_the_provider_cannot_be_asked() {
+    let world = World::default();
+    let (old, new) = (Signer::new("old", Algorithm::ES256), Signer::new("new", Algorithm::ES256));
+    world.answers(KEYS, Signer::set(&[&old]));
+    let keys = keys(&world);
+    let (by_old, by_new) = (old.sign(&json!({})), new.sign(&json!({})));
+    assert!(!accepts(&keys, &by_new).await, "unknown to what was fetched just now");
+    advance(PAUSE).await;
+    world.set(KEYS, Answer::Never);
+    assert!(is_undecided(&keys, &by_new).await, "the fetch goes on");
+    assert!(is_undecided(&keys, &by_new).await, "who comes later does not wait");
+    sleep(PATIENCE).await;
+    assert!(is_undecided(&keys, &by_new).await, "the fetch has failed");
+    assert!(accepts(&keys, &by_old).await);
+    advance(PAUSE).await;
+    world.answers(KEYS, Signer::set(&[&old, &new]));
+    assert!(accepts(&keys, &by_new).await);
+    assert_eq!(world.count(KEYS), 3);
 }
 
 #[tokio::test(start_paused = true)]
