@@ -250,16 +250,22 @@ impl World {
         self.start(number).await;
     }
 
-    /// All replicas are started anew, with one master key out of use or in use again.
     async fn reconfigure(&mut self) {
         let kms = self.chance.index(SEALS.len());
+        let mut disabled = [false; 2];
+        disabled[kms] = self.chance.is(50);
+        self.disable(disabled).await;
+    }
+
+    /// All replicas are started anew, with these master keys out of use, and the others in use again.
+    pub(crate) async fn disable(&mut self, disabled: [bool; 2]) {
         self.note_passed_over();
-        self.disabled = [false; 2];
-        self.disabled[kms] = self.chance.is(50);
-        self.was_alone[1 - kms] |= self.disabled[kms];
+        self.disabled = disabled;
+        for kms in 0..SEALS.len() {
+            self.was_alone[kms] |= disabled[1 - kms];
+        }
         self.generation += 1;
-        let disabled = self.disabled;
-        self.befell(if disabled[kms] { "seal disabled" } else { "seal enabled" });
+        self.befell(if disabled == [false; 2] { "seal enabled" } else { "seal disabled" });
         self.note(format_args!("disabled: {disabled:?}"));
         for number in 0..self.replicas.len() {
             if self.replicas[number].server.is_some() {

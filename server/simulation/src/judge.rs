@@ -180,7 +180,7 @@ impl World {
         let Some(known) = &sent.key else { return false };
         let knows_key = key == DECLARED || replica.knows_store_of(known.made, sent.at);
         let is_started = sent.at >= replica.started + QUIET;
-        let is_clock_right = sent.at >= replica.clock_set + QUIET && replica.clock.off_by() == 0;
+        let is_clock_right = replica.is_clock_right(sent.at);
         permitted == Permitted::Must && knows_key && is_started && is_clock_right
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selkie_storage::{
-    Commit, Guard, Limits, Listing, Page, Record, RecordKey, Revision, Store, StoreFuture, Watch,
-    Write,
+    Commit, Guard, Limits, Listing, Page, Record, RecordKey, RecordValue, Revision, Store,
+    StoreError, StoreFuture, Watch, Write,
 };
 
 use crate::store::SimStore;
@@ -25,6 +25,8 @@ pub(crate) enum Planted {
     MinimumLost,
     /// A server never wraps by itself.
     WrapsRemotely,
+    /// The state key is never wrapped for more master keys than before.
+    StateStays,
     /// A rewrap is answered 503, however well everything is.
     NoRewrap,
     /// What was said to be tampered with was not.
@@ -104,4 +106,45 @@ impl Watch for Deaf {
     fn next(&mut self) -> StoreFuture<'_, Commit> {
         Box::pin(std::future::pending())
     }
+}
+
+#[derive(Debug)]
+pub(crate) struct StayingStore(pub(crate) Arc<SimStore>);
+
+impl Store for StayingStore {
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        self.0.list(page)
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        Box::pin(async move {
+            if let [Write::Put(key, value)] = writes
+                && key.as_str() == "state-key"
+                && let Some(record) = self.0.get(key).await?
+                && recipients(value) > recipients(&record.value)
+            {
+                // As if another replica had been first.
+                return Err(StoreError::GuardFailed { key: key.clone() });
+            }
+            self.0.commit(guards, writes).await
+        })
+    }
+
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        self.0.watch(from)
+    }
+}
+
+/// How many master keys the state key is wrapped for.
+fn recipients(envelope: &RecordValue) -> usize {
+    let envelope: serde_json::Value = serde_json::from_slice(envelope.as_bytes()).unwrap();
+    envelope["recipients"].as_array().unwrap().len()
 }

@@ -7,9 +7,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::ask::{Ask, By};
+use crate::kms::Mood;
 use crate::pages;
 use crate::planted::Planted;
-use crate::world::World;
+use crate::world::{QUIET, World};
 
 /// So many seeds are run if nobody says how many.
 const SEEDS: u64 = 1_000;
@@ -227,4 +229,39 @@ fn a_rewrap_that_is_refused_although_all_is_well_is_found() {
 #[test]
 fn a_store_that_serves_what_was_tampered_with_is_found() {
     found_after(Planted::Untouched, &["I5"]);
+}
+
+/// What is broken when a seal was the only one in use, has been joined by the other again, and then is
+/// away from replicas that start.
+async fn after_a_seal_is_enabled_again(planted: Option<Planted>) -> Option<String> {
+    let (mut world, key) = (World::new(0, planted).await, "one".to_owned());
+    world.pass(2 * QUIET).await;
+    for ask in [
+        Ask::CreateKey { key: key.clone() },
+        Ask::WritePolicy { key: key.clone() },
+        Ask::CreateToken { key: key.clone(), is_periodic: true },
+        Ask::Encrypt { by: By::Token(0), key, plaintext: "YQ==".to_owned() },
+    ] {
+        world.ask_all(vec![(0, ask)], None).await;
+    }
+    for disabled in [[false, true], [false, false]] {
+        world.disable(disabled).await;
+        world.pass(2 * QUIET).await;
+    }
+    for replica in 0..world.replicas.len() {
+        world.set_kms(replica, 0, Mood::Away);
+        world.kill(replica);
+        world.start(replica).await;
+    }
+    world.pass(2 * QUIET).await;
+    world.ask_all(vec![(0, Ask::Decrypt { by: By::Token(0), blob: 0 })], None).await;
+    assert_eq!(world.facts.blobs.len(), 1, "{}", world.trace);
+    world.violation
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_key_that_does_not_follow_a_seal_that_is_enabled_again_is_found() {
+    assert_eq!(after_a_seal_is_enabled_again(None).await, None);
+    let broken = after_a_seal_is_enabled_again(Some(Planted::StateStays)).await;
+    assert!(broken.is_some_and(|broken| broken.contains("I1: 503")));
 }

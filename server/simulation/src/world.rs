@@ -13,7 +13,7 @@ use crate::clock::SimClock;
 use crate::facts::Facts;
 use crate::kms::{self, Cloud, Kind, SimKms};
 use crate::life::Life;
-use crate::planted::{DeafStore, ForgetfulStore, Planted};
+use crate::planted::{DeafStore, ForgetfulStore, Planted, StayingStore};
 use crate::server::{Server, Site};
 use crate::store::{self, SimStore};
 
@@ -54,7 +54,8 @@ pub(crate) struct World {
     /// By how many seconds a replica's clock was ahead at most.
     pub(crate) clock_ahead: u64,
     pub(crate) disabled: [bool; 2],
-    /// Which have been the only one in use at some time: the state may be for one of these alone.
+    /// Which have been the only one in use since the state was last certainly wrapped for both: the
+    /// state may be for one of these alone.
     pub(crate) was_alone: [bool; 2],
     /// How often that has changed.
     pub(crate) generation: u32,
@@ -147,6 +148,7 @@ impl World {
             store: match planted {
                 Some(Planted::LostWrite) => Arc::new(ForgetfulStore::new(store)),
                 Some(Planted::DeafWatch) if number == 1 => Arc::new(DeafStore(store)),
+                Some(Planted::StateStays) => Arc::new(StayingStore(store)),
                 _ => store,
             },
             clock: Arc::clone(&replica.clock) as _,
@@ -183,8 +185,27 @@ impl World {
         self.violation.get_or_insert_with(|| promise.to_string());
     }
 
-    pub(crate) async fn pass(&self, time: Duration) {
+    pub(crate) async fn pass(&mut self, time: Duration) {
         sleep(time).await;
+        // Here, since time passes whether anything is asked or not.
+        self.note_state_followed();
+    }
+
+    /// Who is in touch with everything for a while with both master keys in use has wrapped the state
+    /// for both.
+    fn note_state_followed(&mut self) {
+        let (now, changed) = (Instant::now(), self.keks_changed);
+        let follows = |replica: &Replica| {
+            replica.server.is_some()
+                && replica.knows_keks_of(changed, now)
+                && replica.knows_store_of(changed, now)
+                && replica.is_clock_right(now)
+        };
+        let can_be_wrapped = self.disabled == [false; 2]
+            && self.clouds.iter().all(|cloud| cloud.is_current_enabled());
+        if can_be_wrapped && self.replicas.iter().any(follows) {
+            self.was_alone = [false; 2];
+        }
     }
 
     pub(crate) fn set_store(&mut self, number: usize, mood: store::Mood) {
@@ -314,6 +335,10 @@ impl Replica {
         self.kms_well.iter().all(|since| {
             since.is_some_and(|since| now >= since.max(self.started).max(time) + QUIET)
         })
+    }
+
+    pub(crate) fn is_clock_right(&self, now: Instant) -> bool {
+        now >= self.clock_set + QUIET && self.clock.off_by() == 0
     }
 
     /// Whether this one way to a master key has been well for long enough to be asked first.

@@ -100,16 +100,21 @@ pub(crate) async fn client(stores: Stores, round: usize, client: usize) -> Seen 
         rotate(&stores.impatient, &format!("shared/{round}"), number, &mut seen).await;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // On a slow machine, whose members answer too late for the other one, this one still gets through.
-    let end = Instant::now() + PATIENCE;
-    for turn in TURNS.. {
-        if !seen.acknowledged.is_empty() {
-            break;
-        }
-        assert!(Instant::now() < end, "nothing is acknowledged");
-        create(&stores.patient, format!("own/{round}/{client}/{turn}"), &mut seen).await;
-    }
     seen
+}
+
+/// Each client gets a creation through in its patience, with the members that are left.
+pub(crate) async fn get_through(stores: &[Stores], round: usize, seen: &mut Seen) {
+    for (client, stores) in stores.iter().enumerate() {
+        let (before, end) = (seen.acknowledged.len(), Instant::now() + PATIENCE);
+        for turn in TURNS.. {
+            create(&stores.patient, format!("own/{round}/{client}/{turn}"), seen).await;
+            if seen.acknowledged.len() > before {
+                break;
+            }
+            assert!(Instant::now() < end, "round {round}: nothing is acknowledged");
+        }
+    }
 }
 
 async fn create(store: &EtcdStore, own: String, seen: &mut Seen) {
@@ -162,9 +167,9 @@ async fn round(etcd: &mut Etcd, stores: &[Stores], round: usize) -> Seen {
     tokio::time::sleep(Duration::from_millis(30)).await;
     etcd.kill(victim);
     let mut all = Seen::default();
-    let seen = clients.join_all().await;
+    clients.join_all().await.into_iter().for_each(|seen| all.add(seen));
+    get_through(stores, round, &mut all).await;
     etcd.launch(victim);
-    seen.into_iter().for_each(|seen| all.add(seen));
     assert!(is_linearizable(&all.history), "round {round}: {:#?}", all.history);
     etcd.wait_for(victim).await;
     all
@@ -196,5 +201,4 @@ async fn kills_lose_no_acknowledged_commit_and_no_order() {
         all.unavailable
     ));
     assert_eq!(all.acknowledged, BTreeMap::new(), "acknowledged commits are lost");
-    assert!(total >= rounds * CLIENTS, "hardly anything was acknowledged");
 }
