@@ -5,6 +5,7 @@ mod break_glass;
 mod out_of_use;
 mod pkcs11;
 mod proxy;
+mod repetition;
 mod setting;
 mod static_seal;
 pub(crate) mod transit;
@@ -198,12 +199,12 @@ pub(crate) fn decode(
             None => continue,
         };
         pins.warn_of(&seal, place, reading);
-        refuse_repeated(&seals, &seal, place);
+        repetition::refuse_repeated(&seals, &seal, place);
         out_of_use::refuse_name(&revoked, &seal, place);
-        refuse_repeated_keys(&seals, &seal, &key_places);
+        repetition::refuse_repeated_keys(&seals, &seal, &key_places);
         seals.push(seal);
     }
-    refuse_shared(&seals, &[in_hsms, in_azure, in_transit, offline], reading);
+    repetition::refuse_shared(&seals, &[in_hsms, in_azure, in_transit, offline], reading);
     seals.sort_by_key(|seal| (seal.is_offline(), seal.priority));
     let declared = Declared { seals, revoked, unread, names };
     // No server must start with them. In an emergency whatever they open is enough.
@@ -211,28 +212,6 @@ pub(crate) fn decode(
         refuse_useless(&declared, count, root);
     }
     declared
-}
-
-/// Refuses two seals with one master key, of those in an HSM, in Key Vault, upstream, and offline.
-fn refuse_shared(
-    seals: &[Seal],
-    [in_hsms, in_azure, in_transit, offline]: &[Vec<(String, Place<'_>)>; 4],
-    reading: &Reading<'_>,
-) {
-    // No server must take the two for two. In an emergency they open as much as one.
-    if !reading.makes_up_access() {
-        refuse_repeated_master_keys(seals, offline);
-    }
-    if !pkcs11::refuse_shared(in_hsms, reading) {
-        refuse_repeated_master_keys(seals, in_hsms);
-    }
-    for (names, stanzas) in
-        [(&azure::OF_ONE_SEAL[..], in_azure), (&transit::OF_ONE_SEAL[..], in_transit)]
-    {
-        if !setting::refuse_shared(names, stanzas, reading) {
-            refuse_repeated_master_keys(seals, stanzas);
-        }
-    }
 }
 
 /// Refuses seals of which none would do its part; `count` of them are not revoked.
@@ -335,70 +314,6 @@ fn priority(section: &mut Section<'_>, is_only_one: bool) -> Option<u32> {
     Some(priority.value)
 }
 
-fn refuse_repeated(earlier: &[Seal], seal: &Seal, place: Place<'_>) {
-    let is_taken = |name: &SealName| earlier.iter().any(|other| other.is_known_as(name));
-    if is_taken(&seal.name) {
-        place.report(SealError::RepeatedName { name: seal.name.to_string() });
-    }
-    for (index, alias) in seal.aliases.iter().enumerate() {
-        let is_own = *alias == seal.name || seal.aliases.iter().take(index).any(|one| one == alias);
-        if is_own || is_taken(alias) {
-            place.report(SealError::RepeatedAlias { name: alias.to_string() });
-        }
-    }
-    let priority = seal.priority;
-    let is_taken = |other: &Seal| !other.is_offline() && other.priority == priority;
-    if !seal.is_offline() && earlier.iter().any(is_taken) {
-        place.report(SealError::RepeatedPriority { priority });
-    }
-}
-
-/// One master key under two names would make one seal of the two that a quorum asks for.
-fn refuse_repeated_master_keys(seals: &[Seal], places: &[(String, Place<'_>)]) {
-    let mut seen: Vec<&Seal> = Vec::new();
-    let is_placed = |seal: &Seal| places.iter().any(|(name, _)| name == seal.name.as_str());
-    for seal in seals.iter().filter(|seal| is_placed(seal)) {
-        let same = seen.iter().find(|other| other.has_master_key_of(seal));
-        let stanza = places.iter().find(|(name, _)| name == seal.name.as_str());
-        if let (Some(other), Some((_, place))) = (same, stanza) {
-            let name = other.name.to_string();
-            place.report(match seal.distant_key() {
-                Some(DistantKey::Transit { key_id_prefix: prefix }) => {
-                    SealError::RepeatedKeyIds { name, prefix }
-                }
-                _ => SealError::RepeatedMasterKey { name },
-            });
-        }
-        seen.push(seal);
-    }
-}
-
-/// One key under two ids, or in two seals, would count as two where there is one.
-fn refuse_repeated_keys(earlier: &[Seal], seal: &Seal, places: &[Place<'_>]) {
-    let mut ids = BTreeSet::new();
-    let mut seen: Vec<&StaticKey> = earlier.iter().flat_map(keys_of).collect();
-    for (key, place) in keys_of(seal).zip(places) {
-        if !ids.insert(&key.id) {
-            place.report(SealError::RepeatedKeyId);
-        }
-        if seen.iter().any(|other| other.key.is_same_key(&key.key)) {
-            place.report(SealError::RepeatedKey);
-        }
-        seen.push(key);
-    }
-}
-
-fn keys_of(seal: &Seal) -> impl Iterator<Item = &StaticKey> {
-    let keys = match &seal.kind {
-        SealKind::Static(seal) => Some(seal.keys()),
-        SealKind::AzureKeyVault(_)
-        | SealKind::Pkcs11(_)
-        | SealKind::Transit(_)
-        | SealKind::BreakGlass(_) => None,
-    };
-    keys.into_iter().flatten()
-}
-
 impl Declared {
     /// These, and no others.
     pub(crate) fn given(seals: Vec<Seal>) -> Self {
@@ -485,7 +400,14 @@ impl Seal {
 
     /// The versions that are in our own memory, the current one first.
     pub(crate) fn static_keys(&self) -> impl Iterator<Item = &StaticKey> {
-        keys_of(self)
+        let keys = match &self.kind {
+            SealKind::Static(seal) => Some(seal.keys()),
+            SealKind::AzureKeyVault(_)
+            | SealKind::Pkcs11(_)
+            | SealKind::Transit(_)
+            | SealKind::BreakGlass(_) => None,
+        };
+        keys.into_iter().flatten()
     }
 }
 
