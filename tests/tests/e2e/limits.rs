@@ -74,9 +74,20 @@ fn chunks_of_33_mib_are_refused() -> Result<()> {
 #[test]
 fn a_body_of_31_mib_is_served() -> Result<()> {
     let (_site, _selkie, client) = served("")?;
-    let plaintext = "QUFB".repeat((31 << 20) / 4);
-    let sealed = client.put("transit/encrypt/autounseal", &json!({ "plaintext": plaintext }))?;
-    assert!(sealed.field("ciphertext")?.len() > plaintext.len());
+    let items = vec![json!({ "plaintext": "QUFB".repeat((1 << 20) / 4) }); 31];
+    let sealed = client.put("transit/encrypt/autounseal", &json!({ "batch_input": items }))?;
+    let results = assert_envelope(&sealed)?["batch_results"].clone();
+    let results = results.as_array().context("no results")?;
+    assert_eq!(results.len(), 31);
+    assert!(results.iter().all(|item| item["ciphertext"].is_string()));
+    assert_works(&client)
+}
+
+#[test]
+fn a_plaintext_whose_ciphertext_no_request_could_bring_back_is_refused() -> Result<()> {
+    let (_site, _selkie, client) = served("")?;
+    let body = json!({ "plaintext": "QUFB".repeat((31 << 20) / 4) });
+    assert_refused(&client.put("transit/encrypt/autounseal", &body)?, 413, TOO_LARGE);
     assert_works(&client)
 }
 
