@@ -328,17 +328,19 @@ impl World {
         self.has_state(sent, key) && self.must_know(sent, blob, permitted) && kids.iter().any(opens)
     }
 
-    /// Whether the replica must have opened the state, if the key is in it: it has reached a seal, and
-    /// each that the state may be for alone.
+    /// Whether the replica must have opened the state, if the key is in it: it has reached a seal that
+    /// opens it, and each that it may be for alone.
     fn has_state(&self, sent: &Sent, key: &str) -> bool {
         let replica = &self.replicas[sent.to];
-        let has_reached = |kms: usize| {
-            replica.has_confirmed(kms, replica.started) || replica.reaches(kms, sent.at)
+        // The state may be for any version that there has been.
+        let opens = |kms: usize| {
+            let is_reached =
+                replica.has_confirmed(kms, replica.started) || replica.reaches(kms, sent.at);
+            is_reached && self.clouds[kms].opens_all()
         };
         let mut all = 0..SEALS.len();
         key == DECLARED
-            || (all.clone().any(has_reached)
-                && all.all(|kms| !self.was_alone[kms] || has_reached(kms)))
+            || (all.clone().any(opens) && all.all(|kms| !self.was_alone[kms] || opens(kms)))
     }
 
     fn saw_latest(&mut self, sent: &Sent, key: &str, answer: &Answer) {

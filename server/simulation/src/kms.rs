@@ -127,6 +127,11 @@ impl Cloud {
         self.versions.lock().unwrap().last().is_some_and(|version| version.is_enabled)
     }
 
+    pub(crate) fn opens_all(&self) -> bool {
+        let versions = self.versions.lock().unwrap();
+        versions.iter().all(|version| version.is_enabled && !version.is_gone)
+    }
+
     fn find(&self, kek: &KekId) -> Result<Version, KmsError> {
         let versions = self.versions.lock().unwrap();
         let found = versions.iter().find(|version| version.id == *kek).cloned();
