@@ -4,25 +4,36 @@ use anyhow::Result;
 use selkie_tests::{Request, Site, evidence};
 
 use super::dribble::Dribble;
-use super::{COMMAND, Victim, sealing};
+use super::{COMMAND, Toll, Victim, sealing};
 
 /// As many as are let in, and half as many again that wait.
 const ALLOWED: &str = "max_connections = 800";
 const SLOW: usize = 1_200;
 
-#[test]
-fn slow_heads_take_no_place_from_an_honest_client() -> Result<()> {
-    let mut victim = Victim::plain(ALLOWED)?;
+/// More connections than are allowed send `start`, and then `rest` byte by byte: how many of them were
+/// closed for an honest client, which at least one has to be, and what that took.
+fn give_way(
+    victim: &mut Victim,
+    bound_mib: u64,
+    start: &[u8],
+    rest: &[u8],
+) -> Result<(usize, Toll)> {
     let mut closed = 0;
-    let toll = victim.endures(64, |victim, honest| {
-        let text =
-            b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\nX-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxx";
-        let mut slow = Dribble::open(victim.client.address, SLOW, b"", text)?;
+    let toll = victim.endures(bound_mib, |victim, honest| {
+        let mut slow = Dribble::open(victim.client.address, SLOW, start, rest)?;
         slow.until_served(honest, 60)?;
         closed = slow.closed;
         Ok(())
     })?;
     assert!(closed > 0, "none had to go: {toll}");
+    Ok((closed, toll))
+}
+
+#[test]
+fn slow_heads_take_no_place_from_an_honest_client() -> Result<()> {
+    let mut victim = Victim::plain(ALLOWED)?;
+    let text = b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\nX-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    let (closed, toll) = give_way(&mut victim, 64, b"", text)?;
     evidence(
         "slow heads on more connections than are allowed keep nobody out",
         COMMAND,
@@ -34,16 +45,8 @@ fn slow_heads_take_no_place_from_an_honest_client() -> Result<()> {
 #[test]
 fn slow_heads_after_a_request_take_no_place_either() -> Result<()> {
     let mut victim = Victim::plain(ALLOWED)?;
-    let mut closed = 0;
-    let toll = victim.endures(64, |victim, honest| {
-        let whole = b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/sys";
-        let mut slow = Dribble::open(victim.client.address, SLOW, whole, b"/health HTTP/1.1\r\n")?;
-        slow.until_served(honest, 60)?;
-        closed = slow.closed;
-        Ok(())
-    })?;
-    assert!(closed > 0, "none had to go: {toll}");
-    Ok(())
+    let whole = b"GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/sys";
+    give_way(&mut victim, 64, whole, b"/health HTTP/1.1\r\n").map(drop)
 }
 
 #[test]
@@ -70,16 +73,8 @@ fn slow_bodies_of_logins_take_no_place_from_an_honest_client() -> Result<()> {
     site.listener = format!("{ALLOWED}\n  http_read_timeout = \"1h\"");
     site.extra += "storage \"inmem\" {}\nauth \"approle\" {\n  role \"r\" { role_id = \"r\" }\n}\n";
     let mut victim = Victim::of(site, None)?;
-    let mut closed = 0;
-    let toll = victim.endures(96, |victim, honest| {
-        let head =
-            "POST /v1/auth/approle/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
-        let mut slow = Dribble::open(victim.client.address, SLOW, head.as_bytes(), b" ")?;
-        slow.until_served(honest, 60)?;
-        closed = slow.closed;
-        Ok(())
-    })?;
-    assert!(closed > 0, "none had to go: {toll}");
+    let head = b"POST /v1/auth/approle/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n";
+    let (closed, toll) = give_way(&mut victim, 96, head, b" ")?;
     evidence(
         "slow bodies of logins on more connections than are allowed keep nobody out",
         COMMAND,
