@@ -1,6 +1,7 @@
 //! The answers to ciphertexts that do not open (invariant I4), over TLS, as their sender sees them.
 
 use std::fs;
+use std::io::{Write, stdout};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use selkie_crypto::os_random;
 use selkie_tests::{Answer, Authority, Client, Connection, Request, Selkie, Site};
 use serde_json::json;
 
-use super::welch::{Class, Comparison};
+use super::welch::{Class, Comparison, Verdict};
 use super::{Report, Row};
 
 const DECRYPT: &str = "transit/decrypt/autounseal";
@@ -21,7 +22,8 @@ const ENCRYPT: &str = "transit/encrypt/autounseal";
 const BOUND: &str = "dGhlIHJpZ2h0IG9uZQ==";
 const BOUND_OTHERWISE: &str = "dGhlIHdyb25nIG9uZQ==";
 
-/// Compares a server's answers, and their times, for each reason why an envelope does not open.
+/// Compares a server's answers, and their times, for each reason why an envelope does not open. A
+/// difference of times counts if a second server has it too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Server {
     /// How many requests in all.
@@ -36,9 +38,40 @@ struct Reason {
     request: Request,
 }
 
+/// What became of one reason, compared with the first.
+struct Compared {
+    name: &'static str,
+    row: Row,
+    verdict: Verdict,
+}
+
 impl Server {
     pub(crate) fn run(self) -> Result<()> {
         share_one_processor()?;
+        let mut compared = self.measure()?;
+        if compared.iter().any(Compared::differs) {
+            writeln!(
+                stdout(),
+                "timing: a difference; whether it is the code's, another server says"
+            )?;
+            let again = self.measure()?;
+            for (one, again) in compared.iter_mut().zip(&again) {
+                one.verdict = one.verdict.confirmed_by(again.verdict);
+            }
+        }
+        let mut report = Report::new();
+        for Compared { name, row, verdict } in &compared {
+            report.row(name, *row, *verdict)?;
+        }
+        let samples = compared.first().map_or(0, |one| one.verdict.samples);
+        let command = format!("selkie-bench timing server --requests={}", self.requests);
+        let promise =
+            "What does not open gets one answer, and after an unwrap in one time, over TLS";
+        report.finish(promise, &command, samples)
+    }
+
+    /// With a server of its own, whose memory lies where that of no other does.
+    fn measure(&self) -> Result<Vec<Compared>> {
         let authority = Authority::new()?;
         let mut site = Site::new()?;
         let (cert, key) = authority.issue("selkie")?.write(site.dir())?;
@@ -62,7 +95,7 @@ impl Server {
     }
 
     /// Each reason after the first against the first, in an order that nobody could foresee.
-    fn compare(&self, reasons: &[Reason], connection: &mut Connection) -> Result<()> {
+    fn compare(&self, reasons: &[Reason], connection: &mut Connection) -> Result<Vec<Compared>> {
         let (first, others) = reasons.split_first().context("no reasons")?;
         let mut comparisons: Vec<_> = others.iter().map(|_| Comparison::default()).collect();
         let expected = shown(&connection.send(first.request.clone())?);
@@ -85,15 +118,18 @@ impl Server {
                 }
             }
         }
-        let mut report = Report::new();
-        for (other, comparison) in others.iter().zip(&comparisons) {
-            report.row(other.name, other.row, comparison.verdict())?;
-        }
-        let samples = comparisons.first().map_or(0, Comparison::samples);
-        let command = format!("selkie-bench timing server --requests={}", self.requests);
-        let promise =
-            "What does not open gets one answer, and after an unwrap in one time, over TLS";
-        report.finish(promise, &command, samples)
+        let compared = others.iter().zip(&comparisons).map(|(other, comparison)| Compared {
+            name: other.name,
+            row: other.row,
+            verdict: comparison.verdict(),
+        });
+        Ok(compared.collect())
+    }
+}
+
+impl Compared {
+    fn differs(&self) -> bool {
+        self.row == Row::MustLookEqual && self.verdict.is_different
     }
 }
 

@@ -83,6 +83,16 @@ impl Comparison {
     }
 }
 
+impl Verdict {
+    /// This one, different only if another process found the same difference. Some nanoseconds are a
+    /// process's own: what lies on which page and line, by chance and for as long as it lives.
+    pub(super) fn confirmed_by(self, again: Self) -> Self {
+        let is_same_side = self.slower_ns.is_sign_positive() == again.slower_ns.is_sign_positive();
+        let is_different = self.is_different && again.is_different && is_same_side;
+        Self { is_different, ..self }
+    }
+}
+
 struct Test {
     below: u32,
     left: Moments,
@@ -184,6 +194,18 @@ mod tests {
         }
         let verdict = comparison.verdict();
         assert!(verdict.max_t < -DIFFERENT && !verdict.is_different);
+    }
+
+    #[test]
+    fn a_difference_is_the_codes_only_if_another_process_has_it_too() {
+        let (slower, faster, equal) =
+            (compared(30), Verdict { slower_ns: 30.0, ..compared(30) }, compared(0));
+        assert!(slower.confirmed_by(slower).is_different);
+        assert!(faster.confirmed_by(faster).is_different);
+        for other in [equal, faster] {
+            assert!(!slower.confirmed_by(other).is_different);
+            assert!(!other.confirmed_by(slower).is_different);
+        }
     }
 
     #[test]
