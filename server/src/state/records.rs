@@ -229,4 +229,6 @@ impl fmt::Debug for Records {
 }
 
 #[cfg(test)]
+pub(crate) mod late;
+#[cfg(test)]
 mod tests;

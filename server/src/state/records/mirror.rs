@@ -79,7 +79,7 @@ struct Held<T: Kept> {
     index: T::Index,
     /// Names of deleted records that are still held.
     deleted: HashSet<T::Name>,
-    /// Until when the watch has told of all commits.
+    /// Until when all commits have been told of, by the watch or a listing.
     followed: Option<Revision>,
 }
 
@@ -96,6 +96,10 @@ impl<T> Entry<T> {
             Self::Value(value) => Some(value),
             Self::Unreadable | Self::Deleted => None,
         }
+    }
+
+    const fn is_deleted(&self) -> bool {
+        matches!(self, Self::Deleted)
     }
 }
 
@@ -134,7 +138,7 @@ impl<T: Kept> Mirror<T> {
     #[must_use]
     pub fn names(&self) -> Vec<T::Name> {
         let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let there = held.entries.iter().filter(|(_, (entry, _))| !matches!(entry, Entry::Deleted));
+        let there = held.entries.iter().filter(|(_, (entry, _))| !entry.is_deleted());
         there.map(|(name, _)| name.clone()).collect()
     }
 
@@ -165,6 +169,14 @@ impl<T: Kept> Mirror<T> {
 }
 
 impl<T: Kept> Held<T> {
+    /// Whether it was told already what became of the record `name` after `revision`: there is none now,
+    /// so it was deleted since. Answers may come that late, to a read as to a commit of our own, and a
+    /// watch that began before a listing tells of what is in it once more.
+    fn is_past(&self, name: &T::Name, revision: Revision) -> bool {
+        let is_there = self.entries.get(name).is_some_and(|(entry, _)| !entry.is_deleted());
+        !is_there && Some(revision) <= self.followed
+    }
+
     /// Holds `entry` unless something newer is held.
     fn take(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
         if let Some((was, as_of)) = self.entries.get(&name) {
@@ -242,12 +254,16 @@ impl<T: Kept> Mirrors for Mirror<T> {
             held.set(name, Entry::Unreadable, listed.revision);
         }
         held.forget(|name, revision| revision <= listed.revision && !there.contains(name));
+        held.followed = held.followed.max(Some(listed.revision));
     }
 
     fn take(&self, revision: Revision, writes: &[Write]) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for write in writes {
             let Some(name) = Self::name_at(write.key()) else { continue };
+            if held.is_past(&name, revision) {
+                continue;
+            }
             let entry = match write {
                 Write::Put(place, value) => read::<T>(&name, place, value),
                 Write::Delete(_) => Entry::Deleted,
@@ -270,14 +286,10 @@ impl<T: Kept> Mirrors for Mirror<T> {
         let Some(name) = Self::name_at(guard.key()) else { return };
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match found {
+            Some(record) if held.is_past(&name, record.revision) => {}
             Some(record) => {
-                // What is not held although its commit was told of was deleted since, before the
-                // answer came.
-                let is_held = held.entries.contains_key(&name);
-                if is_held || Some(record.revision) > held.followed {
-                    let entry = read::<T>(&name, &record.key, &record.value);
-                    held.take(name, entry, record.revision);
-                }
+                let entry = read::<T>(&name, &record.key, &record.value);
+                held.take(name, entry, record.revision);
             }
             None => {
                 let held_at = held.entries.get(&name).map(|(_, revision)| *revision);

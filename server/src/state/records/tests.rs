@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
-use selkie_storage::{MemoryStore, RecordValue, Store, Write};
+use selkie_storage::{Commit, MemoryStore, Record, RecordKey, RecordValue, Store, Write};
 
+use super::late::{Follower, no_late_answer_takes_back_what_was_heard};
 use super::*;
+use crate::state::listing::Listed;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Note(String);
@@ -128,6 +130,57 @@ async fn a_record_whose_deletion_was_heard_of_before_it_was_read_stays_deleted()
     store.commit(&[], &again).await.unwrap();
     one.records.look_again::<Note>(&"a".to_owned()).await.unwrap();
     assert_eq!(one.text("a").as_deref(), Some("first"), "what is newer was not heard of yet");
+}
+
+/// A token is renewed, and revoked elsewhere while the store's answer is on its way.
+#[tokio::test]
+async fn a_record_whose_deletion_was_heard_of_before_our_commit_was_answered_stays_deleted() {
+    let one = Replica::on(&store()).await;
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let put = [Write::Put(place.clone(), Note("renewed".into()).encode().unwrap())];
+    one.records.follow(Revision::new(1), &put);
+    one.records.follow(Revision::new(2), &[Write::Delete(place)]);
+    one.notes.take(Revision::new(1), &put);
+    assert_eq!(one.text("a"), None);
+    one.notes.take(Revision::new(3), &put);
+    assert_eq!(one.text("a").as_deref(), Some("renewed"), "it was made anew");
+}
+
+impl Follower for Mirror<Note> {
+    fn place() -> RecordKey {
+        Self::place(&"a".to_owned()).unwrap()
+    }
+
+    fn value(number: u64) -> RecordValue {
+        Note(number.to_string()).encode().unwrap()
+    }
+
+    fn shown(&self) -> Option<u64> {
+        self.get(&"a".to_owned()).unwrap().map(|current| current.value.0.parse().unwrap())
+    }
+
+    fn hear(&mut self, commit: &Commit) {
+        self.take(commit.revision, &commit.writes);
+        self.settle(commit.revision);
+    }
+
+    fn commit_answered(&mut self, commit: &Commit) {
+        self.take(commit.revision, &commit.writes);
+    }
+
+    fn read_answered(&mut self, found: Option<&Record>, revision: Revision) {
+        self.look(&Guard::At(<Self as Follower>::place(), revision), found);
+    }
+
+    fn listed(&mut self, found: Option<&Record>, revision: Revision) {
+        let records = found.cloned().into_iter().collect();
+        self.replace(&Listed { records, unreadable: Vec::new(), revision });
+    }
+}
+
+#[test]
+fn no_late_answer_takes_back_what_a_mirror_was_told() {
+    no_late_answer_takes_back_what_was_heard::<Mirror<Note>>();
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(super) struct Holding {
     deleted: BTreeSet<(Revision, Place)>,
     /// The keys whose latest version leaves out a seal.
     lacking: BTreeSet<Place>,
-    /// Until when the watch has told of all commits.
+    /// Until when all commits have been told of, by the watch or a listing.
     followed: Option<Revision>,
 }
 
@@ -126,12 +126,14 @@ impl Holding {
         there.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Holds `found`, which the store was asked for by itself, unless something newer is held, or its
-    /// key was deleted before the answer came.
+    /// Holds `found` unless it was told already what became of the key since. Answers may come that late,
+    /// to a read as to a commit of our own, and a watch that began before a listing tells of what is in
+    /// it once more.
     pub(super) fn take(&mut self, found: KeyInStore) {
-        let is_held = self.get(&found.mount, found.name.as_str()).is_some();
-        let is_key = matches!(found.held.entry, Entry::Key(_));
-        if is_held || !is_key || Some(found.held.revision) > self.followed {
+        let was = self.get(&found.mount, found.name.as_str());
+        let is_there = was.is_some_and(|was| !matches!(was.entry, Entry::Deleted));
+        let is_unreadable = matches!(found.held.entry, Entry::Unreadable);
+        if is_there || is_unreadable || Some(found.held.revision) > self.followed {
             self.hold(found);
         }
     }
@@ -171,7 +173,7 @@ impl Holding {
                 }
                 Write::Delete(key) => KeyInStore::deleted(key, commit.revision),
             };
-            found.into_iter().for_each(|found| self.hold(found));
+            found.into_iter().for_each(|found| self.take(found));
         }
         self.settle(commit.revision);
         self.followed = self.followed.max(Some(commit.revision));
@@ -220,6 +222,7 @@ impl Holding {
                 stays
             });
         }
+        self.followed = self.followed.max(Some(revision));
     }
 }
 

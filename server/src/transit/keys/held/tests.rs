@@ -4,6 +4,7 @@ use selkie_storage::RecordValue;
 use super::*;
 use crate::seal::KekRef;
 use crate::state::record_key;
+use crate::state::records::late::{Follower, no_late_answer_takes_back_what_was_heard};
 use crate::transit::{KeySource, VersionRecord};
 
 fn mount(name: &str) -> MountPath {
@@ -132,4 +133,54 @@ fn an_answer_that_a_deletion_has_overtaken_brings_no_key_back() {
     assert!(holding.get(&mount("transit"), "k").is_none());
     holding.take(answer(3));
     assert!(holding.get(&mount("transit"), "k").is_some(), "it was made anew");
+}
+
+impl Follower for Holding {
+    fn place() -> RecordKey {
+        record_key(&mount("m"), &"k".parse().unwrap()).unwrap()
+    }
+
+    fn value(number: u64) -> RecordValue {
+        let mut key = key("k", &[]);
+        let version = VersionRecord { created: number, keks: Vec::new(), left_out: Vec::new() };
+        key.versions = BTreeMap::from([(KeyVersion::FIRST, Arc::new(version))]);
+        KeyRecord::encode(&key).unwrap()
+    }
+
+    fn shown(&self) -> Option<u64> {
+        let key = self.get(&mount("m"), "k")?.entry.key()?;
+        key.versions.get(&KeyVersion::FIRST).map(|version| version.created)
+    }
+
+    fn hear(&mut self, commit: &Commit) {
+        self.follow(commit);
+    }
+
+    fn commit_answered(&mut self, commit: &Commit) {
+        let [write] = &commit.writes[..] else { unreachable!() };
+        let found = match write {
+            Write::Put(key, value) => {
+                let (key, value) = (key.clone(), value.clone());
+                KeyInStore::read(&Record { key, value, revision: commit.revision })
+            }
+            Write::Delete(key) => KeyInStore::deleted(key, commit.revision),
+        };
+        self.take(found.unwrap());
+    }
+
+    fn read_answered(&mut self, found: Option<&Record>, revision: Revision) {
+        match found {
+            Some(record) => self.take(KeyInStore::read(record).unwrap()),
+            None => self.take_absence(&mount("m"), &"k".parse().unwrap(), revision),
+        }
+    }
+
+    fn listed(&mut self, found: Option<&Record>, revision: Revision) {
+        self.replace(found.and_then(KeyInStore::read).into_iter().collect(), revision);
+    }
+}
+
+#[test]
+fn no_late_answer_takes_back_what_the_keys_were_told() {
+    no_late_answer_takes_back_what_was_heard::<Holding>();
 }
