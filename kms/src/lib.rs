@@ -34,7 +34,7 @@ pub use description::{InvalidDescription, KekDescription, KekState, KekVersion, 
 pub use error::{Cause, KmsError};
 pub use fault::{Fault, FaultScript, Faulty};
 pub use governor::{
-    Backoff, CallOutcomes, Governor, GovernorCause, GovernorFigures, GovernorSettings,
+    Backoff, CallOutcomes, Governor, GovernorCause, GovernorFigures, GovernorSettings, LONG_CALL,
 };
 pub use offline::OfflineKms;
 pub use static_kms::{StaticKms, StaticKmsError};

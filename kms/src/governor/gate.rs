@@ -16,7 +16,7 @@ use crate::{ClientTag, KmsError};
 
 /// A call that had this long and brought no answer speaks against the KMS; one that had less
 /// speaks of the hurry of its callers.
-const LONG_CALL: Duration = Duration::from_millis(500);
+pub const LONG_CALL: Duration = Duration::from_millis(500);
 
 /// The queue before the valve, and the last failure beyond it.
 #[derive(Debug)]

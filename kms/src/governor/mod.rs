@@ -30,6 +30,7 @@ use figures::CallerCounts;
 pub use figures::{CallOutcomes, GovernorFigures};
 use flights::{Flights, Overdue, Passenger};
 use gate::Gate;
+pub use gate::LONG_CALL;
 pub use jitter::Backoff;
 use jitter::Jitter;
 use party::Party;

@@ -25,15 +25,15 @@ impl Alarm {
         Self { pause, told: Mutex::default() }
     }
 
-    /// Whether `trouble` is to be logged at `second`.
-    pub(super) fn is_due(&self, trouble: &'static str, second: u64) -> bool {
+    /// Whether `trouble` is to be logged at `second`, and now is.
+    pub(super) fn ring(&self, trouble: &'static str, second: u64) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back must not silence it until it has caught up.
-        let is_due = told.get(trouble).is_none_or(|last| second.abs_diff(*last) >= self.pause);
-        if is_due {
+        let rings = told.get(trouble).is_none_or(|last| second.abs_diff(*last) >= self.pause);
+        if rings {
             told.insert(trouble, second);
         }
-        is_due
+        rings
     }
 
     /// All is well again; true if it was not.
@@ -50,25 +50,25 @@ mod tests {
     #[test]
     fn the_same_trouble_is_told_once_in_five_minutes_and_another_at_once() {
         let alarm = Alarm::default();
-        assert!(alarm.is_due("a", 1000));
-        assert!(!alarm.is_due("a", 1299));
-        assert!(alarm.is_due("a", 1300));
-        assert!(alarm.is_due("b", 1301));
+        assert!(alarm.ring("a", 1000));
+        assert!(!alarm.ring("a", 1299));
+        assert!(alarm.ring("a", 1300));
+        assert!(alarm.ring("b", 1301));
         assert!(alarm.clear() && !alarm.clear());
-        assert!(alarm.is_due("b", 1302));
+        assert!(alarm.ring("b", 1302));
     }
 
     #[test]
     fn troubles_that_take_turns_do_not_flood_the_log() {
         let alarm = Alarm::default();
-        let told = (0..100).filter(|turn| alarm.is_due(["a", "b"][turn % 2], 1000)).count();
+        let told = (0..100).filter(|turn| alarm.ring(["a", "b"][turn % 2], 1000)).count();
         assert_eq!(told, 2);
     }
 
     #[test]
     fn a_clock_set_back_does_not_silence_the_alarm() {
         let alarm = Alarm::default();
-        assert!(alarm.is_due("a", 4_000_000_000));
-        assert!(alarm.is_due("a", 1_800_000_000));
+        assert!(alarm.ring("a", 4_000_000_000));
+        assert!(alarm.ring("a", 1_800_000_000));
     }
 }

@@ -4,16 +4,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selkie_kms::{GovernorCause, KmsError};
+use selkie_kms::{GovernorCause, KmsError, LONG_CALL};
 use tokio::time::Instant;
 
 /// How long after a seal went silent it is tried again; each failure doubles it, up to the last.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 const LAST_PROBE: Duration = Duration::from_secs(15);
-/// A call that had this long and brought no answer speaks against the KMS; one that had less speaks
-/// of the hurry of its caller.
-pub(crate) const LONG_CALL: Duration = Duration::from_millis(500);
-
 /// Remembers whether a seal answers. Open, nobody waits for it whom another seal can serve, and one
 /// probe at a time finds out when it is back.
 ///

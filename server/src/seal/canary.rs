@@ -69,13 +69,13 @@ struct Watched {
     tried: Option<Instant>,
     /// The KMS did not open it, which is not settled.
     is_doubted: bool,
-    /// That its version is retired was told.
-    is_told: bool,
+    /// Its version is retired, which was told.
+    is_retired: bool,
 }
 
 impl Watched {
     const fn new(canary: Canary) -> Self {
-        Self { canary, settled: None, tried: None, is_doubted: false, is_told: false }
+        Self { canary, settled: None, tried: None, is_doubted: false, is_retired: false }
     }
 
     fn is_over(&self, pause: Duration) -> bool {
@@ -135,15 +135,15 @@ impl Canaries {
         self.0.iter().filter(|one| one.is_doubted).map(|one| one.canary.kek.clone()).collect()
     }
 
-    /// Whether it is new that the version `kek` is retired, or is not.
-    pub(super) fn is_news(&mut self, kek: &KekId, is_retired: bool) -> bool {
-        self.watched(kek)
-            .is_some_and(|one| std::mem::replace(&mut one.is_told, is_retired) != is_retired)
+    /// Notes whether the version `kek` is retired; true if that is new.
+    pub(super) fn note_retired(&mut self, kek: &KekId, is_retired: bool) -> bool {
+        let watched = self.watched(kek);
+        watched.is_some_and(|one| std::mem::replace(&mut one.is_retired, is_retired) != is_retired)
     }
 
     /// The versions that are retired.
     pub(super) fn retired(&self) -> Vec<KekId> {
-        self.0.iter().filter(|one| one.is_told).map(|one| one.canary.kek.clone()).collect()
+        self.0.iter().filter(|one| one.is_retired).map(|one| one.canary.kek.clone()).collect()
     }
 
     /// The versions of `keks` whose turn it is, and now was: the current one every day, and of the
@@ -154,13 +154,13 @@ impl Canaries {
         let is_asked = |one: &&mut Watched| {
             // One that is retired counts as disabled, and is asked whether it still is.
             let version = keks.version(&one.canary.kek);
-            version.is_some_and(|version| one.is_told || version.state != KekState::Disabled)
+            version.is_some_and(|version| one.is_retired || version.state != KekState::Disabled)
         };
         let (of_current, others): (Vec<_>, Vec<_>) =
             self.0.iter_mut().filter(is_asked).partition(|one| one.canary.kek == *current);
         let pause = PAUSE.saturating_mul(u32::try_from(others.len()).unwrap_or(u32::MAX));
         let is_over = |one: &&mut Watched| {
-            one.is_over(if one.is_told { RETIRED_PAUSE.min(pause) } else { pause })
+            one.is_over(if one.is_retired { RETIRED_PAUSE.min(pause) } else { pause })
         };
         let other = others.into_iter().filter(is_over);
         let other = other.min_by_key(|one| one.settled.max(one.tried));
@@ -242,10 +242,10 @@ mod tests {
     #[test]
     fn what_was_told_of_a_version_stays_told_when_it_is_asked_of_anew() {
         let mut canaries = Canaries::kept(vec![canary(1)]);
-        assert!(canaries.is_news(&id(1), true));
+        assert!(canaries.note_retired(&id(1), true));
         let mut canaries = canaries.unsettled();
-        assert!(!canaries.is_news(&id(1), true));
-        assert!(canaries.is_news(&id(1), false) && canaries.is_news(&id(1), true));
+        assert!(!canaries.note_retired(&id(1), true));
+        assert!(canaries.note_retired(&id(1), false) && canaries.note_retired(&id(1), true));
     }
 
     #[test]

@@ -281,15 +281,15 @@ impl Connection {
         self.state().health.fault.as_ref().is_some_and(SealFault::is_transient)
     }
 
-    /// Its KMS answers.
-    pub(super) fn is_answering(&self) {
+    /// Notes that its KMS answers.
+    pub(super) fn note_answer(&self) {
         if self.breaker.close() {
             tracing::info!(seal = %self.name(), "the seal answers again");
         }
     }
 
-    /// Its KMS was asked and is silent, in a word why.
-    pub(super) fn is_silent(&self, outcome: &'static str) {
+    /// Notes that its KMS was asked and is silent; `outcome` is why, in a word.
+    pub(super) fn note_silence(&self, outcome: &'static str) {
         if self.breaker.open() {
             tracing::warn!(
                 seal = %self.name(),
@@ -378,7 +378,7 @@ impl Connection {
         self.state().pin
     }
 
-    pub(super) fn pin_is_good(&self) {
+    pub(super) fn note_pin_good(&self) {
         self.state().pin = PinState::Good;
     }
 

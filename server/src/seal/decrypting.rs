@@ -260,7 +260,7 @@ impl<'r> Race<'r> {
         for (seal, since) in &self.silent {
             if since.elapsed() >= self.hedge_after {
                 self.transit.metrics.overtaken(seal.name());
-                seal.connection.is_silent("overtaken");
+                seal.connection.note_silence("overtaken");
             }
         }
     }

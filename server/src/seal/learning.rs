@@ -339,7 +339,7 @@ impl Learner {
         });
         match written.await {
             Ok(Ok(is_new)) => {
-                connection.pin_is_good();
+                connection.note_pin_good();
                 if is_new {
                     tracing::info!(seal = %connection.name(), "pin written");
                 }
@@ -356,7 +356,7 @@ impl Learner {
         let now = self.clock.unix_seconds();
         let days = days_left(known.keks.current(), now).filter(|days| *days < SOON_DAYS);
         let Some(days) = days else { return };
-        if connection.expiry_alarm.is_due("expiry", now) {
+        if connection.expiry_alarm.ring("expiry", now) {
             tracing::warn!(
                 seal = %connection.name(),
                 kek = %known.keks.current().id,
@@ -369,7 +369,7 @@ impl Learner {
     }
 
     fn tell_unwritten(&self, connection: &Connection, error: &dyn std::error::Error) {
-        if connection.pin_alarm.is_due("unwritten", self.clock.unix_seconds()) {
+        if connection.pin_alarm.ring("unwritten", self.clock.unix_seconds()) {
             tracing::error!(
                 seal = %connection.name(),
                 file = connection.pin().map(|file| tracing::field::display(file.path().display())),
@@ -382,7 +382,7 @@ impl Learner {
     }
 
     fn alarm(&self, connection: &Connection, fault: &SealFault, what: &'static str) {
-        if connection.alarm.is_due(fault.outcome(), self.clock.unix_seconds()) {
+        if connection.alarm.ring(fault.outcome(), self.clock.unix_seconds()) {
             let is_encrypting = connection.known().is_some_and(|known| {
                 let current = known.keks.current().id.clone();
                 // Where the KMS has to wrap, it is in trouble.

@@ -26,7 +26,6 @@ mod unwraps;
 
 use selkie_crypto::{KekId, SealName};
 
-pub(crate) use breaker::LONG_CALL;
 pub use connection::{Connection, Setup};
 pub(crate) use decrypting::{Opened, UNWRAP_PATIENCE};
 pub use error::{Contradiction, SealError, SealFault};

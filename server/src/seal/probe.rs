@@ -55,10 +55,10 @@ impl Probe {
         let is_there = !matches!(&answer, Err(SealFault::Kms(error)) if error.is_transient());
         self.is_well = is_there && began.elapsed() <= in_time;
         if self.is_well {
-            self.connection.is_answering();
+            self.connection.note_answer();
         } else {
             let why = answer.err().map_or("slow", |fault| fault.outcome());
-            self.connection.is_silent(why);
+            self.connection.note_silence(why);
         }
     }
 }

@@ -456,8 +456,8 @@ impl Seal {
         };
         let outcome = outcome_of(&answer);
         match is_there(&answer, allowed) {
-            Some(true) => self.connection.is_answering(),
-            Some(false) => self.connection.is_silent(outcome),
+            Some(true) => self.connection.note_answer(),
+            Some(false) => self.connection.note_silence(outcome),
             None => {}
         }
         let seal = (self.name(), &self.connection.calls);

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::envelope::{Draft, Quorum, Recipient};
 use selkie_crypto::{KeyVersion, SealName};
-use selkie_kms::Call;
+use selkie_kms::{Call, LONG_CALL};
 use tokio::time::{Instant, timeout_at};
 
 use super::encryption::Encryption;
 use super::keys::Change;
 use super::{KeySource, Transit, TransitError, TransitKey};
-use crate::seal::{KekRef, LONG_CALL, SealCall, SealError};
+use crate::seal::{KekRef, SealCall, SealError};
 use crate::telemetry::WithCauses;
 
 /// Who a DEK is wrapped for, and the version that this makes the envelope one of.

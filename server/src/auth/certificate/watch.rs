@@ -38,7 +38,7 @@ impl CertificateWatch {
             return;
         };
         let is_due = end(&mut self.lock().certificates, client.name(), *not_after)
-            .is_due(*warn_from, DAY, now);
+            .take_turn(*warn_from, DAY, now);
         if is_due {
             let hours_left = not_after.saturating_sub(now) / HOUR;
             tracing::warn!(
@@ -54,7 +54,7 @@ impl CertificateWatch {
     /// A certificate was judged by lists whose first runs out at `until`.
     pub fn note_lists(&self, listener: &str, until: Option<u64>, now: u64) {
         let Some(until) = until else { return };
-        if end(&mut self.lock().lists, listener, until).is_due(until, HOUR, now) {
+        if end(&mut self.lock().lists, listener, until).take_turn(until, HOUR, now) {
             tracing::error!(
                 listener,
                 hours_overdue = now.saturating_sub(until) / HOUR,
@@ -95,8 +95,8 @@ impl End {
         self.told > 0
     }
 
-    /// Whether to tell it now: from `from` on, once in `every` seconds.
-    fn is_due(&mut self, from: u64, every: u64, now: u64) -> bool {
+    /// Whether to tell it now, from `from` on and once in `every` seconds; then it counts as told.
+    fn take_turn(&mut self, from: u64, every: u64, now: u64) -> bool {
         let is_due = now >= from && now.saturating_sub(self.told) >= every;
         if is_due {
             self.told = now;
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn an_end_is_told_from_its_time_on_once_in_a_while() {
         let mut all = BTreeMap::new();
-        let mut due = |at, now| end(&mut all, "a", at).is_due(at - 100, 50, now);
+        let mut due = |at, now| end(&mut all, "a", at).take_turn(at - 100, 50, now);
         assert!(!due(1_000, 899));
         assert!(due(1_000, 900));
         assert!(!due(1_000, 949));

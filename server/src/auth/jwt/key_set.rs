@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::compact::Compact;
 use super::key::VerificationKey;
 use super::web::{PATIENCE, Web, WebError, get, https, lock};
+use crate::telemetry::WithCauses;
 
 /// Between one fetch and the next.
 pub(super) const PAUSE: Duration = Duration::from_secs(10);
@@ -167,7 +168,7 @@ impl RemoteKeys {
             }
             Err(error) => {
                 let kept = held.set.is_some();
-                let cause = causes(&error);
+                let cause = WithCauses(&error).to_string();
                 tracing::warn!(location = ?self.location, cause, kept, "a provider's keys cannot be fetched");
             }
         }
@@ -216,10 +217,4 @@ struct Discovered {
 fn unexpected(url: &str, wanted: &'static str) -> WebError {
     let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(ToOwned::to_owned));
     WebError::Unexpected { host: host.unwrap_or_default(), wanted }
-}
-
-/// The error with what is behind it.
-pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let all = std::iter::successors(Some(error), |error| error.source());
-    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -69,9 +69,9 @@ impl Connection {
         state.recognised.clear();
     }
 
-    /// Whether it is new that the version `kek` is retired, or is not.
-    pub(in crate::seal) fn is_retired_anew(&self, kek: &KekId, is_retired: bool) -> bool {
-        self.state().canaries.is_news(kek, is_retired)
+    /// Notes whether the version `kek` is retired; true if that is new.
+    pub(in crate::seal) fn note_retired(&self, kek: &KekId, is_retired: bool) -> bool {
+        self.state().canaries.note_retired(kek, is_retired)
     }
 
     /// The older versions whose canaries say that they open nothing.

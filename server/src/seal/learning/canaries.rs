@@ -218,7 +218,7 @@ fn heard(
 ) -> Answer {
     match answer {
         Ok(true) => {
-            connection.is_retired_anew(&version.id, false);
+            connection.note_retired(&version.id, false);
             connection.settle_canary(&version.id);
             Answer::Settled
         }
@@ -272,7 +272,7 @@ fn tell_disabled(connection: &Connection, known: &Known) {
 
 /// As [`tell_retired`], of the version that everything was encrypted under until this rotation.
 fn tell_left_behind(connection: &Connection, version: &KekVersion, reason: &str) {
-    if connection.is_retired_anew(&version.id, true) {
+    if connection.note_retired(&version.id, true) {
         tracing::error!(
             seal = %connection.name(),
             kek = %version.id,
@@ -288,7 +288,7 @@ fn tell_left_behind(connection: &Connection, version: &KekVersion, reason: &str)
 
 /// Once in the life of the process, until it opens again.
 fn tell_retired(connection: &Connection, version: &KekVersion, reason: &str) {
-    if connection.is_retired_anew(&version.id, true) {
+    if connection.note_retired(&version.id, true) {
         tracing::warn!(
             seal = %connection.name(),
             kek = %version.id,
