@@ -78,31 +78,31 @@ pub enum DeploymentError {
     /// A stanza makes no seal.
     #[error("seal \"{seal}\": {source}")]
     Seal {
-        /// Which.
+        /// The seal's name.
         seal: SealName,
-        /// Why.
+        /// The error behind it.
         source: ProviderError,
     },
     /// What the certificate of a client is verified against cannot be used.
     #[error("client \"{client}\"")]
     Client {
-        /// Which.
+        /// The client's name.
         client: ClientName,
-        /// Why.
+        /// The error behind it.
         source: TlsError,
     },
     /// An old server cannot be asked as configured.
     #[error("key \"{key}\": takeover")]
     Takeover {
-        /// Which.
+        /// The key's name.
         key: KeyName,
-        /// Why.
+        /// The error behind it.
         source: TransitSetupError,
     },
     /// A declared key would encrypt what it refuses to decrypt, or nothing at all.
     #[error("key \"{key}\": its minimum versions must not be above its version, which is {latest}")]
     MinimumAboveLatest {
-        /// Which.
+        /// The key's name.
         key: KeyName,
         /// Its version.
         latest: KeyVersion,
@@ -110,7 +110,7 @@ pub enum DeploymentError {
     /// A declared key's version number does not fit; lower its `generation`.
     #[error("key \"{key}\": its version number is above 4294967295; lower \"generation\"")]
     VersionTooHigh {
-        /// Which.
+        /// The key's name.
         key: KeyName,
     },
 }

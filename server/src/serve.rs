@@ -52,7 +52,7 @@ pub enum ServeError {
     Tls {
         /// The listener.
         endpoint: EndpointName,
-        /// Why.
+        /// The error behind it.
         source: TlsError,
     },
     /// An address cannot be listened at.
@@ -76,7 +76,7 @@ pub enum ServeError {
     Activation {
         /// The listener.
         endpoint: EndpointName,
-        /// Why.
+        /// The error behind it.
         source: ActivationError,
     },
     /// A socket does not work.

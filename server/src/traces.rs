@@ -46,7 +46,7 @@ pub enum TracesError {
     Authorities {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: rustls_pki_types::pem::Error,
     },
     /// The client cannot be made.

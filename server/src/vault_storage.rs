@@ -52,21 +52,21 @@ pub enum VaultStorageError {
     NotARecord {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: serde_json::Error,
     },
     /// The record is not what a seal writes.
     #[error("{record}: not what a seal has encrypted")]
     NotABlob {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
-        /// Why.
+        /// The error behind it.
         source: prost::DecodeError,
     },
     /// The record was encrypted by another type of seal.
     #[error("{record}: not encrypted by a transit seal")]
     NotTransit {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
     },
     /// The archive breaks off or is none.
@@ -74,7 +74,7 @@ pub enum VaultStorageError {
     NotASnapshot {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: io::Error,
     },
     /// There is no such record.

@@ -206,7 +206,7 @@ pub enum ClientCertificateError {
     /// One of them cannot be read.
     #[error("file {path:?} cannot be read")]
     Unreadable {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
         /// What the operating system says.
         #[source]

@@ -14,7 +14,7 @@ use crate::{Cause, KmsError};
 pub struct Diagnosis {
     /// On which step.
     pub stage: Stage,
-    /// What is so.
+    /// The fault.
     pub fault: Fault,
     /// The library's function and its result, the loader's words, or what was found instead.
     pub said: Option<String>,
@@ -22,7 +22,7 @@ pub struct Diagnosis {
     pub is_of_previous: bool,
 }
 
-/// What is so.
+/// What is wrong with an HSM, or the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The program `selkie-pkcs11` cannot be started.

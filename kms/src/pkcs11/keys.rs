@@ -50,7 +50,7 @@ pub(super) enum Previous {
     Bad {
         /// What it is called, if that can be known.
         name: Option<KeyName>,
-        /// What is so.
+        /// The diagnosis.
         why: Diagnosis,
     },
 }

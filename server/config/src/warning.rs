@@ -109,7 +109,7 @@ pub enum WarningKind {
     WithoutEffect {
         /// The field.
         field: &'static str,
-        /// Why.
+        /// The reason, in words.
         reason: &'static str,
     },
     /// Whoever reaches the address reads the metrics.

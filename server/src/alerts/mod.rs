@@ -69,7 +69,7 @@ pub enum AlertsError {
     Authorities {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: rustls_pki_types::pem::Error,
     },
     /// The client cannot be made.

@@ -57,7 +57,7 @@ pub enum ContentError {
     Chunk {
         /// Which, from 0.
         number: usize,
-        /// Why.
+        /// The error behind it.
         source: ChunkRefused,
     },
     /// The content opens but is not in the form of one.

@@ -46,7 +46,7 @@ pub enum BackupSealError {
         what: &'static str,
         /// The seals and key ids that it was made for, as far as it says.
         made_for: Vec<(SealName, KekId)>,
-        /// Why.
+        /// The error behind it.
         source: TransitError,
     },
     /// It opens and holds something else.

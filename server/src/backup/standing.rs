@@ -32,7 +32,7 @@ pub enum Standing {
     Whole(Box<Snapshot>),
     /// A fill of this store that was broken off.
     BrokenOff {
-        /// Which.
+        /// The name of the store.
         store: String,
         /// The sequence that it was filled up to.
         sequence: u64,

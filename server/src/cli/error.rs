@@ -37,7 +37,7 @@ pub enum CommandError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: SourceError,
     },
     /// The configuration is wrong.
@@ -57,7 +57,7 @@ pub enum CommandError {
     ListenerCertificate {
         /// The listener.
         endpoint: EndpointName,
-        /// What is so.
+        /// The notice.
         notice: Notice,
     },
     /// The configuration breaks what the previous one promised.
@@ -119,7 +119,7 @@ pub enum CommandError {
     Promises {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: PromiseFileError,
     },
     /// The storage cannot be opened.
@@ -130,7 +130,7 @@ pub enum CommandError {
     StorageDirectory {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: BackendError,
     },
     /// The break-glass key did not do what it was to.

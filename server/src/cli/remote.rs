@@ -61,7 +61,7 @@ pub enum RemoteError {
     Authorities {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: rustls_pki_types::pem::Error,
     },
     /// The client cannot be made.

@@ -13,9 +13,9 @@ use crate::continuity::AdoptionError;
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("seal \"{seal}\": {source}")]
 pub struct SealError {
-    /// Which.
+    /// The seal's name.
     pub seal: SealName,
-    /// Why.
+    /// The error behind it.
     pub source: SealFault,
 }
 

@@ -34,14 +34,14 @@ pub enum Finding {
     Passed(String),
     /// It works, and deserves a thought.
     Warned {
-        /// What is so.
+        /// The finding, in words.
         what: String,
         /// What to do.
         advice: String,
     },
     /// It does not work.
     Failed {
-        /// What is so.
+        /// The finding, in words.
         what: String,
         /// What mends it.
         advice: String,

@@ -60,7 +60,7 @@ pub enum PinError {
     /// It is of another master key.
     #[error("it is of another master key: {found:?}")]
     OtherKey {
-        /// Which.
+        /// The name of that key.
         found: String,
     },
     /// It cannot be written.

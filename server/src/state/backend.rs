@@ -23,7 +23,7 @@ pub enum BackendError {
     /// A file that the stanza names cannot be read.
     #[error("{}", path.display())]
     File {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
         /// What the system says.
         source: io::Error,

@@ -26,7 +26,7 @@ const PLAINTEXT_BYTES: usize = 32;
 /// What one seal came to in one step of a drill.
 #[derive(Debug)]
 pub struct SealDrill {
-    /// Which.
+    /// The seal's name.
     pub seal: SealName,
     /// Nothing, or why it did not open the envelope by itself.
     pub outcome: Result<(), DrillFault>,

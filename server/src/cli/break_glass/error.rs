@@ -42,7 +42,7 @@ pub enum BreakGlassError {
     KeyFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error behind it.
         source: UnprotectError,
     },
     /// There is no key at hand.
@@ -77,7 +77,7 @@ pub enum BreakGlassError {
          give further --key FILE, or see docs/break-glass.md for the KMSs' own clients"
     )]
     NeedsMore {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
         /// How many are needed.
         needed: u8,
@@ -111,9 +111,9 @@ pub enum BreakGlassError {
     /// The text around the envelope is wrong.
     #[error("{record}: cut off or changed: {source}")]
     Ciphertext {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
-        /// Why.
+        /// The error behind it.
         source: CiphertextError,
     },
     /// There is no envelope inside.
@@ -122,13 +122,13 @@ pub enum BreakGlassError {
          engine made opens with that alone)"
     )]
     NotAnEnvelope {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
     },
     /// Another version inside than outside.
     #[error("{record}: says version {outside} outside and {inside} inside: it was changed")]
     Version {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
         /// Outside.
         outside: i64,
@@ -141,7 +141,7 @@ pub enum BreakGlassError {
         recipients.join(", ")
     )]
     NotForThisKey {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
         /// The key at hand.
         key: KekId,
@@ -151,23 +151,23 @@ pub enum BreakGlassError {
     /// The recipient was changed.
     #[error("{record}: what is wrapped for this key does not open: it was changed")]
     Unwrap {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
     },
     /// It was changed, or needs associated data.
     #[error("{record}: it does not open: {}", source.refusal_for_log())]
     Decrypt {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
-        /// Why.
+        /// The error behind it.
         source: DecryptError,
     },
     /// No configured seal opens it.
     #[error("{record}: no seal of that configuration opens it: {source}")]
     Seals {
-        /// Which.
+        /// The record's place in the storage.
         record: String,
-        /// Why.
+        /// The error behind it.
         source: TransitError,
     },
     /// A plaintext would go to a terminal.
@@ -192,7 +192,7 @@ pub enum BreakGlassError {
     Name {
         /// The name.
         name: String,
-        /// Why.
+        /// The error behind it.
         source: NameError,
     },
     /// Nothing can be wrapped for a seal of the envelope.
