@@ -25,6 +25,13 @@ impl ClientTag {
         Self(number)
     }
 
+    /// The client that `digest` stands for: a hash of what tells it from others.
+    #[must_use]
+    pub fn from_digest(digest: &[u8; 32]) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = *digest;
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(Self::SELKIE.0 + 1))
+    }
+
     /// The number of the client.
     #[must_use]
     pub const fn number(self) -> u64 {

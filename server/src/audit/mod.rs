@@ -52,6 +52,7 @@ use self::syslog::SyslogSink;
 pub(crate) use self::trail::DecryptedEnvelope;
 pub use self::trail::{KeyUse, Trail};
 use self::writer::{Chained, Writer};
+use crate::auth::ClientNetwork;
 use crate::clock::Clock;
 
 /// How many strangers a second are recorded: whoever knows no token cannot fill our disk.
@@ -235,12 +236,8 @@ impl Audit {
     /// Whether a login from `address` may be recorded now. Whoever floods us with others, or with
     /// what is no login, keeps nobody out but those who share a place with him.
     pub(crate) fn admit_login(&self, address: IpAddr) -> bool {
-        // Who has one address of IPv6 has the 2^64 around it as well.
-        let network = match address.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
-        };
-        let hash = usize::try_from(self.hasher.hash_one(network) >> 1).unwrap_or_default();
+        let hash = self.hasher.hash_one(ClientNetwork::from(address));
+        let hash = usize::try_from(hash >> 1).unwrap_or_default();
         let budget = self.logins.get(hash % PLACES);
         budget.is_some_and(|budget| budget.spend(self.clock.unix_seconds()).is_some())
     }

@@ -40,7 +40,11 @@ impl ClientCache {
     ) -> Arc<Client> {
         let Admitted { id, token } = admitted;
         if let Some(acl) = policies.plain_acl(deployment, &token.made.policies) {
-            return Arc::new(Client { acl, tag: tag(&id), origin: Origin::Token(token) });
+            return Arc::new(Client {
+                acl,
+                tag: ClientTag::from_digest(id.as_bytes()),
+                origin: Origin::Token(token),
+            });
         }
         let as_of = policies.as_of();
         {
@@ -96,16 +100,9 @@ fn client(
     };
     Client {
         acl: policies.acl(deployment, &made.policies, &identity),
-        tag: tag(id),
+        tag: ClientTag::from_digest(id.as_bytes()),
         origin: Origin::Token(Arc::clone(token)),
     }
-}
-
-fn tag(id: &TokenId) -> ClientTag {
-    // A keyed hash itself, so a part of it tells as much.
-    let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
-    // 0 is Selkie itself.
-    ClientTag::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1))
 }
 
 impl fmt::Debug for ClientCache {

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::address::is_within;
 use super::jwt::{KeySources, KeysFrom, Unproven};
 use super::methods::documents::{Document, DocumentName, forget_mount};
 use super::methods::parameters::{self, Alias};
@@ -206,9 +207,10 @@ pub(crate) fn unproven<E: std::error::Error + Send + Sync + 'static>(
 
 /// Refuses a login from outside `bound`.
 pub(crate) fn check_address(bound: &[IpNet], from: IpAddr) -> Result<(), MethodError> {
-    let from = from.to_canonical();
-    let fits = bound.is_empty() || bound.iter().any(|network| network.contains(&from));
-    if fits { Ok(()) } else { Err(PermissionDenied::because(OutsideBoundCidrs)) }
+    match is_within(bound, from) {
+        true => Ok(()),
+        false => Err(PermissionDenied::because(OutsideBoundCidrs)),
+    }
 }
 
 /// Such a method with all that is kept for it.

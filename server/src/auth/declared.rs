@@ -11,6 +11,7 @@ use selkie_crypto::sha256;
 use selkie_kms::ClientTag;
 use selkie_listener::ShownCertificate;
 
+use super::address::is_within;
 use super::certificate::{CertificateClients, CertificateRule};
 use super::{Client, Credentials, Declaration, NotAuthenticated, Origin};
 use crate::deployment::DeploymentError;
@@ -188,9 +189,7 @@ impl Declared {
     }
 
     pub(super) fn require_address(&self, address: IpAddr) -> Result<(), NotAuthenticated> {
-        let address = address.to_canonical();
-        let is_inside = self.bound_cidrs.iter().any(|net| net.contains(&address));
-        if self.bound_cidrs.is_empty() || is_inside {
+        if is_within(&self.bound_cidrs, address) {
             return Ok(());
         }
         Err(NotAuthenticated::OutsideBoundCidrs { client: self.client.name().to_owned() })
@@ -216,12 +215,10 @@ pub(super) fn identity(name: &str, certificate: &BTreeMap<String, String>) -> Id
 
 /// Of the token, or, without one, of the name: certificates are renewed.
 fn tag(token: Option<&TokenHash>, name: &str) -> ClientTag {
-    let [a, b, c, d, e, f, g, h, ..] = match token {
+    ClientTag::from_digest(&match token {
         Some(token) => sha256(&[b"selkie client", token.as_bytes().as_slice()].concat()),
         None => sha256(&[b"selkie client by certificate", name.as_bytes()].concat()),
-    };
-    // 0 is Selkie itself.
-    ClientTag::new(u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1))
+    })
 }
 
 /// 24 characters of base62, as Vault's accessors are, from a hash of the token's hash.

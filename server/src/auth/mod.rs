@@ -1,6 +1,7 @@
 //! Who is asking: declared clients, tokens made through the API, certificates, and the methods that
 //! log others in. What they may do is for selkie-access to say.
 
+mod address;
 mod azure;
 mod certificate;
 mod client;
@@ -24,6 +25,7 @@ use selkie_crypto::{Plaintext, Random, StateKey};
 use selkie_listener::ShownCertificate;
 use selkie_storage::{Store, StoreError};
 
+pub(crate) use self::address::ClientNetwork;
 pub(crate) use self::certificate::trust_files;
 pub use self::certificate::{CertificateWatch, End, LastSeen};
 pub use self::client::{Client, Declaration, NotAuthenticated, Origin};

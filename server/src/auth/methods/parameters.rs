@@ -181,12 +181,6 @@ pub(crate) fn show(parameters: &TokenParameters, data: &mut MethodData) {
     data.set("token_type", parameters.token_type.name());
 }
 
-/// Whether `address` lies in one of `networks`; where there are none, anywhere is good.
-pub(crate) fn is_within(networks: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    networks.is_empty() || networks.iter().any(|network| network.contains(&address))
-}
-
 /// What lies in both.
 pub(crate) fn narrowed(networks: &[IpNet], others: &[IpNet]) -> Vec<IpNet> {
     let inner = |one: &IpNet, other: &IpNet| match (other.contains(one), one.contains(other)) {

@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use selkie_access::{TokenHash, TokenText};
 use selkie_crypto::{StateKey, sha256};
 use tokio::time::timeout;
 
 use super::record::TokenId;
 use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens};
+use crate::auth::address::is_within;
 use crate::auth::methods::AuthTable;
-use crate::auth::{Clients, Credentials, NotAuthenticated};
+use crate::auth::{ClientNetwork, Clients, Credentials, NotAuthenticated};
 use crate::look_budget::LOOK_PATIENCE;
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 
@@ -151,7 +151,7 @@ impl Tokens {
         if let Some(current) = self.mirror.get(id)? {
             return Ok(current);
         }
-        if !self.looks.spend(network(from), self.clock.wall()) {
+        if !self.looks.spend(ClientNetwork::from(from), self.clock.wall()) {
             // A Vault that starts takes "unknown" for final, and only the store could say it.
             return Err(NotAuthenticated::NotLookedUp);
         }
@@ -168,7 +168,7 @@ impl Tokens {
         if self.is_stale(token) {
             return Err(NotAuthenticated::Stale { client: client() });
         }
-        if !may_come_from(&token.made.bound_cidrs, shown.credentials.address) {
+        if !is_within(&token.made.bound_cidrs, shown.credentials.address) {
             return Err(NotAuthenticated::OutsideBoundCidrs { client: client() });
         }
         let certificate = shown.credentials.certificate;
@@ -264,18 +264,5 @@ async fn count_down(
         Ok(()) => Ok(Some(Arc::new(token))),
         Err(RecordsError::Conflict) => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn may_come_from(bound: &[IpNet], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    bound.is_empty() || bound.iter().any(|net| net.contains(&address))
-}
-
-/// What stands for all addresses of whoever has this one: in IPv6 the 2^64 around it as well.
-fn network(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
     }
 }

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::role::Role;
 use super::secret_id::SecretId;
 use super::{AppRole, AppRoleProblem, LoginFault};
-use crate::auth::methods::parameters::{is_within, narrowed};
+use crate::auth::address::is_within;
+use crate::auth::methods::parameters::narrowed;
 use crate::auth::methods::{AnswerKind, Login, MethodError, MethodReply, MethodRequest};
 use crate::state::records::{Batch, RecordsError};
 

@@ -6,8 +6,8 @@ use selkie_certificate::ClientCertificate;
 
 use super::entry::{self, Entry, Fit};
 use super::{Cert, LoginProblem};
+use crate::auth::address::is_within;
 use crate::auth::certificate::told;
-use crate::auth::methods::parameters::is_within;
 use crate::auth::methods::{AnswerKind, Login, MethodError, MethodReply, MethodRequest};
 
 impl Cert {
