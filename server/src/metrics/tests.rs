@@ -229,8 +229,8 @@ async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
     let (with, without) = (deployment(ORIGIN_KEY).await, deployment("").await);
     let metrics = Metrics::new();
     metrics.decrypted(10_000, 20_000, || decrypted(&with));
-    assert_eq!(metrics.evidence(&with).map(|all| all.len()), Some(1));
-    assert_eq!(metrics.evidence(&without), None);
+    assert_eq!(metrics.last_aged_decrypts(&with).map(|all| all.len()), Some(1));
+    assert_eq!(metrics.last_aged_decrypts(&without), None);
 }
 
 #[tokio::test]
