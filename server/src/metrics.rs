@@ -265,7 +265,8 @@ impl Metrics {
     /// Counts a call of a KMS that took `time`; `hot` is the seal's own.
     pub(crate) fn kms_call(
         &self,
-        (seal, hot): (&SealName, &HotCalls),
+        seal: &SealName,
+        hot: &HotCalls,
         operation: &'static str,
         outcome: &'static str,
         time: Duration,

@@ -48,7 +48,7 @@ async fn full_text() -> String {
     metrics.operation("encrypt", "ok");
     metrics.request("encrypt", Duration::from_millis(3));
     let seal = SealName::new("static").unwrap();
-    metrics.kms_call((&seal, &HotCalls::default()), "unwrap", "ok", Duration::from_millis(3));
+    metrics.kms_call(&seal, &HotCalls::default(), "unwrap", "ok", Duration::from_millis(3));
     metrics.hedged(&seal);
     metrics.overtaken(&seal);
     metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
