@@ -22,6 +22,7 @@ use std::error::Error;
 use std::io;
 
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey};
+use base16ct::lower::encode_string;
 use selkie_crypto::aead::{self, NONCE_BYTES};
 use selkie_crypto::base64::decode_secret;
 use selkie_crypto::envelope::{Aad, Draft, Expected, Header, Part, Purpose, Quorum, Recipient};
@@ -183,7 +184,7 @@ fn open(request: &Open) -> Outcome<Reply> {
         None => combined(&envelope, &request.shares)?,
     };
     let plaintext = envelope.decrypt(&dek, request.binding.aad()).map_err(reason)?;
-    Ok(Reply::Plaintext(hex(plaintext.expose_for_reply())))
+    Ok(Reply::Plaintext(encode_string(plaintext.expose_for_reply())))
 }
 
 /// The DEK of a quorum.
@@ -317,13 +318,8 @@ impl TryFrom<String> for Hex {
     type Error = Box<dyn Error>;
 
     fn try_from(text: String) -> Outcome<Self> {
-        let digits = |pair: &[u8]| Ok(u8::from_str_radix(str::from_utf8(pair)?, 16)?);
-        text.as_bytes().chunks(2).map(digits).collect::<Outcome<_>>().map(Self)
+        Ok(Self(base16ct::mixed::decode_vec(text)?))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The DER inside a PEM text (RFC 7468).

@@ -43,7 +43,7 @@ impl AuditKey {
     #[must_use]
     pub fn id(&self) -> String {
         let mac = self.0.mac(b"selkie audit key id", []);
-        mac.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&mac[..8])
     }
 
     /// `HMAC-SHA-256[key]("selkie audit key" ‖ 0x00)`, written in place.
@@ -86,6 +86,7 @@ impl fmt::Debug for AuditKey {
 
 #[cfg(test)]
 mod tests {
+    use base16ct::lower::encode_string as hex;
     use static_assertions::assert_not_impl_any;
 
     use super::*;
@@ -94,10 +95,6 @@ mod tests {
 
     fn key(byte: u8) -> AuditKey {
         AuditKey::init_with(|page| page.fill(byte)).unwrap()
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// From Python: `hmac.new(bytes([1] * 32), b"selkie audit value\0x", "sha256")`, and

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base16ct::HexDisplay;
 use selkie_memory::with_scrubbed_stack;
 use subtle::ConstantTimeEq;
 
@@ -25,20 +26,13 @@ impl KeyFingerprint {
     /// The one that was printed, in hexadecimal digits.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes().chunks_exact(2);
-        let byte = |pair: &[u8]| {
-            let is_hex = pair.iter().all(u8::is_ascii_hexdigit);
-            u8::from_str_radix(str::from_utf8(pair).ok().filter(|_| is_hex)?, 16).ok()
-        };
-        let bytes: Vec<u8> = digits.map(byte).collect::<Option<_>>()?;
-        (text.len() == 64).then_some(())?;
-        bytes.try_into().ok().map(Self)
+        base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok().map(Self)
     }
 }
 
 impl fmt::Display for KeyFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:x}", HexDisplay(&self.0))
     }
 }
 

@@ -57,7 +57,7 @@ impl PinKey {
     #[must_use]
     pub fn id(&self) -> String {
         let mac = with_scrubbed_stack(|| hmac_sha256(self.0.expose(), b"selkie local key id", []));
-        mac.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&mac[..8])
     }
 
     /// The state key of the store `store` under this key.
@@ -157,7 +157,7 @@ mod tests {
     /// From Python: `hmac.new(bytes([1] * 32), b"selkie pin file\0pins", "sha256")`.
     #[test]
     fn the_mac_is_hmac_sha_256_under_its_own_label() {
-        let hex: String = key(1).mac(b"pins").iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = base16ct::lower::encode_string(&key(1).mac(b"pins"));
         assert_eq!(hex, "fd5a6e1ec061b43be8b24e992c23b549f9deb9bbcce55c58775029fd5c6e60cd");
     }
 

@@ -162,7 +162,7 @@ fn a_stream_key_comes_back_from_its_plaintext() {
 /// By `printf abc | sha256sum`.
 #[test]
 fn sha_256_is_that_of_every_other_tool() {
-    let hex: String = sha256(b"abc").iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = base16ct::lower::encode_string(&sha256(b"abc"));
     assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 

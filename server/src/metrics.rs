@@ -79,7 +79,7 @@ struct AgedDecrypt {
 
 /// The last decrypt of what was older than an hour.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Evidence {
+pub(crate) struct LastAgedDecrypt {
     /// The client's name.
     pub(crate) client: String,
     /// `mount/key`.
@@ -235,19 +235,22 @@ impl Metrics {
 
     /// Which old versions were in use, in order; `None` without an origin key, as then anyone can
     /// say when an envelope was made. Of clients that are declared alone.
-    pub(crate) fn evidence(&self, deployment: &Deployment) -> Option<Vec<Evidence>> {
+    pub(crate) fn last_aged_decrypts(
+        &self,
+        deployment: &Deployment,
+    ) -> Option<Vec<LastAgedDecrypt>> {
         deployment.origin_key.as_ref()?;
         let told = |(what, last): (Decrypted, u64)| {
-            Some(Evidence {
+            Some(LastAgedDecrypt {
                 client: deployment.clients.name_of(what.client)?.to_owned(),
                 key: format!("{}/{}", what.mount, what.key),
                 version: u64::from(what.version.get()),
                 last,
             })
         };
-        let mut evidence: Vec<_> = self.aged.all().into_iter().filter_map(told).collect();
-        evidence.sort();
-        Some(evidence)
+        let mut all: Vec<_> = self.aged.all().into_iter().filter_map(told).collect();
+        all.sort();
+        Some(all)
     }
 
     /// Counts an encrypt or decrypt.
@@ -262,7 +265,8 @@ impl Metrics {
     /// Counts a call of a KMS that took `time`; `hot` is the seal's own.
     pub(crate) fn kms_call(
         &self,
-        (seal, hot): (&SealName, &HotCalls),
+        seal: &SealName,
+        hot: &HotCalls,
         operation: &'static str,
         outcome: &'static str,
         time: Duration,
@@ -349,7 +353,7 @@ impl Metrics {
         registry.register("listener_certificate_not_after_timestamp_seconds", help, until);
         let help = "What the configuration loses of what earlier ones promised to ciphertexts";
         registry.register("promises_broken", help, self.losses.clone());
-        self.register_evidence(&mut registry, deployment);
+        self.register_aged_decrypts(&mut registry, deployment);
         self.reported.register(&mut registry, now);
         self.alerts.register(&mut registry);
         self.register_left_out(&mut registry, &deployment.seals);
@@ -374,10 +378,10 @@ impl Metrics {
         registry.register("seal_left_out_keys", help, family);
     }
 
-    fn register_evidence(&self, registry: &mut Registry, deployment: &Deployment) {
+    fn register_aged_decrypts(&self, registry: &mut Registry, deployment: &Deployment) {
         let last = Family::<AgedDecrypt, Gauge>::default();
-        for one in self.evidence(deployment).unwrap_or_default() {
-            let Evidence { client, key, version, last: time } = one;
+        for one in self.last_aged_decrypts(deployment).unwrap_or_default() {
+            let LastAgedDecrypt { client, key, version, last: time } = one;
             let gauge = last.get_or_create(&AgedDecrypt { client, key, version });
             gauge.set(i64::try_from(time).unwrap_or(i64::MAX));
         }

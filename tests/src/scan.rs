@@ -177,9 +177,7 @@ fn readable(process: u32) -> Result<Vec<(u64, u64)>> {
 
 /// In small letters and in capitals.
 fn hex(raw: &[u8]) -> [String; 2] {
-    let small: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-    let capital = small.to_uppercase();
-    [small, capital]
+    [base16ct::lower::encode_string(raw), base16ct::upper::encode_string(raw)]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use base16ct::lower::encode_string;
 use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -93,7 +94,7 @@ impl Site {
     /// If there is no randomness.
     pub fn client(&mut self, name: &str, policies: &[&str], fields: &str) -> Result<String> {
         let token = token()?;
-        let hash = hex(&Sha256::digest(&token));
+        let hash = encode_string(&Sha256::digest(&token));
         self.extra += &format!(
             "client \"{name}\" {{\n  token_sha256 = \"{hash}\"\n  policies = {policies:?}\n  \
              {fields}\n}}\n"
@@ -151,15 +152,11 @@ impl Site {
 ///
 /// If there is no randomness.
 pub fn token() -> Result<String> {
-    Ok(format!("hvs.{}", hex(&random::<24>()?)))
+    Ok(format!("hvs.{}", encode_string(&random::<24>()?)))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -47,17 +47,14 @@ fn no_two_seals_of_one_record_are_alike() {
 #[test]
 fn a_record_sealed_elsewhere_by_the_documented_formula_opens() {
     let hex = "01000000000000000702020202020202020202020202020202030303030303030303030303";
-    let head: Vec<u8> = (0..hex.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
-        .collect();
+    let head = base16ct::lower::decode_vec(hex).unwrap();
     let drawn = head[9..].to_vec();
     let known = move |buffer: &mut [u8]| {
         buffer.copy_from_slice(&drawn);
         Ok(())
     };
     let record = key(1).seal_record("transit/a", 7, b"content".to_vec(), &known).unwrap();
-    let text: String = record[head.len()..].iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = base16ct::lower::encode_string(&record[head.len()..]);
     assert_eq!(record[..head.len()], head);
     assert_eq!(text, "e05cbb43fbe8ec72df4e042a9275c02e8d8dc2f16b31aa");
 }

@@ -159,12 +159,11 @@ fn gcm_wrapped(secret: &RecipientSecret) -> Vec<u8> {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(bytes)
 }
 
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digits).collect()
+    base16ct::lower::decode_vec(text).unwrap()
 }
 
 pub(crate) fn der(pem: &str) -> Vec<u8> {

@@ -73,11 +73,7 @@ fn init(module: &Pkcs11, label: &str, pin: &AuthPin) -> Outcome {
 }
 
 fn bytes(hex: &str) -> Outcome<Vec<u8>> {
-    let digits = hex
-        .as_bytes()
-        .chunks(2)
-        .map(|two| u8::from_str_radix(str::from_utf8(two)?, 16).map_err(Into::into));
-    digits.collect()
+    Ok(base16ct::lower::decode_vec(hex)?)
 }
 
 fn named(class: ObjectClass, label: &str, id: &str) -> Outcome<Vec<Attribute>> {

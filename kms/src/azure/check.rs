@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+use base16ct::HexDisplay;
 use selkie_crypto::{Random, RandomError, RecipientSecret};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout};
@@ -262,8 +263,8 @@ impl fmt::Display for KeyFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.material {
             Material::Rsa(key) => {
-                write!(f, "{}, an RSA key of {} bits, SHA-256 ", self.kek_id, key.bits())?;
-                key.fingerprint().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let (id, bits, sha256) = (&self.kek_id, key.bits(), key.fingerprint());
+                write!(f, "{id}, an RSA key of {bits} bits, SHA-256 {:x}", HexDisplay(&sha256))
             }
             Material::Symmetric => write!(f, "{}, a symmetric key", self.kek_id),
         }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use base16ct::lower::encode_string as hex;
 use selkie_crypto::{
     KekId, PublicKey, RsaPublicKey, RsaPublicKeyError, WRAPPED_DEK_BYTES, WrapAlgorithm,
 };
@@ -344,10 +345,6 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Wrapping, Unsuitable> {
         Err(RsaPublicKeyError::Size { .. }) => Err(Unsuitable::RsaSize),
         Err(RsaPublicKeyError::Malformed) => Err(Unsuitable::KeyType),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every byte as RFC 7512 recommends it for ids.

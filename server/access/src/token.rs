@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base16ct::HexDisplay;
 use zeroize::Zeroizing;
 
 /// The text of a token as a client sent it. It cannot be cloned, printed or compared, and is wiped
@@ -150,29 +151,14 @@ impl FromStr for TokenHash {
 
     fn from_str(text: &str) -> Result<Self, InvalidTokenHash> {
         let mut hash = [0; 32];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != hash.len() || !rest.is_empty() {
-            return Err(InvalidTokenHash);
-        }
-        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
-            *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
-        }
-        Ok(Self(hash))
-    }
-}
-
-fn hex_digit(digit: u8) -> Result<u8, InvalidTokenHash> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(InvalidTokenHash),
+        let hash = base16ct::mixed::decode(text, &mut hash).ok();
+        hash.and_then(|hash| hash.try_into().ok()).map(Self).ok_or(InvalidTokenHash)
     }
 }
 
 impl fmt::Display for TokenHash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        write!(out, "{:x}", HexDisplay(&self.0))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base16ct::lower::encode_string;
 use x509_parser::asn1_rs::{Any, FromDer, Tag};
 
 use crate::certificate::ClientCertificate;
@@ -77,7 +78,7 @@ impl RequiredExtension {
     fn is_in(&self, certificate: &ClientCertificate) -> bool {
         let mut named = certificate.extensions.iter().filter(|one| one.oid == self.oid);
         named.any(|extension| match self.is_hex {
-            true => self.value.matches(&hex(&extension.value)),
+            true => self.value.matches(&encode_string(&extension.value)),
             false => self.value.matches(text(&extension.value)),
         })
     }
@@ -123,10 +124,6 @@ fn text(value: &[u8]) -> &str {
         is_text.then(|| str::from_utf8(any.data).ok()).flatten()
     };
     read(value).unwrap_or("")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

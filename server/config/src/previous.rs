@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base16ct::lower::encode_string;
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KekId, SealName};
 
@@ -281,7 +282,7 @@ fn check_static_keys(now: &PromisedSeal, before: &PromisedSeal, regressions: &mu
 /// Whether what was in an HSM is still looked for there.
 fn check_hsm(now: &PromisedSeal, before: &PromisedSeal, regressions: &mut Vec<Regression>) {
     for id in before.hsm_ids().iter().filter(|id| !now.hsm_ids().contains(id)) {
-        let (seal, id) = (before.name.clone(), hex(id));
+        let (seal, id) = (before.name.clone(), encode_string(id));
         regressions.push(Regression::HsmKeyRemoved { seal, id });
     }
     // By an id alone a key is found whatever its label is.
@@ -323,10 +324,6 @@ fn edits(one: &str, other: &str) -> usize {
         row = next;
     }
     row[other.len()]
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The highest version number that a generation can have.

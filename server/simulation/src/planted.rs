@@ -33,19 +33,42 @@ pub(crate) enum Planted {
     Untouched,
 }
 
-#[derive(Debug)]
-pub(crate) struct ForgetfulStore {
-    inner: Arc<SimStore>,
-    commits: AtomicU64,
-}
-
-impl ForgetfulStore {
-    pub(crate) fn new(inner: Arc<SimStore>) -> Self {
-        Self { inner, commits: AtomicU64::new(0) }
+impl Planted {
+    /// What the store of the replica `number` says that is not so, if it is in the store.
+    pub(crate) fn lie_to(self, number: usize) -> Option<Lie> {
+        match self {
+            Self::LostWrite => Some(Lie::Made(AtomicU64::new(0))),
+            Self::DeafWatch => (number == 1).then_some(Lie::Unchanged),
+            Self::StateStays => Some(Lie::Outrun),
+            Self::NoPermit
+            | Self::PurgedKek
+            | Self::MinimumLost
+            | Self::WrapsRemotely
+            | Self::NoRewrap
+            | Self::Untouched => None,
+        }
     }
 }
 
-impl Store for ForgetfulStore {
+/// What a store says that is not so.
+#[derive(Debug)]
+pub(crate) enum Lie {
+    /// Every ninth of so many commits was made.
+    Made(AtomicU64),
+    /// Nobody changes anything.
+    Unchanged,
+    /// Another replica was first, whenever the state key is wrapped for more master keys.
+    Outrun,
+}
+
+/// One that tells the truth in all else.
+#[derive(Debug)]
+pub(crate) struct LyingStore {
+    pub(crate) inner: Arc<SimStore>,
+    pub(crate) lie: Lie,
+}
+
+impl Store for LyingStore {
     fn limits(&self) -> Limits {
         self.inner.limits()
     }
@@ -59,43 +82,32 @@ impl Store for ForgetfulStore {
     }
 
     fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
-        let lost = self.commits.fetch_add(1, Ordering::Relaxed) % 9 == 8;
-        if !lost {
-            return self.inner.commit(guards, writes);
+        match &self.lie {
+            Lie::Made(commits) if commits.fetch_add(1, Ordering::Relaxed) % 9 == 8 => {
+                Box::pin(async {
+                    let newest = self.inner.commit(&[], &[]).await?;
+                    Ok(Revision::new(newest.number() + 1))
+                })
+            }
+            Lie::Outrun => Box::pin(async move {
+                if let [Write::Put(key, value)] = writes
+                    && key.as_str() == "state-key"
+                    && let Some(record) = self.inner.get(key).await?
+                    && recipients(value) > recipients(&record.value)
+                {
+                    return Err(StoreError::GuardFailed { key: key.clone() });
+                }
+                self.inner.commit(guards, writes).await
+            }),
+            Lie::Made(_) | Lie::Unchanged => self.inner.commit(guards, writes),
         }
-        Box::pin(async {
-            let newest = self.inner.commit(&[], &[]).await?;
-            Ok(Revision::new(newest.number() + 1))
-        })
     }
 
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
-        self.inner.watch(from)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct DeafStore(pub(crate) Arc<SimStore>);
-
-impl Store for DeafStore {
-    fn limits(&self) -> Limits {
-        self.0.limits()
-    }
-
-    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
-        self.0.get(key)
-    }
-
-    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
-        self.0.list(page)
-    }
-
-    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
-        self.0.commit(guards, writes)
-    }
-
-    fn watch(&self, _: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
-        Box::pin(async { Ok(Box::new(Deaf) as Box<dyn Watch>) })
+        match self.lie {
+            Lie::Unchanged => Box::pin(async { Ok(Box::new(Deaf) as Box<dyn Watch>) }),
+            Lie::Made(_) | Lie::Outrun => self.inner.watch(from),
+        }
     }
 }
 
@@ -105,41 +117,6 @@ struct Deaf;
 impl Watch for Deaf {
     fn next(&mut self) -> StoreFuture<'_, Commit> {
         Box::pin(std::future::pending())
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct StayingStore(pub(crate) Arc<SimStore>);
-
-impl Store for StayingStore {
-    fn limits(&self) -> Limits {
-        self.0.limits()
-    }
-
-    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
-        self.0.get(key)
-    }
-
-    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
-        self.0.list(page)
-    }
-
-    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
-        Box::pin(async move {
-            if let [Write::Put(key, value)] = writes
-                && key.as_str() == "state-key"
-                && let Some(record) = self.0.get(key).await?
-                && recipients(value) > recipients(&record.value)
-            {
-                // As if another replica had been first.
-                return Err(StoreError::GuardFailed { key: key.clone() });
-            }
-            self.0.commit(guards, writes).await
-        })
-    }
-
-    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
-        self.0.watch(from)
     }
 }
 

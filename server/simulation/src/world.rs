@@ -13,7 +13,7 @@ use crate::clock::SimClock;
 use crate::facts::Facts;
 use crate::kms::{self, Cloud, Kind, SimKms};
 use crate::life::Life;
-use crate::planted::{DeafStore, ForgetfulStore, Planted, StayingStore};
+use crate::planted::{LyingStore, Planted};
 use crate::server::{Server, Site};
 use crate::store::{self, SimStore};
 
@@ -142,14 +142,13 @@ impl World {
             (SEALS[kms], sim as Arc<dyn selkie_kms::Kms>, disabled[kms])
         };
         let store = SimStore::new(&replica.store, &life);
+        let lie = planted.and_then(|planted| planted.lie_to(number));
         let site = Site {
             seals: vec![seal(0), seal(1)],
             generation,
-            store: match planted {
-                Some(Planted::LostWrite) => Arc::new(ForgetfulStore::new(store)),
-                Some(Planted::DeafWatch) if number == 1 => Arc::new(DeafStore(store)),
-                Some(Planted::StateStays) => Arc::new(StayingStore(store)),
-                _ => store,
+            store: match lie {
+                Some(lie) => Arc::new(LyingStore { inner: store, lie }),
+                None => store,
             },
             clock: Arc::clone(&replica.clock) as _,
             chance: Chance::new(self.seed, &format!("server {number} {}", replica.lives)),

@@ -72,7 +72,7 @@ impl MemoryFile {
         let Some(text) = text else { return Ok(None) };
         let malformed = |error| MemoryFileError::Malformed(Some(error));
         let sealed: Sealed = serde_json::from_slice(&text).map_err(malformed)?;
-        let mac = bytes(&sealed.mac).ok_or(MemoryFileError::Malformed(None))?;
+        let mac = unhex(&sealed.mac).ok_or(MemoryFileError::Malformed(None))?;
         if !self.key.verify(&signed(&sealed.content), &mac) {
             return Err(MemoryFileError::WrongMac);
         }
@@ -94,8 +94,7 @@ impl MemoryFile {
         let unwritable = |error: serde_json::Error| MemoryFileError::Unwritable(error.into());
         let content = serde_json::to_string(&Content { format: FORMAT, learning, seen });
         let content = content.map_err(unwritable)?;
-        let mac = self.key.mac(&signed(&content));
-        let mac = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mac = base16ct::lower::encode_string(&self.key.mac(&signed(&content)));
         let text = serde_json::to_vec(&Sealed { content, mac }).map_err(unwritable)?;
         let written = durable_file::make_directory_of(&self.path)
             .and_then(|()| durable_file::replace(&self.path, &text));
@@ -114,10 +113,8 @@ fn signed(content: &str) -> Vec<u8> {
     ["selkie alerts\n", content].concat().into_bytes()
 }
 
-fn bytes(hex: &str) -> Option<[u8; 32]> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
-    bytes?.try_into().ok()
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -147,5 +144,16 @@ mod tests {
         assert!(matches!(ours.read(), Err(MemoryFileError::Malformed(_))));
         ours.set_aside().unwrap();
         assert!(ours.read().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_mac_with_signs_for_digits_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = file(dir.path(), 1);
+        file.write(Learning { since: 5, is_over: false }, &[]).unwrap();
+        let mut sealed: Sealed = serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap();
+        sealed.mac.replace_range(..2, "+f");
+        fs::write(file.path(), serde_json::to_vec(&sealed).unwrap()).unwrap();
+        assert!(matches!(file.read(), Err(MemoryFileError::Malformed(None))));
     }
 }

@@ -95,7 +95,7 @@ impl Remembered {
             What::Network(network) => format!("network\0{network}"),
         };
         let hash = sha256(format!("{}\0{what}", subject.client).as_bytes());
-        hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&hash[..16])
     }
 }
 

@@ -205,7 +205,7 @@ impl Courier {
         *request.uri_mut() = self.uri.clone();
         request.headers_mut().clone_from(&self.headers);
         if let Some(key) = &self.key {
-            let hex: String = key.signature(&body).iter().map(|b| format!("{b:02x}")).collect();
+            let hex = base16ct::lower::encode_string(&key.signature(&body));
             if let Ok(value) = HeaderValue::try_from(format!("sha256={hex}")) {
                 request.headers_mut().insert(SIGNATURE, value);
             }

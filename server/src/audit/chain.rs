@@ -9,6 +9,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base16ct::HexDisplay;
 use selkie_crypto::AuditKey;
 use subtle::ConstantTimeEq;
 
@@ -109,7 +110,7 @@ impl<'l> Linked<'l> {
 /// `CHAIN:SEQUENCE:MAC`, as the server's log tells checkpoints.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.chain, self.sequence, hex(&self.mac))
+        write!(f, "{}:{}:{:x}", self.chain, self.sequence, HexDisplay(&self.mac))
     }
 }
 
@@ -132,29 +133,14 @@ fn is_id(text: &str) -> bool {
     text.len() == 36 && text.bytes().all(|b| b"0123456789abcdef-".contains(&b))
 }
 
-/// `bytes` in lower case.
-pub(super) fn hex(bytes: &[u8; 32]) -> String {
-    let mut text = Vec::with_capacity(64);
-    push_hex(bytes, &mut text);
-    String::from_utf8(text).unwrap_or_default()
-}
-
 pub(super) fn push_hex(bytes: &[u8; 32], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS[usize::from(nibble & 0xf)];
-    let digits = bytes.map(|byte| [digit(byte >> 4), digit(byte)]);
-    out.extend_from_slice(digits.as_flattened());
+    let mut digits = [0; 64];
+    // Invariant: there is room for two digits of each byte.
+    out.extend_from_slice(base16ct::lower::encode(bytes, &mut digits).unwrap_or_default());
 }
 
 fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b"0123456789abcdef".contains(&b)) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -186,7 +172,7 @@ mod tests {
     fn an_end_is_read_as_it_is_printed() {
         let end = End { chain: ID.to_owned(), sequence: 9, mac: [0xa1; 32] };
         assert_eq!(end.to_string().parse(), Ok(end));
-        for wrong in ["", "a:1:b", &format!("{ID}:x:{}", hex(&[0; 32])), &format!("{ID}:1:00")] {
+        for wrong in ["", "a:1:b", &format!("{ID}:x:{}", "00".repeat(32)), &format!("{ID}:1:00")] {
             assert_eq!(wrong.parse::<End>(), Err(NotAnEnd), "{wrong}");
         }
     }

@@ -1,6 +1,6 @@
 //! The lines that a device writes about itself; those about requests are in [`record`](super::record).
 
-use super::chain::{End, hex};
+use super::chain::End;
 use super::json::{Object, ascii_digit};
 
 /// A line of the log about the log.
@@ -57,7 +57,7 @@ fn push_end(name: &str, end: &End, line: &mut Object<'_>) {
     let mut object = line.object(name);
     object.text("chain", &end.chain);
     object.number("sequence", end.sequence);
-    object.text("mac", &hex(&end.mac));
+    object.text("mac", &base16ct::lower::encode_string(&end.mac));
     object.end();
 }
 

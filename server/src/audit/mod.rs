@@ -30,12 +30,13 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use base16ct::HexDisplay;
 use selkie_config::{AuditDevice, AuditKind};
 use selkie_crypto::AuditKey;
 use selkie_listener::LogBudget;
 use uuid::Uuid;
 
-use self::chain::{Chain, hex};
+use self::chain::Chain;
 pub use self::chain::{End, NotAnEnd};
 use self::claims::{Claimed, Claims};
 use self::device::Device;
@@ -205,7 +206,7 @@ impl Audit {
     #[must_use]
     pub fn hash(&self, value: &[u8]) -> Option<String> {
         let hash = self.key()?.value_hash(value);
-        Some(format!("hmac-sha256:{}", hex(&hash)))
+        Some(format!("hmac-sha256:{:x}", HexDisplay(&hash)))
     }
 
     /// Hands `line`, a JSON object without its last brace, to all devices and waits until one has

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use selkie_access::{PolicyName, TokenText};
-use selkie_crypto::{AuditKey, sha256};
+use selkie_certificate::Fingerprint;
+use selkie_crypto::AuditKey;
 use selkie_listener::ShownCertificate;
 
 pub(crate) use super::json::push_hash;
@@ -219,11 +220,11 @@ fn push_certificate(shown: &ShownCertificate, request: &mut Object<'_>) {
     match read {
         Ok(certificate) => {
             told.text("subject", cut(&certificate.subject));
-            told.text("sha256", &super::chain::hex(certificate.fingerprint.as_bytes()));
+            told.text("sha256", &certificate.fingerprint.to_string());
         }
         Err(_) => {
             let der = shown.chain().first().map(AsRef::as_ref).unwrap_or_default();
-            told.text("sha256", &super::chain::hex(&sha256(der)));
+            told.text("sha256", &Fingerprint::of(der).to_string());
         }
     }
     told.end();

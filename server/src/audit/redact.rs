@@ -180,17 +180,17 @@ impl std::ops::Deref for Secret<'_> {
 
 #[cfg(test)]
 mod tests {
+    use base16ct::HexDisplay;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::audit::chain::hex;
 
     fn key() -> AuditKey {
         AuditKey::init_with(|page| page.fill(3)).unwrap()
     }
 
     fn hash(text: &str) -> Value {
-        Value::String(format!("hmac-sha256:{}", hex(&key().value_hash(text.as_bytes()))))
+        json!(format!("hmac-sha256:{:x}", HexDisplay(&key().value_hash(text.as_bytes()))))
     }
 
     fn redacted(json: &str, hashed: Hashed) -> Value {

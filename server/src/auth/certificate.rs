@@ -165,10 +165,9 @@ pub(super) fn told(certificate: &ClientCertificate) -> BTreeMap<String, String> 
 /// The declared client, as this certificate names it.
 fn named(declared: &Declared, certificate: &ClientCertificate) -> Client {
     let client = &declared.client;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut metadata = BTreeMap::from([
         ("certificate_sha256".to_owned(), certificate.fingerprint.to_string()),
-        ("serial_number".to_owned(), hex(&certificate.serial)),
+        ("serial_number".to_owned(), base16ct::lower::encode_string(&certificate.serial)),
     ]);
     metadata.extend(certificate.common_name.clone().map(|name| ("common_name".to_owned(), name)));
     let who = Arc::new(Declaration {

@@ -48,7 +48,7 @@ async fn full_text() -> String {
     metrics.operation("encrypt", "ok");
     metrics.request("encrypt", Duration::from_millis(3));
     let seal = SealName::new("static").unwrap();
-    metrics.kms_call((&seal, &HotCalls::default()), "unwrap", "ok", Duration::from_millis(3));
+    metrics.kms_call(&seal, &HotCalls::default(), "unwrap", "ok", Duration::from_millis(3));
     metrics.hedged(&seal);
     metrics.overtaken(&seal);
     metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
@@ -229,8 +229,8 @@ async fn evidence_counts_only_where_an_origin_key_vouches_for_it() {
     let (with, without) = (deployment(ORIGIN_KEY).await, deployment("").await);
     let metrics = Metrics::new();
     metrics.decrypted(10_000, 20_000, || decrypted(&with));
-    assert_eq!(metrics.evidence(&with).map(|all| all.len()), Some(1));
-    assert_eq!(metrics.evidence(&without), None);
+    assert_eq!(metrics.last_aged_decrypts(&with).map(|all| all.len()), Some(1));
+    assert_eq!(metrics.last_aged_decrypts(&without), None);
 }
 
 #[tokio::test]

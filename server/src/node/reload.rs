@@ -110,12 +110,12 @@ impl Node {
     /// What no seal of `next` opens any more, and one of `before` did: said loudly, and not refused,
     /// for a master key that was stolen must be put out of use.
     fn tell_losses(&self, before: &Deployment, next: &Deployment) {
-        let evidence = self.metrics.evidence(before).unwrap_or_default();
+        let decrypts = self.metrics.last_aged_decrypts(before).unwrap_or_default();
         let known = self.keys.lost_versions(&before.seals);
         let managed = self.keys.lost_versions(&next.seals).into_iter();
         let lost = managed.filter(|lost| !known.contains(lost)).chain(next.lost_since(before));
         for LostVersions { key, versions, seals } in lost {
-            let uses = evidence.iter().filter(|one| one.key == key);
+            let uses = decrypts.iter().filter(|one| one.key == key);
             tracing::error!(
                 key,
                 versions,

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base16ct::lower::encode_string;
 use selkie_config::Promises;
 use selkie_crypto::PinKey;
 use serde::{Deserialize, Serialize};
@@ -144,7 +145,7 @@ impl PromiseFile {
         let promises = promises.map_err(unwritable)?;
         let content = serde_json::to_string(&Content { format: FORMAT, promises });
         let content = content.map_err(unwritable)?;
-        let mac = self.key.as_ref().map(|key| hex(&key.mac(&signed(&content))));
+        let mac = self.key.as_ref().map(|key| encode_string(&key.mac(&signed(&content))));
         let text = serde_json::to_vec(&Signed { content, mac }).map_err(unwritable)?;
         if u64::try_from(text.len()).is_ok_and(|bytes| bytes >= MAX_BYTES) {
             return Err(PromiseFileError::Unwritable(io::ErrorKind::FileTooLarge.into()));
@@ -181,12 +182,23 @@ fn signed(content: &str) -> Vec<u8> {
     ["selkie promises\n", content].concat().into_bytes()
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-    bytes?.try_into().ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_with_signs_for_digits_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Arc::new(PinKey::init_with(|page| page.fill(1)).unwrap());
+        let file = PromiseFile::new(dir.path(), Some(key));
+        file.write(&[]).unwrap();
+        let mut written: Signed = serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap();
+        written.mac.as_mut().unwrap().replace_range(..2, "+f");
+        fs::write(file.path(), serde_json::to_vec(&written).unwrap()).unwrap();
+        assert!(matches!(file.read(), Err(PromiseFileError::Malformed(None))));
+    }
 }

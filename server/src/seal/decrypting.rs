@@ -82,7 +82,7 @@ impl Seals {
         if let [only] = *candidates {
             return only.decrypt(envelope, aad, deadline, transit).await;
         }
-        let race = Race::new(candidates, deadline, (envelope, aad, transit));
+        let race = Race::new(candidates, envelope, aad, deadline, transit);
         Box::pin(race.run()).await
     }
 
@@ -131,8 +131,10 @@ struct Race<'r> {
 impl<'r> Race<'r> {
     fn new(
         candidates: Vec<Candidate<'r>>,
+        envelope: &'r Envelope,
+        aad: Aad<'r>,
         deadline: Instant,
-        (envelope, aad, transit): (&'r Envelope, Aad<'r>, &'r Transit),
+        transit: &'r Transit,
     ) -> Self {
         let now = Instant::now();
         // A request whose time is nearly over still gives each of them a part of it.

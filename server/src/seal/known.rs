@@ -168,7 +168,7 @@ impl Known {
     #[must_use]
     pub fn fingerprint_line(&self) -> Option<String> {
         let fingerprint = fingerprint(self.keks.current())?;
-        let hex: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = base16ct::lower::encode_string(&fingerprint);
         Some(format!("public_key_sha256 = \"{hex}\""))
     }
 

@@ -113,8 +113,8 @@ impl Learner {
         let described =
             described.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(Arc::new(late)))));
         let outcome = super::error::outcome_of(&described);
-        let seal = (connection.name(), &connection.calls);
-        self.metrics.kms_call(seal, "describe", outcome, began.elapsed());
+        let (seal, hot) = (connection.name(), &connection.calls);
+        self.metrics.kms_call(seal, hot, "describe", outcome, began.elapsed());
         let described = described.map_err(SealFault::Kms);
         let now = self.clock.unix_seconds();
         let before = connection.known();

@@ -460,8 +460,8 @@ impl Seal {
             Some(false) => self.connection.note_silence(outcome),
             None => {}
         }
-        let seal = (self.name(), &self.connection.calls);
-        metrics.kms_call(seal, operation, outcome, began.elapsed());
+        let hot = &self.connection.calls;
+        metrics.kms_call(self.name(), hot, operation, outcome, began.elapsed());
         if let Some(span) = span {
             span.end(outcome);
         }

@@ -597,7 +597,7 @@ async fn doctor_prints_the_line_to_paste_and_warns_of_what_comes() {
     site.kms.lists(&[soon]);
     site.kms.may_list(false);
     let steps = examined(&site).await;
-    let hex: String = fingerprint(0).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = base16ct::lower::encode_string(&fingerprint(0));
     let line = format!("public_key_sha256 = \"{hex}\"");
     assert!(warned(&steps, "trust").unwrap().contains(&line));
     assert!(warned(&steps, "expiry").is_some() && warned(&steps, "list").is_some());

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base16ct::lower::encode_string;
 use selkie_crypto::StateKey;
 use serde::{Deserialize, Serialize};
 
@@ -144,7 +145,7 @@ impl CheckpointFile {
         if checkpoint.store != self.store {
             return Err(CheckpointError::OtherStore { found: checkpoint.store });
         }
-        let mac = decode(&checkpoint.mac).ok_or(CheckpointError::Malformed(None))?;
+        let mac = unhex(&checkpoint.mac).ok_or(CheckpointError::Malformed(None))?;
         if !key.verify_checkpoint(&checkpoint.signed(), &mac) {
             return Err(CheckpointError::WrongMac);
         }
@@ -169,7 +170,7 @@ impl CheckpointFile {
         let (store, sequence) = (self.store.clone(), root.sequence);
         let root = mark(key, root);
         let mut made = Checkpoint { format: FORMAT, store, sequence, root, mac: String::new() };
-        made.mac = encode(&key.checkpoint_mac(&made.signed()));
+        made.mac = encode_string(&key.checkpoint_mac(&made.signed()));
         let text = serde_json::to_vec_pretty(&made);
         let text = text.map_err(|error| CheckpointError::Unwritable(error.into()))?;
         let written = durable_file::make_directory_of(&self.path);
@@ -186,17 +187,26 @@ impl Checkpoint {
 
 /// Tells roots apart without telling their sum.
 fn mark(key: &StateKey, root: &Root) -> String {
-    encode(&key.checkpoint_mac(&[b"root\n", &*root.encode()].concat()))
+    encode_string(&key.checkpoint_mac(&[b"root\n", &*root.encode()].concat()))
 }
 
-fn encode(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
-fn decode(hex: &str) -> Option<[u8; 32]> {
-    let digits = hex.as_bytes().chunks_exact(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Vec<u8> = digits.map(byte).collect::<Option<_>>()?;
-    (hex.len() == 64).then_some(())?;
-    bytes.try_into().ok()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mac_with_signs_for_digits_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = StateKey::init_with(|page| page.fill(1)).unwrap();
+        let file = CheckpointFile::new(dir.path(), "store");
+        file.write(&key, &Root::EMPTY).unwrap();
+        let mut written = file.read().unwrap().unwrap();
+        written.mac.replace_range(..2, "+f");
+        fs::write(file.path(), serde_json::to_vec(&written).unwrap()).unwrap();
+        assert!(matches!(file.check(&key, &Root::EMPTY), Err(CheckpointError::Malformed(None))));
+    }
 }

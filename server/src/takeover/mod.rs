@@ -21,7 +21,7 @@ use selkie_access::{KeyName, MountPath};
 
 pub use evidence::Evidence;
 pub(crate) use foreign::{foreign_version, is_like_ours};
-pub(crate) use old_key::{CiphertextFault, ciphertext_fault};
+pub(crate) use old_key::{CiphertextFault, ForeignCiphertext, ciphertext_fault};
 pub use old_key::{NewestVersion, OldKey, OldKeyHealth, VersionSource};
 pub use old_server::OldServer;
 pub use record::{Pair, UsageRecord};

@@ -67,6 +67,16 @@ pub(crate) struct OldKeySetup {
     pub(crate) server: Arc<dyn OldServer>,
 }
 
+/// A ciphertext of the old server's, and what it opens with.
+#[derive(Clone, Copy)]
+pub(crate) struct ForeignCiphertext<'f> {
+    pub(crate) ciphertext: &'f str,
+    /// That of `ciphertext`.
+    pub(crate) version: KeyVersion,
+    pub(crate) context: &'f [u8],
+    pub(crate) associated_data: &'f [u8],
+}
+
 /// How the old server does, as last seen.
 #[derive(Clone, Debug, Default)]
 pub struct OldKeyHealth {
@@ -198,23 +208,23 @@ impl OldKey {
         self.health_mut().clone()
     }
 
-    /// Has the old server open `ciphertext`, which is of `version`.
+    /// Has the old server open `foreign`, for whose answer nobody waits after `until`.
     ///
     /// # Errors
     ///
     /// [`KmsError`].
     pub(crate) async fn decrypt(
         &self,
-        (ciphertext, version): (&str, KeyVersion),
-        context: &[u8],
-        associated_data: &[u8],
-        (until, clock): (Instant, &dyn Clock),
+        foreign: ForeignCiphertext<'_>,
+        until: Instant,
+        clock: &dyn Clock,
     ) -> Result<Plaintext, KmsError> {
         let deadline = (Instant::now() + PATIENCE).min(until);
         // It is never closed. To wait for it says nothing of the old server.
         let Ok(_slot) = timeout_at(deadline, self.slots.acquire()).await else {
             return Err(KmsError::Throttled { retry_after: None, cause: None });
         };
+        let ForeignCiphertext { ciphertext, version, context, associated_data } = foreign;
         let asked = self.server.decrypt(ciphertext, context, associated_data);
         let answer = timeout_at(deadline, asked).await;
         let answer = answer.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(Arc::new(late)))));

@@ -35,7 +35,7 @@ impl Pair {
     /// The name of its record.
     pub(super) fn name(&self) -> String {
         let hash = sha256(format!("{}\0{}", self.client, self.key).as_bytes());
-        hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&hash[..16])
     }
 }
 

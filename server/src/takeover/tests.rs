@@ -361,8 +361,9 @@ async fn to_wait_for_a_slot_of_ours_is_no_fault_of_the_old_servers() {
     let old = old_key(&server, None);
     let ask = |old: Arc<OldKey>, seconds| async move {
         let until = tokio::time::Instant::now() + Duration::from_secs(seconds);
-        let version = KeyVersion::FIRST;
-        old.decrypt((&foreign(1, "x"), version), b"", b"", (until, &FixedClock)).await
+        let (ciphertext, version) = (&*foreign(1, "x"), KeyVersion::FIRST);
+        let foreign = ForeignCiphertext { ciphertext, version, context: b"", associated_data: b"" };
+        old.decrypt(foreign, until, &FixedClock).await
     };
     let hanging: Vec<_> = (0..32).map(|_| tokio::spawn(ask(Arc::clone(&old), 10))).collect();
     tokio::task::yield_now().await;

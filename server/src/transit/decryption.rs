@@ -14,7 +14,7 @@ use super::{KeySource, Transit, TransitError, TransitKey};
 use crate::audit::DecryptedEnvelope;
 use crate::metrics::Decrypted;
 use crate::seal::SealError;
-use crate::takeover::{self, CiphertextFault, OldKey};
+use crate::takeover::{self, CiphertextFault, ForeignCiphertext, OldKey};
 
 /// One thing to decrypt.
 #[derive(Debug)]
@@ -170,8 +170,8 @@ impl Decryption<'_> {
     ) -> Result<Plaintext, TransitError> {
         let Self { transit, mount, key, .. } = self;
         let DecryptionItem { ciphertext, associated_data, context } = item;
-        let time = (transit.until, &*transit.clock);
-        let opened = old.decrypt((ciphertext, version), context, associated_data, time).await;
+        let foreign = ForeignCiphertext { ciphertext, version, context, associated_data };
+        let opened = old.decrypt(foreign, transit.until, &*transit.clock).await;
         let opened = opened.map_err(|error| match (takeover::ciphertext_fault(&error), error) {
             (Some(CiphertextFault::TooOld), _) => TransitError::VersionTooOld,
             (Some(CiphertextFault::TooNew), _) => TransitError::VersionTooNew,

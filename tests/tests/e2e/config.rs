@@ -145,7 +145,7 @@ fn secrets_come_from_the_environment_and_from_files() -> Result<()> {
     let ciphertext = answer.field("ciphertext")?;
     drop(raw);
     let key = fs::read(site.dir().join("k1"))?;
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = base16ct::lower::encode_string(&key);
     site.seal = "  current_key_id = \"k1\"\n  current_key = \"env://SELKIE_KEY\"\n".into();
     let mut command = Command::new(binary()?);
     command.env_clear().env("SELKIE_KEY", hex).args(["server", "--config"]).arg(site.write()?);

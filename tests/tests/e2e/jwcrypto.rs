@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use base16ct::lower::encode_string as hex;
 use base64ct::{Base64, Encoding};
 use selkie_tests::{Client, Selkie, Site, evidence, python, skip};
 use serde_json::{Value, json};
@@ -31,10 +32,6 @@ fn answer(program: &mut Command, request: &Value) -> Result<Value> {
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A configured server with an origin key, and its master key in hexadecimal.

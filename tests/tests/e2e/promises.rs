@@ -189,7 +189,7 @@ fn promises_that_cannot_be_kept_or_believed_stop_no_server_and_are_told() -> Res
     let text = fs::read_to_string(&path)?;
     for secret in ["k1", "second", "local"] {
         let secret = fs::read(kept.site.dir().join(secret))?;
-        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = base16ct::lower::encode_string(&secret);
         assert!(!text.contains(&hex), "no secret is in it");
     }
     // As if the data directory of another server had been copied here, which has another local key.

@@ -44,8 +44,7 @@ impl Stage {
         }
         site.port = old.root.address.port();
         let vault_token = token(&old)?.to_owned();
-        let hash: String =
-            Sha256::digest(&vault_token).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = base16ct::lower::encode_string(&Sha256::digest(&vault_token));
         site.extra += &format!(
             "client \"vault-eu\" {{\n  token_sha256 = \"{hash}\"\n  policies = [\"seal\"]\n}}\n"
         );

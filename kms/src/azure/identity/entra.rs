@@ -41,6 +41,12 @@ pub(super) enum Proof {
     Certificate(CertificateSigner),
 }
 
+/// Which application of which tenant, by their ids in Entra.
+pub(super) struct Registration {
+    pub(super) tenant_id: String,
+    pub(super) client_id: String,
+}
+
 /// An application that Entra knows, by the client credentials of `azure_identity`.
 ///
 /// That library keeps each token until it expires, even one that Key Vault rejects, so each fetch
@@ -63,7 +69,7 @@ impl Application {
     pub(super) fn new(
         transport: Transport,
         authority: &Url,
-        (tenant_id, client_id): (String, String),
+        Registration { tenant_id, client_id }: Registration,
         scope: String,
         proof: Proof,
     ) -> Result<Self, IdentitySetupError> {

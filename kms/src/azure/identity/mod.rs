@@ -40,7 +40,7 @@ pub use failure::{ForeignScope, IdentityError, IdentitySetupError};
 pub use token::Token;
 
 use assertion::CertificateSigner;
-use entra::{Application, Proof};
+use entra::{Application, Proof, Registration};
 use failure::at;
 use keeper::{Kept, TokenSource};
 use managed::ManagedIdentity;
@@ -239,7 +239,8 @@ fn source(
     let entra = Transport { client: https, clock: Arc::clone(&clock) };
     let managed = Transport { client: plain, clock };
     let application = |tenant_id, client_id, proof| {
-        Application::new(entra, authority, (tenant_id, client_id), scope.to_owned(), proof)
+        let registration = Registration { tenant_id, client_id };
+        Application::new(entra, authority, registration, scope.to_owned(), proof)
     };
     Ok(match identity {
         Identity::ManagedIdentity { user_assigned, endpoint } => {

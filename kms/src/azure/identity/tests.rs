@@ -454,8 +454,8 @@ async fn client_secret_goes_to_the_tenant_at_the_given_authority_for_our_scope_a
 fn application(authority: &Authority, server: &TestServer, proof: Proof) -> Application {
     let login = format!("https://login.test:{}", server.address.port()).parse().unwrap();
     let (https, _) = clients(authority);
-    let who = (TENANT.to_owned(), "app".to_owned());
-    Application::new(transport(https), &login, who, SCOPE.to_owned(), proof).unwrap()
+    let registration = Registration { tenant_id: TENANT.to_owned(), client_id: "app".to_owned() };
+    Application::new(transport(https), &login, registration, SCOPE.to_owned(), proof).unwrap()
 }
 
 fn secret() -> Proof {

@@ -2,10 +2,10 @@
 
 use std::slice;
 
+use base16ct::lower::encode_string;
 use selkie_crypto::SealName;
 
 use super::{PromisedSeal, Promises};
-use crate::previous::hex;
 use crate::regression::Regression;
 
 impl Promises {
@@ -64,7 +64,7 @@ impl Promises {
             }
             Regression::HsmKeyRemoved { seal, id } => self.change(seal, |old| {
                 if let Some(hsm) = &mut old.in_hsm {
-                    hsm.ids.retain(|known| hex(known) != *id);
+                    hsm.ids.retain(|known| encode_string(known) != *id);
                 }
             }),
             Regression::HsmLabelChanged { seal, .. } => self.change(seal, |old| {

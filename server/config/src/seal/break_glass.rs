@@ -48,8 +48,7 @@ impl BreakGlassSeal {
     /// `sha256:` and the fingerprint of the key (SHA-256 of its SubjectPublicKeyInfo, hexadecimal).
     #[must_use]
     pub fn kek_of(public_key: &PublicKey) -> Option<KekId> {
-        let fingerprint = sha256(public_key.spki_der());
-        let hex: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = base16ct::lower::encode_string(&sha256(public_key.spki_der()));
         KekId::new(&format!("sha256:{hex}")).ok()
     }
 }

@@ -330,12 +330,7 @@ fn key_id(text: &str, field: &'static str) -> Result<Vec<u8>, Pkcs11Error> {
     let not_an_id = || Pkcs11Error::NotAnId { field };
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let padded = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits.to_owned() };
-    let byte = |two: &[u8]| {
-        let digit = |digit: &u8| char::from(*digit).to_digit(16);
-        let digits = two.iter().map(digit).collect::<Option<Vec<_>>>()?;
-        u8::try_from(digits.iter().fold(0, |value, digit| (value << 4) | digit)).ok()
-    };
-    let bytes = padded.as_bytes().chunks(2).map(byte).collect::<Option<Vec<_>>>();
+    let bytes = base16ct::mixed::decode_vec(padded).ok();
     bytes.filter(|bytes| (1..=MOST_BYTES).contains(&bytes.len())).ok_or_else(not_an_id)
 }
 

@@ -208,7 +208,7 @@ async fn a_post_says_who_did_what_and_is_signed_with_the_headers_of_the_operator
     working.sender.try_send(ToldAlert { alert: decrypt(), repeated: 0 }).unwrap();
     let (head, body) = receiver.received.recv().await.unwrap();
     assert!(head.starts_with("post /t0/hook?x=1 http/1.1\r\n"), "{head}");
-    let signature: String = key().signature(&body).iter().map(|b| format!("{b:02x}")).collect();
+    let signature = base16ct::lower::encode_string(&key().signature(&body));
     for line in [
         &format!("x-selkie-signature: sha256={signature}"),
         "authorization: bearer b",

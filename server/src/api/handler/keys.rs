@@ -237,7 +237,29 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
         TransitError::StateSealed => ApiError::StateSealed,
         TransitError::Store(_) | TransitError::NotLookedUp => ApiError::StorageUnavailable,
         TransitError::Seal(_) => ApiError::Item(told(&error)),
-        _ => ApiError::Internal,
+        TransitError::RequestedVersionNegative
+        | TransitError::RequestedVersionTooHigh
+        | TransitError::RequestedVersionTooLow
+        | TransitError::ContextMissing
+        | TransitError::Ciphertext(_)
+        | TransitError::VersionTooNew
+        | TransitError::NewerVersion(_)
+        | TransitError::VersionTooOld
+        | TransitError::VersionSpelling
+        | TransitError::Refused(_)
+        | TransitError::NoUsableRecipient
+        | TransitError::SealRevoked(_)
+        | TransitError::UnwrapRejected
+        | TransitError::OldServerRejected(_)
+        | TransitError::Encrypt(_)
+        | TransitError::Quorum(_)
+        | TransitError::Random(_)
+        | TransitError::StoreAttached
+        | TransitError::RecordUnreadable
+        | TransitError::VersionsExhausted
+        | TransitError::RecordFull
+        | TransitError::NameTooLong
+        | TransitError::ChangePanicked => ApiError::Internal,
     };
     Refusal::of(error, answer, name)
 }

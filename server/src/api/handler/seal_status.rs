@@ -19,7 +19,7 @@ use crate::api::reply::Reply;
 use crate::availability::{is_trusted, is_wrapping};
 use crate::drill::DrillPlan;
 use crate::listener_certificates::Notice;
-use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
+use crate::metrics::{CONTENT_TYPE, LastAgedDecrypt, by_outcome};
 use crate::promises;
 use crate::seal::{Seal, SealFault, days_left};
 use crate::state::StateStatus;
@@ -96,9 +96,9 @@ fn revoked(call: &Call<'_>) -> Value {
 /// Versions that no seal opens any more, with the last use of their key that is known of.
 fn lost(call: &Call<'_>) -> Value {
     let lost = call.node.keys().lost_versions(&call.deployment.seals);
-    let evidence = call.node.metrics().evidence(&call.deployment).unwrap_or_default();
+    let decrypts = call.node.metrics().last_aged_decrypts(&call.deployment).unwrap_or_default();
     let told = lost.into_iter().map(|lost| {
-        let uses = evidence.iter().filter(|one| one.key == lost.key).map(|one| one.last);
+        let uses = decrypts.iter().filter(|one| one.key == lost.key).map(|one| one.last);
         json!({
             "key": lost.key, "versions": lost.versions, "seals": lost.seals,
             "last_use": uses.max().map(time),
@@ -168,13 +168,13 @@ fn drill(call: &Call<'_>) -> Value {
 
 /// Which old versions of keys were in use (invariant I7); null without an origin key.
 fn aged_decrypts(call: &Call<'_>) -> Value {
-    let evidence = call.node.metrics().evidence(&call.deployment);
-    let told = |one: Evidence| {
+    let decrypts = call.node.metrics().last_aged_decrypts(&call.deployment);
+    let told = |one: LastAgedDecrypt| {
         json!({
             "client": one.client, "key": one.key, "version": one.version, "last": time(one.last),
         })
     };
-    json!(evidence.map(|all| all.into_iter().map(told).collect::<Vec<_>>()))
+    json!(decrypts.map(|all| all.into_iter().map(told).collect::<Vec<_>>()))
 }
 
 fn is_healthy(seal: &Seal) -> bool {

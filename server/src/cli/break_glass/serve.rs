@@ -268,7 +268,7 @@ fn told_key(kind: &SealKind) -> String {
     let SealKind::BreakGlass(BreakGlassSeal { kek, public_key, .. }) = kind else {
         return String::new();
     };
-    let hex: String = sha256(public_key.spki_der()).iter().map(|b| format!("{b:02x}")).collect();
+    let hex = base16ct::lower::encode_string(&sha256(public_key.spki_der()));
     let is_told = kek.as_str().ends_with(&hex);
     if is_told { kek.to_string() } else { format!("{kek}, public key sha256 {hex}") }
 }

@@ -1,11 +1,12 @@
 //! The canaries of a seal, in a file of their own beside its pin file: a release that knows none of
 //! them refuses a pin file with a field that it does not know.
 
+use base16ct::lower::encode_string;
 use selkie_crypto::{KekId, PinKey, SealName, WrapAlgorithm, base64};
 use serde::{Deserialize, Serialize};
 
 use super::PinError;
-use super::record::{hex, unhex};
+use super::record::unhex;
 use crate::seal::canary::Canary;
 
 const FORMAT: u32 = 1;
@@ -38,7 +39,7 @@ impl Record {
         let canaries = canaries.iter().map(Entry::of).collect();
         let mut record =
             Self { format: FORMAT, seal: seal.as_str().to_owned(), canaries, mac: None };
-        record.mac = key.and_then(|key| Some(hex(&key.mac(&record.signed()?))));
+        record.mac = key.and_then(|key| Some(encode_string(&key.mac(&record.signed()?))));
         record
     }
 
@@ -78,7 +79,7 @@ impl Entry {
             id: canary.kek.as_str().to_owned(),
             algorithm: canary.algorithm.jose_name().to_owned(),
             wrapped: String::from_utf8_lossy(&wrapped).into_owned(),
-            sha256: hex(&canary.digest),
+            sha256: encode_string(&canary.digest),
         }
     }
 

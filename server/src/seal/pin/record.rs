@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use base16ct::lower::encode_string;
 use selkie_crypto::{KekId, PinKey, PublicKey, SealName, WrapAlgorithm, base64};
 use selkie_kms::{KekDescription, KekState, KekVersion, Wrapping};
 use serde::{Deserialize, Serialize};
@@ -66,7 +67,7 @@ impl Record {
             versions: keks.versions().iter().map(Version::of).collect(),
             mac: None,
         };
-        record.mac = key.and_then(|key| Some(hex(&key.mac(&record.signed()?))));
+        record.mac = key.and_then(|key| Some(encode_string(&key.mac(&record.signed()?))));
         record
     }
 
@@ -169,17 +170,6 @@ fn printed(der: &[u8]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
+    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }

@@ -95,7 +95,7 @@ impl ManagedKeys {
                 Err(StoreError::GuardFailed { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
-            let is = match self.look(&**store, (mount, name), &place, at).await {
+            let is = match self.look(&**store, mount, name, &place, at).await {
                 Ok(is) => is,
                 Err(_away) if sent.is_some() => return Err(conflict.into()),
                 Err(error) => return Err(error.into()),
@@ -119,7 +119,7 @@ impl ManagedKeys {
         at: Option<Revision>,
     ) -> Result<bool, StoreError> {
         let Ok(store) = self.store() else { return Ok(false) };
-        let is = self.look(&**store, (mount, name), place, at).await?;
+        let is = self.look(&**store, mount, name, place, at).await?;
         Ok(is.map(|is| is.revision) != at)
     }
 
@@ -135,7 +135,7 @@ impl ManagedKeys {
     ) -> Result<Option<Arc<TransitKey>>, TransitError> {
         let place = record_key(mount, name).map_err(|_long| TransitError::NameTooLong)?;
         let at = self.find_held(mount, name.as_str())?.map(|(_, revision)| revision);
-        self.look(&**self.store()?, (mount, name), &place, at).await?;
+        self.look(&**self.store()?, mount, name, &place, at).await?;
         self.find(mount, name.as_str())
     }
 
@@ -143,7 +143,8 @@ impl ManagedKeys {
     async fn look(
         &self,
         store: &dyn Store,
-        (mount, name): (&MountPath, &KeyName),
+        mount: &MountPath,
+        name: &KeyName,
         place: &RecordKey,
         at: Option<Revision>,
     ) -> Result<Option<Record>, StoreError> {

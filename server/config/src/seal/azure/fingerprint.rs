@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base16ct::HexDisplay;
 use selkie_crypto::base64;
 use selkie_hcl::Field;
 
@@ -26,7 +27,11 @@ impl PublicKeyFingerprint {
 
     fn parse(text: &str) -> Option<Self> {
         match text.len() {
-            64 => Some(Self(decode_hex(text)?)),
+            64 => {
+                let mut bytes = [0; 32];
+                base16ct::mixed::decode(text, &mut bytes).ok()?;
+                Some(Self(bytes))
+            }
             44 => {
                 let decoded = base64::decode_secret(text.as_bytes()).ok()?;
                 Some(Self(decoded.expose_for_own_use().try_into().ok()?))
@@ -38,7 +43,7 @@ impl PublicKeyFingerprint {
 
 impl fmt::Display for PublicKeyFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:x}", HexDisplay(&self.0))
     }
 }
 
@@ -46,16 +51,6 @@ impl fmt::Debug for PublicKeyFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = digits.iter().map(|digit| char::from(*digit).to_digit(16));
-        let value = digits.reduce(|high, low| Some((high? << 4) | low?)).flatten()?;
-        *byte = u8::try_from(value).ok()?;
-    }
-    Some(bytes)
 }
 
 /// One fingerprint or several; `None` if one was reported to be none.

@@ -286,3 +286,83 @@ async fn a_role_frees_its_tokens_from_their_parents_networks_only_by_naming_othe
         assert_eq!(found["data"]["bound_cidrs"], bound, "{role}");
     }
 }
+
+#[tokio::test]
+async fn a_scoped_token_can_do_nothing_else() {
+    let api = Api::start().await;
+    let denied = (403, "1 error occurred:\n\t* permission denied\n\n".to_owned());
+    for (method, path) in [
+        ("PUT", "transit/encrypt/other"),
+        ("PUT", "transit/decrypt/other"),
+        ("PUT", "transit/rewrap/unseal"),
+        ("GET", "transit/keys/unseal"),
+        ("LIST", "transit/keys"),
+        ("POST", "transit/keys/unseal"),
+        ("POST", "transit/keys/unseal/rotate"),
+        ("DELETE", "transit/keys/unseal"),
+        ("GET", "sys/mounts"),
+        ("GET", "nowhere/at/all"),
+        ("PUT", "auth/token/create"),
+    ] {
+        let answer = api.send("s.vault", method, path, "{}").await;
+        assert_eq!(answer.error(), denied, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn missing_and_unknown_tokens_get_one_answer() {
+    let api = Api::start().await;
+    for token in ["", "s.unknown", "s.root ", "s.vault\u{7f}"] {
+        let Ok(_) = token.parse::<http::HeaderValue>() else { continue };
+        for path in ["transit/encrypt/unseal", "transit/encrypt/none", "nowhere", "sys/mounts"] {
+            let answer = api.send(token.trim_end(), "PUT", path, "not json").await;
+            if token.trim_end() != "s.root" {
+                assert_eq!(answer.error(), (403, "permission denied".to_owned()), "{token:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bearer_authorization_is_a_token_too() {
+    let api = Api::start().await;
+    let request = Request::builder().uri("/v1/auth/token/lookup-self");
+    let request = request.header("authorization", "Bearer s.vault").body(Body::empty()).unwrap();
+    assert_eq!(api.exchange(request).await.json()["data"]["display_name"], "vault");
+}
+
+#[tokio::test]
+async fn renewal_answers_as_the_eras_of_seal_clients_need_it() {
+    let api = Api::start().await;
+    let renewed = api.send("s.vault", "PUT", "auth/token/renew-self", r#"{"increment":0}"#).await;
+    let auth = &renewed.json()["auth"];
+    assert_eq!(renewed.status, StatusCode::OK);
+    assert_eq!(auth["client_token"], "s.vault");
+    assert_eq!((&auth["renewable"], &auth["lease_duration"]), (&json!(true), &json!(86_400)));
+    let root = api.send("s.root", "PUT", "auth/token/renew-self", r#"{"increment":0}"#).await;
+    assert_eq!(root.error(), (400, "invalid lease ID".to_owned()));
+}
+
+#[tokio::test]
+async fn a_lookup_by_post_needs_the_capability_update() {
+    let mut config = config();
+    let rule = r#"path "auth/token/lookup-self" { capabilities = ["update"] }"#;
+    let policy = Policy::parse("writes".parse().unwrap(), "writes.hcl", rule).unwrap();
+    config.policies.push(policy);
+    config
+        .clients
+        .push(DeclaredClient { no_default_policy: true, ..client("writer", "writes", None) });
+    let api = Api::start_with(config).await;
+    let path = "auth/token/lookup-self";
+    for (token, method, status) in [
+        ("s.vault", "GET", 200),
+        ("s.vault", "PUT", 403),
+        ("s.vault", "POST", 403),
+        ("s.writer", "GET", 403),
+        ("s.writer", "PUT", 200),
+        ("s.writer", "POST", 200),
+    ] {
+        let answer = api.send(token, method, path, "").await;
+        assert_eq!(answer.status.as_u16(), status, "{token} {method}");
+    }
+}
