@@ -21,7 +21,7 @@ use super::sealed_store::{Damage, ROOT, SealedStore, SharedRandom, corrupt, seal
 use super::state_key;
 use crate::transit::{Transit, TransitError};
 
-const FORMAT_PLACE: &str = "format";
+pub(super) const FORMAT_PLACE: &str = "format";
 pub(super) const KEY_PLACE: &str = "state-key";
 const FILLING: &str = "filling";
 

@@ -9,8 +9,11 @@ use selkie_storage::{RecordKey, SledError, StoreError};
 use super::super::backend::BackendError;
 use super::super::checkpoint::CheckpointError;
 use super::super::missing::Missing;
+use super::super::others;
 use super::super::sealed_store::Damage;
 use crate::transit::TransitError;
+
+const OVERLAP: &str = "the storage overlaps with that of another deployment";
 
 /// Why the state is not open. What passes by itself says so in [`OpenError::is_passing`].
 #[derive(Debug, thiserror::Error)]
@@ -122,17 +125,21 @@ impl OpenError {
 
     /// Whether the store was reached.
     pub(crate) const fn has_store_answered(&self) -> bool {
-        !matches!(
-            self,
-            Self::Backend(_)
-                | Self::Store(StoreError::Unavailable { .. } | StoreError::Undecided { .. })
-        )
+        match self {
+            Self::Backend(error) => matches!(error, BackendError::Nested(_)),
+            Self::Store(error) => {
+                !matches!(error, StoreError::Unavailable { .. } | StoreError::Undecided { .. })
+            }
+            _ => true,
+        }
     }
 
     /// What is wrong, for anybody: it names nothing of this deployment.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
+            Self::Backend(BackendError::Nested(_)) => OVERLAP,
+            Self::Store(error) if others::nested(error).is_some() => OVERLAP,
             Self::OtherRealm { .. } => "the storage belongs to another deployment",
             Self::OtherFormat { .. } => "the storage was written by another version",
             Self::NotThere => "the storage is empty",
@@ -159,7 +166,15 @@ impl OpenError {
     /// What an operator does about it.
     #[must_use]
     pub fn advice(&self) -> Cow<'static, str> {
-        self.missing().map_or_else(|| self.lasting_advice().into(), |missing| missing.advice())
+        if let Some(missing) = self.missing() {
+            return missing.advice();
+        }
+        let on_others = match self {
+            Self::Backend(BackendError::Nested(nested)) => Some(nested.advice()),
+            Self::Store(error) => others::advice(error),
+            _ => None,
+        };
+        on_others.map_or_else(|| self.lasting_advice().into(), Cow::Owned)
     }
 
     fn lasting_advice(&self) -> &'static str {
