@@ -1,3 +1,4 @@
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use selkie_access::operation;
@@ -13,6 +14,7 @@ use crate::node::Node;
 use crate::seal::Keeping;
 use crate::seal::tests::{Site, encrypt_under};
 use crate::state::{Backend, Missing, StateStatus};
+use crate::telemetry::captured::Log;
 use crate::transit::tests::{TestSeal, engine, permit};
 use crate::transit::{ManagedKeys, NewKey};
 
@@ -317,6 +319,70 @@ async fn i5_an_emptied_sled_directory_is_refused_while_a_checkpoint_tells_of_a_s
     let is_gone =
         matches!(refused, OpenError::Checkpoint { source: CheckpointError::StoreGone, .. });
     assert!(is_gone, "{refused:?}");
+}
+
+/// A directory in the way of the temporary file, which root too cannot write over.
+#[tokio::test]
+async fn i5_a_checkpoint_that_cannot_be_brought_up_keeps_no_state_from_opening_and_still_counts() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state-checkpoint");
+    let keeping =
+        |raw: &Arc<dyn Store>| State::new(Arc::clone(raw), None, Some(dir.path().to_owned()));
+    let unwritable = dir.path().join("state-checkpoint.tmp");
+    std::fs::create_dir(&unwritable).unwrap();
+    let raw = memory();
+    // The first one is a condition: without any, no roll-back would ever show.
+    let refused = keeping(&raw).open(&transit).await.unwrap_err();
+    let is_unwritable = |error: &OpenError| {
+        matches!(error, OpenError::Checkpoint { source: CheckpointError::Unwritable(_), .. })
+    };
+    assert!(is_unwritable(&refused), "{refused:?}");
+    std::fs::remove_dir(&unwritable).unwrap();
+    let before = everything(&raw).await;
+    let store = keeping(&raw).open(&transit).await.unwrap().store;
+    store.commit(&[], &[put("a", "1")]).await.unwrap();
+    keeping(&raw).open(&transit).await.unwrap();
+    store.commit(&[], &[put("a", "2")]).await.unwrap();
+    std::fs::create_dir(&unwritable).unwrap();
+    let opened = keeping(&raw).open(&transit).await.unwrap();
+    assert!(!opened.is_checkpoint_kept);
+    let opened = Opened { is_checkpoint_kept: true, ..opened };
+    let sequence = |number| format!("\"sequence\": {number}");
+    assert!(std::fs::read_to_string(&path).unwrap().contains(&sequence(1)));
+    let refused = keeping(&restored(&before).await).open(&transit).await.unwrap_err();
+    let rolled_back = CheckpointError::RolledBack { checkpoint: 1, store: 0 }.to_string();
+    assert!(refused.to_string().ends_with(&rolled_back), "{refused}");
+    // It is brought up once that can be done, though nothing else is committed.
+    let log = Log::start();
+    opened.store.commit(&[], &[put("a", "3")]).await.unwrap();
+    let has_it = async {
+        while !log.take().contains("is not kept") {
+            sleep(Duration::from_millis(5)).await;
+        }
+        std::fs::remove_dir(&unwritable).unwrap();
+        while !std::fs::read_to_string(&path).unwrap().contains(&sequence(3)) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = crate::state::keeper::keep_checkpoint(&opened) => panic!("it goes on"),
+        had = tokio::time::timeout(Duration::from_secs(60), has_it) => had.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_says_as_much_is_not_written_anew() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let raw = memory();
+    let keeping = || State::new(Arc::clone(&raw), None, Some(dir.path().to_owned()));
+    keeping().open(&transit).await.unwrap();
+    let inode = || std::fs::metadata(dir.path().join("state-checkpoint")).unwrap().ino();
+    let before = inode();
+    let opened = keeping().open(&transit).await.unwrap();
+    assert!(opened.is_checkpoint_kept);
+    assert_eq!(inode(), before);
 }
 
 /// By real time: the file is written by another thread.
