@@ -255,7 +255,7 @@ impl Keeper {
         let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));
         auth.await.map_err(OpenError::Store)?;
         let keys = &transit.keys;
-        keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::Keys)?;
+        keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::of_keys)?;
         keys.follow_seals(&transit.current, transit.clock.unix_seconds()).await;
         let sequence = store.seen().root.sequence;
         // Set once: after this there is no further attempt.

@@ -162,7 +162,7 @@ impl State {
         let (mut drawn, mut id) = (Ok(()), [0; 16]);
         let key = StateKey::init_with(|page| drawn = (transit.random)(page))?;
         let drawn = drawn.and_then(|()| (transit.random)(&mut id));
-        drawn.map_err(TransitError::Random).map_err(OpenError::StateKey)?;
+        drawn?;
         let envelope = state_key::encrypt(&key, &keks, transit).await;
         let envelope = envelope.map_err(|error| OpenError::of_seals(names(&keks), error))?;
         let format = Format {

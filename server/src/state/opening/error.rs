@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use selkie_crypto::{PageError, SealName};
+use selkie_crypto::{PageError, RandomError, SealName};
 use selkie_storage::{RecordKey, SledError, StoreError};
 
 use super::super::backend::BackendError;
@@ -58,6 +58,9 @@ pub enum OpenError {
         #[source]
         source: Option<TransitError>,
     },
+    /// Nothing can be drawn for a new state key, or for what wraps it.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// No seal will ever open the state key.
     #[error("the state key does not open")]
     StateKey(#[source] TransitError),
@@ -103,8 +106,44 @@ impl OpenError {
     pub(super) fn of_seals(missing: Vec<SealName>, error: TransitError) -> Self {
         match error {
             TransitError::Seal(_) => Self::Sealed { missing, source: Some(error) },
-            TransitError::Random(_) | TransitError::Encrypt(_) => Self::StateKey(error),
-            refused => Self::StateKey(refused),
+            TransitError::Random(error) => Self::Random(error),
+            TransitError::Store(error) => Self::Store(error),
+            TransitError::KeyNotFound
+            | TransitError::NotLookedUp
+            | TransitError::Declared
+            | TransitError::NoStorage
+            | TransitError::RequestedVersionNegative
+            | TransitError::RequestedVersionTooHigh
+            | TransitError::RequestedVersionTooLow
+            | TransitError::ContextMissing
+            | TransitError::Ciphertext(_)
+            | TransitError::VersionTooNew
+            | TransitError::NewerVersion(_)
+            | TransitError::VersionTooOld
+            | TransitError::VersionSpelling
+            | TransitError::Refused(_)
+            | TransitError::NoUsableRecipient
+            | TransitError::SealRevoked(_)
+            | TransitError::UnwrapRejected
+            | TransitError::OldServerRejected(_)
+            | TransitError::Encrypt(_)
+            | TransitError::Quorum(_)
+            | TransitError::StateSealed
+            | TransitError::StoreAttached
+            | TransitError::RecordUnreadable
+            | TransitError::VersionsExhausted
+            | TransitError::RecordFull
+            | TransitError::NameTooLong
+            | TransitError::ChangePanicked
+            | TransitError::Setting(_) => Self::StateKey(error),
+        }
+    }
+
+    /// Why the managed keys of a store that is open were not loaded.
+    pub(in crate::state) fn of_keys(error: TransitError) -> Self {
+        match error {
+            TransitError::Store(error) => Self::Store(error),
+            other => Self::Keys(other),
         }
     }
 
@@ -156,6 +195,7 @@ impl OpenError {
             Self::Sealed { .. } | Self::StateKey(_) | Self::KeyLength => {
                 "no seal opens the state key"
             }
+            Self::Random(_) => "the system gives no randomness",
             Self::OriginUnproven => "nothing proves that the state key is ours",
             Self::Backend(_) | Self::Store(_) | Self::Busy => "the storage cannot be used",
             Self::Page(_) => "there is no locked memory for the state key",
@@ -221,6 +261,10 @@ impl OpenError {
             Self::StateKey(_) | Self::KeyLength => {
                 "configure a seal that the storage was used with, or restore a backup with \
                  `selkie restore`"
+            }
+            Self::Random(_) => {
+                "see why the system gives no randomness (getrandom: a filter of system calls, or \
+                 what its log says); Selkie goes on trying"
             }
             Self::OriginUnproven => {
                 "start once with \"local_key\" or \"data_dir\" and without \"origin_key\", then \
