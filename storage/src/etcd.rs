@@ -8,6 +8,7 @@
 //! answered for a second is asked to read something before it gets a commit.
 
 mod cluster;
+mod damage;
 mod fault;
 pub(crate) mod frame;
 mod place;
@@ -35,6 +36,7 @@ use crate::page::{Listing, Page};
 use crate::record::{Record, Revision};
 use crate::{Store, StoreFuture, Watch};
 
+pub use damage::EtcdDamage;
 pub use fault::EtcdFault;
 pub use settings::{EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings};
 
@@ -60,6 +62,25 @@ impl EtcdStore {
         };
         let cluster = Arc::new(Cluster::new(settings, probe(&prefix))?);
         Ok(Self { cluster, prefix })
+    }
+
+    /// The prefix of a store in whose place this one lies: a prefix that ours begins with, and that
+    /// has a record under `key`, as every store has. Where this user may not read, nobody is seen.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn enclosing(&self, key: &RecordKey) -> Result<Option<String>, StoreError> {
+        for outer in self.prefix.ancestors() {
+            let read = RangeRequest { key: outer.place(key), ..RangeRequest::default() };
+            let answer = match self.cluster.read(&read).await {
+                Err(EtcdFault::Permission { .. }) => continue,
+                outcome => outcome.map_err(unavailable)?,
+            };
+            if answer.kvs.iter().any(|pair| outer.record(pair).is_ok()) {
+                return Ok(Some(outer.as_str().to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     async fn read_record(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {

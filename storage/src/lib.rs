@@ -26,7 +26,9 @@ use std::pin::Pin;
 pub use self::sled::{Holder, SledError, SledSettings, SledStore};
 pub use commit::{Commit, Guard, Limits, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
 pub use error::StoreError;
-pub use etcd::{EtcdError, EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore};
+pub use etcd::{
+    EtcdDamage, EtcdError, EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore,
+};
 pub use key::{InvalidKey, MAX_KEY_BYTES, RecordKey};
 pub use memory::MemoryStore;
 pub use page::{Listing, Page};

@@ -6,9 +6,10 @@ use arc_swap::ArcSwap;
 use selkie_config::Config;
 use selkie_crypto::{StateKey, os_random};
 use selkie_kms::ClientTag;
-use selkie_storage::Store;
+use selkie_storage::{Store, StoreError};
 use tokio::time::Instant;
 
+use super::fill::require_ours;
 use super::standing::{Back, Standing, compare, look};
 use super::{
     BackupSealError, ContentError, Damage, FillError, Snapshot, SnapshotError, fill, open_key,
@@ -17,6 +18,7 @@ use super::{
 use crate::clock::SystemClock;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::metrics::Metrics;
+use crate::state::others;
 use crate::transit::{ManagedKeys, Transit};
 
 /// Where a copy goes.
@@ -68,12 +70,28 @@ pub enum CopyError {
     /// The target would go back.
     #[error("nothing has changed: {}", listed(.0))]
     GoesBack(Vec<Back>),
+    /// The target holds what may not be Selkie's.
+    #[error("nothing has changed: {}", what_to_delete(.0))]
+    NotOurs(#[source] StoreError),
     /// The copy ended halfway.
     #[error("the target is half filled; run the same command again to finish")]
-    Fill(#[from] FillError),
+    Fill(#[source] FillError),
     /// Somebody changed the source during the copy.
     #[error("the source has changed meanwhile: stop all servers that use it, and run this again")]
     SourceChanged,
+}
+
+impl From<FillError> for CopyError {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::NotOurs(error) => Self::NotOurs(error),
+            halfway => Self::Fill(halfway),
+        }
+    }
+}
+
+fn what_to_delete(error: &StoreError) -> String {
+    others::advice(error).unwrap_or_else(|| "nothing but Selkie's own records is deleted".into())
 }
 
 fn listed(back: &[Back]) -> String {
@@ -162,6 +180,7 @@ async fn whole(source: &Arc<dyn Store>, transit: &Transit) -> Result<Snapshot, C
         Standing::BrokenOff { .. } => Err(CopyError::SourceBrokenOff),
         Standing::Unopened(error) => Err(CopyError::Seal(error)),
         Standing::Damaged(damage) => Err(CopyError::Source(damage.into())),
+        Standing::Corrupt(error) => Err(CopyError::Source(error.into())),
     }
 }
 
@@ -172,6 +191,9 @@ async fn put(
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {
     let standing = look(target.store, target.transit).await.map_err(CopyError::Target)?;
+    if matches!(standing, Standing::Corrupt(_)) {
+        require_ours(target.store, snapshot).await?;
+    }
     let taken_back = compare(&standing, snapshot);
     if !taken_back.is_empty() && !target.force {
         return Err(CopyError::GoesBack(taken_back));

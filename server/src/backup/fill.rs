@@ -8,7 +8,7 @@ use selkie_storage::{
 };
 
 use super::Snapshot;
-use super::standing::{Filling, raw};
+use super::standing::{Filling, raw, readable};
 use crate::state::layout::reserved;
 
 /// Far below what one commit takes.
@@ -24,6 +24,9 @@ pub enum FillError {
     /// The store has other records than were written.
     #[error("somebody else writes to the target: stop all servers that use it, and run this again")]
     Disturbed,
+    /// There is something that may not be Selkie's. It is not deleted, and nothing has changed.
+    #[error("the target holds what may not be Selkie's, and nothing but Selkie's own is deleted")]
+    NotOurs(#[source] StoreError),
     /// A bug: a constant is no key, or a marker no value.
     #[error("the marker of the fill cannot be written")]
     Marker,
@@ -41,7 +44,8 @@ impl From<ValueTooLarge> for FillError {
     }
 }
 
-/// Makes `target` hold the records of `wanted` and nothing else. First comes the record `filling`,
+/// Makes `target` hold the records of `wanted` and nothing else; damaged ones in their places are
+/// replaced, and whatever else is no record of ours is a refusal. First comes the record `filling`,
 /// and the root goes: no server commits to the store or opens it from then on. The root comes back
 /// with the commit that removes `filling`, once all else is there.
 ///
@@ -55,13 +59,15 @@ pub async fn fill(
     wanted: &Snapshot,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(), FillError> {
-    if raw(target).await? == wanted.records {
+    let (held, damaged) = require_ours(target, wanted).await?;
+    if damaged.is_empty() && held == wanted.records {
         return Ok(());
     }
     let (marker, root) = (reserved("filling")?, reserved("root")?);
     let begun = begin(target, wanted, &marker, &root).await?;
     let guards = [Guard::At(marker.clone(), begun)];
-    let writes = writes(&raw(target).await?, wanted, &[&marker, &root]);
+    let (held, _damaged) = require_ours(target, wanted).await?;
+    let writes = writes(&held, wanted, &[&marker, &root]);
     let total = writes.len();
     let mut done = 0;
     progress(done, total);
@@ -79,6 +85,31 @@ pub async fn fill(
     }
     target.commit(&guards, &[Write::Delete(marker), Write::Put(root, sealed_root)]).await?;
     if raw(target).await? == wanted.records { Ok(()) } else { Err(FillError::Disturbed) }
+}
+
+/// What `target` holds and what cannot be read of it, if all of that stands where `wanted` has a
+/// record: elsewhere it may be of others, and is theirs to delete.
+///
+/// # Errors
+///
+/// [`FillError::NotOurs`] and [`FillError::Store`].
+pub(super) async fn require_ours(
+    target: &Arc<dyn Store>,
+    wanted: &Snapshot,
+) -> Result<(BTreeMap<RecordKey, RecordValue>, Vec<RecordKey>), FillError> {
+    let (held, damaged) = readable(target).await.map_err(|error| match error {
+        StoreError::Corrupt { .. } => FillError::NotOurs(error),
+        other => FillError::Store(other),
+    })?;
+    if let Some(place) = damaged.iter().find(|place| !wanted.records.contains_key(*place)) {
+        return Err(match target.get(place).await {
+            Err(error @ StoreError::Corrupt { .. }) => FillError::NotOurs(error),
+            Err(error) => FillError::Store(error),
+            // It was mended meanwhile.
+            Ok(_) => FillError::Disturbed,
+        });
+    }
+    Ok((held, damaged))
 }
 
 /// Writes `filling` and takes the root away, together.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
 use selkie_crypto::{KeyVersion, StateKey};
-use selkie_storage::{RecordKey, RecordValue, Store, StoreError};
+use selkie_storage::{Page, RecordKey, RecordValue, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::{self, Snapshot, find};
 use super::{BackupSealError, Damage, SnapshotError, open_state_key};
 use crate::state::layout::Format;
+use crate::state::listing::{Listed, list};
+use crate::telemetry::WithCauses;
 use crate::transit::Transit;
 
 /// The record `filling`, as JSON: of which snapshot the store is being filled.
@@ -41,6 +43,8 @@ pub enum Standing {
     Unopened(BackupSealError),
     /// A store that does not add up.
     Damaged(Damage),
+    /// A store of which something cannot be read: a damaged record, or something of others.
+    Corrupt(StoreError),
 }
 
 /// One thing that filling a store would take back or that could not be compared.
@@ -101,7 +105,12 @@ impl fmt::Display for Back {
 ///
 /// [`SnapshotError::Store`] and [`SnapshotError::TooLarge`].
 pub async fn look(target: &Arc<dyn Store>, transit: &Transit) -> Result<Standing, SnapshotError> {
-    let records = snapshot::copy(target).await?;
+    let records = match snapshot::copy(target).await {
+        Err(SnapshotError::Store(error @ StoreError::Corrupt { .. })) => {
+            return Ok(Standing::Corrupt(error));
+        }
+        copied => copied?,
+    };
     if records.is_empty() {
         return Ok(Standing::Empty);
     }
@@ -133,6 +142,7 @@ pub fn compare(standing: &Standing, given: &Snapshot) -> Vec<Back> {
         Standing::Empty => Vec::new(),
         Standing::Unopened(error) => unreadable(error),
         Standing::Damaged(damage) => unreadable(damage),
+        Standing::Corrupt(error) => unreadable(&WithCauses(error)),
         Standing::BrokenOff { store, sequence } => {
             places(store, *sequence, &given.format, given.root.sequence)
         }
@@ -176,11 +186,24 @@ pub(super) async fn raw(
     store: &Arc<dyn Store>,
 ) -> Result<BTreeMap<RecordKey, RecordValue>, StoreError> {
     let mut records = BTreeMap::new();
-    let mut next = Some(selkie_storage::Page::all_in_bulk());
+    let mut next = Some(Page::all_in_bulk());
     while let Some(page) = next {
         let listing = store.list(&page).await?;
         records.extend(listing.records.into_iter().map(|record| (record.key, record.value)));
         next = listing.next;
     }
     Ok(records)
+}
+
+/// As [`raw`], with the places of what cannot be read.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] of what has not even the place of a record.
+pub(super) async fn readable(
+    store: &Arc<dyn Store>,
+) -> Result<(BTreeMap<RecordKey, RecordValue>, Vec<RecordKey>), StoreError> {
+    let Listed { records, unreadable, .. } = list(&**store, Page::all_in_bulk()).await?;
+    let records = records.into_iter().map(|record| (record.key, record.value)).collect();
+    Ok((records, unreadable))
 }

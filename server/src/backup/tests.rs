@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use selkie_config::{Config, Seal, SealKind, StaticKey, StaticSeal};
@@ -15,6 +16,7 @@ use super::*;
 use crate::seal::KekRef;
 use crate::state::layout::Format;
 use crate::state::{KeyRecord, Root, record_key};
+use crate::telemetry::WithCauses;
 use crate::transit::{KeySource, Transit, TransitKey, VersionRecord};
 
 type Records = BTreeMap<RecordKey, RecordValue>;
@@ -391,6 +393,90 @@ async fn another_store_and_a_damaged_one_are_replaced_by_force_alone() {
     let target = Target { store: &other.store, transit: &transit, force: true };
     restore(&file, target, &mut |_, _| {}).await.unwrap();
     assert_eq!(raw(&other.store).await.unwrap(), copied(&site.store).await);
+}
+
+/// A store in which some records cannot be read until they are put again.
+#[derive(Debug)]
+struct Rotted {
+    inner: Arc<dyn Store>,
+    places: Mutex<BTreeSet<RecordKey>>,
+}
+
+impl Rotted {
+    fn at(inner: &Arc<dyn Store>, places: &[&str]) -> Arc<dyn Store> {
+        let places = Mutex::new(places.iter().map(|place| key(place)).collect());
+        Arc::new(Self { inner: Arc::clone(inner), places })
+    }
+
+    fn check(&self, record: &Record) -> Result<(), StoreError> {
+        if self.places.lock().unwrap().contains(&record.key) {
+            let (key, text) = (Some(record.key.clone()), format!("s/{}", record.key));
+            return Err(StoreError::Corrupt { key, source: text.into() });
+        }
+        Ok(())
+    }
+}
+
+impl Store for Rotted {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        Box::pin(async move {
+            let found = self.inner.get(key).await?;
+            found.iter().try_for_each(|record| self.check(record))?;
+            Ok(found)
+        })
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        Box::pin(async move {
+            let listing = self.inner.list(page).await?;
+            listing.records.iter().try_for_each(|record| self.check(record))?;
+            Ok(listing)
+        })
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        Box::pin(async move {
+            let done = self.inner.commit(guards, writes).await?;
+            let mut places = self.places.lock().unwrap();
+            places.retain(|place| writes.iter().all(|write| write.key() != place));
+            Ok(done)
+        })
+    }
+
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        self.inner.watch(from)
+    }
+}
+
+#[tokio::test]
+async fn records_that_cannot_be_read_are_replaced_by_force_alone() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    for rotted in [&["tokens/x"][..], &["format", "root", "state-key", "tokens/x", "tokens/y"]] {
+        let target = Rotted::at(&site.store, rotted);
+        let refused = restore_into(&target, &transit, &file).await.unwrap_err();
+        let text = refused.to_string();
+        assert!(matches!(refused, CopyError::GoesBack(_)) && text.contains(rotted[0]), "{text}");
+        let forced = Target { store: &target, transit: &transit, force: true };
+        restore(&file, forced, &mut |_, _| {}).await.unwrap();
+        assert_eq!(raw(&target).await.unwrap(), copied(&site.store).await);
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_of_others_is_named_and_never_deleted() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    site.store.commit(&[], &[Write::Put(key("note"), value(b"theirs"))]).await.unwrap();
+    let held = raw(&site.store).await.unwrap();
+    let target = Rotted::at(&site.store, &["note", "tokens/x"]);
+    for force in [false, true] {
+        let target = Target { store: &target, transit: &transit, force };
+        let refused = restore(&file, target, &mut |_, _| {}).await.unwrap_err();
+        let text = WithCauses(&refused).to_string();
+        assert!(matches!(refused, CopyError::NotOurs(_)) && text.contains("s/note"), "{text}");
+        assert_eq!(raw(&site.store).await.unwrap(), held, "nothing has changed");
+    }
 }
 
 /// A store that dies at a commit: before it, or after it and before its answer.

@@ -17,6 +17,7 @@ use crate::node::NodeError;
 use crate::promises::PromiseFileError;
 use crate::serve::{EndpointName, ServeError};
 use crate::state::backend::BackendError;
+use crate::state::others::Nested;
 use crate::telemetry::TelemetryError;
 use crate::vault_storage::VaultStorageError;
 
@@ -125,6 +126,9 @@ pub enum CommandError {
     /// The storage cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Another deployment keeps its state around the place of the storage.
+    #[error("{}: {}", .0, .0.advice())]
+    Nested(Nested),
     /// The directory of a storage cannot be opened by a command that needs it alone.
     #[error("storage \"sled\" in {}: {}", path.display(), told(source))]
     StorageDirectory {
@@ -255,6 +259,7 @@ const fn next_step(error: &CopyError) -> &'static str {
             "the storage is as it was; configure a seal that the backup was made for, and see with \
              `selkie doctor` that it is reached"
         }
+        CopyError::NotOurs(_) => "make room for it, and run this again",
         CopyError::Target(_) => "see to that storage, and run this again",
         CopyError::GoesBack(_) => {
             "stop if you did not expect this; only if all of it may be lost, run it again with --force"
@@ -290,6 +295,7 @@ impl CommandError {
             | Self::NoStorage { .. }
             | Self::NothingRemembered { .. }
             | Self::AnothersData { .. }
+            | Self::Nested(_)
             | Self::NoAuditKey
             | Self::KeepsNothing { .. }
             | Self::Serve(ServeError::Tls { .. } | ServeError::Node(NodeError::Deployment(_))) => {

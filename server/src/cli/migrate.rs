@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::backup::{progress_bar, reporter};
-use super::restore::{config_and_storage, open, told, told_forgotten};
+use super::restore::{config_and_storage, open, open_to_leave, told, told_forgotten};
 use super::{CommandError, print};
 use crate::backup::{Target, migrate, offline};
 use crate::state::checkpoint::CheckpointFile;
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let (from, to) = (offline(from).await?, offline(to).await?);
-        let source = open(&from_storage).await?;
+        let source = open_to_leave(&from_storage).await?;
         let store = open(&to_storage).await?;
         let target = Target { store: &store, transit: &to, force: false };
         let copied = migrate(&source, &from, target, &mut reporter(&bar)).await?;

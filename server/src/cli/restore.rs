@@ -11,7 +11,7 @@ use selkie_storage::Store;
 use super::backup::{progress_bar, reporter};
 use super::{CommandError, print, read_config};
 use crate::backup::{Copied, Target, offline, restore};
-use crate::state::backend;
+use crate::state::backend::{self, BackendError};
 use crate::state::checkpoint::{CheckpointError, CheckpointFile};
 use crate::telemetry::WithCauses;
 
@@ -52,13 +52,24 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     print(output, &copied?)
 }
 
-/// The store that no server may use meanwhile.
+/// The store that no server may use meanwhile, to be filled.
 pub(super) async fn open(storage: &Storage) -> Result<Arc<dyn Store>, CommandError> {
-    let opened = backend::open(storage).await;
-    opened.map_err(|source| match storage {
-        Storage::Sled(sled) => CommandError::StorageDirectory { path: sled.path.clone(), source },
-        Storage::InMemory | Storage::Etcd(_) => CommandError::Backend(source),
-    })
+    backend::open(storage).await.map_err(|error| unopened(storage, error))
+}
+
+/// The store that no server may use meanwhile, to be copied.
+pub(super) async fn open_to_leave(storage: &Storage) -> Result<Arc<dyn Store>, CommandError> {
+    backend::open_to_leave(storage).await.map_err(|error| unopened(storage, error))
+}
+
+fn unopened(storage: &Storage, source: BackendError) -> CommandError {
+    match (storage, source) {
+        (_, BackendError::Nested(nested)) => CommandError::Nested(nested),
+        (Storage::Sled(sled), source) => {
+            CommandError::StorageDirectory { path: sled.path.clone(), source }
+        }
+        (Storage::InMemory | Storage::Etcd(_), source) => CommandError::Backend(source),
+    }
 }
 
 /// What became of the checkpoint, which would stand against a store that was put back on purpose.

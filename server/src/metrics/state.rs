@@ -44,6 +44,7 @@ impl StoreFigures {
         };
         let is_attached = keys.has_store() && !keys.is_awaiting_store();
         let lost = keys.lost();
+        let lost = lost.as_ref();
         let is_up = match status {
             _ if is_attached => Some(lost.is_none_or(|lost| lost.is_up)),
             StateStatus::Opening | StateStatus::Open { .. } => None,

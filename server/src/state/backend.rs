@@ -11,6 +11,9 @@ use selkie_storage::{
 };
 use zeroize::Zeroizing;
 
+use super::opening::FORMAT_PLACE;
+use super::others::Nested;
+
 /// Why there is no raw store.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
@@ -20,6 +23,9 @@ pub enum BackendError {
     /// The stanza cannot be made a client of etcd.
     #[error(transparent)]
     Etcd(#[from] EtcdError),
+    /// Another deployment keeps its state around the place of this one, which it would damage.
+    #[error(transparent)]
+    Nested(#[from] Nested),
     /// A file that the stanza names cannot be read.
     #[error("{}", path.display())]
     File {
@@ -46,12 +52,27 @@ impl BackendError {
     }
 }
 
-/// Opens the raw store that `storage` names.
+/// Opens the raw store that `storage` names, to use it. Others that lie inside it show when it is
+/// read.
 ///
 /// # Errors
 ///
 /// [`BackendError`].
 pub async fn open(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
+    let Storage::Etcd(etcd) = storage else { return open_to_leave(storage).await };
+    let store = EtcdStore::connect(etcd_settings(etcd)?)?;
+    match store.enclosing(&super::opening::place(FORMAT_PLACE)?).await? {
+        Some(outer) => Err(Nested { outer, inner: etcd.prefix.clone() }.into()),
+        None => Ok(Arc::new(store)),
+    }
+}
+
+/// As [`open`], to copy its records to another one: also where no store should be.
+///
+/// # Errors
+///
+/// [`BackendError`].
+pub async fn open_to_leave(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
     match storage {
         Storage::InMemory => Ok(Arc::new(MemoryStore::new())),
         Storage::Sled(sled) => {

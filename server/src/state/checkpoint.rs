@@ -1,6 +1,7 @@
 //! How far the store had come, kept outside of it: what a roll-back of the whole store shows
 //! against (invariant I5).
 
+use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,17 @@ pub enum CheckpointError {
     },
 }
 
+/// What there is of a checkpoint that does not contradict the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// None.
+    Nothing,
+    /// One of an earlier commit.
+    Behind,
+    /// One of the newest commit.
+    Same,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Checkpoint {
@@ -115,20 +127,22 @@ impl CheckpointFile {
     }
 
     /// Whether there is one, of this store and signed with this key, that `root` does not contradict.
-    /// Without a file there is nothing to say.
     ///
     /// # Errors
     ///
     /// [`CheckpointError`].
-    pub fn check(&self, key: &StateKey, root: &Root) -> Result<(), CheckpointError> {
-        let Some(checkpoint) = self.authentic(key)? else { return Ok(()) };
-        if root.sequence < checkpoint.sequence {
-            let (checkpoint, store) = (checkpoint.sequence, root.sequence);
-            return Err(CheckpointError::RolledBack { checkpoint, store });
+    pub fn check(&self, key: &StateKey, root: &Root) -> Result<Found, CheckpointError> {
+        let Some(Checkpoint { sequence, root: marked, .. }) = self.authentic(key)? else {
+            return Ok(Found::Nothing);
+        };
+        match root.sequence.cmp(&sequence) {
+            Ordering::Less => {
+                Err(CheckpointError::RolledBack { checkpoint: sequence, store: root.sequence })
+            }
+            Ordering::Greater => Ok(Found::Behind),
+            Ordering::Equal if marked == mark(key, root) => Ok(Found::Same),
+            Ordering::Equal => Err(CheckpointError::OtherHistory { sequence }),
         }
-        let is_same = root.sequence > checkpoint.sequence || checkpoint.root == mark(key, root);
-        let sequence = checkpoint.sequence;
-        if is_same { Ok(()) } else { Err(CheckpointError::OtherHistory { sequence }) }
     }
 
     /// Whether a checkpoint vouches for `key` as the one that this store has had.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::checkpoint::CheckpointFile;
 use super::missing::Missing;
-use super::opening::{OpenError, Opened, State, WhenEmpty};
+use super::opening::{OpenError, Opened, State, WhenEmpty, tell_unwritten};
 use super::sealed_store::SealedStore;
 use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
@@ -255,7 +255,7 @@ impl Keeper {
         let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));
         auth.await.map_err(OpenError::Store)?;
         let keys = &transit.keys;
-        keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::Keys)?;
+        keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::of_keys)?;
         keys.follow_seals(&transit.current, transit.clock.unix_seconds()).await;
         let sequence = store.seen().root.sequence;
         // Set once: after this there is no further attempt.
@@ -359,23 +359,24 @@ pub(super) async fn keep_checkpoint(opened: &Opened) {
     let Some(file) = &opened.checkpoint else { return };
     let mut roots = opened.store.follow_root();
     // What was committed since the store was opened counts too.
-    roots.mark_changed();
-    let mut is_told = false;
+    if opened.store.seen().root != opened.root || !opened.is_checkpoint_kept {
+        roots.mark_changed();
+    }
+    let mut is_told = !opened.is_checkpoint_kept;
     while roots.changed().await.is_ok() {
         let root = roots.borrow_and_update().root;
         let (to, key) = (file.clone(), Arc::clone(&opened.key));
         let written = tokio::task::spawn_blocking(move || to.write(&key, &root)).await;
         match written {
-            Ok(Err(error)) if !is_told => {
+            Ok(Ok(())) => is_told = false,
+            Ok(Err(error)) => {
+                if !is_told {
+                    tell_unwritten(file, &error);
+                }
                 is_told = true;
-                tracing::error!(
-                    file = %file.path().display(),
-                    reason = %WithCauses(&error),
-                    advice = "make \"data_dir\" writable for Selkie",
-                    "the checkpoint of the state is not kept: a roll-back might not be seen"
-                );
+                // Whether or not anything else is committed.
+                roots.mark_changed();
             }
-            Ok(outcome) => is_told = outcome.is_err(),
             Err(_ended) => return,
         }
         sleep(CHECKPOINT_PAUSE).await;

@@ -1,4 +1,4 @@
-//! Reads all records below a place, whatever is wrong with single ones.
+//! Reads all records of a part of a store, whatever is wrong with single ones.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 /// How long the store may take for one answer.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// All records below a place, as of one revision.
+/// All records of a part of a store, as of one revision.
 #[derive(Debug)]
 pub(crate) struct Listed {
     pub(crate) records: Vec<Record>,
@@ -19,9 +19,8 @@ pub(crate) struct Listed {
     pub(crate) revision: Revision,
 }
 
-/// Every record below `root`. One that cannot be read does not hide the others.
-pub(crate) async fn list(store: &dyn Store, root: RecordKey) -> Result<Listed, StoreError> {
-    let first = Page::under(root);
+/// Every record from the page `first` on. One that cannot be read does not hide the others.
+pub(crate) async fn list(store: &dyn Store, first: Page) -> Result<Listed, StoreError> {
     let whole = first.limit;
     let (mut next, mut from) = (Some(first), None);
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
@@ -32,9 +31,10 @@ pub(crate) async fn list(store: &dyn Store, root: RecordKey) -> Result<Listed, S
                 records.extend(listing.records);
                 listing.next
             }
-            // One by one, until the record is found that spoils the page.
+            // By halves, until the record is found that spoils the page.
             Err(StoreError::Corrupt { key: Some(_), .. }) if page.limit > NonZeroUsize::MIN => {
-                Some(Page { limit: NonZeroUsize::MIN, ..page })
+                let limit = NonZeroUsize::new(page.limit.get() / 2).unwrap_or(NonZeroUsize::MIN);
+                Some(Page { limit, ..page })
             }
             Err(StoreError::Corrupt { key: Some(place), .. }) if is_further(&place, &page) => {
                 unreadable.push(place.clone());

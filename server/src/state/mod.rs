@@ -9,6 +9,7 @@ pub mod layout;
 pub(crate) mod listing;
 mod missing;
 pub mod opening;
+pub mod others;
 pub mod records;
 mod root;
 pub mod sealed_store;

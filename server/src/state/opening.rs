@@ -15,13 +15,14 @@ use selkie_storage::{Guard, Page, Record, RecordKey, RecordValue, Store, StoreEr
 pub use self::error::OpenError;
 pub(super) use self::verification::verify;
 use super::Root;
-use super::checkpoint::{CheckpointError, CheckpointFile};
+use super::checkpoint::{CheckpointError, CheckpointFile, Found};
 use super::layout::{FORMAT, Format};
 use super::sealed_store::{Damage, ROOT, SealedStore, SharedRandom, corrupt, seal_root};
 use super::state_key;
+use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
-const FORMAT_PLACE: &str = "format";
+pub(super) const FORMAT_PLACE: &str = "format";
 pub(super) const KEY_PLACE: &str = "state-key";
 const FILLING: &str = "filling";
 
@@ -61,6 +62,10 @@ pub struct Opened {
     pub format: Format,
     /// How far it had come, kept outside of it.
     pub checkpoint: Option<CheckpointFile>,
+    /// Whether that says as much.
+    pub is_checkpoint_kept: bool,
+    /// What its records added up to when it was opened.
+    pub root: Root,
 }
 
 impl State {
@@ -104,14 +109,15 @@ impl State {
             self.checkpoint_dir.as_deref().map(|dir| CheckpointFile::new(dir, &format.store));
         let key = Arc::new(self.state_key(&format, checkpoint.as_ref(), transit).await?);
         let seen = verify(&*self.raw, &key).await?;
-        if let Some(file) = &checkpoint {
-            let failed = |source| OpenError::Checkpoint { path: file.path().to_owned(), source };
-            file.check(&key, &seen.root).map_err(failed)?;
-            file.write(&key, &seen.root).map_err(failed)?;
-        }
+        let is_checkpoint_kept = match &checkpoint {
+            Some(file) => bring_up(file, &key, &seen.root)?,
+            None => false,
+        };
+        let root = seen.root;
         let random: SharedRandom = Arc::clone(&transit.random) as _;
         let store = SealedStore::new(Arc::clone(&self.raw), Arc::clone(&key), random, seen)?;
-        Ok(Opened { store: Arc::new(store), key, format, checkpoint })
+        let store = Arc::new(store);
+        Ok(Opened { store, key, format, checkpoint, is_checkpoint_kept, root })
     }
 
     /// Which layout the store has; `None` if there is nothing in it at all.
@@ -156,7 +162,7 @@ impl State {
         let (mut drawn, mut id) = (Ok(()), [0; 16]);
         let key = StateKey::init_with(|page| drawn = (transit.random)(page))?;
         let drawn = drawn.and_then(|()| (transit.random)(&mut id));
-        drawn.map_err(TransitError::Random).map_err(OpenError::StateKey)?;
+        drawn?;
         let envelope = state_key::encrypt(&key, &keks, transit).await;
         let envelope = envelope.map_err(|error| OpenError::of_seals(names(&keks), error))?;
         let format = Format {
@@ -232,6 +238,36 @@ impl State {
     async fn get(&self, name: &'static str) -> Result<Option<Record>, StoreError> {
         self.raw.get(&place(name)?).await
     }
+}
+
+/// Brings a checkpoint that does not contradict the store up to `root`; whether it is now.
+///
+/// The first one is a condition: without any, no roll-back would ever show. One that is behind does
+/// its work, as it does between two writes, and a full disk keeps no state from opening.
+fn bring_up(file: &CheckpointFile, key: &StateKey, root: &Root) -> Result<bool, OpenError> {
+    let failed = |source| OpenError::Checkpoint { path: file.path().to_owned(), source };
+    let found = file.check(key, root).map_err(failed)?;
+    if found == Found::Same {
+        return Ok(true);
+    }
+    match file.write(key, root) {
+        Err(error) if found == Found::Behind => {
+            tell_unwritten(file, &error);
+            Ok(false)
+        }
+        written => written.map(|()| true).map_err(failed),
+    }
+}
+
+/// Tells that a checkpoint stays behind.
+pub(super) fn tell_unwritten(file: &CheckpointFile, error: &CheckpointError) {
+    tracing::error!(
+        file = %file.path().display(),
+        reason = %WithCauses(error),
+        advice = "make \"data_dir\" writable for Selkie, and see that its disk has space; it is \
+                  tried again by itself",
+        "the checkpoint of the state is not kept: a roll-back might not be seen"
+    );
 }
 
 fn read_format(value: &RecordValue) -> Result<Format, OpenError> {

@@ -7,7 +7,7 @@ mod mirror;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use selkie_storage::{Guard, Revision, Store, StoreError, Write};
+use selkie_storage::{Guard, Page, Revision, Store, StoreError, Write};
 use tokio::time::timeout;
 
 pub(crate) use self::mirror::Mirrors;
@@ -207,7 +207,7 @@ impl Records {
     pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
         for mirror in &self.mirrors {
             if let Ok(root) = mirror.root().parse() {
-                mirror.replace(&list(store, root).await?);
+                mirror.replace(&list(store, Page::under(root)).await?);
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLo
 
 use selkie_access::{KeyName, MountPath};
 use selkie_listener::LogBudget;
-use selkie_storage::{Revision, Store, StoreError};
+use selkie_storage::{Page, Revision, Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ pub(super) use self::target::Target;
 use super::{TransitError, TransitKey};
 use crate::look_budget::LookBudget;
 use crate::state::listing::{Listed, list};
-use crate::state::under_mounts;
+use crate::state::{others, under_mounts};
 
 /// The managed keys: those made through the API, kept in the store, held here to be read without
 /// it. Several replicas may share a store; each follows what the others commit.
@@ -56,12 +56,14 @@ pub struct ManagedKeys {
 }
 
 /// A store that is not followed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lost {
     /// Since when.
     pub(crate) since: Instant,
     /// Whether it answered all the same when it was last asked.
     pub(crate) is_up: bool,
+    /// What to do, if others are in its place.
+    pub(crate) advice: Option<String>,
 }
 
 impl fmt::Debug for ManagedKeys {
@@ -211,7 +213,7 @@ impl ManagedKeys {
     /// Holds all that is in `store`, and answers from where to watch it.
     async fn reload(&self, store: &dyn Store) -> Result<Revision, StoreError> {
         let Ok(root) = under_mounts() else { return Ok(Revision::ORIGIN) };
-        let Listed { records, unreadable, revision } = list(store, root).await?;
+        let Listed { records, unreadable, revision } = list(store, Page::under(root)).await?;
         let readable = records.iter().filter_map(KeyInStore::read);
         let found = readable.chain(unreadable.iter().filter_map(KeyInStore::unreadable)).collect();
         self.holding_mut().replace(found, revision);
@@ -220,13 +222,13 @@ impl ManagedKeys {
 
     /// Since when the keys held may not be those of the store.
     pub(crate) fn lost(&self) -> Option<Lost> {
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note_lost(&self, error: &StoreError) {
         let is_up = !matches!(error, StoreError::Unavailable { .. } | StoreError::Undecided { .. });
         let since = self.lost().map_or_else(Instant::now, |lost| lost.since);
-        let lost = Some(Lost { since, is_up });
+        let lost = Some(Lost { since, is_up, advice: others::advice(error) });
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
     }
 

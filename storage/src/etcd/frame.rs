@@ -15,7 +15,7 @@ pub(crate) enum Damage {
     Length,
     #[error("the value does not have the checksum that its frame states")]
     Checksum,
-    #[error("the key below the prefix is no record key")]
+    #[error("the key below the prefix is none of a record")]
     ForeignKey,
     #[error("the revision is negative")]
     Revision,

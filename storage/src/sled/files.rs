@@ -40,6 +40,13 @@ pub(super) fn replace_with(
     sync(dir)
 }
 
+/// Whether the disk says that it cannot give back what lies there, as other files may well be whole.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    // EIO; EBADMSG and EUCLEAN are what file systems make of a wrong checksum of their own.
+    const UNREADABLE: [i32; 3] = [5, 74, 117];
+    error.raw_os_error().is_some_and(|code| UNREADABLE.contains(&code))
+}
+
 /// The bytes of a file; `None` if there is none.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {

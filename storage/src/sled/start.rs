@@ -52,11 +52,7 @@ impl Disk {
         let lock = lock(dir)?;
         let parts = [MARKER, ENGINE, journal::NAME, newest::NAME];
         let existed = parts.iter().any(|part| dir.join(part).exists());
-        let witness = newest::read(dir)?;
-        let found = if existed { journal::read(dir)? } else { create(dir)? };
-        let (engine, held) =
-            open_engine(dir, found.records().unwrap_or(&Records::new()), patience)?;
-        let (truth, rewrite) = choose(found, held.as_ref(), witness)?;
+        let Parts { engine, held, truth, rewrite } = Parts::read(dir, existed, patience)?;
         let (engine, image) = match (engine, held, truth) {
             (Some(engine), Some(held), Truth::Held) => (engine, held),
             (Some(engine), Some(held), Truth::Journal(image)) if held == image => (engine, image),
@@ -236,6 +232,23 @@ fn in_use(dir: &Path) -> SledError {
     SledError::InUse { dir: dir.to_owned(), pid: said.and_then(|said| said.trim().parse().ok()) }
 }
 
+/// What was read, or `None` if the disk does not give the file `name` back, which is damage like any
+/// other: the other parts may have all that was answered.
+fn readable<T>(
+    read: Result<T, SledError>,
+    name: &str,
+    unread: &mut Vec<io::Error>,
+) -> Result<Option<T>, SledError> {
+    match read {
+        Err(SledError::Io(error)) if files::is_unreadable(&error) => {
+            tracing::error!(%error, name, "a file of the store cannot be read: repair the disk; it is made anew if the others have all that was answered");
+            unread.push(error);
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
 /// A store where none ever was: first the journal, from which all else is made.
 fn create(dir: &Path) -> Result<JournalContent, SledError> {
     tracing::info!("a new store is made");
@@ -291,6 +304,45 @@ fn move_snapshots(dir: &Path, path: &Path) -> Result<(), SledError> {
     Ok(files::sync(path)?)
 }
 
+/// The parts as they are found, and which of them is believed.
+struct Parts {
+    engine: Option<Engine>,
+    held: Option<Image>,
+    truth: Truth,
+    /// Whether the journal is worth a look before it is replaced.
+    rewrite: bool,
+}
+
+impl Parts {
+    fn read(dir: &Path, existed: bool, patience: Duration) -> Result<Self, SledError> {
+        let mut unread = Vec::new();
+        let witness =
+            readable(newest::read(dir).map_err(SledError::Io), newest::NAME, &mut unread)?
+                .flatten();
+        let found = if existed {
+            let found = readable(journal::read(dir), journal::NAME, &mut unread)?;
+            found.unwrap_or(JournalContent::Damaged)
+        } else {
+            create(dir)?
+        };
+        let (engine, held) =
+            open_engine(dir, found.records().unwrap_or(&Records::new()), patience)?;
+        let (truth, rewrite) = match (choose(found, held.as_ref(), witness), unread.pop()) {
+            // What cannot be read today is not lost yet: nobody is to put a backup in its place.
+            (Err(SledError::Damaged), Some(unread)) => return Err(SledError::Io(unread)),
+            (Err(SledError::Damaged), None) => {
+                tracing::error!(
+                    ?witness,
+                    "neither the journal nor sled has all that was answered: restore a backup"
+                );
+                return Err(SledError::Damaged);
+            }
+            (chosen, _) => chosen?,
+        };
+        Ok(Self { engine, held, truth, rewrite })
+    }
+}
+
 /// The part that is believed.
 enum Truth {
     Journal(Image),
@@ -331,13 +383,7 @@ fn choose(
             Ok((Truth::Journal(journal), worth_keeping))
         }
         (_, Some(held)) if vouched(held) => Ok((Truth::Held, true)),
-        _ => {
-            tracing::error!(
-                ?witness,
-                "neither the journal nor sled has all that was answered: restore a backup"
-            );
-            Err(SledError::Damaged)
-        }
+        _ => Err(SledError::Damaged),
     }
 }
 
@@ -370,8 +416,15 @@ fn rebuild(
 
 fn keep_copy(dir: &Path) -> Result<(), SledError> {
     let path = dir.join(journal::NAME);
-    if path.exists() {
-        aside::copy(dir, &path)?;
+    if !path.exists() {
+        return Ok(());
+    }
+    match aside::copy(dir, &path) {
+        // sled has all that was answered, or it would not have come to this.
+        Err(error) if files::is_unreadable(&error) => {
+            aside::keep(dir, |aside| fs::rename(&path, aside.join(journal::NAME)))?;
+        }
+        copied => drop(copied?),
     }
     Ok(())
 }

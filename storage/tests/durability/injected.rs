@@ -168,6 +168,30 @@ async fn at_every_call(test: &str, fault: &str, goes_on: &str, heals: bool) {
     assert!(points * stride > 100, "hardly a call was reached");
 }
 
+/// What is whole is served, and what the disk did not give back is made anew from it.
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_made_from_the_others_and_two_are_waited_for() {
+    let test = "a_file_that_cannot_be_read_is_made_from_the_others_and_two_are_waited_for";
+    if !may_inject(test) {
+        return;
+    }
+    let made = super::made(COMMITS - 2).await;
+    for (unreadable, opens) in
+        [(&["journal"][..], true), (&["newest"], true), (&["journal", "newest"], false)]
+    {
+        let dir = TempDir::new().unwrap();
+        super::copy(made.path(), dir.path());
+        let told = run(dir.path(), unreadable, "read", "error=EIO", "1+");
+        assert!(told.is_hit, "{unreadable:?}: {told:?}");
+        assert_eq!((told.is_open, told.is_done), (opens, opens), "{unreadable:?}: {told:?}");
+        let kept = dir.path().join("damaged-1/journal");
+        assert_eq!(kept.exists(), unreadable == ["journal"], "{unreadable:?}");
+        // Nothing was made anew of what two were needed for: it is there once it can be read.
+        let found = newest(&open(dir.path()).await.unwrap()).await;
+        assert_eq!(found, if opens { COMMITS } else { COMMITS - 2 }, "{unreadable:?}");
+    }
+}
+
 #[tokio::test]
 async fn stop_at_every_call_leaves_what_was_answered() {
     at_every_call("stop_at_every_call_leaves_what_was_answered", "signal=KILL", "", false).await;

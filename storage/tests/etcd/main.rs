@@ -9,6 +9,7 @@ mod faults;
 mod history;
 mod kills;
 mod partition;
+mod places;
 mod quota;
 mod secured;
 mod server;

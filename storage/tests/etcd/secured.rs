@@ -157,6 +157,23 @@ async fn lost_token_is_renewed_unnoticed_and_a_watch_goes_on() {
 }
 
 #[tokio::test]
+async fn a_user_of_its_own_prefix_alone_sees_nobody_around() {
+    if !etcd_is_here() {
+        return;
+    }
+    let (etcd, outer) = etcd_with_users().await;
+    outer.commit(&[], &[put("format", b"1")]).await.unwrap();
+    etcd.ctl(&[ROOT, "role", "add", "below"]);
+    let role = ["role", "grant-permission", "--prefix=true", "below", "readwrite", "selkie/in/"];
+    etcd.ctl(&[&[ROOT], &role[..]].concat());
+    etcd.ctl(&[ROOT, "user", "add", "below:p"]);
+    etcd.ctl(&[ROOT, "user", "grant-role", "below", "below"]);
+    let credentials = Some(EtcdLogin { username: "below".into(), ..login("p") });
+    let inner = connect(EtcdSettings { credentials, ..settings(etcd.urls_from(0), "selkie/in/") });
+    assert_eq!(inner.enclosing(&key("format")).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn revoked_role_and_changed_password_are_named() {
     if !etcd_is_here() {
         return;

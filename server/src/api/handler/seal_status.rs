@@ -137,6 +137,7 @@ fn store(call: &Call<'_>, now: u64) -> Value {
         json!({
             "up": figures.is_up,
             "lag_seconds": figures.lag.map(|lag| lag.as_secs()),
+            "advice": call.node.keys().lost().and_then(|lost| lost.advice),
             "writes_made": writes.made,
             "writes_failed": writes.failed,
             "writes_failing": writes.are_failing(),

@@ -104,11 +104,12 @@ impl Report {
         let lag = store.get("lag_seconds").and_then(Value::as_i64).filter(|lag| *lag > 0);
         if let Some(lag) = lag {
             let is_up = flag(store, "up") == Some(true);
-            let word = if is_up { "is not followed" } else { "does not answer" };
-            let text = format!("{word}: keys are as they were {} ago", span(lag));
+            let how = if is_up { "is not followed" } else { "does not answer" };
+            let text = format!("{how}: keys are as they were {} ago", span(lag));
             block.add(true, "storage", Some(text));
             let advice = "keys go on to be used; see why it is away, it is tried again by itself";
-            block.add(true, "what to do", Some(advice.to_owned()));
+            let advice = word(store, "advice").unwrap_or_else(|| advice.to_owned());
+            block.add(true, "what to do", Some(advice));
         }
         let are_failing = flag(store, "writes_failing") == Some(true);
         if are_failing {

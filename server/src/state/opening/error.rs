@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use selkie_crypto::{PageError, SealName};
+use selkie_crypto::{PageError, RandomError, SealName};
 use selkie_storage::{RecordKey, SledError, StoreError};
 
 use super::super::backend::BackendError;
 use super::super::checkpoint::CheckpointError;
 use super::super::missing::Missing;
+use super::super::others;
 use super::super::sealed_store::Damage;
 use crate::transit::TransitError;
+
+const OVERLAP: &str = "the storage overlaps with that of another deployment";
 
 /// Why the state is not open. What passes by itself says so in [`OpenError::is_passing`].
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,9 @@ pub enum OpenError {
         #[source]
         source: Option<TransitError>,
     },
+    /// Nothing can be drawn for a new state key, or for what wraps it.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// No seal will ever open the state key.
     #[error("the state key does not open")]
     StateKey(#[source] TransitError),
@@ -100,8 +106,44 @@ impl OpenError {
     pub(super) fn of_seals(missing: Vec<SealName>, error: TransitError) -> Self {
         match error {
             TransitError::Seal(_) => Self::Sealed { missing, source: Some(error) },
-            TransitError::Random(_) | TransitError::Encrypt(_) => Self::StateKey(error),
-            refused => Self::StateKey(refused),
+            TransitError::Random(error) => Self::Random(error),
+            TransitError::Store(error) => Self::Store(error),
+            TransitError::KeyNotFound
+            | TransitError::NotLookedUp
+            | TransitError::Declared
+            | TransitError::NoStorage
+            | TransitError::RequestedVersionNegative
+            | TransitError::RequestedVersionTooHigh
+            | TransitError::RequestedVersionTooLow
+            | TransitError::ContextMissing
+            | TransitError::Ciphertext(_)
+            | TransitError::VersionTooNew
+            | TransitError::NewerVersion(_)
+            | TransitError::VersionTooOld
+            | TransitError::VersionSpelling
+            | TransitError::Refused(_)
+            | TransitError::NoUsableRecipient
+            | TransitError::SealRevoked(_)
+            | TransitError::UnwrapRejected
+            | TransitError::OldServerRejected(_)
+            | TransitError::Encrypt(_)
+            | TransitError::Quorum(_)
+            | TransitError::StateSealed
+            | TransitError::StoreAttached
+            | TransitError::RecordUnreadable
+            | TransitError::VersionsExhausted
+            | TransitError::RecordFull
+            | TransitError::NameTooLong
+            | TransitError::ChangePanicked
+            | TransitError::Setting(_) => Self::StateKey(error),
+        }
+    }
+
+    /// Why the managed keys of a store that is open were not loaded.
+    pub(in crate::state) fn of_keys(error: TransitError) -> Self {
+        match error {
+            TransitError::Store(error) => Self::Store(error),
+            other => Self::Keys(other),
         }
     }
 
@@ -122,17 +164,21 @@ impl OpenError {
 
     /// Whether the store was reached.
     pub(crate) const fn has_store_answered(&self) -> bool {
-        !matches!(
-            self,
-            Self::Backend(_)
-                | Self::Store(StoreError::Unavailable { .. } | StoreError::Undecided { .. })
-        )
+        match self {
+            Self::Backend(error) => matches!(error, BackendError::Nested(_)),
+            Self::Store(error) => {
+                !matches!(error, StoreError::Unavailable { .. } | StoreError::Undecided { .. })
+            }
+            _ => true,
+        }
     }
 
     /// What is wrong, for anybody: it names nothing of this deployment.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
+            Self::Backend(BackendError::Nested(_)) => OVERLAP,
+            Self::Store(error) if others::nested(error).is_some() => OVERLAP,
             Self::OtherRealm { .. } => "the storage belongs to another deployment",
             Self::OtherFormat { .. } => "the storage was written by another version",
             Self::NotThere => "the storage is empty",
@@ -149,6 +195,7 @@ impl OpenError {
             Self::Sealed { .. } | Self::StateKey(_) | Self::KeyLength => {
                 "no seal opens the state key"
             }
+            Self::Random(_) => "the system gives no randomness",
             Self::OriginUnproven => "nothing proves that the state key is ours",
             Self::Backend(_) | Self::Store(_) | Self::Busy => "the storage cannot be used",
             Self::Page(_) => "there is no locked memory for the state key",
@@ -159,7 +206,15 @@ impl OpenError {
     /// What an operator does about it.
     #[must_use]
     pub fn advice(&self) -> Cow<'static, str> {
-        self.missing().map_or_else(|| self.lasting_advice().into(), |missing| missing.advice())
+        if let Some(missing) = self.missing() {
+            return missing.advice();
+        }
+        let on_others = match self {
+            Self::Backend(BackendError::Nested(nested)) => Some(nested.advice()),
+            Self::Store(error) => others::advice(error),
+            _ => None,
+        };
+        on_others.map_or_else(|| self.lasting_advice().into(), Cow::Owned)
     }
 
     fn lasting_advice(&self) -> &'static str {
@@ -206,6 +261,10 @@ impl OpenError {
             Self::StateKey(_) | Self::KeyLength => {
                 "configure a seal that the storage was used with, or restore a backup with \
                  `selkie restore`"
+            }
+            Self::Random(_) => {
+                "see why the system gives no randomness (getrandom: a filter of system calls, or \
+                 what its log says); Selkie goes on trying"
             }
             Self::OriginUnproven => {
                 "start once with \"local_key\" or \"data_dir\" and without \"origin_key\", then \

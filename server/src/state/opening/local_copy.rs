@@ -30,15 +30,15 @@ impl State {
     pub(super) async fn keep_local_copy(&self, format: &Format, key: &StateKey, transit: &Transit) {
         let Some(local_key) = &self.local_key else { return };
         let kept = async {
-            let wrapped = local_key.wrap_state_key(&format.store, key, &*transit.random);
-            let wrapped =
-                wrapped.map_err(|error| StoreError::Unavailable { source: Box::new(error) })?;
+            let wrapped = local_key.wrap_state_key(&format.store, key, &*transit.random)?;
             let write = Write::Put(local_place(&local_key.id())?, value(wrapped)?);
-            self.raw.commit(&[], &[write]).await
+            self.raw.commit(&[], &[write]).await?;
+            Ok::<_, OpenError>(())
         };
         if let Err(error) = kept.await {
             tracing::warn!(
                 reason = %WithCauses(&error),
+                advice = %error.advice(),
                 "no copy of the state key could be kept under the local key"
             );
         }

@@ -1,9 +1,10 @@
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use selkie_access::operation;
-use selkie_crypto::OriginKey;
+use selkie_crypto::{OriginKey, RandomError};
 use selkie_kms::{Fault, KmsError};
-use selkie_storage::MemoryStore;
+use selkie_storage::{Listing, MemoryStore, Revision, StoreFuture, Watch};
 use tokio::time::{Instant, sleep};
 
 use super::super::checkpoint::CheckpointError;
@@ -12,7 +13,8 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::seal::Keeping;
 use crate::seal::tests::{Site, encrypt_under};
-use crate::state::{Backend, Missing, StateStatus};
+use crate::state::{Backend, Missing, StateStatus, under_mounts};
+use crate::telemetry::captured::Log;
 use crate::transit::tests::{TestSeal, engine, permit};
 use crate::transit::{ManagedKeys, NewKey};
 
@@ -319,6 +321,70 @@ async fn i5_an_emptied_sled_directory_is_refused_while_a_checkpoint_tells_of_a_s
     assert!(is_gone, "{refused:?}");
 }
 
+/// A directory in the way of the temporary file, which root too cannot write over.
+#[tokio::test]
+async fn i5_a_checkpoint_that_cannot_be_brought_up_keeps_no_state_from_opening_and_still_counts() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state-checkpoint");
+    let keeping =
+        |raw: &Arc<dyn Store>| State::new(Arc::clone(raw), None, Some(dir.path().to_owned()));
+    let unwritable = dir.path().join("state-checkpoint.tmp");
+    std::fs::create_dir(&unwritable).unwrap();
+    let raw = memory();
+    // The first one is a condition: without any, no roll-back would ever show.
+    let refused = keeping(&raw).open(&transit).await.unwrap_err();
+    let is_unwritable = |error: &OpenError| {
+        matches!(error, OpenError::Checkpoint { source: CheckpointError::Unwritable(_), .. })
+    };
+    assert!(is_unwritable(&refused), "{refused:?}");
+    std::fs::remove_dir(&unwritable).unwrap();
+    let before = everything(&raw).await;
+    let store = keeping(&raw).open(&transit).await.unwrap().store;
+    store.commit(&[], &[put("a", "1")]).await.unwrap();
+    keeping(&raw).open(&transit).await.unwrap();
+    store.commit(&[], &[put("a", "2")]).await.unwrap();
+    std::fs::create_dir(&unwritable).unwrap();
+    let opened = keeping(&raw).open(&transit).await.unwrap();
+    assert!(!opened.is_checkpoint_kept);
+    let opened = Opened { is_checkpoint_kept: true, ..opened };
+    let sequence = |number| format!("\"sequence\": {number}");
+    assert!(std::fs::read_to_string(&path).unwrap().contains(&sequence(1)));
+    let refused = keeping(&restored(&before).await).open(&transit).await.unwrap_err();
+    let rolled_back = CheckpointError::RolledBack { checkpoint: 1, store: 0 }.to_string();
+    assert!(refused.to_string().ends_with(&rolled_back), "{refused}");
+    // It is brought up once that can be done, though nothing else is committed.
+    let log = Log::start();
+    opened.store.commit(&[], &[put("a", "3")]).await.unwrap();
+    let has_it = async {
+        while !log.take().contains("is not kept") {
+            sleep(Duration::from_millis(5)).await;
+        }
+        std::fs::remove_dir(&unwritable).unwrap();
+        while !std::fs::read_to_string(&path).unwrap().contains(&sequence(3)) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = crate::state::keeper::keep_checkpoint(&opened) => panic!("it goes on"),
+        had = tokio::time::timeout(Duration::from_secs(60), has_it) => had.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_says_as_much_is_not_written_anew() {
+    let transit = transit().await;
+    let dir = tempfile::tempdir().unwrap();
+    let raw = memory();
+    let keeping = || State::new(Arc::clone(&raw), None, Some(dir.path().to_owned()));
+    keeping().open(&transit).await.unwrap();
+    let inode = || std::fs::metadata(dir.path().join("state-checkpoint")).unwrap().ino();
+    let before = inode();
+    let opened = keeping().open(&transit).await.unwrap();
+    assert!(opened.is_checkpoint_kept);
+    assert_eq!(inode(), before);
+}
+
 /// By real time: the file is written by another thread.
 #[tokio::test]
 async fn i5_the_checkpoint_has_what_was_committed_while_the_server_started() {
@@ -363,32 +429,22 @@ async fn i5_a_running_server_never_puts_its_state_key_over_that_of_a_store_resto
 struct FillBegins(Arc<dyn Store>);
 
 impl Store for FillBegins {
-    fn get<'a>(&'a self, key: &'a RecordKey) -> selkie_storage::StoreFuture<'a, Option<Record>> {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         self.0.get(key)
     }
 
-    fn list<'a>(
-        &'a self,
-        page: &'a Page,
-    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Listing> {
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
         self.0.list(page)
     }
 
-    fn commit<'a>(
-        &'a self,
-        guards: &'a [Guard],
-        writes: &'a [Write],
-    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Revision> {
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
         Box::pin(async move {
             self.0.commit(&[], &[put("filling", "x")]).await?;
             self.0.commit(guards, writes).await
         })
     }
 
-    fn watch(
-        &self,
-        from: selkie_storage::Revision,
-    ) -> selkie_storage::StoreFuture<'_, Box<dyn selkie_storage::Watch>> {
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         self.0.watch(from)
     }
 }
@@ -398,29 +454,19 @@ impl Store for FillBegins {
 struct Unwatched(Arc<dyn Store>, Arc<std::sync::atomic::AtomicBool>);
 
 impl Store for Unwatched {
-    fn get<'a>(&'a self, key: &'a RecordKey) -> selkie_storage::StoreFuture<'a, Option<Record>> {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         self.0.get(key)
     }
 
-    fn list<'a>(
-        &'a self,
-        page: &'a Page,
-    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Listing> {
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
         self.0.list(page)
     }
 
-    fn commit<'a>(
-        &'a self,
-        guards: &'a [Guard],
-        writes: &'a [Write],
-    ) -> selkie_storage::StoreFuture<'a, selkie_storage::Revision> {
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
         self.0.commit(guards, writes)
     }
 
-    fn watch(
-        &self,
-        from: selkie_storage::Revision,
-    ) -> selkie_storage::StoreFuture<'_, Box<dyn selkie_storage::Watch>> {
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         Box::pin(async move {
             if self.1.load(std::sync::atomic::Ordering::Relaxed) {
                 return self.0.watch(from).await;
@@ -608,4 +654,57 @@ async fn i5_a_running_server_tells_that_its_storage_was_tampered_with() {
     sleep(Duration::from_secs(1)).await;
     let StateStatus::Refused { why } = status(&node) else { panic!("{:?}", status(&node)) };
     assert!(matches!(*why, OpenError::Tampered { .. }), "{why:?}");
+}
+
+/// Goes away as soon as the managed keys are asked for.
+#[derive(Debug)]
+struct AwayForKeys(Arc<dyn Store>);
+
+impl Store for AwayForKeys {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        if page.under == under_mounts().ok() {
+            let away = StoreError::Unavailable { source: "away".into() };
+            return Box::pin(std::future::ready(Err(away)));
+        }
+        self.0.list(page)
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        self.0.commit(guards, writes)
+    }
+
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        self.0.watch(from)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_away_while_the_keys_are_loaded_is_away() {
+    let site = Site::with_local_key();
+    let away: Arc<dyn Store> = Arc::new(AwayForKeys(memory()));
+    let node = node_on(&site, &away, None).await;
+    let StateStatus::Sealed { missing } = status(&node) else { panic!("{:?}", status(&node)) };
+    assert_eq!(missing, Missing::Storage);
+}
+
+#[tokio::test]
+async fn missing_randomness_is_told_as_that() {
+    let mut dry = transit().await;
+    let raw = memory();
+    state(&raw).open(&dry).await.unwrap();
+    dry.random = Arc::new(|_: &mut [u8]| Err(RandomError));
+    let refused = state(&memory()).open(&dry).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Random(_)), "{refused:?}");
+    assert!(refused.advice().contains("getrandom"));
+    // Of the copy under the local key too, which is not waited for.
+    let log = Log::start();
+    State::new(raw, local(1), None).open(&dry).await.unwrap();
+    let told = log.take();
+    let line = told.lines().find(|line| line.contains("no copy of the state key")).unwrap();
+    assert!(line.contains(&RandomError.to_string()), "{line}");
+    assert!(!line.contains("unavailable"), "{line}");
 }

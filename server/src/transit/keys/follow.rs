@@ -13,6 +13,7 @@ use super::ManagedKeys;
 use crate::seal::{Connection, Learner, Seals};
 use crate::state::KeyRecord;
 use crate::state::listing::in_time;
+use crate::state::others;
 use crate::state::records::Records;
 use crate::telemetry::WithCauses;
 use crate::transit::TransitKey;
@@ -22,6 +23,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// How often all keys are compared with the seals, whatever is heard.
 const COMPARED_EVERY: Duration = Duration::from_secs(30);
+
+const DAMAGED: &str = "find out who else writes to the storage, then restore a backup with \
+                       `selkie restore`";
 
 impl ManagedKeys {
     /// Holds what other replicas commit, of keys and of `records`, and lets the keys follow their seals, from when the store
@@ -137,6 +141,12 @@ fn tell_broken(error: &StoreError) {
             reason = %WithCauses(error),
             advice = "find out who rolled the store back; restart to go on from what it says now",
             "the store is older than what was read from it: managed keys stay as they are held"
+        ),
+        StoreError::Corrupt { .. } => tracing::error!(
+            reason = %WithCauses(error),
+            advice = %others::advice(error).unwrap_or_else(|| DAMAGED.to_owned()),
+            "the store is damaged and cannot be followed: managed keys stay as they are held, and \
+             will not be there after a restart"
         ),
         error => tracing::warn!(
             reason = %WithCauses(error),

@@ -141,6 +141,10 @@ fn a_storage_that_is_away_or_does_not_take_writes_needs_attention() {
     let Report { text, in_need } = server_of("store", &away);
     assert_eq!(in_need, ["storage"]);
     assert!(text.contains("! storage           does not answer: keys are as they were 25 s"));
+    let advice = "if \"s/x\" is not Selkie's, delete it";
+    let spoilt = json!({ "up": true, "lag_seconds": 25, "advice": advice });
+    let Report { text, .. } = server_of("store", &spoilt);
+    assert!(text.contains(&format!("! what to do        {advice}\n")), "{text}");
     let full = json!({
         "up": false, "lag_seconds": 0, "writes_made": 6, "writes_failed": 54,
         "writes_failing": true, "last_write_failed": "2026-11-27T03:00:02Z",
