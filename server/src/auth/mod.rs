@@ -166,6 +166,7 @@ impl Auth {
             records: &self.records,
             state_key: self.state_key.get().map(|key| &**key),
             clock: &*self.clock,
+            token_time: self.tokens.time(),
             random: &*self.random,
         }
     }
@@ -386,7 +387,11 @@ impl Auth {
     /// Keeps the token clock and removes what has ended, wrapped responses too, for as long as it is
     /// polled.
     pub async fn keep_tokens(self: Arc<Self>) {
-        tokio::join!(self.tokens.keep(&self.records), self.wrapping.keep(&self.records));
+        let token_time = || self.tokens.time();
+        tokio::join!(
+            self.tokens.keep(&self.records),
+            self.wrapping.keep(&self.records, token_time)
+        );
     }
 }
 
