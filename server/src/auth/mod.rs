@@ -26,7 +26,7 @@ use selkie_storage::{Store, StoreError};
 
 pub(crate) use self::certificate::trust_files;
 pub use self::certificate::{CertificateWatch, End, LastSeen};
-pub use self::client::{Client, Declaration, NotAuthenticated, Origin};
+pub use self::client::{Client, Declaration, NotAuthenticated, Origin, StoreWords};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::methods::{AuthMount, AuthTable, MethodError, Methods, Tools};
