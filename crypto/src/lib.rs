@@ -40,7 +40,7 @@ pub use ciphertext::{Ciphertext, CiphertextError};
 pub use digest::sha256;
 pub use ec::{
     EcCurve, EcPrivateKey, EcPrivateKeyError, EcPublicKey, EcPublicKeyError, PrivateKeyDer,
-    UnprotectError,
+    ProtectError, UnprotectError,
 };
 pub use envelope::{DecryptError, Envelope};
 pub use fingerprint::KeyFingerprint;

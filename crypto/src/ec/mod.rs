@@ -10,7 +10,7 @@ mod shares;
 mod tests;
 
 pub use private_key::{EcPrivateKey, EcPrivateKeyError, PrivateKeyDer};
-pub use protection::UnprotectError;
+pub use protection::{ProtectError, UnprotectError};
 pub use public_key::{EcPublicKey, EcPublicKeyError};
 
 /// A curve for ECDH-ES.

@@ -28,6 +28,15 @@ const MOST_MEMORY: u64 = 1 << 30;
 const MOST_WORK: u64 = 1 << 25;
 const MOST_ITERATIONS: u32 = 10_000_000;
 
+/// Why a key was not protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtectError {
+    /// There was no randomness.
+    Random(RandomError),
+    /// The library refused our parameters: a fault of ours.
+    Unencodable,
+}
+
 /// Why a protected key did not open.
 #[derive(Debug)]
 pub enum UnprotectError {
@@ -49,14 +58,13 @@ impl EcPrivateKey {
     ///
     /// # Errors
     ///
-    /// [`RandomError`].
-    pub fn protect(&self, passphrase: &[u8], random: &Random) -> Result<String, RandomError> {
+    /// [`ProtectError`].
+    pub fn protect(&self, passphrase: &[u8], random: &Random) -> Result<String, ProtectError> {
         let (mut salt, mut iv) = ([0; SALT_BYTES], [0; IV_BYTES]);
         random(&mut salt)?;
         random(&mut iv)?;
         let der = with_scrubbed_stack(|| self.encrypted(passphrase, &salt, iv));
-        // Constants and lengths that the library takes.
-        Ok(pem::encode(LABEL, &der.map_err(|Unencodable| RandomError)?))
+        Ok(pem::encode(LABEL, &der.map_err(|Unencodable| ProtectError::Unencodable)?))
     }
 
     #[expect(clippy::map_err_ignore, reason = "it cannot fail for these parameters")]
@@ -120,6 +128,25 @@ fn is_affordable(kdf: &Kdf) -> bool {
         _ => false,
     }
 }
+
+impl From<RandomError> for ProtectError {
+    fn from(error: RandomError) -> Self {
+        Self::Random(error)
+    }
+}
+
+impl fmt::Display for ProtectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random(error) => error.fmt(f),
+            Self::Unencodable => {
+                f.write_str("the key cannot be written as PKCS#8: a fault of ours")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ProtectError {}
 
 impl fmt::Display for UnprotectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

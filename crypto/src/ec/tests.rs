@@ -1,7 +1,9 @@
 use static_assertions::assert_not_impl_any;
 
 use super::*;
-use crate::{PublicKey, PublicKeyError, RecipientSecret, UnwrapFailed, WrapAlgorithm, os_random};
+use crate::{
+    PublicKey, PublicKeyError, RandomError, RecipientSecret, UnwrapFailed, WrapAlgorithm, os_random,
+};
 
 assert_not_impl_any!(EcPrivateKey: Clone, Copy, std::fmt::Display, AsRef<[u8]>, serde::Serialize);
 assert_not_impl_any!(PrivateKeyDer: Clone, Copy, std::fmt::Display, AsRef<[u8]>, serde::Serialize);
@@ -156,6 +158,14 @@ fn a_protected_key_opens_with_its_passphrase_alone() {
         let refused = EcPrivateKey::unprotect(&text, b"correct horsf").unwrap_err();
         assert!(matches!(refused, UnprotectError::Passphrase), "{refused:?}");
     }
+}
+
+#[test]
+fn a_key_that_was_not_protected_for_want_of_randomness_says_so() {
+    let none = |_: &mut [u8]| Err(RandomError);
+    let refused = key(EcCurve::X25519).protect(b"x", &none).unwrap_err();
+    assert_eq!(refused, ProtectError::Random(RandomError));
+    assert_ne!(refused.to_string(), ProtectError::Unencodable.to_string());
 }
 
 /// From OpenSSL: `openssl genpkey -algorithm X25519 | openssl pkcs8 -topk8 -passout pass:selkie`,

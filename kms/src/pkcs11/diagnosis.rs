@@ -146,8 +146,8 @@ const fn remedy(class: Class) -> &'static str {
         }
         Class::SeveralSlots => "name one token by \"slot\", \"token_label\" or \"serial\"",
         Class::PinRefused => {
-            "correct the PIN and reload or restart: it is not tried again by itself, because tokens \
-             lock"
+            "correct the PIN in the configuration and reload, or that of the token and restart: it is \
+             not tried again by itself nor by a reload, because tokens lock"
         }
         Class::PinSpared => {
             "log in by other means, so that the token forgets the wrong tries, or have the PIN \

@@ -31,7 +31,7 @@ pub(super) struct Keys {
 }
 
 /// One version.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Key {
     /// `pkcs11:serial=SERIAL;object=LABEL;id=ID`, a PKCS#11 URI (RFC 7512).
     pub(super) id: KekId,
@@ -40,6 +40,9 @@ pub(super) struct Key {
     pub(super) extractable: bool,
     /// Why it opens nothing, of a previous version.
     trouble: Option<Diagnosis>,
+    /// Why the last look at it found nothing, of a previous version that is used as it was found
+    /// before.
+    missed: Option<Diagnosis>,
 }
 
 /// What was found for the id of a previous version.
@@ -47,6 +50,8 @@ pub(super) struct Key {
 pub(super) enum Previous {
     /// One key.
     Found(KeyFacts),
+    /// One that was found before; that it is not there any more is not sure.
+    Kept(Key),
     /// None, several, or one that the token says nothing of.
     Bad {
         /// What it is called, if that can be known.
@@ -65,8 +70,20 @@ pub(super) fn selectors(settings: &Pkcs11Settings) -> (Vec<Selector>, Selector) 
     (previous.map(of).collect(), of(settings.key_id.clone()))
 }
 
-/// What became of the search for a previous version. What says nothing of this one key is an error.
+/// What became of the search for a previous version, of which `before` was found. What says nothing
+/// of this one key is an error.
 pub(super) fn previous(
+    found: Result<Vec<KeyFacts>, KmsError>,
+    selector: &Selector,
+    before: Option<&Keys>,
+) -> Result<Previous, KmsError> {
+    let found = looked_for(found, selector)?;
+    let Previous::Bad { why, .. } = &found else { return Ok(found) };
+    let kept = before.and_then(|keys| keys.kept(selector, why));
+    Ok(kept.map_or(found, Previous::Kept))
+}
+
+fn looked_for(
     found: Result<Vec<KeyFacts>, KmsError>,
     selector: &Selector,
 ) -> Result<Previous, KmsError> {
@@ -136,6 +153,7 @@ impl Keys {
         for one in previous {
             let key = match one {
                 Previous::Found(facts) => Key::previous(facts, token, current.algorithm())?,
+                Previous::Kept(key) => Key { id: kek_id(&key.name, token)?, ..key },
                 Previous::Bad { name: Some(name), why } => {
                     Key::bad(name, token, current.algorithm(), why)?
                 }
@@ -154,6 +172,41 @@ impl Keys {
 
     pub(super) const fn current(&self) -> &Key {
         &self.current
+    }
+
+    /// The previous version that `selector` is for, if it was good before a look at it came to `why`,
+    /// and that may be a hiccup: a result that no rule is known for, or once that it is not there.
+    fn kept(&self, selector: &Selector, why: &Diagnosis) -> Option<Key> {
+        let is_it = |key: &&Key| {
+            selector.id.as_ref() == Some(&key.name.id)
+                && selector.label.as_ref().is_none_or(|label| *label == key.name.label)
+        };
+        let key = self.previous.iter().find(is_it).filter(|key| key.trouble.is_none())?;
+        let may_be_there = match why.fault {
+            Fault::Token(Class::Failed) => true,
+            Fault::Token(Class::NoKey) => {
+                key.missed.as_ref().is_none_or(|was| was.fault != why.fault)
+            }
+            _ => false,
+        };
+        may_be_there.then(|| Key { missed: Some(why.clone()), ..key.clone() })
+    }
+
+    /// Whether a previous version opens nothing as it was found, so that another look may help.
+    pub(super) fn lacks(&self, kek: &KekId) -> bool {
+        let found = self.named(kek);
+        found.map_or(!self.nameless.is_empty(), |key| key.trouble.is_some())
+    }
+
+    /// Why nobody can say that a key does not exist: it may be a previous version of which not even
+    /// the label is known, and no rule for what the token says of it.
+    pub(super) fn unsure(&self) -> Option<&Diagnosis> {
+        self.nameless.iter().find(|why| why.fault == Fault::Token(Class::Failed))
+    }
+
+    /// Why the last look at previous versions that are used all the same found nothing.
+    pub(super) fn missed(&self) -> impl Iterator<Item = &Diagnosis> {
+        self.previous.iter().filter_map(|key| key.missed.as_ref())
     }
 
     /// Why previous versions open nothing.
@@ -200,7 +253,7 @@ impl Key {
         let id = kek_id(&facts.name, token)?;
         let wrapping = wrapping(&facts, token, wanted).map_err(|why| unsuitable(&facts, why))?;
         let KeyFacts { name, extractable, .. } = facts;
-        Ok(Self { id, name, wrapping, extractable, trouble: None })
+        Ok(Self { id, name, wrapping, extractable, trouble: None, missed: None })
     }
 
     /// One that has to decrypt or unwrap alone, by whatever mechanism.
@@ -228,16 +281,22 @@ impl Key {
         why: Diagnosis,
     ) -> Result<Self, Diagnosis> {
         let (id, wrapping) = (kek_id(&name, token)?, Wrapping::Remote(algorithm));
-        Ok(Self { id, name, wrapping, extractable: false, trouble: Some(why.of_previous()) })
+        let trouble = Some(why.of_previous());
+        Ok(Self { id, name, wrapping, extractable: false, trouble, missed: None })
     }
 
     const fn algorithm(&self) -> WrapAlgorithm {
         self.wrapping.algorithm()
     }
 
-    /// An error for one that opens nothing.
+    /// An error for one that opens nothing: to be tried again where no rule is known for what the
+    /// token says of it.
     pub(super) fn usable(&self) -> Result<(), KmsError> {
-        self.trouble.clone().map_or(Ok(()), |why| Err(KmsError::Disabled(Some(Arc::new(why)))))
+        let Some(why) = self.trouble.clone() else { return Ok(()) };
+        Err(match why.fault {
+            Fault::Token(Class::Failed) => why.into(),
+            _ => KmsError::Disabled(Some(Arc::new(why))),
+        })
     }
 
     /// For an RSA key, whose unwraps nothing else can be compared with.

@@ -1,7 +1,7 @@
 //! [`Pkcs11Kms`]: keys of a token as a [`Kms`].
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use selkie_crypto::{KekId, Random, RecipientSecret, WrapAlgorithm};
@@ -19,6 +19,8 @@ use crate::{Call, KekDescription, Kms, KmsError, KmsFuture, Wrapping};
 
 /// How long a description may take, the start of the library included.
 const DESCRIBE_TIME: Duration = Duration::from_secs(40);
+/// How long after a look an unwrap looks again for a previous version that was not found well.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The provider of the `pkcs11` seal: keys of one token, through one child process.
 ///
@@ -32,7 +34,14 @@ const DESCRIBE_TIME: Duration = Duration::from_secs(40);
 pub struct Pkcs11Kms {
     pub(super) supervisor: Arc<Supervisor>,
     random: Arc<Random>,
-    found: Mutex<Option<Arc<Keys>>>,
+    found: Mutex<Found>,
+}
+
+/// What the last look has found, and when it began.
+#[derive(Default)]
+struct Found {
+    keys: Option<Arc<Keys>>,
+    looked: Option<Instant>,
 }
 
 impl Pkcs11Kms {
@@ -46,21 +55,27 @@ impl Pkcs11Kms {
     /// Looks for the keys, each by itself: only the current one has to be there and to suit.
     pub(super) async fn find(&self, deadline: Instant) -> Result<Arc<Keys>, KmsError> {
         let settings = &self.supervisor.settings;
+        self.found().looked = Some(Instant::now());
         let token = self.supervisor.token(deadline).await?;
         let (before, selector) = keys::selectors(settings);
         let found = self.inspect(selector.clone(), deadline).await?;
         let current = keys::only(found, &selector)?;
+        let was = self.found().keys.clone();
         let mut previous = Vec::new();
         for selector in before {
             let found = self.inspect(selector.clone(), deadline).await;
-            previous.push(keys::previous(found, &selector)?);
+            previous.push(keys::previous(found, &selector, was.as_deref())?);
         }
         let keys = Arc::new(Keys::new(previous, current, &token, settings.mechanism)?);
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        tell_news(found.as_deref(), &keys);
-        *found = Some(Arc::clone(&keys));
+        let mut found = self.found();
+        tell_news(found.keys.as_deref(), &keys);
+        found.keys = Some(Arc::clone(&keys));
         drop(found);
         Ok(keys)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn inspect(
@@ -77,11 +92,26 @@ impl Pkcs11Kms {
 
     /// What was found, or is now.
     async fn keys(&self, deadline: Instant) -> Result<Arc<Keys>, KmsError> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = self.found().keys.clone();
         match found {
             Some(keys) => Ok(keys),
             None => self.find(deadline).await,
         }
+    }
+
+    /// The same for whoever needs the version `kek`: where it is a previous one that the last look did
+    /// not find well, another one is taken, since what comes of it is final for a client.
+    async fn keys_for(&self, kek: &KekId, deadline: Instant) -> Result<Arc<Keys>, KmsError> {
+        let keys = self.keys(deadline).await?;
+        let is_due = || {
+            let mut found = self.found();
+            let is = found.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AGAIN);
+            if is {
+                found.looked = Some(Instant::now());
+            }
+            is
+        };
+        if keys.lacks(kek) && is_due() { self.find(deadline).await } else { Ok(keys) }
     }
 
     async fn wrap(
@@ -128,7 +158,7 @@ impl Pkcs11Kms {
         deadline: Instant,
     ) -> Result<Arc<RecipientSecret>, KmsError> {
         check_ours(kek, Stage::Unwrap)?;
-        let keys = self.keys(deadline).await?;
+        let keys = self.keys_for(kek, deadline).await?;
         let key = known(&keys, kek, Stage::Unwrap)?;
         key.usable()?;
         // Garbage of a length that no wrapped DEK has never reaches the token.
@@ -148,8 +178,18 @@ impl Pkcs11Kms {
     }
 }
 
-/// Once for each previous version that opens nothing, and again when that changes.
+/// Once for each previous version that opens nothing or was missed, and again when that changes.
 fn tell_news(before: Option<&Keys>, now: &Keys) {
+    let was_missed =
+        |one: &&Diagnosis| before.is_some_and(|keys| keys.missed().any(|was| was == *one));
+    for missed in now.missed().filter(|one| !was_missed(one)) {
+        tracing::warn!(
+            key = %now.current().id,
+            reason = %missed,
+            advice = "nothing, unless it lasts: what was found before is used",
+            "a previous version of the master key is not found now"
+        );
+    }
     let is_known =
         |one: &&Diagnosis| before.is_some_and(|keys| keys.troubles().any(|was| was == *one));
     for trouble in now.troubles().filter(|one| !is_known(one)) {
@@ -168,7 +208,8 @@ fn check_ours(kek: &KekId, stage: Stage) -> Result<(), Diagnosis> {
 }
 
 fn known<'k>(keys: &'k Keys, kek: &KekId, stage: Stage) -> Result<&'k Key, Diagnosis> {
-    keys.named(kek).ok_or_else(|| no_such_key(stage))
+    let missing = || keys.unsure().cloned().unwrap_or_else(|| no_such_key(stage));
+    keys.named(kek).ok_or_else(missing)
 }
 
 fn no_such_key(stage: Stage) -> Diagnosis {

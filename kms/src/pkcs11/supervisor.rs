@@ -381,6 +381,8 @@ mod tests {
         assert_eq!(fault(reloaded).await, refused);
         retry_locked_pins();
         assert_eq!(fault(of("a wrong one")).await, refused, "no reload makes it right");
+        let remedy = Diagnosis::new(Stage::Login, refused).remedy();
+        assert!(remedy.contains("that of the token and restart"), "{remedy}");
         assert_eq!(fault(of("another")).await, Fault::NoProgram);
         let elsewhere = Pkcs11Settings { library: "/other.so".into(), ..of("a wrong one") };
         assert_eq!(fault(elsewhere).await, Fault::NoProgram);

@@ -24,7 +24,9 @@ const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often a keeper that has nothing to do looks whether there is still a client.
 const LOOK: Duration = Duration::from_secs(60);
-/// A renewal that adds less to the life of a token than this part of it has met its end.
+/// A renewal that adds less to the life of a token than this part of it, or of [`LATEST`] where it
+/// lives longer, has met its end. All that a renewal can add is the time since the one before, which
+/// is more than half of the shorter of both.
 const LEAST_GAIN: u32 = 20;
 
 /// How it stands with our token.
@@ -99,7 +101,8 @@ impl Renewal {
     }
 
     fn renewed(&self, lease: Lease, left: Option<Duration>, upstream: &str) -> Next {
-        let is_at_its_end = left.is_some_and(|left| lease.ttl <= left + lease.ttl / LEAST_GAIN);
+        let least = lease.ttl.min(LATEST) / LEAST_GAIN;
+        let is_at_its_end = left.is_some_and(|left| lease.ttl.saturating_sub(left) <= least);
         let lasts = lease.ttl.is_zero();
         let is_renewed = lease.is_renewable && !is_at_its_end && !lasts;
         let was_failing = {
@@ -259,6 +262,22 @@ mod tests {
         assert_eq!((standing.expires_in, standing.is_renewed), (left, false));
         let fixed = Lease { is_renewable: false, ..lease(100) };
         assert_eq!(renewal.renewed(fixed, None, "u"), Next::Rest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_lives_for_years_is_renewed_again_and_again() {
+        let day = 24 * 3600;
+        for days in [365, 400, 10_000] {
+            let renewal = renewal();
+            let mut left = None;
+            for _ in 0..50 {
+                let next = renewal.renewed(lease(days * day), left, "u");
+                let Next::After(wait) = next else { panic!("{days}: {left:?}") };
+                left = Some(Duration::from_secs(days * day) - wait);
+            }
+            // What cannot live longer still comes to its end.
+            assert_eq!(renewal.renewed(lease(days * day - 18 * day), left, "u"), Next::Rest);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -171,10 +171,10 @@ impl From<NotAuthenticated> for Refusal {
                 (ApiError::StorageUnavailable, Some(client.clone()))
             }
             NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
-            NotAuthenticated::StoreAway | NotAuthenticated::NotLookedUp => {
+            NotAuthenticated::StoreAway(_) | NotAuthenticated::NotLookedUp => {
                 (ApiError::StorageUnavailable, None)
             }
-            NotAuthenticated::Unreadable => (ApiError::Internal, None),
+            NotAuthenticated::Unreadable | NotAuthenticated::TooLarge => (ApiError::Internal, None),
         };
         let cause = Some(Cause::Stranger(cause));
         Self(Box::new(Refused { error, cause, client, key: None }))
@@ -285,7 +285,7 @@ impl Refusal {
         let reason = match (&self.0.cause, &self.0.error) {
             // Hop and request id of the KMS are in the causes, and nothing of the request.
             (Some(Cause::Engine(error)), _) => return WithCauses(error).to_string(),
-            (Some(Cause::Stranger(error)), _) => error.to_string(),
+            (Some(Cause::Stranger(error)), _) => WithCauses(error).to_string(),
             (Some(Cause::Method(MethodError::Refused { told, reason, .. })), _) => match reason {
                 Some(reason) => format!("{told}: {}", WithCauses(&**reason)),
                 None => told.to_string(),

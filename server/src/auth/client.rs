@@ -1,6 +1,8 @@
 //! Who asks, made anew for each request, so that what was revoked meanwhile does not live on in it.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use selkie_access::{Acl, PolicyName};
 use selkie_certificate::{Fingerprint, Malformed};
 use selkie_kms::ClientTag;
 use selkie_listener::Lapsed;
+use selkie_storage::StoreError;
 
 use super::policies::PolicySet;
 use super::tokens::Token;
@@ -106,9 +109,9 @@ pub enum NotAuthenticated {
     /// Nobody can tell while the state is sealed.
     #[error("the token cannot be looked up while the state is sealed")]
     StateSealed,
-    /// Nobody can tell while the store is away.
+    /// Nobody can tell while the store is away; what it said, if anything.
     #[error("the token cannot be looked up while the store is away")]
-    StoreAway,
+    StoreAway(#[source] Option<StoreWords>),
     /// Nobody has asked the store for the token: strangers at this place have asked too often.
     #[error("the token was not looked up: too many unknown tokens come from this network")]
     NotLookedUp,
@@ -121,6 +124,37 @@ pub enum NotAuthenticated {
     /// The record of the token cannot be read.
     #[error("the record of the token cannot be read")]
     Unreadable,
+    /// The record of the token cannot be written.
+    #[error("the record of the token is too large for the store")]
+    TooLarge,
+}
+
+/// What the store said, which is equal to itself alone.
+#[derive(Clone, Debug)]
+pub struct StoreWords(Arc<StoreError>);
+
+impl From<StoreError> for StoreWords {
+    fn from(error: StoreError) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl PartialEq for StoreWords {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Display for StoreWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for StoreWords {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
 }
 
 impl Client {

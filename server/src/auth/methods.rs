@@ -105,11 +105,19 @@ pub(crate) struct Tools<'a> {
     pub(crate) state_key: Option<&'a StateKey>,
     /// Wall time.
     pub(crate) clock: &'a dyn Clock,
+    /// What the token clock says, once it has begun.
+    pub(crate) token_time: Option<u64>,
     /// Randomness.
     pub(crate) random: &'a Random,
 }
 
 impl Tools<'_> {
+    /// Wall time for deleting what has ended by it, which no leap of the wall clock takes along.
+    pub(crate) fn time_to_delete(&self) -> u64 {
+        let wall = self.clock.unix_seconds();
+        self.token_time.map_or(wall, |time| time.min(wall))
+    }
+
     /// A UUID that nobody else has.
     pub(crate) fn uuid(&self) -> Result<Uuid, MethodError> {
         let mut bytes = [0; 16];

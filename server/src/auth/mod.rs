@@ -28,7 +28,7 @@ use selkie_storage::{Store, StoreError};
 pub(crate) use self::address::ClientNetwork;
 pub(crate) use self::certificate::trust_files;
 pub use self::certificate::{CertificateWatch, End, LastSeen};
-pub use self::client::{Client, Declaration, NotAuthenticated, Origin};
+pub use self::client::{Client, Declaration, NotAuthenticated, Origin, StoreWords};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::methods::{AuthMount, AuthTable, MethodError, Methods, Tools};
@@ -168,6 +168,7 @@ impl Auth {
             records: &self.records,
             state_key: self.state_key.get().map(|key| &**key),
             clock: &*self.clock,
+            token_time: self.tokens.time(),
             random: &*self.random,
         }
     }
@@ -388,7 +389,11 @@ impl Auth {
     /// Keeps the token clock and removes what has ended, wrapped responses too, for as long as it is
     /// polled.
     pub async fn keep_tokens(self: Arc<Self>) {
-        tokio::join!(self.tokens.keep(&self.records), self.wrapping.keep(&self.records));
+        let token_time = || self.tokens.time();
+        tokio::join!(
+            self.tokens.keep(&self.records),
+            self.wrapping.keep(&self.records, token_time)
+        );
     }
 }
 

@@ -264,6 +264,11 @@ impl Tokens {
         Some(Duration::from_secs(ends.saturating_sub(self.clock.now_by(&mark))))
     }
 
+    /// What the token clock says, once it has begun.
+    pub(super) fn time(&self) -> Option<u64> {
+        self.clock.has_begun().then(|| self.clock.now())
+    }
+
     /// Makes the token that is wanted.
     pub(super) async fn create(
         &self,

@@ -148,21 +148,26 @@ impl Wrapping {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes those whose time is over, again and again, for as long as it is polled.
-    pub(super) async fn keep(&self, records: &Records) {
+    /// Removes those whose time is over, again and again, for as long as it is polled; `token_time` is
+    /// what the token clock says, once it has begun.
+    pub(super) async fn keep(&self, records: &Records, token_time: impl Fn() -> Option<u64>) {
         loop {
             sleep(SWEPT_EVERY).await;
             // What fails, or another replica does at the same time, is for the next time.
-            while matches!(self.sweep(records).await, Ok(1..)) {}
+            while matches!(self.sweep(records, token_time()).await, Ok(1..)) {}
         }
     }
 
     /// How many it removed of those whose time is over, which may be a part.
-    async fn sweep(&self, records: &Records) -> Result<usize, RecordsError> {
+    async fn sweep(
+        &self,
+        records: &Records,
+        token_time: Option<u64>,
+    ) -> Result<usize, RecordsError> {
         let room = records.store()?.limits().records.max(1);
         let now = self.clock.unix_seconds();
         let mut batch = Batch::default();
-        for id in self.mirror.find(|ends| ends.before(now, room)) {
+        for id in self.mirror.find(|ends| ends.before(now, token_time, room)) {
             if let Ok(Some(over)) = self.mirror.get(&id) {
                 batch.delete::<Wrapped>(&id, over.revision)?;
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use selkie_config::{Problems, Regression, SourceError};
-use selkie_crypto::RandomError;
+use selkie_crypto::{ProtectError, RandomError};
 
 use super::validate::UnfitPlace;
 use super::{BreakGlassError, Exit, RemoteError};
@@ -226,6 +226,9 @@ pub enum CommandError {
     /// There is no randomness for a token.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// A private key cannot be written under its passphrase.
+    #[error(transparent)]
+    Protect(#[from] ProtectError),
     /// What was asked for cannot be written.
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
@@ -310,6 +313,7 @@ impl CommandError {
             | Self::Telemetry(TelemetryError::Thread(_))
             | Self::Runtime(_)
             | Self::Random(_)
+            | Self::Protect(_)
             | Self::Unwell
             | Self::NeedsAttention
             | Self::DrillFailed

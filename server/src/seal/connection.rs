@@ -74,7 +74,11 @@ pub struct Connection {
 struct State {
     known: Option<Arc<Known>>,
     health: Health,
+    /// The same as `health.since`, by a clock that does not leap.
+    since: Option<Instant>,
     last_run: Option<Instant>,
+    /// The latest time that was written down and has not come yet, and when it was first met.
+    ahead: Option<(u64, Instant)>,
     pin: PinState,
     canaries: Canaries,
     /// Versions on a device with another serial number that are shown to be the same keys.
@@ -263,17 +267,31 @@ impl Connection {
     /// For how long nothing has spoken against it, so far as this process can tell; zero if
     /// something does now.
     #[must_use]
-    pub fn well_for(&self, now: u64) -> Duration {
+    pub fn well_for(&self) -> Duration {
         let closed_for = self.breaker.closed_for().unwrap_or_default();
-        let health = self.health();
-        let described_for = match (self.is_fixed, health.fault) {
+        let state = self.state();
+        let described_for = match (self.is_fixed, &state.health.fault) {
             (true, _) => Duration::MAX,
             (false, None | Some(SealFault::Unlisted)) => {
-                Duration::from_secs(now.saturating_sub(health.since))
+                state.since.map_or(Duration::MAX, |since| since.elapsed())
             }
             (false, Some(_)) => Duration::ZERO,
         };
         closed_for.min(described_for)
+    }
+
+    /// When that was, by our clock, which a replica has noted as `noted`. A time that has not come
+    /// yet is of a clock that was ahead: it counts from when this process first met such a time.
+    /// To wait for it would take as long as that clock was ahead; and if it were long past, replicas
+    /// would undo at once what one whose clock stays ahead does again and again.
+    pub(crate) fn when(&self, noted: u64, now: u64) -> u64 {
+        if noted <= now {
+            return noted;
+        }
+        let mut state = self.state();
+        let met = state.ahead.filter(|(latest, _)| noted <= *latest);
+        let (_, at) = *state.ahead.insert(met.unwrap_or_else(|| (noted, Instant::now())));
+        now.saturating_sub(at.elapsed().as_secs())
     }
 
     /// Whether its KMS did not describe its key when it was last asked to.
@@ -329,13 +347,13 @@ impl Connection {
     /// Takes over what `other` learned about the same master key, but no trust that it owed to
     /// fingerprints which are not declared here.
     pub(super) fn inherit(&self, other: &Self) {
-        let (known, health, pin) = {
+        let (known, health, since, pin) = {
             let theirs = other.state();
-            (theirs.known.clone(), theirs.health.clone(), theirs.pin)
+            (theirs.known.clone(), theirs.health.clone(), theirs.since, theirs.pin)
         };
         let known = known.map(|known| Arc::new(known.under(self.fingerprints())));
         let mut state = self.state();
-        (state.known, state.health, state.pin) = (known, health, pin);
+        (state.known, state.health, state.since, state.pin) = (known, health, since, pin);
         drop(state);
         self.inherit_canaries(other);
     }
@@ -390,7 +408,7 @@ impl Connection {
     pub(super) fn note(&self, fault: Option<SealFault>, is_described: bool, now: u64) {
         let mut state = self.state();
         if state.health.fault.is_some() != fault.is_some() || state.health.since == 0 {
-            state.health.since = now;
+            (state.health.since, state.since) = (now, Some(Instant::now()));
         }
         if is_described {
             state.health.described = Some(now);

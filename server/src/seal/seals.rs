@@ -335,7 +335,7 @@ impl Seal {
         };
         match was {
             None => ours(),
-            Some(was) if self.is_behind(&was.kek, made) => Some(self.renamed(was)),
+            Some(was) if self.is_behind(&was.kek, made, now) => Some(self.renamed(was)),
             Some(was) => Some(ours().unwrap_or_else(|| self.renamed(was))),
         }
     }
@@ -346,7 +346,7 @@ impl Seal {
     }
 
     /// Whether whoever wrapped for `kek` since `made` may know more of the master key than we do.
-    fn is_behind(&self, kek: &KekId, made: u64) -> bool {
+    fn is_behind(&self, kek: &KekId, made: u64, now: u64) -> bool {
         let Some(known) = &self.known else { return true };
         let place = |id: &KekId| known.keks.versions().iter().position(|one| one.id == *id);
         match (place(kek), place(&known.keks.current().id)) {
@@ -354,7 +354,9 @@ impl Seal {
             // The configuration has the last word, and so has a KMS that does not list it later on.
             (None, _) if self.connection.is_fixed() => false,
             (None, _) => {
-                let described = self.connection.health().described;
+                // A description of a time that has not come yet may be an old one.
+                let described = self.connection.health().described.filter(|at| *at <= now);
+                let made = self.connection.when(made, now);
                 described.is_none_or(|described| described < made.saturating_add(SKEW_SECONDS))
             }
         }

@@ -160,9 +160,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn decrypt_refuses_version_below_minimum_and_above_latest() {
+    fn admit_version_refuses_only_what_is_below_the_minimum() {
         assert!(key().admit_version(3).is_ok());
         assert!(key().admit_version(5).is_ok());
+        // What is newer may be another replica's, and opens by itself (invariant I1).
+        assert!(key().admit_version(6).is_ok() && key().is_newer(6) && !key().is_newer(5));
+        assert!(key().admit_version(i64::MAX).is_ok());
         assert!(matches!(key().admit_version(2), Err(TransitError::VersionTooOld)));
         assert!(matches!(key().admit_version(-7), Err(TransitError::VersionTooOld)));
     }

@@ -190,27 +190,32 @@ static CK_RV C_Login(CK_ULONG session, CK_ULONG user, CK_BYTE *pin, CK_ULONG len
 
 static __thread int found;
 static __thread CK_ULONG class_wanted;
+static __thread CK_BYTE id_wanted;
 typedef struct { CK_ULONG type; void *value; CK_ULONG length; } Attribute;
 
 static CK_RV C_FindObjectsInit(CK_ULONG session, Attribute *template, CK_ULONG count) {
     (void)session;
     found = 0;
-    for (CK_ULONG i = 0; i < count; i++)
+    id_wanted = 1;
+    for (CK_ULONG i = 0; i < count; i++) {
         if (template[i].type == 0) class_wanted = *(CK_ULONG *)template[i].value;
-    return OK;
+        if (template[i].type == 0x102) id_wanted = *(CK_BYTE *)template[i].value;
+    }
+    return id_wanted != 1 && is("previous fails") ? FUNCTION_FAILED : OK;
 }
 
 static CK_RV C_FindObjects(CK_ULONG session, CK_ULONG *objects, CK_ULONG most, CK_ULONG *count) {
     (void)session; (void)most;
     *count = 0;
-    if (!found++ && class_wanted == KEY_CLASS && sees_private_objects()) { objects[0] = 1; *count = 1; }
+    if (!found++ && class_wanted == KEY_CLASS && sees_private_objects()) { objects[0] = id_wanted; *count = 1; }
     return OK;
 }
 
 static CK_RV C_FindObjectsFinal(CK_ULONG session) { (void)session; return OK; }
 
 static CK_RV C_GetAttributeValue(CK_ULONG session, CK_ULONG object, Attribute *attributes, CK_ULONG count) {
-    (void)session; (void)object;
+    (void)session;
+    CK_BYTE id = (CK_BYTE)object;
     CK_RV outcome = OK;
     for (CK_ULONG i = 0; i < count; i++) {
         CK_ULONG number = 0;
@@ -224,7 +229,7 @@ static CK_RV C_GetAttributeValue(CK_ULONG session, CK_ULONG object, Attribute *a
 #endif
             case 0x161: number = 32; length = sizeof number; break;   /* CKA_VALUE_LEN */
             case 0x003: value = "unseal"; length = 6; break;
-            case 0x102: value = "\001"; break;
+            case 0x102: value = &id; break;
             case 0x104: case 0x105: number = 1; break; /* encrypt, decrypt */
             case 0x106: case 0x107: case 0x162: break; /* wrap, unwrap, extractable */
             default:

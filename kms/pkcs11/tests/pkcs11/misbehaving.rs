@@ -239,6 +239,35 @@ async fn a_token_too_busy_to_tell_a_wrong_ciphertext_asks_for_patience_and_ends_
     assert_eq!(bad.children().len(), 1);
 }
 
+/// Whatever it is that the token says of one key, and no rule is known for.
+#[tokio::test]
+async fn a_hiccup_at_a_look_for_a_previous_key_is_never_final_for_a_client() {
+    let bad = Bad::with(library(), crate::PIN, |settings| {
+        settings.key_id = Some(vec![1]);
+        settings.previous_key_ids = vec![vec![2]];
+    });
+    let current = Wrapped::under(&*bad.kms, 7).await;
+    let description = bad.kms.describe().await.unwrap();
+    let kek = description.versions().first().unwrap().id.clone();
+    let previous = Wrapped { kek, ..current };
+    bad.misbehave("previous fails");
+    assert_eq!(bad.kms.describe().await.unwrap(), description);
+    assert!(previous.unwrap(&*bad.kms).await.unwrap_err().is_transient());
+    bad.behave();
+    previous.unwrap(&*bad.kms).await.unwrap();
+    // Nothing was found before, of which the next description is minutes away.
+    let fresh = Bad::with(library(), crate::PIN, |settings| {
+        settings.key_id = Some(vec![1]);
+        settings.previous_key_ids = vec![vec![2]];
+    });
+    fresh.misbehave("previous fails");
+    fresh.kms.describe().await.unwrap();
+    let error = previous.unwrap(&*fresh.kms).await.unwrap_err();
+    assert_eq!(diagnosis(&error).fault, Fault::Token(Class::Failed));
+    fresh.behave();
+    fresh.recovers(&previous).await;
+}
+
 #[tokio::test]
 async fn a_child_that_fails_again_and_again_is_replaced() {
     let bad = Bad::new();

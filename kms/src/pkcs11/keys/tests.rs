@@ -136,10 +136,60 @@ fn trouble_of_the_token_is_none_of_a_previous_key() {
         [(Class::NoKey, true), (Class::Failed, true), (Class::Lost, false), (Class::Busy, false)]
     {
         let error = Diagnosis::new(Stage::Key, Fault::Token(class)).into();
-        assert_eq!(previous(Err(error), &selector).is_ok(), is_of_the_key, "{class:?}");
+        assert_eq!(previous(Err(error), &selector, None).is_ok(), is_of_the_key, "{class:?}");
     }
-    let late = previous(Err(KmsError::TimedOut(None)), &selector);
+    let late = previous(Err(KmsError::TimedOut(None)), &selector, None);
     assert!(late.is_err());
+}
+
+/// The keys after a look for two versions, where that for the previous one came to `class`.
+fn looked_again(before: Option<&Keys>, label: Option<&[u8]>, class: Option<Class>) -> Keys {
+    let selector = Selector { label: label.map(<[u8]>::to_vec), id: Some(vec![1]) };
+    let found = match class {
+        None => Ok(vec![facts(1, AES)]),
+        Some(Class::NoKey) => Ok(vec![]),
+        Some(class) => Err(Diagnosis::new(Stage::Key, Fault::Token(class)).into()),
+    };
+    let previous = previous(found, &selector, before).unwrap();
+    Keys::new(vec![previous], facts(2, AES), &token(), None).unwrap()
+}
+
+#[test]
+fn a_hiccup_of_the_token_takes_no_previous_key_that_was_found() {
+    let kek = KekId::new("pkcs11:serial=AB%2012;object=un%3Bseal;id=%01").unwrap();
+    for label in [None, Some(&b"un;seal"[..])] {
+        let opens = |keys: &Keys| keys.named(&kek).is_some_and(|key| key.usable().is_ok());
+        let good = looked_again(None, label, None);
+        let mut failed = looked_again(Some(&good), label, Some(Class::Failed));
+        for _ in 0..3 {
+            assert!(opens(&failed) && failed.missed().count() == 1);
+            failed = looked_again(Some(&failed), label, Some(Class::Failed));
+        }
+        let gone_once = looked_again(Some(&failed), label, Some(Class::NoKey));
+        assert!(opens(&gone_once));
+        let back = looked_again(Some(&gone_once), label, None);
+        assert!(opens(&back) && back.missed().count() == 0);
+        let gone = looked_again(Some(&gone_once), label, Some(Class::NoKey));
+        assert!(!opens(&gone) && gone.lacks(&kek) && gone.missed().count() == 0);
+        let locked = looked_again(Some(&good), label, Some(Class::NotPermitted));
+        assert!(!opens(&locked) && locked.lacks(&kek), "that is no hiccup");
+    }
+}
+
+#[test]
+fn only_what_the_token_explains_of_a_previous_key_is_final() {
+    let kek = KekId::new("pkcs11:serial=AB%2012;object=un%3Bseal;id=%01").unwrap();
+    for (class, is_transient) in
+        [(Class::Failed, true), (Class::NoKey, false), (Class::NotPermitted, false)]
+    {
+        let keys = looked_again(None, Some(b"un;seal"), Some(class));
+        assert!(keys.lacks(&kek) && !keys.lacks(&keys.current().id));
+        let refused = keys.named(&kek).unwrap().usable().unwrap_err();
+        assert_eq!(refused.is_transient(), is_transient, "{class:?}");
+        let nameless = looked_again(None, None, Some(class));
+        assert!(nameless.named(&kek).is_none() && nameless.lacks(&kek));
+        assert_eq!(nameless.unsure().is_some(), is_transient, "{class:?}");
+    }
 }
 
 #[test]

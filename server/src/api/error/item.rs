@@ -27,9 +27,6 @@ pub enum ItemError {
     /// Its version is below `min_decryption_version`.
     #[error("ciphertext or signature version is disallowed by policy (too old)")]
     VersionTooOld,
-    /// Its version is no longer, or was never, there.
-    #[error("no such key version")]
-    NoSuchVersion,
     /// Whatever is wrong inside the envelope (invariant I4: one answer for all of it).
     #[error("cipher: message authentication failed")]
     Authentication,
@@ -112,7 +109,6 @@ impl ItemError {
             | Self::Ciphertext(_)
             | Self::VersionTooNew
             | Self::VersionTooOld
-            | Self::NoSuchVersion
             | Self::Authentication
             | Self::WantedVersionNegative
             | Self::WantedVersionTooHigh

@@ -69,8 +69,8 @@ impl<C: Configured> Bench<C> {
         let mut fields = Fields::parse(body.as_bytes(), Some("application/json")).unwrap();
         let random = |_bytes: &mut [u8]| Ok(());
         let credentials = Credentials { token: None, certificate: None, address: self.address };
-        let tools =
-            Tools { records: &self.records, state_key: None, clock: &Stopped, random: &random };
+        let (records, clock) = (&self.records, &Stopped);
+        let tools = Tools { records, state_key: None, clock, token_time: None, random: &random };
         let request = MethodRequest {
             mount: &self.mount,
             rest,

@@ -63,8 +63,10 @@ impl From<RecordsError> for NotAuthenticated {
         match error {
             RecordsError::NoStorage => Self::UnknownToken,
             RecordsError::StateSealed => Self::StateSealed,
-            RecordsError::Unreadable(_) | RecordsError::TooLarge => Self::Unreadable,
-            RecordsError::Conflict | RecordsError::Store(_) => Self::StoreAway,
+            RecordsError::Unreadable(_) => Self::Unreadable,
+            RecordsError::TooLarge => Self::TooLarge,
+            RecordsError::Conflict => Self::StoreAway(None),
+            RecordsError::Store(error) => Self::StoreAway(Some(error.into())),
         }
     }
 }
@@ -99,7 +101,7 @@ impl Tokens {
                 return Ok(token);
             }
         }
-        Err(NotAuthenticated::StoreAway)
+        Err(NotAuthenticated::StoreAway(None))
     }
 
     /// The token of this text, if it lives; no use of it is counted.
@@ -156,7 +158,7 @@ impl Tokens {
             return Err(NotAuthenticated::NotLookedUp);
         }
         let looked = timeout(LOOK_PATIENCE, records.look_again::<Token>(id)).await;
-        looked.map_err(|_late| NotAuthenticated::StoreAway)??;
+        looked.map_err(|_late| NotAuthenticated::StoreAway(None))??;
         self.mirror.get(id)?.ok_or(NotAuthenticated::UnknownToken)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use selkie_crypto::{StateKey, os_random};
 use selkie_listener::ShownCertificate;
-use selkie_storage::{MemoryStore, Store};
+use selkie_storage::{MemoryStore, Store, StoreError};
 
 use super::*;
 use crate::auth::{Auth, Client, Credentials, NotAuthenticated};
@@ -101,6 +101,16 @@ pub(super) fn wanted() -> NewToken {
         bound_certificate: None,
         login: None,
     }
+}
+
+#[test]
+fn a_failure_of_the_store_is_told_with_what_it_said() {
+    let source = "connection refused".into();
+    let away = NotAuthenticated::from(RecordsError::Store(StoreError::Unavailable { source }));
+    let told = crate::telemetry::WithCauses(&away).to_string();
+    assert!(told.contains("store is away") && told.contains("connection refused"), "{told}");
+    let large = NotAuthenticated::from(RecordsError::TooLarge);
+    assert_ne!(large, NotAuthenticated::Unreadable);
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! A wrapped response as it is kept: without the token, which is nowhere, it opens for nobody.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use selkie_access::{TokenHash, TokenText};
 use selkie_crypto::StateKey;
 use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::shares::Shares;
 use crate::state::records::{Index, Kept, TooLarge};
@@ -123,7 +125,8 @@ impl Kept for Wrapped {
 /// When the time of each is over, and whose they are.
 #[derive(Debug, Default)]
 pub struct Ends {
-    ends: BTreeSet<(u64, WrapId)>,
+    /// By wall time; and by when this process has seen as much time go by as each is kept for.
+    ends: BTreeMap<(u64, WrapId), Option<Instant>>,
     shares: Shares,
 }
 
@@ -132,21 +135,28 @@ impl Ends {
         &self.shares
     }
 
-    /// Up to `most` whose time is over `now`.
-    pub(super) fn before(&self, now: u64, most: usize) -> Vec<WrapId> {
-        let over = self.ends.iter().take_while(|(ends, _)| *ends <= now);
-        over.take(most).map(|(_, id)| *id).collect()
+    /// Up to `most` whose time is over `now`, and not by a wall clock alone, which may have leapt: by
+    /// the token clock, where that has begun, or because so much time has gone by here.
+    pub(super) fn before(&self, now: u64, token_time: Option<u64>, most: usize) -> Vec<WrapId> {
+        let seen = Instant::now();
+        let over = self.ends.iter().take_while(|((ends, _), _)| *ends <= now);
+        let sure = over.filter(|((ends, _), at)| {
+            token_time.is_some_and(|now| *ends <= now) || at.is_some_and(|at| at <= seen)
+        });
+        sure.take(most).map(|((_, id), _)| *id).collect()
     }
 }
 
 impl Index<Wrapped> for Ends {
     fn note(&mut self, name: &WrapId, old: Option<&Wrapped>, new: Option<&Wrapped>) {
+        let mut known = None;
         if let Some(old) = old {
-            self.ends.remove(&(old.ends(), *name));
+            known = self.ends.remove(&(old.ends(), *name));
             self.shares.remove(&old.owner, old.sealed.len());
         }
         if let Some(new) = new {
-            self.ends.insert((new.ends(), *name));
+            let over = || Instant::now().checked_add(Duration::from_secs(new.ttl));
+            self.ends.insert((new.ends(), *name), known.unwrap_or_else(over));
             self.shares.add(&new.owner, new.sealed.len());
         }
     }

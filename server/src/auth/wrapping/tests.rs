@@ -100,8 +100,25 @@ async fn when_its_time_is_over_a_response_is_gone_and_then_swept() {
     assert_eq!(one.unwrap(&info.token).await, None);
     one.wrap(60).await;
     assert_eq!(one.wrapping.mirror.names().len(), 2);
-    assert_eq!(one.wrapping.sweep(&one.records).await.unwrap(), 1);
+    assert_eq!(one.wrapping.sweep(&one.records, Some(1060)).await.unwrap(), 1);
     assert_eq!(one.wrapping.mirror.names().len(), 1, "the new one");
+}
+
+/// Other replicas, and this one once its clock is right again, still have it.
+#[tokio::test(start_paused = true)]
+async fn a_leap_of_the_wall_clock_removes_no_response() {
+    let one = Replica::on(&store()).await;
+    let info = one.wrap(60).await;
+    one.clock.0.fetch_add(365 * 86_400, Ordering::Relaxed);
+    for token_time in [None, Some(1059)] {
+        assert_eq!(one.wrapping.sweep(&one.records, token_time).await.unwrap(), 0);
+    }
+    one.clock.0.fetch_sub(365 * 86_400, Ordering::Relaxed);
+    assert!(one.knows(&info.token));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(one.wrapping.sweep(&one.records, None).await.unwrap(), 0, "its clock stands");
+    one.clock.0.fetch_add(60, Ordering::Relaxed);
+    assert_eq!(one.wrapping.sweep(&one.records, None).await.unwrap(), 1);
 }
 
 #[tokio::test]

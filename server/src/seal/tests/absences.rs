@@ -8,6 +8,9 @@ use crate::transit::{KeyChanges, RETURN_AFTER, TransitKey};
 
 const MISSING: NewKey = NewKey { derived: false, allow_missing_seals: true };
 
+/// By how much a clock is ahead that was never set.
+const YEAR: u64 = 365 * 86_400;
+
 /// A node with these seals, a store, and the managed key `m` for all of them.
 async fn node_with_key(peers: &[Peer], new: NewKey) -> (Node, Arc<TestClock>) {
     let mut seals = Vec::new();
@@ -84,6 +87,60 @@ async fn left_out_seal_raises_version_and_its_return_again() {
     for made in [whole, partial] {
         assert_eq!(decrypt_under(&node, "m", &made.ciphertext).await.unwrap(), b"x");
     }
+}
+
+/// A host whose clock is ahead until NTP sets it reaches no KMS by TLS, and leaves seals out next year.
+#[tokio::test(start_paused = true)]
+async fn a_seal_left_out_by_a_clock_that_was_ahead_returns_as_any_other() {
+    let (peer, site) = (Peer::new("a"), Site::new());
+    let seals = Seals::new(vec![peer.seal().await, site.seal("weu")]);
+    let deployment = Deployment::assemble(config_of(&[], &[]), seals).unwrap();
+    let (keys, clock) = (ManagedKeys::load(Arc::new(MemoryStore::new())).await.unwrap(), clock());
+    clock.0.fetch_add(YEAR, Ordering::Relaxed);
+    site.away();
+    let node = Node::begin(deployment, keys, Arc::clone(&clock) as _).await;
+    engine(&node).create_key(permit(operation::CreateKey, "m"), MISSING).await.unwrap();
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (1, vec!["a"]));
+    // It is well again before the clock is.
+    site.back();
+    pass(&clock, Duration::from_secs(120)).await;
+    clock.0.fetch_sub(YEAR, Ordering::Relaxed);
+    pass(&clock, RETURN_AFTER - Duration::from_secs(60)).await;
+    assert_eq!(encrypted(&node).await.0, 1, "not steadily back, whatever the clocks say");
+    pass(&clock, Duration::from_secs(180)).await;
+    assert_eq!((encrypted(&node).await.0, seals_of(&key(&node))), (2, vec!["a", "weu"]));
+}
+
+/// Its seals are in use again at other replicas all the time.
+#[tokio::test(start_paused = true)]
+async fn a_replica_whose_clock_stays_ahead_moves_the_version_a_few_times_a_day() {
+    let peers = ["a", "b"].map(Peer::new);
+    let (node, clock) = node_with_key(&peers, MISSING).await;
+    for _ in 0..24 * 4 {
+        clock.0.fetch_add(YEAR, Ordering::Relaxed);
+        peers[1].faults.on_wrap().always(Fault::fail(KmsError::Unavailable(None)));
+        encrypted(&node).await;
+        clock.0.fetch_sub(YEAR, Ordering::Relaxed);
+        peers[1].faults.on_wrap().clear();
+        pass(&clock, Duration::from_secs(15 * 60)).await;
+    }
+    let versions = key(&node).latest.get();
+    assert!((4..=20).contains(&versions), "{versions}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_made_by_a_clock_that_was_ahead_follows_its_seal_to_another_master_key() {
+    let (before, after) = (Site::new(), Site { target: "https://kms/keys/other", ..Site::new() });
+    after.kms.lists(&[Version::enabled(2)]);
+    let node = before.running().await;
+    before.clock.0.fetch_add(YEAR, Ordering::Relaxed);
+    engine(&node).create_key(permit(operation::CreateKey, "m"), NewKey::default()).await.unwrap();
+    before.clock.0.fetch_sub(YEAR, Ordering::Relaxed);
+    let next = Deployment::assemble(config_of(&[], &[]), after.seals()).unwrap();
+    node.replace(&node.deployment(), next).await.unwrap();
+    pass(&before.clock, Duration::from_secs(600)).await;
+    assert_eq!(encrypted(&node).await.0, 2);
+    assert_eq!(key(&node).keks(key(&node).latest)[0].kek, id(2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -267,8 +267,9 @@ impl OpenError {
                  what its log says); Selkie goes on trying"
             }
             Self::OriginUnproven => {
-                "start once with \"local_key\" or \"data_dir\" and without \"origin_key\", then \
-                 declare \"origin_key\""
+                "close the listeners to clients; start once with \"local_key\" or \"data_dir\" and \
+                 without \"origin_key\"; then declare \"origin_key\" and let clients in: what is \
+                 encrypted without it is refused once it is declared"
             }
             Self::Page(_) => "raise the limit of locked memory",
             Self::Checkpoint { source, .. } => checkpoint_advice(source),

@@ -98,17 +98,17 @@ impl TransitKey {
     /// that must not miss it any more does not wait for that.
     fn is_back(&self, seal: &Seal, now: u64) -> bool {
         let is_usable = seal.current_kek().is_some_and(|current| seal.wraps(&current.kek, now));
-        let since_left_out =
-            Duration::from_secs(now.saturating_sub(self.left_out_since(seal.name())));
         let is_steady = || {
-            seal.connection.well_for(now) >= RETURN_AFTER
-                && since_left_out >= self.return_after(seal.name(), now)
+            let left = seal.connection.when(self.left_out_since(seal.name()), now);
+            seal.connection.well_for() >= RETURN_AFTER
+                && Duration::from_secs(now.saturating_sub(left)) >= self.return_after(seal, now)
         };
         is_usable && (!self.allow_missing_seals || is_steady())
     }
 
-    fn return_after(&self, seal: &SealName, now: u64) -> Duration {
-        let recent = self.leavings(seal).filter(|left| left.saturating_add(DAY) > now).count();
+    fn return_after(&self, seal: &Seal, now: u64) -> Duration {
+        let left = self.leavings(seal.name()).map(|left| seal.connection.when(left, now));
+        let recent = left.filter(|left| left.saturating_add(DAY) > now).count();
         let doublings = u32::try_from(recent.saturating_sub(1)).unwrap_or(u32::MAX);
         RETURN_AFTER.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_RETURN)
     }

@@ -127,7 +127,7 @@ impl AppRole {
     }
 
     async fn sweep(&self, tools: Tools<'_>, most: usize) -> Result<(), MethodError> {
-        let ended = self.secret_ids.find(|ids| ids.ended(tools.clock.unix_seconds(), most));
+        let ended = self.secret_ids.find(|ids| ids.ended(tools.time_to_delete(), most));
         Ok(forget(tools.records, &self.secret_ids, ended).await?)
     }
 

@@ -76,7 +76,7 @@ impl Bench {
         let body = body.to_string();
         let mut fields = Fields::parse(body.as_bytes(), None).unwrap();
         let (records, clock, random) = (&self.records, &SystemClock, &os_random);
-        let tools = Tools { records, state_key: None, clock, random };
+        let tools = Tools { records, state_key: None, clock, token_time: None, random };
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);
         let credentials = Credentials { token: None, certificate, address };
         let (mount, fields) = (&*self.mount, &mut fields);

@@ -56,6 +56,25 @@ async fn a_token_without_period_keeps_what_it_had_left_when_all_went_down() {
     assert_eq!(left, 3600 - 600);
 }
 
+/// Which are kept in a store that others, whose clocks have not leapt, use too.
+#[tokio::test]
+async fn a_leap_of_the_wall_clock_deletes_no_secret_id() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    assert_eq!(auth.tools().time_to_delete(), clock.unix_seconds(), "before its first mark");
+    auth.issue(wanted()).await.unwrap();
+    live(&auth, &clock, 600).await;
+    let before = auth.tools().time_to_delete();
+    assert_eq!(before, clock.unix_seconds());
+    clock.advance(365 * DAY);
+    assert!(auth.tools().time_to_delete() <= before + clock::FREE_RUN_SECONDS);
+    live(&auth, &clock, 600).await;
+    let after = auth.tools().time_to_delete();
+    assert!((before + 600..=before + 600 + clock::FREE_RUN_SECONDS).contains(&after), "{after}");
+    clock.go_back(366 * DAY);
+    assert_eq!(auth.tools().time_to_delete(), clock.unix_seconds());
+}
+
 #[tokio::test]
 async fn a_renewal_while_the_store_is_away_counts_when_it_is_back() {
     let memory = Arc::new(MemoryStore::new());
