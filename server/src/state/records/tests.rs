@@ -3,6 +3,7 @@ use std::sync::Arc;
 use selkie_storage::{MemoryStore, RecordValue, Store, Write};
 
 use super::*;
+use crate::clock::SystemClock;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Note(String);
@@ -47,7 +48,7 @@ struct Replica {
 impl Replica {
     async fn on(store: &Arc<dyn Store>) -> Self {
         let notes = Arc::new(Mirror::default());
-        let records = Records::new(true, vec![Arc::clone(&notes) as _]);
+        let records = Records::new(true, vec![Arc::clone(&notes) as _], Arc::new(SystemClock));
         records.attach(Arc::clone(store)).await.unwrap();
         Self { records, notes }
     }
@@ -155,8 +156,8 @@ async fn what_a_second_attempt_opened_is_where_changes_are_kept_from_then_on() {
 async fn without_a_store_nothing_can_be_kept() {
     let mut batch = Batch::default();
     batch.put(&"a".to_owned(), &Note("x".into()), None).unwrap();
-    let none = Records::new(false, Vec::new());
+    let none = Records::new(false, Vec::new(), Arc::new(SystemClock));
     assert!(matches!(none.commit(&batch).await, Err(RecordsError::NoStorage)));
-    let sealed = Records::new(true, Vec::new());
+    let sealed = Records::new(true, Vec::new(), Arc::new(SystemClock));
     assert!(matches!(sealed.commit(&batch).await, Err(RecordsError::StateSealed)));
 }
