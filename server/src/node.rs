@@ -177,7 +177,8 @@ impl Node {
     #[must_use]
     pub fn store_figures(&self) -> Option<StoreFigures> {
         let (watch, _) = self.state.get()?;
-        Some(StoreFigures::of(&watch.status(), &self.keys, watch.writes().figures()))
+        let (writes, unheard) = (watch.writes().figures(), self.auth.unheard_for());
+        Some(StoreFigures::of(&watch.status(), &self.keys, writes, unheard))
     }
 
     /// Writes down how far the state has come, if it is open: for a stop.

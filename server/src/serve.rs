@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_config::{Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode};
+use selkie_config::{Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode, Storage};
 use selkie_crypto::AuditKey;
 use selkie_listener::{ActivatedSockets, ActivationError, Drain, Drained, TlsError};
 use tokio::task::JoinSet;
@@ -26,6 +26,8 @@ use self::metrics_front::MetricsFront;
 use self::pid_file::PidFile;
 pub use self::settings::load_tls;
 use crate::node::{Node, NodeError};
+use crate::state::backend::{self, BackendError};
+use crate::telemetry::WithCauses;
 use crate::traces::{Traces, TracesError};
 
 /// What is under way has so long to finish when a listener was lost.
@@ -41,6 +43,8 @@ pub struct Server {
     accept_loops: JoinSet<Drained>,
     traces: Option<Traces>,
     fixed: Fixed,
+    /// What tells the credentials for the storage from others.
+    credentials: Option<[u8; 32]>,
     _pid_file: Option<PidFile>,
 }
 
@@ -139,6 +143,8 @@ struct Fixed {
     audit_key: Option<String>,
     /// What tells them from others, but for the webhook.
     alerts: Option<[u8; 32]>,
+    /// All that its stanza says, but for secrets and what is in files.
+    storage: Option<String>,
 }
 
 /// Where traces go, and how many.
@@ -164,6 +170,8 @@ pub async fn serve(
     let mut listeners = std::mem::take(&mut config.listeners);
     descriptors::keep_within(&mut listeners);
     let fixed = Fixed::of(&config);
+    // Who opens the storage tells of files that cannot be read.
+    let credentials = credentials_of(config.storage.as_ref()).ok().flatten();
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
         bound.push(Bound::new(listener, sockets)?);
@@ -178,7 +186,16 @@ pub async fn serve(
     let open = |one: Bound| one.open(&node, &mut accept_loops);
     let fronts = bound.into_iter().map(open).collect();
     let metrics = metrics.map(|front| front.open(&node, &mut accept_loops));
-    Ok(Server { node, fronts, metrics, accept_loops, traces, fixed, _pid_file: pid_file })
+    Ok(Server {
+        node,
+        fronts,
+        metrics,
+        accept_loops,
+        traces,
+        fixed,
+        credentials,
+        _pid_file: pid_file,
+    })
 }
 
 impl Server {
@@ -220,11 +237,29 @@ impl Server {
         for (front, listener) in self.fronts.iter().zip(listeners) {
             changes.push(front.prepare(listener)?);
         }
+        let credentials = credentials_of(config.storage.as_ref());
         self.node.reload(config).await.map_err(ServeError::from)?;
+        self.tell_of_credentials(&credentials);
         for (front, change) in self.fronts.iter_mut().zip(changes) {
             front.apply(change, &self.node, &mut self.accept_loops, grace);
         }
         Ok(())
+    }
+
+    /// Credentials for the storage are read once: etcd refuses those that have run out meanwhile.
+    fn tell_of_credentials(&self, read: &Result<Option<[u8; 32]>, BackendError>) {
+        match read {
+            Ok(read) if *read == self.credentials || self.credentials.is_none() => {}
+            Ok(_) => tracing::warn!(
+                advice = "restart, one replica at a time, before the former ones end",
+                "the certificates or the password for etcd have changed: the former go on to be used"
+            ),
+            Err(error) => tracing::warn!(
+                reason = %WithCauses(error),
+                advice = "make the file readable before the next start, which needs it",
+                "a certificate or key for etcd cannot be read: what was read at the start is used"
+            ),
+        }
     }
 
     fn in_order_of_fronts(&self, mut new: Vec<Listener>) -> Result<Vec<Listener>, ReloadError> {
@@ -271,6 +306,10 @@ impl Server {
     }
 }
 
+fn credentials_of(storage: Option<&Storage>) -> Result<Option<[u8; 32]>, BackendError> {
+    Ok(storage.map(backend::credentials_of).transpose()?.flatten())
+}
+
 impl Fixed {
     fn of(config: &Config) -> Self {
         Self {
@@ -288,6 +327,7 @@ impl Fixed {
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
             audit_key: config.audit.key.as_ref().map(AuditKey::id),
             alerts: config.alerts.as_ref().map(selkie_config::Alerts::digest),
+            storage: config.storage.as_ref().map(Storage::told),
         }
     }
 
@@ -303,6 +343,7 @@ impl Fixed {
             ("local_key", self.local_key != new.local_key),
             ("audit_key", self.has_other_audit_key(new)),
             ("alerts", self.alerts != new.alerts),
+            ("storage", self.storage != new.storage),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((field, _)) => Err(ReloadError::NeedsRestart { field }),

@@ -31,6 +31,11 @@ impl Page {
         Self { under: None, after: None, limit: BULK_LIMIT }
     }
 
+    /// As [`all_in_bulk`](Self::all_in_bulk), of the records under `key`.
+    pub const fn under_in_bulk(key: RecordKey) -> Self {
+        Self { under: Some(key), after: None, limit: BULK_LIMIT }
+    }
+
     /// The first page of the records under `key`.
     pub const fn under(key: RecordKey) -> Self {
         Self { under: Some(key), after: None, limit: DEFAULT_LIMIT }

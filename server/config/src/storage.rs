@@ -85,6 +85,13 @@ impl Storage {
         }
     }
 
+    /// All that the stanza says, but the password: where it says the same, it is the same store, and
+    /// spoken to in the same way.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{self:?}")
+    }
+
     /// Whether what is kept there is there after a restart.
     #[must_use]
     pub const fn outlives_the_process(&self) -> bool {

@@ -97,6 +97,24 @@ async fn a_replica_that_is_cut_off_before_the_first_mark_does_not_believe_tokens
     assert_eq!(one.encrypt(&token).await.0, 503);
 }
 
+/// Its own marks of the token clock told it that it was in touch.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_cannot_watch_the_store_does_not_believe_revoked_tokens_for_ever() {
+    let [one, deaf] = two().await;
+    let token = one.token(json!({ "policies": ["use"], "ttl": "240h" })).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(deaf.encrypt(&token).await.0, 200);
+    deaf.store.is(Mood::NoWatch);
+    one.did("auth/token/revoke", json!({ "token": token })).await;
+    sleep(Duration::from_secs(3_500)).await;
+    assert_eq!(deaf.encrypt(&token).await.0, 200, "it is believed for an hour");
+    sleep(Duration::from_secs(200)).await;
+    assert_eq!(deaf.encrypt(&token).await.0, 503);
+    deaf.store.is(Mood::Well);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(deaf.encrypt(&token).await.0, 403);
+}
+
 /// Seed 73, invariant I10: the look for the token alone took 5 s.
 #[tokio::test(start_paused = true)]
 async fn a_seal_client_whose_token_must_be_looked_for_is_answered_within_its_patience() {

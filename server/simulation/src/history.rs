@@ -10,7 +10,7 @@ use crate::facts::Standing;
 use crate::judge::Sent;
 use crate::planted::Planted;
 use crate::server::DECLARED;
-use crate::world::{QUIET, SEALS, World};
+use crate::world::{BELIEVED, QUIET, SEALS, World};
 use crate::{kms, store};
 
 const KEYS: [&str; 2] = ["one", "two"];
@@ -290,8 +290,9 @@ impl World {
         self.note(format_args!("r{number} clock off by {off} s"));
     }
 
-    /// One that hears nothing of the store for more than an hour believes no token without a period:
-    /// an hour after the last mark, which whoever's clock is ahead may have set.
+    /// One that hears nothing of the store for more than an hour believes no token without a period,
+    /// whether or not it can write: before the first mark, an hour after the token was made, maybe by
+    /// whoever's clock is ahead.
     async fn cut_off_for_long(&mut self) {
         let number = self.chance.of(&match self.running() {
             running if running.is_empty() => return,
@@ -301,10 +302,11 @@ impl World {
             |token: &crate::facts::Token| !token.is_periodic && token.standing == Standing::Good;
         let Some(token) = self.facts.tokens.iter().position(is_cut_off) else { return };
         let key = self.facts.tokens[token].key.clone();
-        self.set_store(number, store::Mood::Partitioned);
+        let moods = [store::Mood::Partitioned, store::Mood::NoWatch];
+        self.set_store(number, self.chance.of(&moods));
         self.replicas[number].clock.is_off_by(0);
         self.befell("cut off for more than an hour");
-        self.pass(Duration::from_secs(3_900 + self.clock_ahead)).await;
+        self.pass(BELIEVED + QUIET + Duration::from_secs(self.clock_ahead)).await;
         let Some(server) = self.replicas[number].server.clone() else { return };
         let ask = Ask::Encrypt { by: By::Token(token), key, plaintext: self.plaintext() };
         let answer = ask.request(&self.facts, None).send(server).await;

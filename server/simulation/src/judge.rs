@@ -8,7 +8,7 @@ use crate::ask::{Ask, By};
 use crate::facts::{Blob, Key, Minimum, Standing, Token};
 use crate::kms::Mood;
 use crate::server::{Answer, DECLARED};
-use crate::world::{QUIET, SEALS, World};
+use crate::world::{BELIEVED, QUIET, SEALS, World};
 
 /// The patience of a seal client (invariant I10), and what the way takes.
 const ENCRYPT_PATIENCE: Duration = Duration::from_millis(1_550);
@@ -158,7 +158,9 @@ impl World {
             Standing::Revoked { at, .. } if at >= sent.at => Permitted::May,
             Standing::Revoked { at, by } => {
                 let is_same_life = by == sent.to && replica.started < at;
-                if is_same_life || replica.knows_store_of(at, sent.at) {
+                let ahead = Duration::from_secs(self.clock_ahead);
+                let is_stale = !token.is_periodic && sent.at >= at + BELIEVED + QUIET + ahead;
+                if is_same_life || is_stale || replica.knows_store_of(at, sent.at) {
                     Permitted::MustNot
                 } else {
                     Permitted::May

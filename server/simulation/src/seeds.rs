@@ -16,7 +16,7 @@ use crate::world::{QUIET, World};
 /// So many seeds are run if nobody says how many.
 const SEEDS: u64 = 1_000;
 /// Every kind of trouble that a run of many seeds must have met.
-const KINDS: [&str; 39] = [
+const KINDS: [&str; 40] = [
     "asked for what is below the minimum",
     "clock back",
     "clock forward",
@@ -56,6 +56,7 @@ const KINDS: [&str; 39] = [
     "store partitioned",
     "store slow",
     "watch late",
+    "watch refused",
 ];
 
 /// What a seed came to.

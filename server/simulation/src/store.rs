@@ -28,6 +28,8 @@ pub(crate) enum Mood {
     LosesAnswers,
     /// The watch tells of commits up to 20 s late.
     StaleWatch,
+    /// Nobody can watch; all else is well.
+    NoWatch,
 }
 
 /// More than there are replicas.
@@ -57,6 +59,7 @@ pub(crate) struct Counts {
     pub(crate) made_and_lost: u64,
     pub(crate) not_made_and_lost: u64,
     pub(crate) late_news: u64,
+    pub(crate) unwatched: u64,
 }
 
 impl Road {
@@ -132,7 +135,7 @@ impl SimStore {
                 self.road.count(|counts| counts.slow += 1);
                 Ok(())
             }
-            Mood::Well | Mood::LosesAnswers | Mood::StaleWatch => Ok(()),
+            Mood::Well | Mood::LosesAnswers | Mood::StaleWatch | Mood::NoWatch => Ok(()),
         }
     }
 
@@ -186,11 +189,19 @@ impl Store for SimStore {
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         Box::pin(async move {
             self.there().await?;
+            if self.road.mood() == Mood::NoWatch {
+                self.road.count(|counts| counts.unwatched += 1);
+                return Err(broke());
+            }
             let inner = self.road.inner.watch(from).await?;
             let (mood, store) = (self.road.mood.subscribe(), self.clone());
             Ok(Box::new(SimWatch { inner, mood, store, held: None }) as Box<dyn Watch>)
         })
     }
+}
+
+fn broke() -> StoreError {
+    StoreError::Unavailable { source: "the watch broke".into() }
 }
 
 #[derive(Debug)]
@@ -209,16 +220,15 @@ impl Watch for SimWatch {
                 if self.store.life.is_over() {
                     pending::<()>().await;
                 }
-                let is_cut = |mood: &Mood| matches!(mood, Mood::Away | Mood::Partitioned);
+                let is_cut =
+                    |mood: &Mood| matches!(mood, Mood::Away | Mood::Partitioned | Mood::NoWatch);
                 let mut mood = self.mood.clone();
                 match self.store.road.mood() {
-                    Mood::Away => {
-                        return Err(StoreError::Unavailable { source: "the watch broke".into() });
-                    }
+                    Mood::Away | Mood::NoWatch => return Err(broke()),
                     Mood::Partitioned => {
                         // As a connection that says nothing more until it is found dead.
                         let _passed = mood.wait_for(|mood| !is_cut(mood)).await;
-                        return Err(StoreError::Unavailable { source: "the watch broke".into() });
+                        return Err(broke());
                     }
                     _ => {}
                 }

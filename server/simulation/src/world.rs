@@ -23,6 +23,9 @@ pub(crate) const SEALS: [&str; 2] = ["alpha", "beta"];
 /// what it is jittered by, or the longest pause after failures, and the calls themselves.
 pub(crate) const QUIET: Duration = Duration::from_secs(110);
 
+/// For how long a replica that hears nothing of the store believes a token without a period.
+pub(crate) const BELIEVED: Duration = Duration::from_secs(3_600);
+
 /// One replica over all its lives.
 pub(crate) struct Replica {
     pub(crate) server: Option<Server>,
@@ -278,6 +281,7 @@ impl World {
             add("commit made, answer lost", store.made_and_lost);
             add("commit not made, answer lost", store.not_made_and_lost);
             add("watch late", store.late_news);
+            add("watch refused", store.unwatched);
             for road in &replica.kms {
                 let kms = *road.counts.lock().unwrap();
                 add("kms call slow", kms.slow);

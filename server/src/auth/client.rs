@@ -116,7 +116,7 @@ pub enum NotAuthenticated {
     #[error("the token was not looked up: too many unknown tokens come from this network")]
     NotLookedUp,
     /// Nobody can tell whether the token was revoked since the store was last heard of.
-    #[error("the store has been away for longer than the token is believed without it")]
+    #[error("nothing was heard of the store for longer than the token is believed without it")]
     Stale {
         /// The name of the client.
         client: String,

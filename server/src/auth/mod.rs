@@ -92,7 +92,7 @@ impl Auth {
         let takeovers = Arc::<Mirror<UsageRecord>>::default();
         let further = [Arc::clone(&history) as _, Arc::clone(&takeovers) as _];
         let mirrors = mirrors.into_iter().flatten().chain(further).collect();
-        let records = Arc::new(Records::new(expects_store, mirrors));
+        let records = Arc::new(Records::new(expects_store, mirrors, Arc::clone(&clock)));
         let (client_cache, state_key) = (ClientCache::default(), OnceLock::new());
         let certificates = CertificateWatch::default();
         Self {
@@ -126,6 +126,12 @@ impl Auth {
         // Last, because from now on tokens are looked up, and policies with them.
         let _same = self.state_key.set(state_key);
         Ok(())
+    }
+
+    /// For how long nothing has been heard of a store of which something must have been heard; zero
+    /// while all is well.
+    pub(crate) fn unheard_for(&self) -> Duration {
+        self.tokens.unheard_for(&self.records)
     }
 
     /// The records behind all this.

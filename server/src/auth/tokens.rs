@@ -239,6 +239,11 @@ impl Tokens {
         self.sweep_now.notify_one();
     }
 
+    /// For how long marks have been kept and none has been heard of; zero while they come.
+    pub(super) fn unheard_for(&self, records: &Records) -> Duration {
+        self.clock.unheard_for(records)
+    }
+
     /// The renewals that fail.
     pub(crate) const fn storms(&self) -> &RenewalStorms {
         &self.storms

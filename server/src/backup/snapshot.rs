@@ -80,7 +80,11 @@ pub enum SnapshotError {
     #[error(transparent)]
     Damaged(#[from] Damage),
     /// There is more than a snapshot holds.
-    #[error("the store has more than {} MiB", MAX_SNAPSHOT_BYTES >> 20)]
+    #[error(
+        "the store has more than {} MiB, the most that a backup holds: back up the storage itself, \
+         with etcd's snapshots or as a copy of its directory while Selkie is stopped",
+        MAX_SNAPSHOT_BYTES >> 20
+    )]
     TooLarge,
 }
 

@@ -34,10 +34,16 @@ pub struct StoreFigures {
 }
 
 impl StoreFigures {
-    /// Those of a state that does as `status` says, whose keys are `keys`, and to whose store was
-    /// written as `writes` tells.
+    /// Those of a state that does as `status` says, whose keys are `keys`, to whose store was written
+    /// as `writes` tells, and of which nothing was heard for as long as `unheard` though it should
+    /// have been.
     #[must_use]
-    pub fn of(status: &StateStatus, keys: &ManagedKeys, writes: WriteFigures) -> Self {
+    pub fn of(
+        status: &StateStatus,
+        keys: &ManagedKeys,
+        writes: WriteFigures,
+        unheard: Duration,
+    ) -> Self {
         let sequence = match status {
             StateStatus::Open { sequence } => Some(*sequence),
             _ => None,
@@ -53,7 +59,8 @@ impl StoreFigures {
             StateStatus::Refused { why } => why.has_store_answered().then_some(true),
         };
         let is_up = is_up.map(|is_up| is_up && !writes.have_failed_lately());
-        let lag = is_attached.then(|| lost.map_or(Duration::ZERO, |lost| lost.since.elapsed()));
+        let lost_for = lost.map_or(Duration::ZERO, |lost| lost.since.elapsed());
+        let lag = is_attached.then(|| lost_for.max(unheard));
         Self { is_up, is_open: sequence.is_some(), sequence, lag, writes }
     }
 

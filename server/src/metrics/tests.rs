@@ -263,7 +263,8 @@ fn audit() -> Audit {
 }
 
 fn evidence() -> Evidence {
-    let records = crate::state::records::Records::new(false, Vec::new());
+    let records =
+        crate::state::records::Records::new(false, Vec::new(), Arc::new(crate::clock::SystemClock));
     let keeping = crate::seal::Keeping::default();
     let evidence = Evidence::open(Arc::new(records), Arc::default(), &keeping);
     let last_foreign = Some(Opened { time: 5, version: 3 });

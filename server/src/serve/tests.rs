@@ -301,12 +301,48 @@ async fn what_counts_at_the_start_alone_is_refused_at_a_reload() {
         ("local_key", "local_key = \"env://L\""),
         ("log_format", "log_format = \"json\""),
         ("alerts", "alerts {}"),
+        ("storage", "storage \"inmem\" {}"),
     ] {
         let error = assert_refused(&mut server, config(PLAIN, further)).await;
         assert!(error.to_string().contains(field), "{error}");
     }
-    let error = assert_refused(&mut server, config(PLAIN, "storage \"inmem\" {}")).await;
-    assert!(matches!(error, ReloadError::Serve(ServeError::Node(_))), "{error}");
+}
+
+/// It would seem to be in force, and the next start would find another store.
+#[tokio::test]
+async fn a_reload_with_another_place_of_the_storage_is_refused() {
+    let dir = tempdir().unwrap();
+    let sled = |name: &str, further: &str| {
+        let path = dir.path().join(name);
+        config(PLAIN, &format!("storage \"sled\" {{\n path = {path:?}\n{further}}}\n"))
+    };
+    let mut server = served(sled("one", "")).await.unwrap();
+    for other in [sled("other", ""), sled("one", "create = false\n"), config(PLAIN, "")] {
+        let error = assert_refused(&mut server, other).await;
+        assert!(matches!(error, ReloadError::NeedsRestart { field: "storage" }), "{error}");
+    }
+    assert!(!dir.path().join("other").exists());
+    server.reload(sled("one", ""), TIME).await.unwrap();
+}
+
+#[test]
+fn credentials_for_etcd_are_told_from_others_by_what_is_in_their_files() {
+    let dir = tempdir().unwrap();
+    let storage = || {
+        let path = dir.path().display();
+        let tls = format!("tls_cert_file = \"{path}/cert.pem\"\ntls_key_file = \"{path}/key.pem\"");
+        let etcd = format!("address = \"https://127.0.0.1:1\"\n{tls}");
+        config(PLAIN, &format!("data_dir = \"/tmp/x\"\nstorage \"etcd\" {{\n{etcd}\n}}\n")).storage
+    };
+    assert!(credentials_of(storage().as_ref()).is_err());
+    write_identity(dir.path());
+    let before = credentials_of(storage().as_ref()).unwrap();
+    assert!(before.is_some());
+    assert_eq!(credentials_of(storage().as_ref()).unwrap(), before);
+    write_identity(dir.path());
+    assert_ne!(credentials_of(storage().as_ref()).unwrap(), before);
+    assert_eq!(Fixed::of(&config(PLAIN, "")).storage, None);
+    assert_eq!(storage().unwrap().told(), storage().unwrap().told());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use selkie_config::{EtcdCertificate, EtcdStorage, Storage};
+use selkie_crypto::sha256;
 use selkie_storage::{
     EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, MemoryStore, SledError,
     SledSettings, SledStore, Store, StoreError,
@@ -81,6 +82,25 @@ pub async fn open_to_leave(storage: &Storage) -> Result<Arc<dyn Store>, BackendE
         }
         Storage::Etcd(etcd) => Ok(Arc::new(EtcdStore::connect(etcd_settings(etcd)?)?)),
     }
+}
+
+/// What tells the credentials for `storage` from others: certificates, key and password, which are
+/// read when the store is opened and not again. `None` where there are none.
+///
+/// # Errors
+///
+/// [`BackendError::File`].
+pub(crate) fn credentials_of(storage: &Storage) -> Result<Option<[u8; 32]>, BackendError> {
+    let Storage::Etcd(etcd) = storage else { return Ok(None) };
+    let EtcdSettings { ca_pem, identity, credentials, .. } = etcd_settings(etcd)?;
+    let parts = [
+        ca_pem.as_deref(),
+        identity.as_ref().map(|own| &*own.certificate_pem),
+        identity.as_ref().map(|own| &**own.key_pem),
+        credentials.as_ref().map(|login| login.password.as_bytes()),
+    ];
+    let digests = parts.map(|part| part.map_or([0; 32], sha256));
+    Ok(parts.iter().any(Option::is_some).then(|| sha256(digests.as_flattened())))
 }
 
 fn etcd_settings(etcd: &EtcdStorage) -> Result<EtcdSettings, BackendError> {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base16ct::lower::encode_string;
 use selkie_crypto::StateKey;
@@ -23,6 +24,8 @@ const MAX_BYTES: u64 = 64 * 1024;
 pub struct CheckpointFile {
     path: PathBuf,
     store: String,
+    /// The sequence that was written last. One writes at a time: all write the same temporary file.
+    written: Arc<Mutex<u64>>,
 }
 
 /// What a checkpoint says about a store that does not agree with it.
@@ -90,7 +93,7 @@ impl CheckpointFile {
     /// The checkpoint of the store with the UUID `store` in `data_dir`.
     #[must_use]
     pub fn new(data_dir: &Path, store: &str) -> Self {
-        Self { path: data_dir.join(FILE), store: store.to_owned() }
+        Self { path: data_dir.join(FILE), store: store.to_owned(), written: Arc::default() }
     }
 
     /// The checkpoint of whatever store there was, in `data_dir`; `None` if there never was one.
@@ -175,21 +178,27 @@ impl CheckpointFile {
         if read.format == FORMAT { Ok(Some(read)) } else { Err(CheckpointError::Malformed(None)) }
     }
 
-    /// Writes it anew, whole or not at all.
+    /// Writes it anew, whole or not at all, unless a later `root` was written meanwhile. It blocks.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::Unwritable`].
     pub fn write(&self, key: &StateKey, root: &Root) -> Result<(), CheckpointError> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if root.sequence < *written {
+            return Ok(());
+        }
         let (store, sequence) = (self.store.clone(), root.sequence);
         let root = mark(key, root);
         let mut made = Checkpoint { format: FORMAT, store, sequence, root, mac: String::new() };
         made.mac = encode_string(&key.checkpoint_mac(&made.signed()));
         let text = serde_json::to_vec_pretty(&made);
         let text = text.map_err(|error| CheckpointError::Unwritable(error.into()))?;
-        let written = durable_file::make_directory_of(&self.path);
-        let written = written.and_then(|()| durable_file::replace(&self.path, &text));
-        written.map_err(CheckpointError::Unwritable)
+        let replaced = durable_file::make_directory_of(&self.path);
+        let replaced = replaced.and_then(|()| durable_file::replace(&self.path, &text));
+        replaced.map_err(CheckpointError::Unwritable)?;
+        *written = sequence;
+        Ok(())
     }
 }
 
@@ -222,5 +231,32 @@ mod tests {
         written.mac.replace_range(..2, "+f");
         fs::write(file.path(), serde_json::to_vec(&written).unwrap()).unwrap();
         assert!(matches!(file.check(&key, &Root::EMPTY), Err(CheckpointError::Malformed(None))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stop writes one while another may still be under way.
+    #[test]
+    fn a_checkpoint_is_whole_and_the_newest_however_many_write_it_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = CheckpointFile::new(dir.path(), "store");
+        let key = StateKey::init_with(|page| page.fill(7)).unwrap();
+        let root = |sequence| Root { sequence, ..Root::EMPTY };
+        let write = |sequence| file.clone().write(&key, &root(sequence)).unwrap();
+        std::thread::scope(|scope| {
+            for sequence in 1..=16 {
+                let write = &write;
+                scope.spawn(move || write(sequence));
+            }
+        });
+        file.check(&key, &root(16)).unwrap();
+        let older = file.check(&key, &root(15));
+        assert!(
+            matches!(older, Err(CheckpointError::RolledBack { checkpoint: 16, .. })),
+            "{older:?}"
+        );
     }
 }

@@ -3,11 +3,13 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use selkie_storage::{Page, Record, RecordKey, Revision, Store, StoreError};
+use selkie_storage::{Listing, Page, Record, RecordKey, Revision, Store, StoreError};
 use tokio::time::timeout;
 
 /// How long the store may take for one answer.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take for one page of many records.
+const PAGE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// All records of a part of a store, as of one revision.
 #[derive(Debug)]
@@ -25,7 +27,7 @@ pub(crate) async fn list(store: &dyn Store, first: Page) -> Result<Listed, Store
     let (mut next, mut from) = (Some(first), None);
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
     while let Some(page) = next {
-        next = match in_time(store.list(&page)).await {
+        next = match list_page(store, &page).await {
             Ok(listing) => {
                 from.get_or_insert(listing.revision);
                 records.extend(listing.records);
@@ -54,6 +56,89 @@ fn is_further(place: &RecordKey, page: &Page) -> bool {
 pub(crate) async fn in_time<T>(
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
+    within(STORE_PATIENCE, answer).await
+}
+
+/// One page of many records, if it comes in time.
+pub(crate) async fn list_page(store: &dyn Store, page: &Page) -> Result<Listing, StoreError> {
+    within(PAGE_PATIENCE, store.list(page)).await
+}
+
+async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
     let late = |elapsed| Err(StoreError::Unavailable { source: Box::new(elapsed) });
-    timeout(STORE_PATIENCE, answer).await.unwrap_or_else(late)
+    timeout(patience, answer).await.unwrap_or_else(late)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use selkie_storage::{Guard, MemoryStore, RecordValue, StoreFuture, Watch, Write};
+
+    use super::*;
+
+    /// A store of which some records cannot be read.
+    #[derive(Debug)]
+    struct Damaged {
+        inner: MemoryStore,
+        records: [&'static str; 3],
+        pages: AtomicUsize,
+    }
+
+    impl Store for Damaged {
+        fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+            self.inner.get(key)
+        }
+
+        fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+            self.pages.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                let listing = self.inner.list(page).await?;
+                let is_damaged = |record: &&Record| self.records.contains(&record.key.as_str());
+                match listing.records.iter().find(is_damaged) {
+                    Some(Record { key, .. }) => {
+                        let (key, source) = (Some(key.clone()), "damaged".into());
+                        Err(StoreError::Corrupt { key, source })
+                    }
+                    None => Ok(listing),
+                }
+            })
+        }
+
+        fn commit<'a>(
+            &'a self,
+            guards: &'a [Guard],
+            writes: &'a [Write],
+        ) -> StoreFuture<'a, Revision> {
+            self.inner.commit(guards, writes)
+        }
+
+        fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+            self.inner.watch(from)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_hides_no_other_and_is_found_in_few_pages() {
+        let (records, pages) = (["k/0000", "k/0777", "k/1999"], AtomicUsize::new(0));
+        let store = Arc::new(Damaged { inner: MemoryStore::new(), records, pages });
+        for from in (0..2000).step_by(50) {
+            let put = |number: usize| {
+                let key = format!("k/{number:04}").parse().unwrap();
+                Write::Put(key, RecordValue::new(b"x".to_vec()).unwrap())
+            };
+            let writes: Vec<_> = (from..from + 50).map(put).collect();
+            store.commit(&[], &writes).await.unwrap();
+        }
+        let listed = list(&*store, Page::under_in_bulk("k".parse().unwrap())).await.unwrap();
+        assert_eq!(listed.records.len(), 1997);
+        let unreadable: Vec<_> = listed.unreadable.iter().map(RecordKey::as_str).collect();
+        assert_eq!(unreadable, records);
+        let pages = store.pages.load(Ordering::Relaxed);
+        assert!(pages < 100, "{pages} pages");
+    }
 }

@@ -2,6 +2,7 @@
 //! They are written in the store first and then held in memory, where requests read them without
 //! it; what other replicas commit is heard of by the watch.
 
+mod heard;
 mod mirror;
 
 use std::fmt;
@@ -10,9 +11,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use selkie_storage::{Guard, Page, Revision, Store, StoreError, Write};
 use tokio::time::timeout;
 
+use self::heard::Heard;
 pub(crate) use self::mirror::Mirrors;
 pub use self::mirror::{Current, Index, Kept, Mirror, TooLarge, Unreadable};
 use super::listing::{STORE_PATIENCE, in_time, list};
+use crate::clock::Clock;
 
 /// Why records could not be changed; then none of them was, [`StoreError::Undecided`] aside.
 #[derive(Debug, thiserror::Error)]
@@ -112,12 +115,18 @@ pub struct Records {
     expects_store: bool,
     store: RwLock<Option<Arc<dyn Store>>>,
     mirrors: Vec<Arc<dyn Mirrors>>,
+    heard: Heard,
 }
 
 impl Records {
     /// No record can be made where no store is configured: `expects_store` says whether one is.
-    pub(crate) fn new(expects_store: bool, mirrors: Vec<Arc<dyn Mirrors>>) -> Self {
-        Self { expects_store, store: RwLock::default(), mirrors }
+    pub(crate) fn new(
+        expects_store: bool,
+        mirrors: Vec<Arc<dyn Mirrors>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (store, heard) = (RwLock::default(), Heard::new(clock));
+        Self { expects_store, store, mirrors, heard }
     }
 
     /// Loads all records of `store`, and from now on keeps changes in it. After an error the caller
@@ -205,11 +214,13 @@ impl Records {
 
     /// Holds all that is in `store`.
     pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let began = self.heard.now();
         for mirror in &self.mirrors {
             if let Ok(root) = mirror.root().parse() {
-                mirror.replace(&list(store, Page::under(root)).await?);
+                mirror.replace(&list(store, Page::under_in_bulk(root)).await?);
             }
         }
+        self.heard.note(began);
         Ok(())
     }
 
@@ -219,6 +230,13 @@ impl Records {
             mirror.take(revision, writes);
             mirror.settle(revision);
         }
+        self.heard.note(self.heard.now());
+    }
+
+    /// For how many seconds nothing has been heard of what others commit, whatever our own commits
+    /// were answered.
+    pub(crate) fn silence(&self) -> u64 {
+        self.heard.silence()
     }
 }
 

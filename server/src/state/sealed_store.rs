@@ -18,6 +18,7 @@ pub(super) use self::sealing::seal_root;
 use self::watching::SealedWatch;
 use super::Root;
 use super::layout::is_reserved;
+use super::listing::in_time;
 use super::opening::OpenError;
 
 /// Where the root stands.
@@ -158,7 +159,7 @@ impl Store for SealedStore {
         Box::pin(async move {
             self.0.require_sound()?;
             self.0.require_whole().await?;
-            let raw = self.0.raw.watch(from).await?;
+            let raw = in_time(self.0.raw.watch(from)).await?;
             let watch = SealedWatch::new(Arc::clone(&self.0), raw, from).await?;
             Ok(Box::new(watch) as Box<dyn Watch>)
         })
@@ -225,7 +226,7 @@ impl Sealed {
     async fn current(&self) -> Result<Seen, StoreError> {
         // What is seen while the root is on its way may be newer than it.
         let before = self.seen();
-        let record = self.raw.get(&self.root).await?;
+        let record = in_time(self.raw.get(&self.root)).await?;
         let record = record.ok_or_else(|| self.damaged(&self.root, Damage::Missing))?;
         let root = open_root(&self.key, &record.value);
         let root = root.ok_or_else(|| self.damaged(&self.root, Damage::Refused))?;

@@ -219,6 +219,7 @@ mod tests {
     use selkie_storage::MemoryStore;
 
     use super::*;
+    use crate::clock::SystemClock;
     use crate::state::records::Mirrors;
 
     fn pair(client: &str) -> Pair {
@@ -232,7 +233,7 @@ mod tests {
     async fn on_store(store: &Arc<MemoryStore>) -> Evidence {
         let mirror = Arc::<Mirror<UsageRecord>>::default();
         let mirrors = vec![Arc::clone(&mirror) as Arc<dyn Mirrors>];
-        let records = Arc::new(Records::new(true, mirrors));
+        let records = Arc::new(Records::new(true, mirrors, Arc::new(SystemClock)));
         records.attach(Arc::clone(store) as _).await.unwrap();
         Evidence::open(records, mirror, &Keeping::default())
     }
@@ -263,7 +264,7 @@ mod tests {
                 data_dir: Some(dir.path().to_owned()),
                 local_key: Some(Arc::new(local_key)),
             };
-            let records = Arc::new(Records::new(false, Vec::new()));
+            let records = Arc::new(Records::new(false, Vec::new(), Arc::new(SystemClock)));
             Evidence::open(records, Arc::default(), &keeping)
         };
         let before = open(1);
@@ -295,7 +296,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_clients_are_counted_together() {
-        let records = Arc::new(Records::new(false, Vec::new()));
+        let records = Arc::new(Records::new(false, Vec::new(), Arc::new(SystemClock)));
         let evidence = Evidence::open(records, Arc::default(), &Keeping::default());
         assert_eq!(evidence.kept_in(), "memory");
         for number in 0..MOST + 5 {

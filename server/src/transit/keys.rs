@@ -213,7 +213,8 @@ impl ManagedKeys {
     /// Holds all that is in `store`, and answers from where to watch it.
     async fn reload(&self, store: &dyn Store) -> Result<Revision, StoreError> {
         let Ok(root) = under_mounts() else { return Ok(Revision::ORIGIN) };
-        let Listed { records, unreadable, revision } = list(store, Page::under(root)).await?;
+        let Listed { records, unreadable, revision } =
+            list(store, Page::under_in_bulk(root)).await?;
         let readable = records.iter().filter_map(KeyInStore::read);
         let found = readable.chain(unreadable.iter().filter_map(KeyInStore::unreadable)).collect();
         self.holding_mut().replace(found, revision);

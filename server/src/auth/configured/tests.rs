@@ -41,7 +41,7 @@ impl<C: Configured> Bench<C> {
 
     pub(crate) async fn declared(way: C, declared: DeclaredMethod) -> Self {
         let method = ConfiguredMethod::new(way);
-        let records = Records::new(true, method.mirrors());
+        let records = Records::new(true, method.mirrors(), Arc::new(crate::clock::SystemClock));
         records.attach(Arc::new(MemoryStore::new())).await.unwrap();
         let declared = DeclaredAuth {
             path: "login".parse().unwrap(),

@@ -35,7 +35,8 @@ struct Site {
 impl Site {
     fn new(expects_store: bool, declared: &[(&str, &str)]) -> Self {
         let policies = Policies::new(expects_store);
-        let records = Records::new(expects_store, policies.mirrors());
+        let records =
+            Records::new(expects_store, policies.mirrors(), Arc::new(crate::clock::SystemClock));
         Self { policies, records, deployment: deployment(declared) }
     }
 

@@ -81,11 +81,11 @@ impl Tokens {
     ) -> Result<Admitted, NotAuthenticated> {
         let id = TokenId::of(key, shown.text);
         if let Some(token) = self.opened.token(key, &id, shown.text) {
-            self.require_good(&token, shown)?;
+            self.require_good(records, &token, shown)?;
             return Ok(Admitted { id, token });
         }
         let token = self.current(records, &id, shown.credentials.address).await?.value;
-        self.require_good(&token, shown)?;
+        self.require_good(records, &token, shown)?;
         Ok(Admitted { id, token })
     }
 
@@ -163,11 +163,16 @@ impl Tokens {
     }
 
     /// Whether the token may be used now, by who shows it.
-    fn require_good(&self, token: &Arc<Token>, shown: Shown<'_>) -> Result<(), NotAuthenticated> {
+    fn require_good(
+        &self,
+        records: &Records,
+        token: &Arc<Token>,
+        shown: Shown<'_>,
+    ) -> Result<(), NotAuthenticated> {
         let client = || token.made.display_name.clone();
         let founder = self.founder(token, shown.sources)?;
         let founder = founder.ok_or_else(|| NotAuthenticated::Expired { client: client() })?;
-        if self.is_stale(token) {
+        if self.is_stale(records, token) {
             return Err(NotAuthenticated::Stale { client: client() });
         }
         if !is_within(&token.made.bound_cidrs, shown.credentials.address) {
@@ -191,7 +196,7 @@ impl Tokens {
 
     /// Whether nothing has been heard of the store for so long that a revocation may have been
     /// missed, on which the token must not be used any more.
-    fn is_stale(&self, token: &Token) -> bool {
+    fn is_stale(&self, records: &Records, token: &Token) -> bool {
         let limits = self.limits();
         let limit = match token.made.period {
             Some(_) => limits.max_periodic_staleness,
@@ -205,7 +210,7 @@ impl Tokens {
             }
             _ => token.issued,
         };
-        limit.is_some_and(|limit| self.clock.silence(heard) > limit.as_secs())
+        limit.is_some_and(|limit| self.clock.silence(records, heard) > limit.as_secs())
     }
 
     /// Whether the token and all that it came from live.

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use selkie_storage::{RecordValue, Revision};
 use serde::{Deserialize, Serialize};
@@ -115,16 +116,23 @@ impl TokenClock {
         kept.map_or(ClockMark::NONE, |kept| *kept.value)
     }
 
-    /// For how many seconds nothing has been heard of the store, which was `heard` of then, if there
-    /// is no mark of it; by wall time, give or take by how much the clocks of replicas differ.
-    pub(super) fn silence(&self, heard: u64) -> u64 {
-        let last = match self.marks.get(&()) {
-            Ok(Some(mark)) => mark.value.wall,
-            Ok(None) => heard,
+    /// For how many seconds nothing has been heard of the store that `records` are in, where
+    /// something must have been said. It was last heard of at `heard` if there is no mark.
+    pub(super) fn silence(&self, records: &Records, heard: u64) -> u64 {
+        match self.marks.get(&()) {
+            // From then on marks are kept, and each comes by the watch, our own too. One that is
+            // held proves nothing: ours is held as soon as its commit is answered.
+            Ok(Some(_)) => records.silence(),
+            Ok(None) => records.silence().min(self.wall().saturating_sub(heard)),
             // A damaged record is no silence; the mirror tells of it.
-            Err(_) => return 0,
-        };
-        self.wall().saturating_sub(last)
+            Err(_) => 0,
+        }
+    }
+
+    /// For how long marks have been kept, and none has been heard of; zero while they come.
+    pub(super) fn unheard_for(&self, records: &Records) -> Duration {
+        let silence = if self.has_begun() { records.silence() } else { 0 };
+        Duration::from_secs(if silence > FREE_RUN_SECONDS { silence } else { 0 })
     }
 
     /// Whether a mark was ever kept.

@@ -26,7 +26,7 @@ impl Replica {
     async fn on(store: &Arc<dyn Store>) -> Self {
         let clock = Arc::new(SetClock(1000.into()));
         let wrapping = Wrapping::new(Arc::clone(&clock) as _, Arc::new(os_random));
-        let records = Records::new(true, wrapping.mirrors());
+        let records = Records::new(true, wrapping.mirrors(), Arc::clone(&clock) as _);
         records.attach(Arc::clone(store)).await.unwrap();
         let key = StateKey::init_with(|page| page.fill(7)).unwrap();
         Self { wrapping, records, key, clock }

@@ -12,6 +12,7 @@ use super::tally::Tally;
 use super::{OpenError, missing, place};
 use crate::state::Root;
 use crate::state::layout::is_reserved;
+use crate::state::listing::{in_time, list_page};
 use crate::state::sealed_store::{Damage, ROOT, Seen, corrupt, open_root, open_value};
 
 /// How often the store may change under the reader before the changes are followed.
@@ -52,9 +53,9 @@ pub(in crate::state) async fn verify(raw: &dyn Store, key: &StateKey) -> Result<
 /// As [`verify`], for a store that others change: what they commit is taken from a watch, up to a root
 /// that was read after all pages. Each of our commits puts the root, so no page knows of a later one.
 async fn follow(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
-    let mut listing = raw.list(&Page::all_in_bulk()).await?;
+    let mut listing = list_page(raw, &Page::all_in_bulk()).await?;
     let (mut tally, mut told) = (Tally::new(key), listing.revision);
-    let mut watch = raw.watch(told).await?;
+    let mut watch = in_time(raw.watch(told)).await?;
     loop {
         for (number, record) in listing.records.into_iter().enumerate() {
             tally.put(record.key, &record.value)?;
@@ -67,7 +68,7 @@ async fn follow(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
             tally.apply(commit)?;
         }
         let Some(next) = listing.next else { break };
-        listing = raw.list(&next).await?;
+        listing = list_page(raw, &next).await?;
     }
     let seen = root(raw, key).await?;
     while told < seen.revision {
@@ -89,7 +90,7 @@ async fn pause(number: usize) {
 
 async fn root(raw: &dyn Store, key: &StateKey) -> Result<Seen, OpenError> {
     let at = place(ROOT)?;
-    let record = raw.get(&at).await?.ok_or_else(|| missing(ROOT))?;
+    let record = in_time(raw.get(&at)).await?.ok_or_else(|| missing(ROOT))?;
     let root = open_root(key, &record.value).ok_or_else(|| corrupt(&at, Damage::Refused))?;
     Ok(Seen { root, revision: record.revision })
 }
@@ -98,7 +99,7 @@ async fn add_up(raw: &dyn Store, key: &StateKey) -> Result<Root, OpenError> {
     let mut total = Root::EMPTY;
     let mut next = Some(Page::all_in_bulk());
     while let Some(page) = next {
-        let listing = raw.list(&page).await?;
+        let listing = list_page(raw, &page).await?;
         let sealed = listing.records.iter().filter(|record| !is_reserved(&record.key));
         for (number, record) in sealed.enumerate() {
             pause(number).await;

@@ -4,6 +4,7 @@ use selkie_storage::{Commit, MemoryStore, Record, RecordKey, RecordValue, Store,
 
 use super::late::{Follower, no_late_answer_takes_back_what_was_heard};
 use super::*;
+use crate::clock::SystemClock;
 use crate::state::listing::Listed;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ struct Replica {
 impl Replica {
     async fn on(store: &Arc<dyn Store>) -> Self {
         let notes = Arc::new(Mirror::default());
-        let records = Records::new(true, vec![Arc::clone(&notes) as _]);
+        let records = Records::new(true, vec![Arc::clone(&notes) as _], Arc::new(SystemClock));
         records.attach(Arc::clone(store)).await.unwrap();
         Self { records, notes }
     }
@@ -208,8 +209,8 @@ async fn what_a_second_attempt_opened_is_where_changes_are_kept_from_then_on() {
 async fn without_a_store_nothing_can_be_kept() {
     let mut batch = Batch::default();
     batch.put(&"a".to_owned(), &Note("x".into()), None).unwrap();
-    let none = Records::new(false, Vec::new());
+    let none = Records::new(false, Vec::new(), Arc::new(SystemClock));
     assert!(matches!(none.commit(&batch).await, Err(RecordsError::NoStorage)));
-    let sealed = Records::new(true, Vec::new());
+    let sealed = Records::new(true, Vec::new(), Arc::new(SystemClock));
     assert!(matches!(sealed.commit(&batch).await, Err(RecordsError::StateSealed)));
 }

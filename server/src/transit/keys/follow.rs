@@ -68,8 +68,9 @@ impl ManagedKeys {
         retry: &mut Duration,
     ) -> Result<Infallible, StoreError> {
         // The watch first: a store that was tampered with while nobody watched refuses it, and then
-        // the keys stay as they are held.
-        let mut watch = in_time(store.watch(newest(store).await?)).await?;
+        // the keys stay as they are held. The store bounds each answer that it waits for, and not the
+        // whole: it verifies all records, however many they are.
+        let mut watch = store.watch(newest(store).await?).await?;
         let from = self.reload(store).await?;
         records.reload(store).await?;
         self.note_followed();

@@ -342,6 +342,7 @@ async fn how_long_the_store_is_lost_is_told_until_it_is_followed_again() {
             &StateStatus::Open { sequence: 1 },
             &one.keys,
             WriteFigures::default(),
+            Duration::ZERO,
         );
         (figures.is_up.unwrap(), figures.lag.unwrap().as_secs())
     };
@@ -357,5 +358,6 @@ async fn how_long_the_store_is_lost_is_told_until_it_is_followed_again() {
 }
 
 fn no_records() -> Arc<crate::state::records::Records> {
-    Arc::new(crate::state::records::Records::new(false, Vec::new()))
+    let clock = Arc::new(crate::clock::SystemClock);
+    Arc::new(crate::state::records::Records::new(false, Vec::new(), clock))
 }

@@ -44,7 +44,7 @@ struct Bench {
 impl Bench {
     async fn at(mount: Arc<AuthMount>) -> Self {
         let method = Cert::default();
-        let records = Records::new(true, method.mirrors());
+        let records = Records::new(true, method.mirrors(), Arc::new(SystemClock));
         records.attach(Arc::new(MemoryStore::new())).await.unwrap();
         Self { method, records, mount }
     }

@@ -13,6 +13,12 @@ fn periodic() -> NewToken {
     NewToken { period: Some(Duration::from_secs(DAY)), ttl: None, ..wanted() }
 }
 
+/// What the watch does when it begins, and goes on to do.
+async fn hear(auth: &Auth) {
+    let store = auth.records.store().unwrap();
+    auth.records.reload(&*store).await.unwrap();
+}
+
 /// Lets time go by while everything works.
 async fn live(auth: &Auth, clock: &TestClock, seconds: u64) {
     for _ in 0..seconds / 50 {
@@ -20,6 +26,7 @@ async fn live(auth: &Auth, clock: &TestClock, seconds: u64) {
         clock.advance(50);
     }
     auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+    hear(auth).await;
 }
 
 #[tokio::test]
@@ -201,7 +208,7 @@ async fn while_the_store_is_away_a_token_is_believed_for_as_long_as_configured_a
     clock.advance(30 * DAY);
     authenticate(&auth, &seal.text, HERE).await.unwrap();
     faulty.is(Mood::Well);
-    auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+    hear(&auth).await;
     authenticate(&auth, &other.text, HERE).await.unwrap();
     faulty.is(Mood::Away);
     let (max_staleness, max_periodic_staleness) = (None, limit);
@@ -213,6 +220,35 @@ async fn while_the_store_is_away_a_token_is_believed_for_as_long_as_configured_a
     clock.advance(DAY);
     authenticate(&auth, &other.text, HERE).await.unwrap();
     assert_eq!(authenticate(&auth, &seal.text, HERE).await.unwrap_err(), stale);
+}
+
+/// Another replica may have revoked it: its own marks tell a replica nothing of that.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_writes_and_hears_nothing_believes_tokens_no_longer_than_configured() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let max_staleness = Some(Duration::from_secs(3600));
+    auth.tokens.set_limits(LeaseLimits { max_staleness, ..LeaseLimits::default() });
+    let long = NewToken { ttl: Some(Duration::from_secs(30 * DAY)), ..wanted() };
+    let (seal, other) = (auth.issue(periodic()).await.unwrap(), auth.issue(long).await.unwrap());
+    let stale = NotAuthenticated::Stale { client: "token".into() };
+    for wall_goes in [true, false] {
+        live(&auth, &clock, 100).await;
+        for _ in 0..72 {
+            auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+            tokio::time::advance(Duration::from_secs(50)).await;
+            clock.advance(if wall_goes { 50 } else { 0 });
+        }
+        authenticate(&auth, &other.text, HERE).await.unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        auth.tokens.clock.beat(&auth.records, false).await.unwrap();
+        assert_eq!(authenticate(&auth, &other.text, HERE).await.unwrap_err(), stale);
+        assert_eq!(auth.unheard_for(), Duration::from_secs(3601));
+        authenticate(&auth, &seal.text, HERE).await.unwrap();
+        auth.records.follow(store.commit(&[], &[]).await.unwrap(), &[]);
+        authenticate(&auth, &other.text, HERE).await.unwrap();
+        assert_eq!(auth.unheard_for(), Duration::ZERO);
+    }
 }
 
 /// How far the token clock comes in 8 hours, in which replicas beat one after the other whose wall

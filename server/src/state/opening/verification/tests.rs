@@ -7,9 +7,13 @@ use selkie_storage::{
     Guard, Listing, MemoryStore, Record, RecordKey, RecordValue, Revision, StoreFuture, Watch,
     Write,
 };
+use tokio::time::sleep;
 
 use super::*;
+use crate::clock::SystemClock;
+use crate::state::records::Records;
 use crate::state::sealed_store::{SealedStore, SharedRandom, seal_root};
+use crate::transit::ManagedKeys;
 
 const RECORDS: usize = 600;
 const PAGE: NonZeroUsize = NonZeroUsize::new(256).unwrap();
@@ -87,6 +91,32 @@ impl Store for Restless {
     }
 }
 
+/// A store of which a page takes its time, and has ten records.
+#[derive(Debug)]
+struct Slow(Arc<dyn Store>);
+
+impl Store for Slow {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        Box::pin(async move {
+            sleep(Duration::from_millis(100)).await;
+            let short = Page { limit: NonZeroUsize::new(10).unwrap(), ..page.clone() };
+            self.0.list(&short).await
+        })
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        self.0.commit(guards, writes)
+    }
+
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        self.0.watch(from)
+    }
+}
+
 fn state_key() -> Arc<StateKey> {
     Arc::new(StateKey::init_with(|page| page.fill(7)).unwrap())
 }
@@ -108,4 +138,23 @@ async fn i5_what_others_do_to_a_store_that_never_rests_is_detected() {
         store.raw.commit(&[], &[foreign]).await.unwrap();
         assert!(verify(&store, &key).await.is_err());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_is_followed_that_takes_longer_to_verify_than_to_give_one_answer() {
+    let key = state_key();
+    let Restless { raw, replica, .. } = Restless::new(&key).await;
+    let (slow, random): (_, SharedRandom) = (Arc::new(Slow(raw)), Arc::new(os_random));
+    let store = SealedStore::new(slow, Arc::clone(&key), random, replica.seen()).unwrap();
+    let keys = Arc::new(ManagedKeys::load(Arc::new(store)).await.unwrap());
+    let records = Arc::new(Records::new(true, Vec::new(), Arc::new(SystemClock)));
+    let learner = crate::transit::tests::engine(&[]).await.learner();
+    let following = tokio::spawn(Arc::clone(&keys).follow(learner, Arc::clone(&records)));
+    sleep(Duration::from_secs(60)).await;
+    assert!(keys.lost().is_none(), "{:?}", keys.lost());
+    assert!(records.silence() > 5, "it has been followed for a while");
+    replica.commit(&[], &[put("k/new", "1")]).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(records.silence() <= 1, "{} s", records.silence());
+    following.abort();
 }
