@@ -5,7 +5,7 @@ use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};
 
 use super::memory::{Subject, What};
-use crate::state::records::{Kept, TooLarge};
+use crate::state::records::{Kept, TooLarge, to_record};
 
 const FORMAT: u32 = 1;
 /// The name of the one record that says since when is learned.
@@ -117,8 +117,7 @@ impl Kept for Remembered {
             Self::Learning(learning) => (Some(*learning), None),
             Self::Seen(subject, last) => (None, Some(WrittenPair::of(subject, *last))),
         };
-        let text = serde_json::to_vec(&Written { format: FORMAT, learning, seen });
-        RecordValue::new(text.map_err(|_never| TooLarge)?).map_err(|_large| TooLarge)
+        to_record(&Written { format: FORMAT, learning, seen })
     }
 
     fn decode(name: &String, value: &RecordValue) -> Option<Self> {

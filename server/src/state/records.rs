@@ -2,6 +2,7 @@
 //! They are written in the store first and then held in memory, where requests read them without
 //! it; what other replicas commit is heard of by the watch.
 
+mod encoding;
 mod heard;
 mod mirror;
 
@@ -11,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use selkie_storage::{Guard, Page, Revision, Store, StoreError, Write};
 use tokio::time::timeout;
 
+pub(crate) use self::encoding::{to_json, to_record};
 use self::heard::Heard;
 pub(crate) use self::mirror::Mirrors;
 pub use self::mirror::{Current, Index, Kept, Mirror, TooLarge, Unreadable};

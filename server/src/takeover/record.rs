@@ -7,7 +7,7 @@ use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};
 
 use super::usage::Usage;
-use crate::state::records::{Kept, TooLarge};
+use crate::state::records::{Kept, TooLarge, to_record};
 
 const FORMAT: u32 = 1;
 
@@ -69,8 +69,7 @@ impl Kept for UsageRecord {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        let text = serde_json::to_vec(self).map_err(|_never| TooLarge)?;
-        RecordValue::new(text).map_err(|_large| TooLarge)
+        to_record(self)
     }
 
     fn decode(name: &String, value: &RecordValue) -> Option<Self> {

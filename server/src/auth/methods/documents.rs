@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::state::records::{Batch, Index, Kept, Mirror, Records, RecordsError, TooLarge};
+use crate::state::records::{
+    Batch, Index, Kept, Mirror, Records, RecordsError, TooLarge, to_record,
+};
 
 /// A kind of record that belongs to a mount, kept as JSON below `ROOT/<uuid of the mount>/`.
 pub trait Document: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -62,10 +64,7 @@ impl<T: Document> Kept for T {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        let written = Written { format: FORMAT, content: self };
-        // Maps with keys that are no text are what else could fail, and no document has one.
-        let json = serde_json::to_vec(&written).map_err(|_never| TooLarge)?;
-        RecordValue::new(json).map_err(|_large| TooLarge)
+        to_record(&Written { format: FORMAT, content: self })
     }
 
     fn decode(_name: &DocumentName, value: &RecordValue) -> Option<Self> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::auth::tokens::TokenKind;
 use crate::stable_uuid::stable_uuid;
-use crate::state::records::{Index, Kept, TooLarge};
+use crate::state::records::{Index, Kept, TooLarge, to_record};
 
 /// Where a method answers.
 #[derive(Clone, Debug)]
@@ -252,16 +252,14 @@ impl Kept for MountRecord {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        let written = Written {
+        to_record(&Written {
             format: 1,
             kind: self.mount.kind.clone(),
             uuid: self.mount.uuid.to_string(),
             description: self.mount.description.clone(),
             tune: self.mount.tune.clone(),
             tainted: self.tainted,
-        };
-        let json = serde_json::to_vec(&written).map_err(|_never| TooLarge)?;
-        RecordValue::new(json).map_err(|_large| TooLarge)
+        })
     }
 
     fn decode(name: &MountPath, value: &RecordValue) -> Option<Self> {

@@ -4,7 +4,7 @@ use selkie_access::{Policy, PolicyError, PolicyName};
 use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};
 
-use crate::state::records::{Index, Kept, TooLarge};
+use crate::state::records::{Index, Kept, TooLarge, to_record};
 
 /// A policy that was made through the API.
 #[derive(Debug)]
@@ -64,9 +64,7 @@ impl Kept for ManagedPolicy {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        let wire = Wire { format: FORMAT, text: self.policy.text().into() };
-        let bytes = serde_json::to_vec(&wire).map_err(|_never| TooLarge)?;
-        RecordValue::new(bytes).map_err(|_large| TooLarge)
+        to_record(&Wire { format: FORMAT, text: self.policy.text().into() })
     }
 
     fn decode(name: &PolicyName, value: &RecordValue) -> Option<Self> {

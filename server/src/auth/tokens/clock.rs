@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::Token;
 use crate::clock::Clock;
-use crate::state::records::{Batch, Kept, Mirror, Mirrors, Records, RecordsError, TooLarge};
+use crate::state::records::{
+    Batch, Kept, Mirror, Mirrors, Records, RecordsError, TooLarge, to_record,
+};
 
 /// How far the token clock runs on after the last mark that was kept.
 pub(super) const FREE_RUN_SECONDS: u64 = 60;
@@ -266,8 +268,7 @@ impl Kept for ClockMark {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        let json = serde_json::to_vec(self).map_err(|_not_json| TooLarge)?;
-        RecordValue::new(json).map_err(|_large| TooLarge)
+        to_record(self)
     }
 
     fn decode((): &(), value: &RecordValue) -> Option<Self> {

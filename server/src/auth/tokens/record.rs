@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::index::TokenIndex;
 use super::{NewToken, Parent, Token, TokenKind};
 use crate::auth::methods::LoginIdentity;
-use crate::state::records::{Kept, TooLarge};
+use crate::state::records::{self, Kept, TooLarge};
 
 /// The keyed hash of a token's text, by which it is kept. It is public: without the state key it
 /// says nothing about the text.
@@ -190,7 +190,7 @@ fn seconds(duration: Option<Duration>) -> Option<u64> {
 
 /// A token as JSON.
 pub(super) fn to_json(token: &Token) -> Result<Vec<u8>, TooLarge> {
-    serde_json::to_vec(&Written::of(token)).map_err(|_not_json| TooLarge)
+    records::to_json(&Written::of(token))
 }
 
 /// The inverse of [`to_json`].
@@ -213,7 +213,7 @@ impl Kept for Token {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        RecordValue::new(to_json(self)?).map_err(|_large| TooLarge)
+        records::to_record(&Written::of(self))
     }
 
     fn decode(_name: &TokenId, value: &RecordValue) -> Option<Self> {

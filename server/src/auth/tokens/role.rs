@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::auth::jwt::glob;
-use crate::state::records::{Kept, TooLarge};
+use crate::state::records::{Kept, TooLarge, to_record};
 
 /// The name of a token role: the same characters as a key's.
 pub type RoleName = KeyName;
@@ -171,8 +171,7 @@ impl Kept for TokenRole {
     }
 
     fn encode(&self) -> Result<RecordValue, TooLarge> {
-        let json = serde_json::to_vec(self).map_err(|_not_json| TooLarge)?;
-        RecordValue::new(json).map_err(|_large| TooLarge)
+        to_record(self)
     }
 
     fn decode(_name: &RoleName, value: &RecordValue) -> Option<Self> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::shares::Shares;
-use crate::state::records::{Index, Kept, TooLarge};
+use crate::state::records::{Index, Kept, TooLarge, to_json};
 
 /// The keyed hash of a wrapping token, under which its response is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,7 +104,7 @@ impl Kept for Wrapped {
             wrapped_accessor: self.wrapped_accessor.clone(),
             owner: self.owner.clone(),
         };
-        let mut bytes = serde_json::to_vec(&head).map_err(|_never| TooLarge)?;
+        let mut bytes = to_json(&head)?;
         bytes.push(b'\n');
         bytes.extend_from_slice(&self.sealed);
         RecordValue::new(bytes).map_err(|_large| TooLarge)
