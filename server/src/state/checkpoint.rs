@@ -232,11 +232,6 @@ mod tests {
         fs::write(file.path(), serde_json::to_vec(&written).unwrap()).unwrap();
         assert!(matches!(file.check(&key, &Root::EMPTY), Err(CheckpointError::Malformed(None))));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     /// A stop writes one while another may still be under way.
     #[test]
