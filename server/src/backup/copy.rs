@@ -91,7 +91,7 @@ impl From<FillError> for CopyError {
 }
 
 fn what_to_delete(error: &StoreError) -> String {
-    others::advice(error).unwrap_or_else(|| "nothing but Selkie's own records is deleted".into())
+    others::removal(error).unwrap_or_else(|| "nothing but Selkie's own records is deleted".into())
 }
 
 fn listed(back: &[Back]) -> String {

@@ -52,6 +52,19 @@ pub fn advice(error: &StoreError) -> Option<String> {
     }
 }
 
+/// The same, for who puts in a copy that has no record in that place.
+#[must_use]
+pub fn removal(error: &StoreError) -> Option<String> {
+    match damage(error)? {
+        EtcdDamage::NoRecord { key, .. } => Some(format!(
+            "the copy has no record at \"{key}\", and it may be of others: find out whose it is; if \
+             nobody needs it, {}",
+            deletion(key)
+        )),
+        _ => nested(error).map(|nested| nested.advice()),
+    }
+}
+
 fn damage(error: &StoreError) -> Option<&EtcdDamage> {
     match error {
         StoreError::Corrupt { source, .. } => source.downcast_ref(),
@@ -87,6 +100,14 @@ mod tests {
         let hostile = found("selkie/\\'; reboot; \\'");
         assert!(!hostile.contains("etcdctl del"), "{hostile}");
         assert!(hostile.contains("with etcdctl"), "{hostile}");
+    }
+
+    #[test]
+    fn who_restores_already_is_not_told_to_restore() {
+        let found = EtcdDamage::NoRecord { key: "selkie/note".into(), source: "x".into() };
+        let text = removal(&StoreError::Corrupt { key: None, source: Box::new(found) }).unwrap();
+        assert!(text.contains("`etcdctl del selkie/note`"), "{text}");
+        assert!(!text.contains("selkie restore"), "{text}");
     }
 
     #[test]
