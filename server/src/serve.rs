@@ -25,6 +25,7 @@ pub use self::inventory::Inventory;
 use self::metrics_front::MetricsFront;
 use self::pid_file::PidFile;
 pub use self::settings::load_tls;
+use crate::listener_certificates::Notice;
 use crate::node::{Node, NodeError};
 use crate::traces::{Traces, TracesError};
 
@@ -114,6 +115,14 @@ pub enum ReloadError {
     NeedsRestart {
         /// The field.
         field: &'static str,
+    },
+    /// A certificate that clients refuse would take the place of one that they accept.
+    #[error("listener {endpoint}: its new {notice}, and the one in use is good: renew it")]
+    Certificate {
+        /// The listener.
+        endpoint: EndpointName,
+        /// What is wrong with it.
+        notice: Notice,
     },
     /// The server drains.
     #[error("the server is stopping")]
@@ -217,8 +226,9 @@ impl Server {
         let mut listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
         descriptors::keep_within(&mut listeners);
         let mut changes = Vec::with_capacity(listeners.len());
+        let now = self.node.clock().unix_seconds();
         for (front, listener) in self.fronts.iter().zip(listeners) {
-            changes.push(front.prepare(listener)?);
+            changes.push(front.prepare(listener, now)?);
         }
         self.node.reload(config).await.map_err(ServeError::from)?;
         for (front, change) in self.fronts.iter_mut().zip(changes) {
