@@ -97,10 +97,12 @@ pub enum AuditError {
         source: io::Error,
     },
     /// A reload would take in a device that does not work.
-    #[error("audit device {device:?} cannot be opened; those in use stay")]
+    #[error("audit device {device:?} ({place}) cannot be opened; those in use stay")]
     Unopened {
         /// Its path in `sys/audit`.
         device: String,
+        /// What it is, and where.
+        place: String,
         /// What the system says.
         source: io::Error,
     },
@@ -328,7 +330,7 @@ fn refusal(settings: &AuditDevice, source: io::Error) -> AuditError {
         AuditKind::File(file) if is_lasting(&source) || HeldElsewhere::is_in(&source) => {
             AuditError::File { device, path: file.path.clone(), source }
         }
-        _ => AuditError::Unopened { device, source },
+        kind => AuditError::Unopened { device, place: kind.to_string(), source },
     }
 }
 
