@@ -356,17 +356,10 @@ impl fmt::Display for CannotListen<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(address, error, field) = self;
         match error.kind() {
-            io::ErrorKind::AddrInUse if *field != IN_LISTENER => write!(
-                f,
-                "cannot listen at {address}: another program has this port; stop that, or choose \
-                 another with {field}"
-            ),
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "cannot listen at {address}: another program has this port; stop that, or choose \
-                 another with \"address\" in the listener stanza (dev mode: \
-                 --dev-listen-address={})",
-                SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024))
+                "cannot listen at {address}: another program, or another listener, has this port; \
+                 stop that, or choose another with {field}"
             ),
             io::ErrorKind::AddrNotAvailable => {
                 write!(f, "cannot listen at {address}: this machine does not have that address")

@@ -2,7 +2,7 @@
 
 pub(super) mod signals;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -153,6 +153,18 @@ impl Origin {
         }
     }
 
+    /// `error` with the way out for whoever has started this.
+    fn explain(&self, error: ServeError) -> CommandError {
+        match error {
+            ServeError::Bind { address, source }
+                if self.is_dev() && source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                CommandError::DevAddress { address, source }
+            }
+            error => error.into(),
+        }
+    }
+
     const fn is_dev(&self) -> bool {
         matches!(self, Self::Dev(_))
     }
@@ -180,7 +192,7 @@ fn read_from(path: &Path, confinement: &Confinement) -> Result<Read, CommandErro
 pub(super) fn launch_hsm_processes() -> Result<(), CommandError> {
     // Also for the processes that it starts. A kernel without a filter is told of by the server.
     let _told = selkie_sandbox::deny_what_concerns_the_machine();
-    let socket = std::io::stdin().as_fd().try_clone_to_owned();
+    let socket = io::stdin().as_fd().try_clone_to_owned();
     let launched = socket.and_then(serve_launches);
     launched.map_err(CommandError::Runtime)
 }
@@ -219,7 +231,8 @@ impl Running {
         let mut signals = Signals::new().map_err(CommandError::Runtime)?;
         tell_start(&origin, &sources, &config);
         let inventory = Inventory::of(&config);
-        let Some(server) = serve_unless_stopped(config, &mut sockets, &mut signals).await? else {
+        let served = serve_unless_stopped(config, &mut sockets, &mut signals).await;
+        let Some(server) = served.map_err(|error| origin.explain(error))? else {
             info!("stopped before it served");
             return Ok(None);
         };
@@ -458,5 +471,17 @@ mod tests {
             let line = format!("\nselkie_config_last_reload_successful {}\n", u8::from(is_taken));
             assert!(text.contains(&line), "{text}");
         }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_with_the_way_out_of_dev_mode_in_dev_mode_alone() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8200));
+        let taken = || ServeError::Bind { address, source: io::ErrorKind::AddrInUse.into() };
+        let settings = DevSettings { listen_address: address, root_token: None, tls: false };
+        let dev = Origin::Dev(Box::new(Dev::new(settings).unwrap()));
+        let told = dev.explain(taken()).to_string();
+        assert!(told.contains("--dev-listen-address=127.0.0.1:8201"), "{told}");
+        let told = Origin::File("selkie.hcl".into()).explain(taken()).to_string();
+        assert!(!told.contains("--dev-listen-address"), "{told}");
     }
 }

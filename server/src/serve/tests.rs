@@ -360,7 +360,7 @@ async fn a_port_that_is_taken_is_told_with_the_way_out() {
     let same = format!("address = \"{address}\"\ntls_disable = true");
     let text = served(config(&same, "")).await.unwrap_err().to_string();
     assert!(text.contains(&address.to_string()), "{text}");
-    assert!(text.contains("--dev-listen-address=127.0.0.1:"), "{text}");
+    assert!(text.contains("\"address\" in the listener stanza") && !text.contains("dev"), "{text}");
 }
 
 #[tokio::test]
