@@ -162,7 +162,7 @@ pub(super) fn judge(
                 device = device.settings.path,
                 place = %device.settings.kind,
                 reason = %source,
-                advice = advice(&device.settings.kind),
+                advice = remedy(&device.settings.kind),
                 meanwhile = if works { "the others take the lines" } else { REFUSING },
                 "an audit device is not open; it is used as soon as it opens"
             );
@@ -174,7 +174,7 @@ pub(super) fn judge(
 const REFUSING: &str = "no device is open: every request is refused until one is";
 
 /// What mends a device that does not open.
-pub(crate) const fn advice(kind: &AuditKind) -> &'static str {
+pub(crate) const fn remedy(kind: &AuditKind) -> &'static str {
     match kind {
         AuditKind::File(_) => {
             "see whether its disk is full, mounted read-only or hangs, and whether this user may write \

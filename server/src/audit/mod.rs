@@ -37,6 +37,7 @@ use uuid::Uuid;
 
 use self::chain::{Chain, hex};
 pub use self::chain::{End, NotAnEnd};
+pub(crate) use self::change::remedy;
 use self::claims::{Claimed, Claims};
 use self::device::Device;
 pub use self::device::Figures;
@@ -260,6 +261,15 @@ impl Audit {
     pub fn stop(&self) {
         self.gathering.flush();
         self.gathering.devices().iter().for_each(|device| device.stop());
+    }
+}
+
+/// Whether the daemon or the collector of a device is there; `None` of a file.
+pub(crate) fn reach(kind: &AuditKind) -> Option<io::Result<()>> {
+    match kind.clone() {
+        AuditKind::File(_) => None,
+        AuditKind::Syslog(syslog) => Some(SyslogSink::new(syslog).probe()),
+        AuditKind::Socket(socket) => Some(SocketSink::new(socket).probe()),
     }
 }
 
