@@ -162,7 +162,7 @@ impl Command {
             Self::Token(command) => token::run(command, output),
             Self::Drill(arguments) => drill::run(&arguments, output, errors),
             Self::AcceptLosses(arguments) => accept_losses::run(&arguments, output),
-            Self::Backup(arguments) => backup::run(&arguments, output),
+            Self::Backup(arguments) => backup::run(&arguments, output, errors),
             Self::Restore(arguments) => restore::run(&arguments, output),
             Self::Migrate(arguments) => migrate::run(&arguments, output),
             Self::Export(arguments) => export::run(&arguments, output),

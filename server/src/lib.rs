@@ -24,6 +24,7 @@ pub mod faults;
 pub mod hardening;
 #[cfg(test)]
 mod key_per_reference;
+pub mod last_reload;
 pub mod listener_certificates;
 mod look_budget;
 pub mod metrics;

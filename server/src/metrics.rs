@@ -37,6 +37,7 @@ use crate::auth::tokens::Expiring;
 use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
 use crate::faults::Bench;
+use crate::last_reload::ReloadStanding;
 use crate::seal::Seals;
 
 /// The content type of [`Metrics::text`].
@@ -201,6 +202,11 @@ impl Metrics {
     /// The start, in Unix seconds, from which the age of a drill counts until there is one.
     pub fn undrilled_since(&self, started: u64) {
         self.reported.started(started);
+    }
+
+    /// What became of the last reload; told from the first call on.
+    pub(crate) fn last_reload(&self, standing: &ReloadStanding) {
+        self.reported.last_reload(standing.refused.is_none(), standing.succeeded);
     }
 
     /// What is counted of alerts.

@@ -25,6 +25,7 @@ use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::drill::DrillLog;
 use crate::faults::Bench;
+use crate::last_reload::LastReload;
 use crate::listener_certificates::ListenerCertificates;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::state::keeper::Keeper;
@@ -54,6 +55,7 @@ pub struct Node {
     /// In seconds since 1970.
     started: u64,
     listener_certificates: ListenerCertificates,
+    last_reload: LastReload,
     /// They end with this.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -229,6 +231,7 @@ impl Node {
             auth: Arc::new(auth),
             audit,
             started: clock.unix_seconds(),
+            last_reload: LastReload::none_since(clock.unix_seconds()),
             drills: DrillLog::default(),
             listener_certificates: ListenerCertificates::default(),
             alerts: None,
@@ -332,6 +335,17 @@ impl Node {
         &self.listener_certificates
     }
 
+    /// What became of the last reload.
+    #[must_use]
+    pub const fn last_reload(&self) -> &LastReload {
+        &self.last_reload
+    }
+
+    /// A reload was taken, or refused for `reason`.
+    pub(crate) fn note_reload(&self, reason: Option<&str>) {
+        self.last_reload.note(self.clock.unix_seconds(), reason);
+    }
+
     /// When it was started, in seconds since 1970.
     #[must_use]
     pub const fn started(&self) -> u64 {
@@ -362,6 +376,7 @@ impl Node {
         self.metrics.certificates(self.auth.certificates().seen());
         self.metrics.listener_certificates(self.listener_certificates.all());
         self.metrics.undrilled_since(self.started);
+        self.metrics.last_reload(&self.last_reload.standing());
         self.metrics.losses(deployment.memory.losses().len());
         self.metrics.left_out(self.keys.left_out().into_iter().map(|one| one.seal));
         self.metrics.tokens(self.auth.tokens().in_use());

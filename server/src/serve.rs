@@ -25,6 +25,7 @@ pub use self::inventory::Inventory;
 use self::metrics_front::MetricsFront;
 use self::pid_file::PidFile;
 pub use self::settings::load_tls;
+use crate::listener_certificates::Notice;
 use crate::node::{Node, NodeError};
 use crate::state::backend::{self, BackendError};
 use crate::telemetry::WithCauses;
@@ -118,6 +119,14 @@ pub enum ReloadError {
     NeedsRestart {
         /// The field.
         field: &'static str,
+    },
+    /// A certificate that clients refuse would take the place of one that they accept.
+    #[error("listener {endpoint}: its new {notice}, and the one in use is good: renew it")]
+    Certificate {
+        /// The listener.
+        endpoint: EndpointName,
+        /// What is wrong with it.
+        notice: Notice,
     },
     /// The server drains.
     #[error("the server is stopping")]
@@ -234,8 +243,9 @@ impl Server {
         let mut listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
         descriptors::keep_within(&mut listeners);
         let mut changes = Vec::with_capacity(listeners.len());
+        let now = self.node.clock().unix_seconds();
         for (front, listener) in self.fronts.iter().zip(listeners) {
-            changes.push(front.prepare(listener)?);
+            changes.push(front.prepare(listener, now)?);
         }
         let credentials = credentials_of(config.storage.as_ref());
         self.node.reload(config).await.map_err(ServeError::from)?;
@@ -387,17 +397,10 @@ impl fmt::Display for CannotListen<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(address, error, field) = self;
         match error.kind() {
-            io::ErrorKind::AddrInUse if *field != IN_LISTENER => write!(
-                f,
-                "cannot listen at {address}: another program has this port; stop that, or choose \
-                 another with {field}"
-            ),
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "cannot listen at {address}: another program has this port; stop that, or choose \
-                 another with \"address\" in the listener stanza (dev mode: \
-                 --dev-listen-address={})",
-                SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024))
+                "cannot listen at {address}: another program, or another listener, has this port; \
+                 stop that, or choose another with {field}"
             ),
             io::ErrorKind::AddrNotAvailable => {
                 write!(f, "cannot listen at {address}: this machine does not have that address")

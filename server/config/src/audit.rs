@@ -1,6 +1,7 @@
 //! `audit`: where each request is recorded before it is answered, and under which key.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,6 +98,21 @@ impl AuditKind {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
             Self::Socket(_) => "socket",
+        }
+    }
+}
+
+/// What it is and where: a file, or an address.
+impl fmt::Display for AuditKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => write!(f, "file {}", file.path.display()),
+            Self::Syslog(syslog) => write!(f, "syslog at {}", syslog.socket.display()),
+            Self::Socket(AuditSocket { target, .. }) => match target {
+                AuditTarget::Tcp(address) => write!(f, "socket at tcp {address}"),
+                AuditTarget::Udp(address) => write!(f, "socket at udp {address}"),
+                AuditTarget::Unix(path) => write!(f, "socket at {}", path.display()),
+            },
         }
     }
 }

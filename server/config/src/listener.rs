@@ -96,6 +96,11 @@ enum ListenerError {
     EmptySocketName,
     #[error("another listener has this address or socket already")]
     RepeatedEndpoint,
+    #[error(
+        "the listener at {other} has this port too, and one of the two takes it on all addresses: \
+         leave one out, or give it another port"
+    )]
+    Overlap { other: SocketAddr },
     #[error("field {field:?} is not used by Selkie: remove it")]
     NotUsed { field: &'static str },
 }
@@ -132,10 +137,24 @@ pub(crate) fn decode(root: &mut Section<'_>, reading: &Reading<'_>) -> Vec<Liste
         let is_taken = listeners.iter().any(|other| other.endpoint == listener.endpoint);
         if is_taken && !is_chosen_by_system {
             place.report(ListenerError::RepeatedEndpoint);
+        } else if let Some(other) = listeners.iter().find_map(|one| overlap(one, &listener)) {
+            place.report(ListenerError::Overlap { other });
         }
         listeners.push(listener);
     }
     listeners
+}
+
+/// The address of `one` if `other` cannot listen beside it. Whether all addresses of IPv6 are those
+/// of IPv4 too is the machine's to say.
+fn overlap(one: &Listener, other: &Listener) -> Option<SocketAddr> {
+    let (Endpoint::Address(one), Endpoint::Address(other)) = (&one.endpoint, &other.endpoint)
+    else {
+        return None;
+    };
+    let is_for_all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let is_one_port = one.port() == other.port() && one.port() != 0;
+    (is_for_all && is_one_port && one.is_ipv4() == other.is_ipv4()).then_some(*one)
 }
 
 fn listener(

@@ -116,6 +116,8 @@ fn the_way_is_never_in_clear_nor_unverified_nor_to_ourselves() {
         let told = told(&at(bad), &[]);
         assert!(told.contains(reason), "{bad}: {told}");
     }
+    let here = told(FIELDS, &[("VAULT_ADDR", "http://127.0.0.1:8200")]);
+    assert!(here.contains("listener of this very server") && here.contains("unset it"), "{here}");
     for skips in ["tls_skip_verify = true\n", ""] {
         let variables: &[_] = if skips.is_empty() { &[("VAULT_SKIP_VERIFY", "1")] } else { &[] };
         let told = told(&format!("{FIELDS}{skips}"), variables);

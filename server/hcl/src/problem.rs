@@ -190,6 +190,9 @@ pub enum Hint {
     /// A name in quotes, as in HCL 1 and JSON.
     #[error("the names of fields and blocks stand without quotes")]
     QuotedName,
+    /// A text that begins as JSON does.
+    #[error("the JSON form is not read, only HCL's own")]
+    Json,
 }
 
 impl Hint {
@@ -199,6 +202,9 @@ impl Hint {
             let quotes = line.matches('"').count().saturating_sub(line.matches("\\\"").count());
             !is_comment && quotes % 2 == 1
         };
+        if text.trim_start().starts_with('{') {
+            return Some(Self::Json);
+        }
         let mut lines = text.lines().take(position.line);
         let open = lines.position(has_open_quote).map(|index| index.saturating_add(1));
         let quoted_name = rest.starts_with('"').then_some(Self::QuotedName);

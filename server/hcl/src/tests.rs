@@ -266,7 +266,12 @@ fn a_syntax_error_has_its_line_and_column() {
         problems("realm = \"x\"\nlistener \"tcp\" {\n  address \"x\"\n}\n"),
         "selkie.hcl:3:14: expected `{`"
     );
-    assert_eq!(problems("{\"path\": {}}"), "selkie.hcl:1:1: unexpected token");
+    for json in ["{\"path\": {}}", "{\n  \"realm\": \"x\n}"] {
+        assert_eq!(
+            problems(json),
+            "selkie.hcl:1:1: unexpected token; the JSON form is not read, only HCL's own"
+        );
+    }
 }
 
 #[test]

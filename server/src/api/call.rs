@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use selkie_access::{Check, Parameter, Request, TokenText};
-use selkie_crypto::envelope::EnvelopeRefusal;
 use selkie_kms::KmsError;
 use selkie_listener::{Overloaded, ShownCertificate};
 use tokio::time::Instant;
 
+use super::advice::{Denial, advice};
 use super::batch::{BatchItem, ITEM_BYTES};
 use super::body::BodyError;
 use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
@@ -151,6 +151,7 @@ enum Cause {
     Stranger(NotAuthenticated),
     Method(MethodError),
     Records(RecordsError),
+    Denied(Denial),
 }
 
 impl From<NotAuthenticated> for Refusal {
@@ -218,6 +219,15 @@ impl Refusal {
             cause => ApiError::Item(told(cause)),
         };
         Self::of(cause, error, key)
+    }
+
+    /// What only the log is told of a denial by policies, of which nothing else is known.
+    pub(super) fn explained(mut self, why: impl FnOnce() -> Denial) -> Self {
+        let Refused { error, cause, .. } = &mut *self.0;
+        if matches!((&*error, &*cause), (ApiError::PolicyDenies, None)) {
+            *cause = Some(Cause::Denied(why()));
+        }
+        self
     }
 
     pub(super) fn by(mut self, client: &Client) -> Self {
@@ -296,7 +306,7 @@ impl Refusal {
             (None, ApiError::NoMount { path }) => {
                 ApiError::NoMount { path: abridged(path).into() }.to_string()
             }
-            (None, error) => error.to_string(),
+            (Some(Cause::Denied(_)) | None, error) => error.to_string(),
         };
         cut(&reason).into_owned()
     }
@@ -306,7 +316,11 @@ impl Refusal {
         let Refused { error, cause, client, key } = &*self.0;
         let (client, key) = (client.as_deref(), key.as_deref());
         let reason = self.reason();
-        let advice = match cause {
+        let denial = match cause {
+            Some(Cause::Denied(denial)) => Some(denial.to_string()),
+            _ => None,
+        };
+        let advice = denial.as_deref().or(match cause {
             Some(Cause::Engine(error)) => advice(error),
             None if matches!(error, ApiError::AuditFailed) => Some(
                 "see to the audit devices: a disk is full, or a collector away; the log told of it \
@@ -316,8 +330,9 @@ impl Refusal {
                 "see who sends unknown tokens from there; a good token that this replica has not \
                  heard of yet is let in when they stop",
             ),
-            Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_)) | None => None,
-        };
+            Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_) | Cause::Denied(_))
+            | None => None,
+        });
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();
         let code = error.status().as_u16();
@@ -348,6 +363,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         TransitError::VersionTooOld => ItemError::VersionTooOld,
         TransitError::VersionSpelling
         | TransitError::Refused(_)
+        | TransitError::Foreign
         | TransitError::NoUsableRecipient
         | TransitError::SealRevoked(_)
         | TransitError::UnwrapRejected
@@ -391,94 +407,4 @@ const fn told_of_seal(fault: &SealFault) -> ItemError {
         | SealFault::Unconfirmed(_)
         | SealFault::Untrusted => MasterKeyFault::NotConfigured,
     })
-}
-
-/// What an operator can do about it.
-pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
-    Some(match error {
-        TransitError::NoUsableRecipient => {
-            "declare the seal and key id that the ciphertext was made for; a retired key of a \
-             static seal goes into a \"previous\" block"
-        }
-        TransitError::SealRevoked(_) => {
-            "nothing opens it while the seal is revoked; what else it was made for is lost or not \
-             declared"
-        }
-        TransitError::UnwrapRejected => {
-            "the ciphertext was changed, or the seal holds another key under this id (for a static \
-             seal: check current_key and current_key_id)"
-        }
-        TransitError::OldServerRejected(_) => {
-            "the ciphertext was changed, or \"takeover\" names another key than the one that made it"
-        }
-        TransitError::Refused(refusal) => return advice_on_refusal(*refusal),
-        TransitError::VersionTooNew => "the old server is behind what it once encrypted: see to it",
-        TransitError::NewerVersion(error) => advice_on_newer(error),
-        TransitError::VersionTooOld => "lower min_decryption_version of the key",
-        TransitError::KeyNotFound => {
-            "check first that this is the right storage (is its disk mounted, its path or prefix as \
-             it was?) and that the key was not deleted: a new key opens nothing that the old one \
-             made. Only for a new name declare the key, or create it through the API"
-        }
-        TransitError::NotLookedUp => {
-            "see why the client asks for so many keys that are not there; a key that this replica \
-             has not heard of yet is found when it stops"
-        }
-        TransitError::NoStorage => "declare the key in the configuration file",
-        TransitError::Declared => "change it in the configuration file and reload",
-        TransitError::Seal(error) => error.source.advice(),
-        TransitError::StateSealed => {
-            "wait for the store and for a seal that opens the state key; declared keys are served"
-        }
-        TransitError::RecordUnreadable => "restore the store; nothing is made anew in its place",
-        TransitError::VersionsExhausted | TransitError::RecordFull => "trim the key's old versions",
-        TransitError::ChangePanicked => "read the key to see whether it changed; report the defect",
-        TransitError::RequestedVersionNegative
-        | TransitError::RequestedVersionTooHigh
-        | TransitError::RequestedVersionTooLow
-        | TransitError::ContextMissing
-        | TransitError::Ciphertext(_)
-        | TransitError::VersionSpelling
-        | TransitError::Encrypt(_)
-        | TransitError::Quorum(_)
-        | TransitError::Random(_)
-        | TransitError::Store(_)
-        | TransitError::StoreAttached
-        | TransitError::NameTooLong
-        | TransitError::Setting(_) => return None,
-    })
-}
-
-const fn advice_on_refusal(refusal: EnvelopeRefusal) -> Option<&'static str> {
-    match refusal {
-        EnvelopeRefusal::Realm => {
-            Some("if the realm was renamed, add its old name to realm_aliases")
-        }
-        EnvelopeRefusal::Mount => {
-            Some("if the mount was renamed, add its old path to the mount's aliases")
-        }
-        EnvelopeRefusal::Origin => {
-            Some("check origin_key; what was made without it does not open once it is declared")
-        }
-        EnvelopeRefusal::Malformed
-        | EnvelopeRefusal::Purpose
-        | EnvelopeRefusal::Key
-        | EnvelopeRefusal::Version
-        | EnvelopeRefusal::Share
-        | EnvelopeRefusal::Quorum
-        | EnvelopeRefusal::Commitment
-        | EnvelopeRefusal::Tag => None,
-    }
-}
-
-/// Where what is of a newer version than ours did not open for the reason `error`.
-fn advice_on_newer(error: &TransitError) -> &'static str {
-    if let TransitError::NoUsableRecipient = error {
-        return "a newer configuration or store made it: this replica is behind the others, or an \
-                older state was put back; declare the seals and key ids that made it";
-    }
-    advice(error).unwrap_or(
-        "nothing, if a client sent what was never ours; else a newer configuration made it: same \
-         seals, generation and version on every replica?",
-    )
 }

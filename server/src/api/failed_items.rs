@@ -1,6 +1,7 @@
 //! The log of a batch's failures: one line, however many items fail.
 
-use super::call::{Call, advice, told};
+use super::advice::advice;
+use super::call::{Call, told};
 use super::error::ItemError;
 use super::log_budget::RefusalKind;
 use crate::telemetry::WithCauses;

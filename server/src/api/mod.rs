@@ -4,6 +4,7 @@
 //! answer. Vault's names, texts and status codes are known here alone. It never decides who may do
 //! what, and never puts a value from a request that may be secret into an error or a log.
 
+mod advice;
 mod audited;
 pub mod base64;
 pub mod batch;

@@ -15,6 +15,7 @@ use selkie_listener::{ConnectionInfo, InFlight, Overloaded, ShownCertificate, cl
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::advice::Denial;
 use super::audited::{Audited, Incoming};
 use super::body::{self, BodyLimits};
 use super::call::{Call, Refusal};
@@ -217,7 +218,8 @@ impl Service {
                     trail: audited.trail.clone(),
                 };
                 let answer = self.handle(&mut call, asked, body, audited).await;
-                answer.map_err(|refusal| refusal.by(&client))
+                let why = || Denial::of(&route, &call.transit());
+                answer.map_err(|refusal| refusal.explained(why).by(&client))
             }
         }
     }

@@ -42,10 +42,15 @@ impl Audit {
         let Some(means) = self.means(&change) else { return Ok(change) };
         for device in wanted {
             let (means, name) = (means.clone(), device.path.clone());
+            let place = device.kind.to_string();
             // What comes too late lets go of what it has opened.
             let opening = tokio::task::spawn_blocking(move || start(device, means, Opening::Must));
             let opened = opening.await.unwrap_or_else(|panicked| {
-                Err(AuditError::Unopened { device: name, source: io::Error::other(panicked) })
+                Err(AuditError::Unopened {
+                    device: name,
+                    place,
+                    source: io::Error::other(panicked),
+                })
             });
             change.new.push(Arc::new(opened?.device));
         }
@@ -155,12 +160,31 @@ pub(super) fn judge(
         if device.is_failing() {
             tracing::error!(
                 device = device.settings.path,
+                place = %device.settings.kind,
                 reason = %source,
+                advice = remedy(&device.settings.kind),
+                meanwhile = if works { "the others take the lines" } else { REFUSING },
                 "an audit device is not open; it is used as soon as it opens"
             );
         }
     }
     Ok(())
+}
+
+const REFUSING: &str = "no device is open: every request is refused until one is";
+
+/// What mends a device that does not open.
+pub(crate) const fn remedy(kind: &AuditKind) -> &'static str {
+    match kind {
+        AuditKind::File(_) => {
+            "see whether its disk is full, mounted read-only or hangs, and whether this user may write \
+             there"
+        }
+        AuditKind::Syslog(_) => "see whether the syslog daemon runs and has this socket",
+        AuditKind::Socket(_) => {
+            "see whether the collector runs, listens there and can be reached from this machine"
+        }
+    }
 }
 
 /// Whether `new` would be what `current` is, or is told to write where that does; under whatever name

@@ -38,6 +38,7 @@ use uuid::Uuid;
 
 use self::chain::Chain;
 pub use self::chain::{End, NotAnEnd};
+pub(crate) use self::change::remedy;
 use self::claims::{Claimed, Claims};
 use self::device::Device;
 pub use self::device::Figures;
@@ -99,10 +100,12 @@ pub enum AuditError {
         source: io::Error,
     },
     /// A reload would take in a device that does not work.
-    #[error("audit device {device:?} cannot be opened; those in use stay")]
+    #[error("audit device {device:?} ({place}) cannot be opened; those in use stay")]
     Unopened {
         /// Its path in `sys/audit`.
         device: String,
+        /// What it is, and where.
+        place: String,
         /// What the system says.
         source: io::Error,
     },
@@ -259,6 +262,15 @@ impl Audit {
     }
 }
 
+/// Whether the daemon or the collector of a device is there; `None` of a file.
+pub(crate) fn reach(kind: &AuditKind) -> Option<io::Result<()>> {
+    match kind.clone() {
+        AuditKind::File(_) => None,
+        AuditKind::Syslog(syslog) => Some(SyslogSink::new(syslog).probe()),
+        AuditKind::Socket(socket) => Some(SocketSink::new(socket).probe()),
+    }
+}
+
 /// Whether a device may be opened later.
 #[derive(Clone, Copy, Debug)]
 enum Opening {
@@ -326,7 +338,7 @@ fn refusal(settings: &AuditDevice, source: io::Error) -> AuditError {
         AuditKind::File(file) if is_lasting(&source) || HeldElsewhere::is_in(&source) => {
             AuditError::File { device, path: file.path.clone(), source }
         }
-        _ => AuditError::Unopened { device, source },
+        kind => AuditError::Unopened { device, place: kind.to_string(), source },
     }
 }
 

@@ -1,6 +1,7 @@
 //! `selkie backup`: all state of a running server in a file, sealed for its master keys.
 
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,25 +17,83 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Where the backup goes; a file that is there is replaced once the new one is whole.
+    /// Where the backup goes: a file, which is replaced if it is there, once the new one is whole; a
+    /// pipe or a device, which is written into; or `-` for the standard output.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
     server: ServerArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
+/// What the output is.
+#[derive(Debug, PartialEq)]
+enum Target {
+    /// A regular file, or nothing yet; a symbolic link has been followed.
+    File(PathBuf),
+    /// What takes bytes one after the other, and gives none back.
+    Stream(PathBuf),
+    /// The standard output.
+    Standard,
+}
+
+pub(super) fn run(
+    arguments: &Arguments,
+    output: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
+    // Before a server works for it.
+    let target = Target::of(&arguments.output).map_err(at(&arguments.output))?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let spinner = progress_bar(None);
     spinner.set_message("the server makes the backup");
     let fetched = runtime.block_on(server.fetch("sys/storage/selkie/snapshot", "read and sudo"));
     spinner.finish_and_clear();
     let bytes = fetched?;
-    save(&arguments.output, &bytes)?;
+    target.save(&bytes, output)?;
     let text = format!("{}: {} bytes\n", arguments.output.display(), bytes.len());
-    print(output, &text)
+    // Nothing else goes into the backup.
+    print(if target == Target::Standard { errors } else { output }, &text)
+}
+
+impl Target {
+    fn of(path: &Path) -> io::Result<Self> {
+        // Whatever the shell has opened, a file to append to included, is written on.
+        if [Path::new("-"), Path::new("/dev/stdout")].contains(&path) {
+            return Ok(Self::Standard);
+        }
+        match fs::metadata(path) {
+            Ok(found) if found.is_file() => fs::canonicalize(path).map(Self::File),
+            Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Ok(_) => Ok(Self::Stream(path.to_owned())),
+            // A link to nothing is one that somebody made for something.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+                Ok(Self::File(path.to_owned()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Saves `bytes`, if they are a whole backup; a file for its owner alone, or it is as it was.
+    fn save(&self, bytes: &[u8], output: &mut dyn Write) -> Result<(), CommandError> {
+        read_frame(bytes)?;
+        match self {
+            Self::File(path) => durable_file::replace(path, bytes).map_err(at(path)),
+            Self::Stream(path) => {
+                let written = File::options().write(true).open(path);
+                written.and_then(|mut file| file.write_all(bytes)).map_err(at(path))
+            }
+            Self::Standard => {
+                let written = output.write_all(bytes).and_then(|()| output.flush());
+                written.map_err(CommandError::Output)
+            }
+        }
+    }
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> CommandError {
+    move |source| CommandError::File { path: path.to_owned(), source }
 }
 
 /// A bar on the terminal; nothing is drawn where there is none.
@@ -51,30 +110,88 @@ pub(super) fn reporter(bar: &ProgressBar) -> impl FnMut(usize, usize) + Send + '
     }
 }
 
-/// Puts `bytes` at `path`, whole and for its owner alone, or leaves what was there.
-pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
-    read_frame(bytes)?;
-    let failed = |source| CommandError::File { path: path.to_owned(), source };
-    durable_file::replace(path, bytes).map_err(failed)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::thread;
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
 
     use super::*;
+
+    const GOOD: &[u8] = b"selkie-backup 1\n{}\n0123456789abcdef";
+
+    fn save(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+        let target = Target::of(path).map_err(at(path))?;
+        target.save(bytes, &mut io::sink())
+    }
 
     #[test]
     fn a_backup_is_for_its_owner_alone_and_replaces_nothing_unless_it_is_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.backup");
-        let good = b"selkie-backup 1\n{}\n0123456789abcdef";
-        save(&path, good).unwrap();
+        save(&path, GOOD).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(save(&path, &good[..good.len() - 1]).is_err());
-        assert_eq!(fs::read(&path).unwrap(), good);
+        assert!(save(&path, &GOOD[..GOOD.len() - 1]).is_err());
+        assert_eq!(fs::read(&path).unwrap(), GOOD);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
+    }
+
+    #[test]
+    fn a_backup_goes_to_where_a_link_leads_and_a_link_to_nothing_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let [link, file] = ["link", "file"].map(|name| dir.path().join(name));
+        symlink(&file, &link).unwrap();
+        assert!(save(&link, GOOD).is_err());
+        fs::write(&file, "old").unwrap();
+        save(&link, GOOD).unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), GOOD);
+        assert!(save(dir.path(), GOOD).is_err(), "a directory");
+    }
+
+    #[test]
+    fn a_backup_into_a_pipe_or_a_device_leaves_it_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+        let reader = thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        save(&pipe, GOOD).unwrap();
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), GOOD);
+        // By a link, so that a mistake would not cost the machine its device.
+        let full = dir.path().join("full");
+        symlink("/dev/full", &full).unwrap();
+        assert!(matches!(save(&full, GOOD), Err(CommandError::File { .. })));
+        assert!(full.is_symlink());
+    }
+
+    /// The reading end is gone.
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_backup_goes_to_the_standard_output_and_fails_if_that_breaks() {
+        for name in ["-", "/dev/stdout"] {
+            let target = Target::of(Path::new(name)).unwrap();
+            let mut output = Vec::new();
+            target.save(GOOD, &mut output).unwrap();
+            assert_eq!(output, GOOD);
+            let error = target.save(GOOD, &mut Broken).unwrap_err();
+            assert_eq!(error.exit(), crate::cli::Exit::Failure);
+        }
     }
 }

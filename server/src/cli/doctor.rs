@@ -1,11 +1,12 @@
 //! `selkie doctor`: walks the way to each master key and back, and tells each step as it is made.
 
+mod others;
 mod places;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use selkie_config::{Listener, SandboxMode};
+use selkie_config::{Config, Listener, SandboxMode, Warning};
 use selkie_crypto::os_random;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -45,9 +46,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let listeners = std::mem::take(&mut config.listeners);
     let places = places::of(&config);
+    let others = runtime.block_on(others(&config));
+    let warnings = std::mem::take(&mut config.warnings);
     let deployment = runtime.block_on(Deployment::connect(config))?;
     let mut tally = Tally::default();
     print(output, &format!("hardening ({sandbox})\n{hardening}"))?;
+    tally.warn(&warnings, output)?;
     for listener in listeners.iter().filter(|listener| listener.tls.is_some()) {
         let endpoint = EndpointName::from(listener.endpoint.clone());
         print(output, &format!("listener {endpoint}\n"))?;
@@ -58,6 +62,10 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         for step in place.examine() {
             tally.tell(&place.to_string(), &step, output)?;
         }
+    }
+    for (place, step) in others {
+        print(output, &format!("{place}\n"))?;
+        tally.tell(&place, &step, output)?;
     }
     if let Some(file) = PromiseFile::of(&deployment.keeping) {
         print(output, &format!("promises ({})\n", file.path().display()))?;
@@ -79,6 +87,15 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     }
     print(output, &tally.summary())?;
     if tally.failures.is_empty() { Ok(()) } else { Err(CommandError::Unwell) }
+}
+
+/// What else a server needs, and whether it is there.
+async fn others(config: &Config) -> Vec<(String, Step)> {
+    let mut told: Vec<_> = config.audit.devices.iter().filter_map(others::audit).collect();
+    if let Some(storage) = &config.storage {
+        told.extend(others::etcd(storage).await);
+    }
+    told
 }
 
 /// What protects a server on this machine. It is told, and no failure: the operator may have chosen so.
@@ -156,6 +173,18 @@ async fn walk(seal: &Seal, tally: &mut Tally, output: &mut dyn Write) -> Result<
 }
 
 impl Tally {
+    /// What `validate` warns of: a variable of this shell, for one, that the service does not have.
+    fn warn(&mut self, warnings: &[Warning], output: &mut dyn Write) -> Result<(), CommandError> {
+        if !warnings.is_empty() {
+            print(output, "configuration\n")?;
+        }
+        for Warning { file, position, kind } in warnings {
+            self.warnings += 1;
+            print(output, &format!("  warning {file}:{position}: {kind}\n"))?;
+        }
+        Ok(())
+    }
+
     fn tell(
         &mut self,
         place: &str,

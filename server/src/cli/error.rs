@@ -1,6 +1,7 @@
 //! Why a command fails, with its exit code, and what to do next.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use selkie_config::{Problems, Regression, SourceError};
@@ -208,6 +209,18 @@ pub enum CommandError {
     /// The server did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// Another program has the port that dev mode would have.
+    #[error(
+        "cannot listen at {address}: another program has this port; stop that, or choose another \
+         with --dev-listen-address={}",
+        SocketAddr::new(address.ip(), address.port().wrapping_add(1).max(1024))
+    )]
+    DevAddress {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Dev mode did not start.
     #[error(transparent)]
     Dev(#[from] DevError),
@@ -308,6 +321,7 @@ impl CommandError {
             | Self::Telemetry(TelemetryError::Started(_))
             | Self::NobodyListens => Exit::Bug,
             Self::Serve(_)
+            | Self::DevAddress { .. }
             | Self::Dev(DevError::Random(_) | DevError::Certificates(_))
             | Self::Hardening(_)
             | Self::Telemetry(TelemetryError::Thread(_))

@@ -2,7 +2,7 @@
 
 pub(super) mod signals;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use clap::ArgGroup;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use selkie_access::{TokenText, TokenTextError};
-use selkie_config::{Config, Faults, Sources, SystemSources, Warning};
+use selkie_config::{Config, Faults, LogLevel, Sources, SystemSources, Warning};
 use selkie_kms::pkcs11::{retry_locked_pins, serve_launches};
 use selkie_listener::ActivatedSockets;
 use selkie_memory::ProgramCode;
@@ -153,6 +153,18 @@ impl Origin {
         }
     }
 
+    /// `error` with the way out for whoever has started this.
+    fn explain(&self, error: ServeError) -> CommandError {
+        match error {
+            ServeError::Bind { address, source }
+                if self.is_dev() && source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                CommandError::DevAddress { address, source }
+            }
+            error => error.into(),
+        }
+    }
+
     const fn is_dev(&self) -> bool {
         matches!(self, Self::Dev(_))
     }
@@ -180,7 +192,7 @@ fn read_from(path: &Path, confinement: &Confinement) -> Result<Read, CommandErro
 pub(super) fn launch_hsm_processes() -> Result<(), CommandError> {
     // Also for the processes that it starts. A kernel without a filter is told of by the server.
     let _told = selkie_sandbox::deny_what_concerns_the_machine();
-    let socket = std::io::stdin().as_fd().try_clone_to_owned();
+    let socket = io::stdin().as_fd().try_clone_to_owned();
     let launched = socket.and_then(serve_launches);
     launched.map_err(CommandError::Runtime)
 }
@@ -219,7 +231,8 @@ impl Running {
         let mut signals = Signals::new().map_err(CommandError::Runtime)?;
         tell_start(&origin, &sources, &config);
         let inventory = Inventory::of(&config);
-        let Some(server) = serve_unless_stopped(config, &mut sockets, &mut signals).await? else {
+        let served = serve_unless_stopped(config, &mut sockets, &mut signals).await;
+        let Some(server) = served.map_err(|error| origin.explain(error))? else {
             info!("stopped before it served");
             return Ok(None);
         };
@@ -240,7 +253,7 @@ impl Running {
                 () = self.server.ended() => break,
                 () = &mut settled, if !settled.is_terminated() => give_back(code),
                 wish = self.signals.next() => match wish {
-                    Wish::Reload => self.reload(telemetry).await,
+                    Wish::Reload => self.reload(&|level| telemetry.set_level(level)).await,
                     Wish::Stop if is_stopping => {
                         warn!("stopping at once: requests under way are cut");
                         self.server.drain(Duration::ZERO);
@@ -261,71 +274,75 @@ impl Running {
         Ok(())
     }
 
-    async fn reload(&mut self, telemetry: &Telemetry) {
+    async fn reload(&mut self, set_level: &dyn Fn(LogLevel)) {
         // Whether or not the configuration is sound: the log may have been rotated.
         self.server.reopen_audit();
         // Who unlocked a PIN has changed no file.
         retry_locked_pins();
-        let ReloadSources { script, confinement } = &self.sources;
-        let script = script.as_deref();
-        let read = match (&self.reload_from, script) {
-            (ReloadFrom::File(path), script) => {
-                let read = read_from(path, confinement);
-                read.and_then(|(config, files)| Ok((with_faults(config, script, false)?, files)))
+        let taken = match (&self.reload_from, &self.sources.script) {
+            (ReloadFrom::File(path), _) => {
+                let path = path.clone();
+                self.reload_file(&path, set_level).await
             }
-            (ReloadFrom::Nothing { .. }, Some(script)) => return self.reload_faults(script),
+            (ReloadFrom::Nothing { .. }, Some(script)) => self.reload_faults(script),
             (ReloadFrom::Nothing { .. }, None) => {
                 return warn!("no reload: dev mode has no configuration file");
             }
         };
-        let (config, files) = match read {
-            Ok(read) => read,
-            Err(error) => return refuse_for(&error),
-        };
-        if let Err(error) = confinement.check(&config, &files) {
-            return refuse(&error);
-        }
+        let refused = taken.err().map(|Refused(reason)| reason);
+        self.server.node().note_reload(refused.as_deref());
+    }
+
+    async fn reload_file(
+        &mut self,
+        path: &Path,
+        set_level: &dyn Fn(LogLevel),
+    ) -> Result<(), Refused> {
+        let ReloadSources { script, confinement } = &self.sources;
+        let script = script.as_deref();
+        let read = read_from(path, confinement);
+        let read =
+            read.and_then(|(config, files)| Ok((with_faults(config, script, false)?, files)));
+        let (config, files) = read.map_err(|error| refuse_for(&error))?;
+        confinement.check(&config, &files).map_err(|error| refuse(&error))?;
         let level = config.logging.level;
         let (inventory, warnings) = (Inventory::of(&config), config.warnings.clone());
-        match self.server.reload(config, GRACE).await {
-            Ok(()) => {
-                warnings.iter().for_each(log_warning);
-                inventory.log(&self.server.node().deployment());
-                info!("the configuration was reloaded");
-                if script.is_some() {
-                    warn!("the script of faults begins anew");
-                }
-                telemetry.set_level(level);
-            }
-            Err(error) => refuse_reload(&error),
+        self.server.reload(config, GRACE).await.map_err(|error| refuse_reload(&error))?;
+        warnings.iter().for_each(log_warning);
+        inventory.log(&self.server.node().deployment());
+        info!("the configuration was reloaded");
+        if script.is_some() {
+            warn!("the script of faults begins anew");
         }
+        set_level(level);
+        Ok(())
     }
-}
 
-impl Running {
     /// All that a reload can change of dev mode.
-    fn reload_faults(&self, script: &Path) {
-        match (read_faults(script), self.server.node().bench()) {
-            (Ok(faults), Some(bench)) => {
-                bench.replace(faults);
-                warn!(rules = bench.rules(), "the script of faults was read and begins anew");
-            }
-            (Ok(_), None) => {}
-            (Err(error), _) => refuse_for(&error),
+    fn reload_faults(&self, script: &Path) -> Result<(), Refused> {
+        let faults = read_faults(script).map_err(|error| refuse_for(&error))?;
+        if let Some(bench) = self.server.node().bench() {
+            bench.replace(faults);
+            warn!(rules = bench.rules(), "the script of faults was read and begins anew");
         }
+        Ok(())
     }
 }
 
-fn refuse_for(error: &CommandError) {
+/// Why a reload was refused, as the log has been told already.
+struct Refused(String);
+
+fn refuse_for(error: &CommandError) -> Refused {
     let CommandError::Config(problems) = error else { return refuse(&WithCauses(error)) };
     for problem in problems.iter() {
         error!(%problem, "the configuration is wrong");
     }
-    refuse(&"the configuration is wrong");
+    let told = refuse(&"the configuration is wrong");
+    problems.iter().next().map_or(told, |first| Refused(first.to_string()))
 }
 
 /// What would be left behind has a line for each.
-fn refuse_reload(error: &ReloadError) {
+fn refuse_reload(error: &ReloadError) -> Refused {
     let ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) = error else {
         return refuse(&WithCauses(error));
     };
@@ -340,7 +357,7 @@ fn refuse_reload(error: &ReloadError) {
     refuse(&format_args!(
         "it {what}; if that is what you want, restart the server with it, and let it go with selkie \
          accept-losses"
-    ));
+    ))
 }
 
 /// Loud, because whoever depends on such a server is in for a surprise.
@@ -354,8 +371,9 @@ fn warn_of_faults(script: Option<&Path>, config: &Config) {
     }
 }
 
-fn refuse(reason: &dyn std::fmt::Display) {
+fn refuse(reason: &dyn std::fmt::Display) -> Refused {
     error!(%reason, "reload refused, nothing has changed; correct the file and send SIGHUP again");
+    Refused(reason.to_string())
 }
 
 fn log_warning(warning: &Warning) {
@@ -411,5 +429,59 @@ fn announce(origin: &Origin, server: &Server, script: Option<&Path>, output: &mu
     }
     if let Err(error) = output.write_all(text.as_bytes()) {
         warn!(%error, "nobody reads what the server prints");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_reload_is_told_until_one_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("selkie.hcl");
+        let key = dir.path().join("key");
+        fs::write(&key, [7; 32]).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let good = format!(
+            "listener \"tcp\" {{\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}}\n\
+             seal \"static\" {{\n  current_key_id = \"1\"\n  current_key = \"file://{}\"\n}}\n",
+            key.display()
+        );
+        fs::write(&path, &good).unwrap();
+        let config = read_config_with(&path, &SystemSources).unwrap();
+        let sources = ReloadSources { script: None, confinement: Confinement::none() };
+        let mut running = Running {
+            server: serve(config, &mut ActivatedSockets::inherit(None)).await.unwrap(),
+            signals: Signals::new().unwrap(),
+            reload_from: ReloadFrom::File(path.clone()),
+            sources,
+        };
+        for (text, is_taken) in [(format!("bogus = 1\n{good}"), false), (good, true)] {
+            fs::write(&path, text).unwrap();
+            running.reload(&|_level| {}).await;
+            let node = running.server.node();
+            let refused = node.last_reload().standing().refused;
+            assert_eq!(refused.is_none(), is_taken);
+            assert!(refused.is_none_or(|refused| refused.reason.contains("\"bogus\"")));
+            let text = node.metrics_text(&node.deployment()).unwrap();
+            let line = format!("\nselkie_config_last_reload_successful {}\n", u8::from(is_taken));
+            assert!(text.contains(&line), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told_with_the_way_out_of_dev_mode_in_dev_mode_alone() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 8200));
+        let taken = || ServeError::Bind { address, source: io::ErrorKind::AddrInUse.into() };
+        let settings = DevSettings { listen_address: address, root_token: None, tls: false };
+        let dev = Origin::Dev(Box::new(Dev::new(settings).unwrap()));
+        let told = dev.explain(taken()).to_string();
+        assert!(told.contains("--dev-listen-address=127.0.0.1:8201"), "{told}");
+        let told = Origin::File("selkie.hcl".into()).explain(taken()).to_string();
+        assert!(!told.contains("--dev-listen-address"), "{told}");
     }
 }

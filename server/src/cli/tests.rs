@@ -179,6 +179,31 @@ fn doctor_walks_to_each_seal_and_back() {
     }
 }
 
+#[test]
+fn doctor_warns_as_validate_does_and_looks_for_collectors_and_etcd() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("audit-key");
+    write_secret(&key, &[9; 32]);
+    let (_site, file) = site(&format!(
+        "audit_key = \"file://{}\"\naudit \"socket\" {{\n  address = \"127.0.0.1:1\"\n}}\n\
+         audit \"syslog\" {{\n  address = \"/nonexistent/log\"\n}}\nallow_faults = true\n\
+         data_dir = \"{}\"\nstorage \"etcd\" {{\n  address = \"http://127.0.0.1:1\"\n  request_timeout = \"1s\"\n}}\n",
+        key.display(),
+        dir.path().display()
+    ));
+    let (exit, output, errors) = ran(&["doctor", &file]);
+    assert_eq!(exit, Exit::Failure, "{output}{errors}");
+    for told in [
+        "audit \"socket\" (socket at tcp 127.0.0.1:1)\n  FAILED  connect: ",
+        "audit \"syslog\" (syslog at /nonexistent/log)\n  FAILED  connect: ",
+        "storage \"etcd\" (http://127.0.0.1:1)\n  FAILED  read: ",
+        "\"allow_faults\" lets --faults",
+        "3 failures, 1 warning: ",
+    ] {
+        assert!(output.contains(told), "{told}: {output}");
+    }
+}
+
 /// A running server with managed keys and a state to back up, until the sender goes; its address.
 fn serving(config: String) -> (std::net::SocketAddr, tokio::sync::oneshot::Sender<()>) {
     use crate::backup::tests::{Site, engine};

@@ -1,4 +1,4 @@
-//! The store, the last drill and the build.
+//! The store, the last drill, the last reload and the build.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -99,6 +99,14 @@ struct Drill {
     is_ok: bool,
 }
 
+/// The last reload.
+#[derive(Clone, Copy, Debug)]
+struct Reload {
+    is_taken: bool,
+    /// Of the last that was taken.
+    at: u64,
+}
+
 /// How many tokens are told of: those that end soonest.
 const MOST_TOKENS: usize = 64;
 
@@ -126,6 +134,7 @@ struct Reports {
     store: Option<StoreFigures>,
     drill: Option<Drill>,
     started: Option<u64>,
+    reload: Option<Reload>,
 }
 
 impl Reported {
@@ -160,12 +169,16 @@ impl Reported {
         self.reports().started = Some(at);
     }
 
+    pub(super) fn last_reload(&self, is_taken: bool, at: u64) {
+        self.reports().reload = Some(Reload { is_taken, at });
+    }
+
     fn reports(&self) -> MutexGuard<'_, Reports> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn register(&self, registry: &mut Registry, now: u64) {
-        let Reports { store, drill, started } = *self.reports();
+        let Reports { store, drill, started, reload } = *self.reports();
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "What is running", Info::new(version));
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,6 +194,12 @@ impl Reported {
         }
         if let Some(store) = store {
             store.register(registry);
+        }
+        if let Some(Reload { is_taken, at }) = reload {
+            let help = "1 if the last reload of the configuration was taken, or there was none";
+            gauge(registry, "config_last_reload_successful", help, is_taken.into());
+            let help = "When a configuration was last put to work, in Unix seconds";
+            gauge(registry, "config_last_reload_success_timestamp_seconds", help, at);
         }
         // Told from the start, or a server without any drill would alarm nobody.
         if let Some(since) = drill.map(|drill| drill.at).or(started) {

@@ -64,6 +64,7 @@ async fn full_text() -> String {
     }]);
     metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag, writes });
     metrics.drill(19_000, true);
+    metrics.last_reload(&ReloadStanding { succeeded: 15_000, refused: None });
     metrics.alerts().example();
     metrics.certificates(LastSeen {
         certificates: [("vault-eu".to_owned(), End::new(30_000))].into(),
@@ -214,6 +215,8 @@ async fn figures_that_others_report_are_told_as_they_were_reported() {
         "selkie_store_lag_seconds 7",
         "selkie_drill_age_seconds 1000",
         "selkie_drill_ok 1",
+        "selkie_config_last_reload_successful 1",
+        "selkie_config_last_reload_success_timestamp_seconds 15000",
         "selkie_client_certificate_not_after_timestamp_seconds{client=\"vault-eu\"} 30000",
         "selkie_client_crl_next_update_timestamp_seconds{listener=\"127.0.0.1:8200\"} 40000",
         concat!("selkie_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),

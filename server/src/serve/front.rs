@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use super::{ReloadError, ServeError, settings};
 use crate::api::{self, Api, BodyLimits};
+use crate::listener_certificates::Notice;
 use crate::node::Node;
 
 /// Connections that the kernel completes and holds for us, as in selkie-listener; the standard
@@ -158,9 +159,10 @@ impl Front {
     }
 
     /// All that can fail when this front is to become `listener`.
-    pub(super) fn prepare(&self, listener: Listener) -> Result<Change, ReloadError> {
+    pub(super) fn prepare(&self, listener: Listener, now: u64) -> Result<Change, ReloadError> {
         let socket = self.socket.as_ref().ok_or(ReloadError::Stopping)?;
         let material = settings::load_tls(&listener)?;
+        self.keep_what_clients_accept(material.as_ref(), now)?;
         if settings::is_same_protocol(&self.listener, &listener) {
             return Ok(Change::Keep(Box::new(listener), material));
         }
@@ -173,6 +175,25 @@ impl Front {
                 endpoint: listener.endpoint.into(),
                 source,
             })),
+        }
+    }
+
+    /// A start serves with a certificate that has expired, for there is nothing better to be had; a
+    /// reload has the one in use.
+    fn keep_what_clients_accept(
+        &self,
+        new: Option<&TlsMaterial>,
+        now: u64,
+    ) -> Result<(), ReloadError> {
+        let refused = |validity| Notice::of(validity, now).filter(Notice::is_refused);
+        let in_use = self.tls.as_ref().and_then(TlsSource::validity);
+        let is_good = in_use.is_some_and(|validity| refused(validity).is_none());
+        match new.and_then(TlsMaterial::validity).and_then(refused) {
+            Some(notice) if is_good => {
+                let endpoint = self.listener.endpoint.clone().into();
+                Err(ReloadError::Certificate { endpoint, notice })
+            }
+            _ => Ok(()),
         }
     }
 

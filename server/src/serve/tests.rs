@@ -128,6 +128,41 @@ async fn a_broken_certificate_changes_nothing() {
     assert!(matches!(error, ReloadError::Serve(ServeError::Tls { .. })), "{error}");
 }
 
+/// A certificate that is good in these years, as `cert.pem` and `key.pem`.
+fn write_identity_of(dir: &Path, years: (i32, i32)) {
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+    params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(dir.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_keeps_a_good_certificate_from_one_that_clients_refuse() {
+    let dir = tempdir().unwrap();
+    write_identity(dir.path());
+    let listener = tls_listener(&dir);
+    let mut server = served(config(&listener, "")).await.unwrap();
+    for years in [(2020, 2021), (2120, 2121)] {
+        write_identity_of(dir.path(), years);
+        let error = assert_refused(&mut server, config(&listener, "")).await;
+        assert!(matches!(error, ReloadError::Certificate { .. }), "{error}");
+    }
+    write_identity(dir.path());
+    server.reload(config(&listener, ""), TIME).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_and_the_reloads_after_it_take_an_expired_certificate_for_want_of_a_better() {
+    let dir = tempdir().unwrap();
+    write_identity_of(dir.path(), (2020, 2021));
+    let listener = tls_listener(&dir);
+    let mut server = served(config(&listener, "")).await.unwrap();
+    write_identity_of(dir.path(), (2020, 2022));
+    server.reload(config(&listener, ""), TIME).await.unwrap();
+}
+
 const SAFE: &str = r#"
 listener "tcp" {
   address = "127.0.0.1:0"
@@ -361,7 +396,7 @@ async fn a_port_that_is_taken_is_told_with_the_way_out() {
     let same = format!("address = \"{address}\"\ntls_disable = true");
     let text = served(config(&same, "")).await.unwrap_err().to_string();
     assert!(text.contains(&address.to_string()), "{text}");
-    assert!(text.contains("--dev-listen-address=127.0.0.1:"), "{text}");
+    assert!(text.contains("\"address\" in the listener stanza") && !text.contains("dev"), "{text}");
 }
 
 #[tokio::test]

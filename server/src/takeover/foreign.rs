@@ -10,7 +10,12 @@ const LEAST_BYTES: usize = 12 + 16;
 pub(crate) fn foreign_version(ciphertext: Ciphertext<'_>) -> Option<KeyVersion> {
     let version = ciphertext.canonical_version()?;
     let payload = ciphertext.into_envelope_bytes().ok()?;
-    (payload.len() >= LEAST_BYTES && !is_like_ours(&payload)).then_some(version)
+    is_foreign(&payload).then_some(version)
+}
+
+/// Whether `payload` may be what another server made.
+pub(crate) fn is_foreign(payload: &[u8]) -> bool {
+    payload.len() >= LEAST_BYTES && !is_like_ours(payload)
 }
 
 /// Whether `payload` is JSON to look at, as all our envelopes are. Of the old server's, whose bytes

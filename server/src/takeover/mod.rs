@@ -20,7 +20,7 @@ use std::sync::Arc;
 use selkie_access::{KeyName, MountPath};
 
 pub use evidence::Evidence;
-pub(crate) use foreign::{foreign_version, is_like_ours};
+pub(crate) use foreign::{foreign_version, is_foreign, is_like_ours};
 pub(crate) use old_key::{CiphertextFault, ForeignCiphertext, ciphertext_fault};
 pub use old_key::{NewestVersion, OldKey, OldKeyHealth, VersionSource};
 pub use old_server::OldServer;

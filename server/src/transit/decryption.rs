@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath, Permit, operation};
-use selkie_crypto::envelope::{Aad, Expected, Purpose};
+use selkie_crypto::envelope::{Aad, EnvelopeRefusal, Expected, Purpose};
 use selkie_crypto::{Ciphertext, Envelope, KeyVersion, Plaintext};
 use selkie_kms::KmsError;
 use tokio::sync::OnceCell;
@@ -145,7 +145,13 @@ impl Decryption<'_> {
         let json = ciphertext.into_envelope_bytes().map_err(TransitError::Ciphertext)?;
         self.key.bound_context(&item.context)?;
         let version = canonical.ok_or(TransitError::VersionSpelling)?;
-        Ok((self.parse(&json, version)?, version))
+        let read = self.parse(&json, version).map_err(|error| match error {
+            TransitError::Refused(EnvelopeRefusal::Malformed) if takeover::is_foreign(&json) => {
+                TransitError::Foreign
+            }
+            error => error,
+        });
+        Ok((read?, version))
     }
 
     async fn open(

@@ -53,6 +53,9 @@ pub enum TransitError {
     /// The envelope does not open; only the log is told why (invariant I4).
     #[error("the envelope does not open: {0}")]
     Refused(EnvelopeRefusal),
+    /// It is no envelope at all, and may well be what another server of this API makes.
+    #[error("the ciphertext is no envelope of Selkie's")]
+    Foreign,
     /// No recipient is for a seal that is configured, enabled, and has the KEK.
     #[error("no recipient of the envelope is for a configured seal that holds its KEK")]
     NoUsableRecipient,
@@ -182,6 +185,7 @@ impl TransitError {
             final_one @ (Self::Ciphertext(_)
             | Self::VersionSpelling
             | Self::Refused(_)
+            | Self::Foreign
             | Self::NoUsableRecipient
             | Self::SealRevoked(_)
             | Self::UnwrapRejected) => Self::NewerVersion(Box::new(final_one)),
@@ -197,6 +201,7 @@ pub(super) const fn outcome<T>(done: &Result<T, TransitError>) -> &'static str {
         Err(TransitError::Seal(error)) => error.source.outcome(),
         Err(
             TransitError::Refused(_)
+            | TransitError::Foreign
             | TransitError::NoUsableRecipient
             | TransitError::SealRevoked(_)
             | TransitError::UnwrapRejected

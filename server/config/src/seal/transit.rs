@@ -90,6 +90,12 @@ enum TransitError {
     NotHttps,
     #[error("is a listener of this very server: a seal cannot lead to itself")]
     Ourselves,
+    /// The variable is that of the clients' command line too.
+    #[error(
+        "is a listener of this very server: a seal cannot lead to itself. It stands above the file: \
+         unset it in this shell, and in the service's environment"
+    )]
+    OurselvesByVariable,
     #[error(
         "a mount path has segments of A-Z a-z 0-9 _ - . that begin and end with a letter, a digit or _"
     )]
@@ -127,8 +133,15 @@ pub(crate) fn decode(
     listeners: &[Listener],
     reading: &Reading<'_>,
 ) -> Option<TransitSeal> {
-    let address = required(section, ADDRESS, reading)
-        .and_then(|setting| setting.try_map(|text| address(&text, listeners)));
+    let address = required(section, ADDRESS, reading).and_then(|setting| {
+        let is_from_field = setting.is_from_field();
+        setting.try_map(|text| match address(&text, listeners) {
+            Err(TransitError::Ourselves) if !is_from_field => {
+                Err(TransitError::OurselvesByVariable)
+            }
+            other => other,
+        })
+    });
     let mount_path = required(section, MOUNT_PATH, reading)
         .and_then(|setting| setting.try_map(|text| mount_path(&text)));
     let key_name =

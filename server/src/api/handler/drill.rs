@@ -5,7 +5,8 @@ use selkie_crypto::SealName;
 use serde_json::{Value, json};
 
 use super::transit::denied;
-use crate::api::call::{Call, Refusal, advice};
+use crate::api::advice::advice;
+use crate::api::call::{Call, Refusal};
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;

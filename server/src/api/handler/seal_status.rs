@@ -52,6 +52,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("state", state(call.node.state_status().as_ref())),
         ("listener_certificates", listener_certificates(call, now)),
         ("store", store(call, now)),
+        ("last_reload", last_reload(call)),
         ("audit", audit(call)),
         ("time", time(now)),
     ]);
@@ -144,6 +145,18 @@ fn store(call: &Call<'_>, now: u64) -> Value {
             "last_write_failed": failed,
         })
     }))
+}
+
+/// Whether the server runs what its file says.
+fn last_reload(call: &Call<'_>) -> Value {
+    let standing = call.node.last_reload().standing();
+    let refused = standing.refused;
+    json!({
+        "successful": refused.is_none(),
+        "last_success": time(standing.succeeded),
+        "refused": refused.as_ref().map(|refused| time(refused.at)),
+        "reason": refused.map(|refused| refused.reason),
+    })
 }
 
 /// How the audit devices do.

@@ -126,6 +126,23 @@ impl Endpoint {
         )
     }
 
+    /// The key that it is about; `None` if it is about none.
+    #[must_use]
+    pub const fn key(&self) -> Option<&KeyPath> {
+        match self {
+            Self::Encrypt(at)
+            | Self::Decrypt(at)
+            | Self::Rewrap(at)
+            | Self::CreateKey(at)
+            | Self::ReadKey(at)
+            | Self::DeleteKey(at)
+            | Self::ConfigureKey(at)
+            | Self::RotateKey(at)
+            | Self::TrimKey(at) => Some(at),
+            _ => None,
+        }
+    }
+
     /// Its name, for metrics and traces.
     #[must_use]
     pub const fn name(&self) -> &'static str {

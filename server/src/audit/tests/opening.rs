@@ -38,6 +38,32 @@ async fn a_collector_that_accepts_nobody_stops_no_server() {
     assert!(audit.devices()[0].1.is_failing.load(Ordering::Relaxed));
 }
 
+/// With the name of the device alone nobody finds it.
+#[tokio::test]
+async fn a_device_that_does_not_open_is_told_with_its_place_and_what_that_means() {
+    let (directory, path) = log();
+    let nowhere = || {
+        let target = AuditTarget::Unix(directory.path().join("nobody"));
+        let write_timeout = Duration::from_millis(50);
+        device("away", AuditKind::Socket(AuditSocket { target, write_timeout }))
+    };
+    let place = format!("socket at {}/nobody", directory.path().display());
+    let log = crate::telemetry::captured::Log::start();
+    let _refuses = start(vec![nowhere()]).unwrap();
+    let text = log.take();
+    assert!(text.contains(&place) && text.contains("advice="), "{text}");
+    assert!(text.contains("every request is refused"), "{text}");
+    let audit = start(vec![nowhere(), device("file", file(&path))]).unwrap();
+    let text = log.take();
+    assert!(text.contains(&place) && text.contains("the others take the lines"), "{text}");
+    let other = device("other", nowhere().kind);
+    let kept = audit.devices().iter().map(|(device, _)| (**device).clone()).collect::<Vec<_>>();
+    let devices = kept.into_iter().chain([other]).collect();
+    let declared = selkie_config::Audit { key: None, devices };
+    let error = audit.prepare(declared).await.unwrap_err().to_string();
+    assert!(error.contains(&place), "{error}");
+}
+
 /// A file on a disk that hangs as it is opened, until it is let go.
 struct HangsAtOpening {
     file: FileSink,

@@ -1,6 +1,9 @@
-//! The directories that a server of this machine writes to: whether there is space, and whose they are.
+//! The directories that a server of this machine writes to: whether there is space, whether it can be
+//! written there, and whose they are.
 
 use std::fmt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use selkie_config::{AuditFile, AuditKind, Config, Storage};
@@ -50,7 +53,8 @@ impl Place {
             Some(file) => Some(writer_of(file)),
             None => (self.what == STORAGE).then(|| self.holder()),
         };
-        let findings = [("space", Some(self.space(LEAST_BYTES))), ("holder", holder)];
+        let space = Some(self.space(LEAST_BYTES));
+        let findings = [("space", space), ("write", self.write()), ("holder", holder)];
         let told = |(hop, finding): (&str, Option<Finding>)| {
             Some(Step { hop: hop.to_owned(), finding: finding? })
         };
@@ -82,6 +86,27 @@ impl Place {
         Finding::Passed(format!("{mebibytes} MiB free"))
     }
 
+    /// Whether this user can write there; `None` where there is nothing yet, or what may be no file.
+    fn write(&self) -> Option<Finding> {
+        let tried = match &self.file {
+            // To append needs no right to the directory.
+            Some(file) if file.is_file() => File::options().append(true).open(file).map(drop),
+            Some(file) if file.exists() => return None,
+            _ if self.dir.is_dir() => try_in(&self.dir),
+            _ => return None,
+        };
+        Some(match tried {
+            Ok(()) => Finding::Passed("possible".to_owned()),
+            Err(error) => Finding::Failed {
+                what: format!("a server of this user could not: {error}"),
+                advice: format!(
+                    "{AS_SELKIE}; then see how the disk of {} is mounted, and whose it is",
+                    self.dir.display()
+                ),
+            },
+        })
+    }
+
     /// Who has the storage open, which may well be the server that is to.
     fn holder(&self) -> Finding {
         match SledStore::check_unused(&self.dir) {
@@ -97,6 +122,13 @@ impl Place {
             },
         }
     }
+}
+
+/// Makes a file and removes it again: a mode alone tells nothing of mounts and access lists.
+fn try_in(dir: &Path) -> io::Result<()> {
+    let path = dir.join(format!(".selkie-doctor.{}", std::process::id()));
+    File::create_new(&path)?;
+    fs::remove_file(path)
 }
 
 /// Who writes to an audit file, which may well be the server that is to.
@@ -131,7 +163,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = Place { what: STORAGE, dir: dir.path().join("state"), file: None };
         let holder = || match &place.examine()[..] {
-            [_space, Step { finding: Finding::Passed(seen), .. }] => seen.clone(),
+            [.., Step { finding: Finding::Passed(seen), .. }] => seen.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!(holder(), "no process has it open");
@@ -145,15 +177,34 @@ mod tests {
         let path = dir.path().join("audit.log");
         let place = Place { what: "audit", dir: dir.path().to_owned(), file: Some(path.clone()) };
         let writer = || match &place.examine()[..] {
-            [_space, Step { finding: Finding::Passed(seen), .. }] => seen.clone(),
+            [.., Step { finding: Finding::Passed(seen), .. }] => seen.clone(),
             other => panic!("{other:?}"),
         };
         assert_eq!(writer(), "no process writes to it");
-        let _locked = std::fs::File::create(&path).map(|file| file.lock().map(|()| file));
+        let _locked = File::create(&path).map(|file| file.lock().map(|()| file));
         assert!(writer().contains(" writes to it: if that is not the server"), "{}", writer());
         // Nor can root look below what is no directory.
         let Finding::Warned { what, advice } = writer_of(&path.join("below")) else { panic!() };
         assert!(what.contains("cannot tell") && advice.contains("as the user"), "{what}");
+    }
+
+    #[test]
+    fn whether_it_can_be_written_is_tried_and_nothing_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |dir: &Path| Place { what: "data_dir", dir: dir.to_owned(), file: None };
+        assert!(matches!(place(dir.path()).write(), Some(Finding::Passed(_))));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(place(&dir.path().join("later")).write(), None);
+        // Nor can root write there.
+        let Some(Finding::Failed { what, advice }) = place(Path::new("/proc/self")).write() else {
+            panic!()
+        };
+        assert!(what.contains("could not: ") && advice.contains("/proc/self"), "{what} {advice}");
+        let file = dir.path().join("audit.log");
+        fs::write(&file, "line\n").unwrap();
+        let audit = Place { file: Some(file.clone()), ..place(Path::new("/proc/self")) };
+        assert!(matches!(audit.write(), Some(Finding::Passed(_))));
+        assert_eq!(fs::read(file).unwrap(), b"line\n");
     }
 
     #[test]

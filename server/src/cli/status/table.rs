@@ -2,6 +2,7 @@
 
 mod certificates;
 mod promises;
+mod reload;
 mod seal;
 
 use std::fmt::{self, Write};
@@ -162,6 +163,7 @@ impl Report {
             block.add(true, "what to do", word(launches, "advice"));
             self.in_need.push("HSM processes".to_owned());
         }
+        self.tell_of_reload(status, &mut block, now);
         self.tell_of_store(status, &mut block, now);
         self.tell_of_audit(status, &mut block);
         if let Some(hardening) = status.get("hardening") {

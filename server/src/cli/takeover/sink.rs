@@ -29,6 +29,10 @@ impl<'o> Sink<'o> {
     pub(super) fn resume(path: &Path) -> io::Result<Self> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // A device may be read for ever.
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file, and a later run could not go on"));
+        }
         Ok(Self::File { file: BufReader::new(file), whole: 0 })
     }
 
@@ -75,6 +79,11 @@ impl<'o> Sink<'o> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_not_resumed() {
+        assert!(Sink::resume(Path::new("/dev/null")).is_err());
+    }
 
     #[test]
     fn a_line_that_was_cut_off_is_written_anew() {

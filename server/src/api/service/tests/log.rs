@@ -42,6 +42,46 @@ async fn the_log_alone_knows_why_a_token_is_refused() {
 }
 
 #[tokio::test]
+async fn the_log_alone_knows_what_a_denied_client_has_misspelt() {
+    let (log, api) = (Log::start(), Api::start().await);
+    let mut answers = Vec::new();
+    for (path, told) in [
+        ("transt/encrypt/unseal", r#"no mount for this path, which begins with \"transt\""#),
+        ("transit/encrypt/unsael", r#"no key \"unsael\" in mount \"transit\""#),
+        ("transit/decrypt/unsael", r#"no key \"unsael\" in mount \"transit\""#),
+        ("transit/rewrap/unseal", "the client's policies do not cover this path"),
+        ("sys/metrics", "the client's policies do not cover this path"),
+    ] {
+        answers.push(api.send("s.vault", "PUT", path, "{}").await);
+        let text = log.take();
+        assert!(text.contains("advice=") && text.contains(told), "{path}: {text}");
+        assert!(text.contains("reason=\"permission denied\""), "{text}");
+    }
+    for answer in &answers {
+        assert_eq!(answer.text, answers[0].text);
+        assert_eq!((answer.status, &answer.headers), (StatusCode::FORBIDDEN, &answers[0].headers));
+    }
+}
+
+#[tokio::test]
+async fn the_log_alone_knows_a_ciphertext_of_another_server() {
+    let (log, api) = (Log::start(), Api::start().await);
+    let ciphertext = |bytes: &[u8]| {
+        let text = selkie_crypto::Ciphertext::print(KeyVersion::FIRST, bytes);
+        json!({ "ciphertext": text }).to_string()
+    };
+    let told = "looks like another transit server's";
+    let [foreign, cut] = [ciphertext(&[0x8a; 44]), ciphertext(&[b'{'; 44])];
+    let theirs = api.send("s.vault", "PUT", "transit/decrypt/unseal", &foreign).await;
+    let text = log.take();
+    assert!(text.contains("no envelope of Selkie's") && text.contains(told), "{text}");
+    let ours = api.send("s.vault", "PUT", "transit/decrypt/unseal", &cut).await;
+    let text = log.take();
+    assert!(text.contains("not an envelope in its one spelling") && !text.contains(told), "{text}");
+    assert_eq!((theirs.status, &theirs.text), (ours.status, &ours.text));
+}
+
+#[tokio::test]
 async fn a_batch_of_failures_is_one_line() {
     let (log, api) = (Log::start(), Api::start().await);
     let good = api.encrypt("unseal").await;
