@@ -1,5 +1,6 @@
 //! The way to one seal's master key, and all that was learned of it.
 
+mod answers;
 mod canaries;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,8 @@ use selkie_kms::{Governor, GovernorFigures, Kms};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub(crate) use self::answers::LastAnswer;
+use self::answers::LastAnswers;
 use super::alarm::Alarm;
 use super::breaker::Breaker;
 use super::canary::Canaries;
@@ -75,6 +78,7 @@ struct State {
     known: Option<Arc<Known>>,
     health: Health,
     last_run: Option<Instant>,
+    answers: LastAnswers,
     pin: PinState,
     canaries: Canaries,
     /// Versions on a device with another serial number that are shown to be the same keys.
@@ -329,13 +333,14 @@ impl Connection {
     /// Takes over what `other` learned about the same master key, but no trust that it owed to
     /// fingerprints which are not declared here.
     pub(super) fn inherit(&self, other: &Self) {
-        let (known, health, pin) = {
+        let (known, health, pin, answers) = {
             let theirs = other.state();
-            (theirs.known.clone(), theirs.health.clone(), theirs.pin)
+            (theirs.known.clone(), theirs.health.clone(), theirs.pin, theirs.answers)
         };
         let known = known.map(|known| Arc::new(known.under(self.fingerprints())));
         let mut state = self.state();
         (state.known, state.health, state.pin) = (known, health, pin);
+        state.answers = answers;
         drop(state);
         self.inherit_canaries(other);
     }

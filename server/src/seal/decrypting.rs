@@ -355,7 +355,11 @@ impl Seal {
     ) -> Result<Arc<RecipientSecret>, KmsError> {
         let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
         let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
-        self.counted("unwrap", call.deadline, unwrapped, metrics).await
+        let answer = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
+        if answer.is_ok() {
+            self.connection.note_unwrap(kek, &answer);
+        }
+        answer
     }
 
     /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.

@@ -127,12 +127,28 @@ impl Learner {
                 // What comes back may be another key; an upstream that lets us not read its keys
                 // says "denied" of one that is gone.
                 connection.unsettle_canaries();
+                if let SealFault::Kms(KmsError::Denied(_)) = &fault {
+                    self.try_undescribed(connection).await;
+                }
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
         }
         if connection.known() != before {
             self.advance_keys().await;
+        }
+    }
+
+    /// Has a KMS that does not let us read its key do what it may let us do all the same, so that it
+    /// is known whether it does.
+    async fn try_undescribed(&self, connection: &Connection) {
+        let Some(known) = connection.known() else { return };
+        let current = known.keks.current();
+        let confirmed = round_trip::confirm(connection, current, &*self.random).await;
+        // It may be that it unwraps, and only wraps no more.
+        if let (Err(_), Some(canary)) = (confirmed, connection.canary(&current.id)) {
+            let answer = canary.is_unwrapped_by(connection.kms()).await;
+            connection.note_unwrap(&current.id, &answer);
         }
     }
 
@@ -253,7 +269,7 @@ impl Learner {
         let mut held = Known::described(was.with_states_of(fresh), before, fingerprints);
         let current = held.keks.current().clone();
         held.usable_version(&current.id, self.clock.unix_seconds()).ok()?;
-        match round_trip::confirm(connection.kms(), &current, &*self.random).await {
+        match round_trip::confirm(connection, &current, &*self.random).await {
             Ok(_) => held.trust(current.id, Trust::Confirmed),
             Err(fault) if !fault.is_transient() => return None,
             Err(SealFault::Unconfirmed(_)) => return None,
@@ -272,7 +288,7 @@ impl Learner {
         if known.current_trust() >= Some(Trust::Confirmed) {
             return Ok(());
         }
-        let canary = round_trip::confirm(connection.kms(), current, &*self.random).await?;
+        let canary = round_trip::confirm(connection, current, &*self.random).await?;
         if matches!(current.wrapping, Wrapping::Remote(_)) {
             connection.add_canary(canary);
         }

@@ -81,6 +81,13 @@ impl Site {
         }
     }
 
+    /// The KMS of which wraps by itself.
+    pub(crate) fn of_symmetric_key() -> Self {
+        let site = Self::new();
+        site.kms.tells(rsa_kms::Tells::None);
+        site
+    }
+
     /// For a server that outlives it.
     pub(crate) fn without_data_dir() -> Self {
         Self { has_data_dir: false, ..Self::new() }
