@@ -12,7 +12,7 @@ use std::time::Duration;
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::transit::{TokenStanding, TransitClient};
 use selkie_kms::{Governor, GovernorFigures, Kms};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::answers::LastAnswer;
@@ -71,6 +71,8 @@ pub struct Connection {
     /// How many runs of learning have ended.
     runs: watch::Sender<u64>,
     is_learning: AtomicBool,
+    /// Wakes who polls it before it is time.
+    suspicion: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +128,7 @@ impl Connection {
             state: Mutex::new(State { known, ..State::default() }),
             runs: watch::Sender::new(0),
             is_learning: AtomicBool::new(false),
+            suspicion: Notify::new(),
         }
     }
 

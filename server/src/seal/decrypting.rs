@@ -356,8 +356,9 @@ impl Seal {
         let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
         let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
         let answer = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
-        if answer.is_ok() {
-            self.connection.note_unwrap(kek, &answer);
+        match &answer {
+            Ok(_) => self.connection.note_unwrap(kek, &answer),
+            Err(error) => self.connection.suspect(kek, error),
         }
         answer
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use selkie_crypto::{KekId, Random};
 use selkie_kms::{KekDescription, KekState, KmsError, Wrapping};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connection, PinState};
 use super::error::{Contradiction, SealFault};
@@ -34,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a seal that fails is left alone at first; each failure doubles it, up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How long after a run of learning a seal that refuses clients is learned of at the earliest.
+const SUSPICION_PAUSE: Duration = Duration::from_secs(5);
 
 /// Learns what the KMSs say of their master keys, and replaces what was known before.
 #[derive(Clone)]
@@ -94,7 +96,10 @@ impl Learner {
                 retry = FIRST_RETRY;
                 interval
             };
-            sleep(self.jittered(pause)).await;
+            let suspected = timeout(self.jittered(pause), connection.suspected()).await;
+            if let (Ok(()), Some(last)) = (suspected, connection.last_run()) {
+                sleep_until(last + SUSPICION_PAUSE).await;
+            }
         }
     }
 
@@ -243,7 +248,9 @@ impl Learner {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
                 if let Some(was) = before.filter(is_moved) {
                     known = Known::described(was.with_states_of(fresh), before, fingerprints);
-                } else if matches!(fault, SealFault::Unconfirmed(_)) {
+                } else if matches!(fault, SealFault::Unconfirmed(_))
+                    && known.current_trust() < Some(Trust::Confirmed)
+                {
                     let current = known.keks.current().id.clone();
                     known.distrust(&current);
                 }
@@ -278,14 +285,15 @@ impl Learner {
         Some(held)
     }
 
-    /// Whether the current version may be used and is the KMS's own, which is tried once.
+    /// Whether the current version may be used and is the KMS's own, which is tried once, and again
+    /// when the KMS has refused something.
     async fn check_current(&self, connection: &Connection, known: &Known) -> Result<(), SealFault> {
         let current = known.keks.current();
         let state = state_at(current, self.clock.unix_seconds());
         if state != KekState::Enabled {
             return Err(SealFault::NotUsable { kek: current.id.clone(), state });
         }
-        if known.current_trust() >= Some(Trust::Confirmed) {
+        if known.current_trust() >= Some(Trust::Confirmed) && !connection.is_in_doubt() {
             return Ok(());
         }
         let canary = round_trip::confirm(connection, current, &*self.random).await?;

@@ -410,7 +410,7 @@ impl Seal {
                 let wrapped = self.connection.kms().wrap_dek(id, dek, call);
                 let wrapped = self.counted("wrap", call.deadline, wrapped, metrics).await;
                 self.connection.note_wrap(id, &wrapped);
-                wrapped?
+                wrapped.inspect_err(|error| self.connection.suspect(id, error))?
             }
         };
         let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());

@@ -9,6 +9,7 @@ mod hedging;
 mod history;
 mod peer;
 mod quorum;
+mod refusals;
 mod replicas;
 mod rsa_kms;
 mod trust;

@@ -16,7 +16,7 @@ use crate::api::call::{Call, Refusal};
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
-use crate::availability::{is_trusted, is_wrapping};
+use crate::availability::{decrypts, is_trusted, is_wrapping};
 use crate::drill::DrillPlan;
 use crate::listener_certificates::Notice;
 use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
@@ -197,6 +197,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "offline": seal.connection.is_offline(),
         "disabled": seal.disabled,
         "encrypts": is_wrapping(seal, now),
+        "decrypts": !seal.connection.is_offline() && decrypts(seal),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
         "last_described": health.described.map(time),
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),

@@ -4,6 +4,7 @@ use selkie_crypto::KekId;
 use selkie_kms::KmsError;
 
 use super::Connection;
+use crate::seal::error::SealFault;
 
 /// What a KMS last said when it was to do something with its key, in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) enum LastAnswer {
 pub(super) struct LastAnswers {
     wrap: LastAnswer,
     unwrap: LastAnswer,
+    /// A client was refused what the KMS does, as far as was known.
+    is_suspect: bool,
 }
 
 impl LastAnswer {
@@ -61,6 +64,41 @@ impl Connection {
         if is_current || answer == LastAnswer::Done {
             *part(&mut state.answers) = answer;
         }
+        if is_current && state.answers.unwrap == LastAnswer::Done {
+            state.answers.is_suspect = false;
+        }
+    }
+
+    /// Notes that the KMS refused what a client wanted of the version `kek`. That is no verdict, as
+    /// clients choose what they send: it has the seal tried soon, if all was thought to be well.
+    pub(in crate::seal) fn suspect(&self, kek: &KekId, error: &KmsError) {
+        let mut state = self.state();
+        let is_well = matches!(state.health.fault, None | Some(SealFault::Unlisted));
+        let Some(known) = state.known.as_ref().filter(|_| is_well && !self.is_fixed) else {
+            return;
+        };
+        let says_much = match error {
+            KmsError::Denied(_) | KmsError::UnknownKek(_) => known.keks.version(kek).is_some(),
+            // An older version may be disabled for good.
+            KmsError::Disabled(_) => known.keks.current().id == *kek,
+            _ => false,
+        };
+        if says_much {
+            state.answers.is_suspect = true;
+            drop(state);
+            self.suspicion.notify_one();
+        }
+    }
+
+    /// Waits until a client is refused what the KMS does, as far as is known.
+    pub(in crate::seal) async fn suspected(&self) {
+        self.suspicion.notified().await;
+    }
+
+    /// Whether it must show that it does what it did before.
+    pub(in crate::seal) fn is_in_doubt(&self) -> bool {
+        let LastAnswers { wrap, unwrap, is_suspect } = self.state().answers;
+        is_suspect || wrap == LastAnswer::Refused || unwrap == LastAnswer::Refused
     }
 
     /// What it last answered when it was to wrap.

@@ -52,8 +52,13 @@ impl Block {
     /// What keeps it from its part in keys and decrypts.
     fn tell_of_absence(&mut self, backend: &Value, now: Timestamp) {
         let is_silent = flag(backend, "asked_last") == Some(true);
-        let silent = "it did not answer; others are asked before it".to_owned();
-        self.add(true, "decrypts", is_silent.then_some(silent));
+        let is_idle = flag(backend, "decrypts") == Some(false);
+        let decrypts = match flag(backend, "offline") {
+            Some(true) => None,
+            _ if is_silent => Some("it did not answer; others are asked before it"),
+            _ => is_idle.then_some("no"),
+        };
+        self.add(true, "decrypts", decrypts.map(str::to_owned));
         let keys = names(backend, "left_out_of");
         if !keys.is_empty() {
             let since = time(backend, "left_out_since").map(|since| age(since, now));

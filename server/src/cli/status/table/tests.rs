@@ -44,6 +44,7 @@ fn what_needs_attention_is_marked_and_named_at_the_end() {
         ("last_fault", json!("unavailable"), "! fault             unavailable"),
         ("advice", json!("mend it"), "! what to do        mend it"),
         ("encrypts", json!(false), "! encrypts          no"),
+        ("decrypts", json!(false), "! decrypts          no"),
         ("versions_disabled", json!(1), "! disabled versions 1: what they wrapped does not open"),
         ("days_to_expiry", json!(7.0), "! expires           in 7 d"),
         ("days_to_expiry", json!(-3.0), "! expires           3 d ago"),
