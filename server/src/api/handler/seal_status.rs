@@ -23,6 +23,7 @@ use crate::metrics::{CONTENT_TYPE, Evidence, by_outcome};
 use crate::promises;
 use crate::seal::{Seal, SealFault, days_left};
 use crate::state::StateStatus;
+use crate::telemetry::WithCauses;
 use crate::transit::LeftOut;
 
 /// The seals' state: Vault Enterprise's members, and ours beside them.
@@ -201,6 +202,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
         "last_described": health.described.map(time),
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
+        "last_fault_reason": health.fault.as_ref().map(|fault| WithCauses(fault).to_string()),
         "advice": (!is_healthy(seal)).then(|| advice(seal)),
         "kms_calls": seal.connection.governor().map(|figures| kms_calls(&figures)),
         "asked_last": seal.connection.is_silenced(),

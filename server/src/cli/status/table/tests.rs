@@ -42,6 +42,7 @@ fn a_seal_that_is_well_is_a_block_without_marks() {
 fn what_needs_attention_is_marked_and_named_at_the_end() {
     for (member, value, line) in [
         ("last_fault", json!("unavailable"), "! fault             unavailable"),
+        ("last_fault_reason", json!("TCP at x: refused"), "! reason            TCP at x: refused"),
         ("advice", json!("mend it"), "! what to do        mend it"),
         ("encrypts", json!(false), "! encrypts          no"),
         ("decrypts", json!(false), "! decrypts          no"),
@@ -49,11 +50,6 @@ fn what_needs_attention_is_marked_and_named_at_the_end() {
         ("days_to_expiry", json!(7.0), "! expires           in 7 d"),
         ("days_to_expiry", json!(-3.0), "! expires           3 d ago"),
         ("healthy", json!(false), "! fault             not described yet"),
-        (
-            "kms_calls",
-            json!({ "held_back": true, "limit": 0 }),
-            "! Key Vault calls   held back, 0 in flight of 0, 0 waiting; none yet",
-        ),
     ] {
         let mut backend = well();
         backend[member] = value;
@@ -63,6 +59,29 @@ fn what_needs_attention_is_marked_and_named_at_the_end() {
         assert_eq!(marked, [line]);
         assert!(text.ends_with("needs attention: weu\n"), "{text}");
     }
+}
+
+#[test]
+fn a_seal_that_a_call_found_away_is_not_called_healthy_and_says_what_to_do() {
+    let (mut silent, mut held_back) = (well(), well());
+    silent["asked_last"] = json!(true);
+    held_back["kms_calls"] = json!({ "held_back": true, "limit": 0 });
+    for (backend, heading) in [(silent, "does not answer\n"), (held_back, "held back\n")] {
+        let Report { text, in_need } = told_of(&backend);
+        assert_eq!(in_need, ["weu"]);
+        assert!(text.starts_with(&format!("weu (azurekeyvault): {heading}")), "{text}");
+        let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
+        assert!(marked.len() == 2 && marked[0].starts_with("! what to do        "), "{text}");
+        backend_is_told_anew(backend);
+    }
+}
+
+/// What is learned of it takes the place of what a call found out.
+fn backend_is_told_anew(mut backend: Value) {
+    (backend["healthy"], backend["advice"]) = (json!(false), json!("mend it"));
+    let text = told_of(&backend).text;
+    assert!(text.starts_with("weu (azurekeyvault): unhealthy\n"), "{text}");
+    assert_eq!(text.matches("what to do").count(), 1, "{text}");
 }
 
 #[test]
@@ -77,6 +96,8 @@ fn a_seal_that_is_silent_or_left_out_needs_attention() {
     assert_eq!(
         marked,
         [
+            "! what to do        it is tried again by itself; if it lasts, the reason comes here \
+             with the next poll, and is in the log",
             "! decrypts          it did not answer; others are asked before it",
             "! left out of       transit/a, transit/b for 60 min",
             "! what to do        see why it is away; the keys take it back when it is steadily \
