@@ -185,6 +185,16 @@ fn an_audit_device_that_is_down_needs_attention() {
 }
 
 #[test]
+fn a_token_of_a_seal_that_ends_or_has_ended_needs_attention() {
+    for (left, ends) in [(40, "ends in 40 s"), (0, "has ended")] {
+        let token = json!({ "display_name": "eu", "accessor": "a", "expiring": true, "ttl": left });
+        let Report { text, in_need } = server_of("tokens_in_use", &json!([token]));
+        assert_eq!(in_need, ["token eu"]);
+        assert!(text.contains(&format!("! runs out          eu (accessor a) {ends}\n")), "{text}");
+    }
+}
+
+#[test]
 fn a_launch_process_that_has_ended_needs_attention() {
     let ended = json!({ "reason": "it has ended", "advice": "restart Selkie" });
     let Report { text, in_need } = server_of("hsm_launches", &ended);
