@@ -3,7 +3,7 @@
 use selkie_kms::{KmsError, Wrapping};
 
 use crate::deployment::Deployment;
-use crate::seal::{Known, Seal, SealFault};
+use crate::seal::{Known, LastAnswer, Seal, SealFault};
 use crate::transit::TransitKey;
 
 /// Whether, at `now`, at least one key encrypts or decrypts. With `has_managed_keys` there are, or
@@ -45,28 +45,34 @@ fn encrypts(deployment: &Deployment, key: &TransitKey, now: u64) -> bool {
 }
 
 fn wraps(seal: &Seal, now: u64) -> bool {
-    is_trusted(seal, now) && (is_local(seal) || !is_away(seal))
+    is_trusted(seal, now) && (is_local(seal) || does(seal, seal.connection.last_wrap()))
 }
 
-fn decrypts(seal: &Seal) -> bool {
-    seal.known.is_some() && !is_away(seal)
+/// Whether what is known of the seal says that it unwraps.
+pub(crate) fn decrypts(seal: &Seal) -> bool {
+    seal.known.is_some() && does(seal, seal.connection.last_unwrap())
 }
 
-/// Whether the last that was heard of the KMS is that it does nothing with the key. One that
-/// throttles does some of what it is asked, and one that does not describe may still unwrap.
-fn is_away(seal: &Seal) -> bool {
-    match seal.connection.health().fault {
-        Some(SealFault::Kms(error)) => match error {
+/// Whether the KMS does what it last answered so to, by the last that was heard of it. One that
+/// throttles does some of what it is asked, and one that does not let us describe its key may still
+/// let us use it: that counts once it has done so.
+fn does(seal: &Seal, answer: LastAnswer) -> bool {
+    let fault = match seal.connection.health().fault {
+        Some(SealFault::Kms(error)) => Some(error),
+        _ => None,
+    };
+    match fault {
+        _ if answer == LastAnswer::Refused => false,
+        None | Some(KmsError::Throttled { .. }) => true,
+        Some(KmsError::Denied(_) | KmsError::Rejected(_) | KmsError::Disabled(_)) => {
+            answer == LastAnswer::Done
+        }
+        Some(
             KmsError::Unavailable(_)
             | KmsError::TimedOut(_)
             | KmsError::UnknownKek(_)
-            | KmsError::Misbehaved(_) => true,
-            KmsError::Denied(_)
-            | KmsError::Rejected(_)
-            | KmsError::Disabled(_)
-            | KmsError::Throttled { .. } => false,
-        },
-        _ => false,
+            | KmsError::Misbehaved(_),
+        ) => false,
     }
 }
 

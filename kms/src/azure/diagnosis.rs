@@ -131,7 +131,14 @@ impl Diagnosis {
 
     /// What mends it: a setting, a role, or a command.
     pub const fn remedy(&self) -> &'static str {
-        self.outcome.remedy()
+        match (self.hop, self.outcome) {
+            (Hop::ManagedIdentity, Outcome::NotConnected) => {
+                "see whether this is an Azure machine and lets us connect to 169.254.169.254, and \
+                 check `imds_endpoint`; elsewhere use workload identity or an application's secret \
+                 or certificate"
+            }
+            (_, outcome) => outcome.remedy(),
+        }
     }
 }
 

@@ -46,7 +46,7 @@ async fn a_trusted_public_key_serves_while_its_kms_is_away() {
     assert!(is_served(&node));
     describe_fails(&site, KmsError::Unavailable(None));
     sleep(Duration::from_secs(600)).await;
-    assert!(node.deployment().seals.iter().all(is_away));
+    assert!(!node.deployment().seals.iter().any(decrypts));
     assert!(is_served(&node));
 }
 
@@ -76,6 +76,55 @@ async fn an_untrusted_pin_serves_as_long_as_its_kms_may_still_unwrap() {
         assert!(seals.iter().all(|seal| seal.known.is_some() && !is_trusted(seal, 1_000_000)));
         assert_eq!(is_served(&node), is_serving, "{error}");
     }
+}
+
+/// As a new replica that got the right to see its master key and not to use it.
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_describes_and_denies_serves_nothing_until_it_unwraps() {
+    let site = Site::new();
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    let node = running(&site).await;
+    assert!(!is_served(&node));
+    site.faults.on_unwrap().clear();
+    sleep(Duration::from_secs(60)).await;
+    assert!(is_served(&node));
+}
+
+/// Who may unwrap and no longer describe is the last replica that decrypts.
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_denies_to_describe_is_asked_to_unwrap_and_serves_while_it_does() {
+    let site = Site::new();
+    drop(running(&site).await);
+    describe_fails(&site, KmsError::Denied(None));
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    let node = running(&site).await;
+    assert!(!is_served(&node), "nothing has succeeded in this process");
+    site.faults.on_unwrap().clear();
+    sleep(Duration::from_secs(60)).await;
+    assert!(is_served(&node));
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    sleep(Duration::from_secs(60)).await;
+    assert!(!is_served(&node), "it was only before that it succeeded");
+}
+
+/// As an upstream where the token of the seal was revoked.
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_wraps_by_itself_and_denies_all_serves_nothing() {
+    let site = Site::of_symmetric_key();
+    let node = running(&site).await;
+    assert!(is_served(&node));
+    let denied = || KmsError::Denied(None);
+    site.faults.on_unwrap().always(Fault::fail(denied()));
+    describe_fails(&site, denied());
+    sleep(Duration::from_secs(120)).await;
+    assert!(!node.deployment().seals.iter().any(decrypts));
+    assert!(is_served(&node), "it wraps");
+    site.faults.on_wrap().always(Fault::fail(denied()));
+    sleep(Duration::from_secs(60)).await;
+    assert!(!is_served(&node));
+    site.faults.on_unwrap().clear();
+    sleep(Duration::from_secs(60)).await;
+    assert!(is_served(&node), "it unwraps again, which its canary shows");
 }
 
 #[tokio::test(start_paused = true)]

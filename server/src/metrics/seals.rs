@@ -58,7 +58,8 @@ impl SealGauges {
     }
 
     pub(super) fn register(self, to: &mut Registry) {
-        to.register("seal_up", "1 if the last attempt to learn of it succeeded", self.up);
+        let help = "1 if it was described, and refused nothing of ours, when it was last asked";
+        to.register("seal_up", help, self.up);
         let help = "1 while others are asked before it, as it did not answer";
         to.register("seal_silent", help, self.silent);
         to.register("seal_trusted", "1 if its current version is encrypted under", self.trusted);

@@ -61,6 +61,7 @@ async fn full_text() -> String {
         ttl: 600,
         used: 0,
         renewed: None,
+        is_periodic: true,
     }]);
     metrics.store(StoreFigures { is_up, is_open: true, sequence: Some(5), lag, writes });
     metrics.drill(19_000, true);

@@ -1,5 +1,6 @@
 //! The way to one seal's master key, and all that was learned of it.
 
+mod answers;
 mod canaries;
 
 use std::collections::BTreeSet;
@@ -11,9 +12,11 @@ use std::time::Duration;
 use selkie_crypto::{KekId, SealName};
 use selkie_kms::transit::{TokenStanding, TransitClient};
 use selkie_kms::{Governor, GovernorFigures, Kms};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+pub(crate) use self::answers::LastAnswer;
+use self::answers::LastAnswers;
 use super::alarm::Alarm;
 use super::breaker::Breaker;
 use super::canary::Canaries;
@@ -68,6 +71,8 @@ pub struct Connection {
     /// How many runs of learning have ended.
     runs: watch::Sender<u64>,
     is_learning: AtomicBool,
+    /// Wakes who polls it before it is time.
+    suspicion: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +84,7 @@ struct State {
     last_run: Option<Instant>,
     /// The latest time that was written down and has not come yet, and when it was first met.
     ahead: Option<(u64, Instant)>,
+    answers: LastAnswers,
     pin: PinState,
     canaries: Canaries,
     /// Versions on a device with another serial number that are shown to be the same keys.
@@ -126,6 +132,7 @@ impl Connection {
             state: Mutex::new(State { known, ..State::default() }),
             runs: watch::Sender::new(0),
             is_learning: AtomicBool::new(false),
+            suspicion: Notify::new(),
         }
     }
 
@@ -347,13 +354,15 @@ impl Connection {
     /// Takes over what `other` learned about the same master key, but no trust that it owed to
     /// fingerprints which are not declared here.
     pub(super) fn inherit(&self, other: &Self) {
-        let (known, health, since, pin) = {
+        let (known, health, since, pin, answers) = {
             let theirs = other.state();
-            (theirs.known.clone(), theirs.health.clone(), theirs.since, theirs.pin)
+            let (known, health) = (theirs.known.clone(), theirs.health.clone());
+            (known, health, theirs.since, theirs.pin, theirs.answers)
         };
         let known = known.map(|known| Arc::new(known.under(self.fingerprints())));
         let mut state = self.state();
         (state.known, state.health, state.since, state.pin) = (known, health, since, pin);
+        state.answers = answers;
         drop(state);
         self.inherit_canaries(other);
     }

@@ -357,7 +357,12 @@ impl Seal {
     ) -> Result<Arc<RecipientSecret>, KmsError> {
         let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
         let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
-        self.counted("unwrap", call.deadline, unwrapped, metrics).await
+        let answer = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
+        match &answer {
+            Ok(_) => self.connection.note_unwrap(kek, &answer),
+            Err(error) => self.connection.suspect(kek, error),
+        }
+        answer
     }
 
     /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.

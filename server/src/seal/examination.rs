@@ -92,7 +92,7 @@ impl Connection {
         if !self.is_fixed {
             warn_of(&keks, now, report);
         }
-        match round_trip::confirm(self.kms(), current, random).await {
+        match round_trip::confirm(self, current, random).await {
             Ok(_) => {
                 let what = "a random secret came back unchanged".to_owned();
                 report(Step { hop: "wrap, unwrap".into(), finding: Finding::Passed(what) });

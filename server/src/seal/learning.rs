@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use selkie_crypto::{KekId, Random};
 use selkie_kms::{KekDescription, KekState, KmsError, Wrapping};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::connection::{Connection, PinState};
 use super::error::{Contradiction, SealFault};
@@ -34,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a seal that fails is left alone at first; each failure doubles it, up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How long after a run of learning a seal that refuses clients is learned of at the earliest.
+const SUSPICION_PAUSE: Duration = Duration::from_secs(5);
 
 /// Learns what the KMSs say of their master keys, and replaces what was known before.
 #[derive(Clone)]
@@ -94,7 +96,10 @@ impl Learner {
                 retry = FIRST_RETRY;
                 interval
             };
-            sleep(self.jittered(pause)).await;
+            let suspected = timeout(self.jittered(pause), connection.suspected()).await;
+            if let (Ok(()), Some(last)) = (suspected, connection.last_run()) {
+                sleep_until(last + SUSPICION_PAUSE).await;
+            }
         }
     }
 
@@ -127,12 +132,28 @@ impl Learner {
                 // What comes back may be another key; an upstream that lets us not read its keys
                 // says "denied" of one that is gone.
                 connection.unsettle_canaries();
+                if let SealFault::Kms(KmsError::Denied(_)) = &fault {
+                    self.try_undescribed(connection).await;
+                }
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
         }
         if connection.known() != before {
             self.advance_keys().await;
+        }
+    }
+
+    /// Has a KMS that does not let us read its key do what it may let us do all the same, so that it
+    /// is known whether it does.
+    async fn try_undescribed(&self, connection: &Connection) {
+        let Some(known) = connection.known() else { return };
+        let current = known.keks.current();
+        let confirmed = round_trip::confirm(connection, current, &*self.random).await;
+        // It may be that it unwraps, and only wraps no more.
+        if let (Err(_), Some(canary)) = (confirmed, connection.canary(&current.id)) {
+            let answer = canary.is_unwrapped_by(connection.kms()).await;
+            connection.note_unwrap(&current.id, &answer);
         }
     }
 
@@ -227,7 +248,9 @@ impl Learner {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
                 if let Some(was) = before.filter(is_moved) {
                     known = Known::described(was.with_states_of(fresh), before, fingerprints);
-                } else if matches!(fault, SealFault::Unconfirmed(_)) {
+                } else if matches!(fault, SealFault::Unconfirmed(_))
+                    && known.current_trust() < Some(Trust::Confirmed)
+                {
                     let current = known.keks.current().id.clone();
                     known.distrust(&current);
                 }
@@ -253,7 +276,7 @@ impl Learner {
         let mut held = Known::described(was.with_states_of(fresh), before, fingerprints);
         let current = held.keks.current().clone();
         held.usable_version(&current.id, self.clock.unix_seconds()).ok()?;
-        match round_trip::confirm(connection.kms(), &current, &*self.random).await {
+        match round_trip::confirm(connection, &current, &*self.random).await {
             Ok(_) => held.trust(current.id, Trust::Confirmed),
             Err(fault) if !fault.is_transient() => return None,
             Err(SealFault::Unconfirmed(_)) => return None,
@@ -262,17 +285,18 @@ impl Learner {
         Some(held)
     }
 
-    /// Whether the current version may be used and is the KMS's own, which is tried once.
+    /// Whether the current version may be used and is the KMS's own, which is tried once, and again
+    /// when the KMS has refused something.
     async fn check_current(&self, connection: &Connection, known: &Known) -> Result<(), SealFault> {
         let current = known.keks.current();
         let state = state_at(current, self.clock.unix_seconds());
         if state != KekState::Enabled {
             return Err(SealFault::NotUsable { kek: current.id.clone(), state });
         }
-        if known.current_trust() >= Some(Trust::Confirmed) {
+        if known.current_trust() >= Some(Trust::Confirmed) && !connection.is_in_doubt() {
             return Ok(());
         }
-        let canary = round_trip::confirm(connection.kms(), current, &*self.random).await?;
+        let canary = round_trip::confirm(connection, current, &*self.random).await?;
         if matches!(current.wrapping, Wrapping::Remote(_)) {
             connection.add_canary(canary);
         }

@@ -26,6 +26,7 @@ mod unwraps;
 
 use selkie_crypto::{KekId, SealName};
 
+pub(crate) use connection::LastAnswer;
 pub use connection::{Connection, Setup};
 pub(crate) use decrypting::{Opened, UNWRAP_PATIENCE};
 pub use error::{Contradiction, SealError, SealFault};

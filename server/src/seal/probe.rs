@@ -51,7 +51,7 @@ impl Probe {
     /// One that answers late would be overtaken again by the next decrypt.
     async fn run(&mut self, version: &KekVersion, random: &Random, in_time: Duration) {
         let began = Instant::now();
-        let answer = round_trip::confirm(self.connection.kms(), version, random).await;
+        let answer = round_trip::confirm(&self.connection, version, random).await;
         let is_there = !matches!(&answer, Err(SealFault::Kms(error)) if error.is_transient());
         self.is_well = is_there && began.elapsed() <= in_time;
         if self.is_well {

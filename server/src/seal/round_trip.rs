@@ -4,24 +4,25 @@
 use std::time::Duration;
 
 use selkie_crypto::{Random, RecipientSecret};
-use selkie_kms::{Call, ClientTag, KekVersion, Kms, KmsError, Wrapping};
+use selkie_kms::{Call, ClientTag, KekVersion, KmsError, Wrapping};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
 
 use super::canary::Canary;
+use super::connection::Connection;
 use super::error::SealFault;
 
 /// How long both calls may take together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Wraps a secret made up for it under `version`, locally where that is how it is done, and lets
-/// `kms` unwrap it: only who holds the private key can. What was wrapped is good for a canary.
+/// the KMS unwrap it: only who holds the private key can. What was wrapped is good for a canary.
 pub(super) async fn confirm(
-    kms: &dyn Kms,
+    connection: &Connection,
     version: &KekVersion,
     random: &Random,
 ) -> Result<Canary, SealFault> {
-    let deadline = Instant::now() + PATIENCE;
+    let (kms, deadline) = (connection.kms(), Instant::now() + PATIENCE);
     let call = Call { client: ClientTag::SELKIE, deadline };
     let probe = RecipientSecret::try_init_with(|bytes| random(bytes));
     let probe = probe.map_err(|_none| SealFault::Unconfirmed(None))?;
@@ -29,10 +30,15 @@ pub(super) async fn confirm(
         Wrapping::Local(key) => {
             key.wrap_dek(&probe).map_err(|_failed| SealFault::Unconfirmed(None))?
         }
-        Wrapping::Remote(_) => within(deadline, kms.wrap_dek(&version.id, &probe, call)).await?,
+        Wrapping::Remote(_) => {
+            let wrapped = within(deadline, kms.wrap_dek(&version.id, &probe, call)).await;
+            connection.note_wrap(&version.id, &wrapped);
+            wrapped?
+        }
     };
     let algorithm = version.wrapping.algorithm();
     let unwrapped = within(deadline, kms.unwrap_dek(&version.id, algorithm, &wrapped, call)).await;
+    connection.note_unwrap(&version.id, &unwrapped);
     let unwrapped = unwrapped.map_err(|error| match error {
         rejected @ (KmsError::Rejected(_) | KmsError::UnknownKek(None)) => {
             SealFault::Unconfirmed(Some(rejected))

@@ -410,7 +410,9 @@ impl Seal {
             }
             Wrapping::Remote(_) => {
                 let wrapped = self.connection.kms().wrap_dek(id, dek, call);
-                self.counted("wrap", call.deadline, wrapped, metrics).await?
+                let wrapped = self.counted("wrap", call.deadline, wrapped, metrics).await;
+                self.connection.note_wrap(id, &wrapped);
+                wrapped.inspect_err(|error| self.connection.suspect(id, error))?
             }
         };
         let (seal, algorithm) = (self.name().clone(), version.wrapping.algorithm());

@@ -9,6 +9,7 @@ mod hedging;
 mod history;
 mod peer;
 mod quorum;
+mod refusals;
 mod replicas;
 mod rsa_kms;
 mod trust;
@@ -79,6 +80,13 @@ impl Site {
             target: "https://kms/keys/k",
             has_data_dir: true,
         }
+    }
+
+    /// The KMS of which wraps by itself.
+    pub(crate) fn of_symmetric_key() -> Self {
+        let site = Self::new();
+        site.kms.tells(rsa_kms::Tells::None);
+        site
     }
 
     /// For a server that outlives it.

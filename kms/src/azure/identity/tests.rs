@@ -410,6 +410,7 @@ async fn imds_that_is_silent_or_absent_is_named_as_such() {
     let failed = imds.fetch(Instant::now() + TOKEN_DEADLINE).await.err().unwrap();
     let Diagnosis { hop, outcome, .. } = failed.diagnosis();
     assert_eq!((*hop, *outcome), (Hop::ManagedIdentity, Outcome::NotConnected));
+    assert!(failed.diagnosis().remedy().contains("imds_endpoint"));
 }
 
 /// As Entra answers; `expires_on` is managed identity's alone.

@@ -247,6 +247,7 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
         | TransitError::VersionTooOld
         | TransitError::VersionSpelling
         | TransitError::Refused(_)
+        | TransitError::Foreign
         | TransitError::NoUsableRecipient
         | TransitError::SealRevoked(_)
         | TransitError::UnwrapRejected

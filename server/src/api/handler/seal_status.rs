@@ -16,13 +16,14 @@ use crate::api::call::{Call, Refusal};
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
-use crate::availability::{is_trusted, is_wrapping};
+use crate::availability::{decrypts, is_trusted, is_wrapping};
 use crate::drill::DrillPlan;
 use crate::listener_certificates::Notice;
 use crate::metrics::{CONTENT_TYPE, LastAgedDecrypt, by_outcome};
 use crate::promises;
 use crate::seal::{Seal, SealFault, days_left};
 use crate::state::StateStatus;
+use crate::telemetry::WithCauses;
 use crate::transit::LeftOut;
 
 /// The seals' state: Vault Enterprise's members, and ours beside them.
@@ -211,9 +212,11 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "offline": seal.connection.is_offline(),
         "disabled": seal.disabled,
         "encrypts": is_wrapping(seal, now),
+        "decrypts": !seal.connection.is_offline() && decrypts(seal),
         "described_by": seal.known.as_ref().map_or("nothing", |known| known.source.as_str()),
         "last_described": health.described.map(time),
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
+        "last_fault_reason": health.fault.as_ref().map(|fault| WithCauses(fault).to_string()),
         "advice": (!is_healthy(seal)).then(|| advice(seal)),
         "kms_calls": seal.connection.governor().map(|figures| kms_calls(&figures)),
         "asked_last": seal.connection.is_silenced(),

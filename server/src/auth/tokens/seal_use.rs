@@ -39,14 +39,17 @@ pub struct Expiring {
     pub used: u64,
     /// When it was renewed last, in seconds since 1970.
     pub renewed: Option<u64>,
+    /// Whether it has a period, as those that are made for seals have.
+    pub is_periodic: bool,
 }
 
 impl Expiring {
     /// Whether less than a quarter of its lifetime is left: a client that renews does so long
-    /// before.
+    /// before. One that nobody means to renew, as of a login, ends as it should.
     #[must_use]
     pub const fn is_expiring(&self) -> bool {
-        self.seconds_left < self.ttl / 4
+        let is_to_last = self.is_periodic || self.renewed.is_some();
+        is_to_last && self.seconds_left < self.ttl / 4
     }
 }
 
@@ -87,6 +90,7 @@ impl Tokens {
                 ttl: token.made.ttl.map_or(0, |ttl| ttl.as_secs()),
                 used,
                 renewed: token.renewed,
+                is_periodic: token.made.period.is_some(),
             })
         });
         let mut told: Vec<_> = told.collect();

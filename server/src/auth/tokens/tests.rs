@@ -333,7 +333,7 @@ async fn a_renewal_is_capped_and_one_that_gains_little_is_not_written() {
 async fn a_token_that_a_seal_uses_is_told_of_before_it_runs_out() {
     let (store, clock) = (store(), TestClock::new());
     let auth = replica(&store, &clock).await;
-    let minute = NewToken { ttl: Some(Duration::from_secs(60)), ..wanted() };
+    let minute = NewToken { period: Some(Duration::from_secs(60)), ..wanted() };
     let issued = auth.issue(minute).await.unwrap();
     assert!(auth.tokens.in_use().is_empty());
     auth.tokens.note_key_use(&issued.token);
@@ -342,6 +342,23 @@ async fn a_token_that_a_seal_uses_is_told_of_before_it_runs_out() {
     let expiring = auth.tokens.expiring();
     let [one] = &expiring[..] else { panic!("{expiring:?}") };
     assert_eq!((one.seconds_left, &one.accessor), (14, &issued.token.accessor));
+}
+
+/// As of a login that uses a key once.
+#[tokio::test]
+async fn a_token_without_a_period_is_told_of_only_if_it_was_renewed() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let minute = || NewToken { ttl: Some(Duration::from_secs(60)), ..wanted() };
+    let (once, kept) = (auth.issue(minute()).await.unwrap(), auth.issue(minute()).await.unwrap());
+    clock.advance(30);
+    let id = TokenId::of(&state_key(), &kept.text);
+    auth.renew(&deployment(), &id, None).await.unwrap();
+    auth.tokens.note_key_use(&once.token);
+    auth.tokens.note_key_use(&kept.token);
+    clock.advance(58);
+    let expiring: Vec<_> = auth.tokens.expiring().into_iter().map(|one| one.accessor).collect();
+    assert_eq!(expiring, std::slice::from_ref(&kept.token.accessor));
 }
 
 #[tokio::test]

@@ -66,8 +66,11 @@ impl Report {
             let [name, accessor] =
                 ["display_name", "accessor"].map(|member| word(one, member).unwrap_or_default());
             let left = one.get("ttl").and_then(Value::as_i64).unwrap_or(0);
-            let left = span(left);
-            let text = format!("{name} (accessor {accessor}) ends in {left}");
+            let ends = match left {
+                ..=0 => "has ended".to_owned(),
+                left => format!("ends in {}", span(left)),
+            };
+            let text = format!("{name} (accessor {accessor}) {ends}");
             block.add(true, "runs out", Some(text));
             self.in_need.push(format!("token {name}"));
         }

@@ -145,7 +145,7 @@ impl Learner {
             Answer::NotOpened(refusal) => refusal,
         };
         // A KMS that rejects all does not speak against the key, nor does a single answer.
-        let fault = match round_trip::confirm(connection.kms(), version, &*self.random).await {
+        let fault = match round_trip::confirm(connection, version, &*self.random).await {
             Ok(_) => match ask().await {
                 Answer::Settled => return Ok(()),
                 Answer::NotOpened(_) => return Err(Doubt::Replaced(replaced)),
@@ -216,6 +216,10 @@ fn heard(
     is_current: bool,
     answer: Result<bool, KmsError>,
 ) -> Answer {
+    // What does not open may be another key, which is found out elsewhere.
+    if !matches!(answer, Ok(false) | Err(KmsError::Rejected(_))) {
+        connection.note_unwrap(&version.id, &answer);
+    }
     match answer {
         Ok(true) => {
             connection.note_retired(&version.id, false);

@@ -75,7 +75,7 @@ impl Learner {
             if was_key != is_key {
                 return Err(Doubt::Replaced(Contradiction::OtherKey(was.id.clone())));
             }
-            let confirmed = round_trip::confirm(connection.kms(), was, &*self.random).await;
+            let confirmed = round_trip::confirm(connection, was, &*self.random).await;
             return confirmed.map(drop).map_err(Doubt::Open);
         }
         let Some(canary) = connection.canary(&was.id) else {

@@ -122,6 +122,7 @@ impl OpenError {
             | TransitError::VersionTooOld
             | TransitError::VersionSpelling
             | TransitError::Refused(_)
+            | TransitError::Foreign
             | TransitError::NoUsableRecipient
             | TransitError::SealRevoked(_)
             | TransitError::UnwrapRejected

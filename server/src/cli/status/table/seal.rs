@@ -12,6 +12,9 @@ use crate::cli::members::{age, flag, names, number, printable, span, time, word}
 const SOON_DAYS: f64 = 30.0;
 /// From here on a token that nobody renews needs people, in seconds.
 const LAST_DAYS: i64 = 7 * 24 * 60 * 60;
+/// What to do about a seal that does not answer, before it is known why.
+const WAIT: &str = "it is tried again by itself; if it lasts, the reason comes here with the next poll, \
+                    and is in the log";
 
 impl Block {
     /// Of one of the "backends", as Vault calls seals in this answer.
@@ -20,9 +23,10 @@ impl Block {
         let is_healthy = flag(backend, "healthy") != Some(false);
         let since =
             time(backend, "unhealthy_since").map(|since| format!(" for {}", age(since, now)));
-        let is_offline = flag(backend, "offline") == Some(true);
         let health = match is_healthy {
-            true if is_offline => "offline",
+            true if flag(backend, "offline") == Some(true) => "offline",
+            true if flag(backend, "asked_last") == Some(true) => "does not answer",
+            true if is_held_back(backend) => "held back",
             true => "healthy",
             false => "unhealthy",
         };
@@ -40,7 +44,12 @@ impl Block {
         let fault = word(backend, "last_fault");
         let fault = fault.or_else(|| (!is_healthy).then(|| "not described yet".to_owned()));
         self.add(true, "fault", fault);
+        self.add(true, "reason", word(backend, "last_fault_reason"));
         self.add(true, "what to do", word(backend, "advice"));
+        // What a call found out is known before anybody learns of it, and by no word of its own.
+        if is_healthy && (is_held_back(backend) || flag(backend, "asked_last") == Some(true)) {
+            self.add(true, "what to do", Some(WAIT.to_owned()));
+        }
         let is_disabled = flag(backend, "disabled") == Some(true);
         match flag(backend, "encrypts") {
             _ if is_disabled => self.add(false, "encrypts", Some("no, it is disabled".into())),
@@ -52,8 +61,13 @@ impl Block {
     /// What keeps it from its part in keys and decrypts.
     fn tell_of_absence(&mut self, backend: &Value, now: Timestamp) {
         let is_silent = flag(backend, "asked_last") == Some(true);
-        let silent = "it did not answer; others are asked before it".to_owned();
-        self.add(true, "decrypts", is_silent.then_some(silent));
+        let is_idle = flag(backend, "decrypts") == Some(false);
+        let decrypts = match flag(backend, "offline") {
+            Some(true) => None,
+            _ if is_silent => Some("it did not answer; others are asked before it"),
+            _ => is_idle.then_some("no"),
+        };
+        self.add(true, "decrypts", decrypts.map(str::to_owned));
         let keys = names(backend, "left_out_of");
         if !keys.is_empty() {
             let since = time(backend, "left_out_since").map(|since| age(since, now));
@@ -114,7 +128,7 @@ impl Block {
             return;
         };
         let title = if kind == "azurekeyvault" { "Key Vault calls" } else { "KMS calls" };
-        let is_held_back = flag(calls, "held_back") == Some(true);
+        let is_held_back = is_held_back(backend);
         let mut text = if is_held_back { "held back, ".to_owned() } else { String::new() };
         let [in_flight, waiting, limit] =
             ["in_flight", "waiting", "limit"].map(|one| number(calls, one));
@@ -130,4 +144,9 @@ impl Block {
         text.push_str(&if counts.is_empty() { "none yet".to_owned() } else { counts.join(", ") });
         self.add(is_held_back, title, Some(text));
     }
+}
+
+/// Whether its governor lets hardly any call through.
+fn is_held_back(backend: &Value) -> bool {
+    backend.get("kms_calls").and_then(|calls| flag(calls, "held_back")) == Some(true)
 }

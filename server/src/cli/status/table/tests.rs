@@ -42,17 +42,14 @@ fn a_seal_that_is_well_is_a_block_without_marks() {
 fn what_needs_attention_is_marked_and_named_at_the_end() {
     for (member, value, line) in [
         ("last_fault", json!("unavailable"), "! fault             unavailable"),
+        ("last_fault_reason", json!("TCP at x: refused"), "! reason            TCP at x: refused"),
         ("advice", json!("mend it"), "! what to do        mend it"),
         ("encrypts", json!(false), "! encrypts          no"),
+        ("decrypts", json!(false), "! decrypts          no"),
         ("versions_disabled", json!(1), "! disabled versions 1: what they wrapped does not open"),
         ("days_to_expiry", json!(7.0), "! expires           in 7 d"),
         ("days_to_expiry", json!(-3.0), "! expires           3 d ago"),
         ("healthy", json!(false), "! fault             not described yet"),
-        (
-            "kms_calls",
-            json!({ "held_back": true, "limit": 0 }),
-            "! Key Vault calls   held back, 0 in flight of 0, 0 waiting; none yet",
-        ),
     ] {
         let mut backend = well();
         backend[member] = value;
@@ -62,6 +59,29 @@ fn what_needs_attention_is_marked_and_named_at_the_end() {
         assert_eq!(marked, [line]);
         assert!(text.ends_with("needs attention: weu\n"), "{text}");
     }
+}
+
+#[test]
+fn a_seal_that_a_call_found_away_is_not_called_healthy_and_says_what_to_do() {
+    let (mut silent, mut held_back) = (well(), well());
+    silent["asked_last"] = json!(true);
+    held_back["kms_calls"] = json!({ "held_back": true, "limit": 0 });
+    for (backend, heading) in [(silent, "does not answer\n"), (held_back, "held back\n")] {
+        let Report { text, in_need } = told_of(&backend);
+        assert_eq!(in_need, ["weu"]);
+        assert!(text.starts_with(&format!("weu (azurekeyvault): {heading}")), "{text}");
+        let marked: Vec<_> = text.lines().filter(|line| line.starts_with('!')).collect();
+        assert!(marked.len() == 2 && marked[0].starts_with("! what to do        "), "{text}");
+        backend_is_told_anew(backend);
+    }
+}
+
+/// What is learned of it takes the place of what a call found out.
+fn backend_is_told_anew(mut backend: Value) {
+    (backend["healthy"], backend["advice"]) = (json!(false), json!("mend it"));
+    let text = told_of(&backend).text;
+    assert!(text.starts_with("weu (azurekeyvault): unhealthy\n"), "{text}");
+    assert_eq!(text.matches("what to do").count(), 1, "{text}");
 }
 
 #[test]
@@ -76,6 +96,8 @@ fn a_seal_that_is_silent_or_left_out_needs_attention() {
     assert_eq!(
         marked,
         [
+            "! what to do        it is tried again by itself; if it lasts, the reason comes here \
+             with the next poll, and is in the log",
             "! decrypts          it did not answer; others are asked before it",
             "! left out of       transit/a, transit/b for 60 min",
             "! what to do        see why it is away; the keys take it back when it is steadily \
@@ -164,6 +186,16 @@ fn an_audit_device_that_is_down_needs_attention() {
     assert!(text.contains("! audit device      full does not take its lines\n"), "{text}");
     assert!(text.contains("1 of 2 work") && !text.contains("disk does not"), "{text}");
     assert_eq!(server_of("audit", &json!([{ "device": "x", "up": true }])).text, "all well\n");
+}
+
+#[test]
+fn a_token_of_a_seal_that_ends_or_has_ended_needs_attention() {
+    for (left, ends) in [(40, "ends in 40 s"), (0, "has ended")] {
+        let token = json!({ "display_name": "eu", "accessor": "a", "expiring": true, "ttl": left });
+        let Report { text, in_need } = server_of("tokens_in_use", &json!([token]));
+        assert_eq!(in_need, ["token eu"]);
+        assert!(text.contains(&format!("! runs out          eu (accessor a) {ends}\n")), "{text}");
+    }
 }
 
 #[test]

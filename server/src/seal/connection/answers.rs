@@ -1,0 +1,113 @@
+//! What the KMS last answered when it was to wrap, and to unwrap.
+
+use selkie_crypto::KekId;
+use selkie_kms::KmsError;
+
+use super::Connection;
+use crate::seal::error::SealFault;
+
+/// What a KMS last said when it was to do something with its key, in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LastAnswer {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// It did it.
+    Done,
+    /// It refused, for a reason that does not pass by itself.
+    Refused,
+}
+
+/// The last answers of one KMS.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastAnswers {
+    wrap: LastAnswer,
+    unwrap: LastAnswer,
+    /// A client was refused what the KMS does, as far as was known.
+    is_suspect: bool,
+}
+
+impl LastAnswer {
+    /// What `answer` changes; `None` if it says nothing, as silence does.
+    fn of<T>(answer: &Result<T, KmsError>) -> Option<Self> {
+        match answer {
+            Ok(_) => Some(Self::Done),
+            Err(error) if error.is_transient() => None,
+            Err(_) => Some(Self::Refused),
+        }
+    }
+}
+
+impl Connection {
+    /// Notes what came of a wrap under the version `kek`.
+    pub(in crate::seal) fn note_wrap<T>(&self, kek: &KekId, answer: &Result<T, KmsError>) {
+        self.note_answer_about(kek, LastAnswer::of(answer), |answers| &mut answers.wrap);
+    }
+
+    /// Notes what came of an unwrap of what was wrapped under the version `kek`. Of what clients
+    /// send, no refusal may come here: it may be refused for its own sake.
+    pub(in crate::seal) fn note_unwrap<T>(&self, kek: &KekId, answer: &Result<T, KmsError>) {
+        self.note_answer_about(kek, LastAnswer::of(answer), |answers| &mut answers.unwrap);
+    }
+
+    /// That one version does something shows that the way and the rights are there. That one does not
+    /// says something of all only if it is the one in use.
+    fn note_answer_about(
+        &self,
+        kek: &KekId,
+        answer: Option<LastAnswer>,
+        part: impl FnOnce(&mut LastAnswers) -> &mut LastAnswer,
+    ) {
+        let Some(answer) = answer else { return };
+        let mut state = self.state();
+        let is_current = state.known.as_ref().is_none_or(|known| known.keks.current().id == *kek);
+        if is_current || answer == LastAnswer::Done {
+            *part(&mut state.answers) = answer;
+        }
+        if is_current && state.answers.unwrap == LastAnswer::Done {
+            state.answers.is_suspect = false;
+        }
+    }
+
+    /// Notes that the KMS refused what a client wanted of the version `kek`. That is no verdict, as
+    /// clients choose what they send: it has the seal tried soon, if all was thought to be well.
+    pub(in crate::seal) fn suspect(&self, kek: &KekId, error: &KmsError) {
+        let mut state = self.state();
+        let is_well = matches!(state.health.fault, None | Some(SealFault::Unlisted));
+        let Some(known) = state.known.as_ref().filter(|_| is_well && !self.is_fixed) else {
+            return;
+        };
+        let says_much = match error {
+            KmsError::Denied(_) | KmsError::UnknownKek(_) => known.keks.version(kek).is_some(),
+            // An older version may be disabled for good.
+            KmsError::Disabled(_) => known.keks.current().id == *kek,
+            _ => false,
+        };
+        if says_much {
+            state.answers.is_suspect = true;
+            drop(state);
+            self.suspicion.notify_one();
+        }
+    }
+
+    /// Waits until a client is refused what the KMS does, as far as is known.
+    pub(in crate::seal) async fn suspected(&self) {
+        self.suspicion.notified().await;
+    }
+
+    /// Whether it must show that it does what it did before.
+    pub(in crate::seal) fn is_in_doubt(&self) -> bool {
+        let LastAnswers { wrap, unwrap, is_suspect } = self.state().answers;
+        is_suspect || wrap == LastAnswer::Refused || unwrap == LastAnswer::Refused
+    }
+
+    /// What it last answered when it was to wrap.
+    pub(crate) fn last_wrap(&self) -> LastAnswer {
+        self.state().answers.wrap
+    }
+
+    /// What it last answered when it was to unwrap.
+    pub(crate) fn last_unwrap(&self) -> LastAnswer {
+        self.state().answers.unwrap
+    }
+}

@@ -1,0 +1,107 @@
+//! Claims about a KMS that refuses clients what it did before.
+
+use super::*;
+use crate::seal::connection::LastAnswer;
+use crate::telemetry::captured::Log;
+
+/// A short time after which a refused seal has been learned of.
+const SOON: Duration = Duration::from_secs(6);
+
+fn connection(node: &Node) -> Arc<Connection> {
+    Arc::clone(&node.deployment().seals.iter().next().unwrap().connection)
+}
+
+fn outcome(node: &Node) -> Option<&'static str> {
+    connection(node).health().fault.map(|fault| fault.outcome())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_to_unwrap_that_is_lost_is_told_soon_and_stops_no_encrypt() {
+    let site = Site::new();
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap().ciphertext;
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    sleep(2 * POLL).await;
+    assert_eq!(outcome(&node), None, "nobody has tried");
+    let log = Log::start();
+    fault(decrypt(&node, &made).await);
+    sleep(SOON).await;
+    assert_eq!(outcome(&node), Some("denied"));
+    assert_eq!(connection(&node).last_unwrap(), LastAnswer::Refused);
+    assert!(log.take().contains("the master key needs attention"));
+    sleep(10 * POLL).await;
+    assert_eq!(outcome(&node), Some("denied"), "though it is described");
+    assert!(encrypt(&node).await.is_ok());
+    site.faults.on_unwrap().clear();
+    sleep(POLL).await;
+    assert_eq!(outcome(&node), None, "it is tried by itself");
+    assert_eq!(connection(&node).last_unwrap(), LastAnswer::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_of_many_decrypts_cost_one_run_of_learning_in_seconds() {
+    let site = Site::new();
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap().ciphertext;
+    sleep(Duration::from_secs(10)).await;
+    // What clients are refused, and we are not: as of what is refused for its own sake.
+    let calls = site.faults.on_describe().calls();
+    for _ in 0..100 {
+        site.faults.on_unwrap().next(1, Fault::fail(KmsError::Denied(None)));
+        fault(decrypt(&node, &made).await);
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(outcome(&node), None, "a client makes it no fault of the seal");
+    }
+    let runs = site.faults.on_describe().calls() - calls;
+    assert!((2..=6).contains(&runs), "{runs} in 20 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_the_seal_does_not_know_makes_nobody_learn() {
+    let site = Site::new();
+    let node = site.running().await;
+    let connection = connection(&node);
+    sleep(Duration::from_secs(10)).await;
+    let calls = site.faults.on_describe().calls();
+    connection.suspect(&id(7), &KmsError::Denied(None));
+    connection.suspect(&id(7), &KmsError::UnknownKek(None));
+    connection.suspect(&id(1), &KmsError::Rejected(None));
+    connection.suspect(&id(1), &KmsError::Unavailable(None));
+    sleep(SOON).await;
+    assert_eq!(site.faults.on_describe().calls(), calls);
+    connection.suspect(&id(1), &KmsError::Denied(None));
+    sleep(SOON).await;
+    assert_eq!(site.faults.on_describe().calls(), calls + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_master_key_is_no_longer_encrypted_under_once_a_decrypt_has_found_out() {
+    let site = Site::new();
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap().ciphertext;
+    sleep(Duration::from_secs(10)).await;
+    site.kms.lists(&[]);
+    assert!(encrypt(&node).await.is_ok(), "nobody knows");
+    fault(decrypt(&node, &made).await);
+    sleep(SOON).await;
+    assert_eq!(outcome(&node), Some("unknown_kek"));
+    assert!(matches!(fault(encrypt(&node).await), SealFault::Contradicted(Contradiction::Missing)));
+}
+
+/// As an upstream whose token was revoked.
+#[tokio::test(start_paused = true)]
+async fn a_right_to_wrap_that_is_lost_is_told_soon_and_until_it_is_back() {
+    let site = Site::of_symmetric_key();
+    let node = site.running().await;
+    sleep(Duration::from_secs(10)).await;
+    site.faults.on_wrap().always(Fault::fail(KmsError::Denied(None)));
+    fault(encrypt(&node).await);
+    sleep(SOON).await;
+    assert_eq!(outcome(&node), Some("denied"));
+    assert_eq!(connection(&node).last_unwrap(), LastAnswer::Done);
+    sleep(10 * POLL).await;
+    assert_eq!(outcome(&node), Some("denied"));
+    site.faults.on_wrap().clear();
+    sleep(POLL).await;
+    assert_eq!(outcome(&node), None);
+}
