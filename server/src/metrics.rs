@@ -33,7 +33,7 @@ use self::state::Reported;
 pub use self::state::StoreFigures;
 use crate::alerts::AlertFigures;
 use crate::audit::Audit;
-use crate::auth::tokens::Expiring;
+use crate::auth::tokens::TokenInUse;
 use crate::auth::{End, LastSeen};
 use crate::deployment::Deployment;
 use crate::faults::Bench;
@@ -215,7 +215,7 @@ impl Metrics {
     }
 
     /// The tokens that keys are used with, soonest to end first.
-    pub(crate) fn tokens(&self, in_use: Vec<Expiring>) {
+    pub(crate) fn tokens(&self, in_use: Vec<TokenInUse>) {
         self.reported.tokens(in_use);
     }
 

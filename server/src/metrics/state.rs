@@ -12,7 +12,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use selkie_crypto::SealName;
 
-use crate::auth::tokens::Expiring;
+use crate::auth::tokens::TokenInUse;
 use crate::state::writes::WriteFigures;
 use crate::state::{Missing, StateStatus};
 use crate::transit::ManagedKeys;
@@ -125,7 +125,7 @@ struct OfWrites {
 #[derive(Debug, Default)]
 pub(super) struct Reported {
     reports: Mutex<Reports>,
-    tokens: Mutex<Vec<Expiring>>,
+    tokens: Mutex<Vec<TokenInUse>>,
     left_out: Mutex<BTreeMap<String, i64>>,
 }
 
@@ -142,7 +142,7 @@ impl Reported {
         self.reports().store = Some(figures);
     }
 
-    pub(super) fn tokens(&self, mut in_use: Vec<Expiring>) {
+    pub(super) fn tokens(&self, mut in_use: Vec<TokenInUse>) {
         in_use.truncate(MOST_TOKENS);
         *self.tokens.lock().unwrap_or_else(PoisonError::into_inner) = in_use;
     }

@@ -54,7 +54,7 @@ async fn full_text() -> String {
     metrics.decrypted(10_000, 20_000, || decrypted(&deployment));
     let (is_up, lag) = (Some(true), Some(Duration::from_secs(7)));
     let writes = WriteFigures { made: 6, failed: 54, is_last_failed: true, since_failed: None };
-    metrics.tokens(vec![Expiring {
+    metrics.tokens(vec![TokenInUse {
         accessor: "a".to_owned(),
         display_name: "seal".to_owned(),
         seconds_left: 60,

@@ -12,6 +12,9 @@ const TOKENS: usize = 1024;
 /// How long a token counts as used.
 const USED_SECONDS: u64 = 30 * 86_400;
 
+/// From which lifetime on a token is not one of a job, which ends with it.
+const LONG_SECONDS: u64 = 86_400;
+
 /// The tokens that keys were used with, as this process has seen it.
 #[derive(Debug, Default)]
 pub(super) struct SealUses(Mutex<HashMap<Box<str>, Use>>);
@@ -24,9 +27,9 @@ struct Use {
     warned_of: Option<u64>,
 }
 
-/// A token that a seal uses and that runs out soon.
+/// A token that a seal uses, and how long it lives still.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expiring {
+pub struct TokenInUse {
     /// Its accessor.
     pub accessor: String,
     /// Its display name.
@@ -43,12 +46,13 @@ pub struct Expiring {
     pub is_periodic: bool,
 }
 
-impl Expiring {
+impl TokenInUse {
     /// Whether less than a quarter of its lifetime is left: a client that renews does so long
-    /// before. One that nobody means to renew, as of a login, ends as it should.
+    /// before. One that nobody means to renew, as of a job's login, ends as it should; one that was
+    /// made for a day or more and is not renewed strands whoever still has it.
     #[must_use]
     pub const fn is_expiring(&self) -> bool {
-        let is_to_last = self.is_periodic || self.renewed.is_some();
+        let is_to_last = self.is_periodic || self.renewed.is_some() || self.ttl >= LONG_SECONDS;
         is_to_last && self.seconds_left < self.ttl / 4
     }
 }
@@ -73,7 +77,7 @@ impl Tokens {
 
     /// The tokens that a seal has used, and how long they live still; soonest first.
     #[must_use]
-    pub fn in_use(&self) -> Vec<Expiring> {
+    pub fn in_use(&self) -> Vec<TokenInUse> {
         let uses: Vec<_> = {
             let mut uses = self.uses.0.lock().unwrap_or_else(PoisonError::into_inner);
             let since = self.clock.wall().saturating_sub(USED_SECONDS);
@@ -83,7 +87,7 @@ impl Tokens {
         let told = uses.into_iter().filter_map(|(accessor, used)| {
             let token = self.by_accessor(&accessor)?;
             let seconds_left = self.remaining(&token)?.as_secs();
-            Some(Expiring {
+            Some(TokenInUse {
                 accessor: accessor.into(),
                 display_name: token.made.display_name.clone(),
                 seconds_left,
@@ -100,9 +104,9 @@ impl Tokens {
 
     /// Those of them that are about to run out.
     #[must_use]
-    pub fn expiring(&self) -> Vec<Expiring> {
+    pub fn expiring(&self) -> Vec<TokenInUse> {
         let mut all = self.in_use();
-        all.retain(Expiring::is_expiring);
+        all.retain(TokenInUse::is_expiring);
         all
     }
 

@@ -344,9 +344,9 @@ async fn a_token_that_a_seal_uses_is_told_of_before_it_runs_out() {
     assert_eq!((one.seconds_left, &one.accessor), (14, &issued.token.accessor));
 }
 
-/// As of a login that uses a key once.
+/// Of a login that uses a key once, nobody is told: it ends as it should.
 #[tokio::test]
-async fn a_token_without_a_period_is_told_of_only_if_it_was_renewed() {
+async fn a_short_token_without_a_period_is_told_of_only_if_it_was_renewed() {
     let (store, clock) = (store(), TestClock::new());
     let auth = replica(&store, &clock).await;
     let minute = || NewToken { ttl: Some(Duration::from_secs(60)), ..wanted() };
@@ -359,6 +359,20 @@ async fn a_token_without_a_period_is_told_of_only_if_it_was_renewed() {
     clock.advance(58);
     let expiring: Vec<_> = auth.tokens.expiring().into_iter().map(|one| one.accessor).collect();
     assert_eq!(expiring, std::slice::from_ref(&kept.token.accessor));
+}
+
+/// As where a Vault has `disable_renewal`.
+#[tokio::test]
+async fn a_token_of_a_day_that_nobody_renews_is_told_of() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let day = NewToken { ttl: Some(Duration::from_secs(86_400)), ..wanted() };
+    let issued = auth.issue(day).await.unwrap();
+    auth.tokens.note_key_use(&issued.token);
+    clock.advance(64_000);
+    assert!(auth.tokens.expiring().is_empty());
+    clock.advance(1_000);
+    assert_eq!(auth.tokens.expiring().len(), 1);
 }
 
 #[tokio::test]
