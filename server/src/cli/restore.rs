@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
 
 /// The store that no server may use meanwhile, to be filled.
 pub(super) async fn open(storage: &Storage) -> Result<Arc<dyn Store>, CommandError> {
-    backend::open(storage).await.map_err(|error| unopened(storage, error))
+    backend::open_to_fill(storage).await.map_err(|error| unopened(storage, error))
 }
 
 /// The store that no server may use meanwhile, to be copied.

@@ -53,8 +53,9 @@ impl BackendError {
     }
 }
 
-/// Opens the raw store that `storage` names, to use it. Others that lie inside it show when it is
-/// read.
+/// Opens the raw store that `storage` names, to serve what is in it or to begin a state. Others that
+/// lie inside it show when it is read; in the place of another none is begun. One that is there
+/// already opens: it does no harm to itself, and those that it serves need it.
 ///
 /// # Errors
 ///
@@ -62,10 +63,34 @@ impl BackendError {
 pub async fn open(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
     let Storage::Etcd(etcd) = storage else { return open_to_leave(storage).await };
     let store = EtcdStore::connect(etcd_settings(etcd)?)?;
-    match store.enclosing(&super::opening::place(FORMAT_PLACE)?).await? {
-        Some(outer) => Err(Nested { outer, inner: etcd.prefix.clone() }.into()),
+    let Some(nested) = nested(&store, etcd).await? else { return Ok(Arc::new(store)) };
+    if store.get(&super::opening::place(FORMAT_PLACE)?).await?.is_none() {
+        return Err(nested.into());
+    }
+    tracing::error!(
+        advice = nested.advice(),
+        "the storage lies inside that of another deployment, which cannot open its own"
+    );
+    Ok(Arc::new(store))
+}
+
+/// As [`open`], to be filled by a copy: never inside the place of another.
+///
+/// # Errors
+///
+/// [`BackendError`].
+pub async fn open_to_fill(storage: &Storage) -> Result<Arc<dyn Store>, BackendError> {
+    let Storage::Etcd(etcd) = storage else { return open_to_leave(storage).await };
+    let store = EtcdStore::connect(etcd_settings(etcd)?)?;
+    match nested(&store, etcd).await? {
+        Some(nested) => Err(nested.into()),
         None => Ok(Arc::new(store)),
     }
+}
+
+async fn nested(store: &EtcdStore, etcd: &EtcdStorage) -> Result<Option<Nested>, StoreError> {
+    let outer = store.enclosing(&super::opening::place(FORMAT_PLACE)?).await?;
+    Ok(outer.map(|outer| Nested { outer, inner: etcd.prefix.clone() }))
 }
 
 /// As [`open`], to copy its records to another one: also where no store should be.

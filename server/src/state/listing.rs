@@ -80,6 +80,7 @@ mod tests {
     use selkie_storage::{Guard, MemoryStore, RecordValue, StoreFuture, Watch, Write};
 
     use super::*;
+    use crate::state::sealed_store::tests::on as sealed_over;
 
     /// A store of which some records cannot be read.
     #[derive(Debug)]
@@ -140,5 +141,20 @@ mod tests {
         assert_eq!(unreadable, records);
         let pages = store.pages.load(Ordering::Relaxed);
         assert!(pages < 100, "{pages} pages");
+    }
+
+    /// Pages of a sealed store are wider below it, for the records that it does not show.
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_hides_none_before_it_in_a_sealed_store() {
+        let (records, pages) = (["k/04", "k/06", "k/19"], AtomicUsize::new(0));
+        let raw: Arc<dyn Store> = Arc::new(Damaged { inner: MemoryStore::new(), records, pages });
+        let store = sealed_over(&raw).await;
+        let put = |number: usize| {
+            let key = format!("k/{number:02}").parse().unwrap();
+            Write::Put(key, RecordValue::new(b"x".to_vec()).unwrap())
+        };
+        store.commit(&[], &(0..20).map(put).collect::<Vec<_>>()).await.unwrap();
+        let listed = list(&store, Page::under_in_bulk("k".parse().unwrap())).await.unwrap();
+        assert_eq!((listed.records.len(), listed.unreadable.len()), (17, 3));
     }
 }

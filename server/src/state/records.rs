@@ -177,6 +177,9 @@ impl Records {
         match sent.unwrap_or_else(late) {
             Ok(revision) => {
                 self.mirrors.iter().for_each(|mirror| mirror.take(revision, &batch.writes));
+                if !batch.is_empty() {
+                    self.heard.expect(revision);
+                }
                 Ok(())
             }
             Err(StoreError::GuardFailed { .. }) => {
@@ -210,18 +213,25 @@ impl Records {
         for guard in guards {
             let found = in_time(store.get(guard.key())).await?;
             self.mirrors.iter().for_each(|mirror| mirror.look(guard, found.as_ref()));
+            if let Some(record) = &found {
+                self.heard.expect(record.revision);
+            }
         }
         Ok(())
     }
 
     /// Holds all that is in `store`.
     pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let began = self.heard.now();
+        let (began, mut told) = (self.heard.now(), None);
         for mirror in &self.mirrors {
             if let Ok(root) = mirror.root().parse() {
-                mirror.replace(&list(store, Page::under_in_bulk(root)).await?);
+                let listed = list(store, Page::under_in_bulk(root)).await?;
+                mirror.replace(&listed);
+                // The first: of what came during the listings, the watch tells.
+                told.get_or_insert(listed.revision);
             }
         }
+        told.into_iter().for_each(|revision| self.heard.told(revision));
         self.heard.note(began);
         Ok(())
     }
@@ -232,7 +242,15 @@ impl Records {
             mirror.take(revision, writes);
             mirror.settle(revision);
         }
-        self.heard.note(self.heard.now());
+        self.heard.told(revision);
+        if !self.is_watch_overdue() {
+            self.heard.note(self.heard.now());
+        }
+    }
+
+    /// Whether the watch has not told for long of what is known to be in the store.
+    pub(crate) fn is_watch_overdue(&self) -> bool {
+        self.heard.is_overdue()
     }
 
     /// For how many seconds nothing has been heard of what others commit, whatever our own commits

@@ -241,7 +241,11 @@ impl Sealed {
 
     async fn list(&self, page: &Page) -> Result<Listing, StoreError> {
         let limit = page.limit.saturating_add(ROOM_FOR_RESERVED);
-        let raw = self.raw.list(&Page { limit, ..page.clone() }).await?;
+        let raw = match self.raw.list(&Page { limit, ..page.clone() }).await {
+            // It may be one behind this page that cannot be read.
+            Err(StoreError::Corrupt { .. }) => self.raw.list(page).await?,
+            listed => listed?,
+        };
         let Listing { records, revision, mut next } = raw;
         let mut records: Vec<_> =
             records.into_iter().filter(|record| !is_reserved(&record.key)).collect();
@@ -304,4 +308,4 @@ impl fmt::Debug for Sealed {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

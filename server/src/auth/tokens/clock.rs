@@ -216,7 +216,10 @@ impl TokenClock {
         let (age, ahead) =
             (wall.saturating_sub(kept.value.wall), kept.value.wall.saturating_sub(wall));
         let disagree = ahead > MOST_SKEW_SECONDS;
-        if age < BEAT_SECONDS && !owes && !disagree {
+        // A mark is also what tells that the store is heard of: one that says it is of a moment to
+        // come, by a clock that was ahead, must not silence all others until then.
+        let is_fresh = age < BEAT_SECONDS && records.silence() < 2 * BEAT_SECONDS;
+        if is_fresh && !owes && !disagree {
             return Ok(Beat::NotDue);
         }
         let clock = self.now();

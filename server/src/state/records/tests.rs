@@ -1,11 +1,19 @@
 use std::sync::Arc;
 
-use selkie_storage::{Commit, MemoryStore, Record, RecordKey, RecordValue, Store, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use selkie_storage::{
+    Commit, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Store, StoreFuture, Watch,
+    Write,
+};
+use tokio::time::sleep;
 
 use super::late::{Follower, no_late_answer_takes_back_what_was_heard};
 use super::*;
 use crate::clock::SystemClock;
 use crate::state::listing::Listed;
+use crate::transit::ManagedKeys;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Note(String);
@@ -213,4 +221,61 @@ async fn without_a_store_nothing_can_be_kept() {
     assert!(matches!(none.commit(&batch).await, Err(RecordsError::NoStorage)));
     let sealed = Records::new(true, Vec::new(), Arc::new(SystemClock));
     assert!(matches!(sealed.commit(&batch).await, Err(RecordsError::StateSealed)));
+}
+
+/// A store whose first watch says nothing for ever, though all else works.
+#[derive(Debug)]
+struct DeafAtFirst(Arc<dyn Store>, AtomicUsize);
+
+#[derive(Debug)]
+struct Deaf;
+
+impl Watch for Deaf {
+    fn next(&mut self) -> StoreFuture<'_, Commit> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Store for DeafAtFirst {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        self.0.list(page)
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        self.0.commit(guards, writes)
+    }
+
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        match self.1.fetch_add(1, Ordering::Relaxed) {
+            0 => Box::pin(async { Ok(Box::new(Deaf) as _) }),
+            _ => self.0.watch(from),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_hangs_without_an_error_is_made_anew_and_one_of_a_store_that_rests_is_not() {
+    let raw = store();
+    let deaf = Arc::new(DeafAtFirst(Arc::clone(&raw), AtomicUsize::new(0)));
+    let one = Replica::on(&(Arc::clone(&deaf) as _)).await;
+    let (notes, records) = (one.notes, Arc::new(one.records));
+    let keys = Arc::new(ManagedKeys::load(Arc::clone(&deaf) as _).await.unwrap());
+    let learner = crate::transit::tests::engine(&[]).await.learner();
+    let following = tokio::spawn(Arc::clone(&keys).follow(learner, Arc::clone(&records)));
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(deaf.1.load(Ordering::Relaxed), 1, "nothing was to be heard");
+
+    Replica::on(&raw).await.put("a", "of another").await.unwrap();
+    let mut batch = Batch::default();
+    batch.put(&"b".to_owned(), &Note("ours".into()), None).unwrap();
+    records.commit(&batch).await.unwrap();
+    assert!(notes.get(&"a".into()).unwrap().is_none());
+    sleep(Duration::from_secs(70)).await;
+    assert_eq!(deaf.1.load(Ordering::Relaxed), 2);
+    assert_eq!(notes.get(&"a".into()).unwrap().unwrap().value.0, "of another");
+    following.abort();
 }

@@ -19,7 +19,7 @@ fn state_key() -> Arc<StateKey> {
     Arc::new(StateKey::init_with(|page| page.fill(7)).unwrap())
 }
 
-async fn on(raw: &Arc<dyn Store>) -> SealedStore {
+pub(in crate::state) async fn on(raw: &Arc<dyn Store>) -> SealedStore {
     let (key, place) = (state_key(), key_of(ROOT));
     let random: SharedRandom = Arc::new(os_random);
     let record = match raw.get(&place).await.unwrap() {

@@ -21,6 +21,8 @@ use crate::transit::TransitKey;
 /// How long the store is left alone after a watch broke; each failure doubles it, up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often a watch that says nothing is asked whether it ought to have said something.
+const WATCH_LOOK: Duration = Duration::from_secs(30);
 /// How often all keys are compared with the seals, whatever is heard.
 const COMPARED_EVERY: Duration = Duration::from_secs(30);
 
@@ -76,7 +78,14 @@ impl ManagedKeys {
         self.note_followed();
         self.comparison_due.notify_one();
         loop {
-            let commit = watch.next().await?;
+            let commit = match timeout(WATCH_LOOK, watch.next()).await {
+                Ok(commit) => commit?,
+                // It may hang without an error: who listens to it alone would be deaf for ever.
+                Err(late) if records.is_watch_overdue() => {
+                    return Err(StoreError::Unavailable { source: Box::new(late) });
+                }
+                Err(_the_store_rests) => continue,
+            };
             *retry = FIRST_RETRY;
             records.follow(commit.revision, &commit.writes);
             if commit.revision > from {

@@ -151,6 +151,21 @@ async fn the_token_clock_never_goes_back_where_another_replica_made_the_mark() {
     assert_eq!(other.tokens.clock.now(), last);
 }
 
+/// A replica whose clock was ahead by less than may be has kept a mark, and stopped.
+#[tokio::test]
+async fn a_mark_of_a_moment_to_come_does_not_silence_the_replicas_until_then() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    clock.advance(200);
+    auth.tokens.clock.beat(&auth.records, true).await.unwrap();
+    clock.go_back(200);
+    hear(&auth).await;
+    let tokens = &auth.tokens.clock;
+    assert!(matches!(tokens.beat(&auth.records, false).await, Ok(clock::Beat::NotDue)));
+    clock.advance(60);
+    assert!(matches!(tokens.beat(&auth.records, false).await, Ok(clock::Beat::Kept)));
+}
+
 #[tokio::test]
 async fn a_wall_clock_that_leaps_costs_a_token_a_minute_at_most() {
     let (store, clock) = (store(), TestClock::new());
