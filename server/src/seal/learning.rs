@@ -86,6 +86,10 @@ impl Learner {
         let mut retry = FIRST_RETRY;
         while self.current.load().seals.has(&connection) {
             self.learn(&connection, Instant::now() + 4 * DESCRIBE_PATIENCE).await;
+            // That run may have been under way, and have tried the key before it was suspected.
+            if connection.is_suspect() {
+                self.learn(&connection, Instant::now() + 4 * DESCRIBE_PATIENCE).await;
+            }
             self.ask_canaries(&connection).await;
             let interval = connection.setup.poll_interval;
             let pause = if connection.health().fault.is_some() {
@@ -248,9 +252,12 @@ impl Learner {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
                 if let Some(was) = before.filter(is_moved) {
                     known = Known::described(was.with_states_of(fresh), before, fingerprints);
-                } else if matches!(fault, SealFault::Unconfirmed(_))
-                    && known.current_trust() < Some(Trust::Confirmed)
+                } else if matches!(fault, SealFault::Unconfirmed(None))
+                    || matches!(fault, SealFault::Unconfirmed(Some(_)))
+                        && known.current_trust() < Some(Trust::Confirmed)
                 {
+                    // As with canaries: a KMS that rejects what it did may have trouble of its own,
+                    // one that gives another secret has not.
                     let current = known.keks.current().id.clone();
                     known.distrust(&current);
                 }

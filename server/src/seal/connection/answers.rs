@@ -47,7 +47,19 @@ impl Connection {
     /// Notes what came of an unwrap of what was wrapped under the version `kek`. Of what clients
     /// send, no refusal may come here: it may be refused for its own sake.
     pub(in crate::seal) fn note_unwrap<T>(&self, kek: &KekId, answer: &Result<T, KmsError>) {
-        self.note_answer_about(kek, LastAnswer::of(answer), |answers| &mut answers.unwrap);
+        let answer = LastAnswer::of(answer);
+        self.note_answer_about(kek, answer, |answers| &mut answers.unwrap);
+        if answer == Some(LastAnswer::Done) {
+            self.relieve(kek);
+        }
+    }
+
+    /// The version in use unwraps, which is what was doubted.
+    fn relieve(&self, kek: &KekId) {
+        let mut state = self.state();
+        if state.known.as_ref().is_none_or(|known| known.keks.current().id == *kek) {
+            state.answers.is_suspect = false;
+        }
     }
 
     /// That one version does something shows that the way and the rights are there. That one does not
@@ -63,9 +75,6 @@ impl Connection {
         let is_current = state.known.as_ref().is_none_or(|known| known.keks.current().id == *kek);
         if is_current || answer == LastAnswer::Done {
             *part(&mut state.answers) = answer;
-        }
-        if is_current && state.answers.unwrap == LastAnswer::Done {
-            state.answers.is_suspect = false;
         }
     }
 
@@ -93,6 +102,14 @@ impl Connection {
     /// Waits until a client is refused what the KMS does, as far as is known.
     pub(in crate::seal) async fn suspected(&self) {
         self.suspicion.notified().await;
+    }
+
+    /// Whether a client was refused something while all was thought to be well, and nothing has
+    /// come of it yet.
+    pub(in crate::seal) fn is_suspect(&self) -> bool {
+        let state = self.state();
+        let is_well = matches!(state.health.fault, None | Some(SealFault::Unlisted));
+        state.answers.is_suspect && is_well
     }
 
     /// Whether it must show that it does what it did before.
