@@ -17,7 +17,7 @@ pub(crate) fn is_anything_served(
     // An envelope may have a recipient of any seal, whatever seals its key has by now.
     let has_keys = has_managed_keys || deployment.declared_keys().next().is_some();
     has_keys && deployment.seals.asked().any(decrypts)
-        || has_managed_keys && deployment.seals.enabled().all(|seal| wraps(seal, now))
+        || has_managed_keys && deployment.seals.enabled().all(|seal| is_wrapping(seal, now))
         || deployment.declared_keys().any(|(_, key)| encrypts(deployment, key, now))
 }
 
@@ -27,11 +27,9 @@ pub(crate) fn is_trusted(seal: &Seal, now: u64) -> bool {
     !seal.disabled && seal.known.as_deref().is_some_and(wraps)
 }
 
-/// Whether what is known of the seal says that it wraps at `now`. Where its KMS has to wrap, a fault
-/// of that KMS counts, whichever call it was, but that it lists no versions.
+/// Whether what is known of the seal says that it wraps at `now`.
 pub(crate) fn is_wrapping(seal: &Seal, now: u64) -> bool {
-    let is_well = || matches!(seal.connection.health().fault, None | Some(SealFault::Unlisted));
-    is_trusted(seal, now) && (is_local(seal) || is_well())
+    is_trusted(seal, now) && (is_local(seal) || does(seal, seal.connection.last_wrap()))
 }
 
 fn is_local(seal: &Seal) -> bool {
@@ -41,11 +39,7 @@ fn is_local(seal: &Seal) -> bool {
 
 fn encrypts(deployment: &Deployment, key: &TransitKey, now: u64) -> bool {
     let mut seals = key.keks(key.latest).iter().map(|kek| deployment.seals.find(&kek.seal));
-    key.uncounted.is_empty() && seals.all(|seal| seal.is_some_and(|seal| wraps(seal, now)))
-}
-
-fn wraps(seal: &Seal, now: u64) -> bool {
-    is_trusted(seal, now) && (is_local(seal) || does(seal, seal.connection.last_wrap()))
+    key.uncounted.is_empty() && seals.all(|seal| seal.is_some_and(|seal| is_wrapping(seal, now)))
 }
 
 /// Whether what is known of the seal says that it unwraps.
