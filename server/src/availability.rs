@@ -42,9 +42,14 @@ fn encrypts(deployment: &Deployment, key: &TransitKey, now: u64) -> bool {
     key.uncounted.is_empty() && seals.all(|seal| seal.is_some_and(|seal| is_wrapping(seal, now)))
 }
 
-/// Whether what is known of the seal says that it unwraps.
+/// Whether what is known of the seal says that it unwraps. Older versions that nothing could be tried
+/// with count: who is taken for one that opens nothing gets no decrypt that would show otherwise.
 pub(crate) fn decrypts(seal: &Seal) -> bool {
-    seal.known.is_some() && does(seal, seal.connection.last_unwrap())
+    let Some(known) = seal.known.as_deref() else { return false };
+    match seal.connection.last_unwrap() {
+        LastAnswer::None if known.keks.versions().len() > 1 => does(seal, LastAnswer::Done),
+        answer => does(seal, answer),
+    }
 }
 
 /// Whether the KMS does what it last answered so to, by the last that was heard of it. One that

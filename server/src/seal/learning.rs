@@ -2,6 +2,7 @@
 
 mod canaries;
 mod devices;
+mod trials;
 
 use std::fmt;
 use std::sync::Arc;
@@ -128,7 +129,10 @@ impl Learner {
         let now = self.clock.unix_seconds();
         let before = connection.known();
         match described {
-            Ok(fresh) => self.take(connection, &fresh).await,
+            Ok(fresh) => {
+                self.take(connection, &fresh).await;
+                self.try_unproven(connection).await;
+            }
             Err(fault) => {
                 if let SealFault::Kms(KmsError::UnknownKek(_)) = &fault {
                     self.stop(connection).await;
@@ -136,28 +140,13 @@ impl Learner {
                 // What comes back may be another key; an upstream that lets us not read its keys
                 // says "denied" of one that is gone.
                 connection.unsettle_canaries();
-                if let SealFault::Kms(KmsError::Denied(_)) = &fault {
-                    self.try_undescribed(connection).await;
-                }
+                self.try_refused(connection, &fault).await;
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
         }
         if connection.known() != before {
             self.advance_keys().await;
-        }
-    }
-
-    /// Has a KMS that does not let us read its key do what it may let us do all the same, so that it
-    /// is known whether it does.
-    async fn try_undescribed(&self, connection: &Connection) {
-        let Some(known) = connection.known() else { return };
-        let current = known.keks.current();
-        let confirmed = round_trip::confirm(connection, current, &*self.random).await;
-        // It may be that it unwraps, and only wraps no more.
-        if let (Err(_), Some(canary)) = (confirmed, connection.canary(&current.id)) {
-            let answer = canary.is_unwrapped_by(connection.kms()).await;
-            connection.note_unwrap(&current.id, &answer);
         }
     }
 
