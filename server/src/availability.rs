@@ -17,7 +17,7 @@ pub(crate) fn is_anything_served(
     // An envelope may have a recipient of any seal, whatever seals its key has by now.
     let has_keys = has_managed_keys || deployment.declared_keys().next().is_some();
     has_keys && deployment.seals.asked().any(decrypts)
-        || has_managed_keys && deployment.seals.enabled().all(|seal| wraps(seal, now))
+        || has_managed_keys && deployment.seals.enabled().all(|seal| is_wrapping(seal, now))
         || deployment.declared_keys().any(|(_, key)| encrypts(deployment, key, now))
 }
 
@@ -27,11 +27,9 @@ pub(crate) fn is_trusted(seal: &Seal, now: u64) -> bool {
     !seal.disabled && seal.known.as_deref().is_some_and(wraps)
 }
 
-/// Whether what is known of the seal says that it wraps at `now`. Where its KMS has to wrap, a fault
-/// of that KMS counts, whichever call it was, but that it lists no versions.
+/// Whether what is known of the seal says that it wraps at `now`.
 pub(crate) fn is_wrapping(seal: &Seal, now: u64) -> bool {
-    let is_well = || matches!(seal.connection.health().fault, None | Some(SealFault::Unlisted));
-    is_trusted(seal, now) && (is_local(seal) || is_well())
+    is_trusted(seal, now) && (is_local(seal) || does(seal, seal.connection.last_wrap()))
 }
 
 fn is_local(seal: &Seal) -> bool {
@@ -41,16 +39,17 @@ fn is_local(seal: &Seal) -> bool {
 
 fn encrypts(deployment: &Deployment, key: &TransitKey, now: u64) -> bool {
     let mut seals = key.keks(key.latest).iter().map(|kek| deployment.seals.find(&kek.seal));
-    key.uncounted.is_empty() && seals.all(|seal| seal.is_some_and(|seal| wraps(seal, now)))
+    key.uncounted.is_empty() && seals.all(|seal| seal.is_some_and(|seal| is_wrapping(seal, now)))
 }
 
-fn wraps(seal: &Seal, now: u64) -> bool {
-    is_trusted(seal, now) && (is_local(seal) || does(seal, seal.connection.last_wrap()))
-}
-
-/// Whether what is known of the seal says that it unwraps.
+/// Whether what is known of the seal says that it unwraps. Older versions that nothing could be tried
+/// with count: who is taken for one that opens nothing gets no decrypt that would show otherwise.
 pub(crate) fn decrypts(seal: &Seal) -> bool {
-    seal.known.is_some() && does(seal, seal.connection.last_unwrap())
+    let Some(known) = seal.known.as_deref() else { return false };
+    match seal.connection.last_unwrap() {
+        LastAnswer::None if known.keks.versions().len() > 1 => does(seal, LastAnswer::Done),
+        answer => does(seal, answer),
+    }
 }
 
 /// Whether the KMS does what it last answered so to, by the last that was heard of it. One that

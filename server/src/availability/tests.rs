@@ -119,6 +119,10 @@ async fn a_kms_that_wraps_by_itself_and_denies_all_serves_nothing() {
     sleep(Duration::from_secs(120)).await;
     assert!(!node.deployment().seals.iter().any(decrypts));
     assert!(is_served(&node), "it wraps");
+    assert!(
+        node.deployment().seals.iter().all(|seal| is_wrapping(seal, 1_000_000)),
+        "status says so too"
+    );
     site.faults.on_wrap().always(Fault::fail(denied()));
     sleep(Duration::from_secs(60)).await;
     assert!(!is_served(&node));
@@ -134,6 +138,6 @@ async fn a_disabled_seal_still_serves_what_it_decrypts() {
     let deployment = node.deployment();
     let enabled = deployment.seals.iter().next().unwrap();
     let disabled = Seal { disabled: true, ..enabled.clone() };
-    assert!(decrypts(&disabled) && !wraps(&disabled, 1_000_000));
-    assert!(wraps(enabled, 1_000_000));
+    assert!(decrypts(&disabled) && !is_wrapping(&disabled, 1_000_000));
+    assert!(is_wrapping(enabled, 1_000_000));
 }

@@ -3,7 +3,7 @@
 mod answers;
 mod canaries;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,9 @@ use super::health::{Health, Standing};
 use super::known::{Known, fingerprint};
 use super::pin::{PinError, PinFile};
 use crate::metrics::HotCalls;
+
+/// How many times of clocks that were ahead are remembered.
+const MOST_AHEAD: usize = 64;
 
 /// What a seal's stanza comes to.
 #[derive(Debug)]
@@ -82,8 +85,8 @@ struct State {
     /// The same as `health.since`, by a clock that does not leap.
     since: Option<Instant>,
     last_run: Option<Instant>,
-    /// The latest time that was written down and has not come yet, and when it was first met.
-    ahead: Option<(u64, Instant)>,
+    /// The times that were written down and have not come yet, and when each was first met.
+    ahead: BTreeMap<u64, Instant>,
     answers: LastAnswers,
     pin: PinState,
     canaries: Canaries,
@@ -288,16 +291,19 @@ impl Connection {
     }
 
     /// When that was, by our clock, which a replica has noted as `noted`. A time that has not come
-    /// yet is of a clock that was ahead: it counts from when this process first met such a time.
+    /// yet is of a clock that was ahead: it counts from when this process first met that time.
     /// To wait for it would take as long as that clock was ahead; and if it were long past, replicas
     /// would undo at once what one whose clock stays ahead does again and again.
     pub(crate) fn when(&self, noted: u64, now: u64) -> u64 {
         if noted <= now {
             return noted;
         }
-        let mut state = self.state();
-        let met = state.ahead.filter(|(latest, _)| noted <= *latest);
-        let (_, at) = *state.ahead.insert(met.unwrap_or_else(|| (noted, Instant::now())));
+        let ahead = &mut self.state().ahead;
+        ahead.retain(|noted, _| *noted > now);
+        if ahead.len() >= MOST_AHEAD && !ahead.contains_key(&noted) {
+            ahead.pop_first();
+        }
+        let at = *ahead.entry(noted).or_insert_with(Instant::now);
         now.saturating_sub(at.elapsed().as_secs())
     }
 
@@ -354,15 +360,15 @@ impl Connection {
     /// Takes over what `other` learned about the same master key, but no trust that it owed to
     /// fingerprints which are not declared here.
     pub(super) fn inherit(&self, other: &Self) {
-        let (known, health, since, pin, answers) = {
+        let (known, health, since, pin, answers, ahead) = {
             let theirs = other.state();
             let (known, health) = (theirs.known.clone(), theirs.health.clone());
-            (known, health, theirs.since, theirs.pin, theirs.answers)
+            (known, health, theirs.since, theirs.pin, theirs.answers, theirs.ahead.clone())
         };
         let known = known.map(|known| Arc::new(known.under(self.fingerprints())));
         let mut state = self.state();
         (state.known, state.health, state.since, state.pin) = (known, health, since, pin);
-        state.answers = answers;
+        (state.answers, state.ahead) = (answers, ahead);
         drop(state);
         self.inherit_canaries(other);
     }

@@ -2,6 +2,7 @@
 
 mod canaries;
 mod devices;
+mod trials;
 
 use std::fmt;
 use std::sync::Arc;
@@ -86,6 +87,10 @@ impl Learner {
         let mut retry = FIRST_RETRY;
         while self.current.load().seals.has(&connection) {
             self.learn(&connection, Instant::now() + 4 * DESCRIBE_PATIENCE).await;
+            // That run may have been under way, and have tried the key before it was suspected.
+            if connection.is_suspect() {
+                self.learn(&connection, Instant::now() + 4 * DESCRIBE_PATIENCE).await;
+            }
             self.ask_canaries(&connection).await;
             let interval = connection.setup.poll_interval;
             let pause = if connection.health().fault.is_some() {
@@ -124,7 +129,10 @@ impl Learner {
         let now = self.clock.unix_seconds();
         let before = connection.known();
         match described {
-            Ok(fresh) => self.take(connection, &fresh).await,
+            Ok(fresh) => {
+                self.take(connection, &fresh).await;
+                self.try_unproven(connection).await;
+            }
             Err(fault) => {
                 if let SealFault::Kms(KmsError::UnknownKek(_)) = &fault {
                     self.stop(connection).await;
@@ -132,28 +140,13 @@ impl Learner {
                 // What comes back may be another key; an upstream that lets us not read its keys
                 // says "denied" of one that is gone.
                 connection.unsettle_canaries();
-                if let SealFault::Kms(KmsError::Denied(_)) = &fault {
-                    self.try_undescribed(connection).await;
-                }
+                self.try_refused(connection, &fault).await;
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
         }
         if connection.known() != before {
             self.advance_keys().await;
-        }
-    }
-
-    /// Has a KMS that does not let us read its key do what it may let us do all the same, so that it
-    /// is known whether it does.
-    async fn try_undescribed(&self, connection: &Connection) {
-        let Some(known) = connection.known() else { return };
-        let current = known.keks.current();
-        let confirmed = round_trip::confirm(connection, current, &*self.random).await;
-        // It may be that it unwraps, and only wraps no more.
-        if let (Err(_), Some(canary)) = (confirmed, connection.canary(&current.id)) {
-            let answer = canary.is_unwrapped_by(connection.kms()).await;
-            connection.note_unwrap(&current.id, &answer);
         }
     }
 
@@ -248,9 +241,12 @@ impl Learner {
                 let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
                 if let Some(was) = before.filter(is_moved) {
                     known = Known::described(was.with_states_of(fresh), before, fingerprints);
-                } else if matches!(fault, SealFault::Unconfirmed(_))
-                    && known.current_trust() < Some(Trust::Confirmed)
+                } else if matches!(fault, SealFault::Unconfirmed(None))
+                    || matches!(fault, SealFault::Unconfirmed(Some(_)))
+                        && known.current_trust() < Some(Trust::Confirmed)
                 {
+                    // As with canaries: a KMS that rejects what it did may have trouble of its own,
+                    // one that gives another secret has not.
                     let current = known.keks.current().id.clone();
                     known.distrust(&current);
                 }

@@ -38,19 +38,19 @@ pub(super) async fn confirm(
     };
     let algorithm = version.wrapping.algorithm();
     let unwrapped = within(deadline, kms.unwrap_dek(&version.id, algorithm, &wrapped, call)).await;
+    let is_other =
+        |is: &RecipientSecret| !bool::from(is.expose_for_wrap().ct_eq(probe.expose_for_wrap()));
+    if unwrapped.as_ref().is_ok_and(|unwrapped| is_other(unwrapped)) {
+        return Err(SealFault::Unconfirmed(None));
+    }
     connection.note_unwrap(&version.id, &unwrapped);
-    let unwrapped = unwrapped.map_err(|error| match error {
+    unwrapped.map_err(|error| match error {
         rejected @ (KmsError::Rejected(_) | KmsError::UnknownKek(None)) => {
             SealFault::Unconfirmed(Some(rejected))
         }
         other => SealFault::Kms(other),
     })?;
-    let is_same = unwrapped.expose_for_wrap().ct_eq(probe.expose_for_wrap());
-    if is_same.into() {
-        Ok(Canary::new(version, &probe, wrapped))
-    } else {
-        Err(SealFault::Unconfirmed(None))
-    }
+    Ok(Canary::new(version, &probe, wrapped))
 }
 
 async fn within<T>(

@@ -12,6 +12,7 @@ mod quorum;
 mod refusals;
 mod replicas;
 mod rsa_kms;
+mod trials;
 mod trust;
 
 use std::fs;

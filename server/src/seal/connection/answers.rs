@@ -5,6 +5,7 @@ use selkie_kms::KmsError;
 
 use super::Connection;
 use crate::seal::error::SealFault;
+use crate::seal::known::{Known, Trust};
 
 /// What a KMS last said when it was to do something with its key, in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,14 @@ pub(crate) enum LastAnswer {
     Refused,
 }
 
+/// Whether all versions unwrap no more if `kek` does not: it is the only one, or the one in use and
+/// did so in this process.
+fn speaks_for_all(known: &Known, kek: &KekId) -> bool {
+    let is_telling =
+        known.keks.versions().len() == 1 || known.current_trust() >= Some(Trust::Confirmed);
+    known.keks.current().id == *kek && is_telling
+}
+
 /// The last answers of one KMS.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LastAnswers {
@@ -29,7 +38,7 @@ pub(super) struct LastAnswers {
 
 impl LastAnswer {
     /// What `answer` changes; `None` if it says nothing, as silence does.
-    fn of<T>(answer: &Result<T, KmsError>) -> Option<Self> {
+    pub(in crate::seal) fn of<T>(answer: &Result<T, KmsError>) -> Option<Self> {
         match answer {
             Ok(_) => Some(Self::Done),
             Err(error) if error.is_transient() => None,
@@ -39,34 +48,37 @@ impl LastAnswer {
 }
 
 impl Connection {
-    /// Notes what came of a wrap under the version `kek`.
+    /// Notes what came of a wrap under the version `kek`. That one version does something shows that
+    /// the way and the rights are there. That one does not says something of all only if it is the
+    /// one in use.
     pub(in crate::seal) fn note_wrap<T>(&self, kek: &KekId, answer: &Result<T, KmsError>) {
-        self.note_answer_about(kek, LastAnswer::of(answer), |answers| &mut answers.wrap);
+        let Some(answer) = LastAnswer::of(answer) else { return };
+        let mut state = self.state();
+        let is_current = state.known.as_ref().is_none_or(|known| known.keks.current().id == *kek);
+        if is_current || answer == LastAnswer::Done {
+            state.answers.wrap = answer;
+        }
     }
 
     /// Notes what came of an unwrap of what was wrapped under the version `kek`. Of what clients
     /// send, no refusal may come here: it may be refused for its own sake.
     pub(in crate::seal) fn note_unwrap<T>(&self, kek: &KekId, answer: &Result<T, KmsError>) {
-        self.note_answer_about(kek, LastAnswer::of(answer), |answers| &mut answers.unwrap);
+        let Some(answer) = LastAnswer::of(answer) else { return };
+        let mut state = self.state();
+        let known = state.known.as_deref();
+        if answer == LastAnswer::Done {
+            let is_current = known.is_none_or(|known| known.keks.current().id == *kek);
+            state.answers.unwrap = answer;
+            // That the version in use unwraps is what was doubted.
+            state.answers.is_suspect &= !is_current;
+        } else if known.is_some_and(|known| speaks_for_all(known, kek)) {
+            state.answers.unwrap = answer;
+        }
     }
 
-    /// That one version does something shows that the way and the rights are there. That one does not
-    /// says something of all only if it is the one in use.
-    fn note_answer_about(
-        &self,
-        kek: &KekId,
-        answer: Option<LastAnswer>,
-        part: impl FnOnce(&mut LastAnswers) -> &mut LastAnswer,
-    ) {
-        let Some(answer) = answer else { return };
-        let mut state = self.state();
-        let is_current = state.known.as_ref().is_none_or(|known| known.keks.current().id == *kek);
-        if is_current || answer == LastAnswer::Done {
-            *part(&mut state.answers) = answer;
-        }
-        if is_current && state.answers.unwrap == LastAnswer::Done {
-            state.answers.is_suspect = false;
-        }
+    /// Notes that all versions were tried, and that none unwraps.
+    pub(in crate::seal) fn note_unwraps_nothing(&self) {
+        self.state().answers.unwrap = LastAnswer::Refused;
     }
 
     /// Notes that the KMS refused what a client wanted of the version `kek`. That is no verdict, as
@@ -93,6 +105,14 @@ impl Connection {
     /// Waits until a client is refused what the KMS does, as far as is known.
     pub(in crate::seal) async fn suspected(&self) {
         self.suspicion.notified().await;
+    }
+
+    /// Whether a client was refused something while all was thought to be well, and nothing has
+    /// come of it yet.
+    pub(in crate::seal) fn is_suspect(&self) -> bool {
+        let state = self.state();
+        let is_well = matches!(state.health.fault, None | Some(SealFault::Unlisted));
+        state.answers.is_suspect && is_well
     }
 
     /// Whether it must show that it does what it did before.

@@ -410,3 +410,20 @@ async fn a_master_key_is_adopted_while_a_change_of_a_key_is_under_way() {
     sleep(Duration::from_millis(1)).await;
     assert_eq!(key(&node).latest.get(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_is_far_ahead_makes_no_other_long_past() {
+    let connection = Site::new().seal("weu").connection;
+    assert_eq!(connection.when(9_000_000, 1_000_000), 1_000_000);
+    sleep(Duration::from_secs(5_000)).await;
+    assert_eq!(connection.when(2_000_000, 1_005_000), 1_005_000, "first met now");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(connection.when(2_000_000, 1_005_010), 1_005_000);
+    let next = Site::new().seal("weu").connection;
+    next.inherit(&connection);
+    assert_eq!(next.when(2_000_000, 1_005_010), 1_005_000, "a reload forgets nothing");
+    for noted in 3_000_000..3_000_100 {
+        assert_eq!(connection.when(noted, 1_005_010), 1_005_010);
+    }
+    assert_eq!(connection.when(9_000_000, 1_005_010), 1_000_000, "the farthest are kept");
+}

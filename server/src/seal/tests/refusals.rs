@@ -105,3 +105,60 @@ async fn a_right_to_wrap_that_is_lost_is_told_soon_and_until_it_is_back() {
     sleep(POLL).await;
     assert_eq!(outcome(&node), None);
 }
+
+/// That it wraps says nothing of what it was suspected of.
+#[tokio::test(start_paused = true)]
+async fn a_right_to_unwrap_that_is_lost_is_told_soon_though_the_kms_wraps_all_the_while() {
+    let site = Site::of_symmetric_key();
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap().ciphertext;
+    sleep(Duration::from_secs(10)).await;
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    fault(decrypt(&node, &made).await);
+    let until = Instant::now() + SOON;
+    while Instant::now() < until {
+        assert!(encrypt(&node).await.is_ok());
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(outcome(&node), Some("denied"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspicion_that_comes_during_a_run_is_looked_into_by_another() {
+    let site = Site::new();
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap().ciphertext;
+    sleep(Duration::from_secs(10)).await;
+    let (learner, connection) = (engine(&node).learner(), connection(&node));
+    // The run has tried the key and waits to put it to work.
+    let adopting = node.keys().hold_deployment().await;
+    let run = tokio::spawn(async move { learner.learn_soon(&connection).await });
+    sleep(Duration::from_secs(1)).await;
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    fault(decrypt(&node, &made).await);
+    sleep(Duration::from_secs(1)).await;
+    drop(adopting);
+    run.await.unwrap();
+    assert_eq!(outcome(&node), None, "that run was too early to find out");
+    sleep(SOON).await;
+    assert_eq!(outcome(&node), Some("denied"));
+}
+
+/// Invariant I2: what is encrypted on would be lost.
+#[tokio::test(start_paused = true)]
+async fn a_key_in_use_that_unwraps_to_another_secret_is_no_longer_encrypted_under() {
+    let site = Site::new();
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap().ciphertext;
+    sleep(Duration::from_secs(10)).await;
+    site.faults.on_unwrap().next(1, Fault::fail(KmsError::Denied(None)));
+    site.faults.on_unwrap().always(Fault::other_secret());
+    fault(decrypt(&node, &made).await);
+    sleep(SOON).await;
+    let refused = fault(encrypt(&node).await);
+    assert!(matches!(refused, SealFault::Unconfirmed(None)), "{refused}");
+    assert_ne!(connection(&node).last_unwrap(), LastAnswer::Refused, "it may open others");
+    site.back();
+    sleep(POLL).await;
+    assert!(encrypt(&node).await.is_ok());
+}
