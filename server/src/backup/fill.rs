@@ -21,6 +21,9 @@ pub enum FillError {
     /// The store does not answer, or somebody else fills it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store could not be read, and nothing has changed.
+    #[error("the target cannot be read")]
+    Unread(#[source] StoreError),
     /// The store has other records than were written.
     #[error("somebody else writes to the target: stop all servers that use it, and run this again")]
     Disturbed,
@@ -30,6 +33,16 @@ pub enum FillError {
     /// A bug: a constant is no key, or a marker no value.
     #[error("the marker of the fill cannot be written")]
     Marker,
+}
+
+impl FillError {
+    /// The same, once the fill has begun: nothing that is unchanged can be told of then.
+    fn halfway(self) -> Self {
+        match self {
+            Self::Unread(error) | Self::NotOurs(error) => Self::Store(error),
+            other => other,
+        }
+    }
 }
 
 impl From<InvalidKey> for FillError {
@@ -66,7 +79,7 @@ pub async fn fill(
     let (marker, root) = (reserved("filling")?, reserved("root")?);
     let begun = begin(target, wanted, &marker, &root).await?;
     let guards = [Guard::At(marker.clone(), begun)];
-    let (held, _damaged) = require_ours(target, wanted).await?;
+    let (held, _damaged) = require_ours(target, wanted).await.map_err(FillError::halfway)?;
     let writes = writes(&held, wanted, &[&marker, &root]);
     let total = writes.len();
     let mut done = 0;
@@ -92,19 +105,19 @@ pub async fn fill(
 ///
 /// # Errors
 ///
-/// [`FillError::NotOurs`] and [`FillError::Store`].
+/// [`FillError::NotOurs`] and [`FillError::Unread`].
 pub(super) async fn require_ours(
     target: &Arc<dyn Store>,
     wanted: &Snapshot,
 ) -> Result<(BTreeMap<RecordKey, RecordValue>, Vec<RecordKey>), FillError> {
     let (held, damaged) = readable(target).await.map_err(|error| match error {
         StoreError::Corrupt { .. } => FillError::NotOurs(error),
-        other => FillError::Store(other),
+        other => FillError::Unread(other),
     })?;
     if let Some(place) = damaged.iter().find(|place| !wanted.records.contains_key(*place)) {
         return Err(match target.get(place).await {
             Err(error @ StoreError::Corrupt { .. }) => FillError::NotOurs(error),
-            Err(error) => FillError::Store(error),
+            Err(error) => FillError::Unread(error),
             // It was mended meanwhile.
             Ok(_) => FillError::Disturbed,
         });

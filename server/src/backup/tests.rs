@@ -400,12 +400,14 @@ async fn another_store_and_a_damaged_one_are_replaced_by_force_alone() {
 struct Rotted {
     inner: Arc<dyn Store>,
     places: Mutex<BTreeSet<RecordKey>>,
+    /// What joins them with the first commit.
+    later: Mutex<Option<RecordKey>>,
 }
 
 impl Rotted {
     fn at(inner: &Arc<dyn Store>, places: &[&str]) -> Arc<dyn Store> {
         let places = Mutex::new(places.iter().map(|place| key(place)).collect());
-        Arc::new(Self { inner: Arc::clone(inner), places })
+        Arc::new(Self { inner: Arc::clone(inner), places, later: Mutex::default() })
     }
 
     fn check(&self, record: &Record) -> Result<(), StoreError> {
@@ -439,6 +441,7 @@ impl Store for Rotted {
             let done = self.inner.commit(guards, writes).await?;
             let mut places = self.places.lock().unwrap();
             places.retain(|place| writes.iter().all(|write| write.key() != place));
+            places.extend(self.later.lock().unwrap().take());
             Ok(done)
         })
     }
@@ -479,9 +482,44 @@ async fn what_may_be_of_others_is_named_and_never_deleted() {
     }
 }
 
-/// A store that dies at a commit: before it, or after it and before its answer.
+#[tokio::test]
+async fn what_others_put_into_a_fill_under_way_leaves_it_half_done_and_is_told_so() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    site.put(&[("tokens/z", b"z")]).await;
+    site.store.commit(&[], &[Write::Put(key("note"), value(b"theirs"))]).await.unwrap();
+    let target: Arc<dyn Store> = Arc::new(Rotted {
+        inner: Arc::clone(&site.store),
+        places: Mutex::default(),
+        later: Mutex::new(Some(key("note"))),
+    });
+    let forced = Target { store: &target, transit: &transit, force: true };
+    let error = restore(&file, forced, &mut |_, _| {}).await.unwrap_err();
+    let text = WithCauses(&error).to_string();
+    assert!(matches!(error, CopyError::Fill(_)) && text.contains("half filled"), "{text}");
+    assert!(site.store.get(&key("root")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_target_that_goes_away_before_the_first_write_is_not_called_half_filled() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    for (lists, is_begun) in [(0, false), (1, false), (2, true)] {
+        let (inner, lists) = (memory(), AtomicUsize::new(lists));
+        let left = AtomicUsize::new(usize::MAX);
+        let target: Arc<dyn Store> =
+            Arc::new(Mortal { inner: Arc::clone(&inner), left, after: false, lists });
+        let error = restore_into(&target, &transit, &file).await.unwrap_err();
+        assert_eq!(matches!(error, CopyError::Fill(_)), is_begun, "{error:?}");
+        assert_eq!(matches!(error, CopyError::Target(_)), !is_begun, "{error:?}");
+        assert_eq!(!raw(&inner).await.unwrap().is_empty(), is_begun);
+    }
+}
+
+/// A store that dies at a commit, before it, or after it and before its answer; or at a listing.
 struct Mortal {
     inner: Arc<dyn Store>,
+    lists: AtomicUsize,
     left: AtomicUsize,
     after: bool,
 }
@@ -498,7 +536,14 @@ impl Store for Mortal {
     }
 
     fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
-        self.inner.list(page)
+        Box::pin(async move {
+            let left = self.lists.load(Ordering::Relaxed);
+            self.lists.store(left.saturating_sub(1), Ordering::Relaxed);
+            match left {
+                0 => Err(StoreError::Unavailable { source: "killed".into() }),
+                _ => self.inner.list(page).await,
+            }
+        })
     }
 
     fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
@@ -522,7 +567,8 @@ impl Store for Mortal {
 }
 
 fn mortal(inner: &Arc<dyn Store>, commits: usize, after: bool) -> Arc<dyn Store> {
-    Arc::new(Mortal { inner: Arc::clone(inner), left: AtomicUsize::new(commits), after })
+    let (left, lists) = (AtomicUsize::new(commits), AtomicUsize::new(usize::MAX));
+    Arc::new(Mortal { inner: Arc::clone(inner), left, after, lists })
 }
 
 /// A target that holds an older state of the same store, and more than it should.
