@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use selkie_config::{Config, Seal, SealKind, StaticKey, StaticSeal};
 use selkie_crypto::{Kek, KekId, KeyVersion, OriginKey, SealName, os_random};
 use selkie_storage::{
-    Guard, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Revision, StoreError,
-    StoreFuture, Watch, Write,
+    EtcdDamage, Guard, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Revision,
+    StoreError, StoreFuture, Watch, Write,
 };
 
 use super::standing::raw;
@@ -413,7 +413,12 @@ impl Rotted {
     fn check(&self, record: &Record) -> Result<(), StoreError> {
         if self.places.lock().unwrap().contains(&record.key) {
             let (key, text) = (Some(record.key.clone()), format!("s/{}", record.key));
-            return Err(StoreError::Corrupt { key, source: text.into() });
+            let (ours, other) = ("s/".to_owned(), "s/in/".to_owned());
+            let source = match record.value.as_bytes() {
+                b"another's" => EtcdDamage::OtherStore { key: text, ours, other }.into(),
+                _ => text.into(),
+            };
+            return Err(StoreError::Corrupt { key, source });
         }
         Ok(())
     }
@@ -467,17 +472,37 @@ async fn records_that_cannot_be_read_are_replaced_by_force_alone() {
 }
 
 #[tokio::test]
+async fn damage_where_only_selkie_has_records_and_no_backup_has_one_is_deleted_by_force() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    for rotted in [&["state-key-local/x"][..], &["filling", "state-key-local/x", "tokens/x"]] {
+        let own = rotted.iter().filter(|place| **place != "tokens/x");
+        let own: Vec<_> = own.map(|place| Write::Put(key(place), value(b"own"))).collect();
+        site.store.commit(&[], &own).await.unwrap();
+        let target = Rotted::at(&site.store, rotted);
+        let refused = restore_into(&target, &transit, &file).await.unwrap_err();
+        assert!(matches!(refused, CopyError::GoesBack(_)), "{refused:?}");
+        let forced = Target { store: &target, transit: &transit, force: true };
+        restore(&file, forced, &mut |_, _| {}).await.unwrap();
+        let held = raw(&target).await.unwrap();
+        assert!(own.iter().all(|write| !held.contains_key(write.key())), "{held:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_may_be_of_others_is_named_and_never_deleted() {
     let (transit, site) = site().await;
     let file = site.backup(&transit).await;
-    site.store.commit(&[], &[Write::Put(key("note"), value(b"theirs"))]).await.unwrap();
-    let held = raw(&site.store).await.unwrap();
-    let target = Rotted::at(&site.store, &["note", "tokens/x"]);
-    for force in [false, true] {
-        let target = Target { store: &target, transit: &transit, force };
+    let theirs = [("note", &b"theirs"[..]), ("state-key-local/root", b"another's")];
+    for (place, force) in [(0, false), (0, true), (1, false), (1, true)] {
+        let (place, content) = theirs[place];
+        site.store.commit(&[], &[Write::Put(key(place), value(content))]).await.unwrap();
+        let held = raw(&site.store).await.unwrap();
+        let rotted = Rotted::at(&site.store, &[place, "tokens/x"]);
+        let target = Target { store: &rotted, transit: &transit, force };
         let refused = restore(&file, target, &mut |_, _| {}).await.unwrap_err();
         let text = WithCauses(&refused).to_string();
-        assert!(matches!(refused, CopyError::NotOurs(_)) && text.contains("s/note"), "{text}");
+        assert!(matches!(refused, CopyError::NotOurs(_)) && text.contains(place), "{text}");
         assert_eq!(raw(&site.store).await.unwrap(), held, "nothing has changed");
     }
 }
