@@ -65,6 +65,13 @@ impl Notice {
         !self.is_issuers && matches!(self.standing, Standing::Expired | Standing::NotYet)
     }
 
+    /// Whether it only is not good yet, and will be in so many seconds at most.
+    #[must_use]
+    pub fn passes_within(&self, seconds: u64) -> bool {
+        let wait = self.validity.from.saturating_sub(self.now);
+        self.standing == Standing::NotYet && wait <= seconds
+    }
+
     /// What mends it.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
@@ -75,8 +82,8 @@ impl Notice {
                  authority"
             }
             Standing::NotYet => {
-                "correct this machine's clock, or have it issued anew: clients that verify it do not \
-                 connect"
+                "correct this machine's clock, or have it issued anew, and reload (SIGHUP): clients \
+                 that verify it do not connect"
             }
             Standing::Expired => {
                 "renew it and reload (SIGHUP): clients that verify it do not connect"

@@ -121,7 +121,7 @@ pub enum ReloadError {
         field: &'static str,
     },
     /// A certificate that clients refuse would take the place of one that they accept.
-    #[error("listener {endpoint}: its new {notice}, and the one in use is good: renew it")]
+    #[error("listener {endpoint}: its new {notice}, and the one in use is good: {}", notice.advice())]
     Certificate {
         /// The listener.
         endpoint: EndpointName,

@@ -85,6 +85,7 @@ impl From<FillError> for CopyError {
     fn from(error: FillError) -> Self {
         match error {
             FillError::NotOurs(error) => Self::NotOurs(error),
+            FillError::Unread(error) => Self::Target(error.into()),
             halfway => Self::Fill(halfway),
         }
     }

@@ -8,8 +8,12 @@ use selkie_storage::{
 };
 
 use super::Snapshot;
+use super::snapshot::is_copied;
 use super::standing::{Filling, raw, readable};
 use crate::state::layout::reserved;
+use crate::state::others;
+
+const MARKER: &str = "filling";
 
 /// Far below what one commit takes.
 const BATCH_RECORDS: usize = 100;
@@ -21,6 +25,9 @@ pub enum FillError {
     /// The store does not answer, or somebody else fills it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store could not be read, and nothing has changed.
+    #[error("the target cannot be read")]
+    Unread(#[source] StoreError),
     /// The store has other records than were written.
     #[error("somebody else writes to the target: stop all servers that use it, and run this again")]
     Disturbed,
@@ -30,6 +37,16 @@ pub enum FillError {
     /// A bug: a constant is no key, or a marker no value.
     #[error("the marker of the fill cannot be written")]
     Marker,
+}
+
+impl FillError {
+    /// The same, once the fill has begun: nothing that is unchanged can be told of then.
+    fn halfway(self) -> Self {
+        match self {
+            Self::Unread(error) | Self::NotOurs(error) => Self::Store(error),
+            other => other,
+        }
+    }
 }
 
 impl From<InvalidKey> for FillError {
@@ -45,9 +62,10 @@ impl From<ValueTooLarge> for FillError {
 }
 
 /// Makes `target` hold the records of `wanted` and nothing else; damaged ones in their places are
-/// replaced, and whatever else is no record of ours is a refusal. First comes the record `filling`,
-/// and the root goes: no server commits to the store or opens it from then on. The root comes back
-/// with the commit that removes `filling`, once all else is there.
+/// replaced, those in places that no copy has are deleted, and whatever else is no record of ours is
+/// a refusal. First comes the record `filling`, and the root goes: no server commits to the store or
+/// opens it from then on. The root comes back with the commit that removes `filling`, once all else
+/// is there.
 ///
 /// `progress` hears how many writes are done and how many there are.
 ///
@@ -63,11 +81,11 @@ pub async fn fill(
     if damaged.is_empty() && held == wanted.records {
         return Ok(());
     }
-    let (marker, root) = (reserved("filling")?, reserved("root")?);
+    let (marker, root) = (reserved(MARKER)?, reserved("root")?);
     let begun = begin(target, wanted, &marker, &root).await?;
     let guards = [Guard::At(marker.clone(), begun)];
-    let (held, _damaged) = require_ours(target, wanted).await?;
-    let writes = writes(&held, wanted, &[&marker, &root]);
+    let (held, damaged) = require_ours(target, wanted).await.map_err(FillError::halfway)?;
+    let writes = writes(&held, &damaged, wanted, &[&marker, &root]);
     let total = writes.len();
     let mut done = 0;
     progress(done, total);
@@ -88,28 +106,36 @@ pub async fn fill(
 }
 
 /// What `target` holds and what cannot be read of it, if all of that stands where `wanted` has a
-/// record: elsewhere it may be of others, and is theirs to delete.
+/// record, or where only Selkie puts one that is in no copy: elsewhere it may belong to others, and is
+/// theirs to delete.
 ///
 /// # Errors
 ///
-/// [`FillError::NotOurs`] and [`FillError::Store`].
+/// [`FillError::NotOurs`] and [`FillError::Unread`].
 pub(super) async fn require_ours(
     target: &Arc<dyn Store>,
     wanted: &Snapshot,
 ) -> Result<(BTreeMap<RecordKey, RecordValue>, Vec<RecordKey>), FillError> {
     let (held, damaged) = readable(target).await.map_err(|error| match error {
         StoreError::Corrupt { .. } => FillError::NotOurs(error),
-        other => FillError::Store(other),
+        other => FillError::Unread(other),
     })?;
-    if let Some(place) = damaged.iter().find(|place| !wanted.records.contains_key(*place)) {
-        return Err(match target.get(place).await {
-            Err(error @ StoreError::Corrupt { .. }) => FillError::NotOurs(error),
-            Err(error) => FillError::Store(error),
+    for place in damaged.iter().filter(|place| !wanted.records.contains_key(*place)) {
+        match target.get(place).await {
+            Err(error) if is_own_damage(&error, place) => {}
+            Err(error @ StoreError::Corrupt { .. }) => return Err(FillError::NotOurs(error)),
+            Err(error) => return Err(FillError::Unread(error)),
             // It was mended meanwhile.
-            Ok(_) => FillError::Disturbed,
-        });
+            Ok(_) => return Err(FillError::Disturbed),
+        }
     }
     Ok((held, damaged))
+}
+
+/// Whether it is a damaged record where only Selkie has one, and no whole copy has.
+fn is_own_damage(error: &StoreError, place: &RecordKey) -> bool {
+    let is_in_no_copy = !is_copied(place) || place.as_str() == MARKER;
+    is_in_no_copy && matches!(error, StoreError::Corrupt { .. }) && others::nested(error).is_none()
 }
 
 /// Writes `filling` and takes the root away, together.
@@ -121,21 +147,25 @@ async fn begin(
 ) -> Result<Revision, FillError> {
     let filling = Filling { store: wanted.format.store.clone(), sequence: wanted.root.sequence };
     let json = serde_json::to_vec(&filling).map_err(|_unprintable| FillError::Marker)?;
-    let guard = match target.get(marker).await? {
-        Some(record) => Guard::At(marker.clone(), record.revision),
-        None => Guard::Absent(marker.clone()),
+    let guards = match target.get(marker).await {
+        Ok(Some(record)) => vec![Guard::At(marker.clone(), record.revision)],
+        Ok(None) => vec![Guard::Absent(marker.clone())],
+        // It tells no revision. Whoever else replaces it ends this fill at its next commit.
+        Err(StoreError::Corrupt { .. }) => Vec::new(),
+        Err(error) => return Err(FillError::Unread(error)),
     };
     let writes = [Write::Put(marker.clone(), RecordValue::new(json)?), Write::Delete(root.clone())];
-    Ok(target.commit(&[guard], &writes).await?)
+    Ok(target.commit(&guards, &writes).await?)
 }
 
-/// What makes `held` into `wanted`, but for the records `apart`.
+/// What makes `held`, and what is `damaged`, into `wanted`, but for the records `apart`.
 fn writes(
     held: &BTreeMap<RecordKey, RecordValue>,
+    damaged: &[RecordKey],
     wanted: &Snapshot,
     apart: &[&RecordKey],
 ) -> Vec<Write> {
-    let deleted = held.keys().filter(|key| !wanted.records.contains_key(*key));
+    let deleted = held.keys().chain(damaged).filter(|key| !wanted.records.contains_key(*key));
     let deleted = deleted.cloned().map(Write::Delete);
     let put = wanted.records.iter().filter(|(key, value)| held.get(key) != Some(value));
     let put = put.map(|(key, value)| Write::Put(key.clone(), value.clone()));

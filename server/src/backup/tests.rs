@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use selkie_config::{Config, Seal, SealKind, StaticKey, StaticSeal};
 use selkie_crypto::{Kek, KekId, KeyVersion, OriginKey, SealName, os_random};
 use selkie_storage::{
-    Guard, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Revision, StoreError,
-    StoreFuture, Watch, Write,
+    EtcdDamage, Guard, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Revision,
+    StoreError, StoreFuture, Watch, Write,
 };
 
 use super::standing::raw;
@@ -400,18 +400,25 @@ async fn another_store_and_a_damaged_one_are_replaced_by_force_alone() {
 struct Rotted {
     inner: Arc<dyn Store>,
     places: Mutex<BTreeSet<RecordKey>>,
+    /// What joins them with the first commit.
+    later: Mutex<Option<RecordKey>>,
 }
 
 impl Rotted {
     fn at(inner: &Arc<dyn Store>, places: &[&str]) -> Arc<dyn Store> {
         let places = Mutex::new(places.iter().map(|place| key(place)).collect());
-        Arc::new(Self { inner: Arc::clone(inner), places })
+        Arc::new(Self { inner: Arc::clone(inner), places, later: Mutex::default() })
     }
 
     fn check(&self, record: &Record) -> Result<(), StoreError> {
         if self.places.lock().unwrap().contains(&record.key) {
             let (key, text) = (Some(record.key.clone()), format!("s/{}", record.key));
-            return Err(StoreError::Corrupt { key, source: text.into() });
+            let (ours, other) = ("s/".to_owned(), "s/in/".to_owned());
+            let source = match record.value.as_bytes() {
+                b"another's" => EtcdDamage::OtherStore { key: text, ours, other }.into(),
+                _ => text.into(),
+            };
+            return Err(StoreError::Corrupt { key, source });
         }
         Ok(())
     }
@@ -439,6 +446,7 @@ impl Store for Rotted {
             let done = self.inner.commit(guards, writes).await?;
             let mut places = self.places.lock().unwrap();
             places.retain(|place| writes.iter().all(|write| write.key() != place));
+            places.extend(self.later.lock().unwrap().take());
             Ok(done)
         })
     }
@@ -464,24 +472,79 @@ async fn records_that_cannot_be_read_are_replaced_by_force_alone() {
 }
 
 #[tokio::test]
+async fn damage_where_only_selkie_has_records_and_no_backup_has_one_is_deleted_by_force() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    for rotted in [&["state-key-local/x"][..], &["filling", "state-key-local/x", "tokens/x"]] {
+        let own = rotted.iter().filter(|place| **place != "tokens/x");
+        let own: Vec<_> = own.map(|place| Write::Put(key(place), value(b"own"))).collect();
+        site.store.commit(&[], &own).await.unwrap();
+        let target = Rotted::at(&site.store, rotted);
+        let refused = restore_into(&target, &transit, &file).await.unwrap_err();
+        assert!(matches!(refused, CopyError::GoesBack(_)), "{refused:?}");
+        let forced = Target { store: &target, transit: &transit, force: true };
+        restore(&file, forced, &mut |_, _| {}).await.unwrap();
+        let held = raw(&target).await.unwrap();
+        assert!(own.iter().all(|write| !held.contains_key(write.key())), "{held:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_may_be_of_others_is_named_and_never_deleted() {
     let (transit, site) = site().await;
     let file = site.backup(&transit).await;
-    site.store.commit(&[], &[Write::Put(key("note"), value(b"theirs"))]).await.unwrap();
-    let held = raw(&site.store).await.unwrap();
-    let target = Rotted::at(&site.store, &["note", "tokens/x"]);
-    for force in [false, true] {
-        let target = Target { store: &target, transit: &transit, force };
+    let theirs = [("note", &b"theirs"[..]), ("state-key-local/root", b"another's")];
+    for (place, force) in [(0, false), (0, true), (1, false), (1, true)] {
+        let (place, content) = theirs[place];
+        site.store.commit(&[], &[Write::Put(key(place), value(content))]).await.unwrap();
+        let held = raw(&site.store).await.unwrap();
+        let rotted = Rotted::at(&site.store, &[place, "tokens/x"]);
+        let target = Target { store: &rotted, transit: &transit, force };
         let refused = restore(&file, target, &mut |_, _| {}).await.unwrap_err();
         let text = WithCauses(&refused).to_string();
-        assert!(matches!(refused, CopyError::NotOurs(_)) && text.contains("s/note"), "{text}");
+        assert!(matches!(refused, CopyError::NotOurs(_)) && text.contains(place), "{text}");
         assert_eq!(raw(&site.store).await.unwrap(), held, "nothing has changed");
     }
 }
 
-/// A store that dies at a commit: before it, or after it and before its answer.
+#[tokio::test]
+async fn what_others_put_into_a_fill_under_way_leaves_it_half_done_and_is_told_so() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    site.put(&[("tokens/z", b"z")]).await;
+    site.store.commit(&[], &[Write::Put(key("note"), value(b"theirs"))]).await.unwrap();
+    let target: Arc<dyn Store> = Arc::new(Rotted {
+        inner: Arc::clone(&site.store),
+        places: Mutex::default(),
+        later: Mutex::new(Some(key("note"))),
+    });
+    let forced = Target { store: &target, transit: &transit, force: true };
+    let error = restore(&file, forced, &mut |_, _| {}).await.unwrap_err();
+    let text = WithCauses(&error).to_string();
+    assert!(matches!(error, CopyError::Fill(_)) && text.contains("half filled"), "{text}");
+    assert!(site.store.get(&key("root")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_target_that_goes_away_before_the_first_write_is_not_called_half_filled() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    for (lists, is_begun) in [(0, false), (1, false), (2, true)] {
+        let (inner, lists) = (memory(), AtomicUsize::new(lists));
+        let left = AtomicUsize::new(usize::MAX);
+        let target: Arc<dyn Store> =
+            Arc::new(Mortal { inner: Arc::clone(&inner), left, after: false, lists });
+        let error = restore_into(&target, &transit, &file).await.unwrap_err();
+        assert_eq!(matches!(error, CopyError::Fill(_)), is_begun, "{error:?}");
+        assert_eq!(matches!(error, CopyError::Target(_)), !is_begun, "{error:?}");
+        assert_eq!(!raw(&inner).await.unwrap().is_empty(), is_begun);
+    }
+}
+
+/// A store that dies at a commit, before it, or after it and before its answer; or at a listing.
 struct Mortal {
     inner: Arc<dyn Store>,
+    lists: AtomicUsize,
     left: AtomicUsize,
     after: bool,
 }
@@ -498,7 +561,14 @@ impl Store for Mortal {
     }
 
     fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
-        self.inner.list(page)
+        Box::pin(async move {
+            let left = self.lists.load(Ordering::Relaxed);
+            self.lists.store(left.saturating_sub(1), Ordering::Relaxed);
+            match left {
+                0 => Err(StoreError::Unavailable { source: "killed".into() }),
+                _ => self.inner.list(page).await,
+            }
+        })
     }
 
     fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
@@ -522,7 +592,8 @@ impl Store for Mortal {
 }
 
 fn mortal(inner: &Arc<dyn Store>, commits: usize, after: bool) -> Arc<dyn Store> {
-    Arc::new(Mortal { inner: Arc::clone(inner), left: AtomicUsize::new(commits), after })
+    let (left, lists) = (AtomicUsize::new(commits), AtomicUsize::new(usize::MAX));
+    Arc::new(Mortal { inner: Arc::clone(inner), left, after, lists })
 }
 
 /// A target that holds an older state of the same store, and more than it should.

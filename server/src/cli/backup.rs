@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 /// What the output is.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Target {
     /// A regular file, or nothing yet; a symbolic link has been followed.
     File(PathBuf),
@@ -50,17 +50,16 @@ pub(super) fn run(
     spinner.set_message("the server makes the backup");
     let fetched = runtime.block_on(server.fetch("sys/storage/selkie/snapshot", "read and sudo"));
     spinner.finish_and_clear();
-    let bytes = fetched?;
-    target.save(&bytes, output)?;
-    let text = format!("{}: {} bytes\n", arguments.output.display(), bytes.len());
-    // Nothing else goes into the backup.
-    print(if target == Target::Standard { errors } else { output }, &text)
+    target.keep(&fetched?, &arguments.output, output, errors)
 }
+
+/// What the standard output is called.
+const STANDARD: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 impl Target {
     fn of(path: &Path) -> io::Result<Self> {
         // Whatever the shell has opened, a file to append to included, is written on.
-        if [Path::new("-"), Path::new("/dev/stdout")].contains(&path) {
+        if STANDARD.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Standard);
         }
         match fs::metadata(path) {
@@ -73,6 +72,20 @@ impl Target {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Saves `bytes` and tells their number.
+    fn keep(
+        &self,
+        bytes: &[u8],
+        path: &Path,
+        output: &mut dyn Write,
+        errors: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        self.save(bytes, output)?;
+        let text = format!("{}: {} bytes\n", path.display(), bytes.len());
+        // Nothing else goes into the backup, and a stream may be the standard output by another name.
+        print(if matches!(self, Self::File(_)) { output } else { errors }, &text)
     }
 
     /// Saves `bytes`, if they are a whole backup; a file for its owner alone, or it is as it was.
@@ -133,6 +146,10 @@ mod tests {
         save(&path, GOOD).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        let mut output = Vec::new();
+        let target = Target::of(&path).unwrap();
+        target.keep(GOOD, &path, &mut output, &mut io::sink()).unwrap();
+        assert!(output.ends_with(b": 35 bytes\n"));
         assert!(save(&path, &GOOD[..GOOD.len() - 1]).is_err());
         assert_eq!(fs::read(&path).unwrap(), GOOD);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing temporary stays");
@@ -160,7 +177,11 @@ mod tests {
             let pipe = pipe.clone();
             move || fs::read(pipe).unwrap()
         });
-        save(&pipe, GOOD).unwrap();
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let target = Target::of(&pipe).unwrap();
+        target.keep(GOOD, &pipe, &mut output, &mut errors).unwrap();
+        assert!(output.is_empty(), "it may be the other end of this pipe");
+        assert!(errors.ends_with(b": 35 bytes\n"));
         assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
         assert_eq!(reader.join().unwrap(), GOOD);
         // By a link, so that a mistake would not cost the machine its device.
@@ -185,10 +206,10 @@ mod tests {
 
     #[test]
     fn a_backup_goes_to_the_standard_output_and_fails_if_that_breaks() {
-        for name in ["-", "/dev/stdout"] {
+        for name in STANDARD {
             let target = Target::of(Path::new(name)).unwrap();
             let mut output = Vec::new();
-            target.save(GOOD, &mut output).unwrap();
+            target.keep(GOOD, Path::new(name), &mut output, &mut io::sink()).unwrap();
             assert_eq!(output, GOOD);
             let error = target.save(GOOD, &mut Broken).unwrap_err();
             assert_eq!(error.exit(), crate::cli::Exit::Failure);

@@ -275,7 +275,7 @@ const fn next_step(error: &CopyError) -> &'static str {
             "the storage is as it was; configure a seal that the backup was made for, and see with \
              `selkie doctor` that it is reached"
         }
-        CopyError::NotOurs(_) => "make room for it, and run this again",
+        CopyError::NotOurs(_) => "find out whose it is, and run this again",
         CopyError::Target(_) => "see to that storage, and run this again",
         CopyError::GoesBack(_) => {
             "stop if you did not expect this; only if all of it may be lost, run it again with --force"

@@ -36,6 +36,10 @@ const BACKLOG: i32 = 4096;
 /// still take its 1.5 s within the patience of a Vault that starts (I10).
 const QUEUE_PATIENCE: Duration = Duration::from_millis(250);
 
+/// How far the clock of an authority may be ahead of ours, in seconds, as those of replicas may. The
+/// certificate is good soon, and nobody would send another SIGHUP.
+const CLOCK_SKEW: u64 = 300;
+
 /// A declared listener with everything that it needs to serve. The kernel queues connections from
 /// here on.
 #[derive(Debug)]
@@ -189,7 +193,7 @@ impl Front {
         let in_use = self.tls.as_ref().and_then(TlsSource::validity);
         let is_good = in_use.is_some_and(|validity| refused(validity).is_none());
         match new.and_then(TlsMaterial::validity).and_then(refused) {
-            Some(notice) if is_good => {
+            Some(notice) if is_good && !notice.passes_within(CLOCK_SKEW) => {
                 let endpoint = self.listener.endpoint.clone().into();
                 Err(ReloadError::Certificate { endpoint, notice })
             }

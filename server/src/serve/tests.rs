@@ -133,6 +133,10 @@ fn write_identity_of(dir: &Path, years: (i32, i32)) {
     let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
     params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+    write_signed(dir, &params);
+}
+
+fn write_signed(dir: &Path, params: &rcgen::CertificateParams) {
     let key = rcgen::KeyPair::generate().unwrap();
     fs::write(dir.join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
     fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
@@ -150,6 +154,25 @@ async fn a_reload_keeps_a_good_certificate_from_one_that_clients_refuse() {
         assert!(matches!(error, ReloadError::Certificate { .. }), "{error}");
     }
     write_identity(dir.path());
+    server.reload(config(&listener, ""), TIME).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_takes_a_certificate_of_an_authority_whose_clock_is_a_little_ahead() {
+    let dir = tempdir().unwrap();
+    write_identity(dir.path());
+    let listener = tls_listener(&dir);
+    let mut server = served(config(&listener, "")).await.unwrap();
+    let now = server.node().clock().unix_seconds();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let mut good_from = |seconds| {
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        write_signed(dir.path(), &params);
+    };
+    good_from(now + 3600);
+    let error = assert_refused(&mut server, config(&listener, "")).await;
+    assert!(error.to_string().contains("clock"), "{error}");
+    good_from(now + 200);
     server.reload(config(&listener, ""), TIME).await.unwrap();
 }
 

@@ -57,8 +57,8 @@ pub fn advice(error: &StoreError) -> Option<String> {
 pub fn removal(error: &StoreError) -> Option<String> {
     match damage(error)? {
         EtcdDamage::NoRecord { key, .. } => Some(format!(
-            "the copy has no record at \"{key}\", and it may be of others: find out whose it is; if \
-             nobody needs it, {}",
+            "the copy has no record at \"{key}\", which may belong to others: find out whose it is; \
+             if nobody needs it, {}",
             deletion(key)
         )),
         _ => nested(error).map(|nested| nested.advice()),
@@ -72,10 +72,11 @@ fn damage(error: &StoreError) -> Option<&EtcdDamage> {
     }
 }
 
-/// A command for a shell only if nothing in the key means anything to one: others chose it.
+/// A command for a shell only if nothing in the key means anything to one, as others chose it, and if
+/// it is not cut short, which names another key.
 fn deletion(key: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-    if key.bytes().all(is_plain) {
+    if key.bytes().all(is_plain) && !key.ends_with("...") {
         format!("delete it with `etcdctl del {key}`")
     } else {
         "delete that key with etcdctl".to_owned()
@@ -97,9 +98,11 @@ mod tests {
         for said in ["`etcdctl del selkie/note`", "not Selkie's", "`selkie restore --force`"] {
             assert!(plain.contains(said), "{plain}");
         }
-        let hostile = found("selkie/\\'; reboot; \\'");
-        assert!(!hostile.contains("etcdctl del"), "{hostile}");
-        assert!(hostile.contains("with etcdctl"), "{hostile}");
+        for odd in ["selkie/\\'; reboot; \\'", "selkie/cut-at-its-thousandth-byt..."] {
+            let told = found(odd);
+            assert!(!told.contains("etcdctl del"), "{told}");
+            assert!(told.contains("with etcdctl"), "{told}");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ pub enum EtcdDamage {
         source: Box<dyn Error + Send + Sync>,
     },
     /// A record of another store: one of the two prefixes begins with the other.
-    #[error("\"{key}\" in etcd is of the Selkie at \"{other}\", which overlaps with \"{ours}\"")]
+    #[error(
+        "\"{key}\" in etcd belongs to the Selkie at \"{other}\", which overlaps with \"{ours}\""
+    )]
     OtherStore {
         /// etcd's key, with escapes.
         key: String,

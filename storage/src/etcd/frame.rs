@@ -15,7 +15,7 @@ pub(crate) enum Damage {
     Length,
     #[error("the value does not have the checksum that its frame states")]
     Checksum,
-    #[error("the key below the prefix is none of a record")]
+    #[error("the key below the prefix is not a record key")]
     ForeignKey,
     #[error("the revision is negative")]
     Revision,

@@ -2,7 +2,7 @@
 //! written there, and whose they are.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -88,10 +88,12 @@ impl Place {
 
     /// Whether this user can write there; `None` where there is nothing yet, or what may be no file.
     fn write(&self) -> Option<Finding> {
-        let tried = match &self.file {
+        let tried = match self.file.as_deref().map(|file| (file, file.symlink_metadata())) {
             // To append needs no right to the directory.
-            Some(file) if file.is_file() => File::options().append(true).open(file).map(drop),
-            Some(file) if file.exists() => return None,
+            Some((file, Ok(found))) if found.is_file() => {
+                File::options().append(true).open(file).map(drop)
+            }
+            Some((_, Ok(found))) => return unfit(found.file_type()),
             _ if self.dir.is_dir() => try_in(&self.dir),
             _ => return None,
         };
@@ -124,6 +126,18 @@ impl Place {
     }
 }
 
+/// What a server does not take for an audit file; `None` of a device or a pipe.
+fn unfit(found: FileType) -> Option<Finding> {
+    let (what, advice) = if found.is_symlink() {
+        ("a symbolic link, which a server does not follow", "name the file itself in \"file_path\"")
+    } else if found.is_dir() {
+        ("a directory", "name a file in it in \"file_path\"")
+    } else {
+        return None;
+    };
+    Some(Finding::Failed { what: format!("this is {what}"), advice: advice.to_owned() })
+}
+
 /// Makes a file and removes it again: a mode alone tells nothing of mounts and access lists.
 fn try_in(dir: &Path) -> io::Result<()> {
     let path = dir.join(format!(".selkie-doctor.{}", std::process::id()));
@@ -154,6 +168,8 @@ impl fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use selkie_storage::SledSettings;
 
     use super::*;
@@ -205,6 +221,22 @@ mod tests {
         let audit = Place { file: Some(file.clone()), ..place(Path::new("/proc/self")) };
         assert!(matches!(audit.write(), Some(Finding::Passed(_))));
         assert_eq!(fs::read(file).unwrap(), b"line\n");
+    }
+
+    #[test]
+    fn a_link_or_a_directory_in_place_of_an_audit_file_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, link, lost] = ["file", "link", "lost"].map(|name| dir.path().join(name));
+        fs::write(&file, "line\n").unwrap();
+        symlink(&file, &link).unwrap();
+        symlink(dir.path().join("nothing"), &lost).unwrap();
+        for (path, told) in [(&link, "symbolic"), (&lost, "symbolic"), (&dir.path().into(), "dir")]
+        {
+            let place =
+                Place { what: "audit", dir: dir.path().to_owned(), file: Some(path.clone()) };
+            let Some(Finding::Failed { what, .. }) = place.write() else { panic!("{path:?}") };
+            assert!(what.contains(told), "{what}");
+        }
     }
 
     #[test]
