@@ -183,6 +183,11 @@ impl Node {
         Some(StoreFigures::of(&watch.status(), &self.keys, writes, unheard))
     }
 
+    /// What tells the credentials that the storage was opened with from others.
+    pub(crate) fn store_credentials(&self) -> Option<&[u8; 32]> {
+        self.state.get().and_then(|(watch, _)| watch.credentials())
+    }
+
     /// Writes down how far the state has come, if it is open: for a stop.
     pub(crate) async fn write_last_checkpoint(&self) {
         self.evidence.keep().await;

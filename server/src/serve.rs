@@ -44,8 +44,6 @@ pub struct Server {
     accept_loops: JoinSet<Drained>,
     traces: Option<Traces>,
     fixed: Fixed,
-    /// What tells the credentials for the storage from others.
-    credentials: Option<[u8; 32]>,
     _pid_file: Option<PidFile>,
 }
 
@@ -179,8 +177,6 @@ pub async fn serve(
     let mut listeners = std::mem::take(&mut config.listeners);
     descriptors::keep_within(&mut listeners);
     let fixed = Fixed::of(&config);
-    // Who opens the storage tells of files that cannot be read.
-    let credentials = credentials_of(config.storage.as_ref()).ok().flatten();
     let mut bound = Vec::with_capacity(listeners.len());
     for listener in listeners {
         bound.push(Bound::new(listener, sockets)?);
@@ -195,16 +191,7 @@ pub async fn serve(
     let open = |one: Bound| one.open(&node, &mut accept_loops);
     let fronts = bound.into_iter().map(open).collect();
     let metrics = metrics.map(|front| front.open(&node, &mut accept_loops));
-    Ok(Server {
-        node,
-        fronts,
-        metrics,
-        accept_loops,
-        traces,
-        fixed,
-        credentials,
-        _pid_file: pid_file,
-    })
+    Ok(Server { node, fronts, metrics, accept_loops, traces, fixed, _pid_file: pid_file })
 }
 
 impl Server {
@@ -256,10 +243,12 @@ impl Server {
         Ok(())
     }
 
-    /// Credentials for the storage are read once: etcd refuses those that have run out meanwhile.
+    /// Credentials for the storage are read until it is open, and not again: etcd refuses those that
+    /// have run out meanwhile.
     fn tell_of_credentials(&self, read: &Result<Option<[u8; 32]>, BackendError>) {
+        let Some(used) = self.node.store_credentials() else { return };
         match read {
-            Ok(read) if *read == self.credentials || self.credentials.is_none() => {}
+            Ok(read) if read.as_ref() == Some(used) => {}
             Ok(_) => tracing::warn!(
                 advice = "restart, one replica at a time, before the former ones end",
                 "the certificates or the password for etcd have changed: the former go on to be used"

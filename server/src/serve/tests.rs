@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::deployment::Deployment;
 use crate::key_per_reference::KeyPerReference;
+use crate::telemetry::captured::Log;
 
 const TIME: Duration = Duration::from_secs(5);
 const PLAIN: &str = "address = \"127.0.0.1:0\"\ntls_disable = true\n";
@@ -383,15 +384,19 @@ async fn a_reload_with_another_place_of_the_storage_is_refused() {
     server.reload(sled("one", ""), TIME).await.unwrap();
 }
 
+/// With the identity in `dir`, on an etcd that is not there. Below another path it is asked before the
+/// storage counts as open.
+fn on_etcd(dir: &TempDir) -> Config {
+    let path = dir.path().display();
+    let tls = format!("tls_cert_file = \"{path}/cert.pem\"\ntls_key_file = \"{path}/key.pem\"");
+    let etcd = format!("address = \"https://127.0.0.1:1\"\npath = \"outer/inner/\"\n{tls}");
+    config(PLAIN, &format!("data_dir = \"{path}\"\nstorage \"etcd\" {{\n{etcd}\n}}\n"))
+}
+
 #[test]
 fn credentials_for_etcd_are_told_from_others_by_what_is_in_their_files() {
     let dir = tempdir().unwrap();
-    let storage = || {
-        let path = dir.path().display();
-        let tls = format!("tls_cert_file = \"{path}/cert.pem\"\ntls_key_file = \"{path}/key.pem\"");
-        let etcd = format!("address = \"https://127.0.0.1:1\"\n{tls}");
-        config(PLAIN, &format!("data_dir = \"/tmp/x\"\nstorage \"etcd\" {{\n{etcd}\n}}\n")).storage
-    };
+    let storage = || on_etcd(&dir).storage;
     assert!(credentials_of(storage().as_ref()).is_err());
     write_identity(dir.path());
     let before = credentials_of(storage().as_ref()).unwrap();
@@ -401,6 +406,19 @@ fn credentials_for_etcd_are_told_from_others_by_what_is_in_their_files() {
     assert_ne!(credentials_of(storage().as_ref()).unwrap(), before);
     assert_eq!(Fixed::of(&config(PLAIN, "")).storage, None);
     assert_eq!(storage().unwrap().told(), storage().unwrap().told());
+}
+
+/// Every attempt to open the storage reads them again.
+#[tokio::test]
+async fn credentials_that_change_before_etcd_is_reached_need_no_restart() {
+    let dir = tempdir().unwrap();
+    write_identity(dir.path());
+    let log = Log::start();
+    let mut server = served(on_etcd(&dir)).await.unwrap();
+    write_identity(dir.path());
+    server.reload(on_etcd(&dir), TIME).await.unwrap();
+    let told = log.take();
+    assert!(!told.contains("have changed"), "{told}");
 }
 
 #[tokio::test]

@@ -118,6 +118,7 @@ impl Backend {
 pub struct StateWatch {
     status: watch::Sender<StateStatus>,
     store: OnceLock<Arc<SealedStore>>,
+    credentials: OnceLock<[u8; 32]>,
     backup_source: OnceLock<Source>,
     checkpoint: OnceLock<Checkpointed>,
     writes: Arc<Writes>,
@@ -135,6 +136,7 @@ impl Default for StateWatch {
         Self {
             status: watch::Sender::new(StateStatus::Opening),
             store: OnceLock::new(),
+            credentials: OnceLock::new(),
             backup_source: OnceLock::new(),
             checkpoint: OnceLock::new(),
             writes: Arc::default(),
@@ -158,6 +160,12 @@ impl StateWatch {
     #[must_use]
     pub fn writes(&self) -> &Writes {
         &self.writes
+    }
+
+    /// What tells the credentials that the storage was opened with from others; `None` where there
+    /// are none, or it is not open.
+    pub(crate) fn credentials(&self) -> Option<&[u8; 32]> {
+        self.credentials.get()
     }
 
     #[cfg(test)]
@@ -236,10 +244,7 @@ impl Keeper {
     async fn attempt(&mut self) -> Result<(State, Opened), OpenError> {
         let transit = self.now();
         let is_lasting = !matches!(self.backend, Backend::Configured(Storage::InMemory));
-        let raw = match &self.backend {
-            Backend::Configured(storage) => backend::open(storage).await?,
-            Backend::Opened(raw) => Arc::clone(raw),
-        };
+        let raw = self.raw_store().await?;
         let keeping = &transit.deployment.keeping;
         // A checkpoint of what is gone with the process would only stand against the next one.
         let checkpoint_dir = keeping.data_dir.clone().filter(|_| is_lasting);
@@ -269,6 +274,22 @@ impl Keeper {
         self.watch.status.send_replace(StateStatus::Open { sequence });
         tracing::info!(store = %opened.format.store, sequence, "the state is open");
         Ok((state, opened))
+    }
+
+    /// The raw store, opened unless it is open.
+    async fn raw_store(&self) -> Result<Arc<dyn Store>, OpenError> {
+        let storage = match &self.backend {
+            Backend::Configured(storage) => storage,
+            Backend::Opened(raw) => return Ok(Arc::clone(raw)),
+        };
+        // First, so that files which are replaced meanwhile are told of at the next reload.
+        let credentials = backend::credentials_of(storage)?;
+        let raw = backend::open(storage).await?;
+        if let Some(credentials) = credentials {
+            // Set once: after this the store is not opened again.
+            let _first = self.watch.credentials.set(credentials);
+        }
+        Ok(raw)
     }
 
     fn note(&self, error: OpenError, told: &mut String) {
