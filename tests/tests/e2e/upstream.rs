@@ -308,6 +308,9 @@ fn an_upstream_key_made_anew_under_its_name_is_told_and_not_encrypted_under() ->
         let old = ciphertext(&client)?;
         if !is_running {
             selkie.says("pin written")?;
+            // What it will be asked to open is in a file of its own.
+            let canaries = bridge.site.dir().join("data/pins/transit.canaries");
+            until("a canary is kept", || Ok(canaries.exists().then_some(())))?;
             selkie.stop()?;
         }
         ensure!(vault.root.delete("transit/keys/bridge")?.status == 204);
