@@ -238,6 +238,10 @@ impl World {
         if replica.reaches(kms, Instant::now()) {
             replica.kms_confirmed[kms] = Some(Instant::now());
         }
+        // Who sees it give another secret wraps for its key no more, until it confirms it again.
+        if mood == kms::Mood::Lying {
+            replica.kms_confirmed[kms] = None;
+        }
         replica.kms[kms].is(mood);
         replica.kms_well[kms] = match mood {
             kms::Mood::Well => Some(replica.kms_well[kms].unwrap_or_else(Instant::now)),
