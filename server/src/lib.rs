@@ -18,6 +18,7 @@ pub mod clock;
 pub mod continuity;
 pub mod deployment;
 pub mod dev;
+mod digest_text;
 pub mod drill;
 mod durable_file;
 pub mod faults;

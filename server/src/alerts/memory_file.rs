@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memory::Subject;
 use super::record::{Learning, WrittenPair};
+use crate::digest_text;
 use crate::durable_file;
 
 const FILE: &str = "alerts-seen.json";
@@ -72,7 +73,7 @@ impl MemoryFile {
         let Some(text) = text else { return Ok(None) };
         let malformed = |error| MemoryFileError::Malformed(Some(error));
         let sealed: Sealed = serde_json::from_slice(&text).map_err(malformed)?;
-        let mac = unhex(&sealed.mac).ok_or(MemoryFileError::Malformed(None))?;
+        let mac = digest_text::parse(&sealed.mac).ok_or(MemoryFileError::Malformed(None))?;
         if !self.key.verify(&signed(&sealed.content), &mac) {
             return Err(MemoryFileError::WrongMac);
         }
@@ -111,10 +112,6 @@ impl MemoryFile {
 /// The local key signs pin files too, none of which begins like this.
 fn signed(content: &str) -> Vec<u8> {
     ["selkie alerts\n", content].concat().into_bytes()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

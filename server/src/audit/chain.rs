@@ -14,6 +14,7 @@ use selkie_crypto::AuditKey;
 use subtle::ConstantTimeEq;
 
 use super::json::push_number;
+use crate::digest_text;
 
 const MEMBER: &str = ",\"selkie\":{\"chain\":\"";
 const SEQUENCE: &str = "\",\"sequence\":";
@@ -93,7 +94,7 @@ impl<'l> Linked<'l> {
         let sequence = digits.parse().ok()?;
         // One spelling of each number and id, so that no other line passes for this one.
         let is_canonical = u64::to_string(&sequence) == digits && is_id(chain);
-        let end = End { chain: chain.to_owned(), sequence, mac: decode_hex(mac)? };
+        let end = End { chain: chain.to_owned(), sequence, mac: digest_text::parse(mac)? };
         is_canonical.then_some(Self { end, covered: covered.as_bytes() })
     }
 
@@ -125,7 +126,11 @@ impl FromStr for End {
             return Err(NotAnEnd);
         };
         let sequence = sequence.parse().ok().filter(|_| is_id(chain)).ok_or(NotAnEnd)?;
-        Ok(Self { chain: chain.to_owned(), sequence, mac: decode_hex(mac).ok_or(NotAnEnd)? })
+        Ok(Self {
+            chain: chain.to_owned(),
+            sequence,
+            mac: digest_text::parse(mac).ok_or(NotAnEnd)?,
+        })
     }
 }
 
@@ -137,10 +142,6 @@ pub(super) fn push_hex(bytes: &[u8; 32], out: &mut Vec<u8>) {
     let mut digits = [0; 64];
     // Invariant: there is room for two digits of each byte.
     out.extend_from_slice(base16ct::lower::encode(bytes, &mut digits).unwrap_or_default());
-}
-
-fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use selkie_crypto::PinKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::digest_text;
 use crate::durable_file;
 
 const FILE: &str = "promises.json";
@@ -128,7 +129,7 @@ impl PromiseFile {
             (None, _) => Ok(Some(true)),
             (Some(_), None) => Ok(Some(false)),
             (Some(key), Some(mac)) => {
-                let mac = unhex(mac).ok_or(PromiseFileError::Malformed(None))?;
+                let mac = digest_text::parse(mac).ok_or(PromiseFileError::Malformed(None))?;
                 Ok(key.verify(&signed(content), &mac).then_some(true))
             }
         }
@@ -180,10 +181,6 @@ fn promises_in(content: &str) -> Result<Vec<Promises>, PromiseFileError> {
 /// The local key signs other files too, none of which begins like this.
 fn signed(content: &str) -> Vec<u8> {
     ["selkie promises\n", content].concat().into_bytes()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

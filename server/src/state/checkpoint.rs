@@ -12,6 +12,7 @@ use selkie_crypto::StateKey;
 use serde::{Deserialize, Serialize};
 
 use super::Root;
+use crate::digest_text;
 use crate::durable_file;
 
 const FILE: &str = "state-checkpoint";
@@ -162,7 +163,7 @@ impl CheckpointFile {
         if checkpoint.store != self.store {
             return Err(CheckpointError::OtherStore { found: checkpoint.store });
         }
-        let mac = unhex(&checkpoint.mac).ok_or(CheckpointError::Malformed(None))?;
+        let mac = digest_text::parse(&checkpoint.mac).ok_or(CheckpointError::Malformed(None))?;
         if !key.verify_checkpoint(&checkpoint.signed(), &mac) {
             return Err(CheckpointError::WrongMac);
         }
@@ -211,10 +212,6 @@ impl Checkpoint {
 /// Tells roots apart without telling their sum.
 fn mark(key: &StateKey, root: &Root) -> String {
     encode_string(&key.checkpoint_mac(&[b"root\n", &*root.encode()].concat()))
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

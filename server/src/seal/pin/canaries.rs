@@ -6,7 +6,7 @@ use selkie_crypto::{KekId, PinKey, SealName, WrapAlgorithm, base64};
 use serde::{Deserialize, Serialize};
 
 use super::PinError;
-use super::record::unhex;
+use crate::digest_text;
 use crate::seal::canary::Canary;
 
 const FORMAT: u32 = 1;
@@ -55,7 +55,7 @@ impl Record {
         key: Option<&PinKey>,
     ) -> Result<Vec<Canary>, PinError> {
         if let (Some(mac), Some(key)) = (&self.mac, key) {
-            let mac = unhex(mac).ok_or(PinError::WrongMac)?;
+            let mac = digest_text::parse(mac).ok_or(PinError::WrongMac)?;
             let signed = self.signed().ok_or(PinError::Malformed(None))?;
             if !key.verify(&signed, &mac) {
                 return Err(PinError::WrongMac);
@@ -91,7 +91,7 @@ impl Entry {
                 .ok()?
                 .expose_for_own_use()
                 .to_vec(),
-            digest: unhex(&self.sha256)?,
+            digest: digest_text::parse(&self.sha256)?,
         })
     }
 }

@@ -8,6 +8,7 @@ use selkie_kms::{KekDescription, KekState, KekVersion, Wrapping};
 use serde::{Deserialize, Serialize};
 
 use super::PinError;
+use crate::digest_text;
 use crate::seal::known::rebuilt;
 
 const FORMAT: u32 = 1;
@@ -88,7 +89,7 @@ impl Record {
     /// Whether the local key signed it. One without a MAC is merely not signed.
     pub(super) fn is_signed_by(&self, key: Option<&PinKey>) -> Result<bool, PinError> {
         let (Some(mac), Some(key)) = (&self.mac, key) else { return Ok(false) };
-        let mac = unhex(mac).ok_or(PinError::WrongMac)?;
+        let mac = digest_text::parse(mac).ok_or(PinError::WrongMac)?;
         let signed = self.signed().ok_or(PinError::Malformed(None))?;
         if key.verify(&signed, &mac) { Ok(true) } else { Err(PinError::WrongMac) }
     }
@@ -168,8 +169,4 @@ fn printed(der: &[u8]) -> String {
     let mut text = Vec::new();
     base64::encode_into(der, &mut text);
     String::from_utf8_lossy(&text).into_owned()
-}
-
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
-    base16ct::lower::decode(text, &mut [0; 32]).ok()?.try_into().ok()
 }
