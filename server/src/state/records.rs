@@ -178,7 +178,7 @@ impl Records {
             Ok(revision) => {
                 self.mirrors.iter().for_each(|mirror| mirror.take(revision, &batch.writes));
                 if !batch.is_empty() {
-                    self.heard.expect(revision);
+                    self.heard.note_known(revision);
                 }
                 Ok(())
             }
@@ -214,7 +214,7 @@ impl Records {
             let found = in_time(store.get(guard.key())).await?;
             self.mirrors.iter().for_each(|mirror| mirror.look(guard, found.as_ref()));
             if let Some(record) = &found {
-                self.heard.expect(record.revision);
+                self.heard.note_known(record.revision);
             }
         }
         Ok(())

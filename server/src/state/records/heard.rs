@@ -56,7 +56,7 @@ impl Heard {
     }
 
     /// Takes note that the store has a commit of `revision`, as an answer or a look has shown.
-    pub(super) fn expect(&self, revision: Revision) {
+    pub(super) fn note_known(&self, revision: Revision) {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if revision > watched.told && watched.owed.is_none() {
             watched.owed = Some((revision, Instant::now()));
