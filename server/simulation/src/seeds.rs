@@ -130,7 +130,7 @@ fn what_is_promised_is_kept_whatever_the_seed() {
         }
     });
     let (met, steps, blobs) = total.into_inner().unwrap();
-    report(count, steps, blobs, &met, began.elapsed().as_secs_f64());
+    report(first, count, (steps, blobs), &met, began.elapsed().as_secs_f64());
     if count >= 1_000 {
         let missing = KINDS.iter().filter(|kind| met.get(*kind).is_none_or(|times| *times == 0));
         assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new(), "never happened");
@@ -144,14 +144,21 @@ fn a_seed_told(seed: u64) {
     require_kept(seed, &outcome);
 }
 
-/// What the run of `count` seeds came to.
-fn report(seeds: u64, steps: u64, blobs: u64, met: &BTreeMap<&'static str, u64>, seconds: f64) {
+/// What the run of so many `seeds` from `first` on came to.
+fn report(
+    first: u64,
+    seeds: u64,
+    (steps, blobs): (u64, u64),
+    met: &BTreeMap<&'static str, u64>,
+    seconds: f64,
+) {
+    let from = if first == 0 { String::new() } else { format!("SELKIE_FIRST_SEED={first} ") };
     let faults: u64 = met.values().sum();
     let kinds: Vec<_> = met.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
     note(&format!("{seeds} seeds in {seconds:.0} s; {}", kinds.join(", ")));
     note(&format!(
         "evidence: replicas keep their promises whatever happens to store, master keys and clocks | \
-         SELKIE_SEEDS={seeds} cargo test -p selkie-simulation -- --nocapture | {seeds} seeds, \
+         {from}SELKIE_SEEDS={seeds} cargo test -p selkie-simulation -- --nocapture | {seeds} seeds, \
          {steps} steps, {blobs} ciphertexts, {faults} troubles of {} kinds, nothing broken | a lost \
          write, a deaf replica, a decrypt without a permit, a destroyed key, a minimum not heard of, a \
          server that never wraps by itself, a refused rewrap and a record not tampered with, each found",
