@@ -34,6 +34,18 @@ impl Listener {
     pub(crate) fn asks_clients(&self) -> bool {
         self.tls.as_ref().is_some_and(Tls::asks_clients)
     }
+
+    /// The address of this one if nothing else can listen at `other` beside it. Whether all addresses
+    /// of IPv6 are those of IPv4 too is the machine's to say.
+    pub(crate) fn overlaps(&self, other: SocketAddr) -> Option<SocketAddr> {
+        let Endpoint::Address(one) = self.endpoint else {
+            return None;
+        };
+        let is_for_all = one.ip().is_unspecified() || other.ip().is_unspecified();
+        let is_one_port = one.port() == other.port() && one.port() != 0;
+        let is_one_host = one.ip() == other.ip() || is_for_all && one.is_ipv4() == other.is_ipv4();
+        (is_one_port && is_one_host).then_some(one)
+    }
 }
 
 /// Where a listener listens.
@@ -145,16 +157,12 @@ pub(crate) fn decode(root: &mut Section<'_>, reading: &Reading<'_>) -> Vec<Liste
     listeners
 }
 
-/// The address of `one` if `other` cannot listen beside it. Whether all addresses of IPv6 are those
-/// of IPv4 too is the machine's to say.
+/// The address of `one` if `other` cannot listen beside it.
 fn overlap(one: &Listener, other: &Listener) -> Option<SocketAddr> {
-    let (Endpoint::Address(one), Endpoint::Address(other)) = (&one.endpoint, &other.endpoint)
-    else {
-        return None;
-    };
-    let is_for_all = one.ip().is_unspecified() || other.ip().is_unspecified();
-    let is_one_port = one.port() == other.port() && one.port() != 0;
-    (is_for_all && is_one_port && one.is_ipv4() == other.is_ipv4()).then_some(*one)
+    match other.endpoint {
+        Endpoint::Address(other) => one.overlaps(other),
+        Endpoint::ActivatedName(_) | Endpoint::ActivatedIndex(_) => None,
+    }
 }
 
 fn listener(

@@ -7,6 +7,7 @@ use selkie_hcl::{Located, Section};
 use url::{Host, Url};
 
 use crate::header::{SecretHeader, headers};
+use crate::listener::Listener;
 use crate::secret::Reading;
 use crate::warning::WarningKind;
 
@@ -54,6 +55,10 @@ enum TelemetryError {
          keys: listen at 127.0.0.1, or say metrics_without_token = \"public\""
     )]
     OpenToOthers,
+    #[error(
+        "field \"metrics_address\": the listener at {listener} has this port: give the metrics another"
+    )]
+    Taken { listener: SocketAddr },
     #[error("field \"metrics_without_token\": there are \"loopback\" and \"public\"")]
     UnknownReach,
     #[error("{field:?} needs {needed:?}")]
@@ -98,14 +103,18 @@ const NOT_SENT: [&str; 7] = [
 ];
 
 /// The `telemetry` stanza.
-pub(crate) fn decode(root: &mut Section<'_>, reading: &Reading<'_>) -> Telemetry {
+pub(crate) fn decode(
+    root: &mut Section<'_>,
+    listeners: &[Listener],
+    reading: &Reading<'_>,
+) -> Telemetry {
     let mut found = Telemetry::default();
     for (index, mut section) in root.blocks("telemetry").into_iter().enumerate() {
         if index > 0 {
             section.place().report(TelemetryError::Repeated);
         }
         found = Telemetry {
-            metrics: metrics(&mut section, reading),
+            metrics: metrics(&mut section, listeners, reading),
             tracing: tracing(&mut section, reading),
         };
         for (field, reason) in WITHOUT_EFFECT {
@@ -121,7 +130,11 @@ pub(crate) fn decode(root: &mut Section<'_>, reading: &Reading<'_>) -> Telemetry
     found
 }
 
-fn metrics(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<MetricsListener> {
+fn metrics(
+    section: &mut Section<'_>,
+    listeners: &[Listener],
+    reading: &Reading<'_>,
+) -> Option<MetricsListener> {
     let is_public = section.field("metrics_without_token").string().and_then(|reach| {
         reach.try_map(|text| match text.as_str() {
             "loopback" => Ok(false),
@@ -138,6 +151,10 @@ fn metrics(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<MetricsLi
         text.parse::<SocketAddr>().map_err(|source| TelemetryError::NotAnAddress { source })
     })?;
     let Located { value: address, place } = address;
+    if let Some(listener) = listeners.iter().find_map(|listener| listener.overlaps(address)) {
+        place.report(TelemetryError::Taken { listener });
+        return None;
+    }
     if !address.ip().is_loopback() {
         match is_public.is_some_and(|reach| reach.value) {
             true => reading.warn(place, WarningKind::PublicMetrics { address }),
