@@ -205,7 +205,10 @@ impl World {
         };
         let can_be_wrapped = self.disabled == [false; 2]
             && self.clouds.iter().all(|cloud| cloud.is_current_enabled());
-        if can_be_wrapped && self.replicas.iter().any(follows) {
+        // Who started without what opens the state has nothing to wrap.
+        let mut alone = self.clouds.iter().zip(self.was_alone);
+        let can_be_opened = alone.all(|(cloud, was_alone)| !was_alone || cloud.opens_all());
+        if can_be_wrapped && can_be_opened && self.replicas.iter().any(follows) {
             self.was_alone = [false; 2];
         }
     }
