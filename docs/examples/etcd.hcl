@@ -33,6 +33,7 @@ telemetry {
 key "autounseal" {}
 
 client "operator" {
+  # Replace it: nobody has the token of this hash. `selkie client add` prints yours.
   token_sha256 = "e26271171096db3734747cb6c115c23f01e6448d42d3b415187748ce34a55af8"
   policies     = ["keys"]
 }
@@ -41,6 +42,8 @@ policy "keys" {
   path "transit/keys/*" { capabilities = ["create", "read", "update", "list"] }
   path "transit/encrypt/*" { capabilities = ["update"] }
   path "transit/decrypt/*" { capabilities = ["update"] }
-  path "sys/seal-backend-status" { capabilities = ["read"] }
+  path "sys/seal-backend-status" { capabilities = ["read"] }               # selkie status
+  path "sys/drill/" { capabilities = ["list"] }                            # selkie drill
+  path "sys/drill/*" { capabilities = ["update", "sudo"] }
   path "sys/storage/selkie/snapshot" { capabilities = ["read", "sudo"] }   # selkie backup
 }

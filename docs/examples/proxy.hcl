@@ -24,6 +24,7 @@ seal "static" {
 key "autounseal" {}
 
 client "vault-eu" {
+  # Replace it: nobody has the token of this hash. `selkie client add` prints yours.
   token_sha256      = "e26271171096db3734747cb6c115c23f01e6448d42d3b415187748ce34a55af8"
   policies          = ["vault-eu-seal"]
   period            = "24h"

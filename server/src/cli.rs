@@ -96,7 +96,8 @@ enum AuditCommand {
 
 #[derive(Debug, Subcommand)]
 enum ClientCommand {
-    /// Print all that a new seal client needs: its token, declaration, policy and seal stanza.
+    /// Print all that a new seal client needs: its token, declaration, policy and seal stanza; or an
+    /// operator.
     Add(client::Arguments),
 }
 

@@ -1,4 +1,7 @@
-//! `selkie client add`: what a new seal client needs, to be pasted into two configuration files.
+//! `selkie client add`: what a new seal client needs, to be pasted into two configuration files; or
+//! an operator.
+
+mod operator;
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,24 +11,29 @@ use selkie_config::ClientName;
 use selkie_hcl::Document;
 use zeroize::Zeroizing;
 
+use self::operator::Operator;
 use super::{CommandError, print};
 use crate::seal_client::{NewToken, SealClient};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// A name for the Vault, such as "vault-eu".
+    /// A name for the Vault, such as "vault-eu", or for the operator.
     #[arg(value_parser = ClientName::new)]
     name: ClientName,
+    /// Print a token for the commands that ask a running server (status, drill, backup, export),
+    /// instead of one for a Vault.
+    #[arg(long, conflicts_with_all = ["key", "period"])]
+    operator: bool,
     /// The transit key it uses.
     #[arg(long, default_value = "autounseal")]
     key: KeyName,
-    /// The mount of that key.
+    /// The mount of that key; of an operator, the mount whose keys it may list.
     #[arg(long, default_value = "transit")]
     mount: MountPath,
     /// What the Vault is told that each renewal is worth; a declared token itself never expires.
     #[arg(long, default_value = "24h", value_parser = period)]
     period: String,
-    /// The URL under which the Vault reaches Selkie.
+    /// The URL under which the Vault, or the operator, reaches Selkie.
     #[arg(long, default_value = "https://SELKIE:8200", value_parser = url)]
     address: String,
 }
@@ -41,8 +49,12 @@ struct NotAPeriod;
 struct NotAUrl;
 
 pub(super) fn add(arguments: Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
-    let Arguments { name, key, mount, period, address } = arguments;
-    let client = SealClient { name, key, mount, period, token: NewToken::random()? };
+    let Arguments { name, operator, key, mount, period, address } = arguments;
+    let token = NewToken::random()?;
+    if operator {
+        return print(output, &Operator { name, mount, token }.sheet(&address));
+    }
+    let client = SealClient { name, key, mount, period, token };
     print(output, &sheet(&client, &address))
 }
 

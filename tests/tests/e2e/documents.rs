@@ -61,6 +61,34 @@ fn the_trial_tokens_of_the_emulator_are_those_that_its_example_declares() -> Res
 }
 
 #[test]
+fn the_policy_of_a_token_maker_permits_what_its_section_does() -> Result<()> {
+    let text = fs::read_to_string(root().join("docs/clients.md"))?;
+    let (_, policy) = text.split_once("    policy \"token-maker\" {").context("no policy")?;
+    let (policy, _) = policy.split_once("\n    }\n").context("no end")?;
+    let mut site = Site::new()?;
+    site.policy("vault-eu-seal", &[("transit/encrypt/autounseal", &["update"])]);
+    site.extra += &format!("storage \"inmem\" {{}}\npolicy \"token-maker\" {{{policy}\n}}\n");
+    let maker = site.client("maker", &["token-maker"], "")?;
+    let selkie = site.start()?;
+    let token = |arguments: &[&str]| -> Result<String> {
+        let mut command = Command::new(binary()?);
+        command.env_clear().env("VAULT_ADDR", selkie.url()).env("VAULT_TOKEN", &maker);
+        let output = command.arg("token").args(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{arguments:?}: {said}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let create = "create --policy vault-eu-seal --period 24h --orphan --display-name vault-eu";
+    let made = token(&create.split(' ').collect::<Vec<_>>())?;
+    let line = made.lines().find(|line| line.starts_with("token_accessor "));
+    let accessor = line.and_then(|line| line.split_whitespace().last()).context("no accessor")?;
+    token(&["lookup", "--accessor", accessor])?;
+    assert_eq!(selkie.client().with_token(&maker).get("sys/tokens/in-use")?.status, 200);
+    token(&["revoke", "--accessor", accessor])?;
+    Ok(())
+}
+
+#[test]
 fn every_test_that_the_threat_model_or_an_invariant_names_exists() -> Result<()> {
     let threats = fs::read_to_string(root().join("docs/threat-model.md"))?;
     let design = fs::read_to_string(root().join("docs/design.md"))?;

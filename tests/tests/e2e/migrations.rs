@@ -1,11 +1,11 @@
-//! The ways in and out that need Vault's own `-migrate`, with a real Vault core: from the native seal
-//! "azurekeyvault" to Selkie, and from Selkie to Shamir shares or to another transit server.
+//! The ways in and out that need Vault's own `-migrate`, with a real Vault core: from Shamir shares or
+//! the native seal "azurekeyvault" to Selkie, and from Selkie to shares or to another transit server.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use selkie_tests::{Emulator, Peer, Selkie, Site, UpstreamVault, VaultCore, key_ids, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::vault::SECRET;
 
@@ -16,8 +16,8 @@ struct Operated {
     program: PathBuf,
     storage: PathBuf,
     root: String,
-    /// The recovery key, or the share that unseals.
-    key: String,
+    /// As many recovery keys, or shares that unseal, as are needed.
+    keys: Vec<String>,
 }
 
 /// The arguments of vault-core for one stanza; before each stands `seal` or `old-seal`.
@@ -50,14 +50,42 @@ impl Operated {
         let mut vault = VaultCore::start_with(&program, &storage, &arguments)?;
         let shares = json!({ "recovery_shares": 1, "recovery_threshold": 1 });
         let made = vault.client.put("sys/init", &shares)?.json();
-        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let text = |value: &Value| value.as_str().map(str::to_owned);
         let root = text(&made["root_token"]).with_context(|| made.to_string())?;
-        let key = text(&made["recovery_keys"][0]).with_context(|| made.to_string())?;
+        let keys = vec![text(&made["recovery_keys"][0]).with_context(|| made.to_string())?];
         vault.client.token = Some(root.clone());
         vault.unsealed()?;
         vault.write_secret(SECRET)?;
         vault.process.kill()?;
-        Ok(Self { program, storage, root, key })
+        Ok(Self { program, storage, root, keys })
+    }
+
+    /// The same without a seal, under three shares of which two are needed.
+    fn under_shares(program: PathBuf, site: &Site) -> Result<Self> {
+        let storage = site.dir().join("vault");
+        let mut vault = VaultCore::start_with(&program, &storage, &stanza("seal", &shamir()))?;
+        let shares = json!({ "secret_shares": 3, "secret_threshold": 2 });
+        let made = vault.client.put("sys/init", &shares)?.json();
+        let root = made["root_token"].as_str().with_context(|| made.to_string())?.to_owned();
+        let keys = made["keys"].as_array().with_context(|| made.to_string())?;
+        let keys = keys.iter().take(2).filter_map(|key| key.as_str().map(str::to_owned)).collect();
+        let operated = Self { program, storage, root, keys };
+        vault.client.token = Some(operated.root.clone());
+        operated.unseal(&mut vault, &json!({}))?;
+        vault.write_secret(SECRET)?;
+        vault.process.kill()?;
+        Ok(operated)
+    }
+
+    /// Gives all keys, with these further fields.
+    fn unseal(&self, vault: &mut VaultCore, further: &Value) -> Result<()> {
+        for key in &self.keys {
+            let mut body = further.clone();
+            body["key"] = json!(key);
+            let answer = vault.client.put("sys/unseal", &body)?;
+            ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
+        }
+        vault.unsealed()
     }
 
     fn start(&self, arguments: &[String]) -> Result<VaultCore> {
@@ -67,14 +95,15 @@ impl Operated {
 
     /// `vault operator unseal -migrate` between these stanzas.
     fn migrate(&self, from: &Stanza, to: &Stanza, further: &[String]) -> Result<()> {
-        let arguments = [stanza("seal", to), stanza("old-seal", from), further.to_vec()].concat();
-        let mut vault = self.start(&arguments)?;
+        let old = stanza("old-seal", from);
+        self.migrate_with(&[stanza("seal", to), old, further.to_vec()].concat())
+    }
+
+    fn migrate_with(&self, arguments: &[String]) -> Result<()> {
+        let mut vault = self.start(arguments)?;
         let migrating = |line: &str| line.contains("entering seal migration mode").then_some(());
         vault.process.stderr_line(0, migrating)?;
-        let answer =
-            vault.client.put("sys/unseal", &json!({ "key": self.key, "migrate": true }))?;
-        ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-        vault.unsealed()?;
+        self.unseal(&mut vault, &json!({ "migrate": true }))?;
         assert_eq!(vault.read_secret()?, SECRET);
         let done = |line: &str| line.contains("seal migration complete").then_some(());
         vault.process.stderr_line(0, done)?;
@@ -123,6 +152,23 @@ fn a_vault_on_the_native_seal_of_azure_migrates_to_selkie() -> Result<()> {
     vault.assert_comes_up_by_itself(&to)
 }
 
+/// The shares are the recovery keys afterwards: the way back takes them.
+#[test]
+fn a_vault_with_unseal_keys_migrates_to_selkie_and_keeps_them_as_recovery_keys() -> Result<()> {
+    let Some(program) = Peer::VaultCore.find()? else { return Ok(()) };
+    let (site, mut selkie, to) = selkie()?;
+    let vault = Operated::under_shares(program, &site)?;
+    vault.migrate_with(&stanza("seal", &to))?;
+    assert_eq!(key_ids(&vault.storage)?, ["v1", "v1"]);
+    vault.assert_comes_up_by_itself(&to)?;
+    vault.migrate(&to, &shamir(), &[])?;
+    selkie.stop()?;
+    let mut alone = vault.start(&stanza("seal", &shamir()))?;
+    vault.unseal(&mut alone, &json!({}))?;
+    assert_eq!(alone.read_secret()?, SECRET);
+    alone.process.kill()
+}
+
 #[test]
 fn the_way_out_leads_from_selkie_to_shamir() -> Result<()> {
     let Some(program) = Peer::VaultCore.find()? else { return Ok(()) };
@@ -133,9 +179,7 @@ fn the_way_out_leads_from_selkie_to_shamir() -> Result<()> {
     let mut alone = vault.start(&stanza("seal", &shamir()))?;
     assert_eq!(alone.client.get("sys/health")?.status, 503, "it is sealed");
     // The recovery key has become the share that unseals.
-    let answer = alone.client.put("sys/unseal", &json!({ "key": vault.key }))?;
-    ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
-    alone.unsealed()?;
+    vault.unseal(&mut alone, &json!({}))?;
     assert_eq!(alone.read_secret()?, SECRET);
     alone.process.kill()
 }

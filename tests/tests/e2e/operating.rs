@@ -136,6 +136,42 @@ fn a_drill_tells_which_seal_does_not_open_and_the_metrics_say_so() -> Result<()>
     Ok(())
 }
 
+/// What is printed for Selkie's file, and the token that stands in a line of its own.
+fn operator(name: &str) -> Result<(String, String)> {
+    let printed = succeeds(&run(&["client", "add", name, "--operator"])?)?;
+    let (ours, theirs) = printed.split_once("# 2.").context("no second part")?;
+    let token = theirs.lines().find(|line| line.starts_with("hvs.")).context("no token")?;
+    Ok((ours.to_owned(), token.to_owned()))
+}
+
+#[test]
+fn an_operators_token_is_enough_for_each_command_that_asks_a_server() -> Result<()> {
+    let mut site = Site::new()?;
+    let (declared, token) = operator("ann")?;
+    let (data, local) = (site.dir().join("data"), site.random_key("local")?);
+    fs::create_dir(&data)?;
+    let state = format!("data_dir = {data:?}\nlocal_key = \"{local}\"\nstorage \"sled\" {{}}\n");
+    site.extra += &(state + &declared);
+    let selkie = site.start()?;
+    selkie.says("the state is open")?;
+    let file = shown(&site.secret_file("token", format!("{token}\n").as_bytes())?);
+    let backup = shown(&site.dir().join("backup"));
+    for command in [
+        &["status"][..],
+        &["takeover", "status"],
+        &["drill"],
+        &["backup", "-o", &backup],
+        &["export", "--declared"],
+    ] {
+        let remote = ["--address", &selkie.url(), "--token-file", &file];
+        succeeds(&run(&[command, &remote[..]].concat())?).with_context(|| command.join(" "))?;
+    }
+    let client = selkie.client().with_token(&token);
+    assert_eq!(client.get("sys/tokens/in-use")?.status, 200);
+    assert_eq!(encrypt(&client, "autounseal")?.status, 403);
+    Ok(())
+}
+
 #[test]
 fn ha_status_tells_of_the_node_that_answers() -> Result<()> {
     let operated = Operated::start()?;

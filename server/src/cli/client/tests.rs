@@ -65,6 +65,33 @@ fn the_policy_allows_the_key_and_no_more() {
     );
 }
 
+/// That the commands work with it is checked by the end-to-end test of the same claim.
+#[test]
+fn an_operator_may_watch_and_save_and_use_no_key() {
+    let printed = printed("add Ann --operator --mount team/transit");
+    let token = printed.lines().find(|line| line.starts_with("hvs.")).unwrap();
+    let (ours, theirs) = printed.split_once("# 2.").unwrap();
+    assert!(!ours.contains(token) && !theirs.contains("seal"));
+    let client = client(&format!("{ours}# 2.\ntoken = \"{token}\"\n"));
+    let may = |path: &str, capability| client.acl.on(Bare).check(path, capability).is_ok();
+    for (path, capability) in [
+        ("sys/seal-backend-status", Capability::Read),
+        ("sys/takeover", Capability::Read),
+        ("sys/tokens/in-use", Capability::Read),
+        ("sys/drill/", Capability::List),
+        ("sys/drill/state", Capability::Update),
+        ("sys/storage/selkie/snapshot", Capability::Read),
+        ("team/transit/keys", Capability::List),
+        ("team/transit/keys/k", Capability::Read),
+    ] {
+        assert!(may(path, capability), "{path}");
+    }
+    for path in ["encrypt/k", "decrypt/k", "keys/k", "keys/k/rotate", "keys/k/config"] {
+        let path = format!("team/transit/{path}");
+        assert!(!may(&path, Capability::Update) && !may(&path, Capability::Create), "{path}");
+    }
+}
+
 #[test]
 fn the_token_stands_in_the_output_once() {
     let printed = printed("add vault-eu");
@@ -83,6 +110,8 @@ fn what_could_not_be_pasted_is_refused() {
         "add a --period 24",
         "add a --period 0s",
         "add a --period 1h\"",
+        "add a --operator --key k",
+        "add a --operator --period 1h",
         "add a --address SELKIE:8200",
         "add a --address https://x\"y ",
     ] {

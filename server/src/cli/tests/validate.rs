@@ -49,6 +49,22 @@ fn validate_tells_of_a_library_of_an_hsm_that_is_not_there() {
 }
 
 #[test]
+fn validate_warns_of_the_sample_token_of_the_examples() {
+    let hash = |hash: &str| {
+        format!("client \"a\" {{\n  token_sha256 = \"{hash}\"\n  policies = [\"default\"]\n}}")
+    };
+    let example = include_str!("../../../../docs/examples/selkie.hcl");
+    let (_, sample) = example.split_once("token_sha256 = \"").unwrap();
+    let (_dir, file) = site(&hash(&sample[..64]));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success, "a Vault may be added later: {errors}");
+    assert!(errors.contains("warning: client \"a\": \"token_sha256\" is the sample"), "{errors}");
+    let (_dir, file) = site(&hash(&"ab".repeat(32)));
+    let (_, _, errors) = ran(&["validate", &file]);
+    assert!(!errors.contains("sample"), "{errors}");
+}
+
+#[test]
 fn validate_tells_another_key_under_a_known_id_by_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let old = with_key(&dir, "old.hcl", "old", Some(&[1; 32]));

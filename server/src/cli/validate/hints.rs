@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
-use selkie_access::{MountPath, PolicyName};
-use selkie_config::{Config, DeclaredMethod, SealKind, TokenParameters};
+use selkie_access::{MountPath, PolicyName, TokenHash};
+use selkie_config::{ClientName, Config, DeclaredMethod, SealKind, TokenParameters};
 use selkie_crypto::SealName;
+
+/// The one that stands in the examples. Its token was thrown away.
+const SAMPLE_TOKEN_SHA256: &str =
+    "e26271171096db3734747cb6c115c23f01e6448d42d3b415187748ce34a55af8";
 
 /// Something that may be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,7 @@ pub(super) enum Hint {
     AppRoleWithoutStorage { path: MountPath },
     UndeclaredKey { policy: PolicyName, path: String },
     UndeclaredPolicy { path: MountPath, role: String, policy: PolicyName },
+    SampleToken { client: ClientName },
 }
 
 impl fmt::Display for Hint {
@@ -47,6 +52,11 @@ impl fmt::Display for Hint {
                 "role {role:?} of auth/{path}: policy \"{policy}\" is not declared here; unless it is \
                  created through the API, it grants nothing"
             ),
+            Self::SampleToken { client } => write!(
+                f,
+                "client \"{client}\": \"token_sha256\" is the sample of the documents, whose token \
+                 nobody has: replace it by what `selkie client add` prints"
+            ),
         }
     }
 }
@@ -59,6 +69,7 @@ pub(super) fn hints(config: &Config) -> Vec<Hint> {
     if !has_storage {
         hints.extend(undeclared_keys(config));
     }
+    hints.extend(sample_tokens(config));
     let known: BTreeSet<&PolicyName> = config.policies.iter().map(|one| one.name()).collect();
     for auth in &config.auth {
         let path = &auth.path;
@@ -89,6 +100,14 @@ fn missing_files(config: &Config) -> impl Iterator<Item = Hint> {
         };
         named.into_iter().filter_map(hint).collect()
     })
+}
+
+/// Clients that were copied out of `docs/examples` as they stand there.
+fn sample_tokens(config: &Config) -> impl Iterator<Item = Hint> {
+    let is_sample = |hash: &TokenHash| hash.to_string() == SAMPLE_TOKEN_SHA256;
+    let clients = config.clients.iter();
+    let sampled = clients.filter(move |client| client.token.as_ref().is_some_and(is_sample));
+    sampled.map(|client| Hint::SampleToken { client: client.name.clone() })
 }
 
 /// What policies allow with keys that there are not. Only paths that name a mount and a key.
