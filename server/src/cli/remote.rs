@@ -21,6 +21,8 @@ use super::CommandError;
 use crate::backup::MAX_SNAPSHOT_BYTES;
 
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
+/// What Vault's API says to who has no right, and to who is nobody.
+const DENIED: &str = "permission denied";
 /// The largest answer is a backup with its keys, lengths and tags.
 const ANSWER_BYTES: usize = 2 * MAX_SNAPSHOT_BYTES;
 
@@ -197,12 +199,13 @@ impl Remote {
     }
 
     /// What the server answers to `body`; null if it has nothing to say. Why it refuses is told in
-    /// its own words.
+    /// its own words, unless the token lacks `right`.
     pub(super) async fn tell(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
+        right: &'static str,
     ) -> Result<Value, RemoteError> {
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(|_unprintable| RemoteError::Unreadable)?.unwrap_or_default();
@@ -210,11 +213,10 @@ impl Remote {
         if status == StatusCode::NO_CONTENT {
             return Ok(Value::Null);
         }
-        let json = serde_json::from_slice::<Value>(&answer).ok();
         if status.is_success() {
-            return json.ok_or(RemoteError::Unreadable);
+            return serde_json::from_slice(&answer).map_err(|_not_json| RemoteError::Unreadable);
         }
-        Err(RemoteError::Told { status, texts: errors(json.as_ref()) })
+        Err(refused(status, &answer, path, right))
     }
 
     /// The answer, whatever its status.
@@ -253,12 +255,15 @@ impl Remote {
 }
 
 fn refused(status: StatusCode, body: &[u8], path: &str, right: &'static str) -> RemoteError {
-    if status == StatusCode::FORBIDDEN {
+    let json = serde_json::from_slice::<Value>(body).ok();
+    let texts = errors(json.as_ref());
+    // Other texts of a 403 are about the token that a request names ("bad token").
+    let is_denial = texts.is_empty() || texts.iter().any(|text| text.contains(DENIED));
+    if status == StatusCode::FORBIDDEN && is_denial {
         let path = path.split('?').next().unwrap_or(path).to_owned();
         return RemoteError::Denied { path, right };
     }
-    let json = serde_json::from_slice::<Value>(body).ok();
-    RemoteError::Told { status, texts: errors(json.as_ref()) }
+    RemoteError::Told { status, texts }
 }
 
 /// The server's own words; control characters of whoever answers never reach the terminal.
