@@ -7,6 +7,7 @@ use selkie_crypto::envelope::EnvelopeRefusal;
 use super::error::ApiError;
 use super::logged::cut;
 use super::route::{Endpoint, KeyPath, Route};
+use crate::auth::NotAuthenticated;
 use crate::transit::{Transit, TransitError};
 
 /// Why policies deny a request, as far as that helps whoever runs the server. The client learns
@@ -121,6 +122,40 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
         | TransitError::NameTooLong
         | TransitError::Setting(_) => return None,
     })
+}
+
+/// What an operator can do where nobody is known to ask.
+pub(super) const fn advice_on_stranger(error: &NotAuthenticated) -> Option<&'static str> {
+    match error {
+        NotAuthenticated::NoToken => Some(
+            "if it is a Vault, its seal stanza has no token, and no VAULT_TOKEN is set: put one into \
+             the stanza and start that Vault",
+        ),
+        NotAuthenticated::UnknownToken => Some(
+            "it was mistyped, revoked, or ended some time ago, or it is another server's: if it is a \
+             Vault's, make a new token (selkie token create, or selkie client add), put it into the \
+             Vault's seal stanza and start that Vault",
+        ),
+        NotAuthenticated::Expired(_) => Some(
+            "if it is a Vault's, make a new token with a period (selkie token create, or selkie \
+             client add), put it into the Vault's seal stanza and start that Vault, which renews it",
+        ),
+        NotAuthenticated::NotLookedUp => Some(
+            "see who sends unknown tokens from there; a good token that this replica has not heard of \
+             yet is let in when they stop",
+        ),
+        NotAuthenticated::Lapsed(_)
+        | NotAuthenticated::UnreadCertificate(_)
+        | NotAuthenticated::UnknownCertificate(_)
+        | NotAuthenticated::AmbiguousCertificate(_)
+        | NotAuthenticated::OutsideBoundCidrs(_)
+        | NotAuthenticated::WithoutCertificate(_)
+        | NotAuthenticated::StateSealed
+        | NotAuthenticated::StoreAway(_)
+        | NotAuthenticated::Stale(_)
+        | NotAuthenticated::Unreadable
+        | NotAuthenticated::TooLarge => None,
+    }
 }
 
 const fn advice_on_refusal(refusal: EnvelopeRefusal) -> Option<&'static str> {

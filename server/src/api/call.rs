@@ -10,7 +10,7 @@ use selkie_kms::KmsError;
 use selkie_listener::{Overloaded, ShownCertificate};
 use tokio::time::Instant;
 
-use super::advice::{Denial, advice};
+use super::advice::{Denial, advice, advice_on_stranger};
 use super::batch::{BatchItem, ITEM_BYTES};
 use super::body::BodyError;
 use super::error::{ApiError, Blame, ItemError, MasterKeyFault};
@@ -21,7 +21,7 @@ use super::reply::ReplyFrame;
 use super::route::Operation;
 use crate::audit::Trail;
 use crate::auth::methods::MethodError;
-use crate::auth::{Client, NotAuthenticated, Origin};
+use crate::auth::{Client, KnownClient, NotAuthenticated, Origin};
 use crate::byte_budget::Taken;
 use crate::deployment::Deployment;
 use crate::node::Node;
@@ -140,7 +140,7 @@ pub(super) struct Refusal(Box<Refused>);
 struct Refused {
     error: ApiError,
     cause: Option<Cause>,
-    client: Option<String>,
+    client: Option<KnownClient>,
     key: Option<String>,
 }
 
@@ -157,9 +157,9 @@ enum Cause {
 impl From<NotAuthenticated> for Refusal {
     fn from(cause: NotAuthenticated) -> Self {
         let (error, client) = match &cause {
-            NotAuthenticated::Expired { client }
-            | NotAuthenticated::OutsideBoundCidrs { client }
-            | NotAuthenticated::WithoutCertificate { client } => {
+            NotAuthenticated::Expired(client)
+            | NotAuthenticated::OutsideBoundCidrs(client)
+            | NotAuthenticated::WithoutCertificate(client) => {
                 (ApiError::InvalidToken, Some(client.clone()))
             }
             NotAuthenticated::NoToken
@@ -168,9 +168,7 @@ impl From<NotAuthenticated> for Refusal {
             | NotAuthenticated::UnreadCertificate(_)
             | NotAuthenticated::UnknownCertificate(_)
             | NotAuthenticated::AmbiguousCertificate(_) => (ApiError::InvalidToken, None),
-            NotAuthenticated::Stale { client } => {
-                (ApiError::StorageUnavailable, Some(client.clone()))
-            }
+            NotAuthenticated::Stale(client) => (ApiError::StorageUnavailable, Some(client.clone())),
             NotAuthenticated::StateSealed => (ApiError::StateSealed, None),
             NotAuthenticated::StoreAway(_) | NotAuthenticated::NotLookedUp => {
                 (ApiError::StorageUnavailable, None)
@@ -231,7 +229,7 @@ impl Refusal {
     }
 
     pub(super) fn by(mut self, client: &Client) -> Self {
-        self.0.client = Some(client.name().to_owned());
+        self.0.client = Some(client.known());
         self
     }
 
@@ -314,7 +312,14 @@ impl Refusal {
     /// One line: what failed, for whom, why, and what to do.
     pub(super) fn log(&self, request: &LoggedRequest<'_>) {
         let Refused { error, cause, client, key } = &*self.0;
-        let (client, key) = (client.as_deref(), key.as_deref());
+        let (client, accessor) = match client {
+            // A client may be declared without a token.
+            Some(client) => {
+                (Some(&*client.name), Some(&*client.accessor).filter(|it| !it.is_empty()))
+            }
+            None => (None, None),
+        };
+        let key = key.as_deref();
         let reason = self.reason();
         let denial = match cause {
             Some(Cause::Denied(denial)) => Some(denial.to_string()),
@@ -326,25 +331,21 @@ impl Refusal {
                 "see to the audit devices: a disk is full, or a collector away; the log told of it \
                  when it began",
             ),
-            Some(Cause::Stranger(NotAuthenticated::NotLookedUp)) => Some(
-                "see who sends unknown tokens from there; a good token that this replica has not \
-                 heard of yet is let in when they stop",
-            ),
-            Some(Cause::Stranger(_) | Cause::Records(_) | Cause::Method(_) | Cause::Denied(_))
-            | None => None,
+            Some(Cause::Stranger(error)) => advice_on_stranger(error),
+            Some(Cause::Records(_) | Cause::Method(_) | Cause::Denied(_)) | None => None,
         });
         let (id, path, method) = (request.id, &*request.path, &request.parts.method);
         let address = request.address();
         let code = error.status().as_u16();
         if self.is_failure() {
             tracing::error!(
-                request_id = id, address, client, key, %method, path, status = code, reason, advice,
-                "request failed"
+                request_id = id, address, client, accessor, key, %method, path, status = code, reason,
+                advice, "request failed"
             );
         } else {
             tracing::warn!(
-                request_id = id, address, client, key, %method, path, status = code, reason, advice,
-                "request refused"
+                request_id = id, address, client, accessor, key, %method, path, status = code, reason,
+                advice, "request refused"
             );
         }
     }

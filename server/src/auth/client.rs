@@ -67,6 +67,15 @@ pub struct Declaration {
     pub certificate: BTreeMap<String, String>,
 }
 
+/// Who it is that asks, as far as the log tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownClient {
+    /// As of [`Client::name`].
+    pub name: String,
+    /// As of [`Client::accessor`].
+    pub accessor: String,
+}
+
 /// Why nobody is known to ask: for the log alone, the client gets one answer for all.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NotAuthenticated {
@@ -90,22 +99,13 @@ pub enum NotAuthenticated {
     UnknownToken,
     /// The token has run out, or what it came from has gone.
     #[error("the token has expired, or its parent or the mount that it was got at is gone")]
-    Expired {
-        /// The name of the client.
-        client: String,
-    },
+    Expired(KnownClient),
     /// The client's token must not be used from where it was.
     #[error("the client's token was used from outside its token_bound_cidrs")]
-    OutsideBoundCidrs {
-        /// The name of the client.
-        client: String,
-    },
+    OutsideBoundCidrs(KnownClient),
     /// The client's token must come with a certificate, and did not.
     #[error("the client's token came without the certificate that it is bound to")]
-    WithoutCertificate {
-        /// The name of the client.
-        client: String,
-    },
+    WithoutCertificate(KnownClient),
     /// Nobody can tell while the state is sealed.
     #[error("the token cannot be looked up while the state is sealed")]
     StateSealed,
@@ -117,10 +117,7 @@ pub enum NotAuthenticated {
     NotLookedUp,
     /// Nobody can tell whether the token was revoked since the store was last heard of.
     #[error("nothing was heard of the store for longer than the token is believed without it")]
-    Stale {
-        /// The name of the client.
-        client: String,
-    },
+    Stale(KnownClient),
     /// The record of the token cannot be read.
     #[error("the record of the token cannot be read")]
     Unreadable,
@@ -158,6 +155,12 @@ impl Error for StoreWords {
 }
 
 impl Client {
+    /// Who it is, for the log.
+    #[must_use]
+    pub fn known(&self) -> KnownClient {
+        KnownClient { name: self.name().to_owned(), accessor: self.accessor().to_owned() }
+    }
+
     /// The declared name, or the display name of the token.
     #[must_use]
     pub fn name(&self) -> &str {

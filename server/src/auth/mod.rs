@@ -28,7 +28,7 @@ use selkie_storage::{Store, StoreError};
 pub(crate) use self::address::ClientNetwork;
 pub(crate) use self::certificate::trust_files;
 pub use self::certificate::{CertificateWatch, End, LastSeen};
-pub use self::client::{Client, Declaration, NotAuthenticated, Origin, StoreWords};
+pub use self::client::{Client, Declaration, KnownClient, NotAuthenticated, Origin, StoreWords};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::methods::{AuthMount, AuthTable, MethodError, Methods, Tools};

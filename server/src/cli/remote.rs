@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use selkie_config::{ExposedFile, Sources, SystemSources};
 use selkie_kms::http::{
     ClientCertificate, ClientCertificateError, HttpClient, HttpClientSettings, HttpError,
@@ -21,6 +21,8 @@ use super::CommandError;
 use crate::backup::MAX_SNAPSHOT_BYTES;
 
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
+/// What Vault's API says to who has no right, and to who is nobody.
+const DENIED: &str = "permission denied";
 /// The largest answer is a backup with its keys, lengths and tags.
 const ANSWER_BYTES: usize = 2 * MAX_SNAPSHOT_BYTES;
 
@@ -39,6 +41,10 @@ pub(super) struct ServerArguments {
     /// Its key, as PEM; by default that of VAULT_CLIENT_KEY.
     #[arg(long, value_name = "FILE")]
     client_key: Option<PathBuf>,
+    /// The name to ask for, and to find in the server's certificate, in place of the address's; by
+    /// default that of VAULT_TLS_SERVER_NAME.
+    #[arg(long, value_name = "NAME")]
+    tls_server_name: Option<String>,
     /// A file with the token; by default VAULT_TOKEN is taken.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -67,6 +73,11 @@ pub enum RemoteError {
     /// The client cannot be made.
     #[error("the connection cannot be prepared")]
     Setup(#[from] HttpSetupError),
+    /// No certificate can have the name.
+    #[error(
+        "{0:?} is no name that a server's certificate can have: correct --tls-server-name (or VAULT_TLS_SERVER_NAME)"
+    )]
+    UnfitServerName(String),
     /// The client's certificate, or its key, is not given.
     #[error(
         "a client certificate needs its key: give both, --client-cert and --client-key (or \
@@ -159,7 +170,15 @@ impl Remote {
             "https" => identity(certificate.as_deref(), key.as_deref())?,
             _ => None,
         };
-        let client = client(scheme, ca_file.as_deref(), identity, patience)?;
+        let server_name = arguments.tls_server_name.clone();
+        let server_name = server_name.or_else(|| variable("VAULT_TLS_SERVER_NAME"));
+        let server_name = server_name.map(server_name_of).transpose()?;
+        let tls = HttpClientSettings {
+            client_certificate: identity,
+            server_name,
+            ..HttpClientSettings::default()
+        };
+        let client = client(scheme, ca_file.as_deref(), tls, patience)?;
         Ok(Self { client, address, token, patience })
     }
 
@@ -197,12 +216,13 @@ impl Remote {
     }
 
     /// What the server answers to `body`; null if it has nothing to say. Why it refuses is told in
-    /// its own words.
+    /// its own words, unless the token lacks `right`.
     pub(super) async fn tell(
         &self,
         method: Method,
         path: &str,
         body: Option<&Value>,
+        right: &'static str,
     ) -> Result<Value, RemoteError> {
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.map_err(|_unprintable| RemoteError::Unreadable)?.unwrap_or_default();
@@ -210,11 +230,10 @@ impl Remote {
         if status == StatusCode::NO_CONTENT {
             return Ok(Value::Null);
         }
-        let json = serde_json::from_slice::<Value>(&answer).ok();
         if status.is_success() {
-            return json.ok_or(RemoteError::Unreadable);
+            return serde_json::from_slice(&answer).map_err(|_not_json| RemoteError::Unreadable);
         }
-        Err(RemoteError::Told { status, texts: errors(json.as_ref()) })
+        Err(refused(status, &answer, path, right))
     }
 
     /// The answer, whatever its status.
@@ -253,12 +272,15 @@ impl Remote {
 }
 
 fn refused(status: StatusCode, body: &[u8], path: &str, right: &'static str) -> RemoteError {
-    if status == StatusCode::FORBIDDEN {
+    let json = serde_json::from_slice::<Value>(body).ok();
+    let texts = errors(json.as_ref());
+    // Other texts of a 403 are about the token that a request names ("bad token").
+    let is_denial = texts.is_empty() || texts.iter().any(|text| text.contains(DENIED));
+    if status == StatusCode::FORBIDDEN && is_denial {
         let path = path.split('?').next().unwrap_or(path).to_owned();
         return RemoteError::Denied { path, right };
     }
-    let json = serde_json::from_slice::<Value>(body).ok();
-    RemoteError::Told { status, texts: errors(json.as_ref()) }
+    RemoteError::Told { status, texts }
 }
 
 /// The server's own words; control characters of whoever answers never reach the terminal.
@@ -293,6 +315,10 @@ fn identity(
     Ok(Some(ClientCertificate::from_files(certificate, key)?))
 }
 
+fn server_name_of(name: String) -> Result<ServerName<'static>, RemoteError> {
+    ServerName::try_from(name.clone()).map_err(|_unfit| RemoteError::UnfitServerName(name))
+}
+
 fn variable(name: &str) -> Option<String> {
     let value = SystemSources.variable(name).filter(|value| !value.is_empty())?;
     String::from_utf8(value.to_vec()).ok()
@@ -315,16 +341,11 @@ fn token(file: Option<&Path>) -> Result<HeaderValue, CommandError> {
 fn client(
     scheme: &str,
     ca_file: Option<&Path>,
-    client_certificate: Option<Arc<ClientCertificate>>,
+    tls: HttpClientSettings,
     patience: Duration,
 ) -> Result<Arc<HttpClient>, RemoteError> {
     let timeouts = HttpTimeouts { answer: patience, ..HttpTimeouts::default() };
-    let settings = HttpClientSettings {
-        timeouts,
-        client_certificate,
-        answer_limit: ANSWER_BYTES,
-        ..HttpClientSettings::default()
-    };
+    let settings = HttpClientSettings { timeouts, answer_limit: ANSWER_BYTES, ..tls };
     if scheme == "http" {
         return Ok(HttpClient::plain(settings)?);
     }

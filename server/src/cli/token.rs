@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use http::Method;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use self::table::table;
+use super::arguments::Format;
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
@@ -31,13 +32,6 @@ pub(super) enum TokenCommand {
     Revoke(Revoke),
     /// Print the accessors of all tokens.
     List(Asking),
-}
-
-/// How the answer is printed.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 #[derive(Debug, clap::Args)]
@@ -134,7 +128,7 @@ fn pair(text: &str) -> Result<(String, String), NotAPair> {
 }
 
 pub(super) fn run(command: TokenCommand, output: &mut dyn Write) -> Result<(), CommandError> {
-    let TokenRequest { asking, method, path, body } = match command {
+    let TokenRequest { asking, method, path, right, body } = match command {
         TokenCommand::Create(create) => create.request(),
         TokenCommand::Lookup(of) => of.request("lookup", Map::new())?,
         TokenCommand::Renew(Renew { of, increment }) => {
@@ -144,14 +138,14 @@ pub(super) fn run(command: TokenCommand, output: &mut dyn Write) -> Result<(), C
         TokenCommand::Revoke(revoke) => revoke.request()?,
         TokenCommand::List(asking) => {
             let list = Method::from_bytes(b"LIST").unwrap_or(Method::GET);
-            let path = "auth/token/accessors".to_owned();
-            TokenRequest { asking, method: list, path, body: None }
+            let path = "auth/token/accessors/".to_owned();
+            TokenRequest { asking, method: list, path, right: "list and sudo", body: None }
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let server = Remote::of(&asking.server, PATIENCE)?;
-    let answer = runtime.block_on(server.tell(method, &path, body.as_ref()))?;
+    let answer = runtime.block_on(server.tell(method, &path, body.as_ref(), right))?;
     print(output, &told(&answer, asking.format)?)
 }
 
@@ -160,12 +154,15 @@ struct TokenRequest {
     asking: Asking,
     method: Method,
     path: String,
+    /// What a policy must grant for it.
+    right: &'static str,
     body: Option<Value>,
 }
 
 impl TokenRequest {
     fn post(asking: Asking, path: String, body: Map<String, Value>) -> Self {
-        Self { asking, method: Method::POST, path, body: Some(Value::Object(body)) }
+        let body = Some(Value::Object(body));
+        Self { asking, method: Method::POST, path, right: "update", body }
     }
 }
 
@@ -220,6 +217,12 @@ impl OfToken {
                 body.insert("accessor".to_owned(), json!(accessor));
                 format!("auth/token/{verb}-accessor")
             }
+            // The policy "default" grants read alone.
+            (None, None) if verb == "lookup" => {
+                let (asking, path) = (self.asking, "auth/token/lookup-self".to_owned());
+                let method = Method::GET;
+                return Ok(TokenRequest { asking, method, path, right: "read", body: None });
+            }
             (None, None) => format!("auth/token/{verb}-self"),
         };
         Ok(TokenRequest::post(self.asking, path, body))
@@ -264,3 +267,6 @@ fn told(answer: &Value, format: Format) -> Result<Zeroizing<String>, CommandErro
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

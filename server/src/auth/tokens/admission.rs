@@ -11,7 +11,7 @@ use super::record::TokenId;
 use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens};
 use crate::auth::address::is_within;
 use crate::auth::methods::AuthTable;
-use crate::auth::{ClientNetwork, Clients, Credentials, NotAuthenticated};
+use crate::auth::{ClientNetwork, Clients, Credentials, KnownClient, NotAuthenticated};
 use crate::look_budget::LOOK_PATIENCE;
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 
@@ -169,14 +169,17 @@ impl Tokens {
         token: &Arc<Token>,
         shown: Shown<'_>,
     ) -> Result<(), NotAuthenticated> {
-        let client = || token.made.display_name.clone();
+        let client = || KnownClient {
+            name: token.made.display_name.clone(),
+            accessor: token.accessor.clone(),
+        };
         let founder = self.founder(token, shown.sources)?;
-        let founder = founder.ok_or_else(|| NotAuthenticated::Expired { client: client() })?;
+        let founder = founder.ok_or_else(|| NotAuthenticated::Expired(client()))?;
         if self.is_stale(records, token) {
-            return Err(NotAuthenticated::Stale { client: client() });
+            return Err(NotAuthenticated::Stale(client()));
         }
         if !is_within(&token.made.bound_cidrs, shown.credentials.address) {
-            return Err(NotAuthenticated::OutsideBoundCidrs { client: client() });
+            return Err(NotAuthenticated::OutsideBoundCidrs(client()));
         }
         let certificate = shown.credentials.certificate;
         let leaf = certificate.and_then(|shown| shown.chain().first());
@@ -190,7 +193,7 @@ impl Tokens {
         };
         match token.made.bound_certificate.is_none_or(is_own) && is_founders {
             true => Ok(()),
-            false => Err(NotAuthenticated::WithoutCertificate { client: client() }),
+            false => Err(NotAuthenticated::WithoutCertificate(client())),
         }
     }
 

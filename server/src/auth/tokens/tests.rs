@@ -12,7 +12,7 @@ use selkie_listener::ShownCertificate;
 use selkie_storage::{MemoryStore, Store, StoreError};
 
 use super::*;
-use crate::auth::{Auth, Client, Credentials, NotAuthenticated};
+use crate::auth::{Auth, Client, Credentials, KnownClient, NotAuthenticated};
 use crate::deployment::Deployment;
 use crate::seal::Seals;
 
@@ -71,6 +71,11 @@ pub(super) async fn authenticate(
 ) -> Result<Arc<Client>, NotAuthenticated> {
     let credentials = Credentials { token: Some(text), certificate: None, address };
     auth.authenticate(&deployment(), credentials).await
+}
+
+/// Whose token it is, of those that [`wanted`] names.
+pub(super) fn known(issued: &Issued) -> KnownClient {
+    KnownClient { name: "token".to_owned(), accessor: issued.token.accessor.clone() }
 }
 
 pub(super) async fn replica(store: &Arc<dyn Store>, clock: &Arc<TestClock>) -> Auth {
@@ -153,7 +158,7 @@ async fn a_batch_token_is_opened_once_and_ends_all_the_same() {
     assert!(Arc::ptr_eq(&first, &open()));
     clock.advance(30);
     let expired = authenticate(&auth, &issued.text, HERE).await.unwrap_err();
-    assert_eq!(expired, NotAuthenticated::Expired { client: "token".into() });
+    assert_eq!(expired, NotAuthenticated::Expired(known(&issued)));
 }
 
 #[tokio::test]
@@ -206,7 +211,7 @@ async fn an_expired_token_is_refused_at_once_and_swept_later() {
     authenticate(&auth, &issued.text, HERE).await.unwrap();
     clock.advance(1);
     let expired = authenticate(&auth, &issued.text, HERE).await.unwrap_err();
-    assert_eq!(expired, NotAuthenticated::Expired { client: "token".into() });
+    assert_eq!(expired, NotAuthenticated::Expired(known(&issued)));
     let declared = deployment();
     let id = TokenId::of(&state_key(), &issued.text);
     let renewed = auth.renew(&declared, &id, None).await;
@@ -243,14 +248,14 @@ async fn a_token_is_good_only_from_where_and_with_what_it_is_bound_to() {
     let bound = NewToken { bound_cidrs: vec!["10.0.0.0/8".parse().unwrap()], ..wanted() };
     let issued = auth.issue(bound).await.unwrap();
     authenticate(&auth, &issued.text, "10.1.2.3".parse().unwrap()).await.unwrap();
-    let outside = NotAuthenticated::OutsideBoundCidrs { client: "token".into() };
+    let outside = NotAuthenticated::OutsideBoundCidrs(known(&issued));
     assert_eq!(authenticate(&auth, &issued.text, HERE).await.unwrap_err(), outside);
 
     let certificate = rustls_pki_types::CertificateDer::from(b"a certificate".to_vec());
     let hash = selkie_crypto::sha256(&certificate);
     let bound = NewToken { bound_certificate: Some(hash), ..wanted() };
     let issued = auth.issue(bound).await.unwrap();
-    let without = NotAuthenticated::WithoutCertificate { client: "token".into() };
+    let without = NotAuthenticated::WithoutCertificate(known(&issued));
     assert_eq!(authenticate(&auth, &issued.text, HERE).await.unwrap_err(), without);
     let shown = ShownCertificate::unverified(vec![certificate]);
     let credentials =
@@ -395,12 +400,13 @@ async fn a_child_needs_the_certificate_that_its_declared_parent_must_come_with()
     let batch = NewToken { kind: TokenKind::Batch, parent: Some(root), ..wanted() };
     let batch = auth.issue(batch).await.unwrap();
     let shown = |cert: &rcgen::Certificate| ShownCertificate::unverified(vec![cert.der().clone()]);
-    for text in [&child.text, &grandchild.text, &batch.text] {
+    for issued in [&child, &grandchild, &batch] {
         for (certificate, is_good) in [(shown(&own), true), (shown(&other), false), (None, false)] {
             let certificate = certificate.as_deref();
-            let credentials = Credentials { token: Some(text), certificate, address: HERE };
+            let token = Some(&issued.text);
+            let credentials = Credentials { token, certificate, address: HERE };
             let found = auth.authenticate(&declared, credentials).await;
-            let without = NotAuthenticated::WithoutCertificate { client: "token".into() };
+            let without = NotAuthenticated::WithoutCertificate(known(issued));
             assert_eq!(found.err(), (!is_good).then_some(without));
         }
     }
@@ -434,12 +440,12 @@ async fn what_was_got_at_a_mount_goes_with_it_and_so_do_its_children() {
     let child = auth.issue(child).await.unwrap();
     let batch = NewToken { kind: TokenKind::Batch, login: Some(Box::new(login)), ..wanted() };
     let batch = auth.issue(batch).await.unwrap();
-    let gone = NotAuthenticated::Expired { client: "token".into() };
-    for text in [&got.text, &child.text, &batch.text] {
+    for issued in [&got, &child, &batch] {
+        let text = &issued.text;
         let credentials = Credentials { token: Some(text), certificate: None, address: HERE };
         auth.authenticate(&with, credentials).await.unwrap();
         let refused = auth.authenticate(&deployment(), credentials).await.unwrap_err();
-        assert_eq!(refused, gone);
+        assert_eq!(refused, NotAuthenticated::Expired(known(issued)));
         assert!(auth.find(&deployment(), text).unwrap().is_none());
     }
     assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), 0, "it may be declared again");

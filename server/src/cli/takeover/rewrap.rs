@@ -221,7 +221,7 @@ impl Target {
     }
 
     async fn send(&self, body: &Value) -> Result<Vec<Result<String, LineFailure>>, RemoteError> {
-        let answer = self.server.tell(Method::PUT, &self.path, Some(body)).await?;
+        let answer = self.server.tell(Method::PUT, &self.path, Some(body), "update").await?;
         let results = answer["data"]["batch_results"].as_array().ok_or(RemoteError::Unreadable)?;
         let result = |one: &Value| match (one["ciphertext"].as_str(), one["error"].as_str()) {
             (_, Some(error)) if !error.is_empty() => Ok(Err(LineFailure::told(error))),

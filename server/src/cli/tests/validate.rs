@@ -171,6 +171,23 @@ fn an_expired_rest_of_a_chain_is_no_reason_to_refuse_a_good_certificate() {
 }
 
 #[test]
+fn a_cas_own_certificate_is_warned_of() {
+    let (dir, file) = with_certificate((2020, 2120));
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    fs::write(dir.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    write_secret(&dir.path().join("key.pem"), key.serialize_pem().as_bytes());
+    let (exit, output, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success, "{output}{errors}");
+    assert!(errors.contains("a CA's own") && errors.contains("CA:FALSE"), "{errors}");
+    let (exit, output, _) = ran(&["doctor", &file]);
+    assert_eq!(exit, Exit::Success, "{output}");
+    let told = "warning certificate: certificate is a CA's own";
+    assert!(output.contains(told) && output.contains("CA:FALSE"), "{output}");
+}
+
+#[test]
 fn doctor_asks_the_old_server_of_a_takeover() {
     let (dir, file) = site("");
     write_secret(&dir.path().join("token"), b"t");
@@ -210,6 +227,13 @@ fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() 
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!(exit, Exit::Success);
     assert!(errors.contains("warning: field \"pid_file\""), "{errors}");
+    write(&format!("data_dir = \"{place}/mistyped/selkie\"\n"));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success);
+    let told = format!("warning: field \"data_dir\": {place}/mistyped/selkie does not exist");
+    assert!(errors.contains(&told) && errors.contains("will be made"), "{errors}");
+    let (_, output, _) = ran(&["doctor", &file]);
+    assert!(output.contains("warning write: it does not exist and will be made"), "{output}");
     write(&(format!("pid_file = \"{place}/pid\"\n") + &audit("log")));
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!((exit, errors.as_str()), (Exit::Success, ""), "the control");

@@ -42,6 +42,29 @@ async fn the_log_alone_knows_why_a_token_is_refused() {
 }
 
 #[tokio::test]
+async fn of_a_refused_token_the_log_tells_its_accessor_where_it_is_known_and_what_to_do() {
+    let (log, api) = (Log::start(), Api::start().await);
+    let wanted = json!({ "policies": ["seal"] });
+    let far = json!({ "token_bound_cidrs": "192.0.2.0/24" });
+    assert!(api.send("s.root", "PUT", "auth/token/roles/far", far).await.status.is_success());
+    for (path, reason) in [("create", "permission denied"), ("create/far", "token_bound_cidrs")] {
+        let path = format!("auth/token/{path}");
+        let made = api.send("s.root", "PUT", &path, &wanted).await.json();
+        let text = made["auth"]["client_token"].as_str().unwrap();
+        log.take();
+        api.send(text, "PUT", "transit/keys/k", "{}").await;
+        let told = log.take();
+        let accessor = format!("accessor={}", made["auth"]["accessor"]);
+        assert!(told.contains(&accessor) && told.contains(reason), "{accessor}: {told}");
+        assert!(!told.contains(text), "{told}");
+    }
+    api.send("s.nobody", "PUT", "transit/encrypt/unseal", "{}").await;
+    let told = log.take();
+    let advice = "make a new token (selkie token create, or selkie client add), put it into";
+    assert!(told.contains(advice) && !told.contains("accessor="), "{told}");
+}
+
+#[tokio::test]
 async fn the_log_alone_knows_what_a_denied_client_has_misspelt() {
     let (log, api) = (Log::start(), Api::start().await);
     let mut answers = Vec::new();

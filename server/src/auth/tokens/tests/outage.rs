@@ -218,7 +218,7 @@ async fn while_the_store_is_away_a_token_is_believed_for_as_long_as_configured_a
     clock.advance(3600);
     authenticate(&auth, &other.text, HERE).await.unwrap();
     clock.advance(1);
-    let stale = NotAuthenticated::Stale { client: "token".into() };
+    let stale = NotAuthenticated::Stale(known(&other));
     assert_eq!(authenticate(&auth, &other.text, HERE).await.unwrap_err(), stale);
     clock.advance(30 * DAY);
     authenticate(&auth, &seal.text, HERE).await.unwrap();
@@ -234,6 +234,7 @@ async fn while_the_store_is_away_a_token_is_believed_for_as_long_as_configured_a
     });
     clock.advance(DAY);
     authenticate(&auth, &other.text, HERE).await.unwrap();
+    let stale = NotAuthenticated::Stale(known(&seal));
     assert_eq!(authenticate(&auth, &seal.text, HERE).await.unwrap_err(), stale);
 }
 
@@ -246,7 +247,7 @@ async fn a_replica_that_writes_and_hears_nothing_believes_tokens_no_longer_than_
     auth.tokens.set_limits(LeaseLimits { max_staleness, ..LeaseLimits::default() });
     let long = NewToken { ttl: Some(Duration::from_secs(30 * DAY)), ..wanted() };
     let (seal, other) = (auth.issue(periodic()).await.unwrap(), auth.issue(long).await.unwrap());
-    let stale = NotAuthenticated::Stale { client: "token".into() };
+    let stale = NotAuthenticated::Stale(known(&other));
     for wall_goes in [true, false] {
         live(&auth, &clock, 100).await;
         for _ in 0..72 {
