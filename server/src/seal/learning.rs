@@ -131,7 +131,7 @@ impl Learner {
         match described {
             Ok(fresh) => {
                 self.take(connection, &fresh).await;
-                self.try_unproven(connection).await;
+                self.try_unproven(connection, &fresh.current().id).await;
             }
             Err(fault) => {
                 if let SealFault::Kms(KmsError::UnknownKek(_)) = &fault {

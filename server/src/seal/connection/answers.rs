@@ -19,11 +19,16 @@ pub(crate) enum LastAnswer {
     Refused,
 }
 
-/// Whether all versions unwrap no more if `kek` does not: it is the only one, or the one in use and
-/// did so in this process.
-fn speaks_for_all(known: &Known, kek: &KekId) -> bool {
-    let is_telling =
-        known.keks.versions().len() == 1 || known.current_trust() >= Some(Trust::Confirmed);
+/// Whether all versions unwrap no more if `kek` does not, with this `error`: it is the only one, or
+/// the one in use and did so in this process. Where the KMS contradicts what was known, that one may
+/// be gone, or another key, and the others be there.
+pub(in crate::seal) fn speaks_for_all(known: &Known, kek: &KekId, error: &KmsError) -> bool {
+    let is_its_own = match error {
+        KmsError::Rejected(_) | KmsError::UnknownKek(_) => known.contradiction.is_some(),
+        _ => false,
+    };
+    let is_proven = known.current_trust() >= Some(Trust::Confirmed);
+    let is_telling = known.keks.versions().len() == 1 || is_proven && !is_its_own;
     known.keks.current().id == *kek && is_telling
 }
 
@@ -63,16 +68,21 @@ impl Connection {
     /// Notes what came of an unwrap of what was wrapped under the version `kek`. Of what clients
     /// send, no refusal may come here: it may be refused for its own sake.
     pub(in crate::seal) fn note_unwrap<T>(&self, kek: &KekId, answer: &Result<T, KmsError>) {
-        let Some(answer) = LastAnswer::of(answer) else { return };
         let mut state = self.state();
         let known = state.known.as_deref();
-        if answer == LastAnswer::Done {
-            let is_current = known.is_none_or(|known| known.keks.current().id == *kek);
-            state.answers.unwrap = answer;
-            // That the version in use unwraps is what was doubted.
-            state.answers.is_suspect &= !is_current;
-        } else if known.is_some_and(|known| speaks_for_all(known, kek)) {
-            state.answers.unwrap = answer;
+        match answer {
+            Ok(_) => {
+                let is_current = known.is_none_or(|known| known.keks.current().id == *kek);
+                state.answers.unwrap = LastAnswer::Done;
+                // That the version in use unwraps is what was doubted.
+                state.answers.is_suspect &= !is_current;
+            }
+            Err(error) if error.is_transient() => {}
+            Err(error) => {
+                if known.is_some_and(|known| speaks_for_all(known, kek, error)) {
+                    state.answers.unwrap = LastAnswer::Refused;
+                }
+            }
         }
     }
 
@@ -82,11 +92,17 @@ impl Connection {
     }
 
     /// Notes that the KMS refused what a client wanted of the version `kek`. That is no verdict, as
-    /// clients choose what they send: it has the seal tried soon, if all was thought to be well.
+    /// clients choose what they send: it has the seal tried soon, if it was thought to unwrap.
     pub(in crate::seal) fn suspect(&self, kek: &KekId, error: &KmsError) {
         let mut state = self.state();
-        let is_well = matches!(state.health.fault, None | Some(SealFault::Unlisted));
-        let Some(known) = state.known.as_ref().filter(|_| is_well && !self.is_fixed) else {
+        // Those that stop encryption alone.
+        let is_unwrapping = matches!(
+            state.health.fault,
+            None | Some(
+                SealFault::Unlisted | SealFault::NotUsable { .. } | SealFault::Contradicted(_)
+            )
+        );
+        let Some(known) = state.known.as_ref().filter(|_| is_unwrapping && !self.is_fixed) else {
             return;
         };
         let says_much = match error {

@@ -1,10 +1,11 @@
 //! Whether a KMS that refuses one thing does others, where nothing has shown that yet.
 
+use selkie_crypto::KekId;
 use selkie_kms::{KekState, KekVersion, KmsError, Wrapping};
 use tokio::time::timeout;
 
 use super::{DESCRIBE_PATIENCE, Learner};
-use crate::seal::connection::{Connection, LastAnswer};
+use crate::seal::connection::{Connection, LastAnswer, speaks_for_all};
 use crate::seal::error::SealFault;
 use crate::seal::known::Trust;
 use crate::seal::round_trip;
@@ -13,12 +14,17 @@ use crate::seal::round_trip;
 const MOST_TRIED: usize = 8;
 
 impl Learner {
-    /// Tries the other versions where the one in use is refused and has not unwrapped in this process.
-    pub(super) async fn try_unproven(&self, connection: &Connection) {
-        let Some(fault) = connection.health().fault else { return };
-        let is_confirmed =
-            connection.known().is_some_and(|known| known.current_trust() >= Some(Trust::Confirmed));
-        if !is_confirmed {
+    /// After a description with the version `described` in use: tries the other versions where the
+    /// one in use is refused and has not unwrapped in this process, and all of them where they are in
+    /// doubt and something else kept the one in use from being tried.
+    pub(super) async fn try_unproven(&self, connection: &Connection, described: &KekId) {
+        let (fault, known) = (connection.health().fault, connection.known());
+        let (Some(fault), Some(known)) = (fault, known) else { return };
+        let is_untried = known.keks.current().id != *described
+            || matches!(fault, SealFault::NotUsable { .. } | SealFault::Contradicted(_));
+        if is_untried && connection.is_in_doubt() {
+            self.try_in_time(connection).await;
+        } else if known.current_trust() < Some(Trust::Confirmed) {
             self.try_refused(connection, &fault).await;
         }
     }
@@ -32,30 +38,35 @@ impl Learner {
                 | SealFault::Unconfirmed(Some(_))
         );
         if is_refused {
-            let _done_or_late = timeout(DESCRIBE_PATIENCE, self.try_versions(connection)).await;
+            self.try_in_time(connection).await;
         }
+    }
+
+    async fn try_in_time(&self, connection: &Connection) {
+        let _done_or_late = timeout(DESCRIBE_PATIENCE, self.try_versions(connection)).await;
     }
 
     /// Has it unwrap under one version after the other, until it does.
     async fn try_versions(&self, connection: &Connection) {
         let Some(known) = connection.known() else { return };
         let current = known.keks.current();
-        let mut is_all_refused = match self.is_unwrapped(connection, current, true).await {
-            Some(true) => return,
-            answer => answer == Some(false),
+        let mut is_all_refused = match self.unwraps(connection, current, true).await {
+            Ok(()) => return,
+            Err(Some(error)) if speaks_for_all(&known, &current.id, &error) => {
+                return connection.note_unwraps_nothing();
+            }
+            // One that did unwrap in this process tells more than the others.
+            Err(None) if known.current_trust() >= Some(Trust::Confirmed) => return,
+            Err(refusal) => refusal.is_some(),
         };
-        // One that did unwrap in this process, and does no more, speaks for all.
-        if known.current_trust() >= Some(Trust::Confirmed) {
-            return;
-        }
         let is_other = |one: &&KekVersion| one.id != current.id && one.state != KekState::Disabled;
         for (index, version) in known.keks.versions().iter().rev().filter(is_other).enumerate() {
             if index + 1 == MOST_TRIED {
                 return;
             }
-            match self.is_unwrapped(connection, version, false).await {
-                Some(true) => return,
-                answer => is_all_refused &= answer == Some(false),
+            match self.unwraps(connection, version, false).await {
+                Ok(()) => return,
+                Err(refusal) => is_all_refused &= refusal.is_some(),
             }
         }
         if is_all_refused {
@@ -63,14 +74,14 @@ impl Learner {
         }
     }
 
-    /// Whether something under `version` is unwrapped; `None` if there is nothing to try it with, or
-    /// no answer that says so.
-    async fn is_unwrapped(
+    /// Whether something under `version` is unwrapped, or how it is refused; no error if there is
+    /// nothing to try it with, or no answer that says so.
+    async fn unwraps(
         &self,
         connection: &Connection,
         version: &KekVersion,
         is_current: bool,
-    ) -> Option<bool> {
+    ) -> Result<(), Option<KmsError>> {
         let is_local = matches!(version.wrapping, Wrapping::Local(_));
         // Under older versions a KMS need not wrap.
         let confirmed = if is_local || is_current {
@@ -79,24 +90,24 @@ impl Learner {
             None
         };
         if let Some(Ok(_)) = confirmed {
-            return Some(true);
+            return Ok(());
         }
+        let lasting = |error: KmsError| Some(error).filter(|error| !error.is_transient());
         // It may be that it unwraps, and only wraps no more.
         if let Some(canary) = connection.canary(&version.id) {
             let answer = canary.is_unwrapped_by(connection.kms()).await;
             // Another secret is another key's.
             if let Ok(false) = answer {
-                return None;
+                return Err(None);
             }
             connection.note_unwrap(&version.id, &answer);
-            return LastAnswer::of(&answer).map(|answer| answer == LastAnswer::Done);
+            return answer.map(drop).map_err(lasting);
         }
         let is_asked = is_local || connection.last_wrap() != LastAnswer::Refused;
-        let is_refused = match confirmed?.err()? {
-            SealFault::Unconfirmed(Some(_)) => true,
-            SealFault::Kms(error) => !error.is_transient(),
-            _ => false,
-        };
-        (is_asked && is_refused).then_some(false)
+        Err(match confirmed {
+            Some(Err(SealFault::Unconfirmed(refusal))) if is_asked => refusal,
+            Some(Err(SealFault::Kms(error))) if is_asked => lasting(error),
+            _ => None,
+        })
     }
 }

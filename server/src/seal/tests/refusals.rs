@@ -1,6 +1,7 @@
 //! Claims about a KMS that refuses clients what it did before.
 
 use super::*;
+use crate::availability::decrypts;
 use crate::seal::connection::LastAnswer;
 use crate::telemetry::captured::Log;
 
@@ -161,4 +162,97 @@ async fn a_key_in_use_that_unwraps_to_another_secret_is_no_longer_encrypted_unde
     site.back();
     sleep(POLL).await;
     assert!(encrypt(&node).await.is_ok());
+}
+
+fn is_decrypting(node: &Node) -> bool {
+    node.deployment().seals.iter().all(decrypts)
+}
+
+/// A server whose current version has expired, out of `versions`.
+async fn expired(site: &Site, versions: u32) -> (Node, String) {
+    let mut listed: Vec<_> = (1..=versions).map(Version::enabled).collect();
+    listed.last_mut().unwrap().expires = Some(1_000_100);
+    site.kms.lists(&listed);
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap().ciphertext;
+    site.clock.0.store(1_000_100, Ordering::Relaxed);
+    sleep(2 * POLL).await;
+    assert_eq!(outcome(&node), Some("not_usable"));
+    assert!(is_decrypting(&node));
+    (node, made)
+}
+
+fn deny(site: &Site) {
+    site.faults.on_describe().always(Fault::fail(KmsError::Denied(None)));
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+}
+
+/// A balancer that goes by the health keeps away the decrypt that would show it.
+async fn requires_that_a_short_denial_passes(site: &Site, node: &Node) {
+    let before = outcome(node);
+    deny(site);
+    sleep(2 * POLL).await;
+    assert_eq!(outcome(node), Some("denied"));
+    assert!(!is_decrypting(node));
+    site.back();
+    sleep(POLL).await;
+    assert_eq!(outcome(node), before);
+    assert!(is_decrypting(node), "{before:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_version_that_was_denied_for_a_while_is_found_to_decrypt_again() {
+    for versions in [1, 3] {
+        let site = Site::new();
+        let (node, _made) = expired(&site, versions).await;
+        requires_that_a_short_denial_passes(&site, &node).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_contradicted_seal_that_was_denied_for_a_while_is_found_to_decrypt_again() {
+    let (first, second) = (Version::enabled(1), Version::enabled(2));
+    let replaced = Version { key: 2, ..second };
+    for contradicting in [&[second][..], &[first][..], &[first, replaced][..]] {
+        let site = Site::new();
+        site.kms.lists(&[first, second]);
+        let node = site.running().await;
+        site.kms.lists(contradicting);
+        sleep(2 * POLL).await;
+        assert_eq!(outcome(&node), Some("contradicted"));
+        requires_that_a_short_denial_passes(&site, &node).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_version_that_is_refused_for_good_does_not_hide_that_the_one_in_use_decrypts_again() {
+    let site = Site::new();
+    let node = site.running().await;
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    site.kms.refuses(2, KmsError::Rejected(None));
+    sleep(2 * POLL).await;
+    assert_eq!(outcome(&node), Some("unconfirmed"));
+    requires_that_a_short_denial_passes(&site, &node).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_to_unwrap_that_is_lost_is_found_out_though_encryption_has_stopped_already() {
+    for versions in [1, 3] {
+        let site = Site::new();
+        let (node, made) = expired(&site, versions).await;
+        site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+        sleep(2 * POLL).await;
+        assert!(is_decrypting(&node), "nobody has tried");
+        fault(decrypt(&node, &made).await);
+        sleep(SOON).await;
+        assert!(!is_decrypting(&node));
+        sleep(10 * POLL).await;
+        assert!(!is_decrypting(&node), "though it is described");
+        site.faults.on_unwrap().clear();
+        sleep(POLL).await;
+        assert!(is_decrypting(&node), "it is tried by itself");
+        let calls = site.faults.on_unwrap().calls();
+        sleep(10 * POLL).await;
+        assert_eq!(site.faults.on_unwrap().calls(), calls, "there is no doubt any more");
+    }
 }
