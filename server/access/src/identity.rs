@@ -21,13 +21,13 @@ pub const CERTIFICATE_FIELDS: [&str; 9] = [
 pub struct Identity {
     /// `identity.entity.id`: the same after every login of the same alias at the same method.
     pub id: String,
-    /// `identity.entity.name`: who it is, whichever way it logged in.
+    /// `identity.entity.name`: the declared name, or one that follows from the id.
     pub name: String,
     /// `identity.entity.metadata.*`
     pub metadata: BTreeMap<String, String>,
     /// `identity.entity.aliases.*`, by the accessor of the method that knows the client so.
     pub aliases: BTreeMap<String, Alias>,
-    /// `token.display_name`
+    /// `token.display_name`: the declared name; nothing after a login, where others have the same.
     pub token_display_name: String,
     /// `token.metadata.*`
     pub token_metadata: BTreeMap<String, String>,

@@ -20,14 +20,18 @@
 mod document;
 mod duration;
 mod field;
+mod int;
 mod problem;
+mod seconds;
 mod section;
 mod suggestion;
 
 pub use document::{Document, Located, Place};
 pub use duration::{DurationError, parse_duration};
 pub use field::{Field, Lists, NumberTextError, Scalar, StringOrUnsigned, TextsByName};
+pub use int::{IntProblem, parse_int};
 pub use problem::{Expected, FoundValue, Hint, Kind, Position, Problem, Problems};
+pub use seconds::{DurationProblem, parse_seconds};
 pub use section::Section;
 
 #[cfg(test)]

@@ -83,17 +83,16 @@ fn client(
     };
     // Only a login says who somebody is. The name and metadata of another token were chosen by whoever
     // made it, who could be anybody's entity otherwise.
-    let (name, metadata) = match made.login {
-        Some(_) => (made.display_name.clone(), made.meta.clone()),
-        None => Default::default(),
-    };
     let login = made.login.as_ref();
+    let metadata = login.map(|_| made.meta.clone()).unwrap_or_default();
     let certificate = login.map(|login| login.certificate.clone()).unwrap_or_default();
     let identity = Identity {
         id: login.map(|login| login.entity_id.clone()).unwrap_or_default(),
-        token_display_name: name.clone(),
+        name: login.map(|login| login.entity_name()).unwrap_or_default(),
+        // What others are called too: the path of a mount and a name, which may have dashes of their
+        // own, joined by a dash; or the name of a role.
+        token_display_name: String::new(),
         token_metadata: metadata.clone(),
-        name,
         metadata,
         aliases: login.map(|login| alias(login)).into_iter().collect(),
         certificate,

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::num::IntErrorKind;
 
+use selkie_hcl::{IntProblem, parse_int};
 use serde_json::value::RawValue;
 
 use super::error::{FieldError, FieldProblem};
@@ -49,28 +49,10 @@ pub(in crate::api) fn int(field: &'static str, value: &Value<'_>) -> Result<i64,
     }
 }
 
-/// Go's `strconv.ParseInt` with base 0: the prefix says the base; no text at all is 0.
 fn go_int(text: &str) -> Result<i64, FieldProblem> {
-    if text.is_empty() {
-        return Ok(0);
-    }
-    let (sign, magnitude) = match text.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (digits, radix) = match magnitude.split_at_checked(2) {
-        Some(("0x" | "0X", digits)) => (digits, 16),
-        Some(("0o" | "0O", digits)) => (digits, 8),
-        Some(("0b" | "0B", digits)) => (digits, 2),
-        Some(_) if magnitude.starts_with('0') => (magnitude, 8),
-        _ => (magnitude, 10),
-    };
-    if !digits.starts_with(|c: char| c.is_ascii_hexdigit()) {
-        return Err(FieldProblem::NotAnInt);
-    }
-    i64::from_str_radix(&format!("{sign}{digits}"), radix).map_err(|error| match error.kind() {
-        IntErrorKind::NegOverflow | IntErrorKind::PosOverflow => FieldProblem::IntOutOfRange,
-        _ => FieldProblem::NotAnInt,
+    parse_int(text).map_err(|problem| match problem {
+        IntProblem::Invalid => FieldProblem::NotAnInt,
+        IntProblem::OutOfRange => FieldProblem::IntOutOfRange,
     })
 }
 

@@ -3,7 +3,12 @@
 
 use std::fmt;
 
-use crate::api::{duration::parse_seconds, members::Value, quote::Quoted, text::quotable};
+use crate::api::{
+    duration::{fault_text, parse_seconds},
+    members::Value,
+    quote::Quoted,
+    text::quotable,
+};
 
 /// A field's value does not have, and cannot be made to have, the type asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +99,7 @@ impl fmt::Display for FieldError {
                 write!(f, "cannot parse '' as bool: strconv.ParseBool:{parsing} invalid syntax")
             }
             FieldProblem::NotADuration => match parse_seconds(value) {
-                Err(problem) => f.write_str(&problem.text(value)),
+                Err(problem) => f.write_str(&fault_text(problem, value)),
                 Ok(_) => f.write_str("time: invalid duration"),
             },
             FieldProblem::NoDurationType => f.write_str("could not parse duration from input"),

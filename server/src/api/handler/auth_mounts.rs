@@ -9,7 +9,7 @@ use super::transit::denied;
 use crate::api::RUNNING_PLUGIN_VERSION;
 use crate::api::call::{Call, Refusal};
 use crate::api::data::{Mount, MountConfig};
-use crate::api::duration::parse_seconds;
+use crate::api::duration::{fault_text, parse_seconds};
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
@@ -247,7 +247,7 @@ fn lease(
         return Ok(Some(0));
     }
     let wrong = |reason| refused(unparsed(text.clone().into_owned(), reason));
-    let seconds = parse_seconds(&text).map_err(|problem| wrong(problem.text(&text)))?;
+    let seconds = parse_seconds(&text).map_err(|problem| wrong(fault_text(problem, &text)))?;
     // Vault takes it, and its tokens then live for less than no time.
     let negative = |_negative| wrong(format!("cannot provide negative value '{seconds}'"));
     u64::try_from(seconds).map(Some).map_err(negative)

@@ -65,6 +65,12 @@ impl LoginIdentity {
             certificate: login.certificate.clone(),
         }
     }
+
+    /// As Vault calls an entity that nobody has named. A name that the method gives might be that of
+    /// another client.
+    pub(crate) fn entity_name(&self) -> String {
+        format!("entity_{}", self.entity_id)
+    }
 }
 
 impl Login {

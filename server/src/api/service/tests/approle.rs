@@ -504,6 +504,44 @@ async fn who_makes_a_token_does_not_choose_whose_entity_it_is() {
     }
 }
 
+/// Of all that log in at the mount `unseal` the display name is `unseal`, as is the declared client.
+#[tokio::test]
+async fn no_login_is_taken_for_another_client_by_its_name() {
+    let rules = "path \"transit/encrypt/{{identity.entity.name}}\" { capabilities = [\"update\"] }\n\
+                 path \"transit/decrypt/{{token.display_name}}\" { capabilities = [\"update\"] }";
+    let mut config = config();
+    config.policies.push(Policy::parse("own".parse().unwrap(), "own.hcl", rules).unwrap());
+    config.clients.push(client("unseal", "own", None));
+    let api = Api::start_with(config).await;
+    api.ok("POST", "sys/auth/unseal", json!({ "type": "approle" })).await;
+    let mut names = Vec::new();
+    for role_id in ["one", "two"] {
+        let role = json!({ "role_id": role_id, "token_policies": "own", "bind_secret_id": false,
+            "token_bound_cidrs": "127.0.0.0/8" });
+        api.ok("POST", &format!("auth/unseal/role/{role_id}"), role).await;
+        let body = json!({ "role_id": role_id });
+        let auth = api.send("", "POST", "auth/unseal/login", body).await.json()["auth"].clone();
+        let token = auth["client_token"].as_str().unwrap().to_owned();
+        let looked = api.send(&token, "GET", "auth/token/lookup-self", "").await.json();
+        assert_eq!(looked["data"]["display_name"], "unseal");
+        names.push((token, format!("entity_{}", auth["entity_id"].as_str().unwrap())));
+    }
+    let may = async |token: &str, path: String| {
+        let body = json!({ "paths": [path] });
+        let answer = api.send(token, "POST", "sys/capabilities-self", body).await.json();
+        answer["capabilities"] == json!(["update"])
+    };
+    for (token, own) in &names {
+        for (_, name) in &names {
+            assert_eq!(may(token, format!("transit/encrypt/{name}")).await, name == own);
+        }
+        assert!(!may(token, "transit/encrypt/unseal".into()).await);
+        assert!(!may(token, "transit/decrypt/unseal".into()).await);
+    }
+    assert!(may("s.unseal", "transit/encrypt/unseal".into()).await);
+    assert!(may("s.unseal", "transit/decrypt/unseal".into()).await);
+}
+
 #[tokio::test]
 async fn a_secret_id_widens_nothing_that_its_role_has_narrowed_since() {
     let api = with_approle().await;
