@@ -39,6 +39,7 @@ mod shared_store;
 mod sled;
 mod takeover;
 mod tls;
+mod transcripts;
 mod trio;
 mod unsealing;
 mod upstream;
