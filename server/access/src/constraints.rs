@@ -10,6 +10,8 @@ use crate::identity::Identity;
 use crate::request::{Parameter, Request};
 use crate::template::Template;
 
+mod denied;
+
 /// The values of each parameter; none is any.
 pub(crate) type Values = BTreeMap<Box<str>, Vec<Value>>;
 
@@ -105,7 +107,7 @@ impl Constraints {
     fn admit_parameter(&self, name: &str, value: Parameter<'_>) -> bool {
         let name = lower_case(name);
         if let Some(denied) = self.denied.get(&*name)
-            && is_among(denied, |one| one.is(value) || one.reads_as(value))
+            && is_among(denied, |one| one.denies(value))
         {
             return false;
         }
@@ -114,7 +116,7 @@ impl Constraints {
             return true;
         }
         match self.allowed.get(&*name) {
-            Some(allowed) => is_among(allowed, |one| one.is(value)),
+            Some(allowed) => is_among(allowed, |one| one.allows(value)),
             None => allows_all,
         }
     }
@@ -159,8 +161,9 @@ fn resolve(values: &Values, identity: &Identity) -> Option<Values> {
 impl Value {
     fn resolve(&self, identity: &Identity) -> Option<Self> {
         let Self::Template(template) = self else { return Some(self.clone()) };
-        // What a client is called must not match what others are.
-        template.resolve(identity, |text| !text.contains('*')).map(|text| Self::Text(text.into()))
+        // What a client is called must match neither what others are, nor several things at once.
+        let is_one = |text: &str| !text.contains(['*', ',']);
+        template.resolve(identity, is_one).map(|text| Self::Text(text.into()))
     }
 
     /// Whether a parameter is this. A number is a number of the same value, which Vault, comparing
@@ -175,25 +178,16 @@ impl Value {
         }
     }
 
-    /// Whether an endpoint that takes one type for another would read the parameter as this: what
-    /// is denied must not pass because it is written otherwise.
-    fn reads_as(&self, value: Parameter<'_>) -> bool {
-        let text = match value {
-            Parameter::Boolean(true) => "true",
-            Parameter::Boolean(false) => "false",
-            Parameter::Number(text) | Parameter::Text(text) => text,
-            Parameter::Null | Parameter::Compound => return false,
+    /// The same, and of a text with commas each part: an endpoint that takes it for a list would else
+    /// be given what the `*` of a value covers.
+    fn allows(&self, value: Parameter<'_>) -> bool {
+        let each_part = match (self, value) {
+            (Self::Text(own), Parameter::Text(text)) if **own != *text => {
+                text.split(',').all(|part| matches_glob(own, part.trim()))
+            }
+            _ => true,
         };
-        match self {
-            Self::Text(own) => matches_glob(own, text),
-            Self::Number(own) => is_same_number(own, text),
-            Self::Boolean(own) => match text.to_ascii_lowercase().as_str() {
-                "1" | "t" | "true" => *own,
-                "0" | "f" | "false" => !*own,
-                _ => false,
-            },
-            Self::Template(_) | Self::Null => false,
-        }
+        each_part && self.is(value)
     }
 }
 

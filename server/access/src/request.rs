@@ -24,7 +24,9 @@ pub enum Parameter<'r> {
     Number(&'r str),
     /// A text.
     Text(&'r str),
-    /// A list or an object, which no value in a policy is equal to.
+    /// A list, in its JSON.
+    List(&'r str),
+    /// An object, or what is not known more closely; no value in a policy is equal to it.
     Compound,
 }
 

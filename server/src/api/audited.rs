@@ -109,15 +109,16 @@ impl<'a> Audited<'a> {
         written
     }
 
-    /// The same for a stranger who logs in. Beyond what is recorded of logins in a second nobody is
-    /// logged in: none gets in without a record, and none fills a disk.
+    /// The same for a stranger who logs in. Beyond so many logins in a second nobody is logged in,
+    /// recorded or not: none gets in without a record, none fills a disk, and none tries secrets
+    /// faster than that.
     pub(super) async fn login(
         &mut self,
         fields: &Fields<'_>,
         whole: &[u8],
     ) -> Result<(), ApiError> {
         let audit = self.node.audit();
-        if self.is_recorded && !audit.admit_login(self.asked.address) {
+        if !audit.admit_login(self.asked.address) {
             return Err(ApiError::Overloaded);
         }
         self.request(Some(fields), whole).await

@@ -132,7 +132,8 @@ impl<'a> Value<'a> {
             Self::Bool(truth) => Parameter::Boolean(*truth),
             Self::Number(digits) => Parameter::Number(digits),
             Self::Text(text) => Parameter::Text(text.expose_to_decode()),
-            Self::Array(_) | Self::Object(_) | Self::Repeated => Parameter::Compound,
+            Self::Array(raw) => Parameter::List(raw.get()),
+            Self::Object(_) | Self::Repeated => Parameter::Compound,
         }
     }
 

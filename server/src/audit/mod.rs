@@ -59,7 +59,7 @@ use crate::clock::Clock;
 
 /// How many strangers a second are recorded: whoever knows no token cannot fill our disk.
 const STRANGERS_PER_SECOND: u32 = 50;
-/// How many logins a second are recorded of those that come from one place.
+/// How many logins a second there are of those that come from one place, recorded or not.
 const LOGINS_PER_SECOND: u32 = 25;
 /// How many places are told apart.
 const PLACES: usize = 16;
@@ -237,8 +237,8 @@ impl Audit {
         self.strangers.spend(self.clock.unix_seconds())
     }
 
-    /// Whether a login from `address` may be recorded now. Whoever floods us with others, or with
-    /// what is no login, keeps nobody out but those who share a place with him.
+    /// Whether a login from `address` may be tried, and recorded, now. Whoever floods us with others,
+    /// or with what is no login, keeps nobody out but those who share a place with him.
     pub(crate) fn admit_login(&self, address: IpAddr) -> bool {
         let hash = self.hasher.hash_one(ClientNetwork::from(address));
         let hash = usize::try_from(hash >> 1).unwrap_or_default();

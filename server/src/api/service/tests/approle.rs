@@ -462,6 +462,32 @@ async fn a_login_of_a_stranger_is_bounded_and_admin_paths_ask_for_a_policy() {
 }
 
 #[tokio::test]
+async fn logins_are_bounded_without_an_audit_device_too() {
+    let api = with_approle().await;
+    let mut statuses = Vec::new();
+    for _ in 0..200 {
+        statuses.push(api.log_in("unknown", &json!("s")).await.status.as_u16());
+    }
+    assert_eq!(statuses.first(), Some(&400));
+    assert!(statuses.contains(&503), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_secret_id_that_can_be_guessed_is_made_with_a_warning() {
+    let api = with_approle().await;
+    api.role("web", json!({})).await;
+    for (secret_id, is_short) in
+        [("abcd123", true), ("0123456789abcde", true), ("0123456789abcdef", false)]
+    {
+        let custom = json!({ "secret_id": secret_id });
+        let made = api.ok("POST", "auth/approle/role/web/custom-secret-id", custom).await;
+        assert_eq!(made["data"]["secret_id"], secret_id);
+        let warning = "the secret_id is shorter than 16 characters: it may be guessed";
+        assert_eq!(made["warnings"], if is_short { json!([warning]) } else { Value::Null });
+    }
+}
+
+#[tokio::test]
 async fn without_storage_nothing_is_mounted_or_kept() {
     let api = Api::start_with(Config { storage: None, ..config() }).await;
     let refused = api.turned_down("POST", "sys/auth/approle", json!({ "type": "approle" })).await;

@@ -366,3 +366,40 @@ async fn a_lookup_by_post_needs_the_capability_update() {
         assert_eq!(answer.status.as_u16(), status, "{token} {method}");
     }
 }
+
+#[tokio::test]
+async fn a_denied_value_is_denied_however_a_request_writes_it() {
+    let api = Api::start().await;
+    let rules = json!({ "path": { "auth/token/create": {
+        "capabilities": ["update", "sudo"],
+        "denied_parameters": { "policies": ["admin"], "ttl": ["1h"] },
+    } } });
+    let policy = json!({ "policy": rules.to_string() });
+    api.send("s.root", "PUT", "sys/policies/acl/maker", policy).await;
+    let body = json!({ "policies": ["maker"] });
+    let made = api.send("s.root", "POST", "auth/token/create", body).await.json();
+    let token = made["auth"]["client_token"].as_str().unwrap().to_owned();
+    let create = async |body: Value| {
+        api.send(&token, "POST", "auth/token/create", body).await.status.as_u16()
+    };
+    for policies in [
+        json!("admin"),
+        json!(["admin"]),
+        json!(["seal", "admin"]),
+        json!([" Admin "]),
+        json!("admin,x"),
+        json!("x, ADMIN"),
+        json!(" admin"),
+        json!({ "a": 1 }),
+    ] {
+        assert_eq!(create(json!({ "policies": policies })).await, 403, "{policies}");
+    }
+    let escaped = r#"{"policies":["\u0061dmin"]}"#;
+    assert_eq!(api.send(&token, "POST", "auth/token/create", escaped).await.status.as_u16(), 403);
+    for ttl in [json!("1h"), json!("60m"), json!(3600), json!("3600"), json!("0.5h1800s")] {
+        assert_eq!(create(json!({ "ttl": ttl })).await, 403, "{ttl}");
+    }
+    for body in [json!({ "policies": ["seal"] }), json!({ "policies": "seal", "ttl": "30m" })] {
+        assert_eq!(create(body.clone()).await, 200, "{body}");
+    }
+}

@@ -21,6 +21,10 @@ use crate::state::records::{Batch, RecordsError};
 
 /// How many that have ended are removed along with the making of one.
 const SWEPT: usize = 16;
+/// From so many characters on a secret id is told nothing about. Shorter ones are not refused: Vault's
+/// own tests have them, and many a script.
+const LONG: usize = 16;
+const SHORT: &str = "the secret_id is shorter than 16 characters: it may be guessed";
 
 /// How a secret id is named in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +81,9 @@ impl AppRole {
         data.set("secret_id_accessor", secret_id.accessor);
         data.set("secret_id_num_uses", secret_id.uses);
         data.set("secret_id_ttl", secret_id.ttl);
-        let data = data.with_secret("secret_id", text);
-        Ok(MethodReply::data(data).captured(&["role_name"]))
+        let is_short = text.len() < LONG;
+        let reply = MethodReply::data(data.with_secret("secret_id", text)).captured(&["role_name"]);
+        Ok(if is_short { reply.warn(SHORT.to_owned()) } else { reply })
     }
 
     /// `role/:name/secret-id`, list: the accessors.
