@@ -188,11 +188,11 @@ impl Node {
         self.state.get().and_then(|(watch, _)| watch.credentials())
     }
 
-    /// Writes down how far the state has come, if it is open: for a stop.
-    pub(crate) async fn write_last_checkpoint(&self) {
+    /// Writes down how far the state has come, if it is open, and leaves the storage: for a stop.
+    pub(crate) async fn leave_state(&self) {
         self.evidence.keep().await;
         if let Some((watch, _)) = self.state.get() {
-            watch.write_last_checkpoint().await;
+            watch.leave().await;
         }
     }
 

@@ -298,7 +298,7 @@ impl Server {
         let node = Arc::clone(&self.node);
         // It blocks for a moment, and nothing else is left to do.
         let _ended = tokio::task::spawn_blocking(move || node.audit().stop()).await;
-        self.node.write_last_checkpoint().await;
+        self.node.leave_state().await;
         if let Some(traces) = self.traces.take() {
             traces.end().await;
         }

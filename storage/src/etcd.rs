@@ -11,6 +11,7 @@ mod cluster;
 mod damage;
 mod fault;
 pub(crate) mod frame;
+mod lease;
 mod place;
 mod protocol;
 mod settings;
@@ -20,11 +21,13 @@ mod watch;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::Code;
 
 use self::cluster::Cluster;
 use self::fault::{Effect, Fault};
+use self::lease::Lease;
 use self::place::{Prefix, revision};
 use self::protocol::{RangeRequest, RangeResponse};
 use self::txn::{Outcome, outcome, transaction};
@@ -33,7 +36,7 @@ use crate::commit::{Guard, Write, check_limits};
 use crate::error::StoreError;
 use crate::key::RecordKey;
 use crate::page::{Listing, Page};
-use crate::record::{Record, Revision};
+use crate::record::{Record, RecordValue, Revision};
 use crate::{Store, StoreFuture, Watch};
 
 pub use damage::EtcdDamage;
@@ -48,6 +51,8 @@ pub use settings::{EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings};
 pub struct EtcdStore {
     cluster: Arc<Cluster>,
     prefix: Prefix,
+    /// The one that this process keeps; whoever renews it has it alone.
+    lease: tokio::sync::Mutex<Option<Lease>>,
 }
 
 impl EtcdStore {
@@ -61,7 +66,7 @@ impl EtcdStore {
             return Err(EtcdError::InvalidPrefix { prefix: settings.prefix });
         };
         let cluster = Arc::new(Cluster::new(settings, probe(&prefix))?);
-        Ok(Self { cluster, prefix })
+        Ok(Self { cluster, prefix, lease: tokio::sync::Mutex::default() })
     }
 
     /// The prefix of a store in whose place this one lies: a prefix that ours begins with, and that
@@ -165,6 +170,15 @@ impl Store for EtcdStore {
 
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         Box::pin(self.follow(from))
+    }
+
+    fn attend<'a>(
+        &'a self,
+        under: &'a RecordKey,
+        value: &'a RecordValue,
+        ttl: Duration,
+    ) -> StoreFuture<'a, Option<RecordKey>> {
+        Box::pin(async move { self.renew_or_grant(under, value, ttl).await.map(Some) })
     }
 }
 

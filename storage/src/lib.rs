@@ -22,6 +22,7 @@ mod sled;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 pub use self::sled::{Holder, SledError, SledSettings, SledStore};
 pub use commit::{Commit, Guard, Limits, MAX_COMMIT_BYTES, MAX_COMMIT_RECORDS, Write};
@@ -86,6 +87,21 @@ pub trait Store: Debug + Send + Sync {
     /// [`StoreError::Compacted`] if the store no longer remembers back to `from`: list again.
     /// [`StoreError::NotReached`] if the store is younger than `from`.
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>>;
+
+    /// Lets all who share the store see that this process uses it: `value` stands in a record of its
+    /// own below `under`, whose key is answered. It goes by itself once this has not been called
+    /// for `ttl`, and never before. `None`, and no record, where a store is of one process alone.
+    ///
+    /// # Errors
+    /// As for [`Store::commit`]; there is a record or none, until this is called again.
+    fn attend<'a>(
+        &'a self,
+        _under: &'a RecordKey,
+        _value: &'a RecordValue,
+        _ttl: Duration,
+    ) -> StoreFuture<'a, Option<RecordKey>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// The changes of a store, commit by commit.

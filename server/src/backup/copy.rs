@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use selkie_config::Config;
 use selkie_crypto::{StateKey, os_random};
 use selkie_kms::ClientTag;
-use selkie_storage::{Store, StoreError};
+use selkie_storage::{Store, StoreError, Write};
 use tokio::time::Instant;
 
 use super::fill::require_ours;
@@ -15,10 +15,11 @@ use super::{
     BackupSealError, ContentError, Damage, FillError, Snapshot, SnapshotError, fill, open_key,
     open_state_key, read, read_frame, take,
 };
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::deployment::{Deployment, DeploymentError};
 use crate::metrics::Metrics;
 use crate::state::others;
+use crate::state::presence::{PRESENCE, Present, present};
 use crate::transit::{ManagedKeys, Transit};
 
 /// Where a copy goes.
@@ -76,6 +77,15 @@ pub enum CopyError {
     /// The copy ended halfway.
     #[error("the target is half filled; run the same command again to finish")]
     Fill(#[source] FillError),
+    /// Servers use the target, and would take the copy for tampering.
+    #[error("nothing has changed: the storage is {}", in_use(.0))]
+    InUse(Vec<Present>),
+    /// Servers use the source, and would go on to change it.
+    #[error("nothing has changed: the source is {}", in_use(.0))]
+    SourceInUse(Vec<Present>),
+    /// Source and target are one.
+    #[error("source and target name the same storage: nothing was done")]
+    SameStorage,
     /// Somebody changed the source during the copy.
     #[error("the source has changed meanwhile: stop all servers that use it, and run this again")]
     SourceChanged,
@@ -89,6 +99,16 @@ impl From<FillError> for CopyError {
             halfway => Self::Fill(halfway),
         }
     }
+}
+
+fn in_use(servers: &[Present]) -> String {
+    let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+    let seconds = PRESENCE.as_secs();
+    format!(
+        "in use by {}, heard of within the last {seconds} s. Stop all of them and run this again; one \
+         that was killed, or is gone for good, counts for {seconds} s more",
+        servers.join("; ")
+    )
 }
 
 fn what_to_delete(error: &StoreError) -> String {
@@ -149,6 +169,7 @@ pub async fn restore(
     target: Target<'_>,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {
+    require_unused(target.store).await?;
     let (snapshot, state_key) = open_backup(file, target.transit).await?;
     put(&snapshot, &state_key, target, progress).await
 }
@@ -164,6 +185,12 @@ pub async fn migrate(
     target: Target<'_>,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {
+    require_another(source, target.store).await?;
+    let servers = present(&**source).await.map_err(unread_source)?;
+    if !servers.is_empty() {
+        return Err(CopyError::SourceInUse(servers));
+    }
+    require_unused(target.store).await?;
     let snapshot = whole(source, transit).await?;
     let sealed = snapshot.sealed_state_key().ok_or(Damage::Missing("state-key"));
     let sealed = sealed.map_err(|damage| CopyError::Source(damage.into()))?;
@@ -172,6 +199,32 @@ pub async fn migrate(
     let copied = put(&snapshot, &state_key, target, progress).await?;
     let now = take(source, &state_key).await.map_err(CopyError::Source)?;
     if now == snapshot { Ok(copied) } else { Err(CopyError::SourceChanged) }
+}
+
+fn unread_source(error: StoreError) -> CopyError {
+    CopyError::Source(error.into())
+}
+
+async fn require_unused(target: &Arc<dyn Store>) -> Result<(), CopyError> {
+    let servers = present(&**target).await.map_err(|error| CopyError::Target(error.into()))?;
+    if servers.is_empty() { Ok(()) } else { Err(CopyError::InUse(servers)) }
+}
+
+/// Refuses one store under two names: what shows in the target for a moment shows in the source too.
+/// A source whose space is used up need not take anything.
+async fn require_another(
+    source: &Arc<dyn Store>,
+    target: &Arc<dyn Store>,
+) -> Result<(), CopyError> {
+    let unwritten = |error: StoreError| CopyError::Target(error.into());
+    let this = Present::this(SystemClock.unix_seconds());
+    let Some(mark) = this.attend(&**target).await.map_err(unwritten)? else { return Ok(()) };
+    let found = source.get(&mark).await;
+    target.commit(&[], &[Write::Delete(mark)]).await.map_err(unwritten)?;
+    match found.map_err(unread_source)? {
+        Some(_) => Err(CopyError::SameStorage),
+        None => Ok(()),
+    }
 }
 
 async fn whole(source: &Arc<dyn Store>, transit: &Transit) -> Result<Snapshot, CopyError> {
@@ -199,6 +252,8 @@ async fn put(
     if !taken_back.is_empty() && !target.force {
         return Err(CopyError::GoesBack(taken_back));
     }
+    // Again, as seals may have been waited for.
+    require_unused(target.store).await?;
     fill(target.store, snapshot, progress).await?;
     let held = take(target.store, state_key).await.map_err(CopyError::Target)?;
     if held != *snapshot {

@@ -12,7 +12,7 @@ use selkie_storage::{
 };
 use tokio::time::timeout;
 
-use crate::state::layout::{FORMAT, Format, is_reserved};
+use crate::state::layout::{FORMAT, Format, is_presence, is_reserved};
 use crate::state::{KeyRecord, Root};
 
 /// The most bytes of keys and values that a snapshot holds in memory.
@@ -230,9 +230,9 @@ pub(super) async fn copy(
     Ok(records)
 }
 
-/// What a local key of one machine protects stays with that machine.
+/// What a local key of one machine protects stays with that machine, and a server is where it runs.
 pub(super) fn is_copied(key: &RecordKey) -> bool {
-    !key.as_str().starts_with("state-key-local/")
+    !key.as_str().starts_with("state-key-local/") && !is_presence(key)
 }
 
 /// Applies the commits after `first` up to `last`. A revision of a store that others share may be

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::{self, Snapshot, find};
 use super::{BackupSealError, Damage, SnapshotError, open_state_key};
-use crate::state::layout::Format;
+use crate::state::layout::{Format, is_presence};
 use crate::state::listing::{Listed, list};
 use crate::telemetry::WithCauses;
 use crate::transit::Transit;
@@ -181,7 +181,8 @@ fn keys<'v>(held: &'v Versions, given: &'v Versions) -> impl Iterator<Item = Bac
     })
 }
 
-/// All raw records of a store, what is not copied included, with the revisions of none.
+/// All raw records of a store, what is not copied included, with the revisions of none. Servers that
+/// use it do not count: what shows of them goes by itself.
 pub(super) async fn raw(
     store: &Arc<dyn Store>,
 ) -> Result<BTreeMap<RecordKey, RecordValue>, StoreError> {
@@ -192,6 +193,7 @@ pub(super) async fn raw(
         records.extend(listing.records.into_iter().map(|record| (record.key, record.value)));
         next = listing.next;
     }
+    records.retain(|key, _| !is_presence(key));
     Ok(records)
 }
 
@@ -204,6 +206,6 @@ pub(super) async fn readable(
     store: &Arc<dyn Store>,
 ) -> Result<(BTreeMap<RecordKey, RecordValue>, Vec<RecordKey>), StoreError> {
     let Listed { records, unreadable, .. } = list(&**store, Page::all_in_bulk()).await?;
-    let records = records.into_iter().map(|record| (record.key, record.value)).collect();
-    Ok((records, unreadable))
+    let records = records.into_iter().filter(|record| !is_presence(&record.key));
+    Ok((records.map(|record| (record.key, record.value)).collect(), unreadable))
 }

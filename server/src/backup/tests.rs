@@ -456,6 +456,55 @@ impl Store for Rotted {
     }
 }
 
+/// What a server in the storage shows of itself, if several may use that.
+fn a_server() -> Write {
+    Write::Put(key("servers/1"), value(br#"{"host":"eu-1","process":4711,"since":0}"#))
+}
+
+#[tokio::test]
+async fn nothing_is_put_into_a_store_that_a_server_uses_be_it_forced_or_not() {
+    let (transit, site) = site().await;
+    let file = site.backup(&transit).await;
+    site.put_key("app", 9).await;
+    site.store.commit(&[], &[a_server()]).await.unwrap();
+    let held = copied(&site.store).await;
+    for force in [false, true] {
+        let target = Target { store: &site.store, transit: &transit, force };
+        let refused = restore(&file, target, &mut |_, _| {}).await.unwrap_err();
+        let text = refused.to_string();
+        assert!(matches!(refused, CopyError::InUse(_)), "{text}");
+        assert!(text.contains("process 4711 on eu-1") && text.contains("30 s more"), "{text}");
+    }
+    assert_eq!(copied(&site.store).await, held, "nothing has changed");
+    site.store.commit(&[], &[Write::Delete(key("servers/1"))]).await.unwrap();
+    let forced = Target { store: &site.store, transit: &transit, force: true };
+    restore(&file, forced, &mut |_, _| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_migrated_from_a_store_that_a_server_uses() {
+    let (transit, site) = site().await;
+    site.store.commit(&[], &[a_server()]).await.unwrap();
+    let empty: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let target = Target { store: &empty, transit: &transit, force: false };
+    let refused = migrate(&site.store, &transit, target, &mut |_, _| {}).await.unwrap_err();
+    assert!(matches!(refused, CopyError::SourceInUse(_)), "{refused}");
+    assert!(raw(&empty).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn servers_are_in_no_copy() {
+    let (transit, site) = site().await;
+    let before = site.snapshot().await;
+    site.store.commit(&[], &[a_server()]).await.unwrap();
+    assert_eq!(site.snapshot().await, before);
+    let target: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    target.commit(&[], &[a_server()]).await.unwrap();
+    assert!(matches!(look(&target, &transit).await.unwrap(), Standing::Empty));
+    fill(&target, &before, &mut |_, _| {}).await.unwrap();
+    assert!(target.get(&key("servers/1")).await.unwrap().is_some(), "it is not ours to delete");
+}
+
 #[tokio::test]
 async fn records_that_cannot_be_read_are_replaced_by_force_alone() {
     let (transit, site) = site().await;
@@ -529,7 +578,7 @@ async fn what_others_put_into_a_fill_under_way_leaves_it_half_done_and_is_told_s
 async fn a_target_that_goes_away_before_the_first_write_is_not_called_half_filled() {
     let (transit, site) = site().await;
     let file = site.backup(&transit).await;
-    for (lists, is_begun) in [(0, false), (1, false), (2, true)] {
+    for (lists, is_begun) in [(0, false), (1, false), (2, false), (3, false), (4, true)] {
         let (inner, lists) = (memory(), AtomicUsize::new(lists));
         let left = AtomicUsize::new(usize::MAX);
         let target: Arc<dyn Store> =

@@ -284,7 +284,10 @@ const fn next_step(error: &CopyError) -> &'static str {
             "servers refuse the storage until it is whole: see to its disk or to etcd, and run the \
              same command again, which goes on"
         }
+        CopyError::InUse(_) => "servers use it",
         CopyError::Source(_)
+        | CopyError::SourceInUse(_)
+        | CopyError::SameStorage
         | CopyError::SourceEmpty
         | CopyError::SourceBrokenOff
         | CopyError::SourceChanged => "run this again, with all servers stopped",

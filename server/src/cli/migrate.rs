@@ -1,12 +1,15 @@
 //! `selkie migrate`: all state from one storage into another.
 
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+
+use selkie_config::Storage;
 
 use super::backup::{progress_bar, reporter};
 use super::restore::{config_and_storage, open, open_to_leave, told, told_forgotten};
 use super::{CommandError, print};
-use crate::backup::{Target, migrate, offline};
+use crate::backup::{CopyError, Target, migrate, offline};
 use crate::state::checkpoint::CheckpointFile;
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +25,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
     let (from, from_storage) = config_and_storage(&arguments.from)?;
     let (to, to_storage) = config_and_storage(&arguments.to)?;
+    if is_one_directory(&from_storage, &to_storage) {
+        return Err(CopyError::SameStorage.into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let bar = progress_bar(Some(0));
@@ -37,4 +43,11 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     });
     bar.finish_and_clear();
     print(output, &copied?)
+}
+
+/// The lock in it would be in the way too, and name a process that nobody can stop: this one.
+fn is_one_directory(from: &Storage, to: &Storage) -> bool {
+    let (Storage::Sled(from), Storage::Sled(to)) = (from, to) else { return false };
+    let found = fs::canonicalize(&from.path).ok().zip(fs::canonicalize(&to.path).ok());
+    found.is_some_and(|(from, to)| from == to)
 }

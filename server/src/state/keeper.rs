@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::checkpoint::CheckpointFile;
 use super::missing::Missing;
 use super::opening::{OpenError, Opened, State, WhenEmpty, tell_unwritten};
+use super::presence::Presence;
 use super::sealed_store::SealedStore;
 use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
@@ -121,6 +122,7 @@ pub struct StateWatch {
     credentials: OnceLock<[u8; 32]>,
     backup_source: OnceLock<Source>,
     checkpoint: OnceLock<Checkpointed>,
+    presence: Presence,
     writes: Arc<Writes>,
 }
 
@@ -139,6 +141,7 @@ impl Default for StateWatch {
             credentials: OnceLock::new(),
             backup_source: OnceLock::new(),
             checkpoint: OnceLock::new(),
+            presence: Presence::default(),
             writes: Arc::default(),
         }
     }
@@ -184,9 +187,14 @@ impl StateWatch {
         let _first = self.backup_source.set(source);
     }
 
-    /// Writes down how far the store has come by now, for a stop: [`keep_checkpoint`] may be a
-    /// second behind.
-    pub async fn write_last_checkpoint(&self) {
+    /// Leaves the store, for a stop.
+    pub async fn leave(&self) {
+        self.write_last_checkpoint().await;
+        self.presence.end().await;
+    }
+
+    /// Writes down how far the store has come by now: [`keep_checkpoint`] may be a second behind.
+    async fn write_last_checkpoint(&self) {
         let (Some(store), Some(kept)) = (self.store.get(), self.checkpoint.get()) else { return };
         let (file, key, root) = (kept.file.clone(), Arc::clone(&kept.key), store.seen().root);
         let written = tokio::task::spawn_blocking(move || file.write(&key, &root)).await;
@@ -222,7 +230,8 @@ impl Keeper {
     /// Opens the state, hands it to the keys, and then keeps checkpoint and state key up to date.
     pub(crate) async fn run(mut self) {
         let (state, opened) = self.open_at_last().await;
-        tokio::join!(keep_checkpoint(&opened), self.follow_seals(&state, &opened));
+        let presence = self.watch.presence.keep();
+        tokio::join!(keep_checkpoint(&opened), self.follow_seals(&state, &opened), presence);
     }
 
     async fn open_at_last(&mut self) -> (State, Opened) {
@@ -251,11 +260,13 @@ impl Keeper {
         if is_lasting {
             self.backend = Backend::Opened(Arc::clone(&raw));
         }
+        let shared = Arc::clone(&raw);
         let writes = Arc::clone(&self.watch.writes);
         let raw: Arc<dyn Store> = Arc::new(CountedStore { inner: raw, writes });
         let state = State::new(Arc::clone(&raw), keeping.local_key.clone(), checkpoint_dir);
         let state = state.when_empty(self.when_empty);
         let opened = state.open(&transit).await?;
+        self.watch.presence.begin(&shared, transit.clock.unix_seconds()).await;
         let store = Arc::clone(&opened.store);
         let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));
         auth.await.map_err(OpenError::Store)?;

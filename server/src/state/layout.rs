@@ -7,6 +7,7 @@
 //! | `state-key-local/<id>` | the state key under a local key; `<id>` tells local keys apart | by the local key |
 //! | `root` | [`Root`](super::Root): what all other records add up to | by the state key |
 //! | `filling` | there while a restore or a migration writes the store; it is not served then | no |
+//! | `servers/<lease>` | a server that uses the store, where several may ([`Present`](super::presence::Present)); it goes with its process | no |
 //! | `transit/<mount>/<name>` | a managed key | by the state key |
 //! | `<kind>/...` | another record, of a [`Kept`](super::records::Kept) kind | by the state key |
 
@@ -17,7 +18,11 @@ use serde::{Deserialize, Serialize};
 pub const FORMAT: u32 = 1;
 
 /// The places that the state itself takes, which no sealed record may have.
-pub const RESERVED: [&str; 5] = ["format", "state-key", "state-key-local", "root", "filling"];
+pub const RESERVED: [&str; 6] =
+    ["format", "state-key", "state-key-local", "root", "filling", PRESENT];
+
+/// What the records of the servers that use the store stand below.
+pub const PRESENT: &str = "servers";
 
 /// The record `format`, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,12 @@ pub struct Format {
 pub fn is_reserved(key: &RecordKey) -> bool {
     let first = key.as_str().split('/').next();
     first.is_some_and(|first| RESERVED.contains(&first))
+}
+
+/// Whether `key` is that of a server that uses the store: no part of what the store holds.
+#[must_use]
+pub fn is_presence(key: &RecordKey) -> bool {
+    key.as_str().split_once('/').is_some_and(|(first, _)| first == PRESENT)
 }
 
 /// One of [`RESERVED`] as a key.

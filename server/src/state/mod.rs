@@ -10,6 +10,7 @@ pub(crate) mod listing;
 mod missing;
 pub mod opening;
 pub mod others;
+pub mod presence;
 pub mod records;
 mod root;
 pub mod sealed_store;

@@ -16,7 +16,7 @@ pub use self::error::OpenError;
 pub(super) use self::verification::verify;
 use super::Root;
 use super::checkpoint::{CheckpointError, CheckpointFile, Found};
-use super::layout::{FORMAT, Format};
+use super::layout::{FORMAT, Format, is_presence};
 use super::sealed_store::{Damage, ROOT, SealedStore, SharedRandom, corrupt, seal_root};
 use super::state_key;
 use crate::telemetry::WithCauses;
@@ -133,10 +133,12 @@ impl State {
                 found: format.realm,
                 ours: transit.deployment.realm().to_owned(),
             }),
-            None => match self.raw.list(&Page::all()).await?.records.first() {
-                None => Ok(None),
-                Some(_) => Err(missing(FORMAT_PLACE)),
-            },
+            None => {
+                let listing = self.raw.list(&Page::all()).await?;
+                // Who migrates shows there for a moment, before there is anything else.
+                let holds_any = listing.records.iter().any(|record| !is_presence(&record.key));
+                if holds_any { Err(missing(FORMAT_PLACE)) } else { Ok(None) }
+            }
         }
     }
 

@@ -10,7 +10,10 @@ use super::protocol::{
 use crate::commit::{Guard, Write};
 use crate::error::StoreError;
 use crate::key::RecordKey;
-use crate::record::Revision;
+use crate::record::{RecordValue, Revision};
+
+/// etcd's number for none.
+const NO_LEASE: i64 = 0;
 
 /// What a transaction came to.
 #[derive(Debug)]
@@ -27,6 +30,16 @@ pub(super) fn transaction(prefix: &Prefix, guards: &[Guard], writes: &[Write]) -
         success: writes.iter().map(|write| operation(prefix, write)).collect(),
         failure: guards.iter().map(|guard| look(prefix, guard)).collect(),
     }
+}
+
+/// The transaction that puts one record, which goes when `lease` ends.
+pub(super) fn leased(
+    prefix: &Prefix,
+    key: &RecordKey,
+    value: &RecordValue,
+    lease: i64,
+) -> TxnRequest {
+    TxnRequest { success: vec![put(prefix, key, value, lease)], ..TxnRequest::default() }
 }
 
 /// What `answer` to the transaction of `guards` says.
@@ -66,14 +79,18 @@ fn compare(prefix: &Prefix, guard: &Guard) -> Compare {
 }
 
 fn operation(prefix: &Prefix, write: &Write) -> RequestOp {
-    let key = prefix.place(write.key());
-    let request = match write {
-        Write::Put(record, value) => {
-            request_op::Request::RequestPut(PutRequest { key, value: frame(record, value) })
+    match write {
+        Write::Put(record, value) => put(prefix, record, value, NO_LEASE),
+        Write::Delete(record) => {
+            let request = DeleteRangeRequest { key: prefix.place(record) };
+            RequestOp { request: Some(request_op::Request::RequestDeleteRange(request)) }
         }
-        Write::Delete(_) => request_op::Request::RequestDeleteRange(DeleteRangeRequest { key }),
-    };
-    RequestOp { request: Some(request) }
+    }
+}
+
+fn put(prefix: &Prefix, record: &RecordKey, value: &RecordValue, lease: i64) -> RequestOp {
+    let request = PutRequest { key: prefix.place(record), value: frame(record, value), lease };
+    RequestOp { request: Some(request_op::Request::RequestPut(request)) }
 }
 
 fn look(prefix: &Prefix, guard: &Guard) -> RequestOp {

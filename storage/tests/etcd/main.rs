@@ -8,6 +8,7 @@ mod contract;
 mod faults;
 mod history;
 mod kills;
+mod leases;
 mod partition;
 mod places;
 mod quota;

@@ -7,7 +7,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 use selkie_storage::{
-    EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, Page, Store, StoreError,
+    EtcdFault, EtcdIdentity, EtcdLogin, EtcdSettings, EtcdStore, Page, RecordValue, Store,
+    StoreError,
 };
 
 use super::server::{Etcd, Security, etcd_is_here};
@@ -171,6 +172,19 @@ async fn a_user_of_its_own_prefix_alone_sees_nobody_around() {
     let credentials = Some(EtcdLogin { username: "below".into(), ..login("p") });
     let inner = connect(EtcdSettings { credentials, ..settings(etcd.urls_from(0), "selkie/in/") });
     assert_eq!(inner.enclosing(&key("format")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_user_of_its_own_prefix_alone_may_show_that_it_uses_the_store() {
+    if !etcd_is_here() {
+        return;
+    }
+    let (_etcd, store) = etcd_with_users().await;
+    let value = RecordValue::new(*b"here").unwrap();
+    let attend = async || store.attend(&key("servers"), &value, PATIENCE).await.unwrap().unwrap();
+    let record = attend().await;
+    assert_eq!(attend().await, record, "it is renewed");
+    assert_eq!(store.get(&record).await.unwrap().unwrap().value, value);
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ mod promises;
 mod shared_nothing;
 mod shared_store;
 mod sled;
+mod store_in_use;
 mod takeover;
 mod tls;
 mod transcripts;
