@@ -1,5 +1,5 @@
-//! The listeners' own certificates: when they end, told before it is too late. A server starts with
-//! one that has expired, for a client may not look; but it says so.
+//! The listeners' own certificates: when they end, told before it is too late, and whether they are a
+//! CA's. A server starts with one that has expired, for a client may not look; but it says so.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,11 +17,20 @@ pub struct ListenerCertificates(Mutex<BTreeMap<String, Validity>>);
 /// What is worth telling of a listener's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice {
-    standing: Standing,
-    /// It is the issuer's certificate that stands so.
-    is_issuers: bool,
+    matter: Matter,
     validity: Validity,
     now: u64,
+}
+
+/// What is the matter with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Matter {
+    /// It stands so.
+    Own(Standing),
+    /// The issuer's certificate that is sent with it stands so.
+    Issuers(Standing),
+    /// It is a CA's own.
+    IsCa,
 }
 
 impl ListenerCertificates {
@@ -51,44 +60,55 @@ impl Notice {
     #[must_use]
     pub fn of(validity: Validity, now: u64) -> Option<Self> {
         let (own, issuers) = (validity.standing(now), validity.issuers_standing(now));
-        // Where clients refuse its own already, its issuer's is nobody's first trouble.
-        let is_issuers =
-            issuers != Standing::Good && !matches!(own, Standing::Expired | Standing::NotYet);
-        let standing = if is_issuers { issuers } else { own };
-        (standing != Standing::Good).then_some(Self { standing, is_issuers, validity, now })
+        // Where all clients refuse its own already, what only some look at is nobody's first trouble.
+        let matter = match (own, issuers) {
+            (Standing::Expired | Standing::NotYet, _) => Matter::Own(own),
+            _ if validity.is_ca => Matter::IsCa,
+            (_, Standing::Good) if own == Standing::Good => return None,
+            (_, Standing::Good) => Matter::Own(own),
+            _ => Matter::Issuers(issuers),
+        };
+        Some(Self { matter, validity, now })
     }
 
-    /// Whether clients that look at the certificate refuse it already. Of its issuer's they may have
-    /// another.
+    /// Whether all clients that look at the certificate refuse it already. Of its issuer's they may
+    /// have another; and OpenSSL and Go take a CA's for a server.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        !self.is_issuers && matches!(self.standing, Standing::Expired | Standing::NotYet)
+        matches!(self.matter, Matter::Own(Standing::Expired | Standing::NotYet))
     }
 
     /// Whether it only is not good yet, and will be in so many seconds at most.
     #[must_use]
     pub fn passes_within(&self, seconds: u64) -> bool {
         let wait = self.validity.from.saturating_sub(self.now);
-        self.standing == Standing::NotYet && wait <= seconds
+        self.matter == Matter::Own(Standing::NotYet) && wait <= seconds
     }
 
     /// What mends it.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
-        match self.standing {
-            Standing::Expired | Standing::EndsSoon if self.is_issuers => {
+        match self.matter {
+            Matter::IsCa => {
+                "keep it for the clients as their CA file, have it issue another for the listener \
+                 (openssl req -x509 -CA ca.pem -CAkey ca.key -newkey ec -pkeyopt \
+                 ec_paramgen_curve:P-256 -nodes -days 365 -keyout key.pem -out cert.pem -subj \
+                 /CN=selkie -addext basicConstraints=critical,CA:FALSE -addext \
+                 subjectAltName=DNS:NAME,IP:ADDRESS), and reload (SIGHUP)"
+            }
+            Matter::Issuers(Standing::Expired | Standing::EndsSoon) => {
                 "put the authority's new intermediate certificate into the listener's file and reload \
                  (SIGHUP): without it clients do not connect, unless they know another way to their \
                  authority"
             }
-            Standing::NotYet => {
+            Matter::Own(Standing::NotYet) => {
                 "correct this machine's clock, or have it issued anew, and reload (SIGHUP): clients \
                  that verify it do not connect"
             }
-            Standing::Expired => {
+            Matter::Own(Standing::Expired) => {
                 "renew it and reload (SIGHUP): clients that verify it do not connect"
             }
-            Standing::Good | Standing::EndsSoon => "renew it and reload (SIGHUP)",
+            Matter::Own(_) | Matter::Issuers(_) => "renew it and reload (SIGHUP)",
         }
     }
 }
@@ -96,13 +116,20 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Validity { from, until, .. } = self.validity;
-        let (what, until) = if self.is_issuers {
-            ("intermediate certificate", self.validity.end())
-        } else {
-            ("certificate", until)
+        let (what, until, standing) = match self.matter {
+            Matter::Own(standing) => ("certificate", until, standing),
+            Matter::Issuers(standing) => {
+                ("intermediate certificate", self.validity.end(), standing)
+            }
+            Matter::IsCa => {
+                return f.write_str(
+                    "certificate is a CA's own (CA:TRUE, as a self-signed one is): Selkie's commands \
+                     and seals do not connect",
+                );
+            }
         };
         let days = until.abs_diff(self.now) / DAY;
-        match self.standing {
+        match standing {
             Standing::Good => write!(f, "{what} is valid until {}", At(until)),
             Standing::EndsSoon => write!(f, "{what} ends in {days} days ({})", At(until)),
             Standing::NotYet => write!(f, "{what} is not good before {}", At(from)),
@@ -128,9 +155,11 @@ impl fmt::Display for At {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::captured::Log;
 
     fn told(now: u64) -> Option<(String, bool)> {
-        let validity = Validity { from: 100 * DAY, until: 500 * DAY, issuers_until: None };
+        let validity =
+            Validity { from: 100 * DAY, until: 500 * DAY, issuers_until: None, is_ca: false };
         Notice::of(validity, now).map(|notice| (notice.to_string(), notice.is_refused()))
     }
 
@@ -149,7 +178,7 @@ mod tests {
     #[test]
     fn an_intermediate_that_ended_is_told_as_such_and_warned_of() {
         let issuers_until = Some(500 * DAY);
-        let validity = Validity { from: 100 * DAY, until: 520 * DAY, issuers_until };
+        let validity = Validity { from: 100 * DAY, until: 520 * DAY, issuers_until, is_ca: false };
         let notice = |now| Notice::of(validity, now).unwrap();
         for now in [503, 519] {
             let told = format!("intermediate certificate expired {} days ago", now - 500);
@@ -163,9 +192,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cas_own_certificate_is_told_before_it_ends_and_not_refused() {
+        let validity =
+            Validity { from: 100 * DAY, until: 500 * DAY, issuers_until: None, is_ca: true };
+        for now in [200, 491] {
+            let notice = Notice::of(validity, now * DAY).unwrap();
+            let text = notice.to_string();
+            assert!(text.contains("a CA's own") && !notice.is_refused(), "{text}");
+            assert!(notice.advice().contains("CA:FALSE"));
+        }
+        assert!(Notice::of(validity, 501 * DAY).unwrap().is_refused());
+        let log = Log::start();
+        ListenerCertificates::default().note("one", Some(validity), 200 * DAY);
+        let text = log.take();
+        assert!(text.contains("WARN") && text.contains("CA:FALSE"), "{text}");
+    }
+
+    #[test]
     fn a_listener_that_speaks_tls_no_more_has_none() {
         let certificates = ListenerCertificates::default();
-        let validity = Validity { from: 0, until: DAY, issuers_until: None };
+        let validity = Validity { from: 0, until: DAY, issuers_until: None, is_ca: false };
         certificates.note("one", Some(validity), 0);
         certificates.note("two", Some(validity), 0);
         certificates.note("one", None, 0);

@@ -84,7 +84,7 @@ async fn full_text() -> String {
     let bench = Bench::new(selkie_config::Faults::parse("x", script).unwrap());
     let asked = crate::faults::BenchRequest { operation: None, key: None, client: None };
     assert!(bench.befalls(asked).is_some());
-    let validity = Validity { from: 10_000, until: 50_000, issuers_until: None };
+    let validity = Validity { from: 10_000, until: 50_000, issuers_until: None, is_ca: false };
     metrics.listener_certificates([("127.0.0.1:8200".to_owned(), validity)].into());
     let mut text = metrics.text(&deployment, &audit(), &evidence(), Some(&bench), 20_000).unwrap();
     encode(&mut text, &registry).unwrap();

@@ -7,7 +7,8 @@ const DAY: u64 = 86_400;
 /// A certificate that people renew takes them about this long.
 const SOON: u64 = 30 * DAY;
 
-/// Between which times a listener's certificate is good, in seconds since 1970.
+/// What clients will think of a listener's certificate: between which times it is good, in seconds
+/// since 1970, and whether it is that of a server at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// From here on.
@@ -16,6 +17,8 @@ pub struct Validity {
     pub until: u64,
     /// Until when its issuer's certificate is good that is sent with it, if that is sooner.
     pub issuers_until: Option<u64>,
+    /// Whether it is a CA's own. Some clients take it for a server all the same.
+    pub is_ca: bool,
 }
 
 /// How it stands with a certificate at some time.
@@ -40,7 +43,8 @@ impl Validity {
         let read = ClientCertificate::read(chain).ok().flatten()?;
         let issuers = issuer_not_after(chain).ok().flatten();
         let issuers_until = issuers.filter(|until| *until < read.not_after);
-        Some(Self { from: read.not_before, until: read.not_after, issuers_until })
+        let (from, until) = (read.not_before, read.not_after);
+        Some(Self { from, until, issuers_until, is_ca: read.is_ca })
     }
 
     /// Until when it is good together with what is sent with it.
@@ -126,13 +130,21 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_and_its_leaf_are_told_apart() {
+        let authority = authority("root", KeyPair::generate().unwrap(), 2040);
+        let is_ca = |chain: &[CertificateDer<'static>]| Validity::of(chain).unwrap().is_ca;
+        let (leaf, own) = (leaf(&authority), authority.der().clone());
+        assert!(!is_ca(&[leaf, own.clone()]) && is_ca(&[own]));
+    }
+
+    #[test]
     fn the_last_thirty_days_of_a_year_and_the_last_quarter_of_a_day_are_soon() {
-        let year = Validity { from: 0, until: 365 * DAY, issuers_until: None };
+        let year = Validity { from: 0, until: 365 * DAY, issuers_until: None, is_ca: false };
         let of = |day: u64| year.standing(day * DAY);
         assert_eq!([of(0), of(334)], [Standing::Good; 2]);
         assert_eq!([of(336), of(365)], [Standing::EndsSoon; 2]);
         assert_eq!(of(366), Standing::Expired);
-        let day = Validity { from: DAY, until: 2 * DAY, issuers_until: None };
+        let day = Validity { from: DAY, until: 2 * DAY, issuers_until: None, is_ca: false };
         assert_eq!(day.standing(DAY - 1), Standing::NotYet);
         assert_eq!(day.standing(DAY + DAY / 2), Standing::Good);
         assert_eq!(day.standing(2 * DAY - DAY / 8), Standing::EndsSoon);

@@ -155,6 +155,23 @@ fn an_expired_rest_of_a_chain_is_no_reason_to_refuse_a_good_certificate() {
 }
 
 #[test]
+fn a_cas_own_certificate_is_warned_of() {
+    let (dir, file) = with_certificate((2020, 2120));
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    fs::write(dir.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    write_secret(&dir.path().join("key.pem"), key.serialize_pem().as_bytes());
+    let (exit, output, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success, "{output}{errors}");
+    assert!(errors.contains("a CA's own") && errors.contains("CA:FALSE"), "{errors}");
+    let (exit, output, _) = ran(&["doctor", &file]);
+    assert_eq!(exit, Exit::Success, "{output}");
+    let told = "warning certificate: certificate is a CA's own";
+    assert!(output.contains(told) && output.contains("CA:FALSE"), "{output}");
+}
+
+#[test]
 fn doctor_asks_the_old_server_of_a_takeover() {
     let (dir, file) = site("");
     write_secret(&dir.path().join("token"), b"t");
