@@ -43,9 +43,7 @@ pub(super) fn run(
         places::unfit(&config).into_iter().partition(UnfitPlace::is_grave);
     for place in others {
         let file = arguments.file.display();
-        let told =
-            writeln!(errors, "{file}: warning: {place}, unless systemd creates it for the service");
-        told.map_err(CommandError::Output)?;
+        writeln!(errors, "{file}: warning: {place}").map_err(CommandError::Output)?;
     }
     if !grave.is_empty() {
         return Err(CommandError::UnfitPlaces(grave));

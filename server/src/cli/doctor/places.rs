@@ -86,7 +86,7 @@ impl Place {
         Finding::Passed(format!("{mebibytes} MiB free"))
     }
 
-    /// Whether this user can write there; `None` where there is nothing yet, or what may be no file.
+    /// Whether this user can write there; `None` of an audit file that may be none, or has no directory.
     fn write(&self) -> Option<Finding> {
         let tried = match self.file.as_deref().map(|file| (file, file.symlink_metadata())) {
             // To append needs no right to the directory.
@@ -95,6 +95,7 @@ impl Place {
             }
             Some((_, Ok(found))) => return unfit(found.file_type()),
             _ if self.dir.is_dir() => try_in(&self.dir),
+            None if !self.dir.exists() => return Some(missing()),
             _ => return None,
         };
         Some(match tried {
@@ -123,6 +124,17 @@ impl Place {
                 advice: AS_SELKIE.to_owned(),
             },
         }
+    }
+}
+
+/// A server makes it, and all looks well.
+fn missing() -> Finding {
+    Finding::Warned {
+        what: "it does not exist and will be made".to_owned(),
+        advice:
+            "if a server has written there before, see whether the path is mistyped or its disk is \
+                 not mounted"
+                .to_owned(),
     }
 }
 
@@ -210,7 +222,8 @@ mod tests {
         let place = |dir: &Path| Place { what: "data_dir", dir: dir.to_owned(), file: None };
         assert!(matches!(place(dir.path()).write(), Some(Finding::Passed(_))));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert_eq!(place(&dir.path().join("later")).write(), None);
+        let later = place(&dir.path().join("later")).write();
+        assert!(matches!(&later, Some(Finding::Warned { .. })), "{later:?}");
         // Nor can root write there.
         let Some(Finding::Failed { what, advice }) = place(Path::new("/proc/self")).write() else {
             panic!()

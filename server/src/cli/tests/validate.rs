@@ -211,6 +211,13 @@ fn validate_refuses_what_a_start_could_not_write_and_warns_of_what_is_missing() 
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!(exit, Exit::Success);
     assert!(errors.contains("warning: field \"pid_file\""), "{errors}");
+    write(&format!("data_dir = \"{place}/mistyped/selkie\"\n"));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success);
+    let told = format!("warning: field \"data_dir\": {place}/mistyped/selkie does not exist");
+    assert!(errors.contains(&told) && errors.contains("will be made"), "{errors}");
+    let (_, output, _) = ran(&["doctor", &file]);
+    assert!(output.contains("warning write: it does not exist and will be made"), "{output}");
     write(&(format!("pid_file = \"{place}/pid\"\n") + &audit("log")));
     let (exit, _, errors) = ran(&["validate", &file]);
     assert_eq!((exit, errors.as_str()), (Exit::Success, ""), "the control");

@@ -76,11 +76,9 @@ impl Site {
 fn a_token_with_the_default_policy_alone_looks_itself_up_renews_and_ends_itself() {
     let site = Site::new();
     let own = site.default_token();
-    for (arguments, told) in [
-        (&["lookup"][..], "default"),
-        (&["renew"], "default"),
-        (&["revoke", "--self"], "Success!"),
-    ] {
+    for (arguments, told) in
+        [(&["lookup"][..], "default"), (&["renew"], "default"), (&["revoke", "--self"], "Success!")]
+    {
         let (exit, text) = site.token(&own, arguments);
         assert!(exit == Exit::Success && text.contains(told), "{arguments:?}: {exit:?} {text}");
     }

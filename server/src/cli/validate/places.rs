@@ -1,4 +1,5 @@
-//! Whether a start could write where it is to: looked at, and nothing made.
+//! Whether a start could write where it is to, and would find what it left there: looked at, and
+//! nothing made.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use selkie_config::{AuditKind, Config, Storage};
 
-/// A place where a server could not write.
+/// A place where a server could not write, or would find nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfitPlace {
     /// The field that names it.
@@ -22,6 +23,8 @@ const FILE_PATH: &str = "file_path";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unfit {
     NoDirectory,
+    /// It is made at the start, with nothing in it.
+    Missing,
     IsDirectory,
     IsNoDirectory,
     IsLink,
@@ -33,11 +36,19 @@ impl fmt::Display for UnfitPlace {
         let Self { field, path, why } = self;
         write!(f, "field {field:?}: {} ", path.display())?;
         f.write_str(match why {
-            Unfit::NoDirectory => "is in a directory that does not exist",
+            Unfit::NoDirectory => {
+                "is in a directory that does not exist, unless systemd creates it for the service"
+            }
+            Unfit::Missing => {
+                "does not exist and will be made: if a server has written there before, the path is \
+                 mistyped or its disk is not mounted"
+            }
             Unfit::IsDirectory => "is a directory: name a file in it",
             Unfit::IsNoDirectory => "is not a directory",
             Unfit::IsLink => "is a symbolic link, which is not followed: name the file itself",
-            Unfit::Denied => "is not writable by this user",
+            Unfit::Denied => {
+                "is not writable by this user, unless systemd creates it for the service"
+            }
         })
     }
 }
@@ -46,11 +57,12 @@ impl UnfitPlace {
     /// Whether no start can do with it. For the others a service manager may make the directories when
     /// it starts the service, which this command is not.
     pub(super) fn is_grave(&self) -> bool {
-        self.field == FILE_PATH || !matches!(self.why, Unfit::NoDirectory | Unfit::Denied)
+        let may_be_made = matches!(self.why, Unfit::NoDirectory | Unfit::Missing | Unfit::Denied);
+        self.field == FILE_PATH || !may_be_made
     }
 }
 
-/// The places of `config` that a start would fail on.
+/// The places of `config` that a start would fail on, or make.
 pub(super) fn unfit(config: &Config) -> Vec<UnfitPlace> {
     let audit = config.audit.devices.iter().filter_map(|device| match &device.kind {
         AuditKind::File(file) => Some((FILE_PATH, &file.path, unfit_audit_file(&file.path)?)),
@@ -93,7 +105,10 @@ fn unfit_file(path: &Path) -> Option<Unfit> {
 fn unfit_directory(path: &Path) -> Option<Unfit> {
     let there = path.ancestors().find(|one| one.symlink_metadata().is_ok())?;
     match there.is_dir() {
-        true => denied(there, Access::WRITE_OK | Access::EXEC_OK),
+        true => {
+            let missing = (there != path).then_some(Unfit::Missing);
+            denied(there, Access::WRITE_OK | Access::EXEC_OK).or(missing)
+        }
         false => Some(Unfit::IsNoDirectory),
     }
 }
@@ -120,7 +135,8 @@ mod tests {
         assert_eq!(unfit_audit_file(&at("link")), Some(Unfit::IsLink));
         assert_eq!(unfit_audit_file(dir.path()), Some(Unfit::IsDirectory));
         assert_eq!(unfit_audit_file(&at("missing/file")), Some(Unfit::NoDirectory));
-        assert_eq!(unfit_directory(&at("deep/deeper")), None);
+        assert_eq!(unfit_directory(dir.path()), None);
+        assert_eq!(unfit_directory(&at("deep/deeper")), Some(Unfit::Missing));
         assert_eq!(unfit_directory(&at("file/deeper")), Some(Unfit::IsNoDirectory));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
@@ -132,5 +148,6 @@ mod tests {
             is_grave(FILE_PATH, Unfit::NoDirectory) && is_grave("pid_file", Unfit::IsDirectory)
         );
         assert!(!is_grave("pid_file", Unfit::NoDirectory) && !is_grave("data_dir", Unfit::Denied));
+        assert!(!is_grave("data_dir", Unfit::Missing));
     }
 }
