@@ -296,7 +296,11 @@ impl CommandError {
         match self {
             Self::Arguments(error) if !error.use_stderr() => Exit::Success,
             Self::Arguments(_)
-            | Self::Remote(RemoteError::NothingNamed | RemoteError::HalfAnIdentity)
+            | Self::Remote(
+                RemoteError::NothingNamed
+                | RemoteError::HalfAnIdentity
+                | RemoteError::UnfitServerName(_),
+            )
             | Self::Unhygienic
             | Self::BreakGlass(BreakGlassError::Terminal | BreakGlassError::PlainHttp)
             | Self::FaultsNotAllowed

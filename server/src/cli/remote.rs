@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use selkie_config::{ExposedFile, Sources, SystemSources};
 use selkie_kms::http::{
     ClientCertificate, ClientCertificateError, HttpClient, HttpClientSettings, HttpError,
@@ -41,6 +41,10 @@ pub(super) struct ServerArguments {
     /// Its key, as PEM; by default that of VAULT_CLIENT_KEY.
     #[arg(long, value_name = "FILE")]
     client_key: Option<PathBuf>,
+    /// The name to ask for, and to find in the server's certificate, in place of the address's; by
+    /// default that of VAULT_TLS_SERVER_NAME.
+    #[arg(long, value_name = "NAME")]
+    tls_server_name: Option<String>,
     /// A file with the token; by default VAULT_TOKEN is taken.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -69,6 +73,11 @@ pub enum RemoteError {
     /// The client cannot be made.
     #[error("the connection cannot be prepared")]
     Setup(#[from] HttpSetupError),
+    /// No certificate can have the name.
+    #[error(
+        "{0:?} is no name that a server's certificate can have: correct --tls-server-name (or VAULT_TLS_SERVER_NAME)"
+    )]
+    UnfitServerName(String),
     /// The client's certificate, or its key, is not given.
     #[error(
         "a client certificate needs its key: give both, --client-cert and --client-key (or \
@@ -161,7 +170,15 @@ impl Remote {
             "https" => identity(certificate.as_deref(), key.as_deref())?,
             _ => None,
         };
-        let client = client(scheme, ca_file.as_deref(), identity, patience)?;
+        let server_name = arguments.tls_server_name.clone();
+        let server_name = server_name.or_else(|| variable("VAULT_TLS_SERVER_NAME"));
+        let server_name = server_name.map(server_name_of).transpose()?;
+        let tls = HttpClientSettings {
+            client_certificate: identity,
+            server_name,
+            ..HttpClientSettings::default()
+        };
+        let client = client(scheme, ca_file.as_deref(), tls, patience)?;
         Ok(Self { client, address, token, patience })
     }
 
@@ -298,6 +315,10 @@ fn identity(
     Ok(Some(ClientCertificate::from_files(certificate, key)?))
 }
 
+fn server_name_of(name: String) -> Result<ServerName<'static>, RemoteError> {
+    ServerName::try_from(name.clone()).map_err(|_unfit| RemoteError::UnfitServerName(name))
+}
+
 fn variable(name: &str) -> Option<String> {
     let value = SystemSources.variable(name).filter(|value| !value.is_empty())?;
     String::from_utf8(value.to_vec()).ok()
@@ -320,16 +341,11 @@ fn token(file: Option<&Path>) -> Result<HeaderValue, CommandError> {
 fn client(
     scheme: &str,
     ca_file: Option<&Path>,
-    client_certificate: Option<Arc<ClientCertificate>>,
+    tls: HttpClientSettings,
     patience: Duration,
 ) -> Result<Arc<HttpClient>, RemoteError> {
     let timeouts = HttpTimeouts { answer: patience, ..HttpTimeouts::default() };
-    let settings = HttpClientSettings {
-        timeouts,
-        client_certificate,
-        answer_limit: ANSWER_BYTES,
-        ..HttpClientSettings::default()
-    };
+    let settings = HttpClientSettings { timeouts, answer_limit: ANSWER_BYTES, ..tls };
     if scheme == "http" {
         return Ok(HttpClient::plain(settings)?);
     }

@@ -36,9 +36,13 @@ impl Authority {
 
     /// A certificate for 127.0.0.1, and its key.
     fn issue(&self) -> (String, String) {
+        self.issue_for(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()))
+    }
+
+    fn issue_for(&self, name: SanType) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+        params.subject_alt_names = vec![name];
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
@@ -136,6 +140,21 @@ fn a_server_that_asks_for_a_certificate_is_shown_the_one_that_is_given() {
     fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).unwrap();
     let (exit, text) = site.status(&url, &shown);
     assert!(exit == Exit::Config && text.contains("chmod 0600"), "{exit:?} {text}");
+}
+
+#[test]
+fn a_replica_with_the_certificate_of_a_balancer_is_asked_at_its_own_address() {
+    let site = Site::new();
+    let name = SanType::DnsName("selkie.example".try_into().unwrap());
+    let address = serve(Some(site.authority.acceptor(site.authority.issue_for(name), false)), WELL);
+    let url = format!("https://{address}");
+    let (exit, text) = site.status(&url, &["--tls-server-name", "selkie.example"]);
+    assert_eq!((exit, text.as_str()), (Exit::Success, "all well\n"));
+    let (exit, text) = site.status(&url, &["--tls-server-name", "another.example"]);
+    assert_eq!(exit, Exit::Failure, "{text}");
+    assert_eq!(site.status(&url, &[]).0, Exit::Failure);
+    let (exit, text) = site.status(&url, &["--tls-server-name", "no name"]);
+    assert!(exit == Exit::Usage && text.contains("VAULT_TLS_SERVER_NAME"), "{exit:?} {text}");
 }
 
 #[test]
