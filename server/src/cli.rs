@@ -1,6 +1,7 @@
 //! The command line: what is asked for, what is said about it, and the exit code.
 
 mod accept_losses;
+mod arguments;
 mod audit;
 mod backup;
 mod break_glass;

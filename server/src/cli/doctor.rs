@@ -4,12 +4,12 @@ mod others;
 mod places;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use selkie_config::{Config, Listener, SandboxMode, Warning};
 use selkie_crypto::os_random;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::arguments::ConfigFile;
 use super::{CommandError, print, read_config};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
@@ -22,8 +22,8 @@ use crate::telemetry::WithCauses;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration file.
-    config: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 /// What the walks have come to.
@@ -35,7 +35,7 @@ struct Tally {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
-    let mut config = read_config(&arguments.config)?;
+    let mut config = read_config(arguments.file.path())?;
     let sandbox = match config.sandbox {
         SandboxMode::Auto => "sandbox \"auto\"",
         SandboxMode::Required => "sandbox \"required\"",

@@ -10,6 +10,7 @@ use http::Method;
 use serde_json::Value;
 
 use self::report::{Report, Row};
+use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
@@ -22,9 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Arguments {
     #[command(flatten)]
     server: ServerArguments,
-    /// Print the results as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: ReportFormat,
 }
 
 pub(super) fn run(
@@ -36,7 +36,7 @@ pub(super) fn run(
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let report = runtime.block_on(drill(&server, errors))?;
-    print(output, &if arguments.json { report.json() } else { report.text() })?;
+    print(output, &if arguments.format.is_json() { report.json() } else { report.text() })?;
     if report.is_ok() { Ok(()) } else { Err(CommandError::DrillFailed) }
 }
 

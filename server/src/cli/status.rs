@@ -9,6 +9,7 @@ use http::Method;
 use serde_json::Value;
 
 use self::table::{Report, told};
+use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Arguments {
     #[command(flatten)]
     server: ServerArguments,
+    #[command(flatten)]
+    format: ReportFormat,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
@@ -38,7 +41,9 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         return Err(RemoteError::Unreadable.into());
     }
     let Report { text, in_need } = told(&status);
-    print(output, &text)?;
+    // An answer has its members twice, the second time below "data", as those of Vault do.
+    let data = status.get("data").unwrap_or(&status);
+    print(output, &if arguments.format.is_json() { format!("{data:#}\n") } else { text })?;
     if in_need.is_empty() { Ok(()) } else { Err(CommandError::NeedsAttention) }
 }
 

@@ -14,6 +14,7 @@ use clap::Subcommand;
 use http::Method;
 
 use self::report::{Report, report};
+use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
@@ -32,9 +33,8 @@ pub(super) enum TakeoverCommand {
 pub(super) struct Status {
     #[command(flatten)]
     server: ServerArguments,
-    /// Print the answer as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: ReportFormat,
 }
 
 pub(super) fn run(
@@ -58,6 +58,6 @@ fn status(arguments: &Status, output: &mut dyn Write) -> Result<(), CommandError
         return Err(RemoteError::Unreadable.into());
     }
     let Report { text, needs_attention } = report(data);
-    print(output, &if arguments.json { format!("{data:#}\n") } else { text })?;
+    print(output, &if arguments.format.is_json() { format!("{data:#}\n") } else { text })?;
     if needs_attention { Err(CommandError::NeedsAttention) } else { Ok(()) }
 }

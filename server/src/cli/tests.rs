@@ -49,6 +49,10 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["server", "--dev", "--dev-root-token-id", "new\nline"],
         &["server", "--dev", "--dev-listen-address", "localhost:8200"],
         &["client", "add"],
+        &["validate"],
+        &["doctor"],
+        &["doctor", "x", "--config", "x"],
+        &["status", "--json", "--format", "table"],
     ] {
         let (exit, output, errors) = ran(arguments);
         assert_eq!((exit, output.as_str()), (Exit::Usage, ""), "{arguments:?}");
@@ -157,7 +161,12 @@ fn validate_refuses_what_breaks_the_previous_file() {
 
 #[test]
 fn a_file_that_is_not_there_is_told() {
-    for arguments in [["validate", "/nonexistent"], ["server", "--config=/nonexistent"]] {
+    for arguments in [
+        ["validate", "/nonexistent"],
+        ["validate", "--config=/nonexistent"],
+        ["doctor", "--config=/nonexistent"],
+        ["server", "--config=/nonexistent"],
+    ] {
         let (exit, _, errors) = ran(&arguments);
         let told = (exit, errors.as_str());
         assert_eq!(told, (Exit::Config, "selkie: /nonexistent does not exist\n"));
@@ -260,6 +269,14 @@ fn backup_and_export_ask_a_running_server() {
     assert!(output.contains("  version = 1\n"), "{output}");
     let (_, output, _) = ran(&["export", "--declared", "--config", &file, &address, &token]);
     assert!(!output.contains("autounseal"), "declared already: {output}");
+    for (command, member) in [("status", "backends"), ("drill", "results")] {
+        for form in [&["--format", "json"][..], &["--json"]] {
+            // Its state stays to be opened, which needs attention.
+            let (_, output, _) = ran(&[&[command, &address, &token], form].concat());
+            let report: serde_json::Value = serde_json::from_str(&output).unwrap();
+            assert!(report[member].is_array(), "{command}: {output}");
+        }
+    }
     let (exit, output, errors) = ran(&["drill", "--json", &address, &token]);
     assert_eq!(exit, Exit::Success, "{output}");
     let told: Vec<_> = errors.lines().collect();

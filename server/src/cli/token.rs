@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use http::Method;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use self::table::table;
+use super::arguments::Format;
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::{CommandError, print};
 
@@ -31,13 +32,6 @@ pub(super) enum TokenCommand {
     Revoke(Revoke),
     /// Print the accessors of all tokens.
     List(Asking),
-}
-
-/// How the answer is printed.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 #[derive(Debug, clap::Args)]

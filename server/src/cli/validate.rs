@@ -10,6 +10,7 @@ use selkie_config::{Listener, Problems, Promises, SandboxMode};
 
 use self::hints::hints;
 pub use self::places::UnfitPlace;
+use super::arguments::ConfigFile;
 use super::{CommandError, print, read_config, read_text};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
@@ -18,8 +19,8 @@ use crate::serve::{EndpointName, Inventory, load_tls};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration file.
-    file: PathBuf,
+    #[command(flatten)]
+    file: ConfigFile,
     /// The configuration file that is in use: also check that nothing encrypted under it is lost
     /// and that key versions rise where they must.
     #[arg(long, value_name = "OLD")]
@@ -31,25 +32,24 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let config = read_config(&arguments.file)?;
+    let path = arguments.file.path();
+    let config = read_config(path)?;
     for warning in &config.warnings {
         writeln!(errors, "{warning}").map_err(CommandError::Output)?;
     }
     for hint in hints(&config) {
-        let file = arguments.file.display();
-        writeln!(errors, "{file}: warning: {hint}").map_err(CommandError::Output)?;
+        writeln!(errors, "{}: warning: {hint}", path.display()).map_err(CommandError::Output)?;
     }
     let (grave, others): (Vec<_>, Vec<_>) =
         places::unfit(&config).into_iter().partition(UnfitPlace::is_grave);
     for place in others {
-        let file = arguments.file.display();
-        writeln!(errors, "{file}: warning: {place}").map_err(CommandError::Output)?;
+        writeln!(errors, "{}: warning: {place}", path.display()).map_err(CommandError::Output)?;
     }
     if !grave.is_empty() {
         return Err(CommandError::UnfitPlaces(grave));
     }
     if let Some(previous) = &arguments.previous {
-        check_against(previous, &arguments.file)?;
+        check_against(previous, path)?;
     }
     for listener in &config.listeners {
         check_certificate(listener, errors)?;
@@ -69,7 +69,7 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let deployment = runtime.block_on(Deployment::connect(config))?;
-    let summary = format!("{}: valid\n", arguments.file.display());
+    let summary = format!("{}: valid\n", path.display());
     let lines = inventory.lines(&deployment).into_iter();
     let lines: String = lines.map(|line| format!("  {line}\n")).collect();
     let sandbox = format!("  sandbox   {sandbox}\n");
