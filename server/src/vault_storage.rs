@@ -3,7 +3,7 @@
 
 mod snapshot;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -117,6 +117,9 @@ struct FileEntry {
 ///
 /// [`VaultStorageError`].
 pub fn from_file_storage(dir: &Path) -> Result<Vec<SealedRecord>, VaultStorageError> {
+    // What is not there has no records either, and that is another mistake.
+    fs::metadata(dir)
+        .map_err(|source| VaultStorageError::Unreadable { path: dir.to_owned(), source })?;
     let mut found = Vec::new();
     for name in RECORDS {
         let (directory, last) = name.rsplit_once('/').unwrap_or(("", name));
@@ -140,7 +143,7 @@ pub fn from_record_file(path: &Path) -> Result<Vec<SealedRecord>, VaultStorageEr
     let bytes = read_if_there(path)?;
     let missing = || VaultStorageError::Unreadable {
         path: path.to_owned(),
-        source: io::ErrorKind::NotFound.into(),
+        source: io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error()),
     };
     let (name, bytes) = (path.file_name(), bytes.ok_or_else(missing)?);
     let name = name.map(|name| name.to_string_lossy().replace(char::is_whitespace, "_"));

@@ -115,7 +115,8 @@ fn what_to_delete(error: &StoreError) -> String {
     others::removal(error).unwrap_or_else(|| "nothing but Selkie's own records is deleted".into())
 }
 
-fn listed(back: &[Back]) -> String {
+/// What would be lost, in a line.
+pub(crate) fn listed(back: &[Back]) -> String {
     let lines: Vec<_> = back.iter().map(ToString::to_string).collect();
     lines.join("; ")
 }

@@ -13,6 +13,7 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use copy::listed;
 pub use copy::{Copied, CopyError, Target, migrate, offline, open_backup, restore};
 pub use fill::{FillError, fill};
 pub use format::{ContentError, Opened, read, read_frame, write};

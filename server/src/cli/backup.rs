@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 
 /// What the output is.
 #[derive(Debug)]
-enum Target {
+pub(super) enum Target {
     /// A regular file, or nothing yet; a symbolic link has been followed.
     File(PathBuf),
     /// What takes bytes one after the other, and gives none back.
@@ -44,7 +44,7 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     // Before a server works for it.
-    let target = Target::of(&arguments.output).map_err(at(&arguments.output))?;
+    let target = Target::of(&arguments.output)?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let spinner = progress_bar(None);
     spinner.set_message("the server makes the backup");
@@ -57,7 +57,11 @@ pub(super) fn run(
 const STANDARD: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 impl Target {
-    fn of(path: &Path) -> io::Result<Self> {
+    pub(super) fn of(path: &Path) -> Result<Self, CommandError> {
+        Self::find(path).map_err(at(path))
+    }
+
+    fn find(path: &Path) -> io::Result<Self> {
         // Whatever the shell has opened, a file to append to included, is written on.
         if STANDARD.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Standard);
@@ -88,9 +92,14 @@ impl Target {
         print(if matches!(self, Self::File(_)) { output } else { errors }, &text)
     }
 
-    /// Saves `bytes`, if they are a whole backup; a file for its owner alone, or it is as it was.
+    /// Saves `bytes`, if they are a whole backup.
     fn save(&self, bytes: &[u8], output: &mut dyn Write) -> Result<(), CommandError> {
         read_frame(bytes)?;
+        self.write(bytes, output)
+    }
+
+    /// Writes `bytes`; a file for its owner alone, or it is as it was.
+    pub(super) fn write(&self, bytes: &[u8], output: &mut dyn Write) -> Result<(), CommandError> {
         match self {
             Self::File(path) => durable_file::replace(path, bytes).map_err(at(path)),
             Self::Stream(path) => {
@@ -135,7 +144,7 @@ mod tests {
     const GOOD: &[u8] = b"selkie-backup 1\n{}\n0123456789abcdef";
 
     fn save(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
-        let target = Target::of(path).map_err(at(path))?;
+        let target = Target::of(path)?;
         target.save(bytes, &mut io::sink())
     }
 

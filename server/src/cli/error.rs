@@ -9,7 +9,7 @@ use selkie_crypto::{ProtectError, RandomError};
 
 use super::validate::UnfitPlace;
 use super::{BreakGlassError, Exit, RemoteError};
-use crate::backup::{ContentError, CopyError};
+use crate::backup::{Back, ContentError, CopyError, listed};
 use crate::deployment::DeploymentError;
 use crate::dev::DevError;
 use crate::hardening::HardeningError;
@@ -83,6 +83,19 @@ pub enum CommandError {
         config: PathBuf,
         /// Why not.
         source: Box<CopyError>,
+    },
+    /// A backup would take a storage back.
+    #[error(
+        "nothing has changed: with {}, the storage of {} would go back: {}. If all of that may be lost: \
+         --force", backup.display(), config.display(), listed(back)
+    )]
+    RestoreGoesBack {
+        /// The backup.
+        backup: PathBuf,
+        /// The configuration that names the storage.
+        config: PathBuf,
+        /// What would be lost.
+        back: Vec<Back>,
     },
     /// What the server sent is no backup.
     #[error("what was received is not kept: {0}")]
@@ -277,9 +290,7 @@ const fn next_step(error: &CopyError) -> &'static str {
         }
         CopyError::NotOurs(_) => "find out whose it is, and run this again",
         CopyError::Target(_) => "see to that storage, and run this again",
-        CopyError::GoesBack(_) => {
-            "stop if you did not expect this; only if all of it may be lost, run it again with --force"
-        }
+        CopyError::GoesBack(_) => "only if all of it may be lost, run it again with --force",
         CopyError::Fill(_) => {
             "servers refuse the storage until it is whole: see to its disk or to etcd, and run the \
              same command again, which goes on"
@@ -298,12 +309,8 @@ impl CommandError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Arguments(error) if !error.use_stderr() => Exit::Success,
+            Self::Remote(error) if error.is_usage() => Exit::Usage,
             Self::Arguments(_)
-            | Self::Remote(
-                RemoteError::NothingNamed
-                | RemoteError::HalfAnIdentity
-                | RemoteError::UnfitServerName(_),
-            )
             | Self::Unhygienic
             | Self::BreakGlass(BreakGlassError::Terminal | BreakGlassError::PlainHttp)
             | Self::FaultsNotAllowed
@@ -346,6 +353,7 @@ impl CommandError {
             | Self::Remote(_)
             | Self::Copy(_)
             | Self::Restore { .. }
+            | Self::RestoreGoesBack { .. }
             | Self::Backup(_)
             | Self::Backend(_)
             | Self::StorageDirectory { .. }

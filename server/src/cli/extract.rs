@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::backup::Target;
 use super::{CommandError, print};
 use crate::vault_storage::{SealedRecord, from_file_storage, from_raft_snapshot, from_record_file};
 
@@ -15,7 +16,8 @@ pub(super) struct Arguments {
     from: From,
     /// The storage; it is only read.
     path: PathBuf,
-    /// Write the records into this file instead of printing them.
+    /// Write the records into this file instead of printing them; one that is there is replaced once
+    /// the new one is whole.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -34,6 +36,7 @@ enum From {
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
     let path = &arguments.path;
+    let target = arguments.output.as_deref().map(Target::of).transpose()?;
     let records = match arguments.from {
         From::VaultFile => from_file_storage(path)?,
         From::Raft => from_raft_snapshot(path)?,
@@ -41,10 +44,9 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         From::RaftDb => return Err(CommandError::RaftDatabase { path: path.clone() }),
     };
     let text: String = records.iter().map(line).collect();
-    match &arguments.output {
+    match target {
         None => print(output, &text),
-        Some(file) => std::fs::write(file, text)
-            .map_err(|source| CommandError::File { path: file.clone(), source }),
+        Some(target) => target.write(text.as_bytes(), output),
     }
 }
 

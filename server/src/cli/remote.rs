@@ -138,6 +138,16 @@ pub enum RemoteError {
     Unreadable,
 }
 
+impl RemoteError {
+    /// Whether the command line is wrong, or what stands in the environment for a part of it.
+    pub(super) const fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAUrl | Self::NothingNamed | Self::HalfAnIdentity | Self::UnfitServerName(_)
+        )
+    }
+}
+
 /// A server, and the token to ask it with.
 pub(super) struct Remote {
     client: Arc<HttpClient>,

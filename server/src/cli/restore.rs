@@ -10,7 +10,7 @@ use selkie_storage::Store;
 
 use super::backup::{progress_bar, reporter};
 use super::{CommandError, print, read_config};
-use crate::backup::{Copied, Target, offline, restore};
+use crate::backup::{Copied, CopyError, Target, offline, restore};
 use crate::state::backend::{self, BackendError};
 use crate::state::checkpoint::{CheckpointError, CheckpointFile};
 use crate::telemetry::WithCauses;
@@ -40,16 +40,20 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         let store = open(&storage).await?;
         let target = Target { store: &store, transit: &transit, force: arguments.force };
         let copied = restore(&file, target, &mut reporter(&bar)).await;
-        let copied = copied.map_err(|source| CommandError::Restore {
-            backup: path.clone(),
-            config: arguments.config.clone(),
-            source: Box::new(source),
-        })?;
+        let copied = copied.map_err(|error| refused(arguments, error))?;
         let forgotten = transit.deployment.keeping.data_dir.as_deref().map(CheckpointFile::forget);
         Ok::<_, CommandError>(told(&copied) + &told_forgotten(forgotten))
     });
     bar.finish_and_clear();
     print(output, &copied?)
+}
+
+fn refused(arguments: &Arguments, error: CopyError) -> CommandError {
+    let (backup, config) = (arguments.backup.clone(), arguments.config.clone());
+    match error {
+        CopyError::GoesBack(back) => CommandError::RestoreGoesBack { backup, config, back },
+        error => CommandError::Restore { backup, config, source: Box::new(error) },
+    }
 }
 
 /// The store that no server may use meanwhile, to be filled.

@@ -44,6 +44,12 @@ pub use seals::{Seal, SealCall, Seals};
 pub(crate) use transit::settings as transit_settings;
 pub use unwraps::Unwraps;
 
+/// Names of seals, as the log tells them.
+pub(crate) fn listed(seals: &[SealName]) -> String {
+    let names: Vec<_> = seals.iter().map(SealName::as_str).collect();
+    names.join(", ")
+}
+
 /// One version of one seal's master key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KekRef {

@@ -19,6 +19,7 @@ use super::checkpoint::{CheckpointError, CheckpointFile, Found};
 use super::layout::{FORMAT, Format, is_presence};
 use super::sealed_store::{Damage, ROOT, SealedStore, SharedRandom, corrupt, seal_root};
 use super::state_key;
+use crate::seal::listed;
 use crate::telemetry::WithCauses;
 use crate::transit::{Transit, TransitError};
 
@@ -185,11 +186,12 @@ impl State {
         ];
         match self.raw.commit(&guards, &writes).await {
             Ok(_) if self.when_empty == WhenEmpty::Create => {
-                tracing::info!(seals = ?names(&keks), "the storage is ready");
+                let seals = listed(&names(&keks));
+                tracing::info!(%seals, "the storage is ready");
             }
             Ok(_) => {
                 tracing::warn!(
-                    seals = ?names(&keks),
+                    seals = %listed(&names(&keks)),
                     advice = "if this is not the first start of this deployment, stop it: the disk \
                               is not mounted, or the path or prefix is another; after a first start \
                               set \"create = false\" in the storage stanza",

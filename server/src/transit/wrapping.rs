@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::encryption::Encryption;
 use super::keys::Change;
 use super::{KeySource, Transit, TransitError, TransitKey};
-use crate::seal::{KekRef, SealCall, SealError};
+use crate::seal::{KekRef, SealCall, SealError, listed};
 use crate::telemetry::WithCauses;
 
 /// Who a DEK is wrapped for, and the version that this makes the envelope one of.
@@ -178,7 +178,7 @@ impl Transit {
                 tracing::warn!(
                     key = %format_args!("{mount}/{name}"),
                     version = key.latest.get(),
-                    seals = ?key.left_out(),
+                    seals = %listed(key.left_out()),
                     advice = "see why the seals are away; the version rises again when they are \
                               steadily back",
                     "seals are away, and a key goes on without them"

@@ -133,8 +133,8 @@ mod tests {
     fn an_authority_and_its_leaf_are_told_apart() {
         let authority = authority("root", KeyPair::generate().unwrap(), 2040);
         let is_ca = |chain: &[CertificateDer<'static>]| Validity::of(chain).unwrap().is_ca;
-        let own = authority.der().clone();
-        assert!(is_ca(&[own.clone()]) && !is_ca(&[leaf(&authority), own]));
+        let (leaf, own) = (leaf(&authority), authority.der().clone());
+        assert!(!is_ca(&[leaf, own.clone()]) && is_ca(&[own]));
     }
 
     #[test]

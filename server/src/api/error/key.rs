@@ -37,6 +37,12 @@ pub enum KeyError {
     /// Ours: the key stands in the configuration (invariant I6).
     #[error("key {0} is declared in the configuration and cannot be changed through the API")]
     Declared(Box<str>),
+    /// Ours: the same, where the file has a way to it.
+    #[error(
+        "key {0} is declared in the configuration and cannot be changed through the API; raise its \
+         \"generation\" (or the \"version\" that it has there) and reload"
+    )]
+    DeclaredRotation(Box<str>),
     /// Ours: a type of key that Vault has and Selkie does not have yet.
     #[error("key type {0} is not supported")]
     TypeNotSupported(Box<str>),

@@ -164,7 +164,13 @@ pub(super) async fn rotate(
     request::decode_rotate(&mut fields)?;
     let key = call.transit().rotate_key(permit).await;
     let missing = ApiError::Key(KeyError::NothingToRotate);
-    let key = key.map_err(|error| refusal(error, &name, missing))?;
+    let key = key.map_err(|error| match error {
+        TransitError::Declared => {
+            let told = KeyError::DeclaredRotation(name.as_str().into());
+            Refusal::of(TransitError::Declared, told.into(), &name)
+        }
+        error => refusal(error, &name, missing),
+    })?;
     Ok(reply(call, &key, &fields.into_warnings(&["name"])))
 }
 

@@ -77,6 +77,7 @@ pub(super) fn run(
             let mut text =
                 Zeroizing::new(Vec::with_capacity(2 * plaintext.expose_for_reply().len() + 8));
             base64::encode_into(plaintext.expose_for_reply(), &mut *text);
+            text.push(b'\n');
             text
         }
     };

@@ -127,7 +127,7 @@ async fn what_was_made_for_a_key_opens_with_its_file_and_passphrase_alone() {
     }
     let into_file = [&open[..], &["--base64", "--out", "@plain", &blob]].concat();
     assert_eq!(desk.run(&into_file).0, Exit::Success);
-    assert_eq!(fs::read(desk.path("plain")).unwrap(), b"cm9vdCBrZXk=");
+    assert_eq!(fs::read(desk.path("plain")).unwrap(), b"cm9vdCBrZXk=\n");
     assert_eq!(mode(&desk.path("plain")), 0o600);
     desk.refused(&into_file, "exists");
     desk.refused(&["keygen", "--out", "@key", "--passphrase-file", "@pass"], "never overwritten");

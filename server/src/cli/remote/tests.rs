@@ -158,6 +158,12 @@ fn a_replica_with_the_certificate_of_a_balancer_is_asked_at_its_own_address() {
 }
 
 #[test]
+fn an_address_without_a_scheme_is_a_usage_error() {
+    let (exit, text) = Site::new().status("127.0.0.1:8200", &[]);
+    assert!(exit == Exit::Usage && text.contains("begins with"), "{exit:?} {text}");
+}
+
+#[test]
 fn why_there_is_no_tls_with_the_server_is_told_in_words() {
     let site = Site::new();
     let plain = serve(None, WELL);

@@ -5,7 +5,7 @@ use selkie_crypto::StateKey;
 use selkie_storage::{Guard, StoreError, Write};
 
 use super::{KEY_PLACE, OpenError, State, missing, names, place, value};
-use crate::seal::KekRef;
+use crate::seal::{KekRef, listed};
 use crate::state::sealed_store::{Damage, ROOT, corrupt, open_root};
 use crate::state::state_key;
 use crate::transit::{Transit, TransitError};
@@ -41,7 +41,10 @@ impl State {
         let at = place(KEY_PLACE)?;
         let guard = Guard::At(at.clone(), record.revision);
         match self.raw.commit(&[guard], &[Write::Put(at, value(envelope)?)]).await {
-            Ok(_) => tracing::info!(seals = ?names(&keks), "the state key follows its seals"),
+            Ok(_) => {
+                let seals = listed(&names(&keks));
+                tracing::info!(%seals, "the state key follows its seals");
+            }
             // Another replica was first; what it wrote is looked at the next time.
             Err(StoreError::GuardFailed { .. }) => {}
             Err(error) => return Err(error.into()),

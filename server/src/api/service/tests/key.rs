@@ -28,6 +28,10 @@ async fn a_declared_key_cannot_be_changed_and_the_error_says_where_it_is() {
         let (status, text) = api.send("s.root", method, path, "{}").await.error();
         assert_eq!(status, 400, "{path}");
         assert!(text.contains("declared in the configuration"), "{text}");
+        let way = text.ends_with(
+            "; raise its \"generation\" (or the \"version\" that it has there) and reload",
+        );
+        assert_eq!(way, path.ends_with("rotate"), "{text}");
     }
 }
 
