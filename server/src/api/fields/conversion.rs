@@ -163,7 +163,8 @@ pub(in crate::api) fn pairs(
     value: Value<'_>,
 ) -> Result<BTreeMap<String, String>, FieldError> {
     if let Value::Object(raw) = &value {
-        let members = Members::parse(raw.get().as_bytes()).unwrap_or_default();
+        // What is an object already has too many members, if anything is wrong with it.
+        let members = Members::parse(raw.get().as_bytes()).or(Err(FieldError::too_many(field)))?;
         let one = |(name, value): (Cow<'_, str>, Value<'_>)| {
             Ok((name.into_owned(), text(field, value)?.into_public().into_owned()))
         };

@@ -34,6 +34,16 @@ impl FieldError {
         Self { field, value: quotable(value), problem }
     }
 
+    /// A list that is longer than it may be.
+    pub(in crate::api) const fn too_many(field: &'static str) -> Self {
+        Self { field, value: None, problem: FieldProblem::TooManyElements }
+    }
+
+    /// Whether it is that.
+    pub(in crate::api) fn is_too_many(&self) -> bool {
+        self.problem == FieldProblem::TooManyElements
+    }
+
     /// A value that should have been an object of what is no secret.
     pub(super) fn no_map(field: &'static str, value: &Value<'_>) -> Self {
         // Go's kinds, and to it a number of JSON is a text.

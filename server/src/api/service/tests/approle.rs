@@ -554,3 +554,17 @@ async fn a_denial_of_a_role_holds_however_its_name_is_spelled() {
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn metadata_of_a_secret_id_is_bounded_as_that_of_a_token() {
+    let api = with_approle().await;
+    api.role("web", json!({})).await;
+    let path = "auth/approle/role/web/secret-id";
+    let good = json!({ "n".repeat(128): "x".repeat(512) });
+    api.secret_id("web", json!({ "metadata": good.to_string() })).await;
+    let bad = json!({ "n": "x".repeat(513) });
+    for metadata in [bad.clone(), json!(bad.to_string())] {
+        let (status, text) = api.turned_down("POST", path, json!({ "metadata": metadata })).await;
+        assert!(status == 400 && text.contains("texts of at most 512 bytes"), "{text}");
+    }
+}
