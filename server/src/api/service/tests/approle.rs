@@ -567,4 +567,7 @@ async fn metadata_of_a_secret_id_is_bounded_as_that_of_a_token() {
         let (status, text) = api.turned_down("POST", path, json!({ "metadata": metadata })).await;
         assert!(status == 400 && text.contains("texts of at most 512 bytes"), "{text}");
     }
+    let large = format!(r#"{{"metadata":[{}0]}}"#, "0,".repeat(100_000));
+    let refused = api.send("s.root", "POST", path, large).await.error();
+    assert!(refused.0 == 400 && refused.1.ends_with("too large"), "{refused:?}");
 }
