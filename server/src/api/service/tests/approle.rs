@@ -571,3 +571,34 @@ async fn metadata_of_a_secret_id_is_bounded_as_that_of_a_token() {
     let refused = api.send("s.root", "POST", path, large).await.error();
     assert!(refused.0 == 400 && refused.1.ends_with("too large"), "{refused:?}");
 }
+
+/// `vault auth tune`, Go's client and Terraform ask at `sys/mounts/auth`, which needs no `sudo`.
+#[tokio::test]
+async fn a_mount_is_tuned_at_the_path_that_is_asked_for() {
+    let mut config = config();
+    for (name, rules) in [
+        ("mounts", r#"path "sys/mounts/auth/*" { capabilities = ["read", "update"] }"#),
+        ("auth", r#"path "sys/auth/*" { capabilities = ["read", "update"] }"#),
+        ("sudo", r#"path "sys/auth/*" { capabilities = ["read", "update", "sudo"] }"#),
+    ] {
+        config.policies.push(Policy::parse(name.parse().unwrap(), "p.hcl", rules).unwrap());
+        config.clients.push(client(name, name, None));
+    }
+    let api = Api::start_with(config).await;
+    api.ok("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    let [mounts, auth] = ["sys/mounts/auth/approle/tune", "sys/auth/approle/tune"];
+    for (token, path, is_allowed) in [
+        ("s.mounts", mounts, true),
+        ("s.mounts", auth, false),
+        ("s.auth", mounts, false),
+        ("s.auth", auth, false),
+        ("s.sudo", mounts, false),
+        ("s.sudo", auth, true),
+    ] {
+        let answer = api.send(token, "GET", path, "").await;
+        assert_eq!(answer.status.is_success(), is_allowed, "{token} {path}: {}", answer.text);
+        let tune = json!({ "description": token });
+        let answer = api.send(token, "POST", path, tune).await;
+        assert_eq!(answer.status.is_success(), is_allowed, "{token} {path}: {}", answer.text);
+    }
+}
