@@ -183,9 +183,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A value of any form, which holds no secret.
+    /// A value of any form, which holds no secret. Each element of a list takes more than ten times the
+    /// room that it came in, so that a long one is not taken apart.
     pub(crate) fn json(&mut self, field: &'static str) -> Result<Option<Json>, FieldError> {
         let Some(value) = self.take(field) else { return Ok(None) };
+        require_small(field, &value)?;
         Ok(Some(match value {
             Value::Null => Json::Null,
             Value::Bool(truth) => Json::Bool(truth),
@@ -207,6 +209,7 @@ impl<'a> Fields<'a> {
         match self.take(field) {
             None | Some(Value::Null) => Ok(None),
             Some(value @ Value::Object(raw)) => {
+                require_small(field, &value)?;
                 serde_json::from_str(raw.get()).map(Some).or(Err(FieldError::no_map(field, &value)))
             }
             Some(other) => Err(FieldError::no_map(field, &other)),
@@ -240,6 +243,16 @@ impl Warnings {
     pub fn extend(&mut self, later: Self) {
         self.0.extend(later.0);
     }
+}
+
+fn require_small(field: &'static str, value: &Value<'_>) -> Result<(), FieldError> {
+    const MOST_BYTES: usize = 128 << 10;
+    let bytes = match value {
+        Value::Text(text) => text.expose_to_decode().len(),
+        Value::Array(raw) | Value::Object(raw) => raw.get().len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Repeated => 0,
+    };
+    if bytes <= MOST_BYTES { Ok(()) } else { Err(FieldError::too_large(field)) }
 }
 
 fn is_form(body: &[u8], content_type: Option<&str>) -> bool {

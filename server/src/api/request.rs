@@ -286,7 +286,13 @@ impl Capabilities {
     ///
     /// A field that cannot be converted, or no path.
     pub fn decode(fields: &mut Fields<'_>) -> Result<Self, ApiError> {
-        let (paths, path) = (fields.list("paths")?, fields.list("path")?);
+        // Each is looked for in all rules of all policies, and told twice in the reply.
+        const MOST_PATHS: usize = 1024;
+        let mut list = |field| match fields.list(field)? {
+            Some(paths) if paths.len() > MOST_PATHS => Err(FieldError::too_many(field)),
+            few => Ok(few),
+        };
+        let (paths, path) = (list("paths")?, list("path")?);
         let paths = paths.filter(|paths| !paths.is_empty()).or(path).unwrap_or_default();
         if paths.is_empty() {
             return Err(ApiError::MissingPaths);

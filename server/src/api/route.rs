@@ -16,7 +16,9 @@ use selkie_access::Capability;
 
 pub use self::auth::{MethodPath, TokenEndpoint};
 pub use self::endpoint::{Access, Endpoint};
-pub use self::sys::{AuthMountPath, CapabilitiesOf, MountAction, PolicyPath, WrappingStep};
+pub use self::sys::{
+    AuthMountPath, AuthMountsPath, CapabilitiesOf, MountAction, PolicyPath, WrappingStep,
+};
 pub use self::transit::KeyPath;
 use super::{
     ApiError,

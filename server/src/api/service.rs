@@ -43,6 +43,9 @@ const LOGIN_MOUNTS: usize = 1024;
 const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
 const LOGIN_BYTES: usize = 64 << 10;
+/// What else may be sent that is no plaintext, ciphertext or policy: it is taken apart into what takes
+/// many times its room.
+const OTHER_BYTES: usize = 1 << 20;
 
 /// Vault's HTTP API on a node, for one listener.
 ///
@@ -301,6 +304,13 @@ impl Service {
         logins.entry(mount).or_insert_with(places).clone()
     }
 
+    fn limits_of(&self, endpoint: &Endpoint) -> BodyLimits {
+        match endpoint.may_be_sent_much() {
+            true => self.limits,
+            false => BodyLimits { bytes: self.limits.bytes.min(OTHER_BYTES), ..self.limits },
+        }
+    }
+
     /// Nobody knows who asks: what that may cost is bounded apart from all else.
     async fn log_in(
         &self,
@@ -352,9 +362,10 @@ impl Service {
         };
         // 503, which every seal client tries again, and never 429, which old ones take for success.
         let overloaded = |Overloaded| ApiError::Overloaded;
-        let announced = body::announced_bytes(&body, self.limits);
+        let announced = body::announced_bytes(&body, self.limits_of(endpoint));
         let _bytes = self.node.bytes().take(announced).await.map_err(overloaded)?;
-        let (body, waited) = body::read_timed(body, self.limits).await.map_err(ApiError::from)?;
+        let read = body::read_timed(body, self.limits_of(endpoint)).await;
+        let (body, waited) = read.map_err(ApiError::from)?;
         call.came += waited;
         // Only now: who sends slowly takes no place from those who wait for an answer.
         let admitted = match endpoint.asks_a_kms() {

@@ -117,7 +117,7 @@ impl Device {
         if !self.queue.push(batch) {
             let lines = u64::try_from(batch.lines.len()).unwrap_or(u64::MAX);
             self.figures.failed.fetch_add(lines, Ordering::Relaxed);
-            batch.answer(0);
+            batch.answer(&[]);
         }
     }
 

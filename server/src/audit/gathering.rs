@@ -52,14 +52,12 @@ pub(super) struct Fate {
     lines: Notify,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Known {
-    /// How many lines, from the first on, a device has.
-    taken: usize,
+    /// Of each line, by its place, whether a device has it; once it is settled how many there are.
+    taken: Option<Vec<bool>>,
     /// How many devices have not answered.
     left: usize,
-    /// How many lines there are, once it is settled.
-    lines: Option<usize>,
 }
 
 impl Gathering {
@@ -131,7 +129,7 @@ impl Gathering {
 
     fn send(&self, held: &mut Option<Next>) {
         let Some(Next { lines, bytes, fate }) = held.take() else { return };
-        fate.lock().lines = Some(lines.len());
+        fate.lock().taken = Some(vec![false; lines.len()]);
         let batch = Arc::new(Batch { lines, bytes, fate });
         // Still locked, so that every device gets the batches in one order.
         for device in self.devices().iter() {
@@ -147,7 +145,7 @@ impl Gathering {
 impl Next {
     fn for_devices(devices: usize) -> Self {
         let fate = Fate {
-            known: Mutex::new(Known { taken: 0, left: devices, lines: None }),
+            known: Mutex::new(Known { taken: None, left: devices }),
             courier: Notify::new(),
             lines: Notify::new(),
         };
@@ -156,10 +154,12 @@ impl Next {
 }
 
 impl Batch {
-    /// A device has the first `taken` lines, and will have no more of them.
-    pub(super) fn answer(&self, taken: usize) {
+    /// A device has those of the lines, from the first on, that are `taken`, and will have no more of
+    /// them.
+    pub(super) fn answer(&self, taken: &[bool]) {
         let mut known = self.fate.lock();
-        known.taken = known.taken.max(taken);
+        let all = known.taken.iter_mut().flatten();
+        all.zip(taken).for_each(|(known, taken)| *known |= taken);
         known.left = known.left.saturating_sub(1);
         drop(known);
         self.fate.courier.notify_one();
@@ -171,12 +171,9 @@ impl Fate {
     async fn of(&self, place: usize) -> Result<(), NotRecorded> {
         loop {
             let told = self.lines.notified();
-            let known = *self.lock();
-            if place < known.taken {
-                return Ok(());
-            }
-            if known.left == 0 {
-                return Err(NotRecorded);
+            let known = self.lock().of(place);
+            if let Some(known) = known {
+                return known;
             }
             told.await;
         }
@@ -187,8 +184,7 @@ impl Fate {
         loop {
             self.courier.notified().await;
             self.lines.notify_waiters();
-            let known = *self.lock();
-            if known.left == 0 || Some(known.taken) == known.lines {
+            if self.lock().is_all() {
                 return;
             }
         }
@@ -202,6 +198,21 @@ impl Fate {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// What has become of the line at `place`, as soon as that is certain.
+    fn of(&self, place: usize) -> Option<Result<(), NotRecorded>> {
+        match self.taken.as_ref().and_then(|taken| taken.get(place)) {
+            Some(true) => Some(Ok(())),
+            _ => (self.left == 0).then_some(Err(NotRecorded)),
+        }
+    }
+
+    /// Whether that is certain of all lines.
+    fn is_all(&self) -> bool {
+        self.left == 0 || self.taken.as_ref().is_some_and(|taken| taken.iter().all(|one| *one))
     }
 }
 
@@ -239,7 +250,8 @@ mod tests {
         let fates: Vec<_> = lengths.iter().map(|bytes| gathering.add(vec![b'x'; *bytes])).collect();
         assert!(fates.iter().enumerate().all(|(at, (place, _))| *place == at), "{lengths:?}");
         let waits = gathering.lock().is_some();
-        let settled = fates.last().and_then(|(_, fate)| fate.lock().lines);
+        let settled = |fate: &Fate| fate.lock().taken.as_ref().map(Vec::len);
+        let settled = fates.last().and_then(|(_, fate)| settled(fate));
         assert_eq!(settled, (!waits).then_some(lengths.len()), "a batch that goes is settled");
         let (place, _) = gathering.add(vec![b'x']);
         assert_eq!(place, if waits { lengths.len() } else { 0 }, "the next one begins anew");

@@ -139,6 +139,15 @@ pub(super) fn push_text(value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// How many bytes [`push_text`] makes of a character.
+pub(super) const fn json_length(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\t' | '\r' => 2,
+        '\0'..' ' => 6,
+        other => other.len_utf8(),
+    }
+}
+
 /// How many bytes come before the first that JSON writes otherwise. It looks at many at once, because
 /// ciphertexts are long.
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
@@ -162,6 +171,7 @@ mod tests {
             let mut out = Vec::new();
             push_text(text, &mut out);
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+            assert_eq!(text.chars().map(json_length).sum::<usize>() + 2, out.len(), "{text:?}");
         }
     }
 

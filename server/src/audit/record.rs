@@ -8,15 +8,25 @@ use selkie_crypto::AuditKey;
 use selkie_listener::ShownCertificate;
 
 pub(crate) use super::json::push_hash;
-use super::json::{Object, push_number};
+use super::json::{Object, json_length, push_number};
 use super::known::{Hashes, KnownHashes};
 use super::line::push_time;
-use super::redact::{Hashed, MOST_BYTES, push_left_out, push_redacted};
+use super::redact::{Hashed, MOST_BYTES, push_fitting, push_left_out};
 use super::trail::KeyUse;
 use crate::auth::{Client, Origin, tokens::TokenKind};
 
 /// The most of a path or of a text about it that a line tells.
 const MOST_TEXT_BYTES: usize = 2048;
+/// The most of a name.
+const MOST_NAME_BYTES: usize = 1024;
+/// The most of a client's policies, which are told twice, and of its metadata.
+const MOST_LIST_BYTES: usize = 4 << 10;
+/// The most of a line, without what the chain adds: it fits into any datagram, 65,507 bytes by UDP and
+/// 64 KiB for rsyslog, whoever asks and whatever is asked for and answered.
+const MOST_LINE_BYTES: usize = 60 << 10;
+/// What is kept free of that for what comes behind the data of a reply: what stands for more that is
+/// left out, the use of a key, and the error.
+const TAIL_BYTES: usize = 6 << 10;
 
 /// What is asked, by whom.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +108,7 @@ impl Record {
     pub(crate) fn new(asked: &Asked<'_>, data: &Data, known: &KnownHashes, key: &AuditKey) -> Self {
         let credentials = known.of(asked.client, asked.token, key);
         let mut common = Vec::with_capacity(2048);
-        push_auth(asked.client, &credentials, &mut common);
+        push_auth(asked.client, &credentials, key, &mut common);
         common.push(b',');
         push_request(asked, data, &credentials, &mut common);
         let mut mount = Vec::new();
@@ -111,7 +121,7 @@ impl Record {
     pub(crate) fn request_line(&self, unix_nanos: u128, error: &str, left_out: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.common.len().saturating_add(256));
         let mut line = self.begin("request", unix_nanos, &mut out);
-        line.text("error", cut(error));
+        line.text("error", cut(error, MOST_TEXT_BYTES));
         if left_out > 0 {
             line.number("strangers_left_out", left_out);
         }
@@ -130,7 +140,7 @@ impl Record {
         let response = line.member("response");
         response.extend_from_slice(&self.mount);
         push_response(answered, self.mount.len() > 1, key, response);
-        line.text("error", cut(answered.error));
+        line.text("error", cut(answered.error, MOST_TEXT_BYTES));
         out
     }
 
@@ -143,7 +153,7 @@ impl Record {
     }
 }
 
-fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
+fn push_auth(client: Option<&Client>, hashes: &Hashes, key: &AuditKey, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"auth\":");
     let mut auth = Object::begin(out);
     let Some(client) = client else {
@@ -156,16 +166,10 @@ fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
     if let Some(accessor) = &hashes.accessor {
         push_hash(accessor, auth.member("accessor"));
     }
-    auth.text("display_name", client.name());
-    let policies = || client.policies().iter().map(PolicyName::as_str);
-    auth.texts("policies", policies());
-    auth.texts("token_policies", policies());
+    auth.text("display_name", cut(client.name(), MOST_NAME_BYTES));
+    push_policies(client, &mut auth);
     if !client.metadata().is_empty() {
-        let mut metadata = auth.object("metadata");
-        for (name, value) in client.metadata() {
-            metadata.any_member(name, value);
-        }
-        metadata.end();
+        push_metadata(client, key, auth.member("metadata"));
     }
     let kind = match &client.origin {
         Origin::Declared { .. } => Some(TokenKind::Service),
@@ -176,6 +180,37 @@ fn push_auth(client: Option<&Client>, hashes: &Hashes, out: &mut Vec<u8>) {
         auth.text("token_type", if kind == TokenKind::Batch { "batch" } else { "service" });
     }
     auth.end();
+}
+
+/// As many as there is room for, and how many are left out.
+fn push_policies(client: &Client, auth: &mut Object<'_>) {
+    let all = client.policies();
+    let mut bytes = 0_usize;
+    let fits = |name: &&PolicyName| {
+        bytes = name.as_str().chars().map(json_length).fold(bytes + 3, usize::saturating_add);
+        bytes <= MOST_LIST_BYTES
+    };
+    let told = all.iter().take_while(fits).count();
+    let policies = || all.iter().take(told).map(PolicyName::as_str);
+    auth.texts("policies", policies());
+    auth.texts("token_policies", policies());
+    let left_out = all.len().saturating_sub(told);
+    if left_out > 0 {
+        auth.number("policies_left_out", u64::try_from(left_out).unwrap_or(u64::MAX));
+    }
+}
+
+fn push_metadata(client: &Client, key: &AuditKey, out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut metadata = Object::begin(out);
+    for (name, value) in client.metadata() {
+        metadata.any_member(name, value);
+    }
+    metadata.end();
+    if out.len().saturating_sub(start) > MOST_LIST_BYTES {
+        let whole = out.split_off(start);
+        push_left_out(&whole, key, out);
+    }
 }
 
 fn push_request(asked: &Asked<'_>, data: &Data, hashes: &Hashes, out: &mut Vec<u8>) {
@@ -191,7 +226,7 @@ fn push_request(asked: &Asked<'_>, data: &Data, hashes: &Hashes, out: &mut Vec<u
         push_hash(accessor, request.member("client_token_accessor"));
     }
     request.member("namespace").extend_from_slice(b"{\"id\":\"root\"}");
-    request.text("path", cut(asked.path));
+    request.text("path", cut(asked.path, MOST_TEXT_BYTES));
     if !data.0.is_empty() {
         let member = request.member("data");
         member.extend_from_slice(&data.0);
@@ -206,7 +241,7 @@ fn push_request(asked: &Asked<'_>, data: &Data, hashes: &Hashes, out: &mut Vec<u
 }
 
 fn push_mount((point, kind): (&str, &str), object: &mut Object<'_>) {
-    object.text("mount_point", point);
+    object.text("mount_point", cut(point, MOST_NAME_BYTES));
     object.text("mount_type", kind);
 }
 
@@ -214,12 +249,13 @@ fn push_mount((point, kind): (&str, &str), object: &mut Object<'_>) {
 fn push_certificate(shown: &ShownCertificate, request: &mut Object<'_>) {
     let read = shown.certificate();
     if let Ok(certificate) = &read {
-        request.text("client_certificate_serial_number", &certificate.serial_digits());
+        let serial = certificate.serial_digits();
+        request.text("client_certificate_serial_number", cut(&serial, MOST_NAME_BYTES));
     }
     let mut told = request.object("client_certificate");
     match read {
         Ok(certificate) => {
-            told.text("subject", cut(&certificate.subject));
+            told.text("subject", cut(&certificate.subject, MOST_TEXT_BYTES));
             told.text("sha256", &certificate.fingerprint.to_string());
         }
         Err(_) => {
@@ -230,11 +266,16 @@ fn push_certificate(shown: &ShownCertificate, request: &mut Object<'_>) {
     told.end();
 }
 
-/// The rest of the object `response`, which begins with its mount.
+/// The rest of the object `response`, which begins with its mount. Of what is told as it stands in the
+/// reply, each part has the room that those before it leave.
 fn push_response(answered: &Answered<'_>, has_mount: bool, key: &AuditKey, out: &mut Vec<u8>) {
     let mut response = Object::resume(out, !has_mount);
+    let push = |json: &str, hashed, out: &mut Vec<u8>| {
+        let room = (MOST_LINE_BYTES - TAIL_BYTES).saturating_sub(out.len());
+        push_fitting(json, hashed, key, out, room.min(MOST_BYTES));
+    };
     if let Some(auth) = answered.auth {
-        push_redacted(auth, Hashed::Tokens, key, response.member("auth"));
+        push(auth, Hashed::Tokens, response.member("auth"));
     }
     if let Some(content_type) = answered.content_type {
         let mut data = response.object("data");
@@ -243,15 +284,15 @@ fn push_response(answered: &Answered<'_>, has_mount: bool, key: &AuditKey, out: 
         data.end();
     }
     if let Some(data) = answered.data {
-        push_redacted(data, Hashed::All, key, response.member("data"));
+        push(data, Hashed::All, response.member("data"));
     }
     if let Some(wrap_info) = answered.wrap_info {
-        push_redacted(wrap_info, Hashed::Tokens, key, response.member("wrap_info"));
+        push(wrap_info, Hashed::Tokens, response.member("wrap_info"));
     }
     if let Some(warnings) = answered.warnings {
         let is_short = warnings.len() <= MOST_TEXT_BYTES;
         let hashed = if is_short { Hashed::Tokens } else { Hashed::All };
-        push_redacted(warnings, hashed, key, response.member("warnings"));
+        push(warnings, hashed, response.member("warnings"));
     }
     if let Some(used) = &answered.key_use {
         push_key_use(used, response.member("key_use"));
@@ -269,7 +310,7 @@ fn push_key_use(used: &KeyUse, out: &mut Vec<u8>) {
         push_number(u64::from(version.get()), versions);
     }
     versions.extend_from_slice(if used.versions.is_empty() { b"[]" } else { b"]" });
-    told.texts("seals", used.seals.iter().map(|seal| seal.as_str()));
+    told.texts("seals", used.seals.iter().take(16).map(|seal| seal.as_str()));
     told.number("encrypted", used.encrypted);
     told.number("decrypted", used.decrypted);
     told.number("failed", used.failed);
@@ -283,6 +324,16 @@ fn push_key_use(used: &KeyUse, out: &mut Vec<u8>) {
     told.end();
 }
 
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MOST_TEXT_BYTES)).unwrap_or_default()
+/// As much of `text` as JSON writes in `most` bytes.
+fn cut(text: &str, most: usize) -> &str {
+    if text.len() <= most / 6 {
+        return text;
+    }
+    let mut bytes = 0_usize;
+    let mut characters = text.char_indices();
+    let beyond = characters.find(|(_, character)| {
+        bytes = bytes.saturating_add(json_length(*character));
+        bytes > most
+    });
+    beyond.map_or(text, |(at, _)| text.get(..at).unwrap_or_default())
 }

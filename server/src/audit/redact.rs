@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::json::{Object, plain_length, push_hash, push_hash_of};
 
-/// What the data of one line may take; more is left out under its hash, so that a line fits into a
-/// datagram and nobody writes more to our disk than to us.
+/// What one member of a line may take; more is left out under its hash, so that nobody writes more to
+/// our disk than to us.
 pub(super) const MOST_BYTES: usize = 32 << 10;
 /// The deepest that data may nest for those who read our lines.
 const MOST_LEVELS: u32 = 32;
@@ -32,8 +32,19 @@ const TOKENS: [&str; 4] = ["client_token", "accessor", "token", "wrapped_accesso
 /// Member names stay, as in Vault. What comes to more than [`MOST_BYTES`] or nests too deeply is
 /// replaced by `{"left_out_bytes":...,"hash":...}`.
 pub(crate) fn push_redacted(json: &str, hashed: Hashed, key: &AuditKey, out: &mut Vec<u8>) {
+    push_fitting(json, hashed, key, out, MOST_BYTES);
+}
+
+/// The same for what may take no more than `most` bytes.
+pub(super) fn push_fitting(
+    json: &str,
+    hashed: Hashed,
+    key: &AuditKey,
+    out: &mut Vec<u8>,
+    most: usize,
+) {
     let start = out.len();
-    if push_within(json, hashed, key, out, start.saturating_add(MOST_BYTES)).is_some() {
+    if push_within(json, hashed, key, out, start.saturating_add(most)).is_some() {
         return;
     }
     out.truncate(start);

@@ -50,6 +50,11 @@ pub(super) struct Failed {
     pub(super) source: io::Error,
 }
 
+/// Whether a datagram cannot hold what it was to hold: what it is sent to is sound, and takes others.
+pub(super) fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
+}
+
 impl Failed {
     pub(super) const fn with_nothing_kept(source: io::Error) -> Self {
         Self { kept_bytes: 0, are_lasting: false, source }

@@ -11,7 +11,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use selkie_config::{AuditSocket, AuditTarget};
 
-use super::sink::{Failed, Ready, Sink};
+use super::sink::{Failed, Ready, Sink, is_too_long};
 use super::syslog::send_each;
 
 /// How long after a failed connect the next one is tried; until then lines fail at once.
@@ -100,7 +100,7 @@ impl Sink for SocketSink {
             Some(Connection::Unix(stream)) => write_all(stream, lines),
             Some(Connection::Udp(socket)) => send_each(lines, |line| socket.send(line).map(drop)),
         };
-        if sent.is_err() {
+        if sent.as_ref().is_err_and(|failed| !is_too_long(&failed.source)) {
             self.connection = None;
         }
         sent

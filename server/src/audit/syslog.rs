@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 
 use selkie_config::AuditSyslog;
 
-use super::sink::{Failed, Ready, Sink};
+use super::sink::{Failed, Ready, Sink, is_too_long};
 
 /// RFC 5424 §6.2.1: severity "informational".
 const SEVERITY: u8 = 6;
@@ -13,8 +13,8 @@ const SEVERITY: u8 = 6;
 /// The syslog daemon. Messages have the form that daemons expect at `/dev/log` (RFC 3164 without a
 /// host: `<PRI>TAG[PID]: JSON`); they stamp the time themselves, and the line has its own.
 ///
-/// A line that is longer than a datagram may be (about 200 KB on Linux) is refused by the kernel:
-/// then this device has failed for that line, and never sends a part of it.
+/// A line that is longer than a datagram may be (about 200 KB on Linux) is refused by the kernel: that
+/// line alone is not taken, and no part of it is sent.
 #[derive(Debug)]
 pub(super) struct SyslogSink {
     settings: AuditSyslog,
@@ -52,7 +52,7 @@ impl Sink for SyslogSink {
                 send_each(lines, |line| socket.send(&[&self.head, line].concat()).map(|_all| ()))
             }
         };
-        if sent.as_ref().is_err_and(|failed| failed.source.raw_os_error() != Some(EMSGSIZE)) {
+        if sent.as_ref().is_err_and(|failed| !is_too_long(&failed.source)) {
             self.socket = None;
         }
         sent
@@ -63,10 +63,7 @@ impl Sink for SyslogSink {
     }
 }
 
-/// "Message too long": the socket is sound, the line is not sent.
-const EMSGSIZE: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
-
-/// Sends each of `lines` without its line end.
+/// Sends each of `lines` without its line end, up to the first that is not taken.
 pub(super) fn send_each(
     lines: &[u8],
     send: impl Fn(&[u8]) -> io::Result<()>,

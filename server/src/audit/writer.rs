@@ -12,7 +12,7 @@ use super::chain::{Chain, End};
 use super::device::{Figures, Queue, Work};
 use super::gathering::Batch;
 use super::line::OwnLine;
-use super::sink::{Failed, Ready, Sink};
+use super::sink::{Failed, Ready, Sink, is_too_long};
 use crate::clock::Clock;
 
 /// The most room that is kept for the next lines.
@@ -123,20 +123,48 @@ impl Writer {
 
     /// Writes the lines, and tells those who wait.
     fn write(&mut self, batches: &[Arc<Batch>]) {
-        let all = batches.iter().map(|batch| batch.lines.len()).sum::<usize>();
-        let outcome =
-            self.attempt(batches.iter().flat_map(|batch| &batch.lines).map(Vec::as_slice));
-        let mut taken = outcome.as_ref().map_or_else(|(_, taken)| *taken, |()| all);
-        let missed = all.saturating_sub(taken);
-        add(&self.figures.written, taken);
+        let lines = batches.iter().flat_map(|batch| &batch.lines).map(Vec::as_slice);
+        let (taken, outcome) = self.attempt_each(&lines);
+        let written = taken.iter().filter(|taken| **taken).count();
+        let missed = taken.len().saturating_sub(written);
+        add(&self.figures.written, written);
         add(&self.figures.failed, missed);
-        self.tell(outcome.map_err(|(error, _)| error), missed);
-        // The lines that are whole in a file count, unless the disk was asked for and failed.
-        for batch in batches {
-            let here = taken.min(batch.lines.len());
-            taken = taken.saturating_sub(here);
-            batch.answer(here);
+        // Lines that are too long say nothing of how the device does.
+        if outcome.is_err() || written > 0 {
+            self.tell(outcome, missed);
         }
+        let mut rest = &taken[..];
+        for batch in batches {
+            let (here, after) = rest.split_at(batch.lines.len().min(rest.len()));
+            batch.answer(here);
+            rest = after;
+        }
+    }
+
+    /// Writes `lines` but for those that are too long for a datagram, which are left out of the chain:
+    /// which were taken, and why others were not. The lines that are whole in a file count, unless the
+    /// disk was asked for and failed.
+    fn attempt_each<'l>(
+        &mut self,
+        lines: &(impl Iterator<Item = &'l [u8]> + Clone),
+    ) -> (Vec<bool>, io::Result<()>) {
+        let all = lines.clone().count();
+        let mut taken = Vec::with_capacity(all);
+        while let Err((error, more)) = self.attempt(lines.clone().skip(taken.len())) {
+            taken.resize(taken.len().saturating_add(more).min(all), true);
+            // Before the first line of its own, which is short, it is the device that fails.
+            if !is_too_long(&error) || self.is_anew {
+                taken.resize(all, false);
+                return (taken, Err(error));
+            }
+            taken.push(false);
+            tracing::error!(device = self.name, "an audit line is too long for its device");
+            if taken.len() >= all {
+                return (taken, Ok(()));
+            }
+        }
+        taken.resize(all, true);
+        (taken, Ok(()))
     }
 
     /// A line of our own, which nobody waits for.

@@ -2,6 +2,7 @@
 //! same.
 
 use crate::api::quote::Quoted;
+use crate::auth::tokens::LargeMetadata;
 
 /// Why a token or a token role is not made, shown, renewed or revoked. Its display is Vault's text,
 /// or ours where Vault has no such case.
@@ -79,6 +80,12 @@ pub enum TokenFault {
     /// `meta` is no map of texts.
     #[error("meta must be a map of texts")]
     BadMeta,
+    /// Ours: `meta` has more, or longer, entries than each audit line is to tell.
+    #[error("meta: {0}")]
+    LargeMeta(LargeMetadata),
+    /// Ours: the same of `display_name`.
+    #[error("display_name: at most {0} bytes")]
+    LongDisplayName(usize),
     /// A network is none.
     #[error("{0}: expected addresses or CIDRs")]
     BadNetwork(&'static str),

@@ -111,21 +111,21 @@ pub(in crate::api) fn signed_seconds(
     parse_seconds(text).or(Err(FieldError::about(field, text, FieldProblem::NotADuration)))
 }
 
+/// The most of a list, each of whose elements takes more room than the comma that it came with.
+const MOST_ELEMENTS: usize = 10_000;
+
 /// A list may be sent as text with commas, and a single value stands for a list of it.
 pub(in crate::api) fn list(
     field: &'static str,
     value: Value<'_>,
 ) -> Result<Vec<String>, FieldError> {
-    const MOST_ELEMENTS: usize = 10_000;
     let elements = match value {
         Value::Null => return Ok(Vec::new()),
-        Value::Text(text) => return Ok(split_list(text.expose_to_decode())),
+        Value::Text(text) => return split_list(field, text.expose_to_decode()),
         Value::Object(object) if is_empty_object(object) => return Ok(Vec::new()),
-        Value::Array(array) => Value::elements(array, MOST_ELEMENTS).ok_or(FieldError {
-            field,
-            value: None,
-            problem: FieldProblem::TooManyElements,
-        })?,
+        Value::Array(array) => {
+            Value::elements(array, MOST_ELEMENTS).ok_or(FieldError::too_many(field))?
+        }
         single => vec![single],
     };
     let texts = elements.into_iter().enumerate().map(|(index, element)| {
@@ -145,7 +145,8 @@ pub(in crate::api) fn pairs(
     value: Value<'_>,
 ) -> Result<BTreeMap<String, String>, FieldError> {
     if let Value::Object(raw) = &value {
-        let members = Members::parse(raw.get().as_bytes()).unwrap_or_default();
+        // What is an object already has too many members, if anything is wrong with it.
+        let members = Members::parse(raw.get().as_bytes()).or(Err(FieldError::too_many(field)))?;
         let one = |(name, value): (Cow<'_, str>, Value<'_>)| {
             Ok((name.into_owned(), text(field, value)?.into_public().into_owned()))
         };
@@ -171,9 +172,12 @@ fn is_empty_object(object: &RawValue) -> bool {
     members.is_some_and(|members| members.trim_ascii().is_empty())
 }
 
-fn split_list(text: &str) -> Vec<String> {
+fn split_list(field: &'static str, text: &str) -> Result<Vec<String>, FieldError> {
     if text.is_empty() {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    text.split(',').map(|part| part.trim().to_owned()).collect()
+    if text.bytes().filter(|byte| *byte == b',').count() >= MOST_ELEMENTS {
+        return Err(FieldError::too_many(field));
+    }
+    Ok(text.split(',').map(|part| part.trim().to_owned()).collect())
 }

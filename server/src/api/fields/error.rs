@@ -32,11 +32,27 @@ pub(super) enum FieldProblem {
     NoDurationType,
     NegativeDuration { seconds: i64 },
     TooManyElements,
+    TooLarge,
 }
 
 impl FieldError {
     pub(super) fn about(field: &'static str, value: &str, problem: FieldProblem) -> Self {
         Self { field, value: quotable(value), problem }
+    }
+
+    /// A list that is longer than it may be.
+    pub(in crate::api) const fn too_many(field: &'static str) -> Self {
+        Self { field, value: None, problem: FieldProblem::TooManyElements }
+    }
+
+    /// Whether it is that.
+    pub(in crate::api) fn is_too_many(&self) -> bool {
+        self.problem == FieldProblem::TooManyElements
+    }
+
+    /// A value that is longer than what is taken apart.
+    pub(super) const fn too_large(field: &'static str) -> Self {
+        Self { field, value: None, problem: FieldProblem::TooLarge }
     }
 
     /// A value that should have been an object of what is no secret.
@@ -107,6 +123,7 @@ impl fmt::Display for FieldError {
                 write!(f, "cannot provide negative value '{seconds}'")
             }
             FieldProblem::TooManyElements => f.write_str("too many elements"),
+            FieldProblem::TooLarge => f.write_str("too large"),
         }
     }
 }

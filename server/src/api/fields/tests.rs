@@ -248,3 +248,30 @@ fn without_composite(json: &str, text: &str) -> String {
     let before_value = after.split(", value: '").next().unwrap();
     format!("error converting input for field{before_value}")
 }
+
+#[test]
+fn a_list_has_so_many_elements_however_it_is_sent() {
+    let body = |list: &str| format!("{{\"v\":{list}}}");
+    let text = |count: usize| body(&format!("\"{}\"", ",".repeat(count - 1)));
+    let array = |count: usize| body(&format!("[{}0]", "0,".repeat(count - 1)));
+    for most in [text(10_000), array(10_000)] {
+        assert_eq!(fields(&most).list("v").unwrap().unwrap().len(), 10_000);
+    }
+    for more in [text(10_001), array(10_001)] {
+        let told = "error converting input for field \"v\": too many elements";
+        assert_eq!(error(fields(&more).list("v")), told);
+    }
+}
+
+#[test]
+fn a_value_of_any_form_is_taken_up_to_a_size() {
+    let told = "error converting input for field \"v\": too large";
+    let array = |count: usize| format!("{{\"v\":[{}0]}}", "0,".repeat(count - 1));
+    assert!(fields(&array(60_000)).json("v").is_ok());
+    assert_eq!(error(fields(&array(70_000)).json("v")), told);
+    let text = format!("{{\"v\":\"{}\"}}", "x".repeat(140_000));
+    assert_eq!(error(fields(&text).json("v")), told);
+    let object = format!("{{\"v\":{{\"a\":\"{}\"}}}}", "x".repeat(140_000));
+    assert_eq!(error(fields(&object).json("v")), told);
+    assert_eq!(error(fields(&object).json_object("v")), told);
+}

@@ -13,7 +13,7 @@ use crate::api::duration::{fault_text, parse_seconds};
 use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
-use crate::api::route::{AuthMountPath, MountAction};
+use crate::api::route::{AuthMountPath, AuthMountsPath, MountAction};
 use crate::auth::methods::mounts::{MountProblem, NewMount, SYSTEM_SECONDS, mount_path};
 use crate::auth::methods::{AuthMount, AuthTable, MethodError, MountTokenType, Tune};
 use crate::stable_uuid::stable_uuid;
@@ -27,23 +27,25 @@ pub(super) fn list(call: &Call<'_>, fields: Fields<'_>) -> Result<Reply, Refusal
     Ok(call.frame(&warnings).data_twice(&mounts))
 }
 
-/// `sys/auth/:path` and `sys/auth/:path/tune`. Vault reserves these paths for operators.
+/// `sys/auth/:path`, `sys/auth/:path/tune` and `sys/mounts/auth/:path/tune`. Vault asks for `sudo` below
+/// `sys/auth`, and not below `sys/mounts`.
 pub(super) async fn answer(
     call: &Call<'_>,
     at: AuthMountPath,
     fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
-    let (capability, below) = match at.action {
-        MountAction::Read => (Capability::Read, ""),
-        MountAction::Enable => (Capability::Update, ""),
-        MountAction::Disable => (Capability::Delete, ""),
-        MountAction::ReadTune => (Capability::Read, "/tune"),
-        MountAction::Tune => (Capability::Update, "/tune"),
+    let capability = match at.action {
+        MountAction::Read | MountAction::ReadTune => Capability::Read,
+        MountAction::Enable | MountAction::Tune => Capability::Update,
+        MountAction::Disable => Capability::Delete,
     };
-    let path = format!("sys/auth/{}{below}", at.path);
+    let path = at.path();
     let acl = call.acl(&fields);
     let _permit = acl.check(&path, capability).map_err(denied)?;
-    let _sudo = acl.check(&path, Capability::Sudo).map_err(denied)?;
+    let _sudo = match at.below {
+        AuthMountsPath::Auth => Some(acl.check(&path, Capability::Sudo).map_err(denied)?),
+        AuthMountsPath::Mounts => None,
+    };
     match at.action {
         MountAction::Read => read(call, &at.path, fields),
         MountAction::ReadTune => read_tune(call, &at.path, fields),

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::api::error::TokenFault;
-use crate::api::fields::Fields;
+use crate::api::fields::{FieldError, Fields};
 use crate::api::{ApiError, SecretText};
+use crate::auth::tokens::LargeMetadata;
 
 /// `create`, `create-orphan`, `create/:role`
 #[derive(Debug)]
@@ -46,10 +47,14 @@ impl<'a> CreateToken<'a> {
     /// A field that cannot be converted.
     pub fn decode(fields: &mut Fields<'a>) -> Result<Self, ApiError> {
         let lease = fields.seconds("lease")?;
-        let bad_meta = |_error| TokenFault::BadMeta;
+        let bad_meta = |error: FieldError| match error.is_too_many() {
+            true => TokenFault::LargeMeta(LargeMetadata),
+            false => TokenFault::BadMeta,
+        };
         let meta = fields.pairs("meta").map_err(bad_meta)?.filter(|meta| !meta.is_empty());
         let other = fields.pairs("metadata").map_err(bad_meta)?;
         let meta = meta.or(other).unwrap_or_default();
+        LargeMetadata::check(&meta).map_err(TokenFault::LargeMeta)?;
         // Known to Vault's schema.
         fields.text("format")?;
         let text = |text: Option<Cow<'a, str>>| text.unwrap_or_default();
@@ -63,11 +68,20 @@ impl<'a> CreateToken<'a> {
             ttl: fields.seconds("ttl")?.or(lease).unwrap_or_default(),
             explicit_max_ttl: fields.seconds("explicit_max_ttl")?.unwrap_or_default(),
             period: fields.seconds("period")?.unwrap_or_default(),
-            display_name: text(fields.text("display_name")?),
+            display_name: display_name(fields)?,
             num_uses: fields.int("num_uses")?.unwrap_or_default(),
             token_type: text(fields.text("type")?),
             entity_alias: text(fields.text("entity_alias")?),
         })
+    }
+}
+
+fn display_name<'a>(fields: &mut Fields<'a>) -> Result<Cow<'a, str>, ApiError> {
+    const MOST_BYTES: usize = 512;
+    let name = fields.text("display_name")?.unwrap_or_default();
+    match name.len() <= MOST_BYTES {
+        true => Ok(name),
+        false => Err(TokenFault::LongDisplayName(MOST_BYTES).into()),
     }
 }
 

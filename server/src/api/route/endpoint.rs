@@ -110,6 +110,13 @@ impl Endpoint {
         matches!(self, Self::Decrypt(_) | Self::Rewrap(_) | Self::Drill(_) | Self::Snapshot)
     }
 
+    /// Whether it may be sent as much as the listener takes: plaintexts, ciphertexts and batches of
+    /// them, and policies. What all others are sent is a list or a certificate at most.
+    #[must_use]
+    pub const fn may_be_sent_much(&self) -> bool {
+        matches!(self, Self::Encrypt(_) | Self::Decrypt(_) | Self::Rewrap(_) | Self::Policy(..))
+    }
+
     /// Whether its answer can be wrapped. A seal asks for none of that and could not go on with it;
     /// what unwraps is not wrapped again.
     #[must_use]

@@ -84,13 +84,40 @@ impl PolicyPath {
     }
 }
 
-/// What is asked of the mount of a method at a path, in `sys/auth`.
+/// What is asked of the mount of a method at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthMountPath {
+    /// Below which path it is asked.
+    pub below: AuthMountsPath,
     /// As the request has it, without a final slash.
     pub path: Box<str>,
     /// What.
     pub action: MountAction,
+}
+
+/// By which of its two paths the mount of a method is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMountsPath {
+    /// `sys/auth`
+    Auth,
+    /// `sys/mounts/auth`, where it can be tuned alone
+    Mounts,
+}
+
+impl AuthMountPath {
+    /// The path that policies speak of.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let below = match self.below {
+            AuthMountsPath::Auth => "sys/auth/",
+            AuthMountsPath::Mounts => "sys/mounts/auth/",
+        };
+        let tune = match self.action {
+            MountAction::ReadTune | MountAction::Tune => "/tune",
+            MountAction::Read | MountAction::Enable | MountAction::Disable => "",
+        };
+        [below, &self.path, tune].concat()
+    }
 }
 
 /// What is asked of the mount of a method.
@@ -178,12 +205,12 @@ fn subpath_target(rest: &str, operation: Operation) -> Result<Endpoint, ApiError
         return endpoint;
     }
     if let Some(path) = rest.strip_prefix("auth/").filter(|path| !path.is_empty()) {
-        return auth_mount_target(path, operation);
+        return auth_mount_target(AuthMountsPath::Auth, path, operation);
     }
-    // Where the CLI tunes it.
+    // Where the CLI, Go's client and Terraform tune it.
     let tuned = rest.strip_prefix("mounts/auth/").filter(|path| path.ends_with("/tune"));
     if let Some(path) = tuned.filter(|path| *path != "/tune") {
-        return auth_mount_target(path, operation);
+        return auth_mount_target(AuthMountsPath::Mounts, path, operation);
     }
     let (endpoint, its) = match (rest.strip_prefix("internal/ui/mounts/"), drill_step(rest)) {
         (Some(path), _) if !path.is_empty() => (Endpoint::UiMount(path.into()), Operation::Read),
@@ -205,7 +232,11 @@ fn audit_target(rest: &str, operation: Operation) -> Option<Result<Endpoint, Api
     })
 }
 
-fn auth_mount_target(path: &str, operation: Operation) -> Result<Endpoint, ApiError> {
+fn auth_mount_target(
+    below: AuthMountsPath,
+    path: &str,
+    operation: Operation,
+) -> Result<Endpoint, ApiError> {
     let (path, is_tune) = match path.strip_suffix("/tune") {
         Some(mount) if !mount.is_empty() => (mount, true),
         _ => (path, false),
@@ -219,7 +250,7 @@ fn auth_mount_target(path: &str, operation: Operation) -> Result<Endpoint, ApiEr
         _ => return Err(ApiError::UnsupportedOperation),
     };
     let path = path.trim_end_matches('/').into();
-    Ok(Endpoint::AuthMount(AuthMountPath { path, action }))
+    Ok(Endpoint::AuthMount(AuthMountPath { below, path, action }))
 }
 
 fn drill_step(rest: &str) -> Option<DrillStep> {

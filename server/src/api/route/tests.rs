@@ -120,8 +120,15 @@ fn mounts_of_methods_are_reached_below_sys_auth() {
         ("GET", "sys/auth/a/b/tune", "a/b", MountAction::ReadTune),
         ("POST", "sys/auth/a/tune", "a", MountAction::Tune),
         ("POST", "sys/mounts/auth/a/tune", "a", MountAction::Tune),
+        ("GET", "sys/mounts/auth/a/b/tune", "a/b", MountAction::ReadTune),
     ] {
-        let endpoint = Endpoint::AuthMount(AuthMountPath { path: at.into(), action });
+        let below = match path.starts_with("sys/mounts") {
+            true => AuthMountsPath::Mounts,
+            false => AuthMountsPath::Auth,
+        };
+        let at = AuthMountPath { below, path: at.into(), action };
+        assert_eq!(at.path(), path.trim_end_matches('/'), "what policies speak of");
+        let endpoint = Endpoint::AuthMount(at);
         assert_eq!(target(method, &format!("/v1/{path}")), Ok(endpoint), "{method} {path}");
     }
     assert_eq!(target("GET", "/v1/sys/auth"), Ok(Endpoint::AuthMounts));

@@ -2,6 +2,7 @@ mod alerts;
 mod approle;
 mod audit;
 mod ciphertext;
+mod datagrams;
 mod drill;
 mod health;
 mod key;

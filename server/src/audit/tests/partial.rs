@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::UdpSocket;
 use std::sync::Mutex;
 
 use futures_util::future::join_all;
@@ -174,4 +175,50 @@ async fn more_lines_than_a_batch_holds_go_in_several_and_in_order() {
     gathering.devices()[0].stop();
     assert!(numbers(&path).into_iter().eq(0..2_500));
     assert!(check(&[&path], &[]).is_whole());
+}
+
+/// A line that a datagram cannot hold is refused by the kernel, and is nobody else's matter.
+async fn fails_alone(kind: AuditKind, receive: impl Fn(&mut [u8]) -> usize) {
+    const LONG: usize = 3;
+    let (_directory, path) = log();
+    let audit = start(vec![device("datagrams", kind)]).unwrap();
+    let line = |number| match number {
+        LONG => [line(number), vec![b' '; 300_000]].concat(),
+        _ => line(number),
+    };
+    let outcomes = join_all((0..6).map(|number| audit.record(line(number)))).await;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        assert_eq!(outcome.is_ok(), number != LONG, "{number}");
+    }
+    assert!(!audit.refuses_all());
+    assert_eq!(audit.record(line(LONG)).await, Err(NotRecorded));
+    assert!(!audit.refuses_all(), "by itself neither");
+    let figures = Arc::clone(&audit.devices()[0].1);
+    assert_eq!(figures.failed.load(Ordering::Relaxed), 2);
+    audit.stop();
+    let (mut text, mut buffer) = (Vec::new(), vec![0; 65_536]);
+    // A first and a last one besides the five.
+    for _ in 0..7 {
+        let length = receive(&mut buffer);
+        let from = buffer.iter().position(|byte| *byte == b'{').unwrap();
+        text.extend_from_slice(&buffer[from..length]);
+        text.push(b'\n');
+    }
+    fs::write(&path, text).unwrap();
+    assert_eq!(numbers(&path), [0, 1, 2, 4, 5]);
+    let report = check(&[&path], &[]);
+    assert!(report.is_whole(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_for_a_datagram_fails_alone() {
+    let directory = TempDir::new().unwrap();
+    let socket = directory.path().join("log");
+    let daemon = UnixDatagram::bind(&socket).unwrap();
+    let syslog = AuditSyslog { facility: 4, tag: "selkie".to_owned(), socket };
+    fails_alone(AuditKind::Syslog(syslog), |buffer| daemon.recv(buffer).unwrap()).await;
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let target = AuditTarget::Udp(collector.local_addr().unwrap());
+    let udp = AuditSocket { target, write_timeout: Duration::from_secs(1) };
+    fails_alone(AuditKind::Socket(udp), |buffer| collector.recv(buffer).unwrap()).await;
 }

@@ -21,6 +21,7 @@ use self::secret_ids::NamedBy;
 use super::documents::forget_mount;
 use super::{AuthMount, Method, MethodError, MethodReply, MethodRequest, Renewal, Tools};
 use crate::api::route::Operation;
+use crate::auth::tokens::LargeMetadata;
 use crate::state::records::{Mirror, Mirrors, Records, RecordsError};
 
 /// The method, with what is kept for all its mounts.
@@ -69,6 +70,8 @@ enum AppRoleProblem {
     NoSubset,
     #[error("failed to parse metadata: expected an object whose values are text")]
     Metadata,
+    #[error("metadata: {0}")]
+    LargeMetadata(LargeMetadata),
     #[error("SecretID is already registered")]
     Registered,
     #[error("secret_id is too long")]

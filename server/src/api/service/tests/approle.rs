@@ -618,3 +618,51 @@ async fn a_denial_of_a_role_holds_however_its_name_is_spelled() {
         assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn metadata_of_a_secret_id_is_bounded_as_that_of_a_token() {
+    let api = with_approle().await;
+    api.role("web", json!({})).await;
+    let path = "auth/approle/role/web/secret-id";
+    let good = json!({ "n".repeat(128): "x".repeat(512) });
+    api.secret_id("web", json!({ "metadata": good.to_string() })).await;
+    let bad = json!({ "n": "x".repeat(513) });
+    for metadata in [bad.clone(), json!(bad.to_string())] {
+        let (status, text) = api.turned_down("POST", path, json!({ "metadata": metadata })).await;
+        assert!(status == 400 && text.contains("texts of at most 512 bytes"), "{text}");
+    }
+    let large = format!(r#"{{"metadata":[{}0]}}"#, "0,".repeat(100_000));
+    let refused = api.send("s.root", "POST", path, large).await.error();
+    assert!(refused.0 == 400 && refused.1.ends_with("too large"), "{refused:?}");
+}
+
+/// `vault auth tune`, Go's client and Terraform ask at `sys/mounts/auth`, which needs no `sudo`.
+#[tokio::test]
+async fn a_mount_is_tuned_at_the_path_that_is_asked_for() {
+    let mut config = config();
+    for (name, rules) in [
+        ("mounts", r#"path "sys/mounts/auth/*" { capabilities = ["read", "update"] }"#),
+        ("auth", r#"path "sys/auth/*" { capabilities = ["read", "update"] }"#),
+        ("sudo", r#"path "sys/auth/*" { capabilities = ["read", "update", "sudo"] }"#),
+    ] {
+        config.policies.push(Policy::parse(name.parse().unwrap(), "p.hcl", rules).unwrap());
+        config.clients.push(client(name, name, None));
+    }
+    let api = Api::start_with(config).await;
+    api.ok("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    let [mounts, auth] = ["sys/mounts/auth/approle/tune", "sys/auth/approle/tune"];
+    for (token, path, is_allowed) in [
+        ("s.mounts", mounts, true),
+        ("s.mounts", auth, false),
+        ("s.auth", mounts, false),
+        ("s.auth", auth, false),
+        ("s.sudo", mounts, false),
+        ("s.sudo", auth, true),
+    ] {
+        let answer = api.send(token, "GET", path, "").await;
+        assert_eq!(answer.status.is_success(), is_allowed, "{token} {path}: {}", answer.text);
+        let tune = json!({ "description": token });
+        let answer = api.send(token, "POST", path, tune).await;
+        assert_eq!(answer.status.is_success(), is_allowed, "{token} {path}: {}", answer.text);
+    }
+}

@@ -194,3 +194,49 @@ async fn capabilities_of_nobody_are_an_error() {
     let missing = ask("sys/capabilities", json!({ "token": "s.vault" })).await;
     assert_eq!(missing, (400, "paths must be supplied".into()));
 }
+
+/// The policy `default` lets everybody ask.
+#[tokio::test]
+async fn capabilities_are_told_of_so_many_paths_at_once() {
+    let api = api().await;
+    let ask = async |paths: Value| {
+        let body = json!({ "paths": paths });
+        api.send("s.vault", "POST", "sys/capabilities-self", body).await
+    };
+    let names = |count: usize| (0..count).map(|number| format!("p{number}")).collect::<Vec<_>>();
+    for most in [json!(names(1024)), json!(names(1024).join(","))] {
+        let answer = ask(most).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.json()["data"].as_object().unwrap().len(), 1024);
+    }
+    let refusal = "Field validation failed: error converting input for field \"paths\": too many \
+                   elements";
+    for more in [json!(names(1025)), json!(names(1025).join(",")), json!(",".repeat(900_000))] {
+        assert_eq!(ask(more).await.error(), (400, refusal.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn only_ciphertexts_plaintexts_and_policies_may_be_long() {
+    const MUCH: usize = 1 << 20;
+    let api = api().await;
+    let padded = |body: &str, bytes: usize| [" ".repeat(bytes - body.len()), body.into()].concat();
+    for (path, body) in [
+        ("sys/capabilities-self", r#"{"paths":["a"]}"#),
+        ("auth/token/create", "{}"),
+        ("sys/auth/x", r#"{"type":"approle"}"#),
+        ("transit/keys/made", "{}"),
+    ] {
+        let answer = api.send("s.root", "POST", path, padded(body, MUCH + 1)).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+        let answer = api.send("s.root", "POST", path, padded(body, MUCH)).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+    }
+    for (path, body) in [
+        ("transit/encrypt/unseal", r#"{"plaintext":""}"#),
+        ("sys/policies/acl/long", r#"{"policy":"path \"a\" { capabilities = [\"read\"] }"}"#),
+    ] {
+        let answer = api.send("s.root", "POST", path, padded(body, 2 * MUCH)).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+    }
+}

@@ -403,3 +403,29 @@ async fn a_denied_value_is_denied_however_a_request_writes_it() {
         assert_eq!(create(body.clone()).await, 200, "{body}");
     }
 }
+
+/// Metadata stands in each audit line of the token.
+#[tokio::test]
+async fn metadata_and_display_name_of_a_token_are_bounded() {
+    let api = Api::start().await;
+    let many = |count: usize| {
+        (0..count).map(|number| (format!("name-{number}"), json!("x"))).collect::<Value>()
+    };
+    let one = |name: usize, text: usize| json!({ "n".repeat(name): "x".repeat(text) });
+    for meta in [many(64), one(128, 512)] {
+        let made = api.make("s.root", "create", json!({ "meta": meta })).await;
+        assert_eq!(made["metadata"], meta);
+    }
+    let refusal =
+        "meta: at most 64 entries, names of at most 128 bytes and texts of at most 512 bytes";
+    for meta in [many(65), many(2_000), one(129, 1), one(1, 513)] {
+        for field in ["meta", "metadata"] {
+            let refused = api.refused("s.root", "create", json!({ field: meta })).await;
+            assert_eq!(refused, (400, refusal.to_owned()));
+        }
+    }
+    let named = |bytes: usize| json!({ "display_name": "n".repeat(bytes) });
+    api.make("s.root", "create", named(512)).await;
+    let refused = api.refused("s.root", "create", named(513)).await;
+    assert_eq!(refused, (400, "display_name: at most 512 bytes".to_owned()));
+}

@@ -17,6 +17,7 @@ use crate::auth::methods::parameters::networks;
 use crate::auth::methods::{
     AnswerKind, MethodData, MethodError, MethodReply, MethodRequest, Tools,
 };
+use crate::auth::tokens::LargeMetadata;
 use crate::state::records::{Batch, RecordsError};
 
 /// How many that have ended are removed along with the making of one.
@@ -233,7 +234,10 @@ fn metadata(value: Option<Value>) -> Result<BTreeMap<String, String>, MethodErro
         Value::String(text) => Ok((name, text)),
         _ => Err(malformed()),
     };
-    members.into_iter().map(text).collect()
+    let metadata = members.into_iter().map(text).collect::<Result<_, _>>()?;
+    let large = |large| MethodError::refused(AppRoleProblem::LargeMetadata(large));
+    LargeMetadata::check(&metadata).map_err(large)?;
+    Ok(metadata)
 }
 
 /// As Vault makes them: a random UUID. Its text is never in memory that is not wiped.
