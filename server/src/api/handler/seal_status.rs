@@ -156,6 +156,7 @@ fn last_reload(call: &Call<'_>) -> Value {
         "successful": refused.is_none(),
         "last_success": time(standing.succeeded),
         "refused": refused.as_ref().map(|refused| time(refused.at)),
+        "advice": refused.as_ref().map(|refused| refused.remedy.advice()),
         "reason": refused.map(|refused| refused.reason),
     })
 }

@@ -232,3 +232,16 @@ fn ages_are_by_the_servers_clock_and_in_the_unit_that_fits() {
     let spans = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, -5].map(span);
     assert_eq!(spans, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d", "0 s"]);
 }
+
+#[test]
+fn a_store_that_was_tampered_with_has_one_advice() {
+    let once = "restart";
+    let status = json!({
+        "time": "2026-11-27T03:00:12Z", "backends": [],
+        "state": { "status": "refused", "reason": "tampered", "advice": once },
+        "store": { "up": true, "lag_seconds": 7, "advice": once },
+    });
+    let Report { text, .. } = told(&status);
+    assert!(text.contains("! storage           is not followed"), "{text}");
+    assert_eq!(text.matches("what to do").count(), 1, "{text}");
+}
