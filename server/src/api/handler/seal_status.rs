@@ -103,7 +103,7 @@ fn lost(call: &Call<'_>) -> Value {
         let uses = decrypts.iter().filter(|one| one.key == lost.key).map(|one| one.last);
         json!({
             "key": lost.key, "versions": lost.versions, "seals": lost.seals,
-            "last_use": uses.max().map(time),
+            "last_use": uses.max().map(time), "advice": lost.advice(),
         })
     });
     told.collect()

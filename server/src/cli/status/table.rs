@@ -98,6 +98,7 @@ impl Report {
                 used.unwrap_or_default()
             );
             block.add(true, "lost versions", Some(text));
+            block.add(true, "what to do", word(one, "advice"));
             self.in_need.push(format!("key {key}"));
         }
     }

@@ -114,7 +114,7 @@ fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
         "revoked_seals": [{ "name": "old", "type": "static" }],
         "lost_versions": [{
             "key": "transit/k", "versions": "1 to 3", "seals": ["old"],
-            "last_use": "2026-11-26T03:00:12Z",
+            "last_use": "2026-11-26T03:00:12Z", "advice": "bring it back",
         }],
     });
     let Report { text, in_need } = told(&status);
@@ -123,6 +123,7 @@ fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
         "  revoked seals     old",
         "! lost versions     transit/k version 1 to 3 can no longer be decrypted: made for old \
          alone, used 24 h ago",
+        "! what to do        bring it back",
     ] {
         assert!(text.lines().any(|other| other == line), "{text}");
     }
