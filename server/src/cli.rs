@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use selkie_config::{Config, Sources, SystemSources};
+use selkie_config::{Config, Regression, Sources, SystemSources};
 
 pub use self::break_glass::{BreakGlassError, WrapObstacle};
 pub use self::error::CommandError;
@@ -185,7 +185,15 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
         CommandError::Arguments(usage) => write!(errors, "{usage}"),
         CommandError::Config(problems) => writeln!(errors, "{problems}"),
         CommandError::Regressions(regressions) => {
-            regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))
+            regressions.iter().try_for_each(|regression| writeln!(errors, "{regression}"))?;
+            if regressions.iter().any(Regression::is_loss) {
+                writeln!(
+                    errors,
+                    "if nothing needs what is lost, let it go: selkie accept-losses FILE, with the \
+                     new configuration, then restart the server"
+                )?;
+            }
+            Ok(())
         }
         CommandError::UnfitPlaces(places) => {
             places.iter().try_for_each(|place| writeln!(errors, "{place}"))

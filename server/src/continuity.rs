@@ -163,7 +163,8 @@ impl Deployment {
             }
             let seals = seals.iter().map(ToString::to_string).collect();
             let versions = format!("up to {}", key.latest);
-            Some(LostVersions { key: format!("{mount}/{}", key.name), versions, seals })
+            let key = format!("{mount}/{}", key.name);
+            Some(LostVersions { key, versions, seals, behind: None })
         });
         lost.collect()
     }

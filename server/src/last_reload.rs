@@ -26,6 +26,33 @@ pub struct RefusedReload {
     pub at: u64,
     /// The first line of the reason.
     pub reason: String,
+    /// What helps.
+    pub remedy: Remedy,
+}
+
+/// What an operator does about a file that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// It is wrong, also for a restart.
+    Correct,
+    /// A restart takes it, and a reload does not.
+    Restart,
+}
+
+impl Remedy {
+    /// In words.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Correct => {
+                "see the log, correct the file and send SIGHUP again, before a restart reads it"
+            }
+            Self::Restart => {
+                "restart Selkie to take this file in; or put back what only a restart can change (a \
+                 file: to where such files were at the start), and send SIGHUP"
+            }
+        }
+    }
 }
 
 impl LastReload {
@@ -34,13 +61,16 @@ impl LastReload {
         Self(Mutex::new(ReloadStanding { succeeded: started, refused: None }))
     }
 
-    /// A reload at `now` was taken, or refused for `reason`.
-    pub(crate) fn note(&self, now: u64, reason: Option<&str>) {
+    /// A reload at `now` was taken, or refused for a reason, against which something helps.
+    pub(crate) fn note(&self, now: u64, refused: Option<(&str, Remedy)>) {
         let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = |reason: &str| reason.lines().next().unwrap_or_default().to_owned();
         let first = |reason| first(reason).chars().take(LONGEST_REASON).collect();
-        standing.refused = reason.map(|reason| RefusedReload { at: now, reason: first(reason) });
-        if reason.is_none() {
+        standing.refused = refused.map(|(reason, remedy)| {
+            let reason = first(reason);
+            RefusedReload { at: now, reason, remedy }
+        });
+        if refused.is_none() {
             standing.succeeded = now;
         }
     }
@@ -60,8 +90,9 @@ mod tests {
     fn a_refused_reload_counts_until_one_is_taken() {
         let reload = LastReload::none_since(5);
         assert_eq!(reload.standing(), ReloadStanding { succeeded: 5, refused: None });
-        reload.note(7, Some("one\ntwo"));
-        let refused = Some(RefusedReload { at: 7, reason: "one".to_owned() });
+        reload.note(7, Some(("one\ntwo", Remedy::Restart)));
+        let (reason, remedy) = ("one".to_owned(), Remedy::Restart);
+        let refused = Some(RefusedReload { at: 7, reason, remedy });
         assert_eq!(reload.standing(), ReloadStanding { succeeded: 5, refused });
         reload.note(9, None);
         assert_eq!(reload.standing(), ReloadStanding { succeeded: 9, refused: None });

@@ -25,7 +25,7 @@ use crate::continuity::Discontinuity;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::drill::DrillLog;
 use crate::faults::Bench;
-use crate::last_reload::LastReload;
+use crate::last_reload::{LastReload, Remedy};
 use crate::listener_certificates::ListenerCertificates;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::state::keeper::Keeper;
@@ -346,9 +346,9 @@ impl Node {
         &self.last_reload
     }
 
-    /// A reload was taken, or refused for `reason`.
-    pub(crate) fn note_reload(&self, reason: Option<&str>) {
-        self.last_reload.note(self.clock.unix_seconds(), reason);
+    /// A reload was taken, or refused for a reason, against which something helps.
+    pub(crate) fn note_reload(&self, refused: Option<(&str, Remedy)>) {
+        self.last_reload.note(self.clock.unix_seconds(), refused);
     }
 
     /// When it was started, in seconds since 1970.

@@ -213,7 +213,8 @@ impl Refusal {
         let error = match &cause {
             TransitError::KeyNotFound => ApiError::KeyNotFound,
             TransitError::StateSealed => ApiError::StateSealed,
-            TransitError::Store(_) | TransitError::NotLookedUp => ApiError::StorageUnavailable,
+            TransitError::Store(error) => ApiError::of_store(error),
+            TransitError::NotLookedUp => ApiError::StorageUnavailable,
             cause => ApiError::Item(told(cause)),
         };
         Self::of(cause, error, key)

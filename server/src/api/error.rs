@@ -9,6 +9,7 @@ mod wrapping;
 
 use http::StatusCode;
 use selkie_listener::ForwardedError;
+use selkie_storage::StoreError;
 
 pub use self::{
     item::{Blame, ItemError, MasterKeyFault},
@@ -192,6 +193,9 @@ pub enum ApiError {
     /// Storage does not answer.
     #[error("storage does not answer")]
     StorageUnavailable,
+    /// Storage answers, and something is wrong with what it holds.
+    #[error("storage does not hold what was written to it")]
+    StorageDamaged,
     /// A bug, or a state that cannot be read; the log knows more.
     #[error("internal error")]
     Internal,
@@ -209,6 +213,14 @@ enum Layout {
 }
 
 impl ApiError {
+    /// What a client is told of a store that failed: whether it is worth trying again is another matter.
+    pub(super) const fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::Corrupt { .. } | StoreError::NotReached { .. } => Self::StorageDamaged,
+            _ => Self::StorageUnavailable,
+        }
+    }
+
     /// The status code.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -282,7 +294,8 @@ impl ApiError {
             Self::Overloaded
             | Self::RenewalsFail
             | Self::StateSealed
-            | Self::StorageUnavailable => (StatusCode::SERVICE_UNAVAILABLE, Bare),
+            | Self::StorageUnavailable
+            | Self::StorageDamaged => (StatusCode::SERVICE_UNAVAILABLE, Bare),
         }
     }
 }

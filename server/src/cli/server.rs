@@ -12,7 +12,9 @@ use clap::ArgGroup;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use selkie_access::{TokenText, TokenTextError};
-use selkie_config::{Config, Faults, LogLevel, Sources, SystemSources, Warning};
+use selkie_config::{
+    Config, Faults, LogLevel, Problem, SourceError, Sources, SystemSources, Warning,
+};
 use selkie_kms::pkcs11::{retry_locked_pins, serve_launches};
 use selkie_listener::ActivatedSockets;
 use selkie_memory::ProgramCode;
@@ -22,11 +24,13 @@ use zeroize::Zeroizing;
 
 use self::signals::{Signals, Wish};
 use super::{CommandError, read_config_with, read_text};
+use crate::audit::AuditError;
 use crate::continuity::Discontinuity;
 use crate::dev::{CertificateDir, Dev, DevSettings};
 use crate::hardening::{
     Confinement, Recording, allow_connections, keep_pages_small, lock_all_memory,
 };
+use crate::last_reload::Remedy;
 use crate::node::NodeError;
 use crate::serve::{Inventory, ReloadError, ServeError, Server, serve};
 use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
@@ -289,8 +293,8 @@ impl Running {
                 return warn!("no reload: dev mode has no configuration file");
             }
         };
-        let refused = taken.err().map(|Refused(reason)| reason);
-        self.server.node().note_reload(refused.as_deref());
+        let refused = taken.as_ref().err().map(|Refused { reason, remedy }| (&**reason, *remedy));
+        self.server.node().note_reload(refused);
     }
 
     async fn reload_file(
@@ -304,7 +308,7 @@ impl Running {
         let read =
             read.and_then(|(config, files)| Ok((with_faults(config, script, false)?, files)));
         let (config, files) = read.map_err(|error| refuse_for(&error))?;
-        confinement.check(&config, &files).map_err(|error| refuse(&error))?;
+        confinement.check(&config, &files).map_err(|error| refuse(&error, Remedy::Restart))?;
         let level = config.logging.level;
         let (inventory, warnings) = (Inventory::of(&config), config.warnings.clone());
         self.server.reload(config, GRACE).await.map_err(|error| refuse_reload(&error))?;
@@ -330,34 +334,54 @@ impl Running {
 }
 
 /// Why a reload was refused, as the log has been told already.
-struct Refused(String);
+struct Refused {
+    reason: String,
+    remedy: Remedy,
+}
 
 fn refuse_for(error: &CommandError) -> Refused {
-    let CommandError::Config(problems) = error else { return refuse(&WithCauses(error)) };
+    let CommandError::Config(problems) = error else {
+        return refuse(&WithCauses(error), Remedy::Correct);
+    };
     for problem in problems.iter() {
         error!(%problem, "the configuration is wrong");
     }
-    let told = refuse(&"the configuration is wrong");
-    problems.iter().next().map_or(told, |first| Refused(first.to_string()))
+    // Where this process alone cannot read a file, nothing in the configuration is wrong.
+    let outside = SourceError::Outside.to_string();
+    let is_outside = |problem: &Problem| problem.to_string().ends_with(&outside);
+    let remedy = if problems.iter().all(is_outside) { Remedy::Restart } else { Remedy::Correct };
+    let told = refuse(&"the configuration is wrong", remedy);
+    let first = problems.iter().next();
+    first.map_or(told, |first| Refused { reason: first.to_string(), remedy })
 }
 
 /// What would be left behind has a line for each.
 fn refuse_reload(error: &ReloadError) -> Refused {
-    let ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) = error else {
-        return refuse(&WithCauses(error));
+    let why = match error {
+        ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) => why,
+        ReloadError::ListenersChanged
+        | ReloadError::NeedsRestart { .. }
+        | ReloadError::Serve(ServeError::Node(
+            NodeError::StorageChanged
+            | NodeError::Audit(AuditError::OtherKey | AuditError::Off | AuditError::InUse { .. }),
+        )) => {
+            return refuse(&WithCauses(error), Remedy::Restart);
+        }
+        _ => return refuse(&WithCauses(error), Remedy::Correct),
     };
     let (broken, what) = match why {
         Discontinuity::Regressions(broken) => (broken, "would leave behind what is in use"),
         Discontinuity::StillLost(broken) => (broken, "still loses what earlier ones promised"),
-        _ => return refuse(why),
+        _ => return refuse(why, Remedy::Correct),
     };
     for problem in broken {
         error!(%problem, "the new configuration {what}");
     }
-    refuse(&format_args!(
+    let told = format_args!(
         "it {what}; if that is what you want, restart the server with it, and let it go with selkie \
          accept-losses"
-    ))
+    );
+    refuse(&told, Remedy::Correct)
 }
 
 /// Loud, because whoever depends on such a server is in for a surprise.
@@ -371,9 +395,19 @@ fn warn_of_faults(script: Option<&Path>, config: &Config) {
     }
 }
 
-fn refuse(reason: &dyn std::fmt::Display) -> Refused {
-    error!(%reason, "reload refused, nothing has changed; correct the file and send SIGHUP again");
-    Refused(reason.to_string())
+fn refuse(reason: &dyn std::fmt::Display, remedy: Remedy) -> Refused {
+    match remedy {
+        Remedy::Correct => error!(
+            %reason,
+            "reload refused, nothing has changed; correct the file and send SIGHUP again"
+        ),
+        Remedy::Restart => error!(
+            %reason,
+            advice = remedy.advice(),
+            "reload refused, nothing has changed; a restart takes the file in"
+        ),
+    }
+    Refused { reason: reason.to_string(), remedy }
 }
 
 fn log_warning(warning: &Warning) {
@@ -460,13 +494,21 @@ mod tests {
             reload_from: ReloadFrom::File(path.clone()),
             sources,
         };
-        for (text, is_taken) in [(format!("bogus = 1\n{good}"), false), (good, true)] {
+        let wrong = Some(("\"bogus\"", Remedy::Correct));
+        let fixed = Some(("\"pid_file\"", Remedy::Restart));
+        for (text, expected) in [
+            (format!("bogus = 1\n{good}"), wrong),
+            (format!("pid_file = \"/run/other.pid\"\n{good}"), fixed),
+            (good, None),
+        ] {
             fs::write(&path, text).unwrap();
             running.reload(&|_level| {}).await;
             let node = running.server.node();
             let refused = node.last_reload().standing().refused;
-            assert_eq!(refused.is_none(), is_taken);
-            assert!(refused.is_none_or(|refused| refused.reason.contains("\"bogus\"")));
+            let is_taken = expected.is_none();
+            assert_eq!(refused.as_ref().map(|one| one.remedy), expected.map(|(_, remedy)| remedy));
+            let field = expected.map_or("", |(field, _)| field);
+            assert!(refused.is_none_or(|refused| refused.reason.contains(field)));
             let text = node.metrics_text(&node.deployment()).unwrap();
             let line = format!("\nselkie_config_last_reload_successful {}\n", u8::from(is_taken));
             assert!(text.contains(&line), "{text}");

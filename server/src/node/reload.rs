@@ -114,7 +114,7 @@ impl Node {
         let known = self.keys.lost_versions(&before.seals);
         let managed = self.keys.lost_versions(&next.seals).into_iter();
         let lost = managed.filter(|lost| !known.contains(lost)).chain(next.lost_since(before));
-        for LostVersions { key, versions, seals } in lost {
+        for LostVersions { key, versions, seals, .. } in lost {
             let uses = decrypts.iter().filter(|one| one.key == key);
             tracing::error!(
                 key,

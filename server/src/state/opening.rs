@@ -13,6 +13,7 @@ use selkie_crypto::{PinKey, SealName, StateKey};
 use selkie_storage::{Guard, Page, Record, RecordKey, RecordValue, Store, StoreError, Write};
 
 pub use self::error::OpenError;
+pub(crate) use self::error::TAMPERED_ADVICE;
 pub(super) use self::verification::verify;
 use super::Root;
 use super::checkpoint::{CheckpointError, CheckpointFile, Found};

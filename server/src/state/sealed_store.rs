@@ -19,7 +19,7 @@ use self::watching::SealedWatch;
 use super::Root;
 use super::layout::is_reserved;
 use super::listing::in_time;
-use super::opening::OpenError;
+use super::opening::{OpenError, TAMPERED_ADVICE};
 
 /// Where the root stands.
 pub(super) const ROOT: &str = "root";
@@ -215,7 +215,7 @@ impl Sealed {
             tracing::error!(
                 record = %key,
                 reason = %damage,
-                advice = "find out who else writes to the storage, then restore a backup",
+                advice = TAMPERED_ADVICE,
                 "the storage was tampered with: managed keys can no longer be changed"
             );
         }

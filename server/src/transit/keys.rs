@@ -26,7 +26,7 @@ pub(super) use self::target::Target;
 use super::{TransitError, TransitKey};
 use crate::look_budget::LookBudget;
 use crate::state::listing::{Listed, list};
-use crate::state::{others, under_mounts};
+use crate::state::under_mounts;
 
 /// The managed keys: those made through the API, kept in the store, held here to be read without
 /// it. Several replicas may share a store; each follows what the others commit.
@@ -62,7 +62,7 @@ pub(crate) struct Lost {
     pub(crate) since: Instant,
     /// Whether it answered all the same when it was last asked.
     pub(crate) is_up: bool,
-    /// What to do, if others are in its place.
+    /// What to do, if it does not pass by itself.
     pub(crate) advice: Option<String>,
 }
 
@@ -229,7 +229,7 @@ impl ManagedKeys {
     fn note_lost(&self, error: &StoreError) {
         let is_up = !matches!(error, StoreError::Unavailable { .. } | StoreError::Undecided { .. });
         let since = self.lost().map_or_else(Instant::now, |lost| lost.since);
-        let lost = Some(Lost { since, is_up, advice: others::advice(error) });
+        let lost = Some(Lost { since, is_up, advice: follow::lasting_advice(error) });
         *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = lost;
     }
 

@@ -107,6 +107,11 @@ fn a_file_outside_cannot_be_opened_by_a_reload_and_nothing_changes() -> Result<(
         let line = reload(&selkie)?;
         assert_eq!(decrypt(&client, &ciphertext)?, 200);
         let another = client.get("transit/keys/another")?.status;
+        let status = client.get("sys/seal-backend-status")?.data()?;
+        // A restart reads it, whatever the reload says: nothing is to be corrected before.
+        let advice = status["last_reload"]["advice"].as_str();
+        let restarts = advice.map(|advice| advice.starts_with("restart Selkie to take"));
+        ensure!(restarts == line.contains("reload refused").then_some(true), "{advice:?}");
         told.push((selkie.log().contains(&outside.display().to_string()), line, another));
     }
     let [(names_it, line, another), (_, free, there)] = &told[..] else { unreachable!() };

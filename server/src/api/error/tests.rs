@@ -1,3 +1,5 @@
+use selkie_storage::StoreError;
+
 use super::*;
 use crate::api::base64::IllegalByte;
 
@@ -86,6 +88,18 @@ fn where_vault_sends_an_empty_list_there_is_no_text() {
     }
 }
 
+#[test]
+fn a_store_that_answers_is_not_said_to_be_silent() {
+    let away = || "away".into();
+    let damaged = StoreError::Corrupt { key: None, source: away() };
+    assert_eq!(ApiError::of_store(&damaged), ApiError::StorageDamaged);
+    for error in
+        [StoreError::Unavailable { source: away() }, StoreError::Undecided { source: away() }]
+    {
+        assert_eq!(ApiError::of_store(&error), ApiError::StorageUnavailable);
+    }
+}
+
 /// What Vault up to 1.4 takes for success and then dies of.
 #[test]
 fn nothing_is_ever_answered_with_429() {
@@ -93,6 +107,7 @@ fn nothing_is_ever_answered_with_429() {
         ApiError::Overloaded,
         ApiError::StateSealed,
         ApiError::StorageUnavailable,
+        ApiError::StorageDamaged,
         ItemError::MasterKeyUnavailable.into(),
     ];
     for error in errors {

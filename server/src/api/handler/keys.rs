@@ -241,7 +241,8 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
         TransitError::NoStorage => KeyError::NoStorage.into(),
         TransitError::Setting(setting) => setting_error(*setting, name).into(),
         TransitError::StateSealed => ApiError::StateSealed,
-        TransitError::Store(_) | TransitError::NotLookedUp => ApiError::StorageUnavailable,
+        TransitError::Store(error) => ApiError::of_store(error),
+        TransitError::NotLookedUp => ApiError::StorageUnavailable,
         TransitError::Seal(_) => ApiError::Item(told(&error)),
         TransitError::RequestedVersionNegative
         | TransitError::RequestedVersionTooHigh

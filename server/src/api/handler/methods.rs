@@ -169,7 +169,8 @@ pub(super) fn told_of_records(error: &RecordsError, own: [ApiError; 2]) -> ApiEr
         RecordsError::NoStorage => no_storage,
         RecordsError::TooLarge => too_large,
         RecordsError::StateSealed => ApiError::StateSealed,
-        RecordsError::Conflict | RecordsError::Store(_) => ApiError::StorageUnavailable,
+        RecordsError::Store(error) => ApiError::of_store(error),
+        RecordsError::Conflict => ApiError::StorageUnavailable,
         RecordsError::Unreadable(_) => ApiError::Internal,
     }
 }

@@ -103,7 +103,7 @@ fn lost(call: &Call<'_>) -> Value {
         let uses = decrypts.iter().filter(|one| one.key == lost.key).map(|one| one.last);
         json!({
             "key": lost.key, "versions": lost.versions, "seals": lost.seals,
-            "last_use": uses.max().map(time),
+            "last_use": uses.max().map(time), "advice": lost.advice(),
         })
     });
     told.collect()
@@ -156,6 +156,7 @@ fn last_reload(call: &Call<'_>) -> Value {
         "successful": refused.is_none(),
         "last_success": time(standing.succeeded),
         "refused": refused.as_ref().map(|refused| time(refused.at)),
+        "advice": refused.as_ref().map(|refused| refused.remedy.advice()),
         "reason": refused.map(|refused| refused.reason),
     })
 }

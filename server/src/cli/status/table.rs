@@ -98,6 +98,7 @@ impl Report {
                 used.unwrap_or_default()
             );
             block.add(true, "lost versions", Some(text));
+            block.add(true, "what to do", word(one, "advice"));
             self.in_need.push(format!("key {key}"));
         }
     }
@@ -113,7 +114,8 @@ impl Report {
             block.add(true, "storage", Some(text));
             let advice = "keys go on to be used; see why it is away, it is tried again by itself";
             let advice = word(store, "advice").unwrap_or_else(|| advice.to_owned());
-            block.add(true, "what to do", Some(advice));
+            let is_said = block.lines.iter().any(|line| line.text == advice);
+            block.add(true, "what to do", (!is_said).then_some(advice));
         }
         let are_failing = flag(store, "writes_failing") == Some(true);
         if are_failing {

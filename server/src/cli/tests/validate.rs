@@ -72,6 +72,7 @@ fn validate_tells_another_key_under_a_known_id_by_its_bytes() {
     let (exit, _, errors) = ran(&["validate", &other, "--previous", &old]);
     assert_eq!(exit, Exit::Config);
     assert!(errors.contains("key id \"k1\" now names another key"), "{errors}");
+    assert!(errors.contains("let it go: selkie accept-losses FILE"), "{errors}");
     // The control: the same key at another place is the same.
     let moved = with_key(&dir, "moved.hcl", "moved", Some(&[1; 32]));
     let (exit, _, errors) = ran(&["validate", &moved, "--previous", &old]);

@@ -261,6 +261,8 @@ async fn revoking_a_seal_moves_the_version_and_tells_what_is_lost() {
     assert_eq!(lost.len(), 1);
     assert_eq!((&*lost[0].key, &*lost[0].versions), ("transit/m", "1"));
     assert_eq!(lost[0].seals, ["b"]);
+    let advice = lost[0].advice();
+    assert!(advice.ends_with("set \"min_decryption_version\" of the key to 2"), "{advice}");
     assert!(decrypt_under(&node, "m", &alone.ciphertext).await.is_err());
     let changes = KeyChanges { min_decryption_version: Some(2), ..KeyChanges::default() };
     engine(&node).configure_key(permit(operation::ConfigureKey, "m"), changes).await.unwrap();

@@ -102,6 +102,10 @@ pub enum OpenError {
     },
 }
 
+/// What to do where something else was at work in a store that is open.
+pub(crate) const TAMPERED_ADVICE: &str = "if it was `selkie restore`, restart Selkie; else find out who else writes to the storage, stop \
+     all servers, restore a backup with `selkie restore`, and start them";
+
 impl OpenError {
     pub(super) fn of_seals(missing: Vec<SealName>, error: TransitError) -> Self {
         match error {
@@ -233,10 +237,7 @@ impl OpenError {
                  `selkie restore`"
             }
             Self::Backend(_) => "see to the storage; Selkie goes on trying",
-            Self::Tampered { .. } => {
-                "if it was `selkie restore`, restart Selkie; else find out who else writes to the \
-                 storage, restore a backup with `selkie restore`, and restart"
-            }
+            Self::Tampered { .. } => TAMPERED_ADVICE,
             Self::Store(StoreError::Corrupt { .. }) | Self::Sum => {
                 "find out who else writes to the storage, then restore a backup with \
                  `selkie restore`"

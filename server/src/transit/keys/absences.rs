@@ -33,6 +33,23 @@ pub(crate) struct Lost {
     pub(crate) versions: String,
     /// The seals that they were made for.
     pub(crate) seals: Vec<String>,
+    /// The first version behind them; `None` if there is none yet.
+    pub(crate) behind: Option<u32>,
+}
+
+impl Lost {
+    /// What to do: to have them back, or to let them go.
+    pub(crate) fn advice(&self) -> String {
+        let let_go = match self.behind {
+            Some(behind) => format!("set \"min_decryption_version\" of the key to {behind}"),
+            None => "rotate the key, and set its \"min_decryption_version\" to its latest version"
+                .to_owned(),
+        };
+        format!(
+            "take the seal back into the configuration; or, if nothing needs those versions any more, \
+             {let_go}"
+        )
+    }
 }
 
 impl ManagedKeys {
@@ -64,8 +81,9 @@ impl ManagedKeys {
             let made_for: BTreeSet<_> = made_for.map(|kek| kek.seal.to_string()).collect();
             let versions =
                 if first == last { first.to_string() } else { format!("{first} to {last}") };
+            let behind = last.checked_add(1).filter(|behind| *behind <= key.latest.get());
             let key = format!("{mount}/{}", key.name);
-            Some(Lost { key, versions, seals: made_for.into_iter().collect() })
+            Some(Lost { key, versions, seals: made_for.into_iter().collect(), behind })
         });
         lost.collect()
     }

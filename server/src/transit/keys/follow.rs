@@ -13,8 +13,10 @@ use super::ManagedKeys;
 use crate::seal::{Connection, Learner, Seals};
 use crate::state::KeyRecord;
 use crate::state::listing::in_time;
+use crate::state::opening::TAMPERED_ADVICE;
 use crate::state::others;
 use crate::state::records::Records;
+use crate::state::sealed_store::Damage;
 use crate::telemetry::WithCauses;
 use crate::transit::TransitKey;
 
@@ -26,6 +28,8 @@ const WATCH_LOOK: Duration = Duration::from_secs(30);
 /// How often all keys are compared with the seals, whatever is heard.
 const COMPARED_EVERY: Duration = Duration::from_secs(30);
 
+const ROLLED_BACK: &str =
+    "find out who rolled the store back; restart to go on from what it says now";
 const DAMAGED: &str = "find out who else writes to the storage, then restore a backup with \
                        `selkie restore`";
 
@@ -145,16 +149,31 @@ async fn newest(store: &dyn Store) -> Result<Revision, StoreError> {
     in_time(store.commit(&[], &[])).await
 }
 
+/// What to do about a store that answers and is not followed; `None` if it is tried again.
+pub(super) fn lasting_advice(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::NotReached { .. } => Some(ROLLED_BACK.to_owned()),
+        StoreError::Corrupt { source, .. } if source.is::<Damage>() => {
+            Some(TAMPERED_ADVICE.to_owned())
+        }
+        StoreError::Corrupt { .. } => {
+            Some(others::advice(error).unwrap_or_else(|| DAMAGED.to_owned()))
+        }
+        _ => None,
+    }
+}
+
 fn tell_broken(error: &StoreError) {
+    let advice = lasting_advice(error).unwrap_or_default();
     match error {
         StoreError::NotReached { .. } => tracing::error!(
             reason = %WithCauses(error),
-            advice = "find out who rolled the store back; restart to go on from what it says now",
+            advice,
             "the store is older than what was read from it: managed keys stay as they are held"
         ),
         StoreError::Corrupt { .. } => tracing::error!(
             reason = %WithCauses(error),
-            advice = %others::advice(error).unwrap_or_else(|| DAMAGED.to_owned()),
+            advice,
             "the store is damaged and cannot be followed: managed keys stay as they are held, and \
              will not be there after a restart"
         ),

@@ -16,9 +16,7 @@ impl Report {
         let reason = word(reload, "reason").unwrap_or_default();
         let text = format!("the last was refused{}: {reason}", when.unwrap_or_default());
         block.add(true, "reload", Some(text));
-        let advice =
-            "see the log, correct the file and send SIGHUP again, before a restart reads it";
-        block.add(true, "what to do", Some(advice.to_owned()));
+        block.add(true, "what to do", word(reload, "advice"));
         self.in_need.push("configuration".to_owned());
     }
 }
@@ -34,9 +32,11 @@ mod tests {
         assert_eq!(told(&json!({"last_reload": {"successful": true}})).in_need, [""; 0]);
         let told = told(&json!({"time": "2026-11-27T03:00:12Z", "last_reload": {
             "successful": false, "refused": "2026-11-27T03:00:00Z", "reason": "x:1:1: no",
+            "advice": "correct it",
         }}));
         assert_eq!(told.in_need, ["configuration"]);
         let line = "! reload            the last was refused 12 s ago: x:1:1: no\n";
         assert!(told.text.contains(line), "{}", told.text);
+        assert!(told.text.contains("! what to do        correct it\n"), "{}", told.text);
     }
 }

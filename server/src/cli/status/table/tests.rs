@@ -114,7 +114,7 @@ fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
         "revoked_seals": [{ "name": "old", "type": "static" }],
         "lost_versions": [{
             "key": "transit/k", "versions": "1 to 3", "seals": ["old"],
-            "last_use": "2026-11-26T03:00:12Z",
+            "last_use": "2026-11-26T03:00:12Z", "advice": "bring it back",
         }],
     });
     let Report { text, in_need } = told(&status);
@@ -123,6 +123,7 @@ fn what_is_revoked_is_told_and_what_opens_no_more_needs_attention() {
         "  revoked seals     old",
         "! lost versions     transit/k version 1 to 3 can no longer be decrypted: made for old \
          alone, used 24 h ago",
+        "! what to do        bring it back",
     ] {
         assert!(text.lines().any(|other| other == line), "{text}");
     }
@@ -231,4 +232,17 @@ fn ages_are_by_the_servers_clock_and_in_the_unit_that_fits() {
     assert!(text.starts_with("weu (azurekeyvault): unhealthy for 10 min\n"), "{text}");
     let spans = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, -5].map(span);
     assert_eq!(spans, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d", "0 s"]);
+}
+
+#[test]
+fn a_store_that_was_tampered_with_has_one_advice() {
+    let once = "restart";
+    let status = json!({
+        "time": "2026-11-27T03:00:12Z", "backends": [],
+        "state": { "status": "refused", "reason": "tampered", "advice": once },
+        "store": { "up": true, "lag_seconds": 7, "advice": once },
+    });
+    let Report { text, .. } = told(&status);
+    assert!(text.contains("! storage           is not followed"), "{text}");
+    assert_eq!(text.matches("what to do").count(), 1, "{text}");
 }
