@@ -169,7 +169,9 @@ pub(super) fn told_of_records(error: &RecordsError, own: [ApiError; 2]) -> ApiEr
         RecordsError::NoStorage => no_storage,
         RecordsError::TooLarge => too_large,
         RecordsError::StateSealed => ApiError::StateSealed,
-        RecordsError::Conflict | RecordsError::Store(_) => ApiError::StorageUnavailable,
+        RecordsError::Conflict | RecordsError::NotLookedUp | RecordsError::Store(_) => {
+            ApiError::StorageUnavailable
+        }
         RecordsError::Unreadable(_) => ApiError::Internal,
     }
 }

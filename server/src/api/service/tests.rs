@@ -12,6 +12,7 @@ mod scripted;
 mod snapshot;
 mod takeover;
 mod token;
+mod unheard;
 mod wrapping;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -15,6 +15,8 @@ impl Clock for SetClock {
     }
 }
 
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 struct Replica {
     wrapping: Wrapping,
     records: Records,
@@ -50,17 +52,19 @@ impl Replica {
 
     async fn rewrap(&self, token: &TokenText, longest: u64) -> WrapInfo {
         let longest = Duration::from_secs(longest);
-        let wrapped = self.wrapping.rewrap(&self.records, &self.key, (token, longest));
+        let shown = ShownWrapping { token, from: HERE };
+        let wrapped = self.wrapping.rewrap(&self.records, &self.key, (shown, longest));
         wrapped.await.unwrap()
     }
 
     async fn unwrap(&self, token: &TokenText) -> Option<Vec<u8>> {
-        let response = self.wrapping.unwrap(&self.records, &self.key, token).await.ok()?;
+        let shown = ShownWrapping { token, from: HERE };
+        let response = self.wrapping.unwrap(&self.records, &self.key, shown).await.ok()?;
         Some(response.expose_for_reply().to_vec())
     }
 
     fn knows(&self, token: &TokenText) -> bool {
-        self.wrapping.look(&self.key, token).unwrap().is_some()
+        self.wrapping.knows(&self.key, token)
     }
 }
 
