@@ -207,6 +207,15 @@ impl<T: Kept> Held<T> {
         })
     }
 
+    /// Holds that the store cannot read the record, as a listing of `revision` found. As of when the
+    /// record is, it cannot say; so whatever reads the record as it was held, or newer, mends it.
+    fn spoil(&mut self, name: T::Name, revision: Revision) {
+        let as_of = self.entries.get(&name).map_or(Revision::ORIGIN, |(_, as_of)| *as_of);
+        if as_of <= revision {
+            self.set(name, Entry::Unreadable, as_of);
+        }
+    }
+
     fn set(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
         match entry {
             Entry::Deleted => self.deleted.insert(name.clone()),
@@ -279,7 +288,7 @@ impl<T: Kept> Mirrors for Mirror<T> {
             let Some(name) = Self::name_at(place) else { continue };
             there.insert(name.clone());
             tell_unreadable(place);
-            held.set(name, Entry::Unreadable, listed.revision);
+            held.spoil(name, listed.revision);
         }
         held.forget(|name, revision| revision <= listed.revision && !there.contains(name));
         held.followed = held.followed.max(Some(listed.revision));
