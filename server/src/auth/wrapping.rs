@@ -111,7 +111,8 @@ impl From<SealRecordError> for WrapError {
 
 impl Wrapping {
     pub(super) fn new(clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        let (mirror, taken) = (Arc::default(), Mutex::default());
+        let mirror = Arc::new(Mirror::indexed_by(Ends::by(Arc::clone(&clock))));
+        let taken = Mutex::default();
         Self { clock, random, mirror, taken, most: MOST, share: SHARE }
     }
 

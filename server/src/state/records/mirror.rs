@@ -113,10 +113,7 @@ impl<T> Entry<T> {
 
 impl<T: Kept> Default for Mirror<T> {
     fn default() -> Self {
-        let index = T::Index::default();
-        let (entries, deleted) = (HashMap::new(), HashSet::new());
-        let held = RwLock::new(Held { entries, index, deleted, followed: None });
-        Self { held, looks: LookBudget::default() }
+        Self::indexed_by(T::Index::default())
     }
 }
 
@@ -127,6 +124,13 @@ impl<T: Kept> fmt::Debug for Mirror<T> {
 }
 
 impl<T: Kept> Mirror<T> {
+    /// One with an index that is not the default.
+    pub(crate) fn indexed_by(index: T::Index) -> Self {
+        let (entries, deleted) = (HashMap::new(), HashSet::new());
+        let held = RwLock::new(Held { entries, index, deleted, followed: None });
+        Self { held, looks: LookBudget::default() }
+    }
+
     /// The record `name`.
     ///
     /// # Errors
