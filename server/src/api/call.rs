@@ -280,7 +280,9 @@ impl Refusal {
         let error = &self.0.error;
         if let Some(
             Cause::Stranger(NotAuthenticated::NotLookedUp)
-            | Cause::Engine(TransitError::NotLookedUp),
+            | Cause::Engine(TransitError::NotLookedUp)
+            | Cause::Method(MethodError::Records(RecordsError::NotLookedUp))
+            | Cause::Records(RecordsError::NotLookedUp),
         ) = self.0.cause
         {
             return false;

@@ -18,7 +18,7 @@ mod wrapping;
 
 pub(super) use methods::{login, told as told_of_method};
 pub(super) use sys::{open, ui_mounts_for_nobody};
-pub(super) use wrapping::{is_wrapping_token, room_to_wrap, take, wrap, wrap_ttl};
+pub(super) use wrapping::{room_to_wrap, take, wrap, wrap_ttl};
 
 use super::call::{Call, Refusal};
 use super::fields::Fields;

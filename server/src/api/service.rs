@@ -30,6 +30,7 @@ use super::reply::{Reply, X_VAULT_NAMESPACE};
 use super::route::{Access, Endpoint, MethodPath, Operation, Route, WrappingStep, route};
 use crate::auth::methods::AuthTable;
 use crate::auth::tokens::Renewer;
+use crate::auth::wrapping::ShownWrapping;
 use crate::auth::{Client, Credentials, NotAuthenticated};
 use crate::deployment::Deployment;
 use crate::node::Node;
@@ -230,25 +231,42 @@ impl Service {
     /// What is decided before a client is known.
     async fn sender(&self, arrival: &Arrival<'_>) -> Result<Sender, Refusal> {
         let Arrival { incoming, credentials, deployment, route } = *arrival;
-        if let (Some(step), Some(token)) = (unwrapping(route), credentials.token)
-            && handler::is_wrapping_token(&self.node, token)
+        let auth = self.node.auth();
+        let wrapping = unwrapping(route).zip(ShownWrapping::of(credentials));
+        if let Some((step, shown)) = wrapping
+            && auth.knows_wrapped(shown.token)
         {
-            let mut audited = arrival.audited(&self.node, None);
-            audited.request(None, &[]).await?;
-            let taken = Box::pin(handler::take(&self.node, incoming.id, step, token)).await;
-            return audited.response(taken).await.map(Sender::Answered);
+            return self.unwrap(arrival, step, shown).await;
         }
         if let Ok(Endpoint::Login(at)) = &route.target {
             return Ok(Sender::Stranger(at.clone()));
         }
-        match self.node.auth().authenticate(deployment, credentials).await {
-            Ok(client) => Ok(Sender::Client(client)),
-            Err(stranger) => {
-                let answer = answer_stranger(stranger, route, incoming.id);
-                let audited = arrival.audited(&self.node, None);
-                audited.stranger(answer).await.map(Sender::Answered)
+        let mut stranger = match auth.authenticate(deployment, credentials).await {
+            Ok(client) => return Ok(Sender::Client(client)),
+            Err(stranger) => stranger,
+        };
+        if let (NotAuthenticated::UnknownToken, Some((step, shown))) = (&stranger, wrapping) {
+            match auth.look_wrapped(shown).await {
+                Ok(Some(_)) => return self.unwrap(arrival, step, shown).await,
+                Ok(None) => {}
+                Err(nobody_knows) => stranger = nobody_knows.into(),
             }
         }
+        let answer = answer_stranger(stranger, route, incoming.id);
+        arrival.audited(&self.node, None).stranger(answer).await.map(Sender::Answered)
+    }
+
+    /// Answers whoever shows a wrapping token in place of a client's.
+    async fn unwrap(
+        &self,
+        arrival: &Arrival<'_>,
+        step: WrappingStep,
+        shown: ShownWrapping<'_>,
+    ) -> Result<Sender, Refusal> {
+        let mut audited = arrival.audited(&self.node, None);
+        audited.request(None, &[]).await?;
+        let taken = Box::pin(handler::take(&self.node, arrival.incoming.id, step, shown)).await;
+        audited.response(taken).await.map(Sender::Answered)
     }
 
     /// Does what `operation` does, of which nothing is done if its reply could not be wrapped as it is

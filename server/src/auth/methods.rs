@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 pub use self::error::{AnswerKind, MethodError};
 pub use self::login::{Login, LoginIdentity};
+pub(crate) use self::mount::MountRecord;
 pub use self::mount::{AuthMount, DeclaredMounts, MountSource, MountTokenType, Tune};
 pub(crate) use self::mounts::{AuthTable, PathInMount};
 pub(crate) use self::reply::{MethodData, MethodReply, Outcome};
@@ -137,7 +138,7 @@ impl fmt::Debug for Tools<'_> {
 pub struct Methods {
     internet: Arc<Internet>,
     all: Vec<Arc<dyn Method>>,
-    mounts: Arc<Mirror<mount::MountRecord>>,
+    mounts: Arc<Mirror<MountRecord>>,
 }
 
 impl Default for Methods {

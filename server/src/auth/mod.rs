@@ -32,12 +32,11 @@ pub use self::client::{Client, Declaration, KnownClient, NotAuthenticated, Origi
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
 use self::methods::{AuthMount, AuthTable, MethodError, Methods, Tools};
-use self::policies::Policies;
+use self::policies::{Policies, PolicyTable};
 use self::tokens::{
-    Admitted, Issued, NewToken, RenewError, Renewed, Shown, Sources, Token, TokenError, TokenId,
-    Tokens,
+    Admitted, Issued, NewToken, RenewError, Renewed, Shown, Sources, TokenError, TokenId, Tokens,
 };
-use self::wrapping::{Room, WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
+use self::wrapping::{Room, ShownWrapping, WrapError, WrapInfo, WrapOrder, Wrapped, Wrapping};
 use crate::alerts::Remembered;
 use crate::clock::Clock;
 use crate::deployment::Deployment;
@@ -207,7 +206,8 @@ impl Auth {
     /// What tokens come from.
     fn sources<'a>(&'a self, deployment: &'a Deployment) -> Sources<'a> {
         let mounts = AuthTable { declared: &deployment.auth_mounts, methods: &self.methods };
-        Sources { clients: &deployment.clients, mounts }
+        let policies = PolicyTable { deployment, policies: &self.policies };
+        Sources { clients: &deployment.clients, mounts, policies }
     }
 
     /// The token of this text, if it lives and this replica has heard of it.
@@ -231,12 +231,11 @@ impl Auth {
         deployment: &Deployment,
         text: &TokenText,
     ) -> Result<Option<Admitted>, RecordsError> {
-        let found = self.find(deployment, text)?;
-        if found.is_some() || !self.records.has_store() {
-            return Ok(found);
+        if !self.records.has_store() {
+            return Ok(None);
         }
-        self.records.look_again::<Token>(&TokenId::of(self.state_key()?, text)).await?;
-        self.find(deployment, text)
+        let shown = (self.sources(deployment), text);
+        self.tokens.find_in_store(&self.records, self.state_key()?, shown).await
     }
 
     /// The token that has this accessor, if it lives.
@@ -360,22 +359,27 @@ impl Auth {
     }
 
     /// What is kept for this wrapping token.
-    pub(crate) fn look_wrapped(
+    pub(crate) async fn look_wrapped(
         &self,
-        token: &TokenText,
-    ) -> Result<Option<Arc<Wrapped>>, WrapError> {
-        Ok(self.wrapping.look(self.state_key()?, token)?)
+        shown: ShownWrapping<'_>,
+    ) -> Result<Option<Arc<Wrapped>>, RecordsError> {
+        self.wrapping.look(&self.records, self.state_key()?, shown).await
+    }
+
+    /// Whether a response is kept for this wrapping token, and this replica has heard of it.
+    pub(crate) fn knows_wrapped(&self, token: &TokenText) -> bool {
+        self.state_key().is_ok_and(|key| self.wrapping.knows(key, token))
     }
 
     /// The response that is kept for this wrapping token, and then no more.
-    pub(crate) async fn unwrap(&self, token: &TokenText) -> Result<Plaintext, WrapError> {
-        self.wrapping.unwrap(&self.records, self.state_key()?, token).await
+    pub(crate) async fn unwrap(&self, shown: ShownWrapping<'_>) -> Result<Plaintext, WrapError> {
+        self.wrapping.unwrap(&self.records, self.state_key()?, shown).await
     }
 
     /// The same response for another wrapping token.
-    pub(crate) async fn rewrap(&self, token: &TokenText) -> Result<WrapInfo, WrapError> {
+    pub(crate) async fn rewrap(&self, shown: ShownWrapping<'_>) -> Result<WrapInfo, WrapError> {
         let longest = self.tokens.limits().max;
-        self.wrapping.rewrap(&self.records, self.state_key()?, (token, longest)).await
+        self.wrapping.rewrap(&self.records, self.state_key()?, (shown, longest)).await
     }
 
     /// A declared client, with `default` as it was changed through the API.

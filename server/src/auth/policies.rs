@@ -43,6 +43,20 @@ impl From<Unreadable> for Unknown {
     }
 }
 
+/// All policies as of now. What is declared wins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PolicyTable<'a> {
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) policies: &'a Policies,
+}
+
+impl PolicyTable<'_> {
+    /// Whether there is a policy of this name, readable or not.
+    pub(crate) fn has(&self, name: &PolicyName) -> bool {
+        name.is_root() || !matches!(self.policies.in_force(self.deployment, name), Ok(None))
+    }
+}
+
 /// A policy that is in force, and where it comes from.
 enum InForce {
     Declared(Policy),

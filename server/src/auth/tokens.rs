@@ -39,7 +39,6 @@ pub(crate) use self::storm::{RenewalStorms, Renewer};
 use super::methods::LoginIdentity;
 use super::policies::PolicySet;
 use crate::clock::Clock;
-use crate::look_budget::LookBudget;
 use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
 /// The longest line of descent; each request of a token looks at all of its ancestors.
@@ -55,7 +54,6 @@ pub struct Tokens {
     mirror: Arc<Mirror<Token>>,
     roles: Arc<Mirror<TokenRole>>,
     storms: RenewalStorms,
-    looks: LookBudget,
     opened: batch::Opened,
     uses: SealUses,
     /// Until when the store is left alone by renewals, in seconds since 1970.
@@ -218,7 +216,6 @@ impl Tokens {
             mirror: Arc::default(),
             roles: Arc::default(),
             storms: RenewalStorms::default(),
-            looks: LookBudget::default(),
             opened: batch::Opened::default(),
             uses: SealUses::default(),
             store_failed: AtomicU64::new(0),

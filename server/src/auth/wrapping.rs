@@ -5,6 +5,7 @@ mod room;
 mod shares;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use tokio::time::sleep;
 pub use self::record::{Ends, WrapId, Wrapped};
 pub use self::room::Room;
 use self::shares::{Shares, Usage};
+use super::Credentials;
 use crate::clock::Clock;
-use crate::state::records::{Batch, Mirror, Mirrors, Records, RecordsError, Unreadable};
+use crate::state::records::{Batch, Current, Mirror, Mirrors, Records, RecordsError, Unreadable};
 
 /// What is kept of wrapped responses at most, in memory as in the store; one alone may have half a
 /// megabyte.
@@ -46,6 +48,22 @@ pub struct WrapInfo {
     pub token: TokenText,
     /// What is kept.
     pub wrapped: Arc<Wrapped>,
+}
+
+/// A wrapping token, and the address that it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShownWrapping<'a> {
+    /// Its text.
+    pub(crate) token: &'a TokenText,
+    /// Of whoever shows it.
+    pub(crate) from: IpAddr,
+}
+
+impl<'a> ShownWrapping<'a> {
+    /// The token that a request comes with, if it is one.
+    pub(crate) fn of(credentials: Credentials<'a>) -> Option<Self> {
+        Some(Self { token: credentials.token?, from: credentials.address })
+    }
 }
 
 /// What is to be kept of a response besides itself.
@@ -91,15 +109,10 @@ impl From<SealRecordError> for WrapError {
     }
 }
 
-impl From<Unreadable> for WrapError {
-    fn from(unreadable: Unreadable) -> Self {
-        Self::Records(unreadable.into())
-    }
-}
-
 impl Wrapping {
     pub(super) fn new(clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        let (mirror, taken) = (Arc::default(), Mutex::default());
+        let mirror = Arc::new(Mirror::indexed_by(Ends::by(Arc::clone(&clock))));
+        let taken = Mutex::default();
         Self { clock, random, mirror, taken, most: MOST, share: SHARE }
     }
 
@@ -179,13 +192,36 @@ impl Wrapping {
     }
 
     /// What is kept for this token, of which one may look any number of times.
-    pub(super) fn look(
+    pub(super) async fn look(
         &self,
+        records: &Records,
         key: &StateKey,
-        token: &TokenText,
-    ) -> Result<Option<Arc<Wrapped>>, Unreadable> {
-        let found = self.mirror.get(&WrapId::of(key, token))?.map(|current| current.value);
-        Ok(found.filter(|wrapped| wrapped.ends() > self.clock.unix_seconds()))
+        shown: ShownWrapping<'_>,
+    ) -> Result<Option<Arc<Wrapped>>, RecordsError> {
+        let found = self.find(records, &WrapId::of(key, shown.token), shown.from).await?;
+        Ok(found.map(|current| current.value))
+    }
+
+    /// Whether something is kept for this token, as far as this replica has heard.
+    pub(super) fn knows(&self, key: &StateKey, token: &TokenText) -> bool {
+        let found = self.mirror.get(&WrapId::of(key, token));
+        found.is_ok_and(|found| found.is_some_and(|current| self.is_good(&current.value)))
+    }
+
+    /// What is kept under this name: whoever reads "there is none" takes it that somebody else was
+    /// first, so that only the store may say it.
+    async fn find(
+        &self,
+        records: &Records,
+        id: &WrapId,
+        from: IpAddr,
+    ) -> Result<Option<Current<Wrapped>>, RecordsError> {
+        let found = records.find(&self.mirror, id, Some(from)).await?;
+        Ok(found.filter(|current| self.is_good(&current.value)))
+    }
+
+    fn is_good(&self, wrapped: &Wrapped) -> bool {
+        wrapped.ends() > self.clock.unix_seconds()
     }
 
     /// The response, which is not kept any longer: of several who ask at the same time one gets it.
@@ -193,10 +229,10 @@ impl Wrapping {
         &self,
         records: &Records,
         key: &StateKey,
-        token: &TokenText,
+        shown: ShownWrapping<'_>,
     ) -> Result<Plaintext, WrapError> {
         let mut batch = Batch::default();
-        let (response, _) = self.take(&mut batch, key, token)?;
+        let (response, _) = self.take((records, &mut batch), key, shown).await?;
         commit_once(records, &batch).await?;
         Ok(response)
     }
@@ -207,10 +243,10 @@ impl Wrapping {
         &self,
         records: &Records,
         key: &StateKey,
-        (token, longest): (&TokenText, Duration),
+        (shown, longest): (ShownWrapping<'_>, Duration),
     ) -> Result<WrapInfo, WrapError> {
         let mut batch = Batch::default();
-        let (response, wrapped) = self.take(&mut batch, key, token)?;
+        let (response, wrapped) = self.take((records, &mut batch), key, shown).await?;
         let order = WrapOrder {
             path: wrapped.path.clone(),
             ttl: Duration::from_secs(wrapped.ttl).min(longest),
@@ -221,17 +257,14 @@ impl Wrapping {
         Ok(info)
     }
 
-    fn take(
+    async fn take(
         &self,
-        batch: &mut Batch,
+        (records, batch): (&Records, &mut Batch),
         key: &StateKey,
-        token: &TokenText,
+        ShownWrapping { token, from }: ShownWrapping<'_>,
     ) -> Result<(Plaintext, Arc<Wrapped>), WrapError> {
         let id = WrapId::of(key, token);
-        let current = self.mirror.get(&id)?.ok_or(WrapError::Invalid)?;
-        if current.value.ends() <= self.clock.unix_seconds() {
-            return Err(WrapError::Invalid);
-        }
+        let current = self.find(records, &id, from).await?.ok_or(WrapError::Invalid)?;
         let opened = unwrap_response(token.expose_for_hash(), &current.value.sealed);
         let opened = opened.map_err(|_refused| WrapError::Records(Unreadable.into()))?;
         batch.delete::<Wrapped>(&id, current.revision).map_err(RecordsError::from)?;

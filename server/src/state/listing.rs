@@ -48,8 +48,12 @@ pub(crate) async fn list(store: &dyn Store, first: Page) -> Result<Listed, Store
     Ok(Listed { records, unreadable, revision: from.unwrap_or(Revision::ORIGIN) })
 }
 
+/// Whether `place` is in the part that is listed, behind what was listed already. It may be that of the
+/// root, without which a sealed store can say of no record whether it is ours: to go on behind that one
+/// would be to pass over all that lies between.
 fn is_further(place: &RecordKey, page: &Page) -> bool {
-    page.after.as_ref().is_none_or(|after| place > after)
+    page.under.as_ref().is_none_or(|under| place.is_under(under))
+        && page.after.as_ref().is_none_or(|after| place > after)
 }
 
 /// What the store answers, if it does so in time.
@@ -141,6 +145,52 @@ mod tests {
         assert_eq!(unreadable, records);
         let pages = store.pages.load(Ordering::Relaxed);
         assert!(pages < 100, "{pages} pages");
+    }
+
+    /// As the root that is gone, which a sealed store looks at for a record that is new.
+    #[tokio::test]
+    async fn damage_outside_the_listed_part_is_an_error_and_hides_nothing_of_it() {
+        for (elsewhere, part) in [("root", "policy"), ("policy", "policy"), ("policy-b", "policy")]
+        {
+            let store = DamagedElsewhere(elsewhere.parse().unwrap());
+            let listed = list(&store, Page::under_in_bulk(part.parse().unwrap())).await;
+            let error = listed.map(|listed| listed.records.len()).unwrap_err();
+            assert!(matches!(error, StoreError::Corrupt { .. }), "{elsewhere}: {error:?}");
+        }
+    }
+
+    /// A store that lists nothing up to a record, for its damage.
+    #[derive(Debug)]
+    struct DamagedElsewhere(RecordKey);
+
+    impl Store for DamagedElsewhere {
+        fn get<'a>(&'a self, _key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+            let (key, source) = (self.0.clone(), "gone".into());
+            let is_behind = page.after.as_ref().is_some_and(|after| *after >= key);
+            let (records, revision) = (Vec::new(), Revision::ORIGIN);
+            Box::pin(async move {
+                match is_behind {
+                    true => Ok(Listing { records, next: None, revision }),
+                    false => Err(StoreError::Corrupt { key: Some(key), source }),
+                }
+            })
+        }
+
+        fn commit<'a>(
+            &'a self,
+            _guards: &'a [Guard],
+            _writes: &'a [Write],
+        ) -> StoreFuture<'a, Revision> {
+            Box::pin(async { Ok(Revision::ORIGIN) })
+        }
+
+        fn watch(&self, _from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+            Box::pin(std::future::pending())
+        }
     }
 
     /// Pages of a sealed store are wider below it, for the records that it does not show.

@@ -4,19 +4,21 @@
 
 mod encoding;
 mod heard;
+mod looks;
 mod mirror;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use selkie_storage::{Guard, Page, Revision, Store, StoreError, Write};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 pub(crate) use self::encoding::{to_json, to_record};
 use self::heard::Heard;
 pub(crate) use self::mirror::Mirrors;
 pub use self::mirror::{Current, Index, Kept, Mirror, TooLarge, Unreadable};
-use super::listing::{STORE_PATIENCE, in_time, list};
+use super::listing::{STORE_PATIENCE, list};
 use crate::clock::Clock;
 
 /// Why records could not be changed; then none of them was, [`StoreError::Undecided`] aside.
@@ -34,6 +36,9 @@ pub enum RecordsError {
     /// A record is larger than the store takes, or its name is.
     #[error("a record is too large for the store")]
     TooLarge,
+    /// Nobody has asked the store for the record: strangers at this place have asked too often.
+    #[error("the record was not looked up: too many unknown ones are asked for from this network")]
+    NotLookedUp,
     /// A record that is needed cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
@@ -118,6 +123,8 @@ pub struct Records {
     store: RwLock<Option<Arc<dyn Store>>>,
     mirrors: Vec<Arc<dyn Mirrors>>,
     heard: Heard,
+    /// Held by who reads anew what records are judged by.
+    catching_up: Mutex<()>,
 }
 
 impl Records {
@@ -128,7 +135,7 @@ impl Records {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (store, heard) = (RwLock::default(), Heard::new(clock));
-        Self { expects_store, store, mirrors, heard }
+        Self { expects_store, store, mirrors, heard, catching_up: Mutex::default() }
     }
 
     /// Loads all records of `store`, and from now on keeps changes in it. After an error the caller
@@ -194,30 +201,6 @@ impl Records {
             }
             Err(error) => Err(RecordsError::Store(error)),
         }
-    }
-
-    /// Reads anew the record `name`, of which the mirrors may not have heard yet.
-    ///
-    /// # Errors
-    ///
-    /// [`RecordsError`].
-    pub async fn look_again<T: Kept>(&self, name: &T::Name) -> Result<(), RecordsError> {
-        let store = self.store()?;
-        let Some(place) = Mirror::<T>::place(name) else { return Ok(()) };
-        let looked = self.look(&*store, &[Guard::Absent(place)]).await;
-        looked.map_err(RecordsError::Store)
-    }
-
-    /// Reads anew what the guards are about.
-    async fn look(&self, store: &dyn Store, guards: &[Guard]) -> Result<(), StoreError> {
-        for guard in guards {
-            let found = in_time(store.get(guard.key())).await?;
-            self.mirrors.iter().for_each(|mirror| mirror.look(guard, found.as_ref()));
-            if let Some(record) = &found {
-                self.heard.note_known(record.revision);
-            }
-        }
-        Ok(())
     }
 
     /// Holds all that is in `store`.

@@ -316,9 +316,12 @@ struct Parts {
 impl Parts {
     fn read(dir: &Path, existed: bool, patience: Duration) -> Result<Self, SledError> {
         let mut unread = Vec::new();
-        let witness =
-            readable(newest::read(dir).map_err(SledError::Io), newest::NAME, &mut unread)?
-                .flatten();
+        let read = newest::read(dir).map_err(SledError::Io);
+        let witness = match readable(read, newest::NAME, &mut unread)? {
+            Some(Some(newest)) => Testimony::Newest(newest),
+            Some(None) => Testimony::Nothing,
+            None => Testimony::Unread,
+        };
         let found = if existed {
             let found = readable(journal::read(dir), journal::NAME, &mut unread)?;
             found.unwrap_or(JournalContent::Damaged)
@@ -343,6 +346,16 @@ impl Parts {
     }
 }
 
+/// What the witness says.
+#[derive(Clone, Copy, Debug)]
+enum Testimony {
+    Newest(Newest),
+    /// It is not there, or says nothing.
+    Nothing,
+    /// The disk does not give it back today.
+    Unread,
+}
+
 /// The part that is believed.
 enum Truth {
     Journal(Image),
@@ -352,17 +365,24 @@ enum Truth {
 /// Which part tells the truth, and whether the journal is worth a look before it is replaced.
 ///
 /// A whole journal is believed unless the witness knows better; whatever else is there only if the
-/// witness says that it holds all that was answered.
+/// witness says that it holds all that was answered. Where the witness is there and cannot be read,
+/// both parts must say the same: nothing else would tell of what a dying disk took from one of them.
 fn choose(
     found: JournalContent,
     held: Option<&Image>,
-    witness: Option<Newest>,
+    witness: Testimony,
 ) -> Result<(Truth, bool), SledError> {
-    let vouched = |image: &Image| witness.is_some_and(|newest| newest.is_in(image));
+    let vouched = |image: &Image| match witness {
+        Testimony::Newest(newest) => newest.is_in(image),
+        Testimony::Nothing | Testimony::Unread => false,
+    };
+    let is_believed = |image: &Image| match witness {
+        Testimony::Newest(_) => vouched(image),
+        Testimony::Nothing => true,
+        Testimony::Unread => held == Some(image),
+    };
     let (journal, worth_keeping) = match found {
-        JournalContent::Whole(image) if witness.is_none() || vouched(&image) => {
-            (Some(image), false)
-        }
+        JournalContent::Whole(image) if is_believed(&image) => (Some(image), false),
         // A commit was being written as all stopped: it was not answered, and is cut off.
         JournalContent::Torn(image) if vouched(&image) => (Some(image), true),
         JournalContent::Absent => (None, false),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use selkie_storage::{SledSettings, SledStore, StoreError};
+use selkie_storage::{SledError, SledSettings, SledStore, StoreError};
 use tempfile::TempDir;
 
 use super::{DIR, newest, open, put};
@@ -189,6 +189,34 @@ async fn a_file_that_cannot_be_read_is_made_from_the_others_and_two_are_waited_f
         // Nothing was made anew of what two were needed for: it is there once it can be read.
         let found = newest(&open(dir.path()).await.unwrap()).await;
         assert_eq!(found, if opens { COMMITS } else { COMMITS - 2 }, "{unreadable:?}");
+    }
+}
+
+/// A disk that dies: the journal was cut where a record ends, and what would tell of it is not given
+/// back today.
+#[tokio::test]
+async fn a_witness_that_cannot_be_read_is_not_taken_for_none() {
+    let test = "a_witness_that_cannot_be_read_is_not_taken_for_none";
+    if !may_inject(test) {
+        return;
+    }
+    let made = super::made(COMMITS - 2).await;
+    let (cut, behind) = (super::made(COMMITS - 6).await, super::made(COMMITS - 8).await);
+    for is_cut in [false, true] {
+        let dir = TempDir::new().unwrap();
+        super::copy(made.path(), dir.path());
+        let sled = dir.path().join("sled");
+        fs::remove_dir_all(&sled).unwrap();
+        super::copy(&behind.path().join("sled"), &sled);
+        if is_cut {
+            fs::copy(cut.path().join("journal"), dir.path().join("journal")).unwrap();
+        }
+        let told = run(dir.path(), &["newest"], "read", "error=EIO", "1+");
+        assert!(told.is_hit && !told.is_open, "{is_cut}: {told:?}");
+        match open(dir.path()).await {
+            Ok(store) => assert_eq!((newest(&store).await, is_cut), (COMMITS - 2, false)),
+            Err(error) => assert!(matches!(error, SledError::Damaged) && is_cut, "{error:?}"),
+        }
     }
 }
 

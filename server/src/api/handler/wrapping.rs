@@ -16,7 +16,7 @@ use crate::api::error::{ApiError, WrapFault};
 use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{Endpoint, WrappingStep};
-use crate::auth::wrapping::{Room, WrapError, WrapInfo, WrapOrder};
+use crate::auth::wrapping::{Room, ShownWrapping, WrapError, WrapInfo, WrapOrder};
 use crate::node::Node;
 
 /// For how long a response is to be kept, if it is to be wrapped: what the header says, where it is
@@ -113,7 +113,8 @@ pub(super) async fn answer(
     })?;
     let token = TokenText::from_header(token.expose_to_decode().trim().as_bytes());
     let token = token.map_err(|_no_token| refusal(WrapFault::Invalid))?;
-    take(call.node, call.id, step, &token).await
+    let shown = ShownWrapping { token: &token, from: call.address };
+    take(call.node, call.id, step, shown).await
 }
 
 /// Answers for whoever has the wrapping token, and needs nothing else.
@@ -121,12 +122,12 @@ pub(in crate::api) async fn take(
     node: &Node,
     id: &str,
     step: WrappingStep,
-    token: &TokenText,
+    shown: ShownWrapping<'_>,
 ) -> Result<Reply, Refusal> {
     let auth = node.auth();
     match step {
         WrappingStep::Lookup => {
-            let found = auth.look_wrapped(token).map_err(refused)?;
+            let found = auth.look_wrapped(shown).await.map_err(|error| refused(error.into()))?;
             let found = found.ok_or_else(|| refusal(WrapFault::Invalid))?;
             let warnings = Warnings::default();
             Ok(ReplyFrame { request_id: id, warnings: &warnings }.data(&data::Wrapped {
@@ -136,19 +137,14 @@ pub(in crate::api) async fn take(
             }))
         }
         WrappingStep::Rewrap => {
-            let info = auth.rewrap(token).await.map_err(refused)?;
+            let info = auth.rewrap(shown).await.map_err(refused)?;
             Ok(Reply::wrapped(&wire(&info)))
         }
         WrappingStep::Unwrap | WrappingStep::Wrap => {
-            let response = auth.unwrap(token).await.map_err(refused)?;
+            let response = auth.unwrap(shown).await.map_err(refused)?;
             Ok(Reply::unwrapped(&response))
         }
     }
-}
-
-/// The wrapping token that a request comes with in place of a client's, if it is one.
-pub(in crate::api) fn is_wrapping_token(node: &Node, token: &TokenText) -> bool {
-    matches!(node.auth().look_wrapped(token), Ok(Some(_)))
 }
 
 fn refusal(fault: WrapFault) -> Refusal {

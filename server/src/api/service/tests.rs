@@ -13,6 +13,7 @@ mod scripted;
 mod snapshot;
 mod takeover;
 mod token;
+mod unheard;
 mod wrapping;
 
 use std::net::{Ipv4Addr, SocketAddr};

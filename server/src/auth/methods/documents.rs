@@ -15,6 +15,8 @@ pub trait Document: Serialize + DeserializeOwned + Send + Sync + 'static {
     const ROOT: &'static str;
     /// What is found by something else than the name; `()` if nothing is.
     type Index: Index<Self>;
+    /// As [`Kept::JUDGED_BY`].
+    const JUDGED_BY: &'static [&'static str] = &[];
 }
 
 /// Which record of which mount.
@@ -53,6 +55,7 @@ impl<T: Document> Kept for T {
     const ROOT: &'static str = T::ROOT;
     type Name = DocumentName;
     type Index = T::Index;
+    const JUDGED_BY: &'static [&'static str] = T::JUDGED_BY;
 
     fn place(name: &DocumentName) -> String {
         format!("{}/{}", name.mount, name.name)

@@ -7,11 +7,13 @@ use selkie_access::{TokenHash, TokenText};
 use selkie_crypto::{StateKey, sha256};
 use tokio::time::timeout;
 
+use super::batch::IsKnown;
 use super::record::TokenId;
 use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens};
 use crate::auth::address::is_within;
 use crate::auth::methods::AuthTable;
-use crate::auth::{ClientNetwork, Clients, Credentials, KnownClient, NotAuthenticated};
+use crate::auth::policies::PolicyTable;
+use crate::auth::{Clients, Credentials, KnownClient, NotAuthenticated};
 use crate::look_budget::LOOK_PATIENCE;
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 
@@ -33,6 +35,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) clients: &'a Clients,
     /// Where clients log in: what was got at a mount goes with it.
     pub(crate) mounts: AuthTable<'a>,
+    /// What says what they may do.
+    pub(crate) policies: PolicyTable<'a>,
 }
 
 /// What a token that lives came from in the end.
@@ -42,6 +46,18 @@ enum Founder {
     /// A declared client.
     Declared(TokenHash),
 }
+
+/// Whether a token and all that it came from live.
+enum Line {
+    Lives(Founder),
+    /// One of them has ended, or its mount is gone.
+    Over,
+    /// One of them is not held: it is gone, or was not heard of yet.
+    Lacks(TokenId),
+}
+
+/// By how much the clocks of replicas and the watch of the store may be late together, in seconds.
+const LATENESS: u64 = 60;
 
 /// A token that is good.
 #[derive(Debug)]
@@ -63,6 +79,7 @@ impl From<RecordsError> for NotAuthenticated {
         match error {
             RecordsError::NoStorage => Self::UnknownToken,
             RecordsError::StateSealed => Self::StateSealed,
+            RecordsError::NotLookedUp => Self::NotLookedUp,
             RecordsError::Unreadable(_) => Self::Unreadable,
             RecordsError::TooLarge => Self::TooLarge,
             RecordsError::Conflict => Self::StoreAway(None),
@@ -79,14 +96,58 @@ impl Tokens {
         key: &StateKey,
         shown: Shown<'_>,
     ) -> Result<Admitted, NotAuthenticated> {
+        // For all looks together: a seal may be waiting.
+        let known = timeout(LOOK_PATIENCE, self.look_up(records, key, shown)).await;
+        let (admitted, founder) = known.map_err(|_late| NotAuthenticated::StoreAway(None))??;
+        self.require_good(records, &admitted.token, (founder, shown))?;
+        Ok(admitted)
+    }
+
+    /// The token and what it came from, if all of that lives.
+    async fn look_up(
+        &self,
+        records: &Records,
+        key: &StateKey,
+        shown: Shown<'_>,
+    ) -> Result<(Admitted, Founder), NotAuthenticated> {
         let id = TokenId::of(key, shown.text);
-        if let Some(token) = self.opened.token(key, &id, shown.text) {
-            self.require_good(records, &token, shown)?;
-            return Ok(Admitted { id, token });
+        let from = shown.credentials.address;
+        let token = match self.opened.token(key, &id, shown.text) {
+            Some((token, IsKnown(true))) => token,
+            Some((token, IsKnown(false))) => {
+                self.hear_what_judges(records, &token, shown).await?;
+                self.opened.hold(id, &token);
+                token
+            }
+            None => {
+                let found = records.find(&self.mirror, &id, Some(from)).await?;
+                found.ok_or(NotAuthenticated::UnknownToken)?.value
+            }
+        };
+        let founder = self.founder(records, &token, (shown.sources, Some(from))).await?;
+        let expired = || NotAuthenticated::Expired(known_client(&token));
+        let founder = founder.ok_or_else(expired)?;
+        Ok((Admitted { id, token }, founder))
+    }
+
+    /// A batch token is in no store, so that no revision tells when it was made: where it names a mount
+    /// or a policy that is not held, another replica may have made that a moment ago.
+    async fn hear_what_judges(
+        &self,
+        records: &Records,
+        token: &Token,
+        shown: Shown<'_>,
+    ) -> Result<(), NotAuthenticated> {
+        let Sources { mounts, policies, .. } = shown.sources;
+        let mount = token.made.login.as_ref().map(|login| &*login.mount_accessor);
+        let age = self.clock.wall().saturating_sub(token.created);
+        // There may be no such policy at all, and an outage is not to keep such tokens out.
+        let is_unheard = age <= records.silence().saturating_add(LATENESS);
+        let lacks_policy = || token.made.policies.iter().any(|name| !policies.has(name));
+        if mount.is_some_and(|mount| !mounts.has(mount)) || is_unheard && lacks_policy() {
+            records.hear_what_judges(&self.mirror, shown.credentials.address).await?;
         }
-        let token = self.current(records, &id, shown.credentials.address).await?.value;
-        self.require_good(records, &token, shown)?;
-        Ok(Admitted { id, token })
+        Ok(())
     }
 
     /// Counts one use of a token that has a number of them. What it is then.
@@ -113,11 +174,28 @@ impl Tokens {
     ) -> Result<Option<Admitted>, Unreadable> {
         let id = TokenId::of(key, text);
         let token = match self.opened.token(key, &id, text) {
-            Some(token) => Some(token),
+            Some((token, _)) => Some(token),
             None => self.mirror.get(&id)?.map(|current| current.value),
         };
         let Some(token) = token else { return Ok(None) };
         Ok(self.is_alive(&token, sources)?.then_some(Admitted { id, token }))
+    }
+
+    /// The same, where the store says whether there is one.
+    pub(in crate::auth) async fn find_in_store(
+        &self,
+        records: &Records,
+        key: &StateKey,
+        (sources, text): (Sources<'_>, &TokenText),
+    ) -> Result<Option<Admitted>, RecordsError> {
+        let id = TokenId::of(key, text);
+        let token = match self.opened.token(key, &id, text) {
+            Some((token, _)) => Some(token),
+            None => records.find(&self.mirror, &id, None).await?.map(|current| current.value),
+        };
+        let Some(token) = token else { return Ok(None) };
+        let founder = self.founder(records, &token, (sources, None)).await?;
+        Ok(founder.map(|_lives| Admitted { id, token }))
     }
 
     /// The token that has this accessor, if it lives.
@@ -143,38 +221,14 @@ impl Tokens {
         accessors
     }
 
-    /// The token as it is kept. One that another replica has just made is looked for in the store.
-    async fn current(
-        &self,
-        records: &Records,
-        id: &TokenId,
-        from: IpAddr,
-    ) -> Result<Current<Token>, NotAuthenticated> {
-        if let Some(current) = self.mirror.get(id)? {
-            return Ok(current);
-        }
-        if !self.looks.spend(ClientNetwork::from(from), self.clock.wall()) {
-            // A Vault that starts takes "unknown" for final, and only the store could say it.
-            return Err(NotAuthenticated::NotLookedUp);
-        }
-        let looked = timeout(LOOK_PATIENCE, records.look_again::<Token>(id)).await;
-        looked.map_err(|_late| NotAuthenticated::StoreAway(None))??;
-        self.mirror.get(id)?.ok_or(NotAuthenticated::UnknownToken)
-    }
-
     /// Whether the token may be used now, by who shows it.
     fn require_good(
         &self,
         records: &Records,
         token: &Arc<Token>,
-        shown: Shown<'_>,
+        (founder, shown): (Founder, Shown<'_>),
     ) -> Result<(), NotAuthenticated> {
-        let client = || KnownClient {
-            name: token.made.display_name.clone(),
-            accessor: token.accessor.clone(),
-        };
-        let founder = self.founder(token, shown.sources)?;
-        let founder = founder.ok_or_else(|| NotAuthenticated::Expired(client()))?;
+        let client = || known_client(token);
         if self.is_stale(records, token) {
             return Err(NotAuthenticated::Stale(client()));
         }
@@ -222,15 +276,32 @@ impl Tokens {
         token: &Arc<Token>,
         sources: Sources<'_>,
     ) -> Result<bool, Unreadable> {
-        Ok(self.founder(token, sources)?.is_some())
+        Ok(matches!(self.line(token, sources)?, Line::Lives(_)))
     }
 
-    /// What the token came from, if that and all in between live.
-    fn founder(
+    /// What the token came from, if that and all in between live. An ancestor that is not held is
+    /// looked for in the store: another replica may have made all of them a moment ago.
+    async fn founder(
         &self,
+        records: &Records,
         token: &Arc<Token>,
-        sources: Sources<'_>,
-    ) -> Result<Option<Founder>, Unreadable> {
+        (sources, from): (Sources<'_>, Option<IpAddr>),
+    ) -> Result<Option<Founder>, RecordsError> {
+        let mut gone = None;
+        for _ in 0..=MOST_ANCESTORS {
+            match self.line(token, sources)? {
+                Line::Lives(founder) => return Ok(Some(founder)),
+                Line::Lacks(one) if gone != Some(one) => {
+                    gone = Some(one);
+                    records.find(&self.mirror, &one, from).await?;
+                }
+                Line::Lacks(_) | Line::Over => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn line(&self, token: &Arc<Token>, sources: Sources<'_>) -> Result<Line, Unreadable> {
         let mark = self.clock.mark();
         let now = self.clock.now_by(&mark);
         let mut one = Arc::clone(token);
@@ -238,20 +309,21 @@ impl Tokens {
         for _ in 0..=MOST_ANCESTORS {
             let mount = one.made.login.as_ref().map(|login| &*login.mount_accessor);
             if mark.is_over(&one, now) || mount.is_some_and(|mount| !sources.mounts.has(mount)) {
-                return Ok(None);
+                return Ok(Line::Over);
             }
             one = match one.made.parent {
-                None => return Ok(Some(Founder::Nobody)),
-                Some(Parent::Declared(hash)) => {
-                    return Ok(sources.clients.has(&hash).then_some(Founder::Declared(hash)));
+                None => return Ok(Line::Lives(Founder::Nobody)),
+                Some(Parent::Declared(hash)) if sources.clients.has(&hash) => {
+                    return Ok(Line::Lives(Founder::Declared(hash)));
                 }
+                Some(Parent::Declared(_)) => return Ok(Line::Over),
                 Some(Parent::Token(id)) => match self.mirror.get(&id)? {
                     Some(parent) => parent.value,
-                    None => return Ok(None),
+                    None => return Ok(Line::Lacks(id)),
                 },
             };
         }
-        Ok(None)
+        Ok(Line::Over)
     }
 }
 
@@ -275,4 +347,9 @@ async fn count_down(
         Err(RecordsError::Conflict) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whom the log names where the token is refused.
+fn known_client(token: &Token) -> KnownClient {
+    KnownClient { name: token.made.display_name.clone(), accessor: token.accessor.clone() }
 }

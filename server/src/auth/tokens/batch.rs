@@ -20,6 +20,10 @@ const PLACE: &str = "batch token";
 /// How many opened tokens are remembered: at least those that were used last, and at most twice as many.
 const TOKENS: usize = 4096;
 
+/// Whether a batch token was let in before, and what it names was heard of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IsKnown(pub(super) bool);
+
 /// Batch tokens that were opened, by the keyed hash of their text. Nothing but their end takes a batch
 /// token back, and that is looked at with each use.
 #[derive(Default)]
@@ -34,22 +38,26 @@ struct Generations {
 }
 
 impl Opened {
-    /// The token of which this is the text, whose keyed hash is `id`.
+    /// The token of which this is the text, whose keyed hash is `id`, and whether it was let in
+    /// before.
     pub(super) fn token(
         &self,
         key: &StateKey,
         id: &TokenId,
         text: &TokenText,
-    ) -> Option<Arc<Token>> {
+    ) -> Option<(Arc<Token>, IsKnown)> {
         if !text.expose_for_own_use().starts_with(PREFIX) {
             return None;
         }
-        if let Some(known) = self.lock().look(id) {
-            return Some(known);
+        match self.lock().look(id) {
+            Some(token) => Some((token, IsKnown(true))),
+            None => Some((Arc::new(open(key, text)?), IsKnown(false))),
         }
-        let token = Arc::new(open(key, text)?);
-        self.lock().hold(*id, Arc::clone(&token));
-        Some(token)
+    }
+
+    /// Remembers a token that was let in.
+    pub(super) fn hold(&self, id: TokenId, token: &Arc<Token>) {
+        self.lock().hold(id, Arc::clone(token));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {

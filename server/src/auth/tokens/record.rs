@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::index::TokenIndex;
 use super::{NewToken, Parent, Token, TokenKind};
-use crate::auth::methods::LoginIdentity;
+use crate::auth::methods::{LoginIdentity, MountRecord};
+use crate::auth::policies::ManagedPolicy;
 use crate::state::records::{self, Kept, TooLarge};
 
 /// The keyed hash of a token's text, by which it is kept. It is public: without the state key it
@@ -203,6 +204,8 @@ impl Kept for Token {
     const ROOT: &'static str = "token";
     type Name = TokenId;
     type Index = TokenIndex;
+    /// A policy may deny, and a mount that is gone takes its tokens along.
+    const JUDGED_BY: &'static [&'static str] = &[ManagedPolicy::ROOT, MountRecord::ROOT];
 
     fn place(name: &TokenId) -> String {
         name.to_string()

@@ -152,7 +152,8 @@ async fn a_batch_token_is_opened_once_and_ends_all_the_same() {
     let batch = NewToken { kind: TokenKind::Batch, renewable: false, ttl, ..wanted() };
     let issued = auth.issue(batch).await.unwrap();
     let id = TokenId::of(&state_key(), &issued.text);
-    let open = || auth.tokens.opened.token(&state_key(), &id, &issued.text).unwrap();
+    let open = || auth.tokens.opened.token(&state_key(), &id, &issued.text).unwrap().0;
+    authenticate(&auth, &issued.text, HERE).await.unwrap();
     let first = open();
     authenticate(&auth, &issued.text, HERE).await.unwrap();
     assert!(Arc::ptr_eq(&first, &open()));

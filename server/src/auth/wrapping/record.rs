@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use selkie_access::{TokenHash, TokenText};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::shares::Shares;
+use crate::clock::Clock;
 use crate::state::records::{Index, Kept, TooLarge, to_json};
 
 /// The keyed hash of a wrapping token, under which its response is kept.
@@ -125,12 +127,35 @@ impl Kept for Wrapped {
 /// When the time of each is over, and whose they are.
 #[derive(Debug, Default)]
 pub struct Ends {
-    /// By wall time; and by when this process has seen as much time go by as each is kept for.
+    /// By wall time; and by when so much time has gone by in this process that each has ended unless
+    /// the wall clock has leapt.
     ends: BTreeMap<(u64, WrapId), Option<Instant>>,
     shares: Shares,
+    /// Without one each is held for as long as it is kept, from when this process first heard of it.
+    clock: Option<Arc<dyn Clock>>,
 }
 
+/// How long an end is waited for beyond what the wall clock says as a process first hears of it: that
+/// long a clock may be set right after a machine has started.
+const MARGIN: Duration = Duration::from_secs(3600);
+
 impl Ends {
+    /// None yet, by the wall clock `clock`.
+    pub(super) fn by(clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..Self::default() }
+    }
+
+    /// When so much time has gone by here that `wrapped`, of which was heard now, has ended. However
+    /// often processes end before it does, they count on.
+    fn over(&self, wrapped: &Wrapped) -> Option<Instant> {
+        let whole = Duration::from_secs(wrapped.ttl);
+        let left = self.clock.as_ref().map_or(whole, |clock| {
+            let left = wrapped.ends().saturating_sub(clock.unix_seconds());
+            Duration::from_secs(left).saturating_add(MARGIN).min(whole)
+        });
+        Instant::now().checked_add(left)
+    }
+
     pub(super) const fn shares(&self) -> &Shares {
         &self.shares
     }
@@ -155,8 +180,8 @@ impl Index<Wrapped> for Ends {
             self.shares.remove(&old.owner, old.sealed.len());
         }
         if let Some(new) = new {
-            let over = || Instant::now().checked_add(Duration::from_secs(new.ttl));
-            self.ends.insert((new.ends(), *name), known.unwrap_or_else(over));
+            let over = known.unwrap_or_else(|| self.over(new));
+            self.ends.insert((new.ends(), *name), over);
             self.shares.add(&new.owner, new.sealed.len());
         }
     }

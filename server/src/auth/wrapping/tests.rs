@@ -15,6 +15,8 @@ impl Clock for SetClock {
     }
 }
 
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 struct Replica {
     wrapping: Wrapping,
     records: Records,
@@ -24,7 +26,11 @@ struct Replica {
 
 impl Replica {
     async fn on(store: &Arc<dyn Store>) -> Self {
-        let clock = Arc::new(SetClock(1000.into()));
+        Self::at(store, 1000).await
+    }
+
+    async fn at(store: &Arc<dyn Store>, unix_seconds: u64) -> Self {
+        let clock = Arc::new(SetClock(unix_seconds.into()));
         let wrapping = Wrapping::new(Arc::clone(&clock) as _, Arc::new(os_random));
         let records = Records::new(true, wrapping.mirrors(), Arc::clone(&clock) as _);
         records.attach(Arc::clone(store)).await.unwrap();
@@ -50,17 +56,19 @@ impl Replica {
 
     async fn rewrap(&self, token: &TokenText, longest: u64) -> WrapInfo {
         let longest = Duration::from_secs(longest);
-        let wrapped = self.wrapping.rewrap(&self.records, &self.key, (token, longest));
+        let shown = ShownWrapping { token, from: HERE };
+        let wrapped = self.wrapping.rewrap(&self.records, &self.key, (shown, longest));
         wrapped.await.unwrap()
     }
 
     async fn unwrap(&self, token: &TokenText) -> Option<Vec<u8>> {
-        let response = self.wrapping.unwrap(&self.records, &self.key, token).await.ok()?;
+        let shown = ShownWrapping { token, from: HERE };
+        let response = self.wrapping.unwrap(&self.records, &self.key, shown).await.ok()?;
         Some(response.expose_for_reply().to_vec())
     }
 
     fn knows(&self, token: &TokenText) -> bool {
-        self.wrapping.look(&self.key, token).unwrap().is_some()
+        self.wrapping.knows(&self.key, token)
     }
 }
 
@@ -119,6 +127,29 @@ async fn a_leap_of_the_wall_clock_removes_no_response() {
     assert_eq!(one.wrapping.sweep(&one.records, None).await.unwrap(), 0, "its clock stands");
     one.clock.0.fetch_add(60, Ordering::Relaxed);
     assert_eq!(one.wrapping.sweep(&one.records, None).await.unwrap(), 1);
+}
+
+/// Before there is a token clock, a process knows by itself alone how much time has gone by.
+#[tokio::test(start_paused = true)]
+async fn a_response_is_swept_though_every_process_ends_before_its_time_is_over() {
+    const WEEK: u64 = 7 * 86_400;
+    let store = store();
+    Replica::on(&store).await.wrap(WEEK).await;
+    for (age, left) in [(WEEK - 60, 60), (WEEK + 60, 0)] {
+        let one = Replica::at(&store, 1000 + age).await;
+        one.clock.0.fetch_add(left, Ordering::Relaxed);
+        assert_eq!(one.wrapping.sweep(&one.records, None).await.unwrap(), 0, "it may have leapt");
+        sleep(Duration::from_secs(left + 3600)).await;
+        let over = one.wrapping.mirror.find(|ends| ends.before(1000 + age + left, None, 9));
+        assert_eq!(over.len(), 1, "{age}");
+    }
+    let young = Replica::at(&store, 1060).await;
+    sleep(Duration::from_secs(WEEK - 120)).await;
+    assert_eq!(young.wrapping.mirror.find(|ends| ends.before(u64::MAX, None, 9)), []);
+    let behind = Replica::at(&store, 0).await;
+    sleep(Duration::from_secs(WEEK)).await;
+    let over = behind.wrapping.mirror.find(|ends| ends.before(1000 + WEEK, None, 9));
+    assert_eq!(over.len(), 1, "never longer than it is kept for");
 }
 
 #[tokio::test]

@@ -37,6 +37,13 @@ pub(super) struct Moment {
     wall: u64,
 }
 
+impl Moment {
+    /// By wall time.
+    pub(super) const fn unix_seconds(&self) -> u64 {
+        self.wall
+    }
+}
+
 impl Heard {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let watched = Watched { told: Revision::ORIGIN, owed: None };

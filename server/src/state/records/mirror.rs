@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use selkie_storage::{Guard, Record, RecordKey, RecordValue, Revision, Write};
 
+use crate::look_budget::LookBudget;
 use crate::state::listing::Listed;
 
 /// A kind of record: how it is named, placed and written.
@@ -17,6 +18,9 @@ pub trait Kept: Sized + Send + Sync + 'static {
     type Name: Clone + Eq + Hash + Send + Sync + fmt::Debug;
     /// What is found by something else than the name; `()` if nothing is.
     type Index: Index<Self>;
+    /// The kinds of records without which one of this kind says too much or too little: whoever reads
+    /// one from the store must not know an older state of those.
+    const JUDGED_BY: &'static [&'static str] = &[];
 
     /// What stands behind `ROOT/` in place of the record `name`.
     fn place(name: &Self::Name) -> String;
@@ -72,7 +76,11 @@ impl<T> Clone for Current<T> {
 }
 
 /// All records of one kind, in memory as they are in the store.
-pub struct Mirror<T: Kept>(RwLock<Held<T>>);
+pub struct Mirror<T: Kept> {
+    held: RwLock<Held<T>>,
+    /// Those for records of this kind that are not held.
+    looks: LookBudget,
+}
 
 struct Held<T: Kept> {
     entries: HashMap<T::Name, (Entry<T>, Revision)>,
@@ -105,9 +113,7 @@ impl<T> Entry<T> {
 
 impl<T: Kept> Default for Mirror<T> {
     fn default() -> Self {
-        let index = T::Index::default();
-        let (entries, deleted) = (HashMap::new(), HashSet::new());
-        Self(RwLock::new(Held { entries, index, deleted, followed: None }))
+        Self::indexed_by(T::Index::default())
     }
 }
 
@@ -118,13 +124,20 @@ impl<T: Kept> fmt::Debug for Mirror<T> {
 }
 
 impl<T: Kept> Mirror<T> {
+    /// One with an index that is not the default.
+    pub(crate) fn indexed_by(index: T::Index) -> Self {
+        let (entries, deleted) = (HashMap::new(), HashSet::new());
+        let held = RwLock::new(Held { entries, index, deleted, followed: None });
+        Self { held, looks: LookBudget::default() }
+    }
+
     /// The record `name`.
     ///
     /// # Errors
     ///
     /// [`Unreadable`].
     pub fn get(&self, name: &T::Name) -> Result<Option<Current<T>>, Unreadable> {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         match held.entries.get(name) {
             Some((Entry::Value(value), revision)) => {
                 Ok(Some(Current { value: Arc::clone(value), revision: *revision }))
@@ -134,22 +147,28 @@ impl<T: Kept> Mirror<T> {
         }
     }
 
+    /// Takes one look of those that `who` has in `second`, apart from looks for other kinds; whether
+    /// there was one left.
+    pub(super) fn spend_look(&self, who: impl Hash, second: u64) -> bool {
+        self.looks.spend(who, second)
+    }
+
     /// The names of all records, those included that cannot be read.
     #[must_use]
     pub fn names(&self) -> Vec<T::Name> {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let there = held.entries.iter().filter(|(_, (entry, _))| !entry.is_deleted());
         there.map(|(name, _)| name.clone()).collect()
     }
 
     /// What `look` finds in the index.
     pub fn find<R>(&self, look: impl FnOnce(&T::Index) -> R) -> R {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner).index)
+        look(&self.held.read().unwrap_or_else(PoisonError::into_inner).index)
     }
 
     /// Calls `visit` with every record that can be read. Keep it short: changes wait for it.
     pub fn for_each(&self, mut visit: impl FnMut(&T::Name, &Arc<T>)) {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         for (name, (entry, _)) in &held.entries {
             if let Entry::Value(value) = entry {
                 visit(name, value);
@@ -179,13 +198,26 @@ impl<T: Kept> Held<T> {
 
     /// Holds `entry` unless something newer is held.
     fn take(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
-        if let Some((was, as_of)) = self.entries.get(&name) {
-            let mends = matches!(was, Entry::Unreadable) && revision == *as_of;
-            if revision <= *as_of && !mends {
-                return;
-            }
+        if self.lacks(&name, revision) {
+            self.set(name, entry, revision);
         }
-        self.set(name, entry, revision);
+    }
+
+    /// Whether the record `name` of `revision` is newer than what is held, or mends it.
+    fn lacks(&self, name: &T::Name, revision: Revision) -> bool {
+        self.entries.get(name).is_none_or(|(was, as_of)| {
+            let mends = matches!(was, Entry::Unreadable) && revision == *as_of;
+            revision > *as_of || mends
+        })
+    }
+
+    /// Holds that the store cannot read the record, as a listing of `revision` found. As of when the
+    /// record is, it cannot say; so whatever reads the record as it was held, or newer, mends it.
+    fn spoil(&mut self, name: T::Name, revision: Revision) {
+        let as_of = self.entries.get(&name).map_or(Revision::ORIGIN, |(_, as_of)| *as_of);
+        if as_of <= revision {
+            self.set(name, Entry::Unreadable, as_of);
+        }
     }
 
     fn set(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
@@ -231,6 +263,8 @@ pub(crate) trait Mirrors: Send + Sync {
     fn settle(&self, revision: Revision);
     /// Holds the record at `guard` as it was read from the store just now.
     fn look(&self, guard: &Guard, found: Option<&Record>);
+    /// Until when it has been told of all commits.
+    fn followed(&self) -> Option<Revision>;
 }
 
 impl<T: Kept> Mirrors for Mirror<T> {
@@ -238,27 +272,34 @@ impl<T: Kept> Mirrors for Mirror<T> {
         T::ROOT
     }
 
+    fn followed(&self) -> Option<Revision> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).followed
+    }
+
     fn replace(&self, listed: &Listed) {
         let mut there = HashSet::new();
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         for record in &listed.records {
             let Some(name) = Self::name_at(&record.key) else { continue };
             there.insert(name.clone());
-            let entry = read::<T>(&name, &record.key, &record.value);
-            held.take(name, entry, record.revision);
+            // Most are as they were, and everybody waits meanwhile.
+            if held.lacks(&name, record.revision) {
+                let entry = read::<T>(&name, &record.key, &record.value);
+                held.set(name, entry, record.revision);
+            }
         }
         for place in &listed.unreadable {
             let Some(name) = Self::name_at(place) else { continue };
             there.insert(name.clone());
             tell_unreadable(place);
-            held.set(name, Entry::Unreadable, listed.revision);
+            held.spoil(name, listed.revision);
         }
         held.forget(|name, revision| revision <= listed.revision && !there.contains(name));
         held.followed = held.followed.max(Some(listed.revision));
     }
 
     fn take(&self, revision: Revision, writes: &[Write]) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         for write in writes {
             let Some(name) = Self::name_at(write.key()) else { continue };
             if held.is_past(&name, revision) {
@@ -273,7 +314,7 @@ impl<T: Kept> Mirrors for Mirror<T> {
     }
 
     fn settle(&self, revision: Revision) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         // Those alone are looked at: there may be a million others.
         let is_settled =
             |name: &&T::Name| held.entries.get(*name).is_none_or(|(_, as_of)| *as_of <= revision);
@@ -284,7 +325,7 @@ impl<T: Kept> Mirrors for Mirror<T> {
 
     fn look(&self, guard: &Guard, found: Option<&Record>) {
         let Some(name) = Self::name_at(guard.key()) else { return };
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         match found {
             Some(record) if held.is_past(&name, record.revision) => {}
             Some(record) => {

@@ -204,6 +204,52 @@ async fn an_unreadable_record_is_an_error_and_not_a_missing_one() {
 }
 
 #[tokio::test]
+async fn a_record_that_a_listing_could_not_read_is_mended_by_whatever_reads_it() {
+    let store = store();
+    let other = Replica::on(&store).await;
+    other.put("a", "first").await.unwrap();
+    other.put("b", "later").await.unwrap();
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let read = store.get(&place).await.unwrap().unwrap();
+    let whole = store.list(&Page::all()).await.unwrap();
+    let (revision, unreadable) = (whole.revision, vec![place.clone()]);
+    assert!(read.revision < revision);
+    let damaged = Listed { records: Vec::new(), unreadable, revision };
+    let mend = |notes: &Mirror<Note>, by_listing| match by_listing {
+        true => {
+            let (records, unreadable) = (whole.records.clone(), Vec::new());
+            notes.replace(&Listed { records, unreadable, revision });
+        }
+        false => notes.look(&Guard::Absent(place.clone()), Some(&read)),
+    };
+    for (is_held_before, by_listing) in [(false, false), (false, true), (true, false), (true, true)]
+    {
+        let notes = Mirror::<Note>::default();
+        if is_held_before {
+            mend(&notes, by_listing);
+        }
+        notes.replace(&damaged);
+        assert_eq!(notes.get(&"a".into()).unwrap_err(), Unreadable);
+        mend(&notes, by_listing);
+        let mended = notes.get(&"a".into()).map(|one| one.map(|one| one.value.0.clone()));
+        assert_eq!(mended, Ok(Some("first".to_owned())), "{is_held_before}, {by_listing}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_comes_late_makes_no_deleted_record_an_unreadable_one() {
+    let one = Replica::on(&store()).await;
+    one.put("a", "first").await.unwrap();
+    let current = one.notes.get(&"a".into()).unwrap().unwrap();
+    let mut batch = Batch::default();
+    batch.delete::<Note>(&"a".into(), current.revision).unwrap();
+    one.records.commit(&batch).await.unwrap();
+    let unreadable = vec![Mirror::<Note>::place(&"a".into()).unwrap()];
+    one.notes.replace(&Listed { records: Vec::new(), unreadable, revision: current.revision });
+    assert_eq!(one.text("a"), None);
+}
+
+#[tokio::test]
 async fn what_a_second_attempt_opened_is_where_changes_are_kept_from_then_on() {
     let (first, second) = (store(), store());
     let replica = Replica::on(&first).await;

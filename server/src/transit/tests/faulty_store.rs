@@ -16,6 +16,10 @@ pub(crate) enum Mood {
     Away,
     /// Nothing is ever answered.
     Hanging,
+    /// Its watches tell of nothing.
+    Deaf,
+    /// The same, and it lists nothing.
+    Unlisted,
 }
 
 #[derive(Debug)]
@@ -56,7 +60,7 @@ impl FaultyStore {
     async fn take_part(&self) -> Result<(), StoreError> {
         let mood = *self.mood.borrow();
         match mood {
-            Mood::Well => Ok(()),
+            Mood::Well | Mood::Deaf | Mood::Unlisted => Ok(()),
             Mood::Away => Err(away()),
             Mood::Hanging => pending().await,
         }
@@ -79,6 +83,9 @@ impl Store for FaultyStore {
     fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
         Box::pin(async move {
             self.take_part().await?;
+            if *self.mood.borrow() == Mood::Unlisted {
+                return Err(away());
+            }
             self.inner.list(page).await
         })
     }
@@ -104,6 +111,9 @@ impl Store for FaultyStore {
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         Box::pin(async move {
             self.take_part().await?;
+            if matches!(*self.mood.borrow(), Mood::Deaf | Mood::Unlisted) {
+                pending::<()>().await;
+            }
             let inner = self.inner.watch(from).await?;
             Ok(Box::new(FaultyWatch { inner, mood: self.mood.subscribe() }) as Box<dyn Watch>)
         })

@@ -31,12 +31,10 @@ impl AppRole {
         let secret = request.fields.secret("secret_id")?;
         let secret = secret.as_ref().map_or("", |text| text.expose_to_decode().trim());
         let refused = |fault| invalid(secret, fault);
+        self.hear_of(&request, role_id, secret).await?;
         let found = self.role_of_id(request.mount, role_id)?;
         let (name, role) = found.ok_or_else(|| refused(LoginFault::RoleId))?;
-        let address = request.credentials.address;
-        let is_inside = is_within(&role.secret_id_bound_cidrs, address)
-            && is_within(&role.token.bound_cidrs, address);
-        if !role.bind_secret_id && !is_inside {
+        if !role.bind_secret_id && !takes(&role, request.credentials.address) {
             return Err(refused(LoginFault::Address));
         }
         let mut login = Login {
@@ -54,6 +52,27 @@ impl AppRole {
         Ok(MethodReply::login(login))
     }
 
+    /// Has the store asked for the secret id of a login that would be refused without it, as another
+    /// replica may have made it a moment ago; its role is as new then. Nobody learns by it which role
+    /// ids there are: it is done, or is not, for those that are none too.
+    async fn hear_of(
+        &self,
+        request: &MethodRequest<'_, '_>,
+        role_id: &str,
+        secret: &str,
+    ) -> Result<(), MethodError> {
+        let (mount, tools, address) = (request.mount, request.tools, request.credentials.address);
+        let role = self.role_of_id(mount, role_id)?.map(|(_, role)| role);
+        let is_enough = |role: &Role| !role.bind_secret_id && takes(role, address);
+        if secret.is_empty() || role.as_deref().is_some_and(is_enough) {
+            return Ok(());
+        }
+        let role = role.as_ref().map_or("", |role| &role.uuid);
+        let document = SecretId::name(super::state_key(tools)?, mount.uuid, role, secret);
+        tools.records.find(&self.secret_ids, &document, Some(address)).await?;
+        Ok(())
+    }
+
     /// Counts a use, in the store and before anything is given for it: of two logins with the last
     /// use one wins.
     async fn use_secret_id(
@@ -66,7 +85,7 @@ impl AppRole {
         if text.is_empty() {
             return Err(invalid(text, LoginFault::SecretId));
         }
-        let document = SecretId::name(super::state_key(tools)?, mount.uuid, role, text);
+        let document = SecretId::name(super::state_key(tools)?, mount.uuid, &role.uuid, text);
         for _ in 0..ATTEMPTS {
             let found = self.secret_ids.get(&document)?;
             let found = found.ok_or_else(|| invalid(text, LoginFault::SecretId))?;
@@ -93,6 +112,11 @@ impl AppRole {
         }
         Err(RecordsError::Conflict.into())
     }
+}
+
+/// Whether the role lets in who comes from there.
+fn takes(role: &Role, address: IpAddr) -> bool {
+    is_within(&role.secret_id_bound_cidrs, address) && is_within(&role.token.bound_cidrs, address)
 }
 
 /// Whoever has the secret id may know what stands in the way.

@@ -40,6 +40,7 @@ pub(super) struct SecretId {
 impl Document for SecretId {
     const ROOT: &'static str = "auth-approle-secret";
     type Index = SecretIds;
+    const JUDGED_BY: &'static [&'static str] = &[<Role as Document>::ROOT];
 }
 
 /// Finds secret ids by what they are not named by.
@@ -94,10 +95,10 @@ impl Index<SecretId> for SecretIds {
 }
 
 impl SecretId {
-    /// Where the secret id of this text is kept. The text of no token has a NUL, so the hashes of
+    /// Where the secret id of this text for the role of the `uuid` `role` is kept. The text of no token has a NUL, so the hashes of
     /// tokens are others.
-    pub(super) fn name(key: &StateKey, mount: Uuid, role: &Role, text: &str) -> DocumentName {
-        let head = format!("approle secret id\0{mount}\0{}\0", role.uuid);
+    pub(super) fn name(key: &StateKey, mount: Uuid, role: &str, text: &str) -> DocumentName {
+        let head = format!("approle secret id\0{mount}\0{role}\0");
         let length = head.len().saturating_add(text.len());
         let mut named = Zeroizing::new(Vec::with_capacity(length));
         named.extend_from_slice(head.as_bytes());

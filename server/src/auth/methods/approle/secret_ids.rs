@@ -68,7 +68,7 @@ impl AppRole {
             cidr_list: asked.cidr_list,
             token_bound_cidrs: asked.token_bound_cidrs,
         };
-        let document = SecretId::name(super::state_key(tools)?, mount.uuid, &role, &text);
+        let document = SecretId::name(super::state_key(tools)?, mount.uuid, &role.uuid, &text);
         let mut batch = Batch::default();
         batch.put(&document, &secret_id, None)?;
         match tools.records.commit(&batch).await {
@@ -152,7 +152,7 @@ impl AppRole {
             let text = text.filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| MethodError::refused(AppRoleProblem::NoSecretId))?;
             let key = super::state_key(tools)?;
-            return Ok(Some(SecretId::name(key, mount.uuid, &role, text.expose_to_decode())));
+            return Ok(Some(SecretId::name(key, mount.uuid, &role.uuid, text.expose_to_decode())));
         }
         let accessor = request.fields.text("secret_id_accessor")?.unwrap_or_default();
         if accessor.is_empty() {

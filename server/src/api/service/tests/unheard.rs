@@ -1,0 +1,246 @@
+//! A replica that has not heard yet of what another one did a moment ago refuses nothing for good, and
+//! allows nothing that was denied.
+
+use selkie_storage::MemoryStore;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::deployment::Deployment;
+use crate::state::Backend;
+use crate::transit::ManagedKeys;
+use crate::transit::tests::faulty_store::{FaultyStore, Mood};
+
+struct Pair {
+    one: Api,
+    /// Hears of nothing that `one` does.
+    two: Api,
+    /// What `two` has.
+    store: Arc<FaultyStore>,
+}
+
+impl Pair {
+    /// `two` begins once `before` was done on `one`.
+    async fn after(before: &[(&str, &str, Value)]) -> Self {
+        let memory = Arc::new(MemoryStore::new());
+        let one = Api::sharing(&FaultyStore::new(&memory)).await;
+        let store = FaultyStore::new(&memory);
+        for (method, path, body) in before {
+            one.done("s.root", method, path, body).await;
+        }
+        store.is(Mood::Deaf);
+        Self { one, two: Api::sharing(&store).await, store }
+    }
+
+    /// What `two` answers: for now while its store is like this, and then for good.
+    async fn answer_of_two(&self, ill: &[Mood], ask: impl AsyncFn(&Api) -> Answer) -> Answer {
+        for mood in ill {
+            self.store.is(*mood);
+            for _ in 0..2 {
+                let answer = ask(&self.two).await;
+                assert_eq!(answer.status, 503, "{mood:?}: {}", answer.text);
+            }
+        }
+        self.store.is(Mood::Deaf);
+        ask(&self.two).await
+    }
+}
+
+impl Api {
+    async fn sharing(store: &Arc<FaultyStore>) -> Self {
+        let deployment = Deployment::connect(Config { storage: None, ..config() }).await.unwrap();
+        let keys = ManagedKeys::awaiting_store();
+        let node = Node::begin(deployment, keys, Arc::new(SystemClock)).await;
+        node.keep_state(Backend::Opened(Arc::clone(store) as _), "faulty").await;
+        Self::on(node)
+    }
+
+    async fn done(&self, token: &str, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.send(token, method, path, body).await;
+        assert!(answer.status.is_success(), "{method} {path}: {}", answer.text);
+        if answer.text.is_empty() { Value::Null } else { answer.json() }
+    }
+
+    async fn a_token(&self, from: &str, body: Value) -> String {
+        let made = self.done(from, "POST", "auth/token/create", &body).await;
+        made["auth"]["client_token"].as_str().unwrap().to_owned()
+    }
+
+    async fn write_policy(&self, name: &str, capability: &str) {
+        let (path, body) = (format!("sys/policies/acl/{name}"), policy(capability));
+        self.done("s.root", "POST", &path, &body).await;
+    }
+
+    async fn use_of(&self, token: &str) -> Answer {
+        self.send(token, "PUT", "transit/encrypt/unseal", r#"{"plaintext":"YQ=="}"#).await
+    }
+
+    async fn a_secret_id(&self) -> Value {
+        let made = self.done("s.root", "POST", "auth/approle/role/web/secret-id", &json!({})).await;
+        made["data"]["secret_id"].clone()
+    }
+
+    async fn login(&self, role_id: &str, secret_id: &Value) -> Answer {
+        let body = json!({ "role_id": role_id, "secret_id": secret_id });
+        self.send("", "POST", "auth/approle/login", body).await
+    }
+}
+
+fn policy(capability: &str) -> Value {
+    json!({ "policy": format!(r#"path "transit/encrypt/unseal" {{ capabilities = ["{capability}"] }}"#) })
+}
+
+fn mount() -> (&'static str, &'static str, Value) {
+    ("POST", "sys/auth/approle", json!({ "type": "approle" }))
+}
+
+fn role(body: &Value) -> (&'static str, &'static str, Value) {
+    let mut role = json!({ "role_id": "web-id", "token_policies": ["seal"] });
+    role.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+    ("POST", "auth/approle/role/web", role)
+}
+
+#[tokio::test]
+async fn a_policy_that_denies_is_in_force_wherever_a_token_with_it_is_known() {
+    let pair = Pair::after(&[]).await;
+    pair.one.write_policy("no-seal", "deny").await;
+    let token = pair.one.a_token("s.root", json!({ "policies": ["seal", "no-seal"] })).await;
+    let ill = [Mood::Away, Mood::Unlisted];
+    assert_eq!(
+        pair.answer_of_two(&ill, async |two: &Api| two.use_of(&token).await).await.status,
+        403
+    );
+}
+
+#[tokio::test]
+async fn a_policy_is_as_it_was_when_a_token_was_made_wherever_that_is_known() {
+    let written = ("POST", "sys/policies/acl/some", policy("update"));
+    let pair = Pair::after(&[written]).await;
+    pair.one.write_policy("some", "read").await;
+    let token = pair.one.a_token("s.root", json!({ "policies": ["some"] })).await;
+    let ill = [Mood::Away, Mood::Unlisted];
+    assert_eq!(
+        pair.answer_of_two(&ill, async |two: &Api| two.use_of(&token).await).await.status,
+        403
+    );
+}
+
+#[tokio::test]
+async fn a_policy_that_is_nowhere_makes_no_token_wait_for_it() {
+    let pair = Pair::after(&[]).await;
+    for kind in ["service", "batch"] {
+        let token = json!({ "policies": ["seal", "nowhere"], "type": kind });
+        let token = pair.one.a_token("s.root", token).await;
+        let answer =
+            pair.answer_of_two(&[Mood::Unlisted], async |two: &Api| two.use_of(&token).await).await;
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
+        pair.store.is(Mood::Away);
+        assert_eq!(pair.two.use_of(&token).await.status, 200, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_denies_is_in_force_wherever_a_batch_token_with_it_is_shown() {
+    let pair = Pair::after(&[]).await;
+    pair.one.write_policy("no-seal", "deny").await;
+    let token = json!({ "policies": ["seal", "no-seal"], "type": "batch" });
+    let token = pair.one.a_token("s.root", token).await;
+    let ill = [Mood::Away, Mood::Unlisted];
+    assert_eq!(
+        pair.answer_of_two(&ill, async |two: &Api| two.use_of(&token).await).await.status,
+        403
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_good_on_every_replica_though_its_ancestors_are_new_too() {
+    let pair = Pair::after(&[]).await;
+    let family = json!({ "policies": ["root"] });
+    for kind in ["service", "batch"] {
+        let oldest = pair.one.a_token("s.root", family.clone()).await;
+        let parent = pair.one.a_token(&oldest, family.clone()).await;
+        let child = json!({ "policies": ["seal"], "type": kind });
+        let child = pair.one.a_token(&parent, child).await;
+        let answer =
+            pair.answer_of_two(&[Mood::Away], async |two: &Api| two.use_of(&child).await).await;
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
+        let revoked = json!({ "token": parent });
+        pair.two.done("s.root", "POST", "auth/token/revoke", &revoked).await;
+        assert_eq!(pair.two.use_of(&child).await.status, 403, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_whose_parent_is_new_too_is_looked_up_and_revoked_on_every_replica() {
+    let pair = Pair::after(&[]).await;
+    let parent = pair.one.a_token("s.root", json!({ "policies": ["root"] })).await;
+    let child =
+        json!({ "token": pair.one.a_token(&parent, json!({ "policies": ["seal"] })).await });
+    let look = async |two: &Api| two.send("s.root", "POST", "auth/token/lookup", &child).await;
+    let found = pair.answer_of_two(&[Mood::Away], look).await;
+    assert_eq!(found.status, 200, "{}", found.text);
+}
+
+#[tokio::test]
+async fn a_token_of_a_login_is_good_on_every_replica_though_the_mount_is_new_too() {
+    for kind in ["service", "batch"] {
+        let pair = Pair::after(&[]).await;
+        for (method, path, body) in [mount(), role(&json!({ "token_type": kind }))] {
+            pair.one.done("s.root", method, path, &body).await;
+        }
+        let login = pair.one.login("web-id", &pair.one.a_secret_id().await).await.json();
+        let token = login["auth"]["client_token"].as_str().unwrap().to_owned();
+        let ill = [Mood::Away, Mood::Unlisted];
+        let answer = pair.answer_of_two(&ill, async |two: &Api| two.use_of(&token).await).await;
+        assert_eq!(answer.status, 200, "{kind}: {}", answer.text);
+    }
+}
+
+/// Whoever is told that a wrapping token is none takes it that somebody else has used it.
+#[tokio::test]
+async fn a_wrapping_token_is_good_on_every_replica_once() {
+    let pair = Pair::after(&[]).await;
+    for (by_itself, step) in
+        [(true, "unwrap"), (false, "unwrap"), (true, "lookup"), (true, "rewrap")]
+    {
+        let request = Request::post("/v1/auth/token/create").header("x-vault-token", "s.root");
+        let request = request.header("x-vault-wrap-ttl", "60s").body(Body::from("{}")).unwrap();
+        let wrapped = pair.one.exchange(request).await.json();
+        let token = wrapped["wrap_info"]["token"].as_str().unwrap().to_owned();
+        let path = format!("sys/wrapping/{step}");
+        let ask = async |two: &Api| match by_itself {
+            true => two.send(&token, "POST", &path, "").await,
+            false => two.send("s.root", "POST", &path, json!({ "token": token })).await,
+        };
+        let answer = pair.answer_of_two(&[Mood::Away], ask).await;
+        assert_eq!(answer.status, 200, "{step} {by_itself}: {}", answer.text);
+        let again = ask(&pair.two).await;
+        assert_eq!(again.status.as_u16(), if step == "lookup" { 200 } else { 400 }, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_id_logs_in_on_every_replica_as_its_role_was_when_it_was_made() {
+    let pair = Pair::after(&[mount(), role(&json!({}))]).await;
+    let (method, path, narrowed) = role(&json!({ "token_policies": ["less"] }));
+    pair.one.done("s.root", method, path, &narrowed).await;
+    let secret = pair.one.a_secret_id().await;
+    let ill = [Mood::Away, Mood::Unlisted];
+    let login =
+        pair.answer_of_two(&ill, async |two: &Api| two.login("web-id", &secret).await).await;
+    assert_eq!(login.status, 200, "{}", login.text);
+    assert_eq!(login.json()["auth"]["policies"], json!(["default", "less"]));
+}
+
+#[tokio::test]
+async fn nobody_learns_which_role_ids_there_are_by_asking_the_store_too_often() {
+    let pair = Pair::after(&[mount(), role(&json!({}))]).await;
+    for role_id in ["web-id", "other-id"] {
+        assert_eq!(pair.two.login(role_id, &json!("wrong")).await.status, 400, "{role_id}");
+        let mut refused = 0;
+        for _ in 0..200 {
+            refused += usize::from(pair.two.login(role_id, &json!("wrong")).await.status == 503);
+        }
+        assert!(refused > 0, "{role_id}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
