@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::answers::LastAnswer;
 use self::answers::LastAnswers;
-pub(super) use self::answers::speaks_for_all;
+pub(super) use self::answers::{is_of_one_version, speaks_for_all};
 use super::alarm::Alarm;
 use super::breaker::Breaker;
 use super::canary::Canaries;

@@ -20,16 +20,25 @@ pub(crate) enum LastAnswer {
 }
 
 /// Whether all versions unwrap no more if `kek` does not, with this `error`: it is the only one, or
-/// the one in use and did so in this process. Where the KMS contradicts what was known, that one may
-/// be gone, or another key, and the others be there.
+/// the one in use and did so in this process.
 pub(in crate::seal) fn speaks_for_all(known: &Known, kek: &KekId, error: &KmsError) -> bool {
-    let is_its_own = match error {
+    let is_alone = known.keks.versions().len() == 1;
+    let is_telling = if is_of_one_version(known, error) {
+        is_alone && known.keks.is_complete()
+    } else {
+        is_alone || known.current_trust() >= Some(Trust::Confirmed)
+    };
+    known.keks.current().id == *kek && is_telling
+}
+
+/// Whether a refusal says nothing of other versions. Each is disabled by itself; and where the KMS
+/// contradicts what was known, one may be gone, or another key, and the others be there.
+pub(in crate::seal) fn is_of_one_version(known: &Known, error: &KmsError) -> bool {
+    match error {
+        KmsError::Disabled(_) => true,
         KmsError::Rejected(_) | KmsError::UnknownKek(_) => known.contradiction.is_some(),
         _ => false,
-    };
-    let is_proven = known.current_trust() >= Some(Trust::Confirmed);
-    let is_telling = known.keks.versions().len() == 1 || is_proven && !is_its_own;
-    known.keks.current().id == *kek && is_telling
+    }
 }
 
 /// The last answers of one KMS.

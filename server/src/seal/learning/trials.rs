@@ -5,7 +5,7 @@ use selkie_kms::{KekState, KekVersion, KmsError, Wrapping};
 use tokio::time::timeout;
 
 use super::{DESCRIBE_PATIENCE, Learner};
-use crate::seal::connection::{Connection, LastAnswer, speaks_for_all};
+use crate::seal::connection::{Connection, LastAnswer, is_of_one_version, speaks_for_all};
 use crate::seal::error::SealFault;
 use crate::seal::known::Trust;
 use crate::seal::round_trip;
@@ -15,14 +15,15 @@ const MOST_TRIED: usize = 8;
 
 impl Learner {
     /// After a description with the version `described` in use: tries the other versions where the
-    /// one in use is refused and has not unwrapped in this process, and all of them where they are in
-    /// doubt and something else kept the one in use from being tried.
+    /// one in use is refused and has not unwrapped in this process, or is disabled; and all of them
+    /// where they are in doubt and something else kept the one in use from being tried.
     pub(super) async fn try_unproven(&self, connection: &Connection, described: &KekId) {
         let (fault, known) = (connection.health().fault, connection.known());
         let (Some(fault), Some(known)) = (fault, known) else { return };
         let is_untried = known.keks.current().id != *described
             || matches!(fault, SealFault::NotUsable { .. } | SealFault::Contradicted(_));
-        if is_untried && connection.is_in_doubt() {
+        let is_disabled = matches!(fault, SealFault::Kms(KmsError::Disabled(_)));
+        if is_untried && connection.is_in_doubt() || is_disabled {
             self.try_in_time(connection).await;
         } else if known.current_trust() < Some(Trust::Confirmed) {
             self.try_refused(connection, &fault).await;
@@ -57,7 +58,10 @@ impl Learner {
             }
             // One that did unwrap in this process tells more than the others.
             Err(None) if known.current_trust() >= Some(Trust::Confirmed) => return,
-            Err(refusal) => refusal.is_some(),
+            // Versions that are not listed may be there all the same.
+            Err(refusal) => refusal.is_some_and(|error| {
+                known.keks.is_complete() || !is_of_one_version(&known, &error)
+            }),
         };
         let is_other = |one: &&KekVersion| one.id != current.id && one.state != KekState::Disabled;
         for (index, version) in known.keks.versions().iter().rev().filter(is_other).enumerate() {

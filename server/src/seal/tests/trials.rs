@@ -5,6 +5,7 @@ use crate::availability::decrypts;
 use crate::seal::connection::LastAnswer;
 
 const DENIED: KmsError = KmsError::Denied(None);
+const DISABLED: KmsError = KmsError::Disabled(None);
 
 fn connection(node: &Node) -> Arc<Connection> {
     Arc::clone(&node.deployment().seals.iter().next().unwrap().connection)
@@ -85,4 +86,83 @@ async fn a_canary_that_unwraps_to_another_secret_does_not_show_that_the_kms_unwr
     let node = site.running().await;
     assert_ne!(connection(&node).last_unwrap(), LastAnswer::Done);
     assert!(!is_decrypting(&node));
+}
+
+fn up_to(newest: u32) -> Vec<Version> {
+    (1..=newest).map(Version::enabled).collect()
+}
+
+/// A server that has seen three versions come, and that a client has shown that the last one is
+/// refused.
+async fn suspecting(site: &Site, refused: impl IntoIterator<Item = u32>) -> Node {
+    let node = site.running().await;
+    for newest in 2..=3 {
+        site.kms.lists(&up_to(newest));
+        sleep(2 * POLL).await;
+    }
+    let made = encrypt(&node).await.unwrap();
+    refused.into_iter().for_each(|number| site.kms.refuses(number, DISABLED));
+    assert!(is_decrypting(&node), "nobody has tried");
+    fault(decrypt(&node, &made.ciphertext).await);
+    sleep(Duration::from_secs(6)).await;
+    let fault = connection(&node).health().fault;
+    assert!(matches!(fault, Some(SealFault::Kms(KmsError::Disabled(_)))), "{fault:?}");
+    node
+}
+
+/// As with Key Vault: its data plane refuses a version before the listing says so.
+#[tokio::test(start_paused = true)]
+async fn a_version_in_use_that_is_disabled_does_not_hide_that_the_older_ones_open() {
+    for site in [Site::new(), Site::of_symmetric_key()] {
+        let node = suspecting(&site, [3]).await;
+        assert!(is_decrypting(&node));
+        let mut listed = up_to(3);
+        listed[2].state = KekState::Disabled;
+        site.kms.lists(&listed);
+        sleep(2 * POLL).await;
+        assert!(is_decrypting(&node));
+        site.faults.on_describe().always(Fault::fail(DENIED));
+        site.faults.on_unwrap().always(Fault::fail(DENIED));
+        sleep(2 * POLL).await;
+        assert!(!is_decrypting(&node), "that is of all versions");
+        site.back();
+        sleep(POLL).await;
+        assert!(is_decrypting(&node));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_that_are_all_disabled_open_nothing() {
+    for site in [Site::new(), Site::of_symmetric_key()] {
+        let node = suspecting(&site, 1..=3).await;
+        assert!(!is_decrypting(&node), "each was tried");
+        site.kms.unwraps_all();
+        sleep(POLL).await;
+        assert!(is_decrypting(&node));
+        let alone = Site::new();
+        let node = alone.running().await;
+        let made = encrypt(&node).await.unwrap();
+        alone.kms.refuses(1, DISABLED);
+        fault(decrypt(&node, &made.ciphertext).await);
+        sleep(Duration::from_secs(6)).await;
+        assert!(!is_decrypting(&node), "there is no other");
+    }
+}
+
+/// Without the right to list there is one version to be seen, and it is not the only one.
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_disabled_says_nothing_of_those_that_are_not_listed() {
+    let version = selkie_crypto::KeyVersion::new(3).unwrap();
+    let site = Site { rule: VersionRule::Stated(version), ..Site::new() };
+    site.kms.lists(&up_to(3));
+    site.kms.may_list(false);
+    let node = site.running().await;
+    let made = encrypt(&node).await.unwrap();
+    site.kms.refuses(3, DISABLED);
+    fault(decrypt(&node, &made.ciphertext).await);
+    sleep(Duration::from_secs(6)).await;
+    assert!(is_decrypting(&node));
+    site.faults.on_unwrap().always(Fault::fail(DENIED));
+    sleep(2 * POLL).await;
+    assert!(!is_decrypting(&node), "that is of all versions");
 }
