@@ -12,7 +12,7 @@ use super::jitter::Jitter;
 use super::queue::{Place, Queue, Ticket};
 use super::valve::{Pace, Pass, Valve, Verdict};
 use crate::azure::Diagnosis;
-use crate::{ClientTag, KmsError};
+use crate::{ClientTag, KmsError, pkcs11};
 
 /// A call that had this long and brought no answer speaks against the KMS; one that had less
 /// speaks of the hurry of its callers.
@@ -263,6 +263,7 @@ impl End<'_> {
                 Some(error @ KmsError::Misbehaved(_)) if is_of_a_bad_request(error) => {
                     Verdict::Healthy
                 }
+                Some(error @ KmsError::Misbehaved(_)) if is_of_one_key(error) => Verdict::Unused,
                 Some(
                     KmsError::Unavailable(_) | KmsError::TimedOut(_) | KmsError::Misbehaved(_),
                 ) => Verdict::Failing,
@@ -285,6 +286,12 @@ impl End<'_> {
 /// the valve for everyone.
 fn is_of_a_bad_request(error: &KmsError) -> bool {
     Diagnosis::of(error).is_some_and(Diagnosis::is_of_a_bad_request)
+}
+
+/// Whether the HSM was not asked, as nothing opens what a previous version wrapped that it did not
+/// give when it was last looked for. A client that names that one must not close the valve for all.
+fn is_of_one_key(error: &KmsError) -> bool {
+    pkcs11::Diagnosis::of(error).is_some_and(|diagnosis| diagnosis.is_of_previous)
 }
 
 /// The right to make one call, given back when it is dropped.

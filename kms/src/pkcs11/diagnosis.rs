@@ -273,7 +273,7 @@ impl From<Failure> for Diagnosis {
 
 impl From<Diagnosis> for KmsError {
     fn from(diagnosis: Diagnosis) -> Self {
-        let fault = diagnosis.fault;
+        let Diagnosis { fault, is_of_previous, .. } = diagnosis;
         let cause: Option<Cause> = Some(Arc::new(diagnosis));
         match fault {
             Fault::Hung => Self::TimedOut(cause),
@@ -284,6 +284,8 @@ impl From<Diagnosis> for KmsError {
                 Self::Disabled(cause)
             }
             Fault::Nonsense | Fault::Token(Class::Odd) => Self::Misbehaved(cause),
+            // Found at a look for that one key: the token is there, and serves others.
+            Fault::Token(Class::Failed) if is_of_previous => Self::Misbehaved(cause),
             Fault::Token(
                 Class::PinRefused
                 | Class::PinSpared

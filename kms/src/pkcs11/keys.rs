@@ -200,8 +200,9 @@ impl Keys {
 
     /// Why nobody can say that a key does not exist: it may be a previous version of which not even
     /// the label is known, and no rule for what the token says of it.
-    pub(super) fn unsure(&self) -> Option<&Diagnosis> {
-        self.nameless.iter().find(|why| why.fault == Fault::Token(Class::Failed))
+    pub(super) fn unsure(&self) -> Option<Diagnosis> {
+        let unsure = self.nameless.iter().find(|why| why.fault == Fault::Token(Class::Failed));
+        unsure.cloned().map(Diagnosis::of_previous)
     }
 
     /// Why the last look at previous versions that are used all the same found nothing.

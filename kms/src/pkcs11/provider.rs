@@ -208,7 +208,7 @@ fn check_ours(kek: &KekId, stage: Stage) -> Result<(), Diagnosis> {
 }
 
 fn known<'k>(keys: &'k Keys, kek: &KekId, stage: Stage) -> Result<&'k Key, Diagnosis> {
-    let missing = || keys.unsure().cloned().unwrap_or_else(|| no_such_key(stage));
+    let missing = || keys.unsure().unwrap_or_else(|| no_such_key(stage));
     keys.named(kek).ok_or_else(missing)
 }
 

@@ -7,7 +7,7 @@ use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
 use selkie_memory::WipedVec;
-use selkie_pkcs11_protocol::{Class, Failure, Open, Reply, Request, Stage, Token};
+use selkie_pkcs11_protocol::{Class, Failure, Open, Reply, Request, Selector, Stage, Token};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -161,13 +161,14 @@ impl Supervisor {
             .await
             .map_err(|_late| Diagnosis::new(stage, Fault::NoSession))?;
         let ready = self.ready().await?;
+        let is_of_previous = self.is_of_previous(&request);
         match timeout(self.settings.call_time, ready.child.ask(&request)).await {
             Ok(Ok(Reply::Failed(failure))) => {
                 let failure = match probe {
                     Some(probe) => self.judge(&ready, failure, &probe).await,
                     None => failure,
                 };
-                Err(self.failed(&ready, failure).await)
+                Err(self.failed(&ready, failure, is_of_previous).await)
             }
             Ok(Ok(reply)) => {
                 self.note_success(&reply);
@@ -201,12 +202,20 @@ impl Supervisor {
         }
     }
 
+    /// Whether a previous key is looked for: one that the token fails at says nothing of the library.
+    fn is_of_previous(&self, request: &Request) -> bool {
+        let Request::Inspect(Selector { id: Some(id), .. }) = request else { return false };
+        self.settings.previous_key_ids.contains(id)
+    }
+
     /// What a failure comes to, beside what the caller is told.
-    async fn failed(&self, ready: &Ready, failure: Failure) -> Diagnosis {
+    async fn failed(&self, ready: &Ready, failure: Failure, is_of_previous: bool) -> Diagnosis {
         let class = failure.class;
         let diagnosis = Diagnosis::from(failure);
         let unexplained = match class {
-            Class::Failed => self.unexplained.fetch_add(1, Ordering::Relaxed).saturating_add(1),
+            Class::Failed if !is_of_previous => {
+                self.unexplained.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+            }
             _ => 0,
         };
         match class {

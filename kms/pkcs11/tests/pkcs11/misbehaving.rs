@@ -268,6 +268,25 @@ async fn a_hiccup_at_a_look_for_a_previous_key_is_never_final_for_a_client() {
     fresh.recovers(&previous).await;
 }
 
+/// They say nothing of the library, whose process serves the current key.
+#[tokio::test]
+async fn looks_for_previous_keys_that_fail_end_no_child() {
+    let bad = Bad::with(library(), crate::PIN, |settings| {
+        settings.key_id = Some(vec![1]);
+        settings.previous_key_ids = (2..=5).map(|id| vec![id]).collect();
+    });
+    bad.misbehave("previous fails");
+    for _ in 0..2 {
+        let current = Wrapped::under(&*bad.kms, 7).await;
+        current.unwrap(&*bad.kms).await.unwrap();
+    }
+    let previous = "pkcs11:serial=666;object=unseal;id=%02";
+    let kek = selkie_crypto::KekId::new(previous).unwrap();
+    let error = Wrapped { kek, ..Wrapped::under(&*bad.kms, 7).await }.unwrap(&*bad.kms).await;
+    assert!(matches!(error, Err(KmsError::Misbehaved(_))), "{error:?}");
+    assert_eq!(bad.children().len(), 1);
+}
+
 #[tokio::test]
 async fn a_child_that_fails_again_and_again_is_replaced() {
     let bad = Bad::new();

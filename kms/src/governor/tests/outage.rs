@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::super::*;
 use super::world::*;
 use crate::azure::{Diagnosis, Hop, Outcome};
+use crate::pkcs11::{self, Class, Stage};
 
 const VAULTS: u64 = 2_000;
 const OUTAGE: Duration = Duration::from_secs(60);
@@ -126,4 +127,26 @@ async fn is_closed_by_bad_requests(code: Option<&str>) -> bool {
 async fn forged_ciphertexts_close_the_gate_for_nobody() {
     assert!(!is_closed_by_bad_requests(Some("Other")).await);
     assert!(is_closed_by_bad_requests(None).await);
+}
+
+/// A stored verdict on one previous key of an HSM.
+#[tokio::test(start_paused = true)]
+async fn a_previous_key_that_opens_nothing_closes_the_gate_for_nobody() {
+    let is_closed = async |is_of_previous| {
+        let world = World::new(|_| {});
+        let failure = pkcs11::Diagnosis {
+            stage: Stage::Key,
+            fault: pkcs11::Fault::Token(Class::Failed),
+            said: None,
+            is_of_previous,
+        };
+        world.fail(KmsError::Misbehaved(Some(Arc::new(failure))));
+        for byte in 0..4 {
+            let outcome = world.unwrap(1, byte, ms(400)).end().await;
+            assert!(matches!(outcome, Err(KmsError::Misbehaved(_))), "{outcome:?}");
+        }
+        world.governor.figures().is_closed
+    };
+    assert!(!is_closed(true).await);
+    assert!(is_closed(false).await);
 }

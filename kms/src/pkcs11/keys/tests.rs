@@ -192,6 +192,19 @@ fn only_what_the_token_explains_of_a_previous_key_is_final() {
     }
 }
 
+/// Whoever invents an id would have all of the HSM counted silent.
+#[test]
+fn what_is_wrong_with_one_previous_key_is_no_silence_of_the_token() {
+    let kek = KekId::new("pkcs11:serial=AB%2012;object=un%3Bseal;id=%01").unwrap();
+    let keys = looked_again(None, Some(b"un;seal"), Some(Class::Failed));
+    let refused = keys.named(&kek).unwrap().usable().unwrap_err();
+    let unsure = KmsError::from(looked_again(None, None, Some(Class::Failed)).unsure().unwrap());
+    for error in [refused, unsure] {
+        assert!(matches!(error, KmsError::Misbehaved(_)), "{error:?}");
+        assert!(error.is_transient() && Diagnosis::of(&error).unwrap().is_of_previous);
+    }
+}
+
 #[test]
 fn each_listed_id_is_looked_for_and_the_current_one() {
     let mut settings = super::super::settings::tests::settings();
