@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selkie_config::{Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode, Storage};
+use selkie_config::{
+    Config, Endpoint, Listener, LogFormat, MetricsListener, SandboxMode, Storage, StoreIdentity,
+};
 use selkie_crypto::AuditKey;
 use selkie_listener::{ActivatedSockets, ActivationError, Drain, Drained, TlsError};
 use tokio::task::JoinSet;
@@ -135,7 +137,7 @@ pub enum ReloadError {
 }
 
 /// What is set at the start for good.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Fixed {
     pid_file: Option<PathBuf>,
     lock_all_memory: bool,
@@ -150,8 +152,15 @@ struct Fixed {
     audit_key: Option<String>,
     /// What tells them from others, but for the webhook.
     alerts: Option<[u8; 32]>,
+    storage: Option<FixedStorage>,
+}
+
+/// The store.
+#[derive(Debug)]
+struct FixedStorage {
+    identity: StoreIdentity,
     /// All that its stanza says, but for secrets and what is in files.
-    storage: Option<String>,
+    told: String,
 }
 
 /// Where traces go, and how many.
@@ -226,7 +235,8 @@ impl Server {
     ///
     /// [`ReloadError`].
     pub async fn reload(&mut self, mut config: Config, grace: Duration) -> Result<(), ReloadError> {
-        self.fixed.check_unchanged(&Fixed::of(&config))?;
+        let fixed = Fixed::of(&config);
+        self.fixed.check_unchanged(&fixed)?;
         let mut listeners = self.in_order_of_fronts(std::mem::take(&mut config.listeners))?;
         descriptors::keep_within(&mut listeners);
         let mut changes = Vec::with_capacity(listeners.len());
@@ -236,6 +246,7 @@ impl Server {
         }
         let credentials = credentials_of(config.storage.as_ref());
         self.node.reload(config).await.map_err(ServeError::from)?;
+        self.fixed.tell_of_storage(&fixed);
         self.tell_of_credentials(&credentials);
         for (front, change) in self.fronts.iter_mut().zip(changes) {
             front.apply(change, &self.node, &mut self.accept_loops, grace);
@@ -326,7 +337,10 @@ impl Fixed {
             local_key: config.local_key.as_ref().map(|key| key.mac(b"the same key?")),
             audit_key: config.audit.key.as_ref().map(AuditKey::id),
             alerts: config.alerts.as_ref().map(selkie_config::Alerts::digest),
-            storage: config.storage.as_ref().map(Storage::told),
+            storage: config
+                .storage
+                .as_ref()
+                .map(|storage| FixedStorage { identity: storage.identity(), told: storage.told() }),
         }
     }
 
@@ -342,11 +356,31 @@ impl Fixed {
             ("local_key", self.local_key != new.local_key),
             ("audit_key", self.has_other_audit_key(new)),
             ("alerts", self.alerts != new.alerts),
-            ("storage", self.storage != new.storage),
+            ("storage", self.has_other_store(new)),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((field, _)) => Err(ReloadError::NeedsRestart { field }),
             None => Ok(()),
+        }
+    }
+
+    fn has_other_store(&self, new: &Self) -> bool {
+        match (&self.storage, &new.storage) {
+            (Some(one), Some(other)) => !one.identity.is_same(&other.identity),
+            (one, other) => one.is_some() != other.is_some(),
+        }
+    }
+
+    /// What else the stanza of the storage says is taken at the start alone, and must not keep other
+    /// changes out until then.
+    fn tell_of_storage(&self, new: &Self) {
+        let told = |fixed: &Self| fixed.storage.as_ref().map(|storage| storage.told.clone());
+        if told(self) != told(new) {
+            tracing::warn!(
+                advice = "nothing, if it can wait until the next start, which takes it; else restart, \
+                          one replica at a time",
+                "what the storage stanza says has changed: the former goes on to be used"
+            );
         }
     }
 

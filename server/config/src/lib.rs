@@ -69,7 +69,9 @@ pub use seal::{
 pub use secret::ExposedFile;
 pub use selkie_hcl::{Position, Problem, Problems};
 pub use sources::{Exposure, SourceError, Sources, SystemSources};
-pub use storage::{EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage};
+pub use storage::{
+    EtcdCertificate, EtcdCredentials, EtcdStorage, SledStorage, Storage, StoreIdentity,
+};
 pub use takeover::Takeover;
 pub use telemetry::{MetricsListener, Telemetry, Tracing};
 pub use warning::{Warning, WarningKind};

@@ -85,6 +85,22 @@ impl Storage {
         }
     }
 
+    /// Which store it is, as far as the stanza tells.
+    #[must_use]
+    pub fn identity(&self) -> StoreIdentity {
+        let (path, members) = match self {
+            Self::InMemory => (PathBuf::new(), Vec::new()),
+            Self::Sled(sled) => (sled.path.clone(), Vec::new()),
+            Self::Etcd(etcd) => {
+                let member = |url: &String| {
+                    url.split_once("://").map_or(url.as_str(), |(_, member)| member).to_owned()
+                };
+                ((&etcd.prefix).into(), etcd.endpoints.iter().map(member).collect())
+            }
+        };
+        StoreIdentity { kind: self.kind(), path, members }
+    }
+
     /// All that the stanza says, but the password: where it says the same, it is the same store, and
     /// spoken to in the same way.
     #[must_use]
@@ -106,6 +122,26 @@ impl Storage {
             Self::Sled(sled) => sled.create,
             Self::Etcd(etcd) => etcd.create,
         }
+    }
+}
+
+/// What tells a store from others.
+#[derive(Clone, Debug)]
+pub struct StoreIdentity {
+    kind: &'static str,
+    /// Its directory, or the prefix of its keys.
+    path: PathBuf,
+    /// Hosts and ports of the members of its cluster.
+    members: Vec<String>,
+}
+
+impl StoreIdentity {
+    /// Whether `other` is the same store. Members come and go: a cluster that keeps one is the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_kept = self.members.iter().any(|member| other.members.contains(member));
+        let is_same_cluster = is_kept || self.members == other.members;
+        self.kind == other.kind && self.path == other.path && is_same_cluster
     }
 }
 

@@ -376,12 +376,46 @@ async fn a_reload_with_another_place_of_the_storage_is_refused() {
         config(PLAIN, &format!("storage \"sled\" {{\n path = {path:?}\n{further}}}\n"))
     };
     let mut server = served(sled("one", "")).await.unwrap();
-    for other in [sled("other", ""), sled("one", "create = false\n"), config(PLAIN, "")] {
+    for other in [sled("other", ""), sled("other", "create = false\n"), config(PLAIN, "")] {
         let error = assert_refused(&mut server, other).await;
         assert!(matches!(error, ReloadError::NeedsRestart { field: "storage" }), "{error}");
     }
     assert!(!dir.path().join("other").exists());
+    let log = Log::start();
     server.reload(sled("one", ""), TIME).await.unwrap();
+    assert!(!log.take().contains("storage stanza"));
+    let log = Log::start();
+    server.reload(sled("one", "create = false\n"), TIME).await.unwrap();
+    assert!(log.take().contains("what the storage stanza says has changed"));
+}
+
+/// A certificate that is renewed must not wait for a restart that the storage needs.
+#[tokio::test]
+async fn a_reload_with_another_way_to_the_same_etcd_is_taken_and_one_to_another_etcd_is_not() {
+    let dir = tempdir().unwrap();
+    let etcd = |address: &str, further: &str| {
+        let etcd = format!("address = \"{address}\"\n{further}");
+        let data_dir = dir.path();
+        config(PLAIN, &format!("data_dir = {data_dir:?}\nstorage \"etcd\" {{\n{etcd}\n}}\n"))
+    };
+    let mut server = served(etcd("http://127.0.0.1:1,http://127.0.0.1:2", "")).await.unwrap();
+    for other in [
+        etcd("http://127.0.0.1:3", ""),
+        etcd("http://127.0.0.1:1,http://127.0.0.1:2", "path = \"other/\""),
+    ] {
+        let error = assert_refused(&mut server, other).await;
+        assert!(matches!(error, ReloadError::NeedsRestart { field: "storage" }), "{error}");
+    }
+    for (address, further) in [
+        ("http://127.0.0.1:2,http://127.0.0.1:3", ""),
+        ("https://127.0.0.1:1", ""),
+        ("http://127.0.0.1:1,http://127.0.0.1:2", "request_timeout = \"7s\""),
+        ("http://127.0.0.1:1,http://127.0.0.1:2", "create = false"),
+    ] {
+        let log = Log::start();
+        server.reload(etcd(address, further), TIME).await.unwrap();
+        assert!(log.take().contains("what the storage stanza says has changed"), "{address}");
+    }
 }
 
 /// With the identity in `dir`, on an etcd that is not there. Below another path it is asked before the
@@ -404,7 +438,6 @@ fn credentials_for_etcd_are_told_from_others_by_what_is_in_their_files() {
     assert_eq!(credentials_of(storage().as_ref()).unwrap(), before);
     write_identity(dir.path());
     assert_ne!(credentials_of(storage().as_ref()).unwrap(), before);
-    assert_eq!(Fixed::of(&config(PLAIN, "")).storage, None);
     assert_eq!(storage().unwrap().told(), storage().unwrap().told());
 }
 
