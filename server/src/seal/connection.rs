@@ -28,8 +28,10 @@ use super::known::{Known, fingerprint};
 use super::pin::{PinError, PinFile};
 use crate::metrics::HotCalls;
 
-/// How many times of clocks that were ahead are remembered.
+/// How many times of clocks that were ahead are remembered one by one.
 const MOST_AHEAD: usize = 64;
+/// Under which the others are remembered together.
+const FURTHER_AHEAD: u64 = u64::MAX;
 
 /// What a seal's stanza comes to.
 #[derive(Debug)]
@@ -301,10 +303,14 @@ impl Connection {
         }
         let ahead = &mut self.state().ahead;
         ahead.retain(|noted, _| *noted > now);
-        if ahead.len() >= MOST_AHEAD && !ahead.contains_key(&noted) {
-            ahead.pop_first();
+        // The first to come stay, and the others share a time: whichever had to make room would be
+        // met anew at each look, and never be over.
+        if ahead.len() < MOST_AHEAD {
+            ahead.remove(&FURTHER_AHEAD);
         }
-        let at = *ahead.entry(noted).or_insert_with(Instant::now);
+        let has_own = ahead.len() < MOST_AHEAD || ahead.contains_key(&noted);
+        let at = if has_own { noted } else { FURTHER_AHEAD };
+        let at = *ahead.entry(at).or_insert_with(Instant::now);
         now.saturating_sub(at.elapsed().as_secs())
     }
 

@@ -425,5 +425,21 @@ async fn a_time_that_is_far_ahead_makes_no_other_long_past() {
     for noted in 3_000_000..3_000_100 {
         assert_eq!(connection.when(noted, 1_005_010), 1_005_010);
     }
-    assert_eq!(connection.when(9_000_000, 1_005_010), 1_000_000, "the farthest are kept");
+    assert_eq!(connection.when(9_000_000, 1_005_010), 1_000_000, "the first are kept");
+}
+
+/// What it was noted for would wait for that time itself.
+#[tokio::test(start_paused = true)]
+async fn each_of_many_times_ahead_is_left_behind() {
+    let connection = Site::new().seal("weu").connection;
+    for _each_hour in 0..2 {
+        for noted in 2_000_000..2_000_200 {
+            connection.when(noted, 1_000_000);
+        }
+        sleep(Duration::from_secs(3_600)).await;
+    }
+    for noted in 2_000_000..2_000_200 {
+        assert_eq!(connection.when(noted, 1_007_200), 1_000_000, "{noted}");
+    }
+    assert_eq!(connection.when(3_000_000, 2_500_000), 2_500_000, "those have passed");
 }
