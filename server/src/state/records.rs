@@ -203,18 +203,21 @@ impl Records {
         }
     }
 
-    /// Holds all that is in `store`.
+    /// Holds all that is in `store`; after an error, what it held before.
     pub(crate) async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let (began, mut told) = (self.heard.now(), None);
-        for mirror in &self.mirrors {
+        let began = self.heard.now();
+        // What is judged by others is read before them, and held after them.
+        let mut mirrors: Vec<_> = self.mirrors.iter().collect();
+        mirrors.sort_by_key(|mirror| mirror.judged_by().is_empty());
+        let mut read = Vec::new();
+        for mirror in mirrors {
             if let Ok(root) = mirror.root().parse() {
-                let listed = list(store, Page::under_in_bulk(root)).await?;
-                mirror.replace(&listed);
-                // The first: of what came during the listings, the watch tells.
-                told.get_or_insert(listed.revision);
+                read.push((mirror, list(store, Page::under_in_bulk(root)).await?));
             }
         }
-        told.into_iter().for_each(|revision| self.heard.told(revision));
+        read.iter().rev().for_each(|(mirror, listed)| mirror.replace(listed));
+        // The first: of what came during the listings, the watch tells.
+        read.first().into_iter().for_each(|(_, listed)| self.heard.told(listed.revision));
         self.heard.note(began);
         Ok(())
     }

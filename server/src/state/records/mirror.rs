@@ -255,6 +255,8 @@ impl<T: Kept> Held<T> {
 pub(crate) trait Mirrors: Send + Sync {
     /// Below which its records are.
     fn root(&self) -> &'static str;
+    /// As [`Kept::JUDGED_BY`].
+    fn judged_by(&self) -> &'static [&'static str];
     /// Holds all that a listing found. What it did not find is gone, unless it is newer.
     fn replace(&self, listed: &Listed);
     /// Holds what a commit changed.
@@ -270,6 +272,10 @@ pub(crate) trait Mirrors: Send + Sync {
 impl<T: Kept> Mirrors for Mirror<T> {
     fn root(&self) -> &'static str {
         T::ROOT
+    }
+
+    fn judged_by(&self) -> &'static [&'static str] {
+        T::JUDGED_BY
     }
 
     fn followed(&self) -> Option<Revision> {

@@ -269,6 +269,75 @@ async fn without_a_store_nothing_can_be_kept() {
     assert!(matches!(sealed.commit(&batch).await, Err(RecordsError::StateSealed)));
 }
 
+/// What no note must be missing for.
+#[derive(Debug)]
+struct Claim;
+
+impl Kept for Claim {
+    const ROOT: &'static str = "claim";
+    type Name = String;
+    type Index = ();
+    const JUDGED_BY: &'static [&'static str] = &[Note::ROOT];
+    fn place(name: &String) -> String {
+        name.clone()
+    }
+    fn name(place: &str) -> Option<String> {
+        Some(place.to_owned())
+    }
+    fn encode(&self) -> Result<RecordValue, TooLarge> {
+        RecordValue::new(Vec::new()).map_err(|_large| TooLarge)
+    }
+    fn decode(_name: &String, _value: &RecordValue) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+#[tokio::test]
+async fn no_reload_holds_a_record_before_what_it_is_judged_by() {
+    let store = store();
+    let (claims, notes) =
+        (Arc::new(Mirror::<Claim>::default()), Arc::new(Mirror::<Note>::default()));
+    let mirrors: Vec<Arc<dyn Mirrors>> = vec![Arc::clone(&claims) as _, Arc::clone(&notes) as _];
+    let replica = Records::new(true, mirrors, Arc::new(SystemClock));
+    let mut batch = Batch::default();
+    batch.put(&"a".to_owned(), &Claim, None).unwrap();
+    batch.put(&"a".to_owned(), &Note("one".into()), None).unwrap();
+    store.commit(&batch.guards, &batch.writes).await.unwrap();
+    for root in ["claim", "note"] {
+        let away = WithoutListing(Arc::clone(&store), root);
+        assert!(matches!(replica.reload(&away).await, Err(StoreError::Unavailable { .. })));
+        assert!(claims.names().is_empty() && notes.names().is_empty(), "{root}");
+    }
+    replica.reload(&*store).await.unwrap();
+    assert!(claims.names() == ["a"] && notes.names() == ["a"]);
+}
+
+/// A store that lists nothing below one place.
+#[derive(Debug)]
+struct WithoutListing(Arc<dyn Store>, &'static str);
+
+impl Store for WithoutListing {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        if page.under.as_ref().is_some_and(|under| under.as_str().starts_with(self.1)) {
+            let source = Box::new(std::io::Error::from(std::io::ErrorKind::TimedOut));
+            return Box::pin(async { Err(StoreError::Unavailable { source }) });
+        }
+        self.0.list(page)
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        self.0.commit(guards, writes)
+    }
+
+    fn watch(&self, after: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        self.0.watch(after)
+    }
+}
+
 /// A store whose first watch says nothing for ever, though all else works.
 #[derive(Debug)]
 struct DeafAtFirst(Arc<dyn Store>, AtomicUsize);
