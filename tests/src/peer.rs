@@ -23,6 +23,8 @@ pub enum Peer {
     Python,
     /// curl.
     Curl,
+    /// OpenSSL's program, by which the README makes certificates.
+    OpenSsl,
     /// etcd, the server.
     Etcd,
     /// A kube-apiserver, which takes minutes to build: `make proof` alone does.
@@ -40,6 +42,7 @@ impl Peer {
             Self::AzureKeyVaultWrapper => peers.join("bin/azure-keyvault"),
             Self::Python => peers.join(".venv/bin/python"),
             Self::Curl => PathBuf::from("/usr/bin/curl"),
+            Self::OpenSsl => PathBuf::from("/usr/bin/openssl"),
             Self::Etcd => PathBuf::from("/usr/bin/etcd"),
             Self::KubeApiServer => peers.join("bin/kubernetes"),
         }
@@ -54,6 +57,7 @@ impl Peer {
             | Self::AzureKeyVaultWrapper => "install Go 1.26 and run `make peers`",
             Self::Python => "install python3-venv and run `make peers`",
             Self::Curl => "apt-get install curl",
+            Self::OpenSsl => "apt-get install openssl",
             Self::Etcd => "apt-get install etcd-server",
             Self::KubeApiServer => "tests/run kubernetes, as make proof does",
         }

@@ -179,16 +179,22 @@ impl Value {
     }
 
     /// The same, and of a text with commas each part: an endpoint that takes it for a list would else
-    /// be given what the `*` of a value covers.
+    /// be given what the `*` of a value covers. One that ends in `,*` says that any part may follow.
     fn allows(&self, value: Parameter<'_>) -> bool {
         let each_part = match (self, value) {
-            (Self::Text(own), Parameter::Text(text)) if **own != *text => {
+            (Self::Text(own), Parameter::Text(text)) if **own != *text && !takes_any_part(own) => {
                 text.split(',').all(|part| matches_glob(own, part.trim()))
             }
             _ => true,
         };
         each_part && self.is(value)
     }
+}
+
+/// Whether its `*` stands for whole parts alone: that of `a,dev-*` does not.
+fn takes_any_part(pattern: &str) -> bool {
+    let begin = pattern.strip_suffix('*').filter(|begin| !begin.starts_with('*'));
+    begin.is_some_and(|begin| begin.trim_end().ends_with(','))
 }
 
 /// `*` at the beginning or the end, where something else is there too; anywhere else it is itself.

@@ -145,6 +145,16 @@ impl Policy {
         }
     }
 
+    /// Whether a rule of it denies or restricts on a path with `{{token.display_name}}` or
+    /// `{{identity.entity.name}}`, so that no login is concerned.
+    #[must_use]
+    pub fn restricts_no_login(&self) -> bool {
+        match &self.rules {
+            Rules::Everything => false,
+            Rules::Listed(rules) => rules.iter().any(Rule::restricts_no_login),
+        }
+    }
+
     /// The paths of its rules that each are one, without wildcards, and the same for every client.
     pub fn exact_paths(&self) -> impl Iterator<Item = &str> {
         let rules = match &self.rules {

@@ -73,6 +73,15 @@ impl Template {
         Ok((pieces.len() > 1).then_some(Self(pieces)))
     }
 
+    /// Whether it names a client by what no login is called: its display name, which is not known of
+    /// one, or its entity's name, which is made of an id.
+    pub(crate) fn names_no_login(&self) -> bool {
+        let is_name = |piece: &Piece| {
+            matches!(piece, Piece::Known(Known::EntityName | Known::TokenDisplayName))
+        };
+        self.0.iter().any(is_name)
+    }
+
     /// The text for the client of whom `identity` is known; `None` where something is not, or where
     /// `fits` refuses what is.
     pub(crate) fn resolve(

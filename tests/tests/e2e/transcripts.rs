@@ -1,11 +1,12 @@
 //! What documents show of commands is what the commands print, but for ids, tokens and places.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use selkie_tests::{Authority, Emulator, Site, binary};
+use selkie_tests::{Authority, Emulator, Peer, Selkie, Site, binary};
 
 fn document(path: &str) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
@@ -70,26 +71,99 @@ fn put(site: &Site, name: &str, text: &str) -> Result<()> {
     Ok(fs::write(file, text.replace("/etc/selkie", here))?)
 }
 
-#[test]
-fn the_readme_shows_what_validate_says_of_the_example() -> Result<()> {
-    let (site, text) = example_site()?;
-    put(&site, "docs/examples/selkie.hcl", &text)?;
-    let command = "selkie validate docs/examples/selkie.hcl";
-    assert_eq!(printed(site.dir(), command)?, shown(&document("README.md")?, command)?);
-    Ok(())
+/// The commands of a section, which may go on in the next lines.
+fn commands(section: &str) -> Vec<String> {
+    let is_open = |command: &String| {
+        let count = |mark: char| command.matches(mark).count();
+        command.ends_with('\\') || count('(') > count(')') || count('"') % 2 == 1
+    };
+    let mut commands: Vec<String> = Vec::new();
+    for line in section.lines() {
+        if let Some(command) = line.strip_prefix("    $ ") {
+            commands.push(command.to_owned());
+        } else if let Some(open) = commands.last_mut().filter(|command| is_open(command)) {
+            *open += &format!("\n{line}");
+        }
+    }
+    commands
+}
+
+/// Who follows the README, with `selkie` on the path and the example where a checkout has it. The
+/// folder of both is in the place of `/etc/selkie`.
+struct Reader {
+    site: Site,
+    etc: String,
+}
+
+impl Reader {
+    fn new() -> Result<Self> {
+        let site = Site::new()?;
+        fs::create_dir(site.dir().join("bin"))?;
+        symlink(binary()?.canonicalize()?, site.dir().join("bin/selkie"))?;
+        let example = "docs/examples/selkie.hcl";
+        put(&site, example, &document(example)?)?;
+        let etc = site.dir().to_str().context("a path in UTF-8")?.to_owned();
+        Ok(Self { site, etc })
+    }
+
+    /// Its exit code, and what it prints.
+    fn types(&self, command: &str) -> Result<(Option<i32>, String)> {
+        let path = format!("{}/bin:/usr/bin:/bin", self.site.dir().display());
+        let mut shell = Command::new("sh");
+        shell.env_clear().env("PATH", path).current_dir(self.site.dir());
+        let output = shell.arg("-c").arg(command.replace("/etc/selkie", &self.etc)).output()?;
+        let text = String::from_utf8([output.stderr, output.stdout].concat())?;
+        Ok((output.status.code(), neutral(text.replace(&self.etc, "/etc/selkie").trim_end())))
+    }
+
+    /// Starts the server, whose port another program may have, and whose credentials systemd is to
+    /// pass on.
+    fn starts(&self) -> Result<()> {
+        let text = fs::read_to_string(format!("{}/selkie.hcl", self.etc))?;
+        let text = text.replace("0.0.0.0:8200", &format!("127.0.0.1:{}", self.site.port));
+        let credentials = format!("{}/private", self.etc);
+        let text = text.replace("/run/credentials/selkie.service", &credentials);
+        let file = self.site.dir().join("started.hcl");
+        fs::write(&file, text)?;
+        let mut selkie = Selkie::configured(&file, 1)?;
+        assert!(selkie.url().starts_with("https://"));
+        selkie.stop()
+    }
 }
 
 #[test]
-fn the_documents_show_what_client_add_prints() -> Result<()> {
-    for (path, command) in [
-        ("README.md", "selkie client add vault-eu --address https://selkie.example.com:8200"),
-        (
-            "docs/clients.md",
-            "selkie client add ann --operator --address https://selkie.example.com:8200",
-        ),
-    ] {
-        assert_eq!(printed(Path::new("/"), command)?, shown(&document(path)?, command)?);
+fn the_commands_of_the_readme_make_a_server_that_starts() -> Result<()> {
+    if Peer::OpenSsl.find()?.is_none() {
+        return Ok(());
     }
+    let readme = document("README.md")?;
+    let (_, section) = readme.split_once("\n## A configured server\n").context("no section")?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let reader = Reader::new()?;
+    let commands = commands(section);
+    assert!(commands.len() >= 12, "{commands:#?}");
+    for command in &commands {
+        // Each has a shell of its own here, and one for all at the reader's.
+        assert!(!command.starts_with("cd "), "{command}");
+        if command.starts_with("selkie server ") {
+            reader.starts()?;
+            continue;
+        }
+        let (code, printed) = reader.types(command)?;
+        let expected =
+            if command.contains("wrong.hcl") && command.starts_with("selkie") { 78 } else { 0 };
+        assert_eq!(code, Some(expected), "{command}: {printed}");
+        if ["selkie ", "grep "].iter().any(|program| command.starts_with(program)) {
+            assert_eq!(printed, shown(section, command)?, "{command}");
+        }
+    }
+    reader.starts()
+}
+
+#[test]
+fn the_manual_shows_what_client_add_prints_for_an_operator() -> Result<()> {
+    let command = "selkie client add ann --operator --address https://selkie.example.com:8200";
+    assert_eq!(printed(Path::new("/"), command)?, shown(&document("docs/clients.md")?, command)?);
     Ok(())
 }
 

@@ -112,6 +112,30 @@ fn a_request_whose_parameters_are_no_longer_known_is_refused_where_they_matter()
 }
 
 #[test]
+fn an_allowed_value_that_ends_in_a_comma_and_a_star_lets_any_part_follow() {
+    let allowed = |value: &str, sent: &str| {
+        let rules = serde_json::json!({"a": {"capabilities": ["update"], "allowed_parameters": {"who": [value]}}});
+        let sent = Sent::new([("who".to_owned(), Json::from(sent))].into(), None);
+        let policy = policy(&rules.to_string());
+        Acl::new([&policy]).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    for value in ["Team A, *", "Team A,*"] {
+        assert!(allowed(value, "Team A, b") && allowed(value, "Team A, b,c"), "{value}");
+        assert!(!allowed(value, "Team B, b") && !allowed(value, "x,Team A, b"), "{value}");
+    }
+    for (value, sent) in [
+        ("dev-*", "dev-x,admin"),
+        ("a,dev-*", "a,dev-x,admin"),
+        ("dev-*,x", "dev-y,x"),
+        ("*,x", "admin,x"),
+        ("*a,*", "admin,a,x"),
+        (",*", "admin"),
+    ] {
+        assert!(!allowed(value, sent), "{value}");
+    }
+}
+
+#[test]
 fn a_template_in_a_value_is_what_the_client_is_called_and_never_a_glob() {
     let rules = r#"{"a": {"capabilities": ["update"],
         "allowed_parameters": {"who": ["{{identity.entity.name}}", "{{identity.entity.name}}-*"]}}}"#;

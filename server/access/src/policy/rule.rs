@@ -83,6 +83,12 @@ impl Rule {
         matches!(self.grant, Grant::Deny) || self.constraints().is_some()
     }
 
+    /// Whether it restricts somebody by a name that no login has, and so no login.
+    pub(super) fn restricts_no_login(&self) -> bool {
+        let by_path = matches!(&self.path, PathText::Template(path) if path.names_no_login());
+        by_path && self.restricts()
+    }
+
     /// The rule for the client of whom `identity` is known; `None` where it says nothing to it,
     /// because its path is nobody's. One whose parameters cannot be told denies its path: were it
     /// void, a more general rule would count there, without what this one asks.

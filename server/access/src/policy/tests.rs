@@ -62,6 +62,22 @@ fn only_a_policy_with_a_template_is_templated() {
 }
 
 #[test]
+fn a_policy_that_restricts_by_what_no_login_is_called_is_known() {
+    let restricts_no_login = |path: &str, rule: &str| {
+        parse(&format!("path \"{path}\" {{\n{rule}\n}}")).expect("a policy").restricts_no_login()
+    };
+    let (deny, read) = ("capabilities = [\"deny\"]", "capabilities = [\"read\"]");
+    let required = "capabilities = [\"update\"]\nrequired_parameters = [\"a\"]";
+    for path in ["a/{{token.display_name}}", "a/{{identity.entity.name}}/*"] {
+        assert!(restricts_no_login(path, deny) && restricts_no_login(path, required), "{path}");
+        assert!(!restricts_no_login(path, read), "{path}");
+    }
+    assert!(!restricts_no_login("a/{{identity.entity.aliases.b.name}}", deny));
+    assert!(!restricts_no_login("a", deny));
+    assert!(!Policy::root().restricts_no_login());
+}
+
+#[test]
 fn the_exact_paths_of_a_policy_are_those_without_wildcards_and_templates() {
     let rule = |path| format!("path \"{path}\" {{ policy = \"read\" }}\n");
     let paths = ["b/1", "a/*", "a/+/c", "{{identity.entity.name}}", "a"];

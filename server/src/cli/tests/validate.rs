@@ -65,6 +65,24 @@ fn validate_warns_of_the_sample_token_of_the_examples() {
 }
 
 #[test]
+fn validate_warns_of_a_denial_by_what_no_login_is_called() {
+    let policy = |name: &str| {
+        format!(
+            "policy \"p\" {{\n  path \"secret/{{{{{name}}}}}\" {{\n    capabilities = [\"deny\"]\n  \
+             }}\n}}"
+        )
+    };
+    let (_dir, file) = site(&policy("token.display_name"));
+    let (exit, _, errors) = ran(&["validate", &file]);
+    assert_eq!(exit, Exit::Success, "clients that are declared have one: {errors}");
+    let said = "warning: policy \"p\": a rule denies or restricts by {{token.display_name}} or";
+    assert!(errors.contains(said), "{errors}");
+    let (_dir, file) = site(&policy("identity.entity.id"));
+    let (_, _, errors) = ran(&["validate", &file]);
+    assert!(!errors.contains("denies or restricts"), "{errors}");
+}
+
+#[test]
 fn validate_tells_another_key_under_a_known_id_by_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let old = with_key(&dir, "old.hcl", "old", Some(&[1; 32]));
