@@ -22,7 +22,7 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// How long a stop waits for a store that may be away.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A server that was heard of within [`PRESENCE`]: a record below `servers`, as JSON. It is not sealed,
+/// A server that was heard of within [`PRESENCE`]: a record below [`PRESENT`], as JSON. It is not sealed,
 /// as who restores a store may have no state key, and so it tells only whom to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present {

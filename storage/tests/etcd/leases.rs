@@ -17,7 +17,7 @@ async fn who_attends_is_seen_until_it_has_not_been_heard_of_for_so_long() {
     }
     let etcd = Etcd::start(1).await;
     let (first, second) = (store(etcd.urls_from(0)), store(etcd.urls_from(0)));
-    let (under, value) = (key("servers"), RecordValue::new(*b"first").unwrap());
+    let (under, value) = (key("state-key-local/server"), RecordValue::new(*b"first").unwrap());
     let mine = first.attend(&under, &value, TTL).await.unwrap().unwrap();
     let theirs = second.attend(&under, &value, TTL).await.unwrap().unwrap();
     assert!(mine != theirs && mine.is_under(&under) && theirs.is_under(&under));
