@@ -93,18 +93,18 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Says that this process uses `store` from now on.
-    pub(super) async fn begin(&self, store: &Arc<dyn Store>, now: u64) {
+    /// This process uses `store` from now on.
+    pub(super) fn begin(&self, store: &Arc<dyn Store>, now: u64) {
         let _first = self.begun.set((Arc::clone(store), Present::this(now)));
-        self.renew(false).await;
     }
 
-    /// Goes on saying so. Nobody reads it but who restores, so no failure of it stops anything.
+    /// Says so, again and again. Nobody reads it but who restores, so no failure of it stops anything
+    /// and nothing waits for it.
     pub(super) async fn keep(&self) {
         let mut is_told = false;
         loop {
-            sleep(RENEWAL).await;
             is_told = self.renew(is_told).await;
+            sleep(RENEWAL).await;
         }
     }
 
