@@ -477,6 +477,9 @@ async fn nothing_is_put_into_a_store_that_a_server_uses_be_it_forced_or_not() {
         let text = refused.to_string();
         assert!(matches!(refused, CopyError::InUse(_)), "{text}");
         assert!(text.contains("process 4711 on eu-1") && text.contains("30 s more"), "{text}");
+        // As it is in a copy of etcd's keys, the record goes by hand alone.
+        assert!(text.contains("(record state-key-local/server/1)"), "{text}");
+        assert!(text.contains("may be deleted: `etcdctl del KEY`"), "{text}");
     }
     assert_eq!(copied(&site.store).await, held, "nothing has changed");
     site.store.commit(&[], &[Write::Delete(key("state-key-local/server/1"))]).await.unwrap();

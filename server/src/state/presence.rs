@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use selkie_storage::{Page, RecordKey, RecordValue, Store, StoreError, Write};
+use selkie_storage::{Page, Record, RecordKey, RecordValue, Store, StoreError, Write};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
@@ -75,14 +75,33 @@ impl fmt::Display for Present {
     }
 }
 
+/// A server that shows in a store, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    server: Present,
+    /// What the tools of the backend call its record.
+    place: String,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, place } = self;
+        write!(f, "{server} (record {place})")
+    }
+}
+
 /// The servers that were heard of in `store` of late.
 ///
 /// # Errors
 ///
 /// [`StoreError`].
-pub(crate) async fn present(store: &dyn Store) -> Result<Vec<Present>, StoreError> {
+pub(crate) async fn present(store: &dyn Store) -> Result<Vec<Shown>, StoreError> {
     let listed = list(store, Page::under(place(PRESENT)?)).await?;
-    Ok(listed.records.iter().map(|record| Present::decode(&record.value)).collect())
+    let shown = |record: &Record| Shown {
+        server: Present::decode(&record.value),
+        place: store.place_of(&record.key),
+    };
+    Ok(listed.records.iter().map(shown).collect())
 }
 
 /// How this process shows in its store.

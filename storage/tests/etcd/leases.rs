@@ -23,6 +23,8 @@ async fn who_attends_is_seen_until_it_has_not_been_heard_of_for_so_long() {
     assert!(mine != theirs && mine.is_under(&under) && theirs.is_under(&under));
     let began = second.get(&mine).await.unwrap().unwrap();
     assert_eq!(began.value, value);
+    let place = second.place_of(&mine);
+    assert_eq!(etcd.ctl(&["get", "--keys-only", &place]).trim(), place);
 
     let (since, mut is_second_gone) = (Instant::now(), false);
     while !is_second_gone || since.elapsed() < 3 * TTL {
