@@ -139,8 +139,7 @@ fn by_hand(content: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
         let key = str::from_utf8(part()?).ok()?;
         let value = part()?;
         key.parse::<selkie_storage::RecordKey>().ok()?;
-        let is_copied = !key.starts_with("state-key-local/") && !key.starts_with("servers/");
-        if !is_copied
+        if key.starts_with("state-key-local/")
             || value.len() > selkie_storage::MAX_VALUE_BYTES
             || records.insert(key.to_owned(), value.to_vec()).is_some()
         {

@@ -156,6 +156,10 @@ impl fmt::Debug for EtcdStore {
 }
 
 impl Store for EtcdStore {
+    fn place_of(&self, key: &RecordKey) -> String {
+        format!("{}{key}", self.prefix.as_str())
+    }
+
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(self.read_record(key))
     }

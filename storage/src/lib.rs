@@ -55,6 +55,11 @@ pub trait Store: Debug + Send + Sync {
         false
     }
 
+    /// What the tools of the backend call the record under `key`.
+    fn place_of(&self, key: &RecordKey) -> String {
+        key.to_string()
+    }
+
     /// The record under `key`; `None` if there is none.
     ///
     /// # Errors

@@ -145,5 +145,5 @@ impl World {
 /// Whether the state key seals it: of the others each has a check of its own.
 fn is_sealed(place: &RecordKey) -> bool {
     let first = place.as_str().split('/').next();
-    !matches!(first, Some("format" | "state-key" | "state-key-local" | "filling" | "servers"))
+    !matches!(first, Some("format" | "state-key" | "state-key-local" | "filling"))
 }

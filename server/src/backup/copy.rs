@@ -19,7 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::deployment::{Deployment, DeploymentError};
 use crate::metrics::Metrics;
 use crate::state::others;
-use crate::state::presence::{PRESENCE, Present, present};
+use crate::state::presence::{PRESENCE, Present, Shown, present};
 use crate::transit::{ManagedKeys, Transit};
 
 /// Where a copy goes.
@@ -79,10 +79,10 @@ pub enum CopyError {
     Fill(#[source] FillError),
     /// Servers use the target, and would take the copy for tampering.
     #[error("nothing has changed: the storage is {}", in_use(.0))]
-    InUse(Vec<Present>),
+    InUse(Vec<Shown>),
     /// Servers use the source, and would go on to change it.
     #[error("nothing has changed: the source is {}", in_use(.0))]
-    SourceInUse(Vec<Present>),
+    SourceInUse(Vec<Shown>),
     /// Source and target are one.
     #[error("source and target name the same storage: nothing was done")]
     SameStorage,
@@ -101,12 +101,14 @@ impl From<FillError> for CopyError {
     }
 }
 
-fn in_use(servers: &[Present]) -> String {
+fn in_use(servers: &[Shown]) -> String {
     let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
     let seconds = PRESENCE.as_secs();
     format!(
         "in use by {}, heard of within the last {seconds} s. Stop all of them and run this again; one \
-         that was killed, or is gone for good, counts for {seconds} s more",
+         that was killed, or is gone for good, counts for {seconds} s more. A record that outlives its \
+         server by more than that has lost its lease, as in a copy of etcd's keys, and may be deleted: \
+         `etcdctl del KEY`",
         servers.join("; ")
     )
 }

@@ -12,7 +12,7 @@ use selkie_storage::{
 };
 use tokio::time::timeout;
 
-use crate::state::layout::{FORMAT, Format, is_presence, is_reserved};
+use crate::state::layout::{FORMAT, Format, is_reserved};
 use crate::state::{KeyRecord, Root};
 
 /// The most bytes of keys and values that a snapshot holds in memory.
@@ -230,9 +230,10 @@ pub(super) async fn copy(
     Ok(records)
 }
 
-/// What a local key of one machine protects stays with that machine, and a server is where it runs.
+/// What a local key of one machine protects stays with that machine. So do the servers, which show below
+/// the same place.
 pub(super) fn is_copied(key: &RecordKey) -> bool {
-    !key.as_str().starts_with("state-key-local/") && !is_presence(key)
+    !key.as_str().starts_with("state-key-local/")
 }
 
 /// Applies the commits after `first` up to `last`. A revision of a store that others share may be

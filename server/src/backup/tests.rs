@@ -458,7 +458,10 @@ impl Store for Rotted {
 
 /// What a server in the storage shows of itself, if several may use that.
 fn a_server() -> Write {
-    Write::Put(key("servers/1"), value(br#"{"host":"eu-1","process":4711,"since":0}"#))
+    Write::Put(
+        key("state-key-local/server/1"),
+        value(br#"{"host":"eu-1","process":4711,"since":0}"#),
+    )
 }
 
 #[tokio::test]
@@ -474,9 +477,12 @@ async fn nothing_is_put_into_a_store_that_a_server_uses_be_it_forced_or_not() {
         let text = refused.to_string();
         assert!(matches!(refused, CopyError::InUse(_)), "{text}");
         assert!(text.contains("process 4711 on eu-1") && text.contains("30 s more"), "{text}");
+        // As it is in a copy of etcd's keys, the record goes by hand alone.
+        assert!(text.contains("(record state-key-local/server/1)"), "{text}");
+        assert!(text.contains("may be deleted: `etcdctl del KEY`"), "{text}");
     }
     assert_eq!(copied(&site.store).await, held, "nothing has changed");
-    site.store.commit(&[], &[Write::Delete(key("servers/1"))]).await.unwrap();
+    site.store.commit(&[], &[Write::Delete(key("state-key-local/server/1"))]).await.unwrap();
     let forced = Target { store: &site.store, transit: &transit, force: true };
     restore(&file, forced, &mut |_, _| {}).await.unwrap();
 }
@@ -502,7 +508,10 @@ async fn servers_are_in_no_copy() {
     target.commit(&[], &[a_server()]).await.unwrap();
     assert!(matches!(look(&target, &transit).await.unwrap(), Standing::Empty));
     fill(&target, &before, &mut |_, _| {}).await.unwrap();
-    assert!(target.get(&key("servers/1")).await.unwrap().is_some(), "it is not ours to delete");
+    assert!(
+        target.get(&key("state-key-local/server/1")).await.unwrap().is_some(),
+        "it is not ours to delete"
+    );
 }
 
 #[tokio::test]

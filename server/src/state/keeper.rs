@@ -266,7 +266,7 @@ impl Keeper {
         let state = State::new(Arc::clone(&raw), keeping.local_key.clone(), checkpoint_dir);
         let state = state.when_empty(self.when_empty);
         let opened = state.open(&transit).await?;
-        self.watch.presence.begin(&shared, transit.clock.unix_seconds()).await;
+        self.watch.presence.begin(&shared, transit.clock.unix_seconds());
         let store = Arc::clone(&opened.store);
         let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));
         auth.await.map_err(OpenError::Store)?;

@@ -7,7 +7,7 @@
 //! | `state-key-local/<id>` | the state key under a local key; `<id>` tells local keys apart | by the local key |
 //! | `root` | [`Root`](super::Root): what all other records add up to | by the state key |
 //! | `filling` | there while a restore or a migration writes the store; it is not served then | no |
-//! | `servers/<lease>` | a server that uses the store, where several may ([`Present`](super::presence::Present)); it goes with its process | no |
+//! | `state-key-local/server/<lease>` | a server that uses the store, where several may ([`Present`](super::presence::Present)); it goes with its process | no |
 //! | `transit/<mount>/<name>` | a managed key | by the state key |
 //! | `<kind>/...` | another record, of a [`Kept`](super::records::Kept) kind | by the state key |
 
@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 pub const FORMAT: u32 = 1;
 
 /// The places that the state itself takes, which no sealed record may have.
-pub const RESERVED: [&str; 6] =
-    ["format", "state-key", "state-key-local", "root", "filling", PRESENT];
+pub const RESERVED: [&str; 5] = ["format", "state-key", "state-key-local", "root", "filling"];
 
-/// What the records of the servers that use the store stand below.
-pub const PRESENT: &str = "servers";
+/// What the records of the servers that use the store stand below. It is in a place that was always
+/// reserved, and that no watch, sum or copy looks at: a Selkie that does not know of them would take
+/// them for tampering anywhere else, and replicas are updated one after the other.
+pub const PRESENT: &str = "state-key-local/server";
 
 /// The record `format`, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ pub fn is_reserved(key: &RecordKey) -> bool {
 /// Whether `key` is that of a server that uses the store: no part of what the store holds.
 #[must_use]
 pub fn is_presence(key: &RecordKey) -> bool {
-    key.as_str().split_once('/').is_some_and(|(first, _)| first == PRESENT)
+    key.as_str().strip_prefix(PRESENT).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// One of [`RESERVED`] as a key.
@@ -58,4 +59,25 @@ pub fn is_presence(key: &RecordKey) -> bool {
 /// None in practice: the keys are constants.
 pub fn reserved(name: &'static str) -> Result<RecordKey, InvalidKey> {
     name.parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_shows_where_a_selkie_that_knows_of_no_such_record_looks_away() {
+        // As of the last one that does not, which counts what is reserved by its first segment.
+        assert_eq!(RESERVED, ["format", "state-key", "state-key-local", "root", "filling"]);
+        let shown: RecordKey = format!("{PRESENT}/694d9c1f2b3a7c05").parse().unwrap();
+        assert!(is_presence(&shown) && is_reserved(&shown), "no watch and no sum looks at it");
+        assert!(shown.as_str().starts_with("state-key-local/"), "it is in no copy");
+    }
+
+    #[test]
+    fn no_copy_of_the_state_key_is_taken_for_a_server() {
+        for place in ["state-key-local/a2f3e7d7bcecfcee", "state-key-local/server", "state-key"] {
+            assert!(!is_presence(&place.parse().unwrap()), "{place}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use selkie_storage::{Page, RecordKey, RecordValue, Store, StoreError, Write};
+use selkie_storage::{Page, Record, RecordKey, RecordValue, Store, StoreError, Write};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
@@ -22,7 +22,7 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// How long a stop waits for a store that may be away.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A server that was heard of within [`PRESENCE`]: a record below `servers`, as JSON. It is not sealed,
+/// A server that was heard of within [`PRESENCE`]: a record below [`PRESENT`], as JSON. It is not sealed,
 /// as who restores a store may have no state key, and so it tells only whom to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present {
@@ -75,14 +75,33 @@ impl fmt::Display for Present {
     }
 }
 
+/// A server that shows in a store, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    server: Present,
+    /// What the tools of the backend call its record.
+    place: String,
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, place } = self;
+        write!(f, "{server} (record {place})")
+    }
+}
+
 /// The servers that were heard of in `store` of late.
 ///
 /// # Errors
 ///
 /// [`StoreError`].
-pub(crate) async fn present(store: &dyn Store) -> Result<Vec<Present>, StoreError> {
+pub(crate) async fn present(store: &dyn Store) -> Result<Vec<Shown>, StoreError> {
     let listed = list(store, Page::under(place(PRESENT)?)).await?;
-    Ok(listed.records.iter().map(|record| Present::decode(&record.value)).collect())
+    let shown = |record: &Record| Shown {
+        server: Present::decode(&record.value),
+        place: store.place_of(&record.key),
+    };
+    Ok(listed.records.iter().map(shown).collect())
 }
 
 /// How this process shows in its store.
@@ -93,18 +112,18 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Says that this process uses `store` from now on.
-    pub(super) async fn begin(&self, store: &Arc<dyn Store>, now: u64) {
+    /// This process uses `store` from now on.
+    pub(super) fn begin(&self, store: &Arc<dyn Store>, now: u64) {
         let _first = self.begun.set((Arc::clone(store), Present::this(now)));
-        self.renew(false).await;
     }
 
-    /// Goes on saying so. Nobody reads it but who restores, so no failure of it stops anything.
+    /// Says so, again and again. Nobody reads it but who restores, so no failure of it stops anything
+    /// and nothing waits for it.
     pub(super) async fn keep(&self) {
         let mut is_told = false;
         loop {
-            sleep(RENEWAL).await;
             is_told = self.renew(is_told).await;
+            sleep(RENEWAL).await;
         }
     }
 

@@ -105,7 +105,7 @@ impl Cluster {
 
     /// The answer to a request that must not be sent twice: `Effect::None` of a fault says that
     /// nobody took it within the request timeout.
-    pub(super) async fn write(&self, call: &TxnRequest) -> Result<TxnResponse, Fault> {
+    pub(super) async fn write<C: Call>(&self, call: &C) -> Result<C::Answer, Fault> {
         let deadline = Instant::now() + self.timeout;
         loop {
             let member = self.trusted(deadline).await?;

@@ -70,7 +70,9 @@ impl EtcdStore {
         }
         *held = None;
         let grant = LeaseGrantRequest { ttl: i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX) };
-        let LeaseGrantResponse { id } = self.cluster.read(&grant).await.map_err(unavailable)?;
+        // Not again when the outcome is open: each one that etcd took stays for its time, and a cluster
+        // without space would go through its log to refuse each.
+        let id = self.cluster.write(&grant).await.map_err(commit_error)?.id;
         // etcd draws it so that no other lease in the cluster has it.
         let record = under.child(&format!("{id:016x}"));
         let record = record.map_err(|error| StoreError::Corrupt {

@@ -17,12 +17,14 @@ async fn who_attends_is_seen_until_it_has_not_been_heard_of_for_so_long() {
     }
     let etcd = Etcd::start(1).await;
     let (first, second) = (store(etcd.urls_from(0)), store(etcd.urls_from(0)));
-    let (under, value) = (key("servers"), RecordValue::new(*b"first").unwrap());
+    let (under, value) = (key("state-key-local/server"), RecordValue::new(*b"first").unwrap());
     let mine = first.attend(&under, &value, TTL).await.unwrap().unwrap();
     let theirs = second.attend(&under, &value, TTL).await.unwrap().unwrap();
     assert!(mine != theirs && mine.is_under(&under) && theirs.is_under(&under));
     let began = second.get(&mine).await.unwrap().unwrap();
     assert_eq!(began.value, value);
+    let place = second.place_of(&mine);
+    assert_eq!(etcd.ctl(&["get", "--keys-only", &place]).trim(), place);
 
     let (since, mut is_second_gone) = (Instant::now(), false);
     while !is_second_gone || since.elapsed() < 3 * TTL {

@@ -1,8 +1,9 @@
 //! A cluster whose space is used up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use selkie_storage::{EtcdFault, EtcdStore, Revision, Store, StoreError};
+use selkie_storage::{EtcdFault, EtcdStore, RecordValue, Revision, Store, StoreError};
 
 use super::server::{Etcd, Security, etcd_is_here};
 use super::{key, newest, next, put, store};
@@ -46,6 +47,12 @@ async fn used_up_quota_refuses_commits_loses_nothing_and_ends_with_the_alarm() {
         let refused = store.commit(&[], &[put(&format!("refused/{n}"), b"x")]).await;
         assert!(matches!(refused, Err(StoreError::Undecided { .. })), "{refused:?}");
     }
+    // Tried once, as any other write: etcd refuses a lease like one.
+    let (under, value) = (key("state-key-local/server"), RecordValue::new(*b"x").unwrap());
+    let refused = store.attend(&under, &value, Duration::from_secs(30)).await.unwrap_err();
+    let StoreError::Undecided { source } = refused else { panic!("it was repeated: {refused:?}") };
+    let fault: &EtcdFault = source.downcast_ref().unwrap();
+    assert!(matches!(fault, EtcdFault::NoSpace { .. }), "{fault:?}");
     for (name, revision) in &acknowledged {
         let found = store.get(&key(name)).await.unwrap().unwrap().revision;
         // etcd 3.4 applies the write that reaches the quota and refuses it nevertheless.

@@ -181,7 +181,9 @@ async fn a_user_of_its_own_prefix_alone_may_show_that_it_uses_the_store() {
     }
     let (_etcd, store) = etcd_with_users().await;
     let value = RecordValue::new(*b"here").unwrap();
-    let attend = async || store.attend(&key("servers"), &value, PATIENCE).await.unwrap().unwrap();
+    let attend = async || {
+        store.attend(&key("state-key-local/server"), &value, PATIENCE).await.unwrap().unwrap()
+    };
     let record = attend().await;
     assert_eq!(attend().await, record, "it is renewed");
     assert_eq!(store.get(&record).await.unwrap().unwrap().value, value);

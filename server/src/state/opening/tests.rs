@@ -656,6 +656,46 @@ async fn i5_a_running_server_tells_that_its_storage_was_tampered_with() {
     assert!(matches!(*why, OpenError::Tampered { .. }), "{why:?}");
 }
 
+/// Never answers who shows there that a server uses it.
+#[derive(Debug)]
+struct Unattended(Arc<dyn Store>);
+
+impl Store for Unattended {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        self.0.get(key)
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        self.0.list(page)
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        self.0.commit(guards, writes)
+    }
+
+    fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        self.0.watch(from)
+    }
+
+    fn attend<'a>(
+        &'a self,
+        _under: &'a RecordKey,
+        _value: &'a RecordValue,
+        _ttl: Duration,
+    ) -> StoreFuture<'a, Option<RecordKey>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_opens_whatever_the_storage_says_to_a_server_that_would_show_there() {
+    let site = Site::with_local_key();
+    let raw: Arc<dyn Store> = Arc::new(Unattended(memory()));
+    let node = node_on(&site, &raw, None).await;
+    assert!(matches!(status(&node), StateStatus::Open { .. }), "{:?}", status(&node));
+    create(&node, "managed").await;
+}
+
 /// Goes away as soon as the managed keys are asked for.
 #[derive(Debug)]
 struct AwayForKeys(Arc<dyn Store>);
