@@ -108,9 +108,10 @@ fn a_file_outside_cannot_be_opened_by_a_reload_and_nothing_changes() -> Result<(
         assert_eq!(decrypt(&client, &ciphertext)?, 200);
         let another = client.get("transit/keys/another")?.status;
         let status = client.get("sys/seal-backend-status")?.data()?;
-        // A restart reads it, whatever the reload says: nothing is to be corrected before.
+        // Nothing is wrong with the file, so far as this process can see.
         let advice = status["last_reload"]["advice"].as_str();
-        let restarts = advice.map(|advice| advice.starts_with("restart Selkie to take"));
+        let restarts =
+            advice.map(|advice| advice.contains("only a restart could take this file in"));
         ensure!(restarts == line.contains("reload refused").then_some(true), "{advice:?}");
         told.push((selkie.log().contains(&outside.display().to_string()), line, another));
     }
@@ -125,6 +126,27 @@ fn a_file_outside_cannot_be_opened_by_a_reload_and_nothing_changes() -> Result<(
         "a reload that names one is refused with its path; nothing of it is in force",
         "with sandbox = \"off\" the same reload reads the file",
     )
+}
+
+/// Of a file that the process may not open it still knows whether it is there.
+#[test]
+fn a_file_of_a_mistyped_directory_elsewhere_is_to_be_corrected_and_asks_for_no_restart()
+-> Result<()> {
+    let elsewhere = tempfile::tempdir()?;
+    let mut site = Site::new()?;
+    let token = site.client("c", &["root"], "")?;
+    let selkie = site.start()?;
+    let [cert, key] = ["slip/cert.pem", "slip/key.pem"].map(|name| elsewhere.path().join(name));
+    site.tls = true;
+    site.listener = format!("tls_cert_file = {cert:?}\n  tls_key_file = {key:?}");
+    site.write()?;
+    let line = reload(&selkie)?;
+    assert!(line.contains("no such file") && line.contains("correct the file"), "{line}");
+    let client = selkie.client().with_token(&token);
+    let status = client.get("sys/seal-backend-status")?.data()?;
+    let advice = status["last_reload"]["advice"].as_str().context("no advice")?;
+    assert!(!advice.contains("only a restart") && advice.contains("correct"), "{advice}");
+    Ok(())
 }
 
 #[test]
@@ -308,7 +330,7 @@ fn hsm_processes_are_started_by_another_one_that_starts_nothing_else() -> Result
         site.seal.replace("environment = { ", "environment = { LD_PRELOAD = \"/tmp/x.so\", ");
     site.write()?;
     let line = reload(&selkie)?;
-    assert!(line.contains("reload refused") && line.contains("restart Selkie"), "{line}");
+    assert!(line.contains("reload refused") && line.contains("only a restart could"), "{line}");
     assert_eq!(decrypt(&client, &ciphertext)?, 200);
     // Nobody to start anything: that is told, and what runs goes on.
     let before = selkie.process.stderr().len();
