@@ -11,6 +11,11 @@ use crate::request::{Parameter, Request};
 use crate::template::Template;
 
 mod denied;
+mod reading;
+
+use self::denied::{Budget, Look};
+use self::reading::Reading;
+pub(crate) use self::reading::Text;
 
 /// The values of each parameter; none is any.
 pub(crate) type Values = BTreeMap<Box<str>, Vec<Value>>;
@@ -30,10 +35,10 @@ pub(crate) struct Constraints {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     /// Matches a text; `*` at either end matches any rest.
-    Text(Box<str>),
+    Text(Text),
     Template(Template),
     Boolean(bool),
-    Number(Box<str>),
+    Number(Text),
     Null,
 }
 
@@ -99,15 +104,16 @@ impl Constraints {
         if !self.required.iter().all(|name| is_there(name)) {
             return false;
         }
-        parameters.is_empty()
-            || !self.denied.contains_key("*")
-                && parameters.iter().all(|(name, value)| self.admit_parameter(name, *value))
+        // One for all: names that differ in case alone are one name here.
+        let mut budget = Budget::of_a_request();
+        let mut admit = |(name, value): &(&str, _)| self.admit_parameter(name, *value, &mut budget);
+        parameters.is_empty() || !self.denied.contains_key("*") && parameters.iter().all(&mut admit)
     }
 
-    fn admit_parameter(&self, name: &str, value: Parameter<'_>) -> bool {
+    fn admit_parameter(&self, name: &str, value: Parameter<'_>, budget: &mut Budget) -> bool {
         let name = lower_case(name);
-        if let Some(denied) = self.denied.get(&*name)
-            && is_among(denied, |one| one.denies(value))
+        if let Some(values) = self.denied.get(&*name)
+            && (values.is_empty() || Look { values, budget }.denies(value))
         {
             return false;
         }
@@ -170,9 +176,11 @@ impl Value {
     /// how it keeps them, never finds.
     fn is(&self, value: Parameter<'_>) -> bool {
         match (self, value) {
-            (Self::Text(own), Parameter::Text(text)) => matches_glob(own, text),
+            (Self::Text(own), Parameter::Text(text)) => matches_glob(&own.text, text),
             (Self::Boolean(own), Parameter::Boolean(truth)) => *own == truth,
-            (Self::Number(own), Parameter::Number(digits)) => is_same_number(own, digits),
+            (Self::Number(own), Parameter::Number(digits)) => {
+                *own.text == *digits || own.reading.is_same_number(&Reading::of(digits))
+            }
             (Self::Null, Parameter::Null) => true,
             _ => false,
         }
@@ -182,8 +190,10 @@ impl Value {
     /// be given what the `*` of a value covers. One that ends in `,*` says that any part may follow.
     fn allows(&self, value: Parameter<'_>) -> bool {
         let each_part = match (self, value) {
-            (Self::Text(own), Parameter::Text(text)) if **own != *text && !takes_any_part(own) => {
-                text.split(',').all(|part| matches_glob(own, part.trim()))
+            (Self::Text(own), Parameter::Text(text))
+                if *own.text != *text && !takes_any_part(&own.text) =>
+            {
+                text.split(',').all(|part| matches_glob(&own.text, part.trim()))
             }
             _ => true,
         };
@@ -207,18 +217,6 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
         (Some(end), None) => text.ends_with(end),
         (None, Some(begin)) => text.starts_with(begin),
         (None, None) => pattern == text,
-    }
-}
-
-fn is_same_number(one: &str, other: &str) -> bool {
-    let whole = |text: &str| text.parse::<i128>().ok();
-    let finite = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-    match (whole(one), whole(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => match (finite(one), finite(other)) {
-            (Some(one), Some(other)) => one.total_cmp(&other).is_eq(),
-            _ => one == other,
-        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! The two lines of a request, in the shape and the order of members of Vault's audit log.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use selkie_access::{PolicyName, TokenText};
@@ -11,7 +12,7 @@ pub(crate) use super::json::push_hash;
 use super::json::{Object, json_length, push_number};
 use super::known::{Hashes, KnownHashes};
 use super::line::push_time;
-use super::redact::{Hashed, MOST_BYTES, push_fitting, push_left_out};
+use super::redact::{Hashed, MOST_BYTES, add_left_out, push_fitting, push_left_out, push_token};
 use super::trail::KeyUse;
 use crate::auth::{Client, Origin, tokens::TokenKind};
 
@@ -21,11 +22,13 @@ const MOST_TEXT_BYTES: usize = 2048;
 const MOST_NAME_BYTES: usize = 1024;
 /// The most of a client's policies, which are told twice, and of its metadata.
 const MOST_LIST_BYTES: usize = 4 << 10;
+/// Where methods write down by which role somebody logged in.
+const ROLE_NAMES: [&str; 3] = ["role_name", "role", "cert_name"];
 /// The most of a line, without what the chain adds: it fits into any datagram, 65,507 bytes by UDP and
 /// 64 KiB for rsyslog, whoever asks and whatever is asked for and answered.
 const MOST_LINE_BYTES: usize = 60 << 10;
 /// What is kept free of that for what comes behind the data of a reply: what stands for more that is
-/// left out, the use of a key, and the error.
+/// left out, a token with its long members left out, the use of a key, and the error.
 const TAIL_BYTES: usize = 6 << 10;
 
 /// What is asked, by whom.
@@ -169,7 +172,7 @@ fn push_auth(client: Option<&Client>, hashes: &Hashes, key: &AuditKey, out: &mut
     auth.text("display_name", cut(client.name(), MOST_NAME_BYTES));
     push_policies(client, &mut auth);
     if !client.metadata().is_empty() {
-        push_metadata(client, key, auth.member("metadata"));
+        push_metadata(client.metadata(), key, auth.member("metadata"));
     }
     let kind = match &client.origin {
         Origin::Declared { .. } => Some(TokenKind::Service),
@@ -200,17 +203,24 @@ fn push_policies(client: &Client, auth: &mut Object<'_>) {
     }
 }
 
-fn push_metadata(client: &Client, key: &AuditKey, out: &mut Vec<u8>) {
+fn push_metadata(metadata: &BTreeMap<String, String>, key: &AuditKey, out: &mut Vec<u8>) {
     let start = out.len();
-    let mut metadata = Object::begin(out);
-    for (name, value) in client.metadata() {
-        metadata.any_member(name, value);
+    let mut told = Object::begin(out);
+    for (name, value) in metadata {
+        told.any_member(name, value);
     }
-    metadata.end();
-    if out.len().saturating_sub(start) > MOST_LIST_BYTES {
-        let whole = out.split_off(start);
-        push_left_out(&whole, key, out);
+    told.end();
+    if out.len().saturating_sub(start) <= MOST_LIST_BYTES {
+        return;
     }
+    let whole = out.split_off(start);
+    let mut told = Object::begin(out);
+    for name in ROLE_NAMES {
+        let role = metadata.get(name).map_or("", String::as_str);
+        told.text(name, cut(role, MOST_NAME_BYTES));
+    }
+    add_left_out(&whole, key, &mut told);
+    told.end();
 }
 
 fn push_request(asked: &Asked<'_>, data: &Data, hashes: &Hashes, out: &mut Vec<u8>) {
@@ -270,12 +280,14 @@ fn push_certificate(shown: &ShownCertificate, request: &mut Object<'_>) {
 /// reply, each part has the room that those before it leave.
 fn push_response(answered: &Answered<'_>, has_mount: bool, key: &AuditKey, out: &mut Vec<u8>) {
     let mut response = Object::resume(out, !has_mount);
+    let room =
+        |out: &Vec<u8>| (MOST_LINE_BYTES - TAIL_BYTES).saturating_sub(out.len()).min(MOST_BYTES);
     let push = |json: &str, hashed, out: &mut Vec<u8>| {
-        let room = (MOST_LINE_BYTES - TAIL_BYTES).saturating_sub(out.len());
-        push_fitting(json, hashed, key, out, room.min(MOST_BYTES));
+        push_fitting(json, hashed, key, out, room(out));
     };
     if let Some(auth) = answered.auth {
-        push(auth, Hashed::Tokens, response.member("auth"));
+        let member = response.member("auth");
+        push_token(auth, key, member, room(member));
     }
     if let Some(content_type) = answered.content_type {
         let mut data = response.object("data");
@@ -287,7 +299,8 @@ fn push_response(answered: &Answered<'_>, has_mount: bool, key: &AuditKey, out: 
         push(data, Hashed::All, response.member("data"));
     }
     if let Some(wrap_info) = answered.wrap_info {
-        push(wrap_info, Hashed::Tokens, response.member("wrap_info"));
+        let member = response.member("wrap_info");
+        push_token(wrap_info, key, member, room(member));
     }
     if let Some(warnings) = answered.warnings {
         let is_short = warnings.len() <= MOST_TEXT_BYTES;
@@ -337,3 +350,6 @@ fn cut(text: &str, most: usize) -> &str {
     });
     beyond.map_or(text, |(at, _)| text.get(..at).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

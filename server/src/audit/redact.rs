@@ -13,6 +13,8 @@ use super::json::{Object, plain_length, push_hash, push_hash_of};
 pub(super) const MOST_BYTES: usize = 32 << 10;
 /// The deepest that data may nest for those who read our lines.
 const MOST_LEVELS: u32 = 32;
+/// What a member may take where the whole has no room.
+const MOST_MEMBER_BYTES: usize = 512;
 
 /// Which strings are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +53,33 @@ pub(super) fn push_fitting(
     push_left_out(json.as_bytes(), key, out);
 }
 
+/// The same for an object about a token. Where it has no room its members are told one by one, the long
+/// ones left out: which token somebody got is told always, or no other line is linked to this one.
+pub(super) fn push_token(json: &str, key: &AuditKey, out: &mut Vec<u8>, most: usize) {
+    let start = out.len();
+    if push_within(json, Hashed::Tokens, key, out, start.saturating_add(most)).is_some() {
+        return;
+    }
+    out.truncate(start);
+    let mut told = Object::begin(out);
+    for (name, value) in members(json) {
+        // A token and its accessor are texts; by itself a text is hashed.
+        let hashed = if TOKENS.contains(&name) { Hashed::All } else { Hashed::Tokens };
+        push_fitting(value, hashed, key, told.member(name), MOST_MEMBER_BYTES);
+    }
+    told.end();
+}
+
 /// What stands for data that is too large to be told.
 pub(super) fn push_left_out(data: &[u8], key: &AuditKey, out: &mut Vec<u8>) {
-    let hash = key.value_hash(data);
     let mut object = Object::begin(out);
-    object.number("left_out_bytes", u64::try_from(data.len()).unwrap_or(u64::MAX));
-    push_hash(&hash, object.member("hash"));
+    add_left_out(data, key, &mut object);
     object.end();
+}
+
+pub(super) fn add_left_out(data: &[u8], key: &AuditKey, object: &mut Object<'_>) {
+    object.number("left_out_bytes", u64::try_from(data.len()).unwrap_or(u64::MAX));
+    push_hash(&key.value_hash(data), object.member("hash"));
 }
 
 fn push_within(

@@ -29,7 +29,7 @@ pub use self::admission::Admitted;
 pub(crate) use self::admission::{Shown, Sources};
 use self::clock::TokenClock;
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
-pub use self::metadata::LargeMetadata;
+pub use self::metadata::{LargeMetadata, ManyPolicies};
 pub use self::record::TokenId;
 pub use self::renewal::{RenewError, Renewed};
 pub use self::role::{RoleName, RoleTokenType, TokenRole};
@@ -186,6 +186,9 @@ pub enum TokenError {
     /// A token has the text already that was chosen for it.
     #[error("there is a token with this text")]
     Duplicate,
+    /// It would have more policies than an audit line tells.
+    #[error(transparent)]
+    ManyPolicies(#[from] ManyPolicies),
     /// A batch token carries all it is, and that is too much.
     #[error("the token would be longer than a header may be")]
     TooLong,
@@ -281,6 +284,7 @@ impl Tokens {
         mut new: NewToken,
         text: Option<TokenText>,
     ) -> Result<Issued, TokenError> {
+        ManyPolicies::check(&new.policies)?;
         let warnings = lifetime::settle(&mut new, self.limits())?;
         let mut token = Token::begin(new, self.clock.wall(), self.clock.now());
         if token.made.kind == TokenKind::Batch {

@@ -4,64 +4,97 @@
 
 use std::fmt;
 
-use selkie_hcl::{parse_int, parse_seconds};
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::{Value, is_same_number, matches_glob};
+use super::reading::Reading;
+use super::{Value, matches_glob};
 use crate::request::Parameter;
 
-/// A list of more is denied unseen. No endpoint takes so many.
+/// How many elements of lists, parts of texts and other values of one request are looked at. A request
+/// with more is denied: no endpoint takes so many, and to look at them takes time.
 const MOST_ELEMENTS: usize = 10_000;
 
-impl Value {
-    /// Whether this, which is denied, keeps `value` out. What cannot be looked into is kept out.
-    pub(super) fn denies(&self, value: Parameter<'_>) -> bool {
+/// How many may still be looked at.
+pub(super) struct Budget(usize);
+
+/// A look at one parameter, whose `values` are denied.
+pub(super) struct Look<'l> {
+    pub(super) values: &'l [Value],
+    pub(super) budget: &'l mut Budget,
+}
+
+impl Budget {
+    pub(super) const fn of_a_request() -> Self {
+        Self(MOST_ELEMENTS)
+    }
+
+    /// Takes one; whether there is none.
+    fn is_spent(&mut self) -> bool {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or(0);
+        left.is_none()
+    }
+}
+
+impl Look<'_> {
+    /// Whether one of the values keeps `value` out. What cannot be looked into is kept out.
+    pub(super) fn denies(&mut self, value: Parameter<'_>) -> bool {
         match value {
             Parameter::Compound => true,
             Parameter::List(json) => !self.spares_list(json),
-            Parameter::Null => *self == Self::Null || self.denies_text(""),
+            Parameter::Text(text) => self.denies_text(text) || self.denies_part(text),
+            Parameter::Null | Parameter::Boolean(_) | Parameter::Number(_) => {
+                self.budget.is_spent() || self.denies_scalar(value)
+            }
+        }
+    }
+
+    fn denies_scalar(&self, value: Parameter<'_>) -> bool {
+        match value {
+            Parameter::Compound | Parameter::List(_) => true,
+            Parameter::Null => self.values.contains(&Value::Null) || self.denies_text(""),
             // A field that is a text has them as Go's numbers.
             Parameter::Boolean(true) => self.denies_text("true") || self.denies_text("1"),
             Parameter::Boolean(false) => self.denies_text("false") || self.denies_text("0"),
             Parameter::Number(digits) => self.denies_text(digits),
-            Parameter::Text(text) => self.denies_text(text) || self.denies_part(text),
+            Parameter::Text(text) => self.denies_text(text),
         }
     }
 
     fn denies_text(&self, text: &str) -> bool {
-        let is_whole = matches!(self, Self::Text(own) if matches_glob(own, text));
-        is_whole || self.is_like(text)
+        let is_whole =
+            |value: &Value| matches!(value, Value::Text(own) if matches_glob(&own.text, text));
+        self.values.iter().any(is_whole) || self.denies_like(text)
     }
 
     /// What the text is as a list. An element of a list is not split again.
-    fn denies_part(&self, text: &str) -> bool {
-        let mut parts = text.split(',').enumerate();
-        parts.any(|(at, part)| at == MOST_ELEMENTS || self.is_like(part))
+    fn denies_part(&mut self, text: &str) -> bool {
+        text.split(',').any(|part| self.budget.is_spent() || self.denies_like(part))
     }
 
-    fn is_like(&self, text: &str) -> bool {
+    fn denies_like(&self, text: &str) -> bool {
         let text = text.trim();
-        match self {
-            Self::Text(own) => is_like_glob(own.trim(), text) || is_read_alike(own.trim(), text),
-            Self::Number(own) => is_read_alike(own, text),
-            Self::Boolean(own) => truth(text) == Some(*own),
-            Self::Template(_) | Self::Null => false,
-        }
+        // Most values are words, for which no text needs to be read.
+        let reading = match self.values.iter().any(Value::is_read) {
+            true => Reading::of(text),
+            false => Reading::default(),
+        };
+        self.values.iter().any(|value| value.is_like(text, &reading))
     }
 
-    fn spares_list(&self, json: &str) -> bool {
+    fn spares_list(&mut self, json: &str) -> bool {
         let mut reader = serde_json::Deserializer::from_str(json);
-        reader.deserialize_seq(Spared { denied: self }).is_ok()
+        reader.deserialize_seq(Spared(self)).is_ok()
     }
 
     fn denies_element(&self, json: &str) -> bool {
         match json.as_bytes().first() {
-            Some(b'n') => self.denies(Parameter::Null),
-            Some(b't') => self.denies(Parameter::Boolean(true)),
-            Some(b'f') => self.denies(Parameter::Boolean(false)),
-            Some(b'-' | b'0'..=b'9') => self.denies(Parameter::Number(json)),
+            Some(b'n') => self.denies_scalar(Parameter::Null),
+            Some(b't') => self.denies_scalar(Parameter::Boolean(true)),
+            Some(b'f') => self.denies_scalar(Parameter::Boolean(false)),
+            Some(b'-' | b'0'..=b'9') => self.denies_scalar(Parameter::Number(json)),
             Some(b'"') => match serde_json::from_str(json).map(Zeroizing::<String>::new) {
                 Ok(text) => self.denies_text(&text),
                 Err(_unreadable) => true,
@@ -71,12 +104,30 @@ impl Value {
     }
 }
 
-/// Reads a list that has nothing of what is denied in it; another one is an error.
-struct Spared<'v> {
-    denied: &'v Value,
+impl Value {
+    /// Whether texts are compared with it by what they are to types of fields.
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Text(own) | Self::Number(own) => !own.reading.is_none(),
+            Self::Boolean(_) => true,
+            Self::Template(_) | Self::Null => false,
+        }
+    }
+
+    fn is_like(&self, text: &str, reading: &Reading) -> bool {
+        match self {
+            Self::Text(own) => is_like_glob(own.text.trim(), text) || own.reading.is_alike(reading),
+            Self::Number(own) => *own.text == *text || own.reading.is_alike(reading),
+            Self::Boolean(own) => reading.truth() == Some(*own),
+            Self::Template(_) | Self::Null => false,
+        }
+    }
 }
 
-impl<'de> Visitor<'de> for Spared<'_> {
+/// Reads a list that has nothing of what is denied in it; another one is an error.
+struct Spared<'a, 'l>(&'a mut Look<'l>);
+
+impl<'de> Visitor<'de> for Spared<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,16 +135,17 @@ impl<'de> Visitor<'de> for Spared<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let Self(look) = self;
         let refused = || A::Error::custom("denied");
-        let mut count = 0;
+        let mut is_empty = true;
         while let Some(element) = elements.next_element::<&'de RawValue>()? {
-            count += 1;
-            if count > MOST_ELEMENTS || self.denied.denies_element(element.get()) {
+            is_empty = false;
+            if look.budget.is_spent() || look.denies_element(element.get()) {
                 return Err(refused());
             }
         }
         // An endpoint takes an empty list for no text at all.
-        if count == 0 && self.denied.denies(Parameter::Null) { Err(refused()) } else { Ok(()) }
+        if is_empty && look.denies(Parameter::Null) { Err(refused()) } else { Ok(()) }
     }
 }
 
@@ -118,24 +170,4 @@ fn is_like_glob(pattern: &str, text: &str) -> bool {
 
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.eq_ignore_ascii_case(other)
-}
-
-/// Whether some type of a field has one value for both.
-fn is_read_alike(own: &str, text: &str) -> bool {
-    let alike = |one: Option<i64>, other| one.is_some() && one == other;
-    !own.is_empty()
-        && (is_same_number(own, text)
-            || alike(parse_int(own).ok(), parse_int(text).ok())
-            || alike(parse_seconds(own).ok(), parse_seconds(text).ok())
-            || truth(own).is_some() && truth(own) == truth(text))
-}
-
-/// As fields of truth values read it.
-fn truth(text: &str) -> Option<bool> {
-    let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
-    match text {
-        _ if is_one_of(&["1", "t", "true"]) => Some(true),
-        _ if is_one_of(&["", "0", "f", "false"]) => Some(false),
-        _ => None,
-    }
 }

@@ -235,6 +235,57 @@ fn a_denied_value_is_denied_in_every_form_that_an_endpoint_reads_as_it() {
     assert!(!allowed(json!("admin"), "x,".repeat(10_000).into()), "the same");
 }
 
+/// Names that differ in case alone are one name to a rule.
+#[test]
+fn elements_are_counted_for_the_request_as_a_whole() {
+    let rules = r#"{"a": {"capabilities": ["update"],
+        "denied_parameters": {"x": ["admin"], "y": ["1h", 7]}}}"#;
+    let policy = policy(rules);
+    let allowed = |members: &[(&str, usize)]| {
+        let list = |count: usize| -> Json { std::iter::repeat_n("x", count).collect() };
+        let members = members.iter().map(|(name, count)| ((*name).to_owned(), list(*count)));
+        let sent = Sent::new(members.collect(), None);
+        Acl::new([&policy]).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    assert!(allowed(&[("x", 5_000), ("y", 5_000), ("z", 50_000)]));
+    assert!(!allowed(&[("x", 5_000), ("y", 5_001)]));
+    assert!(!allowed(&[("xx", 1), ("x", 5_000), ("X", 5_001)]));
+    assert!(allowed(&[("x", 10_000)]));
+    let text = |count: usize| Json::from(vec!["x"; count].join(","));
+    let texts = |one, other| {
+        let members = [("y".to_owned(), text(one)), ("Y".to_owned(), text(other))];
+        let sent = Sent::new(members.into(), None);
+        Acl::new([&policy]).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    assert!(texts(5_000, 5_000) && !texts(5_000, 5_001));
+}
+
+/// To read megabytes as a number takes time that a client must not cost.
+#[test]
+fn a_text_that_is_too_long_to_be_read_is_denied_where_it_begins_as_a_number() {
+    let allowed = |denied: Json, text: String| {
+        let lists = serde_json::json!({ "x": [denied] });
+        let rules = format!(
+            "{{\"a\": {{\"capabilities\": [\"update\"], \"denied_parameters\": {lists}}}}}"
+        );
+        let sent = Sent::new([("x".to_owned(), Json::from(text))].into(), None);
+        Acl::new([&policy(&rules)]).on(&sent).check("a", Capability::Update).is_ok()
+    };
+    let long = [
+        "0s".repeat(500_000),
+        "1µs".repeat(100),
+        "0".repeat(200),
+        "-0x".to_owned() + &"0".repeat(200),
+    ];
+    for text in long {
+        assert!(!allowed("1h".into(), text.clone()) && !allowed(7.into(), text.clone()));
+        assert!(allowed("admin".into(), text), "no number is denied");
+    }
+    for text in ["A".repeat(1_000), "1Z".repeat(1_000), "0x".to_owned() + &"z".repeat(200)] {
+        assert!(allowed("1h".into(), text), "no number");
+    }
+}
+
 /// As floating-point numbers the two are one.
 #[test]
 fn whole_numbers_are_told_apart_to_their_last_digit() {
@@ -274,11 +325,11 @@ fn naive_glob(own: &str, text: &str) -> bool {
 
 fn naive_allowed(own: &Value, value: &Json) -> bool {
     match (own, value) {
-        (Value::Text(own), Json::String(text)) if text.contains(',') => {
+        (Value::Text(Text { text: own, .. }), Json::String(text)) if text.contains(',') => {
             **own == **text
                 || naive_glob(own, text) && text.split(',').all(|one| naive_glob(own, one.trim()))
         }
-        (Value::Text(own), Json::String(text)) => naive_glob(own, text),
+        (Value::Text(own), Json::String(text)) => naive_glob(&own.text, text),
         (Value::Boolean(own), Json::Bool(truth)) => own == truth,
         _ => false,
     }
@@ -313,7 +364,7 @@ fn readings(value: &Json) -> Option<Vec<String>> {
 fn naive_denied(own: &Value, value: &Json) -> bool {
     let Some(readings) = readings(value) else { return true };
     readings.iter().any(|text| match own {
-        Value::Text(own) => {
+        Value::Text(Text { text: own, .. }) => {
             let plain = |text: &str| text.trim().to_lowercase();
             naive_glob(own, text) || naive_glob(&plain(own), &plain(text))
         }

@@ -2,7 +2,7 @@
 //! same.
 
 use crate::api::quote::Quoted;
-use crate::auth::tokens::LargeMetadata;
+use crate::auth::tokens::{LargeMetadata, ManyPolicies};
 
 /// Why a token or a token role is not made, shown, renewed or revoked. Its display is Vault's text,
 /// or ours where Vault has no such case.
@@ -83,6 +83,9 @@ pub enum TokenFault {
     /// Ours: `meta` has more, or longer, entries than each audit line is to tell.
     #[error("meta: {0}")]
     LargeMeta(LargeMetadata),
+    /// Ours: it would have more policies than each audit line is to tell.
+    #[error(transparent)]
+    ManyPolicies(ManyPolicies),
     /// Ours: the same of `display_name`.
     #[error("display_name: at most {0} bytes")]
     LongDisplayName(usize),

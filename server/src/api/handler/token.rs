@@ -113,6 +113,7 @@ pub(super) fn token_refused(error: TokenError) -> Refusal {
         TokenError::TooDeep => ApiError::from(TokenFault::TooDeep).into(),
         TokenError::Lifetime(_) => ApiError::from(TokenFault::PastMax).into(),
         TokenError::Duplicate => ApiError::from(TokenFault::DuplicateId).into(),
+        TokenError::ManyPolicies(many) => ApiError::from(TokenFault::ManyPolicies(many)).into(),
         TokenError::TooLong => ApiError::from(TokenFault::TooLarge).into(),
     }
 }

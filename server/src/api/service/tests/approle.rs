@@ -627,10 +627,16 @@ async fn metadata_of_a_secret_id_is_bounded_as_that_of_a_token() {
     let good = json!({ "n".repeat(128): "x".repeat(512) });
     api.secret_id("web", json!({ "metadata": good.to_string() })).await;
     let bad = json!({ "n": "x".repeat(513) });
-    for metadata in [bad.clone(), json!(bad.to_string())] {
+    let many: serde_json::Map<_, _> =
+        (0..5).map(|number| (number.to_string(), json!("x".repeat(500)))).collect();
+    for metadata in [bad.clone(), json!(bad.to_string()), many.into()] {
         let (status, text) = api.turned_down("POST", path, json!({ "metadata": metadata })).await;
         assert!(status == 400 && text.contains("texts of at most 512 bytes"), "{text}");
     }
+    let policies: Vec<_> = (0..40).map(|number| format!("a{number:0120}")).collect();
+    let body = json!({ "token_policies": policies });
+    let refused = api.turned_down("POST", "auth/approle/role/web", body).await;
+    assert_eq!(refused, (400, "policies: at most 4096 bytes of names in all".to_owned()));
     let large = format!(r#"{{"metadata":[{}0]}}"#, "0,".repeat(100_000));
     let refused = api.send("s.root", "POST", path, large).await.error();
     assert!(refused.0 == 400 && refused.1.ends_with("too large"), "{refused:?}");

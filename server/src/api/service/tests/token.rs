@@ -416,9 +416,16 @@ async fn metadata_and_display_name_of_a_token_are_bounded() {
         let made = api.make("s.root", "create", json!({ "meta": meta })).await;
         assert_eq!(made["metadata"], meta);
     }
-    let refusal =
-        "meta: at most 64 entries, names of at most 128 bytes and texts of at most 512 bytes";
-    for meta in [many(65), many(2_000), one(129, 1), one(1, 513)] {
+    let refusal = "meta: at most 64 entries and 2048 bytes of JSON, names of at most 128 bytes and texts of at \
+         most 512 bytes";
+    let long = |last: usize| {
+        let mut meta = json!({ "a": "x".repeat(510), "b": "x".repeat(510), "c": "x".repeat(510) });
+        meta["d"] = json!("x".repeat(last));
+        meta
+    };
+    let most = 2_048 - long(0).to_string().len();
+    api.make("s.root", "create", json!({ "meta": long(most) })).await;
+    for meta in [many(65), many(2_000), one(129, 1), one(1, 513), long(most + 1)] {
         for field in ["meta", "metadata"] {
             let refused = api.refused("s.root", "create", json!({ field: meta })).await;
             assert_eq!(refused, (400, refusal.to_owned()));
@@ -428,4 +435,22 @@ async fn metadata_and_display_name_of_a_token_are_bounded() {
     api.make("s.root", "create", named(512)).await;
     let refused = api.refused("s.root", "create", named(513)).await;
     assert_eq!(refused, (400, "display_name: at most 512 bytes".to_owned()));
+}
+
+/// Fillers that sort first would hide the policy that counts from the audit log.
+#[tokio::test]
+async fn the_policies_of_a_token_are_bounded() {
+    let api = Api::start().await;
+    let role = json!({ "allowed_policies_glob": "*" });
+    api.send("s.root", "POST", "auth/token/roles/any", role).await;
+    let fillers = |count: usize| -> Vec<_> {
+        let fillers = (0..count).map(|number| format!("a{number:099}"));
+        fillers.chain(["zz-admin".to_owned()]).collect()
+    };
+    let refused = (400, "policies: at most 4096 bytes of names in all".to_owned());
+    for path in ["create", "create-orphan", "create/any"] {
+        api.make("s.root", path, json!({ "policies": fillers(39) })).await;
+        let body = json!({ "policies": fillers(40) });
+        assert_eq!(api.refused("s.root", path, body).await, refused);
+    }
 }
