@@ -237,16 +237,26 @@ async fn a_record_that_a_listing_could_not_read_is_mended_by_whatever_reads_it()
 }
 
 #[tokio::test]
-async fn a_listing_that_comes_late_makes_no_deleted_record_an_unreadable_one() {
+async fn a_listing_that_comes_late_brings_no_deleted_record_back() {
     let one = Replica::on(&store()).await;
     one.put("a", "first").await.unwrap();
-    let current = one.notes.get(&"a".into()).unwrap().unwrap();
+    let Current { value, revision } = one.notes.get(&"a".into()).unwrap().unwrap();
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let record = Record { key: place.clone(), value: value.encode().unwrap(), revision };
+    let damaged = Listed { records: Vec::new(), unreadable: vec![place.clone()], revision };
+    let whole = Listed { records: vec![record], unreadable: Vec::new(), revision };
     let mut batch = Batch::default();
-    batch.delete::<Note>(&"a".into(), current.revision).unwrap();
+    batch.delete::<Note>(&"a".into(), revision).unwrap();
     one.records.commit(&batch).await.unwrap();
-    let unreadable = vec![Mirror::<Note>::place(&"a".into()).unwrap()];
-    one.notes.replace(&Listed { records: Vec::new(), unreadable, revision: current.revision });
-    assert_eq!(one.text("a"), None);
+    for listed in [&damaged, &whole] {
+        one.notes.replace(listed);
+        assert_eq!(one.text("a"), None, "we deleted it");
+    }
+    one.records.follow(Revision::new(revision.number() + 1), &[Write::Delete(place)]);
+    for listed in [&damaged, &whole] {
+        one.notes.replace(listed);
+        assert_eq!(one.text("a"), None, "the watch has told of it");
+    }
 }
 
 #[tokio::test]
