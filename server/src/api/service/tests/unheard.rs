@@ -1,14 +1,37 @@
 //! A replica that has not heard yet of what another one did a moment ago refuses nothing for good, and
 //! allows nothing that was denied.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use selkie_storage::MemoryStore;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::state::Backend;
 use crate::transit::ManagedKeys;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
+
+#[derive(Debug)]
+struct SetClock(AtomicU64);
+
+impl Default for SetClock {
+    fn default() -> Self {
+        Self(AtomicU64::new(1_800_000_000))
+    }
+}
+
+impl SetClock {
+    fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SetClock {
+    fn unix_seconds(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 struct Pair {
     one: Api,
@@ -47,9 +70,13 @@ impl Pair {
 
 impl Api {
     async fn sharing(store: &Arc<FaultyStore>) -> Self {
+        Self::sharing_by(store, Arc::new(SystemClock)).await
+    }
+
+    async fn sharing_by(store: &Arc<FaultyStore>, clock: Arc<dyn Clock>) -> Self {
         let deployment = Deployment::connect(Config { storage: None, ..config() }).await.unwrap();
         let keys = ManagedKeys::awaiting_store();
-        let node = Node::begin(deployment, keys, Arc::new(SystemClock)).await;
+        let node = Node::begin(deployment, keys, clock).await;
         node.keep_state(Backend::Opened(Arc::clone(store) as _), "faulty").await;
         Self::on(node)
     }
@@ -149,6 +176,41 @@ async fn a_policy_that_denies_is_in_force_wherever_a_batch_token_with_it_is_show
         pair.answer_of_two(&ill, async |two: &Api| two.use_of(&token).await).await.status,
         403
     );
+}
+
+#[tokio::test]
+async fn a_policy_that_is_nowhere_costs_no_look_where_the_token_was_made() {
+    let pair = Pair::after(&[]).await;
+    let token = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
+    let token = pair.two.a_token("s.root", token).await;
+    pair.store.is(Mood::Unlisted);
+    assert_eq!(pair.two.use_of(&token).await.status, 200);
+}
+
+/// Nobody can hear in an outage whether there is such a policy.
+#[tokio::test]
+async fn an_outage_keeps_no_batch_token_out_from_before_it_for_a_policy_that_is_nowhere() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
+    let nowhere = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
+    let before = one.a_token("s.root", nowhere.clone()).await;
+    clock.advance(10);
+    let store = FaultyStore::new(&memory);
+    store.is(Mood::Deaf);
+    let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
+    clock.advance(1);
+    let since = one.a_token("s.root", nowhere).await;
+    clock.advance(90);
+    for mood in [Mood::Away, Mood::Hanging] {
+        store.is(mood);
+        for _ in 0..2 {
+            assert_eq!(two.use_of(&before).await.status, 200, "{mood:?}");
+            assert_eq!(two.use_of(&since).await.status, 503, "{mood:?}");
+        }
+    }
+    one.write_policy("nowhere", "deny").await;
+    store.is(Mood::Deaf);
+    assert_eq!(two.use_of(&before).await.status, 403, "it is heard again");
 }
 
 #[tokio::test]
