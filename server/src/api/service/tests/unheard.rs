@@ -8,6 +8,7 @@ use selkie_storage::MemoryStore;
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
+use crate::look_budget::LOOKS_PER_SECOND;
 use crate::state::Backend;
 use crate::transit::ManagedKeys;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
@@ -294,15 +295,51 @@ async fn a_secret_id_logs_in_on_every_replica_as_its_role_was_when_it_was_made()
 }
 
 #[tokio::test]
-async fn nobody_learns_which_role_ids_there_are_by_asking_the_store_too_often() {
-    let pair = Pair::after(&[mount(), role(&json!({}))]).await;
-    for role_id in ["web-id", "other-id"] {
-        assert_eq!(pair.two.login(role_id, &json!("wrong")).await.status, 400, "{role_id}");
-        let mut refused = 0;
-        for _ in 0..200 {
-            refused += usize::from(pair.two.login(role_id, &json!("wrong")).await.status == 503);
+async fn a_role_logs_in_on_every_replica_though_it_or_its_role_id_is_new_too() {
+    let ill = [Mood::Away, Mood::Unlisted];
+    let new_id = role(&json!({ "role_id": "new-id" }));
+    let renamed = [role(&json!({})), new_id.clone()];
+    for (before, after) in [(&[][..], &[new_id.clone()][..]), (&renamed[..1], &renamed[1..])] {
+        let before: Vec<_> = [mount()].into_iter().chain(before.iter().cloned()).collect();
+        let pair = Pair::after(&before).await;
+        for (method, path, body) in after {
+            pair.one.done("s.root", method, path, body).await;
         }
-        assert!(refused > 0, "{role_id}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let secret = pair.one.a_secret_id().await;
+        let login =
+            pair.answer_of_two(&ill, async |two: &Api| two.login("new-id", &secret).await).await;
+        assert_eq!(login.status, 200, "{}", login.text);
+    }
+}
+
+#[tokio::test]
+async fn a_role_without_secret_ids_logs_in_on_every_replica_though_it_is_new() {
+    let pair = Pair::after(&[mount()]).await;
+    let open = json!({ "bind_secret_id": false, "secret_id_bound_cidrs": ["0.0.0.0/0", "::/0"] });
+    let (method, path, body) = role(&open);
+    pair.one.done("s.root", method, path, &body).await;
+    let ill = [Mood::Away, Mood::Unlisted];
+    let login = async |two: &Api| two.login("web-id", &json!("")).await;
+    let login = pair.answer_of_two(&ill, login).await;
+    assert_eq!(login.status, 200, "{}", login.text);
+}
+
+#[tokio::test]
+async fn nobody_learns_which_role_ids_there_are_by_asking_the_store_too_often() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let node = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
+    for (method, path, body) in [mount(), role(&json!({}))] {
+        node.done("s.root", method, path, &body).await;
+    }
+    for secret in ["wrong", ""] {
+        for role_id in ["web-id", "other-id"] {
+            clock.advance(1);
+            for _ in 0..LOOKS_PER_SECOND {
+                let status = node.login(role_id, &json!(secret)).await.status;
+                assert_eq!(status, 400, "{role_id} {secret}");
+            }
+            let status = node.login(role_id, &json!(secret)).await.status;
+            assert_eq!(status, 503, "{role_id} {secret}");
+        }
     }
 }
