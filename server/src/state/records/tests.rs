@@ -19,11 +19,13 @@ use crate::transit::ManagedKeys;
 #[derive(Debug, PartialEq, Eq)]
 struct Note(String);
 
+/// How many notes have which length, and how often one was noted.
 #[derive(Default)]
-struct Lengths(std::collections::BTreeMap<usize, usize>);
+struct Lengths(std::collections::BTreeMap<usize, usize>, usize);
 
 impl Index<Note> for Lengths {
     fn note(&mut self, _name: &String, old: Option<&Note>, new: Option<&Note>) {
+        self.1 += 1;
         if let Some(old) = old {
             *self.0.entry(old.0.len()).or_default() -= 1;
         }
@@ -257,6 +259,26 @@ async fn a_listing_that_comes_late_brings_no_deleted_record_back() {
     for listed in [&damaged, &whole] {
         one.notes.replace(listed);
         assert_eq!(one.text("a"), None, "the watch has told of it");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_stays_unreadable_is_told_of_and_noted_once() {
+    let revision = Revision::new(1);
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let value = RecordValue::new(b"damaged".to_vec()).unwrap();
+    let record = Record { key: place.clone(), value, revision };
+    let unread = Listed { records: Vec::new(), unreadable: vec![place.clone()], revision };
+    let misread = Listed { records: vec![record.clone()], unreadable: Vec::new(), revision };
+    for listed in [unread, misread] {
+        let notes = Mirror::<Note>::default();
+        for _ in 0..3 {
+            notes.replace(&listed);
+        }
+        assert_eq!(notes.get(&"a".into()).unwrap_err(), Unreadable);
+        assert_eq!(notes.find(|lengths| lengths.1), 1);
+        notes.look(&Guard::Absent(place.clone()), Some(&record));
+        assert_eq!(notes.get(&"a".into()).unwrap_err(), Unreadable);
     }
 }
 
