@@ -290,7 +290,9 @@ impl Tokens {
         if token.made.kind == TokenKind::Batch {
             self.require_parent(token.made.parent, &mut Batch::default())?;
             let text = batch::seal(key, &token, &*self.random)?;
-            return Ok(Issued { text, token: Arc::new(token), warnings });
+            let token = Arc::new(token);
+            self.opened.hold(TokenId::of(key, &text), &token);
+            return Ok(Issued { text, token, warnings });
         }
         token.accessor = draw_accessor(&*self.random)?;
         let text = match text {

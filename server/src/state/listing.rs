@@ -26,19 +26,28 @@ pub(crate) async fn list(store: &dyn Store, first: Page) -> Result<Listed, Store
     let whole = first.limit;
     let (mut next, mut from) = (Some(first), None);
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+    let half = |limit: NonZeroUsize| NonZeroUsize::new(limit.get() / 2);
+    let mut is_first_alone = false;
     while let Some(page) = next {
         next = match list_page(store, &page).await {
             Ok(listing) => {
                 from.get_or_insert(listing.revision);
                 records.extend(listing.records);
-                listing.next
+                let limit = match std::mem::take(&mut is_first_alone) {
+                    true => half(whole).unwrap_or(whole),
+                    false => page.limit,
+                };
+                listing.next.map(|next| Page { limit, ..next })
             }
-            // By halves, until the record is found that spoils the page.
+            // It is the first of the page in most cases, as a sealed store ends a page before it; else by
+            // halves, until the record is found that spoils the page.
             Err(StoreError::Corrupt { key: Some(_), .. }) if page.limit > NonZeroUsize::MIN => {
-                let limit = NonZeroUsize::new(page.limit.get() / 2).unwrap_or(NonZeroUsize::MIN);
-                Some(Page { limit, ..page })
+                is_first_alone = page.limit == whole;
+                let limit = half(page.limit).filter(|_| !is_first_alone);
+                Some(Page { limit: limit.unwrap_or(NonZeroUsize::MIN), ..page })
             }
             Err(StoreError::Corrupt { key: Some(place), .. }) if is_further(&place, &page) => {
+                is_first_alone = false;
                 unreadable.push(place.clone());
                 Some(Page { after: Some(place), limit: whole, ..page })
             }
@@ -92,6 +101,8 @@ mod tests {
         inner: MemoryStore,
         records: [&'static str; 3],
         pages: AtomicUsize,
+        /// Whether they can be read all the same, and say something else.
+        is_altered: bool,
     }
 
     impl Store for Damaged {
@@ -102,9 +113,16 @@ mod tests {
         fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
             self.pages.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
-                let listing = self.inner.list(page).await?;
+                let mut listing = self.inner.list(page).await?;
                 let is_damaged = |record: &&Record| self.records.contains(&record.key.as_str());
-                match listing.records.iter().find(is_damaged) {
+                if self.is_altered {
+                    for record in &mut listing.records {
+                        if is_damaged(&&*record) {
+                            record.value = RecordValue::new(b"altered".to_vec()).unwrap();
+                        }
+                    }
+                }
+                match listing.records.iter().find(|one| !self.is_altered && is_damaged(one)) {
                     Some(Record { key, .. }) => {
                         let (key, source) = (Some(key.clone()), "damaged".into());
                         Err(StoreError::Corrupt { key, source })
@@ -130,7 +148,8 @@ mod tests {
     #[tokio::test]
     async fn a_record_that_cannot_be_read_hides_no_other_and_is_found_in_few_pages() {
         let (records, pages) = (["k/0000", "k/0777", "k/1999"], AtomicUsize::new(0));
-        let store = Arc::new(Damaged { inner: MemoryStore::new(), records, pages });
+        let (inner, is_altered) = (MemoryStore::new(), false);
+        let store = Arc::new(Damaged { inner, records, pages, is_altered });
         for from in (0..2000).step_by(50) {
             let put = |number: usize| {
                 let key = format!("k/{number:04}").parse().unwrap();
@@ -196,15 +215,24 @@ mod tests {
     /// Pages of a sealed store are wider below it, for the records that it does not show.
     #[tokio::test]
     async fn a_record_that_cannot_be_read_hides_none_before_it_in_a_sealed_store() {
-        let (records, pages) = (["k/04", "k/06", "k/19"], AtomicUsize::new(0));
-        let raw: Arc<dyn Store> = Arc::new(Damaged { inner: MemoryStore::new(), records, pages });
-        let store = sealed_over(&raw).await;
-        let put = |number: usize| {
-            let key = format!("k/{number:02}").parse().unwrap();
-            Write::Put(key, RecordValue::new(b"x".to_vec()).unwrap())
-        };
-        store.commit(&[], &(0..20).map(put).collect::<Vec<_>>()).await.unwrap();
-        let listed = list(&store, Page::under_in_bulk("k".parse().unwrap())).await.unwrap();
-        assert_eq!((listed.records.len(), listed.unreadable.len()), (17, 3));
+        for is_altered in [false, true] {
+            let (inner, records) = (MemoryStore::new(), ["k/0000", "k/0700", "k/0999"]);
+            let raw = Arc::new(Damaged { inner, records, pages: AtomicUsize::new(0), is_altered });
+            let store = sealed_over(&(Arc::clone(&raw) as _)).await;
+            for from in (0..1000).step_by(50) {
+                let put = |number: usize| {
+                    let key = format!("k/{number:04}").parse().unwrap();
+                    Write::Put(key, RecordValue::new(b"x".to_vec()).unwrap())
+                };
+                store.commit(&[], &(from..from + 50).map(put).collect::<Vec<_>>()).await.unwrap();
+            }
+            let before = raw.pages.load(Ordering::Relaxed);
+            let listed = list(&store, Page::under_in_bulk("k".parse().unwrap())).await.unwrap();
+            assert_eq!(listed.records.len(), 997, "{is_altered}");
+            let unreadable: Vec<_> = listed.unreadable.iter().map(RecordKey::as_str).collect();
+            assert_eq!(unreadable, records, "{is_altered}");
+            let pages = raw.pages.load(Ordering::Relaxed) - before;
+            assert!(!is_altered || pages <= 3 * records.len() + 1, "{pages} pages");
+        }
     }
 }

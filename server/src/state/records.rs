@@ -11,11 +11,11 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use selkie_storage::{Guard, Page, Revision, Store, StoreError, Write};
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 pub(crate) use self::encoding::{to_json, to_record};
 use self::heard::Heard;
+use self::looks::CatchUps;
 pub(crate) use self::mirror::Mirrors;
 pub use self::mirror::{Current, Index, Kept, Mirror, TooLarge, Unreadable};
 use super::listing::{STORE_PATIENCE, list};
@@ -123,8 +123,7 @@ pub struct Records {
     store: RwLock<Option<Arc<dyn Store>>>,
     mirrors: Vec<Arc<dyn Mirrors>>,
     heard: Heard,
-    /// Held by who reads anew what records are judged by.
-    catching_up: Mutex<()>,
+    catch_ups: CatchUps,
 }
 
 impl Records {
@@ -135,7 +134,7 @@ impl Records {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (store, heard) = (RwLock::default(), Heard::new(clock));
-        Self { expects_store, store, mirrors, heard, catching_up: Mutex::default() }
+        Self { expects_store, store, mirrors, heard, catch_ups: CatchUps::default() }
     }
 
     /// Loads all records of `store`, and from now on keeps changes in it. After an error the caller

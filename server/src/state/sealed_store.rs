@@ -259,8 +259,19 @@ impl Sealed {
         if let Some(newest) = records.iter().max_by_key(|record| record.revision) {
             self.require_ours(newest).await?;
         }
-        let records = records.into_iter().map(|record| self.open(record)).collect::<Result<_, _>>();
-        Ok(Listing { records: records?, revision, next })
+        let mut opened: Vec<Record> = Vec::with_capacity(records.len());
+        for record in records {
+            match (self.open(record), opened.last()) {
+                (Ok(record), _) => opened.push(record),
+                (Err(error), None) => return Err(error),
+                // The next page begins with it, so that whoever lists knows that it hides no other.
+                (Err(_), Some(last)) => {
+                    next = Some(Page { after: Some(last.key.clone()), ..page.clone() });
+                    break;
+                }
+            }
+        }
+        Ok(Listing { records: opened, revision, next })
     }
 
     /// Refuses a record that was put after the newest root: each of our commits puts both.

@@ -115,8 +115,9 @@ impl Tokens {
         let token = match self.opened.token(key, &id, shown.text) {
             Some((token, IsKnown(true))) => token,
             Some((token, IsKnown(false))) => {
-                self.hear_what_judges(records, &token, shown).await?;
-                self.opened.hold(id, &token);
+                if self.hear_what_judges(records, &token, shown).await?.0 {
+                    self.opened.hold(id, &token);
+                }
                 token
             }
             None => {
@@ -131,23 +132,38 @@ impl Tokens {
     }
 
     /// A batch token is in no store, so that no revision tells when it was made: where it names a mount
-    /// or a policy that is not held, another replica may have made that a moment ago.
+    /// or a policy that is not held, another replica may have made that a moment ago. Whether that is
+    /// known now.
     async fn hear_what_judges(
         &self,
         records: &Records,
         token: &Token,
         shown: Shown<'_>,
-    ) -> Result<(), NotAuthenticated> {
+    ) -> Result<IsKnown, NotAuthenticated> {
         let Sources { mounts, policies, .. } = shown.sources;
         let mount = token.made.login.as_ref().map(|login| &*login.mount_accessor);
         let age = self.clock.wall().saturating_sub(token.created);
-        // There may be no such policy at all, and an outage is not to keep such tokens out.
-        let is_unheard = age <= records.silence().saturating_add(LATENESS);
+        let silence = records.silence();
+        // There may be no such policy at all.
+        let is_unheard = age <= silence.saturating_add(LATENESS);
         let lacks_policy = || token.made.policies.iter().any(|name| !policies.has(name));
-        if mount.is_some_and(|mount| !mounts.has(mount)) || is_unheard && lacks_policy() {
-            records.hear_what_judges(&self.mirror, shown.credentials.address).await?;
+        let lacks_mount = mount.is_some_and(|mount| !mounts.has(mount));
+        if !(lacks_mount || is_unheard && lacks_policy()) {
+            return Ok(IsKnown(true));
         }
-        Ok(())
+        let heard = records.hear_what_judges(&self.mirror, shown.credentials.address);
+        // An outage is not to keep out, for as long as it lasts, what was made before it: of that the
+        // store was heard since, if perhaps late.
+        if !lacks_mount && age > silence && silence > LATENESS {
+            // What the token came from may have to be looked for in the rest of the time.
+            match timeout(LOOK_PATIENCE / 2, heard).await {
+                Ok(Err(RecordsError::Store(_))) | Err(_) => return Ok(IsKnown(false)),
+                Ok(heard) => heard?,
+            }
+        } else {
+            heard.await?;
+        }
+        Ok(IsKnown(true))
     }
 
     /// Counts one use of a token that has a number of them. What it is then.

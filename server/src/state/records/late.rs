@@ -19,7 +19,7 @@ pub(crate) trait Follower: Default {
     fn commit_answered(&mut self, commit: &Commit);
     /// A read is answered, as of `revision`, that was asked for because of what is held.
     fn read_answered(&mut self, found: Option<&Record>, revision: Revision);
-    /// A listing as of `revision` was made.
+    /// A listing as of `revision` is answered.
     fn listed(&mut self, found: Option<&Record>, revision: Revision);
 }
 
@@ -31,7 +31,7 @@ enum Event {
     /// Of any commit until now: others answer late, or not at all.
     CommitAnswered(Index),
     ReadAnswered(Index),
-    Listed,
+    Listed(Index),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -41,7 +41,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         4 => Just(Event::Heard),
         2 => any::<Index>().prop_map(Event::CommitAnswered),
         2 => any::<Index>().prop_map(Event::ReadAnswered),
-        1 => Just(Event::Listed),
+        2 => any::<Index>().prop_map(Event::Listed),
     ];
     prop::collection::vec(event, 1..60)
 }
@@ -101,10 +101,11 @@ impl<F: Follower> Network<F> {
                 let found = self.record(then);
                 self.follower.read_answered(found.as_ref(), Revision::new(then as u64));
             }
-            Event::Listed => {
-                let found = self.record(now);
-                self.follower.listed(found.as_ref(), Revision::new(now as u64));
-                self.known = now;
+            Event::Listed(when) => {
+                let then = when.index(now + 1);
+                let found = self.record(then);
+                self.follower.listed(found.as_ref(), Revision::new(then as u64));
+                self.known = self.known.max(then);
             }
         }
     }

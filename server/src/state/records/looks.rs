@@ -1,14 +1,25 @@
 //! Looks for what another replica may have made a moment ago, before anybody says that there is none.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use selkie_storage::{Guard, Page, Record, Revision, Store, StoreError};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::{Current, Kept, Mirror, Mirrors, Records, RecordsError};
 use crate::auth::ClientNetwork;
 use crate::look_budget::LOOK_PATIENCE;
 use crate::state::listing::{in_time, list};
+
+/// Listings of what records are judged by, one at a time; they are numbered.
+#[derive(Debug, Default)]
+pub(super) struct CatchUps {
+    begun: AtomicU64,
+    /// The last one of each kind that came to its end, by the kind's root.
+    held: Mutex<HashMap<&'static str, u64>>,
+}
 
 impl Records {
     /// The record `name`: where it is not held, as the store says. `from` is the address of a
@@ -47,8 +58,12 @@ impl Records {
         mirror: &Mirror<T>,
         from: IpAddr,
     ) -> Result<(), RecordsError> {
-        self.spend_look(mirror, from)?;
         let store = self.store()?;
+        if store.answers_from_memory() {
+            // Nobody else writes there, and what this process wrote is held.
+            return Ok(());
+        }
+        self.spend_look(mirror, from)?;
         soon(self.catch_up::<T>(&*store, None)).await
     }
 
@@ -100,12 +115,18 @@ impl Records {
         if !self.mirrors.iter().any(|mirror| is_behind(&**mirror)) {
             return Ok(());
         }
-        // Of many who wait here, the first has read it for all.
-        let _turn = self.catching_up.lock().await;
+        let CatchUps { begun, held } = &self.catch_ups;
+        let asked = begun.load(Ordering::SeqCst);
+        let mut held = held.lock().await;
         for mirror in self.mirrors.iter().filter(|mirror| is_behind(&***mirror)) {
-            if let Ok(root) = mirror.root().parse() {
-                let listed = list(store, Page::under_in_bulk(root)).await;
+            let root = mirror.root();
+            // Of many who wait here, one lists for all who came before it began.
+            let is_new = held.get(root).is_some_and(|listing| *listing > asked);
+            if let (false, Ok(place)) = (is_new, root.parse()) {
+                let listing = begun.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+                let listed = list(store, Page::under_in_bulk(place)).await;
                 mirror.replace(&listed.map_err(RecordsError::Store)?);
+                held.insert(root, listing);
             }
         }
         Ok(())

@@ -189,33 +189,49 @@ impl<T: Kept> Mirror<T> {
 
 impl<T: Kept> Held<T> {
     /// Whether it was told already what became of the record `name` after `revision`: there is none now,
-    /// so it was deleted since. Answers may come that late, to a read as to a commit of our own, and a
-    /// watch that began before a listing tells of what is in it once more.
+    /// so it was deleted since. Answers may come that late, to a read or a listing as to a commit of our
+    /// own, and a watch that began before a listing tells of what is in it once more.
     fn is_past(&self, name: &T::Name, revision: Revision) -> bool {
         let is_there = self.entries.get(name).is_some_and(|(entry, _)| !entry.is_deleted());
         !is_there && Some(revision) <= self.followed
     }
 
-    /// Holds `entry` unless something newer is held.
-    fn take(&mut self, name: T::Name, entry: Entry<T>, revision: Revision) {
-        if self.lacks(&name, revision) {
-            self.set(name, entry, revision);
-        }
-    }
-
-    /// Whether the record `name` of `revision` is newer than what is held, or mends it.
+    /// Whether the record `name` of `revision` is newer than what is known of it, or mends it.
     fn lacks(&self, name: &T::Name, revision: Revision) -> bool {
-        self.entries.get(name).is_none_or(|(was, as_of)| {
+        let is_newer = self.entries.get(name).is_none_or(|(was, as_of)| {
             let mends = matches!(was, Entry::Unreadable) && revision == *as_of;
             revision > *as_of || mends
-        })
+        });
+        is_newer && !self.is_past(name, revision)
+    }
+
+    /// Holds what stands at `place`.
+    fn read(
+        &mut self,
+        name: T::Name,
+        (place, value): (&RecordKey, &RecordValue),
+        revision: Revision,
+    ) {
+        match T::decode(&name, value) {
+            Some(value) => self.set(name, Entry::Value(Arc::new(value)), revision),
+            None => self.set_unreadable(name, place, revision),
+        }
     }
 
     /// Holds that the store cannot read the record, as a listing of `revision` found. As of when the
     /// record is, it cannot say; so whatever reads the record as it was held, or newer, mends it.
-    fn spoil(&mut self, name: T::Name, revision: Revision) {
+    fn spoil(&mut self, name: T::Name, place: &RecordKey, revision: Revision) {
         let as_of = self.entries.get(&name).map_or(Revision::ORIGIN, |(_, as_of)| *as_of);
-        if as_of <= revision {
+        if as_of <= revision && !self.is_past(&name, revision) {
+            self.set_unreadable(name, place, as_of);
+        }
+    }
+
+    /// Once for each damage: strangers may cause listings, each of which finds it again.
+    fn set_unreadable(&mut self, name: T::Name, place: &RecordKey, as_of: Revision) {
+        let held = self.entries.get(&name);
+        if !held.is_some_and(|(was, at)| matches!(was, Entry::Unreadable) && *at == as_of) {
+            tell_unreadable(place);
             self.set(name, Entry::Unreadable, as_of);
         }
     }
@@ -290,15 +306,13 @@ impl<T: Kept> Mirrors for Mirror<T> {
             there.insert(name.clone());
             // Most are as they were, and everybody waits meanwhile.
             if held.lacks(&name, record.revision) {
-                let entry = read::<T>(&name, &record.key, &record.value);
-                held.set(name, entry, record.revision);
+                held.read(name, (&record.key, &record.value), record.revision);
             }
         }
         for place in &listed.unreadable {
             let Some(name) = Self::name_at(place) else { continue };
             there.insert(name.clone());
-            tell_unreadable(place);
-            held.spoil(name, listed.revision);
+            held.spoil(name, place, listed.revision);
         }
         held.forget(|name, revision| revision <= listed.revision && !there.contains(name));
         held.followed = held.followed.max(Some(listed.revision));
@@ -308,14 +322,13 @@ impl<T: Kept> Mirrors for Mirror<T> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         for write in writes {
             let Some(name) = Self::name_at(write.key()) else { continue };
-            if held.is_past(&name, revision) {
+            if !held.lacks(&name, revision) {
                 continue;
             }
-            let entry = match write {
-                Write::Put(place, value) => read::<T>(&name, place, value),
-                Write::Delete(_) => Entry::Deleted,
-            };
-            held.take(name, entry, revision);
+            match write {
+                Write::Put(place, value) => held.read(name, (place, value), revision),
+                Write::Delete(_) => held.set(name, Entry::Deleted, revision),
+            }
         }
     }
 
@@ -333,11 +346,10 @@ impl<T: Kept> Mirrors for Mirror<T> {
         let Some(name) = Self::name_at(guard.key()) else { return };
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         match found {
-            Some(record) if held.is_past(&name, record.revision) => {}
-            Some(record) => {
-                let entry = read::<T>(&name, &record.key, &record.value);
-                held.take(name, entry, record.revision);
+            Some(record) if held.lacks(&name, record.revision) => {
+                held.read(name, (&record.key, &record.value), record.revision);
             }
+            Some(_) => {}
             None => {
                 let held_at = held.entries.get(&name).map(|(_, revision)| *revision);
                 if let (Guard::At(_, at), Some(held_at)) = (guard, held_at)
@@ -346,16 +358,6 @@ impl<T: Kept> Mirrors for Mirror<T> {
                     held.drop_entry(&name);
                 }
             }
-        }
-    }
-}
-
-fn read<T: Kept>(name: &T::Name, place: &RecordKey, value: &RecordValue) -> Entry<T> {
-    match T::decode(name, value) {
-        Some(value) => Entry::Value(Arc::new(value)),
-        None => {
-            tell_unreadable(place);
-            Entry::Unreadable
         }
     }
 }

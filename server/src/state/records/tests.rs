@@ -7,6 +7,7 @@ use selkie_storage::{
     Commit, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Store, StoreFuture, Watch,
     Write,
 };
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::late::{Follower, no_late_answer_takes_back_what_was_heard};
@@ -18,11 +19,13 @@ use crate::transit::ManagedKeys;
 #[derive(Debug, PartialEq, Eq)]
 struct Note(String);
 
+/// How many notes have which length, and how often one was noted.
 #[derive(Default)]
-struct Lengths(std::collections::BTreeMap<usize, usize>);
+struct Lengths(std::collections::BTreeMap<usize, usize>, usize);
 
 impl Index<Note> for Lengths {
     fn note(&mut self, _name: &String, old: Option<&Note>, new: Option<&Note>) {
+        self.1 += 1;
         if let Some(old) = old {
             *self.0.entry(old.0.len()).or_default() -= 1;
         }
@@ -237,16 +240,46 @@ async fn a_record_that_a_listing_could_not_read_is_mended_by_whatever_reads_it()
 }
 
 #[tokio::test]
-async fn a_listing_that_comes_late_makes_no_deleted_record_an_unreadable_one() {
+async fn a_listing_that_comes_late_brings_no_deleted_record_back() {
     let one = Replica::on(&store()).await;
     one.put("a", "first").await.unwrap();
-    let current = one.notes.get(&"a".into()).unwrap().unwrap();
+    let Current { value, revision } = one.notes.get(&"a".into()).unwrap().unwrap();
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let record = Record { key: place.clone(), value: value.encode().unwrap(), revision };
+    let damaged = Listed { records: Vec::new(), unreadable: vec![place.clone()], revision };
+    let whole = Listed { records: vec![record], unreadable: Vec::new(), revision };
     let mut batch = Batch::default();
-    batch.delete::<Note>(&"a".into(), current.revision).unwrap();
+    batch.delete::<Note>(&"a".into(), revision).unwrap();
     one.records.commit(&batch).await.unwrap();
-    let unreadable = vec![Mirror::<Note>::place(&"a".into()).unwrap()];
-    one.notes.replace(&Listed { records: Vec::new(), unreadable, revision: current.revision });
-    assert_eq!(one.text("a"), None);
+    for listed in [&damaged, &whole] {
+        one.notes.replace(listed);
+        assert_eq!(one.text("a"), None, "we deleted it");
+    }
+    one.records.follow(Revision::new(revision.number() + 1), &[Write::Delete(place)]);
+    for listed in [&damaged, &whole] {
+        one.notes.replace(listed);
+        assert_eq!(one.text("a"), None, "the watch has told of it");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_stays_unreadable_is_told_of_and_noted_once() {
+    let revision = Revision::new(1);
+    let place = Mirror::<Note>::place(&"a".into()).unwrap();
+    let value = RecordValue::new(b"damaged".to_vec()).unwrap();
+    let record = Record { key: place.clone(), value, revision };
+    let unread = Listed { records: Vec::new(), unreadable: vec![place.clone()], revision };
+    let misread = Listed { records: vec![record.clone()], unreadable: Vec::new(), revision };
+    for listed in [unread, misread] {
+        let notes = Mirror::<Note>::default();
+        for _ in 0..3 {
+            notes.replace(&listed);
+        }
+        assert_eq!(notes.get(&"a".into()).unwrap_err(), Unreadable);
+        assert_eq!(notes.find(|lengths| lengths.1), 1);
+        notes.look(&Guard::Absent(place.clone()), Some(&record));
+        assert_eq!(notes.get(&"a".into()).unwrap_err(), Unreadable);
+    }
 }
 
 #[tokio::test]
@@ -310,6 +343,78 @@ async fn no_reload_holds_a_record_before_what_it_is_judged_by() {
     }
     replica.reload(&*store).await.unwrap();
     assert!(claims.names() == ["a"] && notes.names() == ["a"]);
+}
+
+const SOMEWHERE: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+#[tokio::test]
+async fn nothing_is_read_anew_and_no_look_spent_where_nobody_else_writes() {
+    let claims = Arc::new(Mirror::<Claim>::default());
+    let mirrors: Vec<Arc<dyn Mirrors>> = vec![Arc::clone(&claims) as _];
+    let records = Records::new(true, mirrors, Arc::new(SystemClock));
+    records.attach(store()).await.unwrap();
+    for _ in 0..200 {
+        records.hear_what_judges(&claims, SOMEWHERE).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_listing_is_for_all_who_wait_for_it() {
+    let claims = Arc::new(Mirror::<Claim>::default());
+    let mirrors: Vec<Arc<dyn Mirrors>> =
+        vec![Arc::clone(&claims) as _, Arc::<Mirror<Note>>::default() as _];
+    let records = Arc::new(Records::new(true, mirrors, Arc::new(SystemClock)));
+    let gated =
+        Arc::new(Gated { inner: store(), gate: Semaphore::new(2), listings: AtomicUsize::new(0) });
+    records.attach(Arc::clone(&gated) as _).await.unwrap();
+    let asked: Vec<_> = (0..20)
+        .map(|_| {
+            let (records, claims) = (Arc::clone(&records), Arc::clone(&claims));
+            tokio::spawn(async move { records.hear_what_judges(&claims, SOMEWHERE).await })
+        })
+        .collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(gated.listings.load(Ordering::Relaxed), 3, "two by the start");
+    gated.gate.add_permits(100);
+    for asked in asked {
+        asked.await.unwrap().unwrap();
+    }
+    let listings = gated.listings.load(Ordering::Relaxed);
+    assert_eq!(listings, 4, "the first one asked before the others did");
+    records.hear_what_judges(&claims, SOMEWHERE).await.unwrap();
+    assert_eq!(gated.listings.load(Ordering::Relaxed), 5, "it asked after all of them");
+}
+
+/// A store that answers so many listings.
+#[derive(Debug)]
+struct Gated {
+    inner: Arc<dyn Store>,
+    gate: Semaphore,
+    listings: AtomicUsize,
+}
+
+impl Store for Gated {
+    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
+        self.inner.get(key)
+    }
+
+    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
+        self.listings.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            self.gate.acquire().await.unwrap().forget();
+            self.inner.list(page).await
+        })
+    }
+
+    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
+        self.inner.commit(guards, writes)
+    }
+
+    fn watch(&self, after: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
+        self.inner.watch(after)
+    }
 }
 
 /// A store that lists nothing below one place.

@@ -126,14 +126,33 @@ impl Holding {
         there.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Holds `found` unless it was told already what became of the key since. Answers may come that late,
-    /// to a read as to a commit of our own, and a watch that began before a listing tells of what is in
-    /// it once more.
+    /// Holds `found` unless it was told already what became of the key since.
     pub(super) fn take(&mut self, found: KeyInStore) {
+        let is_unreadable = matches!(found.held.entry, Entry::Unreadable);
+        if is_unreadable || !self.is_past(&found, found.held.revision) {
+            self.hold(found);
+        }
+    }
+
+    /// Whether it was told already what became of the key after `revision`: there is none now, so it was
+    /// deleted since. Answers may come that late, to a read or a listing as to a commit of our own, and a
+    /// watch that began before a listing tells of what is in it once more.
+    fn is_past(&self, found: &KeyInStore, revision: Revision) -> bool {
         let was = self.get(&found.mount, found.name.as_str());
         let is_there = was.is_some_and(|was| !matches!(was.entry, Entry::Deleted));
-        let is_unreadable = matches!(found.held.entry, Entry::Unreadable);
-        if is_there || is_unreadable || Some(found.held.revision) > self.followed {
+        !is_there && Some(revision) <= self.followed
+    }
+
+    /// Holds `found` as a listing of `revision` has it. As of when a record is damaged nobody can say,
+    /// but that it was there then.
+    fn take_listed(&mut self, found: KeyInStore, revision: Revision) {
+        let as_of = match found.held.revision {
+            Revision::ORIGIN => revision,
+            known => known,
+        };
+        let was = self.get(&found.mount, found.name.as_str());
+        let is_older = was.is_some_and(|was| was.revision > as_of);
+        if !is_older && !self.is_past(&found, as_of) {
             self.hold(found);
         }
     }
@@ -210,7 +229,7 @@ impl Holding {
     pub(super) fn replace(&mut self, found: Vec<KeyInStore>, revision: Revision) {
         let place = |one: &KeyInStore| (one.mount.clone(), one.name.clone());
         let there: BTreeSet<_> = found.iter().map(place).collect();
-        found.into_iter().for_each(|one| self.hold(one));
+        found.into_iter().for_each(|one| self.take_listed(one, revision));
         let Self { keys, lacking, .. } = self;
         for (mount, keys) in keys {
             keys.retain(|name, held| {

@@ -1,14 +1,38 @@
 //! A replica that has not heard yet of what another one did a moment ago refuses nothing for good, and
 //! allows nothing that was denied.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use selkie_storage::MemoryStore;
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
+use crate::look_budget::LOOKS_PER_SECOND;
 use crate::state::Backend;
 use crate::transit::ManagedKeys;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
+
+#[derive(Debug)]
+struct SetClock(AtomicU64);
+
+impl Default for SetClock {
+    fn default() -> Self {
+        Self(AtomicU64::new(1_800_000_000))
+    }
+}
+
+impl SetClock {
+    fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for SetClock {
+    fn unix_seconds(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 struct Pair {
     one: Api,
@@ -47,9 +71,13 @@ impl Pair {
 
 impl Api {
     async fn sharing(store: &Arc<FaultyStore>) -> Self {
+        Self::sharing_by(store, Arc::new(SystemClock)).await
+    }
+
+    async fn sharing_by(store: &Arc<FaultyStore>, clock: Arc<dyn Clock>) -> Self {
         let deployment = Deployment::connect(Config { storage: None, ..config() }).await.unwrap();
         let keys = ManagedKeys::awaiting_store();
-        let node = Node::begin(deployment, keys, Arc::new(SystemClock)).await;
+        let node = Node::begin(deployment, keys, clock).await;
         node.keep_state(Backend::Opened(Arc::clone(store) as _), "faulty").await;
         Self::on(node)
     }
@@ -152,6 +180,41 @@ async fn a_policy_that_denies_is_in_force_wherever_a_batch_token_with_it_is_show
 }
 
 #[tokio::test]
+async fn a_policy_that_is_nowhere_costs_no_look_where_the_token_was_made() {
+    let pair = Pair::after(&[]).await;
+    let token = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
+    let token = pair.two.a_token("s.root", token).await;
+    pair.store.is(Mood::Unlisted);
+    assert_eq!(pair.two.use_of(&token).await.status, 200);
+}
+
+/// Nobody can hear in an outage whether there is such a policy.
+#[tokio::test]
+async fn an_outage_keeps_no_batch_token_out_from_before_it_for_a_policy_that_is_nowhere() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
+    let nowhere = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
+    let before = one.a_token("s.root", nowhere.clone()).await;
+    clock.advance(10);
+    let store = FaultyStore::new(&memory);
+    store.is(Mood::Deaf);
+    let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
+    clock.advance(1);
+    let since = one.a_token("s.root", nowhere).await;
+    clock.advance(90);
+    for mood in [Mood::Away, Mood::Hanging] {
+        store.is(mood);
+        for _ in 0..2 {
+            assert_eq!(two.use_of(&before).await.status, 200, "{mood:?}");
+            assert_eq!(two.use_of(&since).await.status, 503, "{mood:?}");
+        }
+    }
+    one.write_policy("nowhere", "deny").await;
+    store.is(Mood::Deaf);
+    assert_eq!(two.use_of(&before).await.status, 403, "it is heard again");
+}
+
+#[tokio::test]
 async fn a_token_is_good_on_every_replica_though_its_ancestors_are_new_too() {
     let pair = Pair::after(&[]).await;
     let family = json!({ "policies": ["root"] });
@@ -232,15 +295,51 @@ async fn a_secret_id_logs_in_on_every_replica_as_its_role_was_when_it_was_made()
 }
 
 #[tokio::test]
-async fn nobody_learns_which_role_ids_there_are_by_asking_the_store_too_often() {
-    let pair = Pair::after(&[mount(), role(&json!({}))]).await;
-    for role_id in ["web-id", "other-id"] {
-        assert_eq!(pair.two.login(role_id, &json!("wrong")).await.status, 400, "{role_id}");
-        let mut refused = 0;
-        for _ in 0..200 {
-            refused += usize::from(pair.two.login(role_id, &json!("wrong")).await.status == 503);
+async fn a_role_logs_in_on_every_replica_though_it_or_its_role_id_is_new_too() {
+    let ill = [Mood::Away, Mood::Unlisted];
+    let new_id = role(&json!({ "role_id": "new-id" }));
+    let renamed = [role(&json!({})), new_id.clone()];
+    for (before, after) in [(&[][..], &[new_id.clone()][..]), (&renamed[..1], &renamed[1..])] {
+        let before: Vec<_> = [mount()].into_iter().chain(before.iter().cloned()).collect();
+        let pair = Pair::after(&before).await;
+        for (method, path, body) in after {
+            pair.one.done("s.root", method, path, body).await;
         }
-        assert!(refused > 0, "{role_id}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let secret = pair.one.a_secret_id().await;
+        let login =
+            pair.answer_of_two(&ill, async |two: &Api| two.login("new-id", &secret).await).await;
+        assert_eq!(login.status, 200, "{}", login.text);
+    }
+}
+
+#[tokio::test]
+async fn a_role_without_secret_ids_logs_in_on_every_replica_though_it_is_new() {
+    let pair = Pair::after(&[mount()]).await;
+    let open = json!({ "bind_secret_id": false, "secret_id_bound_cidrs": ["0.0.0.0/0", "::/0"] });
+    let (method, path, body) = role(&open);
+    pair.one.done("s.root", method, path, &body).await;
+    let ill = [Mood::Away, Mood::Unlisted];
+    let login = async |two: &Api| two.login("web-id", &json!("")).await;
+    let login = pair.answer_of_two(&ill, login).await;
+    assert_eq!(login.status, 200, "{}", login.text);
+}
+
+#[tokio::test]
+async fn nobody_learns_which_role_ids_there_are_by_asking_the_store_too_often() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let node = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
+    for (method, path, body) in [mount(), role(&json!({}))] {
+        node.done("s.root", method, path, &body).await;
+    }
+    for secret in ["wrong", ""] {
+        for role_id in ["web-id", "other-id"] {
+            clock.advance(1);
+            for _ in 0..LOOKS_PER_SECOND {
+                let status = node.login(role_id, &json!(secret)).await.status;
+                assert_eq!(status, 400, "{role_id} {secret}");
+            }
+            let status = node.login(role_id, &json!(secret)).await.status;
+            assert_eq!(status, 503, "{role_id} {secret}");
+        }
     }
 }

@@ -52,9 +52,9 @@ impl AppRole {
         Ok(MethodReply::login(login))
     }
 
-    /// Has the store asked for the secret id of a login that would be refused without it, as another
-    /// replica may have made it a moment ago; its role is as new then. Nobody learns by it which role
-    /// ids there are: it is done, or is not, for those that are none too.
+    /// Has the store asked for the role and the secret id of a login that would be refused without, as
+    /// another replica may have made them a moment ago. Nobody learns by it which role ids there are: the
+    /// same is asked, at the same price, for those that are none.
     async fn hear_of(
         &self,
         request: &MethodRequest<'_, '_>,
@@ -62,14 +62,22 @@ impl AppRole {
         secret: &str,
     ) -> Result<(), MethodError> {
         let (mount, tools, address) = (request.mount, request.tools, request.credentials.address);
-        let role = self.role_of_id(mount, role_id)?.map(|(_, role)| role);
+        let key = super::state_key(tools)?;
+        let role = || Ok::<_, MethodError>(self.role_of_id(mount, role_id)?.map(|(_, role)| role));
+        let document = |role: Option<&Role>| {
+            SecretId::name(key, mount.uuid, role.map_or("", |role| &role.uuid), secret)
+        };
+        let held = role()?;
         let is_enough = |role: &Role| !role.bind_secret_id && takes(role, address);
-        if secret.is_empty() || role.as_deref().is_some_and(is_enough) {
+        if held.as_deref().is_some_and(is_enough)
+            || self.secret_ids.get(&document(held.as_deref()))?.is_some()
+        {
             return Ok(());
         }
-        let role = role.as_ref().map_or("", |role| &role.uuid);
-        let document = SecretId::name(super::state_key(tools)?, mount.uuid, role, secret);
-        tools.records.find(&self.secret_ids, &document, Some(address)).await?;
+        tools.records.hear_what_judges(&self.secret_ids, address).await?;
+        // It was paid for.
+        let document = document(role()?.as_deref());
+        tools.records.find(&self.secret_ids, &document, None).await?;
         Ok(())
     }
 

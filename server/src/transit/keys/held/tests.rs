@@ -184,3 +184,11 @@ impl Follower for Holding {
 fn no_late_answer_takes_back_what_the_keys_were_told() {
     no_late_answer_takes_back_what_was_heard::<Holding>();
 }
+
+#[test]
+fn a_listing_that_comes_late_makes_no_deleted_key_an_unreadable_one() {
+    let mut holding = holding([vec![put("m", "k", &[])], vec![delete("m", "k")]]);
+    let damaged = KeyInStore::unreadable(&Holding::place()).unwrap();
+    holding.replace(vec![damaged], Revision::new(1));
+    assert!(holding.names(&mount("m")).is_empty());
+}
