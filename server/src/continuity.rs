@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_config::Regression;
+use selkie_config::{Promises, Regression};
 use selkie_crypto::{KekId, KeyVersion, Random, RecipientSecret, SealName};
 use selkie_kms::{Call, ClientTag, KmsError};
 
@@ -108,17 +108,29 @@ impl Deployment {
         Ok(())
     }
 
-    /// What `validate --previous` tells of two files, of the one in use and the new one; but for what
-    /// the server itself knows better, and where the one in use is a slip that the new one puts right.
     fn require_promises(&self, before: &Self) -> Result<(), Discontinuity> {
         let is_described =
             |name: &SealName| self.seals.find(name).is_some_and(|seal| seal.known.is_some());
-        let (is, was) = (&self.promises, &before.promises);
-        let broken = is.check_against_running(was, is_described);
+        before.require_kept_by(&self.promises, is_described)
+    }
+
+    /// What `validate --previous` tells of two files, of the one in use and a new one that promises
+    /// `is`; but for what the server itself knows better, where the master key of a seal
+    /// `is_described`, and where the one in use is a slip that the new one puts right.
+    ///
+    /// # Errors
+    ///
+    /// [`Discontinuity`].
+    pub(crate) fn require_kept_by(
+        &self,
+        is: &Promises,
+        is_described: impl Fn(&SealName) -> bool,
+    ) -> Result<(), Discontinuity> {
+        let broken = is.check_against_running(&self.promises, is_described);
         if broken.is_empty() {
             return Ok(());
         }
-        match before.memory.losses_past_slip(was, is) {
+        match self.memory.losses_past_slip(&self.promises, is) {
             None => Err(Discontinuity::Regressions(broken)),
             Some(lost) if lost.is_empty() => Ok(()),
             Some(lost) => Err(Discontinuity::StillLost(lost)),

@@ -35,8 +35,10 @@ pub struct RefusedReload {
 pub enum Remedy {
     /// It is wrong, also for a restart.
     Correct,
-    /// A restart takes it, and a reload does not.
+    /// Only a restart could take it in, and nobody has checked whether it would.
     Restart,
+    /// The same of a file that names another storage: a slip there is a start with an empty one.
+    OtherStorage,
 }
 
 impl Remedy {
@@ -48,8 +50,14 @@ impl Remedy {
                 "see the log, correct the file and send SIGHUP again, before a restart reads it"
             }
             Self::Restart => {
-                "restart Selkie to take this file in; or put back what only a restart can change (a \
-                 file: to where such files were at the start), and send SIGHUP"
+                "put back what only a restart can change (a file: to where such files were at the \
+                 start), and send SIGHUP; only a restart could take this file in: first `selkie \
+                 validate --previous OLD NEW` and `selkie doctor NEW`"
+            }
+            Self::OtherStorage => {
+                "put the storage back as it was and send SIGHUP; or restart if you mean another one: \
+                 first `selkie validate --previous OLD NEW` and `selkie doctor NEW`, since a start may \
+                 make it anew, empty"
             }
         }
     }

@@ -78,9 +78,7 @@ pub enum SourceError {
     #[error("is larger than 1 MiB")]
     TooLarge,
     /// This process was confined before the file was named.
-    #[error(
-        "is not below the directories that this process was confined to at its start: restart it"
-    )]
+    #[error("is not below the directories that this process was confined to at its start")]
     Outside,
     /// It is no UTF-8.
     #[error("is not text")]

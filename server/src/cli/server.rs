@@ -1,5 +1,6 @@
 //! `selkie server`: serves until a signal ends it.
 
+mod refusal;
 pub(super) mod signals;
 
 use std::io::{self, Write};
@@ -12,28 +13,23 @@ use clap::ArgGroup;
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use selkie_access::{TokenText, TokenTextError};
-use selkie_config::{
-    Config, Faults, LogLevel, Problem, SourceError, Sources, SystemSources, Warning,
-};
+use selkie_config::{Config, Faults, LogLevel, Sources, SystemSources, Warning};
 use selkie_kms::pkcs11::{retry_locked_pins, serve_launches};
 use selkie_listener::ActivatedSockets;
 use selkie_memory::ProgramCode;
 use tokio::time::sleep;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
+use self::refusal::{Refused, refuse_confined, refuse_for, refuse_reload};
 use self::signals::{Signals, Wish};
 use super::{CommandError, read_config_with, read_text};
-use crate::audit::AuditError;
-use crate::continuity::Discontinuity;
 use crate::dev::{CertificateDir, Dev, DevSettings};
 use crate::hardening::{
     Confinement, Recording, allow_connections, keep_pages_small, lock_all_memory,
 };
-use crate::last_reload::Remedy;
-use crate::node::NodeError;
-use crate::serve::{Inventory, ReloadError, ServeError, Server, serve};
-use crate::telemetry::{LEVEL_VARIABLE, Telemetry, WithCauses};
+use crate::serve::{Inventory, ServeError, Server, serve};
+use crate::telemetry::{LEVEL_VARIABLE, Telemetry};
 
 /// How long requests under way have to finish once the server is told to stop, or a listener is
 /// replaced: longer than a healthy KMS takes, shorter than service managers wait before they kill.
@@ -308,10 +304,14 @@ impl Running {
         let read =
             read.and_then(|(config, files)| Ok((with_faults(config, script, false)?, files)));
         let (config, files) = read.map_err(|error| refuse_for(&error))?;
-        confinement.check(&config, &files).map_err(|error| refuse(&error, Remedy::Restart))?;
+        let (promises, before) = (config.promises(), self.server.node().deployment());
+        let kept = || before.require_kept_by(&promises, |_seal| true);
+        let checked = confinement.check(&config, &files);
+        checked.map_err(|error| refuse_confined(&error, kept))?;
         let level = config.logging.level;
         let (inventory, warnings) = (Inventory::of(&config), config.warnings.clone());
-        self.server.reload(config, GRACE).await.map_err(|error| refuse_reload(&error))?;
+        let reloaded = self.server.reload(config, GRACE).await;
+        reloaded.map_err(|error| refuse_reload(&error, kept))?;
         warnings.iter().for_each(log_warning);
         inventory.log(&self.server.node().deployment());
         info!("the configuration was reloaded");
@@ -333,57 +333,6 @@ impl Running {
     }
 }
 
-/// Why a reload was refused, as the log has been told already.
-struct Refused {
-    reason: String,
-    remedy: Remedy,
-}
-
-fn refuse_for(error: &CommandError) -> Refused {
-    let CommandError::Config(problems) = error else {
-        return refuse(&WithCauses(error), Remedy::Correct);
-    };
-    for problem in problems.iter() {
-        error!(%problem, "the configuration is wrong");
-    }
-    // Where this process alone cannot read a file, nothing in the configuration is wrong.
-    let outside = SourceError::Outside.to_string();
-    let is_outside = |problem: &Problem| problem.to_string().ends_with(&outside);
-    let remedy = if problems.iter().all(is_outside) { Remedy::Restart } else { Remedy::Correct };
-    let told = refuse(&"the configuration is wrong", remedy);
-    let first = problems.iter().next();
-    first.map_or(told, |first| Refused { reason: first.to_string(), remedy })
-}
-
-/// What would be left behind has a line for each.
-fn refuse_reload(error: &ReloadError) -> Refused {
-    let why = match error {
-        ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) => why,
-        ReloadError::ListenersChanged
-        | ReloadError::NeedsRestart { .. }
-        | ReloadError::Serve(ServeError::Node(
-            NodeError::StorageChanged
-            | NodeError::Audit(AuditError::OtherKey | AuditError::Off | AuditError::InUse { .. }),
-        )) => {
-            return refuse(&WithCauses(error), Remedy::Restart);
-        }
-        _ => return refuse(&WithCauses(error), Remedy::Correct),
-    };
-    let (broken, what) = match why {
-        Discontinuity::Regressions(broken) => (broken, "would leave behind what is in use"),
-        Discontinuity::StillLost(broken) => (broken, "still loses what earlier ones promised"),
-        _ => return refuse(why, Remedy::Correct),
-    };
-    for problem in broken {
-        error!(%problem, "the new configuration {what}");
-    }
-    let told = format_args!(
-        "it {what}; if that is what you want, restart the server with it, and let it go with selkie \
-         accept-losses"
-    );
-    refuse(&told, Remedy::Correct)
-}
-
 /// Loud, because whoever depends on such a server is in for a surprise.
 fn warn_of_faults(script: Option<&Path>, config: &Config) {
     if let (Some(script), Some(faults)) = (script, &config.faults) {
@@ -393,21 +342,6 @@ fn warn_of_faults(script: Option<&Path>, config: &Config) {
             "TEST BENCH: this server misbehaves by script; nobody may depend on it"
         );
     }
-}
-
-fn refuse(reason: &dyn std::fmt::Display, remedy: Remedy) -> Refused {
-    match remedy {
-        Remedy::Correct => error!(
-            %reason,
-            "reload refused, nothing has changed; correct the file and send SIGHUP again"
-        ),
-        Remedy::Restart => error!(
-            %reason,
-            advice = remedy.advice(),
-            "reload refused, nothing has changed; a restart takes the file in"
-        ),
-    }
-    Refused { reason: reason.to_string(), remedy }
 }
 
 fn log_warning(warning: &Warning) {
@@ -472,12 +406,13 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::last_reload::Remedy;
+    use crate::telemetry::captured::Log;
 
-    #[tokio::test]
-    async fn a_refused_reload_is_told_until_one_is_taken() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("selkie.hcl");
-        let key = dir.path().join("key");
+    /// A server with this file in `dir`, whose text is returned.
+    async fn running(dir: &Path) -> (Running, PathBuf, String) {
+        let path = dir.join("selkie.hcl");
+        let key = dir.join("key");
         fs::write(&key, [7; 32]).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let good = format!(
@@ -488,12 +423,43 @@ mod tests {
         fs::write(&path, &good).unwrap();
         let config = read_config_with(&path, &SystemSources).unwrap();
         let sources = ReloadSources { script: None, confinement: Confinement::none() };
-        let mut running = Running {
+        let running = Running {
             server: serve(config, &mut ActivatedSockets::inherit(None)).await.unwrap(),
             signals: Signals::new().unwrap(),
             reload_from: ReloadFrom::File(path.clone()),
             sources,
         };
+        (running, path, good)
+    }
+
+    /// A start takes every valid file, with whatever it loses.
+    #[tokio::test]
+    async fn a_restart_is_advised_for_no_file_that_was_not_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut running, path, good) = running(dir.path()).await;
+        let pid_file = "pid_file = \"/run/other.pid\"\n";
+        let checks = "first `selkie validate --previous OLD NEW` and `selkie doctor NEW`";
+        for (further, reason, advice) in [
+            (pid_file, "\"pid_file\"", checks),
+            ("storage \"inmem\" {}\n", "\"storage\"", "put the storage back"),
+            (&format!("{pid_file}realm = \"slip\"\n"), "would leave behind", "correct the file"),
+        ] {
+            fs::write(&path, format!("{further}{good}")).unwrap();
+            let log = Log::start();
+            running.reload(&|_level| {}).await;
+            let refused = running.server.node().last_reload().standing().refused.unwrap();
+            assert!(refused.reason.contains(reason), "{refused:?}");
+            let told = refused.remedy.advice();
+            assert!(told.contains(advice) && !told.contains("to take this file in"), "{told}");
+            let log = log.take();
+            assert!(log.contains(advice) && !log.contains("a restart takes the file in"), "{log}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_reload_is_told_until_one_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut running, path, good) = running(dir.path()).await;
         let wrong = Some(("\"bogus\"", Remedy::Correct));
         let fixed = Some(("\"pid_file\"", Remedy::Restart));
         for (text, expected) in [

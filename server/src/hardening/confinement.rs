@@ -27,25 +27,37 @@ pub struct Confinement {
 pub enum ConfinementError {
     /// A file lies elsewhere.
     #[error(
-        "{} is not below the directories that this process was confined to at its start: restart \
-         Selkie, or leave the file where such files were",
+        "{} is not below the directories that this process was confined to at its start",
         .0.display()
     )]
     Outside(PathBuf),
+    /// A file that is read is nowhere, which a restart would not mend.
+    #[error("{}: no such file", .0.display())]
+    Missing(PathBuf),
     /// A file that is written lies elsewhere.
     #[error(
-        "{} is not in a directory that this process may write to since its start: restart Selkie, or \
-         write where audit files were declared",
+        "{} is not in a directory that this process may write to since its start, as those of \
+         declared audit files are",
         .0.display()
     )]
     NotWritable(PathBuf),
     /// An HSM's process would have to be another one.
     #[error(
         "seal \"pkcs11\" would start {} with the library {} in an environment that was not configured \
-         at the start, and this process starts nothing else any more: restart Selkie",
+         at the start, and this process starts nothing else any more",
         .0.program.display(), .0.library.display()
     )]
     Program(Box<Launcher>),
+}
+
+impl ConfinementError {
+    /// Of a file that the process may not open. Whether it is there may be asked all the same.
+    fn elsewhere(file: &Path) -> Self {
+        match file.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing(file.to_owned()),
+            _ => Self::Outside(file.to_owned()),
+        }
+    }
 }
 
 impl Confinement {
@@ -117,12 +129,16 @@ impl Confinement {
     ///
     /// # Errors
     ///
-    /// [`ConfinementError`]: the first thing that needs a restart.
+    /// [`ConfinementError`]: the first thing that needs a restart, or is missing.
     pub fn check(&self, config: &Config, files: &[PathBuf]) -> Result<(), ConfinementError> {
         let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let named = files_of(config);
-        if let Some(outside) = files.iter().chain(&named).find(|file| !sandbox.covers(file)) {
-            return Err(ConfinementError::Outside(outside.clone()));
+        let outside = files.iter().chain(&named).filter(|file| !sandbox.covers(file));
+        let outside = outside.map(|file| ConfinementError::elsewhere(file));
+        // What a restart would not mend goes before what it might.
+        let is_mended = |error: &ConfinementError| !matches!(error, ConfinementError::Missing(_));
+        if let Some(error) = outside.min_by_key(is_mended) {
+            return Err(error);
         }
         let mut written = written_files(config).into_iter();
         if let Some(outside) = written.find(|file| !sandbox.covers_writing(file)) {
@@ -144,4 +160,19 @@ fn start_launches(launchers: Vec<Launcher>) -> io::Result<Option<LaunchChild>> {
     let mut command = Command::new("/proc/self/exe");
     command.arg(LAUNCH_COMMAND);
     start_launch_process(command, launchers).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_elsewhere_that_is_not_there_needs_no_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |path: &Path| ConfinementError::elsewhere(path).to_string();
+        let missing = told(&dir.path().join("selkei/cert.pem"));
+        assert!(missing.contains("no such file"), "{missing}");
+        let there = told(dir.path());
+        assert!(there.contains("confined to at its start"), "{there}");
+    }
 }
