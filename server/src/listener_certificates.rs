@@ -10,6 +10,9 @@ use selkie_listener::{Standing, Validity};
 
 const DAY: u64 = 86_400;
 
+const CA_OWN: &str = "is a CA's own (CA:TRUE, as a self-signed one is): Selkie's commands and seals do \
+                      not connect";
+
 /// The certificates that listeners show, by the listeners' addresses.
 #[derive(Debug, Default)]
 pub struct ListenerCertificates(Mutex<BTreeMap<String, Validity>>);
@@ -22,15 +25,13 @@ pub struct Notice {
     now: u64,
 }
 
-/// What is the matter with it.
+/// How it stands with its time; that it is a CA's own is told beside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Matter {
     /// It stands so.
     Own(Standing),
     /// The issuer's certificate that is sent with it stands so.
     Issuers(Standing),
-    /// It is a CA's own.
-    IsCa,
 }
 
 impl ListenerCertificates {
@@ -62,13 +63,11 @@ impl Notice {
         let (own, issuers) = (validity.standing(now), validity.issuers_standing(now));
         // Where all clients refuse its own already, what only some look at is nobody's first trouble.
         let matter = match (own, issuers) {
-            (Standing::Expired | Standing::NotYet, _) => Matter::Own(own),
-            _ if validity.is_ca => Matter::IsCa,
-            (_, Standing::Good) if own == Standing::Good => return None,
-            (_, Standing::Good) => Matter::Own(own),
+            (Standing::Expired | Standing::NotYet, _) | (_, Standing::Good) => Matter::Own(own),
             _ => Matter::Issuers(issuers),
         };
-        Some(Self { matter, validity, now })
+        let is_worth_telling = validity.is_ca || matter != Matter::Own(Standing::Good);
+        is_worth_telling.then_some(Self { matter, validity, now })
     }
 
     /// Whether all clients that look at the certificate refuse it already. Of its issuer's they may
@@ -89,21 +88,21 @@ impl Notice {
     #[must_use]
     pub const fn advice(&self) -> &'static str {
         match self.matter {
-            Matter::IsCa => {
-                "keep it for the clients as their CA file, have it issue another for the listener \
-                 (openssl req -x509 -CA ca.pem -CAkey ca.key -newkey ec -pkeyopt \
-                 ec_paramgen_curve:P-256 -nodes -days 365 -keyout key.pem -out cert.pem -subj \
-                 /CN=selkie -addext basicConstraints=critical,CA:FALSE -addext \
+            Matter::Own(Standing::NotYet) => {
+                "correct this machine's clock, or have it issued anew, and reload (SIGHUP): clients \
+                 that verify it do not connect"
+            }
+            _ if self.validity.is_ca => {
+                "keep it for the clients as their CA file (one that ends has to be renewed there as \
+                 well), have it issue another for the listener (openssl req -x509 -CA ca.pem -CAkey \
+                 ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -keyout key.pem \
+                 -out cert.pem -subj /CN=selkie -addext basicConstraints=critical,CA:FALSE -addext \
                  subjectAltName=DNS:NAME,IP:ADDRESS), and reload (SIGHUP)"
             }
             Matter::Issuers(Standing::Expired | Standing::EndsSoon) => {
                 "put the authority's new intermediate certificate into the listener's file and reload \
                  (SIGHUP): without it clients do not connect, unless they know another way to their \
                  authority"
-            }
-            Matter::Own(Standing::NotYet) => {
-                "correct this machine's clock, or have it issued anew, and reload (SIGHUP): clients \
-                 that verify it do not connect"
             }
             Matter::Own(Standing::Expired) => {
                 "renew it and reload (SIGHUP): clients that verify it do not connect"
@@ -115,17 +114,12 @@ impl Notice {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Validity { from, until, .. } = self.validity;
+        let Validity { from, until, is_ca, .. } = self.validity;
         let (what, until, standing) = match self.matter {
+            Matter::Own(Standing::Good) if is_ca => return write!(f, "certificate {CA_OWN}"),
             Matter::Own(standing) => ("certificate", until, standing),
             Matter::Issuers(standing) => {
                 ("intermediate certificate", self.validity.end(), standing)
-            }
-            Matter::IsCa => {
-                return f.write_str(
-                    "certificate is a CA's own (CA:TRUE, as a self-signed one is): Selkie's commands \
-                     and seals do not connect",
-                );
             }
         };
         let days = until.abs_diff(self.now) / DAY;
@@ -134,7 +128,8 @@ impl fmt::Display for Notice {
             Standing::EndsSoon => write!(f, "{what} ends in {days} days ({})", At(until)),
             Standing::NotYet => write!(f, "{what} is not good before {}", At(from)),
             Standing::Expired => write!(f, "{what} expired {days} days ago ({})", At(until)),
-        }
+        }?;
+        if is_ca { write!(f, "; and the certificate {CA_OWN}") } else { Ok(()) }
     }
 }
 
@@ -192,16 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cas_own_certificate_is_told_before_it_ends_and_not_refused() {
+    fn a_cas_own_certificate_is_told_beside_its_end_and_refused_for_that_alone() {
         let validity =
             Validity { from: 100 * DAY, until: 500 * DAY, issuers_until: None, is_ca: true };
-        for now in [200, 491] {
+        let (soon, late) = ("certificate ends in 9 days", "certificate expired 1 days ago");
+        for (now, standing) in [(200, ""), (491, soon), (501, late)] {
             let notice = Notice::of(validity, now * DAY).unwrap();
             let text = notice.to_string();
-            assert!(text.contains("a CA's own") && !notice.is_refused(), "{text}");
+            assert!(text.contains("a CA's own") && text.contains(standing), "{text}");
+            assert_eq!(notice.is_refused(), now == 501, "{text}");
             assert!(notice.advice().contains("CA:FALSE"));
         }
-        assert!(Notice::of(validity, 501 * DAY).unwrap().is_refused());
+        let issuers_until = Some(499 * DAY);
+        let text = Notice::of(Validity { issuers_until, ..validity }, 499 * DAY + 1).unwrap();
+        let text = text.to_string();
+        assert!(text.contains("intermediate certificate") && text.contains("a CA's own"), "{text}");
         let log = Log::start();
         ListenerCertificates::default().note("one", Some(validity), 200 * DAY);
         let text = log.take();
