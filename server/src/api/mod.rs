@@ -21,6 +21,7 @@ pub mod health;
 mod json;
 mod log_budget;
 mod logged;
+mod login_places;
 mod members;
 pub mod query;
 mod quote;

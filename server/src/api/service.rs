@@ -1,7 +1,6 @@
 //! From an HTTP request to its reply: who asks, what may be read of them, and in which order.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,6 +24,7 @@ use super::fields::Fields;
 use super::handler;
 use super::log_budget::LogBudgets;
 use super::logged::LoggedRequest;
+use super::login_places::LoginPlaces;
 use super::query::Query;
 use super::reply::{Reply, X_VAULT_NAMESPACE};
 use super::route::{Access, Endpoint, MethodPath, Operation, Route, WrappingStep, route};
@@ -36,12 +36,6 @@ use crate::deployment::Deployment;
 use crate::node::Node;
 use crate::traces;
 
-/// How many logins at one mount are worked on at a time.
-const LOGINS: usize = 32;
-/// How many mounts are told apart; where there are more, those that nobody logs in at are forgotten.
-const LOGIN_MOUNTS: usize = 1024;
-/// How long one more waits for that.
-const LOGIN_PATIENCE: Duration = Duration::from_secs(1);
 /// What a login may send, which nobody has vouched for: a token of a cloud has some kilobytes.
 const LOGIN_BYTES: usize = 64 << 10;
 /// What else may be sent that is no plaintext, ciphertext or policy: it is taken apart into what takes
@@ -60,9 +54,7 @@ struct Service {
     node: Arc<Node>,
     limits: BodyLimits,
     in_flight: InFlight,
-    /// Logins are asked for by strangers: they take no places from those who are known. By mount: a
-    /// provider that hangs keeps nobody out who does not need it.
-    logins: Mutex<HashMap<Uuid, InFlight>>,
+    login_places: LoginPlaces,
     log_budgets: LogBudgets,
 }
 
@@ -72,8 +64,8 @@ impl Api {
     /// is always answered; nobody unknown takes a place.
     #[must_use]
     pub fn new(node: Arc<Node>, limits: BodyLimits, in_flight: InFlight) -> Self {
-        let (logins, log_budgets) = (Mutex::default(), LogBudgets::default());
-        Self(Arc::new(Service { node, limits, in_flight, logins, log_budgets }))
+        let (login_places, log_budgets) = (LoginPlaces::default(), LogBudgets::default());
+        Self(Arc::new(Service { node, limits, in_flight, login_places, log_budgets }))
     }
 
     /// Answers one request. There is one path to all endpoints, so that nothing of axum's routing
@@ -312,16 +304,6 @@ impl Service {
         Ok(Some(shown))
     }
 
-    /// Those of the logins at one mount.
-    fn places_of(&self, mount: Uuid) -> InFlight {
-        let mut logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        if logins.len() >= LOGIN_MOUNTS && !logins.contains_key(&mount) {
-            logins.retain(|_, places| !places.is_idle());
-        }
-        let places = || InFlight::new(LOGINS, LOGIN_PATIENCE);
-        logins.entry(mount).or_insert_with(places).clone()
-    }
-
     fn limits_of(&self, endpoint: &Endpoint) -> BodyLimits {
         match endpoint.may_be_sent_much() {
             true => self.limits,
@@ -342,7 +324,7 @@ impl Service {
         let Arrival { incoming, credentials, .. } = arrival;
         let path = &*asked.route.path;
         let limits = BodyLimits { bytes: self.limits.bytes.min(LOGIN_BYTES), ..self.limits };
-        let places = self.places_of(at.mount.uuid);
+        let places = self.login_places.at(at.mount.uuid);
         let waits = async {
             let body = body::read(body, limits).await.map_err(ApiError::from)?;
             // Only now: who sends slowly takes no place from those who wait for one.
