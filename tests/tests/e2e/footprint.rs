@@ -80,7 +80,12 @@ fn an_idle_server_takes_12_megabytes_and_64_with_a_thousand_tls_connections() ->
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
 
-    let idle = resident(&Selkie::dev(&[])?)?;
+    let alone = Selkie::dev(&[])?;
+    // Idle it is some moments later: what the start took goes back to the system.
+    let idle = until("it takes 12 MB or less", || {
+        Ok(Some(resident(&alone)?).filter(|bytes| *bytes <= 12_000_000))
+    })?;
+    drop(alone);
     let selkie = Selkie::dev(&["--dev-tls"])?;
     let client = selkie.root()?;
     let body = json!({ "plaintext": "c2Vsa2ll" });
@@ -92,7 +97,6 @@ fn an_idle_server_takes_12_megabytes_and_64_with_a_thousand_tls_connections() ->
         open.push(connection);
     }
     let crowded = resident(&selkie)?;
-    assert!(idle <= 12_000_000, "idle: {idle} bytes");
     assert!(crowded <= 64_000_000, "with {CONNECTIONS} connections: {crowded} bytes");
     // The control: connections are seen in the figure.
     assert!(crowded > idle + 8_000_000, "{idle} and {crowded} bytes");
