@@ -247,7 +247,6 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>, given: Option<Vec<Seal>>)
     let storage = storage::decode(&mut root, data_dir.as_deref(), &reading);
     let remembers = storage.is_some() || (data_dir.is_some() && local_key.is_some());
     let leases = lease::decode(&mut root, storage.as_ref());
-    let telemetry = telemetry::decode(&mut root, &listeners, &reading);
     let config = Config {
         realm: realm(&mut root),
         realm_aliases: realm_aliases(&mut root),
@@ -259,10 +258,10 @@ fn decode(mut root: Section<'_>, reading: Reading<'_>, given: Option<Vec<Seal>>)
         pid_file: non_empty(&mut root, "pid_file").map(PathBuf::from),
         lock_all_memory: root.field("disable_mlock").boolean().is_some_and(|flag| !flag.value),
         sandbox: sandbox(&mut root, &reading),
+        telemetry: telemetry::decode(&mut root, &listeners, &reading),
         listeners,
         storage,
         alerts: alerts::decode(&mut root, remembers, &reading),
-        telemetry,
         leases,
         auth: auth::decode(&mut root, &reading, can_show),
         allow_faults: allow_faults(&mut root, &reading),
