@@ -78,6 +78,7 @@ seal "azurekeyvault" {
 
   environment = "AZUREPUBLICCLOUD"            # AZURE_ENVIRONMENT; AZURECHINACLOUD, AZUREUSGOVERNMENTCLOUD
   resource    = "vault.azure.net"             # AZURE_AD_RESOURCE; Managed HSM: "managedhsm.azure.net"
+  # former_vaults = ["kv-old.vault.azure.net"]   # where the key was before it was restored into this vault
   # endpoint  = "https://10.0.0.7"            # default: https://{vault_name}.{resource}
   # ca_file   = "/etc/selkie/azure-ca.pem"    # trusted for Key Vault and Entra instead of the system's
   # proxy     = "http://proxy:3128"           # default: HTTPS_PROXY, NO_PROXY; with password: file:// or env://

@@ -295,6 +295,7 @@ fn settings() -> AzureSettings {
         endpoint: "https://kv1.vault.azure.net".parse().expect("a URL"),
         resource: "vault.azure.net".to_owned(),
         key_name: "unseal".to_owned(),
+        former_vaults: Vec::new(),
         wrap_remotely: false,
         identity: Identity::ManagedIdentity {
             user_assigned: None,

@@ -136,7 +136,39 @@ impl Emulator {
     ///
     /// If there is no whole answer.
     pub fn key_vault(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
-        let token = self.control("POST", "tokens", &json!({ "principal": "selkie" }))?;
+        self.key_vault_by("selkie", method, path, body)
+    }
+
+    /// The key in the form in which [`Emulator::restore`] takes it.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn backup(&self) -> Result<Value> {
+        let answer = self.key_vault_by("officer", "POST", "/keys/selkie/backup", &json!({}))?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        Ok(answer.json())
+    }
+
+    /// Restores a key from the backup of another vault.
+    ///
+    /// # Errors
+    ///
+    /// If it is refused.
+    pub fn restore(&self, backup: &Value) -> Result<()> {
+        let answer = self.key_vault_by("officer", "POST", "/keys/restore", backup)?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        Ok(())
+    }
+
+    fn key_vault_by(
+        &self,
+        principal: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Answer> {
+        let token = self.control("POST", "tokens", &json!({ "principal": principal }))?;
         let token = token["access_token"].as_str().context("no token")?;
         let tls = crate::certificate::trusting(&std::fs::read(self.ca_file())?)?;
         let client = Client { tls: Some(tls), ..Client::plain(self.https) };

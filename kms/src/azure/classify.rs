@@ -266,7 +266,7 @@ impl From<Diagnosis> for KmsError {
             | Outcome::KeyNotYetValid
             | Outcome::OperationNotAllowed
             | Outcome::KeyUnsuitable => Self::Disabled(cause),
-            Outcome::KeyMissing => Self::UnknownKek(cause),
+            Outcome::KeyMissing | Outcome::OtherVault => Self::UnknownKek(cause),
             // Of a token request, say, it says nothing about a ciphertext.
             Outcome::RequestRejected if hop == Hop::Unwrap => Self::Rejected(cause),
             Outcome::RequestRejected | Outcome::AnswerWrong => Self::Misbehaved(cause),

@@ -75,6 +75,8 @@ pub enum Outcome {
     OperationNotAllowed,
     /// The key, or this version of it, is not there: deleted, purged, or never made.
     KeyMissing,
+    /// The key is there, but what is to be unwrapped names a vault that is not ours.
+    OtherVault,
     /// The key is no RSA key of a supported size and no 256-bit symmetric key.
     KeyUnsuitable,
     /// Key Vault does not accept the request: a wrapped DEK that is not its own, above all.

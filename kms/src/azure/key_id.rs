@@ -51,6 +51,16 @@ impl Authority {
         url.host_str()?;
         Some(Self(url[Position::BeforeHost..Position::AfterPort].to_owned()))
     }
+
+    /// That of `https://HOST[:PORT]`, and of nothing else.
+    fn of_bare(url: &Url) -> Option<Self> {
+        let is_bare = url.scheme() == "https"
+            && matches!(url.path(), "" | "/")
+            && url[Position::AfterPath..].is_empty()
+            && url.username().is_empty()
+            && url.password().is_none();
+        Self::of(url).filter(|_| is_bare)
+    }
 }
 
 impl fmt::Display for Authority {
@@ -104,29 +114,35 @@ impl fmt::Display for KeyId {
 /// host. Else the endpoint is another way to the vault (a private endpoint's own name, an
 /// emulator), and the vault's host is what the first answer about our key names: the endpoint's
 /// host or one under the suffix; from then on that one alone, for as long as the process lives.
+///
+/// A backup of a key restores into another vault with its versions. So what was wrapped in a vault
+/// that the key is declared to have been in is unwrapped by the version of the same name in ours.
 #[derive(Debug)]
 pub(super) struct OwnKey {
     pub(super) name: KeyName,
     pub(super) endpoint: Authority,
     suffix: String,
     vault: OnceLock<Authority>,
+    former: Vec<Authority>,
 }
 
 impl OwnKey {
     /// `None` if the endpoint is not `https://HOST[:PORT]`.
     pub(super) fn new(endpoint: &Url, resource: &str, name: KeyName) -> Option<Self> {
-        let bare = endpoint.scheme() == "https"
-            && matches!(endpoint.path(), "" | "/")
-            && endpoint[Position::AfterPath..].is_empty()
-            && endpoint.username().is_empty()
-            && endpoint.password().is_none();
-        let (true, Some(authority)) = (bare, Authority::of(endpoint)) else { return None };
+        let endpoint = Authority::of_bare(endpoint)?;
         let suffix = format!(".{}", resource.to_ascii_lowercase());
-        let key = Self { name, endpoint: authority, suffix, vault: OnceLock::new() };
+        let (vault, former) = (OnceLock::new(), Vec::new());
+        let key = Self { name, endpoint, suffix, vault, former };
         if key.is_under_suffix(&key.endpoint) {
             key.vault.get_or_init(|| key.endpoint.clone());
         }
         Some(key)
+    }
+
+    /// The same, which was in these `vaults` before; `None` if one is not `https://HOST[:PORT]`.
+    pub(super) fn formerly_in(self, vaults: &[Url]) -> Option<Self> {
+        let former = vaults.iter().map(Authority::of_bare).collect::<Option<_>>()?;
+        Some(Self { former, ..self })
     }
 
     /// Whether the endpoint's host is under the service's suffix.
@@ -138,6 +154,28 @@ impl OwnKey {
     pub(super) fn id(&self, text: &str) -> Option<KeyId> {
         let id = KeyId::parse(text)?;
         (id.name == self.name.0 && self.is_vault(&id.authority)).then_some(id)
+    }
+
+    /// The id in `text` if our key may unwrap what was wrapped under it: one of our key's, or one that
+    /// it had in a former vault.
+    pub(super) fn unwrapping_id(&self, text: &str) -> Option<KeyId> {
+        let id = KeyId::parse(text)?;
+        let is_ours = self.is_vault(&id.authority) || self.was_in(&id.authority);
+        (id.name == self.name.0 && is_ours).then_some(id)
+    }
+
+    /// Whether `text`, in the answer to an unwrap under `asked`, names that version of our key.
+    pub(super) fn is_answer_of(&self, asked: &KeyId, text: &str) -> bool {
+        self.answered_id(text).is_some_and(|id| {
+            let is_there = id.authority == asked.authority || self.was_in(&asked.authority);
+            is_there && id.version == asked.version
+        })
+    }
+
+    /// Whether `text` would be an id of our key but for the vault, which is another than ours.
+    pub(super) fn is_in_other_vault(&self, text: &str) -> bool {
+        let is_other = |id: KeyId| self.vault.get().is_some_and(|vault| *vault != id.authority);
+        KeyId::parse(text).is_some_and(|id| id.name == self.name.0 && is_other(id))
     }
 
     /// Whether an id that is not one of our key's may turn out to be once the vault has told its
@@ -158,6 +196,10 @@ impl OwnKey {
         let authority = Authority::of(url);
         url.scheme() == "https"
             && authority.is_some_and(|host| host == self.endpoint || self.is_vault(&host))
+    }
+
+    fn was_in(&self, authority: &Authority) -> bool {
+        self.former.contains(authority)
     }
 
     fn is_vault(&self, authority: &Authority) -> bool {
@@ -273,6 +315,52 @@ mod tests {
         }
     }
 
+    fn moved(endpoint: &str) -> OwnKey {
+        let former = ["https://kv1.vault.azure.net", "https://10.0.0.9:8443"];
+        key(endpoint).formerly_in(&former.map(|url| Url::parse(url).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn a_former_vault_counts_for_unwrapping_alone_and_only_for_our_key() {
+        let key = moved("https://kv2.vault.azure.net");
+        for former in ["kv1.vault.azure.net", "10.0.0.9:8443"] {
+            let (asked, former) = (key.unwrapping_id(&id(former)).unwrap(), id(former));
+            assert!(key.id(&former).is_none() && key.answered_id(&former).is_none());
+            assert!(key.is_answer_of(&asked, &id("kv2.vault.azure.net")));
+            for wrong in [former, id("kv3.vault.azure.net"), id("kv2.vault.azure.net") + "/a"] {
+                assert!(!key.is_answer_of(&asked, &wrong), "{wrong}");
+            }
+            let other_version = id("kv2.vault.azure.net").replace("0123", "ffff");
+            assert!(!key.is_answer_of(&asked, &other_version));
+        }
+        for foreign in [
+            id("kv3.vault.azure.net"),
+            id("10.0.0.9"),
+            id("kv1.vault.azure.net").replace("unseal", "other"),
+            id("kv1.vault.azure.net").replace("0123", "012g"),
+        ] {
+            assert!(key.unwrapping_id(&foreign).is_none(), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_former_vault_counts_before_the_present_one_is_known_too() {
+        let key = moved("https://10.0.0.4");
+        let asked = key.unwrapping_id(&id("kv1.vault.azure.net")).unwrap();
+        assert!(key.is_answer_of(&asked, &id("kv2.vault.azure.net")));
+        assert!(!key.is_answer_of(&asked, &id("kv3.vault.azure.net")), "kv2 has answered");
+    }
+
+    #[test]
+    fn only_our_key_in_a_vault_that_is_not_ours_is_in_another() {
+        let key = moved("https://kv2.vault.azure.net");
+        assert!(key.is_in_other_vault(&id("kv3.vault.azure.net")));
+        assert!(!key.is_in_other_vault(&id("kv2.vault.azure.net")));
+        assert!(!key.is_in_other_vault(&id("kv3.vault.azure.net").replace("unseal", "other")));
+        let unlearned = moved("https://10.0.0.4");
+        assert!(!unlearned.is_in_other_vault(&id("kv3.example")), "nobody knows yet");
+    }
+
     #[test]
     fn endpoints_that_are_no_bare_https_host_are_refused() {
         for bad in [
@@ -284,6 +372,7 @@ mod tests {
             let endpoint = Url::parse(bad).unwrap();
             let name = KeyName::new("a").unwrap();
             assert!(OwnKey::new(&endpoint, "vault.azure.net", name).is_none(), "{bad}");
+            assert!(key("https://kv2.vault.azure.net").formerly_in(&[endpoint]).is_none(), "{bad}");
         }
     }
 

@@ -39,7 +39,8 @@ use crate::{Call, KekDescription, Kms, KmsError, KmsFuture};
 /// The id of a version is Key Vault's own `kid` in lower case, `https://HOST/keys/NAME/VERSION`.
 /// HOST is the vault's: that of the endpoint if it is under the service's suffix, else (private
 /// endpoints with a name of their own, emulators) that of the first answer about the key. An id of
-/// any other vault or key is [`KmsError::UnknownKek`] without a call.
+/// any other vault or key is [`KmsError::UnknownKek`] without a call; but what was wrapped in one of
+/// [`AzureSettings::former_vaults`] is unwrapped by the version of the same name.
 pub struct AzureKeyVault {
     pub(super) client: KeyClient,
     pub(super) own: Arc<OwnKey>,
@@ -257,7 +258,7 @@ impl AzureKeyVault {
         call: Call,
     ) -> Result<Arc<RecipientSecret>, KmsError> {
         self.check_foreign(kek, Hop::Unwrap)?;
-        if let Some(id) = self.own.id(kek.as_str()) {
+        if let Some(id) = self.own.unwrapping_id(kek.as_str()) {
             self.check_length(&id.version, algorithm, wrapped)?;
         }
         let work = async {
@@ -285,7 +286,7 @@ impl AzureKeyVault {
         let refuse = |outcome| self.refuse(Hop::Unwrap, outcome, answered.clone());
         let wrong = |_| refuse(Outcome::AnswerWrong);
         let answer = body.parse().map_err(wrong)?;
-        if self.own.answered_id(&answer.kid).as_ref() != Some(id) {
+        if !self.own.is_answer_of(id, &answer.kid) {
             return Err(refuse(Outcome::AnswerWrong));
         }
         answer.dek().map_err(|error| match (error, algorithm) {
@@ -297,10 +298,16 @@ impl AzureKeyVault {
         })
     }
 
-    /// The version that `kek` names, if it is one of our key's.
+    /// The version that `kek` names, if it is one of our key's; for an unwrap also by the id that it
+    /// had in a former vault.
     fn known(&self, kek: &KekId, hop: Hop) -> Result<KeyId, KmsError> {
-        let unknown = || Diagnosis::unanswered(hop, Outcome::KeyMissing, &self.host);
-        self.own.id(kek.as_str()).ok_or_else(|| unknown().into())
+        let (own, kek) = (&self.own, kek.as_str());
+        let id = if hop == Hop::Unwrap { own.unwrapping_id(kek) } else { own.id(kek) };
+        id.ok_or_else(|| {
+            let is_other = own.is_in_other_vault(kek);
+            let outcome = if is_other { Outcome::OtherVault } else { Outcome::KeyMissing };
+            Diagnosis::unanswered(hop, outcome, &self.host).into()
+        })
     }
 
     /// An id of another key costs no call. Of a host that we do not know yet it cannot be told: a

@@ -12,7 +12,7 @@ const ROLE: &str = "assign our identity the role \"Key Vault Crypto Service Encr
 
 impl Outcome {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Throttled,
         Self::Outage,
         Self::TimedOut,
@@ -35,6 +35,7 @@ impl Outcome {
         Self::KeyNotYetValid,
         Self::OperationNotAllowed,
         Self::KeyMissing,
+        Self::OtherVault,
         Self::KeyUnsuitable,
         Self::RequestRejected,
         Self::AnswerWrong,
@@ -66,6 +67,7 @@ impl Outcome {
             Self::KeyNotYetValid => "key_not_yet_valid",
             Self::OperationNotAllowed => "operation_not_allowed",
             Self::KeyMissing => "key_missing",
+            Self::OtherVault => "other_vault",
             Self::KeyUnsuitable => "key_unsuitable",
             Self::RequestRejected => "request_rejected",
             Self::AnswerWrong => "answer_wrong",
@@ -98,6 +100,7 @@ impl Outcome {
             Self::KeyNotYetValid => "the key version is not yet valid",
             Self::OperationNotAllowed => "the key is not meant for the operation",
             Self::KeyMissing => "there is no such key or version",
+            Self::OtherVault => "the ciphertext names another vault",
             Self::KeyUnsuitable => "the key is of an unsuitable type or size",
             Self::RequestRejected => "the request is not accepted",
             Self::AnswerWrong => "the answer makes no sense",
@@ -131,6 +134,7 @@ impl Outcome {
             | Self::KeyNotYetValid
             | Self::OperationNotAllowed
             | Self::KeyMissing
+            | Self::OtherVault
             | Self::KeyUnsuitable
             | Self::RequestRejected
             | Self::Forbidden => self.remedy_in_the_vault(),
@@ -252,6 +256,10 @@ impl Outcome {
             Self::KeyMissing => {
                 "check `vault_name` and `key_name`; if the key was deleted, recover it before its \
                  retention ends (az keyvault key list-deleted, az keyvault key recover)"
+            }
+            Self::OtherVault => {
+                "if the key was restored from a backup of that vault, add the vault's host to \
+                 `former_vaults` of the seal; else declare a seal for that vault"
             }
             Self::KeyUnsuitable => {
                 "use an RSA or RSA-HSM key of 2048, 3072 or 4096 bits, or in a managed HSM a \

@@ -17,6 +17,9 @@ pub struct AzureSettings {
     pub resource: String,
     /// The name of the key: 1 to 127 of `0-9 A-Z a-z -`.
     pub key_name: String,
+    /// The vaults, `https://HOST[:PORT]` as key ids name them, that the key was restored from: what
+    /// was wrapped there is unwrapped by the version of the same name in ours.
+    pub former_vaults: Vec<Url>,
     /// Whether every DEK is wrapped in Key Vault, also where it could be wrapped here.
     pub wrap_remotely: bool,
     /// Who we are.
@@ -39,6 +42,9 @@ impl AzureSettings {
         text.add("endpoint", self.endpoint.as_str());
         text.add("resource", &self.resource);
         text.add("key_name", &self.key_name);
+        for vault in &self.former_vaults {
+            text.add("former_vault", vault.as_str());
+        }
         text.add("wrap_remotely", if self.wrap_remotely { "1" } else { "0" });
         text.add("authority", self.authority.as_str());
         for certificate in self.ca_certificates.iter().flatten() {

@@ -35,6 +35,9 @@ pub enum AzureSetupError {
     /// The endpoint is not `https://HOST[:PORT]`.
     #[error("the endpoint is not https://HOST[:PORT]")]
     UnfitEndpoint,
+    /// A former vault is not `https://HOST[:PORT]`.
+    #[error("a former vault is not https://HOST[:PORT]")]
+    UnfitFormerVault,
     /// The key's name is none.
     #[error("the key's name is not 1 to 127 of 0-9 A-Z a-z -")]
     UnfitKeyName,
@@ -65,8 +68,10 @@ impl Target {
         let name = KeyName::new(&settings.key_name).ok_or(AzureSetupError::UnfitKeyName)?;
         let endpoint = settings.endpoint.clone();
         let own = OwnKey::new(&endpoint, &settings.resource, name);
+        let own = own.ok_or(AzureSetupError::UnfitEndpoint)?;
+        let own = own.formerly_in(&settings.former_vaults);
         Ok(Self {
-            own: Arc::new(own.ok_or(AzureSetupError::UnfitEndpoint)?),
+            own: Arc::new(own.ok_or(AzureSetupError::UnfitFormerVault)?),
             endpoint,
             scope: format!("https://{}/.default", settings.resource),
             identity: (hop(&settings.identity), settings.identity.kind()),

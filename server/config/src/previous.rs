@@ -154,12 +154,12 @@ impl Promises {
                 Regression::SealRemoved { seal, alike }
             }));
             let Some(now) = self.seal_named(&seal.name) else { continue };
-            if let Some(was) = seal.distant_key.clone()
-                && now.distant_key.as_ref() != Some(&was)
-            {
+            let is_kept = |was: &DistantKey| now.distant_keys().any(|key| key == was);
+            let removed = seal.distant_keys().filter(|was| !is_kept(was)).cloned();
+            regressions.extend(removed.map(|was| {
                 let (seal, now) = (seal.name.clone(), now.distant_key.clone());
-                regressions.push(Regression::MasterKeyRemoved { seal, was, now });
-            }
+                Regression::MasterKeyRemoved { seal, was, now }
+            }));
             check_hsm(now, seal, regressions);
             check_static_keys(now, seal, regressions);
         }

@@ -47,6 +47,8 @@ pub(crate) struct PromisedSeal {
     pub(crate) static_keys: Vec<(KekId, KeyFingerprint)>,
     /// The key that somebody else holds.
     pub(crate) distant_key: Option<DistantKey>,
+    /// The same where it was before.
+    pub(crate) former_keys: Vec<DistantKey>,
     pub(crate) in_hsm: Option<PromisedHsm>,
 }
 
@@ -161,6 +163,7 @@ impl PromisedSeal {
                 .map(|key| (key.id.clone(), key.key.fingerprint()))
                 .collect(),
             distant_key: seal.distant_key(),
+            former_keys: seal.former_keys(),
             in_hsm: seal.in_hsm().map(PromisedHsm::of),
         }
     }
@@ -174,8 +177,14 @@ impl PromisedSeal {
             offline_id: KekId::new(UNREAD).ok(),
             static_keys: Vec::new(),
             distant_key: None,
+            former_keys: Vec::new(),
             in_hsm: None,
         }
+    }
+
+    /// The keys that somebody else holds under which what it wrapped may stand.
+    pub(crate) fn distant_keys(&self) -> impl Iterator<Item = &DistantKey> {
+        self.distant_key.iter().chain(&self.former_keys)
     }
 
     pub(crate) fn static_key(&self, id: &KekId) -> Option<&KeyFingerprint> {

@@ -293,6 +293,10 @@ impl Regression {
             Self::OtherKeyUnderId { .. } | Self::KeyNotCompared { .. } => {
                 "put the key back under its id, and give the new one an id of its own"
             }
+            Self::MasterKeyRemoved { was: DistantKey::InKeyVault { .. }, .. } => {
+                "lead the seal back to that key, and declare the new one as a seal of its own; if it \
+                 was restored into another vault, add the old one's host to \"former_vaults\""
+            }
             Self::MasterKeyRemoved { .. } => {
                 "lead the seal back to that key, and declare the new one as a seal of its own"
             }

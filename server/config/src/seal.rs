@@ -363,12 +363,26 @@ impl Seal {
         }
     }
 
+    /// The same as it was before, where it has moved: what was wrapped for it there opens here.
+    pub(crate) fn former_keys(&self) -> Vec<DistantKey> {
+        let SealKind::AzureKeyVault(seal) = &self.kind else { return Vec::new() };
+        let in_vault = |endpoint: &Url| DistantKey::InKeyVault {
+            endpoint: endpoint.clone(),
+            name: seal.key_name.clone(),
+        };
+        seal.former_vaults.iter().map(in_vault).collect()
+    }
+
     /// Whether one key is behind both, as far as the file tells; static keys are compared apart.
     fn has_master_key_of(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
             (SealKind::BreakGlass(one), SealKind::BreakGlass(other)) => one.kek == other.kek,
             (SealKind::Pkcs11(one), SealKind::Pkcs11(other)) => one.shares_a_key_with(other),
-            _ => self.distant_key().is_some_and(|key| other.distant_key() == Some(key)),
+            _ => {
+                let keys = |seal: &Self| seal.distant_key().into_iter().chain(seal.former_keys());
+                let others: Vec<_> = keys(other).collect();
+                keys(self).any(|key| others.contains(&key))
+            }
         }
     }
 

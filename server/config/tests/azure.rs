@@ -14,6 +14,7 @@ use selkie_config::{
     SourceError, Sources, UserAssignedIdentity, WarningKind, WrapPlace,
 };
 
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::sources::TestSources;
@@ -136,6 +137,16 @@ fn everything_reads_as_written() {
 fn a_key_s_name_has_one_spelling() {
     let spelt = seal("vault_name = \"kv1\"\nkey_name = \"UnSeal-1\"", &[]);
     assert_eq!(spelt.key_name, "unseal-1");
+}
+
+#[test]
+fn former_vaults_are_whole_hosts_of_whatever_service() {
+    let place = "vault_name = \"kv2\"\nkey_name = \"unseal\"\n";
+    let hosts = "[\"KV1.vault.azure.net\", \"hsm1.managedhsm.azure.net\", \"localhost:8443\"]";
+    let seal = seal(&format!("{place}former_vaults = {hosts}"), &[]);
+    let former: Vec<_> = seal.former_vaults.iter().map(Url::as_str).collect();
+    let urls = ["kv1.vault.azure.net", "hsm1.managedhsm.azure.net", "localhost:8443"];
+    assert_eq!(former, urls.map(|host| format!("https://{host}/")));
 }
 
 #[test]
@@ -483,6 +494,7 @@ fn every_field_of_the_stanza_is_in_the_reference() {
         "resource",
         "vault_name",
         "key_name",
+        "former_vaults",
         "auth_method",
         "cert_path",
         "managed_id_kind",

@@ -451,6 +451,31 @@ fn another_vault_or_key_of_a_seal_is_told_and_needs_another_generation() {
 }
 
 #[test]
+fn another_vault_that_the_key_was_restored_into_loses_nothing() {
+    let moved = "\"kv-other\"\n  former_vaults = [\"kv-weu.vault.azure.net\"]";
+    let vault = ("\"kv-weu\"", moved);
+    let raised = (RULE, "key \"k\" {\n  generation = 1");
+    assert_eq!(told_in_azure(&[vault, raised]).expect("is sound"), [""; 0]);
+    let told = told_in_azure(&[vault]).expect("is sound");
+    assert!(told.len() == 1 && told[0].contains("\"generation\" to 1"), "{told:?}");
+    let text = |changes: &[(&str, &str)]| {
+        changes.iter().fold(IN_AZURE.to_owned(), |text, (old, new)| text.replace(old, new))
+    };
+    let (before, after) = (text(&[vault]), text(&[("\"kv-weu\"", "\"kv-other\"")]));
+    let told = told_between(&before, &after).expect("is sound");
+    let gone = "the key https://kv-weu.vault.azure.net/keys/selkie is no longer its master key";
+    assert!(told.len() == 1 && told[0].contains(gone), "{told:?}");
+    let twice = "\"kv-third\"\n  former_vaults = [\"kv-other.vault.azure.net\", \
+                 \"kv-weu.vault.azure.net\"]";
+    let twice = text(&[("\"kv-weu\"", twice), raised]);
+    assert_eq!(told_between(&before, &twice).expect("is sound"), [""; 0]);
+    let key = text(&[vault, raised, ("\"kv-other\"", "\"kv-other\"\n  key_name = \"x\"")]);
+    let key = key.replacen("key_name                = \"selkie\"\n", "", 1);
+    let told = told_between(IN_AZURE, &key).expect("is sound");
+    assert!(told.len() == 1 && told[0].contains(gone), "another key's vault: {told:?}");
+}
+
+#[test]
 fn a_seal_in_key_vault_that_is_added_raises_the_version_and_one_removed_needs_a_generation() {
     let both = IN_AZURE.replace("[\"weu\"]", "[\"weu\", \"neu\"]");
     assert_eq!(told_between(IN_AZURE, &both).expect("is sound"), [""; 0]);

@@ -105,6 +105,7 @@ impl Server {
                 kms: Arc::clone(&governor) as _,
                 governor: Some(governor),
                 target: format!("simulated/{name}"),
+                former_targets: Vec::new(),
                 settings: [0; 32],
                 fingerprints: Vec::new(),
                 poll_interval: POLL,

@@ -71,6 +71,7 @@ pub(super) fn advice(error: &TransitError) -> Option<&'static str> {
             "declare the seal and key id that the ciphertext was made for; a retired key of a \
              static seal goes into a \"previous\" block"
         }
+        TransitError::OtherVault(other) => other.error.source.advice(),
         TransitError::SealRevoked(_) => {
             "nothing opens it while the seal is revoked; what else it was made for is lost or not \
              declared"

@@ -369,6 +369,7 @@ pub(super) fn told(error: &TransitError) -> ItemError {
         | TransitError::Refused(_)
         | TransitError::Foreign
         | TransitError::NoUsableRecipient
+        | TransitError::OtherVault(_)
         | TransitError::SealRevoked(_)
         | TransitError::UnwrapRejected
         | TransitError::OldServerRejected(_) => ItemError::Authentication,

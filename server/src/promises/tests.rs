@@ -40,6 +40,7 @@ seal "azurekeyvault" {
   priority   = 2
   vault_name = "kv-weu"
   key_name   = "k"
+  former_vaults = ["kv-old.vault.azure.net"]
   identity   = "managed_identity"
 }
 seal "break-glass" {
@@ -251,6 +252,7 @@ fn what_is_let_go_is_not_missed_and_the_rest_is() {
         ("  previous \"s1\" {\n    key = \"env://S1\"\n  }\n", ""),
         ("current_key    = \"env://S2\"", "current_key = \"env://OTHER\""),
         ("\"kv-weu\"", "\"kv-neu\""),
+        ("  former_vaults = [\"kv-old.vault.azure.net\"]\n", ""),
         ("key \"counted\" {", "key \"other\" {"),
         ("storage \"sled\" {\n  path = \"/var/lib/selkie/state\"\n}\n", "storage \"inmem\" {}\n"),
     ];

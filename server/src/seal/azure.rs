@@ -17,6 +17,7 @@ pub(super) fn settings(seal: AzureKeyVaultSeal) -> AzureSettings {
         endpoint: seal.endpoint,
         resource: seal.resource,
         key_name: seal.key_name,
+        former_vaults: seal.former_vaults,
         wrap_remotely: seal.wrap == WrapPlace::Remote,
         identity: identity(seal.identity),
         authority: seal.authority,
@@ -101,6 +102,7 @@ mod tests {
             endpoint: "https://kv1.test".parse().unwrap(),
             resource: "vault.azure.net".into(),
             key_name: "selkie".into(),
+            former_vaults: vec!["https://kv0.test".parse().unwrap()],
             wrap,
             poll_interval: Duration::from_secs(1),
             public_keys: Vec::new(),
@@ -122,6 +124,7 @@ mod tests {
         assert_eq!(told.endpoint.as_str(), "https://kv1.test/");
         assert_eq!(told.authority.as_str(), "https://login.test/");
         assert_eq!((told.resource.as_str(), told.key_name.as_str()), ("vault.azure.net", "selkie"));
+        assert_eq!(told.former_vaults, ["https://kv0.test".parse().unwrap()]);
         assert!(told.wrap_remotely && told.ca_certificates.is_some());
         let Identity::ManagedIdentity { user_assigned, endpoint } = told.identity else {
             panic!("{:?}", told.identity);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod canaries;
+mod moved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -47,6 +48,8 @@ pub struct Setup {
     /// Which master key that is, such as `https://weu.vault.azure.net/keys/unseal`: what is learned
     /// of it holds for this one alone.
     pub target: String,
+    /// The same where that key was before: what was wrapped for it there is unwrapped here.
+    pub former_targets: Vec<String>,
     /// A digest of all settings that reach `kms`: with the same ones a reload keeps the connection.
     pub settings: [u8; 32],
     /// `public_key_sha256`: the SHA-256 of public keys (SPKI, DER) that are trusted unseen.

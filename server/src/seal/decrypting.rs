@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use selkie_crypto::envelope::{Aad, DecryptError, EnvelopeRefusal, Recipient, Share};
 use selkie_crypto::{Envelope, KekId, Plaintext, RecipientSecret};
+use selkie_kms::azure::{Diagnosis, Outcome};
 use selkie_kms::{Call, KmsError};
 use tokio::time::{Instant, sleep_until};
 
@@ -18,7 +19,7 @@ use super::health::Standing;
 use super::probe::Probe;
 use super::seals::{Seal, Seals};
 use crate::metrics::Metrics;
-use crate::transit::{Transit, TransitError};
+use crate::transit::{OtherVault, Transit, TransitError};
 
 /// How long a decrypt may wait for all its seals together (invariant I10).
 pub(crate) const UNWRAP_PATIENCE: Duration = Duration::from_secs(15);
@@ -358,17 +359,24 @@ impl Seal {
         let Recipient { kek, algorithm, wrapped_dek, .. } = recipient;
         let unwrapped = self.connection.kms().unwrap_dek(kek, *algorithm, wrapped_dek, call);
         let answer = self.counted("unwrap", call.deadline, unwrapped, metrics).await;
+        let kek = self.connection.present_id(kek);
         match &answer {
-            Ok(_) => self.connection.note_unwrap(kek, &answer),
-            Err(error) => self.connection.suspect(kek, error),
+            Ok(_) => self.connection.note_unwrap(&kek, &answer),
+            Err(error) => self.connection.suspect(&kek, error),
         }
         answer
     }
 
     /// What a failed unwrap says: that the recipient is not for us, or that the seal is in trouble.
     fn judge(&self, kek: &KekId, error: KmsError) -> TransitError {
+        let of_seal =
+            |trouble| SealError { seal: self.name().clone(), source: SealFault::Kms(trouble) };
         match error {
             KmsError::Rejected(_) => TransitError::UnwrapRejected,
+            KmsError::UnknownKek(_) if self.is_in_other_vault(kek, &error) => {
+                let (kek, error) = (kek.clone(), of_seal(error));
+                TransitError::OtherVault(Box::new(OtherVault { kek, error }))
+            }
             KmsError::UnknownKek(_) if !self.lost(kek, &error) => TransitError::NoUsableRecipient,
             trouble @ (KmsError::UnknownKek(_)
             | KmsError::Denied(_)
@@ -376,18 +384,23 @@ impl Seal {
             | KmsError::Throttled { .. }
             | KmsError::Unavailable(_)
             | KmsError::TimedOut(_)
-            | KmsError::Misbehaved(_)) => TransitError::Seal(SealError {
-                seal: self.name().clone(),
-                source: SealFault::Kms(trouble),
-            }),
+            | KmsError::Misbehaved(_)) => TransitError::Seal(of_seal(trouble)),
         }
+    }
+
+    /// Whether it is only the vault in `kek` that is not ours, and never was as far as we know.
+    fn is_in_other_vault(&self, kek: &KekId, error: &KmsError) -> bool {
+        let is_known = self.connection.known().is_some_and(|it| it.keks.version(kek).is_some());
+        let diagnosis = Diagnosis::of(error);
+        !is_known && diagnosis.is_some_and(|it| it.outcome == Outcome::OtherVault)
     }
 
     /// Whether a version that the KMS does not know is one of ours all the same: then the master
     /// key has been deleted. What a complete list never had is a forgery or of another key.
     fn lost(&self, kek: &KekId, error: &KmsError) -> bool {
+        let kek = self.connection.present_id(kek);
         match self.connection.known() {
-            Some(known) if known.keks.version(kek).is_some() => !self.connection.is_fixed(),
+            Some(known) if known.keks.version(&kek).is_some() => !self.connection.is_fixed(),
             Some(known) if known.keks.is_complete() => false,
             Some(_) | None => error.cause().is_some(),
         }
@@ -398,11 +411,13 @@ impl Seal {
 /// for then a retry may open it; a refusal of the contents before one of the wrapping.
 fn graver(one: TransitError, other: TransitError) -> TransitError {
     let gravity = |error: &TransitError| match error {
-        TransitError::Seal(SealError { source, .. }) if source.is_transient() => 4,
-        TransitError::Seal(_) => 3,
-        TransitError::Refused(EnvelopeRefusal::Commitment | EnvelopeRefusal::Share) => 1,
-        TransitError::Refused(_) => 2,
-        TransitError::UnwrapRejected => 1,
+        TransitError::Seal(SealError { source, .. }) if source.is_transient() => 5,
+        TransitError::Seal(_) => 4,
+        TransitError::Refused(EnvelopeRefusal::Commitment | EnvelopeRefusal::Share) => 2,
+        TransitError::Refused(_) => 3,
+        TransitError::UnwrapRejected => 2,
+        // It tells more than that there is no recipient.
+        TransitError::OtherVault(_) => 1,
         _ => 0,
     };
     if gravity(&other) > gravity(&one) { other } else { one }

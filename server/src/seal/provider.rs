@@ -1,5 +1,6 @@
 //! From a seal's stanza to the connection to its master key: the one place that knows the types.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -124,6 +125,7 @@ fn configured(name: &SealName, kind: &'static str, kms: Arc<dyn Kms>) -> Setup {
         kms,
         governor: None,
         target: String::new(),
+        former_targets: Vec::new(),
         settings: [0; 32],
         fingerprints: Vec::new(),
         poll_interval: Duration::MAX,
@@ -140,6 +142,8 @@ fn key_vault(
     bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
     let Target { name: target, fingerprints } = Target::in_key_vault(&seal);
+    let former = seal.former_vaults.iter().map(|vault| key_in(vault, &seal.key_name));
+    let former_targets = former.collect();
     let poll_interval = seal.poll_interval;
     let settings = azure::settings(seal);
     let digest = settings.digest();
@@ -154,6 +158,7 @@ fn key_vault(
         governor: Some(governor),
         pin: keeping.pin(name, &target),
         target,
+        former_targets,
         settings: digest,
         fingerprints,
         poll_interval,
@@ -188,6 +193,7 @@ fn upstream(
         governor: Some(governor),
         pin: keeping.pin(name, &target),
         target,
+        former_targets: Vec::new(),
         settings: digest,
         fingerprints,
         poll_interval,
@@ -222,6 +228,7 @@ fn hsm(
         governor: Some(governor),
         pin: keeping.pin(name, &target),
         target,
+        former_targets: Vec::new(),
         settings: digest,
         fingerprints,
         poll_interval,
@@ -256,7 +263,7 @@ impl Target {
     }
 
     fn in_key_vault(seal: &AzureKeyVaultSeal) -> Self {
-        let name = format!("{}keys/{}", seal.endpoint, seal.key_name);
+        let name = key_in(&seal.endpoint, &seal.key_name);
         Self { name, fingerprints: declared(&seal.public_keys) }
     }
 
@@ -267,6 +274,11 @@ impl Target {
         let name = format!("{}{mount}/keys/{key} as {}", seal.address, seal.key_id_prefix);
         Ok(Self { name, fingerprints: Vec::new() })
     }
+}
+
+/// `https://HOST/keys/NAME`.
+fn key_in(vault: &impl fmt::Display, name: &str) -> String {
+    format!("{vault}keys/{name}")
 }
 
 fn declared(public_keys: &[PublicKeyFingerprint]) -> Vec<[u8; 32]> {

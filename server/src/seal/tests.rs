@@ -7,6 +7,7 @@ mod canaries;
 mod devices;
 mod hedging;
 mod history;
+mod moved;
 mod peer;
 mod quorum;
 mod refusals;
@@ -63,6 +64,7 @@ pub(crate) struct Site {
     /// Stands for all that is in the stanza and concerns the way to the KMS.
     settings: [u8; 32],
     target: &'static str,
+    former_targets: Vec<String>,
     has_data_dir: bool,
 }
 
@@ -79,6 +81,7 @@ impl Site {
             rule: COUNTED,
             settings: [0; 32],
             target: "https://kms/keys/k",
+            former_targets: Vec::new(),
             has_data_dir: true,
         }
     }
@@ -123,6 +126,7 @@ impl Site {
             kms: Arc::clone(&self.faults) as _,
             governor: None,
             target: self.target.into(),
+            former_targets: self.former_targets.clone(),
             settings: self.settings,
             fingerprints: self.fingerprints.clone(),
             poll_interval: POLL,

@@ -62,7 +62,9 @@ impl DrillFault {
             Self::Wrap(fault) => fault.outcome(),
             Self::Open(TransitError::Seal(error)) => error.source.outcome(),
             Self::Open(TransitError::UnwrapRejected) => "rejected",
-            Self::Open(TransitError::NoUsableRecipient) => "unknown_kek",
+            Self::Open(TransitError::NoUsableRecipient | TransitError::OtherVault(_)) => {
+                "unknown_kek"
+            }
             Self::Open(TransitError::Refused(_)) => "refused",
             Self::Open(_) => "failed",
             Self::OtherPlaintext => "other_plaintext",

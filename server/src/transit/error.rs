@@ -1,7 +1,7 @@
 //! Why the engine fails.
 
 use selkie_crypto::envelope::{EncryptError, EnvelopeRefusal, QuorumError};
-use selkie_crypto::{CiphertextError, KeyVersion, RandomError, SealName};
+use selkie_crypto::{CiphertextError, KekId, KeyVersion, RandomError, SealName};
 use selkie_kms::KmsError;
 use selkie_storage::StoreError;
 
@@ -59,6 +59,9 @@ pub enum TransitError {
     /// No recipient is for a seal that is configured, enabled, and has the KEK.
     #[error("no recipient of the envelope is for a configured seal that holds its KEK")]
     NoUsableRecipient,
+    /// The same; but one is for a seal's key as it is in another vault.
+    #[error("no recipient of the envelope is for a configured seal that holds its KEK")]
+    OtherVault(#[source] Box<OtherVault>),
     /// What is left of its recipients is for a seal that is revoked.
     #[error("the envelope was made for seal \"{0}\", which is revoked")]
     SealRevoked(SealName),
@@ -177,6 +180,17 @@ pub enum SettingError {
     MinAvailableAboveMinDecryption,
 }
 
+/// An envelope names a seal's master key in another vault than the seal's.
+#[derive(Debug, thiserror::Error)]
+#[error("the envelope names {kek}")]
+pub struct OtherVault {
+    /// What it names.
+    pub kek: KekId,
+    /// What the seal says of that.
+    #[source]
+    pub error: SealError,
+}
+
 impl TransitError {
     /// What is final of a newer version has Vault's words for one. A seal or a store in trouble may be
     /// well again.
@@ -187,6 +201,7 @@ impl TransitError {
             | Self::Refused(_)
             | Self::Foreign
             | Self::NoUsableRecipient
+            | Self::OtherVault(_)
             | Self::SealRevoked(_)
             | Self::UnwrapRejected) => Self::NewerVersion(Box::new(final_one)),
             other => other,
@@ -203,6 +218,7 @@ pub(super) const fn outcome<T>(done: &Result<T, TransitError>) -> &'static str {
             TransitError::Refused(_)
             | TransitError::Foreign
             | TransitError::NoUsableRecipient
+            | TransitError::OtherVault(_)
             | TransitError::SealRevoked(_)
             | TransitError::UnwrapRejected
             | TransitError::OldServerRejected(_)

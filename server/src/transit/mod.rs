@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use decryption::{Decryption, DecryptionItem};
 pub use drill::{DrillFault, SealDrill};
 pub use encryption::{Encrypted, Encryption, EncryptionItem};
-pub use error::{SettingError, TransitError};
+pub use error::{OtherVault, SettingError, TransitError};
 pub use key::{KeySource, TransitKey, Uncounted, VersionRecord};
 pub use keys::ManagedKeys;
 #[cfg(test)]

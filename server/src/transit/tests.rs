@@ -60,6 +60,7 @@ impl TestSeal {
             kms,
             governor: None,
             target: String::new(),
+            former_targets: Vec::new(),
             settings: [0; 32],
             fingerprints: Vec::new(),
             poll_interval: Duration::MAX,

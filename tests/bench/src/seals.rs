@@ -141,6 +141,7 @@ async fn seal(name: &str, kms: Arc<dyn Kms>) -> Result<Seal> {
         kms,
         governor: None,
         target: String::new(),
+        former_targets: Vec::new(),
         settings: [0; 32],
         fingerprints: Vec::new(),
         poll_interval: Duration::MAX,

@@ -82,6 +82,7 @@ impl Unwrap {
             endpoint: self.endpoint.clone(),
             resource: "vault.azure.net".into(),
             key_name: self.key_name.clone(),
+            former_vaults: Vec::new(),
             wrap_remotely: false,
             identity,
             authority: "https://login.microsoftonline.com".parse()?,

@@ -181,7 +181,7 @@ impl Emulator {
     }
 }
 
-fn with_version(path: &str) -> String {
+pub(crate) fn with_version(path: &str) -> String {
     if path.contains("api-version=") {
         return path.to_owned();
     }

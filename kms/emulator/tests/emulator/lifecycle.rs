@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Emulator, HOST, is, version_of};
+use crate::client::{Emulator, HOST, is, parameters, version_of, with_version};
 
 const N: Value = Value::Null;
 
@@ -89,6 +89,28 @@ async fn lists_come_in_pages_whose_links_lead_through_all() {
     assert_eq!((pages, names.len()), (2, 28));
     is(&e.kv("GET", "/keys?maxresults=26", N).await, 400, "BadParameter", "");
     is(&e.kv("GET", "/keys?$skiptoken=zz", N).await, 400, "BadParameter", "");
+}
+
+#[tokio::test]
+async fn a_backup_restores_into_another_vault_with_its_versions() {
+    let e = Emulator::new().await;
+    let wrapped = e.wrap("/keys/selkie//wrapkey").await;
+    e.kv("POST", "/keys/selkie/rotate", N).await.ok();
+    let backup = e.kv("POST", "/keys/selkie/backup", N).await.ok();
+    let roles = json!([{ "principal": "officer", "role": "Key Vault Crypto Officer" }]);
+    e.set("POST", "vaults", json!({ "name": "kv2", "roles": roles })).await;
+    let bearer = format!("Bearer {}", e.token("officer").await);
+    let at_kv2 = async |path: &str, body: Value| {
+        let (path, headers) = (with_version(path), [("authorization", bearer.as_str())]);
+        let (host, body) = ("kv2.vault.emulator.test", body.to_string());
+        e.https(host, "POST", &path, &headers, body.as_bytes()).await.unwrap().ok()
+    };
+    let restored = at_kv2("/keys/restore", backup).await;
+    let kid = restored["key"]["kid"].as_str().unwrap();
+    assert!(kid.starts_with("https://kv2.vault.emulator.test:"), "{kid}");
+    let path = format!("/keys/selkie/{}/unwrapkey", version_of(&wrapped));
+    let body = json!({ "alg": "RSA-OAEP-256", "value": wrapped["value"] });
+    assert_eq!(at_kv2(&path, body).await["value"], parameters(&[7; 32])["value"]);
 }
 
 #[tokio::test]

@@ -107,6 +107,7 @@ fn settings(vault: &str, service: &str, wrap_remotely: bool) -> AzureSettings {
         endpoint: format!("https://{vault}.{service}:{https}").parse().unwrap(),
         resource: format!("{service}:{https}"),
         key_name: "selkie".to_owned(),
+        former_vaults: Vec::new(),
         wrap_remotely,
         identity: identity(),
         authority: "https://login.emulator.test".parse().unwrap(),

@@ -375,6 +375,7 @@ pub(super) fn settings() -> AzureSettings {
         endpoint: format!("https://{HOST}").parse().unwrap(),
         resource: "vault.azure.net".to_owned(),
         key_name: NAME.to_owned(),
+        former_vaults: Vec::new(),
         wrap_remotely: false,
         identity: Identity::ClientSecret {
             tenant_id: "tenant".to_owned(),

@@ -141,6 +141,29 @@ async fn foreign_ids_and_wrong_lengths_never_reach_the_vault() {
 }
 
 #[tokio::test]
+async fn what_a_former_vault_wrapped_is_unwrapped_by_the_same_version_and_nothing_is_wrapped_for_it()
+ {
+    let vault = FakeVault::rsa();
+    let former_vaults = vec!["https://kv0.vault.azure.net".parse().unwrap()];
+    let kms = over(&vault, &AzureSettings { former_vaults, ..settings() });
+    let of = |host: &str, number| {
+        let id = format!("https://{host}/keys/{NAME}/{}", version_text(number));
+        KekId::new(&id).unwrap()
+    };
+    let former = of("kv0.vault.azure.net", 2);
+    let unwrapped = kms.unwrap_dek(&former, RSA, &wrapped(), call()).await.unwrap();
+    assert_eq!(unwrapped.expose_for_wrap(), &DEK);
+    assert_eq!(seen(kms.wrap_dek(&former, &dek(), call()).await), (Hop::Wrap, Outcome::OtherVault));
+    let missing = of("kv0.vault.azure.net", 9);
+    let outcome = kms.unwrap_dek(&missing, RSA, &wrapped(), call()).await;
+    assert_eq!(seen(outcome), (Hop::Unwrap, Outcome::KeyMissing), "it was not in the backup");
+    let calls = vault.calls(Operation::Unwrap);
+    let outcome = kms.unwrap_dek(&of("kv9.vault.azure.net", 2), RSA, &wrapped(), call()).await;
+    assert_eq!(seen(outcome), (Hop::Unwrap, Outcome::OtherVault));
+    assert_eq!(vault.calls(Operation::Unwrap), calls, "another vault costs no call");
+}
+
+#[tokio::test]
 async fn an_id_of_a_host_not_known_yet_waits_for_the_vault_and_is_judged_then() {
     let vault = FakeVault::rsa();
     let settings = AzureSettings { endpoint: "https://10.0.0.7".parse().unwrap(), ..settings() };
@@ -333,6 +356,20 @@ fn settings_that_fit_no_vault_are_refused() {
     let endpoint = "http://kv1.vault.azure.net".parse().unwrap();
     let error = refused(AzureSettings { endpoint, ..settings() });
     assert!(matches!(error, AzureSetupError::UnfitEndpoint), "{error:?}");
+    let former_vaults = vec!["https://kv0.vault.azure.net/keys".parse().unwrap()];
+    let error = refused(AzureSettings { former_vaults, ..settings() });
+    assert!(matches!(error, AzureSetupError::UnfitFormerVault), "{error:?}");
+}
+
+#[test]
+fn a_former_vault_makes_other_settings() {
+    let of = |vaults: &[&str]| {
+        let former_vaults = vaults.iter().map(|vault| vault.parse().unwrap()).collect();
+        AzureSettings { former_vaults, ..settings() }.digest()
+    };
+    let (one, other) = ("https://kv0.vault.azure.net", "https://kv9.vault.azure.net");
+    let digests = [of(&[]), of(&[one]), of(&[other]), of(&[one, other])];
+    assert_eq!(std::collections::BTreeSet::from(digests).len(), digests.len());
 }
 
 #[tokio::test]

@@ -59,9 +59,10 @@ impl Promises {
             Regression::KeyIdRemoved { seal, id } | Regression::OtherKeyUnderId { seal, id } => {
                 self.change(seal, |old| old.static_keys.retain(|(known, _)| known != id));
             }
-            Regression::MasterKeyRemoved { seal, .. } => {
-                self.change(seal, |old| old.distant_key = None);
-            }
+            Regression::MasterKeyRemoved { seal, was, .. } => self.change(seal, |old| {
+                old.distant_key.take_if(|key| key == was);
+                old.former_keys.retain(|key| key != was);
+            }),
             Regression::HsmKeyRemoved { seal, id } => self.change(seal, |old| {
                 if let Some(hsm) = &mut old.in_hsm {
                     hsm.ids.retain(|known| encode_string(known) != *id);

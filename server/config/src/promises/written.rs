@@ -43,6 +43,9 @@ struct WrittenSeal {
     /// The ids, each with a fingerprint.
     static_keys: Vec<(String, String)>,
     distant: Option<WrittenDistantKey>,
+    /// Left out where there are none, for servers of before they were remembered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<WrittenDistantKey>,
     hsm: Option<WrittenHsm>,
 }
 
@@ -129,6 +132,28 @@ impl WrittenMount {
     }
 }
 
+impl WrittenDistantKey {
+    fn of(key: &DistantKey) -> Self {
+        match key {
+            DistantKey::InKeyVault { endpoint, name } => {
+                Self::KeyVault { endpoint: endpoint.to_string(), name: name.clone() }
+            }
+            DistantKey::Transit { key_id_prefix } => {
+                Self::Transit { key_id_prefix: key_id_prefix.clone() }
+            }
+        }
+    }
+
+    fn read(self) -> Option<DistantKey> {
+        Some(match self {
+            Self::KeyVault { endpoint, name } => {
+                DistantKey::InKeyVault { endpoint: endpoint.parse().ok()?, name }
+            }
+            Self::Transit { key_id_prefix } => DistantKey::Transit { key_id_prefix },
+        })
+    }
+}
+
 impl WrittenHsm {
     fn of(hsm: &PromisedHsm) -> Self {
         let TokenChoice { slot, label, serial } = hsm.token.clone();
@@ -159,15 +184,8 @@ impl WrittenSeal {
             aliases: seal.aliases.iter().map(ToString::to_string).collect(),
             offline: seal.offline_id.as_ref().map(ToString::to_string),
             static_keys: static_keys.map(|(id, key)| (id.to_string(), key.to_string())).collect(),
-            distant: seal.distant_key.as_ref().map(|key| match key {
-                DistantKey::InKeyVault { endpoint, name } => {
-                    let (endpoint, name) = (endpoint.to_string(), name.clone());
-                    WrittenDistantKey::KeyVault { endpoint, name }
-                }
-                DistantKey::Transit { key_id_prefix } => {
-                    WrittenDistantKey::Transit { key_id_prefix: key_id_prefix.clone() }
-                }
-            }),
+            distant: seal.distant_key.as_ref().map(WrittenDistantKey::of),
+            former: seal.former_keys.iter().map(WrittenDistantKey::of).collect(),
             hsm: seal.in_hsm.as_ref().map(WrittenHsm::of),
         }
     }
@@ -177,21 +195,15 @@ impl WrittenSeal {
             .static_keys
             .into_iter()
             .map(|(id, key)| Some((KekId::new(&id).ok()?, KeyFingerprint::from_hex(&key)?)));
-        let distant_key = |written| match written {
-            WrittenDistantKey::KeyVault { endpoint, name } => {
-                Some(DistantKey::InKeyVault { endpoint: endpoint.parse().ok()?, name })
-            }
-            WrittenDistantKey::Transit { key_id_prefix } => {
-                Some(DistantKey::Transit { key_id_prefix })
-            }
-        };
+        let former_keys = self.former.into_iter().map(WrittenDistantKey::read);
         Some(PromisedSeal {
             name: SealName::new(&self.name).ok()?,
             aliases: seal_names(&self.aliases)?,
             is_offline: self.offline.is_some(),
             offline_id: optional(self.offline, |id| KekId::new(&id).ok())?,
             static_keys: static_keys.collect::<Option<_>>()?,
-            distant_key: optional(self.distant, distant_key)?,
+            distant_key: optional(self.distant, WrittenDistantKey::read)?,
+            former_keys: former_keys.collect::<Option<_>>()?,
             in_hsm: self.hsm.map(WrittenHsm::read),
         })
     }

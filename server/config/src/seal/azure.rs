@@ -36,6 +36,8 @@ pub struct AzureKeyVaultSeal {
     pub resource: String,
     /// `key_name`: 1 to 127 of `0-9 A-Z a-z -`.
     pub key_name: String,
+    /// `former_vaults`: `https://HOST[:PORT]` of the vaults from whose backup the key was restored.
+    pub former_vaults: Vec<Url>,
     /// `wrap`: where DEKs are wrapped.
     pub wrap: WrapPlace,
     /// `poll_interval`: how often the versions of the key are asked for.
@@ -117,6 +119,7 @@ pub(super) fn decode(
         endpoint: location.endpoint,
         resource: location.resource,
         key_name: location.key_name,
+        former_vaults: location.former_vaults,
     })
 }
 

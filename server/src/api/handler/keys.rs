@@ -256,6 +256,7 @@ pub(super) fn refusal(error: TransitError, name: &str, missing: ApiError) -> Ref
         | TransitError::Refused(_)
         | TransitError::Foreign
         | TransitError::NoUsableRecipient
+        | TransitError::OtherVault(_)
         | TransitError::SealRevoked(_)
         | TransitError::UnwrapRejected
         | TransitError::OldServerRejected(_)

@@ -47,6 +47,7 @@ impl Peer {
             },
             governor,
             target: self.name.into(),
+            former_targets: Vec::new(),
             settings: [0; 32],
             fingerprints: Vec::new(),
             poll_interval: POLL,

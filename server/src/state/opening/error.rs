@@ -128,6 +128,7 @@ impl OpenError {
             | TransitError::Refused(_)
             | TransitError::Foreign
             | TransitError::NoUsableRecipient
+            | TransitError::OtherVault(_)
             | TransitError::SealRevoked(_)
             | TransitError::UnwrapRejected
             | TransitError::OldServerRejected(_)
@@ -260,6 +261,7 @@ impl OpenError {
             Self::Sealed { .. } => {
                 "see to the seals; declare \"local_key\" to open the state without them"
             }
+            Self::StateKey(TransitError::OtherVault(other)) => other.error.source.advice(),
             Self::StateKey(_) | Self::KeyLength => {
                 "configure a seal that the storage was used with, or restore a backup with \
                  `selkie restore`"

@@ -4,6 +4,7 @@ mod bad_input;
 mod emulator;
 mod faults;
 mod memory;
+mod moved;
 mod vault;
 
 use std::sync::OnceLock;
@@ -30,6 +31,14 @@ impl Azure {
         let mut objects = objects()?.clone();
         objects["vaults"][0]["keys"] = json!([key]);
         Self::at(Emulator::with(Some(&objects))?)
+    }
+
+    /// With another vault in the place of the default one, `kv2`, which is empty.
+    fn empty_vault() -> Result<Emulator> {
+        let mut objects = objects()?.clone();
+        objects["vaults"][0]["name"] = json!("kv2");
+        objects["vaults"][0]["keys"] = json!([]);
+        Emulator::with(Some(&objects))
     }
 
     fn at(emulator: Emulator) -> Result<Self> {

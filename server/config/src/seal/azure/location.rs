@@ -1,7 +1,7 @@
 //! Which key in which vault of which cloud, and where Entra is.
 
 use selkie_hcl::Section;
-use url::Url;
+use url::{Position, Url};
 
 use super::names::{ENVIRONMENT, KEY_NAME, RESOURCE, VAULT_NAME};
 use super::setting::{ServerUrlError, Setting, field_only, https_url};
@@ -9,12 +9,14 @@ use crate::secret::Reading;
 
 const ENDPOINT_EXAMPLE: &str = "https://kv1.vault.azure.net";
 const AUTHORITY_EXAMPLE: &str = "https://login.microsoftonline.com";
+const FORMER_VAULTS: &str = "former_vaults";
 
 /// Where the key is.
 pub(super) struct Location {
     pub(super) endpoint: Url,
     pub(super) resource: String,
     pub(super) key_name: String,
+    pub(super) former_vaults: Vec<Url>,
 }
 
 /// Where a cloud has its services: the suffix of vaults, and Entra.
@@ -59,6 +61,15 @@ enum LocationError {
     KeyNameWithSlash,
     #[error("a key's name has 1 to 127 of the characters 0-9 A-Z a-z -")]
     KeyName,
+    #[error(
+        "field {FORMER_VAULTS:?}: expected a vault's whole host name as key ids have it, such as \
+         \"kv1.vault.azure.net\""
+    )]
+    NotAVault,
+    #[error("field {FORMER_VAULTS:?}: that is the vault in which the key is now")]
+    PresentVault,
+    #[error("field {FORMER_VAULTS:?}: that vault is listed already")]
+    RepeatedVault,
 }
 
 /// No vault or no key is named.
@@ -109,7 +120,13 @@ pub(super) fn decode(
     let resource = resource(section, cloud, reading);
     let endpoint = endpoint(section, resource.as_deref(), reading);
     let key_name = key_name(section, reading);
-    Some(Location { endpoint: endpoint?, resource: resource?, key_name: key_name? })
+    let former_vaults = former_vaults(section, endpoint.as_ref());
+    Some(Location {
+        endpoint: endpoint?,
+        resource: resource?,
+        key_name: key_name?,
+        former_vaults: former_vaults?,
+    })
 }
 
 fn resource(section: &mut Section<'_>, cloud: Cloud, reading: &Reading<'_>) -> Option<String> {
@@ -174,6 +191,35 @@ fn key_name(section: &mut Section<'_>, reading: &Reading<'_>) -> Option<String> 
         _ => Err(LocationError::KeyName),
     });
     name.map(|name| name.value)
+}
+
+/// The vaults that the key was in before `endpoint`'s; `None` if one was reported to be wrong.
+fn former_vaults(section: &mut Section<'_>, endpoint: Option<&Url>) -> Option<Vec<Url>> {
+    let field = section.field(FORMER_VAULTS);
+    if field.place().is_none() {
+        return Some(Vec::new());
+    }
+    let mut vaults = Vec::<Url>::new();
+    let mut are_sound = true;
+    for host in field.strings()?.value {
+        let vault = host.try_map(|host| match former_vault(&host) {
+            None => Err(LocationError::NotAVault),
+            Some(vault) if Some(&vault) == endpoint => Err(LocationError::PresentVault),
+            Some(vault) if vaults.contains(&vault) => Err(LocationError::RepeatedVault),
+            Some(vault) => Ok(vault),
+        });
+        are_sound &= vault.is_some();
+        vaults.extend(vault.map(|vault| vault.value));
+    }
+    are_sound.then_some(vaults)
+}
+
+/// `HOST[:PORT]`, where a name alone is no host: `kv1` is meant to have a suffix.
+fn former_vault(host: &str) -> Option<Url> {
+    let url = Url::parse(&format!("https://{host}")).ok()?;
+    let authority = &url[Position::BeforeHost..Position::AfterPort];
+    let is_whole = authority.eq_ignore_ascii_case(host) && host.contains(['.', ':']);
+    is_whole.then_some(url)
 }
 
 fn is_name(text: &str, least: usize, most: usize) -> bool {
