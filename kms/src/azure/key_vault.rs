@@ -67,7 +67,7 @@ impl AzureKeyVault {
     /// [`AzureSetupError`].
     pub fn new(settings: AzureSettings, clock: WallClock) -> Result<Self, AzureSetupError> {
         let target = Target::of(&settings)?;
-        let roots = settings.ca_certificates.map_or(Roots::System, Roots::Given);
+        let roots = settings.roots();
         let client = |proxy: Option<Url>, roots: Roots| {
             let settings = http::HttpClientSettings { roots, proxy, ..Default::default() };
             http::HttpClient::https(settings).map_err(AzureSetupError::Http)

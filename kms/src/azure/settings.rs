@@ -7,6 +7,8 @@ use selkie_crypto::sha256;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::http::Roots;
+
 /// Where the master key is, who we are there, and how it is reached.
 #[derive(Debug)]
 pub struct AzureSettings {
@@ -35,7 +37,8 @@ pub struct AzureSettings {
 }
 
 impl AzureSettings {
-    /// Tells these settings from others, secrets included: SHA-256 over all of them.
+    /// Tells these settings from others, secrets included: SHA-256 over all of them, and over the
+    /// system's authorities as they are now where those count.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut text = Text(Zeroizing::new(Vec::new()));
@@ -47,15 +50,18 @@ impl AzureSettings {
         }
         text.add("wrap_remotely", if self.wrap_remotely { "1" } else { "0" });
         text.add("authority", self.authority.as_str());
-        for certificate in self.ca_certificates.iter().flatten() {
-            text.add("ca_certificate", certificate);
-        }
+        text.add("authorities", self.roots().digest());
         text.add("own_authorities", if self.ca_certificates.is_some() { "1" } else { "0" });
         for (name, proxy) in [("key_vault", &self.key_vault_proxy), ("entra", &self.entra_proxy)] {
             text.add(name, proxy.as_ref().map_or("", Url::as_str));
         }
         self.identity.add_to(&mut text);
         sha256(&text.0)
+    }
+
+    /// Whom TLS to Key Vault and Entra trusts.
+    pub(super) fn roots(&self) -> Roots {
+        self.ca_certificates.clone().map_or(Roots::System, Roots::Given)
     }
 }
 

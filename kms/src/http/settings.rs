@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, ServerName};
+use selkie_crypto::sha256;
 use url::Url;
 
 use super::{ClientCertificate, HttpSetupError, Resolve, SystemResolver};
@@ -56,6 +57,32 @@ pub enum Roots {
     System,
     /// These and no others.
     Given(Vec<CertificateDer<'static>>),
+}
+
+impl Roots {
+    /// Tells these authorities from others: SHA-256 over them. The system's are read as they are now.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        match self {
+            Self::System => digest_of(system_certificates()),
+            Self::Given(certificates) => digest_of(certificates.clone()),
+        }
+    }
+}
+
+fn system_certificates() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
+/// In whichever order a directory lists them, and however often.
+fn digest_of(mut certificates: Vec<CertificateDer<'_>>) -> [u8; 32] {
+    certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    certificates.dedup();
+    let mut text = Vec::new();
+    for certificate in certificates {
+        text.extend_from_slice(&certificate.len().to_be_bytes());
+        text.extend_from_slice(&certificate);
+    }
+    sha256(&text)
 }
 
 impl fmt::Debug for Roots {
@@ -117,7 +144,7 @@ fn root_store(roots: Roots) -> Result<RootCertStore, HttpSetupError> {
     match roots {
         Roots::System => {
             // Stores of real systems hold some that no library accepts.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            store.add_parsable_certificates(system_certificates());
         }
         Roots::Given(certificates) => {
             for (number, certificate) in (1..).zip(certificates) {
@@ -128,4 +155,21 @@ fn root_store(roots: Roots) -> Result<RootCertStore, HttpSetupError> {
         }
     }
     if store.is_empty() { Err(HttpSetupError::NoRoots) } else { Ok(store) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_told_apart_by_what_they_are_and_not_by_their_order() {
+        let of = |all: &[&[u8]]| {
+            Roots::Given(all.iter().map(|one| one.to_vec().into()).collect()).digest()
+        };
+        let both = of(&[b"a", b"b"]);
+        assert_eq!(of(&[b"b", b"a", b"b"]), both);
+        for other in [of(&[]), of(&[b"a"]), of(&[b"ab"]), of(&[b"a", b"c"])] {
+            assert_ne!(other, both);
+        }
+    }
 }

@@ -23,7 +23,7 @@ use super::{
     TransitSettings, TransitSetupError,
 };
 use crate::KmsError;
-use crate::http::{ClientCertificate, HttpClient, HttpClientSettings, Roots, sensitive};
+use crate::http::{ClientCertificate, HttpClient, HttpClientSettings, sensitive};
 
 const X_VAULT_REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const X_VAULT_NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
@@ -293,7 +293,7 @@ fn http_client(settings: &TransitSettings) -> Result<Arc<HttpClient>, TransitSet
     let certificate = certificate.map(|(chain, key)| ClientCertificate::from_files(chain, key));
     let server_name = settings.server_name.clone().map(ServerName::try_from);
     let client = HttpClientSettings {
-        roots: settings.ca_certificates.clone().map_or(Roots::System, Roots::Given),
+        roots: settings.roots(),
         client_certificate: certificate
             .transpose()
             .map_err(TransitSetupError::ClientCertificate)?,

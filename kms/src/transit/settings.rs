@@ -9,7 +9,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::TransitMountPath;
-use crate::http::{ClientCertificateError, HttpSetupError};
+use crate::http::{ClientCertificateError, HttpSetupError, Roots};
 
 /// Where the engine is, who we are there, and how it is reached.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl fmt::Debug for TokenSource {
 }
 
 impl TransitSettings {
-    /// Tells these settings from others, the token included: SHA-256 over all of them.
+    /// Tells these settings from others, the token included: SHA-256 over all of them, and over the
+    /// system's authorities as they are now where those count.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut text = Zeroizing::new(Vec::new());
@@ -85,8 +86,16 @@ impl TransitSettings {
             add(path.as_os_str().as_encoded_bytes());
         }
         add(if self.ca_certificates.is_some() { b"own" } else { b"system" });
-        self.ca_certificates.iter().flatten().for_each(|one| add(one));
+        // Without TLS nobody reads them.
+        if self.address.scheme() == "https" {
+            add(&self.roots().digest());
+        }
         sha256(&text)
+    }
+
+    /// Whom TLS trusts.
+    pub(super) fn roots(&self) -> Roots {
+        self.ca_certificates.clone().map_or(Roots::System, Roots::Given)
     }
 }
 

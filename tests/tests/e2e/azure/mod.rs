@@ -1,5 +1,6 @@
 //! The master key in Azure Key Vault, which `selkie-emulator` plays.
 
+mod authorities;
 mod bad_input;
 mod emulator;
 mod faults;

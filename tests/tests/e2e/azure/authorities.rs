@@ -1,0 +1,54 @@
+//! The authorities of the system, which are renewed while the server runs.
+
+use std::ffi::OsString;
+use std::fs;
+
+use anyhow::{Context, Result};
+use selkie_tests::{Emulator, Selkie, Signal, binary, until};
+
+use super::{Azure, decrypt, encrypt};
+
+#[test]
+fn a_reload_trusts_the_systems_authorities_as_they_are_then_and_forgets_nothing() -> Result<()> {
+    let mut azure = Azure::new()?;
+    let bundle = azure.site.dir().join("bundle.pem");
+    // What an update puts into the place of a file is another file.
+    let renew = |text: &[u8]| -> Result<()> {
+        let new = bundle.with_extension("new");
+        fs::write(&new, text)?;
+        Ok(fs::rename(new, &bundle)?)
+    };
+    let other = Emulator::new()?;
+    let (ours, others) = (fs::read(azure.emulator.ca_file())?, fs::read(other.ca_file())?);
+    renew(&ours)?;
+    let kept = |line: &&str| !line.contains("ca_file");
+    azure.site.seal =
+        azure.site.seal.lines().filter(kept).map(|line| format!("{line}\n")).collect();
+    let environment = vec![("SSL_CERT_FILE", bundle.clone().into_os_string())];
+    let arguments: Vec<OsString> =
+        vec!["server".into(), "--config".into(), azure.site.write()?.into()];
+    let selkie = Selkie::start_in(&binary()?, arguments, 1, environment)?;
+    let client = selkie.client().with_token(&azure.token);
+    let ciphertext = until("it encrypts", || {
+        let (status, ciphertext) = encrypt(&client)?;
+        Ok((status == 200).then_some(ciphertext))
+    });
+    let ciphertext = ciphertext.with_context(|| selkie.log())?;
+    let reload = || -> Result<()> {
+        let before = selkie.process.stderr().len();
+        selkie.process.signal(Signal::HUP)?;
+        selkie.process.stderr_line(before, |line| line.contains("was reloaded").then_some(()))
+    };
+    renew(&others)?;
+    reload()?;
+    assert_eq!(decrypt(&client, &ciphertext)?, 503, "nobody is trusted as Key Vault now");
+    assert_eq!(encrypt(&client)?.0, 200, "what was learned of the master key stays");
+    renew(&ours)?;
+    reload()?;
+    assert_eq!(decrypt(&client, &ciphertext)?, 200, "{}", selkie.log());
+    let log = selkie.log();
+    for alarm in ["is not used", "contradicts", "may be lost"] {
+        assert!(!log.contains(alarm), "{alarm}: {log}");
+    }
+    Ok(())
+}
