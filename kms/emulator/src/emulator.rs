@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::faults::{Faults, Rule};
+use crate::identity::KeptTokens;
 use crate::key_vault::{Failure, Work};
 use crate::reply::Reply;
 use crate::serve::switch::Switch;
@@ -25,6 +26,7 @@ pub(crate) struct Emulator {
     initial_faults: Vec<Rule>,
     pub(crate) clock: Clock,
     pub(crate) tokens: Tokens,
+    pub(crate) kept_tokens: KeptTokens,
     pub(crate) faults: Faults,
     pub(crate) stats: Arc<Stats>,
     pub(crate) workers: Workers,
@@ -78,6 +80,7 @@ impl Emulator {
             initial_faults: start.faults,
             clock: Clock::default(),
             tokens: start.tokens,
+            kept_tokens: KeptTokens::default(),
             faults,
             stats: Arc::default(),
             workers: Workers { places: Semaphore::new(processors) },

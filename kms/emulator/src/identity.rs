@@ -1,11 +1,15 @@
 //! Managed identity, by IMDS's protocol and by App Service's.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::emulator::Emulator;
 use crate::faults::{Effect, How};
 use crate::reply::{Reply, Request};
+use crate::tokens::Tokens;
 use crate::world::World;
 use crate::world::principal::Identity;
 
@@ -14,6 +18,37 @@ use crate::world::principal::Identity;
 pub(crate) enum Protocol {
     Imds,
     AppService,
+}
+
+/// The tokens that were handed out, which are kept as Azure keeps them: whoever asks again is given
+/// the same one until half of its life is over, with the `expires_in` of its issue.
+#[derive(Debug, Default)]
+pub(crate) struct KeptTokens(Mutex<HashMap<Asked, Kept>>);
+
+/// Whose token for what, of which tenant, and how long-lived.
+type Asked = (String, String, String, u32);
+
+#[derive(Clone, Debug)]
+struct Kept {
+    token: String,
+    issued: i64,
+}
+
+impl KeptTokens {
+    fn get(&self, asked: Asked, tokens: &Tokens, now: i64, issue: impl FnOnce() -> String) -> Kept {
+        let half = i64::from(asked.3 / 2);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = all.get(&asked).filter(|kept| {
+            let is_young = (kept.issued..kept.issued.saturating_add(half)).contains(&now);
+            is_young && tokens.check(&kept.token, now).is_ok()
+        });
+        if let Some(kept) = kept {
+            return kept.clone();
+        }
+        let kept = Kept { token: issue(), issued: now };
+        all.insert(asked, kept.clone());
+        kept
+    }
 }
 
 /// Why there is no token.
@@ -82,14 +117,17 @@ fn token(
     let lifetime = lifetime.unwrap_or(settings.managed_identity_token_seconds);
     let tenant = how.and_then(|how| how.token_tenant.as_deref()).unwrap_or(&settings.tenant);
     let audience = how.and_then(|how| how.token_audience.as_deref()).unwrap_or(resource);
-    let token = emulator.tokens.issue(&identity.principal(), tenant, audience, now, lifetime);
-    let expires_on = now.saturating_add(i64::from(lifetime));
+    let holder = identity.principal();
+    let issue = || emulator.tokens.issue(&holder, tenant, audience, now, lifetime);
+    let asked = (holder.object_id.clone(), audience.to_owned(), tenant.to_owned(), lifetime);
+    let Kept { token, issued } = emulator.kept_tokens.get(asked, &emulator.tokens, now, issue);
+    let expires_on = issued.saturating_add(i64::from(lifetime));
     let as_number = how.is_some_and(|how| how.effect == Some(Effect::IntegerExpiresOn));
     let expires_on =
         if as_number { Value::from(expires_on) } else { Value::from(expires_on.to_string()) };
     let mut value = json!({
         "access_token": token, "client_id": identity.client_id, "expires_on": expires_on,
-        "resource": resource, "token_type": "Bearer", "not_before": now.to_string(),
+        "resource": resource, "token_type": "Bearer", "not_before": issued.to_string(),
     });
     if let (Protocol::Imds, Some(map)) = (protocol, value.as_object_mut()) {
         map.insert("expires_in".into(), lifetime.to_string().into());

@@ -24,6 +24,22 @@ async fn imds_gives_a_token_that_key_vault_takes_with_expires_on_as_text() {
 }
 
 #[tokio::test]
+async fn imds_keeps_a_token_for_half_its_life_and_says_how_long_it_lived_when_it_was_new() {
+    let e = Emulator::new().await;
+    let advance = async |seconds: i64| {
+        e.set("POST", "clock", json!({ "advance_seconds": seconds })).await;
+        imds(&e, "").await.ok()
+    };
+    let first = advance(0).await;
+    assert_eq!(advance(43_000).await, first, "\"expires_in\" too");
+    assert_eq!(first["expires_in"], "86400");
+    let second = advance(200).await;
+    assert_ne!(second["access_token"], first["access_token"]);
+    e.set("POST", "tokens/revoke", Value::Null).await;
+    assert_ne!(advance(0).await["access_token"], second["access_token"]);
+}
+
+#[tokio::test]
 async fn imds_refuses_what_the_real_one_refuses() {
     let e = Emulator::new().await;
     let get = async |query: &str, headers: &[(&str, &str)]| {

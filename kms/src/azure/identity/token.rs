@@ -30,14 +30,7 @@ impl Token {
     /// Reads a token endpoint's answer, which came at `fetched`, at the wall time `now`.
     pub(super) fn read(answer: &[u8], fetched: Instant, now: SystemTime) -> Result<Self, NoToken> {
         let answer = Answer::parse(answer)?;
-        // The relative time first: it does not depend on anybody's clock.
-        let remaining = answer.expires_in.as_ref().and_then(Seconds::read);
-        let remaining = remaining.or_else(|| {
-            let expires = answer.expires_on.as_ref().and_then(Seconds::read)?;
-            let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-            Some(expires.saturating_sub(now))
-        });
-        let lifetime = remaining.ok_or(NoToken::NoExpiry)?;
+        let lifetime = answer.remaining(now).ok_or(NoToken::NoExpiry)?;
         Ok(Self::new(Zeroizing::new(answer.access_token.into_owned()), fetched, lifetime))
     }
 
@@ -105,6 +98,25 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
+    /// How long the token is good for, at the wall time `now`.
+    ///
+    /// The relative time depends on nobody's clock, but is that of the token's issue: IMDS keeps
+    /// tokens, and hands out for hours what it was given once. So the shorter of both counts. Only a
+    /// token that has ended by our clock has not, as it is just handed out: that clock is wrong. By
+    /// one that is behind, the absolute time is the longer one.
+    fn remaining(&self, now: SystemTime) -> Option<Duration> {
+        let relative = self.expires_in.as_ref().and_then(Seconds::read);
+        let absolute = self.expires_on.as_ref().and_then(Seconds::read).and_then(|expires| {
+            let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+            Some(expires.saturating_sub(now))
+        });
+        match (relative, absolute) {
+            (Some(relative), Some(absolute)) if !absolute.is_zero() => Some(relative.min(absolute)),
+            (Some(relative), _) => Some(relative),
+            (None, absolute) => absolute,
+        }
+    }
+
     fn parse(answer: &'a [u8]) -> Result<Self, NoToken> {
         let answer: Self = object(answer).ok_or(NoToken::NotJson)?;
         let text = &answer.access_token;
@@ -144,16 +156,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn expiry_is_read_as_number_and_as_text_and_the_relative_one_first() {
+    async fn expiry_is_read_as_number_and_as_text() {
         let hour = Ok(Duration::from_secs(3600));
         for fields in [
             r#","expires_on":"1003600""#,
             r#","expires_on":1003600"#,
             r#","expires_in":3600"#,
-            r#","expires_in":"3600","expires_on":"5""#,
             r#","expires_in":"soon","expires_on":1003600"#,
+            r#","expires_in":"3600","expires_on":"06/20/2019""#,
         ] {
             assert_eq!(lifetime(fields), hour, "{fields}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_was_kept_elsewhere_counts_from_its_issue_unless_our_clock_is_wrong() {
+        for (expires_on, seconds, why) in [
+            (1_000_600, 600, "it is hours old"),
+            (1_086_400, 86_400, "it is new"),
+            (1_090_000, 86_400, "our clock is behind"),
+            (1_000_000, 86_400, "our clock is ahead"),
+            (5, 86_400, "our clock is ahead by years"),
+        ] {
+            let fields = format!(r#","expires_in":"86400","expires_on":"{expires_on}""#);
+            assert_eq!(lifetime(&fields), Ok(Duration::from_secs(seconds)), "{why}");
         }
     }
 
