@@ -6,6 +6,7 @@ mod aliases;
 mod canaries;
 mod devices;
 mod hedging;
+mod held;
 mod history;
 mod peer;
 mod quorum;
