@@ -111,6 +111,11 @@ impl Site {
         self.faults.on_unwrap().clear();
     }
 
+    /// Has the KMS list a second version, which is in use from then on.
+    pub(crate) fn rotate(&self) {
+        self.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    }
+
     pub(crate) fn seals(&self) -> Seals {
         Seals::new(vec![self.seal("weu")])
     }
