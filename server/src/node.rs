@@ -29,7 +29,7 @@ use crate::last_reload::{LastReload, Remedy};
 use crate::listener_certificates::ListenerCertificates;
 use crate::metrics::{Metrics, StoreFigures};
 use crate::state::keeper::Keeper;
-use crate::state::{Backend, StateStatus, StateWatch};
+use crate::state::{Backend, Behind, StateStatus, StateWatch};
 use crate::takeover::Evidence;
 use crate::transit::{ManagedKeys, Transit};
 
@@ -173,6 +173,12 @@ impl Node {
     #[must_use]
     pub fn state_status(&self) -> Option<StateStatus> {
         self.state.get().map(|(watch, _)| watch.status())
+    }
+
+    /// What has kept the state key from following its seals for a while, if anything does.
+    #[must_use]
+    pub fn state_key_behind(&self) -> Option<Arc<Behind>> {
+        self.state.get().and_then(|(watch, _)| watch.behind())
     }
 
     /// How the storage does; `None` without one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tokio::time::{Instant, timeout};
 
@@ -136,7 +136,7 @@ impl HttpClient {
         observe: super::connect::Observer<'_>,
     ) -> Result<Response<Bytes>, HttpError> {
         let stream = self.connector.connect(origin, observe).await?;
-        let spoken = Connection::new(stream).await;
+        let spoken = Connection::new(stream, self.pool.next_life()).await;
         let connection = spoken.map_err(|error| failure(origin, HttpReason::of(error)))?;
         match self.exchange(connection, origin, outgoing).await {
             Ok(answer) => Ok(answer),
@@ -185,7 +185,9 @@ impl HttpClient {
         let outcome = timeout(self.connector.timeouts.answer, work).await;
         match outcome.unwrap_or(Err(HttpReason::TimedOut)) {
             Ok(answer) => {
-                self.pool.put(origin, connection);
+                if !may_be_elsewhere(answer.status()) {
+                    self.pool.put(origin, connection);
+                }
                 Ok(answer)
             }
             Err(reason) => Err(Unanswered { began, reason }),
@@ -238,6 +240,14 @@ struct Unanswered {
     /// Whether the head of the answer was there.
     began: bool,
     reason: HttpReason,
+}
+
+/// Whether another server of the same name might answer otherwise, so that the next call has to ask
+/// for the name's address anew: this one does not work, is not meant, or is behind another door (a
+/// vault refuses by 403 whoever does not come by its private endpoint).
+fn may_be_elsewhere(status: StatusCode) -> bool {
+    let is_other = matches!(status, StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST);
+    is_other || status.is_server_error()
 }
 
 fn failure(origin: &Origin, reason: HttpReason) -> HttpError {

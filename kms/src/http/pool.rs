@@ -2,6 +2,7 @@
 //! wiped.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,12 @@ use super::connect::{Origin, Transport};
 
 /// How long a connection may lie idle: well below the time after which Azure's side closes it.
 const IDLE: Duration = Duration::from_secs(60);
+/// How old a connection becomes at most: its name may have another address by then, and one that is
+/// used again and again would never learn of it.
+const LIFE: Duration = Duration::from_secs(300);
+/// Connections made at once end one after another, in so many steps, and not all with one burst.
+const LIVES: u32 = 8;
+const STEP: Duration = Duration::from_secs(15);
 /// Idle connections for each origin; more than there are calls at once.
 const IDLE_CONNECTIONS: usize = 64;
 /// Room for the headers of an answer, which is also the largest frame of a body. It never grows: hyper
@@ -27,6 +34,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     driver: Driver,
+    /// When it is used for the last time.
+    until: Instant,
 }
 
 /// Ends with the connection, so that an abandoned answer is not read to its end.
@@ -39,7 +48,9 @@ impl Drop for Driver {
 }
 
 impl Connection {
-    pub(super) async fn new(stream: Box<dyn Transport>) -> hyper::Result<Self> {
+    /// Over `stream`, for as long as `life`.
+    pub(super) async fn new(stream: Box<dyn Transport>, life: Duration) -> hyper::Result<Self> {
+        let until = Instant::now() + life;
         // Vectored writes send a body from where it lies; otherwise hyper copies it into a buffer
         // that keeps it for as long as the connection lives.
         let (sender, connection) = http1::Builder::new()
@@ -51,17 +62,23 @@ impl Connection {
             // Whoever waits for an answer is told the same.
             let _ = connection.await;
         });
-        Ok(Self { sender, driver: Driver(driver) })
+        Ok(Self { sender, driver: Driver(driver), until })
     }
 
-    fn is_open(&self) -> bool {
-        !self.sender.is_closed() && !self.driver.0.is_finished()
+    /// Whether it can be used, and is not too old to be.
+    fn is_good(&self) -> bool {
+        let is_open = !self.sender.is_closed() && !self.driver.0.is_finished();
+        is_open && Instant::now() < self.until
     }
 }
 
 /// Connections that wait for their next call.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<HashMap<Origin, Vec<Idle>>>);
+pub(super) struct Pool {
+    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    /// How many lives were given out.
+    lives: AtomicU32,
+}
 
 struct Idle {
     connection: Connection,
@@ -69,6 +86,11 @@ struct Idle {
 }
 
 impl Pool {
+    /// How long the next connection may be used.
+    pub(super) fn next_life(&self) -> Duration {
+        LIFE - STEP * (self.lives.fetch_add(1, Ordering::Relaxed) % LIVES)
+    }
+
     /// The connection to `origin` that was used last, so that the others may age.
     pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
         let mut idle = self.lock();
@@ -89,11 +111,11 @@ impl Pool {
         drop(self.lock().remove(origin));
     }
 
-    /// Without those that are closed or have been idle for too long.
+    /// Without those that are closed or too old, or have been idle for too long.
     fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Vec<Idle>>> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|_, connections| {
-            connections.retain(|one| one.connection.is_open() && one.since.elapsed() < IDLE);
+            connections.retain(|one| one.connection.is_good() && one.since.elapsed() < IDLE);
             !connections.is_empty()
         });
         idle
@@ -153,7 +175,7 @@ mod tests {
         let offers = Arc::default();
         let (stream, writer) = split(ours);
         let reader = Noting { stream, offers: Arc::clone(&offers) };
-        let mut connection = Connection::new(Box::new(join(reader, writer))).await.unwrap();
+        let mut connection = Connection::new(Box::new(join(reader, writer)), LIFE).await.unwrap();
         let server = tokio::spawn(answer(theirs, bodies));
         for bytes in bodies {
             connection.sender.ready().await.unwrap();

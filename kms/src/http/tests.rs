@@ -62,6 +62,76 @@ async fn connection_that_was_idle_for_a_minute_is_not_used_again() {
     }
 }
 
+/// A name whose address changes.
+#[derive(Debug)]
+struct Moving(std::sync::Mutex<Ipv4Addr>);
+
+impl Resolve for Moving {
+    fn resolve<'a>(&'a self, _: &'a str) -> Resolved<'a> {
+        Box::pin(async { Ok(vec![(*self.0.lock().unwrap()).into()]) })
+    }
+}
+
+/// Two servers at one port of two addresses, of which the first answers `status`, and a client of
+/// their common name.
+async fn moving(status: u16) -> (TestServer, Arc<Moving>, Arc<HttpClient>) {
+    let here = TestServer::plain(move |_| answer(status, "here")).await;
+    let there = TcpListener::bind((MOVED, here.address.port())).await.unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = there.accept().await.unwrap();
+        assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+        let text = b"HTTP/1.1 200 X\r\ncontent-length: 5\r\n\r\nthere";
+        stream.write_all(text).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let resolver = Arc::new(Moving(Ipv4Addr::LOCALHOST.into()));
+    let mut terms = settings(Roots::System);
+    terms.resolver = Arc::clone(&resolver) as _;
+    (here, resolver, HttpClient::plain(terms).unwrap())
+}
+
+const MOVED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+
+#[tokio::test]
+async fn a_server_that_refuses_or_fails_is_looked_up_anew_for_the_next_request() {
+    for (status, expected) in [
+        (403, "there"),
+        (421, "there"),
+        (500, "there"),
+        (503, "there"),
+        (200, "here"),
+        (400, "here"),
+        (429, "here"),
+    ] {
+        let (here, resolver, client) = moving(status).await;
+        let url = format!("http://kv.test:{}/", here.address.port());
+        assert_eq!(client.send(get(&url)).await.unwrap().status(), status);
+        *resolver.0.lock().unwrap() = MOVED;
+        assert_eq!(client.send(get(&url)).await.unwrap().into_body(), expected, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_in_use_all_the_time_follows_its_name_within_five_minutes() {
+    let (here, resolver, client) = moving(200).await;
+    let url = format!("http://kv.test:{}/", here.address.port());
+    let mut bodies = Vec::new();
+    for seconds in (0..=320).step_by(40) {
+        bodies.push((seconds, client.send(get(&url)).await.unwrap().into_body()));
+        *resolver.0.lock().unwrap() = MOVED;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(40)).await;
+        tokio::time::resume();
+        if bodies.last().is_some_and(|(_, body)| body == "there") {
+            break;
+        }
+    }
+    let (moved, last) = bodies.last().unwrap();
+    assert_eq!(last, "there");
+    assert!((240..=320).contains(moved), "at {moved} s");
+    assert_eq!(here.connections(), 1);
+}
+
 #[tokio::test]
 async fn calls_at_once_have_connections_of_their_own_which_are_kept() {
     let server = TestServer::plain(|_| answer(200, "hello")).await;

@@ -2,6 +2,7 @@
 
 mod canaries;
 mod devices;
+mod held;
 mod trials;
 
 use std::fmt;
@@ -140,7 +141,9 @@ impl Learner {
                 // What comes back may be another key; an upstream that lets us not read its keys
                 // says "denied" of one that is gone.
                 connection.unsettle_canaries();
-                self.try_refused(connection, &fault).await;
+                if !self.prove_undescribed(connection, &fault).await {
+                    self.try_refused(connection, &fault).await;
+                }
                 connection.note(Some(fault.clone()), false, now);
                 self.alarm(connection, &fault, "the KMS does not describe its master key");
             }
@@ -205,6 +208,9 @@ impl Learner {
         fresh: &KekDescription,
     ) -> Outlook {
         let fingerprints = connection.fingerprints();
+        let first = held::before_its_time(fresh).filter(|_| before.is_none());
+        let first = first.map(|keks| Known::described(keks, None, fingerprints));
+        let before = before.or(first.as_ref());
         let recognised = match self.recognised(connection, before, fresh).await {
             Ok(recognised) => recognised,
             Err(doubt) => {
@@ -231,54 +237,33 @@ impl Learner {
         if let Err(doubt) = self.check_canaries(connection, before, &known).await {
             return doubt.outlook(known, before, fresh, fingerprints);
         }
-        match self.check_current(connection, &known).await {
-            Ok(()) => {
-                let current = known.keks.current().id.clone();
-                known.trust(current, Trust::Confirmed);
-                Outlook { known, fault: unlisted }
-            }
-            Err(fault) => {
-                let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
-                if let Some(was) = before.filter(is_moved) {
-                    known = Known::described(was.with_states_of(fresh), before, fingerprints);
-                } else if matches!(fault, SealFault::Unconfirmed(None))
-                    || matches!(fault, SealFault::Unconfirmed(Some(_)))
-                        && known.current_trust() < Some(Trust::Confirmed)
-                {
-                    // As with canaries: a KMS that rejects what it did may have trouble of its own,
-                    // one that gives another secret has not.
-                    let current = known.keks.current().id.clone();
-                    known.distrust(&current);
-                }
-                Outlook { known, fault: Some(fault) }
-            }
+        let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
+        let moved_from = before.filter(is_moved);
+        match (self.prove_current(connection, &mut known).await, moved_from) {
+            (Ok(()), _) => Outlook { known, fault: unlisted },
+            (Err(fault), Some(was)) => self.held(connection, was, fresh, fault).await,
+            (Err(fault), None) => Outlook { known, fault: Some(fault) },
         }
     }
 
-    /// What was known, where the KMS has another current version and does not let us list them: that
-    /// one cannot be counted, and the one before it serves on, unless the KMS says that it does not.
-    async fn held_unlisted(
+    /// Trusts the current version if it may be used and is the KMS's own, and no longer if it is not.
+    async fn prove_current(
         &self,
         connection: &Connection,
-        before: Option<&Known>,
-        known: &Known,
-        fresh: &KekDescription,
-    ) -> Option<Known> {
-        let was = before.filter(|was| was.keks.is_complete() && !known.keks.is_complete())?;
-        if !self.current.load().counts(connection.name()) {
-            return None;
+        known: &mut Known,
+    ) -> Result<(), SealFault> {
+        let current = known.keks.current().id.clone();
+        let checked = self.check_current(connection, known).await;
+        match &checked {
+            Ok(()) => known.trust(current, Trust::Confirmed),
+            // As with canaries: a KMS that rejects what it did may have trouble of its own, one that
+            // gives another secret has not.
+            Err(SealFault::Unconfirmed(Some(_)))
+                if known.current_trust() >= Some(Trust::Confirmed) => {}
+            Err(SealFault::Unconfirmed(_)) => known.distrust(&current),
+            Err(_) => {}
         }
-        let fingerprints = connection.fingerprints();
-        let mut held = Known::described(was.with_states_of(fresh), before, fingerprints);
-        let current = held.keks.current().clone();
-        held.usable_version(&current.id, self.clock.unix_seconds()).ok()?;
-        match round_trip::confirm(connection, &current, &*self.random).await {
-            Ok(_) => held.trust(current.id, Trust::Confirmed),
-            Err(fault) if !fault.is_transient() => return None,
-            Err(SealFault::Unconfirmed(_)) => return None,
-            Err(_away) => {}
-        }
-        Some(held)
+        checked
     }
 
     /// Whether the current version may be used and is the KMS's own, which is tried once, and again

@@ -6,6 +6,7 @@ mod aliases;
 mod canaries;
 mod devices;
 mod hedging;
+mod held;
 mod history;
 mod moved;
 mod peer;
@@ -111,6 +112,11 @@ impl Site {
     pub(crate) fn back(&self) {
         self.faults.on_describe().clear();
         self.faults.on_unwrap().clear();
+    }
+
+    /// Has the KMS list a second version, which is in use from then on.
+    pub(crate) fn rotate(&self) {
+        self.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
     }
 
     pub(crate) fn seals(&self) -> Seals {

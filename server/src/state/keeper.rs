@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use selkie_config::Storage;
 use selkie_crypto::{SealName, StateKey};
 use selkie_storage::Store;
@@ -14,14 +15,14 @@ use tokio::time::{Instant, sleep};
 
 use super::checkpoint::CheckpointFile;
 use super::missing::Missing;
-use super::opening::{OpenError, Opened, State, WhenEmpty, tell_unwritten};
+use super::opening::{Behind, OpenError, Opened, State, WhenEmpty, tell_unwritten};
 use super::presence::Presence;
 use super::sealed_store::SealedStore;
 use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
 use crate::auth::Auth;
 use crate::backup::Source;
-use crate::seal::KekRef;
+use crate::seal::{KekRef, listed};
 use crate::telemetry::WithCauses;
 use crate::transit::Transit;
 
@@ -36,6 +37,8 @@ const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 /// How often the seals are looked at, and after how many looks the envelope is read all the same.
 const SEALS_PAUSE: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 60;
+/// For how long the envelope may be behind its seals before that is told: most seals come back.
+const BEHIND_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How the state does, for health, status and metrics.
 #[derive(Clone, Debug)]
@@ -124,6 +127,7 @@ pub struct StateWatch {
     checkpoint: OnceLock<Checkpointed>,
     presence: Presence,
     writes: Arc<Writes>,
+    behind: ArcSwapOption<Behind>,
 }
 
 /// What a checkpoint is written with.
@@ -143,6 +147,7 @@ impl Default for StateWatch {
             checkpoint: OnceLock::new(),
             presence: Presence::default(),
             writes: Arc::default(),
+            behind: ArcSwapOption::empty(),
         }
     }
 }
@@ -163,6 +168,29 @@ impl StateWatch {
     #[must_use]
     pub fn writes(&self) -> &Writes {
         &self.writes
+    }
+
+    /// What keeps the state key from following its seals, and has for a while.
+    #[must_use]
+    pub fn behind(&self) -> Option<Arc<Behind>> {
+        self.behind.load_full()
+    }
+
+    /// Notes that, or that it is over, and tells it once.
+    fn note_behind(&self, behind: Option<&Behind>) {
+        if self.behind().as_deref() == behind {
+            return;
+        }
+        self.behind.store(behind.cloned().map(Arc::new));
+        match behind {
+            Some(Behind { lacking, waits_for }) => tracing::warn!(
+                lacking = %listed(lacking),
+                waits_for = %listed(waits_for),
+                advice = Behind::advice(),
+                "the state key does not follow its seals: one of them is away or not trusted"
+            ),
+            None => tracing::info!("the state key is no longer behind its seals"),
+        }
     }
 
     /// What tells the credentials that the storage was opened with from others; `None` where there
@@ -345,6 +373,7 @@ impl Keeper {
 
     async fn follow_seals(&self, state: &State, opened: &Opened) {
         let mut settled: Option<(Vec<KekRef>, u32)> = None;
+        let mut found: Option<(Behind, Instant)> = None;
         loop {
             let transit = self.now();
             let now = transit.clock.unix_seconds();
@@ -354,7 +383,11 @@ impl Keeper {
                     Some((keks, looks.saturating_add(1)))
                 }
                 _ => match state.follow_seals(&opened.key, &transit).await {
-                    Ok(()) => Some((keks, 0)),
+                    Ok(behind) => {
+                        let since = found.map_or_else(Instant::now, |(_, since)| since);
+                        found = behind.map(|behind| (behind, since));
+                        Some((keks, 0))
+                    }
                     Err(error) => {
                         tracing::warn!(
                             reason = %WithCauses(&error),
@@ -365,6 +398,8 @@ impl Keeper {
                     }
                 },
             };
+            let lasting = found.as_ref().filter(|(_, since)| since.elapsed() >= BEHIND_PATIENCE);
+            self.watch.note_behind(lasting.map(|(behind, _)| behind));
             sleep(self.jittered(SEALS_PAUSE)).await;
         }
     }

@@ -22,4 +22,5 @@ pub mod writes;
 pub use keeper::{Backend, StateStatus, StateWatch};
 pub use key_record::{KeyRecord, RecordError, record_key, under_mounts};
 pub use missing::Missing;
+pub use opening::Behind;
 pub use root::Root;

@@ -14,6 +14,7 @@ use selkie_storage::{Guard, Page, Record, RecordKey, RecordValue, Store, StoreEr
 
 pub use self::error::OpenError;
 pub(crate) use self::error::TAMPERED_ADVICE;
+pub use self::recipients::Behind;
 pub(super) use self::verification::verify;
 use super::Root;
 use super::checkpoint::{CheckpointError, CheckpointFile, Found};

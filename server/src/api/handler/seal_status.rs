@@ -22,7 +22,7 @@ use crate::listener_certificates::Notice;
 use crate::metrics::{CONTENT_TYPE, LastAgedDecrypt, by_outcome};
 use crate::promises;
 use crate::seal::{Seal, SealFault, days_left};
-use crate::state::StateStatus;
+use crate::state::{Behind, StateStatus};
 use crate::telemetry::WithCauses;
 use crate::transit::LeftOut;
 
@@ -50,7 +50,7 @@ pub(super) fn seal_backend_status(call: &Call<'_>, fields: Fields<'_>) -> Result
         ("broken_promises", broken_promises(call)),
         ("drill", drill(call)),
         ("tokens_in_use", super::token::told_in_use(call)),
-        ("state", state(call.node.state_status().as_ref())),
+        ("state", state(call)),
         ("listener_certificates", listener_certificates(call, now)),
         ("store", store(call, now)),
         ("last_reload", last_reload(call)),
@@ -118,7 +118,15 @@ fn broken_promises(call: &Call<'_>) -> Value {
 }
 
 /// How it stands with the state in storage; without one nothing is missing.
-fn state(status: Option<&StateStatus>) -> Value {
+fn state(call: &Call<'_>) -> Value {
+    let status = call.node.state_status();
+    let status = status.as_ref();
+    let names = |seals: &[SealName]| seals.iter().map(|name| json!(name.as_str())).collect();
+    let told = |behind: &Behind| {
+        let (lacking, waits_for): (Value, Value) =
+            (names(&behind.lacking), names(&behind.waits_for));
+        json!({ "lacking": lacking, "waits_for": waits_for, "advice": Behind::advice() })
+    };
     let sequence = match status {
         Some(StateStatus::Open { sequence }) => Some(sequence),
         _ => None,
@@ -128,6 +136,7 @@ fn state(status: Option<&StateStatus>) -> Value {
         "sequence": sequence,
         "reason": status.and_then(StateStatus::reason),
         "advice": status.and_then(StateStatus::advice),
+        "key_behind": call.node.state_key_behind().as_deref().map(told),
     })
 }
 

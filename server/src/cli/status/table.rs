@@ -163,6 +163,14 @@ impl Report {
             block.add(true, "what to do", word(state, "advice"));
             self.in_need.push("state".to_owned());
         }
+        if let Some(behind) = state.get("key_behind").filter(|behind| behind.is_object()) {
+            let [lacking, waits_for] =
+                ["lacking", "waits_for"].map(|member| names(behind, member).join(", "));
+            let text = format!("not made for {lacking} as it is now: waits for {waits_for}");
+            block.add(true, "state key", Some(text));
+            block.add(true, "what to do", word(behind, "advice"));
+            self.in_need.push("state key".to_owned());
+        }
         if let Some(launches) = status.get("hsm_launches") {
             block.add(true, "HSM processes", word(launches, "reason"));
             block.add(true, "what to do", word(launches, "advice"));

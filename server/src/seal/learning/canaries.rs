@@ -201,7 +201,7 @@ enum Answer {
 }
 
 /// Whether it says nothing of the key, and will be over.
-const fn is_passing(fault: &SealFault) -> bool {
+pub(super) const fn is_passing(fault: &SealFault) -> bool {
     matches!(
         fault,
         SealFault::Kms(

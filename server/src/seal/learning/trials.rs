@@ -33,12 +33,7 @@ impl Learner {
     /// Tries what a KMS that has refused something may do all the same: who takes a server for one
     /// that opens nothing keeps away the decrypt that would show otherwise.
     pub(super) async fn try_refused(&self, connection: &Connection, fault: &SealFault) {
-        let is_refused = matches!(
-            fault,
-            SealFault::Kms(KmsError::Denied(_) | KmsError::Rejected(_) | KmsError::Disabled(_))
-                | SealFault::Unconfirmed(Some(_))
-        );
-        if is_refused {
+        if is_refusal(fault) {
             self.try_in_time(connection).await;
         }
     }
@@ -114,4 +109,13 @@ impl Learner {
             _ => None,
         })
     }
+}
+
+/// Whether a KMS answers so that it refuses, and says nothing of the rest that it may do.
+pub(super) const fn is_refusal(fault: &SealFault) -> bool {
+    matches!(
+        fault,
+        SealFault::Kms(KmsError::Denied(_) | KmsError::Rejected(_) | KmsError::Disabled(_))
+            | SealFault::Unconfirmed(Some(_))
+    )
 }

@@ -2,6 +2,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use selkie_access::operation;
+use selkie_config::VersionRule;
 use selkie_crypto::{OriginKey, RandomError};
 use selkie_kms::{Fault, KmsError};
 use selkie_storage::{Listing, MemoryStore, Revision, StoreFuture, Watch};
@@ -11,11 +12,11 @@ use super::super::checkpoint::CheckpointError;
 use super::*;
 use crate::deployment::Deployment;
 use crate::node::Node;
-use crate::seal::Keeping;
 use crate::seal::tests::{Site, encrypt_under};
+use crate::seal::{Keeping, Seals};
 use crate::state::{Backend, Missing, StateStatus, under_mounts};
 use crate::telemetry::captured::Log;
-use crate::transit::tests::{TestSeal, engine, permit};
+use crate::transit::tests::{TestSeal, config_of, engine, permit};
 use crate::transit::{ManagedKeys, NewKey};
 
 fn key_of(text: &str) -> RecordKey {
@@ -572,6 +573,47 @@ async fn the_state_key_follows_its_seals_and_stays_the_same_key() {
     assert!(reopened.key.is_same_key(&opened.key));
     state(&raw).follow_seals(&opened.key, &other).await.unwrap();
     assert!(matches!(state(&raw).open(&one).await, Err(OpenError::StateKey(_))), "a is gone");
+}
+
+async fn node_of_two(sites: [&Site; 2], raw: &Arc<dyn Store>) -> Node {
+    let names = ["weu", "neu"];
+    let [one, other] = [0, 1].map(|at| sites[at].seal(names[at]));
+    let config = config_of(&[("unseal", VersionRule::Counted { generation: 0 })], &names);
+    let seals = Seals::new(vec![one, other]).resumed(None);
+    let deployment = Deployment::assemble(config, seals).unwrap();
+    let clock = Arc::clone(&sites[0].clock) as _;
+    let node = Node::begin(deployment, ManagedKeys::awaiting_store(), clock).await;
+    node.keep_state(Backend::Opened(Arc::clone(raw)), "inmem").await;
+    node
+}
+
+/// Else the seal that stays is taken for one that opens the state, and the other is taken away.
+#[tokio::test(start_paused = true)]
+async fn a_state_key_that_waits_for_a_seal_to_follow_another_is_told_of_once() {
+    let (one, other, raw) = (Site::without_data_dir(), Site::without_data_dir(), memory());
+    let log = Log::start();
+    let node = node_of_two([&one, &other], &raw).await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(node.state_key_behind(), None);
+    drop(node);
+    other.away();
+    let node = node_of_two([&one, &other], &raw).await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(node.state_key_behind(), None, "it is made for all that can be wrapped for");
+    one.rotate();
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(node.state_key_behind(), None, "most seals come back");
+    sleep(Duration::from_secs(600)).await;
+    let [lacking, waits_for] = ["weu", "neu"].map(|name| vec![SealName::new(name).unwrap()]);
+    assert_eq!(node.state_key_behind().as_deref(), Some(&Behind { lacking, waits_for }));
+    sleep(Duration::from_secs(3600)).await;
+    other.back();
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(node.state_key_behind(), None);
+    let text = log.take();
+    for line in ["the state key does not follow its seals", "the state key is no longer behind"] {
+        assert_eq!(text.matches(line).count(), 1, "{text}");
+    }
 }
 
 #[tokio::test]

@@ -246,3 +246,18 @@ fn a_store_that_was_tampered_with_has_one_advice() {
     assert!(text.contains("! storage           is not followed"), "{text}");
     assert_eq!(text.matches("what to do").count(), 1, "{text}");
 }
+
+#[test]
+fn a_state_key_that_is_behind_its_seals_needs_attention() {
+    let state = |behind: Value| json!({"state": {"status": "open", "key_behind": behind}});
+    assert_eq!(told(&state(Value::Null)).in_need, [""; 0]);
+    let behind = json!({"lacking": ["weu"], "waits_for": ["neu"], "advice": "mend it"});
+    let Report { text, in_need } = told(&state(behind));
+    assert_eq!(in_need, ["state key"]);
+    for line in [
+        "! state key         not made for weu as it is now: waits for neu",
+        "! what to do        mend it",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}

@@ -1,0 +1,142 @@
+//! Claims about a server that starts while the newest version cannot be used.
+
+use super::*;
+
+fn newest(state: KekState) -> [Version; 2] {
+    [Version::enabled(1), Version { state, ..Version::enabled(2) }]
+}
+
+async fn encrypts_under(node: &Node) -> (u32, KekId) {
+    (encrypt(node).await.unwrap().version.get(), kek(node))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_beside_a_new_version_that_may_not_be_used_leaves_the_old_one_in_use() {
+    for tells in [rsa_kms::Tells::All, rsa_kms::Tells::TheCurrentOne, rsa_kms::Tells::None] {
+        for state in [KekState::Disabled, KekState::NotYetValid, KekState::Expired] {
+            let site = Site::new();
+            site.kms.tells(tells);
+            drop(site.running().await);
+            let pin = fs::read_to_string(site.pin()).unwrap();
+            site.kms.lists(&newest(state));
+            let node = site.running().await;
+            assert_eq!(encrypts_under(&node).await, (1, id(1)), "{tells:?} {state:?}");
+            let health = node.deployment().seals.iter().next().unwrap().connection.health();
+            assert!(matches!(health.fault, Some(SealFault::NotUsable { .. })), "it is told");
+            assert_eq!(fs::read_to_string(site.pin()).unwrap(), pin);
+            site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+            sleep(2 * POLL).await;
+            assert_eq!(encrypts_under(&node).await, (2, id(2)));
+        }
+    }
+}
+
+/// As Key Vault's newest version is of an unfit type, or its `key_ops` lack unwrapKey.
+#[tokio::test(start_paused = true)]
+async fn a_restart_beside_a_new_version_that_is_unfit_leaves_the_old_one_in_use() {
+    for tells in [rsa_kms::Tells::All, rsa_kms::Tells::None] {
+        let site = Site::new();
+        site.kms.tells(tells);
+        drop(site.running().await);
+        site.faults.on_describe().always(Fault::fail(KmsError::Disabled(None)));
+        let node = site.running().await;
+        assert_eq!(encrypts_under(&node).await, (1, id(1)), "{tells:?}");
+        site.back();
+        site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+        sleep(2 * POLL).await;
+        assert_eq!(encrypts_under(&node).await, (2, id(2)));
+    }
+}
+
+/// Invariant I2: the unsigned pin file's word is not enough, nor is that the KMS does something.
+#[tokio::test(start_paused = true)]
+async fn an_old_version_that_the_kms_does_not_confirm_is_not_in_use_beside_an_unusable_one() {
+    let site = Site::new();
+    drop(site.running().await);
+    site.kms.lists(&newest(KekState::NotYetValid));
+    site.faults.on_unwrap().always(Fault::other_secret());
+    let refused = fault(encrypt(&site.running().await).await);
+    assert!(matches!(refused, SealFault::Unconfirmed(None)), "{refused}");
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Unavailable(None)));
+    let refused = fault(encrypt(&site.running().await).await);
+    assert!(refused.is_transient(), "it passes: {refused}");
+}
+
+/// Replicas that run are at the new version; this one would be at the old one for one poll.
+#[tokio::test(start_paused = true)]
+async fn a_new_version_that_fails_for_a_moment_does_not_bring_back_the_old_one_at_a_restart() {
+    let site = Site::new();
+    drop(site.running().await);
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    site.kms.refuses(2, KmsError::Unavailable(None));
+    let node = site.running().await;
+    let refused = fault(encrypt(&node).await);
+    assert!(refused.is_transient(), "{refused}");
+    site.kms.unwraps_all();
+    sleep(2 * POLL).await;
+    assert_eq!(encrypts_under(&node).await, (2, id(2)));
+}
+
+/// The same key cannot be told from another by a round trip where nobody sees it.
+#[tokio::test(start_paused = true)]
+async fn another_key_under_the_old_id_is_not_in_use_beside_an_unusable_one() {
+    for is_described in [true, false] {
+        let site = Site::of_symmetric_key();
+        drop(site.running().await);
+        let replaced = Version { key: 2, ..Version::enabled(1) };
+        site.kms.lists(&[replaced, newest(KekState::Disabled)[1]]);
+        if !is_described {
+            site.faults.on_describe().always(Fault::fail(KmsError::Disabled(None)));
+        }
+        let node = site.running().await;
+        fault(encrypt(&node).await);
+        sleep(2 * POLL).await;
+        fault(encrypt(&node).await);
+    }
+}
+
+/// Invariant I7: a data directory from before a rotation does not lower N.
+#[tokio::test(start_paused = true)]
+async fn a_pin_from_before_a_rotation_does_not_bring_back_the_version_of_then() {
+    let site = Site::new();
+    drop(site.running().await);
+    let [one, three] = [Version::enabled(1), Version::enabled(3)];
+    let three = Version { state: KekState::NotYetValid, ..three };
+    site.kms.lists(&[one, Version::enabled(2), three]);
+    let node = site.running().await;
+    fault(encrypt(&node).await);
+    site.kms.lists(&[one, Version::enabled(2), Version::enabled(3)]);
+    sleep(2 * POLL).await;
+    assert_eq!(encrypts_under(&node).await, (3, id(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_start_beside_versions_whose_time_has_not_come_encrypts_under_the_one_before() {
+    for tells in [rsa_kms::Tells::All, rsa_kms::Tells::TheCurrentOne] {
+        let site = Site::without_data_dir();
+        site.kms.tells(tells);
+        let to_come = |number| Version { state: KekState::NotYetValid, ..Version::enabled(number) };
+        site.kms.lists(&[Version::enabled(1), to_come(2), to_come(3)]);
+        let node = site.running().await;
+        assert_eq!(encrypts_under(&node).await, (1, id(1)), "{tells:?}");
+        sleep(2 * POLL).await;
+        assert_eq!(encrypts_under(&node).await, (1, id(1)));
+        site.kms.lists(&[Version::enabled(1), Version::enabled(2), Version::enabled(3)]);
+        sleep(2 * POLL).await;
+        assert_eq!(encrypts_under(&node).await, (3, id(3)));
+    }
+}
+
+/// Invariant I7: a disabled or expired version may have been in use, and a server that knows nothing
+/// from before cannot tell.
+#[tokio::test(start_paused = true)]
+async fn a_first_start_beside_a_disabled_or_expired_version_encrypts_nothing() {
+    for state in [KekState::Disabled, KekState::Expired] {
+        let site = Site::without_data_dir();
+        site.kms.lists(&newest(state));
+        let node = site.running().await;
+        let refused = fault(encrypt(&node).await);
+        assert!(matches!(&refused, SealFault::NotUsable { kek, .. } if *kek == id(2)), "{refused}");
+        assert_eq!(node.deployment().declared_keys().next().unwrap().1.latest.get(), 2);
+    }
+}
