@@ -83,7 +83,7 @@ enum Command {
     /// With the offline private key: make it, open one ciphertext, or unseal a Vault with it.
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlassCommand),
-    /// Print the version.
+    /// Print the version, and of a release the commit that it was built from.
     Version,
     /// What a confined server has HSM processes started by; not for people.
     #[command(name = LAUNCH_COMMAND, hide = true)]
@@ -174,9 +174,17 @@ impl Command {
             Self::Extract(arguments) => extract::run(&arguments, output),
             Self::BreakGlass(command) => break_glass::run(command, output, errors),
             Self::LaunchHsmProcesses => server::launch_hsm_processes(),
-            Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
+            Self::Version => print(output, &version(COMMIT)),
         }
     }
+}
+
+/// The commit of a release, as `deploy/release/build` gives it; no other build looks for one.
+const COMMIT: Option<&str> = option_env!("SELKIE_COMMIT");
+
+fn version(commit: Option<&str>) -> String {
+    let commit = commit.map(|commit| format!(" ({commit})")).unwrap_or_default();
+    format!("selkie {}{commit}\n", env!("CARGO_PKG_VERSION"))
 }
 
 fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) -> io::Result<()> {

@@ -75,6 +75,14 @@ fn help_and_version_are_what_was_asked_for() {
 }
 
 #[test]
+fn the_version_tells_the_commit_that_a_release_was_built_from() {
+    let number = env!("CARGO_PKG_VERSION");
+    assert_eq!(version(Some("6f3c")), format!("selkie {number} (6f3c)\n"));
+    assert_eq!(version(None), format!("selkie {number}\n"));
+    assert_eq!(ran(&["version"]).1, version(option_env!("SELKIE_COMMIT")));
+}
+
+#[test]
 fn exits_have_the_codes_of_sysexits() {
     let codes = [
         (Exit::Success, 0),
