@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod break_glass;
 mod client;
+mod completion;
 mod doctor;
 mod drill;
 mod error;
@@ -26,7 +27,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use selkie_config::{Config, Regression, Sources, SystemSources};
 
 pub use self::break_glass::{BreakGlassError, WrapObstacle};
@@ -83,7 +84,9 @@ enum Command {
     /// With the offline private key: make it, open one ciphertext, or unseal a Vault with it.
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlassCommand),
-    /// Print the version.
+    /// Print what lets a shell complete commands and options.
+    Completion(completion::Arguments),
+    /// Print the version, and of a release the commit that it was built from.
     Version,
     /// What a confined server has HSM processes started by; not for people.
     #[command(name = LAUNCH_COMMAND, hide = true)]
@@ -173,10 +176,21 @@ impl Command {
             Self::Takeover(command) => takeover::run(&command, output, errors),
             Self::Extract(arguments) => extract::run(&arguments, output),
             Self::BreakGlass(command) => break_glass::run(command, output, errors),
+            Self::Completion(arguments) => {
+                completion::run(&arguments, &Arguments::command(), output)
+            }
             Self::LaunchHsmProcesses => server::launch_hsm_processes(),
-            Self::Version => print(output, concat!("selkie ", env!("CARGO_PKG_VERSION"), "\n")),
+            Self::Version => print(output, &version(COMMIT)),
         }
     }
+}
+
+/// The commit of a release, as `deploy/release/build` gives it; no other build looks for one.
+const COMMIT: Option<&str> = option_env!("SELKIE_COMMIT");
+
+fn version(commit: Option<&str>) -> String {
+    let commit = commit.map(|commit| format!(" ({commit})")).unwrap_or_default();
+    format!("selkie {}{commit}\n", env!("CARGO_PKG_VERSION"))
 }
 
 fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) -> io::Result<()> {

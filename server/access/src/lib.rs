@@ -18,7 +18,7 @@ mod token;
 pub use self::acl::Acl;
 pub use self::capability::{Capability, UnknownCapability};
 pub use self::identity::{Alias, CERTIFICATE_FIELDS, Identity};
-pub use self::names::{KeyName, MountPath, NameError, PolicyName};
+pub use self::names::{KeyName, ManyPolicies, MountPath, NameError, PolicyName};
 pub use self::permit::{Check, Denied, ListPermit, PathPermit, Permit};
 pub use self::policy::{Policy, PolicyError};
 pub use self::request::{Bare, Parameter, Request};

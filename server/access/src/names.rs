@@ -8,6 +8,10 @@ use std::sync::Arc;
 /// The longest name of any kind, in bytes.
 const LONGEST: usize = 256;
 
+/// The most that the names of a token's policies may have in all, in bytes: as much as the audit log
+/// tells of them.
+const MOST_POLICY_BYTES: usize = 4 << 10;
+
 /// Why a text is not the name it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -105,6 +109,28 @@ impl FromStr for PolicyName {
         check_length(text)?;
         check_characters(text, |byte| byte.is_ascii_graphic() && byte != b',')?;
         Ok(Self(text.to_ascii_lowercase().into()))
+    }
+}
+
+/// More policies than a token may have; Vault has no such bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("policies: at most {MOST_POLICY_BYTES} bytes of names in all")]
+pub struct ManyPolicies;
+
+impl ManyPolicies {
+    /// Checks the policies that a token is to have.
+    ///
+    /// # Errors
+    ///
+    /// Their names are longer than that, in a list in JSON as the audit log tells it.
+    pub fn check<'n>(policies: impl IntoIterator<Item = &'n PolicyName>) -> Result<(), Self> {
+        let is_escaped = |byte: &u8| matches!(byte, b'"' | b'\\');
+        let length = |name: &PolicyName| {
+            let escapes = name.as_str().bytes().filter(is_escaped).count();
+            name.as_str().len().saturating_add(escapes).saturating_add(3)
+        };
+        let bytes = policies.into_iter().map(length).fold(0, usize::saturating_add);
+        if bytes <= MOST_POLICY_BYTES { Ok(()) } else { Err(Self) }
     }
 }
 

@@ -202,6 +202,7 @@ impl Promises {
         if self.version_of(new) >= needed {
             return None;
         }
+        let by = was.saturating_sub(self.version_of(new));
         let is_counted = matches!(new.version, VersionRule::Counted { .. });
         let missing = needed.saturating_sub(self.listed_versions(new));
         let generation = missing.div_ceil(VersionRule::GENERATION_SIZE);
@@ -217,7 +218,17 @@ impl Promises {
             (false, true) if is_rewrapped => {
                 Regression::GenerationNotRaised { key, mount, was, needed: generation }
             }
-            (false, _) => Regression::VersionNotRaised { key, mount, was, needed },
+            (false, false) if is_rewrapped => {
+                Regression::VersionNotRaised { key, mount, was, needed }
+            }
+            (false, true) => {
+                let field = "generation";
+                Regression::VersionGoesBack { key, mount, by, field, needed: generation }
+            }
+            (false, false) => {
+                let field = "version";
+                Regression::VersionGoesBack { key, mount, by, field, needed }
+            }
         })
     }
 

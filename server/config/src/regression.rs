@@ -27,10 +27,28 @@ pub enum Regression {
         /// The lowest generation that will do.
         needed: u32,
     },
-    /// The version number of a key would go back, or a stated one would not rise with its current
-    /// master keys (I7).
+    /// The version number of a key would go back (I7).
     #[error(
-        "key \"{key}\" in mount \"{mount}\": its version was {was} and must now be {needed} or more"
+        "key \"{key}\" in mount \"{mount}\": its version would go back by {by}; set {field:?} to \
+         {needed} or more"
+    )]
+    VersionGoesBack {
+        /// The key.
+        key: KeyName,
+        /// Its mount.
+        mount: MountPath,
+        /// By how much.
+        by: u32,
+        /// `generation` or `version`.
+        field: &'static str,
+        /// The lowest value of that field that will do.
+        needed: u32,
+    },
+    /// What a key's envelopes are made for changed, and its stated version did not rise (I7).
+    #[error(
+        "key \"{key}\" in mount \"{mount}\": its current master keys or quorum changed but its \
+         version does not rise above {was}; set \"version\" to {needed} or more, or Vaults that use it never \
+         move to the new ones"
     )]
     VersionNotRaised {
         /// The key.
@@ -269,6 +287,7 @@ impl Regression {
             self,
             Self::GenerationNotRaised { .. }
                 | Self::VersionNotRaised { .. }
+                | Self::VersionGoesBack { .. }
                 | Self::VersionMayGoBack { .. }
                 | Self::HsmTokenChanged { .. }
         )
@@ -281,7 +300,7 @@ impl Regression {
             Self::GenerationNotRaised { .. } | Self::VersionMayGoBack { .. } => {
                 "raise the \"generation\" of the key as said"
             }
-            Self::VersionNotRaised { .. } => {
+            Self::VersionNotRaised { .. } | Self::VersionGoesBack { .. } => {
                 "raise the \"version\" or \"generation\" of the key as said"
             }
             Self::KeyRemoved { .. } => "declare the key again, under this name",

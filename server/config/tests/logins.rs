@@ -151,3 +151,24 @@ fn revocations_can_be_missed_in_a_shared_store_alone() {
     let problems = read(&format!("{etcd}max_staleness = \"5s\"\n")).unwrap_err();
     assert!(problems.contains("must be 0, which is for ever, or from 60s"), "{problems}");
 }
+
+#[test]
+fn a_role_with_more_policies_than_a_token_may_have_is_refused_by_its_name() {
+    let problems = |bytes: usize, more: &str| {
+        // Each is told with quotes and a comma.
+        let names = (0..40).map(|number| format!("\"a{number:096}\""));
+        let last = format!("\"{}\"", "z".repeat(bytes - 4_000 - 3));
+        let names: Vec<_> = names.chain([last]).collect();
+        let policies = format!("token_policies = [{}]\n{more}", names.join(", "));
+        let file = FILE.replace("token_ttl         = \"10m\"\n", &policies);
+        Config::parse("logins.hcl", &file, &TestSources).err().map(|all| all.to_string())
+    };
+    // With "default", which is told as well.
+    assert_eq!(problems(4_086, ""), None);
+    let no_default = "token_no_default_policy = true\n";
+    assert_eq!(problems(4_096, no_default), None);
+    let text = "logins.hcl:15:3: role \"Deploy\": field \"token_policies\": no login can have so many \
+                policies: at most 4096 bytes of names in all";
+    assert_eq!(problems(4_087, "").as_deref(), Some(text));
+    assert_eq!(problems(4_097, no_default).as_deref(), Some(text));
+}

@@ -133,7 +133,7 @@ fn another_key_label_and_another_token_are_told() {
         told.retain(|one| {
             !matches!(
                 one,
-                Regression::GenerationNotRaised { .. } | Regression::VersionNotRaised { .. }
+                Regression::GenerationNotRaised { .. } | Regression::VersionGoesBack { .. }
             )
         });
         told

@@ -121,7 +121,8 @@ fn a_key_id_that_is_gone_is_told_and_the_version_may_not_go_back_with_it() {
         told(&[(previous, "")]).expect("is sound"),
         [
             "seal \"a\": key id \"a1\" is no longer declared: what it wrapped does not open",
-            "key \"k\" in mount \"transit\": its version was 3 and must now be 3 or more",
+            "key \"k\" in mount \"transit\": its version would go back by 1; set \"generation\" to 1 or \
+             more",
         ]
     );
     let raised = told(&[(previous, ""), ("key \"k\" {", "key \"k\" {\n  generation = 1")]);
@@ -198,14 +199,20 @@ fn a_version_by_hand_follows_the_same_rule() {
     let lower = told(&[(list, "version = 2\n  seals = [\"a\", \"b\"]")]).expect("is sound");
     assert_eq!(
         lower,
-        ["key \"k\" in mount \"transit\": its version was 3 and must now be 3 or more"]
+        [
+            "key \"k\" in mount \"transit\": its version would go back by 1; set \"version\" to 3 or more"
+        ]
     );
     let same = told(&[(list, "version = 3\n  seals = [\"a\", \"b\"]")]).expect("is sound");
     assert_eq!(same, [""; 0]);
     let changed = told(&[(list, "version = 3\n  seals = [\"a\"]")]).expect("is sound");
     assert_eq!(
         changed,
-        ["key \"k\" in mount \"transit\": its version was 3 and must now be 4 or more"]
+        [
+            "key \"k\" in mount \"transit\": its current master keys or quorum changed but its version does \
+          not rise above 3; set \"version\" to 4 or more, or Vaults that use it never move to the new \
+          ones"
+        ]
     );
     let raised = told(&[(list, "version = 4\n  seals = [\"a\"]")]).expect("is sound");
     assert_eq!(raised, [""; 0]);

@@ -358,6 +358,12 @@ impl Problems {
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()
     }
+
+    /// How many more there are.
+    #[must_use]
+    pub const fn omitted(&self) -> usize {
+        self.omitted
+    }
 }
 
 /// One line for each problem.

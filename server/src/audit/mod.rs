@@ -316,6 +316,7 @@ fn start(
         before: None,
         is_anew: true,
         chained: Chained::default(),
+        told_too_long: LogBudget::new(1),
     };
     let device = Device::start(settings, figures, writer).map_err(AuditError::Thread)?;
     let is_file = matches!(device.settings.kind, AuditKind::File(_));

@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use selkie_crypto::AuditKey;
+use selkie_listener::LogBudget;
 
 use super::chain::{Chain, End};
 use super::device::{Figures, Queue, Work};
@@ -36,6 +37,8 @@ pub(super) struct Writer {
     pub(super) is_anew: bool,
     /// What was written last, for its room alone.
     pub(super) chained: Chained,
+    /// Lines a minute about lines that are too long: clients might cause them at will.
+    pub(super) told_too_long: LogBudget,
 }
 
 /// Lines as they are written, and where the chain stands after each.
@@ -144,7 +147,7 @@ impl Writer {
     /// Writes `lines` but for those that are too long for a datagram, which are left out of the chain:
     /// which were taken, and why others were not. The lines that are whole in a file count, unless the
     /// disk was asked for and failed.
-    fn attempt_each<'l>(
+    pub(super) fn attempt_each<'l>(
         &mut self,
         lines: &(impl Iterator<Item = &'l [u8]> + Clone),
     ) -> (Vec<bool>, io::Result<()>) {
@@ -158,13 +161,26 @@ impl Writer {
                 return (taken, Err(error));
             }
             taken.push(false);
-            tracing::error!(device = self.name, "an audit line is too long for its device");
+            self.tell_too_long();
             if taken.len() >= all {
                 return (taken, Ok(()));
             }
         }
         taken.resize(all, true);
         (taken, Ok(()))
+    }
+
+    /// The line about the request that was refused for it tells who sent that.
+    fn tell_too_long(&self) {
+        let minute = self.clock.unix_seconds() / 60;
+        let Some(not_told) = self.told_too_long.spend(minute) else { return };
+        tracing::error!(
+            device = self.name,
+            not_told,
+            advice = "its request is refused unless another audit device takes the line; a file takes \
+                      lines of any length",
+            "an audit line is too long for its device"
+        );
     }
 
     /// A line of our own, which nobody waits for.

@@ -408,6 +408,7 @@ impl<C: Configured> Method for ConfiguredMethod<C> {
             None if rest == CONFIG => self.config(request).await,
             None if rest == "login" && request.operation == Operation::Update => {
                 let login = self.way.log_in(self.at(request.mount), &mut request).await?;
+                login.check()?;
                 Ok(MethodReply::login(login))
             }
             None if rest == "login" => Err(MethodError::UnsupportedOperation),

@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use selkie_access::{TokenHash, TokenText, draw_accessor};
+use selkie_access::{ManyPolicies, TokenHash, TokenText, draw_accessor};
 use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
 use tokio::sync::Notify;
 
@@ -29,7 +29,7 @@ pub use self::admission::Admitted;
 pub(crate) use self::admission::{Shown, Sources};
 use self::clock::TokenClock;
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
-pub use self::metadata::{LargeMetadata, ManyPolicies};
+pub use self::metadata::LargeMetadata;
 pub use self::record::TokenId;
 pub use self::renewal::{RenewError, Renewed};
 pub use self::role::{RoleName, RoleTokenType, TokenRole};
@@ -284,7 +284,7 @@ impl Tokens {
         mut new: NewToken,
         text: Option<TokenText>,
     ) -> Result<Issued, TokenError> {
-        ManyPolicies::check(&new.policies)?;
+        ManyPolicies::check(&*new.policies)?;
         let warnings = lifetime::settle(&mut new, self.limits())?;
         let mut token = Token::begin(new, self.clock.wall(), self.clock.now());
         if token.made.kind == TokenKind::Batch {

@@ -2,15 +2,17 @@
 
 mod others;
 mod places;
+mod report;
 
 use std::io::Write;
 
-use selkie_config::{Config, Listener, SandboxMode, Warning};
+use selkie_config::{Config, Listener, SandboxMode};
 use selkie_crypto::os_random;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::arguments::ConfigFile;
-use super::{CommandError, print, read_config};
+use self::report::Report;
+use super::arguments::{ConfigFile, Format};
+use super::{CommandError, read_config};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::hardening::InForce;
@@ -24,14 +26,9 @@ use crate::telemetry::WithCauses;
 pub(super) struct Arguments {
     #[command(flatten)]
     file: ConfigFile,
-}
-
-/// What the walks have come to.
-#[derive(Debug, Default)]
-struct Tally {
-    warnings: usize,
-    /// Where something failed: the seal or what else it was, and the hop.
-    failures: Vec<(String, String)>,
+    /// How the report is printed: as it comes, or at the end.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
@@ -41,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         SandboxMode::Required => "sandbox \"required\"",
         SandboxMode::Off => "sandbox \"off\": what a server would have otherwise",
     };
-    let hardening = hardening(&InForce::of_this_machine(config.lock_all_memory));
+    let hardening = InForce::of_this_machine(config.lock_all_memory).lines();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let listeners = std::mem::take(&mut config.listeners);
@@ -49,44 +46,39 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let others = runtime.block_on(others(&config));
     let warnings = std::mem::take(&mut config.warnings);
     let deployment = runtime.block_on(Deployment::connect(config))?;
-    let mut tally = Tally::default();
-    print(output, &format!("hardening ({sandbox})\n{hardening}"))?;
-    tally.warn(&warnings, output)?;
+    let mut report = Report::new(arguments.format, output);
+    report.hardening(&format!("hardening ({sandbox})"), hardening)?;
+    report.warn(&warnings)?;
     for listener in listeners.iter().filter(|listener| listener.tls.is_some()) {
-        let endpoint = EndpointName::from(listener.endpoint.clone());
-        print(output, &format!("listener {endpoint}\n"))?;
-        tally.tell(&format!("listener {endpoint}"), &certificate(listener), output)?;
+        let endpoint = format!("listener {}", EndpointName::from(listener.endpoint.clone()));
+        report.begin(&endpoint)?;
+        report.tell(&endpoint, &certificate(listener))?;
     }
     for place in places {
-        print(output, &format!("{place}\n"))?;
-        for step in place.examine() {
-            tally.tell(&place.to_string(), &step, output)?;
-        }
+        let name = place.to_string();
+        report.begin(&name)?;
+        place.examine().iter().try_for_each(|step| report.tell(&name, step))?;
     }
     for (place, step) in others {
-        print(output, &format!("{place}\n"))?;
-        tally.tell(&place, &step, output)?;
+        report.begin(&place)?;
+        report.tell(&place, &step)?;
     }
     if let Some(file) = PromiseFile::of(&deployment.keeping) {
-        print(output, &format!("promises ({})\n", file.path().display()))?;
-        for step in promises(&file, &deployment) {
-            tally.tell("promises", &step, output)?;
-        }
+        report.begin(&format!("promises ({})", file.path().display()))?;
+        let steps = promises(&file, &deployment);
+        steps.iter().try_for_each(|step| report.tell("promises", step))?;
     }
     for seal in deployment.seals.iter() {
-        let heading = format!("seal \"{}\" ({})\n", seal.name(), seal.connection.kind());
-        print(output, &heading)?;
-        runtime.block_on(walk(seal, &mut tally, output))?;
+        report.begin(&format!("seal \"{}\" ({})", seal.name(), seal.connection.kind()))?;
+        runtime.block_on(walk(seal, &mut report))?;
     }
     for old in deployment.takeovers.iter() {
         let key = format!("takeover of {}/{}", old.mount, old.name);
-        print(output, &format!("{key} ({})\n", old.address))?;
-        for step in runtime.block_on(old.examine(&deployment, &SystemClock)) {
-            tally.tell(&key, &step, output)?;
-        }
+        report.begin(&format!("{key} ({})", old.address))?;
+        let steps = runtime.block_on(old.examine(&deployment, &SystemClock));
+        steps.iter().try_for_each(|step| report.tell(&key, step))?;
     }
-    print(output, &tally.summary())?;
-    if tally.failures.is_empty() { Ok(()) } else { Err(CommandError::Unwell) }
+    report.end()
 }
 
 /// What else a server needs, and whether it is there.
@@ -96,15 +88,6 @@ async fn others(config: &Config) -> Vec<(String, Step)> {
         told.extend(others::etcd(storage).await);
     }
     told
-}
-
-/// What protects a server on this machine. It is told, and no failure: the operator may have chosen so.
-fn hardening(machine: &InForce) -> String {
-    let line = |(is_well, text): (bool, String)| {
-        let word = if is_well { "ok     " } else { "not    " };
-        format!("  {word} {text}\n")
-    };
-    machine.lines().into_iter().map(line).collect()
 }
 
 /// Whether the configuration keeps what those before it promised to ciphertexts.
@@ -154,110 +137,20 @@ fn certificate(listener: &Listener) -> Step {
 }
 
 /// Nothing is kept back until the end: a step may take its time, and the last one told is where.
-async fn walk(seal: &Seal, tally: &mut Tally, output: &mut dyn Write) -> Result<(), CommandError> {
+async fn walk(seal: &Seal, report: &mut Report<'_>) -> Result<(), CommandError> {
     let (sender, mut steps) = unbounded_channel();
     let walk = async move {
         // The receiver goes only when the output is closed, and then the walk is dropped too.
-        let mut report = |step| drop(sender.send(step));
+        let mut send = |step| drop(sender.send(step));
         let now = SystemClock.unix_seconds();
-        seal.connection.examine(&os_random, now, &mut report).await;
+        seal.connection.examine(&os_random, now, &mut send).await;
         Ok(())
     };
     let tell = async {
         while let Some(step) = steps.recv().await {
-            tally.tell(seal.name().as_str(), &step, output)?;
+            report.tell(seal.name().as_str(), &step)?;
         }
         Ok(())
     };
     tokio::try_join!(walk, tell).map(|((), ())| ())
-}
-
-impl Tally {
-    /// What `validate` warns of: a variable of this shell, for one, that the service does not have.
-    fn warn(&mut self, warnings: &[Warning], output: &mut dyn Write) -> Result<(), CommandError> {
-        if !warnings.is_empty() {
-            print(output, "configuration\n")?;
-        }
-        for Warning { file, position, kind } in warnings {
-            self.warnings += 1;
-            print(output, &format!("  warning {file}:{position}: {kind}\n"))?;
-        }
-        Ok(())
-    }
-
-    fn tell(
-        &mut self,
-        place: &str,
-        step: &Step,
-        output: &mut dyn Write,
-    ) -> Result<(), CommandError> {
-        self.count(place, step);
-        print(output, &line(step))
-    }
-
-    fn count(&mut self, place: &str, step: &Step) {
-        match step.finding {
-            Finding::Passed(_) => {}
-            Finding::Warned { .. } => self.warnings += 1,
-            Finding::Failed { .. } => self.failures.push((place.to_owned(), step.hop.clone())),
-        }
-    }
-
-    /// The last line: all well, or what failed.
-    fn summary(&self) -> String {
-        let warnings = counted(self.warnings, "warning");
-        let comma = if warnings.is_empty() { "" } else { ", " };
-        if self.failures.is_empty() {
-            return format!("all well{comma}{warnings}\n");
-        }
-        let mut places: Vec<_> =
-            self.failures.iter().map(|(place, hop)| format!("{place}, {hop}")).collect();
-        // One hop may fail in several ways, such as a promise that is broken to several keys.
-        places.dedup();
-        let failures = counted(self.failures.len(), "failure");
-        format!("{failures}{comma}{warnings}: {}\n", places.join("; "))
-    }
-}
-
-/// A number with its word; nothing for none.
-fn counted(count: usize, word: &str) -> String {
-    match count {
-        0 => String::new(),
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
-    }
-}
-
-fn line(Step { hop, finding }: &Step) -> String {
-    match finding {
-        Finding::Passed(seen) => format!("  ok      {hop}: {seen}\n"),
-        Finding::Warned { what, advice } => {
-            format!("  warning {hop}: {what}\n          -> {advice}\n")
-        }
-        Finding::Failed { what, advice } => {
-            format!("  FAILED  {hop}: {what}\n          -> {advice}\n")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tally(warnings: usize, failures: &[(&str, &str)]) -> String {
-        let named = |(place, hop): &(&str, &str)| ((*place).to_owned(), (*hop).to_owned());
-        Tally { warnings, failures: failures.iter().map(named).collect() }.summary()
-    }
-
-    #[test]
-    fn the_last_line_says_whether_all_is_well_and_what_failed() {
-        assert_eq!(tally(0, &[]), "all well\n");
-        assert_eq!(tally(1, &[]), "all well, 1 warning\n");
-        assert_eq!(tally(3, &[]), "all well, 3 warnings\n");
-        assert_eq!(tally(0, &[("weu", "TCP")]), "1 failure: weu, TCP\n");
-        let two = tally(2, &[("weu", "TCP"), ("neu", "TLS")]);
-        assert_eq!(two, "2 failures, 2 warnings: weu, TCP; neu, TLS\n");
-        let promises = ("promises", "ciphertexts");
-        assert_eq!(tally(0, &[promises; 3]), "3 failures: promises, ciphertexts\n", "named once");
-    }
 }

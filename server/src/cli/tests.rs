@@ -62,7 +62,7 @@ fn a_wrong_command_line_is_a_usage_error() {
 
 #[test]
 fn every_command_is_put_together_well() {
-    <Arguments as clap::CommandFactory>::command().debug_assert();
+    <Arguments as CommandFactory>::command().debug_assert();
 }
 
 #[test]
@@ -72,6 +72,27 @@ fn help_and_version_are_what_was_asked_for() {
         assert_eq!((exit, errors.as_str()), (Exit::Success, ""));
         assert!(output.contains("selkie"), "{output}");
     }
+}
+
+#[test]
+fn each_shell_is_told_of_all_commands_but_the_hidden_one() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (exit, script, errors) = ran(&["completion", shell]);
+        assert_eq!((exit, errors.as_str()), (Exit::Success, ""));
+        for word in ["validate", "takeover", "rewrap", "tls-server-name", "previous"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        assert!(!script.contains(LAUNCH_COMMAND), "{shell}");
+    }
+    assert_eq!(ran(&["completion", "tcsh"]).0, Exit::Usage);
+}
+
+#[test]
+fn the_version_tells_the_commit_that_a_release_was_built_from() {
+    let number = env!("CARGO_PKG_VERSION");
+    assert_eq!(version(Some("6f3c")), format!("selkie {number} (6f3c)\n"));
+    assert_eq!(version(None), format!("selkie {number}\n"));
+    assert_eq!(ran(&["version"]).1, version(option_env!("SELKIE_COMMIT")));
 }
 
 #[test]

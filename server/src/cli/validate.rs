@@ -2,6 +2,7 @@
 
 mod hints;
 mod places;
+mod report;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use selkie_config::{Listener, Problems, Promises, SandboxMode};
 
 use self::hints::hints;
 pub use self::places::UnfitPlace;
-use super::arguments::ConfigFile;
+use self::report::Remark;
+use super::arguments::{ConfigFile, Format};
 use super::{CommandError, print, read_config, read_text};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
@@ -25,6 +27,9 @@ pub(super) struct Arguments {
     /// and that key versions rise where they must.
     #[arg(long, value_name = "OLD")]
     previous: Option<PathBuf>,
+    /// How the report is printed; what is wrong goes to standard error as well.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
 }
 
 pub(super) fn run(
@@ -32,19 +37,37 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
+    let file = arguments.file.path().display().to_string();
+    let mut warnings = Vec::new();
+    let checked = check(arguments, &file, &mut warnings);
+    match (arguments.format, &checked) {
+        (Format::Json, _) => print(output, &report::json(&file, &checked, &warnings))?,
+        (Format::Table, checked) => {
+            for warning in &warnings {
+                writeln!(errors, "{warning}").map_err(CommandError::Output)?;
+            }
+            if let Ok(lines) = checked {
+                let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+                print(output, &format!("{file}: valid\n{lines}"))?;
+            }
+        }
+    }
+    checked.map(drop)
+}
+
+/// What the file comes to, in lines.
+fn check(
+    arguments: &Arguments,
+    file: &str,
+    warnings: &mut Vec<Remark>,
+) -> Result<Vec<String>, CommandError> {
     let path = arguments.file.path();
     let config = read_config(path)?;
-    for warning in &config.warnings {
-        writeln!(errors, "{warning}").map_err(CommandError::Output)?;
-    }
-    for hint in hints(&config) {
-        writeln!(errors, "{}: warning: {hint}", path.display()).map_err(CommandError::Output)?;
-    }
+    warnings.extend(config.warnings.iter().map(Remark::from));
+    warnings.extend(hints(&config).iter().map(|hint| Remark::on(file, hint)));
     let (grave, others): (Vec<_>, Vec<_>) =
         places::unfit(&config).into_iter().partition(UnfitPlace::is_grave);
-    for place in others {
-        writeln!(errors, "{}: warning: {place}", path.display()).map_err(CommandError::Output)?;
-    }
+    warnings.extend(others.iter().map(|place| Remark::on(file, place)));
     if !grave.is_empty() {
         return Err(CommandError::UnfitPlaces(grave));
     }
@@ -52,7 +75,7 @@ pub(super) fn run(
         check_against(previous, path)?;
     }
     for listener in &config.listeners {
-        check_certificate(listener, errors)?;
+        warnings.extend(check_certificate(listener)?);
     }
     let sandbox = match config.sandbox {
         SandboxMode::Auto => "auto: whatever this kernel supports (see selkie doctor)",
@@ -69,28 +92,26 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CommandError::Runtime)?;
     let deployment = runtime.block_on(Deployment::connect(config))?;
-    let summary = format!("{}: valid\n", path.display());
-    let lines = inventory.lines(&deployment).into_iter();
-    let lines: String = lines.map(|line| format!("  {line}\n")).collect();
-    let sandbox = format!("  sandbox   {sandbox}\n");
-    let promises = format!("  promises  {promises}\n");
-    print(output, &(summary + &lines + &promises + &sandbox))
+    let mut lines = inventory.lines(&deployment);
+    lines.push(format!("promises  {promises}"));
+    lines.push(format!("sandbox   {sandbox}"));
+    Ok(lines)
 }
 
 /// Reads the files of a listener's TLS. A server starts with a certificate that clients refuse, for
 /// they may not look; whoever asks before shall know.
-fn check_certificate(listener: &Listener, errors: &mut dyn Write) -> Result<(), CommandError> {
+fn check_certificate(listener: &Listener) -> Result<Option<Remark>, CommandError> {
     let validity = load_tls(listener)?.and_then(|material| material.validity());
     let now = SystemClock.unix_seconds();
     let Some(notice) = validity.and_then(|validity| Notice::of(validity, now)) else {
-        return Ok(());
+        return Ok(None);
     };
     let endpoint = EndpointName::from(listener.endpoint.clone());
     if notice.is_refused() {
         return Err(CommandError::ListenerCertificate { endpoint, notice });
     }
-    writeln!(errors, "listener {endpoint}: {notice}: {}", notice.advice())
-        .map_err(CommandError::Output)
+    let advice = notice.advice();
+    Ok(Some(Remark::beside(format!("listener {endpoint}: {notice}: {advice}"))))
 }
 
 /// Keys are compared where they can be read, else the references to them: those of the previous file

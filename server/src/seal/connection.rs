@@ -199,6 +199,9 @@ impl Connection {
             (false, [_, ..], Some(_)) if !self.is_current_declared() => {
                 "does not encrypt: public_key_sha256 lacks the current version"
             }
+            (false, _, Some(_)) if self.is_pin_missed() => {
+                "does not encrypt: the pin file is not used, until the KMS has confirmed the key"
+            }
             (false, [_, ..], Some(_)) => "encrypts, by public_key_sha256 and the pin file",
             (false, [], Some(pin)) if pin.is_signed() => {
                 "encrypts, by the pin file that local_key signs"
@@ -221,7 +224,12 @@ impl Connection {
         format!("declare {data_dir}local_key or, in the seal, {line}")
     }
 
-    /// Whether trust outlasts a restart.
+    /// Whether the pin file was refused, and that alone keeps it from encrypting after a restart.
+    pub(super) fn is_pin_missed(&self) -> bool {
+        self.pin_state() == PinState::Refused && self.has_lasting_trust()
+    }
+
+    /// Whether what is declared lets trust outlast a restart, by a pin file that is in order.
     #[must_use]
     pub fn has_lasting_trust(&self) -> bool {
         let is_trusted = |pin: &PinFile| match self.fingerprints() {

@@ -152,6 +152,11 @@ impl Connection {
                 what: "the current version is not in public_key_sha256".into(),
                 advice: format!("add it: {line}"),
             }
+        } else if self.is_pin_missed() {
+            Finding::Warned {
+                what: format!("a restart while the KMS is away {}", self.lasting_trust()),
+                advice: "have the server run while the KMS answers: it writes the file anew".into(),
+            }
         } else {
             Finding::Passed(format!("a restart while the KMS is away {}", self.lasting_trust()))
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use selkie_access::{NameError, PolicyName};
+use selkie_access::{ManyPolicies, NameError, PolicyName};
 use selkie_hcl::Section;
 
 use super::LONGEST_LEASE;
@@ -85,6 +85,10 @@ pub enum ParameterConflict {
          limited use count"
     )]
     CountedBatch,
+    /// No token can have as many, so that every login would be refused, with a use of its secret id
+    /// gone.
+    #[error(transparent)]
+    ManyPolicies(#[from] ManyPolicies),
 }
 
 impl TokenParameters {
@@ -103,7 +107,10 @@ impl TokenParameters {
         if !self.max_ttl.is_zero() && self.ttl > self.max_ttl {
             return Err(ParameterConflict::TtlAboveMax);
         }
-        Ok(())
+        // As a login adds it.
+        let default = (!self.no_default_policy).then(PolicyName::default_policy);
+        let added = default.iter().filter(|name| !self.policies.contains(name));
+        Ok(ManyPolicies::check(self.policies.iter().chain(added))?)
     }
 }
 
@@ -117,6 +124,8 @@ enum ParameterError {
     TokenType,
     #[error("field \"token_bound_cidrs\": an empty list would bind the token to nothing")]
     EmptyBound,
+    #[error("{role}: field \"token_policies\": no login can have so many {source}")]
+    ManyPolicies { role: String, source: ManyPolicies },
 }
 
 /// The `token_*` fields of a role.
@@ -146,8 +155,13 @@ pub(crate) fn decode(section: &mut Section<'_>) -> TokenParameters {
         num_uses: number(section, "token_num_uses", 0..=most).map_or(0, |uses| uses.value),
         token_type: token_type.map(|named| named.value).unwrap_or_default(),
     };
-    if let Err(conflict) = parameters.check() {
-        section.place().report(conflict);
+    match parameters.check() {
+        Ok(()) => {}
+        Err(ParameterConflict::ManyPolicies(source)) => {
+            let role = section.title().to_owned();
+            section.place().report(ParameterError::ManyPolicies { role, source });
+        }
+        Err(conflict) => section.place().report(conflict),
     }
     parameters
 }

@@ -1,8 +1,10 @@
 //! What a client is told of tokens. Who has no good token at all is told elsewhere, always the
 //! same.
 
+use selkie_access::ManyPolicies;
+
 use crate::api::quote::Quoted;
-use crate::auth::tokens::{LargeMetadata, ManyPolicies};
+use crate::auth::tokens::LargeMetadata;
 
 /// Why a token or a token role is not made, shown, renewed or revoked. Its display is Vault's text,
 /// or ours where Vault has no such case.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::UdpSocket;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -60,20 +61,30 @@ pub(super) fn on_sink(name: &str, sink: Box<dyn Sink>) -> Arc<Gathering> {
 
 pub(super) fn device_on(name: &str, sink: Box<dyn Sink>) -> Device {
     let figures = Arc::<Figures>::default();
-    let writer = Writer {
+    let writer = writer_on(name, sink, &figures, Arc::new(SystemClock));
+    let settings = device(name, file(Path::new("/nowhere")));
+    Device::start(settings, figures, writer).unwrap()
+}
+
+fn writer_on(
+    name: &str,
+    sink: Box<dyn Sink>,
+    figures: &Arc<Figures>,
+    clock: Arc<dyn Clock>,
+) -> Writer {
+    Writer {
         name: name.to_owned(),
         sink,
         key: Arc::new(key()),
-        clock: Arc::new(SystemClock),
+        clock,
         chain: Chain::new(Uuid::new_v4().to_string()),
-        figures: Arc::clone(&figures),
+        figures: Arc::clone(figures),
         checkpoint_interval: Duration::from_secs(60),
         before: None,
         is_anew: true,
         chained: Chained::default(),
-    };
-    let settings = device(name, file(Path::new("/nowhere")));
-    Device::start(settings, figures, writer).unwrap()
+        told_too_long: LogBudget::new(1),
+    }
 }
 
 fn line(number: usize) -> Vec<u8> {
@@ -221,4 +232,52 @@ async fn a_line_that_is_too_long_for_a_datagram_fails_alone() {
     let target = AuditTarget::Udp(collector.local_addr().unwrap());
     let udp = AuditSocket { target, write_timeout: Duration::from_secs(1) };
     fails_alone(AuditKind::Socket(udp), |buffer| collector.recv(buffer).unwrap()).await;
+}
+
+/// What takes no line, as each is too long.
+struct Datagrams;
+
+impl Sink for Datagrams {
+    fn probe(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn ready(&mut self) -> io::Result<Ready> {
+        Ok(Ready::AsBefore)
+    }
+
+    fn write(&mut self, _lines: &[u8]) -> Result<(), Failed> {
+        let error = rustix::io::Errno::MSGSIZE;
+        Err(Failed::with_nothing_kept(io::Error::from_raw_os_error(error.raw_os_error())))
+    }
+
+    fn reopen(&mut self) {}
+}
+
+#[derive(Debug, Default)]
+struct SetClock(AtomicU64);
+
+impl Clock for SetClock {
+    fn unix_seconds(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn lines_that_are_too_long_are_told_once_a_minute() {
+    let log = crate::telemetry::captured::Log::start();
+    let clock = Arc::<SetClock>::default();
+    let figures = Arc::default();
+    let mut writer = writer_on("datagrams", Box::new(Datagrams), &figures, Arc::clone(&clock) as _);
+    writer.is_anew = false;
+    let lines = (0..100).map(|_| &b"{"[..]);
+    assert!(!writer.attempt_each(&lines).0.contains(&true));
+    clock.0.store(59, Ordering::Relaxed);
+    writer.attempt_each(&lines).1.unwrap();
+    assert_eq!(log.take().matches("too long for its device").count(), 1);
+    clock.0.store(60, Ordering::Relaxed);
+    writer.attempt_each(&lines).1.unwrap();
+    let told = log.take();
+    assert_eq!(told.matches("too long for its device").count(), 1);
+    assert!(told.contains("not_told=199"), "{told}");
 }

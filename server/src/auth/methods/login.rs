@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::mount::AuthMount;
 use super::{AnswerKind, MethodError};
-use crate::auth::tokens::{NewToken, TokenKind};
+use crate::auth::tokens::{LargeMetadata, NewToken, TokenKind};
 use crate::stable_uuid::stable_uuid;
+
+/// The longest name that a claim or a certificate gives a client: that of a display name which is asked
+/// for through the API.
+const MOST_ALIAS_BYTES: usize = 512;
 
 /// Somebody who has shown a method who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +56,19 @@ enum LoginProblem {
     Root,
     #[error("batch tokens cannot be limited in their uses, nor be periodic")]
     Batch,
+    #[error("metadata of the login: {0}")]
+    LargeMetadata(LargeMetadata),
+    #[error("the name of the login: at most {MOST_ALIAS_BYTES} bytes")]
+    LongAlias,
+}
+
+/// Which of the metadata has most bytes, for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{entries} entries, the longest is {name:?} of {bytes} bytes")]
+struct Longest {
+    entries: usize,
+    name: String,
+    bytes: usize,
 }
 
 impl LoginIdentity {
@@ -74,6 +91,22 @@ impl LoginIdentity {
 }
 
 impl Login {
+    /// Refuses more than a token made through the API may carry, as whoever signs claims or certificates
+    /// may write anything into them.
+    pub(crate) fn check(&self) -> Result<(), MethodError> {
+        LargeMetadata::check(&self.metadata).map_err(|large| {
+            let longest = self.metadata.iter().max_by_key(|(_, text)| text.len());
+            let (name, bytes) = longest.map(|(name, text)| (name.clone(), text.len())).unzip();
+            let (name, bytes) = (name.unwrap_or_default(), bytes.unwrap_or_default());
+            let longest = Longest { entries: self.metadata.len(), name, bytes };
+            MethodError::refused_because(LoginProblem::LargeMetadata(large), longest)
+        })?;
+        match self.alias.len() <= MOST_ALIAS_BYTES {
+            true => Ok(()),
+            false => Err(MethodError::refused(LoginProblem::LongAlias)),
+        }
+    }
+
     /// The token that it is worth at `mount`; `path` is where it was asked for.
     pub(crate) fn into_token(self, mount: &AuthMount, path: &str) -> Result<NewToken, MethodError> {
         let login = Some(Box::new(LoginIdentity::of(mount, &self)));

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::{MethodData, MethodError};
 use crate::api::fields::Fields;
-use crate::auth::tokens::ManyPolicies;
 
 /// A name from before all methods had the same ones; the new name wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +42,6 @@ pub(crate) enum ParameterProblem {
     Network { text: String },
     #[error("policy \"{name}\": {source}")]
     Policy { name: String, source: NameError },
-    #[error(transparent)]
-    ManyPolicies(ManyPolicies),
 }
 
 /// Takes the fields of a request into `parameters`; what is absent stays. `aliases` are the old
@@ -145,9 +142,6 @@ fn policies(names: Vec<String>) -> Result<Vec<PolicyName>, MethodError> {
     let mut policies: Vec<PolicyName> = names.collect::<Result<_, _>>()?;
     policies.sort();
     policies.dedup();
-    // A login would be refused, with a use of its secret id gone.
-    let many = |many| MethodError::refused(ParameterProblem::ManyPolicies(many));
-    ManyPolicies::check(&policies).map_err(many)?;
     Ok(policies)
 }
 

@@ -3,6 +3,7 @@
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
+use serde_json::{Value, json};
 
 use super::*;
 use crate::promises::PromiseFile;
@@ -293,4 +294,89 @@ fn doctor_tells_what_a_file_loses_until_it_is_accepted() {
     assert!(doctor.contains("1 failure: promises, ciphertexts"), "{doctor}");
     assert!(exit == Exit::Success && output.contains("accepted: realm \"default\""), "{output}");
     assert!(told().0.contains("every promise is kept"));
+}
+
+fn json_of(arguments: &[&str]) -> (Exit, Value, String) {
+    let (exit, output, errors) = ran(&[arguments, &["--format", "json"]].concat());
+    (exit, serde_json::from_str(&output).unwrap(), errors)
+}
+
+#[test]
+fn validate_tells_programs_what_is_wrong_and_where() {
+    let (_dir, file) = site("one = 1\ntwo = 2");
+    let (exit, told, errors) = json_of(&["validate", &file]);
+    assert_eq!(exit, Exit::Config);
+    assert!(errors.contains(&format!("{file}:7:1: ")), "people are told as always: {errors}");
+    let error = |line: u64, name: &str| {
+        let text = format!("unknown field {name:?}");
+        json!({ "file": file, "line": line, "column": 1, "text": text })
+    };
+    let expected = json!({
+        "ok": false, "file": file, "errors": [error(7, "one"), error(8, "two")], "warnings": [],
+        "summary": [],
+    });
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn validate_tells_programs_of_warnings_and_what_a_good_file_comes_to() {
+    let (_dir, file) = site("allow_faults = true\npid_file = \"/nonexistent/pid\"");
+    let (exit, told, errors) = json_of(&["validate", &file]);
+    assert_eq!((exit, errors.as_str()), (Exit::Success, ""));
+    assert_eq!((&told["ok"], &told["errors"]), (&json!(true), &json!([])));
+    let [of_line, of_file] = told["warnings"].as_array().unwrap().as_slice() else {
+        panic!("{told}")
+    };
+    assert_eq!((&of_line["file"], &of_line["line"]), (&json!(file), &json!(7)));
+    assert!(of_line["text"].as_str().unwrap().starts_with("\"allow_faults\" lets"), "{of_line}");
+    assert_eq!((&of_file["file"], &of_file["line"]), (&json!(file), &Value::Null));
+    assert!(told["summary"].as_array().unwrap().contains(&json!("seal      static: k1 (current)")));
+}
+
+#[test]
+fn validate_tells_programs_of_what_has_no_place_in_the_file() {
+    let (_old_dir, old) = site("realm = \"a\"");
+    let (_dir, new) = site("realm = \"b\"");
+    let (exit, told, _) = json_of(&["validate", &new, "--previous", &old]);
+    let text = told["errors"][0]["text"].as_str().unwrap();
+    assert!(exit == Exit::Config && text.starts_with("realm \"a\" is neither"), "{told}");
+    let (_, told, _) = json_of(&["validate", "/nonexistent"]);
+    let error = json!({
+        "file": null, "line": null, "column": null, "text": "/nonexistent does not exist",
+    });
+    assert_eq!(told["errors"], json!([error]));
+}
+
+#[test]
+fn doctor_tells_programs_each_step() {
+    let (dir, file) = site("allow_faults = true");
+    let (exit, told, _) = json_of(&["doctor", &file]);
+    assert_eq!(exit, Exit::Success);
+    assert_eq!(
+        json!([told["ok"], told["failures"], told["warnings"]]),
+        json!([true, 0, 1]),
+        "{told}"
+    );
+    let steps = told["steps"].as_array().unwrap();
+    let configuration = &steps[0];
+    assert_eq!(configuration["place"], "configuration");
+    assert_eq!(configuration["step"], format!("{file}:7:16"));
+    let step = json!({
+        "place": "seal \"static\" (static)", "step": "wrap, unwrap", "outcome": "ok",
+        "text": "a random secret came back unchanged", "advice": null,
+    });
+    assert!(steps.contains(&step), "{told}");
+    assert!(told["hardening"][0]["in_force"].is_boolean(), "{told}");
+    let text = fs::read_to_string(&file).unwrap();
+    let audit = "audit \"socket\" {\n  address = \"127.0.0.1:1\"\n}\n";
+    let key = dir.path().join("audit-key");
+    write_secret(&key, &[9; 32]);
+    let key = format!("audit_key = \"file://{}\"\n", key.display());
+    fs::write(&file, text + &key + audit).unwrap();
+    let (exit, told, _) = json_of(&["doctor", &file]);
+    assert_eq!((exit, &told["ok"], &told["failures"]), (Exit::Failure, &json!(false), &json!(1)));
+    let failed = told["steps"].as_array().unwrap().iter().find(|step| step["outcome"] == "failed");
+    let failed = failed.unwrap();
+    assert_eq!(failed["place"], "audit \"socket\" (socket at tcp 127.0.0.1:1)");
+    assert!(failed["step"] == "connect" && failed["advice"].is_string(), "{failed}");
 }

@@ -117,6 +117,28 @@ async fn trust_that_is_said_to_outlast_a_restart_outlasts_it_for_the_version_in_
     }
 }
 
+/// Invariant I2: a pin that is not believed lets nothing encrypt.
+#[tokio::test(start_paused = true)]
+async fn a_refused_pin_is_not_said_to_outlast_a_restart() {
+    for site in [Site::with_local_key(), Site { fingerprints: vec![fingerprint(0)], ..Site::new() }]
+    {
+        drop(site.running().await);
+        fs::write(site.pin(), "{}").unwrap();
+        site.away();
+        let node = site.running().await;
+        assert!(encrypt(&node).await.is_err());
+        let connection = Arc::clone(&node.deployment().seals.iter().next().unwrap().connection);
+        let said = connection.lasting_trust();
+        assert!(said.starts_with("does not encrypt: the pin file is not used"), "{said}");
+        site.back();
+        let mut steps = Vec::new();
+        connection.examine(&selkie_crypto::os_random, 1, &mut |step| steps.push(step)).await;
+        assert!(warned(&steps, "trust").is_some(), "{steps:?}");
+        sleep(2 * POLL).await;
+        assert!(connection.lasting_trust().starts_with("encrypts"));
+    }
+}
+
 /// Invariant I1: the name of a seal is in every envelope.
 #[tokio::test(start_paused = true)]
 async fn a_renamed_seal_opens_what_was_made_under_its_old_name_by_an_alias_alone() {

@@ -242,6 +242,43 @@ async fn a_role_that_lets_anybody_in_or_makes_no_sense_is_refused() {
     assert!(bench.write("role/a..b/c", sound).await.is_err());
 }
 
+/// Whoever signs the claims may write anything into them.
+#[tokio::test]
+async fn what_claims_bring_is_bounded_as_the_meta_of_a_token() {
+    let (world, signer) = (World::default(), Signer::new("k", Algorithm::ES256));
+    provider(&world, &[&signer]);
+    let bench = managed(&world).await;
+    let config = json!({ "oidc_discovery_url": "https://id.example" });
+    bench.write("config", config).await.unwrap();
+    let mappings: Value = (0..5).map(|one| (format!("c{one}"), json!(format!("m{one}")))).collect();
+    let role =
+        json!({ "user_claim": "sub", "bound_audiences": ["selkie"], "claim_mappings": mappings });
+    bench.write("role/ci", role).await.unwrap();
+    let login = |lengths: &[usize], user: usize| {
+        let mut claims = claims();
+        claims["sub"] = json!("u".repeat(user));
+        for (one, length) in lengths.iter().enumerate() {
+            claims[format!("c{one}")] = json!("x".repeat(*length));
+        }
+        json!({ "role": "ci", "jwt": signer.sign(&claims) })
+    };
+    let large = "metadata of the login: at most 64 entries and 2048 bytes of JSON, names of at most \
+                 128 bytes and texts of at most 512 bytes";
+    let long = "the name of the login: at most 512 bytes";
+    let bad = |text: &str| Some((AnswerKind::BadRequest, text.to_owned()));
+    for (lengths, user, refused) in [
+        (&[512, 512, 512][..], 512, None),
+        (&[513], 1, bad(large)),
+        (&[450; 5], 1, bad(large)),
+        (&[], 513, bad(long)),
+    ] {
+        assert_eq!(bench.log_in(login(lengths, user)).await.err(), refused, "{lengths:?} {user}");
+    }
+    let refused = bench.ask("login", Operation::Update, &login(&[1, 513], 1)).await.unwrap_err();
+    let MethodError::Refused { reason: Some(reason), .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(reason.to_string(), "3 entries, the longest is \"m1\" of 513 bytes");
+}
+
 #[tokio::test]
 async fn what_is_declared_logs_in_and_is_not_changed_through_the_api() {
     let (world, signer) = (World::default(), Signer::new("k", Algorithm::ES256));

@@ -36,7 +36,7 @@ impl Cert {
         if !is_within(&entry.token.bound_cidrs, credentials.address) {
             return Err(MethodError::told(AnswerKind::Forbidden, LoginProblem::PermissionDenied));
         }
-        Ok(MethodReply::login(Login {
+        let login = Login {
             display_name: entry.role.display_name.clone(),
             alias: certificate
                 .common_name
@@ -46,7 +46,9 @@ impl Cert {
             parameters: entry.token.clone(),
             bound_certificate: None,
             certificate: told(certificate),
-        }))
+        };
+        login.check()?;
+        Ok(MethodReply::login(login))
     }
 }
 

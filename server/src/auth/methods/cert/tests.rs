@@ -20,8 +20,12 @@ fn certificate() -> (String, Arc<ShownCertificate>) {
     (made.pem(), ShownCertificate::unverified(vec![made.der().clone()]).unwrap())
 }
 
-/// One that `issuer` has issued, whose PEM comes with it.
+/// One that somebody has issued, whose PEM comes with it.
 fn issued() -> (String, Arc<ShownCertificate>) {
+    issued_to("vault-a")
+}
+
+fn issued_to(name: &str) -> (String, Arc<ShownCertificate>) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -29,7 +33,7 @@ fn issued() -> (String, Arc<ShownCertificate>) {
     let issuer = rcgen::Issuer::new(params, key);
     let own = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["a.vault.example".to_owned()]).unwrap();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "vault-a");
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     let made = params.signed_by(&own, &issuer).unwrap();
     (ca.pem(), ShownCertificate::unverified(vec![made.der().clone()]).unwrap())
@@ -219,4 +223,16 @@ async fn declared_roles_log_in_and_are_not_changed_through_the_api() {
     let now = crate::clock::Clock::unix_seconds(&SystemClock);
     let renewal = Renewal { metadata: &metadata, certificate: Some(&own), now };
     assert!(bench.method.may_renew(&bench.mount, renewal));
+}
+
+#[tokio::test]
+async fn a_certificate_with_a_name_longer_than_metadata_may_be_is_refused() {
+    let bench = Bench::managed().await;
+    for (bytes, is_refused) in [(512, false), (513, true)] {
+        let (ca, own) = issued_to(&"v".repeat(bytes));
+        bench.write("web", json!({ "certificate": ca })).await.unwrap();
+        let told = bench.login(json!({}), Some(&own)).await;
+        let refusal = |told: &String| told.starts_with("metadata of the login: at most 64 entries");
+        assert_eq!(told.as_ref().is_err_and(refusal), is_refused, "{told:?}");
+    }
 }
