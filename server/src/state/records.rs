@@ -104,6 +104,22 @@ impl Batch {
         Ok(())
     }
 
+    /// Makes the batch depend on that there is no record of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`].
+    pub fn require_absent<T: Kept>(&mut self, name: &T::Name) -> Result<(), TooLarge> {
+        self.guards.push(Guard::Absent(Mirror::<T>::place(name).ok_or(TooLarge)?));
+        Ok(())
+    }
+
+    /// On how many records it depends, those that it changes among them.
+    #[must_use]
+    pub fn guard_count(&self) -> usize {
+        self.guards.len()
+    }
+
     /// How many records it changes.
     #[must_use]
     pub fn len(&self) -> usize {
