@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use selkie_storage::MemoryStore;
+use selkie_storage::{MemoryStore, Store, Write};
 
 use super::*;
 use crate::clock::{Clock, SystemClock};
@@ -176,6 +176,31 @@ async fn a_policy_that_denies_is_in_force_wherever_a_batch_token_with_it_is_show
         pair.answer_of_two(&ill, async |two: &Api| two.use_of(&token).await).await.status,
         403
     );
+}
+
+/// By somebody who can write to etcd.
+#[tokio::test]
+async fn i5_a_policy_that_was_dropped_from_the_store_denies_as_before() {
+    let memory = Arc::new(MemoryStore::new());
+    let one = Api::sharing(&FaultyStore::new(&memory)).await;
+    one.write_policy("no-seal", "deny").await;
+    let batch = async |policy: &str| {
+        let token = json!({ "policies": ["seal", policy], "type": "batch" });
+        one.a_token("s.root", token).await
+    };
+    let (denied, nowhere) = (batch("no-seal").await, batch("nowhere").await);
+    let two = Api::sharing(&FaultyStore::new(&memory)).await;
+    let dropped = Write::Delete("policy/no-seal".parse().unwrap());
+    memory.commit(&[], &[dropped]).await.unwrap();
+    let is_told = async || {
+        let written = two.send("s.root", "POST", "sys/policies/acl/other", policy("read")).await;
+        written.status == 503
+    };
+    while !is_told().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(two.use_of(&nowhere).await.status, 503);
+    assert_eq!(two.use_of(&denied).await.status, 403, "it is held as it was");
 }
 
 #[tokio::test]
