@@ -7,6 +7,7 @@ mod heard;
 mod looks;
 mod mirror;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -223,7 +224,7 @@ impl Records {
         let began = self.heard.now();
         // What is judged by others is read before them, and held after them.
         let mut mirrors: Vec<_> = self.mirrors.iter().collect();
-        mirrors.sort_by_key(|mirror| mirror.judged_by().is_empty());
+        mirrors.sort_by_key(|mirror| Reverse(self.judges_above(&***mirror)));
         let mut read = Vec::new();
         for mirror in mirrors {
             if let Ok(root) = mirror.root().parse() {
@@ -235,6 +236,12 @@ impl Records {
         read.first().into_iter().for_each(|(_, listed)| self.heard.told(listed.revision));
         self.heard.note(began);
         Ok(())
+    }
+
+    /// How many kinds stand above the one in `mirror`, each of which judges the one before.
+    fn judges_above(&self, mirror: &dyn Mirrors) -> usize {
+        let judges = self.mirrors.iter().filter(|one| mirror.judged_by().contains(&one.root()));
+        judges.map(|judge| self.judges_above(&**judge).saturating_add(1)).max().unwrap_or(0)
     }
 
     /// Holds what a commit changed, of which the watch tells in its turn.

@@ -261,6 +261,8 @@ impl Kept for ClockMark {
     const ROOT: &'static str = "token-clock";
     type Name = ();
     type Index = ();
+    /// A token that was renewed has ended, by a mark that is newer than what is held of it.
+    const JUDGED_BY: &'static [&'static str] = &[Token::ROOT];
 
     fn place((): &()) -> String {
         "mark".to_owned()
