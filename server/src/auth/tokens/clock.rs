@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selkie_storage::{RecordValue, Revision};
+use selkie_storage::{Guard, Record, RecordValue, Revision, Write};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Token;
 use crate::clock::Clock;
+use crate::state::listing::Listed;
 use crate::state::records::{
     Batch, Kept, Mirror, Mirrors, Records, RecordsError, TooLarge, to_record,
 };
@@ -103,7 +104,7 @@ impl TokenClock {
     }
 
     pub(super) fn mirror(&self) -> Arc<dyn Mirrors> {
-        Arc::clone(&self.marks) as _
+        Arc::new(HeardMarks(Arc::clone(&self.marks)))
     }
 
     /// Wall time, in seconds since 1970.
@@ -254,6 +255,38 @@ impl TokenClock {
             Err(RecordsError::Conflict) => Ok(Beat::NotDue),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Holds the marks that are told of, and those that this process has kept, and none that only a conflict
+/// has shown: of the tokens that others had renewed by then nothing may have been heard yet.
+struct HeardMarks(Arc<Mirror<ClockMark>>);
+
+impl Mirrors for HeardMarks {
+    fn root(&self) -> &'static str {
+        self.0.root()
+    }
+
+    fn judged_by(&self) -> &'static [&'static str] {
+        self.0.judged_by()
+    }
+
+    fn replace(&self, listed: &Listed) {
+        self.0.replace(listed);
+    }
+
+    fn take(&self, revision: Revision, writes: &[Write]) {
+        self.0.take(revision, writes);
+    }
+
+    fn settle(&self, revision: Revision) {
+        self.0.settle(revision);
+    }
+
+    fn look(&self, _guard: &Guard, _found: Option<&Record>) {}
+
+    fn followed(&self) -> Option<Revision> {
+        self.0.followed()
     }
 }
 

@@ -192,6 +192,26 @@ async fn a_token_that_was_renewed_elsewhere_has_not_ended_while_it_is_heard_of()
     assert_eq!(looked.load(Ordering::Relaxed) - before, 3, "after each kind");
 }
 
+/// The store is back, and its watch is not yet.
+#[tokio::test]
+async fn a_beat_ends_no_token_whose_renewal_was_not_heard_of() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let issued = one.issue(periodic()).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    live(&one, &clock, 600).await;
+    hear(&two).await;
+    live(&one, &clock, DAY / 2).await;
+    one.renew(&deployment(), &id, None).await.unwrap();
+    live(&one, &clock, DAY * 3 / 4).await;
+    two.tokens.clock.beat(&two.records, false).await.unwrap();
+    authenticate(&two, &issued.text, HERE).await.unwrap();
+    assert_eq!(two.tokens.sweep(&two.records).await.unwrap(), 0);
+    hear(&two).await;
+    authenticate(&two, &issued.text, HERE).await.unwrap();
+    assert_eq!(two.tokens.clock.now(), one.tokens.clock.now());
+}
+
 /// An expired token would live again.
 #[tokio::test]
 async fn the_token_clock_never_goes_back_where_another_replica_made_the_mark() {
