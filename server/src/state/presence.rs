@@ -1,6 +1,7 @@
 //! Which servers use a store that several may share, so that none is filled, or left for another,
 //! under them: they would take that for tampering, or go on writing to what nobody reads any more.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -127,11 +128,10 @@ impl Presence {
         let _first = self.begun.set((Arc::clone(store), Present::this(now)));
     }
 
-    /// Says so, again and again. Nobody reads it but who restores, so no failure of it stops anything
-    /// and nothing waits for it.
-    pub(super) async fn keep(&self) {
+    /// Says so, again and again. Nobody reads it but who restores, so no failure of it stops anything.
+    pub(super) async fn keep(&self) -> Infallible {
         loop {
-            self.renew().await;
+            self.show().await;
             sleep(RENEWAL).await;
         }
     }
@@ -151,7 +151,8 @@ impl Presence {
         let _in_time = timeout(FAREWELL, taken_back).await;
     }
 
-    async fn renew(&self) {
+    /// Says so now, or that it failed.
+    pub(super) async fn show(&self) {
         let Some((store, this)) = self.begun.get() else { return };
         let mut standing = self.standing.lock().await;
         if standing.has_left {
