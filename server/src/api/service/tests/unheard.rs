@@ -219,7 +219,7 @@ async fn an_outage_keeps_no_batch_token_out_from_before_it_for_a_policy_that_is_
     let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
     let nowhere = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
     let before = one.a_token("s.root", nowhere.clone()).await;
-    clock.advance(10);
+    clock.advance(31);
     let store = FaultyStore::new(&memory);
     store.is(Mood::Deaf);
     let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
@@ -236,6 +236,30 @@ async fn an_outage_keeps_no_batch_token_out_from_before_it_for_a_policy_that_is_
     one.write_policy("nowhere", "deny").await;
     store.is(Mood::Deaf);
     assert_eq!(two.use_of(&before).await.status, 403, "it is heard again");
+}
+
+/// By that clock the token is from before the outage, and so would be the policy.
+#[tokio::test]
+async fn a_clock_that_is_behind_makes_no_denial_void_in_an_outage() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let behind = Arc::new(SetClock(AtomicU64::new(clock.unix_seconds() - 20)));
+    let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&behind) as _).await;
+    let store = FaultyStore::new(&memory);
+    store.is(Mood::Deaf);
+    let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
+    store.is(Mood::Away);
+    let advance = |seconds| {
+        behind.advance(seconds);
+        clock.advance(seconds);
+    };
+    advance(5);
+    one.write_policy("no-seal", "deny").await;
+    let denied = json!({ "policies": ["seal", "no-seal"], "type": "batch" });
+    let denied = one.a_token("s.root", denied).await;
+    advance(65);
+    assert_eq!(two.use_of(&denied).await.status, 503);
+    store.is(Mood::Deaf);
+    assert_eq!(two.use_of(&denied).await.status, 403);
 }
 
 #[tokio::test]
