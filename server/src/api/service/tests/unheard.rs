@@ -342,6 +342,30 @@ async fn a_secret_id_logs_in_on_every_replica_as_its_role_was_when_it_was_made()
     assert_eq!(login.json()["auth"]["policies"], json!(["default", "less"]));
 }
 
+/// The token is the replica's own, so that nothing is looked for at its first use.
+#[tokio::test]
+async fn a_login_is_judged_by_the_policies_of_its_role_on_every_replica_though_they_are_new_too() {
+    for (before, after, policies, status) in [
+        (None, "update", &["some"][..], 200),
+        (None, "deny", &["seal", "some"], 403),
+        (Some("update"), "read", &["some"], 403),
+    ] {
+        let before = before.map(|before| ("POST", "sys/policies/acl/some", policy(before)));
+        let pair = Pair::after(&[mount()].into_iter().chain(before).collect::<Vec<_>>()).await;
+        pair.one.write_policy("some", after).await;
+        let (method, path, body) = role(&json!({ "token_policies": policies }));
+        pair.one.done("s.root", method, path, &body).await;
+        let secret = pair.one.a_secret_id().await;
+        let ill = [Mood::Away, Mood::Unlisted];
+        let login =
+            pair.answer_of_two(&ill, async |two: &Api| two.login("web-id", &secret).await).await;
+        assert_eq!(login.status, 200, "{}", login.text);
+        let token = login.json()["auth"]["client_token"].as_str().unwrap().to_owned();
+        pair.store.is(Mood::Unlisted);
+        assert_eq!(pair.two.use_of(&token).await.status, status, "{policies:?}, {after}");
+    }
+}
+
 #[tokio::test]
 async fn a_role_logs_in_on_every_replica_though_it_or_its_role_id_is_new_too() {
     let ill = [Mood::Away, Mood::Unlisted];
