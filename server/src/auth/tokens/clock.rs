@@ -119,6 +119,18 @@ impl TokenClock {
         kept.map_or(ClockMark::NONE, |kept| *kept.value)
     }
 
+    /// The last mark, and a batch that depends on that it is: another replica may have kept one since by
+    /// which all periodic tokens count as renewed.
+    pub(super) fn mark_for_deletions(&self) -> Result<(ClockMark, Batch), RecordsError> {
+        let mut batch = Batch::default();
+        let kept = self.marks.get(&())?;
+        match &kept {
+            Some(kept) => batch.require::<ClockMark>(&(), kept.revision)?,
+            None => batch.require_absent::<ClockMark>(&())?,
+        }
+        Ok((kept.map_or(ClockMark::NONE, |kept| *kept.value), batch))
+    }
+
     /// For how many seconds nothing has been heard of the store that `records` are in, where
     /// something must have been said. It was last heard of at `heard` if there is no mark.
     pub(super) fn silence(&self, records: &Records, heard: u64) -> u64 {

@@ -87,12 +87,12 @@ impl Tokens {
         let mut removed: usize = 0;
         let (mut after, mut is_last) = (None, false);
         while !is_last {
-            let mark = self.clock.mark();
+            let (mark, mut ended) = self.clock.mark_for_deletions()?;
+            let room = room.saturating_sub(ended.guard_count()).max(1);
             let now = self.clock.now_by(&mark);
             let due = self.mirror.find(|index| index.ended(now, after, room));
             is_last = due.len() < room;
             after = due.last().copied();
-            let mut ended = Batch::default();
             for (_, id) in due {
                 if let Ok(Some(current)) = self.mirror.get(&id)
                     && mark.is_over(&current.value, now)

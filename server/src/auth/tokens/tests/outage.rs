@@ -212,6 +212,26 @@ async fn a_beat_ends_no_token_whose_renewal_was_not_heard_of() {
     assert_eq!(two.tokens.clock.now(), one.tokens.clock.now());
 }
 
+/// Whoever granted renewals that could not be written makes good for them with a mark.
+#[tokio::test]
+async fn no_sweep_goes_by_a_mark_that_is_no_longer_the_last() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let issued = one.issue(periodic()).await.unwrap();
+    live(&one, &clock, DAY - 50).await;
+    hear(&two).await;
+    clock.advance(40);
+    one.tokens.clock.owe();
+    one.tokens.clock.beat(&one.records, false).await.unwrap();
+    clock.advance(15);
+    assert!(authenticate(&two, &issued.text, HERE).await.is_err(), "as far as it has heard");
+    assert_eq!(two.tokens.sweep(&two.records).await.unwrap(), 0);
+    for auth in [&one, &two] {
+        hear(auth).await;
+        authenticate(auth, &issued.text, HERE).await.unwrap();
+    }
+}
+
 /// An expired token would live again.
 #[tokio::test]
 async fn the_token_clock_never_goes_back_where_another_replica_made_the_mark() {
