@@ -95,7 +95,8 @@ pub trait Store: Debug + Send + Sync {
 
     /// Lets all who share the store see that this process uses it: `value` stands in a record of its
     /// own below `under`, whose key is answered. It goes by itself once this has not been called
-    /// for `ttl`, and never before. `None`, and no record, where a store is of one process alone.
+    /// for `ttl`, and never before; one that somebody has deleted is put again. `None`, and no record,
+    /// where a store is of one process alone.
     ///
     /// # Errors
     /// As for [`Store::commit`]; there is a record or none, until this is called again.

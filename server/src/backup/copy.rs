@@ -108,7 +108,9 @@ fn in_use(servers: &[Shown]) -> String {
         "in use by {}, heard of within the last {seconds} s. Stop all of them and run this again; one \
          that was killed, or is gone for good, counts for {seconds} s more. A record that outlives its \
          server by more than that has lost its lease, as in a copy of etcd's keys, and may be deleted: \
-         `etcdctl del KEY`",
+         `etcdctl del KEY`. First make sure that the server is gone: on that host, `ps -p` with the number \
+         of the process shows no Selkie, and `etcdctl get KEY -w json` shows no \"lease\". What a server \
+         that runs has put comes back within {seconds} s",
         servers.join("; ")
     )
 }

@@ -480,6 +480,7 @@ async fn nothing_is_put_into_a_store_that_a_server_uses_be_it_forced_or_not() {
         // As it is in a copy of etcd's keys, the record goes by hand alone.
         assert!(text.contains("(record state-key-local/server/1)"), "{text}");
         assert!(text.contains("may be deleted: `etcdctl del KEY`"), "{text}");
+        assert!(text.contains("`ps -p`") && text.contains("shows no \"lease\""), "{text}");
     }
     assert_eq!(copied(&site.store).await, held, "nothing has changed");
     site.store.commit(&[], &[Write::Delete(key("state-key-local/server/1"))]).await.unwrap();

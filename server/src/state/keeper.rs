@@ -294,13 +294,15 @@ impl Keeper {
         let state = State::new(Arc::clone(&raw), keeping.local_key.clone(), checkpoint_dir);
         let state = state.when_empty(self.when_empty);
         let opened = state.open(&transit).await?;
-        self.watch.presence.begin(&shared, transit.clock.unix_seconds());
+        let presence = &self.watch.presence;
+        presence.begin(&shared, transit.clock.unix_seconds());
+        // Before anything more is written, and for as long as all is loaded: who restores must see it.
+        presence.show().await;
+        tokio::select! {
+            never = presence.keep() => match never {},
+            loaded = self.load(&transit, &opened) => loaded?,
+        }
         let store = Arc::clone(&opened.store);
-        let auth = self.auth.attach(Arc::clone(&store) as _, Arc::clone(&opened.key));
-        auth.await.map_err(OpenError::Store)?;
-        let keys = &transit.keys;
-        keys.attach(Arc::clone(&store) as _).await.map_err(OpenError::of_keys)?;
-        keys.follow_seals(&transit.current, transit.clock.unix_seconds()).await;
         let sequence = store.seen().root.sequence;
         // Set once: after this there is no further attempt.
         let _first = self.watch.store.set(store);
@@ -313,6 +315,17 @@ impl Keeper {
         self.watch.status.send_replace(StateStatus::Open { sequence });
         tracing::info!(store = %opened.format.store, sequence, "the state is open");
         Ok((state, opened))
+    }
+
+    /// Loads all that is in the state, and lets the keys follow their seals.
+    async fn load(&self, transit: &Transit, opened: &Opened) -> Result<(), OpenError> {
+        let store = &opened.store;
+        let auth = self.auth.attach(Arc::clone(store) as _, Arc::clone(&opened.key));
+        auth.await.map_err(OpenError::Store)?;
+        let keys = &transit.keys;
+        keys.attach(Arc::clone(store) as _).await.map_err(OpenError::of_keys)?;
+        keys.follow_seals(&transit.current, transit.clock.unix_seconds()).await;
+        Ok(())
     }
 
     /// The raw store, opened unless it is open.

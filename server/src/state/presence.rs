@@ -1,13 +1,15 @@
 //! Which servers use a store that several may share, so that none is filled, or left for another,
 //! under them: they would take that for tampering, or go on writing to what nobody reads any more.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use selkie_storage::{Page, Record, RecordKey, RecordValue, Store, StoreError, Write};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::layout::PRESENT;
@@ -108,7 +110,16 @@ pub(crate) async fn present(store: &dyn Store) -> Result<Vec<Shown>, StoreError>
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     begun: OnceLock<(Arc<dyn Store>, Present)>,
-    record: Mutex<Option<RecordKey>>,
+    /// Whoever changes how it shows has this alone, so that nothing puts back what a stop takes back.
+    standing: Mutex<Standing>,
+}
+
+#[derive(Debug, Default)]
+struct Standing {
+    record: Option<RecordKey>,
+    /// Whether it has been told that it cannot show.
+    is_told: bool,
+    has_left: bool,
 }
 
 impl Presence {
@@ -117,34 +128,43 @@ impl Presence {
         let _first = self.begun.set((Arc::clone(store), Present::this(now)));
     }
 
-    /// Says so, again and again. Nobody reads it but who restores, so no failure of it stops anything
-    /// and nothing waits for it.
-    pub(super) async fn keep(&self) {
-        let mut is_told = false;
+    /// Says so, again and again. Nobody reads it but who restores, so no failure of it stops anything.
+    pub(super) async fn keep(&self) -> Infallible {
         loop {
-            is_told = self.renew(is_told).await;
+            self.show().await;
             sleep(RENEWAL).await;
         }
     }
 
     /// Takes it back, so that nobody waits for a server that was stopped.
     pub(super) async fn end(&self) {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (Some((store, _)), Some(record)) = (self.begun.get(), record) else { return };
+        let taken_back = async {
+            let mut standing = self.standing.lock().await;
+            standing.has_left = true;
+            let (Some((store, _)), Some(record)) = (self.begun.get(), standing.record.take())
+            else {
+                return;
+            };
+            let _gone = store.commit(&[], &[Write::Delete(record)]).await;
+        };
         // It goes by itself otherwise.
-        let _gone = timeout(FAREWELL, store.commit(&[], &[Write::Delete(record)])).await;
+        let _in_time = timeout(FAREWELL, taken_back).await;
     }
 
-    /// Whether it has been told that this fails.
-    async fn renew(&self, is_told: bool) -> bool {
-        let Some((store, this)) = self.begun.get() else { return is_told };
+    /// Says so now, or that it failed.
+    pub(super) async fn show(&self) {
+        let Some((store, this)) = self.begun.get() else { return };
+        let mut standing = self.standing.lock().await;
+        if standing.has_left {
+            return;
+        }
         match this.attend(&**store).await {
             Ok(record) => {
-                *self.record.lock().unwrap_or_else(PoisonError::into_inner) = record;
-                false
+                standing.record = record;
+                standing.is_told = false;
             }
             Err(error) => {
-                if !is_told {
+                if !standing.is_told {
                     tracing::warn!(
                         reason = %WithCauses(&error),
                         advice = "stop this server by hand before a restore or a migration; it is \
@@ -152,7 +172,7 @@ impl Presence {
                         "the storage does not show that this server uses it"
                     );
                 }
-                true
+                standing.is_told = true;
             }
         }
     }

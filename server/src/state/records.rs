@@ -7,6 +7,7 @@ mod heard;
 mod looks;
 mod mirror;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -102,6 +103,22 @@ impl Batch {
     pub fn require<T: Kept>(&mut self, name: &T::Name, at: Revision) -> Result<(), TooLarge> {
         self.guards.push(Guard::At(Mirror::<T>::place(name).ok_or(TooLarge)?, at));
         Ok(())
+    }
+
+    /// Makes the batch depend on that there is no record of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`].
+    pub fn require_absent<T: Kept>(&mut self, name: &T::Name) -> Result<(), TooLarge> {
+        self.guards.push(Guard::Absent(Mirror::<T>::place(name).ok_or(TooLarge)?));
+        Ok(())
+    }
+
+    /// On how many records it depends, those that it changes among them.
+    #[must_use]
+    pub fn guard_count(&self) -> usize {
+        self.guards.len()
     }
 
     /// How many records it changes.
@@ -207,7 +224,7 @@ impl Records {
         let began = self.heard.now();
         // What is judged by others is read before them, and held after them.
         let mut mirrors: Vec<_> = self.mirrors.iter().collect();
-        mirrors.sort_by_key(|mirror| mirror.judged_by().is_empty());
+        mirrors.sort_by_key(|mirror| Reverse(self.judges_above(&***mirror)));
         let mut read = Vec::new();
         for mirror in mirrors {
             if let Ok(root) = mirror.root().parse() {
@@ -219,6 +236,12 @@ impl Records {
         read.first().into_iter().for_each(|(_, listed)| self.heard.told(listed.revision));
         self.heard.note(began);
         Ok(())
+    }
+
+    /// How many kinds stand above the one in `mirror`, each of which judges the one before.
+    fn judges_above(&self, mirror: &dyn Mirrors) -> usize {
+        let judges = self.mirrors.iter().filter(|one| mirror.judged_by().contains(&one.root()));
+        judges.map(|judge| self.judges_above(&**judge).saturating_add(1)).max().unwrap_or(0)
     }
 
     /// Holds what a commit changed, of which the watch tells in its turn.

@@ -239,7 +239,10 @@ impl Sealed {
         Ok(current)
     }
 
+    /// One page; none once the store is known to be tampered with. A record that was dropped does not
+    /// show in a listing, and whoever holds what is listed would let go of what it held.
     async fn list(&self, page: &Page) -> Result<Listing, StoreError> {
+        self.require_sound()?;
         let limit = page.limit.saturating_add(ROOM_FOR_RESERVED);
         let raw = match self.raw.list(&Page { limit, ..page.clone() }).await {
             // It may be one behind this page that cannot be read.

@@ -9,10 +9,10 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::cluster::Call;
-use super::fault::Fault;
 use super::protocol::lease_client::LeaseClient;
 use super::protocol::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
+    RangeRequest,
 };
 use super::txn::leased;
 use super::{EtcdStore, commit_error, unavailable};
@@ -52,7 +52,8 @@ impl Call for LeaseKeepAliveRequest {
 }
 
 impl EtcdStore {
-    /// Renews the lease of this process, or puts `value` below `under` under a new one.
+    /// Renews the lease of this process and puts its record again if somebody has deleted that, or puts
+    /// `value` below `under` under a new one.
     pub(super) async fn renew_or_grant(
         &self,
         under: &RecordKey,
@@ -65,6 +66,9 @@ impl EtcdStore {
             let renewed = self.cluster.read(&renewal).await.map_err(unavailable)?;
             // Of one that has ended, and its record with it, nothing is left.
             if renewed.ttl > 0 {
+                if !self.has_key(record).await? {
+                    self.put_leased(record, value, *id).await?;
+                }
                 return Ok(record.clone());
             }
         }
@@ -79,12 +83,28 @@ impl EtcdStore {
             key: Some(under.clone()),
             source: Box::new(error),
         })?;
-        let put = leased(&self.prefix, &record, value, id);
-        let answer = self.cluster.write(&put).await.map_err(commit_error)?;
-        if !answer.succeeded {
-            return Err(commit_error(Fault::malformed("etcd")));
-        }
+        self.put_leased(&record, value, id).await?;
         *held = Some(Lease { id, record: record.clone() });
         Ok(record)
+    }
+
+    /// Asked before each put, as etcd's members write down every transaction that may put something.
+    async fn has_key(&self, record: &RecordKey) -> Result<bool, StoreError> {
+        let key = self.prefix.place(record);
+        let read = RangeRequest { key, keys_only: true, ..RangeRequest::default() };
+        let answer = self.cluster.read(&read).await.map_err(unavailable)?;
+        Ok(!answer.kvs.is_empty())
+    }
+
+    /// Puts the record, unless it is there.
+    async fn put_leased(
+        &self,
+        record: &RecordKey,
+        value: &RecordValue,
+        id: i64,
+    ) -> Result<(), StoreError> {
+        let put = leased(&self.prefix, record, value, id);
+        self.cluster.write(&put).await.map_err(commit_error)?;
+        Ok(())
     }
 }

@@ -32,14 +32,18 @@ pub(super) fn transaction(prefix: &Prefix, guards: &[Guard], writes: &[Write]) -
     }
 }
 
-/// The transaction that puts one record, which goes when `lease` ends.
+/// The transaction that puts one record where there is none, which goes when `lease` ends.
 pub(super) fn leased(
     prefix: &Prefix,
     key: &RecordKey,
     value: &RecordValue,
     lease: i64,
 ) -> TxnRequest {
-    TxnRequest { success: vec![put(prefix, key, value, lease)], ..TxnRequest::default() }
+    TxnRequest {
+        compare: vec![compare(prefix, &Guard::Absent(key.clone()))],
+        success: vec![put(prefix, key, value, lease)],
+        ..TxnRequest::default()
+    }
 }
 
 /// What `answer` to the transaction of `guards` says.

@@ -42,3 +42,25 @@ async fn who_attends_is_seen_until_it_has_not_been_heard_of_for_so_long() {
     let anew = second.attend(&under, &value, TTL).await.unwrap().unwrap();
     assert!(anew != theirs && second.get(&anew).await.unwrap().is_some());
 }
+
+/// By hand, or by a restore that knows of no such records: nobody would see the server for as long as it
+/// runs.
+#[tokio::test]
+async fn who_attends_is_seen_again_after_its_record_was_deleted() {
+    if !etcd_is_here() {
+        return;
+    }
+    let etcd = Etcd::start(1).await;
+    let (first, second) = (store(etcd.urls_from(0)), store(etcd.urls_from(0)));
+    let (under, value) = (key("state-key-local/server"), RecordValue::new(*b"first").unwrap());
+    let mine = first.attend(&under, &value, TTL).await.unwrap().unwrap();
+    etcd.ctl(&["del", &first.place_of(&mine)]);
+    assert_eq!(second.get(&mine).await.unwrap(), None);
+    assert_eq!(first.attend(&under, &value, TTL).await.unwrap(), Some(mine.clone()));
+    assert_eq!(second.get(&mine).await.unwrap().unwrap().value, value);
+    let since = Instant::now();
+    drop(first);
+    while second.get(&mine).await.unwrap().is_some() {
+        assert!(since.elapsed() < PATIENCE, "it is under its lease");
+    }
+}

@@ -58,6 +58,8 @@ enum Line {
 
 /// By how much the clocks of replicas and the watch of the store may be late together, in seconds.
 const LATENESS: u64 = 60;
+/// By how much the clocks of replicas may differ, in seconds.
+const SKEW: u64 = 30;
 
 /// A token that is good.
 #[derive(Debug)]
@@ -154,7 +156,7 @@ impl Tokens {
         let heard = records.hear_what_judges(&self.mirror, shown.credentials.address);
         // An outage is not to keep out, for as long as it lasts, what was made before it: of that the
         // store was heard since, if perhaps late.
-        if !lacks_mount && age > silence && silence > LATENESS {
+        if !lacks_mount && age > silence.saturating_add(SKEW) && silence > LATENESS {
             // What the token came from may have to be looked for in the rest of the time.
             match timeout(LOOK_PATIENCE / 2, heard).await {
                 Ok(Err(RecordsError::Store(_))) | Err(_) => return Ok(IsKnown(false)),

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use selkie_storage::{RecordValue, Revision};
+use selkie_storage::{Guard, Record, RecordValue, Revision, Write};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Token;
 use crate::clock::Clock;
+use crate::state::listing::Listed;
 use crate::state::records::{
     Batch, Kept, Mirror, Mirrors, Records, RecordsError, TooLarge, to_record,
 };
@@ -103,7 +104,7 @@ impl TokenClock {
     }
 
     pub(super) fn mirror(&self) -> Arc<dyn Mirrors> {
-        Arc::clone(&self.marks) as _
+        Arc::new(HeardMarks(Arc::clone(&self.marks)))
     }
 
     /// Wall time, in seconds since 1970.
@@ -116,6 +117,18 @@ impl TokenClock {
         // One that cannot be read is told of by the mirror; without it wall time counts.
         let kept = self.marks.get(&()).ok().flatten();
         kept.map_or(ClockMark::NONE, |kept| *kept.value)
+    }
+
+    /// The last mark, and a batch that depends on that it is: another replica may have kept one since by
+    /// which all periodic tokens count as renewed.
+    pub(super) fn mark_for_deletions(&self) -> Result<(ClockMark, Batch), RecordsError> {
+        let mut batch = Batch::default();
+        let kept = self.marks.get(&())?;
+        match &kept {
+            Some(kept) => batch.require::<ClockMark>(&(), kept.revision)?,
+            None => batch.require_absent::<ClockMark>(&())?,
+        }
+        Ok((kept.map_or(ClockMark::NONE, |kept| *kept.value), batch))
     }
 
     /// For how many seconds nothing has been heard of the store that `records` are in, where
@@ -257,10 +270,44 @@ impl TokenClock {
     }
 }
 
+/// Holds the marks that are told of, and those that this process has kept, and none that only a conflict
+/// has shown: of the tokens that others had renewed by then nothing may have been heard yet.
+struct HeardMarks(Arc<Mirror<ClockMark>>);
+
+impl Mirrors for HeardMarks {
+    fn root(&self) -> &'static str {
+        self.0.root()
+    }
+
+    fn judged_by(&self) -> &'static [&'static str] {
+        self.0.judged_by()
+    }
+
+    fn replace(&self, listed: &Listed) {
+        self.0.replace(listed);
+    }
+
+    fn take(&self, revision: Revision, writes: &[Write]) {
+        self.0.take(revision, writes);
+    }
+
+    fn settle(&self, revision: Revision) {
+        self.0.settle(revision);
+    }
+
+    fn look(&self, _guard: &Guard, _found: Option<&Record>) {}
+
+    fn followed(&self) -> Option<Revision> {
+        self.0.followed()
+    }
+}
+
 impl Kept for ClockMark {
     const ROOT: &'static str = "token-clock";
     type Name = ();
     type Index = ();
+    /// A token that was renewed has ended, by a mark that is newer than what is held of it.
+    const JUDGED_BY: &'static [&'static str] = &[Token::ROOT];
 
     fn place((): &()) -> String {
         "mark".to_owned()

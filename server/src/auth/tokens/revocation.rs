@@ -1,8 +1,6 @@
 //! Revocations. What came of a token is dead with it at once, for want of an ancestor; to remove it
 //! has time.
 
-use selkie_storage::Revision;
-
 use super::record::TokenId;
 use super::{ATTEMPTS, Token, Tokens};
 use crate::auth::methods::documents::forget;
@@ -89,25 +87,26 @@ impl Tokens {
         let mut removed: usize = 0;
         let (mut after, mut is_last) = (None, false);
         while !is_last {
-            let mark = self.clock.mark();
+            let (mark, mut ended) = self.clock.mark_for_deletions()?;
+            let room = room.saturating_sub(ended.guard_count()).max(1);
             let now = self.clock.now_by(&mark);
             let due = self.mirror.find(|index| index.ended(now, after, room));
             is_last = due.len() < room;
             after = due.last().copied();
-            let ended = due.into_iter().filter_map(|(_, id)| {
-                let current = self.mirror.get(&id).ok()??;
-                mark.is_over(&current.value, now).then_some((id, current.revision))
-            });
-            removed = removed.saturating_add(remove(records, ended.collect()).await?);
+            for (_, id) in due {
+                if let Ok(Some(current)) = self.mirror.get(&id)
+                    && mark.is_over(&current.value, now)
+                {
+                    ended.delete::<Token>(&id, current.revision)?;
+                }
+            }
+            removed = removed.saturating_add(remove(records, &ended).await?);
             tokio::task::yield_now().await;
         }
         loop {
-            let some = self.headless(room)?;
-            if some.is_empty() {
-                return Ok(removed);
-            }
-            match remove(records, some).await? {
-                // Others sweep as well: they have it, or the next time will.
+            let headless = self.headless(room)?;
+            match remove(records, &headless).await? {
+                // There are none, or others sweep as well: they have them, or the next time will.
                 0 => return Ok(removed),
                 count => removed = removed.saturating_add(count),
             }
@@ -115,40 +114,37 @@ impl Tokens {
         }
     }
 
-    /// Some tokens whose parent is gone.
-    fn headless(&self, most: usize) -> Result<Vec<(TokenId, Revision)>, RecordsError> {
-        let mut found = Vec::new();
+    /// The removal of some tokens whose parent is gone, with at most so many guards. That it is not
+    /// held here proves nothing: another replica may have made both a moment ago, and the child alone
+    /// was asked for. So the store has to agree; where it does not, the parent is held from then on.
+    fn headless(&self, most: usize) -> Result<Batch, RecordsError> {
+        let mut batch = Batch::default();
         for parent in self.mirror.find(|index| index.parents()) {
             if self.mirror.get(&parent)?.is_some() {
                 continue;
             }
-            let room = most.saturating_sub(found.len());
-            for child in self.mirror.find(|index| index.children_of(&parent, room)) {
-                if let Ok(Some(current)) = Mirror::get(&self.mirror, &child) {
-                    found.push((child, current.revision));
-                }
-            }
-            if found.len() >= most {
+            let room = most.saturating_sub(batch.guard_count()).saturating_sub(1);
+            if room == 0 {
                 break;
             }
+            batch.require_absent::<Token>(&parent)?;
+            for child in self.mirror.find(|index| index.children_of(&parent, room)) {
+                if let Ok(Some(current)) = Mirror::get(&self.mirror, &child) {
+                    batch.delete::<Token>(&child, current.revision)?;
+                }
+            }
         }
-        Ok(found)
+        Ok(batch)
     }
 }
 
-/// Deletes the tokens, unless somebody has changed one of them: then none.
-async fn remove(
-    records: &Records,
-    doomed: Vec<(TokenId, Revision)>,
-) -> Result<usize, RecordsError> {
+/// Deletes the tokens of `doomed`, unless one of them, or what it depends on, is not as it was held:
+/// then none. How many.
+async fn remove(records: &Records, doomed: &Batch) -> Result<usize, RecordsError> {
     if doomed.is_empty() {
         return Ok(0);
     }
-    let mut batch = Batch::default();
-    for (id, revision) in &doomed {
-        batch.delete::<Token>(id, *revision)?;
-    }
-    match records.commit(&batch).await {
+    match records.commit(doomed).await {
         Ok(()) => Ok(doomed.len()),
         Err(RecordsError::Conflict) => Ok(0),
         Err(error) => Err(error),

@@ -1,4 +1,6 @@
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use selkie_access::operation;
@@ -469,7 +471,7 @@ impl Store for Unwatched {
 
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
         Box::pin(async move {
-            if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            if self.1.load(Ordering::Relaxed) {
                 return self.0.watch(from).await;
             }
             Err(StoreError::Unavailable { source: "nobody may watch".into() })
@@ -486,7 +488,7 @@ async fn i5_a_key_that_others_dropped_while_nobody_watched_is_served_on() {
     create(&node, "managed").await;
     let all = everything(&inner).await.into_iter().map(|record| Write::Delete(record.key));
     inner.commit(&[], &all.collect::<Vec<_>>()).await.unwrap();
-    may_watch.store(true, std::sync::atomic::Ordering::Relaxed);
+    may_watch.store(true, Ordering::Relaxed);
     sleep(Duration::from_secs(120)).await;
     encrypt_under(&node, "managed").await.unwrap();
     assert!(matches!(status(&node), StateStatus::Refused { .. }), "{:?}", status(&node));
@@ -698,42 +700,92 @@ async fn i5_a_running_server_tells_that_its_storage_was_tampered_with() {
     assert!(matches!(*why, OpenError::Tampered { .. }), "{why:?}");
 }
 
-/// Never answers who shows there that a server uses it.
+/// Of which several servers could be users.
 #[derive(Debug)]
-struct Unattended(Arc<dyn Store>);
+struct Attended {
+    inner: Arc<dyn Store>,
+    /// How long it takes to list the managed keys.
+    load: Duration,
+    attends: AtomicUsize,
+    /// How often it was attended before the managed keys were first asked for, and before they were there.
+    seen: [OnceLock<usize>; 2],
+    /// Never answers who attends it.
+    is_deaf: bool,
+}
 
-impl Store for Unattended {
+impl Attended {
+    fn new(inner: &Arc<dyn Store>, load: Duration) -> Self {
+        let (attends, seen) = (AtomicUsize::new(0), Default::default());
+        Self { inner: Arc::clone(inner), load, attends, seen, is_deaf: false }
+    }
+
+    fn note(&self, at: usize) {
+        let _first = self.seen[at].set(self.attends.load(Ordering::Relaxed));
+    }
+}
+
+impl Store for Attended {
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
-        self.0.get(key)
+        self.inner.get(key)
     }
 
     fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
-        self.0.list(page)
+        Box::pin(async move {
+            if page.under == under_mounts().ok() {
+                self.note(0);
+                sleep(self.load).await;
+                self.note(1);
+            }
+            self.inner.list(page).await
+        })
     }
 
     fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
-        self.0.commit(guards, writes)
+        self.inner.commit(guards, writes)
     }
 
     fn watch(&self, from: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
-        self.0.watch(from)
+        self.inner.watch(from)
     }
 
     fn attend<'a>(
         &'a self,
-        _under: &'a RecordKey,
+        under: &'a RecordKey,
         _value: &'a RecordValue,
         _ttl: Duration,
     ) -> StoreFuture<'a, Option<RecordKey>> {
-        Box::pin(std::future::pending())
+        Box::pin(async move {
+            if self.is_deaf {
+                std::future::pending::<()>().await;
+            }
+            self.attends.fetch_add(1, Ordering::Relaxed);
+            Ok(Some(under.child("1").unwrap()))
+        })
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_shows_in_its_storage_before_it_writes_there_and_while_it_loads() {
+    let site = Site::with_local_key();
+    let raw = memory();
+    drop(node_on(&site, &raw, None).await);
+    let attended = Arc::new(Attended::new(&raw, Duration::from_secs(25)));
+    let store: Arc<dyn Store> = Arc::clone(&attended) as _;
+    let node = node_on(&site, &store, None).await;
+    sleep(Duration::from_secs(30)).await;
+    assert!(matches!(status(&node), StateStatus::Open { .. }), "{:?}", status(&node));
+    let [before, meanwhile] = attended.seen.each_ref().map(|seen| *seen.get().unwrap());
+    assert!(before >= 1, "it was not to be seen");
+    assert!(meanwhile >= before + 2, "{meanwhile} after {before}: it was forgotten meanwhile");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_state_opens_whatever_the_storage_says_to_a_server_that_would_show_there() {
     let site = Site::with_local_key();
-    let raw: Arc<dyn Store> = Arc::new(Unattended(memory()));
+    let deaf = Attended { is_deaf: true, ..Attended::new(&memory(), Duration::ZERO) };
+    let raw: Arc<dyn Store> = Arc::new(deaf);
     let node = node_on(&site, &raw, None).await;
+    sleep(Duration::from_secs(10)).await;
     assert!(matches!(status(&node), StateStatus::Open { .. }), "{:?}", status(&node));
     create(&node, "managed").await;
 }

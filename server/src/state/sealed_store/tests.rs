@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::sealing::seal_root;
 use super::*;
+use crate::state::listing::list;
 
 fn key_of(text: &str) -> RecordKey {
     text.parse().unwrap()
@@ -239,6 +240,21 @@ async fn i5_what_was_dropped_while_nobody_watched_is_refused_by_the_next_watch()
         assert!(store.damage().is_some());
         assert_corrupt(store.commit(&[], &[put("b", "1")]).await, ROOT);
     }
+}
+
+#[tokio::test]
+async fn i5_nothing_is_listed_of_a_store_that_is_known_to_be_tampered_with() {
+    let (raw, store) = sealed().await;
+    let from = store.commit(&[], &[put("a/1", "1"), put("a/2", "2")]).await.unwrap();
+    let mut watch = store.watch(from).await.unwrap();
+    raw.commit(&[], &[Write::Delete(key_of("a/1"))]).await.unwrap();
+    assert_corrupt(watch.next().await, "a/1");
+    for page in [Page::all(), Page::under(key_of("a")), Page::under(key_of("b"))] {
+        assert_corrupt(store.list(&page).await, "a/1");
+        let listed = list(&store, page).await.map(|listed| listed.unreadable);
+        assert_corrupt(listed, "a/1");
+    }
+    assert_eq!(content(&store, "a/2").await.unwrap(), "2", "what is sound is still read");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use selkie_storage::MemoryStore;
+use selkie_storage::{MemoryStore, Store, Write};
 
 use super::*;
 use crate::clock::{Clock, SystemClock};
@@ -178,6 +178,31 @@ async fn a_policy_that_denies_is_in_force_wherever_a_batch_token_with_it_is_show
     );
 }
 
+/// By somebody who can write to etcd.
+#[tokio::test]
+async fn i5_a_policy_that_was_dropped_from_the_store_denies_as_before() {
+    let memory = Arc::new(MemoryStore::new());
+    let one = Api::sharing(&FaultyStore::new(&memory)).await;
+    one.write_policy("no-seal", "deny").await;
+    let batch = async |policy: &str| {
+        let token = json!({ "policies": ["seal", policy], "type": "batch" });
+        one.a_token("s.root", token).await
+    };
+    let (denied, nowhere) = (batch("no-seal").await, batch("nowhere").await);
+    let two = Api::sharing(&FaultyStore::new(&memory)).await;
+    let dropped = Write::Delete("policy/no-seal".parse().unwrap());
+    memory.commit(&[], &[dropped]).await.unwrap();
+    let is_told = async || {
+        let written = two.send("s.root", "POST", "sys/policies/acl/other", policy("read")).await;
+        written.status == 503
+    };
+    while !is_told().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(two.use_of(&nowhere).await.status, 503);
+    assert_eq!(two.use_of(&denied).await.status, 403, "it is held as it was");
+}
+
 #[tokio::test]
 async fn a_policy_that_is_nowhere_costs_no_look_where_the_token_was_made() {
     let pair = Pair::after(&[]).await;
@@ -194,7 +219,7 @@ async fn an_outage_keeps_no_batch_token_out_from_before_it_for_a_policy_that_is_
     let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
     let nowhere = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
     let before = one.a_token("s.root", nowhere.clone()).await;
-    clock.advance(10);
+    clock.advance(31);
     let store = FaultyStore::new(&memory);
     store.is(Mood::Deaf);
     let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
@@ -211,6 +236,30 @@ async fn an_outage_keeps_no_batch_token_out_from_before_it_for_a_policy_that_is_
     one.write_policy("nowhere", "deny").await;
     store.is(Mood::Deaf);
     assert_eq!(two.use_of(&before).await.status, 403, "it is heard again");
+}
+
+/// By that clock the token is from before the outage, and so would be the policy.
+#[tokio::test]
+async fn a_clock_that_is_behind_makes_no_denial_void_in_an_outage() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let behind = Arc::new(SetClock(AtomicU64::new(clock.unix_seconds() - 20)));
+    let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&behind) as _).await;
+    let store = FaultyStore::new(&memory);
+    store.is(Mood::Deaf);
+    let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
+    store.is(Mood::Away);
+    let advance = |seconds| {
+        behind.advance(seconds);
+        clock.advance(seconds);
+    };
+    advance(5);
+    one.write_policy("no-seal", "deny").await;
+    let denied = json!({ "policies": ["seal", "no-seal"], "type": "batch" });
+    let denied = one.a_token("s.root", denied).await;
+    advance(65);
+    assert_eq!(two.use_of(&denied).await.status, 503);
+    store.is(Mood::Deaf);
+    assert_eq!(two.use_of(&denied).await.status, 403);
 }
 
 #[tokio::test]
@@ -291,6 +340,30 @@ async fn a_secret_id_logs_in_on_every_replica_as_its_role_was_when_it_was_made()
         pair.answer_of_two(&ill, async |two: &Api| two.login("web-id", &secret).await).await;
     assert_eq!(login.status, 200, "{}", login.text);
     assert_eq!(login.json()["auth"]["policies"], json!(["default", "less"]));
+}
+
+/// The token is the replica's own, so that nothing is looked for at its first use.
+#[tokio::test]
+async fn a_login_is_judged_by_the_policies_of_its_role_on_every_replica_though_they_are_new_too() {
+    for (before, after, policies, status) in [
+        (None, "update", &["some"][..], 200),
+        (None, "deny", &["seal", "some"], 403),
+        (Some("update"), "read", &["some"], 403),
+    ] {
+        let before = before.map(|before| ("POST", "sys/policies/acl/some", policy(before)));
+        let pair = Pair::after(&[mount()].into_iter().chain(before).collect::<Vec<_>>()).await;
+        pair.one.write_policy("some", after).await;
+        let (method, path, body) = role(&json!({ "token_policies": policies }));
+        pair.one.done("s.root", method, path, &body).await;
+        let secret = pair.one.a_secret_id().await;
+        let ill = [Mood::Away, Mood::Unlisted];
+        let login =
+            pair.answer_of_two(&ill, async |two: &Api| two.login("web-id", &secret).await).await;
+        assert_eq!(login.status, 200, "{}", login.text);
+        let token = login.json()["auth"]["client_token"].as_str().unwrap().to_owned();
+        pair.store.is(Mood::Unlisted);
+        assert_eq!(pair.two.use_of(&token).await.status, status, "{policies:?}, {after}");
+    }
 }
 
 #[tokio::test]

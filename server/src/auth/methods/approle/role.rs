@@ -12,8 +12,9 @@ use crate::api::fields::Fields;
 use crate::auth::methods::documents::{Document, DocumentName};
 use crate::auth::methods::parameters::{self, Alias, network_texts, networks};
 use crate::auth::methods::{MethodData, MethodError};
+use crate::auth::policies::ManagedPolicy;
 use crate::stable_uuid::stable_uuid;
-use crate::state::records::Index;
+use crate::state::records::{Index, Kept};
 
 /// A role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,7 @@ pub(super) struct Role {
 impl Document for Role {
     const ROOT: &'static str = "auth-approle";
     type Index = RoleIds;
+    const JUDGED_BY: &'static [&'static str] = &[ManagedPolicy::ROOT];
 }
 
 /// Finds roles by their ids.

@@ -13,7 +13,8 @@ use super::role::Role;
 use crate::auth::methods::MethodData;
 use crate::auth::methods::documents::{Document, DocumentName};
 use crate::auth::methods::parameters::{self, network_texts};
-use crate::state::records::Index;
+use crate::auth::policies::ManagedPolicy;
+use crate::state::records::{Index, Kept};
 
 /// A secret id, kept under the keyed hash of its text and of the role it is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +41,8 @@ pub(super) struct SecretId {
 impl Document for SecretId {
     const ROOT: &'static str = "auth-approle-secret";
     type Index = SecretIds;
-    const JUDGED_BY: &'static [&'static str] = &[<Role as Document>::ROOT];
+    /// The role's policies too: the token of a login is our own, and nobody looks for them again.
+    const JUDGED_BY: &'static [&'static str] = &[<Role as Document>::ROOT, ManagedPolicy::ROOT];
 }
 
 /// Finds secret ids by what they are not named by.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use selkie_storage::{MemoryStore, Store};
+use selkie_storage::{Guard, MemoryStore, Record, Revision, Store, Write};
 
 use super::*;
+use crate::state::listing::Listed;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
 
 const DAY: u64 = 86_400;
@@ -127,6 +128,108 @@ async fn a_revocation_wins_over_a_renewal_that_was_not_written() {
     let renewed = cut_off.renew(&declared, &id, None).await;
     assert!(matches!(renewed, Err(RenewError::NotFound)), "{renewed:?}");
     assert!(authenticate(&cut_off, &issued.text, HERE).await.is_err());
+}
+
+/// Tells of each kind that is held anew.
+struct Told(Arc<dyn Mirrors>, Arc<dyn Fn() + Send + Sync>);
+
+impl Mirrors for Told {
+    fn root(&self) -> &'static str {
+        self.0.root()
+    }
+
+    fn judged_by(&self) -> &'static [&'static str] {
+        self.0.judged_by()
+    }
+
+    fn replace(&self, listed: &Listed) {
+        self.0.replace(listed);
+        self.1();
+    }
+
+    fn take(&self, revision: Revision, writes: &[Write]) {
+        self.0.take(revision, writes);
+    }
+
+    fn settle(&self, revision: Revision) {
+        self.0.settle(revision);
+    }
+
+    fn look(&self, guard: &Guard, found: Option<&Record>) {
+        self.0.look(guard, found);
+    }
+
+    fn followed(&self) -> Option<Revision> {
+        self.0.followed()
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_renewed_elsewhere_has_not_ended_while_it_is_heard_of() {
+    let (store, clock) = (store(), TestClock::new());
+    let one = replica(&store, &clock).await;
+    let issued = one.issue(periodic()).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    live(&one, &clock, 600).await;
+    let two = Arc::new(Tokens::new(Arc::clone(&clock) as _, Arc::new(os_random)));
+    let (ended, looked) = (Arc::clone(&two), Arc::new(AtomicU64::new(0)));
+    let looks = Arc::clone(&looked);
+    let look: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        if let Some(held) = ended.mirror.get(&id).unwrap() {
+            assert!(ended.remaining(&held.value).unwrap() > Duration::ZERO);
+            looks.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mirrors = two.mirrors().into_iter().map(|one| Arc::new(Told(one, Arc::clone(&look))) as _);
+    let records = Records::new(true, mirrors.collect(), Arc::clone(&clock) as _);
+    records.attach(Arc::clone(&store)).await.unwrap();
+    // Cut off from here on.
+    live(&one, &clock, DAY / 2).await;
+    one.renew(&deployment(), &id, None).await.unwrap();
+    live(&one, &clock, DAY * 3 / 4).await;
+    let before = looked.load(Ordering::Relaxed);
+    records.reload(&*store).await.unwrap();
+    assert_eq!(looked.load(Ordering::Relaxed) - before, 3, "after each kind");
+}
+
+/// The store is back, and its watch is not yet.
+#[tokio::test]
+async fn a_beat_ends_no_token_whose_renewal_was_not_heard_of() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let issued = one.issue(periodic()).await.unwrap();
+    let id = TokenId::of(&state_key(), &issued.text);
+    live(&one, &clock, 600).await;
+    hear(&two).await;
+    live(&one, &clock, DAY / 2).await;
+    one.renew(&deployment(), &id, None).await.unwrap();
+    live(&one, &clock, DAY * 3 / 4).await;
+    two.tokens.clock.beat(&two.records, false).await.unwrap();
+    authenticate(&two, &issued.text, HERE).await.unwrap();
+    assert_eq!(two.tokens.sweep(&two.records).await.unwrap(), 0);
+    hear(&two).await;
+    authenticate(&two, &issued.text, HERE).await.unwrap();
+    assert_eq!(two.tokens.clock.now(), one.tokens.clock.now());
+}
+
+/// Whoever granted renewals that could not be written makes good for them with a mark.
+#[tokio::test]
+async fn no_sweep_goes_by_a_mark_that_is_no_longer_the_last() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let issued = one.issue(periodic()).await.unwrap();
+    live(&one, &clock, DAY - 50).await;
+    hear(&two).await;
+    clock.advance(40);
+    one.tokens.clock.owe();
+    one.tokens.clock.beat(&one.records, false).await.unwrap();
+    clock.advance(15);
+    assert!(authenticate(&two, &issued.text, HERE).await.is_err(), "as far as it has heard");
+    assert_eq!(two.tokens.sweep(&two.records).await.unwrap(), 0);
+    for auth in [&one, &two] {
+        hear(auth).await;
+        authenticate(auth, &issued.text, HERE).await.unwrap();
+    }
 }
 
 /// An expired token would live again.

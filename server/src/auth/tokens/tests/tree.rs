@@ -106,6 +106,48 @@ async fn take(auth: &Auth, model: &mut Model, clock: &TestClock, step: &Step) {
     }
 }
 
+/// Whoever is shown a token asks the store for it, and may be kept from asking for its parent.
+#[tokio::test]
+async fn no_sweep_removes_a_token_whose_parent_was_not_heard_of() {
+    let (store, clock) = (store(), TestClock::new());
+    let (one, two) = (replica(&store, &clock).await, replica(&store, &clock).await);
+    let mut line = Vec::new();
+    for _ in 0..4 {
+        let parent = line.last().map(|issued: &Issued| TokenId::of(&state_key(), &issued.text));
+        let parent = parent.map(Parent::Token);
+        line.push(one.issue(NewToken { parent, ..wanted() }).await.unwrap());
+    }
+    let [oldest, _, _, youngest] = &line[..] else { panic!("{}", line.len()) };
+    let id = TokenId::of(&state_key(), &youngest.text);
+    two.records.look_again::<Token>(&id).await.unwrap();
+    for _ in 0..line.len() {
+        assert_eq!(two.tokens.sweep(&two.records).await.unwrap(), 0);
+    }
+    assert_eq!(two.tokens.mirror.names().len(), line.len(), "those that it lacked are held");
+    for auth in [&one, &two] {
+        authenticate(auth, &youngest.text, HERE).await.unwrap();
+    }
+    one.revoke(&TokenId::of(&state_key(), &oldest.text)).await.unwrap();
+    two.records.reload(&*store).await.unwrap();
+    assert_eq!(two.tokens.sweep(&two.records).await.unwrap(), 3, "whose parent is gone");
+}
+
+/// Each removal depends on two records where each has a parent of its own.
+#[tokio::test]
+async fn a_sweep_removes_the_children_of_however_many_parents() {
+    let (store, clock) = (store(), TestClock::new());
+    let auth = replica(&store, &clock).await;
+    let room = store.limits().records;
+    for _ in 0..room {
+        let parent = auth.issue(wanted()).await.unwrap();
+        let id = TokenId::of(&state_key(), &parent.text);
+        let child = NewToken { parent: Some(Parent::Token(id)), ..wanted() };
+        auth.issue(child).await.unwrap();
+        auth.revoke(&id).await.unwrap();
+    }
+    assert_eq!(auth.tokens.sweep(&auth.records).await.unwrap(), room);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
