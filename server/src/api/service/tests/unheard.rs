@@ -324,7 +324,7 @@ async fn a_role_without_secret_ids_logs_in_on_every_replica_though_it_is_new() {
 }
 
 #[tokio::test]
-async fn nobody_learns_which_role_ids_there_are_by_asking_the_store_too_often() {
+async fn a_wrong_login_waits_for_the_store_whether_there_is_such_a_role_or_not() {
     let pair = Pair::after(&[mount(), role(&json!({}))]).await;
     for role_id in ["web-id", "other-id"] {
         for secret in ["wrong", ""] {

@@ -74,7 +74,7 @@ impl AppRole {
         {
             return Ok(());
         }
-        tools.records.hear_what_judges(&self.secret_ids, address).await?;
+        tools.records.hear_what_judges(&self.secret_ids, Some(address)).await?;
         // It was paid for.
         let document = document(role()?.as_deref());
         tools.records.find(&self.secret_ids, &document, None).await?;
