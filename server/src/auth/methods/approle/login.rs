@@ -12,7 +12,7 @@ use super::{AppRole, AppRoleProblem, LoginFault};
 use crate::auth::address::is_within;
 use crate::auth::methods::parameters::narrowed;
 use crate::auth::methods::{AnswerKind, Login, MethodError, MethodReply, MethodRequest};
-use crate::state::records::{Batch, RecordsError};
+use crate::state::records::{Batch, RecordsError, soon};
 
 /// How often a use is counted anew because another login was first.
 const ATTEMPTS: usize = 16;
@@ -31,7 +31,7 @@ impl AppRole {
         let secret = request.fields.secret("secret_id")?;
         let secret = secret.as_ref().map_or("", |text| text.expose_to_decode().trim());
         let refused = |fault| invalid(secret, fault);
-        self.hear_of(&request, role_id, secret).await?;
+        soon(self.hear_of(&request, role_id, secret)).await?;
         let found = self.role_of_id(request.mount, role_id)?;
         let (name, role) = found.ok_or_else(|| refused(LoginFault::RoleId))?;
         if !role.bind_secret_id && !takes(&role, request.credentials.address) {

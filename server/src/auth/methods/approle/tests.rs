@@ -1,10 +1,11 @@
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use selkie_crypto::{StateKey, os_random};
 use selkie_storage::{
-    Guard, Listing, MemoryStore, Page, Record, RecordKey, Revision, Store, StoreFuture, Watch,
-    Write,
+    Guard, Listing, MemoryStore, Page, Record, RecordKey, Revision, Store, StoreError, StoreFuture,
+    Watch, Write,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use super::*;
 use crate::api::fields::Fields;
 use crate::auth::Credentials;
 use crate::clock::Clock;
-use crate::look_budget::LOOKS_PER_SECOND;
+use crate::look_budget::{LOOK_PATIENCE, LOOKS_PER_SECOND};
 use crate::state::records::Kept;
 
 /// A store that others write to as well, and what it was asked.
@@ -23,6 +24,8 @@ use crate::state::records::Kept;
 struct Watched {
     inner: MemoryStore,
     asked: Mutex<Vec<String>>,
+    /// Whether it answers for no single record, for ever.
+    reads_hang: AtomicBool,
 }
 
 impl Watched {
@@ -35,7 +38,12 @@ impl Watched {
 impl Store for Watched {
     fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         self.note("get", Some(key));
-        self.inner.get(key)
+        Box::pin(async move {
+            if self.reads_hang.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            self.inner.get(key).await
+        })
     }
 
     fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
@@ -144,4 +152,16 @@ async fn nobody_learns_which_role_ids_there_are_by_what_the_store_is_asked() {
         let listings = asked.iter().filter(|one| **one == format!("list {}", Role::ROOT));
         assert_eq!(listings.count(), looks, "{asked:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_waits_a_second_for_the_store_whatever_of_it_hangs() {
+    let bench = Bench::new().await;
+    bench.store.reads_hang.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    let late = bench.login("web-id", "wrong").await.unwrap_err();
+    let MethodError::Records(RecordsError::Store(StoreError::Unavailable { .. })) = late else {
+        panic!("{late:?}");
+    };
+    assert_eq!(began.elapsed().as_millis() / 10, LOOK_PATIENCE.as_millis() / 10);
 }
