@@ -8,6 +8,7 @@ use selkie_storage::MemoryStore;
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
+use crate::look_budget::LOOKS_PER_SECOND;
 use crate::state::Backend;
 use crate::transit::ManagedKeys;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
@@ -211,6 +212,33 @@ async fn an_outage_keeps_no_batch_token_out_from_before_it_for_a_policy_that_is_
     one.write_policy("nowhere", "deny").await;
     store.is(Mood::Deaf);
     assert_eq!(two.use_of(&before).await.status, 403, "it is heard again");
+}
+
+/// Nobody makes up one that opens.
+#[tokio::test]
+async fn batch_tokens_are_good_however_many_come_in_a_second_and_in_an_outage() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
+    let nowhere = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
+    let mut tokens = Vec::new();
+    for _ in 0..=LOOKS_PER_SECOND + 1 {
+        tokens.push(one.a_token("s.root", nowhere.clone()).await);
+    }
+    clock.advance(10);
+    let store = FaultyStore::new(&memory);
+    store.is(Mood::Deaf);
+    let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
+    let kept = tokens.pop().unwrap();
+    for token in &tokens {
+        let answer = two.use_of(token).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    clock.advance(90);
+    store.is(Mood::Away);
+    for _ in 0..=LOOKS_PER_SECOND {
+        let answer = two.use_of(&kept).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
 }
 
 #[tokio::test]
