@@ -9,6 +9,7 @@ use selkie_access::{NameError, PolicyName};
 use selkie_config::{TokenParameters, TokenType};
 use serde_json::Value;
 
+use super::login::check_policies;
 use super::{MethodData, MethodError};
 use crate::api::fields::Fields;
 use crate::auth::tokens::ManyPolicies;
@@ -69,6 +70,8 @@ pub(crate) fn update(
         let unknown = || ParameterProblem::TokenType { name: name.clone().into_owned() };
         parameters.token_type = token_type(&name).ok_or_else(|| MethodError::refused(unknown()))?;
     }
+    let many = |many| MethodError::refused(ParameterProblem::ManyPolicies(many));
+    check_policies(parameters).map_err(many)?;
     parameters.check().map_err(MethodError::refused)
 }
 
@@ -145,9 +148,6 @@ fn policies(names: Vec<String>) -> Result<Vec<PolicyName>, MethodError> {
     let mut policies: Vec<PolicyName> = names.collect::<Result<_, _>>()?;
     policies.sort();
     policies.dedup();
-    // A login would be refused, with a use of its secret id gone.
-    let many = |many| MethodError::refused(ParameterProblem::ManyPolicies(many));
-    ManyPolicies::check(&policies).map_err(many)?;
     Ok(policies)
 }
 

@@ -10,6 +10,7 @@ use super::role::Role;
 use super::secret_id::SecretId;
 use super::{AppRole, AppRoleProblem, LoginFault};
 use crate::auth::address::is_within;
+use crate::auth::methods::login::require_possible;
 use crate::auth::methods::parameters::narrowed;
 use crate::auth::methods::{AnswerKind, Login, MethodError, MethodReply, MethodRequest};
 use crate::state::records::{Batch, RecordsError, soon};
@@ -102,6 +103,8 @@ impl AppRole {
                 return Err(invalid(text, LoginFault::Ended));
             }
             require_address(role, &found.value, request.credentials.address)?;
+            // Not before the secret id is known: strangers would learn of the role.
+            require_possible(&role.token, mount)?;
             let mut batch = Batch::default();
             match found.value.uses {
                 0 => return Ok(found.value),

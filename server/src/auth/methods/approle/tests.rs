@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use selkie_access::PolicyName;
 use selkie_crypto::{StateKey, os_random};
 use selkie_storage::{
     Guard, Listing, MemoryStore, Page, Record, RecordKey, Revision, Store, StoreError, StoreFuture,
@@ -11,13 +12,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::super::documents::DocumentName;
 use super::super::{AuthMount, Outcome};
 use super::*;
 use crate::api::fields::Fields;
 use crate::auth::Credentials;
 use crate::clock::Clock;
 use crate::look_budget::{LOOK_PATIENCE, LOOKS_PER_SECOND};
-use crate::state::records::Kept;
+use crate::state::records::{Batch, Kept};
 
 /// A store that others write to as well, and what it was asked.
 #[derive(Debug, Default)]
@@ -69,6 +71,8 @@ impl Clock for Standing {
     }
 }
 
+const SECRET: &str = "0123456789abcdef";
+
 /// A replica that hears of nothing, with the role `web` whose role id is `web-id`.
 struct Bench {
     method: AppRole,
@@ -113,6 +117,17 @@ impl Bench {
             Outcome::Login(_) => {}
             other => panic!("{other:?}"),
         })
+    }
+
+    /// The role `web` with these policies, as an earlier Selkie took it.
+    async fn keep_policies(&self, policies: Vec<PolicyName>) {
+        let name = DocumentName::new(self.mount.uuid, "web");
+        let current = self.method.roles.get(&name).unwrap().unwrap();
+        let mut role = Role::clone(&current.value);
+        role.token.policies = policies;
+        let mut batch = Batch::default();
+        batch.put(&name, &role, Some(current.revision)).unwrap();
+        self.records.commit(&batch).await.unwrap();
     }
 
     /// Another replica writes a role that concerns nobody.
@@ -164,4 +179,48 @@ async fn a_login_waits_a_second_for_the_store_whatever_of_it_hangs() {
         panic!("{late:?}");
     };
     assert_eq!(began.elapsed().as_millis() / 10, LOOK_PATIENCE.as_millis() / 10);
+}
+
+/// Names of so many bytes in all, as the bound counts them.
+fn policies(bytes: usize) -> Vec<PolicyName> {
+    let name = |number: usize, length: usize| format!("{number:03}{}", "a".repeat(length - 6));
+    let whole = (0..bytes / 100 - 1).map(|number| name(number, 100));
+    let last = name(999, 100 + bytes % 100);
+    whole.chain([last]).map(|name| name.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_role_has_no_more_policies_than_a_token_of_it_with_default() {
+    let bench = Bench::new().await;
+    let with = async |bytes: usize, no_default: bool| {
+        let names: Vec<_> = policies(bytes).iter().map(ToString::to_string).collect();
+        let body = json!({ "token_policies": names, "token_no_default_policy": no_default });
+        bench.ask("role/web", body).await.map_err(|error| error.to_string())
+    };
+    let many = "policies: at most 4096 bytes of names in all";
+    assert!(with(4086, false).await.is_ok() && with(4096, true).await.is_ok());
+    assert_eq!(with(4087, false).await.unwrap_err(), many);
+    assert_eq!(with(4097, true).await.unwrap_err(), many);
+    let with_default = json!({ "token_no_default_policy": false });
+    assert_eq!(bench.ask("role/web", with_default).await.unwrap_err().to_string(), many);
+}
+
+#[tokio::test]
+async fn a_login_that_can_come_to_no_token_takes_no_use_of_its_secret_id() {
+    let bench = Bench::new().await;
+    bench.done("role/web/custom-secret-id", json!({ "secret_id": SECRET, "num_uses": 1 })).await;
+    for (policies, told) in [
+        (policies(4087), "policies: at most 4096 bytes of names in all"),
+        (vec!["root".parse().unwrap()], "auth methods cannot create root tokens"),
+    ] {
+        bench.keep_policies(policies).await;
+        for _ in 0..2 {
+            assert_eq!(bench.login("web-id", SECRET).await.unwrap_err().to_string(), told);
+        }
+        let stranger = bench.login("web-id", "wrong").await.unwrap_err();
+        assert_eq!(stranger.to_string(), "invalid role or secret ID");
+    }
+    bench.keep_policies(policies(4086)).await;
+    bench.login("web-id", SECRET).await.unwrap();
+    bench.login("web-id", SECRET).await.unwrap_err();
 }
