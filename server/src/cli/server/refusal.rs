@@ -63,7 +63,7 @@ pub(super) fn refuse_reload(error: &ReloadError, kept: impl Fn() -> Kept) -> Ref
         ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) => {
             refuse_discontinuity(why)
         }
-        ReloadError::NeedsRestart { field: "storage" }
+        ReloadError::OtherStorage { .. }
         | ReloadError::Serve(ServeError::Node(NodeError::StorageChanged)) => {
             refuse_before_start(&reason, Remedy::OtherStorage, kept)
         }
