@@ -445,6 +445,11 @@ mod tests {
             ("storage \"inmem\" {}\n", "\"storage\"", "put the storage back"),
             (&format!("{pid_file}storage \"inmem\" {{}}\n"), "\"storage\"", "put the storage back"),
             (&within(&dir.path().join("slip")), "\"data_dir\"", "put the storage back"),
+            (
+                "local_key = \"file:///run/credentials/none.service/key\"\n",
+                "no credential that systemd gave",
+                checks,
+            ),
             (&format!("{pid_file}realm = \"slip\"\n"), "would leave behind", "correct the file"),
         ] {
             fs::write(&path, format!("{further}{good}")).unwrap();
