@@ -120,6 +120,12 @@ pub enum ReloadError {
         /// The field.
         field: &'static str,
     },
+    /// The same of one that says where the state is kept.
+    #[error("{field:?} cannot change without a restart, which would use another storage")]
+    OtherStorage {
+        /// The field.
+        field: &'static str,
+    },
     /// A certificate that clients refuse would take the place of one that they accept.
     #[error("listener {endpoint}: its new {notice}, and the one in use is good: {}", notice.advice())]
     Certificate {
@@ -345,6 +351,12 @@ impl Fixed {
     }
 
     fn check_unchanged(&self, new: &Self) -> Result<(), ReloadError> {
+        // First, as nothing else loses as much at a start. A "sled" without a path lies in "data_dir".
+        if self.has_other_store(new) {
+            let is_data_dir = self.data_dir != new.data_dir;
+            let field = if is_data_dir { "data_dir" } else { "storage" };
+            return Err(ReloadError::OtherStorage { field });
+        }
         let changed = [
             ("pid_file", self.pid_file != new.pid_file),
             ("disable_mlock", self.lock_all_memory != new.lock_all_memory),
@@ -356,7 +368,6 @@ impl Fixed {
             ("local_key", self.local_key != new.local_key),
             ("audit_key", self.has_other_audit_key(new)),
             ("alerts", self.alerts != new.alerts),
-            ("storage", self.has_other_store(new)),
         ];
         match changed.into_iter().find(|(_, is_changed)| *is_changed) {
             Some((field, _)) => Err(ReloadError::NeedsRestart { field }),

@@ -145,13 +145,13 @@ impl Policy {
         }
     }
 
-    /// Whether a rule of it denies or restricts on a path with `{{token.display_name}}` or
-    /// `{{identity.entity.name}}`, so that no login is concerned.
+    /// Whether a rule of it has a path with `{{token.display_name}}` or `{{identity.entity.name}}`, so
+    /// that no login is concerned by the name it is shown with.
     #[must_use]
-    pub fn restricts_no_login(&self) -> bool {
+    pub fn names_no_login(&self) -> bool {
         match &self.rules {
             Rules::Everything => false,
-            Rules::Listed(rules) => rules.iter().any(Rule::restricts_no_login),
+            Rules::Listed(rules) => rules.iter().any(Rule::names_no_login),
         }
     }
 

@@ -80,6 +80,9 @@ pub enum SourceError {
     /// This process was confined before the file was named.
     #[error("is not below the directories that this process was confined to at its start")]
     Outside,
+    /// A credential that systemd would have to bring, which it does when it starts the unit.
+    #[error("is no credential that systemd gave this process at its start (LoadCredential=)")]
+    NotGiven,
     /// It is no UTF-8.
     #[error("is not text")]
     NotText,

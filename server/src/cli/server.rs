@@ -438,10 +438,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut running, path, good) = running(dir.path()).await;
         let pid_file = "pid_file = \"/run/other.pid\"\n";
-        let checks = "first `selkie validate --previous OLD NEW` and `selkie doctor NEW`";
+        let within = |data_dir: &Path| format!("data_dir = {data_dir:?}\nstorage \"sled\" {{}}\n");
+        let checks = "put back what only a restart can change";
         for (further, reason, advice) in [
             (pid_file, "\"pid_file\"", checks),
             ("storage \"inmem\" {}\n", "\"storage\"", "put the storage back"),
+            (&format!("{pid_file}storage \"inmem\" {{}}\n"), "\"storage\"", "put the storage back"),
+            (&within(&dir.path().join("slip")), "\"data_dir\"", "put the storage back"),
+            (
+                "local_key = \"file:///run/credentials/none.service/key\"\n",
+                "no credential that systemd gave",
+                checks,
+            ),
             (&format!("{pid_file}realm = \"slip\"\n"), "would leave behind", "correct the file"),
         ] {
             fs::write(&path, format!("{further}{good}")).unwrap();

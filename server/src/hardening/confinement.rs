@@ -34,6 +34,9 @@ pub enum ConfinementError {
     /// A file that is read is nowhere, which a restart would not mend.
     #[error("{}: no such file", .0.display())]
     Missing(PathBuf),
+    /// A credential of systemd is not there, which only a start brings.
+    #[error("{}: systemd gave this process no such credential at its start", .0.display())]
+    NotGiven(PathBuf),
     /// A file that is written lies elsewhere.
     #[error(
         "{} is not in a directory that this process may write to since its start, as those of \
@@ -50,9 +53,20 @@ pub enum ConfinementError {
     Program(Box<Launcher>),
 }
 
+/// Whether it is a credential of systemd that is not there. They are copied when the unit is started.
+pub(super) fn is_credential_not_given(file: &Path) -> bool {
+    let own = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|text| !text.is_empty());
+    let mut places = own.iter().map(Path::new).chain([Path::new("/run/credentials")]);
+    let is_nowhere = || file.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    places.any(|place| file.starts_with(place)) && is_nowhere()
+}
+
 impl ConfinementError {
     /// Of a file that the process may not open. Whether it is there may be asked all the same.
     fn elsewhere(file: &Path) -> Self {
+        if is_credential_not_given(file) {
+            return Self::NotGiven(file.to_owned());
+        }
         match file.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing(file.to_owned()),
             _ => Self::Outside(file.to_owned()),
@@ -131,15 +145,16 @@ impl Confinement {
     ///
     /// [`ConfinementError`]: the first thing that needs a restart, or is missing.
     pub fn check(&self, config: &Config, files: &[PathBuf]) -> Result<(), ConfinementError> {
-        let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let named = files_of(config);
-        let outside = files.iter().chain(&named).filter(|file| !sandbox.covers(file));
+        let outside = files.iter().chain(&named);
+        let outside = outside.filter(|file| !self.covers(file) || is_credential_not_given(file));
         let outside = outside.map(|file| ConfinementError::elsewhere(file));
         // What a restart would not mend goes before what it might.
         let is_mended = |error: &ConfinementError| !matches!(error, ConfinementError::Missing(_));
         if let Some(error) = outside.min_by_key(is_mended) {
             return Err(error);
         }
+        let Some(sandbox) = &self.sandbox else { return Ok(()) };
         let mut written = written_files(config).into_iter();
         if let Some(outside) = written.find(|file| !sandbox.covers_writing(file)) {
             return Err(ConfinementError::NotWritable(outside));
@@ -167,12 +182,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_elsewhere_that_is_not_there_needs_no_restart() {
+    fn a_file_elsewhere_that_is_not_there_needs_no_restart_unless_it_is_a_credential() {
         let dir = tempfile::tempdir().unwrap();
         let told = |path: &Path| ConfinementError::elsewhere(path).to_string();
         let missing = told(&dir.path().join("selkei/cert.pem"));
         assert!(missing.contains("no such file"), "{missing}");
         let there = told(dir.path());
         assert!(there.contains("confined to at its start"), "{there}");
+        let credential = told(Path::new("/run/credentials/none.service/tls.key"));
+        assert!(credential.contains("no such credential at its start"), "{credential}");
     }
 }

@@ -7,6 +7,7 @@ use selkie_config::{Exposure, SourceError, Sources, SystemSources};
 use zeroize::Zeroizing;
 
 use super::Confinement;
+use super::confinement::is_credential_not_given;
 
 /// The system's sources, which remember the files that were asked for, and tell one that only the
 /// confinement hides from one that its owner keeps to himself.
@@ -31,8 +32,11 @@ impl<'c> Recording<'c> {
     }
 
     fn explain(&self, path: &Path, error: SourceError) -> SourceError {
-        let is_hidden = error == SourceError::Denied && !self.confinement.covers(path);
-        if is_hidden { SourceError::Outside } else { error }
+        match error {
+            SourceError::Denied if !self.confinement.covers(path) => SourceError::Outside,
+            SourceError::Missing if is_credential_not_given(path) => SourceError::NotGiven,
+            error => error,
+        }
     }
 }
 

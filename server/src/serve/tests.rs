@@ -378,7 +378,7 @@ async fn a_reload_with_another_place_of_the_storage_is_refused() {
     let mut server = served(sled("one", "")).await.unwrap();
     for other in [sled("other", ""), sled("other", "create = false\n"), config(PLAIN, "")] {
         let error = assert_refused(&mut server, other).await;
-        assert!(matches!(error, ReloadError::NeedsRestart { field: "storage" }), "{error}");
+        assert!(matches!(error, ReloadError::OtherStorage { field: "storage" }), "{error}");
     }
     assert!(!dir.path().join("other").exists());
     let log = Log::start();
@@ -404,7 +404,7 @@ async fn a_reload_with_another_way_to_the_same_etcd_is_taken_and_one_to_another_
         etcd("http://127.0.0.1:1,http://127.0.0.1:2", "path = \"other/\""),
     ] {
         let error = assert_refused(&mut server, other).await;
-        assert!(matches!(error, ReloadError::NeedsRestart { field: "storage" }), "{error}");
+        assert!(matches!(error, ReloadError::OtherStorage { field: "storage" }), "{error}");
     }
     for (address, further) in [
         ("http://127.0.0.1:2,http://127.0.0.1:3", ""),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use selkie_storage::{Listing, Page, Record, RecordKey, Revision, Store, StoreError};
 use tokio::time::timeout;
 
+use super::opening::place;
+
 /// How long the store may take for one answer.
 pub(crate) const STORE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take for one page of many records.
@@ -63,6 +65,12 @@ pub(crate) async fn list(store: &dyn Store, first: Page) -> Result<Listed, Store
 fn is_further(place: &RecordKey, page: &Page) -> bool {
     page.under.as_ref().is_none_or(|under| place.is_under(under))
         && page.after.as_ref().is_none_or(|after| place > after)
+}
+
+/// The newest revision. It is that of a page on which nothing ever stands, so that no damage hides it.
+pub(crate) async fn newest(store: &dyn Store) -> Result<Revision, StoreError> {
+    let nowhere = Page { limit: NonZeroUsize::MIN, ..Page::under(place("nowhere")?) };
+    in_time(store.list(&nowhere)).await.map(|listing| listing.revision)
 }
 
 /// What the store answers, if it does so in time.

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 pub(crate) use self::encoding::{to_json, to_record};
 use self::heard::Heard;
 use self::looks::CatchUps;
+pub(crate) use self::looks::soon;
 pub(crate) use self::mirror::Mirrors;
 pub use self::mirror::{Current, Index, Kept, Mirror, TooLarge, Unreadable};
 use super::listing::{STORE_PATIENCE, list};
@@ -151,7 +152,8 @@ impl Records {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (store, heard) = (RwLock::default(), Heard::new(clock));
-        Self { expects_store, store, mirrors, heard, catch_ups: CatchUps::default() }
+        let catch_ups = CatchUps::of(&mirrors);
+        Self { expects_store, store, mirrors, heard, catch_ups }
     }
 
     /// Loads all records of `store`, and from now on keeps changes in it. After an error the caller

@@ -323,11 +323,17 @@ fn naive_glob(own: &str, text: &str) -> bool {
     }
 }
 
+/// `BEGIN,*` with blanks before the star or not, and no star at the beginning.
+fn naive_takes_any_part(own: &str) -> bool {
+    let blanks_off: String = own.chars().filter(|one| !one.is_whitespace()).collect();
+    !own.starts_with('*') && own.ends_with('*') && blanks_off.ends_with(",*")
+}
+
 fn naive_allowed(own: &Value, value: &Json) -> bool {
     match (own, value) {
         (Value::Text(Text { text: own, .. }), Json::String(text)) if text.contains(',') => {
-            **own == **text
-                || naive_glob(own, text) && text.split(',').all(|one| naive_glob(own, one.trim()))
+            let is_each = || text.split(',').all(|one| naive_glob(own, one.trim()));
+            **own == **text || naive_glob(own, text) && (naive_takes_any_part(own) || is_each())
         }
         (Value::Text(own), Json::String(text)) => naive_glob(&own.text, text),
         (Value::Boolean(own), Json::Bool(truth)) => own == truth,
@@ -411,7 +417,10 @@ fn name() -> impl Strategy<Value = &'static str> {
 }
 
 fn values() -> impl Strategy<Value = Values> {
-    let text = select(vec!["", "x", "y", "x*", "*y", "*", "**", "xy", "*X*", " Y ", "x,y"]);
+    let text = select(vec![
+        "", "x", "y", "x*", "*y", "*", "**", "xy", "*X*", " Y ", "x,y", "x,*", "x, *", "*x,*",
+        ",*", "x,y*",
+    ]);
     let value = prop_oneof![
         8 => text.prop_map(|text| Value::Text(text.into())),
         1 => any::<bool>().prop_map(Value::Boolean),
@@ -431,7 +440,10 @@ fn constraints() -> impl Strategy<Value = Constraints> {
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let words = vec!["", "x", "y", "xy", "yx", "*", "X", " y", "x,y", "z, Y", "x,", "True", "0"];
+    let words = vec![
+        "", "x", "y", "xy", "yx", "*", "X", " y", "x,y", "x, y", "z, Y", "x,", ",x", "xx,y",
+        "True", "0",
+    ];
     let text = select(words).prop_map(Json::from);
     let nested =
         vec![Json::Null, true.into(), false.into(), 1.into(), Json::Object(<_>::default())];
@@ -446,6 +458,17 @@ proptest! {
     #[test]
     fn parameters_are_checked_as_the_naive_reading_does(rule in constraints(), sent in sent()) {
         prop_assert_eq!(rule.admit(Capability::Update, &&sent), naive(&rule, &sent));
+    }
+
+    #[test]
+    fn a_text_with_commas_is_allowed_as_the_naive_reading_does(
+        pattern in (select(vec!["", "x", "x,", "x, ", "*x,", ","]), select(vec!["", "*", "y", "y*"])),
+        text in (select(vec!["", "x", "x,", "x, ", "ax,", ","]), select(vec!["", "y", "x,y", "y,z"])),
+    ) {
+        let (pattern, text) = (pattern.0.to_owned() + pattern.1, text.0.to_owned() + text.1);
+        let value = Value::Text(pattern.as_str().into());
+        let naive = naive_allowed(&value, &Json::from(text.as_str()));
+        prop_assert_eq!(value.allows(Parameter::Text(&text)), naive);
     }
 
     #[test]

@@ -83,10 +83,10 @@ impl Rule {
         matches!(self.grant, Grant::Deny) || self.constraints().is_some()
     }
 
-    /// Whether it restricts somebody by a name that no login has, and so no login.
-    pub(super) fn restricts_no_login(&self) -> bool {
-        let by_path = matches!(&self.path, PathText::Template(path) if path.names_no_login());
-        by_path && self.restricts()
+    /// Whether its path names somebody as no login is called. Whatever it grants, it may be there to
+    /// grant less than a more general rule.
+    pub(super) fn names_no_login(&self) -> bool {
+        matches!(&self.path, PathText::Template(path) if path.names_no_login())
     }
 
     /// The rule for the client of whom `identity` is known; `None` where it says nothing to it,

@@ -62,19 +62,20 @@ fn only_a_policy_with_a_template_is_templated() {
 }
 
 #[test]
-fn a_policy_that_restricts_by_what_no_login_is_called_is_known() {
-    let restricts_no_login = |path: &str, rule: &str| {
-        parse(&format!("path \"{path}\" {{\n{rule}\n}}")).expect("a policy").restricts_no_login()
+fn a_policy_with_a_path_by_what_no_login_is_called_is_known() {
+    let names_no_login = |path: &str, rule: &str| {
+        parse(&format!("path \"{path}\" {{\n{rule}\n}}")).expect("a policy").names_no_login()
     };
     let (deny, read) = ("capabilities = [\"deny\"]", "capabilities = [\"read\"]");
     let required = "capabilities = [\"update\"]\nrequired_parameters = [\"a\"]";
     for path in ["a/{{token.display_name}}", "a/{{identity.entity.name}}/*"] {
-        assert!(restricts_no_login(path, deny) && restricts_no_login(path, required), "{path}");
-        assert!(!restricts_no_login(path, read), "{path}");
+        for rule in [deny, read, required] {
+            assert!(names_no_login(path, rule), "{path} {rule}");
+        }
     }
-    assert!(!restricts_no_login("a/{{identity.entity.aliases.b.name}}", deny));
-    assert!(!restricts_no_login("a", deny));
-    assert!(!Policy::root().restricts_no_login());
+    assert!(!names_no_login("a/{{identity.entity.aliases.b.name}}", deny));
+    assert!(!names_no_login("a", deny));
+    assert!(!Policy::root().names_no_login());
 }
 
 #[test]

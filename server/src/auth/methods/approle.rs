@@ -193,3 +193,6 @@ fn state_key(tools: Tools<'_>) -> Result<&StateKey, MethodError> {
     tools.records.store()?;
     Ok(tools.state_key.ok_or(RecordsError::StateSealed)?)
 }
+
+#[cfg(test)]
+mod tests;

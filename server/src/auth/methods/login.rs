@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mount::AuthMount;
 use super::{AnswerKind, MethodError};
-use crate::auth::tokens::{LargeMetadata, NewToken, TokenKind};
+use crate::auth::tokens::{LargeMetadata, ManyPolicies, NewToken, TokenKind};
 use crate::stable_uuid::stable_uuid;
 
 /// The longest name that a claim or a certificate gives a client: that of a display name which is asked
@@ -111,15 +111,12 @@ impl Login {
     pub(crate) fn into_token(self, mount: &AuthMount, path: &str) -> Result<NewToken, MethodError> {
         let login = Some(Box::new(LoginIdentity::of(mount, &self)));
         let Self { display_name, metadata, parameters, bound_certificate, .. } = self;
+        require_possible(&parameters, mount)?;
         let kind = mount.tune.token_type.kind(parameters.token_type);
-        let is_counted = parameters.num_uses > 0 || !parameters.period.is_zero();
-        if kind == TokenKind::Batch && is_counted {
-            return Err(MethodError::told(AnswerKind::BadRequest, LoginProblem::Batch));
-        }
         let lifetime = Lifetime::of(&parameters, mount);
         Ok(NewToken {
             display_name: shown_name(mount, &display_name),
-            policies: policies(&parameters)?.into(),
+            policies: policies(&parameters).into(),
             meta: metadata,
             path: path.to_owned(),
             kind,
@@ -143,17 +140,36 @@ fn shown_name(mount: &AuthMount, name: &str) -> String {
     if name.is_empty() { source } else { format!("{source}-{name}") }
 }
 
-fn policies(parameters: &TokenParameters) -> Result<Vec<PolicyName>, MethodError> {
-    let mut policies = parameters.policies.clone();
-    if policies.iter().any(PolicyName::is_root) {
+/// Refuses what no token at `mount` can be, whoever logs in: before a login spends anything.
+pub(super) fn require_possible(
+    parameters: &TokenParameters,
+    mount: &AuthMount,
+) -> Result<(), MethodError> {
+    let kind = mount.tune.token_type.kind(parameters.token_type);
+    let is_counted = parameters.num_uses > 0 || !parameters.period.is_zero();
+    if kind == TokenKind::Batch && is_counted {
+        return Err(MethodError::told(AnswerKind::BadRequest, LoginProblem::Batch));
+    }
+    if parameters.policies.iter().any(PolicyName::is_root) {
         return Err(MethodError::refused(LoginProblem::Root));
     }
+    check_policies(parameters).map_err(MethodError::refused)
+}
+
+/// Whether a token can have as many policies as one by these parameters would have.
+pub(super) fn check_policies(parameters: &TokenParameters) -> Result<(), ManyPolicies> {
+    ManyPolicies::check(&policies(parameters))
+}
+
+/// Those of a token by these parameters, in order.
+fn policies(parameters: &TokenParameters) -> Vec<PolicyName> {
+    let mut policies = parameters.policies.clone();
     if !parameters.no_default_policy {
         policies.push(Policy::default_policy().name().clone());
     }
     policies.sort();
     policies.dedup();
-    Ok(policies)
+    policies
 }
 
 struct Lifetime {

@@ -153,7 +153,8 @@ impl Tokens {
         if !(lacks_mount || is_unheard && lacks_policy()) {
             return Ok(IsKnown(true));
         }
-        let heard = records.hear_what_judges(&self.mirror, shown.credentials.address);
+        // Nobody can make up a token that opens, so that it is no stranger's look.
+        let heard = records.hear_what_judges(&self.mirror, None);
         // An outage is not to keep out, for as long as it lasts, what was made before it: of that the
         // store was heard since, if perhaps late.
         if !lacks_mount && age > silence.saturating_add(SKEW) && silence > LATENESS {

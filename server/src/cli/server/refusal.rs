@@ -28,8 +28,9 @@ pub(super) fn refuse_for(error: &CommandError) -> Refused {
         error!(%problem, "the configuration is wrong");
     }
     // Where this process alone cannot read a file, nothing in the configuration is wrong.
-    let outside = SourceError::Outside.to_string();
-    let is_outside = |problem: &Problem| problem.to_string().ends_with(&outside);
+    let outside = [SourceError::Outside, SourceError::NotGiven].map(|error| error.to_string());
+    let ends_with = |text: &str| outside.iter().any(|end| text.ends_with(end));
+    let is_outside = |problem: &Problem| ends_with(&problem.to_string());
     let remedy = if problems.iter().all(is_outside) { Remedy::Restart } else { Remedy::Correct };
     let told = refuse(&"the configuration is wrong", remedy);
     let first = problems.iter().next();
@@ -52,6 +53,7 @@ pub(super) fn refuse_confined(error: &ConfinementError, kept: impl Fn() -> Kept)
     match error {
         ConfinementError::Missing(_) => refuse(error, Remedy::Correct),
         ConfinementError::Outside(_)
+        | ConfinementError::NotGiven(_)
         | ConfinementError::NotWritable(_)
         | ConfinementError::Program(_) => refuse_before_start(error, Remedy::Restart, kept),
     }
@@ -63,7 +65,7 @@ pub(super) fn refuse_reload(error: &ReloadError, kept: impl Fn() -> Kept) -> Ref
         ReloadError::Serve(ServeError::Node(NodeError::Discontinuity(why))) => {
             refuse_discontinuity(why)
         }
-        ReloadError::NeedsRestart { field: "storage" }
+        ReloadError::OtherStorage { .. }
         | ReloadError::Serve(ServeError::Node(NodeError::StorageChanged)) => {
             refuse_before_start(&reason, Remedy::OtherStorage, kept)
         }

@@ -66,21 +66,23 @@ fn validate_warns_of_the_sample_token_of_the_examples() {
 }
 
 #[test]
-fn validate_warns_of_a_denial_by_what_no_login_is_called() {
-    let policy = |name: &str| {
+fn validate_warns_of_a_rule_by_what_no_login_is_called() {
+    let policy = |name: &str, granted: &str| {
         format!(
-            "policy \"p\" {{\n  path \"secret/{{{{{name}}}}}\" {{\n    capabilities = [\"deny\"]\n  \
-             }}\n}}"
+            "policy \"p\" {{\n  path \"secret/{{{{{name}}}}}\" {{\n    capabilities = \
+             [\"{granted}\"]\n  }}\n}}"
         )
     };
-    let (_dir, file) = site(&policy("token.display_name"));
-    let (exit, _, errors) = ran(&["validate", &file]);
-    assert_eq!(exit, Exit::Success, "clients that are declared have one: {errors}");
-    let said = "warning: policy \"p\": a rule denies or restricts by {{token.display_name}} or";
-    assert!(errors.contains(said), "{errors}");
-    let (_dir, file) = site(&policy("identity.entity.id"));
+    for granted in ["deny", "read"] {
+        let (_dir, file) = site(&policy("token.display_name", granted));
+        let (exit, _, errors) = ran(&["validate", &file]);
+        assert_eq!(exit, Exit::Success, "clients that are declared have one: {errors}");
+        let said = "warning: policy \"p\": the path of a rule names {{token.display_name}} or";
+        assert!(errors.contains(said), "{granted}: {errors}");
+    }
+    let (_dir, file) = site(&policy("identity.entity.id", "deny"));
     let (_, _, errors) = ran(&["validate", &file]);
-    assert!(!errors.contains("denies or restricts"), "{errors}");
+    assert!(!errors.contains("the path of a rule names"), "{errors}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) enum Hint {
     UndeclaredKey { policy: PolicyName, path: String },
     UndeclaredPolicy { path: MountPath, role: String, policy: PolicyName },
     SampleToken { client: ClientName },
-    RestrictsNoLogin { policy: PolicyName },
+    NamesNoLogin { policy: PolicyName },
 }
 
 impl fmt::Display for Hint {
@@ -58,11 +58,12 @@ impl fmt::Display for Hint {
                 "client \"{client}\": \"token_sha256\" is the sample of the documents, whose token \
                  nobody has: replace it by what `selkie client add` prints"
             ),
-            Self::RestrictsNoLogin { policy } => write!(
+            Self::NamesNoLogin { policy } => write!(
                 f,
-                "policy \"{policy}\": a rule denies or restricts by {{{{token.display_name}}}} or \
-                 {{{{identity.entity.name}}}}, and so no client that logged in: name the alias, \
-                 {{{{identity.entity.aliases.ACCESSOR.name}}}}, or its metadata"
+                "policy \"{policy}\": the path of a rule names {{{{token.display_name}}}} or \
+                 {{{{identity.entity.name}}}}; no client that logged in is known by that, so that a more \
+                 general rule counts for it, if there is one, even where this one grants less: name \
+                 the alias, {{{{identity.entity.aliases.ACCESSOR.name}}}}, or its metadata"
             ),
         }
     }
@@ -77,8 +78,8 @@ pub(super) fn hints(config: &Config) -> Vec<Hint> {
         hints.extend(undeclared_keys(config));
     }
     hints.extend(sample_tokens(config));
-    let no_login = config.policies.iter().filter(|policy| policy.restricts_no_login());
-    hints.extend(no_login.map(|one| Hint::RestrictsNoLogin { policy: one.name().clone() }));
+    let no_login = config.policies.iter().filter(|policy| policy.names_no_login());
+    hints.extend(no_login.map(|one| Hint::NamesNoLogin { policy: one.name().clone() }));
     let known: BTreeSet<&PolicyName> = config.policies.iter().map(|one| one.name()).collect();
     for auth in &config.auth {
         let path = &auth.path;

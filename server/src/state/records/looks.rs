@@ -2,23 +2,31 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
 
 use selkie_storage::{Guard, Page, Record, Revision, Store, StoreError};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Current, Kept, Mirror, Mirrors, Records, RecordsError};
 use crate::auth::ClientNetwork;
 use crate::look_budget::LOOK_PATIENCE;
-use crate::state::listing::{in_time, list};
+use crate::state::listing::{in_time, list, newest};
 
-/// Listings of what records are judged by, one at a time; they are numbered.
-#[derive(Debug, Default)]
-pub(super) struct CatchUps {
-    begun: AtomicU64,
-    /// The last one of each kind that came to its end, by the kind's root.
-    held: Mutex<HashMap<&'static str, u64>>,
+/// How far apart strangers' listings of one kind are: however many ask, from wherever, the store has
+/// time for others.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
+
+/// Listings of what records are judged by, one at a time of each kind. By the kind's root, when the last
+/// one ended.
+#[derive(Debug)]
+pub(super) struct CatchUps(HashMap<&'static str, Arc<Mutex<Option<Instant>>>>);
+
+impl CatchUps {
+    pub(super) fn of(mirrors: &[Arc<dyn Mirrors>]) -> Self {
+        Self(mirrors.iter().map(|mirror| (mirror.root(), Arc::default())).collect())
+    }
 }
 
 impl Records {
@@ -48,7 +56,8 @@ impl Records {
         Ok(mirror.get(name)?)
     }
 
-    /// Reads anew all that the records in `mirror` are judged by, for a stranger at `from`.
+    /// Has all that the records in `mirror` are judged by as the store is now. `from` is the address of a
+    /// stranger, as above.
     ///
     /// # Errors
     ///
@@ -56,15 +65,19 @@ impl Records {
     pub(crate) async fn hear_what_judges<T: Kept>(
         &self,
         mirror: &Mirror<T>,
-        from: IpAddr,
+        from: Option<IpAddr>,
     ) -> Result<(), RecordsError> {
         let store = self.store()?;
         if store.answers_from_memory() {
             // Nobody else writes there, and what this process wrote is held.
             return Ok(());
         }
-        self.spend_look(mirror, from)?;
-        soon(self.catch_up::<T>(&*store, None)).await
+        if let Some(from) = from {
+            self.spend_look(mirror, from)?;
+        }
+        let revision = newest(&*store).await.map_err(RecordsError::Store)?;
+        let pause = from.map_or(Duration::ZERO, |_stranger| PAUSE);
+        self.catch_up::<T>(&store, revision, pause).await
     }
 
     /// Reads anew the record `name`, of which the mirrors may not have heard yet. Once it is held, so
@@ -78,7 +91,7 @@ impl Records {
         let Some(place) = Mirror::<T>::place(name) else { return Ok(()) };
         let found = in_time(store.get(&place)).await.map_err(RecordsError::Store)?;
         if let Some(record) = &found {
-            self.catch_up::<T>(&*store, Some(record.revision)).await?;
+            self.catch_up::<T>(&store, record.revision, Duration::ZERO).await?;
         }
         self.hold(&Guard::Absent(place), found.as_ref());
         Ok(())
@@ -100,36 +113,48 @@ impl Records {
         }
     }
 
-    /// Makes the kinds that judge `T` as new as `revision`, or as the store is now. Those of which the
-    /// watch has told that much already cost nothing.
+    /// Makes the kinds that judge `T` as new as `revision`.
     async fn catch_up<T: Kept>(
         &self,
-        store: &dyn Store,
-        revision: Option<Revision>,
+        store: &Arc<dyn Store>,
+        revision: Revision,
+        pause: Duration,
     ) -> Result<(), RecordsError> {
-        let is_behind = |mirror: &dyn Mirrors| {
-            let followed = mirror.followed();
-            let is_new = revision.is_some_and(|revision| followed >= Some(revision));
-            T::JUDGED_BY.contains(&mirror.root()) && !is_new
-        };
-        if !self.mirrors.iter().any(|mirror| is_behind(&**mirror)) {
-            return Ok(());
-        }
-        let CatchUps { begun, held } = &self.catch_ups;
-        let asked = begun.load(Ordering::SeqCst);
-        let mut held = held.lock().await;
-        for mirror in self.mirrors.iter().filter(|mirror| is_behind(&***mirror)) {
-            let root = mirror.root();
-            // Of many who wait here, one lists for all who came before it began.
-            let is_new = held.get(root).is_some_and(|listing| *listing > asked);
-            if let (false, Ok(place)) = (is_new, root.parse()) {
-                let listing = begun.fetch_add(1, Ordering::SeqCst).saturating_add(1);
-                let listed = list(store, Page::under_in_bulk(place)).await;
-                mirror.replace(&listed.map_err(RecordsError::Store)?);
-                held.insert(root, listing);
-            }
+        let judges = |mirror: &&Arc<dyn Mirrors>| T::JUDGED_BY.contains(&mirror.root());
+        for mirror in self.mirrors.iter().filter(judges) {
+            self.list_up_to(revision, mirror, (store, pause)).await?;
         }
         Ok(())
+    }
+
+    /// Makes one kind as new as `revision`; costs nothing where the watch has told of that much already.
+    async fn list_up_to(
+        &self,
+        revision: Revision,
+        mirror: &Arc<dyn Mirrors>,
+        (store, pause): (&Arc<dyn Store>, Duration),
+    ) -> Result<(), RecordsError> {
+        let is_new = || mirror.followed() >= Some(revision);
+        let (last, place) = (self.catch_ups.0.get(mirror.root()), mirror.root().parse());
+        let (Some(last), Ok(place), false) = (last, place, is_new()) else { return Ok(()) };
+        let mut last = Arc::clone(last).lock_owned().await;
+        // Of many who wait here, one lists for all who asked before it began.
+        if let (Some(last), false) = (*last, is_new()) {
+            sleep_until(last + pause).await;
+        }
+        if is_new() {
+            return Ok(());
+        }
+        let (mirror, store) = (Arc::clone(mirror), Arc::clone(store));
+        // In a task of its own: who gives up leaves it to those who come later.
+        let listing = tokio::spawn(async move {
+            let listed = list(&*store, Page::under_in_bulk(place)).await;
+            *last = Some(Instant::now());
+            mirror.replace(&listed?);
+            Ok(())
+        });
+        let panicked = |error| Err(StoreError::Unavailable { source: Box::new(error) });
+        listing.await.unwrap_or_else(panicked).map_err(RecordsError::Store)
     }
 
     fn spend_look<T: Kept>(&self, mirror: &Mirror<T>, from: IpAddr) -> Result<(), RecordsError> {
@@ -143,8 +168,12 @@ impl Records {
 }
 
 /// The outcome, if it comes while a client waits for it.
-async fn soon(looked: impl Future<Output = Result<(), RecordsError>>) -> Result<(), RecordsError> {
-    let late =
-        |elapsed| Err(RecordsError::Store(StoreError::Unavailable { source: Box::new(elapsed) }));
+pub(crate) async fn soon<E: From<RecordsError>>(
+    looked: impl Future<Output = Result<(), E>>,
+) -> Result<(), E> {
+    let late = |elapsed| {
+        let error = StoreError::Unavailable { source: Box::new(elapsed) };
+        Err(RecordsError::Store(error).into())
+    };
     timeout(LOOK_PATIENCE, looked).await.unwrap_or_else(late)
 }

@@ -1,5 +1,6 @@
-use std::sync::Arc;
+mod looks;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -7,7 +8,6 @@ use selkie_storage::{
     Commit, Listing, MemoryStore, Page, Record, RecordKey, RecordValue, Store, StoreFuture, Watch,
     Write,
 };
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::late::{Follower, no_late_answer_takes_back_what_was_heard};
@@ -343,78 +343,6 @@ async fn no_reload_holds_a_record_before_what_it_is_judged_by() {
     }
     replica.reload(&*store).await.unwrap();
     assert!(claims.names() == ["a"] && notes.names() == ["a"]);
-}
-
-const SOMEWHERE: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-#[tokio::test]
-async fn nothing_is_read_anew_and_no_look_spent_where_nobody_else_writes() {
-    let claims = Arc::new(Mirror::<Claim>::default());
-    let mirrors: Vec<Arc<dyn Mirrors>> = vec![Arc::clone(&claims) as _];
-    let records = Records::new(true, mirrors, Arc::new(SystemClock));
-    records.attach(store()).await.unwrap();
-    for _ in 0..200 {
-        records.hear_what_judges(&claims, SOMEWHERE).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn one_listing_is_for_all_who_wait_for_it() {
-    let claims = Arc::new(Mirror::<Claim>::default());
-    let mirrors: Vec<Arc<dyn Mirrors>> =
-        vec![Arc::clone(&claims) as _, Arc::<Mirror<Note>>::default() as _];
-    let records = Arc::new(Records::new(true, mirrors, Arc::new(SystemClock)));
-    let gated =
-        Arc::new(Gated { inner: store(), gate: Semaphore::new(2), listings: AtomicUsize::new(0) });
-    records.attach(Arc::clone(&gated) as _).await.unwrap();
-    let asked: Vec<_> = (0..20)
-        .map(|_| {
-            let (records, claims) = (Arc::clone(&records), Arc::clone(&claims));
-            tokio::spawn(async move { records.hear_what_judges(&claims, SOMEWHERE).await })
-        })
-        .collect();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(gated.listings.load(Ordering::Relaxed), 3, "two by the start");
-    gated.gate.add_permits(100);
-    for asked in asked {
-        asked.await.unwrap().unwrap();
-    }
-    let listings = gated.listings.load(Ordering::Relaxed);
-    assert_eq!(listings, 4, "the first one asked before the others did");
-    records.hear_what_judges(&claims, SOMEWHERE).await.unwrap();
-    assert_eq!(gated.listings.load(Ordering::Relaxed), 5, "it asked after all of them");
-}
-
-/// A store that answers so many listings.
-#[derive(Debug)]
-struct Gated {
-    inner: Arc<dyn Store>,
-    gate: Semaphore,
-    listings: AtomicUsize,
-}
-
-impl Store for Gated {
-    fn get<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
-        self.inner.get(key)
-    }
-
-    fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
-        self.listings.fetch_add(1, Ordering::Relaxed);
-        Box::pin(async move {
-            self.gate.acquire().await.unwrap().forget();
-            self.inner.list(page).await
-        })
-    }
-
-    fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
-        self.inner.commit(guards, writes)
-    }
-
-    fn watch(&self, after: Revision) -> StoreFuture<'_, Box<dyn Watch>> {
-        self.inner.watch(after)
-    }
 }
 
 /// A store that lists nothing below one place.

@@ -8,6 +8,7 @@ use selkie_storage::{MemoryStore, Store, Write};
 use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
+use crate::look_budget::LOOKS_PER_SECOND;
 use crate::state::Backend;
 use crate::transit::ManagedKeys;
 use crate::transit::tests::faulty_store::{FaultyStore, Mood};
@@ -262,6 +263,33 @@ async fn a_clock_that_is_behind_makes_no_denial_void_in_an_outage() {
     assert_eq!(two.use_of(&denied).await.status, 403);
 }
 
+/// Nobody makes up one that opens.
+#[tokio::test]
+async fn batch_tokens_are_good_however_many_come_in_a_second_and_in_an_outage() {
+    let (memory, clock) = (Arc::new(MemoryStore::new()), Arc::new(SetClock::default()));
+    let one = Api::sharing_by(&FaultyStore::new(&memory), Arc::clone(&clock) as _).await;
+    let nowhere = json!({ "policies": ["seal", "nowhere"], "type": "batch" });
+    let mut tokens = Vec::new();
+    for _ in 0..=LOOKS_PER_SECOND + 1 {
+        tokens.push(one.a_token("s.root", nowhere.clone()).await);
+    }
+    clock.advance(10);
+    let store = FaultyStore::new(&memory);
+    store.is(Mood::Deaf);
+    let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
+    let kept = tokens.pop().unwrap();
+    for token in &tokens {
+        let answer = two.use_of(token).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    clock.advance(90);
+    store.is(Mood::Away);
+    for _ in 0..=LOOKS_PER_SECOND {
+        let answer = two.use_of(&kept).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+}
+
 #[tokio::test]
 async fn a_token_is_good_on_every_replica_though_its_ancestors_are_new_too() {
     let pair = Pair::after(&[]).await;
@@ -397,7 +425,7 @@ async fn a_role_without_secret_ids_logs_in_on_every_replica_though_it_is_new() {
 }
 
 #[tokio::test]
-async fn nobody_learns_which_role_ids_there_are_by_asking_the_store_too_often() {
+async fn a_wrong_login_waits_for_the_store_whether_there_is_such_a_role_or_not() {
     let pair = Pair::after(&[mount(), role(&json!({}))]).await;
     for role_id in ["web-id", "other-id"] {
         for secret in ["wrong", ""] {

@@ -10,9 +10,10 @@ use super::role::Role;
 use super::secret_id::SecretId;
 use super::{AppRole, AppRoleProblem, LoginFault};
 use crate::auth::address::is_within;
+use crate::auth::methods::login::require_possible;
 use crate::auth::methods::parameters::narrowed;
 use crate::auth::methods::{AnswerKind, Login, MethodError, MethodReply, MethodRequest};
-use crate::state::records::{Batch, RecordsError};
+use crate::state::records::{Batch, RecordsError, soon};
 
 /// How often a use is counted anew because another login was first.
 const ATTEMPTS: usize = 16;
@@ -31,7 +32,7 @@ impl AppRole {
         let secret = request.fields.secret("secret_id")?;
         let secret = secret.as_ref().map_or("", |text| text.expose_to_decode().trim());
         let refused = |fault| invalid(secret, fault);
-        self.hear_of(&request, role_id, secret).await?;
+        soon(self.hear_of(&request, role_id, secret)).await?;
         let found = self.role_of_id(request.mount, role_id)?;
         let (name, role) = found.ok_or_else(|| refused(LoginFault::RoleId))?;
         if !role.bind_secret_id && !takes(&role, request.credentials.address) {
@@ -74,7 +75,7 @@ impl AppRole {
         {
             return Ok(());
         }
-        tools.records.hear_what_judges(&self.secret_ids, address).await?;
+        tools.records.hear_what_judges(&self.secret_ids, Some(address)).await?;
         // It was paid for.
         let document = document(role()?.as_deref());
         tools.records.find(&self.secret_ids, &document, None).await?;
@@ -102,6 +103,8 @@ impl AppRole {
                 return Err(invalid(text, LoginFault::Ended));
             }
             require_address(role, &found.value, request.credentials.address)?;
+            // Not before the secret id is known: strangers would learn of the role.
+            require_possible(&role.token, mount)?;
             let mut batch = Batch::default();
             match found.value.uses {
                 0 => return Ok(found.value),
