@@ -6,7 +6,6 @@ mod audit;
 mod backup;
 mod break_glass;
 mod client;
-mod completion;
 mod doctor;
 mod drill;
 mod error;
@@ -27,7 +26,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use selkie_config::{Config, Regression, Sources, SystemSources};
 
 pub use self::break_glass::{BreakGlassError, WrapObstacle};
@@ -84,8 +83,6 @@ enum Command {
     /// With the offline private key: make it, open one ciphertext, or unseal a Vault with it.
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlassCommand),
-    /// Print what lets a shell complete commands and options.
-    Completion(completion::Arguments),
     /// Print the version, and of a release the commit that it was built from.
     Version,
     /// What a confined server has HSM processes started by; not for people.
@@ -176,9 +173,6 @@ impl Command {
             Self::Takeover(command) => takeover::run(&command, output, errors),
             Self::Extract(arguments) => extract::run(&arguments, output),
             Self::BreakGlass(command) => break_glass::run(command, output, errors),
-            Self::Completion(arguments) => {
-                completion::run(&arguments, &Arguments::command(), output)
-            }
             Self::LaunchHsmProcesses => server::launch_hsm_processes(),
             Self::Version => print(output, &version(COMMIT)),
         }
