@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use selkie_access::{Policy, PolicyName};
+use selkie_access::{ManyPolicies, Policy, PolicyName};
 use selkie_config::TokenParameters;
 
 use serde::{Deserialize, Serialize};
 
 use super::mount::AuthMount;
 use super::{AnswerKind, MethodError};
-use crate::auth::tokens::{LargeMetadata, ManyPolicies, NewToken, TokenKind};
+use crate::auth::tokens::{LargeMetadata, NewToken, TokenKind};
 use crate::stable_uuid::stable_uuid;
 
 /// The longest name that a claim or a certificate gives a client: that of a display name which is asked
@@ -153,12 +153,7 @@ pub(super) fn require_possible(
     if parameters.policies.iter().any(PolicyName::is_root) {
         return Err(MethodError::refused(LoginProblem::Root));
     }
-    check_policies(parameters).map_err(MethodError::refused)
-}
-
-/// Whether a token can have as many policies as one by these parameters would have.
-pub(super) fn check_policies(parameters: &TokenParameters) -> Result<(), ManyPolicies> {
-    ManyPolicies::check(&policies(parameters))
+    ManyPolicies::check(&policies(parameters)).map_err(MethodError::refused)
 }
 
 /// Those of a token by these parameters, in order.

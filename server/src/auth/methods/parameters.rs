@@ -9,7 +9,6 @@ use selkie_access::{NameError, PolicyName};
 use selkie_config::{TokenParameters, TokenType};
 use serde_json::Value;
 
-use super::login::check_policies;
 use super::{MethodData, MethodError};
 use crate::api::fields::Fields;
 
@@ -67,8 +66,6 @@ pub(crate) fn update(
         let unknown = || ParameterProblem::TokenType { name: name.clone().into_owned() };
         parameters.token_type = token_type(&name).ok_or_else(|| MethodError::refused(unknown()))?;
     }
-    let many = |many| MethodError::refused(ParameterProblem::ManyPolicies(many));
-    check_policies(parameters).map_err(many)?;
     parameters.check().map_err(MethodError::refused)
 }
 

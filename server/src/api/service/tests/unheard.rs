@@ -273,7 +273,7 @@ async fn batch_tokens_are_good_however_many_come_in_a_second_and_in_an_outage() 
     for _ in 0..=LOOKS_PER_SECOND + 1 {
         tokens.push(one.a_token("s.root", nowhere.clone()).await);
     }
-    clock.advance(10);
+    clock.advance(40);
     let store = FaultyStore::new(&memory);
     store.is(Mood::Deaf);
     let two = Api::sharing_by(&store, Arc::clone(&clock) as _).await;
