@@ -70,7 +70,9 @@ async fn a_replica_whose_state_is_open_serves_without_declared_keys() {
     let told = api.send("s.root", "GET", "sys/seal-backend-status", "").await.json();
     assert_eq!(
         told["data"]["state"],
-        json!({ "status": "open", "sequence": 1, "reason": null, "advice": null })
+        json!({
+            "status": "open", "sequence": 1, "reason": null, "advice": null, "key_behind": null,
+        })
     );
     let text = api.send("s.root", "GET", "sys/metrics", "").await.text;
     for figure in ["store_up 1", "state_open 1", "state_sequence 1", "store_lag_seconds 0"] {
