@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +19,38 @@ use crate::state::listing::{in_time, list, newest};
 /// time for others.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
-/// Listings of what records are judged by, one at a time of each kind. By the kind's root, when the last
-/// one ended.
-#[derive(Debug)]
-pub(super) struct CatchUps(HashMap<&'static str, Arc<Mutex<Option<Instant>>>>);
+/// One kind of record, and what there is to listings of it.
+struct Kind {
+    mirror: Arc<dyn Mirrors>,
+    /// What its records are judged by.
+    judges: Vec<Arc<Kind>>,
+    /// One listing at a time; when the last one ended.
+    last: Arc<Mutex<Option<Instant>>>,
+}
+
+/// Listings of what records are judged by: the kinds by their roots.
+#[derive(Default)]
+pub(super) struct CatchUps(HashMap<&'static str, Arc<Kind>>);
 
 impl CatchUps {
     pub(super) fn of(mirrors: &[Arc<dyn Mirrors>]) -> Self {
-        Self(mirrors.iter().map(|mirror| (mirror.root(), Arc::default())).collect())
+        let mut kinds = Self::default();
+        for mirror in mirrors {
+            kinds.add(mirror, mirrors);
+        }
+        kinds
+    }
+
+    /// After those that judge it; none judges itself, in however many steps.
+    fn add(&mut self, mirror: &Arc<dyn Mirrors>, all: &[Arc<dyn Mirrors>]) -> Arc<Kind> {
+        if let Some(kind) = self.0.get(mirror.root()) {
+            return Arc::clone(kind);
+        }
+        let judges = all.iter().filter(|one| mirror.judged_by().contains(&one.root()));
+        let judges = judges.map(|judge| self.add(judge, all)).collect();
+        let kind = Arc::new(Kind { mirror: Arc::clone(mirror), judges, last: Arc::default() });
+        self.0.insert(mirror.root(), Arc::clone(&kind));
+        kind
     }
 }
 
@@ -120,41 +145,11 @@ impl Records {
         revision: Revision,
         pause: Duration,
     ) -> Result<(), RecordsError> {
-        let judges = |mirror: &&Arc<dyn Mirrors>| T::JUDGED_BY.contains(&mirror.root());
-        for mirror in self.mirrors.iter().filter(judges) {
-            self.list_up_to(revision, mirror, (store, pause)).await?;
+        for judge in T::JUDGED_BY.iter().filter_map(|root| self.catch_ups.0.get(root)) {
+            let listed = list_up_to(revision, judge, (store, pause)).await;
+            listed.map_err(RecordsError::Store)?;
         }
         Ok(())
-    }
-
-    /// Makes one kind as new as `revision`; costs nothing where the watch has told of that much already.
-    async fn list_up_to(
-        &self,
-        revision: Revision,
-        mirror: &Arc<dyn Mirrors>,
-        (store, pause): (&Arc<dyn Store>, Duration),
-    ) -> Result<(), RecordsError> {
-        let is_new = || mirror.followed() >= Some(revision);
-        let (last, place) = (self.catch_ups.0.get(mirror.root()), mirror.root().parse());
-        let (Some(last), Ok(place), false) = (last, place, is_new()) else { return Ok(()) };
-        let mut last = Arc::clone(last).lock_owned().await;
-        // Of many who wait here, one lists for all who asked before it began.
-        if let (Some(last), false) = (*last, is_new()) {
-            sleep_until(last + pause).await;
-        }
-        if is_new() {
-            return Ok(());
-        }
-        let (mirror, store) = (Arc::clone(mirror), Arc::clone(store));
-        // In a task of its own: who gives up leaves it to those who come later.
-        let listing = tokio::spawn(async move {
-            let listed = list(&*store, Page::under_in_bulk(place)).await;
-            *last = Some(Instant::now());
-            mirror.replace(&listed?);
-            Ok(())
-        });
-        let panicked = |error| Err(StoreError::Unavailable { source: Box::new(error) });
-        listing.await.unwrap_or_else(panicked).map_err(RecordsError::Store)
     }
 
     fn spend_look<T: Kept>(&self, mirror: &Mirror<T>, from: IpAddr) -> Result<(), RecordsError> {
@@ -165,6 +160,42 @@ impl Records {
             false => Err(RecordsError::NotLookedUp),
         }
     }
+}
+
+/// Makes one kind as new as `revision`, and what judges it as new as what is held of it then: somebody
+/// may write a policy, and a role that names it, while this lists. Costs nothing where the watch has told
+/// of that much already.
+fn list_up_to<'a>(
+    revision: Revision,
+    kind: &'a Arc<Kind>,
+    (store, pause): (&'a Arc<dyn Store>, Duration),
+) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
+    Box::pin(async move {
+        let is_new = || kind.mirror.followed() >= Some(revision);
+        let (Ok(place), false) = (kind.mirror.root().parse(), is_new()) else { return Ok(()) };
+        let mut last = Arc::clone(&kind.last).lock_owned().await;
+        // Of many who wait here, one lists for all who asked before it began.
+        if let (Some(last), false) = (*last, is_new()) {
+            sleep_until(last + pause).await;
+        }
+        if is_new() {
+            return Ok(());
+        }
+        let (kind, store) = (Arc::clone(kind), Arc::clone(store));
+        // In a task of its own: who gives up leaves it to those who come later.
+        let listing = tokio::spawn(async move {
+            let listed = list(&*store, Page::under_in_bulk(place)).await;
+            *last = Some(Instant::now());
+            let listed = listed?;
+            for judge in &kind.judges {
+                list_up_to(listed.revision, judge, (&store, pause)).await?;
+            }
+            kind.mirror.replace(&listed);
+            Ok(())
+        });
+        let panicked = |error| Err(StoreError::Unavailable { source: Box::new(error) });
+        listing.await.unwrap_or_else(panicked)
+    })
 }
 
 /// The outcome, if it comes while a client waits for it.

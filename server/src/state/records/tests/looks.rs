@@ -1,6 +1,8 @@
 //! What looks cost the store, and whom they keep waiting.
 
+use std::mem::take;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Mutex;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, yield_now};
@@ -10,35 +12,44 @@ use super::*;
 use crate::look_budget::LOOK_PATIENCE;
 use crate::state::records::looks::PAUSE;
 
-/// Judged by claims.
-#[derive(Debug)]
-struct Deed;
+/// A kind without content.
+macro_rules! kind {
+    ($name:ident, $root:literal, $judges:expr) => {
+        #[derive(Debug)]
+        struct $name;
 
-impl Kept for Deed {
-    const ROOT: &'static str = "deed";
-    type Name = String;
-    type Index = ();
-    const JUDGED_BY: &'static [&'static str] = &[Claim::ROOT];
-    fn place(name: &String) -> String {
-        name.clone()
-    }
-    fn name(place: &str) -> Option<String> {
-        Some(place.to_owned())
-    }
-    fn encode(&self) -> Result<RecordValue, TooLarge> {
-        RecordValue::new(Vec::new()).map_err(|_large| TooLarge)
-    }
-    fn decode(_name: &String, _value: &RecordValue) -> Option<Self> {
-        Some(Self)
-    }
+        impl Kept for $name {
+            const ROOT: &'static str = $root;
+            type Name = String;
+            type Index = ();
+            const JUDGED_BY: &'static [&'static str] = $judges;
+            fn place(name: &String) -> String {
+                name.clone()
+            }
+            fn name(place: &str) -> Option<String> {
+                Some(place.to_owned())
+            }
+            fn encode(&self) -> Result<RecordValue, TooLarge> {
+                RecordValue::new(Vec::new()).map_err(|_large| TooLarge)
+            }
+            fn decode(_name: &String, _value: &RecordValue) -> Option<Self> {
+                Some(Self)
+            }
+        }
+    };
 }
 
-/// A store that lists notes so many times.
+kind!(Deed, "deed", &[Claim::ROOT]);
+kind!(Fact, "fact", &[]);
+kind!(Act, "act", &[Fact::ROOT]);
+
+/// A store that lists notes so many times, and gets what is written before it lists claims.
 #[derive(Debug)]
 struct Gated {
     inner: Arc<dyn Store>,
     gate: Semaphore,
     listings: AtomicUsize,
+    before_claims: Mutex<Vec<Write>>,
 }
 
 impl Store for Gated {
@@ -48,6 +59,12 @@ impl Store for Gated {
 
     fn list<'a>(&'a self, page: &'a Page) -> StoreFuture<'a, Listing> {
         Box::pin(async move {
+            if page.under.as_ref().is_some_and(|under| under.as_str() == Claim::ROOT) {
+                let writes = take(&mut *self.before_claims.lock().unwrap());
+                if !writes.is_empty() {
+                    self.inner.commit(&[], &writes).await?;
+                }
+            }
             if page.under.as_ref().is_some_and(|under| under.as_str() == Note::ROOT) {
                 self.listings.fetch_add(1, Ordering::Relaxed);
                 self.gate.acquire().await.unwrap().forget();
@@ -68,8 +85,9 @@ impl Store for Gated {
 /// A replica whose watch tells nothing, with a store that others write to.
 struct Bench {
     records: Records,
-    claims: Mirror<Claim>,
+    claims: Arc<Mirror<Claim>>,
     deeds: Mirror<Deed>,
+    acts: Mirror<Act>,
     notes: Arc<Mirror<Note>>,
     store: Arc<Gated>,
 }
@@ -77,15 +95,19 @@ struct Bench {
 impl Bench {
     /// Its store lists notes so many times after the start.
     async fn new(listings: usize) -> Arc<Self> {
-        let notes = Arc::<Mirror<Note>>::default();
-        let mirrors: Vec<Arc<dyn Mirrors>> =
-            vec![Arc::<Mirror<Claim>>::default() as _, Arc::clone(&notes) as _];
+        let (claims, notes) = (Arc::<Mirror<Claim>>::default(), Arc::<Mirror<Note>>::default());
+        let mirrors: Vec<Arc<dyn Mirrors>> = vec![
+            Arc::clone(&claims) as _,
+            Arc::<Mirror<Fact>>::default() as _,
+            Arc::clone(&notes) as _,
+        ];
         let records = Records::new(true, mirrors, Arc::new(SystemClock));
         let gate = Semaphore::new(listings + 1);
-        let store = Arc::new(Gated { inner: store(), gate, listings: AtomicUsize::new(0) });
+        let (inner, listings, before_claims) = (store(), AtomicUsize::new(0), Mutex::default());
+        let store = Arc::new(Gated { inner, gate, listings, before_claims });
         records.attach(Arc::clone(&store) as _).await.unwrap();
-        let (claims, deeds) = (Mirror::default(), Mirror::default());
-        Arc::new(Self { records, claims, deeds, notes, store })
+        let (deeds, acts) = (Mirror::default(), Mirror::default());
+        Arc::new(Self { records, claims, deeds, acts, notes, store })
     }
 
     async fn somebody_writes(&self, text: &str) {
@@ -204,8 +226,29 @@ async fn a_listing_of_one_kind_keeps_none_of_another_waiting() {
     for _ in 0..100 {
         yield_now().await;
     }
-    let other = bench.records.hear_what_judges(&bench.deeds, None);
+    let other = bench.records.hear_what_judges(&bench.acts, None);
     timeout(LOOK_PATIENCE / 4, other).await.unwrap().unwrap();
     assert!(slow.await.unwrap().is_err());
     assert_eq!(bench.listings(), 1);
+}
+
+/// As a policy, and a role that names it.
+#[tokio::test]
+async fn what_is_written_while_a_kind_is_listed_is_not_held_before_what_judges_it() {
+    let bench = Bench::new(1).await;
+    let claim = RecordValue::new(Vec::new()).unwrap();
+    let writes = [
+        Write::Put(
+            Mirror::<Note>::place(&"a".into()).unwrap(),
+            Note("judge".into()).encode().unwrap(),
+        ),
+        Write::Put(Mirror::<Claim>::place(&"b".into()).unwrap(), claim),
+    ];
+    bench.store.before_claims.lock().unwrap().extend(writes);
+    let place = Mirror::<Act>::place(&"other".into()).unwrap();
+    let other = [Write::Put(place, RecordValue::new(Vec::new()).unwrap())];
+    bench.store.inner.commit(&[], &other).await.unwrap();
+    bench.records.hear_what_judges(&bench.deeds, None).await.unwrap();
+    assert!(bench.claims.get(&"b".into()).unwrap().is_some());
+    assert_eq!(bench.text().as_deref(), Some("judge"));
 }
