@@ -110,6 +110,11 @@ fn run(arguments: &[&str]) -> Result<Result<(), String>> {
     Ok(if output.status.success() { Ok(()) } else { Err(said) })
 }
 
+/// As a refusal calls the server of a replica.
+fn named(pair: &Pair, replica: usize) -> String {
+    format!("process {} on ", pair.replicas.members[replica].process.id())
+}
+
 #[test]
 fn nothing_is_restored_or_migrated_under_servers_until_they_have_stopped() -> Result<()> {
     let Some(mut pair) = Pair::start()? else { return Ok(()) };
@@ -120,8 +125,8 @@ fn nothing_is_restored_or_migrated_under_servers_until_they_have_stopped() -> Re
     let away = ["migrate", "--from", &first, "--to", &sled];
     for command in [&restore[..], &forced, &away] {
         let refused = run(command)?.err().with_context(|| format!("{command:?} is done"))?;
-        for replica in &pair.replicas.members {
-            let named = format!("process {} on ", replica.process.id());
+        for replica in 0..pair.replicas.members.len() {
+            let named = named(&pair, replica);
             ensure!(refused.contains(&named), "{command:?}: no {named:?} in {refused}");
         }
     }
@@ -129,9 +134,11 @@ fn nothing_is_restored_or_migrated_under_servers_until_they_have_stopped() -> Re
     ensure!(same.contains("name the same storage: nothing was done"), "{same}");
     pair.assert_well()?;
 
+    let stopped = named(&pair, 0);
     pair.replicas.members[0].stop()?;
     let refused = run(&forced)?.err().context("it is done")?;
-    ensure!(refused.matches("process ").count() == 1, "one has stopped: {refused}");
+    ensure!(!refused.contains(&stopped), "it has stopped: {refused}");
+    ensure!(refused.contains(&named(&pair, 1)), "it has not: {refused}");
     let same = run(&["migrate", "--from", &first, "--to", &second])?.err().context("it is done")?;
     ensure!(same.contains("name the same storage: nothing was done"), "{same}");
     // What nobody could stop goes by itself.
