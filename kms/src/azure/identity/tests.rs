@@ -376,8 +376,8 @@ async fn fetch(server: &TestServer, deadline: Duration) -> Result<Token, Identit
 #[tokio::test]
 async fn what_passes_at_imds_is_tried_again() {
     for status in [404, 410, 429, 500, 503] {
-        let server = TestServer::plain(move |received| match received.nth {
-            1 => answer(status, "{}"),
+        let server = TestServer::plain(move |received| match (received.connection, received.nth) {
+            (1, 1) => answer(status, "{}"),
             _ => answer(200, GOOD),
         })
         .await;
@@ -512,9 +512,11 @@ async fn answer_that_the_library_would_misread_or_panic_over_is_a_wrong_answer()
 async fn entra_is_tried_again_as_we_decide_and_not_as_the_library_does() {
     let authority = Authority::new();
     let throttled = "HTTP/1.1 429 X\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n";
-    let server = TestServer::tls(&authority, "login.test", |received| match received.nth {
-        1 => answer(503, "{}"),
-        _ => Reply::Answer(throttled.to_owned()),
+    let server = TestServer::tls(&authority, "login.test", |received| {
+        match (received.connection, received.nth) {
+            (1, 1) => answer(503, "{}"),
+            _ => Reply::Answer(throttled.to_owned()),
+        }
     })
     .await;
     let app = application(&authority, &server, secret());
