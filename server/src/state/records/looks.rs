@@ -23,7 +23,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(250);
 struct Kind {
     mirror: Arc<dyn Mirrors>,
     /// What its records are judged by.
-    judges: Vec<Arc<Kind>>,
+    judges: Vec<Arc<Self>>,
     /// One listing at a time; when the last one ended.
     last: Arc<Mutex<Option<Instant>>>,
 }
