@@ -1,5 +1,3 @@
-mod looks;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +13,35 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::state::listing::Listed;
 use crate::transit::ManagedKeys;
+
+/// A kind without content.
+macro_rules! kind {
+    ($name:ident, $root:literal, $judges:expr) => {
+        #[derive(Debug)]
+        struct $name;
+
+        impl Kept for $name {
+            const ROOT: &'static str = $root;
+            type Name = String;
+            type Index = ();
+            const JUDGED_BY: &'static [&'static str] = $judges;
+            fn place(name: &String) -> String {
+                name.clone()
+            }
+            fn name(place: &str) -> Option<String> {
+                Some(place.to_owned())
+            }
+            fn encode(&self) -> Result<RecordValue, TooLarge> {
+                RecordValue::new(Vec::new()).map_err(|_large| TooLarge)
+            }
+            fn decode(_name: &String, _value: &RecordValue) -> Option<Self> {
+                Some(Self)
+            }
+        }
+    };
+}
+
+mod looks;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Note(String);
@@ -302,28 +329,8 @@ async fn without_a_store_nothing_can_be_kept() {
     assert!(matches!(sealed.commit(&batch).await, Err(RecordsError::StateSealed)));
 }
 
-/// What no note must be missing for.
-#[derive(Debug)]
-struct Claim;
-
-impl Kept for Claim {
-    const ROOT: &'static str = "claim";
-    type Name = String;
-    type Index = ();
-    const JUDGED_BY: &'static [&'static str] = &[Note::ROOT];
-    fn place(name: &String) -> String {
-        name.clone()
-    }
-    fn name(place: &str) -> Option<String> {
-        Some(place.to_owned())
-    }
-    fn encode(&self) -> Result<RecordValue, TooLarge> {
-        RecordValue::new(Vec::new()).map_err(|_large| TooLarge)
-    }
-    fn decode(_name: &String, _value: &RecordValue) -> Option<Self> {
-        Some(Self)
-    }
-}
+// What no note must be missing for.
+kind!(Claim, "claim", &[Note::ROOT]);
 
 #[tokio::test]
 async fn no_reload_holds_a_record_before_what_it_is_judged_by() {

@@ -12,33 +12,6 @@ use super::*;
 use crate::look_budget::LOOK_PATIENCE;
 use crate::state::records::looks::PAUSE;
 
-/// A kind without content.
-macro_rules! kind {
-    ($name:ident, $root:literal, $judges:expr) => {
-        #[derive(Debug)]
-        struct $name;
-
-        impl Kept for $name {
-            const ROOT: &'static str = $root;
-            type Name = String;
-            type Index = ();
-            const JUDGED_BY: &'static [&'static str] = $judges;
-            fn place(name: &String) -> String {
-                name.clone()
-            }
-            fn name(place: &str) -> Option<String> {
-                Some(place.to_owned())
-            }
-            fn encode(&self) -> Result<RecordValue, TooLarge> {
-                RecordValue::new(Vec::new()).map_err(|_large| TooLarge)
-            }
-            fn decode(_name: &String, _value: &RecordValue) -> Option<Self> {
-                Some(Self)
-            }
-        }
-    };
-}
-
 kind!(Deed, "deed", &[Claim::ROOT]);
 kind!(Fact, "fact", &[]);
 kind!(Act, "act", &[Fact::ROOT]);
