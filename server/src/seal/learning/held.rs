@@ -98,13 +98,14 @@ impl Learner {
     }
 }
 
-/// Whether a version came between the one in use and the newest that may be in use elsewhere.
+/// Whether a version came between the one in use and the newest that may be in use elsewhere, or was
+/// before it expired or was disabled.
 fn is_left_behind(was: &Known, fresh: &KekDescription) -> bool {
     let is_own = |version: &KekVersion| version.id == was.keks.current().id;
     let is_newest = |version: &&KekVersion| version.id == fresh.current().id;
     let later = fresh.versions().iter().skip_while(|version| !is_own(version)).skip(1);
     let mut between = later.take_while(|version| !is_newest(version));
-    between.any(|version| version.state == KekState::Enabled)
+    between.any(|version| version.state != KekState::NotYetValid)
 }
 
 /// What is to be followed in place of `followed`, which the KMS has described after `before`, where

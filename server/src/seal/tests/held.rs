@@ -110,6 +110,18 @@ async fn a_pin_from_before_a_rotation_does_not_bring_back_the_version_of_then() 
     assert_eq!(encrypts_under(&node).await, (3, id(3)));
 }
 
+/// Invariant I7: what came between was in use elsewhere, or may have been.
+#[tokio::test(start_paused = true)]
+async fn a_pin_from_before_versions_that_cannot_be_used_does_not_bring_back_the_version_of_then() {
+    for state in [KekState::Disabled, KekState::Expired] {
+        let site = Site::new();
+        drop(site.running().await);
+        let three = Version { state: KekState::NotYetValid, ..Version::enabled(3) };
+        site.kms.lists(&[Version::enabled(1), newest(state)[1], three]);
+        fault(encrypt(&site.running().await).await);
+    }
+}
+
 /// Invariant I7: of two versions with a time each, the first is in use between the two.
 #[tokio::test(start_paused = true)]
 async fn replicas_follow_one_version_after_the_other_as_its_time_comes_whatever_they_knew() {
