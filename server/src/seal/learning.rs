@@ -208,9 +208,6 @@ impl Learner {
         fresh: &KekDescription,
     ) -> Outlook {
         let fingerprints = connection.fingerprints();
-        let first = held::before_its_time(fresh).filter(|_| before.is_none());
-        let first = first.map(|keks| Known::described(keks, None, fingerprints));
-        let before = before.or(first.as_ref());
         let recognised = match self.recognised(connection, before, fresh).await {
             Ok(recognised) => recognised,
             Err(doubt) => {
@@ -228,7 +225,9 @@ impl Learner {
                 return Outlook { known, fault };
             }
         };
-        let mut known = Known::described(followed, before, fingerprints);
+        let due = held::due(before, &followed);
+        let to_come = due.as_ref().map(|_| held::not_yet_valid(&followed));
+        let mut known = Known::described(due.unwrap_or(followed), before, fingerprints);
         if let Some(held) = self.held_unlisted(connection, before, &known, fresh).await {
             known = held;
         }
@@ -240,7 +239,7 @@ impl Learner {
         let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
         let moved_from = before.filter(is_moved);
         match (self.prove_current(connection, &mut known).await, moved_from) {
-            (Ok(()), _) => Outlook { known, fault: unlisted },
+            (Ok(()), _) => Outlook { known, fault: to_come.or(unlisted) },
             (Err(fault), Some(was)) => self.held(connection, was, fresh, fault).await,
             (Err(fault), None) => Outlook { known, fault: Some(fault) },
         }

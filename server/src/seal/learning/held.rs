@@ -98,20 +98,39 @@ impl Learner {
     }
 }
 
-/// Whether a version came between the one in use and the newest that may be in use elsewhere.
+/// Whether a version came between the one in use and the newest that may be in use elsewhere, or was
+/// before it expired or was disabled.
 fn is_left_behind(was: &Known, fresh: &KekDescription) -> bool {
     let is_own = |version: &KekVersion| version.id == was.keks.current().id;
     let is_newest = |version: &&KekVersion| version.id == fresh.current().id;
     let later = fresh.versions().iter().skip_while(|version| !is_own(version)).skip(1);
     let mut between = later.take_while(|version| !is_newest(version));
-    between.any(|version| version.state == KekState::Enabled)
+    between.any(|version| version.state != KekState::NotYetValid)
 }
 
-/// What is in use where the time of the newest version has not come, and nothing is known from
-/// before: the newest one whose time has, and no version after it. Those count from when they are
-/// valid, as they do for a server that has seen them come. Any other state may be that of a version
-/// that was in use, and that N counts (invariant I7).
-pub(super) fn before_its_time(fresh: &KekDescription) -> Option<KekDescription> {
+/// What is to be followed in place of `followed`, which the KMS has described after `before`, where
+/// the time of the newest version has not come: the newest one whose time has. Two versions that wait
+/// for a time each would else have servers that run stay at the one before both, while those that
+/// start use the one between (invariant I7). None where that one is in use already, or an older one
+/// than is known.
+pub(super) fn due(before: Option<&Known>, followed: &KekDescription) -> Option<KekDescription> {
+    let due = before_its_time(followed)?;
+    let is_newer = |was: &Known| {
+        let is_kept = |version: &KekVersion| due.version(&version.id).is_some();
+        due.current().id != was.keks.current().id && was.keks.versions().iter().all(is_kept)
+    };
+    before.is_none_or(is_newer).then_some(due)
+}
+
+/// What is told of the newest version while another one is due.
+pub(super) fn not_yet_valid(followed: &KekDescription) -> SealFault {
+    SealFault::NotUsable { kek: followed.current().id.clone(), state: KekState::NotYetValid }
+}
+
+/// The description with the newest version whose time has come as the current one, and no version
+/// after it. Those count from when they are valid. Any other state may be that of a version that was
+/// in use, and that N counts (invariant I7).
+fn before_its_time(fresh: &KekDescription) -> Option<KekDescription> {
     let (newest, versions) = (fresh.current(), fresh.versions());
     if newest.state != KekState::NotYetValid {
         return None;

@@ -104,10 +104,80 @@ async fn a_pin_from_before_a_rotation_does_not_bring_back_the_version_of_then() 
     let three = Version { state: KekState::NotYetValid, ..three };
     site.kms.lists(&[one, Version::enabled(2), three]);
     let node = site.running().await;
-    fault(encrypt(&node).await);
+    assert_eq!(encrypts_under(&node).await, (2, id(2)));
     site.kms.lists(&[one, Version::enabled(2), Version::enabled(3)]);
     sleep(2 * POLL).await;
     assert_eq!(encrypts_under(&node).await, (3, id(3)));
+}
+
+/// Invariant I7: what came between was in use elsewhere, or may have been.
+#[tokio::test(start_paused = true)]
+async fn a_pin_from_before_versions_that_cannot_be_used_does_not_bring_back_the_version_of_then() {
+    for state in [KekState::Disabled, KekState::Expired] {
+        let site = Site::new();
+        drop(site.running().await);
+        let three = Version { state: KekState::NotYetValid, ..Version::enabled(3) };
+        site.kms.lists(&[Version::enabled(1), newest(state)[1], three]);
+        fault(encrypt(&site.running().await).await);
+    }
+}
+
+/// Invariant I7: of two versions with a time each, the first is in use between the two.
+#[tokio::test(start_paused = true)]
+async fn replicas_follow_one_version_after_the_other_as_its_time_comes_whatever_they_knew() {
+    for tells in [rsa_kms::Tells::All, rsa_kms::Tells::TheCurrentOne, rsa_kms::Tells::None] {
+        let to_come = |number| Version { state: KekState::NotYetValid, ..Version::enabled(number) };
+        let is_there = Version::enabled;
+        let (running, pinned) = (Site::new(), Site::new());
+        let (signed, stateless) = (Site::with_local_key(), Site::without_data_dir());
+        let sites = [&running, &pinned, &signed, &stateless];
+        let list = |versions: [Version; 3]| sites.iter().for_each(|site| site.kms.lists(&versions));
+        sites.iter().for_each(|site| site.kms.tells(tells));
+        drop((pinned.running().await, signed.running().await));
+        list([is_there(1), to_come(2), to_come(3)]);
+        let node = running.running().await;
+        assert_eq!(encrypts_under(&node).await, (1, id(1)), "{tells:?}");
+        list([is_there(1), is_there(2), to_come(3)]);
+        sleep(2 * POLL).await;
+        let started = [pinned.running().await, signed.running().await, stateless.running().await];
+        let nodes = [&node, &started[0], &started[1], &started[2]];
+        for node in nodes {
+            assert_eq!(encrypts_under(node).await, (2, id(2)), "{tells:?}");
+            let health = node.deployment().seals.iter().next().unwrap().connection.health();
+            let Some(SealFault::NotUsable { kek, .. }) = health.fault else {
+                panic!("{tells:?} {:?}", health.fault)
+            };
+            assert_eq!(kek, id(3), "what is to come is told");
+        }
+        list([1, 2, 3].map(is_there));
+        sleep(2 * POLL).await;
+        for node in nodes {
+            assert_eq!(encrypts_under(node).await, (3, id(3)), "{tells:?}");
+        }
+        // The time of one that was in use is moved.
+        list([is_there(1), is_there(2), to_come(3)]);
+        sleep(2 * POLL).await;
+        for node in nodes {
+            fault(encrypt(node).await);
+            assert_eq!(node.deployment().declared_keys().next().unwrap().1.latest.get(), 3);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_whose_time_has_come_and_that_fails_is_not_in_use() {
+    let site = Site::new();
+    let to_come = |number| Version { state: KekState::NotYetValid, ..Version::enabled(number) };
+    let node = site.running().await;
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2), to_come(3)]);
+    site.kms.refuses(2, KmsError::Rejected(None));
+    sleep(2 * POLL).await;
+    assert_eq!(encrypts_under(&node).await, (1, id(1)));
+    let health = node.deployment().seals.iter().next().unwrap().connection.health();
+    assert!(matches!(health.fault, Some(SealFault::Unconfirmed(_))), "{:?}", health.fault);
+    site.kms.unwraps_all();
+    sleep(2 * POLL).await;
+    assert_eq!(encrypts_under(&node).await, (2, id(2)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,7 +54,13 @@ impl State {
         let enabled = deployment.seals.enabled().map(Seal::name);
         let waits_for: Vec<_> = enabled.filter(|name| !is_trusted(name)).cloned().collect();
         if !waits_for.is_empty() {
-            let lacking = keks.iter().filter(|kek| !made_for.contains(kek));
+            // It may have been made under a name that a seal had before, and opens by that.
+            let is_made_for = |kek: &&KekRef| {
+                let seal = deployment.seals.find(&kek.seal);
+                let is_of = |name| seal.is_some_and(|seal| seal.is_known_as(name));
+                made_for.iter().any(|made| made.kek == kek.kek && is_of(&made.seal))
+            };
+            let lacking = keks.iter().filter(|kek| !is_made_for(kek));
             let lacking: Vec<_> = lacking.map(|kek| kek.seal.clone()).collect();
             return Ok((!lacking.is_empty()).then_some(Behind { lacking, waits_for }));
         }

@@ -14,8 +14,8 @@ use super::super::checkpoint::CheckpointError;
 use super::*;
 use crate::deployment::Deployment;
 use crate::node::Node;
-use crate::seal::tests::{Site, encrypt_under};
-use crate::seal::{Keeping, Seals};
+use crate::seal::tests::{Site, TestClock, encrypt_under};
+use crate::seal::{Keeping, Seal, Seals};
 use crate::state::{Backend, Missing, StateStatus, under_mounts};
 use crate::telemetry::captured::Log;
 use crate::transit::tests::{TestSeal, config_of, engine, permit};
@@ -577,14 +577,13 @@ async fn the_state_key_follows_its_seals_and_stays_the_same_key() {
     assert!(matches!(state(&raw).open(&one).await, Err(OpenError::StateKey(_))), "a is gone");
 }
 
-async fn node_of_two(sites: [&Site; 2], raw: &Arc<dyn Store>) -> Node {
-    let names = ["weu", "neu"];
-    let [one, other] = [0, 1].map(|at| sites[at].seal(names[at]));
+async fn node_of_two(seals: [Seal; 2], clock: &Arc<TestClock>, raw: &Arc<dyn Store>) -> Node {
+    let names: Vec<_> = seals.iter().map(|seal| seal.name().to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
     let config = config_of(&[("unseal", VersionRule::Counted { generation: 0 })], &names);
-    let seals = Seals::new(vec![one, other]).resumed(None);
+    let seals = Seals::new(seals.into()).resumed(None);
     let deployment = Deployment::assemble(config, seals).unwrap();
-    let clock = Arc::clone(&sites[0].clock) as _;
-    let node = Node::begin(deployment, ManagedKeys::awaiting_store(), clock).await;
+    let node = Node::begin(deployment, ManagedKeys::awaiting_store(), Arc::clone(clock) as _).await;
     node.keep_state(Backend::Opened(Arc::clone(raw)), "inmem").await;
     node
 }
@@ -594,12 +593,12 @@ async fn node_of_two(sites: [&Site; 2], raw: &Arc<dyn Store>) -> Node {
 async fn a_state_key_that_waits_for_a_seal_to_follow_another_is_told_of_once() {
     let (one, other, raw) = (Site::without_data_dir(), Site::without_data_dir(), memory());
     let log = Log::start();
-    let node = node_of_two([&one, &other], &raw).await;
+    let node = node_of_two([one.seal("weu"), other.seal("neu")], &one.clock, &raw).await;
     sleep(Duration::from_secs(600)).await;
     assert_eq!(node.state_key_behind(), None);
     drop(node);
     other.away();
-    let node = node_of_two([&one, &other], &raw).await;
+    let node = node_of_two([one.seal("weu"), other.seal("neu")], &one.clock, &raw).await;
     sleep(Duration::from_secs(600)).await;
     assert_eq!(node.state_key_behind(), None, "it is made for all that can be wrapped for");
     one.rotate();
@@ -616,6 +615,24 @@ async fn a_state_key_that_waits_for_a_seal_to_follow_another_is_told_of_once() {
     for line in ["the state key does not follow its seals", "the state key is no longer behind"] {
         assert_eq!(text.matches(line).count(), 1, "{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_key_is_not_behind_a_seal_that_was_renamed_with_an_alias_alone() {
+    let (one, other, raw) = (Site::without_data_dir(), Site::without_data_dir(), memory());
+    let node = node_of_two([one.seal("weu"), other.seal("neu")], &one.clock, &raw).await;
+    sleep(Duration::from_secs(60)).await;
+    drop(node);
+    other.away();
+    let [north, weu, neu] = ["north", "weu", "neu"].map(|name| SealName::new(name).unwrap());
+    let renamed = one.seal("north").known_as(vec![weu]);
+    let node = node_of_two([renamed, other.seal("neu")], &one.clock, &raw).await;
+    sleep(Duration::from_secs(1200)).await;
+    assert_eq!(node.state_key_behind(), None, "it opens by the alias");
+    one.rotate();
+    sleep(Duration::from_secs(1200)).await;
+    let behind = Behind { lacking: vec![north], waits_for: vec![neu] };
+    assert_eq!(node.state_key_behind().as_deref(), Some(&behind));
 }
 
 #[tokio::test]
