@@ -20,6 +20,9 @@ pub struct Known {
     /// The KMS says something else now: nothing is encrypted.
     pub contradiction: Option<Contradiction>,
     trusted: BTreeMap<KekId, Trusted>,
+    /// Versions that the KMS lists and that are not among [`Known::keks`], as they may not be used.
+    /// Others may have used them before.
+    passed_over: Vec<KekId>,
 }
 
 /// Why a version is wrapped under, and in which way: no other key under its id inherits that.
@@ -83,8 +86,7 @@ impl Known {
     #[must_use]
     pub fn configured(keks: KekDescription) -> Self {
         let ids: Vec<_> = keks.versions().iter().map(|one| one.id.clone()).collect();
-        let trusted = BTreeMap::new();
-        let mut known = Self { keks, source: Source::Configuration, contradiction: None, trusted };
+        let mut known = Self::untrusted(keks, Source::Configuration);
         ids.into_iter().for_each(|id| known.trust(id, Trust::Configured));
         known
     }
@@ -94,8 +96,7 @@ impl Known {
     pub fn pinned(pinned: Pinned, fingerprints: &[[u8; 32]]) -> Self {
         let Pinned { keks, is_signed } = pinned;
         let current = keks.current().clone();
-        let mut known =
-            Self { keks, source: Source::Pin, contradiction: None, trusted: BTreeMap::new() };
+        let mut known = Self::untrusted(keks, Source::Pin);
         if is_signed && (fingerprints.is_empty() || fingerprint(&current).is_none()) {
             known.trust(current.id, Trust::Pinned);
         }
@@ -109,10 +110,27 @@ impl Known {
         before: Option<&Self>,
         fingerprints: &[[u8; 32]],
     ) -> Self {
-        let trusted = before.map(|known| known.trusted.clone()).unwrap_or_default();
-        let mut known = Self { keks, source: Source::Kms, contradiction: None, trusted };
+        let mut known = Self::untrusted(keks, Source::Kms);
+        known.trusted = before.map(|known| known.trusted.clone()).unwrap_or_default();
         known.trust_declared(fingerprints);
         known
+    }
+
+    fn untrusted(keks: KekDescription, source: Source) -> Self {
+        let (trusted, passed_over) = (BTreeMap::new(), Vec::new());
+        Self { keks, source, contradiction: None, trusted, passed_over }
+    }
+
+    /// The same, of a KMS that lists what `fresh` says.
+    pub(super) fn passing_over(self, fresh: &KekDescription) -> Self {
+        let listed = fresh.versions().iter().map(|version| &version.id);
+        let passed_over = listed.filter(|id| self.keks.version(id).is_none()).cloned().collect();
+        Self { passed_over, ..self }
+    }
+
+    /// Whether the KMS lists the version `id`, which is not followed.
+    pub(super) fn passes_over(&self, id: &KekId) -> bool {
+        self.passed_over.contains(id)
     }
 
     /// The same, now that the KMS says something else.

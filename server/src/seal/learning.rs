@@ -178,7 +178,7 @@ impl Learner {
     async fn take(&self, connection: &Arc<Connection>, fresh: &KekDescription) {
         let before = connection.known();
         let Outlook { known, mut fault } = self.outlook(connection, before.as_deref(), fresh).await;
-        let known = Arc::new(known);
+        let known = Arc::new(known.passing_over(fresh));
         match self.adopt(connection, &known).await {
             Ok(()) => {
                 let is_sound = known.contradiction.is_none()

@@ -348,6 +348,39 @@ async fn a_replica_that_is_behind_does_not_turn_a_key_back() {
     assert_eq!(encrypt(&one).await.unwrap().version.get(), 3);
 }
 
+/// Invariant I7: it has not followed that version, and another replica has.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_passes_over_a_disabled_version_does_not_turn_a_key_back_from_it() {
+    for keeps_pins in [true, false] {
+        let (store, site) = (Arc::new(MemoryStore::new()), Site::with_local_key());
+        let other = other_replica(&site);
+        let one = managed(&site, &store).await;
+        let create = permit(operation::CreateKey, "unseal");
+        engine(&one).create_key(create, NewKey::default()).await.unwrap();
+        drop(managed(&other, &store).await);
+        site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+        sleep(2 * POLL).await;
+        assert_eq!(encrypt(&one).await.unwrap().version.get(), 2);
+        let disabled = Version { state: KekState::Disabled, ..Version::enabled(2) };
+        site.kms.lists(&[Version::enabled(1), disabled]);
+        // A description that is much younger than the key's version.
+        let pass = Duration::from_secs(600);
+        site.clock.0.fetch_add(pass.as_secs(), Ordering::Relaxed);
+        sleep(pass).await;
+        if !keeps_pins {
+            fs::remove_dir_all(other.dir.path().join("pins")).unwrap();
+        }
+        let behind = managed(&other, &store).await;
+        sleep(2 * POLL).await;
+        let key = engine(&behind).read_key(permit(operation::ReadKey, "unseal")).await;
+        assert_eq!(key.unwrap().unwrap().latest.get(), 2, "with pins: {keeps_pins}");
+        fault(encrypt(&behind).await);
+        site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+        sleep(2 * POLL).await;
+        assert_eq!(encrypt(&behind).await.unwrap().version.get(), 2);
+    }
+}
+
 /// Invariant I2: an unsigned pin is no reason to wrap for anything.
 #[tokio::test(start_paused = true)]
 async fn a_key_follows_only_a_version_that_is_trusted() {
