@@ -178,7 +178,7 @@ impl Learner {
     async fn take(&self, connection: &Arc<Connection>, fresh: &KekDescription) {
         let before = connection.known();
         let Outlook { known, mut fault } = self.outlook(connection, before.as_deref(), fresh).await;
-        let known = Arc::new(known.passing_over(fresh));
+        let known = Arc::new(known);
         match self.adopt(connection, &known).await {
             Ok(()) => {
                 let is_sound = known.contradiction.is_none()
@@ -227,7 +227,8 @@ impl Learner {
         };
         let due = held::due(before, &followed);
         let to_come = due.as_ref().map(|_| held::not_yet_valid(&followed));
-        let mut known = Known::described(due.unwrap_or(followed), before, fingerprints);
+        let known = Known::described(due.unwrap_or(followed), before, fingerprints);
+        let mut known = known.passing_over(fresh);
         if let Some(held) = self.held_unlisted(connection, before, &known, fresh).await {
             known = held;
         }

@@ -353,7 +353,7 @@ impl Seal {
             (Some(theirs), ours) => ours < Some(theirs),
             // The configuration has the last word, and so has a KMS that does not list it later on.
             (None, _) if self.connection.is_fixed() => false,
-            // Another replica used it before it was disabled.
+            // Another replica has followed it, before it was disabled or could not be proven here.
             (None, _) if known.passes_over(kek) => true,
             (None, _) => {
                 // A description of a time that has not come yet may be an old one.

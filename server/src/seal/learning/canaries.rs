@@ -44,7 +44,8 @@ impl Doubt {
                     is_moved || known.current_trust() >= Some(Trust::Confirmed)
                 };
                 let mut known = match before.filter(is_held) {
-                    Some(was) => Known::described(was.with_states_of(fresh), before, fingerprints),
+                    Some(was) => Known::described(was.with_states_of(fresh), before, fingerprints)
+                        .passing_over(fresh),
                     None => known,
                 };
                 known.contradiction = before.and_then(|was| was.contradiction.clone());

@@ -24,7 +24,8 @@ impl Learner {
         fault: SealFault,
     ) -> Outlook {
         let keks = was.with_states_of(fresh);
-        let mut known = Known::described(keks, Some(was), connection.fingerprints());
+        let known = Known::described(keks, Some(was), connection.fingerprints());
+        let mut known = known.passing_over(fresh);
         // Others may have moved on from it: to the newest, if that fails for a moment alone, or to one
         // that came between (invariant I7).
         if is_passing(&fault) || is_left_behind(was, fresh) || !self.is_to_be_proven(&known) {
@@ -85,7 +86,8 @@ impl Learner {
             return None;
         }
         let fingerprints = connection.fingerprints();
-        let mut held = Known::described(was.with_states_of(fresh), before, fingerprints);
+        let held = Known::described(was.with_states_of(fresh), before, fingerprints);
+        let mut held = held.passing_over(fresh);
         let current = held.keks.current().clone();
         held.usable_version(&current.id, self.clock.unix_seconds()).ok()?;
         match round_trip::confirm(connection, &current, &*self.random).await {
@@ -99,13 +101,13 @@ impl Learner {
 }
 
 /// Whether a version came between the one in use and the newest that may be in use elsewhere, or was
-/// before it expired or was disabled.
+/// before it expired. One that is disabled stops nobody who has not followed it (invariant I7).
 fn is_left_behind(was: &Known, fresh: &KekDescription) -> bool {
     let is_own = |version: &KekVersion| version.id == was.keks.current().id;
     let is_newest = |version: &&KekVersion| version.id == fresh.current().id;
     let later = fresh.versions().iter().skip_while(|version| !is_own(version)).skip(1);
     let mut between = later.take_while(|version| !is_newest(version));
-    between.any(|version| version.state != KekState::NotYetValid)
+    between.any(|version| matches!(version.state, KekState::Enabled | KekState::Expired))
 }
 
 /// What is to be followed in place of `followed`, which the KMS has described after `before`, where
@@ -137,7 +139,9 @@ fn before_its_time(fresh: &KekDescription) -> Option<KekDescription> {
     }
     let newest = versions.iter().position(|version| version.id == newest.id)?;
     let older = versions.get(..newest)?;
-    let valid = older.iter().rposition(|version| version.state != KekState::NotYetValid)?;
+    let valid = older.iter().rposition(|version| version.state != KekState::NotYetValid);
+    // Where no time has come yet it will be that of the first.
+    let valid = valid.unwrap_or(0);
     let (current, versions) = (older.get(valid)?, older.get(..=valid)?);
     let (is_complete, is_purgeable) = (fresh.is_complete(), fresh.is_purgeable());
     rebuilt(versions.to_vec(), &current.id, is_complete, is_purgeable).ok()

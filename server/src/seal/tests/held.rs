@@ -110,16 +110,45 @@ async fn a_pin_from_before_a_rotation_does_not_bring_back_the_version_of_then() 
     assert_eq!(encrypts_under(&node).await, (3, id(3)));
 }
 
-/// Invariant I7: what came between was in use elsewhere, or may have been.
+/// Invariant I7: what came between was in use elsewhere.
 #[tokio::test(start_paused = true)]
-async fn a_pin_from_before_versions_that_cannot_be_used_does_not_bring_back_the_version_of_then() {
-    for state in [KekState::Disabled, KekState::Expired] {
+async fn a_pin_from_before_a_version_that_expired_does_not_bring_back_the_version_of_then() {
+    let site = Site::new();
+    drop(site.running().await);
+    let three = Version { state: KekState::NotYetValid, ..Version::enabled(3) };
+    site.kms.lists(&[Version::enabled(1), newest(KekState::Expired)[1], three]);
+    fault(encrypt(&site.running().await).await);
+}
+
+/// Invariant I7's exception: who has not followed a disabled version goes on under the one before.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_was_called_off_stops_no_restart_beside_the_next_one() {
+    for state in [KekState::NotYetValid, KekState::Disabled] {
         let site = Site::new();
         drop(site.running().await);
-        let three = Version { state: KekState::NotYetValid, ..Version::enabled(3) };
-        site.kms.lists(&[Version::enabled(1), newest(state)[1], three]);
-        fault(encrypt(&site.running().await).await);
+        let three = Version { state, ..Version::enabled(3) };
+        site.kms.lists(&[Version::enabled(1), newest(KekState::Disabled)[1], three]);
+        let node = site.running().await;
+        assert_eq!(encrypts_under(&node).await, (1, id(1)), "{state:?}");
+        sleep(2 * POLL).await;
+        assert_eq!(encrypts_under(&node).await, (1, id(1)), "{state:?}");
     }
+}
+
+/// Versions count from when they are valid, also where none is yet.
+#[tokio::test(start_paused = true)]
+async fn a_first_start_before_the_time_of_any_version_follows_each_as_its_time_comes() {
+    let to_come = |number| Version { state: KekState::NotYetValid, ..Version::enabled(number) };
+    let site = Site::without_data_dir();
+    site.kms.lists(&[to_come(1), to_come(2)]);
+    let node = site.running().await;
+    fault(encrypt(&node).await);
+    site.kms.lists(&[Version::enabled(1), to_come(2)]);
+    sleep(2 * POLL).await;
+    assert_eq!(encrypts_under(&node).await, (1, id(1)));
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    sleep(2 * POLL).await;
+    assert_eq!(encrypts_under(&node).await, (2, id(2)));
 }
 
 /// Invariant I7: of two versions with a time each, the first is in use between the two.
