@@ -29,15 +29,19 @@ impl AzureKeyVault {
         match (current, listed) {
             // Else the count of versions would rise now, and the current one change later.
             (Ok(facts), Ok(list)) if is_outdated(&facts, &list) => {
-                self.described(&self.newest().await?, &list)
+                let description = self.described(&self.newest().await?, &list)?;
+                Ok(self.with_key_due(description).await)
             }
-            (Ok(facts), Ok(list)) => self.described(&facts, &list),
+            (Ok(facts), Ok(list)) => Ok(self.with_key_due(self.described(&facts, &list)?).await),
             (Ok(facts), Err(error)) if is_list_denied(&error) => {
                 self.tell_of_list(&error);
                 self.described(&facts, &[]).map(KekDescription::incomplete)
             }
             (Ok(_), Err(error)) => Err(error),
-            (Err((state, _)), Ok(list)) => Box::pin(self.described_by_list(state, &list)).await,
+            (Err((state, _)), Ok(list)) => {
+                let description = Box::pin(self.described_by_list(state, &list)).await?;
+                Ok(self.with_key_due(description).await)
+            }
             (Err((_, error)), Err(_)) => Err(error),
         }
     }
@@ -123,6 +127,38 @@ impl AzureKeyVault {
         self.sorted(versions, &id)
     }
 
+    /// With the public key of the version that is in use until the time of the newest one comes: under
+    /// that we wrap too. Where it cannot be read the vault wraps.
+    async fn with_key_due(&self, description: KekDescription) -> KekDescription {
+        let versions = description.versions();
+        let is_due = |version: &&KekVersion| version.state != KekState::NotYetValid;
+        let due = versions.iter().rfind(is_due).filter(|due| due.state == KekState::Enabled);
+        let due = due.and_then(|due| self.own.id(due.id.as_str()));
+        if description.current().state != KekState::NotYetValid {
+            return description;
+        }
+        let Some(due) = due else { return description };
+        let Ok(facts) = Box::pin(self.get(Some(&due.version))).await else { return description };
+        if self.check_use(&facts).is_err() {
+            return description;
+        }
+        let with_key = |version: &KekVersion| match version {
+            version if version.id == facts.kek_id => {
+                let wrapping = facts.wrapping(self.wrap_remotely);
+                KekVersion { wrapping, ..version.clone() }
+            }
+            version => version.clone(),
+        };
+        let versions = versions.iter().map(with_key).collect();
+        let Ok(with_key) = KekDescription::new(versions, &description.current().id) else {
+            return description;
+        };
+        match description.is_purgeable() {
+            Some(is_purgeable) => with_key.purgeable(is_purgeable),
+            None => with_key,
+        }
+    }
+
     /// A list does not say of which type the key is: what we learned before, or what a version
     /// that can be read is of; else what nearly all are.
     async fn algorithm_of_any(&self, list: &[ListedVersion]) -> WrapAlgorithm {
@@ -137,8 +173,8 @@ impl AzureKeyVault {
         got.map_or(WrapAlgorithm::RsaOaep256, |facts| facts.shape().algorithm)
     }
 
-    /// Each version once, as one of `algorithm` that is wrapped for remotely: nobody wraps under an
-    /// old version, so their public keys are not worth a call each; and what was wrapped under one
+    /// Each version once, as one of `algorithm` that is wrapped for remotely: hardly anybody wraps under
+    /// an old version, so their public keys are not worth a call each; and what was wrapped under one
     /// says itself by which algorithm.
     fn listed(
         &self,

@@ -200,6 +200,44 @@ async fn newest_version_that_may_not_be_read_is_described_by_the_list() {
 }
 
 #[tokio::test]
+async fn version_in_use_before_the_newest_is_valid_is_wrapped_for_here() {
+    let body = failure("Forbidden", Some("KeyNotYetValid"), "not yet valid").to_string();
+    for is_refused in [false, true] {
+        let vault = FakeVault::rsa();
+        vault.change(|versions| {
+            versions.push(FakeVersion::new(3, FakeKey::Rsa(0)));
+            versions[2].attributes["nbf"] = (NOW + 1).into();
+        });
+        let body = body.clone();
+        vault.intercept(move |operation, request| {
+            let is_newest = operation == Operation::Get && request.url().path().ends_with('/');
+            (is_refused && is_newest).then(|| Reply::Answer(403, vec![], body.clone()))
+        });
+        let description = provider(&vault).describe().await.unwrap();
+        let [one, two, three] = description.versions() else { panic!("{description:?}") };
+        assert_eq!(three.state, KekState::NotYetValid);
+        assert_eq!(description.current(), three);
+        assert!(matches!(two.wrapping, Wrapping::Local(_)), "refused: {is_refused}");
+        assert!(matches!(one.wrapping, Wrapping::Remote(_)));
+        assert!(description.is_complete());
+    }
+}
+
+#[tokio::test]
+async fn version_in_use_that_cannot_be_read_is_wrapped_for_in_the_vault() {
+    let vault = FakeVault::rsa();
+    vault.change(|versions| versions[1].attributes["nbf"] = (NOW + 1).into());
+    vault.intercept(|operation, request| {
+        let is_older =
+            operation == Operation::Get && request.url().path().contains(&version_text(1));
+        is_older.then(|| Reply::Answer(503, vec![], String::new()))
+    });
+    let description = provider(&vault).describe().await.unwrap();
+    assert!(matches!(description.versions()[0].wrapping, Wrapping::Remote(_)));
+    assert_eq!(description.is_purgeable(), Some(false));
+}
+
+#[tokio::test]
 async fn keys_of_no_use_to_us_are_refused() {
     let n = |bytes: usize| "_".repeat(bytes * 8 / 6);
     for jwk in [
