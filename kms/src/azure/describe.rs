@@ -130,26 +130,19 @@ impl AzureKeyVault {
     /// With the public key of the version that is in use until the time of the newest one comes: under
     /// that we wrap too. Where it cannot be read the vault wraps.
     async fn with_key_due(&self, description: KekDescription) -> KekDescription {
-        let versions = description.versions();
-        let is_due = |version: &&KekVersion| version.state != KekState::NotYetValid;
-        let due = versions.iter().rfind(is_due).filter(|due| due.state == KekState::Enabled);
-        let due = due.and_then(|due| self.own.id(due.id.as_str()));
         if description.current().state != KekState::NotYetValid {
             return description;
         }
+        let mut versions = description.versions().to_vec();
+        let is_due = |version: &&mut KekVersion| version.state != KekState::NotYetValid;
+        let due = versions.iter_mut().rfind(is_due).filter(|due| due.state == KekState::Enabled);
         let Some(due) = due else { return description };
-        let Ok(facts) = Box::pin(self.get(Some(&due.version))).await else { return description };
+        let Some(id) = self.own.id(due.id.as_str()) else { return description };
+        let Ok(facts) = Box::pin(self.get(Some(&id.version))).await else { return description };
         if self.check_use(&facts).is_err() {
             return description;
         }
-        let with_key = |version: &KekVersion| match version {
-            version if version.id == facts.kek_id => {
-                let wrapping = facts.wrapping(self.wrap_remotely);
-                KekVersion { wrapping, ..version.clone() }
-            }
-            version => version.clone(),
-        };
-        let versions = versions.iter().map(with_key).collect();
+        due.wrapping = facts.wrapping(self.wrap_remotely);
         let Ok(with_key) = KekDescription::new(versions, &description.current().id) else {
             return description;
         };
