@@ -189,8 +189,9 @@ impl AzureKeyVault {
         current: &KekId,
     ) -> Result<KekDescription, KmsError> {
         let mut versions: Vec<KekVersion> = versions.into_values().collect();
-        // The sort is stable, and they come sorted by id.
-        versions.sort_by_key(|version| version.created);
+        // The sort is stable, and they come sorted by id. Of those made in one second Key Vault's newest
+        // is the last.
+        versions.sort_by_key(|version| (version.created, version.id == *current));
         KekDescription::new(versions, current)
             .ok()
             .ok_or_else(|| self.refuse(Hop::Get, Outcome::AnswerWrong, Answered::default()))

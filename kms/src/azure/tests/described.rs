@@ -224,6 +224,23 @@ async fn version_in_use_before_the_newest_is_valid_is_wrapped_for_here() {
 }
 
 #[tokio::test]
+async fn newest_version_is_the_last_of_those_made_in_one_second() {
+    let vault = FakeVault::rsa();
+    vault.change(|versions| {
+        let newest = FakeVersion::new(0, FakeKey::Rsa(0));
+        versions.push(newest);
+        let created = versions[1].attributes["created"].clone();
+        versions[2].attributes["created"] = created;
+    });
+    let description = provider(&vault).describe().await.unwrap();
+    let ids: Vec<_> = description.versions().iter().map(|version| version.id.as_str()).collect();
+    for (id, number) in ids.iter().zip([1, 2, 0]) {
+        assert!(id.ends_with(&version_text(number)), "{ids:?}");
+    }
+    assert!(description.current().id.as_str().ends_with(&version_text(0)));
+}
+
+#[tokio::test]
 async fn version_in_use_that_cannot_be_read_is_wrapped_for_in_the_vault() {
     let vault = FakeVault::rsa();
     vault.change(|versions| versions[1].attributes["nbf"] = (NOW + 1).into());
