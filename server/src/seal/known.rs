@@ -23,6 +23,8 @@ pub struct Known {
     /// Versions that the KMS lists and that are not among [`Known::keks`], as they may not be used.
     /// Others may have used them before.
     passed_over: Vec<KekId>,
+    /// The newest of these where its time has not come yet.
+    staged: Option<KekId>,
 }
 
 /// Why a version is wrapped under, and in which way: no other key under its id inherits that.
@@ -118,14 +120,24 @@ impl Known {
 
     fn untrusted(keks: KekDescription, source: Source) -> Self {
         let (trusted, passed_over) = (BTreeMap::new(), Vec::new());
-        Self { keks, source, contradiction: None, trusted, passed_over }
+        Self { keks, source, contradiction: None, trusted, passed_over, staged: None }
     }
 
     /// The same, of a KMS that lists what `fresh` says.
     pub(super) fn passing_over(self, fresh: &KekDescription) -> Self {
         let listed = fresh.versions().iter().map(|version| &version.id);
-        let passed_over = listed.filter(|id| self.keks.version(id).is_none()).cloned().collect();
-        Self { passed_over, ..self }
+        let passed_over: Vec<_> =
+            listed.filter(|id| self.keks.version(id).is_none()).cloned().collect();
+        let newest = Some(fresh.current()).filter(|one| one.state == KekState::NotYetValid);
+        let staged = newest.map(|one| one.id.clone()).filter(|id| passed_over.contains(id));
+        Self { passed_over, staged, ..self }
+    }
+
+    /// The KMS's newest version, where it is to be followed when its time comes. Until then nothing
+    /// is wrong with the seal.
+    #[must_use]
+    pub fn staged(&self) -> Option<&KekId> {
+        self.staged.as_ref()
     }
 
     /// Whether the KMS lists the version `id`, which is not followed.

@@ -225,9 +225,8 @@ impl Learner {
                 return Outlook { known, fault };
             }
         };
-        let due = held::due(before, &followed);
-        let to_come = due.as_ref().map(|_| held::not_yet_valid(&followed));
-        let known = Known::described(due.unwrap_or(followed), before, fingerprints);
+        let followed = held::due(before, &followed).unwrap_or(followed);
+        let known = Known::described(followed, before, fingerprints);
         let mut known = known.passing_over(fresh);
         if let Some(held) = self.held_unlisted(connection, before, &known, fresh).await {
             known = held;
@@ -240,7 +239,7 @@ impl Learner {
         let is_moved = |was: &&Known| was.keks.current().id != known.keks.current().id;
         let moved_from = before.filter(is_moved);
         match (self.prove_current(connection, &mut known).await, moved_from) {
-            (Ok(()), _) => Outlook { known, fault: to_come.or(unlisted) },
+            (Ok(()), _) => Outlook { known, fault: unlisted },
             (Err(fault), Some(was)) => self.held(connection, was, fresh, fault).await,
             (Err(fault), None) => Outlook { known, fault: Some(fault) },
         }
@@ -424,6 +423,7 @@ fn tell_adopted(connection: &Connection, known: &Known) {
             "a restart while the KMS is away cannot encrypt"
         );
     }
+    tell_staged(connection, known);
     warn_of_disabled(connection, known);
     if known.keks.is_purgeable() == Some(true) {
         tracing::warn!(
@@ -431,6 +431,16 @@ fn tell_adopted(connection: &Connection, known: &Known) {
             advice = "enable purge protection of the key vault: a purged key takes all that was \
                       encrypted with it",
             "the master key can be destroyed for good"
+        );
+    }
+}
+
+fn tell_staged(connection: &Connection, known: &Known) {
+    if let Some(kek) = known.staged() {
+        tracing::info!(
+            seal = %connection.name(),
+            %kek,
+            "a version of the master key is staged: it is followed when its time comes"
         );
     }
 }

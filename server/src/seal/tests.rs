@@ -204,6 +204,10 @@ fn fault<T: std::fmt::Debug>(outcome: Result<T, TransitError>) -> SealFault {
     }
 }
 
+fn connection(node: &Node) -> Arc<Connection> {
+    Arc::clone(&node.deployment().seals.iter().next().unwrap().connection)
+}
+
 fn kek(node: &Node) -> KekId {
     node.deployment().seals.current_keks().unwrap()[0].kek.clone()
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use selkie_access::Capability;
-use selkie_crypto::SealName;
+use selkie_crypto::{KekId, SealName};
 use selkie_kms::pkcs11::has_launch_process_ended;
 use selkie_kms::transit::TokenStanding;
 use selkie_kms::{GovernorFigures, KekState, KekVersion};
@@ -253,6 +253,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
             |one: &&KekVersion| one.state == KekState::Disabled || retired.contains(&one.id);
         let disabled = known.keks.versions().iter().filter(opens_nothing).count();
         backend["versions_disabled"] = json!(disabled);
+        backend["staged_version"] = json!(known.staged().map(KekId::as_str));
         backend["all_versions_listed"] = json!(known.keks.is_complete());
         backend["trusted_by"] = json!(known.current_trust().map(|trust| trust.as_str()));
         backend["days_to_expiry"] = json!(days_left(current, now).map(f64::floor));

@@ -113,20 +113,19 @@ fn is_left_behind(was: &Known, fresh: &KekDescription) -> bool {
 /// What is to be followed in place of `followed`, which the KMS has described after `before`, where
 /// the time of the newest version has not come: the newest one whose time has. Two versions that wait
 /// for a time each would else have servers that run stay at the one before both, while those that
-/// start use the one between (invariant I7). None where that one is in use already, or an older one
-/// than is known.
+/// start use the one between (invariant I7). None where that would be an older one than is known.
 pub(super) fn due(before: Option<&Known>, followed: &KekDescription) -> Option<KekDescription> {
     let due = before_its_time(followed)?;
-    let is_newer = |was: &Known| {
-        let is_kept = |version: &KekVersion| due.version(&version.id).is_some();
-        due.current().id != was.keks.current().id && was.keks.versions().iter().all(is_kept)
-    };
-    before.is_none_or(is_newer).then_some(due)
-}
-
-/// What is told of the newest version while another one is due.
-pub(super) fn not_yet_valid(followed: &KekDescription) -> SealFault {
-    SealFault::NotUsable { kek: followed.current().id.clone(), state: KekState::NotYetValid }
+    let Some(was) = before else { return Some(due) };
+    let is_kept = |version: &KekVersion| due.version(&version.id).is_some();
+    let is_known = |version: &KekVersion| was.keks.version(&version.id).is_some();
+    let is_same = due.current().id == was.keks.current().id && due.versions().iter().all(is_known);
+    match was.keks.versions().iter().all(is_kept) {
+        // With the public key of an unsigned pin file, which is to be proven.
+        true if is_same => Some(was.with_states_of(followed)),
+        true => Some(due),
+        false => None,
+    }
 }
 
 /// The description with the newest version whose time has come as the current one, and no version

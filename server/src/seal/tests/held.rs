@@ -10,6 +10,10 @@ async fn encrypts_under(node: &Node) -> (u32, KekId) {
     (encrypt(node).await.unwrap().version.get(), kek(node))
 }
 
+fn staged(node: &Node) -> Option<KekId> {
+    connection(node).known().unwrap().staged().cloned()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restart_beside_a_new_version_that_may_not_be_used_leaves_the_old_one_in_use() {
     for tells in [rsa_kms::Tells::All, rsa_kms::Tells::TheCurrentOne, rsa_kms::Tells::None] {
@@ -21,8 +25,10 @@ async fn a_restart_beside_a_new_version_that_may_not_be_used_leaves_the_old_one_
             site.kms.lists(&newest(state));
             let node = site.running().await;
             assert_eq!(encrypts_under(&node).await, (1, id(1)), "{tells:?} {state:?}");
-            let health = node.deployment().seals.iter().next().unwrap().connection.health();
-            assert!(matches!(health.fault, Some(SealFault::NotUsable { .. })), "it is told");
+            if state != KekState::NotYetValid {
+                let fault = connection(&node).health().fault;
+                assert!(matches!(fault, Some(SealFault::NotUsable { .. })), "{fault:?}");
+            }
             assert_eq!(fs::read_to_string(site.pin()).unwrap(), pin);
             site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
             sleep(2 * POLL).await;
@@ -172,11 +178,7 @@ async fn replicas_follow_one_version_after_the_other_as_its_time_comes_whatever_
         let nodes = [&node, &started[0], &started[1], &started[2]];
         for node in nodes {
             assert_eq!(encrypts_under(node).await, (2, id(2)), "{tells:?}");
-            let health = node.deployment().seals.iter().next().unwrap().connection.health();
-            let Some(SealFault::NotUsable { kek, .. }) = health.fault else {
-                panic!("{tells:?} {:?}", health.fault)
-            };
-            assert_eq!(kek, id(3), "what is to come is told");
+            assert_eq!(staged(node), Some(id(3)), "{tells:?}");
         }
         list([1, 2, 3].map(is_there));
         sleep(2 * POLL).await;
@@ -202,8 +204,8 @@ async fn a_version_whose_time_has_come_and_that_fails_is_not_in_use() {
     site.kms.refuses(2, KmsError::Rejected(None));
     sleep(2 * POLL).await;
     assert_eq!(encrypts_under(&node).await, (1, id(1)));
-    let health = node.deployment().seals.iter().next().unwrap().connection.health();
-    assert!(matches!(health.fault, Some(SealFault::Unconfirmed(_))), "{:?}", health.fault);
+    let fault = connection(&node).health().fault;
+    assert!(matches!(fault, Some(SealFault::Unconfirmed(_))), "{fault:?}");
     site.kms.unwraps_all();
     sleep(2 * POLL).await;
     assert_eq!(encrypts_under(&node).await, (2, id(2)));
@@ -238,4 +240,46 @@ async fn a_first_start_beside_a_disabled_or_expired_version_encrypts_nothing() {
         assert!(matches!(&refused, SealFault::NotUsable { kek, .. } if *kek == id(2)), "{refused}");
         assert_eq!(node.deployment().declared_keys().next().unwrap().1.latest.get(), 2);
     }
+}
+
+/// What is done as it should be is no trouble: not in `status`, nor for the keys that wait until the
+/// seal is steadily well.
+#[tokio::test(start_paused = true)]
+async fn a_seal_is_well_while_a_version_is_staged() {
+    let site = Site::new();
+    let node = site.running().await;
+    site.kms.lists(&newest(KekState::NotYetValid));
+    sleep(2 * POLL).await;
+    let (seal, asked) = (connection(&node), site.faults.on_describe().calls());
+    sleep(20 * POLL).await;
+    assert!(seal.health().fault.is_none() && seal.well_for() >= 20 * POLL, "{:?}", seal.health());
+    assert_eq!(staged(&node), Some(id(2)));
+    let asked = site.faults.on_describe().calls() - asked;
+    assert!((15..=27).contains(&asked), "asked {asked} times");
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    sleep(2 * POLL).await;
+    assert_eq!((encrypts_under(&node).await, staged(&node)), ((2, id(2)), None));
+}
+
+/// It hides nothing that is wrong with the version in use.
+#[tokio::test(start_paused = true)]
+async fn a_version_in_use_that_fails_is_told_while_another_one_is_staged() {
+    let site = Site::new();
+    let node = site.running().await;
+    site.kms.lists(&newest(KekState::NotYetValid));
+    sleep(2 * POLL).await;
+    let made = encrypt(&node).await.unwrap();
+    site.faults.on_unwrap().always(Fault::fail(KmsError::Denied(None)));
+    fault(decrypt(&node, &made.ciphertext).await);
+    sleep(2 * POLL).await;
+    let told = connection(&node).health().fault;
+    assert!(told.as_ref().is_some_and(|told| told.outcome() == "denied"), "{told:?}");
+    site.back();
+    sleep(2 * POLL).await;
+    assert!(connection(&node).health().fault.is_none());
+    let expired = Version { state: KekState::Expired, ..Version::enabled(1) };
+    site.kms.lists(&[expired, newest(KekState::NotYetValid)[1]]);
+    sleep(2 * POLL).await;
+    let told = connection(&node).health().fault;
+    assert!(matches!(&told, Some(SealFault::NotUsable { kek, .. }) if *kek == id(1)), "{told:?}");
 }

@@ -8,10 +8,6 @@ use crate::telemetry::captured::Log;
 /// A short time after which a refused seal has been learned of.
 const SOON: Duration = Duration::from_secs(6);
 
-fn connection(node: &Node) -> Arc<Connection> {
-    Arc::clone(&node.deployment().seals.iter().next().unwrap().connection)
-}
-
 fn outcome(node: &Node) -> Option<&'static str> {
     connection(node).health().fault.map(|fault| fault.outcome())
 }

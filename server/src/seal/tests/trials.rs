@@ -7,10 +7,6 @@ use crate::seal::connection::LastAnswer;
 const DENIED: KmsError = KmsError::Denied(None);
 const DISABLED: KmsError = KmsError::Disabled(None);
 
-fn connection(node: &Node) -> Arc<Connection> {
-    Arc::clone(&node.deployment().seals.iter().next().unwrap().connection)
-}
-
 fn is_decrypting(node: &Node) -> bool {
     node.deployment().seals.iter().all(decrypts)
 }

@@ -93,6 +93,8 @@ impl Block {
         let partial = if is_partial { ", and those that we may not list" } else { "" };
         let versions = word(backend, "versions");
         self.add(false, "versions", versions.map(|count| format!("{count}{partial}")));
+        let staged = word(backend, "staged_version");
+        self.add(false, "staged version", staged.map(|kek| format!("{kek}, not valid yet")));
         let disabled = backend.get("versions_disabled").and_then(Value::as_u64);
         let disabled = disabled.filter(|count| *count > 0);
         let text = disabled.map(|count| format!("{count}: what they wrapped does not open"));

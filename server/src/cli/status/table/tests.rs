@@ -39,6 +39,15 @@ fn a_seal_that_is_well_is_a_block_without_marks() {
 }
 
 #[test]
+fn a_staged_version_is_told_and_needs_no_attention() {
+    let mut backend = well();
+    backend["staged_version"] = json!("k/2");
+    let told = told_of(&backend);
+    assert!(told.text.contains("\n  staged version    k/2, not valid yet\n"), "{}", told.text);
+    assert!(told.text.ends_with("all well\n") && told.in_need.is_empty());
+}
+
+#[test]
 fn what_needs_attention_is_marked_and_named_at_the_end() {
     for (member, value, line) in [
         ("last_fault", json!("unavailable"), "! fault             unavailable"),
