@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::classify::failure;
 use super::describe::is_list_denied;
 use super::key_facts::{KeyFacts, Material, version};
+use super::key_id::KeyVersion;
 use super::key_vault::AzureKeyVault;
 use super::on_the_way::on_the_way;
 use super::{Diagnosis, Hop, Outcome};
@@ -125,19 +126,41 @@ impl AzureKeyVault {
         &self,
         report: &mut (dyn FnMut(Step) + Send),
     ) -> Result<KeyFacts, Diagnosis> {
-        let got = self.in_time(Hop::Get, self.get(None)).await;
-        let facts = got.map_err(|error| self.diagnosis(Hop::Get, &error))?;
-        self.check_use(&facts).map_err(|error| self.diagnosis(Hop::Get, &error))?;
-        let (now, wrapping) = (self.now(), facts.wrapping(self.wrap_remotely));
-        let current = version(facts.kek_id.clone(), wrapping, &facts.attributes, now);
-        if let Some(outcome) = unusable(current.state) {
-            return Err(Diagnosis::unanswered(Hop::Get, outcome, &self.host));
-        }
+        let facts = match self.usable(None).await {
+            Err(newest) if newest.outcome == Outcome::KeyNotYetValid => {
+                let before = self.usable_before_its_time().await.ok_or(newest)?;
+                let told = "the newest version is not valid yet; until then this one is in use:";
+                passed(report, Hop::Get, told.to_owned());
+                before
+            }
+            newest => newest?,
+        };
         passed(report, Hop::Get, facts.to_string());
-        for warning in warnings(&facts, current.expires, now) {
+        let (now, wrapping) = (self.now(), facts.wrapping(self.wrap_remotely));
+        let expires = version(facts.kek_id.clone(), wrapping, &facts.attributes, now).expires;
+        for warning in warnings(&facts, expires, now) {
             report(Step { hop: Hop::Get, finding: Finding::Warned(warning) });
         }
         Ok(facts)
+    }
+
+    /// The version, or the newest one, if it may be used.
+    async fn usable(&self, wanted: Option<&KeyVersion>) -> Result<KeyFacts, Diagnosis> {
+        let got = self.in_time(Hop::Get, self.get(wanted)).await;
+        let facts = got.map_err(|error| self.diagnosis(Hop::Get, &error))?;
+        self.check_use(&facts).map_err(|error| self.diagnosis(Hop::Get, &error))?;
+        let wrapping = facts.wrapping(self.wrap_remotely);
+        let current = version(facts.kek_id.clone(), wrapping, &facts.attributes, self.now());
+        match unusable(current.state) {
+            Some(outcome) => Err(Diagnosis::unanswered(Hop::Get, outcome, &self.host)),
+            None => Ok(facts),
+        }
+    }
+
+    /// The version that is in use while the newest one is staged.
+    async fn usable_before_its_time(&self) -> Option<KeyFacts> {
+        let described = self.in_time(Hop::Get, self.describe()).await.ok()?;
+        self.usable(Some(&self.due(described.versions())?)).await.ok()
     }
 
     async fn check_list(&self, report: &mut (dyn FnMut(Step) + Send)) {

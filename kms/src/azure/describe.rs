@@ -8,6 +8,7 @@ use selkie_crypto::{KekId, WrapAlgorithm};
 use tracing::warn;
 
 use super::key_facts::{KeyFacts, ListedVersion, version};
+use super::key_id::KeyVersion;
 use super::key_vault::{Answered, AzureKeyVault};
 use super::{Diagnosis, Hop, Outcome};
 use crate::{KekDescription, KekState, KekVersion, KmsError, Wrapping};
@@ -134,15 +135,14 @@ impl AzureKeyVault {
             return description;
         }
         let mut versions = description.versions().to_vec();
-        let is_due = |version: &&mut KekVersion| version.state != KekState::NotYetValid;
-        let due = versions.iter_mut().rfind(is_due).filter(|due| due.state == KekState::Enabled);
-        let Some(due) = due else { return description };
-        let Some(id) = self.own.id(due.id.as_str()) else { return description };
-        let Ok(facts) = Box::pin(self.get(Some(&id.version))).await else { return description };
+        let Some(due) = self.due(&versions) else { return description };
+        let Ok(facts) = Box::pin(self.get(Some(&due))).await else { return description };
         if self.check_use(&facts).is_err() {
             return description;
         }
-        due.wrapping = facts.wrapping(self.wrap_remotely);
+        for version in versions.iter_mut().filter(|version| version.id == facts.kek_id) {
+            version.wrapping = facts.wrapping(self.wrap_remotely);
+        }
         let Ok(with_key) = KekDescription::new(versions, &description.current().id) else {
             return description;
         };
@@ -150,6 +150,13 @@ impl AzureKeyVault {
             Some(is_purgeable) => with_key.purgeable(is_purgeable),
             None => with_key,
         }
+    }
+
+    /// Of these, in Key Vault's words, the newest one whose time has come, if it may be used.
+    pub(super) fn due(&self, versions: &[KekVersion]) -> Option<KeyVersion> {
+        let due = versions.iter().rfind(|version| version.state != KekState::NotYetValid);
+        let due = due.filter(|version| version.state == KekState::Enabled)?;
+        Some(self.own.id(due.id.as_str())?.version)
     }
 
     /// A list does not say of which type the key is: what we learned before, or what a version

@@ -285,6 +285,23 @@ impl Known {
         version
     }
 
+    /// `due`, with the public key of the version that is in use and stays so, where the KMS tells that
+    /// of its newest version alone: one of an unsigned pin file is to be proven.
+    pub(super) fn with_key_of_current(&self, due: KekDescription) -> KekDescription {
+        let (was, is) = (self.keks.current(), due.current());
+        let is_untold = matches!(is.wrapping, Wrapping::Remote(_))
+            && was.wrapping.algorithm() == is.wrapping.algorithm();
+        if was.id != is.id || !is_untold {
+            return due;
+        }
+        let mut versions = due.versions().to_vec();
+        for version in versions.iter_mut().filter(|version| version.id == was.id) {
+            version.wrapping = was.wrapping.clone();
+        }
+        rebuilt(versions, &was.id, due.is_complete(), due.is_purgeable())
+            .unwrap_or_else(|_impossible| due.clone())
+    }
+
     /// A public key that only an unsigned pin file vouches for must not get into a signed one.
     fn without_untrusted_key(&self, was: &KekVersion) -> KekVersion {
         let mut version = was.clone();

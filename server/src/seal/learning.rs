@@ -231,8 +231,11 @@ impl Learner {
         if let Some(held) = self.held_unlisted(connection, before, &known, fresh).await {
             known = held;
         }
-        let counts = self.current.load().counts(connection.name());
-        let unlisted = (counts && !fresh.is_complete()).then_some(SealFault::Unlisted);
+        // Without a list, another one may be in use elsewhere already, between the one that is staged
+        // and the one in use here.
+        let is_list_needed =
+            self.current.load().counts(connection.name()) || known.staged().is_some();
+        let unlisted = (is_list_needed && !fresh.is_complete()).then_some(SealFault::Unlisted);
         if let Err(doubt) = self.check_canaries(connection, before, &known).await {
             return doubt.outlook(known, before, fresh, fingerprints);
         }

@@ -7,7 +7,7 @@ use serde_json::json;
 use url::Url;
 
 use super::fake::{
-    FakeCredential, FakeVault, NOW, Operation, clock, failure, over, provider, settings,
+    FakeCredential, FakeVault, NOW, Operation, Reply, clock, failure, over, provider, settings,
 };
 use crate::azure::{AzureKeyVault, AzureSettings, Diagnosis, Finding, Hop, Outcome, Step, Warning};
 
@@ -71,12 +71,30 @@ async fn walk_stops_at_a_version_that_may_not_be_used() {
     for (attributes, outcome) in [
         (json!({ "enabled": false }), Outcome::KeyDisabled),
         (json!({ "enabled": true, "exp": NOW - 1 }), Outcome::KeyExpired),
-        (json!({ "enabled": true, "nbf": NOW + 1 }), Outcome::KeyNotYetValid),
     ] {
         let vault = FakeVault::rsa();
         vault.change(|versions| versions[1].attributes = attributes);
         let steps = outcomes(&walk(&provider(&vault)).await);
         assert_eq!(steps, [(Hop::Entra, None), (Hop::Get, Some(outcome))]);
+    }
+}
+
+#[tokio::test]
+async fn walk_goes_by_the_version_in_use_while_another_one_is_staged() {
+    for is_refused in [false, true] {
+        let vault = FakeVault::rsa();
+        vault.change(|versions| versions[1].attributes["nbf"] = (NOW + 1).into());
+        vault.intercept(move |operation, request| {
+            let is_newest = operation == Operation::Get && request.url().path().ends_with('/');
+            let body = failure("Forbidden", Some("KeyNotYetValid"), "no").to_string();
+            (is_refused && is_newest).then(|| Reply::Answer(403, vec![], body))
+        });
+        let steps = walk(&provider(&vault)).await;
+        assert!(steps.iter().all(|step| matches!(step.finding, Finding::Passed(_))), "{steps:?}");
+        assert_eq!(vault.calls(Operation::Unwrap), 1);
+        vault.change(|versions| versions[0].attributes["enabled"] = false.into());
+        let steps = outcomes(&walk(&provider(&vault)).await);
+        assert_eq!(steps.last(), Some(&(Hop::Get, Some(Outcome::KeyNotYetValid))));
     }
 }
 

@@ -118,14 +118,8 @@ pub(super) fn due(before: Option<&Known>, followed: &KekDescription) -> Option<K
     let due = before_its_time(followed)?;
     let Some(was) = before else { return Some(due) };
     let is_kept = |version: &KekVersion| due.version(&version.id).is_some();
-    let is_known = |version: &KekVersion| was.keks.version(&version.id).is_some();
-    let is_same = due.current().id == was.keks.current().id && due.versions().iter().all(is_known);
-    match was.keks.versions().iter().all(is_kept) {
-        // With the public key of an unsigned pin file, which is to be proven.
-        true if is_same => Some(was.with_states_of(followed)),
-        true => Some(due),
-        false => None,
-    }
+    let is_older = !was.keks.versions().iter().all(is_kept);
+    if is_older { None } else { Some(was.with_key_of_current(due)) }
 }
 
 /// The description with the newest version whose time has come as the current one, and no version

@@ -20,9 +20,8 @@ impl Learner {
     pub(super) async fn try_unproven(&self, connection: &Connection, described: &KekId) {
         let (fault, known) = (connection.health().fault, connection.known());
         let (Some(fault), Some(known)) = (fault, known) else { return };
-        let is_tried = known.keks.current().id == *described || known.staged() == Some(described);
-        let is_untried =
-            !is_tried || matches!(fault, SealFault::NotUsable { .. } | SealFault::Contradicted(_));
+        let is_untried = known.keks.current().id != *described
+            || matches!(fault, SealFault::NotUsable { .. } | SealFault::Contradicted(_));
         let is_disabled = matches!(fault, SealFault::Kms(KmsError::Disabled(_)));
         if is_untried && connection.is_in_doubt() || is_disabled {
             self.try_in_time(connection).await;

@@ -283,3 +283,48 @@ async fn a_version_in_use_that_fails_is_told_while_another_one_is_staged() {
     let told = connection(&node).health().fault;
     assert!(matches!(&told, Some(SealFault::NotUsable { kek, .. }) if *kek == id(1)), "{told:?}");
 }
+
+/// Where nobody sees the key, when it was made tells of another one, as ever.
+#[tokio::test(start_paused = true)]
+async fn a_key_made_anew_is_told_while_a_version_is_staged() {
+    let site = Site::of_symmetric_key();
+    let made = |key, seconds| Version { key, created: Some(seconds), ..Version::enabled(1) };
+    let to_come = newest(KekState::NotYetValid)[1];
+    site.kms.lists(&[made(0, 7), to_come]);
+    let node = site.running().await;
+    assert_eq!(encrypts_under(&node).await, (1, id(1)));
+    site.kms.lists(&[made(2, 8), to_come]);
+    sleep(2 * POLL).await;
+    fault(encrypt(&node).await);
+    let told = connection(&node).health().fault;
+    assert!(matches!(told, Some(SealFault::Contradicted(_))), "{told:?}");
+}
+
+/// A right that comes while a version is staged counts at once; one that is missing is told.
+#[tokio::test(start_paused = true)]
+async fn the_right_to_list_counts_while_a_version_is_staged() {
+    let site = Site::without_data_dir();
+    site.kms.may_list(false);
+    let node = site.running().await;
+    assert!(matches!(fault(encrypt(&node).await), SealFault::Unlisted));
+    site.kms.lists(&newest(KekState::NotYetValid));
+    sleep(2 * POLL).await;
+    assert!(matches!(connection(&node).health().fault, Some(SealFault::Unlisted)));
+    site.kms.may_list(true);
+    sleep(2 * POLL).await;
+    assert!(connection(&node).health().fault.is_none());
+    assert_eq!(encrypts_under(&node).await, (1, id(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_gone_serves_no_longer_though_another_one_is_staged() {
+    let site = Site::new();
+    let node = site.running().await;
+    site.kms.may_list(false);
+    site.kms.lists(&newest(KekState::NotYetValid));
+    sleep(2 * POLL).await;
+    assert_eq!(encrypts_under(&node).await, (1, id(1)));
+    site.kms.lists(&newest(KekState::NotYetValid)[1..]);
+    sleep(2 * POLL).await;
+    fault(encrypt(&node).await);
+}
