@@ -321,18 +321,24 @@ fn other_replica(site: &Site) -> Site {
     Site { kms, faults, clock, ..Site::with_local_key() }
 }
 
+/// A replica that has followed version 2 with the key, and the site of one that stopped before.
+async fn one_ahead_of_other(store: &Arc<MemoryStore>, site: &Site) -> (Node, Site) {
+    let other = other_replica(site);
+    let one = managed(site, store).await;
+    let create = permit(operation::CreateKey, "unseal");
+    engine(&one).create_key(create, NewKey::default()).await.unwrap();
+    drop(managed(&other, store).await);
+    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
+    sleep(2 * POLL).await;
+    assert_eq!(encrypt(&one).await.unwrap().version.get(), 2);
+    (one, other)
+}
+
 /// Invariant I7: its pin says what was, and it cannot ask.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_behind_does_not_turn_a_key_back() {
     let (store, site) = (Arc::new(MemoryStore::new()), Site::with_local_key());
-    let other = other_replica(&site);
-    let one = managed(&site, &store).await;
-    let create = permit(operation::CreateKey, "unseal");
-    engine(&one).create_key(create, NewKey::default()).await.unwrap();
-    drop(managed(&other, &store).await);
-    site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
-    sleep(2 * POLL).await;
-    assert_eq!(encrypt(&one).await.unwrap().version.get(), 2);
+    let (one, other) = one_ahead_of_other(&store, &site).await;
     other.away();
     let behind = managed(&other, &store).await;
     sleep(10 * POLL).await;
@@ -353,14 +359,7 @@ async fn a_replica_that_is_behind_does_not_turn_a_key_back() {
 async fn a_replica_that_passes_over_a_disabled_version_does_not_turn_a_key_back_from_it() {
     for keeps_pins in [true, false] {
         let (store, site) = (Arc::new(MemoryStore::new()), Site::with_local_key());
-        let other = other_replica(&site);
-        let one = managed(&site, &store).await;
-        let create = permit(operation::CreateKey, "unseal");
-        engine(&one).create_key(create, NewKey::default()).await.unwrap();
-        drop(managed(&other, &store).await);
-        site.kms.lists(&[Version::enabled(1), Version::enabled(2)]);
-        sleep(2 * POLL).await;
-        assert_eq!(encrypt(&one).await.unwrap().version.get(), 2);
+        let (one, other) = one_ahead_of_other(&store, &site).await;
         let disabled = Version { state: KekState::Disabled, ..Version::enabled(2) };
         site.kms.lists(&[Version::enabled(1), disabled]);
         // A description that is much younger than the key's version.
