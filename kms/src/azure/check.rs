@@ -60,6 +60,9 @@ pub enum Warning {
     OperationsWide(Vec<String>),
     /// No hardware guards the key.
     SoftwareKey,
+    /// The newest version is not valid yet. Servers use the one before it until then, except where
+    /// they have used the newest one before its date was moved.
+    Staged,
 }
 
 impl AzureKeyVault {
@@ -129,8 +132,7 @@ impl AzureKeyVault {
         let facts = match self.usable(None).await {
             Err(newest) if newest.outcome == Outcome::KeyNotYetValid => {
                 let before = self.usable_before_its_time().await.ok_or(newest)?;
-                let told = "the newest version is not valid yet; until then this one is in use:";
-                passed(report, Hop::Get, told.to_owned());
+                report(Step { hop: Hop::Get, finding: Finding::Warned(Warning::Staged) });
                 before
             }
             newest => newest?,
@@ -312,6 +314,10 @@ impl Warning {
             Self::SoftwareKey => {
                 "a key made with --kty RSA-HSM, in a premium vault or a managed HSM, is guarded"
             }
+            Self::Staged => {
+                "nothing, if it had that date (`nbf`) from its creation; if it was in use before, move \
+                 the date back"
+            }
         }
     }
 }
@@ -329,6 +335,10 @@ impl fmt::Display for Warning {
                 write!(f, "the key also allows {}", surplus.join(", "))
             }
             Self::SoftwareKey => f.write_str("no hardware guards the key"),
+            Self::Staged => f.write_str(
+                "the newest version is not valid yet: servers use the one before it until then, and \
+                 encrypt nothing where they have used the newest one already",
+            ),
         }
     }
 }

@@ -359,7 +359,7 @@ async fn a_replica_that_is_behind_does_not_turn_a_key_back() {
 async fn a_replica_that_passes_over_a_disabled_version_does_not_turn_a_key_back_from_it() {
     for keeps_pins in [true, false] {
         let (store, site) = (Arc::new(MemoryStore::new()), Site::with_local_key());
-        let (one, other) = one_ahead_of_other(&store, &site).await;
+        let (_one, other) = one_ahead_of_other(&store, &site).await;
         let disabled = Version { state: KekState::Disabled, ..Version::enabled(2) };
         site.kms.lists(&[Version::enabled(1), disabled]);
         // A description that is much younger than the key's version.
