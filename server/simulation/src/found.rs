@@ -19,6 +19,7 @@ use crate::store::{self, Mood, SimStore};
 struct One {
     server: Server,
     store: Arc<store::Road>,
+    kms: Arc<kms::Road>,
 }
 
 /// Two replicas of which nothing is wrong, with the policy `use` for the key `k`.
@@ -37,7 +38,7 @@ async fn two() -> [One; 2] {
             chance: Chance::new(number, "server"),
             life,
         };
-        One { server: Server::start(site).await, store }
+        One { server: Server::start(site).await, store, kms }
     };
     let both = [start(1).await, start(2).await];
     both[0].did("transit/keys/k", json!({})).await;
@@ -129,4 +130,18 @@ async fn a_seal_client_whose_token_must_be_looked_for_is_answered_within_its_pat
         sleep(Duration::from_secs(60)).await;
         assert_eq!(behind.encrypt(&token).await.0, 200);
     }
+}
+
+/// Seeds 702048 and 766414, invariant I10: the look for the key alone took 5 s.
+#[tokio::test(start_paused = true)]
+async fn a_rewrap_of_a_version_not_heard_of_is_answered_within_its_patience() {
+    let [one, behind] = two().await;
+    behind.store.is(Mood::Partitioned);
+    behind.kms.is(kms::Mood::Hanging);
+    one.did("transit/keys/k/rotate", json!({})).await;
+    let made = one.did("transit/encrypt/k", json!({ "plaintext": "YQ==" })).await;
+    let body = json!({ "ciphertext": made["data"]["ciphertext"] });
+    let answer = behind.server.send(ROOT, "POST", "transit/rewrap/k", body).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.took <= Duration::from_millis(16_550), "after {:?}", answer.took);
 }

@@ -193,7 +193,11 @@ pub(super) async fn rewrap(
     let permit = call.acl(&fields).permit(operation::Rewrap, at.mount, at.key).map_err(denied)?;
     let request = request::Rewrap::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, &name);
-    let transit = transit_for(call, &request.input);
+    // Invariant I10: what the looks for token and key took counts.
+    let transit = match request.input {
+        Input::Single(_) => call.transit_within(UNWRAP_PATIENCE + WRAP_PATIENCE),
+        Input::Batch(_) => transit_for(call, &request.input),
+    };
     let rewrapping = Rewrapping::begin(&transit, &permit).await.map_err(refused)?;
     let warnings = fields.into_warnings(&["name"]);
     match request.input {
