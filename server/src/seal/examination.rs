@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::connection::Connection;
 use super::error::SealFault;
 use super::known::{Known, days_left, fingerprint};
+use super::learning::due;
 use super::round_trip;
 use crate::telemetry::WithCauses;
 
@@ -109,9 +110,12 @@ impl Connection {
         self.known().is_none() && self.pin().is_none_or(|file| matches!(file.read(), Ok(None)))
     }
 
+    /// With the version as the current one that servers use.
     async fn described(&self) -> Result<KekDescription, KmsError> {
         let described = timeout(PATIENCE, self.kms().describe()).await;
-        described.unwrap_or_else(|late| Err(KmsError::TimedOut(Some(std::sync::Arc::new(late)))))
+        let late = |late| Err(KmsError::TimedOut(Some(std::sync::Arc::new(late))));
+        let keks = described.unwrap_or_else(late)?;
+        Ok(due(self.known().as_deref(), &keks).unwrap_or(keks))
     }
 
     /// What outlasts a restart.

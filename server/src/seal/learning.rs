@@ -14,6 +14,7 @@ use selkie_crypto::{KekId, Random};
 use selkie_kms::{KekDescription, KekState, KmsError, Wrapping};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+pub(super) use self::held::due;
 use super::connection::{Connection, PinState};
 use super::error::{Contradiction, SealFault};
 use super::examination::SOON_DAYS;
@@ -225,7 +226,7 @@ impl Learner {
                 return Outlook { known, fault };
             }
         };
-        let followed = held::due(before, &followed).unwrap_or(followed);
+        let followed = due(before, &followed).unwrap_or(followed);
         let known = Known::described(followed, before, fingerprints);
         let mut known = known.passing_over(fresh);
         if let Some(held) = self.held_unlisted(connection, before, &known, fresh).await {

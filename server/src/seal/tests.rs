@@ -632,6 +632,20 @@ async fn doctor_prints_the_line_to_paste_and_warns_of_what_comes() {
     assert!(steps.iter().all(is_passed), "{steps:?}");
 }
 
+/// The line is that of the version which a restart would have to encrypt under.
+#[tokio::test(start_paused = true)]
+async fn doctor_prints_the_line_of_the_version_in_use_while_another_one_is_staged() {
+    let site = Site::new();
+    let to_come = Version { state: KekState::NotYetValid, ..Version::enabled(2) };
+    site.kms.lists(&[Version::enabled(1), to_come]);
+    let steps = examined(&site).await;
+    let hex = base16ct::lower::encode_string(&fingerprint(0));
+    assert!(warned(&steps, "trust").unwrap().contains(&hex), "{steps:?}");
+    let declared = Site { fingerprints: vec![fingerprint(0)], ..site };
+    let steps = examined(&declared).await;
+    assert!(steps.iter().all(|step| matches!(step.finding, Finding::Passed(_))), "{steps:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn doctor_says_where_it_fails() {
     let site = Site::new();

@@ -114,7 +114,10 @@ fn is_left_behind(was: &Known, fresh: &KekDescription) -> bool {
 /// the time of the newest version has not come: the newest one whose time has. Two versions that wait
 /// for a time each would else have servers that run stay at the one before both, while those that
 /// start use the one between (invariant I7). None where that would be an older one than is known.
-pub(super) fn due(before: Option<&Known>, followed: &KekDescription) -> Option<KekDescription> {
+pub(in crate::seal) fn due(
+    before: Option<&Known>,
+    followed: &KekDescription,
+) -> Option<KekDescription> {
     let due = before_its_time(followed)?;
     let Some(was) = before else { return Some(due) };
     let is_kept = |version: &KekVersion| due.version(&version.id).is_some();
