@@ -1,5 +1,7 @@
 //! The handlers of encrypt, decrypt and rewrap.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use selkie_access::{Capability, Denied, Permit, operation};
 use selkie_crypto::Plaintext;
@@ -148,10 +150,7 @@ pub(super) async fn decrypt(
     let permit = call.acl(&fields).permit(operation::Decrypt, mount, key).map_err(denied)?;
     let request = request::Decrypt::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, name);
-    let transit = match request.input {
-        Input::Single(_) => call.transit_within(UNWRAP_PATIENCE),
-        Input::Batch(_) => transit_for(call, &request.input),
-    };
+    let transit = transit_for(call, &request.input, UNWRAP_PATIENCE);
     let decryption = transit.decryption(&permit).await.map_err(refused)?;
     call.note_key_use();
     let mut warnings = fields.into_warnings(&["name"]);
@@ -193,11 +192,7 @@ pub(super) async fn rewrap(
     let permit = call.acl(&fields).permit(operation::Rewrap, at.mount, at.key).map_err(denied)?;
     let request = request::Rewrap::decode(&mut fields)?;
     let refused = |error| Refusal::of_item(error, &name);
-    // Invariant I10: what the looks for token and key took counts.
-    let transit = match request.input {
-        Input::Single(_) => call.transit_within(UNWRAP_PATIENCE + WRAP_PATIENCE),
-        Input::Batch(_) => transit_for(call, &request.input),
-    };
+    let transit = transit_for(call, &request.input, UNWRAP_PATIENCE + WRAP_PATIENCE);
     let rewrapping = Rewrapping::begin(&transit, &permit).await.map_err(refused)?;
     let warnings = fields.into_warnings(&["name"]);
     match request.input {
@@ -278,10 +273,11 @@ async fn upsert(
     created.map_err(|error| super::keys::refusal(error, &name, ApiError::KeyNotFound))
 }
 
-/// The operations for one request; the items of a batch share what they unwrap.
-fn transit_for(call: &Call<'_>, input: &Input<'_>) -> Transit {
+/// The operations for one request; the items of a batch share what they unwrap. What the looks for
+/// token and key took counts in the `patience` for a single one (invariant I10).
+fn transit_for(call: &Call<'_>, input: &Input<'_>, patience: Duration) -> Transit {
     match input {
-        Input::Single(_) => call.transit(),
+        Input::Single(_) => call.transit_within(patience),
         Input::Batch(_) => call.transit().for_batch(),
     }
 }
