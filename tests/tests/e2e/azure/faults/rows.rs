@@ -296,8 +296,11 @@ fn key() -> Vec<Row> {
         row!("`key_ops` lack unwrapKey", decrypt_fails(400), &[OPERATION_NOT_ALLOWED], |case| {
             case.key(&json!({ "key_ops": ["wrapKey"] }))
         }),
-        row!("the key is deleted", decrypt_fails(400), &[UNWRAP, KEY_MISSING], |case| {
-            case.control("POST", "vaults/kv1/keys/selkie/delete", &json!({}))
-        }),
+        row!(
+            "the key is deleted (encrypt: 400 as well, once that is noticed)",
+            decrypt_fails(400),
+            &[UNWRAP, KEY_MISSING],
+            |case| { case.control("POST", "vaults/kv1/keys/selkie/delete", &json!({})) }
+        ),
     ]
 }
