@@ -320,6 +320,36 @@ async fn what_is_declared_logs_in_and_is_not_changed_through_the_api() {
     }
 }
 
+/// A later release may have kept such a list; without its unknown names it would be empty, and so
+/// allow all.
+#[tokio::test]
+async fn an_algorithm_that_is_not_known_refuses_every_login() {
+    let (world, signer) = (World::default(), Signer::new("k", Algorithm::ES256));
+    world.answers(KEYS, Signer::set(&[&signer]));
+    let role = JwtRole {
+        bound_audiences: vec!["selkie".into()],
+        user_claim: "sub".into(),
+        ..JwtRole::default()
+    };
+    let role = DeclaredRole { name: "ci".into(), role, token: TokenParameters::default() };
+    for algorithms in [vec!["ES1024"], vec!["ES256", "ES1024"]] {
+        let config = JwtConfig {
+            jwks_url: KEYS.into(),
+            jwt_supported_algs: algorithms.into_iter().map(str::to_owned).collect(),
+            ..JwtConfig::default()
+        };
+        let declared = DeclaredMethod::Jwt(config, vec![role.clone()]);
+        let bench = Bench::declared(way(&world), declared).await;
+        assert_eq!(
+            bench.log_in(json!({ "role": "ci", "jwt": signer.sign(&claims()) })).await,
+            refusal(
+                AnswerKind::BadRequest,
+                "error configuring token validator: unsupported signing algorithm \"ES1024\""
+            )
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_token_without_a_name_of_its_key_works_after_a_rotation() {
     let world = World::default();
