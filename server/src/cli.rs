@@ -18,6 +18,7 @@ mod restore;
 mod server;
 mod status;
 mod takeover;
+mod terminal;
 mod token;
 mod validate;
 

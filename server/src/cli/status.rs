@@ -11,6 +11,7 @@ use serde_json::Value;
 use self::table::{Report, told};
 use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
+use super::terminal::printable;
 use super::{CommandError, print};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,5 +53,5 @@ async fn why(server: &Remote) -> Option<RemoteError> {
     let (_status, body) = server.send(Method::GET, "sys/health").await.ok()?;
     let health = serde_json::from_slice::<Value>(&body).ok()?;
     let warning = health["warning"].as_str()?;
-    Some(RemoteError::Refuses(warning.chars().filter(|one| !one.is_control()).collect()))
+    Some(RemoteError::Refuses(printable(warning)))
 }

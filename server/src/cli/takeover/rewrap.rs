@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::super::CommandError;
 use super::super::remote::{Remote, RemoteError, ServerArguments};
+use super::super::terminal::printable;
 use super::failure::LineFailure;
 use super::line::{Content, Line};
 use super::sink::{Earlier, Sink};
@@ -369,7 +370,7 @@ impl Run<'_> {
 
     fn fail(&mut self, why: &LineFailure) -> Result<(), CommandError> {
         self.tally.failed += 1;
-        let why: String = why.to_string().chars().filter(|one| !one.is_control()).collect();
+        let why = printable(&why.to_string());
         let told = format!("line {}: {why}\n", self.tally.lines);
         match &mut self.failures {
             Some(file) => file.write_all(told.as_bytes()).map_err(CommandError::Output),
