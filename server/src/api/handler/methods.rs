@@ -170,7 +170,8 @@ pub(super) fn told_of_records(error: &RecordsError, own: [ApiError; 2]) -> ApiEr
         RecordsError::TooLarge => too_large,
         RecordsError::StateSealed => ApiError::StateSealed,
         RecordsError::Store(error) => ApiError::of_store(error),
-        RecordsError::Conflict | RecordsError::NotLookedUp => ApiError::StorageUnavailable,
+        RecordsError::Conflict => ApiError::Contended,
+        RecordsError::NotLookedUp => ApiError::StorageUnavailable,
         RecordsError::Unreadable(_) => ApiError::Internal,
     }
 }
