@@ -228,7 +228,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
         "last_fault_reason": health.fault.as_ref().map(|fault| WithCauses(fault).to_string()),
         "advice": (!is_healthy(seal)).then(|| advice(seal)),
-        "kms_calls": seal.connection.governor().map(|figures| kms_calls(&figures)),
+        "kms_calls": seal.connection.governor_figures().map(|figures| kms_calls(&figures)),
         "asked_last": seal.connection.is_silenced(),
         "left_out_of": keys,
         "left_out_since": left_out.iter().map(|one| one.since).min().map(time),

@@ -154,9 +154,9 @@ async fn a_provider_that_is_away_is_503_and_no_verdict_on_the_token() {
     bench.write("config", config).await.unwrap();
     let role = json!({ "user_claim": "sub", "bound_audiences": ["selkie"] });
     bench.write("role/ci", role).await.unwrap();
-    let (by, text) =
+    let (kind, text) =
         bench.log_in(json!({ "role": "ci", "jwt": signer.sign(&claims()) })).await.unwrap_err();
-    assert_eq!(by, AnswerKind::Unavailable, "{text}");
+    assert_eq!(kind, AnswerKind::Unavailable, "{text}");
 }
 
 #[tokio::test]
