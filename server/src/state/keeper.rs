@@ -22,6 +22,7 @@ use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
 use crate::auth::Auth;
 use crate::backup::Source;
+use crate::jitter::jittered;
 use crate::seal::{KekRef, listed};
 use crate::telemetry::WithCauses;
 use crate::transit::Transit;
@@ -272,7 +273,7 @@ impl Keeper {
             let is_sealed = matches!(error, OpenError::Sealed { .. });
             self.note(error, &mut told);
             if !(is_sealed && self.learn().await) {
-                sleep(self.jittered(retry)).await;
+                sleep(jittered(&*self.transit.random, retry)).await;
                 retry = (2 * retry).min(LAST_RETRY);
             }
         }
@@ -413,7 +414,7 @@ impl Keeper {
             };
             let lasting = found.as_ref().filter(|(_, since)| since.elapsed() >= BEHIND_PATIENCE);
             self.watch.note_behind(lasting.map(|(behind, _)| behind));
-            sleep(self.jittered(SEALS_PAUSE)).await;
+            sleep(jittered(&*self.transit.random, SEALS_PAUSE)).await;
         }
     }
 
@@ -422,15 +423,6 @@ impl Keeper {
         let until = Instant::now() + Transit::REQUEST_PATIENCE;
         let deployment = self.transit.current.load_full();
         Transit { deployment, until, ..self.transit.clone() }
-    }
-
-    /// Between 3/4 and 5/4 of `pause`, so that replicas do not go in step.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let mut byte = [128];
-        // Without randomness there is no jitter, which is no reason to stop.
-        let _ = (self.transit.random)(&mut byte);
-        let [byte] = byte;
-        pause * 3 / 4 + pause * u32::from(byte) / 512
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::ManagedKeys;
+use crate::jitter::jittered;
 use crate::seal::{Connection, Learner, Seals};
 use crate::state::KeyRecord;
 use crate::state::listing::in_time;
@@ -50,7 +51,7 @@ impl ManagedKeys {
             let Err(error) = followed;
             self.note_lost(&error);
             tell_broken(&error);
-            sleep(learner.jittered(retry)).await;
+            sleep(jittered(&*learner.random, retry)).await;
             retry = (2 * retry).min(LAST_RETRY);
         }
     }
