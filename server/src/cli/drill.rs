@@ -13,7 +13,7 @@ use self::report::{Report, Row};
 use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::terminal::printable;
-use super::{CommandError, print};
+use super::{CommandError, print, single_threaded};
 
 /// For one step: what a server takes for a decrypt, and some.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,8 +33,7 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let report = runtime.block_on(drill(&server, errors))?;
     print(output, &if arguments.format.is_json() { report.json() } else { report.text() })?;

@@ -12,7 +12,7 @@ use self::table::{Report, told};
 use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
 use super::terminal::printable;
-use super::{CommandError, print};
+use super::{CommandError, print, single_threaded};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,8 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let path = "sys/seal-backend-status";
     let status = runtime.block_on(async {
