@@ -161,7 +161,7 @@ impl Node {
         if self.state.set((Arc::clone(&watch), kind)).is_err() {
             return;
         }
-        let transit = self.transit(self.deployment(), ClientTag::SELKIE, Instant::now());
+        let transit = self.own_transit();
         let auth = Arc::clone(&self.auth);
         let when_empty = backend.when_empty();
         let keeper = Keeper { backend, when_empty, transit, auth, watch: Arc::clone(&watch) };
@@ -404,6 +404,11 @@ impl Node {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// The transit engine for what this node does by itself.
+    fn own_transit(&self) -> Transit {
+        self.transit(self.deployment(), ClientTag::SELKIE, Instant::now())
     }
 
     /// The transit engine, on `deployment`, for `client`, whose request `came` then.
