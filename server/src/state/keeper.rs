@@ -109,6 +109,13 @@ pub enum Backend {
 }
 
 impl Backend {
+    pub(crate) const fn is_shared(&self) -> bool {
+        match self {
+            Self::Configured(storage) => storage.is_shared(),
+            Self::Opened(_) => false,
+        }
+    }
+
     pub(crate) fn when_empty(&self) -> WhenEmpty {
         match self {
             Self::Configured(Storage::InMemory) => WhenEmpty::Create,
