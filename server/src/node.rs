@@ -231,7 +231,8 @@ impl Node {
     }
 
     /// A node that writes no audit log, on `store`, with time and randomness that the caller brings,
-    /// for server/simulation alone: randomness that can be foretold must not be had in a server that is shipped.
+    /// for server/simulation alone: randomness that can be foretold must not be had in a server
+    /// that is shipped.
     #[cfg(feature = "simulation")]
     pub async fn simulated(
         deployment: Deployment,

@@ -98,8 +98,8 @@ impl Index<SecretId> for SecretIds {
 }
 
 impl SecretId {
-    /// Where the secret id of this text for the role of the `uuid` `role` is kept. The text of no token has a NUL, so the hashes of
-    /// tokens are others.
+    /// Where the secret id of this text for the role of the `uuid` `role` is kept. The text of no
+    /// token has a NUL, so the hashes of tokens are others.
     pub(super) fn name(key: &StateKey, mount: Uuid, role: &str, text: &str) -> DocumentName {
         let head = format!("approle secret id\0{mount}\0{role}\0");
         let length = head.len().saturating_add(text.len());
