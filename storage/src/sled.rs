@@ -62,7 +62,6 @@ impl SledSettings {
 
 /// Why a [`SledStore`] did not open, or does not write.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum SledError {
     /// Another process (or another store of this one) has the directory open.
     #[error("{} is in use by {}", dir.display(), Holder(*pid))]

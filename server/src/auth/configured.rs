@@ -131,7 +131,7 @@ impl PermissionDenied {
     /// 403; only the log is told the reason.
     pub(crate) fn because(reason: impl std::error::Error + Send + Sync + 'static) -> MethodError {
         let reason = Some(Box::new(reason) as _);
-        MethodError::Refused { by: AnswerKind::Forbidden, told: Box::new(Self), reason }
+        MethodError::Refused { kind: AnswerKind::Forbidden, told: Box::new(Self), reason }
     }
 }
 
@@ -198,11 +198,11 @@ pub(crate) fn unproven<E: std::error::Error + Send + Sync + 'static>(
     error: Unproven,
     told: fn(Unproven) -> E,
 ) -> MethodError {
-    let by = match &error {
+    let kind = match &error {
         Unproven::NoKeys(_) => AnswerKind::Unavailable,
         Unproven::Unbelievable(_) => AnswerKind::BadRequest,
     };
-    MethodError::told(by, told(error))
+    MethodError::told(kind, told(error))
 }
 
 /// Refuses a login from outside `bound`.

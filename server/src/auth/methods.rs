@@ -24,7 +24,7 @@ use uuid::Uuid;
 pub use self::error::{AnswerKind, MethodError};
 pub use self::login::{Login, LoginIdentity};
 pub(crate) use self::mount::MountRecord;
-pub use self::mount::{AuthMount, DeclaredMounts, MountSource, MountTokenType, Tune};
+pub use self::mount::{AuthMount, DeclaredMounts, MountSource, Tune};
 pub(crate) use self::mounts::{AuthTable, PathInMount};
 pub(crate) use self::reply::{MethodData, MethodReply, Outcome};
 use super::Credentials;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::remote::{Remote, RemoteError, ServerArguments};
-use super::{CommandError, print, read_config};
+use super::{CommandError, print, read_config, single_threaded};
 
 /// For one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,8 +75,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         None => Vec::new(),
     };
     let declared = declared.into_iter().map(|key| (key.mount, key.name)).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let text = runtime.block_on(stanzas(&server, &declared))?;
     print(output, &[HEAD, &text].concat())

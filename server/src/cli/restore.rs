@@ -9,7 +9,7 @@ use selkie_config::{Config, Storage};
 use selkie_storage::Store;
 
 use super::backup::{progress_bar, reporter};
-use super::{CommandError, print, read_config};
+use super::{CommandError, multi_threaded, print, read_config};
 use crate::backup::{Copied, CopyError, Target, offline, restore};
 use crate::state::backend::{self, BackendError};
 use crate::state::checkpoint::{CheckpointError, CheckpointFile};
@@ -32,8 +32,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let file = fs::read(path);
     let file = file.map_err(|source| CommandError::File { path: path.clone(), source })?;
     let (config, storage) = config_and_storage(&arguments.config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = multi_threaded()?;
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let transit = offline(config).await?;

@@ -229,7 +229,7 @@ fn serving(config: String) -> (std::net::SocketAddr, tokio::sync::oneshot::Sende
     let (told, address) = std::sync::mpsc::channel();
     let (end, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let runtime = multi_threaded().unwrap();
         runtime.block_on(async {
             let config = Config::parse("test.hcl", &config, &SystemSources).unwrap();
             let mut sockets = ActivatedSockets::inherit(None);
@@ -265,7 +265,7 @@ fn backup_and_export_ask_a_running_server() {
     let (exit, output, errors) = ran(&["backup", "-o", saved, &address, &token]);
     assert_eq!(exit, Exit::Success, "{errors}");
     assert!(output.starts_with(saved), "{output}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = single_threaded().unwrap();
     let opened = runtime.block_on(async {
         let transit = engine("default", &[("static", 0xa5)]).await;
         crate::backup::open_backup(&fs::read(saved).unwrap(), &transit).await.unwrap().0
@@ -310,7 +310,7 @@ fn a_restore_removes_the_checkpoint_that_would_stand_against_it() {
     let (_dir, file) =
         site(&format!("data_dir = {:?}\nstorage \"sled\" {{\n  path = {:?}\n}}", at("d"), at("s")));
     fs::create_dir(at("d")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = single_threaded().unwrap();
     let backup = runtime.block_on(async {
         let transit = engine("default", &[("static", 0xa5)]).await;
         let site = Site::new(&transit, "store-1").await;
@@ -356,7 +356,7 @@ fn a_restore_that_would_go_back_says_first_that_nothing_has_changed() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = single_threaded().unwrap();
     let backups = runtime.block_on(async {
         let transit = engine("default", &[("static", 0xa5)]).await;
         let site = Site::new(&transit, "store-1").await;
@@ -420,7 +420,7 @@ fn a_restore_into_a_storage_that_is_in_use_names_it_and_says_what_to_do() {
     let at = |name: &str| dir.path().join(name).display().to_string();
     let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
     fs::write(at("b"), "no backup").unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = multi_threaded().unwrap();
     let settings = selkie_storage::SledSettings::new(at("s"));
     let _used = runtime.block_on(selkie_storage::SledStore::open(settings)).unwrap();
     let (exit, _, errors) = ran(&["restore", "--config", &file, &at("b")]);

@@ -22,6 +22,7 @@ use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
 use crate::auth::Auth;
 use crate::backup::Source;
+use crate::jitter::jittered;
 use crate::seal::{KekRef, listed};
 use crate::telemetry::WithCauses;
 use crate::transit::Transit;
@@ -108,6 +109,13 @@ pub enum Backend {
 }
 
 impl Backend {
+    pub(crate) const fn is_shared(&self) -> bool {
+        match self {
+            Self::Configured(storage) => storage.is_shared(),
+            Self::Opened(_) => false,
+        }
+    }
+
     pub(crate) fn when_empty(&self) -> WhenEmpty {
         match self {
             Self::Configured(Storage::InMemory) => WhenEmpty::Create,
@@ -272,7 +280,7 @@ impl Keeper {
             let is_sealed = matches!(error, OpenError::Sealed { .. });
             self.note(error, &mut told);
             if !(is_sealed && self.learn().await) {
-                sleep(self.jittered(retry)).await;
+                sleep(jittered(&*self.transit.random, retry)).await;
                 retry = (2 * retry).min(LAST_RETRY);
             }
         }
@@ -413,7 +421,7 @@ impl Keeper {
             };
             let lasting = found.as_ref().filter(|(_, since)| since.elapsed() >= BEHIND_PATIENCE);
             self.watch.note_behind(lasting.map(|(behind, _)| behind));
-            sleep(self.jittered(SEALS_PAUSE)).await;
+            sleep(jittered(&*self.transit.random, SEALS_PAUSE)).await;
         }
     }
 
@@ -422,15 +430,6 @@ impl Keeper {
         let until = Instant::now() + Transit::REQUEST_PATIENCE;
         let deployment = self.transit.current.load_full();
         Transit { deployment, until, ..self.transit.clone() }
-    }
-
-    /// Between 3/4 and 5/4 of `pause`, so that replicas do not go in step.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let mut byte = [128];
-        // Without randomness there is no jitter, which is no reason to stop.
-        let _ = (self.transit.random)(&mut byte);
-        let [byte] = byte;
-        pause * 3 / 4 + pause * u32::from(byte) / 512
     }
 }
 

@@ -147,12 +147,12 @@ pub(in crate::api) fn told(error: &MethodError) -> ApiError {
             told_of_records(error, own)
         }
         MethodError::Random(_) => ApiError::Internal,
-        MethodError::Refused { by, told, .. } => words(status(*by), told),
+        MethodError::Refused { kind, told, .. } => words(status(*kind), told),
     }
 }
 
-const fn status(by: AnswerKind) -> StatusCode {
-    match by {
+const fn status(kind: AnswerKind) -> StatusCode {
+    match kind {
         AnswerKind::BadRequest => StatusCode::BAD_REQUEST,
         AnswerKind::Forbidden => StatusCode::FORBIDDEN,
         AnswerKind::NotFound => StatusCode::NOT_FOUND,
@@ -170,7 +170,8 @@ pub(super) fn told_of_records(error: &RecordsError, own: [ApiError; 2]) -> ApiEr
         RecordsError::TooLarge => too_large,
         RecordsError::StateSealed => ApiError::StateSealed,
         RecordsError::Store(error) => ApiError::of_store(error),
-        RecordsError::Conflict | RecordsError::NotLookedUp => ApiError::StorageUnavailable,
+        RecordsError::Conflict => ApiError::Contended,
+        RecordsError::NotLookedUp => ApiError::StorageUnavailable,
         RecordsError::Unreadable(_) => ApiError::Internal,
     }
 }

@@ -17,6 +17,7 @@ use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{Endpoint, WrappingStep};
 use crate::auth::wrapping::{Room, ShownWrapping, WrapError, WrapInfo, WrapOrder};
+use crate::clock::{ZERO_TIME, rfc3339};
 use crate::node::Node;
 
 /// For how long a response is to be kept, if it is to be wrapped: what the header says, where it is
@@ -81,15 +82,14 @@ fn wire(info: &WrapInfo) -> data::WrapInfo<'_> {
         token: info.token.expose_for_reply(),
         accessor: &info.wrapped.accessor,
         ttl: info.wrapped.ttl,
-        creation_time: rfc3339(info.wrapped.created),
+        creation_time: time(info.wrapped.created),
         creation_path: &info.wrapped.path,
         wrapped_accessor: info.wrapped.wrapped_accessor.as_deref(),
     }
 }
 
-fn rfc3339(unix_seconds: u64) -> String {
-    let time = i64::try_from(unix_seconds).ok().map(jiff::Timestamp::from_second);
-    time.and_then(Result::ok).unwrap_or_default().to_string()
+fn time(unix_seconds: u64) -> String {
+    rfc3339(unix_seconds).unwrap_or_else(|| ZERO_TIME.to_owned())
 }
 
 /// Answers for a client that has a token of its own; the wrapping token is a field.
@@ -132,7 +132,7 @@ pub(in crate::api) async fn take(
             let warnings = Warnings::default();
             Ok(ReplyFrame { request_id: id, warnings: &warnings }.data(&data::Wrapped {
                 creation_path: &found.path,
-                creation_time: rfc3339(found.created),
+                creation_time: time(found.created),
                 creation_ttl: found.ttl,
             }))
         }

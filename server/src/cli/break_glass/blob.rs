@@ -11,6 +11,7 @@ use selkie_crypto::{Ciphertext, DecryptError, Envelope, Plaintext, RecipientSecr
 use super::BreakGlassError;
 use super::key_file::Unlocked;
 use crate::cli::CommandError;
+use crate::cli::terminal::printable;
 
 /// The most that is read: all of a Vault's seal-wrapped records have room.
 const MOST_BYTES: u64 = 64 << 20;
@@ -173,9 +174,4 @@ impl fmt::Display for Blob {
         }
         Ok(())
     }
-}
-
-/// Control characters in a forged header never reach the terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|one| !one.is_control()).collect()
 }

@@ -27,7 +27,7 @@ use super::blob::{Blob, read};
 use super::key_file::{KeyArguments, Unlocked};
 use super::wrapping::KnownSeals;
 use crate::cli::server::signals::{Signals, Wish};
-use crate::cli::{CommandError, print};
+use crate::cli::{CommandError, multi_threaded, print};
 use crate::clock::{Clock, SystemClock};
 use crate::dev::{CertificateDir, DevError};
 use crate::hardening::allow_connections;
@@ -313,8 +313,7 @@ fn start(
     let level = SystemSources.variable(LEVEL_VARIABLE);
     let _telemetry = Telemetry::start(config.logging, level.as_ref().map(|level| &***level))?;
     allow_connections()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = multi_threaded()?;
     runtime.block_on(async {
         let signals = Signals::new().map_err(CommandError::Runtime)?;
         let server = serve(config, &mut ActivatedSockets::inherit(None)).await?;

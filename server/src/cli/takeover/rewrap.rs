@@ -15,8 +15,9 @@ use selkie_access::{KeyName, MountPath};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::super::CommandError;
 use super::super::remote::{Remote, RemoteError, ServerArguments};
+use super::super::terminal::printable;
+use super::super::{CommandError, single_threaded};
 use super::failure::LineFailure;
 use super::line::{Content, Line};
 use super::sink::{Earlier, Sink};
@@ -61,8 +62,7 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let (input, its_id) = open(&arguments.input)?;
     let failures = arguments.output.as_deref().map(failures_path);
@@ -369,7 +369,7 @@ impl Run<'_> {
 
     fn fail(&mut self, why: &LineFailure) -> Result<(), CommandError> {
         self.tally.failed += 1;
-        let why: String = why.to_string().chars().filter(|one| !one.is_control()).collect();
+        let why = printable(&why.to_string());
         let told = format!("line {}: {why}\n", self.tally.lines);
         match &mut self.failures {
             Some(file) => file.write_all(told.as_bytes()).map_err(CommandError::Output),

@@ -16,7 +16,7 @@ use crate::api::reply::Reply;
 use crate::api::request::token::CreateToken;
 use crate::auth::Origin;
 use crate::auth::tokens::{
-    Issued, LifetimeWarning, NewToken, Parent, RoleName, RoleTokenType, TokenKind, TokenRole,
+    GivenTokenType, Issued, LifetimeWarning, NewToken, Parent, RoleName, TokenKind, TokenRole,
 };
 
 /// How a token is asked for.
@@ -201,11 +201,11 @@ impl Creation<'_> {
     fn kind(&self) -> Result<TokenKind, ApiError> {
         let request = self.request;
         let wanted = match self.role.map(|role| role.token_type) {
-            None | Some(RoleTokenType::DefaultService) => &*request.token_type,
-            Some(RoleTokenType::DefaultBatch) if request.token_type.is_empty() => "batch",
-            Some(RoleTokenType::DefaultBatch) => &*request.token_type,
-            Some(RoleTokenType::Service) => "service",
-            Some(RoleTokenType::Batch) => "batch",
+            None | Some(GivenTokenType::DefaultService) => &*request.token_type,
+            Some(GivenTokenType::DefaultBatch) if request.token_type.is_empty() => "batch",
+            Some(GivenTokenType::DefaultBatch) => &*request.token_type,
+            Some(GivenTokenType::Service) => "service",
+            Some(GivenTokenType::Batch) => "batch",
         };
         match wanted {
             "" | "service" => return Ok(TokenKind::Service),

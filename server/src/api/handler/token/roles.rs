@@ -14,7 +14,7 @@ use crate::api::error::{ApiError, TokenFault};
 use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::Reply;
 use crate::api::request::token::WriteTokenRole;
-use crate::auth::tokens::{RoleName, RoleTokenType, TokenRole};
+use crate::auth::tokens::{GivenTokenType, RoleName, TokenRole};
 use crate::state::records::{Batch, Current, RecordsError};
 
 fn current(call: &Call<'_>, name: &RoleName) -> Result<Option<Current<TokenRole>>, Refusal> {
@@ -53,7 +53,7 @@ pub(super) fn read(call: &Call<'_>, name: &RoleName, fields: Fields<'_>) -> Resu
         "token_explicit_max_ttl": role.explicit_max_ttl,
         "token_no_default_policy": role.no_default_policy,
         "token_period": role.period,
-        "token_type": role.token_type.as_str(),
+        "token_type": role.token_type.name(),
     });
     if let Some(told) = told.as_object_mut() {
         let networks: Vec<_> = role.bound_cidrs.iter().map(ToString::to_string).collect();
@@ -137,19 +137,14 @@ fn changed(mut role: TokenRole, request: &WriteTokenRole<'_>) -> Result<TokenRol
         role.num_uses = u32::try_from(uses).map_err(|_negative| TokenFault::NegativeUses)?;
     }
     if let Some(text) = &request.token_type {
-        role.token_type = match &**text {
-            "default-service" => RoleTokenType::DefaultService,
-            "default-batch" => RoleTokenType::DefaultBatch,
-            "service" => RoleTokenType::Service,
-            "batch" => RoleTokenType::Batch,
-            other => return Err(TokenFault::InvalidRoleType(other.into()).into()),
-        };
+        let unknown = || TokenFault::InvalidRoleType((&**text).into());
+        role.token_type = GivenTokenType::named(text).ok_or_else(unknown)?;
     }
     Ok(role)
 }
 
 fn check_batch(role: &TokenRole) -> Result<(), ApiError> {
-    if role.token_type != RoleTokenType::Batch {
+    if role.token_type != GivenTokenType::Batch {
         return Ok(());
     }
     let unfit = [
