@@ -178,7 +178,8 @@ impl TransitOutcome {
             }
             Self::TokenNotRenewable => {
                 "use a periodic token (vault token create -orphan -period=768h -policy=POLICY), or \
-                 set disable_renewal = true if somebody else renews it"
+                 set disable_renewal = true if somebody else renews it; the token of a login is \
+                 renewed only while what it logged in with (LDAP, a role) is there"
             }
             Self::PolicyMissing => {
                 "allow the token `update` on MOUNT/encrypt/KEY and MOUNT/decrypt/KEY, and better \

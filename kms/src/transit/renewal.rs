@@ -57,7 +57,7 @@ struct State {
 
 /// What comes after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// The next attempt, after this time.
     After(Duration),
     /// Nothing, until there is another token.
@@ -92,12 +92,12 @@ impl Renewal {
         }
     }
 
-    async fn attempt(&self, client: &TransitClient) -> Next {
+    /// One renewal.
+    pub(super) async fn attempt(&self, client: &TransitClient) -> Next {
         let left = self.standing().expires_in;
         match client.renew_self().await {
             Ok(lease) => self.renewed(lease, left, client.host()),
-            Err(error) if is_of_no_use(&error) => self.unrenewable(client).await,
-            Err(error) => self.failed(&error, client.host()),
+            Err(error) => self.refused(&error, client).await,
         }
     }
 
@@ -130,17 +130,27 @@ impl Renewal {
         }
     }
 
-    /// A token without renewal lives as long as its look-up says, if we may look.
-    async fn unrenewable(&self, client: &TransitClient) -> Next {
-        let lease = client.look_up_self().await;
-        let ttl = lease.ok().map(|lease| lease.ttl).filter(|ttl| !ttl.is_zero());
+    /// Vault answers alike that a token is never renewed and that it is not renewed now, as where an
+    /// LDAP server is away. What it says of the token itself tells which; where it does not say, the
+    /// renewal is tried again.
+    async fn refused(&self, error: &KmsError, client: &TransitClient) -> Next {
+        let lease = if may_be_final(error) { client.look_up_self().await.ok() } else { None };
+        if let Some(Lease { ttl, is_renewable }) = lease {
+            self.state().expires = Instant::now().checked_add(ttl).filter(|_| !ttl.is_zero());
+            if !is_renewable {
+                return self.unrenewable(ttl, client.host());
+            }
+        }
+        self.failed(error, client.host())
+    }
+
+    fn unrenewable(&self, ttl: Duration, upstream: &str) -> Next {
         {
             let mut state = self.state();
-            state.expires = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
             (state.is_renewed, state.trouble, state.failures) = (false, None, 0);
         }
-        if let Some(ttl) = ttl {
-            tell_of_the_end(ttl, client.host());
+        if !ttl.is_zero() {
+            tell_of_the_end(ttl, upstream);
         }
         Next::Rest
     }
@@ -207,8 +217,8 @@ async fn wait(client: &Weak<TransitClient>, keeper: &TokenKeeper, next: Next) ->
     }
 }
 
-/// The server knows the token and will never renew it.
-fn is_of_no_use(error: &KmsError) -> bool {
+/// Whether the server knows the token and may never renew it.
+fn may_be_final(error: &KmsError) -> bool {
     let outcome = TransitDiagnosis::of(error).map(|diagnosis| diagnosis.outcome);
     outcome == Some(TransitOutcome::TokenNotRenewable)
 }
@@ -364,10 +374,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lasting_refusal_ends_the_renewal() {
+    fn only_a_refusal_of_the_renewal_itself_may_end_it() {
         for outcome in TransitOutcome::ALL {
-            let ends = outcome == TransitOutcome::TokenNotRenewable;
-            assert_eq!(is_of_no_use(&failure(outcome)), ends, "{outcome:?}");
+            let may_end = outcome == TransitOutcome::TokenNotRenewable;
+            assert_eq!(may_be_final(&failure(outcome)), may_end, "{outcome:?}");
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use super::fake::FakeEngine;
 use super::*;
+use crate::transit::renewal::Next;
+
+const DENIED: &str = r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
 
 /// A provider whose token is kept alive, or whose way to the server needs none.
 fn provider(server: &TestServer, token: TokenSource) -> TransitKms {
@@ -21,4 +24,53 @@ async fn where_there_is_no_token_none_is_looked_up_or_renewed() {
     let asked = server.received();
     assert!(!asked.iter().any(|one| is_for(one, "/auth/token/")), "{asked:?}");
     assert_eq!(kms.client().token_standing(), TokenStanding::default());
+}
+
+/// The answers to a renewal and to a look-up, with the trouble, the time and whether it is tried
+/// again that they come to.
+async fn attempted(
+    renewal: (u16, &str),
+    look_up: (u16, &str),
+) -> (Option<TransitOutcome>, Option<u64>, Next) {
+    let (engine, server) = FakeEngine::start(1).await;
+    let [renewal, look_up] =
+        [renewal, look_up].map(|(status, body): (u16, &str)| (status, body.to_owned()));
+    engine.fails(move |path| match path {
+        "/v1/auth/token/renew-self" => Some(renewal.clone()),
+        "/v1/auth/token/lookup-self" => Some(look_up.clone()),
+        _ => None,
+    });
+    let client = client_of(&server);
+    let next = client.renewal.attempt(&client).await;
+    let standing = client.token_standing();
+    let trouble = standing.trouble.map(|trouble| trouble.outcome);
+    (trouble, standing.expires_in.map(|left| left.as_secs_f64().round() as u64), next)
+}
+
+/// Vault's word for it while the LDAP server is away that the token's login was made at.
+const LDAP_IS_AWAY: &str =
+    r#"{"errors":["ldap operation failed: failed to connect to LDAP server"]}"#;
+
+#[tokio::test]
+async fn one_refused_renewal_is_final_only_for_a_token_that_is_not_renewable() {
+    for (look_up, left) in [
+        ((200, r#"{"data":{"ttl":3600,"renewable":true}}"#), Some(3600)),
+        ((403, DENIED), None),
+        ((503, r#"{"errors":["Vault is sealed"]}"#), None),
+        ((200, "<html>gateway</html>"), None),
+    ] {
+        let (trouble, expires_in, next) = attempted((400, LDAP_IS_AWAY), look_up).await;
+        assert_eq!(trouble, Some(TransitOutcome::TokenNotRenewable), "{look_up:?}");
+        assert_eq!(expires_in, left, "{look_up:?}");
+        assert!(matches!(next, Next::After(_)), "{look_up:?}: {next:?}");
+    }
+    for (renewal, look_up, left) in [
+        ("batch tokens cannot be renewed", r#"{"data":{"ttl":90,"renewable":false}}"#, Some(90)),
+        ("lease is not renewable", r#"{"data":{"ttl":90,"renewable":false}}"#, Some(90)),
+        ("invalid lease ID", r#"{"data":{"ttl":0}}"#, None),
+    ] {
+        let renewal = serde_json::json!({ "errors": [renewal] }).to_string();
+        let seen = attempted((400, &renewal), (200, look_up)).await;
+        assert_eq!(seen, (None, left, Next::Rest), "{renewal}");
+    }
 }
