@@ -114,7 +114,7 @@ impl TransitDiagnosis {
     /// What mends it: a setting, a policy, or a command.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
-        self.outcome.remedy()
+        self.outcome.remedy_at(self.hop)
     }
 
     /// The error with this as its cause; `retry_after` is what the server asked for.

@@ -131,8 +131,8 @@ impl Renewal {
     }
 
     /// Vault answers alike that a token is never renewed and that it is not renewed now, as where an
-    /// LDAP server is away. What it says of the token itself tells which; where it does not say, the
-    /// renewal is tried again.
+    /// LDAP server is away; and nobody knows yet how long one lives that may not renew itself. What it
+    /// says of the token itself tells; where it does not say, the renewal is tried again.
     async fn refused(&self, error: &KmsError, client: &TransitClient) -> Next {
         let lease = if may_be_final(error) { client.look_up_self().await.ok() } else { None };
         if let Some(Lease { ttl, is_renewable }) = lease {
@@ -220,7 +220,7 @@ async fn wait(client: &Weak<TransitClient>, keeper: &TokenKeeper, next: Next) ->
 /// Whether the server knows the token and may never renew it.
 fn may_be_final(error: &KmsError) -> bool {
     let outcome = TransitDiagnosis::of(error).map(|diagnosis| diagnosis.outcome);
-    outcome == Some(TransitOutcome::TokenNotRenewable)
+    matches!(outcome, Some(TransitOutcome::TokenNotRenewable | TransitOutcome::PolicyMissing))
 }
 
 fn tell_of_the_end(ttl: Duration, upstream: &str) {
@@ -376,7 +376,10 @@ mod tests {
     #[test]
     fn only_a_refusal_of_the_renewal_itself_may_end_it() {
         for outcome in TransitOutcome::ALL {
-            let may_end = outcome == TransitOutcome::TokenNotRenewable;
+            let may_end = matches!(
+                outcome,
+                TransitOutcome::TokenNotRenewable | TransitOutcome::PolicyMissing
+            );
             assert_eq!(may_be_final(&failure(outcome)), may_end, "{outcome:?}");
         }
     }

@@ -74,3 +74,56 @@ async fn one_refused_renewal_is_final_only_for_a_token_that_is_not_renewable() {
         assert_eq!(seen, (None, left, Next::Rest), "{renewal}");
     }
 }
+
+/// Without the policy `default` it may do neither; with a policy for one of both, one of both.
+#[tokio::test]
+async fn a_token_that_may_not_renew_itself_is_looked_at_as_far_as_it_may() {
+    let denied = Some(TransitOutcome::PolicyMissing);
+    for (look_up, seen) in [
+        ((403, DENIED), (denied, None)),
+        ((200, r#"{"data":{"ttl":3600,"renewable":true}}"#), (denied, Some(3600))),
+        ((200, r#"{"data":{"ttl":90,"renewable":false}}"#), (None, Some(90))),
+        ((200, r#"{"data":{"ttl":0}}"#), (None, None)),
+    ] {
+        let (trouble, left, next) = attempted((403, DENIED), look_up).await;
+        assert_eq!((trouble, left), seen, "{look_up:?}");
+        assert_eq!(next == Next::Rest, trouble.is_none(), "{look_up:?}: {next:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_walk_tries_what_the_server_will_do_with_its_token() {
+    let renewed = (200, r#"{"auth":{"lease_duration":3600,"renewable":true}}"#);
+    let seen = (200, r#"{"data":{"ttl":3600,"renewable":true}}"#);
+    for (look_up, renewal, wanted) in [
+        (seen, renewed, vec![]),
+        (seen, (403, DENIED), vec!["auth/token/renew-self"]),
+        (seen, (400, LDAP_IS_AWAY), vec!["periodic token"]),
+        ((403, DENIED), renewed, vec!["auth/token/lookup-self"]),
+        ((403, DENIED), (403, DENIED), vec!["auth/token/lookup-self", "auth/token/renew-self"]),
+        // Of one that is not renewable no more is to be told than that, nor of one that lasts.
+        ((200, r#"{"data":{"ttl":90,"renewable":false}}"#), (403, DENIED), vec!["periodic token"]),
+        ((200, r#"{"data":{"ttl":0}}"#), (400, r#"{"errors":["invalid lease ID"]}"#), vec![]),
+    ] {
+        let (engine, server) = FakeEngine::start(1).await;
+        engine.fails(move |path| match path {
+            "/v1/auth/token/renew-self" => Some((renewal.0, renewal.1.to_owned())),
+            "/v1/auth/token/lookup-self" => Some((look_up.0, look_up.1.to_owned())),
+            _ => None,
+        });
+        let token = TokenSource::Given(Zeroizing::new("hvs.token".to_owned()));
+        let steps = walked(&provider(&server, token)).await;
+        let advice = steps.iter().filter(|one| one.hop == TransitHop::Token).filter_map(|one| {
+            match &one.finding {
+                TransitFinding::Passed(_) => None,
+                TransitFinding::Warned(warning) => Some(warning.remedy()),
+                TransitFinding::Failed(failed) => panic!("{failed}"),
+            }
+        });
+        let advice: Vec<_> = advice.collect();
+        assert_eq!(advice.len(), wanted.len(), "{look_up:?} {renewal:?}: {advice:?}");
+        for (advice, wanted) in advice.iter().zip(&wanted) {
+            assert!(advice.contains(wanted), "{look_up:?} {renewal:?}: {advice}");
+        }
+    }
+}
