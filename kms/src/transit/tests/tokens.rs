@@ -4,6 +4,7 @@ use super::fake::FakeEngine;
 use super::*;
 use crate::transit::renewal::Next;
 
+const HOUR: u64 = 3600;
 const DENIED: &str = r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
 
 /// A provider whose token is kept alive, or whose way to the server needs none.
@@ -26,8 +27,8 @@ async fn where_there_is_no_token_none_is_looked_up_or_renewed() {
     assert_eq!(kms.client().token_standing(), TokenStanding::default());
 }
 
-/// The answers to a renewal and to a look-up, with the trouble, the time and whether it is tried
-/// again that they come to.
+/// What the answers to a renewal and to a look-up come to: the trouble, the hours that the token has
+/// left, rounded up, and whether it is tried again.
 async fn attempted(
     renewal: (u16, &str),
     look_up: (u16, &str),
@@ -44,7 +45,7 @@ async fn attempted(
     let next = client.renewal.attempt(&client).await;
     let standing = client.token_standing();
     let trouble = standing.trouble.map(|trouble| trouble.outcome);
-    (trouble, standing.expires_in.map(|left| left.as_secs_f64().round() as u64), next)
+    (trouble, standing.expires_in.map(|left| left.as_secs().div_ceil(HOUR)), next)
 }
 
 /// Vault's word for it while the LDAP server is away that the token's login was made at.
@@ -54,7 +55,7 @@ const LDAP_IS_AWAY: &str =
 #[tokio::test]
 async fn one_refused_renewal_is_final_only_for_a_token_that_is_not_renewable() {
     for (look_up, left) in [
-        ((200, r#"{"data":{"ttl":3600,"renewable":true}}"#), Some(3600)),
+        ((200, r#"{"data":{"ttl":3600,"renewable":true}}"#), Some(1)),
         ((403, DENIED), None),
         ((503, r#"{"errors":["Vault is sealed"]}"#), None),
         ((200, "<html>gateway</html>"), None),
@@ -65,8 +66,8 @@ async fn one_refused_renewal_is_final_only_for_a_token_that_is_not_renewable() {
         assert!(matches!(next, Next::After(_)), "{look_up:?}: {next:?}");
     }
     for (renewal, look_up, left) in [
-        ("batch tokens cannot be renewed", r#"{"data":{"ttl":90,"renewable":false}}"#, Some(90)),
-        ("lease is not renewable", r#"{"data":{"ttl":90,"renewable":false}}"#, Some(90)),
+        ("batch tokens cannot be renewed", r#"{"data":{"ttl":3600,"renewable":false}}"#, Some(1)),
+        ("lease is not renewable", r#"{"data":{"ttl":3600,"renewable":false}}"#, Some(1)),
         ("invalid lease ID", r#"{"data":{"ttl":0}}"#, None),
     ] {
         let renewal = serde_json::json!({ "errors": [renewal] }).to_string();
@@ -81,8 +82,8 @@ async fn a_token_that_may_not_renew_itself_is_looked_at_as_far_as_it_may() {
     let denied = Some(TransitOutcome::PolicyMissing);
     for (look_up, seen) in [
         ((403, DENIED), (denied, None)),
-        ((200, r#"{"data":{"ttl":3600,"renewable":true}}"#), (denied, Some(3600))),
-        ((200, r#"{"data":{"ttl":90,"renewable":false}}"#), (None, Some(90))),
+        ((200, r#"{"data":{"ttl":3600,"renewable":true}}"#), (denied, Some(1))),
+        ((200, r#"{"data":{"ttl":3600,"renewable":false}}"#), (None, Some(1))),
         ((200, r#"{"data":{"ttl":0}}"#), (None, None)),
     ] {
         let (trouble, left, next) = attempted((403, DENIED), look_up).await;
