@@ -190,6 +190,10 @@ impl ErrorDetail {
     fn forbidden(&self) -> Outcome {
         let by_code = BY_CODE.iter().find(|(code, _)| self.is_code(code));
         let message = self.lower_message();
+        // A managed HSM's only word for it; there are no access policies in one.
+        if self.is_code("AccessDenied") && message.contains("managedhsm") {
+            return Outcome::RoleMissing;
+        }
         let by_message = || BY_MESSAGE.iter().find(|(part, _)| message.contains(part));
         by_code.or_else(by_message).map_or(Outcome::Forbidden, |(_, outcome)| *outcome)
     }

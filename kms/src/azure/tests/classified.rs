@@ -21,6 +21,9 @@ pub(super) const UNVERIFIED: [&str; 2] = [
     "Token not yet valid (Activity ID: 11111111-2222-3333-4444-555555555555)",
 ];
 
+const OF_MANAGED_HSM: &str = "Not authorized to access Microsoft.KeyVault/managedHsm/keys/\
+                              unwrap/action on /keys/kek (Activity ID: 1)";
+
 const REQUEST: &str = "11111111-2222-3333-4444-555555555555";
 
 fn now() -> SystemTime {
@@ -159,6 +162,7 @@ fn denials() -> Vec<(Error, Outcome)> {
         (told("Caller is not authorized to perform action on resource."), Outcome::RoleMissing),
         (forbidden("ForbiddenByPolicy"), Outcome::PolicyMissing),
         (forbidden("AccessDenied"), Outcome::PolicyMissing),
+        (key_vault(403, "AccessDenied", None, OF_MANAGED_HSM), Outcome::RoleMissing),
         (told("The user does not have keys get permission"), Outcome::PolicyMissing),
         (forbidden("ForbiddenByFirewall"), Outcome::Firewall),
         (told("Client address is not authorized and caller"), Outcome::Firewall),
