@@ -98,7 +98,9 @@ impl Disk {
 
     /// Makes both parts what memory says, where a fault has left one in doubt.
     ///
-    /// Readers wait only while sled is opened anew, not for what is written of all records.
+    /// Readers wait for none of it, however long the disk takes: they are on threads that serve others,
+    /// so the lock of the state is held for a page of records at most. No commit comes between the pages,
+    /// as whoever heals has the disk.
     pub(super) fn heal(&mut self, shared: &Shared) -> Result<(), StoreError> {
         let newest = told(shared);
         let broken = self.journal.is_none() || self.engine.is_none() || self.witness.is_none();
@@ -108,8 +110,8 @@ impl Disk {
             self.journal = Some(journal.map_err(|error| self.failed(error))?);
         }
         if self.engine.is_none() {
-            let state = shared.state();
-            let engine = self.reopened(state.records(), state.newest());
+            let records = shared.walk().map(|it| (it.key, (it.value, it.revision))).collect();
+            let engine = self.reopened(&records, newest.revision);
             self.engine = Some(engine.map_err(|error| error.at(&self.dir))?);
         }
         if self.witness.is_none() {
