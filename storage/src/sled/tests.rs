@@ -190,7 +190,9 @@ async fn a_first_start_warns_of_nothing_and_a_sled_made_anew_is_told() {
     let warnings_of_start = || {
         let warnings = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&warnings);
-        let at_warnings = AtWarnings(move || drop(count.fetch_add(1, Ordering::Relaxed)));
+        let at_warnings = AtWarnings(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
         let opened = tracing::subscriber::with_default(at_warnings, || Disk::open(&settings));
         drop(opened.unwrap());
         warnings.load(Ordering::Relaxed)
@@ -212,9 +214,10 @@ async fn no_read_waits_for_a_sled_that_is_made_anew() {
     // sled fails at it, after the journal has it.
     store.commit(&[], &[put("a", &"x".repeat(20_000))]).await.unwrap();
     let (tell, reads) = mpsc::channel();
-    let inner = Arc::clone(&store.inner);
+    let store = Arc::new(store);
+    let reader = Arc::clone(&store);
     let read_elsewhere = move || {
-        let store = SledStore { inner: Arc::clone(&inner) };
+        let store = Arc::clone(&reader);
         let (tell_read, read) = mpsc::channel();
         std::thread::spawn(move || {
             let key = "a".parse().unwrap();
@@ -231,4 +234,28 @@ async fn no_read_waits_for_a_sled_that_is_made_anew() {
         let record = read.expect("a read waited").unwrap().unwrap();
         assert_eq!(record.value.as_bytes().len(), 20_000);
     }
+}
+
+/// A pipe in place of a file: whoever opens it hangs, as on a disk that does, until it is read.
+#[test]
+fn commits_given_up_on_a_disk_that_hangs_take_one_thread_in_all() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = SledSettings { journal_bytes: 0, ..SledSettings::new(dir.path()) };
+        let store = SledStore::open(settings).await.unwrap();
+        store.commit(&[], &[put("a", &"x".repeat(1000))]).await.unwrap();
+        let pipe = dir.path().join("journal.tmp");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for number in 0..3 {
+            let given_up = store.commit(&[], &[put("b", &number.to_string())]).now_or_never();
+            assert!(given_up.is_none());
+        }
+        let others = tokio::time::timeout(PATIENCE, spawn_blocking(|| ())).await;
+        drop(std::fs::read(&pipe).unwrap());
+        others.expect("no thread is left").unwrap();
+        store.commit(&[], &[put("b", "last")]).await.unwrap();
+    });
 }
