@@ -176,7 +176,7 @@ pub async fn restore(
 ) -> Result<Copied, CopyError> {
     require_unused(target.store).await?;
     let (snapshot, state_key) = open_backup(file, target.transit).await?;
-    put(&snapshot, &state_key, target, progress).await
+    put(&snapshot, &Arc::new(state_key), target, progress).await
 }
 
 /// Copies all of `source`, which the seals of `transit` open, into the target.
@@ -200,7 +200,7 @@ pub async fn migrate(
     let sealed = snapshot.sealed_state_key().ok_or(Damage::Missing("state-key"));
     let sealed = sealed.map_err(|damage| CopyError::Source(damage.into()))?;
     // The new servers must be able to open it too.
-    let state_key = open_state_key(target.transit, sealed).await?;
+    let state_key = Arc::new(open_state_key(target.transit, sealed).await?);
     let copied = put(&snapshot, &state_key, target, progress).await?;
     let now = take(source, &state_key).await.map_err(CopyError::Source)?;
     if now == snapshot { Ok(copied) } else { Err(CopyError::SourceChanged) }
@@ -245,7 +245,7 @@ async fn whole(source: &Arc<dyn Store>, transit: &Transit) -> Result<Snapshot, C
 
 async fn put(
     snapshot: &Snapshot,
-    state_key: &StateKey,
+    state_key: &Arc<StateKey>,
     target: Target<'_>,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {

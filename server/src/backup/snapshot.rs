@@ -10,6 +10,7 @@ use selkie_crypto::{KeyVersion, StateKey};
 use selkie_storage::{
     Commit, InvalidKey, Page, RecordKey, RecordValue, Revision, Store, StoreError, Write,
 };
+use tokio::task::{JoinError, spawn_blocking, yield_now};
 use tokio::time::timeout;
 
 use crate::state::layout::{FORMAT, Format, is_reserved};
@@ -86,6 +87,9 @@ pub enum SnapshotError {
         MAX_SNAPSHOT_BYTES >> 20
     )]
     TooLarge,
+    /// The thread that verified the records is gone.
+    #[error("the verification of the records was broken off")]
+    BrokenOff(#[from] JoinError),
 }
 
 impl Snapshot {
@@ -171,19 +175,26 @@ fn latest(place: &RecordKey, name: KeyName, content: Vec<u8>) -> Result<KeyVersi
     Ok(key.latest)
 }
 
-/// All of `store` at one moment, while others may commit to it.
+/// All of `store` at one moment, while others may commit to it. To verify many records takes seconds, so
+/// that is done where no request waits for its turn.
 ///
 /// # Errors
 ///
 /// [`SnapshotError`].
-pub async fn take(store: &Arc<dyn Store>, state_key: &StateKey) -> Result<Snapshot, SnapshotError> {
+pub async fn take(
+    store: &Arc<dyn Store>,
+    state_key: &Arc<StateKey>,
+) -> Result<Snapshot, SnapshotError> {
     let mut attempt = 1;
     loop {
         let failed = match copy(store).await {
-            Ok(records) => match Snapshot::verify(records, state_key) {
-                Ok(snapshot) => return Ok(snapshot),
-                Err(damage) => damage.into(),
-            },
+            Ok(records) => {
+                let key = Arc::clone(state_key);
+                match spawn_blocking(move || Snapshot::verify(records, &key)).await? {
+                    Ok(snapshot) => return Ok(snapshot),
+                    Err(damage) => damage.into(),
+                }
+            }
             Err(error @ SnapshotError::Store(StoreError::Compacted { .. })) => error,
             Err(error) => return Err(error),
         };
@@ -222,6 +233,8 @@ pub(super) async fn copy(
             return Err(SnapshotError::TooLarge);
         }
         next = listing.next;
+        // A store in memory answers at once.
+        yield_now().await;
     }
     if let Some(first) = first.filter(|first| *first < last) {
         catch_up(store, first, last, &mut records).await?;

@@ -26,6 +26,8 @@ use super::settings::{EtcdError, EtcdLogin, EtcdSettings};
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long a member is trusted with a commit after it last answered.
 const TRUST: Duration = Duration::from_secs(1);
+/// The longest that a page takes, with all attempts: callers wait for longer, and are to see a shorter one.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when all members have failed in turn.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
@@ -101,6 +103,22 @@ impl Cluster {
     /// The answer of any member; asked again and elsewhere until the request timeout is over.
     pub(super) async fn read<C: Call>(&self, call: &C) -> Result<C::Answer, EtcdFault> {
         self.read_until(Instant::now() + self.timeout, call).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`read`](Self::read), for a page: to ask for a shorter one takes time too.
+    pub(super) async fn read_page(&self, page: &RangeRequest) -> Result<RangeResponse, EtcdFault> {
+        let deadline = Instant::now() + self.timeout.min(PAGE_TIMEOUT);
+        self.read_until(deadline, page).await.map(|(answer, _)| answer)
+    }
+
+    /// How long a member may take for a page.
+    pub(super) fn page_patience(&self) -> Duration {
+        self.patience.min(PAGE_TIMEOUT)
+    }
+
+    /// Whether a member is there that is in touch with its leader.
+    pub(super) async fn probe(&self) -> Result<(), EtcdFault> {
+        self.read(&self.probe).await.map(drop)
     }
 
     /// The answer to a request that must not be sent twice: `Effect::None` of a fault says that
