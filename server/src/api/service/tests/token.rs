@@ -209,6 +209,32 @@ async fn a_role_shapes_the_tokens_that_are_made_by_it() {
 }
 
 #[tokio::test]
+async fn a_child_of_a_declared_client_is_denied_what_a_policy_says_of_its_name() {
+    let rules = "path \"transit/decrypt/*\" { capabilities = [\"update\"] }\n\
+                 path \"transit/decrypt/{{token.display_name}}\" { capabilities = [\"deny\"] }\n\
+                 path \"transit/encrypt/*\" { capabilities = [\"update\"] }\n\
+                 path \"transit/encrypt/{{identity.entity.name}}\" { capabilities = [\"deny\"] }\n\
+                 path \"auth/token/create\" { capabilities = [\"update\"] }";
+    let mut config = config();
+    config.policies.push(Policy::parse("own".parse().unwrap(), "own.hcl", rules).unwrap());
+    config.clients.push(client("unseal", "own", None));
+    let api = Api::start_with(config).await;
+    let child = api.token("s.unseal", json!({ "display_name": "other" })).await;
+    let batch = api.token(&child, json!({ "type": "batch" })).await;
+    for token in [&child, &batch] {
+        for (path, allowed) in [
+            ("transit/decrypt/unseal", "deny"),
+            ("transit/decrypt/token-other", "update"),
+            ("transit/encrypt/unseal", "deny"),
+        ] {
+            let body = json!({ "paths": [path] });
+            let answer = api.send(token, "POST", "sys/capabilities-self", body).await.json();
+            assert_eq!(answer["capabilities"], json!([allowed]), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn lifetimes_are_capped_with_a_warning_and_root_alone_is_for_ever() {
     let api = Api::start().await;
     let long = json!({ "policies": ["seal"], "ttl": "9000h" });
