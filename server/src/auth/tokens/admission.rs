@@ -235,19 +235,22 @@ impl Tokens {
         Ok(founder.map(|founder| Admitted { id, token, founder }))
     }
 
-    /// The token that has this accessor, if it lives.
-    pub(in crate::auth) fn find_accessor(
+    /// The token that has this accessor, if it lives; the store says whether there is one.
+    pub(in crate::auth) async fn find_accessor(
         &self,
-        sources: Sources<'_>,
-        accessor: &str,
-    ) -> Result<Option<Admitted>, Unreadable> {
-        let id = self.mirror.find(|index| index.by_accessor(accessor));
+        records: &Records,
+        (sources, accessor): (Sources<'_>, &str),
+    ) -> Result<Option<Admitted>, RecordsError> {
+        let look = || self.mirror.find(|index| index.by_accessor(accessor));
+        let mut id = look();
+        if id.is_none() {
+            records.hear_of_all(&self.mirror).await?;
+            id = look();
+        }
         let Some(id) = id else { return Ok(None) };
         let Some(Current { value: token, .. }) = self.mirror.get(&id)? else { return Ok(None) };
-        Ok(match self.line(&token, sources)? {
-            Line::Lives(founder) => Some(Admitted { id, token, founder }),
-            Line::Over | Line::Lacks(_) => None,
-        })
+        let founder = self.founder(records, &token, (sources, None)).await?;
+        Ok(founder.map(|founder| Admitted { id, token, founder }))
     }
 
     /// The accessors of all tokens that live, in order.
