@@ -283,8 +283,8 @@ impl Service {
     ) -> Result<Reply, Refusal> {
         let auth = self.node.auth();
         let Some(ttl) = wrap_ttl else { return handler::login(auth, who, fields, id, None).await };
-        let mut room = handler::room_to_wrap(&self.node, "")?;
-        let reply = handler::login(auth, who, fields, id, Some(&mut room)).await?;
+        let room = handler::room_to_wrap(&self.node, "")?;
+        let reply = handler::login(auth, who, fields, id, Some(&room)).await?;
         handler::wrap(&self.node, path, (ttl, room), reply).await
     }
 

@@ -43,7 +43,7 @@ pub(in crate::api) fn room_to_wrap<'n>(node: &'n Node, owner: &str) -> Result<Ro
 }
 
 /// Has the room be that of whoever it is who logs in.
-pub(super) fn claim(room: Option<&mut Room<'_>>, owner: &str) -> Result<(), Refusal> {
+pub(super) fn claim(room: Option<&Room<'_>>, owner: &str) -> Result<(), Refusal> {
     room.map_or(Ok(()), |room| room.claim(owner)).map_err(refused)
 }
 

@@ -699,6 +699,44 @@ async fn metadata_of_a_secret_id_is_bounded_as_that_of_a_token() {
 
 /// `vault auth tune`, Go's client and Terraform ask at `sys/mounts/auth`, which needs no `sudo`.
 #[tokio::test]
+async fn a_login_whose_answer_has_no_room_takes_no_use_of_its_secret_id() {
+    let api = with_approle().await;
+    let role_id = api.role("web", json!({ "secret_id_num_uses": 1 })).await;
+    let secret = async || api.secret_id("web", json!({})).await["secret_id"].clone();
+    let login = api.log_in(&role_id, &secret().await).await.json();
+    let token = login["auth"]["client_token"].as_str().unwrap();
+    let wrapped = async |token: &str, path: &str, body: Value| {
+        let request = Request::post(format!("/v1/{path}")).header("x-vault-wrap-ttl", "60s");
+        let mut request = request.body(Body::from(body.to_string())).unwrap();
+        if !token.is_empty() {
+            request.headers_mut().insert("x-vault-token", token.parse().unwrap());
+        }
+        api.exchange(request).await
+    };
+    // The share of whoever logs in, up to less than a response is expected to need.
+    let mut kept = Vec::new();
+    for kilobytes in [500, 10] {
+        let body = json!({ "a": "x".repeat(kilobytes << 10) });
+        loop {
+            let answer = wrapped(token, "sys/wrapping/wrap", body.clone()).await;
+            if answer.status != StatusCode::OK {
+                break;
+            }
+            kept.push(answer.json()["wrap_info"]["token"].clone());
+        }
+    }
+    let body = json!({ "role_id": role_id, "secret_id": secret().await });
+    let refused = wrapped("", "auth/approle/login", body.clone()).await;
+    let text = "too many wrapped responses are kept already; unwrap some or wait";
+    assert_eq!(refused.error(), (400, text.into()));
+    let wrong = json!({ "role_id": role_id, "secret_id": "wrong" });
+    assert_eq!(wrapped("", "auth/approle/login", wrong).await.error(), invalid());
+    api.ok("POST", "sys/wrapping/unwrap", json!({ "token": kept[0] })).await;
+    let answer = wrapped("", "auth/approle/login", body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+}
+
+#[tokio::test]
 async fn a_mount_is_tuned_at_the_path_that_is_asked_for() {
     let mut config = config();
     for (name, rules) in [
