@@ -392,9 +392,19 @@ impl Service {
             }
             None => handler::answer(call, endpoint, fields).await,
         };
-        let reply = audited.response(reply).await?;
-        let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
-        Ok(reply.holding(taken))
+        self.record(&mut audited, reply).await
+    }
+
+    /// Records the reply once there is memory to send it: its line would say that it was sent.
+    async fn record(
+        &self,
+        audited: &mut Audited<'_>,
+        reply: Result<Reply, Refusal>,
+    ) -> Result<Reply, Refusal> {
+        let bytes = reply.as_ref().map_or(0, Reply::unheld);
+        let held = self.node.bytes().take(bytes).await;
+        let held = held.map_err(|Overloaded| ApiError::Overloaded.into());
+        audited.response(held.and_then(|taken| reply.map(|reply| reply.holding(taken)))).await
     }
 }
 
