@@ -21,7 +21,21 @@ pub struct ByteBudget(Arc<Semaphore>);
 
 /// A part of the budget; dropped when the bytes are.
 #[derive(Debug, Default)]
-pub struct Taken(#[expect(dead_code, reason = "held to be dropped")] Option<OwnedSemaphorePermit>);
+pub struct Taken(Option<OwnedSemaphorePermit>);
+
+impl Taken {
+    /// Whether it is no part at all.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// This one, or the other if this is no part.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0.or(other.0))
+    }
+}
 
 impl Default for ByteBudget {
     fn default() -> Self {

@@ -360,10 +360,11 @@ impl<C: Configured> ConfiguredMethod<C> {
             }
             Operation::Delete => {
                 at.refuse_declared(what)?;
-                if let Some(old) = at.kept_role(&name)? {
+                let records = request.tools.records;
+                if let Some(old) = records.find(&self.kept.roles, &at.named(&name), None).await? {
                     let mut batch = Batch::default();
                     batch.delete::<WithToken<C::Role>>(&at.named(&name), old.revision)?;
-                    request.tools.records.commit(&batch).await?;
+                    records.commit(&batch).await?;
                 }
                 Ok(MethodReply::done().captured(&["name"]))
             }

@@ -27,6 +27,7 @@ use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
 use tokio::sync::Notify;
 
 pub use self::admission::Admitted;
+pub(super) use self::admission::Founder;
 pub(crate) use self::admission::{Shown, Sources};
 use self::clock::TokenClock;
 pub use self::given_type::GivenTokenType;

@@ -41,7 +41,7 @@ pub(super) async fn answer(
         TokenEndpoint::CreateOrphan => create::create(call, Manner::Orphan, fields).await,
         TokenEndpoint::CreateFrom(role) => create::create(call, Manner::Role(&role), fields).await,
         TokenEndpoint::Lookup(_) => others::lookup(call, fields).await,
-        TokenEndpoint::LookupAccessor => others::lookup_accessor(call, fields),
+        TokenEndpoint::LookupAccessor => others::lookup_accessor(call, fields).await,
         TokenEndpoint::Renew => others::renew(call, fields).await,
         TokenEndpoint::RenewAccessor => others::renew_accessor(call, fields).await,
         TokenEndpoint::Revoke => others::revoke(call, fields).await,

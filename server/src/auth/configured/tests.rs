@@ -78,6 +78,7 @@ impl<C: Configured> Bench<C> {
             fields: &mut fields,
             credentials,
             tools,
+            room: None,
         };
         let reply = self.method.answer(request).await?;
         let unknown = fields.into_warnings(&["name"]);

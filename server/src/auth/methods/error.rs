@@ -33,6 +33,9 @@ pub enum MethodError {
     /// It could not be kept, or what is kept cannot be read.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// There is no room for the answer, which is to be wrapped.
+    #[error("there is no room for the wrapped answer, of all or of the share of who logs in")]
+    NoRoom,
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),

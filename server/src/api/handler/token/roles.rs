@@ -15,7 +15,7 @@ use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::Reply;
 use crate::api::request::token::WriteTokenRole;
 use crate::auth::tokens::{GivenTokenType, RoleName, TokenRole};
-use crate::state::records::{Batch, Current, RecordsError};
+use crate::state::records::{Batch, Current};
 
 fn current(call: &Call<'_>, name: &RoleName) -> Result<Option<Current<TokenRole>>, Refusal> {
     let records = call.node.auth().records();
@@ -91,14 +91,13 @@ pub(super) async fn write(
 }
 
 pub(super) async fn delete(call: &Call<'_>, name: &RoleName) -> Result<Reply, Refusal> {
-    let Some(current) = current(call, name)? else { return Ok(Reply::no_content()) };
+    let auth = call.node.auth();
+    let found = auth.records().find(auth.tokens().roles(), name, None).await.map_err(refused)?;
+    let Some(current) = found else { return Ok(Reply::no_content()) };
     let mut batch = Batch::default();
     batch.delete::<TokenRole>(name, current.revision).map_err(|large| refused(large.into()))?;
-    match call.node.auth().records().commit(&batch).await {
-        Ok(()) => Ok(Reply::no_content()),
-        Err(error @ RecordsError::Conflict) => Err(refused(error)),
-        Err(error) => Err(refused(error)),
-    }
+    auth.records().commit(&batch).await.map_err(refused)?;
+    Ok(Reply::no_content())
 }
 
 fn changed(mut role: TokenRole, request: &WriteTokenRole<'_>) -> Result<TokenRole, ApiError> {

@@ -435,3 +435,72 @@ async fn a_wrong_login_waits_for_the_store_whether_there_is_such_a_role_or_not()
         }
     }
 }
+
+/// Whoever is told that it is done looks no further.
+#[tokio::test]
+async fn what_is_deleted_through_a_replica_that_has_not_heard_of_it_is_gone() {
+    let uncertain = [Mood::Away];
+    let role = json!({ "allowed_policies": "seal" });
+    let pair = Pair::after(&[
+        mount(),
+        ("POST", "sys/auth/cert", json!({ "type": "cert" })),
+        ("POST", "sys/auth/jwt", json!({ "type": "jwt" })),
+    ])
+    .await;
+    let jwt = json!({ "role_type": "jwt", "user_claim": "sub", "bound_subject": "a" });
+    let certificate = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+    let certificate = json!({ "certificate": certificate.cert.pem() });
+    for (path, body) in [
+        ("sys/policies/acl/some", policy("update")),
+        ("auth/token/roles/some", role),
+        ("auth/approle/role/some", json!({})),
+        ("auth/jwt/role/some", jwt),
+        ("auth/cert/certs/some", certificate),
+        ("sys/auth/late", json!({ "type": "approle" })),
+    ] {
+        pair.one.done("s.root", "POST", path, &body).await;
+        let delete = async |two: &Api| two.send("s.root", "DELETE", path, "").await;
+        let answer = pair.answer_of_two(&uncertain, delete).await;
+        assert_eq!(answer.status, 204, "{path}: {}", answer.text);
+        let three = Api::sharing(&FaultyStore::new(&pair.store.inner)).await;
+        let left = three.send("s.root", "GET", path, "").await;
+        assert!(matches!(left.status.as_u16(), 400 | 404), "{path}: {}", left.text);
+        let again = delete(&pair.two).await;
+        assert_eq!(again.status, 204, "{path}: {}", again.text);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_id_is_destroyed_through_a_replica_that_has_not_heard_of_it() {
+    let pair = Pair::after(&[mount(), role(&json!({}))]).await;
+    let secret = pair.one.a_secret_id().await;
+    let destroy = async |two: &Api| {
+        let body = json!({ "secret_id": secret });
+        two.send("s.root", "POST", "auth/approle/role/web/secret-id/destroy", body).await
+    };
+    assert_eq!(pair.answer_of_two(&[Mood::Away], destroy).await.status, 204);
+    let three = Api::sharing(&FaultyStore::new(&pair.store.inner)).await;
+    assert_eq!(three.login("web-id", &secret).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_token_is_found_and_revoked_by_its_accessor_though_it_and_its_parent_are_new() {
+    for step in ["lookup", "revoke"] {
+        let pair = Pair::after(&[]).await;
+        let parent = pair.one.a_token("s.root", json!({ "policies": ["root"] })).await;
+        let wanted = json!({ "policies": ["seal"] });
+        let made = pair.one.done(&parent, "POST", "auth/token/create", &wanted).await;
+        let of = json!({ "accessor": made["auth"]["accessor"] });
+        let path = format!("auth/token/{step}-accessor");
+        let ask = async |two: &Api| two.send("s.root", "POST", &path, &of).await;
+        let answer = pair.answer_of_two(&[Mood::Away, Mood::Unlisted], ask).await;
+        assert!(answer.status.is_success(), "{step}: {}", answer.text);
+        let three = Api::sharing(&FaultyStore::new(&pair.store.inner)).await;
+        let token = made["auth"]["client_token"].as_str().unwrap();
+        let status = if step == "revoke" { 403 } else { 200 };
+        assert_eq!(three.use_of(token).await.status, status, "{step}");
+        let none = json!({ "accessor": "none" });
+        let none = pair.two.send("s.root", "POST", &path, none).await;
+        assert_eq!(none.status, if step == "revoke" { 200 } else { 400 }, "{}", none.text);
+    }
+}

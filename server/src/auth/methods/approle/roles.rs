@@ -122,7 +122,7 @@ impl AppRole {
         refuse_declared(mount, name)?;
         let document = DocumentName::new(mount.uuid, name);
         // From then on its secret ids are good for nothing, whatever becomes of them.
-        if let Some(current) = self.roles.get(&document)? {
+        if let Some(current) = tools.records.find(&self.roles, &document, None).await? {
             let mut batch = Batch::default();
             batch.delete::<Role>(&document, current.revision)?;
             tools.records.commit(&batch).await?;

@@ -121,7 +121,9 @@ impl AppRole {
         by: NamedBy,
     ) -> Result<MethodReply, MethodError> {
         if let Some(document) = self.named(&mut request, name, by)? {
-            forget(request.tools.records, &self.secret_ids, vec![document]).await?;
+            let records = request.tools.records;
+            records.find(&self.secret_ids, &document, None).await?;
+            forget(records, &self.secret_ids, vec![document]).await?;
         }
         Ok(MethodReply::done().captured(&["role_name"]))
     }
