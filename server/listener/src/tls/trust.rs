@@ -17,7 +17,7 @@ use super::verifier::Verifier;
 /// What client certificates are verified against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustFiles {
-    /// PEM, one certificate of a CA or more.
+    /// PEM, one certificate of a CA or more, or such of clients, which are good for themselves alone.
     pub authorities: PathBuf,
     /// Certificate revocation lists: files of PEM or DER, or directories of such files whose names
     /// end in `.crl` or `.pem`.
@@ -45,11 +45,13 @@ fn at_fault(files: &TrustFiles, source: VerifierBuilderError) -> TlsError {
     if !matches!(source, VerifierBuilderError::InvalidCrl(_)) {
         return unusable(source);
     }
-    let read =
-        (pem::load_roots(&files.authorities), pem::load_revocation_lists(&files.revocation_lists));
-    let (Ok(roots), Ok(lists)) = read else { return unusable(source) };
+    let read = (
+        pem::load_trusted(&files.authorities),
+        pem::load_revocation_lists(&files.revocation_lists),
+    );
+    let (Ok(trusted), Ok(lists)) = read else { return unusable(source) };
     for list in newest(lists) {
-        let alone = Verifier::build(roots.clone(), std::slice::from_ref(&list), (false, true));
+        let alone = Verifier::build(trusted.clone(), std::slice::from_ref(&list), (false, true));
         if let Err(source) = alone {
             return TlsError::UnsupportedRevocationList { file: list.file, source };
         }
@@ -79,14 +81,16 @@ impl ClientTrust {
     }
 
     pub(super) fn build(files: &TrustFiles, is_required: bool) -> Result<Self, TlsError> {
-        let roots = pem::load_roots(&files.authorities)?;
+        let trusted = pem::load_trusted(&files.authorities)?;
         let lists = newest(pem::load_revocation_lists(&files.revocation_lists)?);
         let speaks_for = |issuer: &[u8]| {
             lists.iter().any(|list| pem::inside_sequence(&list.facts.issuer) == Some(issuer))
         };
+        let authorities = trusted.authorities.roots.iter();
+        let mut issuers = authorities.chain(&trusted.own_issuers.roots);
         let has_uncovered_authority =
-            !lists.is_empty() && roots.roots.iter().any(|root| !speaks_for(root.subject.as_ref()));
-        let verifier = Verifier::build(roots, &lists, (files.is_strict, is_required));
+            !lists.is_empty() && issuers.any(|issuer| !speaks_for(issuer.subject.as_ref()));
+        let verifier = Verifier::build(trusted, &lists, (files.is_strict, is_required));
         let verifier = verifier.map_err(|source| at_fault(files, source))?;
         let lists: Vec<_> = lists.into_iter().map(|list| list.facts).collect();
         let ends = lists.iter().filter_map(|list| list.next_update);
@@ -107,9 +111,9 @@ impl ClientTrust {
     /// [`TlsError`] if one of them is none, or there is none at all.
     pub fn of(authorities: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
         let place = PathBuf::from("(in memory)");
-        let roots = pem::roots(&place, authorities)?;
+        let trusted = pem::trusted(&place, authorities)?;
         let unusable = |source| TlsError::ClientCa { file: place, source };
-        let verifier = Verifier::build(roots, &[], (false, true)).map_err(unusable)?;
+        let verifier = Verifier::build(trusted, &[], (false, true)).map_err(unusable)?;
         Ok(Self {
             verifier: Arc::new(verifier),
             lists: Vec::new(),

@@ -15,15 +15,20 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::lists::choices;
-use super::pem::RevocationList;
+use super::pem::{RevocationList, Trusted};
 
-/// Under which CAs, and with which revocation lists, certificates are good.
+/// Under which CAs, and with which revocation lists, certificates are good. To webpki any certificate
+/// that is trusted is one of a CA, so those that are none are kept apart from these.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// One for each choice of revocation lists.
+    /// One for each choice of revocation lists; none without a CA.
     by_lists: Vec<Arc<dyn ClientCertVerifier>>,
+    /// Certificates that are good by themselves.
+    leaves: Vec<CertificateDer<'static>>,
+    /// What is asked of these alone, whether they are good now: each as issued by itself.
+    by_themselves: Option<Arc<dyn ClientCertVerifier>>,
     is_required: bool,
-    /// The names of the CAs, by which clients choose what to show.
+    /// The names of all that are trusted, by which clients choose what to show.
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -31,26 +36,36 @@ pub(super) struct Verifier {
 impl Verifier {
     /// `lists` are the newest, in order.
     pub(super) fn build(
-        roots: RootCertStore,
+        trusted: Trusted,
         lists: &[RevocationList],
         (is_strict, is_required): (bool, bool),
     ) -> Result<Self, VerifierBuilderError> {
+        let Trusted { authorities, leaves, own_issuers } = trusted;
+        let mut hints = authorities.subjects();
+        hints.extend(own_issuers.subjects());
         let provider = Arc::new(aws_lc_rs::default_provider());
         let algorithms = provider.signature_verification_algorithms;
-        let (hints, roots) = (roots.subjects(), Arc::new(roots));
-        let with = |lists: Vec<&RevocationList>| {
-            let ders = lists.into_iter().map(|list| list.der.clone());
-            let roots = Arc::clone(&roots);
-            let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
-            let builder = builder.with_crls(ders);
+        let with = |roots: &Arc<RootCertStore>, lists: &[&RevocationList]| {
+            let (roots, provider) = (Arc::clone(roots), Arc::clone(&provider));
+            let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let builder = builder.with_crls(lists.iter().map(|list| list.der.clone()));
             match is_strict {
                 true => builder.enforce_revocation_expiration(),
                 false => builder.allow_unknown_revocation_status(),
             }
             .build()
         };
-        let by_lists = choices(lists).into_iter().map(with).collect::<Result<_, _>>()?;
-        Ok(Self { by_lists, is_required, hints, algorithms })
+        let (authorities, own_issuers) = (Arc::new(authorities), Arc::new(own_issuers));
+        let choices = choices(lists);
+        let mut by_lists = Vec::new();
+        if leaves.is_empty() || !authorities.is_empty() {
+            for lists in &choices {
+                by_lists.push(with(&authorities, lists)?);
+            }
+        }
+        let first = choices.first().filter(|_| !leaves.is_empty());
+        let by_themselves = first.map(|lists| with(&own_issuers, lists)).transpose()?;
+        Ok(Self { by_lists, leaves, by_themselves, is_required, hints, algorithms })
     }
 }
 
@@ -70,13 +85,19 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let mut found = Err(CertificateError::UnknownIssuer.into());
+        let is_end_entity = |leaf: &CertificateDer<'_>| leaf.as_ref() == end_entity.as_ref();
         for verifier in &self.by_lists {
             found = verifier.verify_client_cert(end_entity, intermediates, now);
             if !found.as_ref().is_err_and(is_of_another_key) {
                 break;
             }
         }
-        found
+        match &self.by_themselves {
+            Some(verifier) if found.is_err() && self.leaves.iter().any(is_end_entity) => {
+                verifier.verify_client_cert(end_entity, &[], now)
+            }
+            _ => found,
+        }
     }
 
     fn verify_tls12_signature(
