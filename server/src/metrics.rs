@@ -349,7 +349,7 @@ impl Metrics {
         let help = "When the certificate that a client came with last runs out, in Unix seconds";
         let ends = self.certificates.clone();
         registry.register("client_certificate_not_after_timestamp_seconds", help, ends);
-        let help = "When the first revocation list of a listener is out of date, in Unix seconds";
+        let help = "When the first revocation list of a listener or a client ends, in Unix seconds";
         let ends = self.revocation_lists.clone();
         registry.register("client_crl_next_update_timestamp_seconds", help, ends);
         let [from, until] = self.own_certificates.clone();

@@ -61,7 +61,8 @@ pub enum Roots {
 
 impl Roots {
     /// Tells these authorities from others: SHA-256 over them. The system's are read as they are now.
-    pub(crate) fn digest(&self) -> [u8; 32] {
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
         match self {
             Self::System => digest_of(system_certificates()),
             Self::Given(certificates) => digest_of(certificates.clone()),

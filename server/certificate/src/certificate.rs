@@ -3,7 +3,7 @@
 use rustls_pki_types::CertificateDer;
 use selkie_crypto::sha256;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 use x509_parser::time::ASN1Time;
 
 use crate::fingerprint::Fingerprint;
@@ -211,6 +211,12 @@ pub fn issuer_not_after(chain: &[CertificateDer<'_>]) -> Result<Option<u64>, Mal
         }
     }
     Ok(last)
+}
+
+/// Whether a certificate may issue others: it says so, or is of the first version, which cannot say it.
+#[must_use]
+pub fn may_issue(certificate: &CertificateDer<'_>) -> bool {
+    parse(certificate).is_ok_and(|read| read.version() == X509Version::V1 || read.is_ca())
 }
 
 fn parse<'c>(der: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, Malformed> {

@@ -10,10 +10,10 @@ mod role;
 mod rule;
 mod spiffe;
 
-pub use certificate::{ClientCertificate, Extension, Malformed, issuer_not_after};
+pub use certificate::{ClientCertificate, Extension, Malformed, issuer_not_after, may_issue};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use glob::Glob;
-pub use revocation::RevocationFacts;
+pub use revocation::{Edition, RevocationFacts};
 pub use role::{InvalidExtension, RequiredExtension, Role};
 pub use rule::Rule;
 pub use spiffe::{InvalidSpiffeId, SpiffeId};

@@ -13,10 +13,12 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 mod error;
+mod lists;
 mod pem;
 mod shown;
 mod trust;
 mod validity;
+mod verifier;
 
 pub use error::TlsError;
 pub(crate) use error::of_handshake;

@@ -19,7 +19,7 @@ use super::record::Learning;
 use super::shelf::{Done, RECORDS_AT_ONCE, Shelf, Work};
 use super::{Alert, AlertKind, Alerts};
 use crate::audit::{Figures, KeyEvent, Watch};
-use crate::auth::Auth;
+use crate::auth::{Auth, OF_CLIENT};
 use crate::clock::{Clock, rfc3339};
 
 /// How often is looked at what is due.
@@ -271,8 +271,9 @@ impl Watcher {
             let left = end.at.saturating_sub(now);
             self.alerts.raise_events(Alert::certificate_expires(now, client, client, left), 0);
         }
-        for (listener, end) in seen.lists.iter().filter(|(_, end)| end.is_told()) {
-            let subject = format!("revocation list of listener {listener}");
+        for (whose, end) in seen.lists.iter().filter(|(_, end)| end.is_told()) {
+            let of = if whose.starts_with(OF_CLIENT) { "" } else { "listener " };
+            let subject = format!("revocation list of {of}{whose}");
             let left = end.at.saturating_sub(now);
             self.alerts.raise_events(Alert::certificate_expires(now, &subject, "", left), 0);
         }

@@ -11,7 +11,7 @@ use selkie_certificate::{ClientCertificate, Rule};
 use selkie_config::{ClientAuthorities, DeclaredCertificate};
 use selkie_listener::{ClientTrust, ShownCertificate, TlsError, TrustFiles};
 
-pub use self::watch::{CertificateWatch, End, LastSeen};
+pub use self::watch::{CertificateWatch, End, LastSeen, OF_CLIENT};
 use super::client::Declaration;
 use super::declared::Declared;
 use super::{Client, NotAuthenticated, Origin};
@@ -48,11 +48,25 @@ pub(super) struct CertificateRule {
 }
 
 impl CertificateRule {
-    /// `declared`, with what its files say.
-    pub(super) fn load(declared: DeclaredCertificate) -> Result<Self, TlsError> {
+    /// `declared` of `client`, with what its files say.
+    pub(super) fn load(client: &str, declared: DeclaredCertificate) -> Result<Self, TlsError> {
         let DeclaredCertificate { rule, authorities } = declared;
         let trust = authorities.map(|one| ClientTrust::load(&trust_files(&one))).transpose()?;
+        if let Some(trust) = trust.as_ref().filter(|trust| trust.has_uncovered_authority()) {
+            let outcome = if trust.is_strict() { "are refused" } else { "cannot be revoked" };
+            tracing::warn!(
+                client,
+                "no list of crl_file speaks for one of the authorities in ca_file: its certificates \
+                 {outcome}"
+            );
+        }
         Ok(Self { rule, trust })
+    }
+
+    /// When the first of its lists should have been replaced, in seconds since 1970; `None` without
+    /// lists of its own.
+    pub(super) fn lists_until(&self) -> Option<u64> {
+        self.trust.as_ref()?.next_update()
     }
 
     /// Whether what was shown is the client's, at `now`, in seconds since 1970.
@@ -188,3 +202,6 @@ fn named(declared: &Declared, certificate: &ClientCertificate) -> Client {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

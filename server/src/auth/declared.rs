@@ -12,7 +12,7 @@ use selkie_kms::ClientTag;
 use selkie_listener::ShownCertificate;
 
 use super::address::is_within;
-use super::certificate::{CertificateClients, CertificateRule};
+use super::certificate::{CertificateClients, CertificateRule, OF_CLIENT};
 use super::{Client, Credentials, Declaration, NotAuthenticated, Origin};
 use crate::deployment::DeploymentError;
 
@@ -22,6 +22,9 @@ pub struct Clients {
     /// By the hash of their token.
     by_token: BTreeMap<TokenHash, Declared>,
     by_certificate: CertificateClients,
+    /// When the first revocation list of a client's own should have been replaced, in seconds since
+    /// 1970, and whose it is; in order.
+    lists_until: Vec<(u64, String)>,
 }
 
 /// A declared client, and where and with what it may come.
@@ -46,16 +49,26 @@ impl Clients {
         policies: &[Policy],
     ) -> Result<Self, DeploymentError> {
         let mut by_token = BTreeMap::new();
-        let mut without_token = Vec::new();
+        let (mut without_token, mut lists_until) = (Vec::new(), Vec::new());
         for one in declared {
             let token = one.token;
             let client = Declared::new(one, policies)?;
+            let until = client.certificate.as_ref().and_then(CertificateRule::lists_until);
+            let whose = |until| (until, format!("{OF_CLIENT}{}", client.client.name()));
+            lists_until.extend(until.map(whose));
             match token {
                 Some(token) => drop(by_token.insert(token, client)),
                 None => without_token.push(client),
             }
         }
-        Ok(Self { by_token, by_certificate: CertificateClients::new(without_token) })
+        lists_until.sort();
+        Ok(Self { by_token, by_certificate: CertificateClients::new(without_token), lists_until })
+    }
+
+    /// Whose revocation lists there are beside those of listeners, and when the first of each should
+    /// have been replaced, in seconds since 1970; the first to end comes first.
+    pub fn lists_until(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.lists_until.iter().map(|(until, whose)| (whose.as_str(), *until))
     }
 
     /// The client that is declared with this token.
@@ -144,7 +157,8 @@ impl Clients {
 
 impl Declared {
     fn new(declared: DeclaredClient, policies: &[Policy]) -> Result<Self, DeploymentError> {
-        let rule = declared.certificate.map(CertificateRule::load).transpose();
+        let rule = declared.certificate;
+        let rule = rule.map(|rule| CertificateRule::load(declared.name.as_str(), rule)).transpose();
         let certificate = rule
             .map_err(|source| DeploymentError::Client { client: declared.name.clone(), source })?;
         let mut names = declared.policies;

@@ -111,7 +111,9 @@ impl Kubernetes {
             issuers,
             subject: None,
             audiences: &audiences,
-            leeways: Leeways::default(),
+            // A token that lies in a secret has no times: it ends with the secret, as the API server
+            // knows.
+            leeways: Leeways { may_be_missing: !is_local, ..Leeways::default() },
         };
         let Some(from) = keys_from(config) else {
             // Nobody at all would prove the token: 'jwks_url' is there and is no URL to ask at.

@@ -177,8 +177,8 @@ impl Methods {
         std::iter::once(mounts).chain(methods).collect()
     }
 
-    /// Reads the system's certificates, which providers are trusted by: later the process may be
-    /// confined.
+    /// Reads the system's certificates, which providers are trusted by from now on: at the start,
+    /// before the process is confined, and at a reload.
     pub(crate) fn read_certificates(&self) {
         self.internet.read_certificates();
     }

@@ -27,7 +27,7 @@ use selkie_storage::{Store, StoreError};
 
 pub(crate) use self::address::ClientNetwork;
 pub(crate) use self::certificate::trust_files;
-pub use self::certificate::{CertificateWatch, End, LastSeen};
+pub use self::certificate::{CertificateWatch, End, LastSeen, OF_CLIENT};
 pub use self::client::{Client, Declaration, KnownClient, NotAuthenticated, Origin, StoreWords};
 use self::client_cache::ClientCache;
 pub use self::declared::Clients;
@@ -322,6 +322,12 @@ impl Auth {
         credentials: Credentials<'_>,
     ) -> Result<Arc<Client>, NotAuthenticated> {
         let now = self.clock.unix_seconds();
+        if credentials.certificate.is_some() {
+            let lists = deployment.clients.lists_until();
+            for (whose, until) in lists.take_while(|(_, until)| *until <= now) {
+                self.certificates.note_lists(whose, Some(until), now);
+            }
+        }
         let Some(text) = credentials.token else {
             let found = deployment.clients.by_certificate(credentials, now)?;
             self.certificates.note(&found, now);

@@ -42,6 +42,7 @@ impl Node {
             None => None,
         };
         self.approve(&before, &mut deployment).await?;
+        self.auth.methods().read_certificates();
         // Before anything else, so that nothing is served unrecorded that should have been recorded.
         let gone = self.audit.put_to_use(audit);
         self.put_in_force(&before, deployment);

@@ -242,7 +242,11 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 fn note_dates(node: &Node, address: SocketAddr, tls: Option<&TlsSource>) {
     let now = node.clock().unix_seconds();
     let until = tls.and_then(TlsSource::lists_until);
-    node.auth().certificates().note_lists(&address.to_string(), until, now);
+    let watch = node.auth().certificates();
+    watch.note_lists(&address.to_string(), until, now);
+    for (whose, until) in node.deployment().clients.lists_until() {
+        watch.note_lists(whose, Some(until), now);
+    }
     let validity = tls.and_then(TlsSource::validity);
     node.listener_certificates().note(&address.to_string(), validity, now);
 }

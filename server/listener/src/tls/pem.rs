@@ -13,7 +13,7 @@ use rustls::{
 use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
 };
-use selkie_certificate::RevocationFacts;
+use selkie_certificate::{RevocationFacts, may_issue};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::TlsError;
@@ -68,23 +68,38 @@ impl Identity {
     }
 }
 
-/// The CAs that client certificates are to be issued under.
-pub(super) fn load_roots(file: &Path) -> Result<RootCertStore, TlsError> {
-    roots(file, load_certificates(file)?)
+/// The certificates by which those of clients are good.
+#[derive(Clone, Debug)]
+pub(super) struct Trusted {
+    /// Those that may issue others.
+    pub(super) authorities: RootCertStore,
+    /// Those that may not, each good for itself alone.
+    pub(super) leaves: Vec<CertificateDer<'static>>,
+    /// The same as their own issuers.
+    pub(super) own_issuers: RootCertStore,
+}
+
+/// What client certificates are to be issued under, or to be.
+pub(super) fn load_trusted(file: &Path) -> Result<Trusted, TlsError> {
+    trusted(file, load_certificates(file)?)
 }
 
 /// The same, of certificates at hand; `file` is where they are from.
-pub(super) fn roots(
+pub(super) fn trusted(
     file: &Path,
     certificates: Vec<CertificateDer<'static>>,
-) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates {
-        roots
-            .add(certificate)
-            .map_err(|source| TlsError::Certificate { file: file.to_owned(), source })?;
-    }
-    Ok(roots)
+) -> Result<Trusted, TlsError> {
+    let (authorities, leaves): (Vec<_>, Vec<_>) = certificates.into_iter().partition(may_issue);
+    let store = |certificates: &[CertificateDer<'static>]| {
+        let mut store = RootCertStore::empty();
+        for certificate in certificates {
+            store
+                .add(certificate.clone())
+                .map_err(|source| TlsError::Certificate { file: file.to_owned(), source })?;
+        }
+        Ok(store)
+    };
+    Ok(Trusted { authorities: store(&authorities)?, own_issuers: store(&leaves)?, leaves })
 }
 
 fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -4,19 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::aws_lc_rs;
+use rustls::server::VerifierBuilderError;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use selkie_certificate::RevocationFacts;
 
 use super::TlsError;
-use super::pem::{self, RevocationList};
+use super::lists::newest;
+use super::pem;
+use super::verifier::Verifier;
 
 /// What client certificates are verified against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustFiles {
-    /// PEM, one certificate of a CA or more.
+    /// PEM, one certificate of a CA or more, or such of clients, which are good for themselves alone.
     pub authorities: PathBuf,
     /// Certificate revocation lists: files of PEM or DER, or directories of such files whose names
     /// end in `.crl` or `.pem`.
@@ -44,15 +45,15 @@ fn at_fault(files: &TrustFiles, source: VerifierBuilderError) -> TlsError {
     if !matches!(source, VerifierBuilderError::InvalidCrl(_)) {
         return unusable(source);
     }
-    let read =
-        (pem::load_roots(&files.authorities), pem::load_revocation_lists(&files.revocation_lists));
-    let (Ok(roots), Ok(lists)) = read else { return unusable(source) };
-    let roots = Arc::new(roots);
-    for RevocationList { der, file, .. } in lists {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let alone = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
-        if let Err(source) = alone.with_crls([der]).build() {
-            return TlsError::UnsupportedRevocationList { file, source };
+    let read = (
+        pem::load_trusted(&files.authorities),
+        pem::load_revocation_lists(&files.revocation_lists),
+    );
+    let (Ok(trusted), Ok(lists)) = read else { return unusable(source) };
+    for list in newest(lists) {
+        let alone = Verifier::build(trusted.clone(), std::slice::from_ref(&list), (false, true));
+        if let Err(source) = alone {
+            return TlsError::UnsupportedRevocationList { file: list.file, source };
         }
     }
     unusable(source)
@@ -80,32 +81,22 @@ impl ClientTrust {
     }
 
     pub(super) fn build(files: &TrustFiles, is_required: bool) -> Result<Self, TlsError> {
-        let authorities = &files.authorities;
-        let roots = pem::load_roots(authorities)?;
-        let lists = pem::load_revocation_lists(&files.revocation_lists)?;
+        let trusted = pem::load_trusted(&files.authorities)?;
+        let lists = newest(pem::load_revocation_lists(&files.revocation_lists)?);
         let speaks_for = |issuer: &[u8]| {
             lists.iter().any(|list| pem::inside_sequence(&list.facts.issuer) == Some(issuer))
         };
+        let authorities = trusted.authorities.roots.iter();
+        let mut issuers = authorities.chain(&trusted.own_issuers.roots);
         let has_uncovered_authority =
-            !lists.is_empty() && roots.roots.iter().any(|root| !speaks_for(root.subject.as_ref()));
-        let (ders, lists): (Vec<_>, Vec<_>) =
-            lists.into_iter().map(|RevocationList { der, facts, .. }| (der, facts)).unzip();
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).with_crls(ders);
-        if files.is_strict {
-            builder = builder.enforce_revocation_expiration();
-        } else {
-            builder = builder.allow_unknown_revocation_status();
-        }
-        if !is_required {
-            builder = builder.allow_unauthenticated();
-        }
-        let unusable = |source| at_fault(files, source);
+            !lists.is_empty() && issuers.any(|issuer| !speaks_for(issuer.subject.as_ref()));
+        let verifier = Verifier::build(trusted, &lists, (files.is_strict, is_required));
+        let verifier = verifier.map_err(|source| at_fault(files, source))?;
+        let lists: Vec<_> = lists.into_iter().map(|list| list.facts).collect();
         let ends = lists.iter().filter_map(|list| list.next_update);
         let good_until = if files.is_strict { ends.min() } else { None }.unwrap_or(u64::MAX);
         Ok(Self {
-            verifier: builder.build().map_err(unusable)?,
+            verifier: Arc::new(verifier),
             lists,
             is_strict: files.is_strict,
             good_until,
@@ -120,12 +111,11 @@ impl ClientTrust {
     /// [`TlsError`] if one of them is none, or there is none at all.
     pub fn of(authorities: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
         let place = PathBuf::from("(in memory)");
-        let roots = pem::roots(&place, authorities)?;
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let trusted = pem::trusted(&place, authorities)?;
         let unusable = |source| TlsError::ClientCa { file: place, source };
+        let verifier = Verifier::build(trusted, &[], (false, true)).map_err(unusable)?;
         Ok(Self {
-            verifier: builder.build().map_err(unusable)?,
+            verifier: Arc::new(verifier),
             lists: Vec::new(),
             is_strict: false,
             good_until: u64::MAX,

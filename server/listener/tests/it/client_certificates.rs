@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SerialNumber, date_time_ymd as date,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd as date,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use selkie_listener::{
@@ -19,25 +19,25 @@ use crate::tls::{Scratch, connect_tls, trusting};
 
 const DAY: u64 = 86_400;
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
-struct Issued {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
+pub(crate) struct Issued {
+    pub(crate) certificate: rcgen::Certificate,
+    pub(crate) key: KeyPair,
 }
 
 impl Issued {
-    fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.certificate.der().clone()
     }
 
-    fn key(&self) -> PrivateKeyDer<'static> {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
     }
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,7 +46,7 @@ impl Authority {
     }
 
     /// One that is good in 2026 alone.
-    fn issue(&self, serial: u64) -> Issued {
+    pub(crate) fn issue(&self, serial: u64) -> Issued {
         self.issue_with(serial, |params| {
             params.not_before = date(2026, 1, 1);
             params.not_after = date(2027, 1, 1);
@@ -54,7 +54,7 @@ impl Authority {
     }
 
     /// One that passes a handshake whenever the tests run.
-    fn issue_for_long(&self, serial: u64) -> Issued {
+    pub(crate) fn issue_for_long(&self, serial: u64) -> Issued {
         self.issue_with(serial, |_| ())
     }
 
@@ -70,13 +70,21 @@ impl Authority {
 
     /// A list of what it has revoked, good for June 2026.
     fn list(&self, serials: &[u64]) -> rcgen::CertificateRevocationList {
+        self.list_with(serials, |_| ())
+    }
+
+    fn list_with(
+        &self,
+        serials: &[u64],
+        fill: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> rcgen::CertificateRevocationList {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date(2026, 5, 1),
             reason_code: None,
             invalidity_date: None,
         };
-        let params = CertificateRevocationListParams {
+        let mut params = CertificateRevocationListParams {
             this_update: date(2026, 5, 20),
             next_update: date(2026, 7, 1),
             crl_number: SerialNumber::from(1_u64),
@@ -84,16 +92,22 @@ impl Authority {
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
+        fill(&mut params);
         params.signed_by(&self.0).unwrap()
     }
 
-    fn trust(&self, scratch: &Scratch, lists: Vec<PathBuf>, is_strict: bool) -> TrustFiles {
+    pub(crate) fn trust(
+        &self,
+        scratch: &Scratch,
+        lists: Vec<PathBuf>,
+        is_strict: bool,
+    ) -> TrustFiles {
         let authorities = scratch.write("ca.pem", self.0.pem());
         TrustFiles { authorities, revocation_lists: lists, is_strict }
     }
 }
 
-fn passes(files: &TrustFiles, issued: &Issued, now: u64) -> bool {
+pub(crate) fn passes(files: &TrustFiles, issued: &Issued, now: u64) -> bool {
     let trust = ClientTrust::load(files).unwrap();
     trust.verify(&[issued.der()], now).is_ok()
 }
@@ -157,6 +171,100 @@ fn an_issuer_without_a_list_is_let_in_unless_strict_and_a_forged_list_refuses() 
     assert!(!passes(&files(&others, true), &good, NOW));
     assert!(!ClientTrust::load(&files(&forged, false)).unwrap().has_uncovered_authority());
     assert!(!passes(&files(&forged, false), &good, NOW), "the signature is another CA's");
+}
+
+/// webpki takes the first list of an issuer, whatever its age.
+#[test]
+fn of_two_lists_of_one_issuer_the_newer_one_counts_in_whatever_order_they_are_read() {
+    let (authority, scratch) = (Authority::new("a"), Scratch::new("crl-newest"));
+    let old = authority.list(&[2]).pem().unwrap();
+    let by_day = authority.list_with(&[1, 2], |list| list.this_update = date(2026, 5, 21));
+    let by_number = authority.list_with(&[1, 2], |list| {
+        list.crl_number = SerialNumber::from(0x0100_u64);
+    });
+    for new in [by_day, by_number] {
+        let new = new.pem().unwrap();
+        let directory = scratch.write("lists/ca-1.crl", &old).parent().unwrap().to_owned();
+        scratch.write("lists/ca-2.crl", &new);
+        let first = scratch.write("new.pem", &new);
+        let bundle = scratch.write("bundle.pem", new.clone() + &old);
+        for lists in [vec![directory.clone()], vec![first, directory.clone()], vec![bundle]] {
+            let files = authority.trust(&scratch, lists, false);
+            assert!(!passes(&files, &authority.issue(1), NOW), "{files:?}");
+            assert!(!passes(&files, &authority.issue(2), NOW), "{files:?}");
+            assert!(passes(&files, &authority.issue(3), NOW), "{files:?}");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_a_newer_one_replaced_is_not_out_of_date_and_ends_nothing() {
+    let (authority, scratch) = (Authority::new("a"), Scratch::new("crl-replaced"));
+    let new = authority.list_with(&[], |list| {
+        (list.this_update, list.next_update) = (date(2026, 6, 30), date(2026, 9, 1));
+    });
+    let lists = vec![
+        scratch.write("old.pem", authority.list(&[]).pem().unwrap()),
+        scratch.write("new.pem", new.pem().unwrap()),
+    ];
+    let files = authority.trust(&scratch, lists, true);
+    let trust = ClientTrust::load(&files).unwrap();
+    let september = NOW + 92 * DAY;
+    assert_eq!((trust.next_update(), trust.good_until()), (Some(september), september));
+    assert!(passes(&files, &authority.issue(1), NOW + 60 * DAY));
+}
+
+#[test]
+fn lists_of_one_issuer_for_other_certificates_all_count() {
+    let (authority, scratch) = (Authority::new("a"), Scratch::new("crl-partitions"));
+    let place = |name: &str| CrlDistributionPoint { uris: vec![format!("http://a.test/{name}")] };
+    let list = |name: &str, serial: u64, day| {
+        let list = authority.list_with(&[serial], |list| {
+            list.this_update = date(2026, 5, day);
+            list.issuing_distribution_point =
+                Some(CrlIssuingDistributionPoint { distribution_point: place(name), scope: None });
+        });
+        scratch.write(&format!("{name}.pem"), list.pem().unwrap())
+    };
+    let files = authority.trust(&scratch, vec![list("x", 1, 20), list("y", 2, 21)], false);
+    let issue = |serial, name| {
+        authority.issue_with(serial, |params| {
+            params.not_before = date(2026, 1, 1);
+            params.crl_distribution_points = vec![place(name)];
+        })
+    };
+    for (serial, name, is_good) in
+        [(1, "x", false), (2, "y", false), (1, "y", true), (2, "x", true)]
+    {
+        assert_eq!(passes(&files, &issue(serial, name), NOW), is_good, "{serial} {name}");
+    }
+}
+
+/// For webpki, which goes by the name, the list of the other key is one with a wrong signature.
+#[test]
+fn an_authority_that_has_changed_its_key_has_a_list_for_each() {
+    let (old, new, scratch) = (Authority::new("a"), Authority::new("a"), Scratch::new("crl-rekey"));
+    let list = |authority: &Authority, serial, day| {
+        let list = authority.list_with(&[serial], |list| list.this_update = date(2026, 5, day));
+        list.pem().unwrap()
+    };
+    let both = [list(&old, 1, 20), list(&new, 2, 21)];
+    let stale = list(&old, 9, 19);
+    let authorities = scratch.write("ca.pem", old.0.pem() + &new.0.pem());
+    for order in [[&both[0], &both[1], &stale], [&stale, &both[1], &both[0]]] {
+        let lists = scratch.write("lists.pem", order.map(String::as_str).concat());
+        let files = TrustFiles {
+            authorities: authorities.clone(),
+            revocation_lists: vec![lists],
+            is_strict: true,
+        };
+        for (authority, serial, is_good) in
+            [(&old, 1, false), (&old, 2, true), (&new, 1, true), (&new, 2, false)]
+        {
+            assert_eq!(passes(&files, &authority.issue(serial), NOW), is_good, "{serial}");
+        }
+        assert!(!passes(&files, &Authority::new("a").issue(3), NOW), "a third key");
+    }
 }
 
 /// A list of the first version, as `openssl ca -gencrl` without extensions makes one, is read by

@@ -8,4 +8,5 @@ mod limits;
 mod network;
 mod proxies;
 mod requests;
+mod self_signed_clients;
 mod tls;

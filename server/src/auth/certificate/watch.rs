@@ -9,6 +9,9 @@ use crate::auth::{Client, Origin};
 const DAY: u64 = 86_400;
 const HOUR: u64 = 3_600;
 
+/// Before the name of a client that has lists of its own; no listener's begins so.
+pub const OF_CLIENT: &str = "client ";
+
 /// When the certificates that clients come with run out, and the lists that revoke them.
 #[derive(Debug, Default)]
 pub struct CertificateWatch(Mutex<LastSeen>);
@@ -18,7 +21,7 @@ pub struct CertificateWatch(Mutex<LastSeen>);
 pub struct LastSeen {
     /// By client.
     pub certificates: BTreeMap<String, End>,
-    /// The first of its lists that runs out, by listener.
+    /// The first of its lists that runs out, by listener, or by client with [`OF_CLIENT`].
     pub lists: BTreeMap<String, End>,
 }
 
@@ -51,7 +54,8 @@ impl CertificateWatch {
         }
     }
 
-    /// A certificate was judged by lists whose first runs out at `until`.
+    /// There are lists of this listener, or of a client ([`OF_CLIENT`]), whose first runs out at
+    /// `until`.
     pub fn note_lists(&self, listener: &str, until: Option<u64>, now: u64) {
         let Some(until) = until else { return };
         if end(&mut self.lock().lists, listener, until).take_turn(until, HOUR, now) {

@@ -1,7 +1,7 @@
 //! The keys that a provider publishes. They are fetched when they are needed first, again when they
 //! are old or a token names one that is not among them, and never more often than [`PAUSE`]: a
-//! rotation works at once, and a flood of invented names costs one fetch. What was fetched last is
-//! used for as long as [`LAST_GOOD`] while the provider is away.
+//! rotation works at once, and a flood of invented names costs one fetch. A login waits for that;
+//! what was fetched last is used for as long as [`LAST_GOOD`] while the provider is away or slow.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) const REFRESH: Duration = Duration::from_secs(600);
 pub(super) const LAST_GOOD: Duration = Duration::from_secs(24 * 3600);
 
 /// For how long after a fetch has begun it is waited for where there are keys already. Whoever waits
-/// holds a place of logins meanwhile, for which those with a known key wait twice as long.
+/// holds a place of logins meanwhile, for which others wait twice as long.
 pub(super) const WORTH_WAITING: Duration = Duration::from_millis(500);
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
@@ -89,11 +89,12 @@ impl RemoteKeys {
     ) -> Result<Arc<KeySet>, NoKeys> {
         let held = self.usable();
         let Some(set) = held.filter(|set| set.knows(token)) else { return self.renewed().await };
-        if set.fetched.elapsed() >= REFRESH {
-            // In the background: the login has what it needs.
-            self.fetch_soon();
+        if set.fetched.elapsed() < REFRESH {
+            return Ok(set);
         }
-        Ok(set)
+        // What was withdrawn since must not log in; while nobody says what was, nothing was.
+        let _is_in_time = self.fetched_in_time().await;
+        self.usable().ok_or(NoKeys)
     }
 
     /// The keys as the provider publishes them now, or did within [`PAUSE`]: what is not among them is
@@ -104,12 +105,15 @@ impl RemoteKeys {
             self.fetched().await;
             return self.usable().ok_or(NoKeys);
         }
+        let is_in_time = self.fetched_in_time().await;
+        self.as_last_tried().filter(|_| is_in_time).ok_or(NoKeys)
+    }
+
+    /// Fetches them, unless that was done within [`PAUSE`], and waits no longer than is
+    /// [`WORTH_WAITING`]; who gives up leaves the fetch to go on. Whether it did not give up.
+    async fn fetched_in_time(self: &Arc<Self>) -> bool {
         let until = self.worth_waiting_until();
-        if until > Instant::now() {
-            // Who gives up leaves the fetch to go on.
-            timeout_at(until, self.fetched()).await.or(Err(NoKeys))?;
-        }
-        self.as_last_tried().ok_or(NoKeys)
+        until <= Instant::now() || timeout_at(until, self.fetched()).await.is_ok()
     }
 
     /// The keys, unless a fetch has begun, or has failed, since they were fetched.

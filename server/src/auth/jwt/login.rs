@@ -286,6 +286,7 @@ fn expected<'a>(
         clock_skew: role.clock_skew_leeway,
         expiration: role.expiration_leeway,
         not_before: role.not_before_leeway,
+        ..Leeways::default()
     };
     Expected { algorithms, issuers, subject, audiences: &role.bound_audiences, leeways }
 }

@@ -15,6 +15,9 @@ pub struct Leeways {
     pub expiration: i64,
     /// `not_before_leeway`: how long before `exp` a token with nothing else is good.
     pub not_before: i64,
+    /// Whether a token without any time is good, because somebody else knows whether it is (cap's
+    /// `ValidateAllowMissingIatNbfExp`).
+    pub may_be_missing: bool,
 }
 
 /// Why it is not the token's time.
@@ -51,6 +54,7 @@ impl Leeways {
         let ends = match (ends, latest) {
             (Some(ends), _) => ends,
             (None, Some(start)) => start.saturating_add(leeway(self.expiration, MISSING_CLAIM)),
+            (None, None) if self.may_be_missing => return Ok(()),
             (None, None) => return Err(NotNow::NoTime),
         };
         let begins = begins
@@ -170,5 +174,15 @@ mod tests {
         assert_eq!(check(usual, json!({ "exp": 1_000_100.5 })), Ok(()));
         let furthest = json!({ "exp": i64::MAX, "nbf": i64::MIN, "iat": i64::MIN });
         assert_eq!(check(usual, furthest), Ok(()));
+    }
+
+    #[test]
+    fn where_times_may_be_missing_those_that_are_there_count() {
+        let free = Leeways { may_be_missing: true, ..Leeways::default() };
+        assert_eq!(check(free, json!({})), Ok(()));
+        assert_eq!(check(free, json!({ "exp": NOW - 60 })), Err(NotNow::Expired));
+        assert_eq!(check(free, json!({ "nbf": NOW + 61 })), Err(NotNow::NotYet));
+        assert_eq!(check(free, json!({ "iat": NOW - 210 })), Err(NotNow::Expired));
+        assert_eq!(check(free, json!({ "exp": null })), Err(NotNow::NoNumber));
     }
 }

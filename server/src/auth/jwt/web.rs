@@ -1,7 +1,7 @@
 //! How providers and API servers are asked: over `https` alone, within bounds of time and size.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,8 @@ use http::{Request, Response, Uri};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use selkie_kms::http::{HttpClient, HttpClientSettings, HttpError, HttpSetupError, Roots};
+
+use crate::telemetry::WithCauses;
 
 /// The longest that one question may take with all its steps.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,22 +68,67 @@ pub(crate) enum WebError {
 /// Everything there is, by the one HTTP client.
 #[derive(Debug, Default)]
 pub(crate) struct Internet {
-    /// The system's certificates are read once.
-    system: OnceLock<Arc<HttpClient>>,
+    /// There once the system's certificates could be read.
+    system: Mutex<Option<Arc<System>>>,
+}
+
+/// Trusts the system's certificates as they were read last. Who has it need not know of new ones.
+#[derive(Debug)]
+struct System(Mutex<Trusting>);
+
+#[derive(Debug)]
+struct Trusting {
+    authorities: [u8; 32],
+    client: Arc<HttpClient>,
 }
 
 impl Internet {
-    /// Reads the system's certificates now; where that fails it is tried again when they are needed.
+    /// Reads the system's certificates now, and trusts these from now on. Where that fails, those of
+    /// before count, or it is tried again when they are needed.
     pub(crate) fn read_certificates(&self) {
-        let _later = self.system();
+        let were_known = lock(&self.system).is_some();
+        if let Err(error) = self.trust(Roots::System)
+            && were_known
+        {
+            let cause = WithCauses(&error).to_string();
+            tracing::warn!(cause, "the system's authorities cannot be read: those of before count");
+        }
     }
 
-    fn system(&self) -> Result<Arc<HttpClient>, HttpSetupError> {
-        if let Some(client) = self.system.get() {
-            return Ok(Arc::clone(client));
+    /// Trusts these as the system's.
+    pub(crate) fn trust(&self, roots: Roots) -> Result<(), HttpSetupError> {
+        Self::renew(&mut lock(&self.system), roots).map(|_system| ())
+    }
+
+    fn system(&self) -> Result<Arc<System>, HttpSetupError> {
+        let mut known = lock(&self.system);
+        if let Some(system) = &*known {
+            return Ok(Arc::clone(system));
         }
-        let client = HttpClient::https(settings(Roots::System))?;
-        Ok(Arc::clone(self.system.get_or_init(|| client)))
+        Self::renew(&mut known, Roots::System)
+    }
+
+    fn renew(known: &mut Option<Arc<System>>, roots: Roots) -> Result<Arc<System>, HttpSetupError> {
+        let authorities = roots.digest();
+        if let Some(system) = known.as_ref() {
+            if lock(&system.0).authorities != authorities {
+                let client = HttpClient::https(settings(roots))?;
+                *lock(&system.0) = Trusting { authorities, client };
+            }
+            return Ok(Arc::clone(system));
+        }
+        let client = HttpClient::https(settings(roots))?;
+        let system = Arc::new(System(Mutex::new(Trusting { authorities, client })));
+        *known = Some(Arc::clone(&system));
+        Ok(system)
+    }
+}
+
+#[async_trait]
+impl Web for System {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = Arc::clone(&lock(&self.0).client);
+        client.send(request).await
     }
 }
 
@@ -138,6 +185,6 @@ pub(crate) async fn get(web: &dyn Web, url: Uri) -> Result<Bytes, WebError> {
 }
 
 /// A lock whose holder never panics half way.
-pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,6 +31,21 @@ fn token(more: &Value) -> String {
     SIGNER.with(|signer| signer.sign(&claims))
 }
 
+/// A token that lies in a secret, as Kubernetes makes it to this day: it has no time and no audience.
+fn legacy(more: &Value) -> String {
+    let mut claims = json!({
+        "iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:vault:unsealer",
+        "kubernetes.io/serviceaccount/namespace": "vault",
+        "kubernetes.io/serviceaccount/service-account.name": "unsealer",
+        "kubernetes.io/serviceaccount/service-account.uid": "u-1",
+        "kubernetes.io/serviceaccount/secret.name": "unsealer-token-x",
+    });
+    for (claim, value) in more.as_object().unwrap() {
+        claims[claim] = value.clone();
+    }
+    SIGNER.with(|signer| signer.sign(&claims))
+}
+
 thread_local! {
     static SIGNER: Signer = Signer::new("k", Algorithm::ES256);
 }
@@ -210,19 +225,33 @@ async fn without_an_api_server_the_clusters_keys_and_issuer_decide() {
     let forged = Signer::new("k", Algorithm::ES256).sign(&json!({ "exp": NOW + 1 }));
     assert_eq!(log_in(&bench, &forged).await, denied());
     assert_eq!(world.count(REVIEW), 0);
-    let legacy = token(&json!({
-        "kubernetes.io": null, "kubernetes.io/serviceaccount/namespace": "vault",
-        "kubernetes.io/serviceaccount/service-account.name": "unsealer",
-        "kubernetes.io/serviceaccount/service-account.uid": "u-1",
-        "kubernetes.io/serviceaccount/secret.name": "unsealer-token-x",
-    }));
-    let login = log_in(&bench, &legacy).await.unwrap();
-    assert_eq!(login.metadata["service_account_secret_name"], "unsealer-token-x");
+    assert_eq!(log_in(&bench, &legacy(&json!({ "aud": "selkie" }))).await, denied());
     let by_name = json!({ "alias_name_source": "serviceaccount_name", "audience": "" });
     let warnings = bench.write("role/seal", by_name).await.unwrap();
     assert!(warnings[0].contains("audience"), "{warnings:?}");
     let (kind, text) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
     assert_eq!((kind, text.contains("'audience'")), (AnswerKind::BadRequest, true), "{text}");
+}
+
+#[tokio::test]
+async fn a_token_of_a_secret_which_never_ends_logs_in_where_the_api_server_vouches_for_it() {
+    let (world, nowhere) = (World::default(), tempfile::tempdir().unwrap());
+    world.answers(REVIEW, review(true, "system:serviceaccount:vault:unsealer", "u-1", &[]));
+    let config = json!({ "kubernetes_host": HOST });
+    let bench = bench(&world, nowhere.path(), config).await;
+    bench.write("role/seal", json!({ "audience": "" })).await.unwrap();
+    let pem = SIGNER.with(Signer::pem);
+    let with_keys = json!({ "kubernetes_host": HOST, "pem_keys": [pem] });
+    for config in [json!({ "kubernetes_host": HOST }), with_keys] {
+        bench.write("config", config).await.unwrap();
+        let login = log_in(&bench, &legacy(&json!({}))).await.unwrap();
+        assert_eq!(login.metadata["service_account_secret_name"], "unsealer-token-x");
+        let ended = legacy(&json!({ "exp": NOW - 61 }));
+        assert_eq!(log_in(&bench, &ended).await, denied());
+    }
+    assert_eq!(world.count(REVIEW), 2);
+    world.answers(REVIEW, review(false, "", "", &[]));
+    assert_eq!(log_in(&bench, &legacy(&json!({}))).await, denied(), "its secret was deleted");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use selkie_tests::{Emulator, Selkie, Signal, binary, until};
+use serde_json::json;
 
 use super::{Azure, decrypt, encrypt};
 
@@ -51,4 +52,46 @@ fn a_reload_trusts_the_systems_authorities_as_they_are_then_and_forgets_nothing(
         assert!(!log.contains(alarm), "{alarm}: {log}");
     }
     Ok(())
+}
+
+/// A token under a key that the provider may have made just now is refused only once it was asked.
+#[test]
+fn a_reload_has_providers_of_logins_trusted_by_the_systems_authorities_as_they_are_then()
+-> Result<()> {
+    let mut azure = Azure::new()?;
+    let bundle = azure.site.dir().join("bundle.pem");
+    let other = Emulator::new()?;
+    azure.site.extra += &format!(
+        "auth \"jwt\" {{\n  jwks_url = \"{}/tenant/discovery/v2.0/keys\"\n  bound_issuer = \"id\"\n  \
+         role \"ci\" {{\n    user_claim = \"sub\"\n    bound_audiences = [\"selkie\"]\n  }}\n}}\n",
+        azure.emulator.url()
+    );
+    fs::copy(azure.emulator.ca_file(), &bundle)?;
+    let environment = vec![("SSL_CERT_FILE", bundle.clone().into_os_string())];
+    let arguments: Vec<OsString> =
+        vec!["server".into(), "--config".into(), azure.site.write()?.into()];
+    let selkie = Selkie::start_in(&binary()?, arguments, 1, environment)?;
+    let client = selkie.client();
+    // {"alg":"RS256","kid":"x"}, {}.
+    let jwt = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.eA";
+    let (refused, undecided) = ("no known key", "error fetching the provider's keys");
+    let is_told = |text: &str| {
+        let asked = until(text, || {
+            let answer = client.put("auth/jwt/login", &json!({ "role": "ci", "jwt": jwt }))?;
+            Ok(answer.json().to_string().contains(text).then_some(()))
+        });
+        asked.with_context(|| selkie.log())
+    };
+    let reload = || -> Result<()> {
+        let before = selkie.process.stderr().len();
+        selkie.process.signal(Signal::HUP)?;
+        selkie.process.stderr_line(before, |line| line.contains("was reloaded").then_some(()))
+    };
+    is_told(refused)?;
+    fs::copy(other.ca_file(), &bundle)?;
+    reload()?;
+    is_told(undecided)?;
+    fs::copy(azure.emulator.ca_file(), &bundle)?;
+    reload()?;
+    is_told(refused)
 }

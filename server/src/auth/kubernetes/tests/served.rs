@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use selkie_kms::http::Roots;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -94,7 +96,11 @@ fn identity() -> (String, ServerConfig) {
 }
 
 async fn asking(config: Value) -> Bench<Kubernetes> {
-    let way = Kubernetes::new(KeySources::new(Arc::new(Internet::default())));
+    asking_over(Arc::default(), config).await
+}
+
+async fn asking_over(internet: Arc<Internet>, config: Value) -> Bench<Kubernetes> {
+    let way = Kubernetes::new(KeySources::new(internet));
     let nothing = DeclaredMethod::Kubernetes(KubernetesConfig::default(), Vec::new());
     let bench = Bench::managed(way, nothing).await;
     bench.write("config", config).await.unwrap();
@@ -165,4 +171,30 @@ async fn a_token_is_verified_under_keys_that_the_cluster_publishes_over_tls() {
     let forged = Signer::new("k", Algorithm::ES256).sign(&json!({ "exp": NOW + 1 }));
     assert_eq!(log_in(&bench, &forged).await, denied());
     assert_eq!(server.asked.lock().unwrap().len(), 1, "the keys were fetched once");
+}
+
+/// As a reload does; what is known of the API server, or of a provider, is kept.
+#[tokio::test]
+async fn authorities_that_the_system_has_renewed_count_at_once() {
+    let (server, other) = (ApiServerOverTls::start().await, ApiServerOverTls::start().await);
+    let internet = Arc::new(Internet::default());
+    let trust = |server: &ApiServerOverTls| {
+        let ca = CertificateDer::from_pem_slice(server.ca.as_bytes()).unwrap();
+        internet.trust(Roots::Given(vec![ca])).unwrap();
+    };
+    trust(&other);
+    let config = json!({
+        "kubernetes_host": server.url, "disable_local_ca_jwt": true, "token_reviewer_jwt": "reviewer",
+    });
+    let bench = asking_over(Arc::clone(&internet), config).await;
+    let jwt = token(&json!({}));
+    for _ in 0..2 {
+        let (by, _) = log_in(&bench, &jwt).await.unwrap_err();
+        assert_eq!(by, AnswerKind::Unavailable);
+        trust(&server);
+        assert_eq!(log_in(&bench, &jwt).await.unwrap().alias, "u-1");
+        trust(&server);
+        assert_eq!(log_in(&bench, &jwt).await.unwrap().alias, "u-1");
+        trust(&other);
+    }
 }
