@@ -286,7 +286,7 @@ const fn next_step(error: &CopyError) -> &'static str {
         }
         CopyError::Seal(_) => {
             "the storage is as it was; configure a seal that the backup was made for, and see with \
-             `selkie doctor` that it is reached"
+             `selkie doctor` that it is reached, or name the file of the break-glass key with --key"
         }
         CopyError::NotOurs(_) => "find out whose it is, and run this again",
         CopyError::Target(_) => "see to that storage, and run this again",
@@ -296,6 +296,10 @@ const fn next_step(error: &CopyError) -> &'static str {
              same command again, which goes on"
         }
         CopyError::InUse(_) => "servers use it",
+        CopyError::NotHandedOver(_) | CopyError::HandOver(_) => {
+            "see with `selkie doctor` that each seal is reached and trusted, or disable it, and run the \
+             same command again"
+        }
         CopyError::Source(_)
         | CopyError::SourceInUse(_)
         | CopyError::SameStorage

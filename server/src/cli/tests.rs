@@ -331,6 +331,63 @@ fn a_restore_removes_the_checkpoint_that_would_stand_against_it() {
     assert!(output.contains("remove the file state-checkpoint"), "{output}");
 }
 
+/// All that is left is a backup, the key that people keep, and a new configuration with a new seal.
+#[test]
+fn a_backup_opens_by_the_break_glass_key_alone_and_its_storage_by_the_new_seals() {
+    use crate::backup::offline;
+    use crate::backup::tests::Site;
+    use crate::state::opening::State;
+
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    write_secret(Path::new(&at("pass")), b"six words that nobody else knows\n");
+    let keygen = |name: &str| {
+        let words = ["break-glass", "keygen", "--out", &at(name), "--passphrase-file", &at("pass")];
+        let (exit, stanza, errors) = ran(&words);
+        assert_eq!(exit, Exit::Success, "{errors}");
+        stanza
+    };
+    let stanza = keygen("bg.pem");
+    let stranger = keygen("other.pem");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_old_dir, old) = site(&stanza);
+    let backup = runtime.block_on(async {
+        let text = fs::read_to_string(&old).unwrap();
+        let config = Config::parse("old", &text, &SystemSources).unwrap();
+        let transit = offline(config).await.unwrap();
+        let site = Site::new(&transit, "store-1").await;
+        site.put_key("one", 3).await;
+        site.backup(&transit).await
+    });
+    fs::write(at("b"), backup).unwrap();
+    // Of another break-glass key there, too: it has the name of the one before.
+    for (name, further) in [("s", ""), ("t", &*stranger)] {
+        let storage = format!("storage \"sled\" {{\n  path = {:?}\n}}\n{further}", at(name));
+        let (new_dir, new) = site(&storage);
+        write_secret(&new_dir.path().join("key"), &[0x5a; 32]);
+        let text = fs::read_to_string(&new).unwrap();
+        fs::write(&new, text.replace("\"k1\"", "\"k2\"")).unwrap();
+        let restore = |key: &[&str]| ran(&[&["restore", "--config", &new, &at("b")], key].concat());
+        let (exit, _, errors) = restore(&[]);
+        assert!(exit == Exit::Failure && errors.contains("--key"), "{errors}");
+        let passphrase = ["--passphrase-file", &at("pass"), "--key"];
+        let (exit, _, errors) = restore(&[&passphrase[..], &[&at("other.pem")]].concat());
+        assert!(exit == Exit::Failure && errors.contains("not made for this key"), "{errors}");
+        let (exit, output, errors) = restore(&[&passphrase[..], &[&at("bg.pem")]].concat());
+        assert_eq!(exit, Exit::Success, "{errors}");
+        assert!(output.starts_with("store store-1: 1 records"), "{output}");
+        runtime.block_on(async {
+            let config = Config::parse("new", &fs::read_to_string(&new).unwrap(), &SystemSources);
+            let transit = offline(config.unwrap()).await.unwrap();
+            let settings = selkie_storage::SledSettings::new(at(name));
+            let store =
+                std::sync::Arc::new(selkie_storage::SledStore::open(settings).await.unwrap());
+            let opened = State::new(store, None, None).open(&transit).await.unwrap();
+            assert_eq!(opened.root.records, 1, "as a server opens it");
+        });
+    }
+}
+
 #[test]
 fn restore_and_migrate_refuse_what_keeps_nothing() {
     let (dir, without) = site("");
