@@ -275,6 +275,7 @@ fn backup_and_export_ask_a_running_server() {
     assert_eq!(exit, Exit::Success, "{errors}");
     assert!(output.contains("key \"autounseal\" {\n"), "{output}");
     assert!(output.contains("  version = 1\n"), "{output}");
+    assert!(output.contains("that were asked for:\n# - transit\n"), "{output}");
     let (_, output, _) = ran(&["export", "--declared", "--config", &file, &address, &token]);
     assert!(!output.contains("autounseal"), "declared already: {output}");
     for (command, member) in [("status", "backends"), ("drill", "results")] {
@@ -299,6 +300,52 @@ fn backup_and_export_ask_a_running_server() {
     let (exit, _, errors) = ran(&["backup", "-o", saved, &address, &wrong]);
     assert_eq!(exit, Exit::Failure);
     assert!(errors.contains("read and sudo on sys/storage/selkie/snapshot"), "{errors}");
+}
+
+#[test]
+fn an_export_says_which_mounts_it_is_of_and_fails_without_any() {
+    let client = |name: &str, path: &str| {
+        let hash = base16ct::lower::encode_string(&selkie_crypto::sha256(name.as_bytes()));
+        format!(
+            "policy \"{name}\" {{\n  path \"{path}\" {{ capabilities = [\"list\", \"read\"] }}\n}}\n\
+             client \"{name}\" {{\n  policies = [\"{name}\"]\n  token_sha256 = \"{hash}\"\n}}\n"
+        )
+    };
+    let further = [
+        "mount \"transit\" {}\nmount \"other\" {}\nkey \"hidden\" {\n  mount = \"other\"\n}\n"
+            .to_owned(),
+        client("one", "transit/keys*"),
+        client("both", "+/keys*"),
+        client("none", "sys/nothing"),
+    ];
+    let (dir, file) = site(&further.concat());
+    let text = fs::read_to_string(&file).unwrap();
+    let key = "key \"autounseal\" {\n  mount = \"transit\"\n}";
+    let text = text.replace("key \"autounseal\" {}", key);
+    let listener = "{\n  tls_disable = true\n  address = \"127.0.0.1:0\"\n}";
+    let (address, _end) = serving(text.replace("{ tls_disable = true }", listener));
+    let address = format!("--address=http://{address}");
+    let export = |name: &str, further: &[&str]| {
+        let token = dir.path().join(name);
+        fs::write(&token, name).unwrap();
+        let token = format!("--token-file={}", token.display());
+        ran(&[&["export", "--declared", &address, &token], further].concat())
+    };
+    let (exit, output, errors) = export("one", &[]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    assert!(output.contains(":\n# - transit\n\nkey \"autounseal\""), "{output}");
+    let (_, output, errors) = export("both", &[]);
+    assert!(output.contains(":\n# - other\n# - transit\n\nkey \"hidden\""), "{output}{errors}");
+    let (_, output, _) = export("both", &["--mount", "transit"]);
+    assert!(output.contains(":\n# - transit\n\nkey \"autounseal\""), "{output}");
+    for (name, further, said) in [
+        ("none", &[][..], "the token sees no mount"),
+        ("one", &["--mount", "transit", "--mount", "other"], "there is no mount other, or"),
+    ] {
+        let (exit, output, errors) = export(name, further);
+        assert_eq!((exit, &*output), (Exit::Failure, ""), "{errors}");
+        assert!(errors.contains(said), "{errors}");
+    }
 }
 
 #[test]
