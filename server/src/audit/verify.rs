@@ -182,8 +182,9 @@ struct Verifier<'k> {
     checkpoints: HashMap<(String, u64), [u8; 32]>,
     report: Report,
     place: (PathBuf, u64),
-    /// Where something stood that is no line, if the next line may explain it.
-    torn: Option<Finding>,
+    /// Where something stood that is no line, if the next line may explain it: each of several kills
+    /// may have torn one.
+    torn: Vec<Finding>,
 }
 
 impl<'k> Verifier<'k> {
@@ -195,7 +196,7 @@ impl<'k> Verifier<'k> {
             checkpoints: checkpoints.iter().map(by_place).collect(),
             report: Report::default(),
             place: (PathBuf::new(), 0),
-            torn: None,
+            torn: Vec::new(),
         }
     }
 
@@ -219,12 +220,14 @@ impl<'k> Verifier<'k> {
     }
 
     fn not_a_line(&mut self) {
-        self.settle_torn();
-        self.torn = Some(self.here(Fault::NotALine));
+        if self.torn.len() >= MOST_FINDINGS {
+            self.settle_torn();
+        }
+        self.torn.push(self.here(Fault::NotALine));
     }
 
     fn settle_torn(&mut self) {
-        if let Some(finding) = self.torn.take() {
+        for finding in std::mem::take(&mut self.torn) {
             self.find(finding);
         }
     }
@@ -234,7 +237,7 @@ impl<'k> Verifier<'k> {
         let own = line.own();
         let explains = own.as_ref().is_some_and(|own| [START, FILE].contains(&&*own.kind));
         let before = self.report.findings.len();
-        let torn = if explains { self.torn.take() } else { None };
+        let torn = if explains { std::mem::take(&mut self.torn) } else { Vec::new() };
         self.settle_torn();
         match self.runs.get(&line.end.chain) {
             Some(run) => {
@@ -243,8 +246,9 @@ impl<'k> Verifier<'k> {
             }
             None => self.first_of(line, own.as_ref()),
         }
-        if let Some(torn) = torn {
-            match self.report.findings.len() == before {
+        let is_explained = self.report.findings.len() == before;
+        for torn in torn {
+            match is_explained {
                 true => self.report.notices.push(Finding { fault: Fault::Torn, ..torn }),
                 false => self.find(torn),
             }

@@ -14,7 +14,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 pub(crate) use copy::listed;
-pub use copy::{Copied, CopyError, Target, migrate, offline, open_backup, restore};
+pub use copy::{Copied, CopyError, Target, hand_over, migrate, offline, open_backup, restore};
 pub use fill::{FillError, fill};
 pub use format::{ContentError, Opened, read, read_frame, write};
 pub use seal::{BackupSealError, new_key, open_key, open_state_key, sealed_state_key};

@@ -279,7 +279,7 @@ impl Keeper {
             };
             let is_sealed = matches!(error, OpenError::Sealed { .. });
             self.note(error, &mut told);
-            if !(is_sealed && self.learn().await) {
+            if !(is_sealed && learn(&self.now()).await) {
                 sleep(jittered(&*self.transit.random, retry)).await;
                 retry = (2 * retry).min(LAST_RETRY);
             }
@@ -373,25 +373,6 @@ impl Keeper {
         });
     }
 
-    /// Asks the seals that are not known well enough what they are; whether one is now.
-    async fn learn(&self) -> bool {
-        let transit = self.now();
-        let now = transit.clock.unix_seconds();
-        let is_lacking = |keks: &[KekRef], name: &SealName| !keks.iter().any(|k| k.seal == *name);
-        let before = state_key::trusted_keks(&transit.deployment, now);
-        let mut tasks = JoinSet::new();
-        for seal in transit.deployment.seals.enabled() {
-            if is_lacking(&before, seal.name()) {
-                let (learner, connection) = (transit.learner(), Arc::clone(&seal.connection));
-                let deadline = Instant::now() + LEARN_PATIENCE;
-                tasks.spawn(async move { learner.learn(&connection, deadline).await });
-            }
-        }
-        while tasks.join_next().await.is_some() {}
-        let after = state_key::trusted_keks(&transit.current.load(), now);
-        after.iter().any(|kek| is_lacking(&before, &kek.seal))
-    }
-
     async fn follow_seals(&self, state: &State, opened: &Opened) {
         let mut settled: Option<(Vec<KekRef>, u32)> = None;
         let mut found: Option<(Behind, Instant)> = None;
@@ -431,6 +412,24 @@ impl Keeper {
         let deployment = self.transit.current.load_full();
         Transit { deployment, until, ..self.transit.clone() }
     }
+}
+
+/// Asks the seals that are not known well enough what they are; whether one is now.
+pub(crate) async fn learn(transit: &Transit) -> bool {
+    let now = transit.clock.unix_seconds();
+    let is_lacking = |keks: &[KekRef], name: &SealName| !keks.iter().any(|k| k.seal == *name);
+    let before = state_key::trusted_keks(&transit.deployment, now);
+    let mut tasks = JoinSet::new();
+    for seal in transit.deployment.seals.enabled() {
+        if is_lacking(&before, seal.name()) {
+            let (learner, connection) = (transit.learner(), Arc::clone(&seal.connection));
+            let deadline = Instant::now() + LEARN_PATIENCE;
+            tasks.spawn(async move { learner.learn(&connection, deadline).await });
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+    let after = state_key::trusted_keks(&transit.current.load(), now);
+    after.iter().any(|kek| is_lacking(&before, &kek.seal))
 }
 
 /// Writes down how far the store has come, at most once a second.

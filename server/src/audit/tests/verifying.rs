@@ -179,6 +179,55 @@ async fn a_line_that_a_crash_broke_off_is_a_notice_once_the_next_run_has_begun()
     assert_eq!((report.notices[0].line, &report.notices[0].fault), (5, &Fault::Torn));
 }
 
+/// `lines` as they are, with the first half of the line `torn` in its place, ended as a restart does it.
+fn torn(lines: &[Vec<u8>], torn: usize) -> Vec<u8> {
+    let half = &lines[torn][..lines[torn].len() / 2];
+    [&lines[..torn].concat(), half, b"\n"].concat()
+}
+
+/// Once while a line was written, and again before or while the run after it wrote its first one.
+#[tokio::test]
+async fn what_several_kills_in_a_row_broke_off_is_a_notice_and_a_line_cut_before_it_is_found() {
+    for kills in [2, 3, 4] {
+        let (_directory, path) = log();
+        run(&path, 4).await;
+        let mut bytes = torn(&lines_of(&fs::read(&path).unwrap()), 4);
+        for _ in 2..kills {
+            bytes.extend_from_slice(
+                b"{\"time\":\"2026-11-27T09:00:00.000000000Z\",\"type\":\"selkie_st\n",
+            );
+        }
+        fs::write(&path, &bytes).unwrap();
+        run(&path, 1).await;
+        let report = check(&[&path], &[]);
+        assert!(report.is_whole(), "{report:?}");
+        let told: Vec<_> = report.notices.iter().map(|one| (one.line, &one.fault)).collect();
+        let expected: Vec<_> = (5..kills + 4).map(|line| (line, &Fault::Torn)).collect();
+        assert_eq!(told, expected);
+        let lines = lines_of(&fs::read(&path).unwrap());
+        for cut in 1..4 {
+            let left = [&lines[..cut], &lines[cut + 1..]].concat().concat();
+            assert!(!check_bytes(&left).is_whole(), "line {cut} is missing");
+            // Where a line was cut before the run that follows, something torn is no excuse.
+            let left = [&lines[..cut], &lines[4..]].concat().concat();
+            assert!(!check_bytes(&left).is_whole(), "all lines from {cut} on are missing");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_whose_first_line_is_torn_is_linked_to_the_rotated_one() {
+    let (directory, path) = log();
+    run(&path, 2).await;
+    let rotated = directory.path().join("audit.log.1");
+    fs::rename(&path, &rotated).unwrap();
+    fs::write(&path, "{\"time\":\"2026").unwrap();
+    run(&path, 2).await;
+    let report = check(&[&path, &rotated], &[]);
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!(report.notices[0].fault, Fault::Torn);
+}
+
 #[tokio::test]
 async fn a_new_file_after_a_restart_is_linked_to_the_rotated_one() {
     let (directory, path) = log();

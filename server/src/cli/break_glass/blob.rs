@@ -84,7 +84,7 @@ impl Blob {
         Ok(blob)
     }
 
-    fn of_json(name: &str, json: &[u8]) -> Result<Self, BreakGlassError> {
+    pub(super) fn of_json(name: &str, json: &[u8]) -> Result<Self, BreakGlassError> {
         let name = printable(name);
         match Envelope::inspect(json) {
             Ok(envelope) => Ok(Self { name, envelope }),
@@ -98,7 +98,10 @@ impl Blob {
     }
 
     /// What was wrapped for this key.
-    fn unwrap(&self, key: &Unlocked) -> Result<(&Recipient, RecipientSecret), BreakGlassError> {
+    pub(super) fn unwrap(
+        &self,
+        key: &Unlocked,
+    ) -> Result<(&Recipient, RecipientSecret), BreakGlassError> {
         let is_own = |recipient: &&Recipient| recipient.kek == key.kek;
         let recipient = self.envelope.recipients().iter().find(is_own).ok_or_else(|| {
             let named = |one: &Recipient| format!("{} ({})", one.seal, one.kek);
