@@ -396,7 +396,7 @@ fn a_backup_opens_by_the_break_glass_key_alone_and_its_storage_by_the_new_seals(
     };
     let stanza = keygen("bg.pem");
     let stranger = keygen("other.pem");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let (_old_dir, old) = site(&stanza);
     let backup = runtime.block_on(async {
         let text = fs::read_to_string(&old).unwrap();
