@@ -179,7 +179,8 @@ impl AppRole {
             return Err(MethodError::UnsupportedOperation);
         }
         refuse_declared(mount, name)?;
-        let current = self.roles.get(&DocumentName::new(mount.uuid, name))?;
+        let document = DocumentName::new(mount.uuid, name);
+        let current = tools.records.find(&self.roles, &document, None).await?;
         let current = current.ok_or(MethodError::UnsupportedPath)?;
         let mut role = Role::clone(&current.value);
         match request.operation {
