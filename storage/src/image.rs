@@ -20,8 +20,9 @@ use crate::{StoreFuture, Watch};
 pub(crate) const DEFAULT_HISTORY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// How many bytes of keys and values those may have together in a small store. As many commits of the
-/// largest values would be far more, and whoever may make one can make it again and again.
-const HISTORY_BYTES: usize = 8 << 20;
+/// largest values would be far more, and whoever may make one can make it again and again. But with too
+/// few, whoever does so keeps others from following: it takes them a while to list and verify before.
+const HISTORY_BYTES: usize = 64 << 20;
 
 const WALK_LIMIT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 

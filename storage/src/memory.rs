@@ -24,7 +24,7 @@ impl MemoryStore {
     }
 
     /// An empty store that remembers its last `commits` commits: fewer where those have more bytes than
-    /// 8 MiB and than all records.
+    /// 64 MiB and than all records.
     pub fn with_history(commits: NonZeroUsize) -> Self {
         Self { shared: Shared::new(Records::new(), Revision::ORIGIN, commits) }
     }

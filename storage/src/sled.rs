@@ -42,8 +42,8 @@ pub struct SledSettings {
     pub path: PathBuf,
     /// The journal is compacted once so many bytes of commits follow its image, and more than it has.
     pub journal_bytes: u64,
-    /// How many commits are remembered for watches: fewer where those have more bytes than 8 MiB and than
-    /// all records.
+    /// How many commits are remembered for watches: fewer where those have more bytes than 64 MiB and
+    /// than all records.
     pub history: NonZeroUsize,
     /// How long sled may take over one write before it is given up with its files and made anew.
     pub patience: Duration,

@@ -20,7 +20,7 @@ pub use format::{ContentError, Opened, read, read_frame, write};
 pub use seal::{BackupSealError, new_key, open_key, open_state_key, sealed_state_key};
 use selkie_crypto::StateKey;
 use selkie_storage::Store;
-pub use snapshot::{Damage, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, take};
+pub use snapshot::{Damage, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, take, take_in};
 pub use standing::{Back, Standing, compare, look};
 
 /// An open store, of which a running server can make backups.

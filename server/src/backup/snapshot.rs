@@ -10,9 +10,10 @@ use selkie_crypto::{KeyVersion, StateKey};
 use selkie_storage::{
     Commit, InvalidKey, Page, RecordKey, RecordValue, Revision, Store, StoreError, Write,
 };
-use tokio::task::{JoinError, spawn_blocking, yield_now};
+use tokio::task::{JoinError, yield_now};
 use tokio::time::timeout;
 
+use crate::byte_budget::Taken;
 use crate::state::layout::{FORMAT, Format, is_reserved};
 use crate::state::{KeyRecord, Root};
 
@@ -175,8 +176,7 @@ fn latest(place: &RecordKey, name: KeyName, content: Vec<u8>) -> Result<KeyVersi
     Ok(key.latest)
 }
 
-/// All of `store` at one moment, while others may commit to it. To verify many records takes seconds, so
-/// that is done where no request waits for its turn.
+/// All of `store` at one moment, while others may commit to it.
 ///
 /// # Errors
 ///
@@ -185,12 +185,26 @@ pub async fn take(
     store: &Arc<dyn Store>,
     state_key: &Arc<StateKey>,
 ) -> Result<Snapshot, SnapshotError> {
+    take_in(&Arc::default(), store, state_key).await
+}
+
+/// As [`take`], in `room` of the memory that requests share. To verify many records takes seconds, so that
+/// is done where no request waits for its turn.
+///
+/// # Errors
+///
+/// [`SnapshotError`].
+pub async fn take_in(
+    room: &Arc<Taken>,
+    store: &Arc<dyn Store>,
+    state_key: &Arc<StateKey>,
+) -> Result<Snapshot, SnapshotError> {
     let mut attempt = 1;
     loop {
         let failed = match copy(store).await {
             Ok(records) => {
                 let key = Arc::clone(state_key);
-                match spawn_blocking(move || Snapshot::verify(records, &key)).await? {
+                match room.hold_for(move || Snapshot::verify(records, &key)).await? {
                     Ok(snapshot) => return Ok(snapshot),
                     Err(damage) => damage.into(),
                 }

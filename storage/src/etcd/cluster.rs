@@ -1,5 +1,6 @@
 //! The members of a cluster: one is used until it fails, then the next.
 
+use std::collections::BTreeMap;
 use std::future::{Future, pending, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -158,18 +159,20 @@ impl Cluster {
         deadline: Instant,
         call: &C,
     ) -> Result<(C::Answer, &Member), EtcdFault> {
-        let mut last = None;
+        let mut before = BTreeMap::new();
         for attempts in 1.. {
             let member = self.current();
+            let endpoint = member.endpoint.as_str();
             let patience = Instant::now() + self.patience;
             let attempt = timeout_at(patience.min(deadline), self.attempt(member, call));
             let fault = match attempt.await {
                 Ok(Ok(answer)) => return Ok((answer, member)),
                 Ok(Err(fault)) => fault,
                 Err(_late) => {
-                    let silent = Fault::silent(&member.endpoint);
+                    let silent = Fault::silent(endpoint);
                     // Of one that had less than its time, what it did with the whole says more.
-                    if deadline < patience { last.unwrap_or(silent) } else { silent }
+                    let known = before.remove(endpoint).filter(|_| deadline < patience);
+                    known.unwrap_or(silent)
                 }
             };
             if fault.effect == Effect::Refused {
@@ -179,7 +182,7 @@ impl Cluster {
             if Instant::now() + PAUSE >= deadline {
                 return Err(fault.why);
             }
-            last = Some(fault);
+            before.insert(endpoint, fault);
             if attempts % self.members.len() == 0 {
                 sleep(PAUSE).await;
             }
@@ -302,6 +305,10 @@ fn request<T>(message: T, token: Option<Token>) -> Request<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tonic::ConnectError;
+
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_secs(1);
@@ -327,6 +334,34 @@ mod tests {
         let fault = cluster.read(&Failing).await.unwrap_err();
         assert_eq!(began.elapsed(), TIMEOUT, "the last attempt was cut short");
         assert!(matches!(fault, EtcdFault::Answer { .. }), "{fault:?}");
+    }
+
+    /// Of two members one hangs and the other one refuses connections.
+    #[derive(Clone)]
+    struct HalfAway(Arc<AtomicUsize>);
+
+    impl Call for HalfAway {
+        type Answer = ();
+        async fn send(request: Request<Self>, _: Channel) -> Result<Response<()>, Status> {
+            if request.into_inner().0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+                pending::<()>().await;
+            }
+            Err(Status::from_error(Box::new(ConnectError("refused".into()))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_refuses_connections_does_not_hide_that_the_one_cut_short_is_silent() {
+        for first in 0..2 {
+            let of_two = vec!["http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()];
+            let settings = EtcdSettings { endpoints: of_two, ..EtcdSettings::of_nobody(TIMEOUT) };
+            let cluster = Cluster::new(settings, RangeRequest::default()).unwrap();
+            let call = HalfAway(Arc::new(AtomicUsize::new(first)));
+            let began = Instant::now();
+            let fault = cluster.read(&call).await.unwrap_err();
+            assert_eq!(began.elapsed(), TIMEOUT, "the last attempt was cut short");
+            assert!(matches!(fault, EtcdFault::Silent { .. }), "{fault:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -61,7 +61,7 @@ async fn history_of_large_commits_stays_within_its_bytes_and_a_watch_in_step_mis
     // As large as a commit may be.
     let half = || RecordValue::new(vec![0; (MAX_COMMIT_BYTES - 2) / 2]).unwrap();
     let whole = ["a", "b"].map(|name| Write::Put(key(name), half()));
-    for _ in 0..40 {
+    for _ in 0..80 {
         let revision = store.commit(&[], &whole).await.unwrap();
         let told = in_step.next().await.unwrap();
         assert_eq!((told.revision, &told.writes[..]), (revision, &whole[..]));
@@ -70,7 +70,7 @@ async fn history_of_large_commits_stays_within_its_bytes_and_a_watch_in_step_mis
     let StoreError::Compacted { oldest } = refused else { panic!("{refused:?}") };
     let mut listed_anew = store.watch(oldest).await.unwrap();
     let held = store.shared.state().history.len();
-    assert_eq!(held, 8, "commits of 1 MiB");
+    assert_eq!(held, 64, "commits of 1 MiB");
     for _ in 0..held {
         listed_anew.next().await.unwrap();
     }
@@ -81,12 +81,28 @@ async fn history_of_large_commits_stays_within_its_bytes_and_a_watch_in_step_mis
     assert_eq!(store.shared.state().history.len(), DEFAULT_HISTORY.get());
 }
 
+/// Meanwhile others may list all and verify it.
+#[tokio::test]
+async fn who_makes_the_largest_response_again_and_again_overtakes_nobody_who_lists_a_small_store() {
+    let store = MemoryStore::new();
+    let listing = store.list(&Page::all()).await.unwrap();
+    let largest = || RecordValue::new(vec![0; MAX_VALUE_BYTES]).unwrap();
+    for _ in 0..60 {
+        store.commit(&[], &[Write::Put(key("wrapped/a"), largest())]).await.unwrap();
+        store.commit(&[], &[Write::Delete(key("wrapped/a"))]).await.unwrap();
+    }
+    let mut watch = store.watch(listing.revision).await.unwrap();
+    for _ in 0..120 {
+        watch.next().await.unwrap();
+    }
+}
+
 /// It takes the longer to list the more there is, and meanwhile others commit.
 #[tokio::test]
 async fn history_may_have_as_many_bytes_as_the_records() {
     let store = MemoryStore::new();
     let mut revisions = Vec::new();
-    for number in 0..20 {
+    for number in 0..160 {
         let value = RecordValue::new(vec![0; MAX_VALUE_BYTES]).unwrap();
         let put = Write::Put(key(&number.to_string()), value);
         revisions.push(store.commit(&[], &[put]).await.unwrap());
@@ -95,9 +111,11 @@ async fn history_may_have_as_many_bytes_as_the_records() {
     for revision in revisions {
         assert_eq!(watch.next().await.unwrap().revision, revision);
     }
-    let gone: Vec<_> = (0..20).map(|number| Write::Delete(key(&number.to_string()))).collect();
-    store.commit(&[], &gone).await.unwrap();
-    assert_eq!(store.shared.state().history.len(), 16, "8 MiB, and what deleted them");
+    let gone: Vec<_> = (0..160).map(|number| Write::Delete(key(&number.to_string()))).collect();
+    for some in gone.chunks(80) {
+        store.commit(&[], some).await.unwrap();
+    }
+    assert_eq!(store.shared.state().history.len(), 127 + 2, "64 MiB, and what deleted them");
 }
 
 #[tokio::test]

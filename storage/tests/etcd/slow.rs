@@ -45,6 +45,16 @@ async fn carry(near: TcpStream, far: TcpStream) {
 
 #[tokio::test]
 async fn all_is_listed_over_a_link_that_is_too_slow_for_whole_pages() {
+    list_slowly(&[]).await;
+}
+
+#[tokio::test]
+async fn all_is_listed_over_a_slow_link_beside_an_address_where_nobody_listens() {
+    list_slowly(&["http://127.0.0.1:1"]).await;
+}
+
+/// Lists all over a slow link, where `others` are addresses of members too.
+async fn list_slowly(others: &[&str]) {
     if !etcd_is_here() {
         return;
     }
@@ -53,7 +63,8 @@ async fn all_is_listed_over_a_link_that_is_too_slow_for_whole_pages() {
     for number in 0..128 {
         write(&direct, &[put(&format!("k/{number:03}"), &[7; 8192])]).await;
     }
-    let endpoints = vec![slow_link_to(&etcd.url(0)).await];
+    let mut endpoints = vec![slow_link_to(&etcd.url(0)).await];
+    endpoints.extend(others.iter().map(ToString::to_string));
     let request_timeout = Duration::from_secs(1);
     let slow =
         EtcdStore::connect(EtcdSettings { request_timeout, ..settings(endpoints, "selkie/") });
