@@ -94,7 +94,9 @@ pub enum CopyError {
     SourceChanged,
     /// The target is whole, and opens by no seal of its servers.
     #[error(
-        "the storage is filled, but its state key is not wrapped anew, as nothing can be wrapped for {}:          until then it opens by the seals of the backup alone", named(.0)
+        "the storage is filled, but its state key is not wrapped anew, as nothing can be wrapped for {}: \
+         until then it opens by the seals of the backup alone",
+        named(.0)
     )]
     NotHandedOver(Vec<SealName>),
     /// The same, as the store or a seal fails.

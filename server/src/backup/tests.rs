@@ -813,3 +813,9 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_waits_for_a_seal_is_told_without_gaps() {
+    let text = CopyError::NotHandedOver(vec![SealName::new("a").unwrap()]).to_string();
+    assert!(text.contains("wrapped for") && !text.contains("  "), "{text}");
+}

@@ -28,9 +28,10 @@ struct Members<'t> {
 }
 
 impl<'t> Members<'t> {
-    /// Those of an object; `None` for anything else.
+    /// Those of an object, whatever blanks are around it; `None` for anything else.
     fn of(text: &'t str) -> Option<Self> {
-        let is_object = text.trim_start().starts_with('{');
+        let text = text.trim();
+        let is_object = text.starts_with('{');
         is_object.then(|| serde_json::from_str(text).ok()).flatten()
     }
 
@@ -66,16 +67,20 @@ impl Line {
 
     /// The line with `ciphertext` in place of its own; in JSON all else stays as it is written.
     pub(super) fn with(&self, ciphertext: &str) -> String {
-        let plain = || ciphertext.to_owned();
-        let Ok(text) = str::from_utf8(&self.bytes) else { return plain() };
-        let old = Members::of(text).and_then(|members| members.ciphertext);
-        let Some(old) = old.map(RawValue::get) else { return plain() };
+        match self.around() {
+            Some((head, tail)) => format!("{head}{}{tail}", Value::from(ciphertext)),
+            None => ciphertext.to_owned(),
+        }
+    }
+
+    /// What stands in JSON before and after the value of its ciphertext.
+    fn around(&self) -> Option<(&str, &str)> {
+        let text = str::from_utf8(&self.bytes).ok()?;
+        let old = Members::of(text)?.ciphertext?.get();
         let start = old.as_ptr().addr().saturating_sub(text.as_ptr().addr());
-        let around = text.split_at_checked(start);
-        let around = around.and_then(|(head, rest)| Some((head, rest.get(old.len()..)?)));
         // Invariant: `old` is a part of `text`.
-        let Some((head, tail)) = around else { return plain() };
-        format!("{head}{}{tail}", Value::from(ciphertext))
+        let (head, rest) = text.split_at_checked(start)?;
+        Some((head, rest.get(old.len()..)?))
     }
 
     /// Whether `output` is the line with an envelope of ours in place of its ciphertext.
@@ -91,8 +96,8 @@ impl Line {
 
     /// Whether `cut` may be where a run was interrupted that wrote this line.
     pub(super) fn may_begin_with(&self, cut: &[u8]) -> bool {
-        let is_json = self.bytes.trim_ascii_start().starts_with(b"{");
-        let begins = if is_json { &b"{"[..] } else { b"vault:v" };
+        let (head, quote) = self.around().map_or(("", ""), |(head, _)| (head, "\""));
+        let begins = format!("{head}{quote}vault:v").into_bytes();
         let length = cut.len().min(begins.len());
         let is_foreign = matches!(self.content, Content::Foreign { .. });
         self.bytes.starts_with(cut) || is_foreign && cut.get(..length) == begins.get(..length)
@@ -184,6 +189,49 @@ mod tests {
                 assert!(line.is_rewrapped_in(done.as_bytes()), "{done}");
             }
         }
+    }
+
+    const ENVELOPE: &str = "vault:v10001:eyJjaXBoZXJ0ZXh0Ijoi";
+
+    #[test]
+    fn a_line_in_blanks_of_any_kind_is_rewrapped_where_it_stands() {
+        for blank in ["", " ", "\t", "\r", "\u{b}", "\u{c}", "\u{85}", "\u{a0}", "\u{2003}"] {
+            for (before, after) in [(blank, ""), ("", blank), (blank, blank)] {
+                let with = |value: &str| {
+                    format!(r#"{before}{{"id":1,"ciphertext":"{value}"}}{after}"#).into_bytes()
+                };
+                let line = Line::of(with("vault:v3:AAAA"));
+                assert!(matches!(line.content, Content::Foreign { .. }), "{line:?}");
+                let done = line.with(ENVELOPE).into_bytes();
+                assert_eq!(done, with(ENVELOPE), "{blank:?}");
+                assert!(line.is_rewrapped_in(&done), "{blank:?}");
+                assert!(!line.is_rewrapped_in(ENVELOPE.as_bytes()), "{blank:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_may_have_been_cut_wherever_a_run_was_interrupted() {
+        for (before, after) in [("", ""), ("  ", ""), ("\t", " "), ("\u{a0}", "\u{85}")] {
+            for json in [
+                r#"{"ciphertext":"vault:v3:AAAA","x":1}"#,
+                r#"{"x":"ä", "ciphertext" :"vault:v3:AAAA"}"#,
+            ] {
+                let line = Line::of(format!("{before}{json}{after}").into_bytes());
+                for written in [&*line.bytes, line.with(ENVELOPE).as_bytes()] {
+                    for length in 0..=written.len() {
+                        let cut = &written[..length];
+                        assert!(line.may_begin_with(cut), "{:?}", String::from_utf8_lossy(cut));
+                    }
+                }
+                for other in ["vault:v", "{\"y", "\u{2003}{", "x"] {
+                    assert!(!line.may_begin_with(other.as_bytes()), "{line:?} {other}");
+                }
+            }
+        }
+        let line = Line::of(b" vault:v3:AAAA ".to_vec());
+        assert!([" vault:v3", "vault:v10"].iter().all(|cut| line.may_begin_with(cut.as_bytes())));
+        assert!(["{", "vault:x"].iter().all(|cut| !line.may_begin_with(cut.as_bytes())));
     }
 
     #[test]

@@ -46,6 +46,9 @@ fn a_file_of_something_else_is_left_whole() {
     fs::write(&path, format!("{ENVELOPE}\nvau")).unwrap();
     assert_eq!(skipped("vault:v3:AAAA\nvault:v3:AAAB\n", &path).unwrap().lines, 1);
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{ENVELOPE}\n"));
+    fs::write(&path, "  {\"ciphertext\":\"vault:v1").unwrap();
+    assert_eq!(skipped("  {\"ciphertext\":\"vault:v3:AAAA\"}\n", &path).unwrap().lines, 0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "");
 }
 
 #[test]
