@@ -69,7 +69,7 @@ impl Identity {
 }
 
 /// The certificates by which those of clients are good.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Trusted {
     /// Those that may issue others.
     pub(super) authorities: RootCertStore,
