@@ -176,6 +176,7 @@ impl Metrics {
         for (client, end) in seen.certificates {
             self.certificates.get_or_create(&OfClient { client }).set(seconds(end));
         }
+        self.revocation_lists.clear();
         for (listener, end) in seen.lists {
             self.revocation_lists.get_or_create(&OfListener { listener }).set(seconds(end));
         }

@@ -276,3 +276,18 @@ fn evidence() -> Evidence {
     evidence.note(pair, Usage { foreign: 1, last_foreign, ..Usage::default() });
     evidence
 }
+
+#[test]
+fn a_revocation_list_that_is_no_more_is_not_told_of() {
+    let metrics = Metrics::new();
+    let told = |lists: &[&str]| {
+        let lists = lists.iter().map(|whose| ((*whose).to_owned(), End::new(30_000))).collect();
+        metrics.certificates(LastSeen { lists, ..LastSeen::default() });
+        ["client a", "127.0.0.1:8200"].map(|listener| {
+            let label = OfListener { listener: listener.to_owned() };
+            metrics.revocation_lists.get(&label).is_some()
+        })
+    };
+    assert_eq!(told(&["client a", "127.0.0.1:8200"]), [true, true]);
+    assert_eq!(told(&["127.0.0.1:8200"]), [false, true]);
+}

@@ -238,15 +238,12 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     listen().map_err(|source| ServeError::Bind { address, source })
 }
 
-/// Tells at once what is out of date already, or soon will be.
+/// Tells at once what is out of date already, or soon will be, and no more of what is gone.
 fn note_dates(node: &Node, address: SocketAddr, tls: Option<&TlsSource>) {
     let now = node.clock().unix_seconds();
     let until = tls.and_then(TlsSource::lists_until);
-    let watch = node.auth().certificates();
-    watch.note_lists(&address.to_string(), until, now);
-    for (whose, until) in node.deployment().clients.lists_until() {
-        watch.note_lists(whose, Some(until), now);
-    }
+    let (watch, deployment) = (node.auth().certificates(), node.deployment());
+    watch.follow_lists((&address.to_string(), until), deployment.clients.lists_until(), now);
     let validity = tls.and_then(TlsSource::validity);
     node.listener_certificates().note(&address.to_string(), validity, now);
 }

@@ -112,8 +112,8 @@ pub enum TlsError {
     UnsupportedRevocationList {
         /// The file.
         file: PathBuf,
-        /// What rustls says.
-        source: VerifierBuilderError,
+        /// What webpki says.
+        source: webpki::Error,
     },
     /// The oldest version to be spoken is newer than the newest.
     #[error("the minimum TLS version is above the maximum")]

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::server::VerifierBuilderError;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use selkie_certificate::RevocationFacts;
@@ -38,27 +37,6 @@ pub struct ClientTrust {
     has_uncovered_authority: bool,
 }
 
-/// The error that names the file which `source` is about: of several lists the verifier does not say
-/// which, so each is tried by itself.
-fn at_fault(files: &TrustFiles, source: VerifierBuilderError) -> TlsError {
-    let unusable = |source| TlsError::ClientCa { file: files.authorities.clone(), source };
-    if !matches!(source, VerifierBuilderError::InvalidCrl(_)) {
-        return unusable(source);
-    }
-    let read = (
-        pem::load_trusted(&files.authorities),
-        pem::load_revocation_lists(&files.revocation_lists),
-    );
-    let (Ok(trusted), Ok(lists)) = read else { return unusable(source) };
-    for list in newest(lists) {
-        let alone = Verifier::build(trusted.clone(), std::slice::from_ref(&list), (false, true));
-        if let Err(source) = alone {
-            return TlsError::UnsupportedRevocationList { file: list.file, source };
-        }
-    }
-    unusable(source)
-}
-
 /// Why a certificate that a handshake accepted is not accepted any more.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Lapsed {
@@ -90,8 +68,8 @@ impl ClientTrust {
         let mut issuers = authorities.chain(&trusted.own_issuers.roots);
         let has_uncovered_authority =
             !lists.is_empty() && issuers.any(|issuer| !speaks_for(issuer.subject.as_ref()));
-        let verifier = Verifier::build(trusted, &lists, (files.is_strict, is_required));
-        let verifier = verifier.map_err(|source| at_fault(files, source))?;
+        let trusted = (files.authorities.as_path(), trusted);
+        let verifier = Verifier::build(trusted, &lists, (files.is_strict, is_required))?;
         let lists: Vec<_> = lists.into_iter().map(|list| list.facts).collect();
         let ends = lists.iter().filter_map(|list| list.next_update);
         let good_until = if files.is_strict { ends.min() } else { None }.unwrap_or(u64::MAX);
@@ -112,8 +90,7 @@ impl ClientTrust {
     pub fn of(authorities: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
         let place = PathBuf::from("(in memory)");
         let trusted = pem::trusted(&place, authorities)?;
-        let unusable = |source| TlsError::ClientCa { file: place, source };
-        let verifier = Verifier::build(trusted, &[], (false, true)).map_err(unusable)?;
+        let verifier = Verifier::build((&place, trusted), &[], (false, true))?;
         Ok(Self {
             verifier: Arc::new(verifier),
             lists: Vec::new(),

@@ -1,71 +1,86 @@
 //! Verifies client certificates by webpki, with what that does not do.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
     CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
-    RootCertStore, SignatureScheme,
+    OtherError, RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::lists::choices;
+use super::TlsError;
+use super::lists::{Presented, Revocations};
 use super::pem::{RevocationList, Trusted};
 
 /// Under which CAs, and with which revocation lists, certificates are good. To webpki any certificate
 /// that is trusted is one of a CA, so those that are none are kept apart from these.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// One for each choice of revocation lists; none without a CA.
-    by_lists: Vec<Arc<dyn ClientCertVerifier>>,
+    /// None without a CA.
+    authorities: Option<Issuers>,
     /// Certificates that are good by themselves.
     leaves: Vec<CertificateDer<'static>>,
     /// What is asked of these alone, whether they are good now: each as issued by itself.
-    by_themselves: Option<Arc<dyn ClientCertVerifier>>,
+    own_issuers: Option<Issuers>,
+    revocations: Revocations,
     is_required: bool,
     /// The names of all that are trusted, by which clients choose what to show.
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+/// Those that may have issued what is shown.
+#[derive(Debug)]
+struct Issuers {
+    roots: Arc<RootCertStore>,
+    /// Knows of no revocation.
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
 impl Verifier {
-    /// `lists` are the newest, in order.
+    /// `lists` are the newest, in order; `file` is where what is trusted is from.
     pub(super) fn build(
-        trusted: Trusted,
+        (file, trusted): (&Path, Trusted),
         lists: &[RevocationList],
         (is_strict, is_required): (bool, bool),
-    ) -> Result<Self, VerifierBuilderError> {
+    ) -> Result<Self, TlsError> {
         let Trusted { authorities, leaves, own_issuers } = trusted;
         let mut hints = authorities.subjects();
         hints.extend(own_issuers.subjects());
         let provider = Arc::new(aws_lc_rs::default_provider());
         let algorithms = provider.signature_verification_algorithms;
-        let with = |roots: &Arc<RootCertStore>, lists: &[&RevocationList]| {
-            let (roots, provider) = (Arc::clone(roots), Arc::clone(&provider));
-            let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let builder = builder.with_crls(lists.iter().map(|list| list.der.clone()));
-            match is_strict {
-                true => builder.enforce_revocation_expiration(),
-                false => builder.allow_unknown_revocation_status(),
-            }
-            .build()
+        let revocations = Revocations::read(lists, is_strict, algorithms)?;
+        let issuers = |roots: RootCertStore| {
+            let (roots, provider) = (Arc::new(roots), Arc::clone(&provider));
+            let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
+            let verifier = builder.build();
+            let unusable = |source| TlsError::ClientCa { file: file.to_owned(), source };
+            Ok(Issuers { roots, verifier: verifier.map_err(unusable)? })
         };
-        let (authorities, own_issuers) = (Arc::new(authorities), Arc::new(own_issuers));
-        let choices = choices(lists);
-        let mut by_lists = Vec::new();
-        if leaves.is_empty() || !authorities.is_empty() {
-            for lists in &choices {
-                by_lists.push(with(&authorities, lists)?);
-            }
-        }
-        let first = choices.first().filter(|_| !leaves.is_empty());
-        let by_themselves = first.map(|lists| with(&own_issuers, lists)).transpose()?;
-        Ok(Self { by_lists, leaves, by_themselves, is_required, hints, algorithms })
+        let has_authorities = leaves.is_empty() || !authorities.is_empty();
+        let authorities = has_authorities.then(|| issuers(authorities)).transpose()?;
+        let own_issuers = (!leaves.is_empty()).then(|| issuers(own_issuers)).transpose()?;
+        Ok(Self { authorities, leaves, own_issuers, revocations, is_required, hints, algorithms })
+    }
+
+    fn verify(
+        &self,
+        Issuers { roots, verifier }: &Issuers,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = verifier.verify_client_cert(end_entity, intermediates, now)?;
+        let presented = Presented { roots, end_entity, intermediates, now };
+        self.revocations.judge(presented).map_err(revocation_error)?;
+        Ok(verified)
     }
 }
 
@@ -84,17 +99,14 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let mut found = Err(CertificateError::UnknownIssuer.into());
+        let found = match &self.authorities {
+            Some(issuers) => self.verify(issuers, end_entity, intermediates, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
         let is_end_entity = |leaf: &CertificateDer<'_>| leaf.as_ref() == end_entity.as_ref();
-        for verifier in &self.by_lists {
-            found = verifier.verify_client_cert(end_entity, intermediates, now);
-            if !found.as_ref().is_err_and(is_of_another_key) {
-                break;
-            }
-        }
-        match &self.by_themselves {
-            Some(verifier) if found.is_err() && self.leaves.iter().any(is_end_entity) => {
-                verifier.verify_client_cert(end_entity, &[], now)
+        match &self.own_issuers {
+            Some(issuers) if found.is_err() && self.leaves.iter().any(is_end_entity) => {
+                self.verify(issuers, end_entity, &[], now)
             }
             _ => found,
         }
@@ -123,18 +135,18 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-/// Whether a list may have been that of another key: only then does another choice count. Of several
-/// errors webpki tells the gravest, and of these that a certificate was revoked is graver.
-const fn is_of_another_key(error: &Error) -> bool {
+/// As rustls tells it; what else is wrong with a certificate it has found itself.
+fn revocation_error(error: webpki::Error) -> Error {
     use CertRevocationListError as List;
-    matches!(
-        error,
-        // Where two CAs have one name, that of the certificate is found first or last.
-        Error::InvalidCertificate(
-            CertificateError::BadSignature
-                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
-        ) | Error::InvalidCertRevocationList(
-            List::BadSignature | List::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
-        )
-    )
+    use webpki::Error as Found;
+    match error {
+        Found::CertRevoked => CertificateError::Revoked.into(),
+        Found::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus.into(),
+        Found::CrlExpired { time, next_update } => {
+            CertificateError::ExpiredRevocationListContext { time, next_update }.into()
+        }
+        Found::InvalidCrlSignatureForPublicKey => List::BadSignature.into(),
+        Found::IssuerNotCrlSigner => List::IssuerInvalidForCrl.into(),
+        other => List::Other(OtherError(Arc::new(other))).into(),
+    }
 }

@@ -58,7 +58,11 @@ impl Authority {
         self.issue_with(serial, |_| ())
     }
 
-    fn issue_with(&self, serial: u64, fill: impl FnOnce(&mut CertificateParams)) -> Issued {
+    pub(crate) fn issue_with(
+        &self,
+        serial: u64,
+        fill: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.serial_number = Some(SerialNumber::from(serial));
         params.extended_key_usages =
@@ -73,7 +77,7 @@ impl Authority {
         self.list_with(serials, |_| ())
     }
 
-    fn list_with(
+    pub(crate) fn list_with(
         &self,
         serials: &[u64],
         fill: impl FnOnce(&mut CertificateRevocationListParams),

@@ -8,5 +8,6 @@ mod limits;
 mod network;
 mod proxies;
 mod requests;
+mod revocation_lists;
 mod self_signed_clients;
 mod tls;

@@ -68,6 +68,25 @@ impl CertificateWatch {
         }
     }
 
+    /// What there is after a start or a reload: lists of this listener, and those of clients
+    /// ([`OF_CLIENT`]). Those that are gone are forgotten, or their alarm would not end.
+    pub fn follow_lists<'c>(
+        &self,
+        (listener, until): (&str, Option<u64>),
+        clients: impl Iterator<Item = (&'c str, u64)>,
+        now: u64,
+    ) {
+        let clients: BTreeMap<_, _> = clients.collect();
+        self.lock().lists.retain(|whose, _| match whose.starts_with(OF_CLIENT) {
+            true => clients.contains_key(whose.as_str()),
+            false => whose != listener || until.is_some(),
+        });
+        self.note_lists(listener, until, now);
+        for (whose, until) in clients {
+            self.note_lists(whose, Some(until), now);
+        }
+    }
+
     /// All that was seen.
     #[must_use]
     pub fn seen(&self) -> LastSeen {
@@ -123,5 +142,19 @@ mod tests {
         assert!(due(1_000, 950));
         assert!(!due(2_000, 951), "renewed");
         assert!(due(2_000, 1_900));
+    }
+
+    #[test]
+    fn lists_that_are_gone_after_a_reload_are_forgotten_and_those_of_others_are_not() {
+        let watch = CertificateWatch::default();
+        let seen = |listener, clients: &[&'static str]| {
+            watch.follow_lists(listener, clients.iter().map(|whose| (*whose, 1_000)), 2_000);
+            watch.seen().lists.into_keys().collect::<Vec<_>>()
+        };
+        let clients = ["client a", "client b"];
+        assert_eq!(seen(("x:1", Some(1_000)), &clients), ["client a", "client b", "x:1"]);
+        assert_eq!(seen(("y:1", Some(1_000)), &clients), ["client a", "client b", "x:1", "y:1"]);
+        assert_eq!(seen(("x:1", Some(1_000)), &["client b"]), ["client b", "x:1", "y:1"]);
+        assert_eq!(seen(("x:1", None), &[]), ["y:1"]);
     }
 }

@@ -1,0 +1,138 @@
+//! Several revocation lists of one issuer, which webpki tells apart by the issuer's name alone.
+
+use std::path::PathBuf;
+
+use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, date_time_ymd as date};
+use selkie_listener::TrustFiles;
+
+use crate::client_certificates::{Authority, Issued, passes};
+use crate::harness::NOW;
+use crate::tls::Scratch;
+
+fn place(name: &str) -> CrlDistributionPoint {
+    CrlDistributionPoint { uris: vec![format!("http://a.test/{name}.crl")] }
+}
+
+/// What revokes `serial`, of May `day`; `place` is which certificates it is for.
+fn list(
+    authority: &Authority,
+    serial: u64,
+    day: u8,
+    place: Option<CrlIssuingDistributionPoint>,
+) -> String {
+    let list = authority.list_with(&[serial], |list| {
+        list.this_update = date(2026, 5, day);
+        list.issuing_distribution_point = place;
+    });
+    list.pem().unwrap()
+}
+
+fn at(name: &str) -> Option<CrlIssuingDistributionPoint> {
+    Some(CrlIssuingDistributionPoint { distribution_point: place(name), scope: None })
+}
+
+/// One whose list is to be found at these places.
+fn issue(authority: &Authority, serial: u64, places: &[&str]) -> Issued {
+    authority.issue_with(serial, |params| {
+        params.not_before = date(2026, 1, 1);
+        params.not_after = date(2027, 1, 1);
+        params.crl_distribution_points = places.iter().map(|name| place(name)).collect();
+    })
+}
+
+fn trust(scratch: &Scratch, authorities: &[&Authority], lists: &[String]) -> [TrustFiles; 2] {
+    let pem: String = authorities.iter().map(|one| one.0.pem()).collect();
+    let authorities: PathBuf = scratch.write("ca.pem", pem);
+    let lists = scratch.write("lists.pem", lists.concat());
+    [false, true].map(|is_strict| TrustFiles {
+        authorities: authorities.clone(),
+        revocation_lists: vec![lists.clone()],
+        is_strict,
+    })
+}
+
+/// As AD CS keeps them: `A.crl` and, from a renewal with a new key on, `A(1).crl`.
+#[test]
+fn the_lists_of_two_keys_at_two_places_each_revoke_whichever_is_newer() {
+    let (old, new) = (Authority::new("a"), Authority::new("a"));
+    let scratch = Scratch::new("crl-places");
+    for (old_day, new_day) in [(20, 21), (21, 20), (20, 20)] {
+        let lists = [list(&old, 5, old_day, at("a")), list(&new, 6, new_day, at("a(1)"))];
+        for files in trust(&scratch, &[&old, &new], &lists) {
+            for (authority, name, serial, is_good) in [
+                (&old, "a", 5, false),
+                (&old, "a", 6, true),
+                (&new, "a(1)", 5, true),
+                (&new, "a(1)", 6, false),
+            ] {
+                let issued = issue(authority, serial, &[name]);
+                let case = (old_day, new_day, name, serial, files.is_strict);
+                assert_eq!(passes(&files, &issued, NOW), is_good, "{case:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_of_another_key_that_is_for_authorities_alone_hides_none_for_all() {
+    let (old, new) = (Authority::new("a"), Authority::new("a"));
+    let scratch = Scratch::new("crl-scopes");
+    let for_authorities = CrlIssuingDistributionPoint {
+        distribution_point: place("a"),
+        scope: Some(CrlScope::CaCertsOnly),
+    };
+    for days in [[20, 21], [21, 20]] {
+        let lists =
+            [list(&old, 5, days[0], None), list(&new, 6, days[1], Some(for_authorities.clone()))];
+        for files in trust(&scratch, &[&old, &new], &lists) {
+            assert!(!passes(&files, &issue(&old, 5, &[]), NOW), "{days:?} {files:?}");
+            assert!(passes(&files, &issue(&old, 6, &[]), NOW), "{days:?} {files:?}");
+        }
+    }
+}
+
+/// webpki takes any of an issuer's lists for a certificate that names no place.
+#[test]
+fn a_certificate_that_names_no_place_is_revoked_by_the_list_of_any() {
+    let (authority, scratch) = (Authority::new("a"), Scratch::new("crl-no-place"));
+    for days in [[20, 21], [21, 20]] {
+        let lists = [list(&authority, 5, days[0], at("x")), list(&authority, 6, days[1], at("y"))];
+        for files in trust(&scratch, &[&authority], &lists) {
+            for (serial, is_good) in [(5, false), (6, false), (7, true)] {
+                let issued = issue(&authority, serial, &[]);
+                assert_eq!(passes(&files, &issued, NOW), is_good, "{days:?} {serial} {files:?}");
+            }
+        }
+    }
+}
+
+/// Where the only list that is for a certificate is of a wrong key, one for others says nothing.
+#[test]
+fn a_forged_list_refuses_though_one_for_other_certificates_lies_beside_it() {
+    let (old, new) = (Authority::new("a"), Authority::new("a"));
+    let scratch = Scratch::new("crl-forged-beside");
+    for days in [[20, 21], [21, 20]] {
+        let lists =
+            [list(&Authority::new("a"), 9, days[0], at("a")), list(&new, 9, days[1], at("a(1)"))];
+        for files in trust(&scratch, &[&old, &new], &lists) {
+            assert!(!passes(&files, &issue(&old, 5, &["a"]), NOW), "{days:?} {files:?}");
+            assert!(passes(&files, &issue(&new, 5, &["a(1)"]), NOW), "{days:?} {files:?}");
+        }
+    }
+}
+
+#[test]
+fn all_lists_count_however_many_keys_two_issuers_have_had() {
+    let scratch = Scratch::new("crl-many-keys");
+    let authorities: Vec<_> =
+        ["a", "b"].iter().flat_map(|name| (0..5).map(|_| Authority::new(name))).collect();
+    let lists: Vec<_> =
+        authorities.iter().zip(1..).map(|(one, day)| list(one, 5, day, None)).collect();
+    let authorities: Vec<_> = authorities.iter().collect();
+    for files in trust(&scratch, &authorities, &lists) {
+        for (authority, at) in authorities.iter().zip(0..) {
+            assert!(passes(&files, &authority.issue(1), NOW), "{at} {files:?}");
+            assert!(!passes(&files, &authority.issue(5), NOW), "{at} {files:?}");
+        }
+    }
+}
