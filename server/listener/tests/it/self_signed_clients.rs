@@ -113,8 +113,8 @@ fn a_listed_certificate_that_does_other_than_it_seems_is_warned_of() {
     let first_version = std::fs::read_to_string(testdata("first-version.pem")).unwrap();
     let client = authority.issue(1);
     let issued = client.certificate.pem();
-    assert!(!passes(&trust(&scratch, &[issued.clone()]), &client, NOW));
-    let old = trust(&scratch, &[first_version.clone()]);
+    assert!(!passes(&trust(&scratch, std::slice::from_ref(&issued)), &client, NOW));
+    let old = trust(&scratch, std::slice::from_ref(&first_version));
     let shown = CertificateDer::from_pem_slice(first_version.as_bytes()).unwrap();
     assert!(ClientTrust::load(&old).unwrap().verify(&[shown], LATER).is_err());
     let (first, none, both) = ("X.509's first version", "not self-signed", "is listed");
