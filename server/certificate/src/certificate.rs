@@ -213,10 +213,40 @@ pub fn issuer_not_after(chain: &[CertificateDer<'_>]) -> Result<Option<u64>, Mal
     Ok(last)
 }
 
-/// Whether a certificate may issue others: it says so, or is of the first version, which cannot say it.
-#[must_use]
-pub fn may_issue(certificate: &CertificateDer<'_>) -> bool {
-    parse(certificate).is_ok_and(|read| read.version() == X509Version::V1 || read.is_ca())
+/// What a certificate stands for where those are listed by which others are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// It says that it may issue others.
+    Authority,
+    /// It is of the first version, which cannot say it, and counts as an authority.
+    FirstVersion,
+    /// It may not, and has issued itself.
+    SelfIssued,
+    /// It may not, and another one has issued it.
+    Issued,
+}
+
+impl Listed {
+    /// What `certificate` is.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`].
+    pub fn read(certificate: &CertificateDer<'_>) -> Result<Self, Malformed> {
+        let read = parse(certificate)?;
+        Ok(match read.version() {
+            X509Version::V1 => Self::FirstVersion,
+            _ if read.is_ca() => Self::Authority,
+            _ if read.subject().as_raw() == read.issuer().as_raw() => Self::SelfIssued,
+            _ => Self::Issued,
+        })
+    }
+
+    /// Whether it may issue others.
+    #[must_use]
+    pub const fn may_issue(self) -> bool {
+        matches!(self, Self::Authority | Self::FirstVersion)
+    }
 }
 
 fn parse<'c>(der: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, Malformed> {

@@ -10,7 +10,7 @@ mod role;
 mod rule;
 mod spiffe;
 
-pub use certificate::{ClientCertificate, Extension, Malformed, issuer_not_after, may_issue};
+pub use certificate::{ClientCertificate, Extension, Listed, Malformed, issuer_not_after};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use glob::Glob;
 pub use revocation::{Edition, RevocationFacts};

@@ -13,7 +13,7 @@ use rustls::{
 use rustls_pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
 };
-use selkie_certificate::{RevocationFacts, may_issue};
+use selkie_certificate::{Fingerprint, Listed, RevocationFacts};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::TlsError;
@@ -81,7 +81,9 @@ pub(super) struct Trusted {
 
 /// What client certificates are to be issued under, or to be.
 pub(super) fn load_trusted(file: &Path) -> Result<Trusted, TlsError> {
-    trusted(file, load_certificates(file)?)
+    let certificates = load_certificates(file)?;
+    certificates.iter().for_each(|certificate| tell_what_is_odd(file, certificate));
+    trusted(file, certificates)
 }
 
 /// The same, of certificates at hand; `file` is where they are from.
@@ -89,6 +91,7 @@ pub(super) fn trusted(
     file: &Path,
     certificates: Vec<CertificateDer<'static>>,
 ) -> Result<Trusted, TlsError> {
+    let may_issue = |one: &CertificateDer<'_>| Listed::read(one).is_ok_and(Listed::may_issue);
     let (authorities, leaves): (Vec<_>, Vec<_>) = certificates.into_iter().partition(may_issue);
     let store = |certificates: &[CertificateDer<'static>]| {
         let mut store = RootCertStore::empty();
@@ -100,6 +103,26 @@ pub(super) fn trusted(
         Ok(store)
     };
     Ok(Trusted { authorities: store(&authorities)?, own_issuers: store(&leaves)?, leaves })
+}
+
+/// What does other than whoever listed it may think.
+fn tell_what_is_odd(file: &Path, certificate: &CertificateDer<'_>) {
+    let (file, certificate_sha256) = (file.display(), Fingerprint::of(certificate));
+    match Listed::read(certificate) {
+        Ok(Listed::FirstVersion) => tracing::warn!(
+            %file,
+            %certificate_sha256,
+            "a certificate of X.509's first version is listed: it counts as an authority, so whoever has \
+             its key can issue certificates with any names; a client cannot show it itself"
+        ),
+        Ok(Listed::Issued) => tracing::warn!(
+            %file,
+            %certificate_sha256,
+            "a certificate is listed that is no authority (CA:TRUE) and not self-signed: it lets nobody \
+             in; list the authority that issued it"
+        ),
+        Ok(Listed::Authority | Listed::SelfIssued) | Err(_) => {}
+    }
 }
 
 fn load_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

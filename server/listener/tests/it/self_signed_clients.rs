@@ -2,15 +2,18 @@
 //! must.
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, date_time_ymd};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use selkie_listener::{
     ClientCertificates, ClientTrust, ListenerSettings, TlsFiles, TlsMaterial, TlsSource,
     TlsVersion, TrustFiles,
 };
 
 use crate::client_certificates::{Authority, Issued, passes};
-use crate::harness::{NOW, Running, settings};
-use crate::tls::{Scratch, ask_for, trusting};
+use crate::harness::{NOW, Running, logged, settings};
+use crate::tls::{Scratch, ask_for, testdata, trusting};
+
+/// 2030-01-01, when the certificate of the first version is good.
+const LATER: u64 = 1_893_456_000;
 
 fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -101,5 +104,31 @@ async fn a_file_of_listed_certificates_alone_serves_with_every_version_of_tls() 
         assert!(ask(vec![forged.der(), a.der()], &forged).await.is_err());
         let none = trusting(authority.0.der().clone(), &[version]).with_no_client_auth();
         assert!(ask_for(&running, none, "/lapsed").await.is_err(), "one is required");
+    }
+}
+
+#[test]
+fn a_listed_certificate_that_does_other_than_it_seems_is_warned_of() {
+    let (authority, scratch) = (Authority::new("ca"), Scratch::new("listed-odd"));
+    let first_version = std::fs::read_to_string(testdata("first-version.pem")).unwrap();
+    let client = authority.issue(1);
+    let issued = client.certificate.pem();
+    assert!(!passes(&trust(&scratch, std::slice::from_ref(&issued)), &client, NOW));
+    let old = trust(&scratch, std::slice::from_ref(&first_version));
+    let shown = CertificateDer::from_pem_slice(first_version.as_bytes()).unwrap();
+    assert!(ClientTrust::load(&old).unwrap().verify(&[shown], LATER).is_err());
+    let (first, none, both) = ("X.509's first version", "not self-signed", "is listed");
+    for (listed, told, count) in [
+        (authority.0.pem(), both, 0),
+        (self_signed("a.test").certificate.pem(), both, 0),
+        (first_version.clone(), first, 1),
+        (issued.clone(), none, 1),
+        ([authority.0.pem(), first_version, issued].concat(), both, 2),
+    ] {
+        let files = trust(&scratch, &[listed]);
+        let text = logged(|| drop(ClientTrust::load(&files).unwrap()));
+        assert_eq!(text.matches("WARN").count(), count, "{text}");
+        assert_eq!(text.matches(told).count(), count, "{text}");
+        assert_eq!(text.matches("certificate_sha256=").count(), count, "{text}");
     }
 }

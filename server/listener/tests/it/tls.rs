@@ -278,7 +278,7 @@ fn a_handshake_that_does_not_begin_is_cut() {
     });
 }
 
-fn testdata(name: &str) -> PathBuf {
+pub(crate) fn testdata(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/testdata").join(name)
 }
 
