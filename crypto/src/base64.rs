@@ -1,7 +1,7 @@
 //! Base64 (RFC 4648). Of what may be secret it is encoded and decoded in constant time for the
 //! length given, eight characters at a time: no table look-up, no branch on a character; padding is
-//! judged apart, because it says no more than the length does. What an envelope shows to everyone is decoded by a faster
-//! library, and encoded by it once all of it is public.
+//! judged apart, because it says no more than the length does. What an envelope shows to everyone
+//! is decoded by a faster library, and encoded by it once all of it is public.
 
 mod word;
 

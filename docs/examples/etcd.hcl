@@ -25,7 +25,8 @@ storage "etcd" {
   # create      = false                         # once the first server has started: an empty prefix is then refused
 }
 
-# Metrics without a token, for whoever asks on this machine.
+# Metrics without a token, for whoever asks on this machine. Under selkie.service this port needs a line
+# in `systemctl edit selkie`: SocketBindAllow=tcp:9102, below [Service].
 telemetry {
   metrics_address = "127.0.0.1:9102"
 }

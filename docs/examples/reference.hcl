@@ -1,4 +1,5 @@
-# Every stanza and field there is. Where a field has a default, this is it, or it is commented out.
+# Every stanza and field there is, in force or commented out. Where a field has a default, this is it, or it
+# is commented out.
 # The reference with words is ../configuration.md.
 
 realm         = "default"
@@ -6,6 +7,8 @@ realm_aliases = []
 
 default_lease_ttl = "768h"
 max_lease_ttl     = "768h"
+max_staleness          = "1h"                 # with storage "etcd": how long tokens are believed of which nothing is heard;
+max_periodic_staleness = 0                    # the same of those with a period. 0: for ever, or "60s" to "87600h"
 # origin_key  = "file:///etc/selkie/origin"   # once set, decrypt requires it
 log_level     = "info"                        # trace, debug, info, warn, error
 log_format    = "standard"                    # standard, json
@@ -15,6 +18,7 @@ cluster_name  = "selkie-default"
 pid_file      = "/run/selkie/pid"            # in a directory of its own: the server may write there
 data_dir      = "/var/lib/selkie"             # what was learned of keys in Key Vault; default: STATE_DIRECTORY
 # local_key   = "file:///etc/selkie/local"    # 32 bytes; proves after a restart that data_dir is ours
+# audit_key   = "file:///etc/selkie/audit.key"   # 32 bytes; default: derived from origin_key, else from local_key
 disable_mlock = true                          # false locks the whole process into memory
 sandbox       = "auto"                        # "required": no start without landlock and seccomp; "off": for debuggers
 # allow_readable_secrets = true               # takes files of secrets that others may read
@@ -53,6 +57,7 @@ seal "static" {
   # aliases      = ["old-name"]               # names it had before; every seal may have some
   priority       = 1                          # needed with more than one seal; lowest first
   disabled       = false                      # true: still opens, wraps nothing more
+  revoked        = false                      # true: opens nothing any more; every seal has it
   current_key_id = "2026-11"
   current_key    = "file:///etc/selkie/kek-2026-11"
 
@@ -84,8 +89,10 @@ seal "azurekeyvault" {
   # proxy     = "http://proxy:3128"           # default: HTTPS_PROXY, NO_PROXY; with password: file:// or env://
   # authority_host = "https://login.microsoftonline.com"   # default: the cloud's, in a pod AZURE_AUTHORITY_HOST
 
-  # "auto" is a client secret if all three fields are there, else a federated token file, else
-  # managed identity. Others: app_service, workload_identity, client_secret, client_certificate.
+  # "auto", the default: a client secret if client_secret is set, else a certificate if
+  # client_certificate_file is, else workload identity if federated_token_file is (each together with
+  # tenant_id and client_id, or the file is refused), else managed identity. Others: app_service,
+  # workload_identity, client_secret, client_certificate.
   identity    = "managed_identity"            # or OpenBao's auth_method
   client_id   = "03dc33fc-16d9-4b77-8152-3ec568f8af6e"   # AZURE_CLIENT_ID; none: the machine's own
   # object_id       = "..."                   # instead of client_id
@@ -103,6 +110,49 @@ seal "azurekeyvault" {
 
   # Public keys that may be used without Key Vault's word, by the SHA-256 of the SubjectPublicKeyInfo.
   public_key_sha256 = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+}
+
+# A key in an HSM. lib, pin, one that names the token and one that names the key have no default.
+# seal "pkcs11" {
+#   name             = "hsm"                    # default: pkcs11
+#   priority         = 3
+#   disabled         = false
+#   lib              = "/usr/lib/softhsm/libsofthsm2.so"   # VAULT_HSM_LIB
+#   token_label      = "selkie"                 # VAULT_HSM_TOKEN_LABEL; or the next two
+#   # slot           = "0x1f"                   # VAULT_HSM_SLOT
+#   # serial         = "1ef4bee618602f1a"
+#   pin              = "file:///etc/selkie/hsm-pin"        # VAULT_HSM_PIN, which holds the PIN itself
+#   key_label        = "unseal"                 # VAULT_HSM_KEY_LABEL
+#   key_id           = "02"                     # VAULT_HSM_KEY_ID: of the current version, in hex
+#   previous_key_ids = ["01"]
+#   # mechanism      = "CKM_AES_GCM"            # VAULT_HSM_MECHANISM; default: as key and token allow
+#   max_parallel     = 4                        # VAULT_HSM_MAX_PARALLEL: 1 to 256
+#   timeout          = "5s"                     # of one call: 1s to 60s
+#   environment      = { SOFTHSM2_CONF = "/etc/softhsm2.conf" }   # all that the library sees; default: none
+#   # program        = "/usr/bin/selkie-pkcs11" # default: beside selkie
+#   poll_interval    = "5m"
+#   # public_key_sha256 = ["..."]               # of RSA keys, as above
+# }
+
+# A transit key of another Vault, OpenBao or Selkie. address, mount_path and key_name have no default.
+seal "transit" {
+  name            = "hq"                      # default: transit
+  priority        = 4
+  disabled        = false
+  address         = "https://vault.example.com:8200"     # VAULT_ADDR
+  mount_path      = "transit"                 # VAULT_TRANSIT_SEAL_MOUNT_PATH
+  key_name        = "bridge"                  # VAULT_TRANSIT_SEAL_KEY_NAME
+  # namespace     = "team"                    # VAULT_NAMESPACE
+  token           = "file:///etc/selkie/hq-token"        # VAULT_TOKEN; read again when it changes
+  disable_renewal = false                     # VAULT_TRANSIT_SEAL_DISABLE_RENEWAL; true if an agent renews it
+  # tls_ca_cert     = "/etc/selkie/hq-ca.pem" # VAULT_CACERT; default: the system's authorities
+  # tls_client_cert = "/etc/selkie/hq.pem"    # VAULT_CLIENT_CERT; with tls_client_key
+  # tls_client_key  = "/etc/selkie/hq.key"    # VAULT_CLIENT_KEY
+  # tls_server_name = "vault.example.com"     # VAULT_TLS_SERVER_NAME; default: the host
+  tls_skip_verify = false                     # VAULT_SKIP_VERIFY; true is refused
+  # proxy         = "http://proxy:3128"       # default: HTTPS_PROXY, NO_PROXY; with password: file:// or env://
+  # key_id_prefix = "transit/transit/bridge"  # default: this, of mount_path and key_name
+  poll_interval   = "5m"                      # 1s to 24h
 }
 
 # Where keys made through the API are kept; once only. Without it there are declared keys alone.
@@ -124,13 +174,34 @@ storage "etcd" {
 # storage "inmem" {}                          # lost at exit
 
 telemetry {
-  metrics_address       = "127.0.0.1:9102"    # plain HTTP, metrics only, no token needed; default: none
+  metrics_address       = "127.0.0.1:9102"    # plain HTTP, metrics only, no token needed; default: none.
+                                              # Under selkie.service the port needs SocketBindAllow=tcp:9102
   metrics_without_token = "loopback"          # "public" allows an address that others can reach
   # otlp_endpoint       = "https://collector:4318"   # traces, as OTLP over HTTP; default: none
   # otlp_ca_file        = "/etc/selkie/ca.pem"       # default: the system's authorities
   # otlp_headers        = ["authorization=file:///etc/selkie/otlp-token"]
   # trace_sample_ratio  = 1.0                 # from 0 to 1
 }
+
+# Without any nothing is recorded; needs audit_key, origin_key or local_key. Two of a type need a path each.
+# audit "file" {
+#   path                = "file"              # the name in sys/audit; default: the type
+#   description         = ""
+#   checkpoint_interval = "1m"                # 1s to 1h
+#   file_path           = "/var/log/selkie/audit.log"
+#   mode                = "0600"
+#   fsync               = false
+# }
+# audit "syslog" {                            # also path, description, checkpoint_interval
+#   facility = "AUTH"
+#   tag      = "selkie"
+#   address  = "/dev/log"
+# }
+# audit "socket" {                            # also path, description, checkpoint_interval
+#   address       = "127.0.0.1:9090"          # or a path
+#   socket_type   = "tcp"                     # udp, unix
+#   write_timeout = "2s"
+# }
 
 # Without this stanza nothing is watched; an empty one watches with these defaults, in log and metrics.
 alerts {
@@ -161,9 +232,21 @@ key "autounseal" {
   mount                  = "transit"          # needed with more than one mount
   seals                  = ["static"]         # default: all enabled ones
   generation             = 0                  # or: version = 1
+  quorum                 = 1                  # how many of its seals must unwrap to open; 1: any one
   min_decryption_version = 0
   min_encryption_version = 0
   exportable             = false              # nothing else is possible
+
+  # The transit key of another server whose place this one takes (docs/migration.md). Its further fields
+  # are those of seal "transit": namespace, disable_renewal, tls_..., proxy.
+  # takeover {
+  #   name         = "takeover.old-vault.example.com"   # of the old server in the audit log; default: of its host
+  #   address      = "https://old-vault.example.com:8300"
+  #   mount_path   = "transit"
+  #   key_name     = "autounseal"
+  #   token        = "file:///etc/selkie/old-token"
+  #   last_version = 3                        # the newest of the old key; default: the old server is asked
+  # }
 }
 
 client "vault-eu" {
@@ -190,3 +273,68 @@ policy "vault-eu-seal" {
   path "transit/encrypt/autounseal" { capabilities = ["update"] }
   path "transit/decrypt/autounseal" { capabilities = ["update"] }
 }
+
+# Methods by which clients log in; each may have several roles. Default: none.
+auth "approle" {
+  path              = "approle"               # default: the method's name
+  description       = ""
+  default_lease_ttl = "768h"                  # default: the server's; so of the next
+  max_lease_ttl     = "768h"
+
+  role "app" {
+    role_id        = "app"                    # required
+    bind_secret_id = true                     # false needs token_bound_cidrs
+    # secret_id_bound_cidrs = ["10.0.0.0/8"]
+    # secret_id_num_uses    = 1               # default: any number
+    # secret_id_ttl         = "24h"           # default: for ever
+
+    # Of the roles of all methods:
+    token_policies           = ["vault-eu-seal"]
+    token_ttl                = "1h"           # default: the method's; so of the next
+    token_max_ttl            = "24h"
+    # token_explicit_max_ttl = "24h"          # default: none
+    # token_period           = "24h"          # default: none
+    # token_bound_cidrs      = ["10.0.0.0/8"]
+    # token_num_uses         = 0              # any number
+    token_no_default_policy  = false
+    token_type               = "default"      # service, batch
+  }
+}
+# auth "cert" {                               # needs tls_client_ca_file in a listener
+#   role "web" {
+#     certificate          = "..."            # PEM of the CA, or of the certificate; required
+#     allowed_common_names = ["*.example.com"]
+#     # display_name, allowed_names, allowed_dns_sans, allowed_email_sans, allowed_uri_sans,
+#     # allowed_organizational_units, required_extensions
+#   }
+# }
+# auth "jwt" {
+#   oidc_discovery_url = "https://issuer.example.com"   # with oidc_discovery_ca_pem; or jwks_url with
+#                                             # jwks_ca_pem; or jwt_validation_pubkeys
+#   # jwt_supported_algs, bound_issuer, default_role
+#   role "ci" {
+#     user_claim      = "sub"                 # required
+#     bound_audiences = ["selkie"]
+#     # bound_subject, bound_claims, bound_claims_type, claim_mappings, groups_claim, user_claim_json_pointer,
+#     # clock_skew_leeway, expiration_leeway, not_before_leeway
+#   }
+# }
+# auth "kubernetes" {
+#   kubernetes_host = "https://10.0.0.1:6443"
+#   # kubernetes_ca_cert, token_reviewer_jwt, disable_local_ca_jwt, pem_keys, jwks_url, issuer,
+#   # disable_iss_validation
+#   role "app" {
+#     bound_service_account_names      = ["app"]
+#     bound_service_account_namespaces = ["default"]
+#     # audience, alias_name_source
+#   }
+# }
+# auth "azure" {
+#   tenant_id = "7e3a0000-0000-4000-8000-000000000001"
+#   resource  = "https://vault.example.com"
+#   # environment, authority_host, authority_ca_pem
+#   role "vm" {
+#     bound_subscription_ids = ["03dc33fc-16d9-4b77-8152-3ec568f8af6e"]
+#     # bound_service_principal_ids, bound_group_ids, bound_resource_groups, bound_scale_sets
+#   }
+# }

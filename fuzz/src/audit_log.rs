@@ -23,7 +23,7 @@ static GENUINE: LazyLock<Genuine> = LazyLock::new(|| {
 });
 
 impl Genuine {
-    /// Writes a run by docs/audit.md alone: nothing here is the server's code but the MAC.
+    /// Writes a run by docs/monitoring.md ("Verify it") alone: nothing here is the server's code but the MAC.
     fn run(&mut self, chain: &str, requests: usize) {
         let previous = match self.ends.last() {
             None => "null".to_owned(),

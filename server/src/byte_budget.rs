@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use selkie_listener::Overloaded;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
 /// What large bodies and replies may hold of the server's memory, all together (invariant I10).
@@ -21,7 +22,21 @@ pub struct ByteBudget(Arc<Semaphore>);
 
 /// A part of the budget; dropped when the bytes are.
 #[derive(Debug, Default)]
-pub struct Taken(#[expect(dead_code, reason = "held to be dropped")] Option<OwnedSemaphorePermit>);
+pub struct Taken(Option<OwnedSemaphorePermit>);
+
+impl Taken {
+    /// Whether it is no part at all.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// This one, or the other if this is no part.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0.or(other.0))
+    }
+}
 
 impl Default for ByteBudget {
     fn default() -> Self {
@@ -44,6 +59,24 @@ impl ByteBudget {
             Ok(Ok(permit)) => Ok(Taken(Some(permit))),
             Ok(Err(_)) | Err(_) => Err(Overloaded),
         }
+    }
+}
+
+impl Taken {
+    /// What `work` gives, done off the threads that serve requests. Whoever waits may go away and the work
+    /// goes on, so it holds this part too, for as long as its bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] if the work panics.
+    pub async fn hold_for<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let held = Arc::clone(self);
+        // In this order, which is the one that they are dropped in if nobody waits.
+        let (given, _held) = spawn_blocking(move || (work(), held)).await?;
+        Ok(given)
     }
 }
 

@@ -18,6 +18,7 @@ mod restore;
 mod server;
 mod status;
 mod takeover;
+mod terminal;
 mod token;
 mod validate;
 
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use selkie_config::{Config, Regression, Sources, SystemSources};
+use tokio::runtime::{Builder, Runtime};
 
 pub use self::break_glass::{BreakGlassError, WrapObstacle};
 pub use self::error::CommandError;
@@ -218,6 +220,16 @@ fn tell(error: &CommandError, output: &mut dyn Write, errors: &mut dyn Write) ->
 
 fn print(output: &mut dyn Write, text: &str) -> Result<(), CommandError> {
     output.write_all(text.as_bytes()).map_err(CommandError::Output)
+}
+
+/// What a command runs on that waits for one thing at a time.
+fn single_threaded() -> Result<Runtime, CommandError> {
+    Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)
+}
+
+/// What a command runs on that opens a state, or serves.
+fn multi_threaded() -> Result<Runtime, CommandError> {
+    Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)
 }
 
 /// The configuration file at `path`, with its secrets.

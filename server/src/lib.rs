@@ -23,6 +23,7 @@ pub mod drill;
 mod durable_file;
 pub mod faults;
 pub mod hardening;
+mod jitter;
 #[cfg(test)]
 mod key_per_reference;
 pub mod last_reload;

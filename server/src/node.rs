@@ -46,8 +46,8 @@ pub struct Node {
     random: Arc<Random>,
     bytes: ByteBudget,
     metrics: Arc<Metrics>,
-    /// What is known of the state, and the label of its storage; `None` without storage.
-    state: OnceLock<(Arc<StateWatch>, &'static str)>,
+    /// `None` without storage.
+    state: OnceLock<KeptState>,
     drills: DrillLog,
     alerts: Option<Arc<Alerts>>,
     evidence: Arc<Evidence>,
@@ -58,6 +58,23 @@ pub struct Node {
     last_reload: LastReload,
     /// They end with this.
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// The state of a node.
+struct KeptState {
+    /// What is known of it.
+    watch: Arc<StateWatch>,
+    /// The label of its storage.
+    kind: &'static str,
+    /// Whether replicas share that.
+    is_shared: bool,
+}
+
+#[cfg(test)]
+impl KeptState {
+    fn in_memory() -> Self {
+        Self { watch: Arc::default(), kind: "inmem", is_shared: false }
+    }
 }
 
 /// Why a configuration could not be put to work; a reload that fails so has changed nothing.
@@ -157,11 +174,11 @@ impl Node {
     /// Opens the state in the background. That is waited for a moment only: what is declared is
     /// served without it.
     pub(crate) async fn keep_state(&self, backend: Backend, kind: &'static str) {
-        let watch = Arc::new(StateWatch::default());
-        if self.state.set((Arc::clone(&watch), kind)).is_err() {
+        let (watch, is_shared) = (Arc::<StateWatch>::default(), backend.is_shared());
+        if self.state.set(KeptState { watch: Arc::clone(&watch), kind, is_shared }).is_err() {
             return;
         }
-        let transit = self.transit(self.deployment(), ClientTag::SELKIE, Instant::now());
+        let transit = self.own_transit();
         let auth = Arc::clone(&self.auth);
         let when_empty = backend.when_empty();
         let keeper = Keeper { backend, when_empty, transit, auth, watch: Arc::clone(&watch) };
@@ -172,33 +189,33 @@ impl Node {
     /// How the state does; `None` without storage.
     #[must_use]
     pub fn state_status(&self) -> Option<StateStatus> {
-        self.state.get().map(|(watch, _)| watch.status())
+        self.state.get().map(|state| state.watch.status())
     }
 
     /// What has kept the state key from following its seals for a while, if anything does.
     #[must_use]
     pub fn state_key_behind(&self) -> Option<Arc<Behind>> {
-        self.state.get().and_then(|(watch, _)| watch.behind())
+        self.state.get().and_then(|state| state.watch.behind())
     }
 
     /// How the storage does; `None` without one.
     #[must_use]
     pub fn store_figures(&self) -> Option<StoreFigures> {
-        let (watch, _) = self.state.get()?;
+        let watch = &self.state.get()?.watch;
         let (writes, unheard) = (watch.writes().figures(), self.auth.unheard_for());
         Some(StoreFigures::of(&watch.status(), &self.keys, writes, unheard))
     }
 
     /// What tells the credentials that the storage was opened with from others.
     pub(crate) fn store_credentials(&self) -> Option<&[u8; 32]> {
-        self.state.get().and_then(|(watch, _)| watch.credentials())
+        self.state.get().and_then(|state| state.watch.credentials())
     }
 
     /// Writes down how far the state has come, if it is open, and leaves the storage: for a stop.
     pub(crate) async fn leave_state(&self) {
         self.evidence.keep().await;
-        if let Some((watch, _)) = self.state.get() {
-            watch.leave().await;
+        if let Some(state) = self.state.get() {
+            state.watch.leave().await;
         }
     }
 
@@ -214,7 +231,8 @@ impl Node {
     }
 
     /// A node that writes no audit log, on `store`, with time and randomness that the caller brings,
-    /// for server/simulation alone: randomness that can be foretold must not be had in a server that is shipped.
+    /// for server/simulation alone: randomness that can be foretold must not be had in a server
+    /// that is shipped.
     #[cfg(feature = "simulation")]
     pub async fn simulated(
         deployment: Deployment,
@@ -303,29 +321,29 @@ impl Node {
     /// The type of the storage, as in the label of its stanza.
     #[must_use]
     pub fn storage_type(&self) -> Option<&'static str> {
-        self.state.get().map(|(_, kind)| *kind)
+        self.state.get().map(|state| state.kind)
     }
 
     #[cfg(test)]
     pub(crate) fn tell_state(&self, status: StateStatus) {
-        self.state.get_or_init(|| (Arc::default(), "inmem")).0.tell(status);
+        self.state.get_or_init(KeptState::in_memory).watch.tell(status);
     }
 
     #[cfg(test)]
     pub(crate) fn offer_backups(&self, source: backup::Source) {
-        self.state.get_or_init(|| (Arc::default(), "inmem")).0.offer_backups(source);
+        self.state.get_or_init(KeptState::in_memory).watch.offer_backups(source);
     }
 
     /// What backups are made of; `None` without an open store.
     #[must_use]
     pub fn backup_source(&self) -> Option<&backup::Source> {
-        self.state.get()?.0.backup_source()
+        self.state.get()?.watch.backup_source()
     }
 
     /// Whether replicas share the storage.
     #[must_use]
     pub fn has_shared_store(&self) -> bool {
-        self.storage_type() == Some("etcd")
+        self.state.get().is_some_and(|state| state.is_shared)
     }
 
     /// Whether the managed keys are at hand, were the storage away by now or not.
@@ -404,6 +422,11 @@ impl Node {
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// The transit engine for what this node does by itself.
+    fn own_transit(&self) -> Transit {
+        self.transit(self.deployment(), ClientTag::SELKIE, Instant::now())
     }
 
     /// The transit engine, on `deployment`, for `client`, whose request `came` then.

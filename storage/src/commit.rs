@@ -114,6 +114,13 @@ pub struct Commit {
     pub writes: Vec<Write>,
 }
 
+impl Commit {
+    /// The bytes of its keys and values.
+    pub(crate) fn byte_count(&self) -> usize {
+        self.writes.iter().map(Write::byte_count).sum()
+    }
+}
+
 /// Refuses what some backend could not take, so that all of them refuse the same.
 pub(crate) fn check_limits(guards: &[Guard], writes: &[Write]) -> Result<(), StoreError> {
     Limits::BACKEND.check(guards, writes)

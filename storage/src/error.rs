@@ -7,7 +7,6 @@ use crate::record::Revision;
 
 /// Why a store did not do what it was asked; each variant tells the caller what is true now.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum StoreError {
     /// A guard did not hold: someone else was first. Nothing changed; read again and decide anew.
     #[error("{key} is not as the commit requires")]

@@ -12,6 +12,7 @@ mod damage;
 mod fault;
 pub(crate) mod frame;
 mod lease;
+mod paging;
 mod place;
 mod protocol;
 mod settings;
@@ -23,11 +24,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::Code;
-
 use self::cluster::Cluster;
 use self::fault::{Effect, Fault};
 use self::lease::Lease;
+use self::paging::Paging;
 use self::place::{Prefix, revision};
 use self::protocol::{RangeRequest, RangeResponse};
 use self::txn::{Outcome, outcome, transaction};
@@ -51,6 +51,7 @@ pub use settings::{EtcdError, EtcdIdentity, EtcdLogin, EtcdSettings};
 pub struct EtcdStore {
     cluster: Arc<Cluster>,
     prefix: Prefix,
+    paging: Paging,
     /// The one that this process keeps; whoever renews it has it alone.
     lease: tokio::sync::Mutex<Option<Lease>>,
 }
@@ -66,7 +67,8 @@ impl EtcdStore {
             return Err(EtcdError::InvalidPrefix { prefix: settings.prefix });
         };
         let cluster = Arc::new(Cluster::new(settings, probe(&prefix))?);
-        Ok(Self { cluster, prefix, lease: tokio::sync::Mutex::default() })
+        let (paging, lease) = (Paging::new(), tokio::sync::Mutex::default());
+        Ok(Self { cluster, prefix, paging, lease })
     }
 
     /// The prefix of a store in whose place this one lies: a prefix that ours begins with, and that
@@ -110,21 +112,19 @@ impl EtcdStore {
         Ok(Listing { records, revision, next })
     }
 
-    /// At most `limit` pairs, and fewer if so many make too large an answer.
+    /// At most `limit` pairs, and fewer if so many make too large or too slow an answer.
     async fn read_range(
         &self,
-        mut read: RangeRequest,
+        range: RangeRequest,
         limit: NonZeroUsize,
     ) -> Result<RangeResponse, StoreError> {
-        read.limit = i64::try_from(limit.get()).unwrap_or(i64::MAX);
-        loop {
-            match self.cluster.read(&read).await {
-                Err(EtcdFault::Answer { code: Code::OutOfRange, .. }) if read.limit > 1 => {
-                    read.limit /= 2;
-                }
-                outcome => return outcome.map_err(unavailable),
-            }
-        }
+        let page = |limit| {
+            let read = RangeRequest { limit, ..range.clone() };
+            async move { self.cluster.read_page(&read).await }
+        };
+        let patience = self.cluster.page_patience();
+        let answer = self.paging.read(limit, patience, page, || self.cluster.probe());
+        answer.await.map_err(unavailable)
     }
 
     async fn transact(&self, guards: &[Guard], writes: &[Write]) -> Result<Revision, StoreError> {

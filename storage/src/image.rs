@@ -19,6 +19,11 @@ use crate::{StoreFuture, Watch};
 /// How many commits a store remembers for watches if nothing else is said.
 pub(crate) const DEFAULT_HISTORY: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
+/// How many bytes of keys and values those may have together in a small store. As many commits of the
+/// largest values would be far more, and whoever may make one can make it again and again. But with too
+/// few, whoever does so keeps others from following: it takes them a while to list and verify before.
+const HISTORY_BYTES: usize = 64 << 20;
+
 const WALK_LIMIT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// All records, each with the commit that last put it.
@@ -32,9 +37,13 @@ pub(crate) struct Shared {
 
 pub(crate) struct State {
     records: Records,
+    /// Of their keys and values.
+    record_bytes: usize,
     newest: Revision,
     pub(crate) history: VecDeque<Commit>,
     history_limit: NonZeroUsize,
+    /// Of the keys and values in `history`.
+    history_bytes: usize,
     /// The last commit that `history` has forgotten.
     forgotten: Revision,
 }
@@ -75,8 +84,15 @@ impl Shared {
         newest: Revision,
         history_limit: NonZeroUsize,
     ) -> Arc<Self> {
-        let history = VecDeque::new();
-        let state = State { records, newest, history, history_limit, forgotten: newest };
+        let state = State {
+            record_bytes: records.iter().map(|(key, (value, _))| byte_count(key, value)).sum(),
+            records,
+            newest,
+            history: VecDeque::new(),
+            history_limit,
+            history_bytes: 0,
+            forgotten: newest,
+        };
         Arc::new(Self { state: Mutex::new(state), newest: watch::Sender::new(newest) })
     }
 
@@ -168,14 +184,31 @@ impl State {
     }
 
     fn apply(&mut self, commit: Commit) {
+        self.count_bytes(&commit);
         apply(&mut self.records, &commit);
         self.newest = commit.revision;
         self.history.push_back(commit);
-        if self.history.len() > self.history_limit.get()
+        // Whoever lists all records and then follows is longer behind the more there are.
+        let most_bytes = self.record_bytes.max(HISTORY_BYTES);
+        while (self.history.len() > self.history_limit.get() || self.history_bytes > most_bytes)
             && let Some(oldest) = self.history.pop_front()
         {
+            self.history_bytes = self.history_bytes.saturating_sub(oldest.byte_count());
             self.forgotten = oldest.revision;
         }
+    }
+
+    fn count_bytes(&mut self, commit: &Commit) {
+        for write in &commit.writes {
+            let key = write.key();
+            let gone = self.records.get(key).map_or(0, |(value, _)| byte_count(key, value));
+            let come = match write {
+                Write::Put(key, value) => byte_count(key, value),
+                Write::Delete(_) => 0,
+            };
+            self.record_bytes = self.record_bytes.saturating_sub(gone).saturating_add(come);
+        }
+        self.history_bytes = self.history_bytes.saturating_add(commit.byte_count());
     }
 
     fn check_start(&self, from: Revision) -> Result<(), StoreError> {
@@ -193,6 +226,10 @@ impl State {
         let next = self.history.partition_point(|commit| commit.revision <= seen);
         Ok(self.history.get(next).cloned())
     }
+}
+
+fn byte_count(key: &RecordKey, value: &RecordValue) -> usize {
+    key.as_str().len().saturating_add(value.as_bytes().len())
 }
 
 pub(crate) fn record(key: &RecordKey, (value, revision): &(RecordValue, Revision)) -> Record {

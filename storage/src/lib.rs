@@ -1,8 +1,9 @@
 //! Opaque bytes under keys: [`Store`] is the one way Selkie keeps state. Its backends are
 //! [`MemoryStore`], [`SledStore`] (one machine; sled beside a journal of ours) and [`EtcdStore`]
-//! (shared by replicas); all pass the same contract suite. The crate promises atomic commits, an order of revisions and a watch that misses
-//! nothing. It will never know any cryptography, look into a value, write one to a log, or make a
-//! record anew because the old one could not be read: sealing and meaning stay above it.
+//! (shared by replicas); all pass the same contract suite. The crate promises atomic commits, an
+//! order of revisions and a watch that misses nothing. It will never know any cryptography, look
+//! into a value, write one to a log, or make a record anew because the old one could not be read:
+//! sealing and meaning stay above it.
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;

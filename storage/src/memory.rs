@@ -18,12 +18,13 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store that remembers its last 1024 commits.
+    /// An empty store that remembers its last 1024 commits, or fewer that are large.
     pub fn new() -> Self {
         Self::with_history(DEFAULT_HISTORY)
     }
 
-    /// An empty store that remembers its last `commits` commits.
+    /// An empty store that remembers its last `commits` commits: fewer where those have more bytes than
+    /// 64 MiB and than all records.
     pub fn with_history(commits: NonZeroUsize) -> Self {
         Self { shared: Shared::new(Records::new(), Revision::ORIGIN, commits) }
     }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::commit::{Commit, Guard, Write, check_limits};
@@ -41,7 +42,8 @@ pub struct SledSettings {
     pub path: PathBuf,
     /// The journal is compacted once so many bytes of commits follow its image, and more than it has.
     pub journal_bytes: u64,
-    /// How many commits are remembered for watches.
+    /// How many commits are remembered for watches: fewer where those have more bytes than 64 MiB and
+    /// than all records.
     pub history: NonZeroUsize,
     /// How long sled may take over one write before it is given up with its files and made anew.
     pub patience: Duration,
@@ -62,7 +64,6 @@ impl SledSettings {
 
 /// Why a [`SledStore`] did not open, or does not write.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum SledError {
     /// Another process (or another store of this one) has the directory open.
     #[error("{} is in use by {}", dir.display(), Holder(*pid))]
@@ -165,6 +166,10 @@ impl From<SledError> for StoreError {
 /// A [`Store`] in a directory of this machine.
 pub struct SledStore {
     inner: Arc<Inner>,
+    /// Goes with a commit to its thread. The commits behind it wait as futures, of which those that are
+    /// given up are gone: as threads that wait for a disk that hangs they would take those of all others,
+    /// look-ups of names among them.
+    turn: Arc<Semaphore>,
 }
 
 struct Inner {
@@ -183,7 +188,8 @@ impl SledStore {
             let opened = Disk::open(&settings).map_err(|error| error.at(&settings.path));
             let (disk, state) = opened?;
             let shared = Shared::new(state.records, state.newest, settings.history);
-            Ok(Self { inner: Arc::new(Inner { disk: Mutex::new(disk), shared }) })
+            let inner = Arc::new(Inner { disk: Mutex::new(disk), shared });
+            Ok(Self { inner, turn: Arc::new(Semaphore::new(1)) })
         });
         opened.await.unwrap_or(Err(SledError::Panicked))
     }
@@ -241,9 +247,16 @@ impl Store for SledStore {
     fn commit<'a>(&'a self, guards: &'a [Guard], writes: &'a [Write]) -> StoreFuture<'a, Revision> {
         Box::pin(async move {
             check_limits(guards, writes)?;
+            let turn = Arc::clone(&self.turn).acquire_owned().await;
+            let turn =
+                turn.map_err(|closed| StoreError::Unavailable { source: Box::new(closed) })?;
             let (guards, writes) = (guards.to_vec(), writes.to_vec());
             let inner = Arc::clone(&self.inner);
-            let done = spawn_blocking(move || inner.commit(&guards, &writes)).await;
+            let commit = move || {
+                let _until_done = turn;
+                inner.commit(&guards, &writes)
+            };
+            let done = spawn_blocking(commit).await;
             done.unwrap_or_else(|lost| Err(StoreError::Undecided { source: Box::new(lost) }))
         })
     }

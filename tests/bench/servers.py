@@ -16,6 +16,8 @@ from load import SERVER_CORE
 
 ROOT = Path(__file__).resolve().parents[2]
 SELKIE = ROOT / "target/release/selkie"
+# What users get, if `make release` has left it: smaller than the build that is measured otherwise.
+RELEASED = ROOT / "target/dist/selkie"
 BENCH = ROOT / "target/release/selkie-bench"
 KEY = "/v1/transit/{}/autounseal"
 PINNED = ["taskset", "-c", str(SERVER_CORE)]

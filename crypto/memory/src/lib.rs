@@ -1,6 +1,7 @@
 //! What safe Rust cannot say about memory: wiping the stack below the caller, pages that no dump
-//! shows, and giving back code that the start alone has used; beside it the reader that leaves no stale bytes in a buffer. It is the only crate of Selkie with
-//! `unsafe` code, each block argued, and it will never know what the bytes mean.
+//! shows, and giving back code that the start alone has used; beside it the reader that leaves no
+//! stale bytes in a buffer. It is the only crate of Selkie with `unsafe` code, each block argued,
+//! and it will never know what the bytes mean.
 
 mod buffer;
 mod code;

@@ -8,7 +8,8 @@ use std::ptr::{self, NonNull};
 
 use zeroize::Zeroize;
 
-/// One page that holds a long-lived key of `LEN` bytes (4096 at most): never swapped, in no core dump, read-only once filled.
+/// One page that holds a long-lived key of `LEN` bytes (4096 at most): never swapped, in no core
+/// dump, read-only once filled.
 ///
 /// Where the kernel has `memfd_secret(2)` the page is unmapped from the kernel itself, so that not
 /// even root reads it through `/proc/PID/mem`; elsewhere it is locked and left out of dumps.

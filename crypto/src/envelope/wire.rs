@@ -80,8 +80,8 @@ pub(super) fn print_recipients(recipients: &[Recipient]) -> Result<Vec<u8>, Wrap
 }
 
 /// The parts of `json`; `None` for any other spelling, for a name or algorithm outside the fixed
-/// lists, for a wrapped DEK that has not its algorithm's shape, for two recipients of one seal and KEK, and for more than [`MAX_RECIPIENTS`]: the first
-/// one too many ends the work.
+/// lists, for a wrapped DEK that has not its algorithm's shape, for two recipients of one seal and
+/// KEK, and for more than [`MAX_RECIPIENTS`]: the first one too many ends the work.
 pub(super) fn parse(json: &[u8]) -> Option<Jwe<'_>> {
     let whole = str::from_utf8(json).ok()?;
     let mut cursor = Cursor::new(whole);

@@ -2,8 +2,9 @@
 //! `soft_token LIBRARY LABEL PIN COMMAND`, where the token has the label and the command is one of
 //! `init`, `aes KEY_LABEL ID` (a 256-bit key that does everything), `gcm` and `wrap` (one that does
 //! only this), `aes128`, `import KEY_LABEL ID KEY` (an AES key of somebody else), `rsa KEY_LABEL ID`,
-//! `retire KEY_LABEL ID` (it encrypts and wraps no more), `delete KEY_LABEL ID`, `calls COUNT` (so many unwraps over each of 1 and 16 sessions of the bare
-//! library; prints calls a second). Ids and keys are hex.
+//! `retire KEY_LABEL ID` (it encrypts and wraps no more), `delete KEY_LABEL ID`, `calls COUNT` (so
+//! many unwraps over each of 1 and 16 sessions of the bare library; prints calls a second). Ids and
+//! keys are hex.
 
 use std::env::args;
 use std::error::Error;

@@ -10,6 +10,7 @@ use cryptoki::session::Session;
 use selkie_memory::WipedVec;
 use selkie_pkcs11_protocol::{
     Class, Failure, KeyName, Mechanism as Way, NONCE_BYTES, Reply, Request, SECRET_BYTES, Stage,
+    Witness,
 };
 
 use crate::failure::{failed, failure, is_ambiguous};
@@ -81,7 +82,7 @@ impl OpenSession {
                 let wrapped = self.wrap(handle, *mechanism, nonce, dek);
                 wrapped.map(Reply::Wrapped).map_err(|error| failed(Stage::Wrap, &error))
             }
-            Request::Unwrap { key, mechanism, wrapped } => {
+            Request::Unwrap { key, mechanism, wrapped, witness } => {
                 let handle = self.handle(key, *mechanism)?;
                 match self.unwrap(handle, *mechanism, wrapped) {
                     Ok(dek) if dek.len() == SECRET_BYTES => Ok(Reply::Dek(dek)),
@@ -90,7 +91,7 @@ impl OpenSession {
                         Err(failure(Stage::Unwrap, Class::Rejected, "not 32 bytes"))
                     }
                     Ok(_) => Err(failure(Stage::Unwrap, Class::Odd, "not 32 bytes")),
-                    Err(error) => Err(self.judge(handle, *mechanism, &error)),
+                    Err(error) => Err(self.judge(handle, *mechanism, witness.as_ref(), &error)),
                 }
             }
         }
@@ -179,21 +180,61 @@ impl OpenSession {
     }
 
     /// Whether a failed unwrap is the fault of what was sent: so it is, if the same session unwraps
-    /// what it wraps itself. Of a pair the parent finds out, who has the public key.
-    fn judge(&self, key: ObjectHandle, mechanism: Way, error: &Error) -> Failure {
+    /// what it wraps itself, or says why nobody may wrap. Of a pair the parent finds out, who has the
+    /// public key.
+    fn judge(
+        &mut self,
+        key: ObjectHandle,
+        mechanism: Way,
+        witness: Option<&Witness>,
+        error: &Error,
+    ) -> Failure {
         let seen = failed(Stage::Unwrap, error);
         let may_be_tried = mechanism != Way::RsaOaepSha256 && is_ambiguous(error);
         if seen.class != Class::Rejected || !may_be_tried {
             return seen;
         }
-        let probe = [0x5e; SECRET_BYTES];
-        let nonce = [0x5e; NONCE_BYTES];
-        let comes_back = self
-            .wrap(key, mechanism, &nonce, &probe)
-            .and_then(|wrapped| self.unwrap(key, mechanism, &wrapped))
-            .is_ok_and(|found| *found == probe);
-        if comes_back { seen } else { Failure { class: Class::Lost, ..seen } }
+        let mut probed = self.probe(key, mechanism);
+        // Nothing was wrapped, which the key may be forbidden, or the token for this mechanism.
+        if let Probed::NotWrapped(why) = &probed
+            && !matches!(why.class, Class::Busy | Class::Lost)
+            && let Some(Witness { key, mechanism }) = witness
+        {
+            let handle = self.handle(key, *mechanism);
+            probed = handle.map_or_else(Probed::NotUnwrapped, |key| self.probe(key, *mechanism));
+        }
+        match probed {
+            Probed::Opens => seen,
+            Probed::NotWrapped(why) if matches!(why.class, Class::Unfit | Class::NotPermitted) => {
+                seen
+            }
+            // It cannot tell now, and serves others meanwhile.
+            Probed::NotWrapped(why) | Probed::NotUnwrapped(why) if why.class == Class::Busy => {
+                Failure { stage: seen.stage, ..why }
+            }
+            _ => Failure { class: Class::Lost, ..seen },
+        }
     }
+
+    fn probe(&self, key: ObjectHandle, mechanism: Way) -> Probed {
+        let (probe, nonce) = ([0x5e; SECRET_BYTES], [0x5e; NONCE_BYTES]);
+        let wrapped = match self.wrap(key, mechanism, &nonce, &probe) {
+            Ok(wrapped) => wrapped,
+            Err(error) => return Probed::NotWrapped(failed(Stage::Wrap, &error)),
+        };
+        match self.unwrap(key, mechanism, &wrapped) {
+            Ok(found) if *found == probe => Probed::Opens,
+            Ok(_) => Probed::NotUnwrapped(failure(Stage::Unwrap, Class::Odd, "another plaintext")),
+            Err(error) => Probed::NotUnwrapped(failed(Stage::Unwrap, &error)),
+        }
+    }
+}
+
+/// What became of something that was wrapped to see whether it opens.
+enum Probed {
+    Opens,
+    NotWrapped(Failure),
+    NotUnwrapped(Failure),
 }
 
 /// A DEK as an object of this session alone.

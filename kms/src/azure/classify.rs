@@ -109,10 +109,20 @@ fn outcome(status: u16, hop: Hop, detail: Option<&ErrorDetail>) -> Outcome {
     }
 }
 
+/// Whether the vault says that it cannot check a token, which says nothing against the token.
+pub(super) fn is_token_unverified(error: &azure_core::Error) -> bool {
+    let ErrorKind::HttpResponse { raw_response: Some(response), .. } = error.kind() else {
+        return false;
+    };
+    u16::from(response.status()) == 401
+        && ErrorBody::parse(response.body()).is_some_and(|body| body.error.is_token_unverified())
+}
+
 fn unauthorised(detail: Option<&ErrorDetail>) -> Outcome {
     match detail.and_then(ErrorDetail::akv_code) {
         // The audience; the issuer.
         Some("AKV10022" | "AKV10032") => Outcome::WrongTenant,
+        _ if detail.is_some_and(ErrorDetail::is_token_unverified) => Outcome::TokenUnverified,
         _ => Outcome::CredentialRefused,
     }
 }
@@ -167,9 +177,23 @@ impl ErrorDetail {
         code.and_then(token)
     }
 
+    /// Vaults say so of good tokens, off and on for hours: the issuer's new key has not come to all
+    /// their machines (AKV10046), or, of managed HSMs, the clock of one is behind the issuer's.
+    fn is_token_unverified(&self) -> bool {
+        self.akv_code() == Some("AKV10046") || self.lower_message().contains("not yet valid")
+    }
+
+    fn lower_message(&self) -> String {
+        self.message.as_deref().unwrap_or_default().to_ascii_lowercase()
+    }
+
     fn forbidden(&self) -> Outcome {
         let by_code = BY_CODE.iter().find(|(code, _)| self.is_code(code));
-        let message = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+        let message = self.lower_message();
+        // A managed HSM's only word for it; there are no access policies in one.
+        if self.is_code("AccessDenied") && message.contains("managedhsm") {
+            return Outcome::RoleMissing;
+        }
         let by_message = || BY_MESSAGE.iter().find(|(part, _)| message.contains(part));
         by_code.or_else(by_message).map_or(Outcome::Forbidden, |(_, outcome)| *outcome)
     }
@@ -246,6 +270,7 @@ impl From<Diagnosis> for KmsError {
             Outcome::TimedOut => Self::TimedOut(cause),
             Outcome::IdentityMissing if may_be_new => Self::Unavailable(cause),
             Outcome::Outage
+            | Outcome::TokenUnverified
             | Outcome::NameNotResolved
             | Outcome::NotConnected
             | Outcome::ProxyRefused

@@ -34,6 +34,9 @@ pub enum Outcome {
     Throttled,
     /// 5xx: an outage in Azure.
     Outage,
+    /// 401 of a vault that cannot check our token now: it lacks the issuer's new key, say, or its
+    /// clock is behind the issuer's.
+    TokenUnverified,
     /// No answer in time.
     TimedOut,
     /// The host's name is unknown, or no name server answers.

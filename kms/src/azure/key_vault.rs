@@ -20,7 +20,7 @@ use tokio::time::timeout_at;
 use url::Url;
 
 use super::at_hand::AtHand;
-use super::classify::{failure, is_token_lost, request_id};
+use super::classify::{failure, is_token_lost, is_token_unverified, request_id};
 use super::identity::{Credential, Means, TOKEN_DEADLINE, WallClock};
 use super::key_facts::{KeyFacts, Shape};
 use super::key_id::{KeyId, KeyVersion, OwnKey};
@@ -169,14 +169,17 @@ impl AzureKeyVault {
         Ok(facts)
     }
 
-    /// Calls, and once more with a fresh token if the first is not accepted.
+    /// Calls, and once more with a fresh token if the first is not accepted: not where the vault
+    /// cannot check tokens, which a fresh one would not help.
     pub(super) async fn ask<T, F>(&self, hop: Hop, send: impl Fn() -> F) -> Result<T, KmsError>
     where
         F: Future<Output = azure_core::Result<T>>,
     {
         let mut outcome = self.send(&send).await;
-        let status = outcome.as_ref().err().and_then(azure_core::Error::http_status);
-        if status == Some(StatusCode::Unauthorized) {
+        let is_refused = |error: &azure_core::Error| {
+            error.http_status() == Some(StatusCode::Unauthorized) && !is_token_unverified(error)
+        };
+        if outcome.as_ref().is_err_and(is_refused) {
             self.credential.invalidate();
             outcome = self.send(&send).await;
         }

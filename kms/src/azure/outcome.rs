@@ -12,9 +12,10 @@ const ROLE: &str = "assign our identity the role \"Key Vault Crypto Service Encr
 
 impl Outcome {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Throttled,
         Self::Outage,
+        Self::TokenUnverified,
         Self::TimedOut,
         Self::NameNotResolved,
         Self::NotConnected,
@@ -47,6 +48,7 @@ impl Outcome {
         match self {
             Self::Throttled => "throttled",
             Self::Outage => "outage",
+            Self::TokenUnverified => "token_unverified",
             Self::TimedOut => "timed_out",
             Self::NameNotResolved => "name_not_resolved",
             Self::NotConnected => "not_connected",
@@ -80,6 +82,7 @@ impl Outcome {
         match self {
             Self::Throttled => "the limit of the vault or the subscription is reached",
             Self::Outage => "Azure does not work now",
+            Self::TokenUnverified => "Key Vault cannot check our token now",
             Self::TimedOut => "no answer in time",
             Self::NameNotResolved => "the name is not resolved",
             Self::NotConnected => "the connection is refused, reset or cut",
@@ -114,6 +117,7 @@ impl Outcome {
             Self::RoleMissing => ROLE,
             Self::Throttled
             | Self::Outage
+            | Self::TokenUnverified
             | Self::TimedOut
             | Self::NameNotResolved
             | Self::NotConnected
@@ -147,6 +151,7 @@ impl Outcome {
             self,
             Self::Throttled
                 | Self::Outage
+                | Self::TokenUnverified
                 | Self::TimedOut
                 | Self::NameNotResolved
                 | Self::NotConnected
@@ -163,6 +168,11 @@ impl Outcome {
             Self::Outage => {
                 "nothing, it passes; if it lasts, see https://status.azure.com and give Microsoft's \
                  support the request id"
+            }
+            Self::TokenUnverified => {
+                "nothing, it passes: the token is new, and Key Vault does not know the key that it \
+                 is signed with, or that it is valid already; if it lasts, check that vault and \
+                 identity are of one cloud, and give Microsoft's support the request id"
             }
             Self::TimedOut => {
                 "see whether a firewall or a route on the way drops packets to this host; for \

@@ -27,13 +27,6 @@ pub struct GovernorFigures {
     pub overdue_total: u64,
 }
 
-impl GovernorFigures {
-    /// How often the KMS asked for patience.
-    pub const fn throttled_total(&self) -> u64 {
-        self.calls_total.throttled
-    }
-}
-
 /// How many calls came to which end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallOutcomes {

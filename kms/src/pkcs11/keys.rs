@@ -8,7 +8,7 @@ use selkie_crypto::{
     KekId, PublicKey, RsaPublicKey, RsaPublicKeyError, WRAPPED_DEK_BYTES, WrapAlgorithm,
 };
 use selkie_pkcs11_protocol::{
-    Class, KeyFacts, KeyKind, KeyName, Mechanism, NONCE_BYTES, Selector, Stage, Token,
+    Class, KeyFacts, KeyKind, KeyName, Mechanism, NONCE_BYTES, Selector, Stage, Token, Witness,
 };
 
 use super::Pkcs11Settings;
@@ -223,6 +223,22 @@ impl Keys {
         Ok(if self.nameless.is_empty() { description } else { description.incomplete() })
     }
 
+    /// What a failed unwrap under `key` is judged by here: a pair, whose public key we have. One that
+    /// is current also serves a key before it, which may wrap nothing itself.
+    pub(super) fn probe(&self, key: &Key) -> Option<Probe> {
+        key.probe().or_else(|| self.current.probe())
+    }
+
+    /// What it is judged by in the child where `key` wraps nothing, as one that is retired, or one
+    /// that was named with a mechanism of somebody else's choice: the current key, which has to wrap.
+    pub(super) fn witness(&self, key: &Key, by: Mechanism) -> Option<Witness> {
+        let mechanism = mechanism(self.current.algorithm())?;
+        // A pair is judged by its probe.
+        let is_other =
+            by != Mechanism::RsaOaepSha256 && (&key.name, by) != (&self.current.name, mechanism);
+        is_other.then(|| Witness { key: self.current.name.clone(), mechanism })
+    }
+
     /// The key that `kek` names. On which token it was does not count: an HSM that is replaced by
     /// one with the same keys has another serial number.
     pub(super) fn named(&self, kek: &KekId) -> Option<&Key> {
@@ -301,7 +317,7 @@ impl Key {
     }
 
     /// For an RSA key, whose unwraps nothing else can be compared with.
-    pub(super) fn probe(&self) -> Option<Probe> {
+    fn probe(&self) -> Option<Probe> {
         let Wrapping::Local(public) = &self.wrapping else { return None };
         Some(Probe { key: self.name.clone(), public: public.clone() })
     }

@@ -1,7 +1,7 @@
 //! A master key in an HSM, over its maker's PKCS#11 library. The library is loaded by a child
-//! process, `selkie-pkcs11` ([`launcher`], [`launch_process`]), which is ended and started again when it hangs or
-//! crashes ([`supervisor`]); what is asked of it goes over one socket ([`child`]). Which keys are
-//! meant and how they wrap is decided here ([`keys`]).
+//! process, `selkie-pkcs11` ([`launcher`], [`launch_process`]), which is ended and started again
+//! when it hangs or crashes ([`supervisor`]); what is asked of it goes over one socket ([`child`]).
+//! Which keys are meant and how they wrap is decided here ([`keys`]).
 
 mod check;
 mod child;

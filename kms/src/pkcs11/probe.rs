@@ -21,7 +21,7 @@ impl Probe {
         let dek = RecipientSecret::init_with(|bytes| bytes.fill(BYTE));
         let wrapped = self.public.wrap_dek(&dek).ok()?;
         let (key, mechanism) = (self.key.clone(), Mechanism::RsaOaepSha256);
-        Some(Request::Unwrap { key, mechanism, wrapped })
+        Some(Request::Unwrap { key, mechanism, wrapped, witness: None })
     }
 
     /// Whether `dek` is what was wrapped.

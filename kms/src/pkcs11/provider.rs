@@ -165,8 +165,9 @@ impl Pkcs11Kms {
         let mechanism = key
             .unwraps(algorithm, wrapped.len())
             .ok_or_else(|| Diagnosis::new(Stage::Unwrap, Fault::Token(Class::Rejected)))?;
-        let (probe, key, wrapped) = (key.probe(), key.name.clone(), wrapped.to_vec());
-        let request = Request::Unwrap { key, mechanism, wrapped };
+        let (probe, witness) = (keys.probe(key), keys.witness(key, mechanism));
+        let (key, wrapped) = (key.name.clone(), wrapped.to_vec());
+        let request = Request::Unwrap { key, mechanism, wrapped, witness };
         let nonsense = || Diagnosis::new(Stage::Unwrap, Fault::Nonsense);
         match self.supervisor.ask_with(Stage::Unwrap, request, probe, deadline).await? {
             Reply::Dek(dek) => {

@@ -49,6 +49,8 @@ pub enum TransitWarning {
         /// In so many seconds.
         seconds: u64,
     },
+    /// Its renewal fails.
+    TokenNotRenewed(TransitOutcome),
     /// We may not read the key.
     KeyUnread,
     /// The key may be deleted over the API.
@@ -107,8 +109,15 @@ impl TransitKms {
 
     async fn check_token(&self, report: Report<'_>) -> Result<(), TransitDiagnosis> {
         let hop = TransitHop::Token;
+        if !self.client.has_token() {
+            passed(report, hop, "none is sent".to_owned());
+            return Ok(());
+        }
         match self.in_time(hop, self.client.look_up_self()).await {
-            Ok(lease) if lease.ttl.is_zero() => passed(report, hop, "it never expires".to_owned()),
+            Ok(lease) if lease.ttl.is_zero() => {
+                passed(report, hop, "it never expires".to_owned());
+                return Ok(());
+            }
             Ok(lease) => {
                 let seconds = lease.ttl.as_secs();
                 passed(report, hop, format!("it expires in {seconds} s unless it is renewed"));
@@ -116,13 +125,31 @@ impl TransitKms {
                 {
                     warned(report, hop, TransitWarning::TokenEnds { seconds });
                 }
+                if !lease.is_renewable {
+                    return Ok(());
+                }
             }
             Err(error) if is_read_denied(&error) => {
                 warned(report, hop, TransitWarning::TokenUnseen);
             }
             Err(error) => return Err(self.diagnosis(hop, &error)),
         }
+        if !self.client.leaves_token_alone() {
+            self.check_renewal(report).await;
+        }
         Ok(())
+    }
+
+    /// A server does the same as soon as it uses the token.
+    async fn check_renewal(&self, report: Report<'_>) {
+        let hop = TransitHop::Token;
+        match self.in_time(hop, self.client.renew_self()).await {
+            Ok(_) => passed(report, hop, "its renewal works".to_owned()),
+            Err(error) => {
+                let outcome = self.diagnosis(hop, &error).outcome;
+                warned(report, hop, TransitWarning::TokenNotRenewed(outcome));
+            }
+        }
     }
 
     async fn check_key(&self, report: Report<'_>) -> Result<(), TransitDiagnosis> {
@@ -216,6 +243,7 @@ impl TransitWarning {
                 "allow the token `read` on auth/token/lookup-self (the policy `default` does)"
             }
             Self::TokenEnds { .. } => TransitOutcome::TokenNotRenewable.remedy(),
+            Self::TokenNotRenewed(outcome) => outcome.remedy_at(TransitHop::Token),
             Self::KeyUnread => {
                 "allow the token `read` on MOUNT/keys/KEY: its newest version is learned by a test \
                  encryption until then"
@@ -237,6 +265,7 @@ impl fmt::Display for TransitWarning {
             Self::TokenEnds { seconds } => {
                 write!(f, "the token ends in {seconds} s, and Selkie does not renew it")
             }
+            Self::TokenNotRenewed(outcome) => write!(f, "the token is not renewed: {outcome}"),
             Self::KeyUnread => f.write_str("the transit key may not be read"),
             Self::Deletable => f.write_str("the transit key may be deleted"),
             Self::OldVersionsDisabled { oldest } => {

@@ -19,7 +19,7 @@ use super::renewal::{Renewal, TokenStanding};
 use super::settings::is_this_machine;
 use super::token::{NoToken, Token, TokenKeeper};
 use super::{
-    TransitDiagnosis, TransitHop, TransitKeyName, TransitMountPath, TransitOutcome,
+    TokenSource, TransitDiagnosis, TransitHop, TransitKeyName, TransitMountPath, TransitOutcome,
     TransitSettings, TransitSetupError,
 };
 use crate::KmsError;
@@ -45,7 +45,8 @@ pub struct TransitClient {
     namespace: Option<HeaderValue>,
     pub(super) token: Arc<TokenKeeper>,
     pub(super) renewal: Renewal,
-    disable_renewal: bool,
+    has_token: bool,
+    leaves_token_alone: bool,
     is_renewing: AtomicBool,
     this: Weak<Self>,
 }
@@ -71,6 +72,8 @@ impl TransitClient {
     ) -> Result<Arc<Self>, TransitSetupError> {
         let namespace = settings.namespace.map(HeaderValue::try_from);
         let namespace = namespace.transpose().or(Err(TransitSetupError::UnfitNamespace))?;
+        let has_token = !matches!(settings.token, TokenSource::Nowhere);
+        let leaves_token_alone = settings.disable_renewal || !has_token;
         let host = settings.address.host_str().unwrap_or_default().to_owned();
         Ok(Arc::new_cyclic(|this| Self {
             http,
@@ -80,8 +83,9 @@ impl TransitClient {
             namespace,
             token: Arc::new(TokenKeeper::new(settings.token)),
             renewal: Renewal::new(random),
-            disable_renewal: settings.disable_renewal,
-            is_renewing: AtomicBool::new(settings.disable_renewal),
+            has_token,
+            leaves_token_alone,
+            is_renewing: AtomicBool::new(leaves_token_alone),
             this: Weak::clone(this),
         }))
     }
@@ -160,9 +164,14 @@ impl TransitClient {
         self.read(hop, &answer, body::looked_up)
     }
 
-    /// Whether the settings say so.
+    /// Whether we send one.
+    pub(super) const fn has_token(&self) -> bool {
+        self.has_token
+    }
+
+    /// Whether the settings say so, or there is none.
     pub(super) const fn leaves_token_alone(&self) -> bool {
-        self.disable_renewal
+        self.leaves_token_alone
     }
 
     pub(super) fn http(&self) -> &HttpClient {

@@ -56,7 +56,8 @@ pub enum TransitOutcome {
     TokenMissing,
     /// The token is unknown, expired or revoked, or bound to another address.
     TokenRefused,
-    /// The token cannot be renewed: root, batch, or at the end of its days.
+    /// The token is not renewed: root, batch, at the end of its days, or of a login that is not to be
+    /// had now.
     TokenNotRenewable,
     /// No policy of the token allows it.
     PolicyMissing,
@@ -113,7 +114,7 @@ impl TransitDiagnosis {
     /// What mends it: a setting, a policy, or a command.
     #[must_use]
     pub const fn remedy(&self) -> &'static str {
-        self.outcome.remedy()
+        self.outcome.remedy_at(self.hop)
     }
 
     /// The error with this as its cause; `retry_after` is what the server asked for.

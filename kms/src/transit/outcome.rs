@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::TransitOutcome;
+use super::{TransitHop, TransitOutcome};
 
 impl TransitOutcome {
     /// All of them, in the order of the table.
@@ -120,6 +120,19 @@ impl TransitOutcome {
         }
     }
 
+    /// What mends it where it happened at `hop`: what a token may do with itself is a right of its own.
+    #[must_use]
+    pub const fn remedy_at(self, hop: TransitHop) -> &'static str {
+        match (hop, self) {
+            (TransitHop::Token, Self::PolicyMissing) => {
+                "allow the token `update` on auth/token/renew-self and `read` on \
+                 auth/token/lookup-self (the policy `default` does), or set disable_renewal = true \
+                 if somebody else renews it"
+            }
+            _ => self.remedy(),
+        }
+    }
+
     const fn remedy_on_the_way(self) -> &'static str {
         match self {
             Self::Throttled => {
@@ -178,7 +191,8 @@ impl TransitOutcome {
             }
             Self::TokenNotRenewable => {
                 "use a periodic token (vault token create -orphan -period=768h -policy=POLICY), or \
-                 set disable_renewal = true if somebody else renews it"
+                 set disable_renewal = true if somebody else renews it; the token of a login is \
+                 renewed only while what it logged in with (LDAP, a role) is there"
             }
             Self::PolicyMissing => {
                 "allow the token `update` on MOUNT/encrypt/KEY and MOUNT/decrypt/KEY, and better \
@@ -234,6 +248,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::transit::TransitDiagnosis;
 
     #[test]
     fn table_lists_every_outcome_once() {
@@ -247,6 +262,19 @@ mod tests {
             let texts: BTreeSet<&str> = TransitOutcome::ALL.into_iter().map(text).collect();
             assert_eq!(texts.len(), TransitOutcome::ALL.len());
             assert!(texts.iter().all(|text| !text.contains("  ") && !text.contains('\n')));
+        }
+    }
+
+    #[test]
+    fn a_right_that_is_missing_is_named_by_what_was_to_be_done() {
+        let remedy = |hop| {
+            TransitDiagnosis::unanswered(hop, TransitOutcome::PolicyMissing, "vault.test").remedy()
+        };
+        let of_token = remedy(TransitHop::Token);
+        assert!(of_token.contains("`update` on auth/token/renew-self"), "{of_token}");
+        assert!(!of_token.contains("encrypt"), "{of_token}");
+        for hop in [TransitHop::Encrypt, TransitHop::Decrypt, TransitHop::ReadKey] {
+            assert!(remedy(hop).contains("MOUNT/encrypt/KEY"), "{hop}");
         }
     }
 }

@@ -26,7 +26,8 @@ const LATEST: Duration = Duration::from_secs(30 * 24 * 3600);
 const LOOK: Duration = Duration::from_secs(60);
 /// A renewal that adds less to the life of a token than this part of it, or of [`LATEST`] where it
 /// lives longer, has met its end. All that a renewal can add is the time since the one before, which
-/// is more than half of the shorter of both.
+/// is more than half of the shorter of both. One that takes more than this away had its period
+/// shortened, or its end moved: the next renewal shows which.
 const LEAST_GAIN: u32 = 20;
 
 /// How it stands with our token.
@@ -56,7 +57,7 @@ struct State {
 
 /// What comes after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// The next attempt, after this time.
     After(Duration),
     /// Nothing, until there is another token.
@@ -91,50 +92,65 @@ impl Renewal {
         }
     }
 
-    async fn attempt(&self, client: &TransitClient) -> Next {
+    /// One renewal.
+    pub(super) async fn attempt(&self, client: &TransitClient) -> Next {
         let left = self.standing().expires_in;
         match client.renew_self().await {
             Ok(lease) => self.renewed(lease, left, client.host()),
-            Err(error) if is_of_no_use(&error) => self.unrenewable(client).await,
-            Err(error) => self.failed(&error, client.host()),
+            Err(error) => self.refused(&error, client).await,
         }
     }
 
     fn renewed(&self, lease: Lease, left: Option<Duration>, upstream: &str) -> Next {
         let least = lease.ttl.min(LATEST) / LEAST_GAIN;
-        let is_at_its_end = left.is_some_and(|left| lease.ttl.saturating_sub(left) <= least);
+        let is_at_its_end = left.is_some_and(|left| lease.ttl.abs_diff(left) <= least);
         let lasts = lease.ttl.is_zero();
         let is_renewed = lease.is_renewable && !is_at_its_end && !lasts;
         let was_failing = {
             let mut state = self.state();
+            let was_ending = is_renewed && left.is_some() && !state.is_renewed;
             state.expires = Instant::now().checked_add(lease.ttl).filter(|_| !lasts);
             state.is_renewed = is_renewed;
             state.trouble = None;
-            std::mem::take(&mut state.failures) > 0
+            std::mem::take(&mut state.failures) > 0 || was_ending
         };
         if was_failing {
             info!(upstream, "the upstream's token is renewed again");
         }
-        if is_renewed {
-            return Next::After(self.before_the_end(lease.ttl));
-        }
-        if !lasts {
+        if !is_renewed && !lasts {
             tell_of_the_end(lease.ttl, upstream);
         }
-        Next::Rest
+        // The end may be moved, and a new period may be what is left of the old one by chance: that
+        // is asked again as long as an answer is of use.
+        let is_worth_asking = is_at_its_end && lease.is_renewable && lease.ttl > LAST_RETRY;
+        if is_renewed || is_worth_asking {
+            Next::After(self.before_the_end(lease.ttl))
+        } else {
+            Next::Rest
+        }
     }
 
-    /// A token without renewal lives as long as its look-up says, if we may look.
-    async fn unrenewable(&self, client: &TransitClient) -> Next {
-        let lease = client.look_up_self().await;
-        let ttl = lease.ok().map(|lease| lease.ttl).filter(|ttl| !ttl.is_zero());
+    /// Vault answers alike that a token is never renewed and that it is not renewed now, as where an
+    /// LDAP server is away; and nobody knows yet how long one lives that may not renew itself. What it
+    /// says of the token itself tells; where it does not say, the renewal is tried again.
+    async fn refused(&self, error: &KmsError, client: &TransitClient) -> Next {
+        let lease = if may_be_final(error) { client.look_up_self().await.ok() } else { None };
+        if let Some(Lease { ttl, is_renewable }) = lease {
+            self.state().expires = Instant::now().checked_add(ttl).filter(|_| !ttl.is_zero());
+            if !is_renewable {
+                return self.unrenewable(ttl, client.host());
+            }
+        }
+        self.failed(error, client.host())
+    }
+
+    fn unrenewable(&self, ttl: Duration, upstream: &str) -> Next {
         {
             let mut state = self.state();
-            state.expires = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
             (state.is_renewed, state.trouble, state.failures) = (false, None, 0);
         }
-        if let Some(ttl) = ttl {
-            tell_of_the_end(ttl, client.host());
+        if !ttl.is_zero() {
+            tell_of_the_end(ttl, upstream);
         }
         Next::Rest
     }
@@ -201,10 +217,10 @@ async fn wait(client: &Weak<TransitClient>, keeper: &TokenKeeper, next: Next) ->
     }
 }
 
-/// The server knows the token and will never renew it.
-fn is_of_no_use(error: &KmsError) -> bool {
+/// Whether the server knows the token and may never renew it.
+fn may_be_final(error: &KmsError) -> bool {
     let outcome = TransitDiagnosis::of(error).map(|diagnosis| diagnosis.outcome);
-    outcome == Some(TransitOutcome::TokenNotRenewable)
+    matches!(outcome, Some(TransitOutcome::TokenNotRenewable | TransitOutcome::PolicyMissing))
 }
 
 fn tell_of_the_end(ttl: Duration, upstream: &str) {
@@ -276,8 +292,47 @@ mod tests {
                 left = Some(Duration::from_secs(days * day) - wait);
             }
             // What cannot live longer still comes to its end.
-            assert_eq!(renewal.renewed(lease(days * day - 18 * day), left, "u"), Next::Rest);
+            renewal.renewed(Lease { ttl: left.unwrap(), is_renewable: true }, left, "u");
+            assert!(!renewal.standing().is_renewed, "{days}");
         }
+    }
+
+    /// Vault reads a role's `token_period` and the mount's `max_lease_ttl` anew at each renewal.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_whose_period_was_shortened_is_renewed_by_the_new_one() {
+        let hour = 3600;
+        // 288 h could as well be the end of its days.
+        for hours in [1, 24, 240, 288, 320, 500] {
+            let renewal = renewal();
+            let Next::After(wait) = renewal.renewed(lease(768 * hour), None, "u") else { panic!() };
+            let mut left = Duration::from_secs(768 * hour) - wait;
+            for _ in 0..20 {
+                let next = renewal.renewed(lease(hours * hour), Some(left), "u");
+                let Next::After(wait) = next else { panic!("{hours}: {left:?}") };
+                assert!(wait < Duration::from_secs(hours * hour), "{hours}: {wait:?}");
+                left = Duration::from_secs(hours * hour) - wait;
+            }
+            assert!(renewal.standing().is_renewed, "{hours}");
+        }
+    }
+
+    /// Its `max_ttl` may be raised, and what looks like its end may be another period.
+    #[tokio::test(start_paused = true)]
+    async fn a_token_at_its_end_is_told_of_and_asked_for_a_few_times_more() {
+        let renewal = renewal();
+        let mut left = Duration::from_secs(768 * 3600);
+        renewal.renewed(lease(768 * 3600), None, "u");
+        let mut asked = 0;
+        while let Next::After(wait) =
+            renewal.renewed(Lease { ttl: left, is_renewable: true }, Some(left), "u")
+        {
+            assert_eq!(renewal.standing().expires_in, Some(left));
+            assert!(!renewal.standing().is_renewed && wait >= left / 2, "{left:?}: {wait:?}");
+            (asked, left) = (asked + 1, left - wait);
+        }
+        assert!(asked < 12 && left <= LAST_RETRY, "{asked}: {left:?}");
+        renewal.renewed(lease(768 * 3600), Some(left), "u");
+        assert!(renewal.standing().is_renewed);
     }
 
     #[tokio::test(start_paused = true)]
@@ -319,10 +374,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lasting_refusal_ends_the_renewal() {
+    fn only_a_refusal_of_the_renewal_itself_may_end_it() {
         for outcome in TransitOutcome::ALL {
-            let ends = outcome == TransitOutcome::TokenNotRenewable;
-            assert_eq!(is_of_no_use(&failure(outcome)), ends, "{outcome:?}");
+            let may_end = matches!(
+                outcome,
+                TransitOutcome::TokenNotRenewable | TransitOutcome::PolicyMissing
+            );
+            assert_eq!(may_be_final(&failure(outcome)), may_end, "{outcome:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ use selkie_access::{KeyName, MountPath, NameError};
 use selkie_hcl::{Located, Section};
 
 pub use self::approle::DeclaredAppRole;
-pub use self::azure::{AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole};
+pub use self::azure::{AzureConfig, AzureEnvironment, AzureProblem, AzureRole};
 pub use self::cert::{CertProblem, CertRole};
 pub use self::jwt::{BoundClaimsType, JWT_ALGORITHMS, JwtConfig, JwtProblem, JwtRole};
 pub use self::kubernetes::{

@@ -37,11 +37,10 @@ pub use audit::{
     Audit, AuditDevice, AuditFile, AuditKind, AuditSocket, AuditSyslog, AuditTarget, read_audit_key,
 };
 pub use auth::{
-    AZURE_BOUNDS, AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType,
-    CertProblem, CertRole, DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole,
-    InvalidRoleName, JWT_ALGORITHMS, JwtConfig, JwtProblem, JwtRole, KubernetesConfig,
-    KubernetesProblem, KubernetesRole, ParameterConflict, ReviewerToken, ServiceAccountAlias,
-    TokenParameters, TokenType, role_name,
+    AzureConfig, AzureEnvironment, AzureProblem, AzureRole, BoundClaimsType, CertProblem, CertRole,
+    DeclaredAppRole, DeclaredAuth, DeclaredMethod, DeclaredRole, InvalidRoleName, JWT_ALGORITHMS,
+    JwtConfig, JwtProblem, JwtRole, KubernetesConfig, KubernetesProblem, KubernetesRole,
+    ParameterConflict, ReviewerToken, ServiceAccountAlias, TokenParameters, TokenType, role_name,
 };
 pub use authorities::ClientAuthorities;
 pub use client::{ClientName, DeclaredCertificate, DeclaredClient, InvalidClientName};

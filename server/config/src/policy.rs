@@ -26,8 +26,9 @@ enum DeclarationError {
     Content { path: PathBuf, error: PolicyError },
 }
 
-/// All `policy` stanzas that are sound, of which one may take the place of the built-in `default`, and the names that clients may list: those of all stanzas
-/// and the built-in ones, so that one mistake in a policy is not reported at every client again.
+/// All `policy` stanzas that are sound, of which one may take the place of the built-in `default`,
+/// and the names that clients may list: those of all stanzas and the built-in ones, so that one
+/// mistake in a policy is not reported at every client again.
 pub(crate) fn decode(
     root: &mut Section<'_>,
     reading: &Reading<'_>,

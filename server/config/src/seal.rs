@@ -87,6 +87,20 @@ pub enum SealKind {
     Transit(Box<TransitSeal>),
 }
 
+impl SealKind {
+    /// The label of its stanza.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Static(_) => STATIC,
+            Self::AzureKeyVault(_) => AZURE,
+            Self::BreakGlass(_) => BREAK_GLASS,
+            Self::Pkcs11(_) => PKCS11,
+            Self::Transit(_) => TRANSIT,
+        }
+    }
+}
+
 /// What is wrong with a seal.
 #[derive(Debug, thiserror::Error)]
 enum SealError {

@@ -85,6 +85,15 @@ impl Storage {
         }
     }
 
+    /// Whether replicas share it.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        match self {
+            Self::InMemory | Self::Sled(_) => false,
+            Self::Etcd(_) => true,
+        }
+    }
+
     /// Which store it is, as far as the stanza tells.
     #[must_use]
     pub fn identity(&self) -> StoreIdentity {

@@ -2,8 +2,8 @@
 //!
 //! `seeds`: several replicas of the real server on a simulated store, KMSs, clocks and randomness,
 //! all of it from one seed; what must always hold is checked after every step. A failing seed is
-//! replayed with `SELKIE_SEED=… cargo test -p selkie-simulation`. `model`: whole histories of one
-//! server against a model of a few maps.
+//! replayed with `SELKIE_SEED=… cargo test -p selkie-simulation`. `against_model`: whole histories of
+//! one server against a model of a few maps.
 
 /// What the server for musl stands on; glibc's own took a tenth of the time of a seed.
 #[cfg(test)]

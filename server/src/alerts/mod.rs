@@ -291,12 +291,6 @@ fn joined<T: fmt::Display>(all: &std::collections::BTreeSet<T>) -> String {
     all.iter().take(16).map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// As RFC 3339 has it.
-fn time(unix_seconds: u64) -> Option<String> {
-    let seconds = i64::try_from(unix_seconds).ok()?;
-    jiff::Timestamp::from_second(seconds).ok().map(|time| time.to_string())
-}
-
 impl fmt::Debug for Alerts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alerts").finish_non_exhaustive()

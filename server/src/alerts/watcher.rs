@@ -20,7 +20,7 @@ use super::shelf::{Done, RECORDS_AT_ONCE, Shelf, Work};
 use super::{Alert, AlertKind, Alerts};
 use crate::audit::{Figures, KeyEvent, Watch};
 use crate::auth::{Auth, OF_CLIENT};
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 
 /// How often is looked at what is due.
 pub(super) const TICK: Duration = Duration::from_secs(10);
@@ -137,7 +137,7 @@ impl Watcher {
         let is_learning = self.is_learning(learning, since);
         self.alerts.figures().learning(is_learning);
         let end = learning.since.saturating_add(self.learning_period);
-        let learning_until = if is_learning { super::time(end) } else { None };
+        let learning_until = if is_learning { rfc3339(end) } else { None };
         let survives_restart = !matches!(*self.shelf, Shelf::Nowhere);
         tracing::info!(known, learning_until, survives_restart, "alerts watch decrypts");
         for (_, event) in std::mem::take(&mut self.postponed) {

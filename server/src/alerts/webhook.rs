@@ -24,6 +24,7 @@ use self::error::PostError;
 use super::figures::{AlertFigures, Loss};
 use super::{Alert, AlertsError};
 use crate::clock::Clock;
+use crate::jitter::jittered;
 use crate::telemetry::WithCauses;
 
 /// How many alerts wait; further ones are only logged and counted.
@@ -185,7 +186,7 @@ impl Courier {
             if outcome.is_ok() {
                 return;
             }
-            let pause = self.jittered(retry);
+            let pause = jittered(&*self.random, retry);
             if begun.elapsed() + pause > self.pace.given_up_after {
                 let lost = u64::try_from(alerts.len()).unwrap_or(u64::MAX);
                 self.figures.lost(Loss::GivenUp, lost);
@@ -232,14 +233,6 @@ impl Courier {
             Some(_) | None => {}
         }
         self.is_failing = error.is_some();
-    }
-
-    /// Three quarters of `pause` to five, so that replicas do not come all at once.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let mut byte = [128];
-        // Without randomness the middle will do.
-        let _ = (self.random)(&mut byte);
-        pause * (384 + u32::from(byte[0])) / 512
     }
 }
 

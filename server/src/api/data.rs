@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::error::ItemError;
+use crate::clock::ZERO_TIME;
 
 /// `encrypt` and `rewrap`, single.
 #[derive(Debug, Serialize)]
@@ -379,7 +380,7 @@ impl Leader<'_> {
     pub const ALONE: Leader<'static> = Leader {
         ha_enabled: false,
         is_self: false,
-        active_time: "0001-01-01T00:00:00Z",
+        active_time: ZERO_TIME,
         leader_address: "",
         leader_cluster_address: "",
         performance_standby: false,

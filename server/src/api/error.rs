@@ -196,6 +196,9 @@ pub enum ApiError {
     /// Storage answers, and something is wrong with what it holds.
     #[error("storage does not hold what was written to it")]
     StorageDamaged,
+    /// Others have changed the record again and again while this was to change it.
+    #[error("others are changing the same at the same time; try again")]
+    Contended,
     /// A bug, or a state that cannot be read; the log knows more.
     #[error("internal error")]
     Internal,
@@ -213,11 +216,20 @@ enum Layout {
 }
 
 impl ApiError {
-    /// What a client is told of a store that failed: whether it is worth trying again is another matter.
+    /// What a client is told of a store that failed: whether it is worth trying again is another
+    /// matter.
     pub(super) const fn of_store(error: &StoreError) -> Self {
         match error {
             StoreError::Corrupt { .. } | StoreError::NotReached { .. } => Self::StorageDamaged,
-            _ => Self::StorageUnavailable,
+            StoreError::Unavailable { .. } | StoreError::Undecided { .. } => {
+                Self::StorageUnavailable
+            }
+            StoreError::GuardFailed { .. } => Self::Contended,
+            // Asked for what no store does: no outage, and no retry helps.
+            StoreError::WrittenTwice { .. }
+            | StoreError::Reserved { .. }
+            | StoreError::TooLarge
+            | StoreError::Compacted { .. } => Self::Internal,
         }
     }
 
@@ -295,7 +307,8 @@ impl ApiError {
             | Self::RenewalsFail
             | Self::StateSealed
             | Self::StorageUnavailable
-            | Self::StorageDamaged => (StatusCode::SERVICE_UNAVAILABLE, Bare),
+            | Self::StorageDamaged
+            | Self::Contended => (StatusCode::SERVICE_UNAVAILABLE, Bare),
         }
     }
 }

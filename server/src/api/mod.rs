@@ -38,10 +38,8 @@ pub use scripted::scripted;
 pub use service::{Api, router};
 pub use text::SecretText;
 
-/// The Vault release whose answers these are; clients gate features on it.
-pub const VAULT_VERSION: &str = "1.14.0";
-
-/// The version that health and seal-status report: Vault's, with ours as build metadata.
+/// The version that health and seal-status report: that of the Vault whose answers these are, as
+/// clients gate features on it, with ours as build metadata.
 pub const VERSION: &str = concat!("1.14.0", "+selkie.", env!("CARGO_PKG_VERSION"));
 
 /// The version that mounts report for the plugin behind them, in Vault's form.

@@ -178,10 +178,15 @@ impl Reply {
         self.body.as_ref().len()
     }
 
-    /// The reply, which gives `taken` back once it has been sent.
+    /// Of how many bytes nothing is held yet.
+    pub(super) fn unheld(&self) -> usize {
+        if self.taken.is_nothing() { self.length() } else { 0 }
+    }
+
+    /// The reply, which gives `taken` back once it has been sent, or what it holds already.
     #[must_use]
     pub fn holding(self, taken: Taken) -> Self {
-        Self { taken, ..self }
+        Self { taken: self.taken.or(taken), ..self }
     }
 
     /// The HTTP response, with the headers that Vault sends on every path. `namespace` is the

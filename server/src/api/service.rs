@@ -283,8 +283,8 @@ impl Service {
     ) -> Result<Reply, Refusal> {
         let auth = self.node.auth();
         let Some(ttl) = wrap_ttl else { return handler::login(auth, who, fields, id, None).await };
-        let mut room = handler::room_to_wrap(&self.node, "")?;
-        let reply = handler::login(auth, who, fields, id, Some(&mut room)).await?;
+        let room = handler::room_to_wrap(&self.node, "")?;
+        let reply = handler::login(auth, who, fields, id, Some(&room)).await?;
         handler::wrap(&self.node, path, (ttl, room), reply).await
     }
 
@@ -392,9 +392,19 @@ impl Service {
             }
             None => handler::answer(call, endpoint, fields).await,
         };
-        let reply = audited.response(reply).await?;
-        let taken = self.node.bytes().take(reply.length()).await.map_err(overloaded)?;
-        Ok(reply.holding(taken))
+        self.record(&mut audited, reply).await
+    }
+
+    /// Records the reply once there is memory to send it: its line would say that it was sent.
+    async fn record(
+        &self,
+        audited: &mut Audited<'_>,
+        reply: Result<Reply, Refusal>,
+    ) -> Result<Reply, Refusal> {
+        let bytes = reply.as_ref().map_or(0, Reply::unheld);
+        let held = self.node.bytes().take(bytes).await;
+        let held = held.map_err(|Overloaded| ApiError::Overloaded.into());
+        audited.response(held.and_then(|taken| reply.map(|reply| reply.holding(taken)))).await
     }
 }
 

@@ -156,13 +156,14 @@ impl FileSink {
         let (mut length, mut end) = (metadata.len(), None);
         if metadata.is_file() && length > 0 {
             let tail = Tail::read(&open.path, &open.file)?;
-            end = tail.end;
+            // A kill may have torn the first line of a new file.
+            end = tail.end.or_else(|| end_of_rotated(&open.path));
             if tail.is_torn {
                 open.file.write_all(b"\n")?;
                 length = length.saturating_add(1);
             }
         } else if metadata.is_file() {
-            end = rotated_name(&open.path).and_then(|rotated| Tail::read_named(&rotated).ok()?.end);
+            end = end_of_rotated(&open.path);
         }
         open.length = metadata.is_file().then_some(length);
         open.is_untouched = false;
@@ -320,10 +321,15 @@ fn rotated_name(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(name))
 }
 
-/// The last whole line of a file.
+/// The end of the chain in the file before this one.
+fn end_of_rotated(path: &Path) -> Option<End> {
+    Tail::read_named(&rotated_name(path)?).ok()?.end
+}
+
+/// The end of a file.
 #[derive(Debug)]
 struct Tail {
-    /// `None` if it is not one of ours.
+    /// The last of our lines: each kill may have left a torn one after it. `None` if there is none.
     end: Option<End>,
     /// Whether something without a line end follows it.
     is_torn: bool,
@@ -354,7 +360,7 @@ impl Tail {
         let mut lines = bytes.split(|byte| *byte == b'\n').rev();
         // What follows the last line end: nothing, or a torn line.
         let _rest = lines.next();
-        let last = lines.next().and_then(Linked::parse);
-        Ok(Self { end: last.map(|line| line.end), is_torn })
+        let end = lines.find_map(Linked::parse).map(|line| line.end);
+        Ok(Self { end, is_torn })
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use selkie_crypto::AuditKey;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::chain::{End, Linked};
 use super::line::{CHECKPOINT, FILE, START, STOP};
@@ -149,21 +150,11 @@ pub fn verify(
     Ok(verifier.finish())
 }
 
-/// By the time in their first line; a forged order only makes findings.
+/// By when they were begun; a forged order only makes findings.
 fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
-    #[derive(Deserialize)]
-    struct Begun {
-        time: String,
-    }
     let mut begun = Vec::with_capacity(files.len());
     for path in files {
-        let first = File::open(path).and_then(|file| {
-            let (mut line, mut reader) =
-                (Vec::new(), BufReader::new(file).take(LONGEST_LINE_BYTES));
-            reader.read_until(b'\n', &mut line).map(|_| line)
-        });
-        let first = first.map_err(|error| (path.clone(), error))?;
-        let time = serde_json::from_slice::<Begun>(&first).map(|begun| begun.time).ok();
+        let time = begun_at(path).map_err(|error| (path.clone(), error))?;
         begun.push((time, path.clone()));
     }
     // What cannot be read comes last, where it has the least to confuse.
@@ -175,6 +166,30 @@ fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     Ok(begun.into_iter().map(|(_, path)| path).collect())
 }
 
+/// The time in the first line that has one: a kill may have torn those before it.
+fn begun_at(path: &Path) -> io::Result<Option<String>> {
+    #[derive(Deserialize)]
+    struct Begun {
+        time: String,
+    }
+    let mut reader = BufReader::new(File::open(path)?).take(LONGEST_LINE_BYTES);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if let Ok(begun) = serde_json::from_slice::<Begun>(&line) {
+            return Ok(Some(begun.time));
+        }
+        line.clear();
+    }
+    Ok(None)
+}
+
+/// Whether `line`, which is no whole one of ours, may be what a kill has left of one: its beginning, which
+/// is never JSON, or all but its line end.
+fn may_be_torn(line: &[u8]) -> bool {
+    let is_json = serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    line.starts_with(b"{") && (!is_json || Linked::parse(line).is_some())
+}
+
 struct Verifier<'k> {
     key: &'k AuditKey,
     runs: BTreeMap<String, Run>,
@@ -182,8 +197,9 @@ struct Verifier<'k> {
     checkpoints: HashMap<(String, u64), [u8; 32]>,
     report: Report,
     place: (PathBuf, u64),
-    /// Where something stood that is no line, if the next line may explain it.
-    torn: Option<Finding>,
+    /// Where something stood that may be torn, if the next line may explain it: each of several kills
+    /// may have torn one.
+    torn: Vec<Finding>,
 }
 
 impl<'k> Verifier<'k> {
@@ -195,7 +211,7 @@ impl<'k> Verifier<'k> {
             checkpoints: checkpoints.iter().map(by_place).collect(),
             report: Report::default(),
             place: (PathBuf::new(), 0),
-            torn: None,
+            torn: Vec::new(),
         }
     }
 
@@ -213,18 +229,24 @@ impl<'k> Verifier<'k> {
             self.place.1 = self.place.1.saturating_add(1);
             match bytes.strip_suffix(b"\n").and_then(Linked::parse) {
                 Some(line) => self.line(&line),
-                None => self.not_a_line(),
+                None => self.not_a_line(&bytes),
             }
         }
     }
 
-    fn not_a_line(&mut self) {
-        self.settle_torn();
-        self.torn = Some(self.here(Fault::NotALine));
+    fn not_a_line(&mut self, bytes: &[u8]) {
+        let may_be_torn = may_be_torn(bytes);
+        if !may_be_torn || self.torn.len() >= MOST_FINDINGS {
+            self.settle_torn();
+        }
+        match may_be_torn {
+            true => self.torn.push(self.here(Fault::NotALine)),
+            false => self.find_here(Fault::NotALine),
+        }
     }
 
     fn settle_torn(&mut self) {
-        if let Some(finding) = self.torn.take() {
+        for finding in std::mem::take(&mut self.torn) {
             self.find(finding);
         }
     }
@@ -234,7 +256,7 @@ impl<'k> Verifier<'k> {
         let own = line.own();
         let explains = own.as_ref().is_some_and(|own| [START, FILE].contains(&&*own.kind));
         let before = self.report.findings.len();
-        let torn = if explains { self.torn.take() } else { None };
+        let torn = if explains { std::mem::take(&mut self.torn) } else { Vec::new() };
         self.settle_torn();
         match self.runs.get(&line.end.chain) {
             Some(run) => {
@@ -243,8 +265,9 @@ impl<'k> Verifier<'k> {
             }
             None => self.first_of(line, own.as_ref()),
         }
-        if let Some(torn) = torn {
-            match self.report.findings.len() == before {
+        let is_explained = self.report.findings.len() == before;
+        for torn in torn {
+            match is_explained {
                 true => self.report.notices.push(Finding { fault: Fault::Torn, ..torn }),
                 false => self.find(torn),
             }

@@ -1,17 +1,16 @@
 //! Spares the compiling of templated policies. An entry counts only for the very token and policies
 //! that it was made of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use selkie_access::{Alias, Identity, Policy};
 use selkie_kms::ClientTag;
 
-use super::methods::LoginIdentity;
 use super::policies::Policies;
-use super::tokens::{Admitted, Token, TokenId};
-use super::{Client, Origin};
+use super::tokens::{Admitted, Founder, Token, TokenId};
+use super::{Client, Origin, declared};
 use crate::deployment::Deployment;
 
 /// How many clients are remembered. When there are more, all are forgotten: making one anew costs
@@ -25,6 +24,7 @@ pub(super) struct ClientCache(RwLock<HashMap<TokenId, Entry>>);
 
 struct Entry {
     token: Arc<Token>,
+    founder: Founder,
     policies: Arc<[Policy]>,
     policies_as_of: u64,
     client: Arc<Client>,
@@ -38,7 +38,7 @@ impl ClientCache {
         policies: &Policies,
         admitted: Admitted,
     ) -> Arc<Client> {
-        let Admitted { id, token } = admitted;
+        let Admitted { id, token, founder } = admitted;
         if let Some(acl) = policies.plain_acl(deployment, &token.made.policies) {
             return Arc::new(Client {
                 acl,
@@ -52,55 +52,53 @@ impl ClientCache {
             let found = held.get(&id).filter(|entry| {
                 entry.policies_as_of == as_of
                     && Arc::ptr_eq(&entry.token, &token)
+                    && entry.founder.is(&founder)
                     && Arc::ptr_eq(&entry.policies, &deployment.policies)
             });
             if let Some(entry) = found {
                 return Arc::clone(&entry.client);
             }
         }
-        let client = Arc::new(client(deployment, policies, &id, &token));
+        let client = Arc::new(Client {
+            acl: policies.acl(deployment, &token.made.policies, &identity(&founder)),
+            tag: ClientTag::from_digest(id.as_bytes()),
+            origin: Origin::Token(Arc::clone(&token)),
+        });
         let policies = Arc::clone(&deployment.policies);
         let held_client = Arc::clone(&client);
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if held.len() >= MOST_CLIENTS {
             held.clear();
         }
-        held.insert(id, Entry { token, policies, policies_as_of: as_of, client: held_client });
+        let entry = Entry { token, founder, policies, policies_as_of: as_of, client: held_client };
+        held.insert(id, entry);
         client
     }
 }
 
-fn client(
-    deployment: &Deployment,
-    policies: &Policies,
-    id: &TokenId,
-    token: &Arc<Token>,
-) -> Client {
-    let made = &token.made;
-    let alias = |login: &LoginIdentity| {
-        let (name, metadata) = (login.alias.clone(), made.meta.clone());
-        (login.mount_accessor.clone(), Alias { name, metadata })
+/// Who has a token: whoever logged in for it or for what it came from, or the declared client that
+/// it came from. Else a client would be rid of what its policies deny to it by making a token. The name
+/// and metadata of any other token were chosen by whoever made it, who could be anybody's entity.
+fn identity(founder: &Founder) -> Identity {
+    let orphan = match founder {
+        Founder::Declared(_, client) => {
+            return declared::identity(client.name(), &BTreeMap::new());
+        }
+        Founder::Orphan(orphan) => &orphan.made,
     };
-    // Only a login says who somebody is. The name and metadata of another token were chosen by whoever
-    // made it, who could be anybody's entity otherwise.
-    let login = made.login.as_ref();
-    let metadata = login.map(|_| made.meta.clone()).unwrap_or_default();
-    let certificate = login.map(|login| login.certificate.clone()).unwrap_or_default();
-    let identity = Identity {
-        id: login.map(|login| login.entity_id.clone()).unwrap_or_default(),
-        name: login.map(|login| login.entity_name()).unwrap_or_default(),
+    let Some(login) = &orphan.login else { return Identity::default() };
+    let metadata = orphan.meta.clone();
+    let alias = Alias { name: login.alias.clone(), metadata: metadata.clone() };
+    Identity {
+        id: login.entity_id.clone(),
+        name: login.entity_name(),
         // What others are called too: the path of a mount and a name, which may have dashes of their
         // own, joined by a dash; or the name of a role.
         token_display_name: String::new(),
         token_metadata: metadata.clone(),
         metadata,
-        aliases: login.map(|login| alias(login)).into_iter().collect(),
-        certificate,
-    };
-    Client {
-        acl: policies.acl(deployment, &made.policies, &identity),
-        tag: ClientTag::from_digest(id.as_bytes()),
-        origin: Origin::Token(Arc::clone(token)),
+        aliases: [(login.mount_accessor.clone(), alias)].into(),
+        certificate: login.certificate.clone(),
     }
 }
 

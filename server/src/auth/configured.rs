@@ -131,7 +131,7 @@ impl PermissionDenied {
     /// 403; only the log is told the reason.
     pub(crate) fn because(reason: impl std::error::Error + Send + Sync + 'static) -> MethodError {
         let reason = Some(Box::new(reason) as _);
-        MethodError::Refused { by: AnswerKind::Forbidden, told: Box::new(Self), reason }
+        MethodError::Refused { kind: AnswerKind::Forbidden, told: Box::new(Self), reason }
     }
 }
 
@@ -198,11 +198,11 @@ pub(crate) fn unproven<E: std::error::Error + Send + Sync + 'static>(
     error: Unproven,
     told: fn(Unproven) -> E,
 ) -> MethodError {
-    let by = match &error {
+    let kind = match &error {
         Unproven::NoKeys(_) => AnswerKind::Unavailable,
         Unproven::Unbelievable(_) => AnswerKind::BadRequest,
     };
-    MethodError::told(by, told(error))
+    MethodError::told(kind, told(error))
 }
 
 /// Refuses a login from outside `bound`.
@@ -360,10 +360,11 @@ impl<C: Configured> ConfiguredMethod<C> {
             }
             Operation::Delete => {
                 at.refuse_declared(what)?;
-                if let Some(old) = at.kept_role(&name)? {
+                let records = request.tools.records;
+                if let Some(old) = records.find(&self.kept.roles, &at.named(&name), None).await? {
                     let mut batch = Batch::default();
                     batch.delete::<WithToken<C::Role>>(&at.named(&name), old.revision)?;
-                    request.tools.records.commit(&batch).await?;
+                    records.commit(&batch).await?;
                 }
                 Ok(MethodReply::done().captured(&["name"]))
             }

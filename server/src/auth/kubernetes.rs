@@ -183,7 +183,7 @@ impl Kubernetes {
 fn not_reviewed(error: WebError) -> MethodError {
     let reason = Some(Box::new(error) as _);
     MethodError::Refused {
-        by: AnswerKind::Unavailable,
+        kind: AnswerKind::Unavailable,
         told: Box::new(Refused::NotReviewed),
         reason,
     }

@@ -24,7 +24,7 @@ use uuid::Uuid;
 pub use self::error::{AnswerKind, MethodError};
 pub use self::login::{Login, LoginIdentity};
 pub(crate) use self::mount::MountRecord;
-pub use self::mount::{AuthMount, DeclaredMounts, MountSource, MountTokenType, Tune};
+pub use self::mount::{AuthMount, DeclaredMounts, MountSource, Tune};
 pub(crate) use self::mounts::{AuthTable, PathInMount};
 pub(crate) use self::reply::{MethodData, MethodReply, Outcome};
 use super::Credentials;
@@ -32,6 +32,7 @@ use super::azure::Azure;
 use super::configured::ConfiguredMethod;
 use super::jwt::{Internet, Jwt, KeySources, Outside};
 use super::kubernetes::Kubernetes;
+use super::wrapping::Room;
 use crate::api::fields::Fields;
 use crate::api::route::Operation;
 use crate::clock::Clock;
@@ -84,6 +85,18 @@ pub(crate) struct MethodRequest<'a, 'b> {
     pub(crate) credentials: Credentials<'a>,
     /// What it works with.
     pub(crate) tools: Tools<'a>,
+    /// For the answer, if that is to be wrapped.
+    pub(crate) room: Option<&'a Room<'a>>,
+}
+
+impl MethodRequest<'_, '_> {
+    /// Has the room for the answer be in the share of whoever logs in by `login`: before that spends
+    /// anything.
+    pub(crate) fn claim_room(&self, login: &Login) -> Result<(), MethodError> {
+        let Some(room) = self.room else { return Ok(()) };
+        let owner = LoginIdentity::of(self.mount, login).entity_id;
+        room.claim(&owner).map_err(|_full| MethodError::NoRoom)
+    }
 }
 
 /// The renewal of a token that was got by a login.

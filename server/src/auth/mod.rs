@@ -238,17 +238,18 @@ impl Auth {
         self.tokens.find_in_store(&self.records, self.state_key()?, shown).await
     }
 
-    /// The token that has this accessor, if it lives.
-    pub(crate) fn find_accessor(
+    /// The token that has this accessor, if it lives. That there is none is for the store to say, as
+    /// above.
+    pub(crate) async fn find_accessor(
         &self,
         deployment: &Deployment,
         accessor: &str,
     ) -> Result<Option<Admitted>, RecordsError> {
-        match self.state_key() {
-            Ok(_) => Ok(self.tokens.find_accessor(self.sources(deployment), accessor)?),
-            Err(RecordsError::NoStorage) => Ok(None),
-            Err(sealed) => Err(sealed),
+        if !self.records.has_store() {
+            return Ok(None);
         }
+        self.state_key()?;
+        self.tokens.find_accessor(&self.records, (self.sources(deployment), accessor)).await
     }
 
     /// Renews a token; an `increment` counts only where it has no period.

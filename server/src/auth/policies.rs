@@ -157,7 +157,8 @@ impl Policies {
         }
     }
 
-    /// Whether there is a managed policy `default`, readable or not, which takes the place of the built-in one.
+    /// Whether there is a managed policy `default`, readable or not, which takes the place of the
+    /// built-in one.
     pub(super) fn has_other_default(&self) -> bool {
         !matches!(self.managed.get(&self.default_name), Ok(None))
     }

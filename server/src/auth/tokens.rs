@@ -3,6 +3,7 @@
 mod admission;
 mod batch;
 mod clock;
+mod given_type;
 mod index;
 mod keeping;
 mod lifetime;
@@ -26,13 +27,15 @@ use selkie_crypto::{Random, RandomError, SealRecordError, StateKey};
 use tokio::sync::Notify;
 
 pub use self::admission::Admitted;
+pub(super) use self::admission::Founder;
 pub(crate) use self::admission::{Shown, Sources};
 use self::clock::TokenClock;
+pub use self::given_type::GivenTokenType;
 pub use self::lifetime::{LeaseLimits, LifetimeError, LifetimeWarning};
 pub use self::metadata::LargeMetadata;
 pub use self::record::TokenId;
 pub use self::renewal::{RenewError, Renewed};
-pub use self::role::{RoleName, RoleTokenType, TokenRole};
+pub use self::role::{RoleName, TokenRole};
 use self::seal_use::SealUses;
 pub use self::seal_use::TokenInUse;
 pub(crate) use self::storm::{RenewalStorms, Renewer};

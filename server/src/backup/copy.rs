@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use selkie_config::Config;
-use selkie_crypto::{StateKey, os_random};
+use selkie_crypto::{SealName, StateKey, os_random};
 use selkie_kms::ClientTag;
 use selkie_storage::{Store, StoreError, Write};
 use tokio::time::Instant;
@@ -18,8 +18,11 @@ use super::{
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::{Deployment, DeploymentError};
 use crate::metrics::Metrics;
-use crate::state::others;
+use crate::seal::listed as named;
+use crate::state::keeper::learn;
+use crate::state::opening::{OpenError, State};
 use crate::state::presence::{PRESENCE, Present, Shown, present};
+use crate::state::{others, state_key};
 use crate::transit::{ManagedKeys, Transit};
 
 /// Where a copy goes.
@@ -89,6 +92,16 @@ pub enum CopyError {
     /// Somebody changed the source during the copy.
     #[error("the source has changed meanwhile: stop all servers that use it, and run this again")]
     SourceChanged,
+    /// The target is whole, and opens by no seal of its servers.
+    #[error(
+        "the storage is filled, but its state key is not wrapped anew, as nothing can be wrapped for {}: \
+         until then it opens by the seals of the backup alone",
+        named(.0)
+    )]
+    NotHandedOver(Vec<SealName>),
+    /// The same, as the store or a seal fails.
+    #[error("the storage is filled, but its state key is not wrapped for the configured seals")]
+    HandOver(#[source] OpenError),
 }
 
 impl From<FillError> for CopyError {
@@ -176,7 +189,35 @@ pub async fn restore(
 ) -> Result<Copied, CopyError> {
     require_unused(target.store).await?;
     let (snapshot, state_key) = open_backup(file, target.transit).await?;
-    put(&snapshot, &state_key, target, progress).await
+    put(&snapshot, &Arc::new(state_key), target, progress).await
+}
+
+/// Wraps the state key in `store` for the seals of `transit`, as a server does once it has opened it:
+/// none would open it by a key that only people have.
+///
+/// # Errors
+///
+/// [`CopyError::NotHandedOver`], [`CopyError::HandOver`] and [`CopyError::Seal`]. It can be repeated.
+pub async fn hand_over(store: &Arc<dyn Store>, transit: &Transit) -> Result<(), CopyError> {
+    learn(transit).await;
+    let (deployment, until) =
+        (transit.current.load_full(), Instant::now() + Transit::REQUEST_PATIENCE);
+    let transit = Transit { deployment, until, ..transit.clone() };
+    let sealed = state_key::stored(&**store).await;
+    let sealed = sealed.map_err(|error| CopyError::HandOver(error.into()))?;
+    let key = open_state_key(&transit, &sealed).await?;
+    let state = State::new(Arc::clone(store), None, None);
+    let behind = state.follow_seals(&key, &transit).await.map_err(CopyError::HandOver)?;
+    let trusted = state_key::trusted_keks(&transit.deployment, transit.clock.unix_seconds());
+    match behind {
+        Some(behind) => Err(CopyError::NotHandedOver(behind.waits_for)),
+        None if trusted.is_empty() => {
+            let enabled = transit.deployment.seals.enabled();
+            let asked = enabled.filter(|seal| !seal.connection.is_offline());
+            Err(CopyError::NotHandedOver(asked.map(|seal| seal.name().clone()).collect()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Copies all of `source`, which the seals of `transit` open, into the target.
@@ -200,7 +241,7 @@ pub async fn migrate(
     let sealed = snapshot.sealed_state_key().ok_or(Damage::Missing("state-key"));
     let sealed = sealed.map_err(|damage| CopyError::Source(damage.into()))?;
     // The new servers must be able to open it too.
-    let state_key = open_state_key(target.transit, sealed).await?;
+    let state_key = Arc::new(open_state_key(target.transit, sealed).await?);
     let copied = put(&snapshot, &state_key, target, progress).await?;
     let now = take(source, &state_key).await.map_err(CopyError::Source)?;
     if now == snapshot { Ok(copied) } else { Err(CopyError::SourceChanged) }
@@ -245,7 +286,7 @@ async fn whole(source: &Arc<dyn Store>, transit: &Transit) -> Result<Snapshot, C
 
 async fn put(
     snapshot: &Snapshot,
-    state_key: &StateKey,
+    state_key: &Arc<StateKey>,
     target: Target<'_>,
     progress: &mut (dyn FnMut(usize, usize) + Send),
 ) -> Result<Copied, CopyError> {

@@ -14,13 +14,13 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 pub(crate) use copy::listed;
-pub use copy::{Copied, CopyError, Target, migrate, offline, open_backup, restore};
+pub use copy::{Copied, CopyError, Target, hand_over, migrate, offline, open_backup, restore};
 pub use fill::{FillError, fill};
 pub use format::{ContentError, Opened, read, read_frame, write};
 pub use seal::{BackupSealError, new_key, open_key, open_state_key, sealed_state_key};
 use selkie_crypto::StateKey;
 use selkie_storage::Store;
-pub use snapshot::{Damage, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, take};
+pub use snapshot::{Damage, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError, take, take_in};
 pub use standing::{Back, Standing, compare, look};
 
 /// An open store, of which a running server can make backups.

@@ -10,8 +10,10 @@ use selkie_crypto::{KeyVersion, StateKey};
 use selkie_storage::{
     Commit, InvalidKey, Page, RecordKey, RecordValue, Revision, Store, StoreError, Write,
 };
+use tokio::task::{JoinError, yield_now};
 use tokio::time::timeout;
 
+use crate::byte_budget::Taken;
 use crate::state::layout::{FORMAT, Format, is_reserved};
 use crate::state::{KeyRecord, Root};
 
@@ -86,6 +88,9 @@ pub enum SnapshotError {
         MAX_SNAPSHOT_BYTES >> 20
     )]
     TooLarge,
+    /// The thread that verified the records is gone.
+    #[error("the verification of the records was broken off")]
+    BrokenOff(#[from] JoinError),
 }
 
 impl Snapshot {
@@ -176,14 +181,34 @@ fn latest(place: &RecordKey, name: KeyName, content: Vec<u8>) -> Result<KeyVersi
 /// # Errors
 ///
 /// [`SnapshotError`].
-pub async fn take(store: &Arc<dyn Store>, state_key: &StateKey) -> Result<Snapshot, SnapshotError> {
+pub async fn take(
+    store: &Arc<dyn Store>,
+    state_key: &Arc<StateKey>,
+) -> Result<Snapshot, SnapshotError> {
+    take_in(&Arc::default(), store, state_key).await
+}
+
+/// As [`take`], in `room` of the memory that requests share. To verify many records takes seconds, so that
+/// is done where no request waits for its turn.
+///
+/// # Errors
+///
+/// [`SnapshotError`].
+pub async fn take_in(
+    room: &Arc<Taken>,
+    store: &Arc<dyn Store>,
+    state_key: &Arc<StateKey>,
+) -> Result<Snapshot, SnapshotError> {
     let mut attempt = 1;
     loop {
         let failed = match copy(store).await {
-            Ok(records) => match Snapshot::verify(records, state_key) {
-                Ok(snapshot) => return Ok(snapshot),
-                Err(damage) => damage.into(),
-            },
+            Ok(records) => {
+                let key = Arc::clone(state_key);
+                match room.hold_for(move || Snapshot::verify(records, &key)).await? {
+                    Ok(snapshot) => return Ok(snapshot),
+                    Err(damage) => damage.into(),
+                }
+            }
             Err(error @ SnapshotError::Store(StoreError::Compacted { .. })) => error,
             Err(error) => return Err(error),
         };
@@ -222,6 +247,8 @@ pub(super) async fn copy(
             return Err(SnapshotError::TooLarge);
         }
         next = listing.next;
+        // A store in memory answers at once.
+        yield_now().await;
     }
     if let Some(first) = first.filter(|first| *first < last) {
         catch_up(store, first, last, &mut records).await?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use selkie_access::{KeyName, MountPath};
-use selkie_crypto::{KeyVersion, StateKey};
+use selkie_crypto::KeyVersion;
 use selkie_storage::{Page, RecordKey, RecordValue, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -123,8 +123,8 @@ pub async fn look(target: &Arc<dyn Store>, transit: &Transit) -> Result<Standing
     let Some(sealed) = find(&records, "state-key") else {
         return Ok(Standing::Damaged(Damage::Missing("state-key")));
     };
-    let state_key: StateKey = match open_state_key(transit, sealed).await {
-        Ok(key) => key,
+    let state_key = match open_state_key(transit, sealed).await {
+        Ok(key) => Arc::new(key),
         Err(error) => return Ok(Standing::Unopened(error)),
     };
     match snapshot::take(target, &state_key).await {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::FutureExt as _;
 use selkie_config::{Config, Seal, SealKind, StaticKey, StaticSeal};
 use selkie_crypto::{Kek, KekId, KeyVersion, OriginKey, SealName, os_random};
 use selkie_storage::{
@@ -53,7 +54,7 @@ fn value(bytes: &[u8]) -> RecordValue {
 #[derive(Debug)]
 pub(crate) struct Site {
     store: Arc<dyn Store>,
-    state_key: StateKey,
+    state_key: Arc<StateKey>,
 }
 
 impl Site {
@@ -70,7 +71,7 @@ impl Site {
             Write::Put(key("root"), Self::root(&state_key, &Root::EMPTY)),
         ];
         store.commit(&[], &writes).await.unwrap();
-        Self { store, state_key }
+        Self { store, state_key: Arc::new(state_key) }
     }
 
     fn root(state_key: &StateKey, root: &Root) -> RecordValue {
@@ -91,7 +92,7 @@ impl Site {
 
     pub(crate) async fn source(self) -> (Source, Snapshot) {
         let snapshot = self.snapshot().await;
-        (Source { store: self.store, state_key: Arc::new(self.state_key) }, snapshot)
+        (Source { store: self.store, state_key: self.state_key }, snapshot)
     }
 
     async fn snapshot(&self) -> Snapshot {
@@ -351,12 +352,32 @@ async fn a_snapshot_among_commits_is_of_one_moment() {
     let state_key = open_state_key(&transit, &records[&key("state-key")]).await.unwrap();
     let busy = Arc::new(Busy { site, commits: AtomicUsize::new(0) });
     let store: Arc<dyn Store> = busy.clone();
-    let snapshot = take(&store, &state_key).await.unwrap();
+    let snapshot = take(&store, &Arc::new(state_key)).await.unwrap();
     let commits = busy.commits.load(Ordering::Relaxed);
     assert!(commits > 3, "there were commits between pages");
     // After the last page there was one more, which is not in it.
     assert_eq!(snapshot.root.sequence, 23 + u64::try_from(commits).unwrap() - 1);
     assert!(snapshot.records.contains_key(&key("tokens/z0")));
+}
+
+/// To verify as much as a snapshot may hold takes seconds.
+#[test]
+fn a_snapshot_is_verified_where_no_request_waits_and_copied_with_pauses() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (_, site) = site().await;
+        assert!(snapshot::copy(&site.store).now_or_never().is_none(), "no pause");
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let elsewhere = tokio::task::spawn_blocking(move || released.recv());
+        let mut taking = std::pin::pin!(take(&site.store, &site.state_key));
+        for _ in 0..100 {
+            assert!(taking.as_mut().now_or_never().is_none(), "verified here");
+        }
+        release.send(()).unwrap();
+        elsewhere.await.unwrap().unwrap();
+        assert_eq!(taking.await.unwrap(), site.snapshot().await);
+    });
 }
 
 #[tokio::test]
@@ -791,4 +812,10 @@ proptest::proptest! {
             proptest::prop_assert!(read(sealed, key).is_err());
         }
     }
+}
+
+#[test]
+fn what_waits_for_a_seal_is_told_without_gaps() {
+    let text = CopyError::NotHandedOver(vec![SealName::new("a").unwrap()]).to_string();
+    assert!(text.contains("wrapped for") && !text.contains("  "), "{text}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::remote::{Remote, ServerArguments};
-use super::{CommandError, print};
+use super::{CommandError, print, single_threaded};
 use crate::backup::read_frame;
 use crate::durable_file;
 
@@ -41,8 +41,7 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     // Before a server works for it.
     let target = Target::of(&arguments.output)?;
     let server = Remote::of(&arguments.server, PATIENCE)?;

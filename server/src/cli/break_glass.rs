@@ -20,6 +20,7 @@ use clap::Subcommand;
 use super::CommandError;
 
 pub use self::error::{BreakGlassError, WrapObstacle};
+pub(super) use self::key_file::KeyArguments;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum BreakGlassCommand {

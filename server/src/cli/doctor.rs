@@ -12,7 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use self::report::Report;
 use super::arguments::{ConfigFile, Format};
-use super::{CommandError, read_config};
+use super::{CommandError, read_config, single_threaded};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::hardening::InForce;
@@ -39,8 +39,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         SandboxMode::Off => "sandbox \"off\": what a server would have otherwise",
     };
     let hardening = InForce::of_this_machine(config.lock_all_memory).lines();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let listeners = std::mem::take(&mut config.listeners);
     let places = places::of(&config);
     let others = runtime.block_on(others(&config));

@@ -12,7 +12,8 @@ use serde_json::Value;
 use self::report::{Report, Row};
 use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
-use super::{CommandError, print};
+use super::terminal::printable;
+use super::{CommandError, print, single_threaded};
 
 /// For one step: what a server takes for a decrypt, and some.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,8 +33,7 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let report = runtime.block_on(drill(&server, errors))?;
     print(output, &if arguments.format.is_json() { report.json() } else { report.text() })?;
@@ -51,15 +51,10 @@ async fn drill(server: &Remote, errors: &mut dyn Write) -> Result<Report, Remote
     let plan = &plan["data"];
     let steps = plan["keys"].as_array().ok_or(RemoteError::Unreadable)?;
     let steps: Vec<_> = steps.iter().filter_map(Value::as_str).collect();
-    let untried = plan["untried_seals"].as_array().into_iter().flatten();
-    let mut report = Report {
-        rows: Vec::new(),
-        untried_seals: untried.filter_map(Value::as_str).map(str::to_owned).collect(),
-        keys_left_out: plan["keys_left_out"].as_u64().unwrap_or(0),
-    };
+    let mut report = Report::of(plan);
     let count = steps.len();
     for (done, step) in steps.into_iter().enumerate() {
-        let shown: String = step.chars().filter(|one| !one.is_control()).collect();
+        let shown = printable(step);
         let (number, seconds) = (done.saturating_add(1), PATIENCE.as_secs());
         tell(&format!("{number} of {count}, {shown}: each seal by itself, {seconds} s at most"));
         let answer =

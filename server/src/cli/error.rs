@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use selkie_access::MountPath;
 use selkie_config::{Problems, Regression, SourceError};
 use selkie_crypto::{ProtectError, RandomError};
 
@@ -111,6 +112,21 @@ pub enum CommandError {
     KeepsNothing {
         /// The file.
         path: PathBuf,
+    },
+    /// A server tells a token nothing of mounts below which it may do nothing.
+    #[error(
+        "the token sees no mount, and so none of the keys: it needs list on MOUNT/keys and read on \
+         MOUNT/keys/* of each mount (selkie client add NAME --operator)"
+    )]
+    NoMountSeen,
+    /// The same of one that was asked for.
+    #[error(
+        "there is no mount {mount}, or the token may do nothing below it: it needs list on {mount}/keys \
+         and read on {mount}/keys/*"
+    )]
+    MountNotSeen {
+        /// The mount.
+        mount: MountPath,
     },
     /// There is no place where anything would be remembered.
     #[error(
@@ -286,7 +302,7 @@ const fn next_step(error: &CopyError) -> &'static str {
         }
         CopyError::Seal(_) => {
             "the storage is as it was; configure a seal that the backup was made for, and see with \
-             `selkie doctor` that it is reached"
+             `selkie doctor` that it is reached, or name the file of the break-glass key with --key"
         }
         CopyError::NotOurs(_) => "find out whose it is, and run this again",
         CopyError::Target(_) => "see to that storage, and run this again",
@@ -296,6 +312,10 @@ const fn next_step(error: &CopyError) -> &'static str {
              same command again, which goes on"
         }
         CopyError::InUse(_) => "servers use it",
+        CopyError::NotHandedOver(_) | CopyError::HandOver(_) => {
+            "see with `selkie doctor` that each seal is reached and trusted, or disable it, and run the \
+             same command again"
+        }
         CopyError::Source(_)
         | CopyError::SourceInUse(_)
         | CopyError::SameStorage
@@ -347,6 +367,8 @@ impl CommandError {
             | Self::DrillFailed
             | Self::AuditNotWhole
             | Self::NotAllRewrapped
+            | Self::NoMountSeen
+            | Self::MountNotSeen { .. }
             | Self::Interrupted { .. }
             | Self::NotOfThisInput { .. }
             | Self::OutputIsInput { .. }

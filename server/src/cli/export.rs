@@ -12,16 +12,21 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::remote::{Remote, RemoteError, ServerArguments};
-use super::{CommandError, print, read_config};
+use super::{CommandError, print, read_config, single_threaded};
 
 /// For one answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Prints the keys of all mounts below which the token may do anything, and says which those are: of any
+/// other mount a server tells it nothing. The token needs list on MOUNT/keys and read on each key.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// As stanzas of the configuration file.
     #[arg(long, required = true)]
     declared: bool,
+    /// The keys of this mount alone, which the token must see. May be given several times.
+    #[arg(long, value_name = "PATH")]
+    mount: Vec<MountPath>,
     /// A configuration file whose own keys are left out: those are declared already.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -67,6 +72,7 @@ struct Key {
 const HEAD: &str = "\
 # Keys of a running Selkie, as of now. Declared keys need no storage: their version is stated here,
 # and each rotation is made by raising it. A ciphertext opens by its seals, whatever its version.
+# These are the keys of all mounts that the token may see, or that were asked for:
 ";
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
@@ -75,30 +81,59 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         None => Vec::new(),
     };
     let declared = declared.into_iter().map(|key| (key.mount, key.name)).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
-    let text = runtime.block_on(stanzas(&server, &declared))?;
-    print(output, &[HEAD, &text].concat())
+    let text = runtime.block_on(async {
+        let mounts = chosen(visible(&server).await?, &arguments.mount)?;
+        let stanzas = stanzas(&server, &mounts, &declared).await?;
+        Ok::<_, CommandError>(head(&mounts) + &stanzas)
+    })?;
+    print(output, &text)
+}
+
+/// The mounts that the server tells the token of.
+async fn visible(server: &Remote) -> Result<BTreeSet<MountPath>, RemoteError> {
+    let mounts: Data<Mounts> = read(server, "sys/internal/ui/mounts", "a policy").await?;
+    let mounts = mounts.data.secret.into_iter().filter(|(_, mount)| mount.kind == "transit");
+    let mounts = mounts.map(|(path, _)| path.trim_end_matches('/').parse());
+    mounts.collect::<Result<_, _>>().map_err(|_invalid| RemoteError::Unreadable)
+}
+
+/// All of them, or those that were asked for.
+fn chosen(
+    visible: BTreeSet<MountPath>,
+    asked: &[MountPath],
+) -> Result<BTreeSet<MountPath>, CommandError> {
+    if let Some(mount) = asked.iter().find(|mount| !visible.contains(*mount)) {
+        return Err(CommandError::MountNotSeen { mount: mount.clone() });
+    }
+    match (asked.is_empty(), visible.is_empty()) {
+        (true, true) => Err(CommandError::NoMountSeen),
+        (true, false) => Ok(visible),
+        (false, _) => Ok(asked.iter().cloned().collect()),
+    }
+}
+
+/// What stands above the stanzas. What is missing from a list shows, and nothing else would tell of it.
+fn head(mounts: &BTreeSet<MountPath>) -> String {
+    let mounts: Vec<_> = mounts.iter().map(|mount| format!("# - {mount}\n")).collect();
+    format!("{HEAD}{}", mounts.concat())
 }
 
 async fn stanzas(
     server: &Remote,
+    mounts: &BTreeSet<MountPath>,
     declared: &BTreeSet<(MountPath, KeyName)>,
 ) -> Result<String, RemoteError> {
     let mut text = String::new();
-    let mounts: Data<Mounts> = read(server, "sys/internal/ui/mounts", "a policy").await?;
-    let mounts = mounts.data.secret.into_iter().filter(|(_, mount)| mount.kind == "transit");
-    for (path, _) in mounts {
-        let mount = path.trim_end_matches('/').parse::<MountPath>();
-        let mount = mount.map_err(|_invalid| RemoteError::Unreadable)?;
-        for name in names(server, &mount).await? {
+    for mount in mounts {
+        for name in names(server, mount).await? {
             if declared.contains(&(mount.clone(), name.clone())) {
                 continue;
             }
             let path = format!("{mount}/keys/{name}");
             let key: Data<Key> = read(server, &path, "read").await?;
-            text.push_str(&stanza(&mount, &name, &key.data));
+            text.push_str(&stanza(mount, &name, &key.data));
         }
     }
     Ok(text)

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::terminal::printable;
+
 pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
     span(now.as_second().saturating_sub(since.as_second()))
 }
@@ -42,9 +44,4 @@ pub(super) fn word(of: &Value, member: &str) -> Option<String> {
         Value::String(text) => Some(printable(text)),
         other => Some(printable(&other.to_string())),
     }
-}
-
-/// Control characters of whoever answers never reach the terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().filter(|one| !one.is_control()).collect()
 }

@@ -8,7 +8,7 @@ use selkie_config::Storage;
 
 use super::backup::{progress_bar, reporter};
 use super::restore::{config_and_storage, open, open_to_leave, told, told_forgotten};
-use super::{CommandError, print};
+use super::{CommandError, multi_threaded, print};
 use crate::backup::{CopyError, Target, migrate, offline};
 use crate::state::checkpoint::CheckpointFile;
 
@@ -28,8 +28,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     if is_one_directory(&from_storage, &to_storage) {
         return Err(CopyError::SameStorage.into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = multi_threaded()?;
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let (from, to) = (offline(from).await?, offline(to).await?);

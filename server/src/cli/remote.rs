@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::CommandError;
+use super::terminal::printable;
 use crate::backup::MAX_SNAPSHOT_BYTES;
 
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
@@ -293,11 +294,11 @@ fn refused(status: StatusCode, body: &[u8], path: &str, right: &'static str) -> 
     RemoteError::Told { status, texts }
 }
 
-/// The server's own words; control characters of whoever answers never reach the terminal.
+/// The server's own words.
 fn errors(answer: Option<&Value>) -> Vec<String> {
     let errors = answer.and_then(|json| json["errors"].as_array());
     let texts = errors.into_iter().flatten().filter_map(Value::as_str).map(str::trim);
-    texts.map(|text| text.chars().filter(|one| !one.is_control()).collect()).collect()
+    texts.map(printable).collect()
 }
 
 fn told(status: StatusCode, texts: &[String]) -> String {

@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use selkie_config::{Config, Storage};
+use selkie_config::{Config, Seal, Storage};
 use selkie_storage::Store;
 
 use super::backup::{progress_bar, reporter};
-use super::{CommandError, print, read_config};
-use crate::backup::{Copied, CopyError, Target, offline, restore};
+use super::break_glass::KeyArguments;
+use super::{CommandError, multi_threaded, print, read_config};
+use crate::backup::{Copied, CopyError, Target, hand_over, offline, read_frame, restore};
 use crate::state::backend::{self, BackendError};
 use crate::state::checkpoint::{CheckpointError, CheckpointFile};
 use crate::telemetry::WithCauses;
@@ -20,6 +21,8 @@ pub(super) struct Arguments {
     /// The configuration file: one of its seals opens the backup, its storage is filled.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    key: KeyArguments,
     /// Also take back what the storage holds, or replace another store.
     #[arg(long)]
     force: bool,
@@ -31,9 +34,9 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
     let path = &arguments.backup;
     let file = fs::read(path);
     let file = file.map_err(|source| CommandError::File { path: path.clone(), source })?;
-    let (config, storage) = config_and_storage(&arguments.config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let (mut config, storage) = config_and_storage(&arguments.config)?;
+    config.seals.extend(unlocked(arguments, &file)?);
+    let runtime = multi_threaded()?;
     let bar = progress_bar(Some(0));
     let copied = runtime.block_on(async {
         let transit = offline(config).await?;
@@ -41,11 +44,24 @@ pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), C
         let target = Target { store: &store, transit: &transit, force: arguments.force };
         let copied = restore(&file, target, &mut reporter(&bar)).await;
         let copied = copied.map_err(|error| refused(arguments, error))?;
+        if arguments.key.is_given() {
+            let handed_over = hand_over(&store, &transit).await;
+            handed_over.map_err(|error| refused(arguments, error))?;
+        }
         let forgotten = transit.deployment.keeping.data_dir.as_deref().map(CheckpointFile::forget);
         Ok::<_, CommandError>(told(&copied) + &told_forgotten(forgotten))
     });
     bar.finish_and_clear();
     print(output, &copied?)
+}
+
+/// The break-glass key as a seal beside those of the configuration, if its file was named.
+fn unlocked(arguments: &Arguments, file: &[u8]) -> Result<Vec<Seal>, CommandError> {
+    if !arguments.key.is_given() {
+        return Ok(Vec::new());
+    }
+    let (envelope, _) = read_frame(file).map_err(|error| refused(arguments, error.into()))?;
+    arguments.key.seals_for("backup", envelope)
 }
 
 fn refused(arguments: &Arguments, error: CopyError) -> CommandError {

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use self::refusal::{Refused, refuse_confined, refuse_for, refuse_reload};
 use self::signals::{Signals, Wish};
-use super::{CommandError, read_config_with, read_text};
+use super::{CommandError, multi_threaded, read_config_with, read_text};
 use crate::dev::{CertificateDir, Dev, DevSettings};
 use crate::hardening::{
     Confinement, Recording, allow_connections, keep_pages_small, lock_all_memory,
@@ -99,8 +99,7 @@ pub(super) fn run(arguments: Arguments, output: &mut dyn Write) -> Result<(), Co
     if config.lock_all_memory {
         lock_all_memory()?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = multi_threaded()?;
     let sources = ReloadSources { script, confinement };
     let running = Running::start(origin, sources, config, sockets, output);
     let ended = runtime.block_on(async {

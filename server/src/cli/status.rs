@@ -11,7 +11,8 @@ use serde_json::Value;
 use self::table::{Report, told};
 use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
-use super::{CommandError, print};
+use super::terminal::printable;
+use super::{CommandError, print, single_threaded};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -25,8 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let path = "sys/seal-backend-status";
     let status = runtime.block_on(async {
@@ -52,5 +52,5 @@ async fn why(server: &Remote) -> Option<RemoteError> {
     let (_status, body) = server.send(Method::GET, "sys/health").await.ok()?;
     let health = serde_json::from_slice::<Value>(&body).ok()?;
     let warning = health["warning"].as_str()?;
-    Some(RemoteError::Refuses(warning.chars().filter(|one| !one.is_control()).collect()))
+    Some(RemoteError::Refuses(printable(warning)))
 }

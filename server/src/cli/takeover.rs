@@ -16,7 +16,7 @@ use http::Method;
 use self::report::{Report, report};
 use super::arguments::ReportFormat;
 use super::remote::{Remote, RemoteError, ServerArguments};
-use super::{CommandError, print};
+use super::{CommandError, print, single_threaded};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,8 +49,7 @@ pub(super) fn run(
 }
 
 fn status(arguments: &Status, output: &mut dyn Write) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let answer = runtime.block_on(server.ask(Method::GET, "sys/takeover", "read"))?;
     let data = &answer["data"];

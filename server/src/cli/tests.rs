@@ -229,7 +229,7 @@ fn serving(config: String) -> (std::net::SocketAddr, tokio::sync::oneshot::Sende
     let (told, address) = std::sync::mpsc::channel();
     let (end, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let runtime = multi_threaded().unwrap();
         runtime.block_on(async {
             let config = Config::parse("test.hcl", &config, &SystemSources).unwrap();
             let mut sockets = ActivatedSockets::inherit(None);
@@ -265,7 +265,7 @@ fn backup_and_export_ask_a_running_server() {
     let (exit, output, errors) = ran(&["backup", "-o", saved, &address, &token]);
     assert_eq!(exit, Exit::Success, "{errors}");
     assert!(output.starts_with(saved), "{output}");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = single_threaded().unwrap();
     let opened = runtime.block_on(async {
         let transit = engine("default", &[("static", 0xa5)]).await;
         crate::backup::open_backup(&fs::read(saved).unwrap(), &transit).await.unwrap().0
@@ -275,6 +275,7 @@ fn backup_and_export_ask_a_running_server() {
     assert_eq!(exit, Exit::Success, "{errors}");
     assert!(output.contains("key \"autounseal\" {\n"), "{output}");
     assert!(output.contains("  version = 1\n"), "{output}");
+    assert!(output.contains("that were asked for:\n# - transit\n"), "{output}");
     let (_, output, _) = ran(&["export", "--declared", "--config", &file, &address, &token]);
     assert!(!output.contains("autounseal"), "declared already: {output}");
     for (command, member) in [("status", "backends"), ("drill", "results")] {
@@ -302,6 +303,52 @@ fn backup_and_export_ask_a_running_server() {
 }
 
 #[test]
+fn an_export_says_which_mounts_it_is_of_and_fails_without_any() {
+    let client = |name: &str, path: &str| {
+        let hash = base16ct::lower::encode_string(&selkie_crypto::sha256(name.as_bytes()));
+        format!(
+            "policy \"{name}\" {{\n  path \"{path}\" {{ capabilities = [\"list\", \"read\"] }}\n}}\n\
+             client \"{name}\" {{\n  policies = [\"{name}\"]\n  token_sha256 = \"{hash}\"\n}}\n"
+        )
+    };
+    let further = [
+        "mount \"transit\" {}\nmount \"other\" {}\nkey \"hidden\" {\n  mount = \"other\"\n}\n"
+            .to_owned(),
+        client("one", "transit/keys*"),
+        client("both", "+/keys*"),
+        client("none", "sys/nothing"),
+    ];
+    let (dir, file) = site(&further.concat());
+    let text = fs::read_to_string(&file).unwrap();
+    let key = "key \"autounseal\" {\n  mount = \"transit\"\n}";
+    let text = text.replace("key \"autounseal\" {}", key);
+    let listener = "{\n  tls_disable = true\n  address = \"127.0.0.1:0\"\n}";
+    let (address, _end) = serving(text.replace("{ tls_disable = true }", listener));
+    let address = format!("--address=http://{address}");
+    let export = |name: &str, further: &[&str]| {
+        let token = dir.path().join(name);
+        fs::write(&token, name).unwrap();
+        let token = format!("--token-file={}", token.display());
+        ran(&[&["export", "--declared", &address, &token], further].concat())
+    };
+    let (exit, output, errors) = export("one", &[]);
+    assert_eq!(exit, Exit::Success, "{errors}");
+    assert!(output.contains(":\n# - transit\n\nkey \"autounseal\""), "{output}");
+    let (_, output, errors) = export("both", &[]);
+    assert!(output.contains(":\n# - other\n# - transit\n\nkey \"hidden\""), "{output}{errors}");
+    let (_, output, _) = export("both", &["--mount", "transit"]);
+    assert!(output.contains(":\n# - transit\n\nkey \"autounseal\""), "{output}");
+    for (name, further, said) in [
+        ("none", &[][..], "the token sees no mount"),
+        ("one", &["--mount", "transit", "--mount", "other"], "there is no mount other, or"),
+    ] {
+        let (exit, output, errors) = export(name, further);
+        assert_eq!((exit, &*output), (Exit::Failure, ""), "{errors}");
+        assert!(errors.contains(said), "{errors}");
+    }
+}
+
+#[test]
 fn a_restore_removes_the_checkpoint_that_would_stand_against_it() {
     use crate::backup::tests::{Site, engine};
 
@@ -310,7 +357,7 @@ fn a_restore_removes_the_checkpoint_that_would_stand_against_it() {
     let (_dir, file) =
         site(&format!("data_dir = {:?}\nstorage \"sled\" {{\n  path = {:?}\n}}", at("d"), at("s")));
     fs::create_dir(at("d")).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = single_threaded().unwrap();
     let backup = runtime.block_on(async {
         let transit = engine("default", &[("static", 0xa5)]).await;
         let site = Site::new(&transit, "store-1").await;
@@ -329,6 +376,63 @@ fn a_restore_removes_the_checkpoint_that_would_stand_against_it() {
     let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
     let (_, output, _) = ran(&["restore", "--config", &file, &at("b")]);
     assert!(output.contains("remove the file state-checkpoint"), "{output}");
+}
+
+/// All that is left is a backup, the key that people keep, and a new configuration with a new seal.
+#[test]
+fn a_backup_opens_by_the_break_glass_key_alone_and_its_storage_by_the_new_seals() {
+    use crate::backup::offline;
+    use crate::backup::tests::Site;
+    use crate::state::opening::State;
+
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    write_secret(Path::new(&at("pass")), b"six words that nobody else knows\n");
+    let keygen = |name: &str| {
+        let words = ["break-glass", "keygen", "--out", &at(name), "--passphrase-file", &at("pass")];
+        let (exit, stanza, errors) = ran(&words);
+        assert_eq!(exit, Exit::Success, "{errors}");
+        stanza
+    };
+    let stanza = keygen("bg.pem");
+    let stranger = keygen("other.pem");
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let (_old_dir, old) = site(&stanza);
+    let backup = runtime.block_on(async {
+        let text = fs::read_to_string(&old).unwrap();
+        let config = Config::parse("old", &text, &SystemSources).unwrap();
+        let transit = offline(config).await.unwrap();
+        let site = Site::new(&transit, "store-1").await;
+        site.put_key("one", 3).await;
+        site.backup(&transit).await
+    });
+    fs::write(at("b"), backup).unwrap();
+    // Of another break-glass key there, too: it has the name of the one before.
+    for (name, further) in [("s", ""), ("t", &*stranger)] {
+        let storage = format!("storage \"sled\" {{\n  path = {:?}\n}}\n{further}", at(name));
+        let (new_dir, new) = site(&storage);
+        write_secret(&new_dir.path().join("key"), &[0x5a; 32]);
+        let text = fs::read_to_string(&new).unwrap();
+        fs::write(&new, text.replace("\"k1\"", "\"k2\"")).unwrap();
+        let restore = |key: &[&str]| ran(&[&["restore", "--config", &new, &at("b")], key].concat());
+        let (exit, _, errors) = restore(&[]);
+        assert!(exit == Exit::Failure && errors.contains("--key"), "{errors}");
+        let passphrase = ["--passphrase-file", &at("pass"), "--key"];
+        let (exit, _, errors) = restore(&[&passphrase[..], &[&at("other.pem")]].concat());
+        assert!(exit == Exit::Failure && errors.contains("not made for this key"), "{errors}");
+        let (exit, output, errors) = restore(&[&passphrase[..], &[&at("bg.pem")]].concat());
+        assert_eq!(exit, Exit::Success, "{errors}");
+        assert!(output.starts_with("store store-1: 1 records"), "{output}");
+        runtime.block_on(async {
+            let config = Config::parse("new", &fs::read_to_string(&new).unwrap(), &SystemSources);
+            let transit = offline(config.unwrap()).await.unwrap();
+            let settings = selkie_storage::SledSettings::new(at(name));
+            let store =
+                std::sync::Arc::new(selkie_storage::SledStore::open(settings).await.unwrap());
+            let opened = State::new(store, None, None).open(&transit).await.unwrap();
+            assert_eq!(opened.root.records, 1, "as a server opens it");
+        });
+    }
 }
 
 #[test]
@@ -356,7 +460,7 @@ fn a_restore_that_would_go_back_says_first_that_nothing_has_changed() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = single_threaded().unwrap();
     let backups = runtime.block_on(async {
         let transit = engine("default", &[("static", 0xa5)]).await;
         let site = Site::new(&transit, "store-1").await;
@@ -420,7 +524,7 @@ fn a_restore_into_a_storage_that_is_in_use_names_it_and_says_what_to_do() {
     let at = |name: &str| dir.path().join(name).display().to_string();
     let (_dir, file) = site(&format!("storage \"sled\" {{\n  path = {:?}\n}}", at("s")));
     fs::write(at("b"), "no backup").unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = multi_threaded().unwrap();
     let settings = selkie_storage::SledSettings::new(at("s"));
     let _used = runtime.block_on(selkie_storage::SledStore::open(settings)).unwrap();
     let (exit, _, errors) = ran(&["restore", "--config", &file, &at("b")]);

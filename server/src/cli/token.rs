@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use self::table::table;
 use super::arguments::Format;
 use super::remote::{Remote, RemoteError, ServerArguments};
-use super::{CommandError, print};
+use super::{CommandError, print, single_threaded};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longer than any token.
@@ -142,8 +142,7 @@ pub(super) fn run(command: TokenCommand, output: &mut dyn Write) -> Result<(), C
             TokenRequest { asking, method: list, path, right: "list and sudo", body: None }
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&asking.server, PATIENCE)?;
     let answer = runtime.block_on(server.tell(method, &path, body.as_ref(), right))?;
     print(output, &told(&answer, asking.format)?)

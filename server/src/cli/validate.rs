@@ -13,7 +13,7 @@ use self::hints::hints;
 pub use self::places::UnfitPlace;
 use self::report::Remark;
 use super::arguments::{ConfigFile, Format};
-use super::{CommandError, print, read_config, read_text};
+use super::{CommandError, print, read_config, read_text, single_threaded};
 use crate::clock::{Clock, SystemClock};
 use crate::deployment::Deployment;
 use crate::listener_certificates::Notice;
@@ -89,8 +89,7 @@ fn check(
         None => "not recorded without \"data_dir\": a restart cannot say what is lost".into(),
     };
     let inventory = Inventory::of(&config);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let deployment = runtime.block_on(Deployment::connect(config))?;
     let mut lines = inventory.lines(&deployment);
     lines.push(format!("promises  {promises}"));

@@ -30,8 +30,8 @@ pub enum CertificateError {
 }
 
 impl CertificateDir {
-    /// Makes an authority of this title, and a certificate for this machine and `address`. The authority's key is
-    /// never written, so nothing else can be issued under it.
+    /// Makes an authority of this title, and a certificate for this machine and `address`. The
+    /// authority's key is never written, so nothing else can be issued under it.
     pub(crate) fn new(address: IpAddr, title: &str) -> Result<Self, CertificateError> {
         let (authority, issuer) = authority(title)?;
         let key = KeyPair::generate()?;

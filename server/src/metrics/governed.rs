@@ -32,7 +32,7 @@ struct Governed {
 pub(super) fn register(registry: &mut Registry, seals: &Seals) {
     let governed = Governed::default();
     for seal in seals.iter() {
-        if let Some(figures) = seal.connection.governor() {
+        if let Some(figures) = seal.connection.governor_figures() {
             governed.take(seal.name().as_str(), &figures);
         }
     }

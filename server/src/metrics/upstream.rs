@@ -12,6 +12,7 @@ use crate::seal::Seals;
 struct Upstreams {
     expires: Family<OfSeal, Gauge>,
     renewed: Family<OfSeal, Gauge>,
+    failing: Family<OfSeal, Gauge>,
 }
 
 /// Registers what is known of the tokens of `seals` at `now`, in seconds since 1970.
@@ -43,6 +44,7 @@ impl Upstreams {
         }
         let is_renewed = standing.is_renewed && standing.trouble.is_none();
         self.renewed.get_or_create(&label).set(i64::from(is_renewed));
+        self.failing.get_or_create(&label).set(i64::from(standing.trouble.is_some()));
     }
 
     fn register(self, registry: &mut Registry) {
@@ -51,6 +53,8 @@ impl Upstreams {
         let help =
             "1 if the seal's token at its upstream is renewed, and the last renewal succeeded";
         registry.register("upstream_token_renewed", help, self.renewed);
+        let help = "1 if the last renewal of the seal's token at its upstream failed";
+        registry.register("upstream_token_renewal_failing", help, self.failing);
     }
 }
 
@@ -85,6 +89,10 @@ mod tests {
             text.contains("selkie_upstream_token_expires_timestamp_seconds{seal=\"bridge\"} 1060")
         );
         assert!(text.contains("selkie_upstream_token_renewed{seal=\"bridge\"} 1"));
+        assert!(
+            text.contains("selkie_upstream_token_renewal_failing{seal=\"bridge\"} 0"),
+            "{text}"
+        );
         let trouble = Some(TransitDiagnosis {
             hop: TransitHop::Token,
             outcome: TransitOutcome::TokenRefused,
@@ -95,5 +103,9 @@ mod tests {
         let text = told(&TokenStanding { trouble, expires_in: None, is_renewed: true });
         assert!(!text.contains("expires_timestamp_seconds{"), "{text}");
         assert!(text.contains("selkie_upstream_token_renewed{seal=\"bridge\"} 0"));
+        assert!(
+            text.contains("selkie_upstream_token_renewal_failing{seal=\"bridge\"} 1"),
+            "{text}"
+        );
     }
 }

@@ -63,12 +63,6 @@ impl Node {
     }
 
     fn learner(&self) -> Learner {
-        Learner {
-            current: Arc::clone(&self.deployment),
-            keys: Arc::clone(&self.keys),
-            clock: Arc::clone(&self.clock),
-            random: Arc::clone(&self.random),
-            metrics: Arc::clone(&self.metrics),
-        }
+        self.own_transit().learner()
     }
 }

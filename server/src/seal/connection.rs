@@ -165,7 +165,7 @@ impl Connection {
 
     /// How its use is governed as of now.
     #[must_use]
-    pub fn governor(&self) -> Option<GovernorFigures> {
+    pub fn governor_figures(&self) -> Option<GovernorFigures> {
         self.setup.governor.as_ref().map(|governor| governor.figures())
     }
 
@@ -274,7 +274,7 @@ impl Connection {
     /// before it. No ciphertext has a part in that.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        if self.governor().is_some_and(|figures| figures.is_closed) {
+        if self.governor_figures().is_some_and(|figures| figures.is_closed) {
             return Standing::HeldBack;
         }
         let is_away = self.breaker.is_open() || self.is_unlearned();

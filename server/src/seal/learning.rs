@@ -24,6 +24,7 @@ use super::round_trip;
 use crate::clock::Clock;
 use crate::continuity::AdoptionError;
 use crate::deployment::Deployment;
+use crate::jitter::jittered;
 use crate::metrics::Metrics;
 use crate::telemetry::WithCauses;
 use crate::transit::ManagedKeys;
@@ -103,20 +104,11 @@ impl Learner {
                 retry = FIRST_RETRY;
                 interval
             };
-            let suspected = timeout(self.jittered(pause), connection.suspected()).await;
+            let suspected = timeout(jittered(&*self.random, pause), connection.suspected()).await;
             if let (Ok(()), Some(last)) = (suspected, connection.last_run()) {
                 sleep_until(last + SUSPICION_PAUSE).await;
             }
         }
-    }
-
-    /// Between 3/4 and 5/4 of `pause`, so that replicas do not ask in step.
-    pub(crate) fn jittered(&self, pause: Duration) -> Duration {
-        let mut byte = [128];
-        // Without randomness there is no jitter, which is no reason to stop.
-        let _ = (self.random)(&mut byte);
-        let [byte] = byte;
-        pause * 3 / 4 + pause * u32::from(byte) / 512
     }
 
     async fn run(&self, connection: &Arc<Connection>) {

@@ -96,11 +96,12 @@ pub async fn connect(
     keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
 ) -> Result<Connection, ProviderError> {
+    let label = kind.label();
     match kind {
         SealKind::Static(seal) => {
             let kms: Arc<dyn Kms> = Arc::new(static_kms(seal)?);
             let known = Known::configured(kms.describe().await?);
-            Ok(Connection::fixed(configured(name, "static", scripted(kms, name, bench)), known))
+            Ok(Connection::fixed(configured(name, label, scripted(kms, name, bench)), known))
         }
         SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key }) => {
             let kms = OfflineKms::new(kek, public_key)?;
@@ -109,19 +110,19 @@ pub async fn connect(
                 None => (kms, Connection::offline),
                 Some(key) => (kms.unlocked(*key), Connection::fixed),
             };
-            Ok(connection(configured(name, "break-glass", Arc::new(kms)), known))
+            Ok(connection(configured(name, label, Arc::new(kms)), known))
         }
-        SealKind::AzureKeyVault(seal) => key_vault(name, *seal, keeping, bench),
-        SealKind::Pkcs11(seal) => Ok(hsm(name, *seal, keeping, bench)),
-        SealKind::Transit(seal) => upstream(name, *seal, keeping, bench),
+        SealKind::AzureKeyVault(seal) => key_vault(name, label, *seal, keeping, bench),
+        SealKind::Pkcs11(seal) => Ok(hsm(name, label, *seal, keeping, bench)),
+        SealKind::Transit(seal) => upstream(name, label, *seal, keeping, bench),
     }
 }
 
 /// A master key that the configuration holds, or of which it holds all that there is to know.
-fn configured(name: &SealName, kind: &'static str, kms: Arc<dyn Kms>) -> Setup {
+fn configured(name: &SealName, label: &'static str, kms: Arc<dyn Kms>) -> Setup {
     Setup {
         name: name.clone(),
-        kind,
+        kind: label,
         kms,
         governor: None,
         target: String::new(),
@@ -137,6 +138,7 @@ fn configured(name: &SealName, kind: &'static str, kms: Arc<dyn Kms>) -> Setup {
 
 fn key_vault(
     name: &SealName,
+    label: &'static str,
     seal: AzureKeyVaultSeal,
     keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
@@ -153,7 +155,7 @@ fn key_vault(
     let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
-        kind: "azurekeyvault",
+        kind: label,
         kms: governor.clone(),
         governor: Some(governor),
         pin: keeping.pin(name, &target),
@@ -169,6 +171,7 @@ fn key_vault(
 
 fn upstream(
     name: &SealName,
+    label: &'static str,
     seal: TransitSeal,
     keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
@@ -188,7 +191,7 @@ fn upstream(
     let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Ok(Connection::new(Setup {
         name: name.clone(),
-        kind: "transit",
+        kind: label,
         kms: governor.clone(),
         governor: Some(governor),
         pin: keeping.pin(name, &target),
@@ -204,6 +207,7 @@ fn upstream(
 
 fn hsm(
     name: &SealName,
+    label: &'static str,
     seal: Pkcs11Seal,
     keeping: &Keeping,
     bench: Option<&Arc<Bench>>,
@@ -223,7 +227,7 @@ fn hsm(
     let governor = Arc::new(Governor::new(scripted(provider.clone(), name, bench), limits, random));
     Connection::new(Setup {
         name: name.clone(),
-        kind: "pkcs11",
+        kind: label,
         kms: governor.clone(),
         governor: Some(governor),
         pin: keeping.pin(name, &target),

@@ -22,6 +22,7 @@ use super::writes::{CountedStore, Writes};
 use super::{backend, state_key};
 use crate::auth::Auth;
 use crate::backup::Source;
+use crate::jitter::jittered;
 use crate::seal::{KekRef, listed};
 use crate::telemetry::WithCauses;
 use crate::transit::Transit;
@@ -108,6 +109,13 @@ pub enum Backend {
 }
 
 impl Backend {
+    pub(crate) const fn is_shared(&self) -> bool {
+        match self {
+            Self::Configured(storage) => storage.is_shared(),
+            Self::Opened(_) => false,
+        }
+    }
+
     pub(crate) fn when_empty(&self) -> WhenEmpty {
         match self {
             Self::Configured(Storage::InMemory) => WhenEmpty::Create,
@@ -271,8 +279,8 @@ impl Keeper {
             };
             let is_sealed = matches!(error, OpenError::Sealed { .. });
             self.note(error, &mut told);
-            if !(is_sealed && self.learn().await) {
-                sleep(self.jittered(retry)).await;
+            if !(is_sealed && learn(&self.now()).await) {
+                sleep(jittered(&*self.transit.random, retry)).await;
                 retry = (2 * retry).min(LAST_RETRY);
             }
         }
@@ -365,25 +373,6 @@ impl Keeper {
         });
     }
 
-    /// Asks the seals that are not known well enough what they are; whether one is now.
-    async fn learn(&self) -> bool {
-        let transit = self.now();
-        let now = transit.clock.unix_seconds();
-        let is_lacking = |keks: &[KekRef], name: &SealName| !keks.iter().any(|k| k.seal == *name);
-        let before = state_key::trusted_keks(&transit.deployment, now);
-        let mut tasks = JoinSet::new();
-        for seal in transit.deployment.seals.enabled() {
-            if is_lacking(&before, seal.name()) {
-                let (learner, connection) = (transit.learner(), Arc::clone(&seal.connection));
-                let deadline = Instant::now() + LEARN_PATIENCE;
-                tasks.spawn(async move { learner.learn(&connection, deadline).await });
-            }
-        }
-        while tasks.join_next().await.is_some() {}
-        let after = state_key::trusted_keks(&transit.current.load(), now);
-        after.iter().any(|kek| is_lacking(&before, &kek.seal))
-    }
-
     async fn follow_seals(&self, state: &State, opened: &Opened) {
         let mut settled: Option<(Vec<KekRef>, u32)> = None;
         let mut found: Option<(Behind, Instant)> = None;
@@ -413,7 +402,7 @@ impl Keeper {
             };
             let lasting = found.as_ref().filter(|(_, since)| since.elapsed() >= BEHIND_PATIENCE);
             self.watch.note_behind(lasting.map(|(behind, _)| behind));
-            sleep(self.jittered(SEALS_PAUSE)).await;
+            sleep(jittered(&*self.transit.random, SEALS_PAUSE)).await;
         }
     }
 
@@ -423,15 +412,24 @@ impl Keeper {
         let deployment = self.transit.current.load_full();
         Transit { deployment, until, ..self.transit.clone() }
     }
+}
 
-    /// Between 3/4 and 5/4 of `pause`, so that replicas do not go in step.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let mut byte = [128];
-        // Without randomness there is no jitter, which is no reason to stop.
-        let _ = (self.transit.random)(&mut byte);
-        let [byte] = byte;
-        pause * 3 / 4 + pause * u32::from(byte) / 512
+/// Asks the seals that are not known well enough what they are; whether one is now.
+pub(crate) async fn learn(transit: &Transit) -> bool {
+    let now = transit.clock.unix_seconds();
+    let is_lacking = |keks: &[KekRef], name: &SealName| !keks.iter().any(|k| k.seal == *name);
+    let before = state_key::trusted_keks(&transit.deployment, now);
+    let mut tasks = JoinSet::new();
+    for seal in transit.deployment.seals.enabled() {
+        if is_lacking(&before, seal.name()) {
+            let (learner, connection) = (transit.learner(), Arc::clone(&seal.connection));
+            let deadline = Instant::now() + LEARN_PATIENCE;
+            tasks.spawn(async move { learner.learn(&connection, deadline).await });
+        }
     }
+    while tasks.join_next().await.is_some() {}
+    let after = state_key::trusted_keks(&transit.current.load(), now);
+    after.iter().any(|kek| is_lacking(&before, &kek.seal))
 }
 
 /// Writes down how far the store has come, at most once a second.

@@ -35,7 +35,7 @@ impl Nested {
 pub fn nested(error: &StoreError) -> Option<Nested> {
     match damage(error)? {
         EtcdDamage::OtherStore { ours, other, .. } => Some(Nested::of(ours, other)),
-        _ => None,
+        EtcdDamage::NoRecord { .. } => None,
     }
 }
 
@@ -48,7 +48,7 @@ pub fn advice(error: &StoreError) -> Option<String> {
              restore a backup with `selkie restore --force`",
             deletion(key)
         )),
-        _ => nested(error).map(|nested| nested.advice()),
+        EtcdDamage::OtherStore { .. } => nested(error).map(|nested| nested.advice()),
     }
 }
 
@@ -61,7 +61,7 @@ pub fn removal(error: &StoreError) -> Option<String> {
              if nobody needs it, {}",
             deletion(key)
         )),
-        _ => nested(error).map(|nested| nested.advice()),
+        EtcdDamage::OtherStore { .. } => nested(error).map(|nested| nested.advice()),
     }
 }
 

@@ -250,8 +250,9 @@ fn is_offline(seals: &Seals, name: &SealName) -> bool {
     seals.find(name).is_some_and(|seal| seal.connection.is_offline())
 }
 
-/// The seals of a key that can be asked, each with what its latest version wraps under. A declared key that cannot be
-/// counted yet wraps for nothing; those of its seals that are known are tried all the same.
+/// The seals of a key that can be asked, each with what its latest version wraps under. A declared
+/// key that cannot be counted yet wraps for nothing; those of its seals that are known are tried
+/// all the same.
 fn targets(
     deployment: &Deployment,
     mount: &MountPath,

@@ -1,5 +1,6 @@
 //! The members of a cluster: one is used until it fails, then the next.
 
+use std::collections::BTreeMap;
 use std::future::{Future, pending, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +27,8 @@ use super::settings::{EtcdError, EtcdLogin, EtcdSettings};
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// How long a member is trusted with a commit after it last answered.
 const TRUST: Duration = Duration::from_secs(1);
+/// The longest that a page takes, with all attempts: callers wait for longer, and are to see a shorter one.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait when all members have failed in turn.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
@@ -103,6 +106,22 @@ impl Cluster {
         self.read_until(Instant::now() + self.timeout, call).await.map(|(answer, _)| answer)
     }
 
+    /// As [`read`](Self::read), for a page: to ask for a shorter one takes time too.
+    pub(super) async fn read_page(&self, page: &RangeRequest) -> Result<RangeResponse, EtcdFault> {
+        let deadline = Instant::now() + self.timeout.min(PAGE_TIMEOUT);
+        self.read_until(deadline, page).await.map(|(answer, _)| answer)
+    }
+
+    /// How long a member may take for a page.
+    pub(super) fn page_patience(&self) -> Duration {
+        self.patience.min(PAGE_TIMEOUT)
+    }
+
+    /// Whether a member is there that is in touch with its leader.
+    pub(super) async fn probe(&self) -> Result<(), EtcdFault> {
+        self.read(&self.probe).await.map(drop)
+    }
+
     /// The answer to a request that must not be sent twice: `Effect::None` of a fault says that
     /// nobody took it within the request timeout.
     pub(super) async fn write<C: Call>(&self, call: &C) -> Result<C::Answer, Fault> {
@@ -140,18 +159,20 @@ impl Cluster {
         deadline: Instant,
         call: &C,
     ) -> Result<(C::Answer, &Member), EtcdFault> {
-        let mut last = None;
+        let mut before = BTreeMap::new();
         for attempts in 1.. {
             let member = self.current();
+            let endpoint = member.endpoint.as_str();
             let patience = Instant::now() + self.patience;
             let attempt = timeout_at(patience.min(deadline), self.attempt(member, call));
             let fault = match attempt.await {
                 Ok(Ok(answer)) => return Ok((answer, member)),
                 Ok(Err(fault)) => fault,
                 Err(_late) => {
-                    let silent = Fault::silent(&member.endpoint);
+                    let silent = Fault::silent(endpoint);
                     // Of one that had less than its time, what it did with the whole says more.
-                    if deadline < patience { last.unwrap_or(silent) } else { silent }
+                    let known = before.remove(endpoint).filter(|_| deadline < patience);
+                    known.unwrap_or(silent)
                 }
             };
             if fault.effect == Effect::Refused {
@@ -161,7 +182,7 @@ impl Cluster {
             if Instant::now() + PAUSE >= deadline {
                 return Err(fault.why);
             }
-            last = Some(fault);
+            before.insert(endpoint, fault);
             if attempts % self.members.len() == 0 {
                 sleep(PAUSE).await;
             }
@@ -284,6 +305,10 @@ fn request<T>(message: T, token: Option<Token>) -> Request<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tonic::ConnectError;
+
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_secs(1);
@@ -309,6 +334,34 @@ mod tests {
         let fault = cluster.read(&Failing).await.unwrap_err();
         assert_eq!(began.elapsed(), TIMEOUT, "the last attempt was cut short");
         assert!(matches!(fault, EtcdFault::Answer { .. }), "{fault:?}");
+    }
+
+    /// Of two members one hangs and the other one refuses connections.
+    #[derive(Clone)]
+    struct HalfAway(Arc<AtomicUsize>);
+
+    impl Call for HalfAway {
+        type Answer = ();
+        async fn send(request: Request<Self>, _: Channel) -> Result<Response<()>, Status> {
+            if request.into_inner().0.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+                pending::<()>().await;
+            }
+            Err(Status::from_error(Box::new(ConnectError("refused".into()))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_refuses_connections_does_not_hide_that_the_one_cut_short_is_silent() {
+        for first in 0..2 {
+            let of_two = vec!["http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()];
+            let settings = EtcdSettings { endpoints: of_two, ..EtcdSettings::of_nobody(TIMEOUT) };
+            let cluster = Cluster::new(settings, RangeRequest::default()).unwrap();
+            let call = HalfAway(Arc::new(AtomicUsize::new(first)));
+            let began = Instant::now();
+            let fault = cluster.read(&call).await.unwrap_err();
+            assert_eq!(began.elapsed(), TIMEOUT, "the last attempt was cut short");
+            assert!(matches!(fault, EtcdFault::Silent { .. }), "{fault:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

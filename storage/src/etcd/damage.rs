@@ -6,7 +6,6 @@ use std::error::Error;
 /// [`StoreError::Corrupt`](crate::StoreError::Corrupt). It is never passed over, since a record of
 /// ours that is damaged looks the same, and would be missing then.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum EtcdDamage {
     /// A record of ours that is damaged, or something of others.
     #[error("what etcd has under \"{key}\" is no record of Selkie")]

@@ -7,7 +7,6 @@ use tonic::{Code, ConnectError, Status};
 /// What an etcd cluster did instead of what it was asked: the source of a
 /// [`StoreError`](crate::StoreError).
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum EtcdFault {
     /// No connection came about.
     #[error("{endpoint} cannot be connected to")]

@@ -53,7 +53,6 @@ impl fmt::Debug for EtcdLogin {
 
 /// Why settings are no way to a cluster.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum EtcdError {
     /// There is no endpoint.
     #[error("etcd needs at least one endpoint")]

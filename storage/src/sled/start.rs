@@ -98,7 +98,9 @@ impl Disk {
 
     /// Makes both parts what memory says, where a fault has left one in doubt.
     ///
-    /// Readers wait only while sled is opened anew, not for what is written of all records.
+    /// Readers wait for none of it, however long the disk takes: they are on threads that serve others,
+    /// so the lock of the state is held for a page of records at most. No commit comes between the pages,
+    /// as whoever heals has the disk.
     pub(super) fn heal(&mut self, shared: &Shared) -> Result<(), StoreError> {
         let newest = told(shared);
         let broken = self.journal.is_none() || self.engine.is_none() || self.witness.is_none();
@@ -108,8 +110,8 @@ impl Disk {
             self.journal = Some(journal.map_err(|error| self.failed(error))?);
         }
         if self.engine.is_none() {
-            let state = shared.state();
-            let engine = self.reopened(state.records(), state.newest());
+            let records = shared.walk().map(|it| (it.key, (it.value, it.revision))).collect();
+            let engine = self.reopened(&records, newest.revision);
             self.engine = Some(engine.map_err(|error| error.at(&self.dir))?);
         }
         if self.witness.is_none() {
@@ -240,7 +242,9 @@ fn readable<T>(
     unread: &mut Vec<io::Error>,
 ) -> Result<Option<T>, SledError> {
     match read {
-        Err(SledError::Io(error)) if files::is_unreadable(&error) => {
+        Err(SledError::Io(error) | SledError::Engine(::sled::Error::Io(error)))
+            if files::is_unreadable(&error) =>
+        {
             tracing::error!(%error, name, "a file of the store cannot be read: repair the disk; it is made anew if the others have all that was answered");
             unread.push(error);
             Ok(None)
@@ -256,7 +260,9 @@ fn create(dir: &Path) -> Result<JournalContent, SledError> {
     journal::read(dir)
 }
 
-/// sled and what it holds; `None` where it is gone or damaged.
+/// sled and what it holds; `None` where it is gone or damaged. Where the disk does not give a file of it
+/// back, that is the error, and nothing is tried with the others: to scan the log is to cut it off where
+/// it cannot be read.
 fn open_engine(
     dir: &Path,
     known: &Records,
@@ -328,8 +334,9 @@ impl Parts {
         } else {
             create(dir)?
         };
-        let (engine, held) =
-            open_engine(dir, found.records().unwrap_or(&Records::new()), patience)?;
+        let none = Records::new();
+        let opened = open_engine(dir, found.records().unwrap_or(&none), patience);
+        let (engine, held) = readable(opened, ENGINE, &mut unread)?.unwrap_or((None, None));
         let (truth, rewrite) = match (choose(found, held.as_ref(), witness), unread.pop()) {
             // What cannot be read today is not lost yet: nobody is to put a backup in its place.
             (Err(SledError::Damaged), Some(unread)) => return Err(SledError::Io(unread)),
@@ -456,9 +463,10 @@ fn reopen(
     newest: Revision,
     patience: Duration,
 ) -> Result<Engine, SledError> {
-    let (engine, held) = open_engine(dir, records, patience)?;
-    match (engine, held) {
-        (Some(engine), Some(held)) => {
+    // Memory has all that was answered, so that nothing need be read from here.
+    let opened = readable(open_engine(dir, records, patience), ENGINE, &mut Vec::new())?;
+    match opened {
+        Some((Some(engine), Some(held))) => {
             if held.newest != newest || held.records != *records {
                 engine.fill(&held.records, records, newest).map_err(unwritten)?;
             }

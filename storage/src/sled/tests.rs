@@ -1,8 +1,15 @@
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use futures_util::FutureExt as _;
 
 use super::*;
 use crate::contract::Standing;
 use crate::record::RecordValue;
+
+/// Generous: it bounds a failing test.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn fresh() -> Arc<dyn Store> {
     let dir = tempfile::tempdir().unwrap();
@@ -142,11 +149,10 @@ fn witness_survives_either_slot_and_says_nothing_without_both() {
     }
 }
 
-/// Counts this thread's warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<std::sync::atomic::AtomicUsize>);
+/// Does something at each of this thread's warnings.
+struct AtWarnings<F>(F);
 
-impl tracing::Subscriber for Warnings {
+impl<F: Fn() + 'static + Send + Sync> tracing::Subscriber for AtWarnings<F> {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         *metadata.level() == tracing::Level::WARN
     }
@@ -161,7 +167,7 @@ impl tracing::Subscriber for Warnings {
 
     fn event(&self, event: &tracing::Event<'_>) {
         if event.metadata().target().starts_with("selkie_storage") {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.0();
         }
     }
 
@@ -170,18 +176,26 @@ impl tracing::Subscriber for Warnings {
     fn exit(&self, _span: &tracing::span::Id) {}
 }
 
+/// While `tracing` knows of one subscriber alone, the first thread that comes to a line of the log
+/// answers for all whether anybody wants it, and that may be one of another test.
+fn another_subscriber() -> tracing::Dispatch {
+    tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new())
+}
+
 #[tokio::test]
 async fn a_first_start_warns_of_nothing_and_a_sled_made_anew_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let settings = SledSettings::new(dir.path());
-    // While `tracing` knows of one subscriber alone, the first thread that comes to a line of the log
-    // answers for all whether anybody wants it, and that may be one of another test.
-    let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _another = another_subscriber();
     let warnings_of_start = || {
-        let warnings = Warnings::default();
-        let opened = tracing::subscriber::with_default(warnings.clone(), || Disk::open(&settings));
+        let warnings = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&warnings);
+        let at_warnings = AtWarnings(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let opened = tracing::subscriber::with_default(at_warnings, || Disk::open(&settings));
         drop(opened.unwrap());
-        warnings.0.load(std::sync::atomic::Ordering::Relaxed)
+        warnings.load(Ordering::Relaxed)
     };
     assert_eq!(warnings_of_start(), 0);
     let store = open(dir.path()).await.unwrap();
@@ -189,4 +203,59 @@ async fn a_first_start_warns_of_nothing_and_a_sled_made_anew_is_told() {
     drop(store);
     std::fs::remove_dir_all(dir.path().join("sled")).unwrap();
     assert_eq!(warnings_of_start(), 1);
+}
+
+#[tokio::test]
+async fn no_read_waits_for_a_sled_that_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.unwrap();
+    store.commit(&[], &[put("a", "1")]).await.unwrap();
+    std::fs::remove_dir(dir.path().join("sled/blobs")).unwrap();
+    // sled fails at it, after the journal has it.
+    store.commit(&[], &[put("a", &"x".repeat(20_000))]).await.unwrap();
+    let (tell, reads) = mpsc::channel();
+    let store = Arc::new(store);
+    let reader = Arc::clone(&store);
+    let read_elsewhere = move || {
+        let store = Arc::clone(&reader);
+        let (tell_read, read) = mpsc::channel();
+        std::thread::spawn(move || {
+            let key = "a".parse().unwrap();
+            tell_read.send(store.get(&key).now_or_never().unwrap()).unwrap();
+        });
+        tell.send(read.recv_timeout(PATIENCE)).unwrap();
+    };
+    let _another = another_subscriber();
+    let commit = || store.inner.commit(&[], &[put("b", "2")]);
+    tracing::subscriber::with_default(AtWarnings(read_elsewhere), commit).unwrap();
+    let reads: Vec<_> = reads.try_iter().collect();
+    assert!(!reads.is_empty(), "nothing was made anew");
+    for read in reads {
+        let record = read.expect("a read waited").unwrap().unwrap();
+        assert_eq!(record.value.as_bytes().len(), 20_000);
+    }
+}
+
+/// A pipe in place of a file: whoever opens it hangs, as on a disk that does, until it is read.
+#[test]
+fn commits_given_up_on_a_disk_that_hangs_take_one_thread_in_all() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = SledSettings { journal_bytes: 0, ..SledSettings::new(dir.path()) };
+        let store = SledStore::open(settings).await.unwrap();
+        store.commit(&[], &[put("a", &"x".repeat(1000))]).await.unwrap();
+        let pipe = dir.path().join("journal.tmp");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for number in 0..3 {
+            let given_up = store.commit(&[], &[put("b", &number.to_string())]).now_or_never();
+            assert!(given_up.is_none());
+        }
+        let others = tokio::time::timeout(PATIENCE, spawn_blocking(|| ())).await;
+        drop(std::fs::read(&pipe).unwrap());
+        others.expect("no thread is left").unwrap();
+        store.commit(&[], &[put("b", "last")]).await.unwrap();
+    });
 }

@@ -33,7 +33,17 @@ const WITNESS: Part = Part {
 };
 const SLED: Part = Part {
     files: &["sled/db", "sled/conf", "sled.new/db", "sled.new/conf"],
-    calls: &["openat", "write", "pwrite64", "ftruncate", "sync_file_range", "fsync", "fdatasync"],
+    calls: &[
+        "openat",
+        "read",
+        "pread64",
+        "write",
+        "pwrite64",
+        "ftruncate",
+        "sync_file_range",
+        "fsync",
+        "fdatasync",
+    ],
 };
 const DIRECTORIES: Part = Part {
     files: &["", "sled", "sled/blobs", "sled.new", "sled.new/blobs", "damaged-1", "damaged-1/sled"],
@@ -189,6 +199,42 @@ async fn a_file_that_cannot_be_read_is_made_from_the_others_and_two_are_waited_f
         // Nothing was made anew of what two were needed for: it is there once it can be read.
         let found = newest(&open(dir.path()).await.unwrap()).await;
         assert_eq!(found, if opens { COMMITS } else { COMMITS - 2 }, "{unreadable:?}");
+    }
+}
+
+/// A sector of the database is gone: the journal has all, and where that is gone too the disk is waited
+/// for, since nothing of the database is lost yet.
+#[tokio::test]
+async fn a_database_that_cannot_be_read_is_made_from_the_journal() {
+    let test = "a_database_that_cannot_be_read_is_made_from_the_journal";
+    if !may_inject(test) {
+        return;
+    }
+    let made = super::made(COMMITS - 2).await;
+    let names = fs::read_dir(made.path().join("sled")).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let snapshot = format!("sled/{}", names.find(|name| name.starts_with("snap.")).unwrap());
+    let files = [("sled/conf", "read"), (&*snapshot, "read"), ("sled/db", "pread64")];
+    for (file, call) in files {
+        for has_journal in [true, false] {
+            let place = format!("{file}, journal: {has_journal}");
+            let dir = TempDir::new().unwrap();
+            let (store, bad) = (dir.path().join("store"), dir.path().join("bad"));
+            super::copy(made.path(), &store);
+            // Faults go by path, and the file that is made in its place is a good one.
+            fs::rename(store.join(file), &bad).unwrap();
+            std::os::unix::fs::symlink(&bad, store.join(file)).unwrap();
+            if !has_journal {
+                fs::write(store.join("journal"), b"nothing").unwrap();
+            }
+            let told = run(&store, &["../bad"], call, "error=EIO", "1+");
+            assert!(told.is_hit, "{place}: {told:?}");
+            assert_eq!((told.is_open, told.is_done), (has_journal, has_journal), "{place}");
+            assert_eq!(store.join("damaged-1").join(file).exists(), has_journal, "{place}");
+            // Without either, what is there once it can be read is as it was.
+            let found = newest(&open(&store).await.unwrap()).await;
+            assert_eq!(found, if has_journal { COMMITS } else { COMMITS - 2 }, "{place}");
+        }
     }
 }
 

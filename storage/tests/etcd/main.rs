@@ -14,6 +14,7 @@ mod places;
 mod quota;
 mod secured;
 mod server;
+mod slow;
 mod watches;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,14 @@ impl Bridge {
         let selkie = self.site.start()?;
         let client = selkie.client().with_token(&self.client_token);
         Ok((selkie, client))
+    }
+
+    /// What `selkie doctor` ends with and says.
+    fn doctor(&self) -> Result<(Option<i32>, String)> {
+        let config = self.site.write()?;
+        let output = Command::new(selkie_tests::binary()?).arg("doctor").arg(config).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8(text).context("no text")?))
     }
 
     /// As an agent does it: another file in its place.
@@ -267,23 +276,55 @@ fn doctor_walks_to_the_upstream_and_names_what_fails() -> Result<()> {
     let Some(vault) = vault_upstream(dir.path())? else { return Ok(()) };
     let token = vault.token("bridge", FULL, &json!({ "period": "1h" }))?;
     let bridge = Bridge::new(&vault.url(), &token)?;
-    let config = bridge.site.write()?;
-    let doctor = || -> Result<(Option<i32>, String)> {
-        let output = std::process::Command::new(selkie_tests::binary()?)
-            .arg("doctor")
-            .arg(&config)
-            .output()?;
-        let text = [output.stdout, output.stderr].concat();
-        Ok((output.status.code(), String::from_utf8(text).context("no text")?))
-    };
-    let (_, text) = doctor()?;
-    for told in ["transit key", "a random DEK is wrapped under", "the same DEK comes back"] {
+    let (_, text) = bridge.doctor()?;
+    for told in [
+        "its renewal works",
+        "transit key",
+        "a random DEK is wrapped under",
+        "the same DEK comes back",
+    ] {
         assert!(text.contains(told), "{told}: {text}");
     }
     bridge.write_token("hvs.unknown")?;
-    let (code, text) = doctor()?;
+    let (code, text) = bridge.doctor()?;
     assert!(code != Some(0) && text.contains("our token is unknown"), "{code:?} {text}");
     assert!(!text.contains("hvs."), "{text}");
+    Ok(())
+}
+
+/// Of a Selkie, and of a Vault where there is one.
+#[test]
+fn a_token_that_may_not_renew_itself_is_told_with_the_path_that_it_lacks() -> Result<()> {
+    let mut far = Site::new()?;
+    far.keys = "key \"bridge\" {}\n".into();
+    far.policy(
+        "bridge",
+        &[
+            ("transit/encrypt/bridge", &["update"]),
+            ("transit/decrypt/bridge", &["update"]),
+            ("transit/keys/bridge", &["read"]),
+        ],
+    );
+    let fields = "no_default_policy = true\n  period = \"1h\"";
+    let token = far.client("near", &["bridge"], fields)?;
+    let far = far.start()?;
+    let dir = tempfile::tempdir()?;
+    let vault = vault_upstream(dir.path())?;
+    let mut upstreams = vec![(far.url(), token)];
+    if let Some(vault) = &vault {
+        let fields = json!({ "period": "1h", "no_default_policy": true });
+        upstreams.push((vault.url(), vault.token("bridge", FULL, &fields)?));
+    }
+    for (url, token) in upstreams {
+        let bridge = Bridge::new(&url, &token)?;
+        let (_, text) = bridge.doctor()?;
+        assert!(text.contains("the token is not renewed"), "{text}");
+        assert!(text.contains("`update` on auth/token/renew-self"), "{text}");
+        assert!(text.contains("the same DEK comes back"), "{text}");
+        let (selkie, client) = bridge.start()?;
+        ciphertext(&client)?;
+        selkie.says("`update` on auth/token/renew-self")?;
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ mod wire;
 use selkie_memory::WipedVec;
 
 pub use reply::{Class, Failure, KeyFacts, KeyKind, Reply, Stage, Token, Uses};
-pub use request::{KeyName, Mechanism, Open, Request, Selector, SlotChoice};
+pub use request::{KeyName, Mechanism, Open, Request, Selector, SlotChoice, Witness};
 pub use wire::Malformed;
 use wire::{Reader, Writer};
 

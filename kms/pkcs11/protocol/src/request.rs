@@ -31,6 +31,8 @@ pub enum Request {
         mechanism: Mechanism,
         /// What the wrap gave.
         wrapped: Vec<u8>,
+        /// What tells a session that fails from a wrong `wrapped`, where `key` itself wraps nothing.
+        witness: Option<Witness>,
     },
 }
 
@@ -76,6 +78,15 @@ pub struct KeyName {
     pub id: Vec<u8>,
 }
 
+/// A key that wraps and unwraps, and how it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Which.
+    pub key: KeyName,
+    /// How.
+    pub mechanism: Mechanism,
+}
+
 /// How a token wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
@@ -115,6 +126,12 @@ impl KeyName {
     }
 }
 
+impl Witness {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { mechanism: Mechanism::read(reader)?, key: KeyName::read(reader)? })
+    }
+}
+
 impl Request {
     pub(crate) fn write(&self, writer: &mut Writer) -> Result<(), Malformed> {
         match self {
@@ -138,11 +155,15 @@ impl Request {
                 writer.raw(dek);
                 Ok(())
             }
-            Self::Unwrap { key, mechanism, wrapped } => {
+            Self::Unwrap { key, mechanism, wrapped, witness } => {
                 writer.u8(4);
                 key.write(writer)?;
                 writer.u8(mechanism.code());
-                writer.bytes(wrapped)
+                writer.bytes(wrapped)?;
+                writer.option(witness.as_ref(), |writer, witness| {
+                    writer.u8(witness.mechanism.code());
+                    witness.key.write(writer)
+                })
             }
         }
     }
@@ -165,6 +186,7 @@ impl Request {
                 key: KeyName::read(reader)?,
                 mechanism: Mechanism::read(reader)?,
                 wrapped: reader.bytes()?.to_vec(),
+                witness: reader.option(Witness::read)?,
             }),
             _ => Err(Malformed),
         }

@@ -10,11 +10,17 @@ fn requests() -> Vec<Request> {
     let slot = SlotChoice { id: Some(7), token_label: None, serial: Some("S".into()) };
     let dek = || WipedVec::new(vec![9; SECRET_BYTES]);
     let pin = WipedVec::new(b"1234".to_vec());
+    let (mechanism, wrapped) = (Mechanism::AesKeyWrap, vec![3; 40]);
+    let unwrap = |witness| {
+        let wrapped = wrapped.clone();
+        Request::Unwrap { key: name(), mechanism, wrapped, witness }
+    };
     vec![
         Request::Open(Open { library: "/lib/hsm.so".into(), slot, pin, sessions: 4 }),
         Request::Inspect(Selector { label: Some(b"unseal".to_vec()), id: None }),
         Request::Wrap { key: name(), mechanism: Mechanism::AesGcm, nonce: [5; 12], dek: dek() },
-        Request::Unwrap { key: name(), mechanism: Mechanism::AesKeyWrap, wrapped: vec![3; 40] },
+        unwrap(None),
+        unwrap(Some(Witness { key: name(), mechanism: Mechanism::AesGcm })),
     ]
 }
 

@@ -18,7 +18,7 @@ typedef struct { CK_BYTE major, minor; } CK_VERSION;
 enum {
     OK = 0, GENERAL_ERROR = 5, FUNCTION_FAILED = 6, DEVICE_ERROR = 0x30, DEVICE_REMOVED = 0x32, DEVICE_MEMORY = 0x31,
     ENCRYPTED_DATA_INVALID = 0x40,
-    FUNCTION_NOT_SUPPORTED = 0x54, PIN_INCORRECT = 0xA0, PIN_LOCKED = 0xA4, SESSION_COUNT = 0xB1,
+    FUNCTION_NOT_SUPPORTED = 0x54, KEY_FUNCTION_NOT_PERMITTED = 0x68, PIN_INCORRECT = 0xA0, PIN_LOCKED = 0xA4, SESSION_COUNT = 0xB1,
     SESSION_HANDLE_INVALID = 0xB3, TOKEN_NOT_PRESENT = 0xE0, USER_NOT_LOGGED_IN = 0x101,
 };
 
@@ -48,7 +48,7 @@ static void hang(void) { for (;;) pause(); }
 static void crash(void) { *(volatile int *)8 = 1; }
 
 static CK_ULONG last_session, stale_sessions;
-static int logged_in, has_dropped;
+static int logged_in, has_dropped, has_failed;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Once in the life of a process: sessions stay open, private objects are no longer seen. */
@@ -256,7 +256,9 @@ static CK_RV usable(CK_ULONG session) {
 }
 
 static CK_RV C_EncryptInit(CK_ULONG session, void *mechanism, CK_ULONG key) {
-    (void)mechanism; (void)key;
+    (void)mechanism;
+    if (key != 1 && (is("previous decrypt only") || is("previous decrypt only, and nothing works")))
+        return KEY_FUNCTION_NOT_PERMITTED;
     return usable(session);
 }
 
@@ -268,6 +270,7 @@ static CK_RV C_DecryptInit(CK_ULONG session, void *mechanism, CK_ULONG key) {
 static CK_RV C_Encrypt(CK_ULONG session, CK_BYTE *in, CK_ULONG length, CK_BYTE *out, CK_ULONG *written) {
     (void)session;
     if (is("broken")) return GENERAL_ERROR;
+    if (is("busy after a failure") && has_failed) return DEVICE_MEMORY;
     if (out) {
         for (CK_ULONG i = 0; i < length; i++) out[i] = in[i] ^ 0x55;
         memset(out + length, 0x77, 16);
@@ -281,13 +284,12 @@ static CK_RV C_Decrypt(CK_ULONG session, CK_BYTE *in, CK_ULONG length, CK_BYTE *
     if (is("decrypt hangs")) hang();
     if (is("decrypt crashes")) crash();
     if (is("decrypt exits")) _exit(3);
-    if (is("broken")) return GENERAL_ERROR;
+    if (is("broken") || is("previous decrypt only, and nothing works")) return GENERAL_ERROR;
     if (is("link dead")) return FUNCTION_FAILED;
     if (is("garbage length") && !out) { *written = 1UL << 62; return OK; }
     if (is("long answer")) { if (!out) { *written = 4096; return OK; } memset(out, 9, 4096); *written = 4096; return OK; }
     if (is("no answer")) { *written = 0; return OK; }
 #ifdef PAIR
-    static int has_failed;
     if (has_failed && is("busy after a failure")) return DEVICE_MEMORY;
     CK_RV result = decrypt_oaep(in, length, out, written);
     if (result != OK) has_failed = 1;
@@ -295,7 +297,7 @@ static CK_RV C_Decrypt(CK_ULONG session, CK_BYTE *in, CK_ULONG length, CK_BYTE *
 #endif
     if (length != 48) return ENCRYPTED_DATA_INVALID;
     for (int i = 32; i < 48; i++)
-        if (in[i] != 0x77) return GENERAL_ERROR;
+        if (in[i] != 0x77) { has_failed = 1; return GENERAL_ERROR; }
     if (out) for (CK_ULONG i = 0; i < 32; i++) out[i] = in[i] ^ 0x55;
     *written = 32;
     return OK;

@@ -227,16 +227,39 @@ async fn a_wrong_ciphertext_of_a_pair_is_rejected_and_ends_no_child() {
 /// Whoever sends garbage to a token at its limit must not end the calls of all others.
 #[tokio::test]
 async fn a_token_too_busy_to_tell_a_wrong_ciphertext_asks_for_patience_and_ends_no_child() {
-    let bad = Bad::of_a_pair();
-    let good = Wrapped::under(&*bad.kms, 7).await;
-    let mut wrong = Wrapped::under(&*bad.kms, 7).await;
-    *wrong.bytes.last_mut().unwrap() ^= 1;
-    bad.misbehave("busy after a failure");
-    let error = wrong.unwrap(&*bad.kms).await.unwrap_err();
-    assert!(matches!(error, KmsError::Throttled { .. }), "{error:?}");
-    bad.behave();
-    good.unwrap(&*bad.kms).await.unwrap();
+    for bad in [Bad::of_a_pair(), Bad::new()] {
+        let good = Wrapped::under(&*bad.kms, 7).await;
+        let mut wrong = Wrapped::under(&*bad.kms, 7).await;
+        *wrong.bytes.last_mut().unwrap() ^= 1;
+        bad.misbehave("busy after a failure");
+        let error = wrong.unwrap(&*bad.kms).await.unwrap_err();
+        assert!(matches!(error, KmsError::Throttled { .. }), "{error:?}");
+        bad.behave();
+        good.unwrap(&*bad.kms).await.unwrap();
+        assert_eq!(bad.children().len(), 1);
+    }
+}
+
+/// A key that may not wrap is no proof of anything: the current one tells.
+#[tokio::test]
+async fn a_ciphertext_of_a_key_that_only_decrypts_is_judged_by_the_current_key() {
+    let bad = Bad::with(library(), crate::PIN, |settings| {
+        settings.key_id = Some(vec![1]);
+        settings.previous_key_ids = vec![vec![2]];
+    });
+    let mut previous = Wrapped::under(&*bad.kms, 7).await;
+    previous.kek = bad.kms.describe().await.unwrap().versions().first().unwrap().id.clone();
+    bad.misbehave("previous decrypt only");
+    *previous.bytes.last_mut().unwrap() ^= 1;
+    let error = previous.unwrap(&*bad.kms).await.unwrap_err();
+    assert!(matches!(error, KmsError::Rejected(_)), "{error:?}");
     assert_eq!(bad.children().len(), 1);
+    *previous.bytes.last_mut().unwrap() ^= 1;
+    bad.misbehave("previous decrypt only, and nothing works");
+    let error = previous.unwrap(&*bad.kms).await.unwrap_err();
+    assert!(matches!(error, KmsError::Unavailable(_)), "{error:?}");
+    bad.misbehave("previous decrypt only");
+    bad.recovers(&previous).await;
 }
 
 /// Whatever it is that the token says of one key, and no rule is known for.

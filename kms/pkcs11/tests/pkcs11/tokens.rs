@@ -1,5 +1,9 @@
 //! Tokens as they are: keys that suit and keys that do not, PINs, people who rotate.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use selkie_crypto::WrapAlgorithm;
 use selkie_kms::pkcs11::{
     Class, Fault, Finding, Mechanism, Pkcs11Settings, Stage, Step, Unsuitable, Warning,
@@ -135,6 +139,45 @@ async fn a_version_that_only_decrypts_opens_what_it_wrapped() {
     old.unwrap(&*kms).await.unwrap();
     let description = kms.describe().await.unwrap();
     assert_eq!(description.versions()[0].state, KekState::Enabled);
+}
+
+/// The program under a name that notes the process of each child.
+fn counted(mut settings: Pkcs11Settings, dir: &Path) -> Pkcs11Settings {
+    let (script, children) = (dir.join("program"), dir.join("children"));
+    let text = format!(
+        "#!/bin/sh\necho $$ >> {}\nexec {} \"$@\"\n",
+        children.display(),
+        settings.program.display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, Permissions::from_mode(0o700)).unwrap();
+    settings.program = script;
+    settings
+}
+
+/// Whoever has a wrong ciphertext of such a key must not end the calls of all others.
+#[tokio::test]
+async fn a_wrong_ciphertext_of_a_version_that_only_decrypts_is_rejected_and_ends_no_child() {
+    let Some(hsm) = SoftHsm::with(&[("aes", "01")]) else { return };
+    let old = Wrapped::under(&*provider(hsm.settings()), 7).await;
+    hsm.tool(&["aes", "unseal", "02"]);
+    hsm.tool(&["retire", "unseal", "01"]);
+    let dir = tempfile::tempdir().unwrap();
+    let kms = provider(counted(rotated(&hsm), dir.path()));
+    let mut flipped = old.bytes.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let wrong = [
+        (WrapAlgorithm::A256GcmKw, flipped),
+        (WrapAlgorithm::A256GcmKw, vec![0x5a; 60]),
+        (WrapAlgorithm::A256Kw, vec![0x5a; 40]),
+    ];
+    for (algorithm, bytes) in wrong {
+        let refused = kms.unwrap_dek(&old.kek, algorithm, &bytes, crate::call()).await.unwrap_err();
+        assert!(matches!(refused, KmsError::Rejected(_)), "{algorithm:?}: {refused:?}");
+    }
+    old.unwrap(&*kms).await.unwrap();
+    let children = fs::read_to_string(dir.path().join("children")).unwrap();
+    assert_eq!(children.lines().count(), 1);
 }
 
 #[tokio::test]

@@ -15,6 +15,15 @@ use crate::azure::classify::failure;
 use crate::azure::{Diagnosis, Hop, Outcome};
 use crate::http::{HttpError, HttpHop, HttpReason};
 
+/// As vaults and managed HSMs have said of good tokens.
+pub(super) const UNVERIFIED: [&str; 2] = [
+    "AKV10046: Unable to resolve the key used for signature validation. EncodedJwtHeader: 'ey'.",
+    "Token not yet valid (Activity ID: 11111111-2222-3333-4444-555555555555)",
+];
+
+const OF_MANAGED_HSM: &str = "Not authorized to access Microsoft.KeyVault/managedHsm/keys/\
+                              unwrap/action on /keys/kek (Activity ID: 1)";
+
 const REQUEST: &str = "11111111-2222-3333-4444-555555555555";
 
 fn now() -> SystemTime {
@@ -101,6 +110,11 @@ fn answers() -> Vec<Row> {
     let outage = |status| key_vault(status, "InternalError", None, "");
     let outage = |status| (outage(status), Outcome::Outage, KmsError::Unavailable(None));
     rows.extend([408, 500, 502, 503, 504, 599].map(outage));
+    let unverified = |message| {
+        let error = key_vault(401, "Unauthorized", None, message);
+        (error, Outcome::TokenUnverified, KmsError::Unavailable(None))
+    };
+    rows.extend(UNVERIFIED.map(unverified));
     rows
 }
 
@@ -148,6 +162,7 @@ fn denials() -> Vec<(Error, Outcome)> {
         (told("Caller is not authorized to perform action on resource."), Outcome::RoleMissing),
         (forbidden("ForbiddenByPolicy"), Outcome::PolicyMissing),
         (forbidden("AccessDenied"), Outcome::PolicyMissing),
+        (key_vault(403, "AccessDenied", None, OF_MANAGED_HSM), Outcome::RoleMissing),
         (told("The user does not have keys get permission"), Outcome::PolicyMissing),
         (forbidden("ForbiddenByFirewall"), Outcome::Firewall),
         (told("Client address is not authorized and caller"), Outcome::Firewall),

@@ -291,6 +291,24 @@ async fn token_that_is_not_accepted_is_replaced_once() {
 }
 
 #[tokio::test]
+async fn token_that_the_vault_cannot_check_now_is_kept() {
+    for message in super::classified::UNVERIFIED {
+        let (vault, credential) = (FakeVault::rsa(), Arc::new(FakeCredential::default()));
+        let kms =
+            AzureKeyVault::over(&settings(), vault.clone(), credential.clone(), clock()).unwrap();
+        unwrap(&kms).await.unwrap();
+        let body = super::fake::failure("Unauthorized", None, message).to_string();
+        vault.answer(Operation::Unwrap, 401, &body);
+        let outcome = unwrap(&kms).await;
+        assert!(matches!(outcome, Err(KmsError::Unavailable(_))), "{outcome:?}");
+        assert_eq!(seen(outcome), (Hop::Unwrap, Outcome::TokenUnverified));
+        vault.intercept(|_, _| None);
+        unwrap(&kms).await.unwrap();
+        assert_eq!(credential.given_up(), 0, "{message}");
+    }
+}
+
+#[tokio::test]
 async fn body_survives_the_replacement_of_a_token() {
     let (vault, credential) = (FakeVault::rsa(), Arc::new(FakeCredential::default()));
     let kms = AzureKeyVault::over(&settings(), vault.clone(), credential, clock()).unwrap();

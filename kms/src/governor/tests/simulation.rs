@@ -138,7 +138,7 @@ async fn restart_of_all(seed: u64, replicas: u64) -> Run {
     Run {
         took: limiter.start.elapsed().as_secs_f64(),
         own_time: limiter.own_time(replicas * 64),
-        throttled: governors.iter().map(|governor| governor.figures().throttled_total()).sum(),
+        throttled: governors.iter().map(|governor| governor.figures().calls_total.throttled).sum(),
     }
 }
 

@@ -26,7 +26,7 @@ async fn throttled_kms_is_left_alone_for_its_time_then_probed_once_then_used_aga
     assert!(world.elapsed() < ms(3_200), "{:?}", world.elapsed());
     assert_eq!(world.calls(), 44);
     let figures = world.governor.figures();
-    assert_eq!((figures.throttled_total(), figures.calls_total.ok), (4, 40));
+    assert_eq!((figures.calls_total.throttled, figures.calls_total.ok), (4, 40));
     assert!(!figures.is_closed && figures.limit == 4);
 }
 

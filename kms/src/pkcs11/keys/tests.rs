@@ -130,6 +130,32 @@ fn a_previous_rsa_key_opens_beside_a_current_aes_key_of_a_chosen_mechanism() {
 }
 
 #[test]
+fn a_key_that_wraps_nothing_is_judged_by_the_current_one() {
+    let rsa = |id| {
+        let (modulus, exponent) = (vec![0xFD; 256], vec![1, 0, 1]);
+        facts(id, KeyKind::Rsa { modulus, exponent, oaep_sha256: true })
+    };
+    let (gcm, key_wrap, oaep) =
+        (Mechanism::AesGcm, Mechanism::AesKeyWrap, Mechanism::RsaOaepSha256);
+    let of = |previous, current| {
+        let keys = Keys::new(vec![Previous::Found(previous)], current, &token(), None).unwrap();
+        let previous = keys.previous.first().unwrap().clone();
+        (keys, previous)
+    };
+    let (keys, previous) = of(facts(1, AES), facts(2, AES));
+    let current = Some(Witness { key: facts(2, AES).name, mechanism: gcm });
+    assert_eq!(keys.witness(&previous, gcm), current);
+    assert_eq!(keys.witness(keys.current(), key_wrap), current);
+    assert_eq!(keys.witness(keys.current(), gcm), None, "it is its own");
+    let (keys, previous) = of(rsa(1), facts(2, AES));
+    assert_eq!(keys.witness(&previous, oaep), None);
+    assert_eq!(keys.probe(&previous).unwrap().key, previous.name);
+    let (keys, previous) = of(facts(1, AES), rsa(2));
+    assert_eq!(keys.witness(&previous, gcm), None);
+    assert_eq!(keys.probe(&previous).unwrap().key, keys.current().name);
+}
+
+#[test]
 fn trouble_of_the_token_is_none_of_a_previous_key() {
     let selector = Selector { label: None, id: Some(vec![1]) };
     for (class, is_of_the_key) in

@@ -4,6 +4,7 @@ mod fake;
 mod manners;
 mod provider;
 mod refusals;
+mod tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +50,12 @@ fn outcome<T: std::fmt::Debug>(result: Result<T, KmsError>) -> (TransitHop, Tran
     let error = result.unwrap_err();
     let diagnosis = TransitDiagnosis::of(&error).unwrap();
     (diagnosis.hop, diagnosis.outcome)
+}
+
+async fn walked(kms: &TransitKms) -> Vec<TransitStep> {
+    let mut steps = Vec::new();
+    kms.check(&os_random, &mut |step| steps.push(step)).await.unwrap();
+    steps
 }
 
 fn is_for(request: &Received, path: &str) -> bool {

@@ -206,9 +206,3 @@ async fn the_walk_names_the_hop_that_fails_and_what_mends_it() {
     assert_eq!((last.hop, diagnosis.outcome), (TransitHop::Decrypt, TransitOutcome::PolicyMissing));
     assert!(diagnosis.remedy().contains("MOUNT/decrypt/KEY"));
 }
-
-async fn walked(kms: &TransitKms) -> Vec<TransitStep> {
-    let mut steps = Vec::new();
-    kms.check(&os_random, &mut |step| steps.push(step)).await.unwrap();
-    steps
-}

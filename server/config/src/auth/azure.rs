@@ -50,15 +50,6 @@ pub struct AzureRole {
     pub bound_scale_sets: Vec<String>,
 }
 
-/// The fields of a role that bind it.
-pub const AZURE_BOUNDS: [&str; 5] = [
-    "bound_service_principal_ids",
-    "bound_group_ids",
-    "bound_subscription_ids",
-    "bound_resource_groups",
-    "bound_scale_sets",
-];
-
 /// What cannot be. The texts are Vault's where it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AzureProblem {

@@ -16,7 +16,7 @@ pub struct BreakGlassSeal {
     /// The key's id in an envelope: [`BreakGlassSeal::kek_of`] its public half.
     pub kek: KekId,
     /// The private half, which no configuration file can bring near a server: only `selkie
-    /// break-glass serve` has it.
+    /// break-glass serve` and `selkie restore --key` have it.
     pub private_key: Option<Box<EcPrivateKey>>,
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Teller, ToldAlert};
 use crate::alerts::alert::Detail;
-use crate::alerts::time;
+use crate::clock::rfc3339;
 
 /// The number of this form.
 const FORMAT: u32 = 1;
@@ -89,7 +89,7 @@ impl<'a> Post<'a> {
         Self {
             format: FORMAT,
             id,
-            sent: time(now),
+            sent: rfc3339(now),
             realm: &teller.realm,
             cluster: teller.cluster.as_deref(),
             host: &teller.host,
@@ -123,7 +123,7 @@ impl<'a> One<'a> {
         Self {
             kind: alert.kind.as_str(),
             severity: alert.kind.severity(),
-            time: time(alert.time),
+            time: rfc3339(alert.time),
             message: alert.kind.message(),
             advice: alert.kind.advice(),
             subject: &alert.subject,

@@ -1,4 +1,4 @@
-use selkie_storage::StoreError;
+use selkie_storage::{Revision, StoreError};
 
 use super::*;
 use crate::api::base64::IllegalByte;
@@ -91,12 +91,22 @@ fn where_vault_sends_an_empty_list_there_is_no_text() {
 #[test]
 fn a_store_that_answers_is_not_said_to_be_silent() {
     let away = || "away".into();
-    let damaged = StoreError::Corrupt { key: None, source: away() };
-    assert_eq!(ApiError::of_store(&damaged), ApiError::StorageDamaged);
-    for error in
-        [StoreError::Unavailable { source: away() }, StoreError::Undecided { source: away() }]
-    {
-        assert_eq!(ApiError::of_store(&error), ApiError::StorageUnavailable);
+    let key = || "a/b".parse().unwrap();
+    let contended = "others are changing the same at the same time; try again";
+    let silent = "storage does not answer";
+    let damaged = "storage does not hold what was written to it";
+    for (error, status, text) in [
+        (StoreError::GuardFailed { key: key() }, 503, contended.into()),
+        (StoreError::WrittenTwice { key: key() }, 500, list("internal error")),
+        (StoreError::Reserved { key: key() }, 500, list("internal error")),
+        (StoreError::TooLarge, 500, list("internal error")),
+        (StoreError::Compacted { oldest: Revision::new(2) }, 500, list("internal error")),
+        (StoreError::NotReached { newest: Revision::new(2) }, 503, damaged.into()),
+        (StoreError::Corrupt { key: None, source: away() }, 503, damaged.into()),
+        (StoreError::Unavailable { source: away() }, 503, silent.into()),
+        (StoreError::Undecided { source: away() }, 503, silent.into()),
+    ] {
+        assert_eq!(answer(&ApiError::of_store(&error)), (status, Some(text)), "{error}");
     }
 }
 

@@ -15,7 +15,8 @@ use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::api::route::{AuthMountPath, AuthMountsPath, MountAction};
 use crate::auth::methods::mounts::{MountProblem, NewMount, SYSTEM_SECONDS, mount_path};
-use crate::auth::methods::{AuthMount, AuthTable, MethodError, MountTokenType, Tune};
+use crate::auth::methods::{AuthMount, AuthTable, MethodError, Tune};
+use crate::auth::tokens::GivenTokenType;
 use crate::stable_uuid::stable_uuid;
 
 /// `sys/auth`
@@ -180,7 +181,7 @@ struct Changes {
     max_lease_ttl: Option<u64>,
     description: Option<String>,
     listing_visibility: Option<String>,
-    token_type: Option<MountTokenType>,
+    token_type: Option<GivenTokenType>,
     options: Option<BTreeMap<String, String>>,
 }
 
@@ -202,9 +203,11 @@ impl Changes {
             |field, which| lease(fields, field, |value, why| unparsed(which, value, why));
         let default_lease_ttl = lease("default_lease_ttl", "default")?;
         let max_lease_ttl = lease("max_lease_ttl", "max")?;
-        let token_type = fields.text("token_type").map_err(ApiError::from)?.map(|name| {
-            MountTokenType::named(&name).ok_or_else(|| refused(MountProblem::TokenType))
-        });
+        let token_type =
+            fields.text("token_type").map_err(ApiError::from)?.map(|name| match &*name {
+                "" => Ok(GivenTokenType::default()),
+                name => GivenTokenType::named(name).ok_or_else(|| refused(MountProblem::TokenType)),
+            });
         let listing_visibility = fields.text("listing_visibility").map_err(ApiError::from)?;
         let listing_visibility = listing_visibility.map(|name| match &*name {
             "" | "hidden" | "unauth" => Ok(name.into_owned()),

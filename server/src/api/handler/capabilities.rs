@@ -28,7 +28,7 @@ pub(super) async fn answer(
             Arc::clone(&call.client.acl)
         }
         CapabilitiesOf::Token => of_token(call, &mut fields).await?,
-        CapabilitiesOf::Accessor => of_accessor(call, &mut fields)?,
+        CapabilitiesOf::Accessor => of_accessor(call, &mut fields).await?,
     };
     let request = request::Capabilities::decode(&mut fields)?;
     let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -51,12 +51,12 @@ async fn of_token(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Arc<Acl>, 
     Ok(acl_of(call, found.ok_or(ApiError::CapabilitiesOfNobody)?))
 }
 
-fn of_accessor(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Arc<Acl>, Refusal> {
+async fn of_accessor(call: &Call<'_>, fields: &mut Fields<'_>) -> Result<Arc<Acl>, Refusal> {
     let accessor = fields.text("accessor").map_err(ApiError::from)?.unwrap_or_default();
     if accessor.is_empty() {
         return Err(ApiError::from(TokenFault::MissingAccessor).into());
     }
-    let found = find_accessor(call, &accessor)?;
+    let found = find_accessor(call, &accessor).await?;
     Ok(acl_of(call, found.ok_or(ApiError::from(TokenFault::InvalidAccessor))?))
 }
 

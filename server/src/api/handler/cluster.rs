@@ -1,6 +1,5 @@
 //! `sys/leader` and `sys/ha-status`, for clients that look for the active node: all are.
 
-use jiff::Timestamp;
 use selkie_access::Capability;
 use serde_json::json;
 
@@ -10,6 +9,7 @@ use crate::api::call::{Call, Refusal};
 use crate::api::data::{HaNode, Leader};
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
+use crate::clock::rfc3339;
 use crate::deployment::Deployment;
 use crate::node::Node;
 
@@ -17,9 +17,8 @@ use crate::node::Node;
 /// everything itself.
 pub(super) fn leader(node: &Node, deployment: &Deployment) -> Reply {
     let address = deployment.cluster.api_addr.as_deref().unwrap_or("");
-    let started = node.has_shared_store().then(|| i64::try_from(node.started()).ok()).flatten();
-    let started = started.and_then(|second| Timestamp::from_second(second).ok());
-    Reply::bare(&told(address, started.map(|time| time.to_string()).as_deref()))
+    let started = node.has_shared_store().then(|| rfc3339(node.started())).flatten();
+    Reply::bare(&told(address, started.as_deref()))
 }
 
 /// What a server says that is one of several since `active_since`, or stands alone.

@@ -9,7 +9,7 @@ use super::transit::require_in_any_case;
 use super::wrapping::claim;
 use crate::api::call::{Call, Refusal};
 use crate::api::data;
-use crate::api::error::ApiError;
+use crate::api::error::{ApiError, WrapFault};
 use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{MethodPath, Operation};
@@ -36,7 +36,8 @@ pub(super) async fn answer(
     let path = format!("auth/{}/{}", at.mount.path, at.rest);
     require_in_any_case(call, &fields, &path, &at.rest, capability)?;
     let credentials = Credentials { token: call.token, certificate: None, address: call.address };
-    let reply = ask(auth, &at, credentials, &mut fields).await?;
+    let asked = (credentials, None);
+    let reply = ask(auth, &at, asked, &mut fields).await?;
     let warnings = warnings(reply.warnings, fields, reply.captured);
     let frame = call.frame(&warnings);
     match reply.outcome {
@@ -52,9 +53,9 @@ pub(in crate::api) async fn login(
     (at, credentials): (MethodPath, Credentials<'_>),
     mut fields: Fields<'_>,
     id: &str,
-    room: Option<&mut Room<'_>>,
+    room: Option<&Room<'_>>,
 ) -> Result<Reply, Refusal> {
-    let reply = ask(auth, &at, credentials, &mut fields).await?;
+    let reply = ask(auth, &at, (credentials, room), &mut fields).await?;
     let mut warnings = warnings(reply.warnings, fields, reply.captured);
     let login = match reply.outcome {
         Outcome::Login(login) => *login,
@@ -72,7 +73,7 @@ pub(in crate::api) async fn login(
 async fn ask(
     auth: &Auth,
     at: &MethodPath,
-    credentials: Credentials<'_>,
+    (credentials, room): (Credentials<'_>, Option<&Room<'_>>),
     fields: &mut Fields<'_>,
 ) -> Result<MethodReply, Refusal> {
     let method = auth.methods().of_kind(&at.mount.kind).ok_or(ApiError::UnsupportedPath)?;
@@ -83,6 +84,7 @@ async fn ask(
         fields,
         credentials,
         tools: auth.tools(),
+        room,
     };
     method.answer(request).await.map_err(Refusal::from)
 }
@@ -146,13 +148,14 @@ pub(in crate::api) fn told(error: &MethodError) -> ApiError {
             let own = [StatusCode::BAD_REQUEST; 2].map(|status| words(status, error));
             told_of_records(error, own)
         }
+        MethodError::NoRoom => WrapFault::Full.into(),
         MethodError::Random(_) => ApiError::Internal,
-        MethodError::Refused { by, told, .. } => words(status(*by), told),
+        MethodError::Refused { kind, told, .. } => words(status(*kind), told),
     }
 }
 
-const fn status(by: AnswerKind) -> StatusCode {
-    match by {
+const fn status(kind: AnswerKind) -> StatusCode {
+    match kind {
         AnswerKind::BadRequest => StatusCode::BAD_REQUEST,
         AnswerKind::Forbidden => StatusCode::FORBIDDEN,
         AnswerKind::NotFound => StatusCode::NOT_FOUND,
@@ -170,7 +173,8 @@ pub(super) fn told_of_records(error: &RecordsError, own: [ApiError; 2]) -> ApiEr
         RecordsError::TooLarge => too_large,
         RecordsError::StateSealed => ApiError::StateSealed,
         RecordsError::Store(error) => ApiError::of_store(error),
-        RecordsError::Conflict | RecordsError::NotLookedUp => ApiError::StorageUnavailable,
+        RecordsError::Conflict => ApiError::Contended,
+        RecordsError::NotLookedUp => ApiError::StorageUnavailable,
         RecordsError::Unreadable(_) => ApiError::Internal,
     }
 }

@@ -17,6 +17,7 @@ use crate::api::error::ApiError;
 use crate::api::fields::Fields;
 use crate::api::reply::Reply;
 use crate::availability::{decrypts, is_trusted, is_wrapping};
+use crate::clock::rfc3339;
 use crate::drill::DrillPlan;
 use crate::listener_certificates::Notice;
 use crate::metrics::{CONTENT_TYPE, LastAgedDecrypt, by_outcome};
@@ -228,7 +229,7 @@ fn backend(seal: &Seal, left_out: &[LeftOut], now: u64) -> Value {
         "last_fault": health.fault.as_ref().map(|fault| fault.outcome()),
         "last_fault_reason": health.fault.as_ref().map(|fault| WithCauses(fault).to_string()),
         "advice": (!is_healthy(seal)).then(|| advice(seal)),
-        "kms_calls": seal.connection.governor().map(|figures| kms_calls(&figures)),
+        "kms_calls": seal.connection.governor_figures().map(|figures| kms_calls(&figures)),
         "asked_last": seal.connection.is_silenced(),
         "left_out_of": keys,
         "left_out_since": left_out.iter().map(|one| one.since).min().map(time),
@@ -292,8 +293,7 @@ fn kms_calls(figures: &GovernorFigures) -> Value {
 }
 
 pub(super) fn time(seconds: u64) -> Value {
-    let time = i64::try_from(seconds).ok().and_then(|second| Timestamp::from_second(second).ok());
-    json!(time.map(|time| time.to_string()))
+    json!(rfc3339(seconds))
 }
 
 /// What was counted, for Prometheus.

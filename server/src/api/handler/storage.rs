@@ -1,5 +1,7 @@
 //! A backup of all state over the API, for whoever may use `sudo`.
 
+use std::sync::Arc;
+
 use selkie_access::Capability;
 use selkie_listener::Overloaded;
 
@@ -22,12 +24,12 @@ pub(super) async fn snapshot(call: &Call<'_>, fields: &Fields<'_>) -> Result<Rep
     }
     let source = call.node.backup_source().ok_or(ApiError::StorageUnavailable)?;
     let room = call.node.bytes().take(COPIES * MAX_SNAPSHOT_BYTES).await;
-    let _room = room.map_err(|Overloaded| ApiError::Overloaded)?;
-    let snapshot = backup::take(&source.store, &source.state_key).await;
+    let room = Arc::new(room.map_err(|Overloaded| ApiError::Overloaded)?);
+    let snapshot = backup::take_in(&room, &source.store, &source.state_key).await;
     let snapshot = snapshot.map_err(|error| failed(&error, ApiError::StorageUnavailable))?;
     let key = backup::new_key(&call.transit()).await;
     let (key, envelope) = key.map_err(|error| failed(&error, ApiError::StorageUnavailable))?;
-    let file = tokio::task::spawn_blocking(move || backup::write(&snapshot, key, &envelope)).await;
+    let file = room.hold_for(move || backup::write(&snapshot, key, &envelope)).await;
     let file = file.map_err(|error| failed(&error, ApiError::Internal))?;
     Ok(Reply::octets(file.map_err(|error| failed(&error, ApiError::Internal))?))
 }

@@ -50,9 +50,9 @@ pub(in crate::api) fn open(
 const NO_AUDIT: &str = "no audit device can be written: every request is refused, as in Vault; see to \
                         the audit devices, which are tried again by themselves";
 
-/// Sealed while no key at all can be served (I10), for want of an audit device too (I8), so that a load balancer takes another replica. One
-/// whose state is sealed, but which serves declared keys, stays; never standby, for every replica
-/// answers everything.
+/// Sealed while no key at all can be served (I10), for want of an audit device too (I8), so that a
+/// load balancer takes another replica. One whose state is sealed, but which serves declared keys,
+/// stays; never standby, for every replica answers everything.
 fn state(node: &Node, deployment: &Deployment) -> NodeState {
     let has_managed_keys = node.has_managed_keys();
     let now = node.clock().unix_seconds();

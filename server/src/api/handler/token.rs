@@ -22,6 +22,7 @@ use crate::api::request;
 use crate::api::route::{Operation, TokenEndpoint};
 use crate::auth::tokens::{Admitted, Token, TokenError};
 use crate::auth::{Client, Origin};
+use crate::clock::rfc3339;
 use crate::state::records::RecordsError;
 
 /// What the tidy of Vault says, whose clients may look for it.
@@ -40,7 +41,7 @@ pub(super) async fn answer(
         TokenEndpoint::CreateOrphan => create::create(call, Manner::Orphan, fields).await,
         TokenEndpoint::CreateFrom(role) => create::create(call, Manner::Role(&role), fields).await,
         TokenEndpoint::Lookup(_) => others::lookup(call, fields).await,
-        TokenEndpoint::LookupAccessor => others::lookup_accessor(call, fields),
+        TokenEndpoint::LookupAccessor => others::lookup_accessor(call, fields).await,
         TokenEndpoint::Renew => others::renew(call, fields).await,
         TokenEndpoint::RenewAccessor => others::renew_accessor(call, fields).await,
         TokenEndpoint::Revoke => others::revoke(call, fields).await,
@@ -182,17 +183,17 @@ fn own(call: &Call<'_>) -> Result<Option<Admitted>, Refusal> {
 /// What is known of a declared token.
 fn looked_up_declared(call: &Call<'_>, client: &Client, id: &str, warnings: &Warnings) -> Reply {
     let period = match &client.origin {
-        Origin::Declared { period, .. } => period.map(seconds),
+        Origin::Declared { period, .. } => *period,
         Origin::Token(_) | Origin::Certificate { .. } => None,
     };
     let token = data::Token {
         accessor: client.accessor(),
         bound_cidrs: None,
         creation_time: 0,
-        creation_ttl: period.unwrap_or(0),
+        creation_ttl: period.map_or(0, seconds),
         display_name: client.name(),
         entity_id: "",
-        expire_time: period.and_then(|period| rfc3339(now(call).saturating_add(period))),
+        expire_time: period.and_then(|period| end(call, period)),
         explicit_max_ttl: 0,
         id,
         issue_time: period.and_then(|_| rfc3339(0)),
@@ -202,11 +203,11 @@ fn looked_up_declared(call: &Call<'_>, client: &Client, id: &str, warnings: &War
         num_uses: 0,
         orphan: true,
         path: "auth/token/create",
-        period,
+        period: period.map(seconds),
         policies: &names(client.policies()),
         renewable: period.map(|_| true),
         role: None,
-        ttl: period.unwrap_or(0),
+        ttl: period.map_or(0, seconds),
         token_type: "service",
     };
     call.frame(warnings).token(&token)
@@ -215,7 +216,7 @@ fn looked_up_declared(call: &Call<'_>, client: &Client, id: &str, warnings: &War
 /// What is known of a token of ours.
 fn looked_up(call: &Call<'_>, token: &Token, id: &str, warnings: &Warnings) -> Reply {
     let made = &token.made;
-    let left = call.node.auth().tokens().remaining(token).map(seconds);
+    let left = call.node.auth().tokens().remaining(token);
     let networks: Vec<_> = made.bound_cidrs.iter().map(ToString::to_string).collect();
     let told = data::Token {
         accessor: &token.accessor,
@@ -224,11 +225,11 @@ fn looked_up(call: &Call<'_>, token: &Token, id: &str, warnings: &Warnings) -> R
         creation_ttl: made.ttl.map_or(0, seconds),
         display_name: &made.display_name,
         entity_id: made.entity_id(),
-        expire_time: left.and_then(|left| rfc3339(now(call).saturating_add(left))),
+        expire_time: left.and_then(|left| end(call, left)),
         explicit_max_ttl: made.explicit_max_ttl.map_or(0, seconds),
         id,
-        issue_time: left.and_then(|_| rfc3339(signed(token.created))),
-        last_renewal: token.renewed.and_then(|at| rfc3339(signed(at))),
+        issue_time: left.and_then(|_| rfc3339(token.created)),
+        last_renewal: token.renewed.and_then(rfc3339),
         last_renewal_time: token.renewed.map(signed),
         meta: (!made.meta.is_empty()).then(|| made.meta.clone()),
         num_uses: i64::from(token.uses_left),
@@ -238,7 +239,7 @@ fn looked_up(call: &Call<'_>, token: &Token, id: &str, warnings: &Warnings) -> R
         policies: &names(&made.policies),
         renewable: left.map(|_| made.renewable),
         role: made.role.as_deref(),
-        ttl: left.unwrap_or(0),
+        ttl: left.map_or(0, seconds),
         token_type: made.kind.as_str(),
     };
     call.frame(warnings).token(&told)
@@ -326,8 +327,9 @@ fn client_token<'a>(call: &'a Call<'_>) -> &'a str {
     call.token.map_or("", TokenText::expose_for_reply)
 }
 
-fn now(call: &Call<'_>) -> i64 {
-    signed(call.node.clock().unix_seconds())
+/// When `period` from now is.
+fn end(call: &Call<'_>, period: Duration) -> Option<String> {
+    rfc3339(call.node.clock().unix_seconds().saturating_add(period.as_secs()))
 }
 
 fn signed(seconds: u64) -> i64 {
@@ -336,8 +338,4 @@ fn signed(seconds: u64) -> i64 {
 
 fn seconds(period: Duration) -> i64 {
     signed(period.as_secs())
-}
-
-fn rfc3339(unix_seconds: i64) -> Option<String> {
-    jiff::Timestamp::from_second(unix_seconds).ok().map(|time| time.to_string())
 }

@@ -1,11 +1,13 @@
 //! `sys/wrapping/`, and the wrapping of any other response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::HeaderName;
 use selkie_access::{Capability, TokenText};
 use selkie_crypto::Plaintext;
+use selkie_listener::Overloaded;
 
 use super::methods::told_of_records;
 use super::transit::denied;
@@ -16,7 +18,8 @@ use crate::api::error::{ApiError, WrapFault};
 use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::{Reply, ReplyFrame};
 use crate::api::route::{Endpoint, WrappingStep};
-use crate::auth::wrapping::{Room, ShownWrapping, WrapError, WrapInfo, WrapOrder};
+use crate::auth::wrapping::{Room, ShownWrapping, WrapError, WrapInfo, WrapOrder, Wrapped};
+use crate::clock::{ZERO_TIME, rfc3339};
 use crate::node::Node;
 
 /// For how long a response is to be kept, if it is to be wrapped: what the header says, where it is
@@ -43,7 +46,7 @@ pub(in crate::api) fn room_to_wrap<'n>(node: &'n Node, owner: &str) -> Result<Ro
 }
 
 /// Has the room be that of whoever it is who logs in.
-pub(super) fn claim(room: Option<&mut Room<'_>>, owner: &str) -> Result<(), Refusal> {
+pub(super) fn claim(room: Option<&Room<'_>>, owner: &str) -> Result<(), Refusal> {
     room.map_or(Ok(()), |room| room.claim(owner)).map_err(refused)
 }
 
@@ -81,15 +84,14 @@ fn wire(info: &WrapInfo) -> data::WrapInfo<'_> {
         token: info.token.expose_for_reply(),
         accessor: &info.wrapped.accessor,
         ttl: info.wrapped.ttl,
-        creation_time: rfc3339(info.wrapped.created),
+        creation_time: time(info.wrapped.created),
         creation_path: &info.wrapped.path,
         wrapped_accessor: info.wrapped.wrapped_accessor.as_deref(),
     }
 }
 
-fn rfc3339(unix_seconds: u64) -> String {
-    let time = i64::try_from(unix_seconds).ok().map(jiff::Timestamp::from_second);
-    time.and_then(Result::ok).unwrap_or_default().to_string()
+fn time(unix_seconds: u64) -> String {
+    rfc3339(unix_seconds).unwrap_or_else(|| ZERO_TIME.to_owned())
 }
 
 /// Answers for a client that has a token of its own; the wrapping token is a field.
@@ -127,12 +129,11 @@ pub(in crate::api) async fn take(
     let auth = node.auth();
     match step {
         WrappingStep::Lookup => {
-            let found = auth.look_wrapped(shown).await.map_err(|error| refused(error.into()))?;
-            let found = found.ok_or_else(|| refusal(WrapFault::Invalid))?;
+            let found = kept(node, shown).await?;
             let warnings = Warnings::default();
             Ok(ReplyFrame { request_id: id, warnings: &warnings }.data(&data::Wrapped {
                 creation_path: &found.path,
-                creation_time: rfc3339(found.created),
+                creation_time: time(found.created),
                 creation_ttl: found.ttl,
             }))
         }
@@ -141,10 +142,19 @@ pub(in crate::api) async fn take(
             Ok(Reply::wrapped(&wire(&info)))
         }
         WrappingStep::Unwrap | WrappingStep::Wrap => {
+            // Before it is kept no more: there is no second answer.
+            let bytes = kept(node, shown).await?.length();
+            let taken = node.bytes().take(bytes).await;
+            let taken = taken.map_err(|Overloaded| ApiError::Overloaded)?;
             let response = auth.unwrap(shown).await.map_err(refused)?;
-            Ok(Reply::unwrapped(&response))
+            Ok(Reply::unwrapped(&response).holding(taken))
         }
     }
+}
+
+async fn kept(node: &Node, shown: ShownWrapping<'_>) -> Result<Arc<Wrapped>, Refusal> {
+    let found = node.auth().look_wrapped(shown).await.map_err(|error| refused(error.into()))?;
+    found.ok_or_else(|| refusal(WrapFault::Invalid))
 }
 
 fn refusal(fault: WrapFault) -> Refusal {

@@ -179,6 +179,130 @@ async fn a_line_that_a_crash_broke_off_is_a_notice_once_the_next_run_has_begun()
     assert_eq!((report.notices[0].line, &report.notices[0].fault), (5, &Fault::Torn));
 }
 
+/// `lines` as they are, with the first half of the line `torn` in its place, ended as a restart does it.
+fn torn(lines: &[Vec<u8>], torn: usize) -> Vec<u8> {
+    let half = &lines[torn][..lines[torn].len() / 2];
+    [&lines[..torn].concat(), half, b"\n"].concat()
+}
+
+/// Once while a line was written, and again before or while the run after it wrote its first one.
+#[tokio::test]
+async fn what_several_kills_in_a_row_broke_off_is_a_notice_and_a_line_cut_before_it_is_found() {
+    for kills in [2, 3, 4] {
+        let (_directory, path) = log();
+        run(&path, 4).await;
+        let mut bytes = torn(&lines_of(&fs::read(&path).unwrap()), 4);
+        for _ in 2..kills {
+            bytes.extend_from_slice(
+                b"{\"time\":\"2026-11-27T09:00:00.000000000Z\",\"type\":\"selkie_st\n",
+            );
+        }
+        fs::write(&path, &bytes).unwrap();
+        run(&path, 1).await;
+        let report = check(&[&path], &[]);
+        assert!(report.is_whole(), "{report:?}");
+        let told: Vec<_> = report.notices.iter().map(|one| (one.line, &one.fault)).collect();
+        let expected: Vec<_> = (5..kills + 4).map(|line| (line, &Fault::Torn)).collect();
+        assert_eq!(told, expected);
+        let lines = lines_of(&fs::read(&path).unwrap());
+        for cut in 1..4 {
+            let left = [&lines[..cut], &lines[cut + 1..]].concat().concat();
+            assert!(!check_bytes(&left).is_whole(), "line {cut} is missing");
+            // Where a line was cut before the run that follows, something torn is no excuse.
+            let left = [&lines[..cut], &lines[4..]].concat().concat();
+            assert!(!check_bytes(&left).is_whole(), "all lines from {cut} on are missing");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_whose_first_line_is_torn_is_linked_to_the_rotated_one() {
+    let (directory, path) = log();
+    run(&path, 2).await;
+    let rotated = directory.path().join("audit.log.1");
+    fs::rename(&path, &rotated).unwrap();
+    fs::write(&path, "{\"time\":\"2026").unwrap();
+    run(&path, 2).await;
+    let report = check(&[&path, &rotated], &[]);
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!(report.notices[0].fault, Fault::Torn);
+}
+
+#[tokio::test]
+async fn a_file_that_begins_torn_is_read_where_it_belongs_among_three() {
+    let (directory, path) = log();
+    let [middle, oldest] = ["audit.log.1", "audit.log.2"].map(|name| directory.path().join(name));
+    run(&path, 2).await;
+    fs::rename(&path, &middle).unwrap();
+    // Killed while it wrote the first line of the new file, and twice more before there was another.
+    fs::write(&path, "{\"time\":\"2026\n{\n{\"time\":\"").unwrap();
+    let audit = on(&path);
+    record(&audit, 0).await.unwrap();
+    fs::rename(&middle, &oldest).unwrap();
+    fs::rename(&path, &middle).unwrap();
+    audit.reopen();
+    record(&audit, 1).await.unwrap();
+    drop(audit);
+    for files in [[&*path, &middle, &oldest], [&*oldest, &path, &middle]] {
+        let report = check(&files, &[]);
+        assert!(report.is_whole(), "{report:?}");
+        let told: Vec<_> =
+            report.notices.iter().map(|one| (&*one.file, one.line, &one.fault)).collect();
+        assert_eq!(told, [1, 2, 3].map(|line| (&*middle, line, &Fault::Torn)));
+    }
+}
+
+#[tokio::test]
+async fn what_no_kill_has_torn_is_found_also_where_a_run_or_a_file_begins() {
+    let (_directory, restarted) = log();
+    run(&restarted, 2).await;
+    run(&restarted, 2).await;
+    let directory = TempDir::new().unwrap();
+    let [newest, middle, oldest] = rotated(directory.path()).await;
+    let torn = "{\"time\":\"2026";
+    let foreign = "{\"time\":\"2026-11-27T09:00:00.000000000Z\",\"type\":\"request\"}\n";
+    let stripped = "{\"selkie\":{}}\n".to_owned();
+    let added = [&*foreign.repeat(50), &stripped, "x\n", "\n", "[{\n", " {\n", "\"a\"\n", "1\n"];
+    for (name, before, path) in [("start", 4, restarted), ("file", 0, newest)] {
+        let lines = lines_of(&fs::read(&path).unwrap());
+        let check_with = |text: &str| {
+            let added = [&lines[..before].concat(), text.as_bytes(), &lines[before..].concat()];
+            fs::write(&path, added.concat()).unwrap();
+            match name {
+                "start" => check(&[&path], &[]),
+                _ => check(&[&path, &middle, &oldest], &[]),
+            }
+        };
+        assert!(check_with(&format!("{torn}\n")).is_whole(), "the control: {name}");
+        for text in added {
+            for text in [text.to_owned(), format!("{torn}\n{text}"), format!("{text}{torn}\n")] {
+                let report = check_with(&text);
+                let found = report.findings.iter().filter(|one| one.fault == Fault::NotALine);
+                let foreign = text.lines().filter(|line| *line != torn).count();
+                assert!(found.count() >= foreign, "{name}: {text:?} {report:?}");
+                let first = u64::try_from(before + 1).unwrap();
+                let line = report.findings[0].line;
+                assert!([first, first + 1].contains(&line), "{name}: {text:?} {report:?}");
+            }
+        }
+    }
+}
+
+/// What a kill leaves that comes between a line and its end, and a rotation before the next start.
+#[tokio::test]
+async fn a_line_without_its_end_at_the_end_of_a_file_is_a_notice() {
+    let (directory, path) = log();
+    run(&path, 2).await;
+    let bytes = fs::read(&path).unwrap();
+    let middle = directory.path().join("audit.log.1");
+    fs::write(&middle, bytes.strip_suffix(b"\n").unwrap()).unwrap();
+    fs::remove_file(&path).unwrap();
+    run(&path, 1).await;
+    let report = check(&[&path, &middle], &[]);
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!((report.notices[0].line, &report.notices[0].fault), (4, &Fault::Torn));
+}
+
 #[tokio::test]
 async fn a_new_file_after_a_restart_is_linked_to_the_rotated_one() {
     let (directory, path) = log();

@@ -159,9 +159,9 @@ async fn a_token_of_another_audience_or_issuer_is_not_believed() {
         json!({ "iss": "https://sts.windows.net/other/" }),
         json!({ "exp": NOW - 61 }),
     ] {
-        let (by, text) = entra.log_in(role.clone(), json!({}), more).await.unwrap_err();
+        let (kind, text) = entra.log_in(role.clone(), json!({}), more).await.unwrap_err();
         assert_eq!(
-            (by, text.starts_with("error validating token: invalid")),
+            (kind, text.starts_with("error validating token: invalid")),
             (AnswerKind::BadRequest, true)
         );
     }

@@ -78,6 +78,7 @@ impl<C: Configured> Bench<C> {
             fields: &mut fields,
             credentials,
             tools,
+            room: None,
         };
         let reply = self.method.answer(request).await?;
         let unknown = fields.into_warnings(&["name"]);
@@ -108,13 +109,13 @@ impl<C: Configured> Bench<C> {
     pub(crate) async fn log_in(&self, body: Value) -> Result<Login, (AnswerKind, String)> {
         match self.ask("login", Operation::Update, &body).await {
             Ok(MethodReply { outcome: Outcome::Login(login), .. }) => Ok(*login),
-            Err(MethodError::Refused { by, told, .. }) => Err((by, told.to_string())),
+            Err(MethodError::Refused { kind, told, .. }) => Err((kind, told.to_string())),
             other => panic!("{other:?}"),
         }
     }
 }
 
 /// A refusal that a test expects.
-pub(crate) fn refusal<T>(by: AnswerKind, text: &str) -> Result<T, (AnswerKind, String)> {
-    Err((by, text.to_owned()))
+pub(crate) fn refusal<T>(kind: AnswerKind, text: &str) -> Result<T, (AnswerKind, String)> {
+    Err((kind, text.to_owned()))
 }

@@ -12,7 +12,7 @@ use super::binding::{self, BoundClaims, Comparison};
 use super::key_set::Location;
 use super::source::{KeySources, KeysFrom, SourceError, Unproven};
 use super::web::https;
-use super::{Algorithm, Claims, Expected, Leeways, Unbelievable};
+use super::{Algorithm, Claims, Expected, Leeways, Unbelievable, UnknownAlgorithm};
 use crate::api::fields::Fields;
 use crate::auth::configured::{
     At, Configured, Noted, RoleDocument, WithToken, check_address, named_role, set, set_list,
@@ -50,6 +50,8 @@ enum Refused {
     NoToken,
     #[error("error configuring token validator: {0}")]
     Source(#[from] SourceError),
+    #[error("error configuring token validator: {0}")]
+    Algorithm(#[from] UnknownAlgorithm),
     #[error("error validating token: {0}")]
     Token(#[from] Unproven),
 }
@@ -197,7 +199,7 @@ impl Configured for Jwt {
         let keys = self.sources.of(at.mount.uuid, &keys_from(&config));
         let keys = keys.map_err(|error| refused(Refused::Source(error)))?;
         let now = request.tools.clock.unix_seconds();
-        let algorithms = algorithms(&config);
+        let algorithms = algorithms(&config).map_err(|error| refused(Refused::Algorithm(error)))?;
         let issuers = issuers(&config.bound_issuer);
         let expected = expected(&role.role, &algorithms, &issuers);
         let claims = keys.verify(token, expected, now).await.map_err(|error| match error {
@@ -265,9 +267,9 @@ fn keys_from(config: &JwtConfig) -> KeysFrom {
     }
 }
 
-fn algorithms(config: &JwtConfig) -> Vec<Algorithm> {
-    // All of them are known, or the configuration would have been refused.
-    config.jwt_supported_algs.iter().filter_map(|name| name.parse().ok()).collect()
+/// None allow all, so a name that a later release has kept is not just left out.
+fn algorithms(config: &JwtConfig) -> Result<Vec<Algorithm>, UnknownAlgorithm> {
+    config.jwt_supported_algs.iter().map(|name| name.parse()).collect()
 }
 
 fn issuers(bound: &str) -> Vec<String> {

@@ -64,6 +64,12 @@ fn a_good_token_is_believed_under_every_algorithm_and_no_other() {
     }
 }
 
+/// The one list refuses a configuration, the other a login.
+#[test]
+fn what_a_configuration_may_name_is_what_is_verified() {
+    assert_eq!(Algorithm::ALL.map(Algorithm::name), selkie_config::JWT_ALGORITHMS);
+}
+
 #[test]
 fn claims_that_are_not_as_expected_are_refused() {
     let signer = Signer::new("k1", Algorithm::ES256);

@@ -148,13 +148,13 @@ async fn an_api_server_that_fails_is_503_and_no_verdict() {
         Answer::Body(302, String::new()),
     ] {
         world.set(REVIEW, answer.clone());
-        let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-        assert_eq!(by, AnswerKind::Unavailable, "{answer:?}");
+        let (kind, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
+        assert_eq!(kind, AnswerKind::Unavailable, "{answer:?}");
     }
     tokio::time::pause();
     world.set(REVIEW, Answer::Never);
-    let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-    assert_eq!(by, AnswerKind::Unavailable);
+    let (kind, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
+    assert_eq!(kind, AnswerKind::Unavailable);
 }
 
 #[tokio::test]
@@ -229,8 +229,8 @@ async fn without_an_api_server_the_clusters_keys_and_issuer_decide() {
     let by_name = json!({ "alias_name_source": "serviceaccount_name", "audience": "" });
     let warnings = bench.write("role/seal", by_name).await.unwrap();
     assert!(warnings[0].contains("audience"), "{warnings:?}");
-    let (by, text) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-    assert_eq!((by, text.contains("'audience'")), (AnswerKind::BadRequest, true), "{text}");
+    let (kind, text) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
+    assert_eq!((kind, text.contains("'audience'")), (AnswerKind::BadRequest, true), "{text}");
 }
 
 #[tokio::test]

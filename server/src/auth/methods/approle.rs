@@ -152,7 +152,7 @@ impl Method for AppRole {
 impl AppRole {
     async fn below_role(
         &self,
-        mut request: MethodRequest<'_, '_>,
+        request: MethodRequest<'_, '_>,
         name: &str,
         below: &[&str],
     ) -> Result<MethodReply, MethodError> {
@@ -163,13 +163,13 @@ impl AppRole {
             (["role-id"], _) => self.role_id(request, name).await,
             (["secret-id"], Update) => self.generate(request, name, false).await,
             (["custom-secret-id"], Update) => self.generate(request, name, true).await,
-            (["secret-id", ""], List) => self.list_secret_ids(&request, name),
-            (["secret-id", "lookup"], Update) => self.look_up(&mut request, name, Itself),
+            (["secret-id", ""], List) => self.list_secret_ids(request, name).await,
+            (["secret-id", "lookup"], Update) => self.look_up(request, name, Itself).await,
             (["secret-id", "destroy"], Update | Delete) => {
                 self.destroy(request, name, Itself).await
             }
             (["secret-id-accessor", "lookup"], Update) => {
-                self.look_up(&mut request, name, Accessor)
+                self.look_up(request, name, Accessor).await
             }
             (["secret-id-accessor", "destroy"], Update | Delete) => {
                 self.destroy(request, name, Accessor).await

@@ -151,7 +151,7 @@ impl Cert {
             return Err(MethodError::Declared { what, at: at.to_owned() });
         }
         let document = DocumentName::new(mount.uuid, name);
-        let current = self.roles.get(&document)?;
+        let current = tools.records.find(&self.roles, &document, None).await?;
         let mut batch = Batch::default();
         match (operation, current) {
             (Operation::Delete, None) => return Ok(MethodReply::done()),

@@ -33,14 +33,17 @@ pub enum MethodError {
     /// It could not be kept, or what is kept cannot be read.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// There is no room for the answer, which is to be wrapped.
+    #[error("there is no room for the wrapped answer, of all or of the share of who logs in")]
+    NoRoom,
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
     /// In words of the method's own.
     #[error("{told}")]
     Refused {
-        /// Whose fault it is.
-        by: AnswerKind,
+        /// What kind of answer it is.
+        kind: AnswerKind,
         /// What the client is told.
         told: Box<dyn Error + Send + Sync>,
         /// What only the log may know.
@@ -66,7 +69,7 @@ pub enum AnswerKind {
 impl MethodError {
     /// 400, with the words of `told`.
     pub fn refused(told: impl Error + Send + Sync + 'static) -> Self {
-        Self::Refused { by: AnswerKind::BadRequest, told: Box::new(told), reason: None }
+        Self::Refused { kind: AnswerKind::BadRequest, told: Box::new(told), reason: None }
     }
 
     /// The same, with a reason for the log alone.
@@ -75,12 +78,12 @@ impl MethodError {
         reason: impl Error + Send + Sync + 'static,
     ) -> Self {
         let reason = Some(Box::new(reason) as Box<dyn Error + Send + Sync>);
-        Self::Refused { by: AnswerKind::BadRequest, told: Box::new(told), reason }
+        Self::Refused { kind: AnswerKind::BadRequest, told: Box::new(told), reason }
     }
 
     /// Another kind of answer with the words of `told`.
-    pub fn told(by: AnswerKind, told: impl Error + Send + Sync + 'static) -> Self {
-        Self::Refused { by, told: Box::new(told), reason: None }
+    pub fn told(kind: AnswerKind, told: impl Error + Send + Sync + 'static) -> Self {
+        Self::Refused { kind, told: Box::new(told), reason: None }
     }
 }
 

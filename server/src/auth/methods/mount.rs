@@ -9,7 +9,7 @@ use selkie_storage::RecordValue;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::auth::tokens::TokenKind;
+use crate::auth::tokens::GivenTokenType;
 use crate::stable_uuid::stable_uuid;
 use crate::state::records::{Index, Kept, TooLarge, to_record};
 
@@ -50,7 +50,7 @@ pub struct Tune {
     /// How long tokens live at most, in seconds; 0: the system's.
     pub max_lease_ttl: u64,
     /// Which type of tokens a login gives.
-    pub token_type: MountTokenType,
+    pub token_type: GivenTokenType,
     /// `hidden` or `unauth`; shown, and otherwise without effect.
     pub listing_visibility: String,
     /// Shown, and otherwise without effect.
@@ -59,59 +59,6 @@ pub struct Tune {
     pub local: bool,
     /// Shown, and otherwise without effect.
     pub seal_wrap: bool,
-}
-
-/// Which type of tokens the logins of a mount give.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MountTokenType {
-    /// What the role says, else service tokens.
-    #[default]
-    DefaultService,
-    /// What the role says, else batch tokens.
-    DefaultBatch,
-    /// Service tokens.
-    Service,
-    /// Batch tokens.
-    Batch,
-}
-
-impl MountTokenType {
-    const ALL: [Self; 4] = [Self::DefaultService, Self::DefaultBatch, Self::Service, Self::Batch];
-
-    /// Vault's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::DefaultService => "default-service",
-            Self::DefaultBatch => "default-batch",
-            Self::Service => "service",
-            Self::Batch => "batch",
-        }
-    }
-
-    /// The type of this name; none at all is the default.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        if name.is_empty() {
-            return Some(Self::default());
-        }
-        Self::ALL.into_iter().find(|one| one.name() == name)
-    }
-
-    /// What a role comes to whose own `token_type` is `role`.
-    #[must_use]
-    pub const fn kind(self, role: selkie_config::TokenType) -> TokenKind {
-        use selkie_config::TokenType;
-        match (self, role) {
-            (Self::Service, _)
-            | (Self::DefaultService | Self::DefaultBatch, TokenType::Service)
-            | (Self::DefaultService, TokenType::Default) => TokenKind::Service,
-            (Self::Batch, _)
-            | (Self::DefaultService | Self::DefaultBatch, TokenType::Batch)
-            | (Self::DefaultBatch, TokenType::Default) => TokenKind::Batch,
-        }
-    }
 }
 
 impl AuthMount {

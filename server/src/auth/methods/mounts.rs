@@ -230,7 +230,8 @@ impl Methods {
         tools: Tools<'_>,
         path: &MountPath,
     ) -> Result<Option<Arc<AuthMount>>, MethodError> {
-        let Some(Current { value, revision }) = self.mounts.get(path)? else { return Ok(None) };
+        let found = tools.records.find(&self.mounts, path, None).await?;
+        let Some(Current { value, revision }) = found else { return Ok(None) };
         if !value.tainted {
             let mount = Arc::clone(&value.mount);
             let mut batch = Batch::default();

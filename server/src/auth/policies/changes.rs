@@ -69,6 +69,8 @@ impl Policies {
         if *name == PolicyName::default_policy() {
             return Err(PolicyChangeError::Default);
         }
+        // Another replica may have made it a moment ago.
+        records.find(&self.managed, name, None).await?;
         let delete = |batch: &mut Batch| match self.managed.get(name)? {
             Some(current) => Ok(batch.delete::<ManagedPolicy>(name, current.revision)?),
             None => Ok(()),

@@ -13,7 +13,7 @@ use super::{ATTEMPTS, MOST_ANCESTORS, Parent, Token, TokenKind, Tokens};
 use crate::auth::address::is_within;
 use crate::auth::methods::AuthTable;
 use crate::auth::policies::PolicyTable;
-use crate::auth::{Clients, Credentials, KnownClient, NotAuthenticated};
+use crate::auth::{Client, Clients, Credentials, KnownClient, NotAuthenticated};
 use crate::look_budget::LOOK_PATIENCE;
 use crate::state::records::{Batch, Current, Records, RecordsError, Unreadable};
 
@@ -40,11 +40,24 @@ pub(crate) struct Sources<'a> {
 }
 
 /// What a token that lives came from in the end.
-enum Founder {
-    /// A login, or somebody whose token has no children.
-    Nobody,
-    /// A declared client.
-    Declared(TokenHash),
+#[derive(Clone, Debug)]
+pub(in crate::auth) enum Founder {
+    /// The orphan at the head of its line, which may be the token itself: that of a login, or one that
+    /// was made without a parent.
+    Orphan(Arc<Token>),
+    /// A declared client, by the hash of its token.
+    Declared(TokenHash, Arc<Client>),
+}
+
+impl Founder {
+    /// Whether it is this very one, as it was.
+    pub(in crate::auth) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Orphan(one), Self::Orphan(other)) => Arc::ptr_eq(one, other),
+            (Self::Declared(_, one), Self::Declared(_, other)) => Arc::ptr_eq(one, other),
+            (Self::Orphan(_), Self::Declared(..)) | (Self::Declared(..), Self::Orphan(_)) => false,
+        }
+    }
 }
 
 /// Whether a token and all that it came from live.
@@ -68,6 +81,8 @@ pub struct Admitted {
     pub id: TokenId,
     /// What it is.
     pub token: Arc<Token>,
+    /// What it came from, which says who it is.
+    pub(in crate::auth) founder: Founder,
 }
 
 impl From<Unreadable> for NotAuthenticated {
@@ -100,8 +115,8 @@ impl Tokens {
     ) -> Result<Admitted, NotAuthenticated> {
         // For all looks together: a seal may be waiting.
         let known = timeout(LOOK_PATIENCE, self.look_up(records, key, shown)).await;
-        let (admitted, founder) = known.map_err(|_late| NotAuthenticated::StoreAway(None))??;
-        self.require_good(records, &admitted.token, (founder, shown))?;
+        let admitted = known.map_err(|_late| NotAuthenticated::StoreAway(None))??;
+        self.require_good(records, &admitted, shown)?;
         Ok(admitted)
     }
 
@@ -111,7 +126,7 @@ impl Tokens {
         records: &Records,
         key: &StateKey,
         shown: Shown<'_>,
-    ) -> Result<(Admitted, Founder), NotAuthenticated> {
+    ) -> Result<Admitted, NotAuthenticated> {
         let id = TokenId::of(key, shown.text);
         let from = shown.credentials.address;
         let token = match self.opened.token(key, &id, shown.text) {
@@ -130,7 +145,7 @@ impl Tokens {
         let founder = self.founder(records, &token, (shown.sources, Some(from))).await?;
         let expired = || NotAuthenticated::Expired(known_client(&token));
         let founder = founder.ok_or_else(expired)?;
-        Ok((Admitted { id, token }, founder))
+        Ok(Admitted { id, token, founder })
     }
 
     /// A batch token is in no store, so that no revision tells when it was made: where it names a mount
@@ -197,7 +212,10 @@ impl Tokens {
             None => self.mirror.get(&id)?.map(|current| current.value),
         };
         let Some(token) = token else { return Ok(None) };
-        Ok(self.is_alive(&token, sources)?.then_some(Admitted { id, token }))
+        Ok(match self.line(&token, sources)? {
+            Line::Lives(founder) => Some(Admitted { id, token, founder }),
+            Line::Over | Line::Lacks(_) => None,
+        })
     }
 
     /// The same, where the store says whether there is one.
@@ -214,20 +232,25 @@ impl Tokens {
         };
         let Some(token) = token else { return Ok(None) };
         let founder = self.founder(records, &token, (sources, None)).await?;
-        Ok(founder.map(|_lives| Admitted { id, token }))
+        Ok(founder.map(|founder| Admitted { id, token, founder }))
     }
 
-    /// The token that has this accessor, if it lives.
-    pub(in crate::auth) fn find_accessor(
+    /// The token that has this accessor, if it lives; the store says whether there is one.
+    pub(in crate::auth) async fn find_accessor(
         &self,
-        sources: Sources<'_>,
-        accessor: &str,
-    ) -> Result<Option<Admitted>, Unreadable> {
-        let id = self.mirror.find(|index| index.by_accessor(accessor));
+        records: &Records,
+        (sources, accessor): (Sources<'_>, &str),
+    ) -> Result<Option<Admitted>, RecordsError> {
+        let look = || self.mirror.find(|index| index.by_accessor(accessor));
+        let mut id = look();
+        if id.is_none() {
+            records.hear_of_all(&self.mirror).await?;
+            id = look();
+        }
         let Some(id) = id else { return Ok(None) };
-        let Some(current) = self.mirror.get(&id)? else { return Ok(None) };
-        let token = current.value;
-        Ok(self.is_alive(&token, sources)?.then_some(Admitted { id, token }))
+        let Some(Current { value: token, .. }) = self.mirror.get(&id)? else { return Ok(None) };
+        let founder = self.founder(records, &token, (sources, None)).await?;
+        Ok(founder.map(|founder| Admitted { id, token, founder }))
     }
 
     /// The accessors of all tokens that live, in order.
@@ -244,8 +267,8 @@ impl Tokens {
     fn require_good(
         &self,
         records: &Records,
-        token: &Arc<Token>,
-        (founder, shown): (Founder, Shown<'_>),
+        Admitted { token, founder, .. }: &Admitted,
+        shown: Shown<'_>,
     ) -> Result<(), NotAuthenticated> {
         let client = || known_client(token);
         if self.is_stale(records, token) {
@@ -259,9 +282,9 @@ impl Tokens {
         let is_own = |bound| leaf.is_some_and(|leaf| sha256(leaf) == bound);
         // A child token does not evade its founder's certificate requirement.
         let is_founders = match founder {
-            Founder::Nobody => true,
-            Founder::Declared(hash) => {
-                shown.sources.clients.takes(&hash, certificate, self.clock.wall())
+            Founder::Orphan(_) => true,
+            Founder::Declared(hash, _) => {
+                shown.sources.clients.takes(hash, certificate, self.clock.wall())
             }
         };
         match token.made.bound_certificate.is_none_or(is_own) && is_founders {
@@ -308,14 +331,14 @@ impl Tokens {
     ) -> Result<Option<Founder>, RecordsError> {
         let mut gone = None;
         for _ in 0..=MOST_ANCESTORS {
-            match self.line(token, sources)? {
+            // Before the look, which would carry the founder along.
+            let lacks = match self.line(token, sources)? {
                 Line::Lives(founder) => return Ok(Some(founder)),
-                Line::Lacks(one) if gone != Some(one) => {
-                    gone = Some(one);
-                    records.find(&self.mirror, &one, from).await?;
-                }
+                Line::Lacks(one) if gone != Some(one) => one,
                 Line::Lacks(_) | Line::Over => return Ok(None),
-            }
+            };
+            gone = Some(lacks);
+            records.find(&self.mirror, &lacks, from).await?;
         }
         Ok(None)
     }
@@ -331,11 +354,12 @@ impl Tokens {
                 return Ok(Line::Over);
             }
             one = match one.made.parent {
-                None => return Ok(Line::Lives(Founder::Nobody)),
-                Some(Parent::Declared(hash)) if sources.clients.has(&hash) => {
-                    return Ok(Line::Lives(Founder::Declared(hash)));
+                None => return Ok(Line::Lives(Founder::Orphan(one))),
+                Some(Parent::Declared(hash)) => {
+                    let declared = sources.clients.find(&hash).map(Arc::clone);
+                    let founder = declared.map(|client| Founder::Declared(hash, client));
+                    return Ok(founder.map_or(Line::Over, Line::Lives));
                 }
-                Some(Parent::Declared(_)) => return Ok(Line::Over),
                 Some(Parent::Token(id)) => match self.mirror.get(&id)? {
                     Some(parent) => parent.value,
                     None => return Ok(Line::Lacks(id)),

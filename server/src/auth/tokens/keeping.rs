@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::Tokens;
 use super::clock::{BEAT_SECONDS, Beat};
+use crate::jitter::jittered;
 use crate::state::records::{Records, RecordsError};
 use crate::telemetry::WithCauses;
 
@@ -27,7 +28,7 @@ impl Tokens {
             for _ in 0..BEATS_PER_SWEEP {
                 is_told = self.beat(records, is_first, is_told).await;
                 is_first = is_first && is_told;
-                let pause = self.jittered(Duration::from_secs(BEAT_SECONDS));
+                let pause = jittered(&*self.random, Duration::from_secs(BEAT_SECONDS));
                 // A revocation does not wait for the sweep; what it left is dead, not gone.
                 tokio::select! {
                     biased;
@@ -82,14 +83,5 @@ impl Tokens {
             }
             Err(_) => true,
         }
-    }
-
-    /// Between 3/4 and 5/4 of `pause`, so that replicas do not go in step.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let mut byte = [128];
-        // Without randomness there is no jitter, which is no reason to stop.
-        let _ = (self.random)(&mut byte);
-        let [byte] = byte;
-        pause * 3 / 4 + pause * u32::from(byte) / 512
     }
 }

@@ -8,6 +8,7 @@ use selkie_storage::RecordValue;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::GivenTokenType;
 use crate::auth::jwt::glob;
 use crate::state::records::{Kept, TooLarge, to_record};
 
@@ -47,35 +48,7 @@ pub struct TokenRole {
     /// How many requests its tokens are good for; 0: any number.
     pub num_uses: u32,
     /// Which type its tokens have.
-    pub token_type: RoleTokenType,
-}
-
-/// Vault's `token_type` of a role.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RoleTokenType {
-    /// What the request says, else service.
-    #[default]
-    DefaultService,
-    /// What the request says, else batch.
-    DefaultBatch,
-    /// Service.
-    Service,
-    /// Batch.
-    Batch,
-}
-
-impl RoleTokenType {
-    /// Vault's word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DefaultService => "default-service",
-            Self::DefaultBatch => "default-batch",
-            Self::Service => "service",
-            Self::Batch => "batch",
-        }
-    }
+    pub token_type: GivenTokenType,
 }
 
 const FORMAT: u32 = 1;
@@ -106,7 +79,7 @@ impl Default for TokenRole {
             explicit_max_ttl: 0,
             no_default_policy: false,
             num_uses: 0,
-            token_type: RoleTokenType::DefaultService,
+            token_type: GivenTokenType::DefaultService,
         }
     }
 }

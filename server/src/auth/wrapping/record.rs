@@ -57,6 +57,12 @@ impl Wrapped {
     pub const fn ends(&self) -> u64 {
         self.created.saturating_add(self.ttl)
     }
+
+    /// As long as the response at least, in bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.sealed.len()
+    }
 }
 
 impl fmt::Debug for Wrapped {

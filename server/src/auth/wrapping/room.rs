@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use super::shares::{Shares, Usage};
 use super::{WrapError, Wrapping};
 
@@ -9,8 +11,8 @@ const EXPECTED_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub struct Room<'w> {
     wrapping: &'w Wrapping,
-    /// Whose share it is of; empty until it is known.
-    owner: String,
+    /// Whose share it is of, once it is known.
+    owner: OnceLock<String>,
     bytes: usize,
 }
 
@@ -22,7 +24,9 @@ impl Wrapping {
             return Err(WrapError::Full);
         }
         taken.add(owner, EXPECTED_BYTES);
-        Ok(Room { wrapping: self, owner: owner.to_owned(), bytes: EXPECTED_BYTES })
+        let known = (!owner.is_empty()).then(|| owner.to_owned());
+        let owner = known.map(OnceLock::from).unwrap_or_default();
+        Ok(Room { wrapping: self, owner, bytes: EXPECTED_BYTES })
     }
 
     /// Whether one more fits beside what is kept and what is to come.
@@ -35,38 +39,42 @@ impl Wrapping {
 }
 
 impl Room<'_> {
-    /// Whose it is turns out.
+    /// Whose it is turns out; that does not change any more.
     ///
     /// # Errors
     ///
     /// [`WrapError::Full`].
-    pub(crate) fn claim(&mut self, owner: &str) -> Result<(), WrapError> {
-        self.change(owner.to_owned(), self.bytes)
+    pub(crate) fn claim(&self, owner: &str) -> Result<(), WrapError> {
+        let mut taken = self.wrapping.taken();
+        if self.owner.get().is_some() {
+            return Ok(());
+        }
+        taken.remove("", self.bytes);
+        let fits = self.wrapping.fits(&taken, owner, self.bytes);
+        if fits {
+            self.owner.get_or_init(|| owner.to_owned());
+        }
+        taken.add(self.owner(), self.bytes);
+        if fits { Ok(()) } else { Err(WrapError::Full) }
     }
 
     /// How long the response is turns out.
     pub(super) fn require(&mut self, bytes: usize) -> Result<(), WrapError> {
-        self.change(self.owner.clone(), bytes)
+        let mut taken = self.wrapping.taken();
+        taken.remove(self.owner(), self.bytes);
+        let fits = self.wrapping.fits(&taken, self.owner(), bytes);
+        self.bytes = if fits { bytes } else { self.bytes };
+        taken.add(self.owner(), self.bytes);
+        if fits { Ok(()) } else { Err(WrapError::Full) }
     }
 
     pub(super) fn owner(&self) -> &str {
-        &self.owner
-    }
-
-    fn change(&mut self, owner: String, bytes: usize) -> Result<(), WrapError> {
-        let mut taken = self.wrapping.taken();
-        taken.remove(&self.owner, self.bytes);
-        let fits = self.wrapping.fits(&taken, &owner, bytes);
-        if fits {
-            (self.owner, self.bytes) = (owner, bytes);
-        }
-        taken.add(&self.owner, self.bytes);
-        if fits { Ok(()) } else { Err(WrapError::Full) }
+        self.owner.get().map_or("", String::as_str)
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.wrapping.taken().remove(&self.owner, self.bytes);
+        self.wrapping.taken().remove(self.owner(), self.bytes);
     }
 }

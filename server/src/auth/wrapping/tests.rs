@@ -225,7 +225,7 @@ async fn what_is_kept_is_bounded_in_bytes_too() {
 #[tokio::test]
 async fn room_is_taken_before_there_is_a_response_and_given_back_without_one() {
     let one = narrow().await;
-    let mut of_nobody = one.wrapping.room("").unwrap();
+    let of_nobody = one.wrapping.room("").unwrap();
     let of_a = one.wrapping.room("a").unwrap();
     assert!(matches!(one.wrapping.room("a"), Err(WrapError::Full)));
     assert!(matches!(of_nobody.claim("a"), Err(WrapError::Full)), "of one who logs in as a");

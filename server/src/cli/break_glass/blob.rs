@@ -11,6 +11,7 @@ use selkie_crypto::{Ciphertext, DecryptError, Envelope, Plaintext, RecipientSecr
 use super::BreakGlassError;
 use super::key_file::Unlocked;
 use crate::cli::CommandError;
+use crate::cli::terminal::printable;
 
 /// The most that is read: all of a Vault's seal-wrapped records have room.
 const MOST_BYTES: u64 = 64 << 20;
@@ -83,7 +84,7 @@ impl Blob {
         Ok(blob)
     }
 
-    fn of_json(name: &str, json: &[u8]) -> Result<Self, BreakGlassError> {
+    pub(super) fn of_json(name: &str, json: &[u8]) -> Result<Self, BreakGlassError> {
         let name = printable(name);
         match Envelope::inspect(json) {
             Ok(envelope) => Ok(Self { name, envelope }),
@@ -97,7 +98,10 @@ impl Blob {
     }
 
     /// What was wrapped for this key.
-    fn unwrap(&self, key: &Unlocked) -> Result<(&Recipient, RecipientSecret), BreakGlassError> {
+    pub(super) fn unwrap(
+        &self,
+        key: &Unlocked,
+    ) -> Result<(&Recipient, RecipientSecret), BreakGlassError> {
         let is_own = |recipient: &&Recipient| recipient.kek == key.kek;
         let recipient = self.envelope.recipients().iter().find(is_own).ok_or_else(|| {
             let named = |one: &Recipient| format!("{} ({})", one.seal, one.kek);
@@ -173,9 +177,4 @@ impl fmt::Display for Blob {
         }
         Ok(())
     }
-}
-
-/// Control characters in a forged header never reach the terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|one| !one.is_control()).collect()
 }

@@ -177,7 +177,7 @@ pub enum BreakGlassError {
     )]
     Terminal,
     /// The blobs are of several keys.
-    #[error("the ciphertexts are of different keys, mounts or realms: serve those of one Vault")]
+    #[error("the ciphertexts are of different keys: serve those of one Vault")]
     SeveralKeys,
     /// The key asked for is another one.
     #[error("the ciphertexts are of the key {found:?}, not of {asked:?}")]

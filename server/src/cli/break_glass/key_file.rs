@@ -6,20 +6,24 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use selkie_config::{BreakGlassSeal, SourceError, Sources, SystemSources};
+use selkie_config::{BreakGlassSeal, Seal, SourceError, Sources, SystemSources};
 use selkie_crypto::{EcPrivateKey, KekId, PublicKey};
 use zeroize::Zeroizing;
 
 use super::BreakGlassError;
+use super::blob::Blob;
+use super::recipients::own_names;
 use super::share::Share;
+use super::wrapping::unlocked;
 use crate::cli::CommandError;
 
 const SHORTEST_PASSPHRASE: usize = 12;
 
 /// The private keys that a command works with.
 #[derive(Debug, clap::Args)]
-pub(super) struct KeyArguments {
-    /// The file with the private key, or each of the files with as many of its shares as are needed.
+pub(in crate::cli) struct KeyArguments {
+    /// The file with the break-glass private key, or each of the files with as many of its shares as
+    /// are needed.
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
     #[command(flatten)]
@@ -45,6 +49,30 @@ pub(super) struct Unlocked {
 }
 
 impl KeyArguments {
+    /// Whether a file was named.
+    pub(in crate::cli) const fn is_given(&self) -> bool {
+        !self.key.is_empty()
+    }
+
+    /// The keys as seals that open the envelope `json` of a `record`, by the names that they have
+    /// there, and wrap for nothing: what else is declared may do that.
+    pub(in crate::cli) fn seals_for(
+        &self,
+        record: &str,
+        json: &[u8],
+    ) -> Result<Vec<Seal>, CommandError> {
+        let keys = self.unlock()?;
+        let blobs = [Blob::of_json(record, json)?];
+        let seal = |key: Unlocked| {
+            for blob in &blobs {
+                let _opened = blob.unwrap(&key)?;
+            }
+            let names = own_names(&blobs, &key.kek, None);
+            Ok::<_, BreakGlassError>(Seal { disabled: true, ..unlocked(key, names)? })
+        };
+        Ok(keys.into_iter().map(seal).collect::<Result<_, _>>()?)
+    }
+
     /// The keys; none if no file was named.
     pub(super) fn unlock(&self) -> Result<Vec<Unlocked>, CommandError> {
         let (mut keys, mut shares) = (Vec::new(), Vec::new());

@@ -11,7 +11,7 @@ use super::BreakGlassError;
 use super::blob::{Blob, choose, read};
 use super::key_file::{KeyArguments, create};
 use crate::backup::offline;
-use crate::cli::{CommandError, read_config};
+use crate::cli::{CommandError, multi_threaded, read_config};
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("opener").required(true).args(["key", "seal_config"])))]
@@ -89,8 +89,7 @@ pub(super) fn run(
 
 fn open_by_seals(blob: &Blob, aad: Aad<'_>, config: &Path) -> Result<Plaintext, CommandError> {
     let config = read_config(config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = multi_threaded()?;
     runtime.block_on(async {
         let transit = offline(config).await?;
         let opened = transit.deployment.seals.decrypt(&blob.envelope, aad, &transit).await;

@@ -3,6 +3,7 @@
 //! It is the server in full, with a configuration made up on the spot: the one key with the version
 //! that the Vault's storage tells, so that the Vault sees no newer one and encrypts nothing anew.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf, absolute};
@@ -27,7 +28,7 @@ use super::blob::{Blob, read};
 use super::key_file::{KeyArguments, Unlocked};
 use super::wrapping::KnownSeals;
 use crate::cli::server::signals::{Signals, Wish};
-use crate::cli::{CommandError, print};
+use crate::cli::{CommandError, multi_threaded, print};
 use crate::clock::{Clock, SystemClock};
 use crate::dev::{CertificateDir, DevError};
 use crate::hardening::allow_connections;
@@ -52,7 +53,7 @@ pub(in crate::cli) struct Arguments {
     /// Where the Vault finds this server.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8200")]
     listen: SocketAddr,
-    /// The mount path in the Vault's seal stanza; by default the one in the ciphertexts.
+    /// The mount path in the Vault's seal stanza; by default the one in the newest ciphertext.
     #[arg(long)]
     mount: Option<MountPath>,
     /// The key's name in the Vault's seal stanza, which must be the one in the ciphertexts.
@@ -126,7 +127,7 @@ pub(super) fn run(
     let key = keys.into_iter().find(of_all).ok_or(BreakGlassError::NoKey)?;
     let seals = known.seals_of(&blobs, key, &arguments.without)?;
     drop(known);
-    let config = config(arguments, &blobs, &client, seals)?;
+    let config = config(arguments.listen, &blobs, &client, seals)?;
     let mut config = Config { origin_key, audit, ..config };
     tell(&config, arguments, errors)?;
     let certificates = secure(arguments, &mut config)?;
@@ -166,14 +167,14 @@ fn token(path: &Path) -> Result<Zeroizing<String>, CommandError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// What all the ciphertexts are about, with the newest of their versions.
+/// What all the ciphertexts are about, as the newest of them says it: a Vault keeps what it encrypted
+/// before its realm or its mount was renamed.
 fn common_header(blobs: &[Blob]) -> Result<&Header<'static>, BreakGlassError> {
     let headers = || blobs.iter().map(|blob| blob.envelope.header());
-    let newest = headers().max_by_key(|header| header.version).ok_or(BreakGlassError::NoBlob)?;
-    let place = |header: &Header<'static>| {
-        (header.purpose, header.realm.clone(), header.mount.clone(), header.key.clone())
-    };
-    let is_one = headers().all(|header| place(header) == place(newest));
+    let newest = headers().max_by_key(|header| (header.version, header.created));
+    let newest = newest.ok_or(BreakGlassError::NoBlob)?;
+    let of = |header: &Header<'static>| (header.purpose, header.key.clone());
+    let is_one = headers().all(|header| of(header) == of(newest));
     if is_one && newest.purpose == Purpose::Client {
         Ok(newest)
     } else {
@@ -183,22 +184,22 @@ fn common_header(blobs: &[Blob]) -> Result<&Header<'static>, BreakGlassError> {
 
 /// A configuration with these `seals`; it goes through the checks of a file's.
 fn config(
-    arguments: &Arguments,
+    listen: SocketAddr,
     blobs: &[Blob],
     client: &SealClient,
     seals: Vec<Seal>,
 ) -> Result<Config, CommandError> {
-    let Header { realm, mount, version, .. } = common_header(blobs)?;
-    let aliases = match client.mount.as_str() == mount {
-        true => String::new(),
-        false => format!("aliases = [{mount:?}]"),
-    };
+    let Header { realm, version, .. } = common_header(blobs)?;
+    let headers = || blobs.iter().map(|blob| blob.envelope.header());
+    let realms: BTreeSet<_> = headers().map(|header| &*header.realm).collect();
+    let mounts: BTreeSet<_> = headers().map(|header| &*header.mount).collect();
+    let realm_aliases: Vec<_> = realms.into_iter().filter(|one| one != realm).collect();
+    let aliases: Vec<_> = mounts.into_iter().filter(|one| *one != client.mount.as_str()).collect();
     let text = format!(
-        "realm = {realm:?}\n\
-         listener \"tcp\" {{\n  address = \"{}\"\n  tls_disable = true\n}}\n\
-         mount \"{}\" {{\n  {aliases}\n}}\n\
+        "realm = {realm:?}\nrealm_aliases = {realm_aliases:?}\n\
+         listener \"tcp\" {{\n  address = \"{listen}\"\n  tls_disable = true\n}}\n\
+         mount \"{}\" {{\n  aliases = {aliases:?}\n}}\n\
          key \"{}\" {{\n  version = {version}\n}}\n{}{}",
-        arguments.listen,
         client.mount,
         client.key,
         client.declaration(),
@@ -313,8 +314,7 @@ fn start(
     let level = SystemSources.variable(LEVEL_VARIABLE);
     let _telemetry = Telemetry::start(config.logging, level.as_ref().map(|level| &***level))?;
     allow_connections()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = multi_threaded()?;
     runtime.block_on(async {
         let signals = Signals::new().map_err(CommandError::Runtime)?;
         let server = serve(config, &mut ActivatedSockets::inherit(None)).await?;
@@ -393,7 +393,54 @@ pub(super) async fn serve_for(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use selkie_crypto::EcPrivateKey;
+
+    use super::super::tests::{Desk, PASSPHRASE, ciphertext_in};
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    /// A recovery key that was made anew after a rename, beside the root key from before it.
+    #[tokio::test]
+    async fn a_vault_whose_realm_or_mount_was_renamed_is_served_with_all_of_its_ciphertexts() {
+        let desk = Desk::new();
+        let public_key = desk.keygen("key", &[]);
+        for (old, new) in [
+            (("was", "transit"), ("is", "transit")),
+            (("is", "was"), ("is", "transit")),
+            (("was", "was"), ("is", "transit")),
+        ] {
+            let mut lines = String::new();
+            for (name, (realm, mount)) in [("old", old), ("new", new)] {
+                let made = ciphertext_in(realm, mount, Some(&public_key)).await;
+                lines += &format!("{name} v2 {made}\n");
+            }
+            std::fs::write(desk.path("blobs"), lines).unwrap();
+            let blobs = read(&desk.path("blobs").display().to_string()).unwrap();
+            let Line { arguments } =
+                Line::parse_from(["serve", "--blobs", "-", "--mount", "transit"]);
+            let text = std::fs::read_to_string(desk.path("key")).unwrap();
+            let key = EcPrivateKey::unprotect(&text, PASSPHRASE.as_bytes()).unwrap();
+            let mut known = KnownSeals::default();
+            let given_up = [SealName::new("static").unwrap()];
+            let seals = known.seals_of(&blobs, Unlocked::new(key).unwrap(), &given_up).unwrap();
+            let client = client(&arguments, &blobs).unwrap();
+            let config = config(arguments.listen, &blobs, &client, seals).unwrap();
+            let realms = [&[config.realm][..], &config.realm_aliases].concat();
+            let [mount] = &config.mounts[..] else { panic!("{:?}", config.mounts) };
+            for blob in &blobs {
+                let header = blob.envelope.header();
+                assert!(realms.iter().any(|realm| *realm == header.realm), "{blob}");
+                let mut names = std::iter::once(&mount.path).chain(&mount.aliases);
+                assert!(names.any(|name| name.as_str() == header.mount), "{blob}");
+            }
+        }
+    }
 
     #[test]
     fn the_authority_is_to_be_copied_to_the_vaults_host() {

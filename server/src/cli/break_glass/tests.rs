@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use selkie_access::operation;
+use selkie_access::{Acl, Bare, MountPath, Policy, operation};
 use selkie_config::{Config, Seal, SealKind, StaticKey, StaticSeal, VersionRule};
 use selkie_crypto::{EcPrivateKey, Kek, KekId, Plaintext, PublicKey, SealName};
 use tempfile::TempDir;
@@ -16,23 +16,23 @@ use super::BreakGlassError;
 use crate::backup::offline;
 use crate::cli::{Exit, run};
 use crate::transit::EncryptionItem;
-use crate::transit::tests::{config_of, permit};
+use crate::transit::tests::config_of;
 
-const PASSPHRASE: &str = "correct horse battery staple";
+pub(super) const PASSPHRASE: &str = "correct horse battery staple";
 
-struct Desk {
+pub(super) struct Desk {
     dir: TempDir,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let desk = Self { dir: tempfile::tempdir().unwrap() };
         fs::write(desk.path("pass"), format!("{PASSPHRASE}\n")).unwrap();
         fs::write(desk.path("wrong"), "another passphrase\n").unwrap();
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -56,7 +56,7 @@ impl Desk {
     }
 
     /// A key pair; the public one as it stands in the printed stanza.
-    fn keygen(&self, name: &str, further: &[&str]) -> PublicKey {
+    pub(super) fn keygen(&self, name: &str, further: &[&str]) -> PublicKey {
         let out = format!("@{name}");
         let words = [&["keygen", "--out", &out, "--passphrase-file", "@pass"], further].concat();
         let (exit, output, errors) = self.run(&words);
@@ -77,6 +77,11 @@ impl Desk {
 
 /// A ciphertext of a server that has a static seal and one for `key`.
 async fn ciphertext(key: Option<&PublicKey>) -> String {
+    ciphertext_in("test", "transit", key).await
+}
+
+/// The same in another realm, at another mount.
+pub(super) async fn ciphertext_in(realm: &str, mount: &str, key: Option<&PublicKey>) -> String {
     let kek = Kek::init_with(|bytes| bytes.fill(1)).unwrap();
     let current = StaticKey { id: KekId::new("k1").unwrap(), key: kek };
     let of_static = SealKind::Static(StaticSeal { current, previous: Vec::new() });
@@ -97,7 +102,11 @@ async fn ciphertext(key: Option<&PublicKey>) -> String {
     let names: Vec<_> = seals.iter().map(|seal| seal.name.as_str().to_owned()).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let rule = VersionRule::Counted { generation: 0 };
-    let config = Config { seals, ..config_of(&[("unseal", rule)], &names) };
+    let mut config = Config { seals, ..config_of(&[("unseal", rule)], &names) };
+    let mount: MountPath = mount.parse().unwrap();
+    realm.clone_into(&mut config.realm);
+    config.mounts[0].path = mount.clone();
+    config.keys[0].mount = mount.clone();
     let engine = offline(config).await.unwrap();
     let item = EncryptionItem {
         plaintext: Plaintext::new(b"root key".to_vec()),
@@ -105,7 +114,9 @@ async fn ciphertext(key: Option<&PublicKey>) -> String {
         context: Vec::new(),
         version: None,
     };
-    let encryption = engine.encryption(&permit(operation::Encrypt, "unseal")).await.unwrap();
+    let acl = Acl::new([&Policy::root()]);
+    let permit = acl.on(Bare).permit(operation::Encrypt, mount, "unseal".parse().unwrap());
+    let encryption = engine.encryption(&permit.unwrap()).await.unwrap();
     encryption.encrypt(item).await.unwrap().ciphertext
 }
 

@@ -204,7 +204,7 @@ fn wrapped_locally(keks: &KekDescription) -> Result<SealKind, WrapObstacle> {
 }
 
 /// The seal of the key that is unlocked here.
-fn unlocked(key: Unlocked, names: Vec<SealName>) -> Result<Seal, BreakGlassError> {
+pub(super) fn unlocked(key: Unlocked, names: Vec<SealName>) -> Result<Seal, BreakGlassError> {
     let Unlocked { private_key, public_key, kek } = key;
     let private_key = Some(Box::new(private_key));
     let kind = SealKind::BreakGlass(BreakGlassSeal { public_key, kek, private_key });

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::cli::terminal::printable;
+
 /// One seal in one step.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -21,8 +23,8 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) rows: Vec<Row>,
-    pub(super) untried_seals: Vec<String>,
-    pub(super) keys_left_out: u64,
+    untried_seals: Vec<String>,
+    keys_left_out: u64,
 }
 
 impl Row {
@@ -56,6 +58,16 @@ impl Row {
 }
 
 impl Report {
+    /// What the plan says; no step is taken yet.
+    pub(super) fn of(plan: &Value) -> Self {
+        let untried = plan["untried_seals"].as_array().into_iter().flatten();
+        Self {
+            rows: Vec::new(),
+            untried_seals: untried.filter_map(Value::as_str).map(printable).collect(),
+            keys_left_out: plan["keys_left_out"].as_u64().unwrap_or(0),
+        }
+    }
+
     /// Whether every seal opened everything; nothing tried proves nothing.
     pub(super) fn is_ok(&self) -> bool {
         !self.rows.is_empty() && self.rows.iter().all(Row::is_ok)
@@ -124,11 +136,6 @@ impl Report {
     }
 }
 
-/// Control characters of whoever answers never reach the terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|one| !one.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,8 +179,8 @@ mod tests {
 
     #[test]
     fn what_was_not_tried_is_told() {
-        let seals = vec!["old".to_owned()];
-        let report = Report { untried_seals: seals, keys_left_out: 3, ..report(&[well("weu")]) };
+        let plan = json!({ "untried_seals": ["o\u{1b}ld"], "keys_left_out": 3 });
+        let report = Report { rows: report(&[well("weu")]).rows, ..Report::of(&plan) };
         assert!(report.text().contains("its key is offline: old\n"), "{}", report.text());
         assert!(report.text().contains("not in the sample: 3\n"));
     }

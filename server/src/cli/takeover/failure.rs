@@ -37,6 +37,9 @@ pub(super) enum Unfit {
     /// The object has no ciphertext.
     #[error("no member \"ciphertext\" with a text")]
     NoCiphertext,
+    /// The object says one of them more than once: whoever reads it may choose another than we do.
+    #[error("\"ciphertext\", \"context\" or \"associated_data\" is there more than once")]
+    Repeated,
     /// The object has associated data.
     #[error("Vault's rewrap takes no associated_data: decrypt and encrypt anew")]
     AssociatedData,

@@ -15,8 +15,9 @@ use selkie_access::{KeyName, MountPath};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::super::CommandError;
 use super::super::remote::{Remote, RemoteError, ServerArguments};
+use super::super::terminal::printable;
+use super::super::{CommandError, single_threaded};
 use super::failure::LineFailure;
 use super::line::{Content, Line};
 use super::sink::{Earlier, Sink};
@@ -61,8 +62,7 @@ pub(super) fn run(
     output: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(CommandError::Runtime)?;
+    let runtime = single_threaded()?;
     let server = Remote::of(&arguments.server, PATIENCE)?;
     let (input, its_id) = open(&arguments.input)?;
     let failures = arguments.output.as_deref().map(failures_path);
@@ -369,7 +369,7 @@ impl Run<'_> {
 
     fn fail(&mut self, why: &LineFailure) -> Result<(), CommandError> {
         self.tally.failed += 1;
-        let why: String = why.to_string().chars().filter(|one| !one.is_control()).collect();
+        let why = printable(&why.to_string());
         let told = format!("line {}: {why}\n", self.tally.lines);
         match &mut self.failures {
             Some(file) => file.write_all(told.as_bytes()).map_err(CommandError::Output),
@@ -402,13 +402,12 @@ fn rate(lines: u64, time: Duration) -> u64 {
     lines.saturating_mul(1000) / milliseconds
 }
 
-/// On the terminal alone. Of a file the number of its lines is known.
+/// On the terminal alone.
 fn bar(input: &Path) -> Result<ProgressBar, CommandError> {
     if !stderr().is_terminal() {
         return Ok(ProgressBar::hidden());
     }
-    let is_stream = input == Path::new("-");
-    let lines = if is_stream { None } else { Some(count_lines(input)?) };
+    let lines = count_lines(input)?;
     let bar = ProgressBar::with_draw_target(lines, ProgressDrawTarget::stderr());
     let template = match lines {
         Some(_) => "{bar:40} {human_pos}/{human_len} {per_sec} {elapsed} left {eta}",
@@ -420,13 +419,18 @@ fn bar(input: &Path) -> Result<ProgressBar, CommandError> {
     }
 }
 
-fn count_lines(path: &Path) -> Result<u64, CommandError> {
+/// How many lines a file has; `None` of anything else, which is read but once.
+fn count_lines(path: &Path) -> Result<Option<u64>, CommandError> {
+    let is_stream = path == Path::new("-");
+    if is_stream || !fs::metadata(path).map_err(at(path))?.is_file() {
+        return Ok(None);
+    }
     let mut reader = BufReader::new(File::open(path).map_err(at(path))?);
     let (mut lines, mut line) = (0_u64, Vec::new());
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line).map_err(at(path))? == 0 {
-            return Ok(lines);
+            return Ok(Some(lines));
         }
         lines = lines.saturating_add(1);
     }

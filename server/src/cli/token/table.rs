@@ -5,6 +5,8 @@ use std::fmt::Write;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::cli::terminal::printable;
+
 /// An answer about tokens in two columns, as `vault token` prints it. It may hold a token.
 pub(super) fn table(answer: &Value) -> Zeroizing<String> {
     let mut rows = match (answer.get("auth"), answer.get("data")) {
@@ -59,14 +61,14 @@ fn rows_of_auth(auth: &Value) -> Vec<(String, String)> {
 
 fn rows_of_data(data: &Value) -> Vec<(String, String)> {
     let members = data.as_object().into_iter().flatten();
-    members.map(|(key, one)| (key.clone(), value(one))).collect()
+    members.map(|(key, one)| (printable(key), value(one))).collect()
 }
 
 fn value(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text),
         Value::Null => "<nil>".to_owned(),
-        other => other.to_string(),
+        other => printable(&other.to_string()),
     }
 }
 
@@ -96,6 +98,19 @@ mod tests {
     fn accessors_are_a_list() {
         let text = table(&json!({ "data": { "keys": ["a", "b"] } }));
         assert_eq!(&**text, "Accessors\n---------\na\nb\n");
+    }
+
+    #[test]
+    fn control_characters_of_whoever_answers_are_left_out() {
+        for answer in [
+            json!({ "auth": { "client_token": "hvs.\u{1b}x", "policies": ["a\u{9b}b"] } }),
+            json!({ "data": { "na\u{7}me": "val\u{1b}ue", "list": ["a\u{9b}b"] } }),
+            json!({ "data": { "keys": ["a\u{7}"] } }),
+            json!({ "warnings": ["care\rful"] }),
+        ] {
+            let text = table(&answer);
+            assert!(!text.replace('\n', "").contains(char::is_control), "{:?}", *text);
+        }
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl CatchUps {
 }
 
 impl Records {
-    /// The record `name`: where it is not held, as the store says. `from` is the address of a
+    /// The record `name`: where it is not held, as the store says; whoever is told that there is none
+    /// takes it that it is deleted or was revoked. `from` is the address of a
     /// stranger, whose network has so many looks a second for this kind; who is known looks at will.
     ///
     /// # Errors
@@ -76,6 +77,8 @@ impl Records {
                 self.spend_look(mirror, from)?;
                 soon(look).await?;
             }
+            // Nobody else writes there, and what this process wrote is held.
+            None if self.store()?.answers_from_memory() => {}
             None => look.await?,
         }
         Ok(mirror.get(name)?)
@@ -103,6 +106,24 @@ impl Records {
         let revision = newest(&*store).await.map_err(RecordsError::Store)?;
         let pause = from.map_or(Duration::ZERO, |_stranger| PAUSE);
         self.catch_up::<T>(&store, revision, pause).await
+    }
+
+    /// Has all records in `mirror` as the store is now, for a look by something else than their name.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordsError`].
+    pub(crate) async fn hear_of_all<T: Kept>(
+        &self,
+        _mirror: &Mirror<T>,
+    ) -> Result<(), RecordsError> {
+        let store = self.store()?;
+        if store.answers_from_memory() {
+            return Ok(());
+        }
+        let revision = newest(&*store).await.map_err(RecordsError::Store)?;
+        let Some(kind) = self.catch_ups.0.get(T::ROOT) else { return Ok(()) };
+        list_up_to(revision, kind, (&store, PAUSE)).await.map_err(RecordsError::Store)
     }
 
     /// Reads anew the record `name`, of which the mirrors may not have heard yet. Once it is held, so

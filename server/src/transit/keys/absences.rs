@@ -8,6 +8,7 @@ use selkie_crypto::SealName;
 use tokio::time::sleep;
 
 use super::ManagedKeys;
+use crate::jitter::jittered;
 use crate::seal::{Learner, Probe, Seals};
 
 /// How often seals that were left out are tried, and keys take back those that are steadily there.
@@ -92,7 +93,7 @@ impl ManagedKeys {
     /// they are steadily back; as long as this is polled.
     pub(crate) async fn take_back_seals(self: Arc<Self>, learner: Learner) {
         loop {
-            sleep(learner.jittered(LOOK)).await;
+            sleep(jittered(&*learner.random, LOOK)).await;
             let left_out: BTreeSet<_> = self.left_out().into_iter().map(|one| one.seal).collect();
             if left_out.is_empty() {
                 continue;

@@ -10,6 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::ManagedKeys;
+use crate::jitter::jittered;
 use crate::seal::{Connection, Learner, Seals};
 use crate::state::KeyRecord;
 use crate::state::listing::in_time;
@@ -34,8 +35,9 @@ const DAMAGED: &str = "find out who else writes to the storage, then restore a b
                        `selkie restore`";
 
 impl ManagedKeys {
-    /// Holds what other replicas commit, of keys and of `records`, and lets the keys follow their seals, from when the store
-    /// is attached and for as long as this is polled. It ends at once where no store is configured.
+    /// Holds what other replicas commit, of keys and of `records`, and lets the keys follow their
+    /// seals, from when the store is attached and for as long as this is polled. It ends at once
+    /// where no store is configured.
     pub async fn follow(self: Arc<Self>, learner: Learner, records: Arc<Records>) {
         let Some(store) = self.opened().await else { return };
         // Side by side: to look at all of many keys takes longer than the store remembers commits.
@@ -50,7 +52,7 @@ impl ManagedKeys {
             let Err(error) = followed;
             self.note_lost(&error);
             tell_broken(&error);
-            sleep(learner.jittered(retry)).await;
+            sleep(jittered(&*learner.random, retry)).await;
             retry = (2 * retry).min(LAST_RETRY);
         }
     }

@@ -16,7 +16,7 @@ use crate::api::reply::Reply;
 use crate::api::request::token::CreateToken;
 use crate::auth::Origin;
 use crate::auth::tokens::{
-    Issued, LifetimeWarning, NewToken, Parent, RoleName, RoleTokenType, TokenKind, TokenRole,
+    GivenTokenType, Issued, LifetimeWarning, NewToken, Parent, RoleName, TokenKind, TokenRole,
 };
 
 /// How a token is asked for.
@@ -144,7 +144,7 @@ impl Creation<'_> {
     ) -> Result<NewToken, ApiError> {
         let request = self.request;
         let kind = self.kind()?;
-        let num_uses = self.num_uses()?;
+        let num_uses = self.num_uses(kind)?;
         self.check_entity_alias()?;
         let policies = self.policies(kind)?;
         let parent = self.parent(parent)?;
@@ -201,11 +201,11 @@ impl Creation<'_> {
     fn kind(&self) -> Result<TokenKind, ApiError> {
         let request = self.request;
         let wanted = match self.role.map(|role| role.token_type) {
-            None | Some(RoleTokenType::DefaultService) => &*request.token_type,
-            Some(RoleTokenType::DefaultBatch) if request.token_type.is_empty() => "batch",
-            Some(RoleTokenType::DefaultBatch) => &*request.token_type,
-            Some(RoleTokenType::Service) => "service",
-            Some(RoleTokenType::Batch) => "batch",
+            None | Some(GivenTokenType::DefaultService) => &*request.token_type,
+            Some(GivenTokenType::DefaultBatch) if request.token_type.is_empty() => "batch",
+            Some(GivenTokenType::DefaultBatch) => &*request.token_type,
+            Some(GivenTokenType::Service) => "service",
+            Some(GivenTokenType::Batch) => "batch",
         };
         match wanted {
             "" | "service" => return Ok(TokenKind::Service),
@@ -223,10 +223,12 @@ impl Creation<'_> {
         }
     }
 
-    fn num_uses(&self) -> Result<u32, ApiError> {
+    /// As Vault: uses of a batch token, which is kept nowhere, are not counted, whatever its role says.
+    fn num_uses(&self, kind: TokenKind) -> Result<u32, ApiError> {
         let asked = u32::try_from(self.request.num_uses);
         let asked = asked.map_err(|_negative| TokenFault::NegativeUses)?;
         Ok(match self.role.map_or(0, |role| role.num_uses) {
+            _ if kind == TokenKind::Batch => 0,
             0 => asked,
             most if asked == 0 => most,
             most => asked.min(most),

@@ -39,7 +39,7 @@ pub(in crate::api::handler) async fn find(
     Ok(found.map_err(refused)?.map(FoundToken::Kept))
 }
 
-pub(in crate::api::handler) fn find_accessor(
+pub(in crate::api::handler) async fn find_accessor(
     call: &Call<'_>,
     accessor: &str,
 ) -> Result<Option<FoundToken>, Refusal> {
@@ -47,12 +47,8 @@ pub(in crate::api::handler) fn find_accessor(
     if let Some(client) = clients.find_accessor(accessor) {
         return Ok(Some(FoundToken::Declared(Arc::clone(client))));
     }
-    Ok(call
-        .node
-        .auth()
-        .find_accessor(&call.deployment, accessor)
-        .map_err(refused)?
-        .map(FoundToken::Kept))
+    let found = call.node.auth().find_accessor(&call.deployment, accessor).await;
+    Ok(found.map_err(refused)?.map(FoundToken::Kept))
 }
 
 fn declared(client: &Client) -> Refusal {
@@ -73,9 +69,12 @@ pub(super) async fn lookup(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Re
     Ok(told(call, &found, text, &warnings))
 }
 
-pub(super) fn lookup_accessor(call: &Call<'_>, mut fields: Fields<'_>) -> Result<Reply, Refusal> {
+pub(super) async fn lookup_accessor(
+    call: &Call<'_>,
+    mut fields: Fields<'_>,
+) -> Result<Reply, Refusal> {
     let request = OfAccessor::decode(&mut fields, false)?;
-    let found = find_accessor(call, &request.accessor)?;
+    let found = find_accessor(call, &request.accessor).await?;
     let found = found.ok_or_else(|| fault(TokenFault::InvalidAccessor))?;
     let warnings = fields.into_warnings(&[]);
     Ok(told(call, &found, "", &warnings))
@@ -101,7 +100,7 @@ pub(super) async fn renew_accessor(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let request = OfAccessor::decode(&mut fields, true)?;
-    let found = find_accessor(call, &request.accessor)?;
+    let found = find_accessor(call, &request.accessor).await?;
     let found = found.ok_or_else(|| fault(TokenFault::InvalidAccessor))?;
     renewed(call, found, "", request.increment, fields).await
 }
@@ -179,7 +178,7 @@ pub(super) async fn revoke_accessor(
     mut fields: Fields<'_>,
 ) -> Result<Reply, Refusal> {
     let request = OfAccessor::decode(&mut fields, false)?;
-    if let Some(found) = find_accessor(call, &request.accessor)? {
+    if let Some(found) = find_accessor(call, &request.accessor).await? {
         return revoke_found(call, found).await;
     }
     let mut warnings = fields.into_warnings(&[]);

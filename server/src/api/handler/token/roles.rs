@@ -14,8 +14,8 @@ use crate::api::error::{ApiError, TokenFault};
 use crate::api::fields::{Fields, Warnings};
 use crate::api::reply::Reply;
 use crate::api::request::token::WriteTokenRole;
-use crate::auth::tokens::{RoleName, RoleTokenType, TokenRole};
-use crate::state::records::{Batch, Current, RecordsError};
+use crate::auth::tokens::{GivenTokenType, RoleName, TokenRole};
+use crate::state::records::{Batch, Current};
 
 fn current(call: &Call<'_>, name: &RoleName) -> Result<Option<Current<TokenRole>>, Refusal> {
     let records = call.node.auth().records();
@@ -53,7 +53,7 @@ pub(super) fn read(call: &Call<'_>, name: &RoleName, fields: Fields<'_>) -> Resu
         "token_explicit_max_ttl": role.explicit_max_ttl,
         "token_no_default_policy": role.no_default_policy,
         "token_period": role.period,
-        "token_type": role.token_type.as_str(),
+        "token_type": role.token_type.name(),
     });
     if let Some(told) = told.as_object_mut() {
         let networks: Vec<_> = role.bound_cidrs.iter().map(ToString::to_string).collect();
@@ -91,14 +91,13 @@ pub(super) async fn write(
 }
 
 pub(super) async fn delete(call: &Call<'_>, name: &RoleName) -> Result<Reply, Refusal> {
-    let Some(current) = current(call, name)? else { return Ok(Reply::no_content()) };
+    let auth = call.node.auth();
+    let found = auth.records().find(auth.tokens().roles(), name, None).await.map_err(refused)?;
+    let Some(current) = found else { return Ok(Reply::no_content()) };
     let mut batch = Batch::default();
     batch.delete::<TokenRole>(name, current.revision).map_err(|large| refused(large.into()))?;
-    match call.node.auth().records().commit(&batch).await {
-        Ok(()) => Ok(Reply::no_content()),
-        Err(error @ RecordsError::Conflict) => Err(refused(error)),
-        Err(error) => Err(refused(error)),
-    }
+    auth.records().commit(&batch).await.map_err(refused)?;
+    Ok(Reply::no_content())
 }
 
 fn changed(mut role: TokenRole, request: &WriteTokenRole<'_>) -> Result<TokenRole, ApiError> {
@@ -137,19 +136,14 @@ fn changed(mut role: TokenRole, request: &WriteTokenRole<'_>) -> Result<TokenRol
         role.num_uses = u32::try_from(uses).map_err(|_negative| TokenFault::NegativeUses)?;
     }
     if let Some(text) = &request.token_type {
-        role.token_type = match &**text {
-            "default-service" => RoleTokenType::DefaultService,
-            "default-batch" => RoleTokenType::DefaultBatch,
-            "service" => RoleTokenType::Service,
-            "batch" => RoleTokenType::Batch,
-            other => return Err(TokenFault::InvalidRoleType(other.into()).into()),
-        };
+        let unknown = || TokenFault::InvalidRoleType((&**text).into());
+        role.token_type = GivenTokenType::named(text).ok_or_else(unknown)?;
     }
     Ok(role)
 }
 
 fn check_batch(role: &TokenRole) -> Result<(), ApiError> {
-    if role.token_type != RoleTokenType::Batch {
+    if role.token_type != GivenTokenType::Batch {
         return Ok(());
     }
     let unfit = [

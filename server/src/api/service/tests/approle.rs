@@ -530,6 +530,57 @@ async fn who_makes_a_token_does_not_choose_whose_entity_it_is() {
     }
 }
 
+/// In Vault, too, it is of its parent's entity.
+#[tokio::test]
+async fn a_child_is_denied_and_granted_what_a_policy_says_of_who_logged_in() {
+    let api = with_approle().await;
+    let accessor =
+        api.ok("GET", "sys/auth", Value::Null).await["data"]["approle/"]["accessor"].clone();
+    let rules = format!(
+        "path \"transit/decrypt/*\" {{ capabilities = [\"update\"] }}\n\
+         path \"transit/decrypt/{{{{identity.entity.aliases.{}.name}}}}\" {{ capabilities = [\"deny\"] }}\n\
+         path \"transit/rewrap/*\" {{ capabilities = [\"update\"] }}\n\
+         path \"transit/rewrap/{{{{token.metadata.key}}}}\" {{ capabilities = [\"deny\"] }}\n\
+         path \"transit/encrypt/{{{{identity.entity.metadata.key}}}}\" {{ capabilities = [\"update\"] }}\n\
+         path \"auth/token/*\" {{ capabilities = [\"update\"] }}",
+        accessor.as_str().unwrap()
+    );
+    api.ok("PUT", "sys/policies/acl/own", json!({ "policy": rules })).await;
+    api.ok("POST", "auth/token/roles/kin", json!({})).await;
+    let role = json!({ "role_id": "alias", "token_policies": "own" });
+    let role_id = api.role("web", role).await;
+    let secret = api.secret_id("web", json!({ "metadata": r#"{"key":"data"}"# })).await;
+    let login = api.log_in(&role_id, &secret["secret_id"]).await.json();
+    let token = |made: Value| made["auth"]["client_token"].as_str().unwrap().to_owned();
+    let login = token(login);
+    let make = async |by: &str, path: &str, body: Value| {
+        token(api.send(by, "POST", &format!("auth/token/{path}"), body).await.json())
+    };
+    let child = make(&login, "create", json!({ "meta": { "key": "other" } })).await;
+    let family = [
+        make(&child, "create", json!({})).await,
+        make(&login, "create", json!({ "type": "batch" })).await,
+        make(&login, "create/kin", json!({})).await,
+        child,
+        login.clone(),
+    ];
+    let may = async |token: &str, path: &str| {
+        let body = json!({ "paths": [path] });
+        let answer = api.send(token, "POST", "sys/capabilities-self", body).await.json();
+        answer["capabilities"] == json!(["update"])
+    };
+    for one in &family {
+        assert!(!may(one, "transit/decrypt/alias").await);
+        assert!(may(one, "transit/decrypt/other").await);
+        assert!(!may(one, "transit/rewrap/data").await);
+        assert!(may(one, "transit/encrypt/data").await);
+        assert!(!may(one, "transit/encrypt/other").await);
+    }
+    let orphan = make(&login, "create-orphan", json!({})).await;
+    assert!(may(&orphan, "transit/decrypt/alias").await, "as in Vault it is nobody's");
+    assert!(!may(&orphan, "transit/encrypt/data").await);
+}
+
 /// Of all that log in at the mount `unseal` the display name is `unseal`, as is the declared client.
 #[tokio::test]
 async fn no_login_is_taken_for_another_client_by_its_name() {
@@ -647,6 +698,44 @@ async fn metadata_of_a_secret_id_is_bounded_as_that_of_a_token() {
 }
 
 /// `vault auth tune`, Go's client and Terraform ask at `sys/mounts/auth`, which needs no `sudo`.
+#[tokio::test]
+async fn a_login_whose_answer_has_no_room_takes_no_use_of_its_secret_id() {
+    let api = with_approle().await;
+    let role_id = api.role("web", json!({ "secret_id_num_uses": 1 })).await;
+    let secret = async || api.secret_id("web", json!({})).await["secret_id"].clone();
+    let login = api.log_in(&role_id, &secret().await).await.json();
+    let token = login["auth"]["client_token"].as_str().unwrap();
+    let wrapped = async |token: &str, path: &str, body: Value| {
+        let request = Request::post(format!("/v1/{path}")).header("x-vault-wrap-ttl", "60s");
+        let mut request = request.body(Body::from(body.to_string())).unwrap();
+        if !token.is_empty() {
+            request.headers_mut().insert("x-vault-token", token.parse().unwrap());
+        }
+        api.exchange(request).await
+    };
+    // The share of whoever logs in, up to less than a response is expected to need.
+    let mut kept = Vec::new();
+    for kilobytes in [500, 10] {
+        let body = json!({ "a": "x".repeat(kilobytes << 10) });
+        loop {
+            let answer = wrapped(token, "sys/wrapping/wrap", body.clone()).await;
+            if answer.status != StatusCode::OK {
+                break;
+            }
+            kept.push(answer.json()["wrap_info"]["token"].clone());
+        }
+    }
+    let body = json!({ "role_id": role_id, "secret_id": secret().await });
+    let refused = wrapped("", "auth/approle/login", body.clone()).await;
+    let text = "too many wrapped responses are kept already; unwrap some or wait";
+    assert_eq!(refused.error(), (400, text.into()));
+    let wrong = json!({ "role_id": role_id, "secret_id": "wrong" });
+    assert_eq!(wrapped("", "auth/approle/login", wrong).await.error(), invalid());
+    api.ok("POST", "sys/wrapping/unwrap", json!({ "token": kept[0] })).await;
+    let answer = wrapped("", "auth/approle/login", body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+}
+
 #[tokio::test]
 async fn a_mount_is_tuned_at_the_path_that_is_asked_for() {
     let mut config = config();

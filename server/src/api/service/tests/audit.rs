@@ -117,6 +117,20 @@ async fn an_encrypt_is_recorded_in_vaults_shape_before_and_after() {
 }
 
 #[tokio::test]
+async fn the_line_of_a_reply_that_is_not_sent_for_want_of_memory_says_so() {
+    let recorded = Recorded::start().await;
+    let paths: Vec<_> = (0..1000).map(|number| format!("{}{number}", "p".repeat(50))).collect();
+    let others = recorded.node.bytes().take((512 << 20) - (100 << 10)).await.unwrap();
+    let body = json!({ "paths": paths });
+    let answer = recorded.api.send("s.root", "POST", "sys/capabilities-self", body).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+    let lines = recorded.lines();
+    let [_, response] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(response["response"]["status"], 503);
+    drop(others);
+}
+
+#[tokio::test]
 async fn a_decrypt_names_key_version_seal_and_age_and_nothing_secret_is_in_the_file() {
     let recorded = Recorded::start().await;
     let ciphertext = recorded.api.encrypt("unseal").await;

@@ -209,6 +209,47 @@ async fn a_role_shapes_the_tokens_that_are_made_by_it() {
 }
 
 #[tokio::test]
+async fn uses_of_a_batch_token_are_not_counted_whatever_its_role_says() {
+    let api = Api::start().await;
+    let role = json!({ "token_num_uses": 1, "token_type": "default-batch" });
+    let made = api.send("s.root", "POST", "auth/token/roles/jobs", role).await;
+    assert_eq!(made.status, StatusCode::NO_CONTENT, "{}", made.text);
+    let wanted = json!({ "policies": ["seal"], "ttl": "1h" });
+    let made = api.make("s.root", "create/jobs", wanted).await;
+    assert_eq!((&made["token_type"], &made["num_uses"]), (&json!("batch"), &json!(0)));
+    let token = made["client_token"].as_str().unwrap();
+    for _ in 0..2 {
+        assert!(api.is_good(token).await);
+    }
+}
+
+#[tokio::test]
+async fn a_child_of_a_declared_client_is_denied_what_a_policy_says_of_its_name() {
+    let rules = "path \"transit/decrypt/*\" { capabilities = [\"update\"] }\n\
+                 path \"transit/decrypt/{{token.display_name}}\" { capabilities = [\"deny\"] }\n\
+                 path \"transit/encrypt/*\" { capabilities = [\"update\"] }\n\
+                 path \"transit/encrypt/{{identity.entity.name}}\" { capabilities = [\"deny\"] }\n\
+                 path \"auth/token/create\" { capabilities = [\"update\"] }";
+    let mut config = config();
+    config.policies.push(Policy::parse("own".parse().unwrap(), "own.hcl", rules).unwrap());
+    config.clients.push(client("unseal", "own", None));
+    let api = Api::start_with(config).await;
+    let child = api.token("s.unseal", json!({ "display_name": "other" })).await;
+    let batch = api.token(&child, json!({ "type": "batch" })).await;
+    for token in [&child, &batch] {
+        for (path, allowed) in [
+            ("transit/decrypt/unseal", "deny"),
+            ("transit/decrypt/token-other", "update"),
+            ("transit/encrypt/unseal", "deny"),
+        ] {
+            let body = json!({ "paths": [path] });
+            let answer = api.send(token, "POST", "sys/capabilities-self", body).await.json();
+            assert_eq!(answer["capabilities"], json!([allowed]), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn lifetimes_are_capped_with_a_warning_and_root_alone_is_for_ever() {
     let api = Api::start().await;
     let long = json!({ "policies": ["seal"], "ttl": "9000h" });

@@ -435,3 +435,132 @@ async fn a_wrong_login_waits_for_the_store_whether_there_is_such_a_role_or_not()
         }
     }
 }
+
+/// Whoever is told that it is done looks no further.
+#[tokio::test]
+async fn what_is_deleted_through_a_replica_that_has_not_heard_of_it_is_gone() {
+    let uncertain = [Mood::Away];
+    let role = json!({ "allowed_policies": "seal" });
+    let pair = Pair::after(&[
+        mount(),
+        ("POST", "sys/auth/cert", json!({ "type": "cert" })),
+        ("POST", "sys/auth/jwt", json!({ "type": "jwt" })),
+    ])
+    .await;
+    let jwt = json!({ "role_type": "jwt", "user_claim": "sub", "bound_subject": "a" });
+    let certificate = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+    let certificate = json!({ "certificate": certificate.cert.pem() });
+    for (path, body) in [
+        ("sys/policies/acl/some", policy("update")),
+        ("auth/token/roles/some", role),
+        ("auth/approle/role/some", json!({})),
+        ("auth/jwt/role/some", jwt),
+        ("auth/cert/certs/some", certificate),
+        ("sys/auth/late", json!({ "type": "approle" })),
+    ] {
+        pair.one.done("s.root", "POST", path, &body).await;
+        let delete = async |two: &Api| two.send("s.root", "DELETE", path, "").await;
+        let answer = pair.answer_of_two(&uncertain, delete).await;
+        assert_eq!(answer.status, 204, "{path}: {}", answer.text);
+        let three = Api::sharing(&FaultyStore::new(&pair.store.inner)).await;
+        let left = three.send("s.root", "GET", path, "").await;
+        assert!(matches!(left.status.as_u16(), 400 | 404), "{path}: {}", left.text);
+        let again = delete(&pair.two).await;
+        assert_eq!(again.status, 204, "{path}: {}", again.text);
+    }
+}
+
+/// The same text each time, as where a tool makes anew what it has on record.
+fn secret_id() -> (&'static str, &'static str, Value) {
+    let secret = json!({ "secret_id": "a secret that is known" });
+    ("POST", "auth/approle/role/web/custom-secret-id", secret)
+}
+
+#[tokio::test]
+async fn a_secret_id_is_destroyed_through_a_replica_that_has_not_heard_of_it() {
+    let (role, gone) = (role(&json!({})), ("DELETE", "auth/approle/role/web", json!({})));
+    let held = [mount(), role.clone(), secret_id()];
+    for (what, before, after) in [
+        ("new", &held[..2], vec![]),
+        ("and so is its role", &held[..1], vec![role.clone()]),
+        ("its role is another by now", &held[..], vec![gone, role]),
+    ] {
+        for (path, member) in
+            [("secret-id", "secret_id"), ("secret-id-accessor", "secret_id_accessor")]
+        {
+            let pair = Pair::after(before).await;
+            for (method, path, body) in &after {
+                pair.one.done("s.root", method, path, body).await;
+            }
+            let (method, at, body) = secret_id();
+            let made = pair.one.done("s.root", method, at, &body).await["data"].take();
+            let named = json!({ member: made[member] });
+            let path = format!("auth/approle/role/web/{path}/destroy");
+            let destroy = async |two: &Api| two.send("s.root", "POST", &path, &named).await;
+            let answer = pair.answer_of_two(&[Mood::Away, Mood::Unlisted], destroy).await;
+            assert_eq!(answer.status, 204, "{what}, {member}: {}", answer.text);
+            let three = Api::sharing(&FaultyStore::new(&pair.store.inner)).await;
+            let login = three.login("web-id", &made["secret_id"]).await;
+            assert_eq!(login.status, 400, "{what}, {member}");
+            let again = destroy(&pair.two).await.status.as_u16();
+            assert_eq!(again, if member == "secret_id" { 204 } else { 404 }, "{what}, {member}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_id_is_found_on_every_replica_though_it_and_its_role_are_new() {
+    for (path, member) in [("secret-id", "secret_id"), ("secret-id-accessor", "secret_id_accessor")]
+    {
+        let pair = Pair::after(&[mount()]).await;
+        let (method, at, body) = role(&json!({}));
+        pair.one.done("s.root", method, at, &body).await;
+        let (method, at, body) = secret_id();
+        let made = pair.one.done("s.root", method, at, &body).await["data"].take();
+        let named = json!({ member: made[member] });
+        let path = format!("auth/approle/role/web/{path}/lookup");
+        let look = async |two: &Api| two.send("s.root", "POST", &path, &named).await;
+        let found = pair.answer_of_two(&[Mood::Away, Mood::Unlisted], look).await;
+        assert_eq!(found.status, 200, "{member}: {}", found.text);
+        let accessor = &found.json()["data"]["secret_id_accessor"];
+        assert_eq!(*accessor, made["secret_id_accessor"], "{member}");
+        pair.store.is(Mood::Away);
+        assert_eq!(look(&pair.two).await.status, 200, "{member}: it is held");
+    }
+}
+
+#[tokio::test]
+async fn a_field_of_a_role_is_reset_through_a_replica_that_has_not_heard_of_the_role() {
+    let pair = Pair::after(&[mount()]).await;
+    let (method, path, body) = role(&json!({}));
+    pair.one.done("s.root", method, path, &body).await;
+    let field = format!("{path}/policies");
+    let reset = async |two: &Api| two.send("s.root", "DELETE", &field, "").await;
+    let answer = pair.answer_of_two(&[Mood::Away], reset).await;
+    assert_eq!(answer.status, 204, "{}", answer.text);
+    let three = Api::sharing(&FaultyStore::new(&pair.store.inner)).await;
+    let left = three.send("s.root", "GET", path, "").await.json();
+    assert_eq!(left["data"]["token_policies"], json!([]));
+}
+
+#[tokio::test]
+async fn a_token_is_found_and_revoked_by_its_accessor_though_it_and_its_parent_are_new() {
+    for step in ["lookup", "revoke"] {
+        let pair = Pair::after(&[]).await;
+        let parent = pair.one.a_token("s.root", json!({ "policies": ["root"] })).await;
+        let wanted = json!({ "policies": ["seal"] });
+        let made = pair.one.done(&parent, "POST", "auth/token/create", &wanted).await;
+        let of = json!({ "accessor": made["auth"]["accessor"] });
+        let path = format!("auth/token/{step}-accessor");
+        let ask = async |two: &Api| two.send("s.root", "POST", &path, &of).await;
+        let answer = pair.answer_of_two(&[Mood::Away, Mood::Unlisted], ask).await;
+        assert!(answer.status.is_success(), "{step}: {}", answer.text);
+        let three = Api::sharing(&FaultyStore::new(&pair.store.inner)).await;
+        let token = made["auth"]["client_token"].as_str().unwrap();
+        let status = if step == "revoke" { 403 } else { 200 };
+        assert_eq!(three.use_of(token).await.status, status, "{step}");
+        let none = json!({ "accessor": "none" });
+        let none = pair.two.send("s.root", "POST", &path, none).await;
+        assert_eq!(none.status, if step == "revoke" { 200 } else { 400 }, "{}", none.text);
+    }
+}

@@ -214,6 +214,34 @@ async fn one_client_leaves_room_for_the_wrapped_answers_of_others() {
     api.wrapped_token().await;
 }
 
+/// A client that is refused tries again, and would be told that the wrapping token is not valid.
+#[tokio::test]
+async fn a_response_that_cannot_be_sent_now_is_kept() {
+    let node = Node::start(config()).await.unwrap();
+    let bytes = node.bytes().clone();
+    let api = Api::on(node);
+    let body = json!({ "a": "x".repeat(100 << 10) });
+    for by_itself in [true, false] {
+        let wrapped = api.wrapped("s.root", "60s", "sys/wrapping/wrap", body.clone()).await.json();
+        let token = wrapped["wrap_info"]["token"].as_str().unwrap().to_owned();
+        let unwrap = async || match by_itself {
+            true => api.send(&token, "POST", "sys/wrapping/unwrap", "").await,
+            false => {
+                let named = json!({ "token": token });
+                api.send("s.root", "POST", "sys/wrapping/unwrap", named).await
+            }
+        };
+        let others = bytes.take(512 << 20).await.unwrap();
+        let refused = unwrap().await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{by_itself}");
+        drop(others);
+        let answer = unwrap().await;
+        assert_eq!(answer.status, StatusCode::OK, "{by_itself}: {}", answer.text);
+        assert_eq!(answer.json()["data"], body);
+        assert_eq!(unwrap().await.error(), (400, INVALID.into()));
+    }
+}
+
 #[tokio::test]
 async fn where_there_is_no_room_for_its_answer_nothing_is_done() {
     let api = Api::start().await;

@@ -154,9 +154,9 @@ async fn a_provider_that_is_away_is_503_and_no_verdict_on_the_token() {
     bench.write("config", config).await.unwrap();
     let role = json!({ "user_claim": "sub", "bound_audiences": ["selkie"] });
     bench.write("role/ci", role).await.unwrap();
-    let (by, text) =
+    let (kind, text) =
         bench.log_in(json!({ "role": "ci", "jwt": signer.sign(&claims()) })).await.unwrap_err();
-    assert_eq!(by, AnswerKind::Unavailable, "{text}");
+    assert_eq!(kind, AnswerKind::Unavailable, "{text}");
 }
 
 #[tokio::test]
@@ -317,6 +317,36 @@ async fn what_is_declared_logs_in_and_is_not_changed_through_the_api() {
             bench.ask(rest, operation, &json!({ "user_claim": "sub" })).await.unwrap_err();
         assert!(matches!(refused, MethodError::Declared { .. }), "{rest} {refused:?}");
         assert!(refused.to_string().contains("selkie.hcl:7:1"));
+    }
+}
+
+/// A later release may have kept such a list; without its unknown names it would be empty, and so
+/// allow all.
+#[tokio::test]
+async fn an_algorithm_that_is_not_known_refuses_every_login() {
+    let (world, signer) = (World::default(), Signer::new("k", Algorithm::ES256));
+    world.answers(KEYS, Signer::set(&[&signer]));
+    let role = JwtRole {
+        bound_audiences: vec!["selkie".into()],
+        user_claim: "sub".into(),
+        ..JwtRole::default()
+    };
+    let role = DeclaredRole { name: "ci".into(), role, token: TokenParameters::default() };
+    for algorithms in [vec!["ES1024"], vec!["ES256", "ES1024"]] {
+        let config = JwtConfig {
+            jwks_url: KEYS.into(),
+            jwt_supported_algs: algorithms.into_iter().map(str::to_owned).collect(),
+            ..JwtConfig::default()
+        };
+        let declared = DeclaredMethod::Jwt(config, vec![role.clone()]);
+        let bench = Bench::declared(way(&world), declared).await;
+        assert_eq!(
+            bench.log_in(json!({ "role": "ci", "jwt": signer.sign(&claims()) })).await,
+            refusal(
+                AnswerKind::BadRequest,
+                "error configuring token validator: unsupported signing algorithm \"ES1024\""
+            )
+        );
     }
 }
 

@@ -134,9 +134,9 @@ async fn a_token_is_reviewed_over_tls_by_the_api_server_that_the_ca_vouches_for(
     assert_eq!(log_in(&bench, &jwt).await, denied());
     for status in [401, 403, 500] {
         server.answers(status, r#"{"kind":"Status"}"#);
-        let (by, text) = log_in(&bench, &jwt).await.unwrap_err();
+        let (kind, text) = log_in(&bench, &jwt).await.unwrap_err();
         assert_eq!(
-            by,
+            kind,
             AnswerKind::Unavailable,
             "{status}: the reviewer is refused, not the client"
         );
@@ -153,8 +153,8 @@ async fn an_api_server_that_the_ca_does_not_vouch_for_is_told_nothing() {
         "token_reviewer_jwt": "reviewer",
     });
     let bench = asking(config).await;
-    let (by, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
-    assert_eq!(by, AnswerKind::Unavailable);
+    let (kind, _) = log_in(&bench, &token(&json!({}))).await.unwrap_err();
+    assert_eq!(kind, AnswerKind::Unavailable);
     assert!(server.asked.lock().unwrap().is_empty());
 }
 

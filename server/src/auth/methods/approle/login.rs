@@ -44,7 +44,7 @@ impl AppRole {
             ..Login::default()
         };
         if role.bind_secret_id {
-            let used = self.use_secret_id(&request, &role, secret).await?;
+            let used = self.use_secret_id(&request, (&role, &login), secret).await?;
             login.metadata.extend(used.metadata.clone());
             let bound = bound_cidrs(&role, &used);
             login.parameters.bound_cidrs = bound.ok_or_else(|| refused(LoginFault::Widened))?;
@@ -87,7 +87,7 @@ impl AppRole {
     async fn use_secret_id(
         &self,
         request: &MethodRequest<'_, '_>,
-        role: &Role,
+        (role, login): (&Role, &Login),
         text: &str,
     ) -> Result<Arc<SecretId>, MethodError> {
         let (mount, tools) = (request.mount, request.tools);
@@ -105,6 +105,7 @@ impl AppRole {
             require_address(role, &found.value, request.credentials.address)?;
             // Not before the secret id is known: strangers would learn of the role.
             require_possible(&role.token, mount)?;
+            request.claim_room(login)?;
             let mut batch = Batch::default();
             match found.value.uses {
                 0 => return Ok(found.value),

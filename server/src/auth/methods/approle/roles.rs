@@ -122,7 +122,7 @@ impl AppRole {
         refuse_declared(mount, name)?;
         let document = DocumentName::new(mount.uuid, name);
         // From then on its secret ids are good for nothing, whatever becomes of them.
-        if let Some(current) = self.roles.get(&document)? {
+        if let Some(current) = tools.records.find(&self.roles, &document, None).await? {
             let mut batch = Batch::default();
             batch.delete::<Role>(&document, current.revision)?;
             tools.records.commit(&batch).await?;
@@ -179,7 +179,8 @@ impl AppRole {
             return Err(MethodError::UnsupportedOperation);
         }
         refuse_declared(mount, name)?;
-        let current = self.roles.get(&DocumentName::new(mount.uuid, name))?;
+        let document = DocumentName::new(mount.uuid, name);
+        let current = tools.records.find(&self.roles, &document, None).await?;
         let current = current.ok_or(MethodError::UnsupportedPath)?;
         let mut role = Role::clone(&current.value);
         match request.operation {

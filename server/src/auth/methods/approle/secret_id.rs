@@ -14,6 +14,7 @@ use crate::auth::methods::MethodData;
 use crate::auth::methods::documents::{Document, DocumentName};
 use crate::auth::methods::parameters::{self, network_texts};
 use crate::auth::policies::ManagedPolicy;
+use crate::clock::{ZERO_TIME, rfc3339};
 use crate::state::records::{Index, Kept};
 
 /// A secret id, kept under the keyed hash of its text and of the role it is for.
@@ -97,8 +98,8 @@ impl Index<SecretId> for SecretIds {
 }
 
 impl SecretId {
-    /// Where the secret id of this text for the role of the `uuid` `role` is kept. The text of no token has a NUL, so the hashes of
-    /// tokens are others.
+    /// Where the secret id of this text for the role of the `uuid` `role` is kept. The text of no
+    /// token has a NUL, so the hashes of tokens are others.
     pub(super) fn name(key: &StateKey, mount: Uuid, role: &str, text: &str) -> DocumentName {
         let head = format!("approle secret id\0{mount}\0{role}\0");
         let length = head.len().saturating_add(text.len());
@@ -121,10 +122,9 @@ impl SecretId {
     pub(super) fn show(&self) -> MethodData {
         let mut data = MethodData::default();
         data.set("cidr_list", network_texts(&self.cidr_list));
-        data.set("creation_time", rfc3339(self.created));
-        let end = self.end().map_or_else(|| ZERO_TIME.to_owned(), rfc3339);
-        data.set("expiration_time", end);
-        data.set("last_updated_time", rfc3339(self.updated));
+        data.set("creation_time", told(Some(self.created)));
+        data.set("expiration_time", told(self.end()));
+        data.set("last_updated_time", told(Some(self.updated)));
         let metadata = self.metadata.iter();
         let metadata = metadata.map(|(name, value)| (name.clone(), value.as_str().into()));
         data.set("metadata", metadata.collect::<serde_json::Map<_, _>>());
@@ -136,11 +136,6 @@ impl SecretId {
     }
 }
 
-/// Go's zero time.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
-
-fn rfc3339(unix_seconds: u64) -> String {
-    let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_second(seconds);
-    time.map_or_else(|_out_of_range| ZERO_TIME.to_owned(), |time| time.to_string())
+fn told(time: Option<u64>) -> String {
+    time.and_then(rfc3339).unwrap_or_else(|| ZERO_TIME.to_owned())
 }

@@ -15,7 +15,7 @@ use crate::api::fields::Fields;
 use crate::auth::methods::documents::{DocumentName, forget};
 use crate::auth::methods::parameters::networks;
 use crate::auth::methods::{
-    AnswerKind, MethodData, MethodError, MethodReply, MethodRequest, Tools,
+    AnswerKind, AuthMount, MethodData, MethodError, MethodReply, MethodRequest, Tools,
 };
 use crate::auth::tokens::LargeMetadata;
 use crate::state::records::{Batch, RecordsError};
@@ -88,23 +88,23 @@ impl AppRole {
     }
 
     /// `role/:name/secret-id`, list: the accessors.
-    pub(super) fn list_secret_ids(
+    pub(super) async fn list_secret_ids(
         &self,
-        request: &MethodRequest<'_, '_>,
+        request: MethodRequest<'_, '_>,
         name: &str,
     ) -> Result<MethodReply, MethodError> {
-        let role = self.existing(request.mount, name)?;
+        let role = self.existing(request.mount, request.tools, name).await?;
         Ok(MethodReply::keys(self.secret_ids.find(|ids| ids.of_role(&role))))
     }
 
     /// `role/:name/secret-id/lookup` and `role/:name/secret-id-accessor/lookup`
-    pub(super) fn look_up(
+    pub(super) async fn look_up(
         &self,
-        request: &mut MethodRequest<'_, '_>,
+        mut request: MethodRequest<'_, '_>,
         name: &str,
         by: NamedBy,
     ) -> Result<MethodReply, MethodError> {
-        let Some(document) = self.named(request, name, by)? else { return Ok(MethodReply::done()) };
+        let document = self.named(&mut request, name, by).await?;
         match self.secret_ids.get(&document)? {
             Some(found) if !found.value.has_ended(request.tools.clock.unix_seconds()) => {
                 Ok(MethodReply::data(found.value.show()).captured(&["role_name"]))
@@ -120,9 +120,11 @@ impl AppRole {
         name: &str,
         by: NamedBy,
     ) -> Result<MethodReply, MethodError> {
-        if let Some(document) = self.named(&mut request, name, by)? {
-            forget(request.tools.records, &self.secret_ids, vec![document]).await?;
-        }
+        let records = request.tools.records;
+        // A role that was deleted and made anew has other secret ids, with the same texts perhaps.
+        records.look_again::<Role>(&DocumentName::new(request.mount.uuid, name)).await?;
+        let document = self.named(&mut request, name, by).await?;
+        forget(records, &self.secret_ids, vec![document]).await?;
         Ok(MethodReply::done().captured(&["role_name"]))
     }
 
@@ -137,43 +139,57 @@ impl AppRole {
         Ok(forget(tools.records, &self.secret_ids, ended).await?)
     }
 
-    /// Which secret id of the role is meant. Vault says nothing where there is none by its text, and
+    /// Which secret id of the role is meant; that there is none is for the store to say, as another
+    /// replica may have made it a moment ago. Vault says nothing where there is none by its text, and
     /// 404 where there is none by its accessor.
-    fn named(
+    async fn named(
         &self,
         request: &mut MethodRequest<'_, '_>,
         name: &str,
         by: NamedBy,
-    ) -> Result<Option<DocumentName>, MethodError> {
+    ) -> Result<DocumentName, MethodError> {
         let (mount, tools) = (request.mount, request.tools);
-        let role = self.existing(mount, name)?;
+        let role = self.existing(mount, tools, name).await?;
         if by == NamedBy::Itself {
             let text = request.fields.secret("secret_id")?;
             let text = text.filter(|text| !text.is_empty());
             let text = text.ok_or_else(|| MethodError::refused(AppRoleProblem::NoSecretId))?;
             let key = super::state_key(tools)?;
-            return Ok(Some(SecretId::name(key, mount.uuid, &role.uuid, text.expose_to_decode())));
+            let document = SecretId::name(key, mount.uuid, &role.uuid, text.expose_to_decode());
+            tools.records.find(&self.secret_ids, &document, None).await?;
+            return Ok(document);
         }
         let accessor = request.fields.text("secret_id_accessor")?.unwrap_or_default();
         if accessor.is_empty() {
             return Err(MethodError::refused(AppRoleProblem::NoAccessor));
         }
-        let missing = || AppRoleProblem::UnknownAccessor { accessor: accessor.clone().into() };
-        let accessors = self.secret_ids.find(|ids| ids.of_role(&role));
-        let found = self.secret_ids.find(|ids| ids.by_accessor(mount.uuid, &accessor));
-        match found.filter(|_| accessors.iter().any(|one| *one == accessor)) {
-            Some(document) => Ok(Some(document)),
-            None => Err(MethodError::told(AnswerKind::NotFound, missing())),
+        let look = || {
+            let found = self.secret_ids.find(|ids| ids.by_accessor(mount.uuid, &accessor))?;
+            let of_role = self.secret_ids.find(|ids| ids.of_role(&role));
+            of_role.iter().any(|one| *one == accessor).then_some(found)
+        };
+        if let Some(held) = look() {
+            return Ok(held);
         }
+        tools.records.hear_of_all(&self.secret_ids).await?;
+        let missing = || AppRoleProblem::UnknownAccessor { accessor: accessor.clone().into() };
+        look().ok_or_else(|| MethodError::told(AnswerKind::NotFound, missing()))
     }
 
-    fn existing(
+    /// The role of this name, which the store is asked for where it is not held.
+    async fn existing(
         &self,
-        mount: &crate::auth::methods::AuthMount,
+        mount: &AuthMount,
+        tools: Tools<'_>,
         name: &str,
     ) -> Result<Arc<Role>, MethodError> {
+        if let Some(held) = self.role(mount, name)? {
+            return Ok(held);
+        }
+        let document = DocumentName::new(mount.uuid, name);
+        let found = tools.records.find(&self.roles, &document, None).await?;
         let missing = || MethodError::refused(AppRoleProblem::NoRole { name: name.to_owned() });
-        self.role(mount, name)?.ok_or_else(missing)
+        Ok(found.ok_or_else(missing)?.value)
     }
 }
 

@@ -103,7 +103,8 @@ impl Bench {
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);
         let credentials = Credentials { token: None, certificate: None, address };
         let (mount, fields, operation) = (&self.mount, &mut fields, Operation::Update);
-        let request = MethodRequest { mount, rest, operation, fields, credentials, tools };
+        let request =
+            MethodRequest { mount, rest, operation, fields, credentials, tools, room: None };
         self.method.answer(request).await
     }
 

@@ -84,7 +84,8 @@ impl Bench {
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);
         let credentials = Credentials { token: None, certificate, address };
         let (mount, fields) = (&*self.mount, &mut fields);
-        let request = MethodRequest { mount, rest, operation, fields, credentials, tools };
+        let request =
+            MethodRequest { mount, rest, operation, fields, credentials, tools, room: None };
         self.method.answer(request).await
     }
 

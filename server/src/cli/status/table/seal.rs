@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Block;
-use crate::cli::members::{age, flag, names, number, printable, span, time, word};
+use crate::cli::members::{age, flag, names, number, span, time, word};
+use crate::cli::terminal::printable;
 
 /// Rotations that need people take about this long.
 const SOON_DAYS: f64 = 30.0;

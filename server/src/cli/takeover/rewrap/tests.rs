@@ -1,3 +1,5 @@
+use std::os::fd::AsRawFd;
+
 use super::*;
 use crate::api::error::{ItemError, MasterKeyFault};
 
@@ -44,6 +46,9 @@ fn a_file_of_something_else_is_left_whole() {
     fs::write(&path, format!("{ENVELOPE}\nvau")).unwrap();
     assert_eq!(skipped("vault:v3:AAAA\nvault:v3:AAAB\n", &path).unwrap().lines, 1);
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{ENVELOPE}\n"));
+    fs::write(&path, "  {\"ciphertext\":\"vault:v1").unwrap();
+    assert_eq!(skipped("  {\"ciphertext\":\"vault:v3:AAAA\"}\n", &path).unwrap().lines, 0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "");
 }
 
 #[test]
@@ -69,4 +74,21 @@ fn a_batch_that_is_refused_as_a_whole_ends_the_run() {
     let forged = told(ItemError::Authentication);
     assert!(settled(vec![denied(), forged]).is_ok());
     assert!(!is_away(&denied()) && is_away(&told(ItemError::MasterKeyUnavailable)));
+}
+
+#[test]
+fn the_lines_of_a_file_are_counted_and_those_of_a_pipe_are_left_to_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in");
+    fs::write(&path, "a\nb\nc").unwrap();
+    assert_eq!(count_lines(&path).unwrap(), Some(3));
+    let (reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(b"a\nb\n").unwrap();
+    drop(writer);
+    let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+    let (mut input, _) = open(&path).unwrap();
+    assert_eq!(count_lines(&path).ok().flatten(), None);
+    let mut left = String::new();
+    input.read_to_string(&mut left).unwrap();
+    assert_eq!(left, "a\nb\n");
 }

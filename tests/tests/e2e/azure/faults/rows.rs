@@ -16,6 +16,7 @@ const ENTRA: &str = "Entra";
 const UNWRAP: &str = "Key Vault unwrapKey";
 const THROTTLED: &str = "the limit of the vault or the subscription is reached";
 const OUTAGE: &str = "Azure does not work now";
+const UNVERIFIED: &str = "Key Vault cannot check our token now";
 const TIMED_OUT: &str = "no answer in time";
 const NAME_NOT_RESOLVED: &str = "the name is not resolved";
 const NOT_CONNECTED: &str = "the connection is refused, reset or cut";
@@ -150,6 +151,10 @@ fn service() -> Vec<Row> {
         }),
         row!("503", decrypt_fails(503), &[UNWRAP, OUTAGE], |case| {
             case.fault("keyvault", "unwrap", &json!({ "status": 503 }))
+        }),
+        row!("401: AKV10046, of a good token", decrypt_fails(503), &[UNWRAP, UNVERIFIED], |case| {
+            let message = "AKV10046: Unable to resolve the key used for signature validation.";
+            case.fault("keyvault", "unwrap", &json!({ "status": 401, "message": message }))
         }),
         row!("read-only after a failover", ALL_WELL, &[], |case| case.read_only()),
     ]
@@ -296,8 +301,11 @@ fn key() -> Vec<Row> {
         row!("`key_ops` lack unwrapKey", decrypt_fails(400), &[OPERATION_NOT_ALLOWED], |case| {
             case.key(&json!({ "key_ops": ["wrapKey"] }))
         }),
-        row!("the key is deleted", decrypt_fails(400), &[UNWRAP, KEY_MISSING], |case| {
-            case.control("POST", "vaults/kv1/keys/selkie/delete", &json!({}))
-        }),
+        row!(
+            "the key is deleted (encrypt: 400 as well, once that is noticed)",
+            decrypt_fails(400),
+            &[UNWRAP, KEY_MISSING],
+            |case| { case.control("POST", "vaults/kv1/keys/selkie/delete", &json!({})) }
+        ),
     ]
 }
