@@ -15,7 +15,8 @@ use webpki::{
 use super::TlsError;
 use super::pem::RevocationList;
 
-/// Of each issuer, key and scope the newest list; newer ones come first.
+/// Of each issuer, key and scope the newest list; newer ones come first. All of those that name no
+/// key: they may be of different ones.
 pub(super) fn newest(mut lists: Vec<RevocationList>) -> Vec<RevocationList> {
     // Of two of the same age the one that was read last: sorting keeps their order.
     lists.reverse();
@@ -23,7 +24,7 @@ pub(super) fn newest(mut lists: Vec<RevocationList>) -> Vec<RevocationList> {
     let mut seen = BTreeSet::new();
     lists.retain(|RevocationList { facts, .. }| {
         let key = facts.authority_key_id.clone();
-        seen.insert((facts.issuer.clone(), key, facts.distribution_point.clone()))
+        key.is_none() || seen.insert((facts.issuer.clone(), key, facts.distribution_point.clone()))
     });
     lists
 }

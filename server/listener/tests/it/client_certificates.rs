@@ -38,11 +38,15 @@ impl Issued {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
+        Self::of_key(name, KeyPair::generate().unwrap())
+    }
+
+    pub(crate) fn of_key(name: &str, key: KeyPair) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
     /// One that is good in 2026 alone.

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, date_time_ymd as date};
+use rcgen::{
+    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, KeyPair, PKCS_ED25519, SigningKey,
+    date_time_ymd as date,
+};
 use selkie_listener::TrustFiles;
 
 use crate::client_certificates::{Authority, Issued, passes};
@@ -49,6 +52,27 @@ fn trust(scratch: &Scratch, authorities: &[&Authority], lists: &[String]) -> [Tr
         revocation_lists: vec![lists.clone()],
         is_strict,
     })
+}
+
+/// The same for all certificates, but without the id of a key, as `openssl ca` makes lists unless it is
+/// told otherwise: by another number the extension is an unknown one. The key is of Ed25519, whose
+/// signatures are all of one length.
+fn list_without_key(authority: &Authority, serials: &[u64], day: u8) -> Vec<u8> {
+    const AUTHORITY_KEY_ID: [u8; 5] = [6, 3, 0x55, 0x1d, 35];
+    /// The algorithm, and what is before the bits of the signature.
+    const BETWEEN: [u8; 10] = [0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 65, 0];
+    let list = authority.list_with(serials, |list| list.this_update = date(2026, 5, day));
+    let mut der = list.der().to_vec();
+    let id = der.windows(5).position(|bytes| bytes == AUTHORITY_KEY_ID).unwrap();
+    der[id + 4] = 99;
+    let signature = der.len() - 64;
+    let end = signature - BETWEEN.len();
+    assert_eq!(der[end..signature], BETWEEN);
+    // Tag, a length of two or three bytes, then what is signed.
+    let start = if der[1] == 0x81 { 3 } else { 4 };
+    let signed = authority.0.key().sign(&der[start..end]).unwrap();
+    der[signature..].copy_from_slice(&signed);
+    der
 }
 
 /// As AD CS keeps them: `A.crl` and, from a renewal with a new key on, `A(1).crl`.
@@ -133,6 +157,31 @@ fn all_lists_count_however_many_keys_two_issuers_have_had() {
         for (authority, at) in authorities.iter().zip(0..) {
             assert!(passes(&files, &authority.issue(1), NOW), "{at} {files:?}");
             assert!(!passes(&files, &authority.issue(5), NOW), "{at} {files:?}");
+        }
+    }
+}
+
+/// Which key such a list is of only its signature tells, and so none replaces another one.
+#[test]
+fn lists_that_name_no_key_all_count() {
+    let key = || KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let (old, new) = (Authority::of_key("a", key()), Authority::of_key("a", key()));
+    let scratch = Scratch::new("crl-no-key");
+    let authorities = scratch.write("ca.pem", old.0.pem() + &new.0.pem());
+    for days in [[20, 21], [21, 20], [20, 20]] {
+        let lists = vec![
+            scratch.write("old.crl", list_without_key(&old, &[5], days[0])),
+            scratch.write("new.crl", list_without_key(&new, &[6], days[1])),
+            scratch.write("older.crl", list_without_key(&new, &[7], 1)),
+        ];
+        for is_strict in [false, true] {
+            let (authorities, lists) = (authorities.clone(), lists.clone());
+            let files = TrustFiles { authorities, revocation_lists: lists, is_strict };
+            let good = |authority: &Authority| {
+                [5, 6, 7].map(|serial| passes(&files, &authority.issue(serial), NOW))
+            };
+            assert_eq!(good(&old), [false, true, true], "{days:?} {files:?}");
+            assert_eq!(good(&new), [true, false, false], "{days:?} {files:?}");
         }
     }
 }
