@@ -42,11 +42,15 @@ impl Authority {
     }
 
     pub(crate) fn of_key(name: &str, key: KeyPair) -> Self {
+        Self(CertifiedIssuer::self_signed(Self::params(name), key).unwrap())
+    }
+
+    pub(crate) fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+        params
     }
 
     /// One that is good in 2026 alone.

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use rcgen::{
-    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, KeyPair, PKCS_ED25519, SigningKey,
-    date_time_ymd as date,
+    CertifiedIssuer, CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, KeyPair,
+    PKCS_ED25519, SerialNumber, SigningKey, date_time_ymd as date,
 };
-use selkie_listener::TrustFiles;
+use rustls::CertificateError;
+use rustls_pki_types::CertificateDer;
+use selkie_listener::{ClientTrust, Lapsed, TrustFiles};
 
 use crate::client_certificates::{Authority, Issued, passes};
 use crate::harness::NOW;
@@ -182,6 +184,121 @@ fn lists_that_name_no_key_all_count() {
             };
             assert_eq!(good(&old), [false, true, true], "{days:?} {files:?}");
             assert_eq!(good(&new), [true, false, false], "{days:?} {files:?}");
+        }
+    }
+}
+
+/// What a client is told that shows these, its own first.
+fn told(files: &TrustFiles, chain: &[CertificateDer<'_>]) -> Result<(), Lapsed> {
+    ClientTrust::load(files).unwrap().verify(chain, NOW)
+}
+
+fn revoked() -> Result<(), Lapsed> {
+    Err(Lapsed::Refused(CertificateError::Revoked.into()))
+}
+
+/// A root, an authority under it, and certificates of that one, with its name and its key: the first
+/// two are revoked, each by another list of the root.
+fn renewed(scratch: &Scratch) -> ([TrustFiles; 2], Authority, [CertificateDer<'static>; 3]) {
+    let root = Authority::new("root");
+    let params = |serial: u64| {
+        let mut params = Authority::params("i");
+        params.serial_number = Some(SerialNumber::from(serial));
+        params
+    };
+    let key = KeyPair::generate().unwrap();
+    let authority = Authority(CertifiedIssuer::signed_by(params(4), key, &root.0).unwrap());
+    let again = |serial| params(serial).signed_by(authority.0.key(), &root.0).unwrap();
+    let certificates = [5, 6, 7].map(|serial| again(serial).der().clone());
+    let lists =
+        [list(&root, 5, 20, at("x")), list(&root, 6, 21, at("y")), list(&authority, 9, 20, None)];
+    (trust(scratch, &[&root], &lists), authority, certificates)
+}
+
+/// With two certificates of its issuer each list finds one that it does not revoke.
+#[test]
+fn no_second_certificate_of_an_issuer_makes_up_for_one_that_is_revoked() {
+    let scratch = Scratch::new("crl-twins");
+    let (files, authority, [one, other, good]) = renewed(&scratch);
+    let leaf = authority.issue(1).der();
+    for files in files {
+        for (shown, expected) in [
+            (vec![&one], revoked()),
+            (vec![&other], revoked()),
+            (vec![&one, &other], revoked()),
+            (vec![&other, &one], revoked()),
+            (vec![&one, &other, &good], Ok(())),
+            (vec![&good], Ok(())),
+        ] {
+            let chain: Vec<_> = [&leaf].into_iter().chain(shown).cloned().collect();
+            assert_eq!(told(&files, &chain), expected, "{} {files:?}", chain.len());
+        }
+        let revoked_leaf = authority.issue(9).der();
+        assert_eq!(told(&files, &[revoked_leaf, good.clone()]), revoked(), "{files:?}");
+    }
+}
+
+/// Each goes through the lists again.
+#[test]
+fn after_four_ways_to_an_authority_that_are_revoked_no_other_one_is_tried() {
+    let scratch = Scratch::new("crl-ways");
+    let (files, authority, [one, _, good]) = renewed(&scratch);
+    for (count, expected) in [(3, Ok(())), (4, revoked())] {
+        let mut chain = vec![one.clone(); count];
+        chain.insert(0, authority.issue(1).der());
+        chain.push(good.clone());
+        for files in &files {
+            assert_eq!(told(files, &chain), expected, "{count} {files:?}");
+        }
+    }
+}
+
+/// webpki tells that it has expired, rather than that a list is of another key or revokes.
+#[test]
+fn an_expired_certificate_that_is_shown_besides_changes_nothing() {
+    let (old, new) = (Authority::new("a"), Authority::new("a"));
+    let scratch = Scratch::new("crl-stray");
+    let params = || {
+        let mut params = Authority::params("a");
+        params.not_after = date(2026, 1, 1);
+        params
+    };
+    let strays = [
+        params().self_signed(new.0.key()).unwrap(),
+        params().signed_by(new.0.key(), &old.0).unwrap(),
+    ];
+    for days in [[20, 21], [21, 20]] {
+        let lists = [list(&old, 5, days[0], None), list(&new, 6, days[1], None)];
+        for files in trust(&scratch, &[&old, &new], &lists) {
+            for stray in &strays {
+                for (serial, expected) in [(5, Ok(())), (6, revoked())] {
+                    let chain = [new.issue(serial).der(), stray.der().clone()];
+                    assert_eq!(told(&files, &chain), expected, "{days:?} {serial} {files:?}");
+                }
+            }
+        }
+    }
+}
+
+/// webpki tells that the new key has not signed the client's certificate, rather than a list.
+#[test]
+fn a_key_that_only_the_next_key_of_that_name_vouches_for_has_a_list_at_its_place() {
+    let (old, new) = (Authority::new("a"), Authority::new("a"));
+    let scratch = Scratch::new("crl-cross");
+    let cross = |serial: u64| {
+        let mut params = Authority::params("a");
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.signed_by(old.0.key(), &new.0).unwrap().der().clone()
+    };
+    for days in [[20, 21], [21, 20]] {
+        let lists = [list(&old, 5, days[0], at("a")), list(&new, 6, days[1], at("a(1)"))];
+        for files in trust(&scratch, &[&new], &lists) {
+            for (serial, of_key, expected) in
+                [(1, 1, Ok(())), (5, 1, revoked()), (6, 5, Ok(())), (1, 6, revoked())]
+            {
+                let chain = [issue(&old, serial, &["a"]).der(), cross(of_key)];
+                assert_eq!(told(&files, &chain), expected, "{days:?} {serial} {of_key} {files:?}");
+            }
         }
     }
 }
