@@ -9,7 +9,7 @@ use x509_parser::time::ASN1Time;
 use crate::fingerprint::Fingerprint;
 
 /// Certificates that a client may show at once; real chains have two to four.
-const LONGEST_CHAIN: usize = 10;
+pub const LONGEST_CHAIN: usize = 10;
 
 /// What a client certificate says. It holds only of one that a handshake has verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,9 @@ mod role;
 mod rule;
 mod spiffe;
 
-pub use certificate::{ClientCertificate, Extension, Listed, Malformed, issuer_not_after};
+pub use certificate::{
+    ClientCertificate, Extension, LONGEST_CHAIN, Listed, Malformed, issuer_not_after,
+};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use glob::Glob;
 pub use revocation::{Edition, RevocationFacts};

@@ -14,6 +14,7 @@ use rustls::{
     OtherError, RootCertStore, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
+use selkie_certificate::{LONGEST_CHAIN, Malformed};
 
 use super::TlsError;
 use super::lists::{Presented, Revocations};
@@ -99,6 +100,12 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        // Copies of a good chain are no secret, and each certificate more is one more way to look
+        // for an issuer, and through the revocation lists.
+        if intermediates.len() >= LONGEST_CHAIN {
+            let long = OtherError(Arc::new(Malformed::LongChain));
+            return Err(CertificateError::Other(long).into());
+        }
         let found = match &self.authorities {
             Some(issuers) => self.verify(issuers, end_entity, intermediates, now),
             None => Err(CertificateError::UnknownIssuer.into()),
