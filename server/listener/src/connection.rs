@@ -310,39 +310,10 @@ fn end<B>(response: &mut Response<B>, phase: &Phase, is_last: bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{LazyLock, Mutex};
-
     use tokio::net::TcpListener;
-    use tracing::{Dispatch, subscriber::NoSubscriber};
-    use tracing_subscriber::fmt;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Text(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Text {
-        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(line)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// While `tracing` knows of one subscriber alone, the first thread that comes to a line of the log
-    /// answers for all whether anybody wants it, and that may be one of another test.
-    static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
-
-    fn logged(log: impl FnOnce()) -> String {
-        LazyLock::force(&ANOTHER);
-        let text = Text::default();
-        let writer = text.clone();
-        let lines = fmt().with_writer(move || writer.clone()).with_ansi(false).without_time();
-        tracing::subscriber::with_default(lines.finish(), log);
-        String::from_utf8(text.0.lock().unwrap().clone()).unwrap()
-    }
+    use crate::logged::logged;
 
     #[tokio::test(start_paused = true)]
     async fn refused_connections_are_warned_of_five_a_second_and_the_rest_is_counted() {

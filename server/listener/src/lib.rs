@@ -17,6 +17,9 @@ mod forwarded;
 pub mod fuzzing;
 mod limits;
 mod log_budget;
+#[cfg(test)]
+#[path = "../tests/it/logged.rs"]
+mod logged;
 mod patience;
 mod phase;
 mod preread;

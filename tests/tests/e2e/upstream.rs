@@ -116,9 +116,8 @@ fn vault_upstream(dir: &Path) -> Result<Option<UpstreamVault>> {
     Ok(Some(vault))
 }
 
-#[test]
-fn vault_unseals_over_a_chain_of_two() -> Result<()> {
-    let Some(program) = Peer::VaultCore.find()? else { return Ok(()) };
+/// A Selkie whose key another one wraps under, and the policy of that one's token.
+fn far_site() -> Result<Site> {
     let mut far = Site::new()?;
     far.keys = "key \"bridge\" {}\n".into();
     far.policy(
@@ -129,6 +128,13 @@ fn vault_unseals_over_a_chain_of_two() -> Result<()> {
             ("transit/keys/bridge", &["read"]),
         ],
     );
+    Ok(far)
+}
+
+#[test]
+fn vault_unseals_over_a_chain_of_two() -> Result<()> {
+    let Some(program) = Peer::VaultCore.find()? else { return Ok(()) };
+    let mut far = far_site()?;
     let token = far.client("near", &["bridge"], "")?;
     let far = far.start()?;
     let bridge = Bridge::new(&far.url(), &token)?;
@@ -295,16 +301,7 @@ fn doctor_walks_to_the_upstream_and_names_what_fails() -> Result<()> {
 /// Of a Selkie, and of a Vault where there is one.
 #[test]
 fn a_token_that_may_not_renew_itself_is_told_with_the_path_that_it_lacks() -> Result<()> {
-    let mut far = Site::new()?;
-    far.keys = "key \"bridge\" {}\n".into();
-    far.policy(
-        "bridge",
-        &[
-            ("transit/encrypt/bridge", &["update"]),
-            ("transit/decrypt/bridge", &["update"]),
-            ("transit/keys/bridge", &["read"]),
-        ],
-    );
+    let mut far = far_site()?;
     let fields = "no_default_policy = true\n  period = \"1h\"";
     let token = far.client("near", &["bridge"], fields)?;
     let far = far.start()?;

@@ -5,6 +5,7 @@ mod activation;
 mod client_certificates;
 mod harness;
 mod limits;
+mod logged;
 mod network;
 mod proxies;
 mod requests;

@@ -9,7 +9,8 @@ use selkie_listener::{
 };
 
 use crate::client_certificates::{Authority, Issued, passes};
-use crate::harness::{NOW, Running, logged, settings};
+use crate::harness::{NOW, Running, settings};
+use crate::logged::logged;
 use crate::tls::{Scratch, ask_for, testdata, trusting};
 
 /// 2030-01-01, when the certificate of the first version is good.

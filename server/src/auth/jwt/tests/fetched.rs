@@ -32,6 +32,17 @@ async fn is_undecided(keys: &Arc<RemoteKeys>, token: &str) -> bool {
     keys.for_token(&Compact::parse(token).unwrap()).await.is_err_and(|NoKeys| true)
 }
 
+/// A provider, its only key, what has been fetched of it, and a token.
+async fn fetched() -> (World, Signer, Arc<RemoteKeys>, String) {
+    let world = World::default();
+    let signer = Signer::new("k", Algorithm::ES256);
+    world.answers(KEYS, Signer::set(&[&signer]));
+    let keys = keys(&world);
+    let token = signer.sign(&json!({}));
+    assert!(accepts(&keys, &token).await);
+    (world, signer, keys, token)
+}
+
 #[tokio::test(start_paused = true)]
 async fn keys_are_fetched_once_and_again_for_a_name_that_is_new() {
     let world = World::default();
@@ -76,12 +87,7 @@ async fn a_flood_of_invented_names_costs_one_fetch_in_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_keys_are_used_for_a_day_while_the_provider_is_away() {
-    let world = World::default();
-    let signer = Signer::new("k", Algorithm::ES256);
-    world.answers(KEYS, Signer::set(&[&signer]));
-    let keys = keys(&world);
-    let token = signer.sign(&json!({}));
-    assert!(accepts(&keys, &token).await);
+    let (world, signer, keys, token) = fetched().await;
     world.set(KEYS, Answer::Away);
     advance(LAST_GOOD - Duration::from_secs(1)).await;
     assert!(accepts(&keys, &token).await, "as nobody can say that it was withdrawn");
@@ -115,12 +121,7 @@ async fn a_withdrawn_key_is_unknown_after_ten_minutes_to_the_first_who_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_is_away_or_hangs_delays_logins_with_known_keys_half_a_second_in_all() {
     for (answer, delay) in [(Answer::Away, Duration::ZERO), (Answer::Never, WORTH_WAITING)] {
-        let world = World::default();
-        let signer = Signer::new("k", Algorithm::ES256);
-        world.answers(KEYS, Signer::set(&[&signer]));
-        let keys = keys(&world);
-        let token = signer.sign(&json!({}));
-        assert!(accepts(&keys, &token).await);
+        let (world, _signer, keys, token) = fetched().await;
         world.set(KEYS, answer.clone());
         advance(REFRESH).await;
         let began = Instant::now();
