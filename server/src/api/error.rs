@@ -296,12 +296,10 @@ impl ApiError {
             }
             Self::Token(_) => (StatusCode::BAD_REQUEST, Bare),
             Self::BatchShape(_) => (StatusCode::INTERNAL_SERVER_ERROR, List),
-            Self::Item(error) => match error.blame() {
-                Blame::Client => (blamed(Blame::Client), Bare),
-                Blame::MasterKey => (blamed(Blame::MasterKey), Bare),
-                Blame::Operator => (blamed(Blame::Operator), Bare),
-                Blame::Server => (blamed(Blame::Server), List),
-            },
+            Self::Item(error) => {
+                let blame = error.blame();
+                (blamed(blame), if matches!(blame, Blame::Server) { List } else { Bare })
+            }
             Self::AuditFailed | Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, List),
             Self::Overloaded
             | Self::RenewalsFail
